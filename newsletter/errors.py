@@ -1,0 +1,82 @@
+"""Every error that this project raises on purpose: one tree, families that a door can act on.
+
+The docstring of a class is its default message. `hint` is the way out, written for the operator.
+A door (command line, web) maps families to exit codes and statuses; nothing below a door does.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+
+class NewsletterError(Exception):
+    """Something went wrong."""
+
+    def __init__(self, message: str | None = None, *, hint: str | None = None) -> None:
+        super().__init__(message or (type(self).__doc__ or "").strip().splitlines()[0])
+        self.hint = hint
+
+    @property
+    def message(self) -> str:
+        """The sentence for the operator."""
+        return str(self.args[0])
+
+
+class ConfigurationError(NewsletterError):
+    """A setting is missing or wrong."""
+
+    def __init__(
+        self, message: str | None = None, *, setting: str | None = None, hint: str | None = None
+    ) -> None:
+        super().__init__(message, hint=hint)
+        #: The name of the setting, as in newsletter.toml.
+        self.setting = setting
+
+
+class InvalidInput(NewsletterError, ValueError):
+    """That input cannot be used."""
+
+
+class InvalidAddress(InvalidInput):
+    """That is not an email address."""
+
+
+class InvalidToken(InvalidInput):
+    """That link is not one of ours."""
+
+
+class ExpiredToken(InvalidToken):
+    """That link has expired."""
+
+    def __init__(self, message: str | None = None, *, issued_at: datetime) -> None:
+        super().__init__(message)
+        #: When the link was made, so that a page can say how old it is (UTC).
+        self.issued_at = issued_at
+
+
+class NotFound(NewsletterError, LookupError):
+    """There is no such thing."""
+
+
+class Conflict(NewsletterError):
+    """That contradicts what is there."""
+
+
+class FeedError(NewsletterError):
+    """That feed could not be read."""
+
+
+class RenderError(NewsletterError):
+    """A message could not be composed."""
+
+
+class TransportUnavailable(NewsletterError, ConnectionError):
+    """The mail server could not be used."""
+
+
+class DatabaseUnavailable(NewsletterError, ConnectionError):
+    """The database could not be used."""
+
+
+class SchemaOutOfDate(NewsletterError):
+    """The database was made by another version."""
