@@ -1,0 +1,70 @@
+"""One spelling for each email address, or a sentence that says what is wrong with it.
+
+The domain is written in A-labels (RFC 5890) and lower case; the local part keeps its letters but,
+as every large provider treats them alike, is lower-cased too, so that one reader is one row.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+
+from email_validator import EmailNotValidError, validate_email
+
+from newsletter.errors import InvalidAddress
+
+#: Octets; RFC 5321 4.5.3.1.3 allows 256 with the angle brackets.
+MAXIMUM_LENGTH = 254
+# Control characters and the line separators that some parsers honour; none may reach a header.
+_FORBIDDEN = re.compile(r"[\x00-\x20\x7f\x85\u00a0\u2028\u2029]")
+# RFC 5321 4.1.2: a dot-string of plain atoms, which needs no second look.
+_PLAIN_LOCAL = re.compile(r"[a-z0-9_+-]+(?:\.[a-z0-9_+-]+)*")
+
+
+def normalise(text: str) -> str:
+    """Return the one spelling of the address in `text`; raise InvalidAddress with the reason."""
+    address = text.strip(" \t\r\n")
+    if not address:
+        raise InvalidAddress("The address is empty.")
+    if _FORBIDDEN.search(address):
+        raise InvalidAddress(f"{_shown(address)} has a space or a control character in it.")
+    # An encoded-word would be decoded into another recipient on the way.
+    if "=?" in address:
+        raise InvalidAddress(f"{_shown(address)} has an encoded-word in it.")
+    local, at, domain = address.lower().rpartition("@")
+    if at and len(local) <= 64 and _PLAIN_LOCAL.fullmatch(local):
+        spelled = f"{local}@{_domain(domain)}"
+    else:
+        spelled = _validated(address)
+    if len(spelled.encode()) > MAXIMUM_LENGTH:
+        raise InvalidAddress(f"{_shown(address)} is longer than {MAXIMUM_LENGTH} octets.")
+    return spelled
+
+
+def masked(address: str) -> str:
+    """Return the address as a stranger may see it: `a…@example.org`."""
+    local, _, domain = address.rpartition("@")
+    return f"{local[:1]}…@{domain}"
+
+
+def needs_smtputf8(address: str) -> bool:
+    """Tell whether only a server with SMTPUTF8 (RFC 6531) can take this address."""
+    return not address.isascii()
+
+
+@lru_cache(maxsize=65_536)
+def _domain(domain: str) -> str:
+    """Return the A-label spelling of a domain; validated once per domain, not once per reader."""
+    return _validated(f"reader@{domain}").rpartition("@")[2]
+
+
+def _validated(address: str) -> str:
+    try:
+        found = validate_email(address, check_deliverability=False, test_environment=True)
+    except EmailNotValidError as exc:
+        raise InvalidAddress(f"{_shown(address)}: {exc}") from exc
+    return f"{found.local_part.lower()}@{found.ascii_domain.lower()}"
+
+
+def _shown(address: str) -> str:
+    return ascii(address[:100])

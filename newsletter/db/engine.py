@@ -1,0 +1,87 @@
+"""Opens the database that a URL names, set up so that a commit means it is on the disk."""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import Any
+
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError
+
+from newsletter.errors import ConfigurationError
+
+#: How long a transaction waits for SQLite's one writer before it gives up.
+BUSY_SECONDS = 60
+#: The execution option that asks for SQLite's write lock at BEGIN.
+WRITING = "newsletter_writing"
+
+
+def open(url: str) -> Engine:  # noqa: A001 - called as engine.open
+    """Return an engine for a `sqlite:///` or `postgresql://` URL; nothing is connected yet."""
+    parsed = _parse(url)
+    if parsed.get_backend_name() == "sqlite":
+        return _open_sqlite(parsed)
+    return create_engine(parsed, pool_pre_ping=True, pool_size=10)
+
+
+def is_sqlite(engine: Engine | Connection) -> bool:
+    """Tell whether this is the embedded database."""
+    return engine.dialect.name == "sqlite"
+
+
+def _parse(url: str) -> URL:
+    hint = "Use sqlite:///newsletter.db or postgresql://user:password@host/database."
+    try:
+        parsed = make_url(url)
+    except (ArgumentError, ValueError) as exc:
+        raise ConfigurationError(
+            "The database URL cannot be read.", setting="database_url", hint=hint
+        ) from exc
+    backend = parsed.drivername.partition("+")[0]
+    if backend in {"postgresql", "postgres"}:
+        return parsed.set(drivername="postgresql+psycopg")
+    if backend != "sqlite":
+        raise ConfigurationError(
+            f"There is no support for {backend!r} databases.", setting="database_url", hint=hint
+        )
+    if parsed.database in {None, "", ":memory:"}:
+        raise ConfigurationError(
+            "The database needs a file: a digest is sent by several connections at once.",
+            setting="database_url",
+            hint=hint,
+        )
+    return parsed
+
+
+def _open_sqlite(url: URL) -> Engine:
+    try:
+        engine = create_engine(url, connect_args={"timeout": BUSY_SECONDS})
+    except (ArgumentError, NoSuchModuleError) as exc:
+        raise ConfigurationError(
+            "The database URL cannot be read.", setting="database_url"
+        ) from exc
+    event.listen(engine, "connect", _prepare_sqlite)
+    event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _prepare_sqlite(connection: sqlite3.Connection, _record: Any) -> None:  # noqa: ANN401 - SQLAlchemy's signature
+    # The driver's own transactions begin too late (before the first write, not the first read).
+    connection.isolation_level = None
+    connection.executescript(
+        f"""
+        PRAGMA busy_timeout = {BUSY_SECONDS * 1000};
+        PRAGMA journal_mode = WAL;
+        PRAGMA synchronous = FULL;
+        PRAGMA foreign_keys = ON;
+        PRAGMA temp_store = MEMORY;
+        PRAGMA cache_size = -32000;
+        """
+    )
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    # A transaction that reads first and writes later cannot wait for another writer
+    # (SQLITE_BUSY_SNAPSHOT): one that will write takes the lock at its beginning.
+    writes = connection.get_execution_options().get(WRITING, False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")

@@ -1,0 +1,98 @@
+"""The schema's version: upgrading it, and refusing to work on another one."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Engine
+from sqlalchemy.exc import OperationalError
+
+from newsletter import paths
+from newsletter.db.engine import WRITING, is_sqlite
+from newsletter.errors import Conflict, DatabaseUnavailable, InvalidInput, SchemaOutOfDate
+
+
+def upgrade(engine: Engine) -> tuple[str | None, str]:
+    """Bring the schema to this version in one transaction; return the versions before and after.
+
+    Safe to run at any time and from several processes: the second finds nothing to do.
+    """
+    with engine.connect() as bare:
+        connection = bare.execution_options(**{WRITING: True})
+        with connection.begin():
+            before = MigrationContext.configure(connection).get_current_revision()
+            if before != newest():
+                config = _config()
+                config.attributes["connection"] = connection
+                command.upgrade(config, "head")
+    return before, newest()
+
+
+def current(engine: Engine) -> str | None:
+    """Return the version of the schema, None for an empty database."""
+    try:
+        with engine.connect() as connection:
+            return MigrationContext.configure(connection).get_current_revision()
+    except OperationalError as exc:
+        reason = str(exc.orig).strip().splitlines()[0] if exc.orig else str(exc)
+        raise DatabaseUnavailable(
+            f"The database could not be opened: {reason}.",
+            hint="Look at NEWSLETTER_DATABASE_URL: the folder must exist, the server must answer.",
+        ) from exc
+
+
+def newest() -> str:
+    """Return the version that this code works with."""
+    head = ScriptDirectory.from_config(_config()).get_current_head()
+    assert head is not None
+    return head
+
+
+def check(engine: Engine) -> None:
+    """Raise SchemaOutOfDate unless the schema is of this version."""
+    found = current(engine)
+    if found == newest():
+        return
+    if found is None:
+        raise SchemaOutOfDate(
+            "The database is empty.", hint="Run `newsletter database upgrade` to make its tables."
+        )
+    raise SchemaOutOfDate(
+        f"The database has schema {found}, this program works with {newest()}.",
+        hint="Run `newsletter database upgrade` (after `newsletter database backup`), "
+        "or install the program's version that made it.",
+    )
+
+
+def backup(engine: Engine, target: Path) -> None:
+    """Copy a SQLite database, in use or not, to a new file; PostgreSQL has pg_dump for that."""
+    if not is_sqlite(engine):
+        raise InvalidInput(
+            "PostgreSQL databases are backed up with its own tool.",
+            hint="Run pg_dump --format=custom on the database.",
+        )
+    if target.exists():
+        raise Conflict(f"{target} exists already.", hint="Name a file that does not exist.")
+    source = engine.url.database
+    assert source is not None
+    try:
+        with (
+            closing(sqlite3.connect(f"file:{source}?mode=ro", uri=True)) as live,
+            closing(sqlite3.connect(target)) as copy,
+        ):
+            live.backup(copy)
+    except sqlite3.Error as exc:
+        raise DatabaseUnavailable(f"The backup failed: {exc}.") from exc
+
+
+def _config() -> Config:
+    config = Config()
+    # ConfigParser interpolates percent signs, and a folder may have one in its name.
+    config.set_main_option("script_location", str(paths.MIGRATIONS).replace("%", "%%"))
+    return config

@@ -1,0 +1,70 @@
+"""Transactions: one that reads, one that writes, and the lock under which instants are given."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+
+from sqlalchemy import Engine, update
+from sqlalchemy.exc import OperationalError
+from sqlmodel import Session, col, select
+
+from newsletter.db.engine import WRITING
+from newsletter.errors import DatabaseUnavailable, SchemaOutOfDate
+from newsletter.models import Publication
+
+_TICK = timedelta(microseconds=1)
+
+
+@contextmanager
+def reading(engine: Engine) -> Iterator[Session]:
+    """Give a session that only reads; whatever it changes is rolled back."""
+    with (
+        _explained(),
+        engine.connect() as connection,
+        Session(connection, expire_on_commit=False) as session,
+    ):
+        yield session
+
+
+@contextmanager
+def writing(engine: Engine) -> Iterator[Session]:
+    """Give a session whose transaction commits at the end and rolls back on any error."""
+    with _explained(), engine.connect() as bare:
+        connection = bare.execution_options(**{WRITING: True})
+        with (
+            connection.begin(),
+            Session(connection, expire_on_commit=False) as session,
+        ):
+            yield session
+            session.flush()
+
+
+def freeze_lock(session: Session, now: datetime) -> datetime:
+    """Take the freeze lock and return an instant later than any that was given under it.
+
+    It is `now`, or a microsecond past the last one if a clock (this one or another machine's)
+    stands behind. Held until the transaction ends, so no article can appear behind a watermark.
+    """
+    # The update itself takes the row's lock on PostgreSQL (SQLite has the write lock already).
+    session.execute(update(Publication).values(latest_instant=col(Publication.latest_instant)))
+    latest = session.exec(select(Publication.latest_instant)).one_or_none()
+    if latest is None:
+        raise SchemaOutOfDate("The database is empty.", hint="Run `newsletter database upgrade`.")
+    instant = max(now, latest + _TICK)
+    session.execute(update(Publication).values(latest_instant=instant))
+    return instant
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    """Say in our words that a database cannot be reached, is locked or full."""
+    try:
+        yield
+    except OperationalError as exc:
+        reason = str(exc.orig).strip().splitlines()[0] if exc.orig else str(exc)
+        raise DatabaseUnavailable(
+            f"The database could not be used: {reason}.",
+            hint="Look at NEWSLETTER_DATABASE_URL, at the server, and at the space on its disk.",
+        ) from exc

@@ -1,0 +1,36 @@
+"""The whole schema, one file a noun; this list is what migrations are compared with.
+
+Model files never import one another: foreign keys go by table name.
+"""
+
+from newsletter.models.article import Article
+from newsletter.models.attempt import Attempt
+from newsletter.models.consent import Consent
+from newsletter.models.delivery import Delivery, State
+from newsletter.models.edition import Edition, EditionState
+from newsletter.models.feed import Feed
+from newsletter.models.mailing import Kind, Mailing, MailingArticle, Role
+from newsletter.models.publication import Publication
+from newsletter.models.subscriber import Status, Subscriber
+from newsletter.models.suppression import Suppression
+from newsletter.models.worker import Worker
+
+__all__ = [
+    "Article",
+    "Attempt",
+    "Consent",
+    "Delivery",
+    "Edition",
+    "EditionState",
+    "Feed",
+    "Kind",
+    "Mailing",
+    "MailingArticle",
+    "Publication",
+    "Role",
+    "State",
+    "Status",
+    "Subscriber",
+    "Suppression",
+    "Worker",
+]

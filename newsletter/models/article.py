@@ -1,0 +1,46 @@
+"""An article: one item of a feed, or one added by hand."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import JSON, BigInteger, Column, ForeignKey, UniqueConstraint
+from sqlmodel import Field, SQLModel
+
+from newsletter.models.columns import Instant, RowId
+
+
+class Article(SQLModel, table=True):
+    """One article, identified by its feed's GUID and by its canonical link."""
+
+    __table_args__ = (UniqueConstraint("feed_id", "guid", name="uq_article_feed_guid"),)
+
+    id: int | None = Field(default=None, sa_column=Column(RowId, primary_key=True))
+    feed_id: int | None = Field(
+        default=None,
+        sa_column=Column(BigInteger, ForeignKey("feed.id", ondelete="SET NULL"), nullable=True),
+    )
+    guid: str | None = Field(default=None)
+    link: str = Field(unique=True)
+    title: str
+    #: Plain text, one or two sentences.
+    standfirst: str = Field(default="")
+    image_url: str | None = Field(default=None)
+    image_width: int | None = Field(default=None)
+    image_height: int | None = Field(default=None)
+    image_alt: str | None = Field(default=None)
+    author: str | None = Field(default=None)
+    source: str | None = Field(default=None)
+    categories: list[str] = Field(default_factory=list, sa_column=Column(JSON, nullable=False))
+    #: Reading time.
+    minutes: int = Field(default=1)
+    published_at: datetime | None = Field(default=None, sa_type=Instant)
+    #: When we first had it, given under the freeze lock; none while it waits in quarantine.
+    seen_at: datetime | None = Field(default=None, sa_type=Instant, index=True)
+    quarantined_at: datetime | None = Field(default=None, sa_type=Instant)
+    #: ancient, future, republished, flood.
+    quarantine_reason: str | None = Field(default=None, max_length=16)
+    #: SHA-256 of what a reader sees of it.
+    content_hash: str = Field(max_length=64)
+    created_at: datetime = Field(sa_type=Instant)
+    updated_at: datetime = Field(sa_type=Instant)

@@ -1,0 +1,28 @@
+"""An attempt: one SMTP try of a delivery that did not end accepted."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import BigInteger, Column, ForeignKey, SmallInteger
+from sqlmodel import Field, SQLModel
+
+from newsletter.models.columns import Instant, RowId
+
+
+class Attempt(SQLModel, table=True):
+    """One try and what came of it; the try that was accepted is the delivery row itself."""
+
+    id: int | None = Field(default=None, sa_column=Column(RowId, primary_key=True))
+    delivery_id: int = Field(
+        sa_column=Column(BigInteger, ForeignKey("delivery.id"), nullable=False, index=True)
+    )
+    number: int = Field(sa_column=Column(SmallInteger, nullable=False))
+    at: datetime = Field(sa_type=Instant)
+    #: deferred, refused, unknown.
+    outcome: str = Field(max_length=10)
+    #: Where in the conversation: connect, mail, rcpt, data, body.
+    phase: str = Field(max_length=10)
+    code: int | None = Field(default=None, sa_column=Column(SmallInteger, nullable=True))
+    enhanced: str | None = Field(default=None, max_length=12)
+    reply: str | None = Field(default=None, max_length=512)

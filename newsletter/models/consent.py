@@ -1,0 +1,31 @@
+"""Consent: the append-only record of what a reader was asked and did."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import BigInteger, Column, ForeignKey
+from sqlmodel import Field, SQLModel
+
+from newsletter.models.columns import Instant, RowId
+
+
+class Consent(SQLModel, table=True):
+    """One change of status or cadence (GDPR art. 7: consent must be demonstrable)."""
+
+    id: int | None = Field(default=None, sa_column=Column(RowId, primary_key=True))
+    subscriber_id: int = Field(
+        sa_column=Column(BigInteger, ForeignKey("subscriber.id"), nullable=False, index=True)
+    )
+    at: datetime = Field(sa_type=Instant)
+    #: added, imported, asked, confirmed, cadence, paused, resumed, unsubscribed, suppressed ...
+    action: str = Field(max_length=16)
+    cadence: str = Field(max_length=8)
+    status: str = Field(max_length=12)
+    generation: int
+    #: The words that the reader agreed to, or the operator's reason.
+    wording: str = Field(default="")
+    #: From where: `command line`, `import readers.csv`, `box on https://...`.
+    source: str = Field(default="")
+    #: The network address of the reader, where there was one.
+    remote: str | None = Field(default=None, max_length=64)

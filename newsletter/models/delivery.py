@@ -1,0 +1,75 @@
+"""A delivery: one recipient's row of one mailing. These rows are the ledger."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+
+from sqlalchemy import BigInteger, Column, ForeignKey, Index, SmallInteger, UniqueConstraint, text
+from sqlmodel import Field, SQLModel
+
+from newsletter.models.columns import Instant, RowId
+
+
+class State(StrEnum):
+    """Where a delivery stands."""
+
+    QUEUED = "queued"
+    CLAIMED = "claimed"
+    IN_FLIGHT = "in_flight"
+    ACCEPTED = "accepted"
+    DEFERRED = "deferred"
+    REFUSED = "refused"
+    UNKNOWN = "unknown"
+    SKIPPED = "skipped"
+    CANCELLED = "cancelled"
+
+
+_CLAIMABLE = text("state IN ('queued', 'deferred')")
+_HELD = text("state IN ('claimed', 'in_flight')")
+
+
+class Delivery(SQLModel, table=True):
+    """One recipient of one mailing. Knows neither subscriber nor edition: an address and a
+    reference, as an SMTP queue knows an envelope.
+    """
+
+    __table_args__ = (
+        UniqueConstraint("mailing_id", "reference", name="uq_delivery_mailing_reference"),
+        Index(
+            "ix_delivery_claimable",
+            "priority",
+            "due_at",
+            "id",
+            sqlite_where=_CLAIMABLE,
+            postgresql_where=_CLAIMABLE,
+        ),
+        Index("ix_delivery_held", "worker_id", sqlite_where=_HELD, postgresql_where=_HELD),
+        Index("ix_delivery_reference", "reference"),
+    )
+
+    id: int | None = Field(default=None, sa_column=Column(RowId, primary_key=True))
+    mailing_id: int = Field(sa_column=Column(BigInteger, ForeignKey("mailing.id"), nullable=False))
+    address: str = Field(max_length=254)
+    #: Whom links and the Message-ID speak of: the recipient's public id.
+    reference: str = Field(max_length=16)
+    #: Under which of their consents.
+    generation: int
+    #: Since when they have subscribed, for the footer.
+    since_at: datetime | None = Field(default=None, sa_type=Instant)
+    state: str = Field(max_length=10)
+    #: Letters (0) go before digests (1).
+    priority: int = Field(sa_column=Column(SmallInteger, nullable=False))
+    due_at: datetime = Field(sa_type=Instant)
+    #: Tries that the reader's server answered or that may have reached it.
+    attempts: int = Field(default=0, sa_column=Column(SmallInteger, nullable=False))
+    worker_id: int | None = Field(default=None, sa_column=Column(BigInteger, nullable=True))
+    #: When the state last changed.
+    state_at: datetime = Field(sa_type=Instant)
+    #: The last reply: basic code, enhanced code (RFC 3463), text.
+    code: int | None = Field(default=None, sa_column=Column(SmallInteger, nullable=True))
+    enhanced: str | None = Field(default=None, max_length=12)
+    reply: str | None = Field(default=None, max_length=512)
+    #: Why it was skipped or cancelled.
+    reason: str | None = Field(default=None, max_length=64)
+    created_at: datetime = Field(sa_type=Instant)

@@ -1,0 +1,45 @@
+"""An edition: one digest of one cadence and one period."""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+from enum import StrEnum
+
+from sqlalchemy import Column, UniqueConstraint
+from sqlmodel import Field, SQLModel
+
+from newsletter.models.columns import Instant, RowId
+
+
+class EditionState(StrEnum):
+    """How far an edition has come."""
+
+    OPEN = "open"
+    FINISHED = "finished"
+    SKIPPED = "skipped"
+    PAUSED = "paused"
+    CANCELLED = "cancelled"
+
+
+class Edition(SQLModel, table=True):
+    """One digest; the unique key makes fifty triggers on eight machines one edition."""
+
+    __table_args__ = (UniqueConstraint("cadence", "period", name="uq_edition_cadence_period"),)
+
+    id: int | None = Field(default=None, sa_column=Column(RowId, primary_key=True))
+    cadence: str = Field(max_length=8)
+    #: The local calendar date on which it is due.
+    period: date
+    state: str = Field(max_length=12)
+    #: Why it was skipped or cancelled.
+    reason: str | None = Field(default=None)
+    #: Where a reader without a watermark begins.
+    coverage_start: datetime = Field(sa_type=Instant)
+    #: The instant of the freeze.
+    coverage_end: datetime = Field(sa_type=Instant)
+    #: Readers in it: the states of its deliveries sum to this at every instant.
+    audience: int = Field(default=0)
+    created_at: datetime = Field(sa_type=Instant)
+    finished_at: datetime | None = Field(default=None, sa_type=Instant)
+    #: When the watermarks of its readers were last settled with no row open.
+    settled_at: datetime | None = Field(default=None, sa_type=Instant)

@@ -1,0 +1,68 @@
+"""A mailing: a compiled, frozen message with slots, and the articles in it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+
+from sqlalchemy import BigInteger, Column, ForeignKey
+from sqlmodel import Field, SQLModel
+
+from newsletter.models.columns import Instant, RowId
+
+
+class Kind(StrEnum):
+    """What a mailing is: one variant of an edition's digest, or a letter."""
+
+    DIGEST = "digest"
+    CONFIRM = "confirm"
+    WELCOME = "welcome"
+    GOODBYE = "goodbye"
+
+
+class Role(StrEnum):
+    """How an article stands in a mailing."""
+
+    LEAD = "lead"
+    STORY = "story"
+    RELATED = "related"
+
+
+class Mailing(SQLModel, table=True):
+    """One compiled message: the bytes never change after the freeze."""
+
+    id: int | None = Field(default=None, sa_column=Column(RowId, primary_key=True))
+    #: Stands in every Message-ID of this mailing.
+    public_id: str = Field(max_length=16, unique=True)
+    kind: str = Field(max_length=12)
+    edition_id: int | None = Field(
+        default=None,
+        sa_column=Column(BigInteger, ForeignKey("edition.id"), nullable=True, index=True),
+    )
+    #: Letters only: the hash of what was compiled, so that equal letters share a mailing.
+    key: str | None = Field(default=None, max_length=64, unique=True)
+    subject: str
+    #: The literal octets between the slots, joined (see `CompiledMessage.dump`).
+    body: bytes
+    #: JSON of [[offset, slot, place], ...].
+    fields: str
+    #: The HTML as a browser shows it, with the slots empty.
+    html: str
+    created_at: datetime = Field(sa_type=Instant)
+
+
+class MailingArticle(SQLModel, table=True):
+    """One article as it stood in one mailing."""
+
+    __tablename__ = "mailing_article"
+
+    mailing_id: int = Field(
+        sa_column=Column(BigInteger, ForeignKey("mailing.id"), primary_key=True)
+    )
+    article_id: int = Field(
+        sa_column=Column(BigInteger, ForeignKey("article.id"), primary_key=True, index=True)
+    )
+    position: int
+    role: str = Field(max_length=8)
+    #: The article's content hash at the freeze.
+    content_hash: str = Field(max_length=64)

@@ -1,0 +1,43 @@
+"""A subscriber: one address, one cadence, one status."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+
+from sqlalchemy import Column, Index
+from sqlmodel import Field, SQLModel
+
+from newsletter.models.columns import Instant, RowId
+
+
+class Status(StrEnum):
+    """Where a subscriber stands; only `active` ones are mailed editions."""
+
+    PENDING = "pending"
+    ACTIVE = "active"
+    PAUSED = "paused"
+    UNSUBSCRIBED = "unsubscribed"
+    SUPPRESSED = "suppressed"
+
+
+class Subscriber(SQLModel, table=True):
+    """One reader of the publication."""
+
+    __table_args__ = (Index("ix_subscriber_audience", "cadence", "status", "watermark"),)
+
+    id: int | None = Field(default=None, sa_column=Column(RowId, primary_key=True))
+    #: What links carry instead of the address: 16 random base64url characters.
+    public_id: str = Field(max_length=16, unique=True)
+    address: str = Field(max_length=254, unique=True)
+    cadence: str = Field(max_length=8)
+    status: str = Field(max_length=12)
+    #: Counts the consents: links made under an earlier one no longer act.
+    generation: int = Field(default=1)
+    #: Coverage end of the last edition accepted for them; none before their first.
+    watermark: datetime | None = Field(default=None, sa_type=Instant)
+    #: When the present consent began.
+    subscribed_at: datetime | None = Field(default=None, sa_type=Instant)
+    paused_until: datetime | None = Field(default=None, sa_type=Instant)
+    created_at: datetime = Field(sa_type=Instant)
+    updated_at: datetime = Field(sa_type=Instant)

@@ -1,0 +1,349 @@
+"""Every setting, its default and what it means: environment over newsletter.toml over defaults.
+
+A door reads them once (`load`) and hands the parts down; nothing below reads the environment.
+`docs/settings.md` is generated from the descriptions here.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from datetime import time
+from email.utils import parseaddr
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import SplitResult, unquote, urlsplit
+from zoneinfo import ZoneInfo, available_timezones
+
+from pydantic import Field, ValidationError, field_validator
+from pydantic_settings import (
+    BaseSettings,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+
+from newsletter import address, cadence, tokens
+from newsletter.errors import ConfigurationError, InvalidAddress, NewsletterError
+
+#: Where settings are looked for when --config does not name another file.
+DEFAULT_FILE = Path("newsletter.toml")
+_CONTROL = {*map(chr, range(32)), "\x7f", "\x85", "\u2028", "\u2029"}
+_LOOPBACK = {"localhost", "127.0.0.1", "::1"}
+_SMTP_PORTS = {"smtp": 25, "smtp+starttls": 587, "smtps": 465}
+
+
+class Settings(BaseSettings):
+    """The settings of one publication."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="NEWSLETTER_", frozen=True, extra="forbid", validate_default=True
+    )
+
+    # The publication
+    name: str = Field("Newsletter", min_length=1, description="The publication's name.")
+    tagline: str = Field("", description="One line under the name.")
+    sender: str = Field(
+        "Newsletter <newsletter@localhost>",
+        description='The one From address: "Name <address>".',
+    )
+    reply_to: str | None = Field(None, description="Where answers go, if not to the sender.")
+    postal_address: str = Field(
+        "", description="The sender's postal address; the law asks for it in every mail."
+    )
+    base_url: str = Field(
+        "http://localhost:8000",
+        description="Where `newsletter serve` is reached: links for readers start with it.",
+    )
+    site_url: str | None = Field(None, description="The publication's own site, if elsewhere.")
+    language: str = Field("en", description="Language of mails and pages (BCP 47).")
+    timezone: str = Field("UTC", description="Time zone of send times and dates (IANA name).")
+    accent: str = Field(
+        "#0b6e6e",
+        pattern=r"^#[0-9a-fA-F]{6}$",
+        description="The one accent colour; darkened or lightened until it can be read.",
+    )
+    logo_url: str | None = Field(None, description="An image for the masthead.")
+    logo_width: int = Field(160, ge=16, le=600, description="Width of the logo in pixels.")
+    logo_height: int = Field(40, ge=8, le=400, description="Height of the logo in pixels.")
+    why: str = Field(
+        "", description="The footer's reason for the mail; by default it names the site."
+    )
+    templates: Path | None = Field(
+        None, description="A folder whose templates take the place of the built-in ones."
+    )
+
+    # Editions
+    daily_at: time = Field(time(7), description="Local time of the daily edition.")
+    weekly_on: str = Field("monday", description="Day of the weekly edition.")
+    weekly_at: time = Field(time(7), description="Local time of the weekly edition.")
+    monthly_on: int = Field(
+        1, ge=1, le=31, description="Day of the monthly edition; the last day of a shorter month."
+    )
+    monthly_at: time = Field(time(7), description="Local time of the monthly edition.")
+    cron_tolerance_hours: float = Field(
+        6, ge=0, description="`newsletter cron` makes no edition that is later than this (hours)."
+    )
+    min_articles: int = Field(1, ge=1, description="Fewer new articles skip the edition.")
+    catch_up_days: int = Field(
+        62, ge=1, description="A reader who was away catches up on articles this old (days)."
+    )
+    catch_up_articles: int = Field(
+        200, ge=1, le=500, description="No digest has more articles than this; the newest stay."
+    )
+
+    # Feeds
+    feed_private_networks: bool = Field(
+        default=False, description="Let feeds come from loopback and private networks."
+    )
+    feed_max_bytes: int = Field(
+        10_000_000, ge=1_000, description="A larger feed is refused (octets, unpacked)."
+    )
+    feed_timeout_seconds: float = Field(
+        30, gt=0, description="A feed that takes longer is refused (seconds, in all)."
+    )
+
+    # Storage
+    database_url: str = Field(
+        "sqlite:///newsletter.db",
+        description="sqlite:///FILE, or postgresql://user:password@host/database.",
+    )
+    secret_keys: Annotated[list[str], NoDecode] = Field(
+        default_factory=list,
+        repr=False,
+        description="Keys that sign links, newest first; 32 random characters each. "
+        "In the environment: separated by commas. Keep old ones: their links stay alive.",
+    )
+
+    # The mail server
+    smtp_url: str = Field(
+        "smtp://localhost:25",
+        repr=False,
+        description="smtp://, smtp+starttls:// or smtps:// with user, password, host and port. "
+        "smtp:// to another machine needs STARTTLS too, unless smtp_plaintext is set.",
+    )
+    smtp_plaintext: bool = Field(
+        default=False, description="Let smtp:// go to another machine without encryption."
+    )
+    smtp_connections: int = Field(
+        4, ge=1, le=500, description="Connections to the mail server at the same time."
+    )
+    smtp_hostname: str | None = Field(
+        None, description="The name to say in EHLO, if not this machine's."
+    )
+    return_path: str | None = Field(
+        None, description="Where bounces go (envelope sender), if not to the sender's address."
+    )
+    unknown_policy: Literal["resend", "hold"] = Field(
+        "resend",
+        description="A message that may or may not have arrived is sent again, same bytes and "
+        "Message-ID (resend), or held for the operator (hold).",
+    )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Environment over file over defaults."""
+        return env_settings, init_settings
+
+    @field_validator("secret_keys", mode="before")
+    @classmethod
+    def _split_keys(cls, value: Any) -> Any:  # noqa: ANN401 - whatever the source holds
+        if isinstance(value, str):
+            return [key.strip() for key in value.split(",") if key.strip()]
+        return value
+
+    @field_validator("name", "tagline", "postal_address", "why")
+    @classmethod
+    def _one_line(cls, value: str) -> str:
+        folded = " ".join(value.split())
+        if _CONTROL & set(folded):
+            raise ValueError("has a control character in it")
+        return folded
+
+    @field_validator("sender", "reply_to", "return_path")
+    @classmethod
+    def _mailbox(cls, value: str | None) -> str | None:
+        if value is None or not value:
+            return None
+        if _CONTROL & set(value):
+            raise ValueError("has a control character in it")
+        _, found = parseaddr(value)
+        try:
+            if not found.endswith("@localhost"):
+                address.normalise(found)
+        except InvalidAddress as exc:
+            raise ValueError(f'must be "Name <address>": {exc}') from exc
+        return value
+
+    @field_validator("timezone")
+    @classmethod
+    def _known_zone(cls, value: str) -> str:
+        if value not in available_timezones():
+            raise ValueError(f"{value!r} is not an IANA time zone such as Europe/Berlin")
+        return value
+
+    @field_validator("weekly_on")
+    @classmethod
+    def _known_day(cls, value: str) -> str:
+        cadence.parse_weekday(value)
+        return value.lower()
+
+    @field_validator("base_url", "site_url", "logo_url")
+    @classmethod
+    def _web_address(cls, value: str | None) -> str | None:
+        if value is None or not value:
+            return None
+        parts = urlsplit(value)
+        if parts.scheme not in {"http", "https"} or not parts.hostname or _CONTROL & set(value):
+            raise ValueError("must start with https:// (or http://) and name a host")
+        return value.rstrip("/")
+
+    @field_validator("smtp_url")
+    @classmethod
+    def _smtp_address(cls, value: str) -> str:
+        parts = urlsplit(value)
+        if parts.scheme not in _SMTP_PORTS or not parts.hostname:
+            raise ValueError("must be smtp://, smtp+starttls:// or smtps:// and name a host")
+        _port(parts)
+        return value
+
+    @property
+    def sender_address(self) -> str:
+        """The bare address in `sender`."""
+        found = parseaddr(self.sender)[1]
+        return found if found.endswith("@localhost") else address.normalise(found)
+
+    @property
+    def sender_name(self) -> str:
+        """The display name in `sender`, or the publication's name."""
+        return parseaddr(self.sender)[0] or self.name
+
+    @property
+    def sender_domain(self) -> str:
+        """What stands to the right of the @ in `sender`; Message-IDs and List-Id end in it."""
+        return self.sender_address.rpartition("@")[2]
+
+    @property
+    def zone(self) -> ZoneInfo:
+        """The publication's time zone."""
+        return ZoneInfo(self.timezone)
+
+    @property
+    def send_times(self) -> cadence.SendTimes:
+        """When editions are due."""
+        return cadence.SendTimes(
+            timezone=self.timezone,
+            daily_at=self.daily_at,
+            weekly_on=cadence.parse_weekday(self.weekly_on),
+            weekly_at=self.weekly_at,
+            monthly_on=self.monthly_on,
+            monthly_at=self.monthly_at,
+        )
+
+    def keyring(self) -> tokens.Keyring:
+        """Return the keys that sign links; raise ConfigurationError without good ones."""
+        return tokens.Keyring(self.secret_keys)
+
+    def smtp(self) -> SmtpServer:
+        """Return the mail server that `smtp_url` names."""
+        return SmtpServer.of(self)
+
+
+class SmtpServer:
+    """Where and how mail is handed over."""
+
+    def __init__(
+        self,
+        *,
+        host: str,
+        port: int,
+        username: str | None,
+        password: str | None,
+        security: Literal["plain", "starttls", "tls"],
+        hostname: str | None = None,
+    ) -> None:
+        self.host = host
+        self.port = port
+        self.username = username
+        self.password = password
+        self.security = security
+        #: What we call ourselves in EHLO; none for this machine's name.
+        self.hostname = hostname
+
+    @classmethod
+    def of(cls, settings: Settings) -> SmtpServer:
+        """Read the URL; plain text is for loopback, or where the operator asked for it."""
+        parts = urlsplit(settings.smtp_url)
+        host = parts.hostname or ""
+        security: Literal["plain", "starttls", "tls"] = "starttls"
+        if parts.scheme == "smtps":
+            security = "tls"
+        elif parts.scheme == "smtp" and (host in _LOOPBACK or settings.smtp_plaintext):
+            security = "plain"
+        return cls(
+            host=host,
+            port=_port(parts),
+            username=unquote(parts.username) if parts.username else None,
+            password=unquote(parts.password) if parts.password else None,
+            security=security,
+            hostname=settings.smtp_hostname,
+        )
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.port}"
+
+
+def load(file: Path | None = None) -> Settings:
+    """Read the settings; raise ConfigurationError naming each bad one and the way out."""
+    try:
+        return Settings(**_read(file))
+    except ValidationError as exc:
+        raise _explained(exc) from exc
+    except NewsletterError as exc:
+        raise ConfigurationError(exc.message, hint=exc.hint) from exc
+
+
+def _read(file: Path | None) -> dict[str, Any]:
+    path = file or DEFAULT_FILE
+    if not path.is_file():
+        if file is None:
+            return {}
+        raise ConfigurationError(
+            f"There is no settings file {file}.", hint="Run `newsletter init` to write one."
+        )
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as exc:
+        raise ConfigurationError(f"{path} cannot be read: {exc}.") from exc
+
+
+def _explained(exc: ValidationError) -> ConfigurationError:
+    sentences = []
+    names = []
+    for error in exc.errors(include_url=False, include_input=False):
+        name = str(error["loc"][0]) if error["loc"] else "settings"
+        names.append(name)
+        if error["type"] == "extra_forbidden":
+            sentences.append(f"There is no setting {name}.")
+        else:
+            sentences.append(f"{name}: {error['msg'].removeprefix('Value error, ')}.")
+    return ConfigurationError(
+        " ".join(sentences),
+        setting=names[0],
+        hint="Mend it in newsletter.toml, or in the environment as "
+        + ", ".join(f"NEWSLETTER_{name.upper()}" for name in dict.fromkeys(names))
+        + ". docs/settings.md lists every setting.",
+    )
+
+
+def _port(parts: SplitResult) -> int:
+    try:
+        return parts.port or _SMTP_PORTS[parts.scheme]
+    except ValueError as exc:
+        raise ValueError("has a port that is no number up to 65535") from exc

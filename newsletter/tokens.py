@@ -1,0 +1,160 @@
+"""Signed links: one salt per purpose, a list of keys for rotation, never an address inside.
+
+A token says which reader (public id) and which of their consents (generation) a link was made for.
+Only the confirm link expires; an unsubscribe link works for ever, for the consent that it was made
+under. All tokens of one purpose have the same length, so that they fit a compiled message's slots.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+
+from itsdangerous import BadData, Signer, TimestampSigner
+from itsdangerous.encoding import base64_decode, base64_encode, bytes_to_int
+
+from newsletter.errors import ConfigurationError, ExpiredToken, InvalidToken
+
+#: Characters of a public id: 12 random bytes, base64url.
+PUBLIC_ID_LENGTH = 16
+_GENERATION_BYTES = 3
+_GENERATION_LENGTH = 4
+#: Octets of an unsubscribe, manage or view token: id, generation, dot, HMAC-SHA256 in base64url.
+TOKEN_LENGTH = PUBLIC_ID_LENGTH + _GENERATION_LENGTH + 1 + 43
+#: How long a confirm link works.
+CONFIRM_LIFETIME = timedelta(hours=72)
+#: itsdangerous derives from any string; a shorter key than this can be guessed.
+MINIMUM_KEY_LENGTH = 32
+_PLACEHOLDERS = ("changeme", "change-me", "secret", "placeholder", "example", "xxxx")
+
+
+class Purpose(StrEnum):
+    """What a link does; a token of one purpose is worthless for every other."""
+
+    CONFIRM = "confirm"
+    MANAGE = "manage"
+    UNSUBSCRIBE = "unsubscribe"
+    VIEW = "view"
+
+
+@dataclass(frozen=True)
+class Bearer:
+    """Whom a token speaks for."""
+
+    public_id: str
+    generation: int
+    #: When the link was made; only confirm tokens carry it.
+    issued_at: datetime | None = None
+
+
+class Keyring:
+    """Signs with the first key, accepts every key: new keys go to the front of the list."""
+
+    def __init__(self, keys: Sequence[str]) -> None:
+        for key in keys:
+            check_key(key)
+        if not keys:
+            raise ConfigurationError(
+                "No secret key is set.",
+                setting="secret_keys",
+                hint="Run `newsletter init`, or set NEWSLETTER_SECRET_KEYS to 32 random ones.",
+            )
+        # itsdangerous signs with the last key of its list.
+        oldest_first = list(reversed(keys))
+        self._keys = list(keys)
+        self._signers: dict[Purpose, Signer] = {}
+        for purpose in Purpose:
+            signer = TimestampSigner if purpose is Purpose.CONFIRM else Signer
+            self._signers[purpose] = signer(
+                oldest_first,
+                salt=f"newsletter.{purpose}",
+                key_derivation="hmac",
+                digest_method=hashlib.sha256,
+            )
+
+    def issue(
+        self, purpose: Purpose, public_id: str, generation: int, *, at: datetime | None = None
+    ) -> str:
+        """Return the token of one reader for one purpose; a confirm token also says `at`."""
+        number = generation.to_bytes(_GENERATION_BYTES, "big")
+        payload = public_id.encode() + base64_encode(number)
+        signer = self._signers[purpose]
+        if isinstance(signer, TimestampSigner):
+            assert at is not None
+            return _sign_at(signer, payload, at).decode()
+        return signer.sign(payload).decode()
+
+    def read(self, purpose: Purpose, token: str, *, now: datetime) -> Bearer:
+        """Return whom `token` speaks for.
+
+        Raises InvalidToken, or ExpiredToken (with `issued_at`) for a confirm link past 72 h.
+        """
+        signer = self._signers[purpose]
+        issued_at: datetime | None = None
+        _check_spelling(token)
+        try:
+            if isinstance(signer, TimestampSigner):
+                payload, issued_at = signer.unsign(token, return_timestamp=True)
+            else:
+                payload = signer.unsign(token)
+        except (BadData, ValueError, OverflowError) as exc:
+            raise InvalidToken from exc
+        bearer = _bearer(payload, issued_at)
+        if issued_at is not None and now - issued_at > CONFIRM_LIFETIME:
+            raise ExpiredToken(issued_at=issued_at)
+        return bearer
+
+    def fingerprints(self, text: str) -> list[str]:
+        """Return the keyed hashes of `text`, newest key first: what outlives an erased address."""
+        return [
+            hashlib.blake2b(text.encode(), key=hashlib.sha256(key.encode()).digest()).hexdigest()[
+                :48
+            ]
+            for key in self._keys
+        ]
+
+
+def new_public_id() -> str:
+    """Return a fresh random public id."""
+    return base64_encode(secrets.token_bytes(12)).decode()
+
+
+def check_key(key: str) -> None:
+    """Raise ConfigurationError for a key that is short or stands in some documentation."""
+    if len(key) < MINIMUM_KEY_LENGTH or any(word in key.lower() for word in _PLACEHOLDERS):
+        raise ConfigurationError(
+            f"A secret key has {len(key)} characters or is a placeholder; "
+            f"it needs {MINIMUM_KEY_LENGTH} random ones.",
+            setting="secret_keys",
+            hint="Run `newsletter init` in an empty folder, or `openssl rand -hex 32`.",
+        )
+
+
+def _sign_at(signer: TimestampSigner, payload: bytes, at: datetime) -> bytes:
+    """Sign as TimestampSigner does, but at the instant that the caller says."""
+    stamp = base64_encode(int(at.timestamp()).to_bytes(5, "big"))
+    value = payload + b"." + stamp
+    return value + b"." + Signer.get_signature(signer, value)
+
+
+def _check_spelling(token: str) -> None:
+    """Refuse every other spelling of a good signature: base64 decoders are lenient."""
+    signature = token.rpartition(".")[2].encode("utf-8", "replace")
+    try:
+        canonical = base64_encode(base64_decode(signature))
+    except BadData as exc:
+        raise InvalidToken from exc
+    if canonical != signature:
+        raise InvalidToken
+
+
+def _bearer(payload: bytes, issued_at: datetime | None) -> Bearer:
+    if len(payload) != PUBLIC_ID_LENGTH + _GENERATION_LENGTH:
+        raise InvalidToken
+    public_id, number = payload[:PUBLIC_ID_LENGTH], payload[PUBLIC_ID_LENGTH:]
+    instant = issued_at.astimezone(UTC) if issued_at else None
+    return Bearer(public_id.decode(), bytes_to_int(base64_decode(number)), instant)

@@ -1,0 +1,120 @@
+"""The migrations make what the models say, on both engines."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from alembic import command
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import Engine
+from sqlmodel import SQLModel, select
+
+import newsletter.models
+from newsletter.db import engine as engines
+from newsletter.db import schema, session
+from newsletter.errors import Conflict, DatabaseUnavailable, InvalidInput, SchemaOutOfDate
+
+NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
+
+
+def test_migrations_and_models_agree(engine: Engine) -> None:
+    with engine.connect() as connection:
+        context = MigrationContext.configure(connection)
+        assert compare_metadata(context, SQLModel.metadata) == []
+
+
+def test_an_upgrade_run_again_finds_nothing_to_do(engine: Engine) -> None:
+    assert schema.upgrade(engine) == (schema.newest(), schema.newest())
+
+
+def test_every_migration_goes_back_and_forth(engine: Engine) -> None:
+    with engine.connect() as connection, connection.begin():
+        config = schema._config()
+        config.attributes["connection"] = connection
+        command.downgrade(config, "base")
+    assert schema.current(engine) is None
+    assert schema.upgrade(engine) == (None, schema.newest())
+
+
+def test_an_empty_database_names_the_command_that_mends_it(database_url: str) -> None:
+    empty = engines.open(database_url)
+    with pytest.raises(SchemaOutOfDate) as caught:
+        schema.check(empty)
+    empty.dispose()
+    assert "newsletter database upgrade" in str(caught.value.hint)
+
+
+def test_a_database_of_another_version_is_refused(engine: Engine) -> None:
+    with engine.connect() as connection, connection.begin():
+        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
+    with pytest.raises(SchemaOutOfDate, match="schema 9999"):
+        schema.check(engine)
+
+
+def test_a_folder_that_does_not_exist_is_said_in_words(tmp_path: Path) -> None:
+    lost = engines.open(f"sqlite:///{tmp_path}/nowhere/newsletter.db")
+    with pytest.raises(DatabaseUnavailable, match="could not be opened"):
+        schema.check(lost)
+    lost.dispose()
+
+
+def test_the_freeze_lock_gives_later_instants_even_if_the_clock_steps_back(engine: Engine) -> None:
+    given = []
+    for now in (NOON, NOON - timedelta(hours=1), NOON, NOON + timedelta(seconds=1)):
+        with session.writing(engine) as opened:
+            given.append(session.freeze_lock(opened, now))
+    assert given == sorted(set(given))
+    assert given[-1] == NOON + timedelta(seconds=1)
+
+
+def test_a_transaction_that_fails_leaves_nothing(engine: Engine) -> None:
+    def fail() -> None:
+        with session.writing(engine) as opened:
+            session.freeze_lock(opened, NOON)
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+
+    with session.reading(engine) as opened:
+        found = opened.exec(select(newsletter.models.Publication)).one()
+    assert found.latest_instant < NOON
+
+
+def test_sqlite_keeps_its_promises(sqlite_engine: Engine) -> None:
+    with sqlite_engine.connect() as connection:
+        pragmas = {
+            name: connection.exec_driver_sql(f"PRAGMA {name}").scalar_one()
+            for name in ("journal_mode", "synchronous", "foreign_keys", "busy_timeout")
+        }
+    assert pragmas == {
+        "journal_mode": "wal",
+        "synchronous": 2,
+        "foreign_keys": 1,
+        "busy_timeout": 60_000,
+    }
+
+
+def test_a_backup_is_a_whole_database_and_overwrites_nothing(
+    sqlite_engine: Engine, tmp_path: Path
+) -> None:
+    target = tmp_path / "copy.db"
+    with session.writing(sqlite_engine) as opened:
+        session.freeze_lock(opened, NOON)
+    schema.backup(sqlite_engine, target)
+
+    with closing(sqlite3.connect(target)) as copy:
+        assert copy.execute("SELECT count(*) FROM publication").fetchone() == (1,)
+    with pytest.raises(Conflict):
+        schema.backup(sqlite_engine, target)
+
+
+def test_postgresql_is_pointed_to_its_own_tool() -> None:
+    elsewhere = engines.open("postgresql://127.0.0.1/none")
+    with pytest.raises(InvalidInput, match="own tool"):
+        schema.backup(elsewhere, Path("x"))
