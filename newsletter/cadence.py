@@ -1,0 +1,227 @@
+"""When editions are due: cadences, periods and send times, as calendar arithmetic and nothing else.
+
+A period is the local calendar date on which an edition is due, so `weekly 2026-11-23` is the same
+edition whoever asks and however late. Clocks that jump are settled here once: a send time inside a
+gap moves to the first instant after it, an ambiguous one is the first of the two, and a date that
+a zone left out of its calendar (Samoa's 30 December 2011) passes its edition to the next date.
+Instants are aware; those given back are UTC. Nothing here reads the clock.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from calendar import monthrange
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from enum import StrEnum
+from itertools import count
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from newsletter.errors import InvalidInput
+
+WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
+
+_SECOND = timedelta(seconds=1)
+
+
+class Cadence(StrEnum):
+    """How often a reader wants a digest."""
+
+    DAILY = "daily"
+    WEEKLY = "weekly"
+    MONTHLY = "monthly"
+
+    @property
+    def slower(self) -> Cadence | None:
+        """What to offer a reader who finds this one too much; None after the slowest."""
+        return {Cadence.DAILY: Cadence.WEEKLY, Cadence.WEEKLY: Cadence.MONTHLY}.get(self)
+
+    @property
+    def length(self) -> timedelta:
+        """How old an edition may get before it is stale."""
+        return timedelta(days={Cadence.DAILY: 1, Cadence.WEEKLY: 7, Cadence.MONTHLY: 31}[self])
+
+
+@dataclass(frozen=True, kw_only=True)
+class SendTimes:
+    """When a publication sends, on its own wall clock.
+
+    Raises InvalidInput for a zone that is not known and for days and times that cannot be.
+    """
+
+    #: A name of the IANA time zone database, such as "Europe/Berlin".
+    timezone: str = "UTC"
+    daily_at: time = time(7)
+    #: 0 is Monday, 6 is Sunday.
+    weekly_on: int = 0
+    weekly_at: time = time(7)
+    #: 1 to 31; in a shorter month, that month's last day.
+    monthly_on: int = 1
+    monthly_at: time = time(7)
+
+    def __post_init__(self) -> None:
+        parse_timezone(self.timezone)
+        if not 0 <= self.weekly_on <= 6:
+            raise InvalidInput(f"A weekday is 0 (Monday) to 6 (Sunday), not {self.weekly_on}.")
+        if not 1 <= self.monthly_on <= 31:
+            raise InvalidInput(f"A day of the month is 1 to 31, not {self.monthly_on}.")
+        if any(self.at(cadence).tzinfo is not None for cadence in Cadence):
+            raise InvalidInput("A send time is a time on the publication's own clock, no offset.")
+
+    @property
+    def zone(self) -> ZoneInfo:
+        """The time zone itself."""
+        return ZoneInfo(self.timezone)
+
+    def at(self, cadence: Cadence) -> time:
+        """Return the local time of day at which editions of this cadence are due."""
+        if cadence is Cadence.DAILY:
+            return self.daily_at
+        return self.weekly_at if cadence is Cadence.WEEKLY else self.monthly_at
+
+
+def newest_due(cadence: Cadence, now: datetime, times: SendTimes) -> date:
+    """Return the current period: the newest one that was due at or before now."""
+    # A clock that falls back over midnight shows yesterday's date again: look from tomorrow.
+    tomorrow = now.astimezone(times.zone).date() + timedelta(days=1)
+    periods = (_period(cadence, n, times) for n in count(_number(cadence, tomorrow), -1))
+    return next(period for period in periods if due_at(cadence, period, times) <= now)
+
+
+def next_due(cadence: Cadence, now: datetime, times: SendTimes) -> date:
+    """Return the first period that is due strictly after now."""
+    newest = newest_due(cadence, now, times)
+    periods = (_period(cadence, n, times) for n in count(_number(cadence, newest)))
+    return next(period for period in periods if due_at(cadence, period, times) > now)
+
+
+def preceding(cadence: Cadence, period: date, times: SendTimes) -> date:
+    """Return the period before this one: where the coverage of a first edition starts."""
+    return newest_due(cadence, due_at(cadence, period, times) - datetime.resolution, times)
+
+
+def due_at(cadence: Cadence, period: date, times: SendTimes) -> datetime:
+    """Return the UTC instant at which this period's edition is due.
+
+    Any date will do: the periods of an edition made before the send times changed stay valid.
+    """
+    return _instant(datetime.combine(period, times.at(cadence)), times.zone)
+
+
+def lateness(cadence: Cadence, period: date, *, now: datetime, times: SendTimes) -> timedelta:
+    """Return how long ago this period was due; negative while it is yet to come."""
+    return now - due_at(cadence, period, times)
+
+
+def is_stale(cadence: Cadence, period: date, *, now: datetime, times: SendTimes) -> bool:
+    """Say whether this edition is later than its cadence is long.
+
+    The newest due edition never is, although a day may have 25 hours.
+    """
+    late = lateness(cadence, period, now=now, times=times)
+    return late > cadence.length and period < newest_due(cadence, now, times)
+
+
+def covered_dates(start: datetime, end: datetime, times: SendTimes) -> tuple[date, date]:
+    """Return the first and the last local date of a coverage, for the masthead."""
+    first, last = sorted(instant.astimezone(times.zone).date() for instant in (start, end))
+    return first, last
+
+
+def slug(cadence: Cadence, period: date) -> str:
+    """Return the name of an edition in addresses and files: `weekly-2026-11-23`."""
+    return f"{cadence}-{period.isoformat()}"
+
+
+def parse_slug(text: str) -> tuple[Cadence, date]:
+    """Read what `slug` wrote, and only that; raise InvalidInput for anything else."""
+    name, _, day = text.partition("-")
+    try:
+        cadence, period = Cadence(name), date.fromisoformat(day)
+    except ValueError:
+        raise _not_a_slug(text) from None
+    # fromisoformat reads 20261123 and 2026-W48-1 too: an edition has one name.
+    if slug(cadence, period) != text:
+        raise _not_a_slug(text)
+    return cadence, period
+
+
+def parse_cadence(text: str) -> Cadence:
+    """Read a cadence as people type it; raise InvalidInput for anything else."""
+    try:
+        return Cadence(text.strip().lower())
+    except ValueError:
+        raise InvalidInput(
+            f"{text!r} is not a cadence.", hint=f"Use one of: {', '.join(Cadence)}."
+        ) from None
+
+
+def parse_weekday(value: str | int) -> int:
+    """Read "monday", "mon", "0" or 0 as 0, up to Sunday as 6; raise InvalidInput otherwise."""
+    word = str(value).strip().lower()
+    for number, name in enumerate(WEEKDAYS):
+        if word == str(number) or (len(word) >= 3 and name.startswith(word)):
+            return number
+    raise InvalidInput(
+        f"{value!r} is not a weekday.", hint="Use a name, such as monday, or 0 (Monday) to 6."
+    )
+
+
+def parse_timezone(name: str) -> ZoneInfo:
+    """Read the name of a time zone; raise InvalidInput for one that is not known."""
+    try:
+        return ZoneInfo(name)
+    # ValueError is a name that leaves the database's folder, OSError one that is a folder.
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise InvalidInput(
+            f"{name!r} is not a known time zone.", hint="Use a name such as Europe/Berlin or UTC."
+        ) from None
+
+
+def _number(cadence: Cadence, day: date) -> int:
+    """Count days, weeks from Monday, or months: the place of a date among its periods."""
+    if cadence is Cadence.DAILY:
+        return day.toordinal()
+    if cadence is Cadence.WEEKLY:
+        return (day.toordinal() - 1) // 7
+    return day.year * 12 + day.month - 1
+
+
+def _period(cadence: Cadence, number: int, times: SendTimes) -> date:
+    """Return the due date in that day, week or month, or the next date that exists."""
+    if cadence is Cadence.DAILY:
+        day = date.fromordinal(number)
+    elif cadence is Cadence.WEEKLY:
+        day = date.fromordinal(number * 7 + 1 + times.weekly_on)
+    else:
+        year, month = number // 12, number % 12 + 1
+        day = date(year, month, min(times.monthly_on, monthrange(year, month)[1]))
+    midnight = _instant(datetime.combine(day, time.min), times.zone)
+    return midnight.astimezone(times.zone).date()
+
+
+def _instant(wall: datetime, zone: ZoneInfo) -> datetime:
+    """Return the first instant at which the zone's clocks show this time or have jumped past it."""
+    # PEP 495: with fold=0 an ambiguous time is the first of the two, and one in a gap is read
+    # with the offset before it, which gives an instant after it; fold=1 gives one before it.
+    after = wall.replace(tzinfo=zone, fold=0).astimezone(UTC)
+    if after.astimezone(zone).replace(tzinfo=None) == wall:
+        return after
+    before = wall.replace(tzinfo=zone, fold=1, microsecond=0).astimezone(UTC)
+    seconds = range((after - before) // _SECOND)
+    jump = bisect_left(
+        seconds, _offset(after, zone), key=lambda n: _offset(before + n * _SECOND, zone)
+    )
+    return before + jump * _SECOND
+
+
+def _offset(instant: datetime, zone: ZoneInfo) -> timedelta:
+    offset = instant.astimezone(zone).utcoffset()
+    assert offset is not None
+    return offset
+
+
+def _not_a_slug(text: str) -> InvalidInput:
+    return InvalidInput(
+        f"{text!r} is not the name of an edition.", hint="It looks like weekly-2026-11-23."
+    )
