@@ -1,0 +1,49 @@
+"""What every command needs: the settings, read once, and the database on the right schema."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import typer
+from sqlalchemy import Engine
+
+from newsletter import settings as configuration
+from newsletter.db import engine as engines
+from newsletter.db import schema
+from newsletter.settings import Settings
+
+
+@dataclass
+class Context:
+    """Options that stand before the command, and what is made from them on first use."""
+
+    config: Path | None = None
+    _settings: Settings | None = field(default=None, repr=False)
+
+    @property
+    def settings(self) -> Settings:
+        """The settings; ConfigurationError names each bad one."""
+        if self._settings is None:
+            self._settings = configuration.load(self.config)
+        return self._settings
+
+    @contextmanager
+    def database(self, *, checked: bool = True) -> Iterator[Engine]:
+        """Open the database; SchemaOutOfDate names the command that mends an old schema."""
+        engine = engines.open(self.settings.database_url)
+        try:
+            if checked:
+                schema.check(engine)
+            yield engine
+        finally:
+            engine.dispose()
+
+
+def of(context: typer.Context) -> Context:
+    """Return our context from Typer's."""
+    found = context.find_object(Context)
+    assert found is not None
+    return found

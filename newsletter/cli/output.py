@@ -1,0 +1,97 @@
+"""How commands speak: tables for people, one JSON object for scripts, progress on a terminal."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    SpinnerColumn,
+    Task,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+from rich.text import Text
+
+#: The option of everything that lists or reports.
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of words.")]
+
+out = Console(soft_wrap=True, highlight=False)
+err = Console(stderr=True, soft_wrap=True, highlight=False)
+
+
+def say(sentence: str) -> None:
+    """Print a sentence for the operator; markup in it is text."""
+    out.print(sentence, markup=False)
+
+
+def warn(sentence: str) -> None:
+    """Print a sentence to standard error."""
+    err.print(sentence, markup=False, style="yellow")
+
+
+def as_json(value: Mapping[str, Any]) -> None:
+    """Print one JSON object: instants in ISO 8601 with their offset, dates as dates."""
+    sys.stdout.write(json.dumps(value, default=_plain, ensure_ascii=False, indent=2) + "\n")
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: str = "") -> None:
+    """Print rows under their columns; text from outside is never read as markup."""
+    made = Table(title=title or None, title_justify="left", box=None, pad_edge=False)
+    for column in columns:
+        made.add_column(column, header_style="bold", overflow="fold")
+    for row in rows:
+        made.add_row(*(Text(_shown(cell)) for cell in row))
+    Console(highlight=False).print(made)
+
+
+def progress() -> Progress:
+    """Return a progress bar with rate and remaining time; silent where nobody watches."""
+    return Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        _Rate(),
+        TimeRemainingColumn(),
+        console=err,
+        disable=not err.is_terminal,
+        transient=True,
+    )
+
+
+class _Rate(ProgressColumn):
+    """Steps per second."""
+
+    def render(self, task: Task) -> Text:
+        speed = task.finished_speed or task.speed
+        return Text(f"{speed:,.0f}/s" if speed else "")
+
+
+def _shown(cell: object) -> str:
+    if cell is None:
+        return ""
+    if isinstance(cell, datetime):
+        return cell.strftime("%Y-%m-%d %H:%M %Z")
+    if isinstance(cell, int) and not isinstance(cell, bool):
+        return f"{cell:,}"
+    return str(cell)
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, datetime | date):
+        return value.isoformat()
+    if isinstance(value, Path):
+        return str(value)
+    raise TypeError(f"{type(value).__name__} has no JSON form")
