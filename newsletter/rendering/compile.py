@@ -1,0 +1,131 @@
+"""Compiles a digest: the templates once, the styles inlined once, one message with slots.
+
+If the HTML would be clipped by a mailbox, it is composed again with less: summaries become
+headlines, headlines become "and more on the site". The footer is never what gives way.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import jinja2
+from premailer import Premailer
+
+from newsletter.errors import RenderError
+from newsletter.rendering import colour, environment, message, plaintext, selection
+from newsletter.rendering.content import Brand, DigestContent, Links, cleaned
+from newsletter.rendering.message import CompiledMessage, Heading, Markers, Slot
+
+#: Gmail clips a message beyond 102 kB, and with it the unsubscribe link.
+WIRE_LIMIT = 100_000
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """One mailing, ready to freeze; `html` and `text` hold markers, `page` holds none."""
+
+    message: CompiledMessage
+    html: str
+    text: str
+    #: The same edition as a web page for anyone: no reader's links in it.
+    page: str
+
+
+def digest(
+    content: DigestContent,
+    *,
+    brand: Brand,
+    links: Links,
+    markers: Markers,
+    templates: jinja2.Environment,
+    feedback_id: str | None,
+) -> Rendered:
+    """Compile one digest; raise RenderError if a template is wrong or nothing can be shown."""
+    if not content.stories:
+        raise RenderError("A digest needs at least one story.")
+    content = cleaned(content)
+    values = _values(content, brand, links, markers)
+    chosen, html = _fitting(content, values, templates, markers)
+    subject = environment.render(templates, "email/digest/subject.txt", values | chosen)
+    text = environment.render(templates, "email/digest/body.txt", values | chosen)
+    heading = _heading(" ".join(subject.split()), brand, links, feedback_id)
+    text = plaintext.tidy(text)
+    return Rendered(
+        message.assemble(heading, text=text, html=html, markers=markers),
+        html,
+        text,
+        _html(values | chosen | {"is_page": True}, templates),
+    )
+
+
+def _fitting(
+    content: DigestContent,
+    values: Mapping[str, Any],
+    templates: jinja2.Environment,
+    markers: Markers,
+) -> tuple[dict[str, Any], str]:
+    """Return what is shown and its HTML, at the first detail that fits under the limit."""
+    for detail in selection.DETAILS:
+        chosen = {"digest": selection.select(content, detail)}
+        html = _html({**values, **chosen}, templates)
+        if message.body_size(html, markers) < WIRE_LIMIT:
+            return chosen, html
+    raise RenderError(
+        f"The digest is larger than {WIRE_LIMIT} octets even with its lead alone.",
+        hint="Look for an enormous link, image address or template.",
+    )
+
+
+def _html(values: Mapping[str, Any], templates: jinja2.Environment) -> str:
+    """Render the HTML body and inline its styles."""
+    raw = environment.render(templates, "email/digest/body.html", values)
+    return inline(raw)
+
+
+def inline(html: str) -> str:
+    """Move styles into the elements, keep media queries, and leave out the indentation."""
+    inlined = Premailer(
+        html,
+        allow_network=False,
+        base_url=None,
+        disable_link_rewrites=True,
+        disable_validation=True,
+        cssutils_logging_level=logging.CRITICAL,
+        # A publication's style may be long; another's must not be found in a cache.
+        cache_css_parsing=False,
+    ).transform(pretty_print=False)
+    assert isinstance(inlined, str)
+    if "<pre" in inlined:
+        return inlined
+    return re.sub(r"\n\s*", "\n", inlined)
+
+
+def _values(content: DigestContent, brand: Brand, links: Links, markers: Markers) -> dict[str, Any]:
+    return {
+        "brand": brand,
+        "links": links,
+        "content": content,
+        "slots": {slot.value: markers.of(slot) for slot in Slot},
+        "light": colour.light(brand.accent),
+        "dark": colour.dark(brand.accent),
+        "month": environment.month_of(content.period_on, content.covers_from),
+        "notes": plaintext.Notes(),
+        "is_page": False,
+    }
+
+
+def _heading(subject: str, brand: Brand, links: Links, feedback_id: str | None) -> Heading:
+    return Heading(
+        sender=brand.sender,
+        subject=subject,
+        reply_to=brand.reply_to,
+        list_id=brand.list_id,
+        list_name=brand.name,
+        unsubscribe=links.unsubscribe,
+        unsubscribe_mailto=links.unsubscribe_mailto,
+        feedback_id=feedback_id,
+    )

@@ -1,0 +1,152 @@
+"""What goes into a mail: plain values that whoever composes an edition or a letter fills in.
+
+Dates are local calendar dates of the publication; links are complete addresses, with the markers
+of slots inside where they differ from reader to reader.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from dataclasses import dataclass, replace
+from datetime import date
+from urllib.parse import urlsplit
+
+_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\s]+")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Image:
+    """A picture on the web. Width and height are its own, in pixels, if they are known."""
+
+    url: str
+    alt: str = ""
+    width: int | None = None
+    height: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Brand:
+    """Who publishes: what is the same in every mail of a publication."""
+
+    name: str
+    site_url: str
+    #: "Name <news@example.org>", as the From header will carry it.
+    sender: str
+    postal_address: str
+    list_id: str
+    tagline: str = ""
+    #: #rrggbb; shown in a shade that is readable in both schemes.
+    accent: str = "#9a1b2f"
+    logo: Image | None = None
+    #: A BCP 47 tag; English without a country writes dates the international way.
+    language: str = "en"
+    reply_to: str | None = None
+    #: One sentence: why the reader gets this.
+    why: str = ""
+
+    @property
+    def site(self) -> str:
+        """The host of the site, as one says it."""
+        return (urlsplit(self.site_url).hostname or self.site_url).removeprefix("www.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Links:
+    """Where the mail's own links lead; `unsubscribe` and `manage` hold a marker."""
+
+    unsubscribe: str
+    manage: str
+    unsubscribe_mailto: str | None = None
+    view: str | None = None
+    confirm: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Story:
+    """One article of an edition."""
+
+    title: str
+    url: str
+    minutes: int
+    standfirst: str = ""
+    source: str | None = None
+    category: str | None = None
+    image: Image | None = None
+    published_on: date | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Related:
+    """An earlier article on the subject of the lead."""
+
+    title: str
+    url: str
+    minutes: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class DigestContent:
+    """One edition for the readers of one variant."""
+
+    #: daily, weekly or monthly
+    cadence: str
+    #: The date on which the edition is due.
+    period_on: date
+    #: The first and the last day whose articles are in it, both included.
+    covers_from: date
+    covers_to: date
+    #: The lead first, then by weight.
+    stories: tuple[Story, ...]
+    related: tuple[Related, ...] = ()
+    #: May exceed the number of `stories`; the mail then says how many more there are.
+    total_stories: int | None = None
+    next_on: date | None = None
+
+    @property
+    def total(self) -> int:
+        """How many stories the edition has, shown or not."""
+        return max(self.total_stories or 0, len(self.stories))
+
+
+def cleaned(content: DigestContent) -> DigestContent:
+    """Return `content` with every text on one line and no longer than a mail can use."""
+    return replace(
+        content,
+        stories=tuple(_clean_story(story) for story in content.stories),
+        related=tuple(
+            replace(related, title=shorten(one_line(related.title), 300))
+            for related in content.related[:3]
+        ),
+    )
+
+
+def one_line(text: str) -> str:
+    """Return `text` without control characters and with single blanks."""
+    return _CONTROLS.sub(" ", text).strip()
+
+
+def shorten(text: str, limit: int) -> str:
+    """Return `text` in at most `limit` characters, cut after a word if there is one."""
+    if len(text) <= limit:
+        return text
+    end = limit - 1
+    # Never between a letter and its marks, nor inside a joined emoji.
+    while end > 1 and (unicodedata.combining(text[end]) or "\u200d" in text[end - 1 : end + 1]):
+        end -= 1
+    cut = text[:end]
+    if not text[end].isspace():
+        head = cut.rpartition(" ")[0]
+        cut = head if len(head) > limit // 2 else cut
+    return cut.rstrip(" ,;:.–—-") + "…"
+
+
+def _clean_story(story: Story) -> Story:
+    return replace(
+        story,
+        title=shorten(one_line(story.title), 300) or story.url,
+        standfirst=shorten(one_line(story.standfirst), 420),
+        source=one_line(story.source or "") or None,
+        category=one_line(story.category or "") or None,
+        minutes=max(1, story.minutes),
+    )

@@ -1,0 +1,157 @@
+"""The templates: where they are found, what they may call, and what their mistakes look like.
+
+A publisher's own folder comes first, file by file; ours stay reachable as `original/...`, so an
+override can extend what it replaces.
+"""
+
+from __future__ import annotations
+
+import gettext
+import re
+import traceback
+from collections.abc import Mapping
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Literal
+
+import jinja2
+from babel import Locale, UnknownLocaleError
+from babel.dates import format_date, format_skeleton
+from babel.numbers import format_decimal
+from babel.units import format_unit
+
+from newsletter import paths
+from newsletter.errors import RenderError
+from newsletter.rendering import content, plaintext
+
+#: What a template's own code can raise; anything else is our bug and stays as it is.
+_FAULTS = (
+    jinja2.TemplateError,
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    TypeError,
+    ValueError,
+)
+
+_SHORT_MONTH = re.compile(r"(?<!M)MMM(?!M)")
+
+
+def build(override_folder: Path | None, language: str) -> jinja2.Environment:
+    """Return the environment for one publication, its own templates before ours."""
+    folders = [override_folder] if override_folder else []
+    environment = jinja2.Environment(
+        loader=jinja2.ChoiceLoader(
+            [
+                jinja2.FileSystemLoader([*folders, paths.TEMPLATES]),
+                jinja2.PrefixLoader({"original": jinja2.FileSystemLoader(paths.TEMPLATES)}),
+            ]
+        ),
+        autoescape=jinja2.select_autoescape(["html"], default_for_string=False),
+        undefined=jinja2.StrictUndefined,
+        extensions=["jinja2.ext.i18n"],
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    # Catalogues will be found here by language; until there are any, every word stands for itself.
+    environment.install_gettext_translations(gettext.NullTranslations(), newstyle=True)  # type: ignore[attr-defined]
+    _add_words(environment, _locale(language), language)
+    return environment
+
+
+def render(environment: jinja2.Environment, name: str, values: Mapping[str, object]) -> str:
+    """Render a template; a mistake in it becomes a RenderError naming file and line."""
+    try:
+        return environment.get_template(name).render(values)
+    except _FAULTS as exc:
+        place = _place(exc, environment)
+        if place is None:
+            raise
+        raise RenderError(
+            f"{place}: {exc or type(exc).__name__}", hint="Correct the template and try again."
+        ) from exc
+
+
+def _locale(language: str) -> Locale:
+    tag = language.replace("-", "_")
+    try:
+        # English of no country: day before month, as most of the world reads it.
+        return Locale.parse("en_001" if tag == "en" else tag)
+    except (ValueError, UnknownLocaleError) as exc:
+        raise RenderError(
+            f"{language!r} is not a language.", hint="Write a tag such as en, en-US or ar."
+        ) from exc
+
+
+def _add_words(environment: jinja2.Environment, locale: Locale, language: str) -> None:
+    is_rtl = locale.text_direction == "rtl"
+    environment.globals.update(
+        lang=language,
+        dir=locale.text_direction,
+        start="right" if is_rtl else "left",
+        end="left" if is_rtl else "right",
+        rule=plaintext.rule(),
+    )
+    environment.filters.update(
+        reading_time=lambda count: reading_time(count, locale),
+        day=lambda day: format_date(day, "long", locale=locale),
+        weekday=lambda day: format_date(day, "full", locale=locale),
+        month=lambda day: format_skeleton("yMMMM", day, locale=locale),
+        span=lambda first, last: span(first, last, locale=locale),
+        number=lambda count: format_decimal(count, locale=locale),
+        shorten=content.shorten,
+        wrap=plaintext.wrap,
+    )
+
+
+def reading_time(minutes: int, locale: Locale) -> str:
+    """Write a time in full words: "21 minutes", "2 hours 5 minutes"."""
+    hours, rest = divmod(minutes, 60)
+    parts = [(hours, "hour"), (rest, "minute")]
+    return " ".join(_unit(n, name, "long", locale) for n, name in parts if n or not minutes)
+
+
+def span(first: date, last: date, *, locale: Locale) -> str:
+    """Write the days from `first` to `last`, both included."""
+    if first >= last:
+        return str(format_date(last, "long", locale=locale))
+    differs = "y" if first.year != last.year else "M" if first.month != last.month else "d"
+    # CLDR keeps spans for short names of months only; the pattern holds for the long ones too.
+    parts = [_SHORT_MONTH.sub("MMMM", part) for part in locale.interval_formats["yMMMd"][differs]]
+    return "".join(
+        str(format_date(day, part, locale=locale))
+        for day, part in zip((first, last), parts, strict=True)
+    )
+
+
+def month_of(period_on: date, covers_from: date) -> date | None:
+    """Return a day of the calendar month that an edition due on a first of the month covers."""
+    last = period_on - timedelta(days=1)
+    is_month = period_on.day == 1 and covers_from >= last.replace(day=1) - timedelta(days=1)
+    return last if is_month else None
+
+
+def _unit(count: int, name: str, length: Literal["short", "long"], locale: Locale) -> str:
+    return str(format_unit(count, f"duration-{name}", length=length, locale=locale))
+
+
+def _place(exc: BaseException, environment: jinja2.Environment) -> str | None:
+    if isinstance(exc, jinja2.TemplateSyntaxError):
+        return f"{exc.filename or exc.name}, line {exc.lineno}"
+    folders = _folders(environment)
+    frames = [
+        frame
+        for frame in traceback.extract_tb(exc.__traceback__)
+        if any(Path(frame.filename).is_relative_to(folder) for folder in folders)
+    ]
+    if frames:
+        return f"{frames[-1].filename}, line {frames[-1].lineno}"
+    return "templates" if isinstance(exc, jinja2.TemplateError) else None
+
+
+def _folders(environment: jinja2.Environment) -> list[str]:
+    assert isinstance(environment.loader, jinja2.ChoiceLoader)
+    first = environment.loader.loaders[0]
+    assert isinstance(first, jinja2.FileSystemLoader)
+    return list(first.searchpath)

@@ -1,0 +1,91 @@
+"""What of an edition a mail shows: which stories with their standfirst, which as headlines only."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from newsletter.rendering.content import DigestContent, Story
+
+
+@dataclass(frozen=True)
+class Detail:
+    """How much is shown: stories with a standfirst (the lead among them), then bare headlines."""
+
+    summaries: int
+    headlines: int
+    contents: int
+
+
+#: From the whole paper to the lead alone; the first that fits under the limit is sent.
+DETAILS = (
+    Detail(summaries=12, headlines=36, contents=8),
+    Detail(summaries=8, headlines=36, contents=8),
+    Detail(summaries=4, headlines=36, contents=8),
+    Detail(summaries=1, headlines=36, contents=8),
+    Detail(summaries=1, headlines=18, contents=6),
+    Detail(summaries=1, headlines=9, contents=0),
+    Detail(summaries=1, headlines=0, contents=0),
+)
+
+
+@dataclass(frozen=True)
+class Section:
+    """The stories of one category, in the order of their weight."""
+
+    category: str | None
+    stories: tuple[Story, ...]
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The parts of a digest, as the templates lay them out."""
+
+    #: For the list of headlines on top; empty where it would only repeat what follows.
+    contents: tuple[Story, ...]
+    lead: Story
+    sections: tuple[Section, ...]
+    headlines: tuple[Section, ...]
+    #: How many stories are listed below but not in `contents`.
+    below: int
+    #: How many are only on the site.
+    more: int
+    total: int
+    #: Reading time of everything, or None if some stories are only on the site.
+    minutes: int | None
+
+
+def select(content: DigestContent, detail: Detail) -> Selection:
+    """Choose what is shown at `detail`, lead first."""
+    lead, *others = content.stories
+    summaries = others[: detail.summaries - 1]
+    headlines = others[len(summaries) : len(summaries) + detail.headlines]
+    shown = 1 + len(summaries) + len(headlines)
+    listed = _contents(content.stories[:shown], detail.contents)
+    is_whole = content.total == len(content.stories)
+    return Selection(
+        contents=listed,
+        lead=lead,
+        sections=tuple(_by_category(summaries)),
+        headlines=tuple(_by_category(headlines)),
+        below=content.total - len(listed) if listed else 0,
+        more=content.total - shown,
+        total=content.total,
+        minutes=sum(story.minutes for story in content.stories) if is_whole else None,
+    )
+
+
+def _contents(stories: Sequence[Story], limit: int) -> tuple[Story, ...]:
+    """A list of one or two repeats the page, and "and 1 more" is no shorter than the one."""
+    if len(stories) < 3 or not limit:
+        return ()
+    return tuple(stories if len(stories) <= limit + 1 else stories[:limit])
+
+
+def _by_category(stories: Sequence[Story]) -> Iterator[Section]:
+    """Group stories; categories in the order of their first story, those without one last."""
+    groups: dict[str | None, list[Story]] = {}
+    for story in stories:
+        groups.setdefault(story.category, []).append(story)
+    for category in sorted(groups, key=lambda name: name is None):
+        yield Section(category, tuple(groups[category]))
