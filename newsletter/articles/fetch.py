@@ -1,0 +1,347 @@
+"""Brings the bytes of a feed, from the web or from a file, within bounds.
+
+Every bound is hard: schemes, size (packed and unpacked), time in all, redirects, and the addresses
+of every hop (see `newsletter.articles.guard`). Cookies, proxies of the environment and netrc are
+not used, and no error repeats a password or a query.
+"""
+
+from __future__ import annotations
+
+import os
+import ssl
+import stat
+import time
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http.cookiejar import CookieJar, DefaultCookiePolicy
+from importlib import metadata
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import httpcore
+import httpx
+
+from newsletter.articles.guard import Clock, Deadline, Guard, GuardedTransport, Resolver, resolve
+from newsletter.errors import FeedError, InvalidInput
+
+#: A URL longer than this is not a feed's.
+MAX_URL = 2_000
+
+_REDIRECTS = {301, 302, 303, 307, 308}
+_ACCEPT = (
+    "application/rss+xml, application/atom+xml, application/feed+json, "
+    "application/rdf+xml;q=0.9, application/xml;q=0.9, text/xml;q=0.8, */*;q=0.5"
+)
+_REFUSALS = {
+    401: ("wants a password", "Put it in the URL: https://user:password@host/feed."),
+    403: ("refuses to give it", "Ask its publisher whether feed readers are let in."),
+    404: ("does not have it", "Check the URL, or look for a new one on the site."),
+    410: ("says that it is gone for good", "Remove the feed: `newsletter feeds remove`."),
+    429: ("has been asked too often", "Fetch less often."),
+}
+
+
+@dataclass(frozen=True)
+class Limits:
+    """The bounds of one fetch."""
+
+    #: Octets, as sent and again as unpacked.
+    max_bytes: int = 10_000_000
+    #: Seconds from the first look-up to the last octet, redirects included.
+    timeout_seconds: float = 30
+    max_redirects: int = 3
+    #: Lets feeds come from loopback and private networks.
+    allow_private: bool = False
+
+
+@dataclass(frozen=True)
+class Validators:
+    """What the last answer said about its version, for a conditional request (RFC 9110 13.1)."""
+
+    etag: str | None = None
+    last_modified: str | None = None
+
+    def headers(self) -> dict[str, str]:
+        """Return the request headers that ask for news only."""
+        named = {"If-None-Match": self.etag, "If-Modified-Since": self.last_modified}
+        return {name: value for name, value in named.items() if value}
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """What a feed's address gave."""
+
+    #: Unpacked; empty if `not_modified`.
+    body: bytes
+    content_type: str
+    #: For the next conditional request; None when they belong to another host than the feed's.
+    etag: str | None
+    last_modified: str | None
+    #: After redirects, without user and password; relative links start here.
+    final_url: str
+    not_modified: bool
+
+
+def normalise(source: str) -> str:
+    """Return the one spelling of a feed's address: an http(s) URL, or an absolute path.
+
+    Raises InvalidInput for another scheme, a broken URL, or a file that is not there.
+    """
+    source = source.strip()
+    scheme, separator, rest = source.partition("://")
+    if separator and scheme.lower() in {"http", "https"}:
+        return _normalise_url(source)
+    if separator and scheme.lower() != "file":
+        raise InvalidInput(
+            f"A feed cannot come from {scheme[:20]}://.", hint="Use http://, https:// or a file."
+        )
+    path = Path(rest if separator else source).expanduser().resolve()
+    if not path.is_file():
+        raise InvalidInput(
+            f"There is no file {path}.", hint="Name a feed's file, or a URL with https://."
+        )
+    return str(path)
+
+
+def fetch(
+    source: str,
+    limits: Limits,
+    *,
+    validators: Validators = Validators(),
+    resolver: Resolver = resolve,
+    clock: Clock = time.monotonic,
+    tls: ssl.SSLContext | None = None,
+) -> Fetched:
+    """Fetch a feed that `normalise` has spelled; raises FeedError, whatever the other side does."""
+    if not source.lower().startswith(("http://", "https://")):
+        return _read_file(Path(source), limits)
+    deadline = Deadline(limits.timeout_seconds, clock)
+    guard = Guard(deadline, allow_private=limits.allow_private, resolver=resolver)
+    transport = GuardedTransport(guard, tls or httpx.create_ssl_context())
+    with (
+        _explained(source, deadline),
+        httpx.Client(
+            transport=transport,
+            trust_env=False,
+            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
+            timeout=limits.timeout_seconds,
+        ) as client,
+    ):
+        return _follow(client, httpx.URL(source), limits=limits, validators=validators)
+
+
+def shown(url: str) -> str:
+    """Return a URL as it may stand in an error or a log: no user, no password, no query."""
+    try:
+        parts = urlsplit(url)
+        port = f":{parts.port}" if parts.port else ""
+    except ValueError:
+        return "that URL"
+    if not parts.scheme or not parts.hostname:
+        return url
+    query = "?…" if parts.query else ""
+    return f"{parts.scheme}://{parts.hostname}{port}{parts.path}{query}"
+
+
+def _normalise_url(source: str) -> str:
+    hint = "It looks like https://example.com/feed.xml."
+    try:
+        url = httpx.URL(source).copy_with(fragment=None)
+        has_host = bool(url.raw_host)
+    except (httpx.InvalidURL, ValueError) as exc:
+        raise InvalidInput("That URL cannot be read.", hint=hint) from exc
+    if not has_host or len(str(url)) > MAX_URL:
+        raise InvalidInput("That URL cannot be a feed's.", hint=hint)
+    return str(url)
+
+
+def _read_file(path: Path, limits: Limits) -> Fetched:
+    try:
+        # Not blocking, because a named pipe would wait for its writer for ever.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with open(descriptor, "rb") as file:  # noqa: PTH123 - a descriptor, not a path
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise FeedError(f"{path} is not a file.")
+            body = file.read(limits.max_bytes + 1)
+    except OSError as exc:
+        raise FeedError(
+            f"{path} could not be read: {exc.strerror or exc}.",
+            hint="Put the file back, or remove the feed: `newsletter feeds remove`.",
+        ) from exc
+    if len(body) > limits.max_bytes:
+        raise _too_large(limits)
+    return Fetched(
+        body=body,
+        content_type="",
+        etag=None,
+        last_modified=None,
+        final_url="",
+        not_modified=False,
+    )
+
+
+def _follow(
+    client: httpx.Client, url: httpx.URL, *, limits: Limits, validators: Validators
+) -> Fetched:
+    """Ask, and follow redirects; user and password go to the feed's own origin only."""
+    start = url
+    for _ in range(limits.max_redirects + 1):
+        headers = {"Accept": _ACCEPT, "Accept-Encoding": "gzip", "User-Agent": _user_agent()}
+        if url.host == start.host:
+            headers |= validators.headers()
+        with client.stream(
+            "GET",
+            url.copy_with(userinfo=None),
+            headers=headers,
+            auth=_credentials(start) if _origin(url) == _origin(start) else None,
+        ) as response:
+            if response.status_code not in _REDIRECTS:
+                return _take(response, limits, is_home=url.host == start.host)
+            url = _next(url, response)
+    raise FeedError(
+        f"The feed redirects more than {limits.max_redirects} times.",
+        hint="Open the URL in a browser and use the one it ends at.",
+    )
+
+
+def _origin(url: httpx.URL) -> tuple[str, str, int | None]:
+    return url.scheme, url.host, url.port
+
+
+def _credentials(url: httpx.URL) -> tuple[str, str] | None:
+    return (url.username, url.password) if url.userinfo else None
+
+
+def _next(url: httpx.URL, response: httpx.Response) -> httpx.URL:
+    location = response.headers.get("location", "")
+    try:
+        target = url.join(location).copy_with(fragment=None, userinfo=None)
+    except (httpx.InvalidURL, ValueError) as exc:
+        raise FeedError("The feed redirects to a URL that cannot be read.") from exc
+    if not location or target.scheme not in {"http", "https"} or not target.host:
+        raise FeedError("The feed redirects to something that is not on the web.")
+    return target
+
+
+def _take(response: httpx.Response, limits: Limits, *, is_home: bool) -> Fetched:
+    status = response.status_code
+    not_modified = status == 304
+    if not_modified and not {"if-none-match", "if-modified-since"} & set(response.request.headers):
+        raise FeedError("The feed's server says that nothing changed, without having been asked.")
+    if not not_modified and status != 200:
+        raise _refusal(status, str(response.url))
+    return Fetched(
+        body=b"" if not_modified else _unpack(response, limits),
+        content_type=response.headers.get("content-type", ""),
+        etag=_validator(response, "etag") if is_home else None,
+        last_modified=_validator(response, "last-modified") if is_home else None,
+        final_url=str(response.url),
+        not_modified=not_modified,
+    )
+
+
+def _validator(response: httpx.Response, name: str) -> str | None:
+    value: str | None = response.headers.get(name)
+    return (
+        value if value and len(value) <= 500 and value.isascii() and value.isprintable() else None
+    )
+
+
+def _refusal(status: int, url: str) -> FeedError:
+    says, hint = _REFUSALS.get(
+        status, (f"answers with status {status}", "Try again later, or check the URL.")
+    )
+    return FeedError(f"The server of {shown(url)} {says} (HTTP {status}).", hint=hint)
+
+
+def _unpack(response: httpx.Response, limits: Limits) -> bytes:
+    """Read the body; no more than the cap is ever held, packed or unpacked."""
+    coding = response.headers.get("content-encoding", "identity").strip().lower()
+    if coding in {"identity", ""}:
+        return b"".join(_capped(response.iter_raw(), limits))
+    if coding not in {"gzip", "x-gzip"}:
+        raise FeedError("The feed is packed in a way that was not asked for.")
+    try:
+        return b"".join(_gunzip(_capped(response.iter_raw(), limits), limits))
+    except zlib.error as exc:
+        raise FeedError("The feed arrived damaged: it cannot be unpacked.") from exc
+
+
+def _capped(chunks: Iterator[bytes], limits: Limits) -> Iterator[bytes]:
+    size = 0
+    for chunk in chunks:
+        size += len(chunk)
+        if size > limits.max_bytes:
+            raise _too_large(limits)
+        yield chunk
+
+
+def _gunzip(chunks: Iterator[bytes], limits: Limits) -> Iterator[bytes]:
+    """Unpack gzip members (RFC 1952 2.2), never making more than the cap at once."""
+    left = limits.max_bytes
+    member = zlib.decompressobj(wbits=31)
+    for chunk in chunks:
+        packed = chunk
+        while packed:
+            if member.eof:
+                member = zlib.decompressobj(wbits=31)
+            out = member.decompress(packed, left + 1)
+            left -= len(out)
+            if left < 0:
+                raise _too_large(limits)
+            yield out
+            packed = member.unused_data if member.eof else member.unconsumed_tail
+    if not member.eof:
+        raise FeedError("The feed arrived cut off.", hint="Try again later.")
+
+
+def _too_large(limits: Limits) -> FeedError:
+    return FeedError(
+        f"The feed is larger than {limits.max_bytes:,} octets.",
+        hint="Ask its publisher for a feed of the newest articles, or raise feed_max_bytes.",
+    )
+
+
+@contextmanager
+def _explained(source: str, deadline: Deadline) -> Iterator[None]:
+    """Say in our words, without a secret, why a server could not be used."""
+    name = shown(source)
+    try:
+        yield
+    except httpcore.TimeoutException as exc:
+        if isinstance(exc, httpcore.ConnectTimeout):
+            raise FeedError(
+                f"{name} could not be reached: no answer.", hint="Try again later."
+            ) from exc
+        raise deadline.passed() from exc
+    except httpcore.ConnectError as exc:
+        raise _unreachable(name, exc) from exc
+    except (httpcore.ProtocolError, httpcore.NetworkError) as exc:
+        raise FeedError(
+            f"{name} was cut off, or its server speaks no proper HTTP.", hint="Try again later."
+        ) from exc
+    except (httpx.HTTPError, httpx.InvalidURL, httpcore.UnsupportedProtocol) as exc:
+        raise FeedError(f"{name} could not be fetched.") from exc
+
+
+def _unreachable(name: str, exc: httpcore.ConnectError) -> FeedError:
+    cause = exc.__cause__ or exc.__context__ or exc
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        return FeedError(
+            f"{name} has a certificate that is not valid: {cause.verify_message}.",
+            hint="Its publisher must mend that; until then the feed cannot be trusted.",
+        )
+    if isinstance(cause, ssl.SSLError):
+        return FeedError(f"{name} could not be reached: encryption failed.")
+    reason = cause.strerror if isinstance(cause, OSError) and cause.strerror else "no answer"
+    return FeedError(f"{name} could not be reached: {reason}.", hint="Try again later.")
+
+
+def _user_agent() -> str:
+    try:
+        version = metadata.version("newsletter-delivery")
+    except metadata.PackageNotFoundError:
+        version = "0"
+    return f"newsletter-delivery/{version} (feed reader)"

@@ -1,0 +1,143 @@
+"""An item as a feed wrote it, and the article that readers can be shown of it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from datetime import datetime
+
+from newsletter.articles import link, markup, text
+from newsletter.articles.markup import Picture, Reading
+
+MAX_GUID = 500
+MAX_NAME = 200
+MAX_CATEGORIES = 10
+MAX_CATEGORY = 80
+_TITLE_FROM_TEXT = 100
+#: Earlier dates are defaults of some programming language.
+_EARLIEST_YEAR = 1980
+
+
+@dataclass(frozen=True)
+class Item:
+    """One item, format left behind, nothing cleaned but the title."""
+
+    guid: str
+    #: In order of preference, relative to `base` or absolute.
+    links: tuple[str, ...]
+    title: str
+    #: HTML, both of them.
+    summary: str
+    content: str
+    base: str
+    pictures: tuple[Picture, ...]
+    author: str
+    source: str
+    categories: tuple[str, ...]
+    published_at: datetime | None
+
+
+@dataclass(frozen=True)
+class ParsedArticle:
+    """One article that can be shown and recognised."""
+
+    #: None if the feed gives none: then the link alone identifies the article.
+    guid: str | None
+    link: str
+    title: str
+    standfirst: str
+    image: Picture | None
+    author: str | None
+    source: str | None
+    categories: tuple[str, ...]
+    minutes: int
+    published_at: datetime | None
+
+    @property
+    def content_hash(self) -> str:
+        """SHA-256 of what a reader sees; link, GUID and date are no part of it."""
+        shown = [
+            self.title,
+            self.standfirst,
+            self.image.url if self.image else None,
+            self.image.alt if self.image else None,
+            self.author,
+            self.source,
+            self.categories,
+            self.minutes,
+        ]
+        return hashlib.sha256(json.dumps(shown).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class ParsedFeed:
+    """A feed's document."""
+
+    title: str
+    site_url: str | None
+    items: tuple[ParsedArticle, ...]
+    #: Items with neither a usable link nor a title, and those past the limit.
+    dropped: int = 0
+
+
+def finish(item: Item) -> ParsedArticle | None:
+    """Clean an item up; None if it has no link, or nothing to show."""
+    address = _link(item)
+    if address is None:
+        return None
+    summary, content = markup.read(item.summary, item.base), markup.read(item.content, item.base)
+    standfirst = _standfirst(summary, content)
+    title = text.shorten(item.title, text.MAX_TITLE)
+    if not title:
+        title = text.shorten(standfirst, _TITLE_FROM_TEXT)
+        standfirst = "" if title == standfirst else standfirst
+    if not title:
+        return None
+    source = text.clean(item.source) or content.source or summary.source or ""
+    return ParsedArticle(
+        guid=_guid(item.guid),
+        link=address,
+        title=title,
+        standfirst=standfirst,
+        image=_picture(item, content, summary),
+        author=text.shorten(text.clean(item.author), MAX_NAME) or None,
+        source=text.shorten(source, MAX_NAME) or None,
+        categories=_categories(item.categories),
+        minutes=text.minutes(content.text or summary.text),
+        published_at=_published_at(item.published_at),
+    )
+
+
+def _link(item: Item) -> str | None:
+    found = [link.canonical(one, item.base) for one in item.links]
+    # A GUID that is a web address is a permalink (RSS 2.0), if nothing better is there.
+    return next((one for one in [*found, link.canonical(item.guid)] if one), None)
+
+
+def _guid(value: str) -> str | None:
+    guid = text.clean(value)
+    if len(guid) > MAX_GUID:
+        return "sha256:" + hashlib.sha256(guid.encode()).hexdigest()
+    return guid or None
+
+
+def _standfirst(summary: Reading, content: Reading) -> str:
+    if summary.text:
+        return text.standfirst(summary.text, is_article=False)
+    return text.standfirst(content.text, is_article=True)
+
+
+def _picture(item: Item, content: Reading, summary: Reading) -> Picture | None:
+    candidates = [*item.pictures, content.picture, summary.picture]
+    return next((one for one in candidates if one and not markup.is_pixel(one)), None)
+
+
+def _categories(names: tuple[str, ...]) -> tuple[str, ...]:
+    cleaned = (text.shorten(text.clean(name), MAX_CATEGORY) for name in names)
+    unique = {name.casefold(): name for name in reversed([*cleaned]) if name}
+    return tuple(reversed(unique.values()))[:MAX_CATEGORIES]
+
+
+def _published_at(moment: datetime | None) -> datetime | None:
+    return moment if moment and moment.year >= _EARLIEST_YEAR else None

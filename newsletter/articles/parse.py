@@ -1,0 +1,190 @@
+"""Turns a feed's bytes into articles: RSS 0.9 to 2.0, RDF, Atom, and JSON Feed.
+
+Nothing here opens a file or a connection, and no bytes make it fail otherwise than by FeedError.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from calendar import timegm
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import feedparser
+
+from newsletter.articles import json_feed, link, markup, text
+from newsletter.articles.item import Item, ParsedFeed, finish
+from newsletter.articles.markup import Picture
+from newsletter.errors import FeedError
+
+#: A document of more items is read to here; the newest stand first.
+MAX_ITEMS = 5_000
+
+# feedparser takes a picture's caption (Media RSS) for the article's own title and description.
+_CAPTIONS = re.compile(rb"(</?media:)(title|description)\b")
+_ALTERNATE = re.compile(rb"<link\b[^<>]*\balternate\b[^<>]*>", re.IGNORECASE)
+_FEED_TYPE = re.compile(rb"application/(?:rss\+xml|atom\+xml|feed\+json)", re.IGNORECASE)
+_HREF = re.compile(rb"""\bhref\s*=\s*["']?([^"'\s<>]+)""", re.IGNORECASE)
+
+
+def parse(body: bytes, *, content_type: str = "", url: str = "") -> ParsedFeed:
+    """Read a feed's document, fetched from `url`; raises FeedError if it is none."""
+    if json_feed.is_json(body, content_type):
+        title, site_url, items = json_feed.read(body, url)
+    else:
+        title, site_url, items = _read_xml(body, content_type, url)
+    articles = [finish(item) for item in items[:MAX_ITEMS]]
+    kept = tuple(article for article in articles if article)
+    return ParsedFeed(title, site_url, kept, dropped=len(items) - len(kept))
+
+
+def _read_xml(body: bytes, content_type: str, url: str) -> tuple[str, str | None, list[Item]]:
+    found = _feedparser(body, content_type, url)
+    if not found.get("version") and not found.get("entries"):
+        raise FeedError("That is not a feed: no RSS, Atom or JSON Feed.", hint=_hint(body, url))
+    channel = found.get("feed") or {}
+    title = text.shorten(markup.plain(_string(channel, "title")), text.MAX_TITLE)
+    site_url = link.canonical(_string(channel, "link"), url)
+    is_atom = str(found.get("version")).startswith("atom")
+    # Plain dictionaries, because feedparser's own warn about names that they answer for others.
+    entries = [dict(entry) for entry in found.get("entries", ())]
+    return title, site_url, [_item(entry, url, is_atom=is_atom) for entry in entries]
+
+
+def _feedparser(body: bytes, content_type: str, url: str) -> Mapping[str, Any]:
+    headers = {"content-type": content_type or "application/xml", "content-location": url}
+    # A stream, because feedparser opens anything else: a string as a URL or a file, and
+    # even bytes as the name of a file.
+    stream = io.BytesIO(_CAPTIONS.sub(rb"\1caption-\2", body))
+    try:
+        found: Mapping[str, Any] = feedparser.parse(
+            stream, response_headers=headers, sanitize_html=False, resolve_relative_uris=False
+        )
+    except Exception as exc:  # whatever a parser of hostile bytes raises
+        raise FeedError("The feed is broken beyond reading.") from exc
+    return found
+
+
+def _hint(body: bytes, url: str) -> str:
+    """Name the feed that a web page offers, if this is one."""
+    for tag in _ALTERNATE.findall(body[:200_000]):
+        address = _HREF.search(tag)
+        if address and _FEED_TYPE.search(tag):
+            found = link.image(address[1].decode("utf-8", "replace").replace("&amp;", "&"), url)
+            if found:
+                return f"That page offers a feed: {found}"
+    return "Look for a link named RSS or feed on the site."
+
+
+def _item(entry: Mapping[str, Any], url: str, *, is_atom: bool) -> Item:
+    base = _base(entry, url)
+    summary, content = _summary(entry), _content(entry)
+    author = entry.get("author_detail")
+    return Item(
+        guid=_string(entry, "id"),
+        links=(_string(entry, "link"),),
+        title=_title(entry, is_atom=is_atom),
+        summary=summary,
+        content=content if content != summary else "",
+        base=base,
+        pictures=tuple(_pictures(entry, base)),
+        author=_string(author, "name") if isinstance(author, Mapping) else "",
+        source=_source(entry),
+        categories=tuple(_categories(entry)),
+        published_at=_published_at(entry),
+    )
+
+
+def _title(entry: Mapping[str, Any], *, is_atom: bool) -> str:
+    value, detail = _string(entry, "title"), entry.get("title_detail")
+    is_literal = is_atom and isinstance(detail, Mapping) and detail.get("type") == "text/plain"
+    return text.clean(value) if is_literal else markup.plain(value)
+
+
+def _summary(entry: Mapping[str, Any]) -> str:
+    return _string(entry, "summary") or _string(entry, "media_caption-description")
+
+
+def _content(entry: Mapping[str, Any]) -> str:
+    """Return the longest of the entry's contents: the others are captions and excerpts."""
+    contents = entry.get("content")
+    found = contents if isinstance(contents, list) else []
+    return max(
+        (_string(one, "value") for one in found if isinstance(one, Mapping)), key=len, default=""
+    )
+
+
+def _base(entry: Mapping[str, Any], url: str) -> str:
+    """Return where relative addresses in the content start (xml:base, or the feed's own URL)."""
+    contents = entry.get("content")
+    details = [*(contents if isinstance(contents, list) else []), entry.get("summary_detail")]
+    bases = (_string(detail, "base") for detail in details if isinstance(detail, Mapping))
+    return next((base for base in bases if base), "") or url
+
+
+def _pictures(entry: Mapping[str, Any], base: str) -> Iterator[Picture]:
+    """Give the pictures that stand beside the text, the best first."""
+    alt = text.clean(_string(entry, "media_caption-title"))
+    for one in _mappings(entry, "links"):
+        if one.get("rel") == "enclosure" and _string(one, "type").startswith("image/"):
+            yield from _picture(_string(one, "href"), one, base, "")
+    found = [one for one in _mappings(entry, "media_content") if _is_image(one)]
+    for one in sorted(found, key=lambda one: -(markup.pixels(one.get("width")) or 0)):
+        yield from _picture(_string(one, "url"), one, base, alt)
+    for one in _mappings(entry, "media_thumbnail"):
+        yield from _picture(_string(one, "url"), one, base, alt)
+    itunes = entry.get("image")
+    if isinstance(itunes, Mapping):
+        yield from _picture(_string(itunes, "href"), itunes, base, "")
+
+
+def _picture(address: str, sizes: Mapping[str, Any], base: str, alt: str) -> Iterator[Picture]:
+    url = link.image(address, base)
+    if url:
+        width, height = markup.pixels(sizes.get("width")), markup.pixels(sizes.get("height"))
+        yield Picture(url, width, height, alt or None)
+
+
+def _is_image(media: Mapping[str, Any]) -> bool:
+    kind = _string(media, "medium") or _string(media, "type").partition("/")[0]
+    path = _string(media, "url").partition("?")[0].lower()
+    return kind == "image" or (not kind and path.endswith((".jpg", ".jpeg", ".png", ".webp")))
+
+
+def _source(entry: Mapping[str, Any]) -> str:
+    """Return the source that RSS <source>, Atom <source> or dc:source names."""
+    source = entry.get("source")
+    if isinstance(source, Mapping):
+        named = markup.plain(_string(source, "title"))
+        return named or link.host(_string(source, "href") or _string(source, "link")) or ""
+    named = markup.plain(_string(entry, "dc_source"))
+    return link.host(named) or named
+
+
+def _categories(entry: Mapping[str, Any]) -> Iterator[str]:
+    for tag in _mappings(entry, "tags"):
+        yield markup.plain(_string(tag, "label") or _string(tag, "term"))
+
+
+def _published_at(entry: Mapping[str, Any]) -> datetime | None:
+    for name in ("published_parsed", "updated_parsed", "created_parsed"):
+        moment = entry.get(name)
+        if moment:
+            try:
+                found = datetime.fromtimestamp(timegm(moment), UTC)
+            except (ValueError, OverflowError, OSError, TypeError):
+                continue
+            return found
+    return None
+
+
+def _mappings(entry: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
+    found = entry.get(name)
+    return [one for one in found if isinstance(one, Mapping)] if isinstance(found, list) else []
+
+
+def _string(holder: Mapping[str, Any], name: str) -> str:
+    value = holder.get(name)
+    return value if isinstance(value, str) else ""
