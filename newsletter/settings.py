@@ -230,6 +230,11 @@ class Settings(BaseSettings):
         return self.sender_address.rpartition("@")[2]
 
     @property
+    def bounce_address(self) -> str:
+        """The envelope sender: where bounces go."""
+        return parseaddr(self.return_path or "")[1] or self.sender_address
+
+    @property
     def zone(self) -> ZoneInfo:
         """The publication's time zone."""
         return ZoneInfo(self.timezone)

@@ -25,8 +25,11 @@ class State(StrEnum):
     CANCELLED = "cancelled"
 
 
-_CLAIMABLE = text("state IN ('queued', 'deferred')")
-_HELD = text("state IN ('claimed', 'in_flight')")
+# Written out, not bound: only a literal lets SQLite see that a query fits the partial index.
+CLAIMABLE = "delivery.state IN ('queued', 'deferred')"
+HELD = "delivery.state IN ('claimed', 'in_flight')"
+_CLAIMABLE_ROWS = text(CLAIMABLE.replace("delivery.", ""))
+_HELD_ROWS = text(HELD.replace("delivery.", ""))
 
 
 class Delivery(SQLModel, table=True):
@@ -41,10 +44,12 @@ class Delivery(SQLModel, table=True):
             "priority",
             "due_at",
             "id",
-            sqlite_where=_CLAIMABLE,
-            postgresql_where=_CLAIMABLE,
+            sqlite_where=_CLAIMABLE_ROWS,
+            postgresql_where=_CLAIMABLE_ROWS,
         ),
-        Index("ix_delivery_held", "worker_id", sqlite_where=_HELD, postgresql_where=_HELD),
+        Index(
+            "ix_delivery_held", "worker_id", sqlite_where=_HELD_ROWS, postgresql_where=_HELD_ROWS
+        ),
         Index("ix_delivery_reference", "reference"),
     )
 

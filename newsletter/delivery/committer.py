@@ -1,0 +1,202 @@
+"""One thread, one connection: every mark, verdict and claim of a worker, a transaction a cycle.
+
+While one transaction is being committed, the next one's requests gather, so the cost of a durable
+commit is shared by all connections. Within a cycle verdicts are written before marks: of one SMTP
+connection at most one message is in flight in the database at any time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from sqlalchemy import Engine, Select
+from sqlmodel import Session
+
+from newsletter.db import session as sessions
+from newsletter.delivery import ledger, roster
+from newsletter.delivery.ledger import Claim, Verdict
+from newsletter.delivery.roster import Presence
+from newsletter.errors import DatabaseUnavailable, NewsletterError
+
+#: How long to go on trying to write what the server has already accepted.
+PATIENCE_SECONDS = 120
+_PAUSE_SECONDS = 0.5
+
+
+@dataclass
+class _Cycle:
+    """What is asked for between two commits."""
+
+    verdicts: list[Verdict] = field(default_factory=list)
+    marks: dict[int, asyncio.Future[bool]] = field(default_factory=dict)
+    claims: list[tuple[int, asyncio.Future[list[Claim]]]] = field(default_factory=list)
+    is_last: bool = False
+
+    @property
+    def is_empty(self) -> bool:
+        return not (self.verdicts or self.marks or self.claims or self.is_last)
+
+
+@dataclass
+class _Answers:
+    """What a cycle's transaction found; told only after its commit."""
+
+    marked: set[int] = field(default_factory=set)
+    claimed: list[list[Claim]] = field(default_factory=list)
+
+
+class LeaseLost(NewsletterError):
+    """Another worker has taken this one for dead and taken over its rows."""
+
+
+class Committer:
+    """Writes for one worker; its methods are called from the event loop only."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        presence: Presence,
+        *,
+        clock: Callable[[], datetime],
+        mailings: Select[tuple[int]] | None = None,
+        excluded: Select[tuple[int]] | None = None,
+    ) -> None:
+        self._engine = engine
+        self._presence = presence
+        self._clock = clock
+        self._mailings = mailings
+        self._excluded = excluded
+        self._loop = asyncio.get_running_loop()
+        self._next = _Cycle()
+        self._wanted = threading.Condition()
+        self._renewed_at = clock()
+        self._failure: Exception | None = None
+        self._done = asyncio.Event()
+        self._thread = threading.Thread(target=self._run, name="committer", daemon=True)
+        self._thread.start()
+
+    async def claim(self, limit: int) -> list[Claim]:
+        """Claim up to `limit` due rows."""
+        waiter: asyncio.Future[list[Claim]] = self._loop.create_future()
+        self._ask(lambda cycle: cycle.claims.append((limit, waiter)))
+        return await waiter
+
+    async def mark(self, delivery_id: int) -> bool:
+        """Commit that a message is in flight; False means that it must not leave."""
+        waiter: asyncio.Future[bool] = self._loop.create_future()
+        self._ask(lambda cycle: cycle.marks.__setitem__(delivery_id, waiter))
+        return await waiter
+
+    def record(self, verdict: Verdict) -> None:
+        """Have a verdict written with the next commit."""
+        self._ask(lambda cycle: cycle.verdicts.append(verdict))
+
+    async def close(self) -> None:
+        """Write what is left and end; raise what kept it from being written."""
+        if self._failure is None:
+            with self._wanted:
+                self._next.is_last = True
+                self._wanted.notify()
+        await self._done.wait()
+        self._thread.join()
+        if self._failure is not None:
+            raise self._failure
+
+    def _ask(self, add: Callable[[_Cycle], None]) -> None:
+        with self._wanted:
+            if self._failure is not None:
+                raise self._failure
+            add(self._next)
+            self._wanted.notify()
+
+    # In the thread.
+
+    def _run(self) -> None:
+        cycle = _Cycle()
+        try:
+            while not cycle.is_last:
+                cycle = self._take()
+                answers = self._commit(cycle)
+                self._loop.call_soon_threadsafe(_tell, cycle, answers)
+        except Exception as exc:  # noqa: BLE001 - told to whoever waits, and raised by close
+            self._fail(cycle, exc)
+        finally:
+            self._loop.call_soon_threadsafe(self._done.set)
+
+    def _take(self) -> _Cycle:
+        """Wait for something to do, but not past the renewal of the lease."""
+        with self._wanted:
+            while self._next.is_empty:
+                if not self._wanted.wait(timeout=roster.RENEWAL.total_seconds()):
+                    break
+            cycle, self._next = self._next, _Cycle()
+            return cycle
+
+    def _commit(self, cycle: _Cycle) -> _Answers:
+        """Commit a cycle; a database that is away or full is waited for, within bounds."""
+        give_up_at = time.monotonic() + PATIENCE_SECONDS
+        while True:
+            try:
+                with sessions.writing(self._engine) as session:
+                    answers = self._write(session, cycle, self._clock())
+            except DatabaseUnavailable:
+                if time.monotonic() > give_up_at:
+                    raise
+                time.sleep(_PAUSE_SECONDS)
+            else:
+                return answers
+
+    def _write(self, session: Session, cycle: _Cycle, now: datetime) -> _Answers:
+        answers = _Answers()
+        worker_id = self._presence.id
+        if now - self._renewed_at >= roster.RENEWAL:
+            if not roster.renew(session, self._presence, now=now):
+                raise LeaseLost
+            self._renewed_at = now
+        if cycle.verdicts:
+            ledger.record(session, worker_id=worker_id, verdicts=cycle.verdicts, now=now)
+        if cycle.marks:
+            ids = list(cycle.marks)
+            answers.marked = ledger.mark(session, worker_id=worker_id, ids=ids, now=now)
+        for limit, _ in cycle.claims:
+            claimed = ledger.claim(
+                session,
+                worker_id=worker_id,
+                limit=limit,
+                now=now,
+                mailings=self._mailings,
+                excluded=self._excluded,
+            )
+            answers.claimed.append(claimed)
+        return answers
+
+    def _fail(self, cycle: _Cycle, exc: Exception) -> None:
+        with self._wanted:
+            self._failure = exc
+            left, self._next = self._next, _Cycle()
+        for unanswered in (cycle, left):
+            self._loop.call_soon_threadsafe(_refuse, unanswered, exc)
+
+
+def _tell(cycle: _Cycle, answers: _Answers) -> None:
+    for delivery_id, marked in cycle.marks.items():
+        if not marked.done():
+            marked.set_result(delivery_id in answers.marked)
+    for (_, claimed), claims in zip(cycle.claims, answers.claimed, strict=True):
+        if not claimed.done():
+            claimed.set_result(claims)
+
+
+def _refuse(cycle: _Cycle, exc: Exception) -> None:
+    waiters: list[asyncio.Future[bool] | asyncio.Future[list[Claim]]] = [
+        *cycle.marks.values(),
+        *(waiter for _, waiter in cycle.claims),
+    ]
+    for waiter in waiters:
+        if not waiter.done():
+            waiter.set_exception(exc)

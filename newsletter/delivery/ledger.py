@@ -1,0 +1,418 @@
+"""The ledger: one row per recipient and mailing, moved from state to state by set-wise statements.
+
+    queued -> claimed -> in_flight -> accepted | deferred | refused | unknown
+    and skipped (with a reason) or cancelled.
+
+Every function takes the Session of a transaction that its caller owns and commits. A row that a
+worker holds changes only under that worker's id, so whoever lost its lease changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Select, bindparam, exists, func, insert, literal, text, update
+from sqlalchemy import select as rows_of
+from sqlmodel import Session, col, select
+
+from newsletter.delivery.retry import Decision, Policy
+from newsletter.models import Attempt, Delivery, Mailing, State, Suppression, Worker
+from newsletter.models.columns import Instant
+from newsletter.models.delivery import CLAIMABLE, HELD
+from newsletter.smtp.reply import Outcome, Phase
+
+#: States in which something is still to happen.
+OPEN = (State.QUEUED, State.CLAIMED, State.IN_FLIGHT, State.DEFERRED)
+#: Open states that can still be taken back: the body is not leaving.
+_REVOCABLE = (State.QUEUED, State.CLAIMED, State.DEFERRED)
+
+_id = col(Delivery.id)
+_state = col(Delivery.state)
+_worker = col(Delivery.worker_id)
+_mailing = col(Delivery.mailing_id)
+_reference = col(Delivery.reference)
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A delivery that a worker holds, with all it needs to fill and send it."""
+
+    id: int
+    mailing_id: int
+    address: str
+    reference: str
+    generation: int
+    since_at: datetime | None
+    created_at: datetime
+    attempts: int
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What one try came to, and what that does to the row."""
+
+    delivery_id: int
+    #: Charged tries before this one.
+    attempts: int
+    outcome: Outcome
+    decision: Decision
+
+
+# Making rows and taking them back
+
+
+def enqueue(
+    session: Session, *, mailing_id: int, recipients: Select[Any], priority: int, now: datetime
+) -> int:
+    """Add a row for each of `recipients` and return how many there are.
+
+    `recipients` selects address, reference, generation and since_at; it runs in the database.
+    """
+    chosen = recipients.subquery()
+    made = session.execute(
+        insert(Delivery).from_select(
+            [
+                "mailing_id", "address", "reference", "generation", "since_at",
+                "state", "priority", "due_at", "attempts", "state_at", "created_at",
+            ],
+            rows_of(
+                literal(mailing_id), chosen.c.address, chosen.c.reference, chosen.c.generation,
+                chosen.c.since_at, literal(State.QUEUED.value), literal(priority),
+                literal(now, Instant()), literal(0), literal(now, Instant()),
+                literal(now, Instant()),
+            ),
+        )
+    )  # fmt: skip
+    return _count(made)
+
+
+def cancel(session: Session, *, reference: str, reason: str, now: datetime) -> int:
+    """Cancel a recipient's open rows, except one whose body may be leaving right now."""
+    return _close(session, State.CANCELLED, reason, now, _reference == reference)
+
+
+def cancel_mailings(session: Session, *, mailings: Select[Any], reason: str, now: datetime) -> int:
+    """Cancel the open rows of `mailings`, except those whose body may be leaving right now."""
+    return _close(session, State.CANCELLED, reason, now, _mailing.in_(mailings))
+
+
+def skip_mailings(session: Session, *, mailings: Select[Any], reason: str, now: datetime) -> int:
+    """Skip the open rows of `mailings`, except those whose body may be leaving right now."""
+    return _close(session, State.SKIPPED, reason, now, _mailing.in_(mailings))
+
+
+def supersede(
+    session: Session, *, references: Select[Any], mailings: Select[Any], now: datetime
+) -> int:
+    """Skip the open rows of `mailings` for `references`: what they held rides in a newer one."""
+    chosen = _mailing.in_(mailings) & _reference.in_(references)
+    return _close(session, State.SKIPPED, "superseded", now, chosen)
+
+
+def in_flight(mailings: Select[Any]) -> Select[Any]:
+    """Select the references whose message of one of `mailings` may be leaving right now."""
+    return rows_of(_reference).where(_state == State.IN_FLIGHT, _mailing.in_(mailings))
+
+
+def is_open(mailings: Select[Any]) -> ColumnElement[bool]:
+    """Tell, in a statement, whether any row of `mailings` is open."""
+    return exists().where(text(f"({CLAIMABLE} OR {HELD})"), _mailing.in_(mailings))
+
+
+# What a worker does
+
+
+def claim(
+    session: Session,
+    *,
+    worker_id: int,
+    limit: int,
+    now: datetime,
+    mailings: Select[Any] | None = None,
+    excluded: Select[Any] | None = None,
+) -> list[Claim]:
+    """Give up to `limit` due rows to a worker: letters first, then the longest due.
+
+    Only rows of `mailings`, if given, and none of `excluded`. Rows of an address that was
+    suppressed in the meantime are skipped. On PostgreSQL, workers pass over each other's rows.
+    """
+    chosen = rows_of(_id).where(text(CLAIMABLE), col(Delivery.due_at) <= now)
+    if mailings is not None:
+        chosen = chosen.where(_mailing.in_(mailings))
+    if excluded is not None:
+        chosen = chosen.where(_mailing.not_in(excluded))
+    chosen = (
+        chosen.order_by(col(Delivery.priority), col(Delivery.due_at), _id)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    )
+    found = session.execute(
+        update(Delivery)
+        .where(_id.in_(chosen))
+        .values(state=State.CLAIMED, worker_id=worker_id, state_at=now)
+        .returning(
+            _id,
+            _mailing,
+            col(Delivery.address),
+            _reference,
+            col(Delivery.generation),
+            col(Delivery.since_at),
+            col(Delivery.created_at),
+            col(Delivery.attempts),
+        )
+        .execution_options(synchronize_session=False)
+    )
+    claims = [Claim(*row) for row in found]
+    return _without_suppressed(session, claims, now)
+
+
+def mark(session: Session, *, worker_id: int, ids: Sequence[int], now: datetime) -> set[int]:
+    """Mark claimed rows in flight and return which: the others were cancelled or taken over.
+
+    A body may leave only after the transaction of its mark has been committed. Marking again is
+    harmless: a commit whose answer was lost is repeated.
+    """
+    marked = session.execute(
+        update(Delivery)
+        .where(_id.in_(ids), text(HELD), _worker == worker_id)
+        .values(state=State.IN_FLIGHT, state_at=now)
+        .returning(_id)
+        .execution_options(synchronize_session=False)
+    )
+    return set(marked.scalars())
+
+
+def record(session: Session, *, worker_id: int, verdicts: Sequence[Verdict], now: datetime) -> None:
+    """Write what tries came to; a row that another worker has taken over stays as it is."""
+    accepted = [v for v in verdicts if v.decision.state is State.ACCEPTED]
+    others = [v for v in verdicts if v.decision.state is not State.ACCEPTED]
+    if accepted:
+        _record_accepted(session, worker_id, accepted, now)
+    if others:
+        _record_others(session, worker_id, others, now)
+
+
+def release(session: Session, *, worker_id: int, now: datetime) -> int:
+    """Give back every row that a worker has claimed and not marked."""
+    released = session.execute(
+        update(Delivery)
+        .where(_worker == worker_id, text(HELD), _state == State.CLAIMED)
+        .values(state=State.QUEUED, worker_id=None, state_at=now)
+        .execution_options(synchronize_session=False)
+    )
+    return _count(released)
+
+
+def take_over(
+    session: Session, *, dead: Sequence[int], policy: Policy, now: datetime
+) -> tuple[int, int]:
+    """Settle what dead workers held; return how many rows are queued again and how many unknown.
+
+    1. What was claimed had not left: queued. 2. What was in flight may have arrived: an attempt
+    with the outcome unknown is recorded, and the policy decides: queued again (the same bytes
+    and Message-ID), or held for the operator.
+    """
+    if not dead:
+        return 0, 0
+    queued = 0
+    for worker_id in dead:
+        queued += release(session, worker_id=worker_id, now=now)
+    uncertain = (_worker.in_(dead), text(HELD), _state == State.IN_FLIGHT)
+    session.execute(
+        insert(Attempt).from_select(
+            ["delivery_id", "number", "at", "outcome", "phase", "reply"],
+            rows_of(
+                _id,
+                col(Delivery.attempts) + 1,
+                literal(now, Instant()),
+                literal(State.UNKNOWN.value),
+                literal(Phase.BODY.value),
+                literal("the worker died before it could record the reply"),
+            ).where(*uncertain),
+        )
+    )
+    settled = session.execute(
+        update(Delivery)
+        .where(*uncertain)
+        .values(
+            state=State.UNKNOWN if policy == "hold" else State.QUEUED,
+            worker_id=None,
+            attempts=col(Delivery.attempts) + 1,
+            due_at=now,
+            state_at=now,
+        )
+        .execution_options(synchronize_session=False)
+    )
+    session.execute(Worker.__table__.delete().where(col(Worker.id).in_(dead)))  # type: ignore[attr-defined]  # SQLModel adds __table__
+    return queued, _count(settled)
+
+
+# Asking
+
+
+def count_states(session: Session, mailings: Select[Any]) -> Mapping[State, int]:
+    """Return how many rows of `mailings` are in each state; the sum is their audience."""
+    found = session.execute(
+        rows_of(_state, func.count()).where(_mailing.in_(mailings)).group_by(_state)
+    )
+    return {State(state): count for state, count in found}
+
+
+def next_due(session: Session, mailings: Select[Any] | None = None) -> datetime | None:
+    """Return when the next row is due, None if none waits."""
+    waiting = rows_of(func.min(col(Delivery.due_at))).where(text(CLAIMABLE))
+    if mailings is not None:
+        waiting = waiting.where(_mailing.in_(mailings))
+    found: datetime | None = session.execute(waiting).scalar()
+    return found
+
+
+def retry_now(session: Session, *, ids: Sequence[int], now: datetime) -> int:
+    """Make deferred, refused or unknown rows due at once: the operator's word."""
+    retried = session.execute(
+        update(Delivery)
+        .where(
+            _id.in_(ids), _state.in_((State.DEFERRED, State.REFUSED, State.UNKNOWN, State.QUEUED))
+        )
+        .values(state=State.QUEUED, due_at=now, state_at=now, worker_id=None)
+        .execution_options(synchronize_session=False)
+    )
+    return _count(retried)
+
+
+def mailing(session: Session, mailing_id: int) -> Mailing:
+    """Return one mailing."""
+    return session.exec(select(Mailing).where(Mailing.id == mailing_id)).one()
+
+
+def _close(
+    session: Session, state: State, reason: str, now: datetime, chosen: ColumnElement[bool]
+) -> int:
+    closed = session.execute(
+        update(Delivery)
+        .where(text(f"({CLAIMABLE} OR {HELD})"), _state.in_(_REVOCABLE), chosen)
+        .values(state=state, reason=reason, worker_id=None, state_at=now)
+        .execution_options(synchronize_session=False)
+    )
+    return _count(closed)
+
+
+def _without_suppressed(session: Session, claims: list[Claim], now: datetime) -> list[Claim]:
+    if not claims:
+        return claims
+    addresses = [claim.address for claim in claims]
+    suppressed = set(
+        session.execute(
+            rows_of(col(Suppression.address)).where(col(Suppression.address).in_(addresses))
+        ).scalars()
+    )
+    if not suppressed:
+        return claims
+    ids = [claim.id for claim in claims if claim.address in suppressed]
+    _close(session, State.SKIPPED, "suppressed", now, _id.in_(ids))
+    return [claim for claim in claims if claim.address not in suppressed]
+
+
+_ACCEPTED_SQLITE = text(
+    """
+    UPDATE delivery SET state = 'accepted', state_at = :now, worker_id = NULL,
+        attempts = attempts + 1, code = :code, enhanced = :enhanced, reply = :reply
+    WHERE id = :id AND state = 'in_flight' AND worker_id = :worker
+    """
+).bindparams(bindparam("now", type_=Instant()))
+# Row-by-row statements cost a round trip each; arrays make it one.
+_ACCEPTED_POSTGRESQL = text(
+    """
+    UPDATE delivery SET state = 'accepted', state_at = :now, worker_id = NULL,
+        attempts = attempts + 1, code = v.code, enhanced = v.enhanced, reply = v.reply
+    FROM unnest(CAST(:id AS bigint[]), CAST(:code AS smallint[]), CAST(:enhanced AS text[]),
+        CAST(:reply AS text[])) AS v(id, code, enhanced, reply)
+    WHERE delivery.id = v.id AND state = 'in_flight' AND worker_id = :worker
+    """
+).bindparams(bindparam("now", type_=Instant()))
+
+
+def _record_accepted(
+    session: Session, worker_id: int, verdicts: Sequence[Verdict], now: datetime
+) -> None:
+    rows = [
+        {
+            "id": v.delivery_id,
+            "code": v.outcome.code,
+            "enhanced": v.outcome.enhanced,
+            "reply": v.outcome.text,
+        }
+        for v in verdicts
+    ]
+    shared = {"now": now, "worker": worker_id}
+    connection = session.connection()
+    if connection.dialect.name == "postgresql":
+        arrays = {name: [row[name] for row in rows] for name in rows[0]}
+        connection.execute(_ACCEPTED_POSTGRESQL, {**shared, **arrays})
+    else:
+        connection.execute(_ACCEPTED_SQLITE, [{**shared, **row} for row in rows])
+
+
+_OTHERS = (
+    update(Delivery)
+    .where(
+        _id == bindparam("row"), _worker == bindparam("held_by"), text(HELD)
+    )
+    .values(
+        state=bindparam("new_state"),
+        due_at=bindparam("new_due_at"),
+        state_at=bindparam("at"),
+        attempts=col(Delivery.attempts) + bindparam("charged"),
+        worker_id=None,
+        code=bindparam("new_code"),
+        enhanced=bindparam("new_enhanced"),
+        reply=bindparam("new_reply"),
+    )
+)  # fmt: skip
+
+
+def _record_others(
+    session: Session, worker_id: int, verdicts: Sequence[Verdict], now: datetime
+) -> None:
+    connection = session.connection()
+    connection.execute(
+        _OTHERS,
+        [
+            {
+                "row": v.delivery_id,
+                "held_by": worker_id,
+                "new_state": v.decision.state,
+                "new_due_at": v.decision.due_at,
+                "at": now,
+                "charged": int(v.decision.is_charged),
+                "new_code": v.outcome.code,
+                "new_enhanced": v.outcome.enhanced,
+                "new_reply": v.outcome.text,
+            }
+            for v in verdicts
+        ],
+    )
+    connection.execute(
+        insert(Attempt),
+        [
+            {
+                "delivery_id": v.delivery_id,
+                "number": v.attempts + 1,
+                "at": now,
+                "outcome": v.outcome.kind,
+                "phase": v.outcome.phase,
+                "code": v.outcome.code,
+                "enhanced": v.outcome.enhanced,
+                "reply": v.outcome.text,
+            }
+            for v in verdicts
+        ],
+    )
+
+
+def _count(result: object) -> int:
+    found: int = getattr(result, "rowcount", 0)
+    return found

@@ -1,0 +1,82 @@
+"""Fills a mailing for one recipient: what is the same for many is encoded once.
+
+Tokens, Message-ID and dates derive from the delivery row alone, so a retry has the same bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from email.utils import format_datetime
+from functools import lru_cache
+from zoneinfo import ZoneInfo
+
+from babel.dates import format_date
+
+from newsletter.delivery.ledger import Claim
+from newsletter.rendering import message
+from newsletter.rendering.message import CompiledMessage, Field, Slot
+from newsletter.tokens import Keyring, Purpose
+
+
+class Filler:
+    """Makes the bytes of one delivery from its mailing."""
+
+    def __init__(self, *, keyring: Keyring, domain: str, zone: ZoneInfo, language: str) -> None:
+        self._keyring = keyring
+        self._domain = domain
+        self._zone = zone
+        self._language = language
+        # A digest has one date for all and a few thousand days of subscription at most.
+        self._constant = lru_cache(maxsize=16_384)(self._encoded)
+
+    def fill(self, compiled: CompiledMessage, *, mailing: str, claim: Claim) -> bytes:
+        """Return the message of `claim`; `mailing` is the mailing's public id."""
+        values: Mapping[Field, bytes] = {
+            field: self._value(field, mailing, claim) for field in compiled.fields
+        }
+        return compiled.fill(values)
+
+    def _value(self, field: Field, mailing: str, claim: Claim) -> bytes:
+        slot = field.slot
+        if slot in _PURPOSES:
+            purpose = _PURPOSES[slot]
+            at = claim.created_at if purpose is Purpose.CONFIRM else None
+            return self._keyring.issue(purpose, claim.reference, claim.generation, at=at).encode()
+        if slot is Slot.MESSAGE_ID:
+            return message_id(mailing, claim.reference, self._domain).encode()
+        if slot is Slot.ADDRESS:
+            return message.encode(claim.address, field.place)
+        instant = claim.created_at if slot is Slot.DATE else claim.since_at or claim.created_at
+        return self._constant(field, instant if slot is Slot.DATE else _day(instant, self._zone))
+
+    def _encoded(self, field: Field, instant: datetime) -> bytes:
+        if field.slot is Slot.DATE:
+            return format_datetime(instant.astimezone(self._zone)).encode()
+        written = format_date(instant, format="long", locale=self._language.replace("-", "_"))
+        return message.encode(written, field.place)
+
+
+_PURPOSES = {
+    Slot.UNSUBSCRIBE: Purpose.UNSUBSCRIBE,
+    Slot.MANAGE: Purpose.MANAGE,
+    Slot.CONFIRM: Purpose.CONFIRM,
+}
+
+
+def message_id(mailing: str, reference: str, domain: str) -> str:
+    """Return the Message-ID without its brackets: the same on every retry, one per recipient."""
+    return f"{mailing}.{reference}@{domain}"
+
+
+def parse_message_id(text: str) -> tuple[str, str] | None:
+    """Return mailing and reference of a Message-ID of ours, None for anybody else's."""
+    left, at, _ = text.strip().strip("<>").partition("@")
+    mailing, dot, reference = left.partition(".")
+    if not at or not dot or len(mailing) != 16 or len(reference) != 16:
+        return None
+    return mailing, reference
+
+
+def _day(instant: datetime, zone: ZoneInfo) -> datetime:
+    return instant.astimezone(zone).replace(hour=12, minute=0, second=0, microsecond=0)

@@ -1,0 +1,83 @@
+"""Opens sessions: aiosmtplib connects, negotiates TLS and authenticates, then hands over.
+
+aiosmtplib never says how far a message had come when a connection was lost, and never pipelines;
+so the transport that it made ready goes to our own Session for the messages themselves.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+
+import aiosmtplib
+from aiosmtplib import SMTPAuthenticationError, SMTPException, SMTPResponseException
+
+from newsletter.errors import ConfigurationError, TransportUnavailable
+from newsletter.settings import SmtpServer
+from newsletter.smtp.session import Session
+
+#: RFC 5321 4.5.3.2.1: five minutes for the greeting; as long for TLS and AUTH.
+CONNECT_SECONDS = 300
+
+
+async def connect(server: SmtpServer, *, trust: ssl.SSLContext | None = None) -> Session:
+    """Return a session that is ready for MAIL.
+
+    `trust` replaces the machine's certificate store. Raises TransportUnavailable for what may
+    pass, ConfigurationError for what only the operator can mend (credentials, certificates).
+    """
+    client = aiosmtplib.SMTP(
+        hostname=server.host,
+        port=server.port,
+        username=server.username,
+        password=server.password,
+        local_hostname=server.hostname,
+        timeout=CONNECT_SECONDS,
+        use_tls=server.security == "tls",
+        start_tls=server.security == "starttls",
+        tls_context=trust,
+    )
+    try:
+        await client.connect()
+        # After STARTTLS and AUTH what was said before no longer counts (RFC 3207 4.2).
+        await client.ehlo()
+    except (SMTPException, OSError, ValueError) as exc:
+        client.close()
+        raise _explained(server, exc) from exc
+    return _take_over(client)
+
+
+def _take_over(client: aiosmtplib.SMTP) -> Session:
+    transport = client.transport
+    assert isinstance(transport, asyncio.Transport)
+    session = Session(transport, frozenset(name.lower() for name in client.esmtp_extensions))
+    transport.set_protocol(session)
+    return session
+
+
+def _explained(server: SmtpServer, exc: Exception) -> TransportUnavailable | ConfigurationError:
+    reason = _reason(exc)
+    if isinstance(exc, SMTPAuthenticationError) and exc.code >= 500:
+        return ConfigurationError(
+            f"The mail server {server} does not let us in: {reason}.",
+            setting="smtp_url",
+            hint="Look at the user and the password in NEWSLETTER_SMTP_URL.",
+        )
+    if isinstance(exc.__cause__, ssl.SSLCertVerificationError) or "STARTTLS" in reason:
+        return ConfigurationError(
+            f"The mail server {server} cannot be talked to in safety: {reason}.",
+            setting="smtp_url",
+            hint="Its certificate must be valid for the name in NEWSLETTER_SMTP_URL, and with "
+            "smtp+starttls:// it must offer STARTTLS. For a relay inside your own network set "
+            "NEWSLETTER_SMTP_PLAINTEXT=true and use smtp://.",
+        )
+    return TransportUnavailable(
+        f"The mail server {server} cannot be used: {reason}.",
+        hint="Nobody is lost: the same command goes on where this one stopped.",
+    )
+
+
+def _reason(exc: Exception) -> str:
+    if isinstance(exc, SMTPResponseException):
+        return f"{exc.code} {exc.message}".replace("\n", " ").rstrip(".")
+    return str(exc).replace("\n", " ").rstrip(".") or type(exc).__name__
