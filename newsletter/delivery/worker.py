@@ -218,11 +218,13 @@ class Worker:
                 # Still claimed: given back when this worker ends.
                 return None
             outcome = await self._send(claim, session)
-            if outcome is None or outcome.is_charged or outcome.scope is Scope.RUN:
+            if outcome is None:
+                break
+            self._judge(outcome)
+            if outcome.is_charged or outcome.scope is Scope.RUN:
                 break
             # Not the reader's doing. Some servers take so many messages on a connection and then
             # leave, so the next try is at once, on a new one.
-            self._judge(outcome)
         if outcome is not None:
             self._settle(claim, outcome)
         return session
@@ -262,7 +264,6 @@ class Worker:
         )
         self._committer.record(Verdict(claim.id, claim.attempts, outcome, decision))
         self.tally.add(outcome)
-        self._judge(outcome)
         if self._on_try is not None:
             self._on_try(self.tally)
 
