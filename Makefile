@@ -1,0 +1,58 @@
+# Needs Python 3.11+ and make; everything else goes into .venv, at the versions of constraints.txt.
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/.installed
+QUICK := -m "not torture and not benchmark"
+# As many test processes as there are cores; each has a PostgreSQL of its own.
+JOBS ?= auto
+
+.PHONY: help demo test check format lint types floors docs-check docs torture wheel clean
+.DEFAULT_GOAL := help
+
+help: ## List what can be made
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "Python 3.11 or newer is needed; name one: make PYTHON=python3.11 ..."; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv \
+		|| { rm -rf .venv; echo "This Python cannot make a venv; on Debian: apt install python3-venv"; exit 1; }
+	@echo "Installing into .venv ..."
+	@$(BIN)/python -m pip install --quiet --upgrade --constraint constraints.txt pip
+	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable . --group dev
+	@touch $@
+
+demo: $(STAMP) ## From an empty folder to three delivered digests
+	@$(BIN)/newsletter demo
+
+test: $(STAMP) ## Every test but torture and benchmarks: SQLite, PostgreSQL, real SMTP, a browser
+	@$(BIN)/python -m pytest $(QUICK) -n $(JOBS) --dist loadgroup
+
+check: format lint types floors docs-check test ## All that CI asks: format, lint, types, floors, docs, tests
+
+format: $(STAMP)
+	@$(BIN)/ruff format --check .
+
+lint: $(STAMP)
+	@$(BIN)/ruff check .
+
+types: $(STAMP)
+	@$(BIN)/mypy
+
+floors: $(STAMP)
+	@$(BIN)/lint-imports --no-logo
+
+docs-check: $(STAMP)
+	@$(BIN)/python docs/generate.py --check
+
+docs: $(STAMP) ## Write the generated pages: docs/settings.md and docs/cli.md
+	@$(BIN)/python docs/generate.py
+
+torture: $(STAMP) ## The long crash and fault runs
+	@$(BIN)/python -m pytest -m torture tests/torture
+
+wheel: $(STAMP) ## Build the wheel into dist/
+	@$(BIN)/python -m hatchling build -t wheel
+
+clean: ## Remove what make made
+	@rm -rf .venv dist demo .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
