@@ -24,6 +24,7 @@ from pydantic_settings import (
 
 from newsletter import address, cadence, tokens
 from newsletter.errors import ConfigurationError, InvalidAddress, NewsletterError
+from newsletter.rendering.content import Brand, Image
 
 #: Where settings are looked for when --config does not name another file.
 DEFAULT_FILE = Path("newsletter.toml")
@@ -216,8 +217,7 @@ class Settings(BaseSettings):
     @property
     def sender_address(self) -> str:
         """The bare address in `sender`."""
-        found = parseaddr(self.sender)[1]
-        return found if found.endswith("@localhost") else address.normalise(found)
+        return _address(self.sender)
 
     @property
     def sender_name(self) -> str:
@@ -254,6 +254,31 @@ class Settings(BaseSettings):
     def keyring(self) -> tokens.Keyring:
         """Return the keys that sign links; raise ConfigurationError without good ones."""
         return tokens.Keyring(self.secret_keys)
+
+    def brand(self) -> Brand:
+        """Return who publishes, as every mail and page shows it."""
+        site = self.site_url or self.base_url
+        return Brand(
+            name=self.name,
+            tagline=self.tagline,
+            site_url=site,
+            sender=f"{self.sender_name} <{self.sender_address}>",
+            reply_to=_spelled(self.reply_to) if self.reply_to else None,
+            postal_address=self.postal_address,
+            # RFC 2919 §2: a name under the sender's own domain, the same for ever.
+            list_id=self.sender_address.replace("@", "."),
+            accent=self.accent,
+            logo=self._logo(),
+            language=self.language,
+            why=self.why or f"You asked for {self.name} by email at {urlsplit(site).hostname}.",
+        )
+
+    def _logo(self) -> Image | None:
+        if not self.logo_url:
+            return None
+        return Image(
+            url=self.logo_url, alt=self.name, width=self.logo_width, height=self.logo_height
+        )
 
     def smtp(self) -> SmtpServer:
         """Return the mail server that `smtp_url` names."""
@@ -312,6 +337,17 @@ def load(file: Path | None = None) -> Settings:
         raise _explained(exc) from exc
     except NewsletterError as exc:
         raise ConfigurationError(exc.message, hint=exc.hint) from exc
+
+
+def _address(mailbox: str) -> str:
+    found = parseaddr(mailbox)[1]
+    return found if found.endswith("@localhost") else address.normalise(found)
+
+
+def _spelled(mailbox: str) -> str:
+    """Return "Name <address>" with the domain in A-labels, as a header takes it."""
+    name = parseaddr(mailbox)[0]
+    return f"{name} <{_address(mailbox)}>" if name else _address(mailbox)
 
 
 def _read(file: Path | None) -> dict[str, Any]:
