@@ -89,20 +89,27 @@ def normalise(source: str) -> str:
 
     Raises InvalidInput for another scheme, a broken URL, or a file that is not there.
     """
+    spelled = spell(source)
+    if not _is_url(spelled) and not Path(spelled).is_file():
+        raise InvalidInput(
+            f"There is no file {spelled}.", hint="Name a feed's file, or a URL with https://."
+        )
+    return spelled
+
+
+def spell(source: str) -> str:
+    """Do what `normalise` does for a file that may be gone."""
     source = source.strip()
+    if _is_url(source):
+        return _spell_url(source)
     scheme, separator, rest = source.partition("://")
-    if separator and scheme.lower() in {"http", "https"}:
-        return _normalise_url(source)
     if separator and scheme.lower() != "file":
         raise InvalidInput(
             f"A feed cannot come from {scheme[:20]}://.", hint="Use http://, https:// or a file."
         )
-    path = Path(rest if separator else source).expanduser().resolve()
-    if not path.is_file():
-        raise InvalidInput(
-            f"There is no file {path}.", hint="Name a feed's file, or a URL with https://."
-        )
-    return str(path)
+    if "\0" in source:
+        raise InvalidInput("That is not the name of a file.")
+    return str(Path(rest if separator else source).expanduser().resolve())
 
 
 def fetch(
@@ -115,7 +122,7 @@ def fetch(
     tls: ssl.SSLContext | None = None,
 ) -> Fetched:
     """Fetch a feed that `normalise` has spelled; raises FeedError, whatever the other side does."""
-    if not source.lower().startswith(("http://", "https://")):
+    if not _is_url(source):
         return _read_file(Path(source), limits)
     deadline = Deadline(limits.timeout_seconds, clock)
     guard = Guard(deadline, allow_private=limits.allow_private, resolver=resolver)
@@ -145,7 +152,18 @@ def shown(url: str) -> str:
     return f"{parts.scheme}://{parts.hostname}{port}{parts.path}{query}"
 
 
-def _normalise_url(source: str) -> str:
+def masked(source: str) -> str:
+    """Return a feed's address for a list: whole, but for user and password."""
+    scheme, separator, rest = source.partition("://")
+    host, slash, path = rest.partition("/")
+    return f"{scheme}{separator}{host.rpartition('@')[2]}{slash}{path}" if separator else source
+
+
+def _is_url(source: str) -> bool:
+    return source.lower().startswith(("http://", "https://"))
+
+
+def _spell_url(source: str) -> str:
     hint = "It looks like https://example.com/feed.xml."
     try:
         url = httpx.URL(source).copy_with(fragment=None)

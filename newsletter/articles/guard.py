@@ -156,7 +156,7 @@ class Guard(httpcore.NetworkBackend):
             raise FeedError(
                 f"{host} is an address of this machine or of a private network, "
                 "and feeds are not read from there.",
-                hint="If this feed is yours, allow private addresses for feeds in the settings.",
+                hint="If this feed is yours, set feed_private_networks to true.",
             )
         return allowed
 

@@ -1,0 +1,369 @@
+"""Takes articles in: what is new gets its `seen_at` under the freeze lock, what is odd waits.
+
+Every instant that an article can be seen from is given here (`take_in`, `approve`, `add_article`),
+and only under the freeze lock: so no article ever appears behind a coverage end.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Collection
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, fields
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Engine
+from sqlmodel import Session
+
+from newsletter.articles import fetch, link, matching, parse, quarantine, store, text
+from newsletter.articles.fetch import Fetched, Limits, Validators
+from newsletter.articles.item import ParsedArticle, ParsedFeed
+from newsletter.articles.markup import Picture
+from newsletter.articles.matching import Match
+from newsletter.articles.quarantine import Background, Reason
+from newsletter.db import session as sessions
+from newsletter.errors import Conflict, FeedError, InvalidInput, NotFound
+from newsletter.models import Article, Feed
+
+logger = logging.getLogger(__name__)
+
+#: Feeds that are fetched at the same time: dead ones must not make the others wait.
+PARALLEL = 8
+
+#: Brings a feed's bytes: `fetch.fetch`, or a double.
+Fetcher = Callable[[str, Limits, Validators], Fetched]
+
+
+@dataclass(frozen=True)
+class Counts:
+    """What became of a document's articles."""
+
+    new: int = 0
+    updated: int = 0
+    known: int = 0
+    quarantined: int = 0
+    #: Items that have no link, or nothing to show.
+    dropped: int = 0
+
+    def __add__(self, other: Counts) -> Counts:
+        return Counts(*(getattr(self, one.name) + getattr(other, one.name) for one in fields(self)))
+
+
+@dataclass(frozen=True)
+class Result:
+    """How one feed's fetch went."""
+
+    feed_id: int
+    url: str
+    title: str
+    counts: Counts
+    #: A sentence, if it failed; then what to do about it.
+    error: str | None = None
+    hint: str | None = None
+
+
+def fetch_all(
+    engine: Engine, limits: Limits, now: datetime, *, fetcher: Fetcher | None = None
+) -> list[Result]:
+    """Fetch every feed and take its articles in; return how each of them went.
+
+    1. The feeds are read, and the transaction ends.
+    2. Documents come over the network, several at a time, without any transaction.
+    3. Each is taken in within one transaction of its own; a bad one is noted on its feed's row.
+    """
+    with sessions.reading(engine) as session:
+        feeds = store.feeds(session)
+    with ThreadPoolExecutor(PARALLEL, thread_name_prefix="feed") as pool:
+        documents = pool.map(lambda feed: _try(feed, limits, fetcher or _fetch), feeds)
+        return [
+            _settle(engine, feed, document, now)
+            for feed, document in zip(feeds, documents, strict=True)
+        ]
+
+
+def add_feed(
+    engine: Engine,
+    source: str,
+    limits: Limits,
+    now: datetime,
+    *,
+    is_fetched: bool = True,
+    fetcher: Fetcher | None = None,
+) -> Result:
+    """Add a feed by URL or file and take its articles in; nothing is stored if it cannot be read.
+
+    Raises InvalidInput, Conflict if it is there already, FeedError.
+    """
+    url = fetch.normalise(source)
+    with sessions.reading(engine) as session:
+        _refuse_double(store.find_feed(session, url=url))
+    document = _read(url, limits, Validators(), fetcher or _fetch) if is_fetched else None
+    with sessions.writing(engine) as session:
+        instant = sessions.freeze_lock(session, now)
+        _refuse_double(store.find_feed(session, url=url))
+        feed = store.add_feed(session, url=url, title=_name(url), now=now)
+        counts = _take(session, feed, document, instant) if document else Counts()
+        assert feed.id is not None
+        return Result(feed.id, url, _title(feed, document), counts)
+
+
+def take_in(engine: Engine, feed_id: int, parsed: ParsedFeed, now: datetime) -> Counts:
+    """Take one document of a feed in, in one transaction; raises NotFound if the feed is gone."""
+    fetched = Fetched(b"", "", etag=None, last_modified=None, final_url="", not_modified=False)
+    with sessions.writing(engine) as session:
+        # The lock comes first: what is decided below must not be seen before another's changes.
+        instant = sessions.freeze_lock(session, now)
+        return _take(session, store.feed(session, feed_id), _Document(fetched, parsed), instant)
+
+
+def approve(engine: Engine, ids: Collection[int] | None, now: datetime) -> list[int]:
+    """Let quarantined articles out, all of them for None; return the ids of those that were.
+
+    They go into the next editions like new ones. Raises NotFound if an id is no article's; those
+    that are out already are left alone.
+    """
+    with sessions.writing(engine) as session:
+        instant = sessions.freeze_lock(session, now)
+        unknown = store.missing(session, ids) if ids is not None else []
+        if unknown:
+            raise NotFound(
+                f"There is no article {', '.join(map(str, unknown))}.",
+                hint="`newsletter articles list --quarantined` shows those that wait.",
+            )
+        return store.approve(session, ids, seen_at=instant)
+
+
+@dataclass(frozen=True)
+class Draft:
+    """An article as an operator writes it."""
+
+    title: str
+    link: str
+    standfirst: str = ""
+    image: str | None = None
+    author: str | None = None
+    source: str | None = None
+    categories: tuple[str, ...] = ()
+    minutes: int = 1
+    published_at: datetime | None = None
+
+
+def add_article(engine: Engine, draft: Draft, now: datetime) -> Article:
+    """Add an article by hand; raises InvalidInput, or Conflict if its link is there already."""
+    parsed = _written(draft)
+    with sessions.writing(engine) as session:
+        instant = sessions.freeze_lock(session, now)
+        found = store.find_article(session, link=parsed.link)
+        if found:
+            raise Conflict(f"That link is article {found.id} already: {found.title}")
+        store.add_articles(session, [_row(parsed, None, None, instant)])
+        made = store.find_article(session, link=parsed.link)
+        assert made is not None
+        return made
+
+
+@dataclass(frozen=True)
+class _Document:
+    fetched: Fetched
+    #: None if nothing changed since the last fetch.
+    parsed: ParsedFeed | None
+
+
+def _try(feed: Feed, limits: Limits, fetcher: Fetcher) -> _Document | FeedError:
+    """Fetch and read one feed: whatever it holds, the others go on."""
+    try:
+        return _read(feed.url, limits, Validators(feed.etag, feed.last_modified), fetcher)
+    except FeedError as exc:
+        return exc
+    except Exception as exc:
+        logger.exception("Feed %s could not be read", feed.id)
+        return FeedError(f"The feed could not be read: {type(exc).__name__}.")
+
+
+def _fetch(url: str, limits: Limits, validators: Validators) -> Fetched:
+    return fetch.fetch(url, limits, validators=validators)
+
+
+def _read(url: str, limits: Limits, validators: Validators, fetcher: Fetcher) -> _Document:
+    fetched = fetcher(url, limits, validators)
+    if fetched.not_modified:
+        return _Document(fetched, None)
+    parsed = parse.parse(fetched.body, content_type=fetched.content_type, url=fetched.final_url)
+    return _Document(fetched, parsed)
+
+
+def _settle(engine: Engine, feed: Feed, document: _Document | FeedError, now: datetime) -> Result:
+    assert feed.id is not None
+    if isinstance(document, FeedError):
+        with sessions.writing(engine) as session:
+            store.record_failure(session, feed.id, error=document.message, now=now)
+        title = _title(feed, None)
+        return Result(feed.id, feed.url, title, Counts(), document.message, document.hint)
+    try:
+        with sessions.writing(engine) as session:
+            instant = sessions.freeze_lock(session, now)
+            counts = _take(session, store.feed(session, feed.id), document, instant)
+    except NotFound:
+        # Removed while its document was on the way: there is nothing to take in or to report.
+        counts = Counts()
+    return Result(feed.id, feed.url, _title(feed, document), counts)
+
+
+def _take(session: Session, feed: Feed, document: _Document, instant: datetime) -> Counts:
+    """Take a fetched document in and note the success on the feed."""
+    assert feed.id is not None
+    if document.parsed is None:
+        store.record_success(session, feed.id, now=instant, changes={})
+        return Counts(known=feed.items)
+    counts, items = _take_articles(session, feed, document.parsed, instant)
+    changes = {
+        "title": _title(feed, document),
+        "items": items,
+        "etag": document.fetched.etag,
+        "last_modified": document.fetched.last_modified,
+    }
+    store.record_success(session, feed.id, now=instant, changes=changes)
+    return counts
+
+
+def _take_articles(
+    session: Session, feed: Feed, parsed: ParsedFeed, instant: datetime
+) -> tuple[Counts, int]:
+    """Match a document with what is stored and write the difference; say how many it had."""
+    assert feed.id is not None
+    groups = matching.group(parsed.items)
+    stored = store.known(
+        session,
+        feed_id=feed.id,
+        guids=[guid for one in groups for guid in one.guids],
+        links=[address for one in groups for address in one.links],
+    )
+    pairs = matching.match(groups, stored, feed_id=feed.id)
+    met = [(one.article, found) for one, found in pairs if found]
+    unknown = [one.article for one, found in pairs if not found]
+    background = _background(session, feed, unknown, knows_any=bool(met))
+    why = quarantine.reasons(unknown, background, now=instant)
+    for article, found in met:
+        _change(session, article, found, feed_id=feed.id, instant=instant)
+    rows = [_row(one, feed.id, reason, instant) for one, reason in zip(unknown, why, strict=True)]
+    store.add_articles(session, rows)
+    updated = sum(found.is_edit for _, found in met)
+    counts = Counts(
+        new=why.count(None),
+        updated=updated,
+        known=len(met) - updated,
+        quarantined=len(why) - why.count(None),
+        dropped=parsed.dropped,
+    )
+    return counts, len(groups)
+
+
+def _background(
+    session: Session, feed: Feed, unknown: list[ParsedArticle], *, knows_any: bool
+) -> Background:
+    assert feed.id is not None
+    is_first = feed.succeeded_at is None or not (knows_any or store.has_articles(session, feed.id))
+    wanted = {text.title_key(one.title) for one in unknown}
+    titles, columns = (
+        store.title_keys(session, feed_id=feed.id, wanted=wanted)
+        if wanted
+        else (frozenset[str](), frozenset[str]())
+    )
+    return Background(is_first, knows_any, titles, columns)
+
+
+def _change(
+    session: Session, article: ParsedArticle, found: Match, *, feed_id: int, instant: datetime
+) -> None:
+    """Write what an item changes about its article; `seen_at` never."""
+    changes: dict[str, Any] = {}
+    if found.is_renamed:
+        changes |= {"guid": found.guid, "link": found.link}
+    if found.is_adopted:
+        changes["feed_id"] = feed_id
+    if found.is_edit:
+        changes |= _content(article) | {"updated_at": instant}
+    if changes:
+        store.change_article(session, found.known.id, changes)
+
+
+def _row(
+    article: ParsedArticle, feed_id: int | None, reason: Reason | None, instant: datetime
+) -> dict[str, Any]:
+    return {
+        **_content(article),
+        "feed_id": feed_id,
+        "guid": article.guid,
+        "link": article.link,
+        "seen_at": None if reason else instant,
+        "quarantined_at": instant if reason else None,
+        "quarantine_reason": reason.value if reason else None,
+        "created_at": instant,
+        "updated_at": instant,
+    }
+
+
+def _content(article: ParsedArticle) -> dict[str, Any]:
+    image = article.image
+    return {
+        "title": article.title,
+        "standfirst": article.standfirst,
+        "image_url": image.url if image else None,
+        "image_width": image.width if image else None,
+        "image_height": image.height if image else None,
+        "image_alt": image.alt if image else None,
+        "author": article.author,
+        "source": article.source,
+        "categories": list(article.categories),
+        "minutes": article.minutes,
+        "published_at": article.published_at,
+        "content_hash": article.content_hash,
+    }
+
+
+def _written(draft: Draft) -> ParsedArticle:
+    address = link.canonical(draft.link)
+    if address is None:
+        raise InvalidInput(
+            "That link cannot be used.", hint="It must start with https:// or http://."
+        )
+    title = text.shorten(text.clean(draft.title), text.MAX_TITLE)
+    if not title:
+        raise InvalidInput("An article needs a title.")
+    image = link.image(draft.image) if draft.image else None
+    if draft.image and image is None:
+        raise InvalidInput(
+            "That image cannot be used.", hint="It must start with https:// or http://."
+        )
+    return ParsedArticle(
+        guid=None,
+        link=address,
+        title=title,
+        standfirst=text.standfirst(text.clean(draft.standfirst), is_article=False),
+        image=Picture(image) if image else None,
+        author=text.clean(draft.author or "") or None,
+        source=text.clean(draft.source or "") or None,
+        categories=tuple(dict.fromkeys(text.clean(one) for one in draft.categories if one.strip())),
+        minutes=max(1, draft.minutes),
+        published_at=draft.published_at,
+    )
+
+
+def _refuse_double(found: Feed | None) -> None:
+    if found:
+        raise Conflict(
+            f"That is feed {found.id} already: {found.title}",
+            hint="`newsletter feeds fetch` brings its news.",
+        )
+
+
+def _title(feed: Feed, document: _Document | None) -> str:
+    told = document.parsed.title if document and document.parsed else ""
+    return told or feed.title or _name(feed.url)
+
+
+def _name(url: str) -> str:
+    """Return what to call a feed that has not told its title."""
+    return link.host(url) or Path(url).name

@@ -1,0 +1,278 @@
+"""The queries about feeds and articles. They take a Session and never commit."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any, TypeVar
+
+from sqlalchemy import ColumnElement, Text, case, cast, delete, func, insert, update
+from sqlalchemy import select as select_columns
+from sqlmodel import Session, and_, col, or_, select
+
+from newsletter.articles import text
+from newsletter.articles.matching import Known
+from newsletter.errors import NotFound
+from newsletter.models import Article, Feed
+
+T = TypeVar("T")
+# A statement takes only so many parameters.
+_CHUNK = 500
+
+
+def add_feed(session: Session, *, url: str, title: str, now: datetime) -> Feed:
+    """Add a feed and return it with its id."""
+    feed = Feed(url=url, title=title, added_at=now)
+    session.add(feed)
+    session.flush()
+    return feed
+
+
+def feeds(session: Session) -> list[Feed]:
+    """Return all feeds, the oldest first."""
+    return list(session.exec(select(Feed).order_by(col(Feed.id))))
+
+
+def find_feed(session: Session, *, url: str) -> Feed | None:
+    """Return the feed of an address, if there is one."""
+    return session.exec(select(Feed).where(Feed.url == url)).one_or_none()
+
+
+def feed(session: Session, feed_id: int) -> Feed:
+    """Return a feed; raises NotFound."""
+    found = session.get(Feed, feed_id)
+    if found is None:
+        raise NotFound(f"There is no feed {feed_id}.", hint="`newsletter feeds list` shows all.")
+    return found
+
+
+def remove_feed(session: Session, feed_id: int) -> None:
+    """Remove a feed; its articles stay, belonging to none."""
+    session.execute(update(Article).where(col(Article.feed_id) == feed_id).values(feed_id=None))
+    session.execute(delete(Feed).where(col(Feed.id) == feed_id))
+
+
+def record_failure(session: Session, feed_id: int, *, error: str, now: datetime) -> None:
+    """Note on the feed that a fetch failed."""
+    session.execute(
+        update(Feed)
+        .where(col(Feed.id) == feed_id)
+        .values(fetched_at=now, error=error, failures=col(Feed.failures) + 1)
+    )
+
+
+def record_success(
+    session: Session, feed_id: int, *, now: datetime, changes: Mapping[str, Any]
+) -> None:
+    """Note on the feed that a fetch went well, and what it changed (title, items, validators)."""
+    session.execute(
+        update(Feed)
+        .where(col(Feed.id) == feed_id)
+        .values(fetched_at=now, succeeded_at=now, error=None, failures=0, **changes)
+    )
+
+
+def article_counts(session: Session) -> dict[int, int]:
+    """Return how many articles each feed has."""
+    rows = session.execute(
+        select(Article.feed_id, func.count())
+        .where(col(Article.feed_id).is_not(None))
+        .group_by(col(Article.feed_id))
+    )
+    return {feed_id: count for feed_id, count in rows if feed_id is not None}
+
+
+def has_articles(session: Session, feed_id: int) -> bool:
+    """Tell whether any article belongs to a feed."""
+    found = session.exec(select(Article.id).where(Article.feed_id == feed_id).limit(1)).first()
+    return found is not None
+
+
+def known(
+    session: Session, *, feed_id: int, guids: Collection[str], links: Collection[str]
+) -> list[Known]:
+    """Return the stored articles that go by one of these names."""
+    found: dict[int, Known] = {}
+    for chunk in _chunks(guids):
+        for one in _known(
+            session, and_(col(Article.feed_id) == feed_id, col(Article.guid).in_(chunk))
+        ):
+            found[one.id] = one
+    for chunk in _chunks(links):
+        for one in _known(session, col(Article.link).in_(chunk)):
+            found[one.id] = one
+    return list(found.values())
+
+
+def title_keys(
+    session: Session, *, feed_id: int, wanted: Collection[str]
+) -> tuple[frozenset[str], frozenset[str]]:
+    """Return which of these titles a feed's articles have, and which went out twice or more."""
+    keys: set[str] = set()
+    sent: Counter[str] = Counter()
+    rows = session.execute(
+        select(Article.title, col(Article.seen_at).is_not(None)).where(Article.feed_id == feed_id),
+        execution_options={"yield_per": 1_000},
+    )
+    for title, is_out in rows:
+        key = text.title_key(title)
+        if key in wanted:
+            keys.add(key)
+            sent[key] += bool(is_out)
+    return frozenset(keys), frozenset(key for key, count in sent.items() if count >= 2)
+
+
+def add_articles(session: Session, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Insert articles, the newest of a document first."""
+    for chunk in _chunks(rows):
+        session.execute(insert(Article), [dict(row) for row in chunk])
+
+
+def change_article(session: Session, article_id: int, changes: Mapping[str, Any]) -> None:
+    """Update one article."""
+    session.execute(update(Article).where(col(Article.id) == article_id).values(**changes))
+
+
+def article(session: Session, article_id: int) -> Article:
+    """Return an article; raises NotFound."""
+    found = session.get(Article, article_id)
+    if found is None:
+        raise NotFound(
+            f"There is no article {article_id}.", hint="`newsletter articles list` shows them."
+        )
+    return found
+
+
+def find_article(session: Session, *, link: str) -> Article | None:
+    """Return the article of a canonical link, if there is one."""
+    return session.exec(select(Article).where(Article.link == link)).one_or_none()
+
+
+def articles(
+    session: Session,
+    *,
+    quarantined: bool | None = None,
+    feed_id: int | None = None,
+    limit: int = 50,
+    offset: int = 0,
+) -> tuple[list[Article], int]:
+    """Return one page of articles, the latest come first, and how many there are in all."""
+    conditions: list[ColumnElement[bool]] = []
+    if quarantined is not None:
+        seen_at = col(Article.seen_at)
+        conditions.append(seen_at.is_(None) if quarantined else seen_at.is_not(None))
+    if feed_id is not None:
+        conditions.append(col(Article.feed_id) == feed_id)
+    came_at = func.coalesce(col(Article.seen_at), col(Article.created_at))
+    page = (
+        select(Article)
+        .where(*conditions)
+        .order_by(came_at.desc(), _newest().desc(), col(Article.id))
+        .limit(limit)
+        .offset(offset)
+    )
+    total = session.exec(select(func.count()).select_from(Article).where(*conditions)).one()
+    return list(session.exec(page)), total
+
+
+def approve(session: Session, ids: Collection[int] | None, *, seen_at: datetime) -> list[int]:
+    """Let quarantined articles out (all of them for None); return the ids of those that were.
+
+    `seen_at` must come from the freeze lock, so that they stand before every reader's watermark.
+    """
+    released: list[int] = []
+    for chunk in [None] if ids is None else _chunks(sorted(ids)):
+        statement = update(Article).where(col(Article.seen_at).is_(None))
+        if chunk is not None:
+            statement = statement.where(col(Article.id).in_(chunk))
+        rows = session.execute(
+            statement.values(
+                seen_at=seen_at, quarantined_at=None, quarantine_reason=None, updated_at=seen_at
+            ).returning(col(Article.id))
+        )
+        released += [found for found in rows.scalars() if found is not None]
+    return sorted(released)
+
+
+def missing(session: Session, ids: Collection[int]) -> list[int]:
+    """Return those ids that no article has."""
+    found: set[int | None] = set()
+    for chunk in _chunks(sorted(ids)):
+        found |= set(session.exec(select(Article.id).where(col(Article.id).in_(chunk))))
+    return sorted(set(ids) - found)
+
+
+def between(session: Session, *, start: datetime, end: datetime, limit: int) -> list[Article]:
+    """Return the articles with start < seen_at <= end, the newest first."""
+    return list(
+        session.exec(
+            select(Article)
+            .where(col(Article.seen_at) > start, col(Article.seen_at) <= end)
+            .order_by(_newest().desc(), col(Article.id))
+            .limit(limit)
+        )
+    )
+
+
+def count_between(session: Session, *, start: datetime, end: datetime) -> int:
+    """Return how many articles have start < seen_at <= end."""
+    return session.exec(
+        select(func.count())
+        .select_from(Article)
+        .where(col(Article.seen_at) > start, col(Article.seen_at) <= end)
+    ).one()
+
+
+def earlier_in_categories(
+    session: Session,
+    *,
+    categories: Collection[str],
+    before: datetime,
+    exclude_ids: Collection[int],
+    limit: int,
+) -> list[Article]:
+    """Return articles of any of these categories with seen_at up to `before`, the newest first."""
+    if not categories or limit < 1:
+        return []
+    # JSON as the column stores it, so a name between its quotes is found whatever is in it.
+    stored = cast(col(Article.categories), Text)
+    found = session.exec(
+        select(Article)
+        .where(
+            col(Article.seen_at) <= before,
+            or_(*(stored.contains(json.dumps(name), autoescape=True) for name in categories)),
+        )
+        .order_by(_newest().desc(), col(Article.id))
+        .limit(limit + len(exclude_ids))
+    )
+    return [one for one in found if one.id not in set(exclude_ids)][:limit]
+
+
+def _newest() -> ColumnElement[Any]:
+    """Return what articles are ordered by: when they were published, or came if that is later."""
+    published_at, seen_at = col(Article.published_at), col(Article.seen_at)
+    # A date after the arrival is a mistake (or a trick to stand on top); none at all is unknown.
+    return case((published_at < seen_at, published_at), else_=seen_at)
+
+
+def _known(session: Session, condition: ColumnElement[bool]) -> Iterator[Known]:
+    rows = session.execute(
+        select_columns(
+            col(Article.id),
+            col(Article.feed_id),
+            col(Article.guid),
+            col(Article.link),
+            col(Article.content_hash),
+            col(Article.seen_at).is_(None),
+        ).where(condition)
+    )
+    for row in rows:
+        yield Known(*row)
+
+
+def _chunks(values: Iterable[T]) -> Iterator[list[T]]:
+    everything = list(values)
+    for start in range(0, len(everything), _CHUNK):
+        yield everything[start : start + _CHUNK]

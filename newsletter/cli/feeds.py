@@ -1,0 +1,177 @@
+"""`newsletter feeds`: where articles come from."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+from sqlmodel import Session
+
+from newsletter import clock
+from newsletter.articles import fetch as fetching
+from newsletter.articles import ingest, store
+from newsletter.articles.fetch import Limits
+from newsletter.articles.ingest import Counts, Result
+from newsletter.cli import context, output
+from newsletter.db import session as sessions
+from newsletter.errors import NotFound
+from newsletter.models import Feed
+from newsletter.settings import Settings
+
+app = typer.Typer(help="Where articles come from: RSS, Atom and JSON feeds.", no_args_is_help=True)
+
+
+@app.command()
+def add(
+    ctx: typer.Context,
+    source: Annotated[str, typer.Argument(metavar="URL_OR_FILE", help="A feed's URL or file.")],
+    *,
+    no_fetch: Annotated[
+        bool, typer.Option("--no-fetch", help="Only note it; `feeds fetch` will read it.")
+    ] = False,
+    json: output.Json = False,
+) -> None:
+    """Add a feed: it is read once, and its articles are taken in."""
+    here = context.of(ctx)
+    with here.database() as engine:
+        result = ingest.add_feed(
+            engine, source, limits(here.settings), clock.utc_now(), is_fetched=not no_fetch
+        )
+    if json:
+        output.as_json(_result(result))
+    elif no_fetch:
+        output.say(f"Feed {result.feed_id} is noted: {result.title}")
+    else:
+        output.say(f"Feed {result.feed_id} is added: {result.title} ({_words(result.counts)}).")
+        _point_to_quarantine(result.counts)
+
+
+@app.command("list")
+def list_feeds(ctx: typer.Context, *, json: output.Json = False) -> None:
+    """List the feeds, with their articles and how their last fetch went."""
+    with context.of(ctx).database() as engine, sessions.reading(engine) as session:
+        found, counts = store.feeds(session), store.article_counts(session)
+    rows = [_feed(feed, counts.get(feed.id or 0, 0)) for feed in found]
+    if json:
+        output.as_json({"feeds": rows})
+    elif not rows:
+        output.say("There is no feed yet: `newsletter feeds add URL_OR_FILE` adds one.")
+    else:
+        columns = ("feed", "title", "url", "articles", "fetched_at", "error")
+        output.table(
+            [name.removesuffix("_at") for name in columns],
+            [[row[name] for name in columns] for row in rows],
+        )
+
+
+@app.command()
+def fetch(ctx: typer.Context, *, json: output.Json = False) -> None:
+    """Fetch every feed and take in what is new; exit code 1 if one of them failed."""
+    here = context.of(ctx)
+    with here.database() as engine:
+        results = ingest.fetch_all(engine, limits(here.settings), clock.utc_now())
+    counts = sum((one.counts for one in results), Counts())
+    failed = [one for one in results if one.error]
+    if json:
+        output.as_json(
+            {"feeds": len(results), **_counts(counts), "failed": len(failed)}
+            | {"results": [_result(one) for one in results]}
+        )
+    else:
+        feeds = "1 feed" if len(results) == 1 else f"{len(results):,} feeds"
+        output.say(f"{feeds}: {_words(counts)}" + (f", {len(failed)} failed." if failed else "."))
+        _point_to_quarantine(counts)
+    for one in failed:
+        output.warn(f"Feed {one.feed_id} ({one.title}): {one.error} {one.hint or ''}".rstrip())
+    if failed:
+        raise typer.Exit(1)
+
+
+@app.command()
+def remove(
+    ctx: typer.Context,
+    feed: Annotated[str, typer.Argument(help="Its number in `feeds list`, its URL or its file.")],
+    *,
+    json: output.Json = False,
+) -> None:
+    """Remove a feed; the articles that came from it stay."""
+    with context.of(ctx).database() as engine, sessions.writing(engine) as session:
+        found = _find(session, feed)
+        assert found.id is not None
+        kept = store.article_counts(session).get(found.id, 0)
+        store.remove_feed(session, found.id)
+    if json:
+        output.as_json({"removed": found.id, "title": found.title, "articles_kept": kept})
+    else:
+        output.say(f"Feed {found.id} is removed: {found.title}. Its {kept:,} articles stay.")
+
+
+def limits(settings: Settings) -> Limits:
+    """Return the bounds of a fetch from the settings."""
+    return Limits(
+        max_bytes=settings.feed_max_bytes,
+        timeout_seconds=settings.feed_timeout_seconds,
+        allow_private=settings.feed_private_networks,
+    )
+
+
+def _find(session: Session, named: str) -> Feed:
+    if named.isascii() and named.isdigit():
+        return store.feed(session, int(named))
+    # As it was given, as it was stored, and as a file that may be gone by now.
+    spelled = [named, fetching.spell(named)]
+    found = next(
+        (one for one in (store.find_feed(session, url=url) for url in spelled) if one), None
+    )
+    if found is None:
+        raise NotFound("There is no such feed.", hint="`newsletter feeds list` shows all.")
+    return found
+
+
+def _feed(feed: Feed, articles: int) -> dict[str, Any]:
+    return {
+        "feed": feed.id,
+        "title": feed.title,
+        "url": fetching.masked(feed.url),
+        "articles": articles,
+        "added_at": feed.added_at,
+        "fetched_at": feed.fetched_at,
+        "succeeded_at": feed.succeeded_at,
+        "failures": feed.failures,
+        "error": feed.error,
+    }
+
+
+def _result(result: Result) -> dict[str, Any]:
+    return {
+        "feed": result.feed_id,
+        "title": result.title,
+        "url": fetching.masked(result.url),
+        **_counts(result.counts),
+        "error": result.error,
+        "hint": result.hint,
+    }
+
+
+def _counts(counts: Counts) -> dict[str, int]:
+    return {
+        "new": counts.new,
+        "updated": counts.updated,
+        "known": counts.known,
+        "quarantined": counts.quarantined,
+        "dropped": counts.dropped,
+    }
+
+
+def _words(counts: Counts) -> str:
+    named = [f"{counts.new:,} new", f"{counts.updated:,} updated", f"{counts.known:,} known"]
+    if counts.quarantined:
+        named.append(f"{counts.quarantined:,} in quarantine")
+    if counts.dropped:
+        named.append(f"{counts.dropped:,} unusable")
+    return ", ".join(named)
+
+
+def _point_to_quarantine(counts: Counts) -> None:
+    if counts.quarantined:
+        output.say("`newsletter articles list --quarantined` shows what waits for your approval.")
