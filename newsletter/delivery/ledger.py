@@ -271,11 +271,11 @@ def next_due(session: Session, mailings: Select[Any] | None = None) -> datetime 
 
 
 def retry_now(session: Session, *, ids: Sequence[int], now: datetime) -> int:
-    """Make deferred, refused or unknown rows due at once: the operator's word."""
+    """Make deferred or unknown rows due at once: the operator's word. A refusal stands."""
     retried = session.execute(
         update(Delivery)
         .where(
-            _id.in_(ids), _state.in_((State.DEFERRED, State.REFUSED, State.UNKNOWN, State.QUEUED))
+            _id.in_(ids), _state.in_((State.DEFERRED, State.UNKNOWN, State.QUEUED))
         )
         .values(state=State.QUEUED, due_at=now, state_at=now, worker_id=None)
         .execution_options(synchronize_session=False)

@@ -50,6 +50,8 @@ class Tally:
     """What one worker did: outcomes of tries, by kind; uncharged ones apart."""
 
     counts: Counter[str] = field(default_factory=Counter)
+    #: A signal ended it before nothing was due.
+    was_stopped: bool = False
 
     def add(self, outcome: Outcome) -> None:
         """Count one try."""
@@ -177,6 +179,10 @@ class Worker:
         """Claim nothing more; let what is under way finish."""
         self._failure = self._failure or failure
         self._stopping.set()
+
+    def _drain(self) -> None:
+        self.tally.was_stopped = True
+        self._stop()
 
     async def _connection(self) -> None:
         """Send one claim after the other; reconnect as often as the server wants."""
@@ -307,7 +313,7 @@ class Worker:
         wanted = (signal.SIGTERM, signal.SIGINT)
         try:
             for number in wanted:
-                loop.add_signal_handler(number, self._stop)
+                loop.add_signal_handler(number, self._drain)
         except (RuntimeError, ValueError):
             yield
             return
