@@ -12,6 +12,8 @@ from newsletter.errors import RenderError
 
 #: WCAG 2.2, success criterion 1.4.3 (AA) for text of any size.
 READABLE = 4.5
+#: Small coloured labels look dimmer on black than their ratio says.
+READABLE_AT_NIGHT = 5.5
 
 Rgb = tuple[int, int, int]
 _STEPS = 64
@@ -38,7 +40,8 @@ def light(accent: str) -> Palette:
 def dark(accent: str) -> Palette:
     """Return the palette for night: near-white on near-black."""
     paper = "#1b1c1e"
-    return Palette("#111213", paper, "#ecebe8", "#aaa7a1", "#3b3c3f", readable(accent, on=paper))
+    shade = readable(accent, on=paper, ratio=READABLE_AT_NIGHT)
+    return Palette("#111213", paper, "#ecebe8", "#aaa7a1", "#3b3c3f", shade)
 
 
 def readable(colour: str, *, on: str, ratio: float = READABLE) -> str:

@@ -47,7 +47,7 @@ def digest(
     """Compile one digest; raise RenderError if a template is wrong or nothing can be shown."""
     if not content.stories:
         raise RenderError("A digest needs at least one story.")
-    content = cleaned(content)
+    content = cleaned(content, site_url=brand.site_url)
     values = _values(content, brand, links, markers)
     chosen, html = _fitting(content, values, templates, markers)
     subject = environment.render(templates, "email/digest/subject.txt", values | chosen)
@@ -94,6 +94,8 @@ def inline(html: str) -> str:
         base_url=None,
         disable_link_rewrites=True,
         disable_validation=True,
+        # Otherwise "width:100%;height:auto" would replace the pixels that Outlook needs.
+        disable_basic_attributes=["width", "height"],
         cssutils_logging_level=logging.CRITICAL,
         # A publication's style may be long; another's must not be found in a cache.
         cache_css_parsing=False,

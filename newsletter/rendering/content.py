@@ -109,16 +109,26 @@ class DigestContent:
         return max(self.total_stories or 0, len(self.stories))
 
 
-def cleaned(content: DigestContent) -> DigestContent:
-    """Return `content` with every text on one line and no longer than a mail can use."""
+def cleaned(content: DigestContent, *, site_url: str) -> DigestContent:
+    """Return `content` with every text on one line and every link one to the web.
+
+    What other people wrote is not trusted to be right; a strange headline or link in one story
+    must neither stop an edition nor do harm in a mailbox. Links that are none lead to the site.
+    """
     return replace(
         content,
-        stories=tuple(_clean_story(story) for story in content.stories),
+        stories=tuple(_clean_story(story, site_url) for story in content.stories),
         related=tuple(
             replace(related, title=shorten(one_line(related.title), 300))
-            for related in content.related[:3]
-        ),
+            for related in content.related
+            if is_web(related.url)
+        )[:3],
     )
+
+
+def is_web(url: str) -> bool:
+    """Say whether `url` is a whole address on the web."""
+    return bool(re.match(r"https?://[^\s<>\"]+$", url))
 
 
 def one_line(text: str) -> str:
@@ -141,9 +151,12 @@ def shorten(text: str, limit: int) -> str:
     return cut.rstrip(" ,;:.–—-") + "…"
 
 
-def _clean_story(story: Story) -> Story:
+def _clean_story(story: Story, site_url: str) -> Story:
+    has_image = story.image and (is_web(story.image.url) or story.image.url.startswith("cid:"))
     return replace(
         story,
+        url=story.url if is_web(story.url) else site_url,
+        image=story.image if has_image else None,
         title=shorten(one_line(story.title), 300) or story.url,
         standfirst=shorten(one_line(story.standfirst), 420),
         source=one_line(story.source or "") or None,

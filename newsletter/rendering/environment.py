@@ -94,22 +94,29 @@ def _add_words(environment: jinja2.Environment, locale: Locale, language: str) -
         rule=plaintext.rule(),
     )
     environment.filters.update(
-        reading_time=lambda count: reading_time(count, locale),
-        day=lambda day: format_date(day, "long", locale=locale),
-        weekday=lambda day: format_date(day, "full", locale=locale),
-        month=lambda day: format_skeleton("yMMMM", day, locale=locale),
-        span=lambda first, last: span(first, last, locale=locale),
+        reading_time=lambda count: _apart(reading_time(count, locale), locale),
+        day=lambda day: _apart(format_date(day, "long", locale=locale), locale),
+        weekday=lambda day: _apart(format_date(day, "full", locale=locale), locale),
+        month=lambda day: _apart(format_skeleton("yMMMM", day, locale=locale), locale),
+        span=lambda first, last: _apart(span(first, last, locale=locale), locale),
         number=lambda count: format_decimal(count, locale=locale),
         shorten=content.shorten,
         wrap=plaintext.wrap,
     )
 
 
+def _apart(words: str, locale: Locale) -> str:
+    """Isolate words written from right to left (UAX #9), so that they keep their order anywhere."""
+    return f"\u2068{words}\u2069" if locale.text_direction == "rtl" else words
+
+
 def reading_time(minutes: int, locale: Locale) -> str:
     """Write a time in full words: "21 minutes", "2 hours 5 minutes"."""
     hours, rest = divmod(minutes, 60)
-    parts = [(hours, "hour"), (rest, "minute")]
-    return " ".join(_unit(n, name, "long", locale) for n, name in parts if n or not minutes)
+    parts = [_unit(hours, "hour", "long", locale)] if hours else []
+    if rest or not hours:
+        parts.append(_unit(rest, "minute", "long", locale))
+    return " ".join(parts)
 
 
 def span(first: date, last: date, *, locale: Locale) -> str:

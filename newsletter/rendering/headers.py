@@ -10,7 +10,6 @@ import base64
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from email.utils import parseaddr
 
 from newsletter.errors import RenderError
 
@@ -22,6 +21,8 @@ HARD_LIMIT = 998
 
 _FORBIDDEN = re.compile("[\x00-\x1f\x7f\x85\u2028\u2029\ud800-\udfff]")
 _ENCODED_WORD = re.compile(r"=\?[^?]*\?[bBqQ]\?[^?]*\?=")
+_ADDRESS = r"[!#-;=?A-~]+@[A-Za-z0-9.-]+"
+_MAILBOX = re.compile(rf"(?P<name>[^<>]*?)\s*<(?P<bracketed>{_ADDRESS})>|(?P<bare>{_ADDRESS})")
 _PLAIN_TEXT = re.compile(r"[!-~]+(?: [!-~]+)*")
 _ATOMS = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?: [A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*")
 #: RFC 2047 §5 (3): the octets that may stand for themselves inside a phrase; safe everywhere else.
@@ -38,14 +39,16 @@ class Mailbox:
     @classmethod
     def parse(cls, text: str) -> Mailbox:
         """Read "Name <address>" or a bare address; raise RenderError for anything else."""
-        name, address = parseaddr(refuse_controls(text, where="a mailbox"))
-        local, _, domain = address.rpartition("@")
-        if not local or not domain or not address.isascii() or _ENCODED_WORD.search(address):
+        found = _MAILBOX.fullmatch(refuse_controls(text, where="A mailbox").strip())
+        if not found or _ENCODED_WORD.search(text):
             raise RenderError(
                 f"{text!r} is not a sender.",
                 hint='Write "Name <name@example.org>", with the domain in its xn-- form.',
             )
-        return cls(name, address)
+        name = found["name"] or ""
+        if len(name) > 1 and name[0] == name[-1] == '"':
+            name = re.sub(r"\\(.)", r"\1", name[1:-1])
+        return cls(name, found["bracketed"] or found["bare"])
 
 
 def refuse_controls(value: str, *, where: str) -> str:

@@ -68,7 +68,7 @@ def select(content: DigestContent, detail: Detail) -> Selection:
         lead=lead,
         sections=tuple(_by_category(summaries)),
         headlines=tuple(_by_category(headlines)),
-        below=content.total - len(listed) if listed else 0,
+        below=shown - len(listed) if listed else 0,
         more=content.total - shown,
         total=content.total,
         minutes=sum(story.minutes for story in content.stories) if is_whole else None,

@@ -45,7 +45,8 @@ READER = {
     Slot.MANAGE: "WyI1ZlhrMnZROXJUN2JOMXlIIiwxXQ.Z1kLpkq3N1vT8mWq3xT8mZ1kLpWq3xT8mZ1kL",
 }
 
-#: A picture that needs no network: soft shapes in the publication's colours.
+#: The lead's picture, and what to show in its place where there is no network.
+PICTURE_URL = "https://miasfeed.example/images/travelling-tumour-clusters.jpg"
 PICTURE = (
     "data:image/svg+xml;utf8,"
     "%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 1200 630'%3E"
@@ -64,7 +65,7 @@ FIVE = (
         "find that they settle far more easily than a cell that travels alone.",
         source="medicalxpress.com",
         category="Oncology",
-        image=Image(url=PICTURE, alt="Cells in a vessel", width=1200, height=630),
+        image=Image(url=PICTURE_URL, alt="Cells in a vessel", width=1200, height=630),
     ),
     Story(
         title="What a UV Index Can and Cannot Tell You: A Dermatologist on Sun Protection",

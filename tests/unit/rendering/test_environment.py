@@ -1,0 +1,142 @@
+from __future__ import annotations
+
+from datetime import date
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from babel import Locale
+
+from newsletter.errors import RenderError
+from newsletter.rendering import compile as compiling
+from newsletter.rendering import environment
+from newsletter.rendering.compile import Rendered
+
+
+def override(folder: Path, name: str, text: str) -> Path:
+    path = folder / "email" / "digest" / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def render(digests: SimpleNamespace, folder: Path) -> Rendered:
+    return compiling.digest(
+        digests.WEEKLY,
+        brand=digests.BRAND,
+        links=digests.LINKS,
+        markers=digests.MARKERS,
+        templates=environment.build(folder, "en"),
+        feedback_id="x",
+    )
+
+
+def test_a_publishers_template_comes_before_ours(digests: SimpleNamespace, tmp_path: Path) -> None:
+    override(tmp_path, "subject.txt", "{{ brand.name }} for you")
+
+    rendered = render(digests, tmp_path)
+
+    assert rendered.message.subject == "Mia’s Feed for you"
+    assert "In this edition" in rendered.html
+
+
+def test_an_override_can_extend_what_it_replaces(digests: SimpleNamespace, tmp_path: Path) -> None:
+    override(
+        tmp_path,
+        "body.html",
+        '{% extends "original/email/digest/body.html" %}'
+        "{% block ending %}<tr><td>Good night.</td></tr>{% endblock %}",
+    )
+
+    html = render(digests, tmp_path).html
+
+    assert "Good night." in html
+    assert "That is all for now" not in html
+    assert "Read the full story" in html
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "words"),
+    [
+        ("fine\n{% if %}", 2, "Expected"),
+        ("fine\n\n{{ brand.nam }}", 3, "nam"),
+        ("{{ nobody }}", 1, "nobody"),
+        ("a\nb\n\n{{ 1 / 0 }}", 4, "division"),
+        ("\n{{ content.stories[99] }}", 2, "no element 99"),
+        ("\n{{ content.cadence|nofilter }}", 2, "nofilter"),
+        ("\n{{ content.stories + 1 }}", 2, "concatenate"),
+        ('{% extends "email/nothing.txt" %}', 1, "nothing.txt"),
+    ],
+)
+def test_a_mistake_in_a_template_names_file_and_line(
+    digests: SimpleNamespace, tmp_path: Path, text: str, line: int, words: str
+) -> None:
+    path = override(tmp_path, "body.txt", text)
+
+    with pytest.raises(RenderError) as caught:
+        render(digests, tmp_path)
+
+    assert f"{path}, line {line}: " in caught.value.message
+    assert words in caught.value.message
+
+
+def test_a_template_that_is_missing_is_named() -> None:
+    with pytest.raises(RenderError, match="nowhere"):
+        environment.render(environment.build(None, "en"), "email/nowhere.txt", {})
+
+
+def test_a_mistake_of_ours_stays_what_it_is() -> None:
+    class Broken:
+        def get_template(self, _: str) -> None:
+            raise ValueError("ours")
+
+        loader = environment.build(None, "en").loader
+
+    with pytest.raises(ValueError, match="ours"):
+        environment.render(Broken(), "x", {})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("language", ["", "english please", "xx-yy-zz", "zz"])
+def test_a_language_nobody_speaks_is_refused(language: str) -> None:
+    with pytest.raises(RenderError, match="is not a language"):
+        environment.build(None, language)
+
+
+@pytest.mark.parametrize(
+    ("language", "first", "last", "expected"),
+    [
+        ("en_001", date(2026, 11, 16), date(2026, 11, 22), "16–22 November 2026"),
+        ("en_001", date(2026, 10, 30), date(2026, 11, 5), "30 October – 5 November 2026"),
+        ("en_001", date(2026, 12, 28), date(2027, 1, 3), "28 December 2026 – 3 January 2027"),
+        ("en_001", date(2026, 11, 22), date(2026, 11, 22), "22 November 2026"),
+        ("de", date(2026, 11, 16), date(2026, 11, 22), "16.–22. November 2026"),
+    ],
+)
+def test_a_span_of_days_is_written_as_one_says_it(
+    language: str, first: date, last: date, expected: str
+) -> None:
+    found = environment.span(first, last, locale=Locale.parse(language))
+
+    assert found.replace("\u2009", " ") == expected
+
+
+@pytest.mark.parametrize(
+    ("minutes", "expected"),
+    [
+        (0, "0 minutes"),
+        (1, "1 minute"),
+        (21, "21 minutes"),
+        (60, "1 hour"),
+        (125, "2 hours 5 minutes"),
+    ],
+)
+def test_a_reading_time_is_written_in_words(minutes: int, expected: str) -> None:
+    assert environment.reading_time(minutes, Locale.parse("en_001")) == expected
+
+
+def test_a_month_is_the_calendar_month_before_a_first() -> None:
+    november = date(2026, 11, 30)
+
+    assert environment.month_of(date(2026, 12, 1), date(2026, 11, 1)) == november
+    assert environment.month_of(date(2026, 12, 1), date(2026, 10, 2)) is None
+    assert environment.month_of(date(2026, 12, 15), date(2026, 11, 15)) is None
