@@ -134,9 +134,12 @@ def _picture(item: Item, content: Reading, summary: Reading) -> Picture | None:
 
 
 def _categories(names: tuple[str, ...]) -> tuple[str, ...]:
-    cleaned = (text.shorten(text.clean(name), MAX_CATEGORY) for name in names)
-    unique = {name.casefold(): name for name in reversed([*cleaned]) if name}
-    return tuple(reversed(unique.values()))[:MAX_CATEGORIES]
+    unique: dict[str, str] = {}
+    for name in names:
+        cleaned = text.shorten(text.clean(name), MAX_CATEGORY)
+        if cleaned:
+            unique.setdefault(cleaned.casefold(), cleaned)
+    return tuple(unique.values())[:MAX_CATEGORIES]
 
 
 def _published_at(moment: datetime | None) -> datetime | None:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
+
 import httpx
 
 #: Longer links are not links (and would not fit into an index of PostgreSQL).
 MAX_LINK = 2_000
 
+# Names as A-labels, or addresses; underscores exist.
+_HOST = re.compile(rb"(?:[a-z0-9_-]+\.)*[a-z0-9_-]+\.?|[0-9a-f:.]*:[0-9a-f:.]*", re.IGNORECASE)
 _TRACKING_PREFIXES = ("utm_", "mtm_", "pk_", "hsa_", "at_", "stm_")
 _TRACKING = {
     "_ga", "_hsenc", "_hsmi", "campaign_id", "cmpid", "dclid", "fbclid", "gbraid", "gclid",
@@ -28,10 +32,12 @@ def canonical(text: str, base: str = "") -> str | None:
     plain = url.copy_with(
         fragment=None,
         userinfo=None,
-        host=url.raw_host.decode("ascii").rstrip("."),
+        host=url.raw_host.decode("ascii").lower().rstrip("."),
         query=query.encode("ascii") or None,
     )
-    return str(plain) if len(str(plain)) <= MAX_LINK else None
+    # RFC 9110 4.2.3: no path and "/" are the same.
+    found = str(plain.copy_with(path="/") if plain.path == "/" else plain)
+    return found if len(found) <= MAX_LINK else None
 
 
 def image(text: str, base: str = "") -> str | None:
@@ -55,8 +61,8 @@ def _absolute(text: str, base: str) -> httpx.URL | None:
         url = httpx.URL(base).join(text) if base else httpx.URL(text)
     except (httpx.InvalidURL, ValueError):
         return None
-    is_web = url.scheme in {"http", "https"} and url.host.strip(".") and (url.port or 0) < 65_536
-    return url if is_web else None
+    is_web = url.scheme in {"http", "https"} and _HOST.fullmatch(url.raw_host)
+    return url if is_web and (url.port or 0) < 65_536 else None
 
 
 def _without_tracking(query: str) -> str:

@@ -24,6 +24,8 @@ MAX_ITEMS = 5_000
 
 # feedparser takes a picture's caption (Media RSS) for the article's own title and description.
 _CAPTIONS = re.compile(rb"(</?media:)(title|description)\b")
+# RSS writes authors as "desk@example.com (The desk)", feedparser as "The desk (desk@example.com)".
+_ADDRESS = re.compile(r"[<(]?[^\s<>()]+@[^\s<>()]+[>)]?")
 _ALTERNATE = re.compile(rb"<link\b[^<>]*\balternate\b[^<>]*>", re.IGNORECASE)
 _FEED_TYPE = re.compile(rb"application/(?:rss\+xml|atom\+xml|feed\+json)", re.IGNORECASE)
 _HREF = re.compile(rb"""\bhref\s*=\s*["']?([^"'\s<>]+)""", re.IGNORECASE)
@@ -49,7 +51,9 @@ def _read_xml(body: bytes, content_type: str, url: str) -> tuple[str, str | None
     site_url = link.canonical(_string(channel, "link"), url)
     is_atom = str(found.get("version")).startswith("atom")
     # Plain dictionaries, because feedparser's own warn about names that they answer for others.
-    entries = [dict(entry) for entry in found.get("entries", ())]
+    # RFC 4287 4.2.1: an entry without an author has the feed's.
+    inherited = {"author": channel.get("author")} if is_atom else {}
+    entries = [inherited | dict(entry) for entry in found.get("entries", ())]
     return title, site_url, [_item(entry, url, is_atom=is_atom) for entry in entries]
 
 
@@ -81,16 +85,16 @@ def _hint(body: bytes, url: str) -> str:
 def _item(entry: Mapping[str, Any], url: str, *, is_atom: bool) -> Item:
     base = _base(entry, url)
     summary, content = _summary(entry), _content(entry)
-    author = entry.get("author_detail")
     return Item(
         guid=_string(entry, "id"),
         links=(_string(entry, "link"),),
         title=_title(entry, is_atom=is_atom),
-        summary=summary,
-        content=content if content != summary else "",
+        # feedparser gives the content as summary too, where there is no other.
+        summary="" if summary == content else summary,
+        content=content,
         base=base,
         pictures=tuple(_pictures(entry, base)),
-        author=_string(author, "name") if isinstance(author, Mapping) else "",
+        author=_ADDRESS.sub("", _string(entry, "author")).strip(" ()"),
         source=_source(entry),
         categories=tuple(_categories(entry)),
         published_at=_published_at(entry),

@@ -27,7 +27,7 @@ _BOILERPLATE = (
     re.compile(r"\s*The post .{1,300} (?:appeared first on|first appeared on) .{1,200}$"),
     re.compile(r"\s*(?:Continue reading|Read more|Weiterlesen|Lire la suite)\b.{0,200}$"),
 )
-_MORE = re.compile(r"\s*[\[(](?:…|\.\.\.)[\])]\s*$")
+_MORE = re.compile(r"(?P<end>[.!?…])?\s*[\[(](?:…|\.\.\.)[\])]\s*$")
 
 
 def clean(text: str) -> str:
@@ -52,7 +52,7 @@ def standfirst(text: str, *, is_article: bool) -> str:
     """Return the teaser: a summary's first sentences, an article's first one, never more."""
     for pattern in _BOILERPLATE:
         text = pattern.sub("", text)
-    text = _MORE.sub("…", text)
+    text = _MORE.sub(lambda more: more["end"] or "…", text)
     if is_article:
         text = text[: _first_end(text)]
     if len(text) <= MAX_STANDFIRST:

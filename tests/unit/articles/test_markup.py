@@ -1,0 +1,120 @@
+"""Reading HTML that nobody vouches for."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from newsletter.articles import markup
+from newsletter.articles.markup import Picture
+
+_PIECES = st.sampled_from(
+    ["<", ">", "</", "<a href=", "<img src=", "'", '"', "<!--", "-->", "<![CDATA[", "<script>",
+     "</script>", "<style", "<div>", "<table>", "&lt;", "&#x202e;", "&#0;", "&#xD800;", "&",
+     "javascript:x", "https://a.example/i.png", "text", " ", "\x00", "Source: ", "<svg onload=x>"]
+)  # fmt: skip
+
+
+def test_blocks_are_words_apart_and_inline_tags_are_not() -> None:
+    found = markup.read("<div><p>One.</p><p>T<b>w</b>o</p></div>three<br>four<ul><li>five</ul>")
+
+    assert found.text == "One. Two three four five"
+
+
+def test_scripts_styles_and_comments_are_not_read() -> None:
+    html = "a<script>x</script>b<style>y</style><!-- z -->c<script src='q'/>d"
+
+    assert markup.read(html).text.replace(" ", "") == "abc"
+
+
+def test_entities_are_decoded_once() -> None:
+    assert markup.read("5 &lt; 6 &amp;amp; 7&nbsp;8 &#8211;").text == "5 < 6 &amp; 7 8 –"
+
+
+def test_a_tag_made_of_entities_stays_text() -> None:
+    assert markup.read("&lt;script&gt;alert(1)&lt;/script&gt;").text == "<script>alert(1)</script>"
+
+
+@given(st.lists(_PIECES, max_size=30).map("".join))
+def test_any_html_is_read(html: str) -> None:
+    found = markup.read(html, "https://base.example/")
+
+    assert "\x00" not in found.text
+    assert found.picture is None or found.picture.url.startswith(("http://", "https://"))
+    markup.plain(html)
+
+
+def test_nesting_does_not_slow_the_reading_down() -> None:
+    # A parser that keeps a stack of them takes minutes for this; the test would be seen to hang.
+    assert markup.read("<div><b>" * 30_000 + "deep").text == "deep"
+
+
+def test_the_first_picture_is_found_and_its_address_completed() -> None:
+    html = '<p>x</p><img src="/a.jpg" alt=" A  &quot;nice&quot; one" width="640" height="48px">'
+
+    found = markup.read(html + '<img src="/b.jpg">', "https://example.com/feed")
+
+    assert found.picture == Picture("https://example.com/a.jpg", 640, 48, 'A "nice" one')
+
+
+@pytest.mark.parametrize(
+    "tag",
+    [
+        '<img src="https://stats.example/p.gif" width="1" height="1">',
+        '<img src="data:image/png;base64,AAAA">',
+        '<img src="javascript:alert(1)">',
+        "<img>",
+    ],
+)
+def test_pixels_and_pictures_without_a_web_address_are_passed_over(tag: str) -> None:
+    found = markup.read(tag + '<img src="https://example.com/real.jpg">')
+
+    assert found.picture == Picture("https://example.com/real.jpg")
+
+
+def test_a_closing_source_is_named_and_no_part_of_the_text() -> None:
+    html = '<p>A study.</p><p>Source: <a href="https://www.example.com/n">example.com</a></p>'
+
+    found = markup.read(html)
+
+    assert (found.text, found.source) == ("A study.", "example.com")
+
+
+@pytest.mark.parametrize(
+    "html",
+    [
+        'Source: <a href="https://example.com/">x</a> says the <b>rest</b>',
+        'See <a href="https://example.com/">x</a>',
+        'Resources: <a href="https://example.com/">x</a>',
+        'Source: <a href="javascript:x">x</a>',
+    ],
+)
+def test_other_links_are_no_source(html: str) -> None:
+    found = markup.read(html)
+
+    assert found.source is None
+    assert "x" in found.text
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("AT&amp;T <b>wins</b>", "AT&T wins"),
+        ("5 < 6 and 7 > 2", "5 < 6 and 7 > 2"),
+        ("if a<b then c", "if a<b then c"),
+        ("<unknown> stays", "<unknown> stays"),
+        ("Q&A", "Q&A"),
+    ],
+)
+def test_a_plain_field_loses_markup_but_no_mathematics(value: str, expected: str) -> None:
+    assert markup.plain(value) == expected
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [("640", 640), (" 48px", 48), ("0", None), ("100%", None), ("-3", None), ("99999", None),
+     (None, None), ("٣", None)],
+)  # fmt: skip
+def test_a_size_is_a_number_of_pixels(value: object, expected: int | None) -> None:
+    assert markup.pixels(value) == expected
