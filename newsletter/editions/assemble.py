@@ -1,0 +1,161 @@
+"""Decides what goes into an edition and when it is made: plain values in, plain values out.
+
+Readers with the same watermark get the same articles; readers with the same articles get the same
+bytes. That is a variant, and almost everyone is in one. Nothing here reads a table or the clock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+
+from newsletter import cadence as calendar
+from newsletter.cadence import Cadence, SendTimes
+from newsletter.models import Article
+from newsletter.rendering.content import DigestContent, Image, Related, Story
+
+#: How many earlier articles stand under the lead.
+RELATED = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Variant:
+    """The readers of an edition who get the same articles, by where they begin."""
+
+    #: Watermarks, the oldest first; more than one where nothing came between them.
+    starts: tuple[datetime, ...]
+    #: The lead first.
+    articles: tuple[Article, ...]
+    #: How many articles there are; the oldest are left out where it is more than `articles`.
+    total: int
+    readers: int
+
+    @property
+    def lead(self) -> Article:
+        """What stands on top."""
+        return self.articles[0]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """The readers who begin at one watermark, and what is new for them."""
+
+    start: datetime
+    readers: int
+    articles: tuple[Article, ...]
+    total: int
+
+
+def window_start(cadence: Cadence, *, end: datetime, catch_up: timedelta) -> datetime:
+    """Return where coverage begins at the earliest; never less than one period is covered."""
+    return end - max(catch_up, cadence.length)
+
+
+def coverage_start(
+    cadence: Cadence, *, end: datetime, previous_end: datetime | None, catch_up: timedelta
+) -> datetime:
+    """Return where a reader without a watermark begins: where the edition before this one ended."""
+    if previous_end is None:
+        return end - cadence.length
+    return max(previous_end, window_start(cadence, end=end, catch_up=catch_up))
+
+
+def variants(batches: Sequence[Batch], *, min_articles: int) -> list[Variant]:
+    """Join batches with equal articles, the largest variant first; too few articles make none."""
+    found: dict[tuple[int | None, ...], list[Batch]] = {}
+    for batch in batches:
+        if batch.total >= min_articles:
+            found.setdefault(tuple(one.id for one in batch.articles), []).append(batch)
+    joined = [
+        Variant(
+            starts=tuple(sorted(batch.start for batch in group)),
+            articles=group[0].articles,
+            total=group[0].total,
+            readers=sum(batch.readers for batch in group),
+        )
+        for group in found.values()
+    ]
+    return sorted(joined, key=lambda variant: (-variant.readers, variant.starts))
+
+
+def why_skipped(
+    cadence: Cadence, batches: Sequence[Batch], *, readers: int, min_articles: int
+) -> str:
+    """Return in words why an edition without a variant is not sent."""
+    if not readers:
+        return f"No active reader has chosen {cadence}."
+    if not batches:
+        return f"An earlier edition is still on its way to every {cadence} reader."
+    most = max(batch.total for batch in batches)
+    if not most:
+        return "There are no new articles."
+    return f"New articles: {most}. An edition needs at least {min_articles} (min_articles)."
+
+
+def is_due(
+    cadence: Cadence, *, now: datetime, times: SendTimes, tolerance: timedelta, since: datetime
+) -> bool:
+    """Say whether the newest period's edition is to be made unasked.
+
+    Not when it is later than the tolerance, and not when it was due before the publication began:
+    a fresh install must not surprise readers with an old period.
+    """
+    due_at = calendar.due_at(cadence, calendar.newest_due(cadence, now, times), times)
+    return due_at >= since and now - due_at <= tolerance
+
+
+def content(
+    variant: Variant,
+    *,
+    cadence: Cadence,
+    period: date,
+    end: datetime,
+    related: Sequence[Article],
+    times: SendTimes,
+) -> DigestContent:
+    """Return what the mail of one variant shows, in the publication's own dates."""
+    covers_from, covers_to = calendar.covered_dates(variant.starts[-1], end, times)
+    return DigestContent(
+        cadence=cadence,
+        period_on=period,
+        covers_from=covers_from,
+        covers_to=covers_to,
+        stories=tuple(story(article, times) for article in variant.articles),
+        related=tuple(
+            Related(title=one.title, url=one.link, minutes=one.minutes) for one in related
+        ),
+        total_stories=variant.total,
+        next_on=calendar.next_due(cadence, end, times),
+    )
+
+
+def story(article: Article, times: SendTimes) -> Story:
+    """Return an article as a mail shows it."""
+    published_at = article.published_at or article.seen_at
+    return Story(
+        title=article.title,
+        url=article.link,
+        minutes=article.minutes,
+        standfirst=article.standfirst,
+        source=article.source,
+        category=next(iter(article.categories), None),
+        image=_image(article),
+        published_on=published_at.astimezone(times.zone).date() if published_at else None,
+    )
+
+
+def _image(article: Article) -> Image | None:
+    if not article.image_url:
+        return None
+    return Image(
+        url=article.image_url,
+        alt=article.image_alt or "",
+        width=article.image_width,
+        height=article.image_height,
+    )
+
+
+def balance(counts: Mapping[str, int], audience: int) -> bool:
+    """Say whether the books of an edition are right: its states sum to its audience."""
+    return sum(counts.values()) == audience

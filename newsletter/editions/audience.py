@@ -1,0 +1,191 @@
+"""Says in SELECTs who gets an edition, so that a million readers never pass through Python.
+
+A reader is in the audience who is active, has chosen the cadence and is not suppressed. Left out,
+to catch up next time, is whoever may at this very moment be getting an earlier edition.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import (
+    ColumnElement,
+    Select,
+    and_,
+    case,
+    exists,
+    func,
+    literal,
+    or_,
+    select,
+    type_coerce,
+    update,
+)
+from sqlmodel import Session, col
+
+from newsletter.cadence import Cadence
+from newsletter.delivery import ledger
+from newsletter.models import (
+    Attempt,
+    Delivery,
+    Edition,
+    Mailing,
+    State,
+    Status,
+    Subscriber,
+    Suppression,
+)
+from newsletter.models.columns import Instant
+
+#: What arrived or may arrive whatever we do: nothing can take it back.
+_GONE = (State.IN_FLIGHT, State.ACCEPTED, State.UNKNOWN)
+
+_watermark = col(Subscriber.watermark)
+_reference = col(Subscriber.public_id)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Audience:
+    """The readers of one cadence, and where each of them begins."""
+
+    cadence: Cadence
+    #: Where a reader without a watermark begins.
+    coverage_start: datetime
+    #: Where everyone begins at the earliest.
+    window_start: datetime
+    #: Mailings of earlier editions of any cadence that are not settled yet.
+    earlier: Sequence[int]
+
+
+def count_active(session: Session, cadence: Cadence) -> int:
+    """Return how many readers a cadence has."""
+    found: int = session.execute(
+        select(func.count()).select_from(Subscriber).where(*_active(cadence))
+    ).scalar_one()
+    return found
+
+
+def count_by_start(session: Session, audience: Audience) -> dict[datetime, int]:
+    """Return how many readers begin at each instant."""
+    begins = select(_start(audience).label("start")).where(*_readers(audience, _GONE)).subquery()
+    found = session.execute(
+        select(begins.c.start, func.count().label("readers")).group_by(begins.c.start)
+    )
+    return {row.start: row.readers for row in found}
+
+
+def references(audience: Audience, starts: Collection[datetime]) -> Select[Any]:
+    """Select the references of the readers who begin at one of `starts`."""
+    return select(_reference).where(*_readers(audience, _GONE), _start(audience).in_(starts))
+
+
+def recipients(audience: Audience, starts: Collection[datetime]) -> Select[Any]:
+    """Select, as the ledger takes them, the readers who begin at one of `starts`.
+
+    Without those who have anything of an earlier edition that arrived or may still arrive: a row
+    that a worker held when the others were superseded may by now be in any state.
+    """
+    columns: list[ColumnElement[Any]] = [
+        col(Subscriber.address).label("address"),
+        _reference.label("reference"),
+        col(Subscriber.generation).label("generation"),
+        col(Subscriber.subscribed_at).label("since_at"),
+    ]
+    everyone = _readers(audience, (*_GONE, *ledger.OPEN))
+    return select(*columns).where(*everyone, _start(audience).in_(starts))
+
+
+def remember(session: Session, audience: Audience) -> None:
+    """Give readers who came back after a goodbye the watermark of what they got before it.
+
+    A new consent begins without one; what the edition covers may have reached them already.
+    """
+    arrived = (
+        col(Delivery.reference) == _reference,
+        col(Delivery.state).in_((State.ACCEPTED, State.UNKNOWN)),
+        col(Mailing.id) == col(Delivery.mailing_id),
+        col(Edition.id) == col(Mailing.edition_id),
+        col(Edition.coverage_end) > audience.coverage_start,
+    )
+    newest = select(func.max(col(Edition.coverage_end))).where(*arrived).correlate(Subscriber)
+    session.execute(
+        update(Subscriber)
+        .where(
+            *_active(audience.cadence),
+            _watermark.is_(None),
+            exists().where(*arrived).correlate(Subscriber),
+        )
+        .values(watermark=newest.scalar_subquery())
+        .execution_options(synchronize_session=False)
+    )
+
+
+def begin(session: Session, audience: Audience) -> None:
+    """Give readers without a watermark that of the edition's start.
+
+    So that a new reader whose first mail fails has a place from which to catch up.
+    """
+    session.execute(
+        update(Subscriber)
+        .where(*_active(audience.cadence), _watermark.is_(None))
+        .values(watermark=audience.coverage_start)
+        .execution_options(synchronize_session=False)
+    )
+
+
+def _start(audience: Audience) -> ColumnElement[datetime]:
+    """Where a reader begins: at the watermark, but not before the catch-up window."""
+    window = literal(audience.window_start, Instant())
+    new = literal(audience.coverage_start, Instant())
+    begins = case((_watermark < window, window), else_=func.coalesce(_watermark, new))
+    return type_coerce(begins, Instant())
+
+
+def _readers(audience: Audience, states: Sequence[State]) -> tuple[ColumnElement[bool], ...]:
+    """The audience without readers of whom an earlier, unsettled row is in one of `states`."""
+    chosen = _active(audience.cadence)
+    if not audience.earlier:
+        return chosen
+    bound = (
+        exists()
+        .where(
+            col(Delivery.mailing_id).in_(audience.earlier),
+            col(Delivery.reference) == _reference,
+            or_(col(Delivery.state).in_(states), _is_uncertain()),
+        )
+        .where(_is_ahead())
+        .correlate(Subscriber)
+    )
+    return (*chosen, ~bound)
+
+
+def _is_uncertain() -> ColumnElement[bool]:
+    """The delivery waits to be sent again, and may have arrived the first time.
+
+    Its articles cannot ride in another mail without the risk of coming twice: it goes on alone.
+    """
+    tried = exists().where(
+        col(Attempt.delivery_id) == col(Delivery.id), col(Attempt.outcome) == State.UNKNOWN
+    )
+    return and_(col(Delivery.state).in_(ledger.OPEN), tried.correlate(Delivery))
+
+
+def _is_ahead() -> ColumnElement[bool]:
+    """The delivery's edition is not yet in the reader's watermark."""
+    return and_(
+        col(Mailing.id) == col(Delivery.mailing_id),
+        col(Edition.id) == col(Mailing.edition_id),
+        or_(_watermark.is_(None), _watermark < col(Edition.coverage_end)),
+    )
+
+
+def _active(cadence: Cadence) -> tuple[ColumnElement[bool], ...]:
+    is_suppressed = exists().where(col(Suppression.address) == col(Subscriber.address))
+    return (
+        col(Subscriber.cadence) == cadence,
+        col(Subscriber.status) == Status.ACTIVE,
+        ~is_suppressed.correlate(Subscriber),
+    )

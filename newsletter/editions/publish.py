@@ -1,0 +1,378 @@
+"""Publishes editions: freezes them, finishes them, and stops them at the operator's word.
+
+What it freezes leaves by the ledger; nothing here sends. Each function is one transaction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+
+from sqlalchemy import Engine
+from sqlmodel import Session
+
+from newsletter import cadence as calendar
+from newsletter import tokens
+from newsletter.articles import store as articles
+from newsletter.cadence import Cadence, SendTimes
+from newsletter.db import session as sessions
+from newsletter.delivery import ledger
+from newsletter.editions import assemble, audience, store
+from newsletter.editions.assemble import Batch, Variant
+from newsletter.editions.audience import Audience
+from newsletter.editions.compose import Press
+from newsletter.editions.store import Summary
+from newsletter.errors import Conflict, NotFound
+from newsletter.models import Article, Edition, EditionState
+from newsletter.rendering.compile import Rendered
+from newsletter.settings import Settings
+from newsletter.subscribers import preferences
+
+#: Letters leave before digests.
+_PRIORITY = 1
+_UNFINISHED = (EditionState.OPEN, EditionState.PAUSED)
+
+
+@dataclass(frozen=True)
+class Due:
+    """A period whose edition is to be made."""
+
+    cadence: Cadence
+    period: date
+    due_at: datetime
+
+
+class _Rehearsed(Exception):
+    """Carries a result out of a transaction that is undone."""
+
+    def __init__(self, summary: Summary) -> None:
+        super().__init__()
+        self.summary = summary
+
+
+def freeze(
+    engine: Engine, cadence: Cadence, *, now: datetime, settings: Settings, force: bool = False
+) -> Summary:
+    """Make the edition of the newest due period, or return the one that is there.
+
+    One transaction, under the lock that also gives articles their `seen_at`:
+
+    1. The coverage ends at the lock's instant. 2. A guarded insert: fifty triggers make one
+    edition. 3. Readers whose pause has ended are back. 4. The watermarks of earlier editions are
+    settled. 5. Readers are counted by where they begin, and each beginning gets its articles:
+    equal articles are one variant. 6. No variant: the edition is skipped, with the reason, and
+    every watermark stays. 7. Earlier deliveries to the same readers are superseded; each variant
+    is compiled once and queued in one statement.
+
+    A skipped edition is made again with `force`.
+    """
+    with sessions.writing(engine) as session:
+        return _freeze(session, cadence, now=now, settings=settings, force=force)
+
+
+def rehearse(
+    engine: Engine, cadence: Cadence, *, now: datetime, settings: Settings, force: bool = False
+) -> Summary:
+    """Return what `freeze` would come to, and undo it: nothing is made and nothing can leave."""
+    try:
+        with sessions.writing(engine) as session:
+            summary = _freeze(session, cadence, now=now, settings=settings, force=force)
+            raise _Rehearsed(summary)  # noqa: TRY301 - the transaction itself has to see it
+    except _Rehearsed as done:
+        return done.summary
+
+
+def preview(engine: Engine, cadence: Cadence, *, now: datetime, settings: Settings) -> Rendered:
+    """Compile what a reader without a past would get now; raises NotFound without new articles."""
+    with sessions.reading(engine) as session:
+        start = _coverage_start(session, cadence, end=now, settings=settings)
+        batch = _batch(session, start, readers=1, end=now, settings=settings)
+        if not batch.articles:
+            raise NotFound(
+                "There are no new articles to preview.",
+                hint="Run `newsletter feeds fetch`, or add one by `newsletter articles add`.",
+            )
+        (variant,) = assemble.variants([batch], min_articles=1)
+        related = _related(session, variant)
+    content = assemble.content(
+        variant,
+        cadence=cadence,
+        period=calendar.newest_due(cadence, now, settings.send_times),
+        end=now,
+        related=related,
+        times=settings.send_times,
+    )
+    return Press(settings).digest(content, public_id=tokens.new_public_id())
+
+
+def due_editions(engine: Engine, *, now: datetime, settings: Settings) -> list[Due]:
+    """Return the periods whose edition is due, is not too late and was not made yet."""
+    times = settings.send_times
+    with sessions.reading(engine) as session:
+        since = store.began_at(session)
+        newest = [
+            (cadence, calendar.newest_due(cadence, now, times))
+            for cadence in Cadence
+            if assemble.is_due(
+                cadence,
+                now=now,
+                times=times,
+                tolerance=timedelta(hours=settings.cron_tolerance_hours),
+                since=since,
+            )
+        ]
+        return [
+            Due(cadence, period, calendar.due_at(cadence, period, times))
+            for cadence, period in newest
+            if store.find(session, cadence, period) is None
+        ]
+
+
+def current(
+    engine: Engine, cadence: Cadence, *, now: datetime, settings: Settings
+) -> Summary | None:
+    """Return the edition of the newest due period, if it was made or skipped."""
+    with sessions.reading(engine) as session:
+        period = calendar.newest_due(cadence, now, settings.send_times)
+        edition = store.find(session, cadence, period)
+        return store.summary(session, edition) if edition else None
+
+
+def finish(engine: Engine, *, now: datetime) -> list[str]:
+    """Finish the editions that have no open row left; return their names."""
+    with sessions.writing(engine) as session:
+        # A row that was leaving while its edition was cancelled may have come back deferred.
+        cancelled = [
+            edition
+            for edition, is_open in store.unsettled(session)
+            if is_open and edition.state == EditionState.CANCELLED
+        ]
+        _cancel_rows(session, cancelled, now=now)
+        return store.finish(session, now=now)
+
+
+def expire(engine: Engine, *, now: datetime, times: SendTimes) -> list[str]:
+    """Give up what is left of editions staler than their cadence; return their names.
+
+    Their readers catch up with the next edition: no watermark moves for what was not accepted.
+    """
+    with sessions.writing(engine) as session:
+        stale = [
+            edition
+            for edition in store.in_states(session, _UNFINISHED)
+            if calendar.is_stale(Cadence(edition.cadence), edition.period, now=now, times=times)
+        ]
+        ids = [edition.id for edition in stale]
+        if ids:
+            mailings = store.mailings_of(ids)
+            ledger.skip_mailings(session, mailings=mailings, reason="stale", now=now)
+            store.finish(session, now=now)
+        return [_slug(edition) for edition in stale]
+
+
+def pause(engine: Engine, slug: str) -> Summary:
+    """Let no worker claim anything of an edition until it is resumed."""
+    return _turn(engine, slug, EditionState.PAUSED, among=_UNFINISHED)
+
+
+def resume(engine: Engine, slug: str) -> Summary:
+    """Let a paused edition go on."""
+    return _turn(engine, slug, EditionState.OPEN, among=_UNFINISHED)
+
+
+def cancel(engine: Engine, slug: str, *, now: datetime, reason: str) -> Summary:
+    """Send no more of an edition. Whoever had it keeps it, the others catch up with the next."""
+    with sessions.writing(engine) as session:
+        edition = store.by_slug(session, slug)
+        _require(session, edition, EditionState.CANCELLED, among=_UNFINISHED, reason=reason)
+        _cancel_rows(session, [edition], now=now)
+        return store.summary(session, edition)
+
+
+def _freeze(
+    session: Session, cadence: Cadence, *, now: datetime, settings: Settings, force: bool
+) -> Summary:
+    end = sessions.freeze_lock(session, now)
+    period = calendar.newest_due(cadence, now, settings.send_times)
+    if force:
+        store.discard_skipped(session, cadence, period)
+    edition = store.create(
+        session,
+        cadence,
+        period,
+        coverage_start=_coverage_start(session, cadence, end=end, settings=settings),
+        coverage_end=end,
+    )
+    if edition is None:
+        edition = store.find(session, cadence, period)
+        assert edition is not None
+        return store.summary(session, edition)
+    _fill(session, edition, settings)
+    return store.summary(session, edition)
+
+
+def _fill(session: Session, edition: Edition, settings: Settings) -> None:
+    """Settle what was, decide who gets what, and queue it; or skip the edition."""
+    cadence, now = Cadence(edition.cadence), edition.coverage_end
+    preferences.resume_due(session, now)
+    chosen = Audience(
+        cadence=cadence,
+        coverage_start=edition.coverage_start,
+        window_start=assemble.window_start(cadence, end=now, catch_up=_catch_up(settings)),
+        earlier=_settle(session, edition, now=now),
+    )
+    audience.remember(session, chosen)
+    batches = [
+        _batch(session, start, readers=count, end=now, settings=settings)
+        for start, count in audience.count_by_start(session, chosen).items()
+    ]
+    variants = assemble.variants(batches, min_articles=settings.min_articles)
+    if variants:
+        _queue(session, edition, chosen, variants, settings)
+        return
+    reason = assemble.why_skipped(
+        cadence,
+        batches,
+        readers=audience.count_active(session, cadence),
+        min_articles=settings.min_articles,
+    )
+    store.skip(session, edition, reason=reason, now=now)
+
+
+def _settle(session: Session, edition: Edition, *, now: datetime) -> list[int]:
+    """Move the watermarks of earlier editions; return the mailings of those not done yet.
+
+    An edition is closed only if it had no open row *before* its watermarks were moved: what a
+    worker records in between is settled the next time.
+    """
+    earlier = [(one, is_open) for one, is_open in store.unsettled(session) if one.id != edition.id]
+    for one, is_open in earlier:
+        store.settle(session, one)
+        if not is_open:
+            store.close_books(session, one, now=now)
+    return store.mailing_ids(session, [one for one, is_open in earlier if is_open])
+
+
+def _queue(
+    session: Session,
+    edition: Edition,
+    chosen: Audience,
+    variants: Sequence[Variant],
+    settings: Settings,
+) -> None:
+    now = edition.coverage_end
+    starts = [start for variant in variants for start in variant.starts]
+    if chosen.earlier:
+        ledger.supersede(
+            session,
+            references=audience.references(chosen, starts),
+            mailings=store.mailings_among(chosen.earlier),
+            now=now,
+        )
+    press = Press(settings)
+    readers = 0
+    for variant in variants:
+        mailing_id = _compile(session, edition, variant, press)
+        readers += ledger.enqueue(
+            session,
+            mailing_id=mailing_id,
+            recipients=audience.recipients(chosen, variant.starts),
+            priority=_PRIORITY,
+            now=now,
+        )
+    audience.begin(session, chosen)
+    store.set_audience(session, edition, readers)
+
+
+def _compile(session: Session, edition: Edition, variant: Variant, press: Press) -> int:
+    related = _related(session, variant)
+    content = assemble.content(
+        variant,
+        cadence=Cadence(edition.cadence),
+        period=edition.period,
+        end=edition.coverage_end,
+        related=related,
+        times=press.settings.send_times,
+    )
+    public_id = tokens.new_public_id()
+    rendered = press.digest(content, public_id=public_id)
+    mailing_id = store.add_mailing(
+        session, edition, rendered, public_id=public_id, now=edition.coverage_end
+    )
+    store.add_articles(session, mailing_id, articles=variant.articles, related=related)
+    return mailing_id
+
+
+def _batch(
+    session: Session, start: datetime, *, readers: int, end: datetime, settings: Settings
+) -> Batch:
+    limit = settings.catch_up_articles
+    found = articles.between(session, start=start, end=end, limit=limit)
+    total = len(found)
+    if total == limit:
+        total = articles.count_between(session, start=start, end=end)
+    return Batch(start=start, readers=readers, articles=tuple(found), total=total)
+
+
+def _related(session: Session, variant: Variant) -> list[Article]:
+    """Return earlier articles on the lead's subject that these readers were not sent just now."""
+    sent = store.sent_at(session, variant.starts)
+    return articles.earlier_in_categories(
+        session,
+        categories=variant.lead.categories,
+        before=variant.starts[0],
+        exclude_ids=sent | {one.id for one in variant.articles if one.id is not None},
+        limit=assemble.RELATED,
+    )
+
+
+def _coverage_start(
+    session: Session, cadence: Cadence, *, end: datetime, settings: Settings
+) -> datetime:
+    return assemble.coverage_start(
+        cadence,
+        end=end,
+        previous_end=store.previous_end(session, cadence),
+        catch_up=_catch_up(settings),
+    )
+
+
+def _turn(
+    engine: Engine, slug: str, state: EditionState, *, among: Sequence[EditionState]
+) -> Summary:
+    with sessions.writing(engine) as session:
+        edition = store.by_slug(session, slug)
+        _require(session, edition, state, among=among)
+        return store.summary(session, edition)
+
+
+def _require(
+    session: Session,
+    edition: Edition,
+    state: EditionState,
+    *,
+    among: Sequence[EditionState],
+    reason: str | None = None,
+) -> None:
+    if not store.change_state(session, edition, state, among=among, reason=reason):
+        raise Conflict(f"{_slug(edition)} is {edition.state}: there is nothing left to stop.")
+    session.refresh(edition)
+
+
+def _cancel_rows(session: Session, editions: Sequence[Edition], *, now: datetime) -> None:
+    if editions:
+        ledger.cancel_mailings(
+            session,
+            mailings=store.mailings_of([edition.id for edition in editions]),
+            reason="edition cancelled",
+            now=now,
+        )
+
+
+def _catch_up(settings: Settings) -> timedelta:
+    return timedelta(days=settings.catch_up_days)
+
+
+def _slug(edition: Edition) -> str:
+    return calendar.slug(Cadence(edition.cadence), edition.period)

@@ -1,0 +1,464 @@
+"""The queries about editions and their mailings. They take a Session and never commit."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any
+
+from sqlalchemy import Select, delete, func, insert, or_, update
+from sqlalchemy import select as columns
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlmodel import Session, col, select
+
+from newsletter import cadence as calendar
+from newsletter.cadence import Cadence
+from newsletter.db.engine import is_sqlite
+from newsletter.delivery import ledger
+from newsletter.errors import NotFound
+from newsletter.models import (
+    Article,
+    Delivery,
+    Edition,
+    EditionState,
+    Kind,
+    Mailing,
+    MailingArticle,
+    Publication,
+    Role,
+    State,
+    Subscriber,
+)
+from newsletter.rendering.compile import Rendered
+
+_edition_id = col(Edition.id)
+_edition_state = col(Edition.state)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Summary:
+    """An edition and its books: the counts of all states sum to the audience."""
+
+    cadence: str
+    period: date
+    #: Its name: weekly-2026-11-23.
+    edition: str
+    #: open, finished, skipped, paused, cancelled.
+    state: str
+    reason: str | None
+    audience: int
+    variants: int
+    accepted: int
+    refused: int
+    deferred: int
+    unknown: int
+    cancelled: int
+    skipped: int
+    queued: int
+    claimed: int
+    in_flight: int
+
+    @property
+    def is_open(self) -> bool:
+        """Whether anything of it is still to happen."""
+        return bool(self.queued or self.claimed or self.in_flight or self.deferred)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Placed:
+    """An article as it stands in a mailing."""
+
+    article_id: int
+    position: int
+    role: str
+    title: str
+    link: str
+    #: Whether the article was edited after the freeze; the mailing keeps what it had.
+    is_edited: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contents:
+    """One mailing of an edition: a variant."""
+
+    mailing_id: int
+    public_id: str
+    subject: str
+    readers: int
+    articles: list[Placed]
+
+
+# Making an edition
+
+
+def create(
+    session: Session,
+    cadence: Cadence,
+    period: date,
+    *,
+    coverage_start: datetime,
+    coverage_end: datetime,
+) -> Edition | None:
+    """Insert the edition of a period; None if there is one already. Who gets it, makes it."""
+    row = {
+        "cadence": cadence,
+        "period": period,
+        "state": EditionState.OPEN,
+        "coverage_start": coverage_start,
+        "coverage_end": coverage_end,
+        "audience": 0,
+        "created_at": coverage_end,
+    }
+    insert_into = sqlite.insert if is_sqlite(session.connection()) else postgresql.insert
+    made = session.execute(
+        insert_into(Edition).values(row).on_conflict_do_nothing().returning(_edition_id)
+    ).scalar()
+    return find(session, cadence, period) if made else None
+
+
+def discard_skipped(session: Session, cadence: Cadence, period: date) -> None:
+    """Forget that an edition was skipped, so that it can be made after all."""
+    session.execute(
+        delete(Edition).where(
+            col(Edition.cadence) == cadence,
+            col(Edition.period) == period,
+            _edition_state == EditionState.SKIPPED,
+        )
+    )
+
+
+def skip(session: Session, edition: Edition, *, reason: str, now: datetime) -> None:
+    """Record that an edition is not sent, and why."""
+    _change(session, edition, state=EditionState.SKIPPED, reason=reason, settled_at=now)
+
+
+def set_audience(session: Session, edition: Edition, audience: int) -> None:
+    """Record how many readers an edition has."""
+    _change(session, edition, audience=audience)
+
+
+def previous_end(session: Session, cadence: Cadence) -> datetime | None:
+    """Return where the last edition of a cadence that was not skipped ended."""
+    found: datetime | None = session.execute(
+        columns(func.max(col(Edition.coverage_end))).where(
+            col(Edition.cadence) == cadence, _edition_state != EditionState.SKIPPED
+        )
+    ).scalar()
+    return found
+
+
+def add_mailing(
+    session: Session, edition: Edition, rendered: Rendered, *, public_id: str, now: datetime
+) -> int:
+    """Freeze a compiled digest; return its id."""
+    body, fields = rendered.message.dump()
+    mailing = Mailing(
+        public_id=public_id,
+        kind=Kind.DIGEST,
+        edition_id=edition.id,
+        subject=rendered.message.subject,
+        body=body,
+        fields=fields,
+        html=rendered.page,
+        created_at=now,
+    )
+    session.add(mailing)
+    session.flush()
+    assert mailing.id is not None
+    return mailing.id
+
+
+def add_articles(
+    session: Session, mailing_id: int, *, articles: Sequence[Article], related: Sequence[Article]
+) -> None:
+    """Record what is in a mailing, as it stood at the freeze; the first of `articles` leads."""
+    roles = [Role.LEAD, *[Role.STORY] * (len(articles) - 1), *[Role.RELATED] * len(related)]
+    session.execute(
+        insert(MailingArticle),
+        [
+            {
+                "mailing_id": mailing_id,
+                "article_id": article.id,
+                "position": position,
+                "role": role,
+                "content_hash": article.content_hash,
+            }
+            for position, (article, role) in enumerate(
+                zip([*articles, *related], roles, strict=True), start=1
+            )
+        ],
+    )
+
+
+def sent_at(session: Session, ends: Collection[datetime]) -> set[int]:
+    """Return the articles in the editions whose coverage ended at one of `ends`.
+
+    Those are what the readers with these watermarks were sent last.
+    """
+    found = session.execute(
+        columns(col(MailingArticle.article_id))
+        .join(Mailing, col(Mailing.id) == col(MailingArticle.mailing_id))
+        .join(Edition, _edition_id == col(Mailing.edition_id))
+        .where(col(Edition.coverage_end).in_(ends))
+        .distinct()
+    )
+    return set(found.scalars())
+
+
+# Settling
+
+
+def unsettled(session: Session) -> list[tuple[Edition, bool]]:
+    """Return the editions whose watermarks may still move, and whether a row of each is open."""
+    found = session.execute(
+        columns(Edition, _has_open_row()).where(col(Edition.settled_at).is_(None))
+    )
+    return [(edition, is_open) for edition, is_open in found]
+
+
+def settle(session: Session, edition: Edition) -> None:
+    """Move the watermark of everyone who got an edition, or may have got it, to its end.
+
+    Watermarks never move back, so it may be done at any time and again.
+    """
+    arrived = columns(col(Delivery.reference)).where(
+        col(Delivery.mailing_id).in_(mailings_of([edition.id])),
+        col(Delivery.state).in_((State.ACCEPTED, State.UNKNOWN)),
+    )
+    watermark = col(Subscriber.watermark)
+    session.execute(
+        update(Subscriber)
+        .where(
+            col(Subscriber.public_id).in_(arrived),
+            or_(watermark.is_(None), watermark < edition.coverage_end),
+        )
+        .values(watermark=edition.coverage_end)
+        .execution_options(synchronize_session=False)
+    )
+
+
+def close_books(session: Session, edition: Edition, *, now: datetime) -> None:
+    """Note that an edition is settled for good: none of its rows was open, and all are counted."""
+    _change(session, edition, settled_at=now)
+
+
+def mailing_ids(session: Session, editions: Iterable[Edition]) -> list[int]:
+    """Return the ids of the mailings of some editions."""
+    found = mailings_of([edition.id for edition in editions])
+    return list(session.execute(found).scalars())
+
+
+# Changing the state
+
+
+def change_state(
+    session: Session,
+    edition: Edition,
+    state: EditionState,
+    *,
+    among: Collection[EditionState],
+    reason: str | None = None,
+) -> bool:
+    """Move an edition to `state` if it is in one of `among`; tell whether it was."""
+    changed = session.execute(
+        update(Edition)
+        .where(_edition_id == edition.id, _edition_state.in_(among))
+        .values(state=state, reason=reason)
+        .returning(_edition_id)
+        .execution_options(synchronize_session=False)
+    )
+    return bool(changed.scalars().all())
+
+
+def finish(session: Session, *, now: datetime) -> list[str]:
+    """Finish the editions that have no open row left; return their names."""
+    finished = session.execute(
+        update(Edition)
+        .where(_edition_state.in_((EditionState.OPEN, EditionState.PAUSED)), ~_has_open_row())
+        .values(state=EditionState.FINISHED, finished_at=now)
+        .returning(col(Edition.cadence), col(Edition.period))
+        .execution_options(synchronize_session=False)
+    )
+    return [calendar.slug(Cadence(cadence), period) for cadence, period in finished]
+
+
+def mailings_of(edition_ids: Collection[int | None]) -> Select[Any]:
+    """Select the ids of the mailings of some editions."""
+    return columns(col(Mailing.id)).where(col(Mailing.edition_id).in_(edition_ids))
+
+
+def mailings_among(ids: Collection[int]) -> Select[Any]:
+    """Select those of some mailings that are there."""
+    return columns(col(Mailing.id)).where(col(Mailing.id).in_(ids))
+
+
+def withheld_mailings() -> Select[Any]:
+    """Select the mailings that no worker may claim: their edition is paused or cancelled."""
+    return (
+        columns(col(Mailing.id))
+        .join(Edition, _edition_id == col(Mailing.edition_id))
+        .where(_edition_state.in_((EditionState.PAUSED, EditionState.CANCELLED)))
+    )
+
+
+# Asking
+
+
+def began_at(session: Session) -> datetime:
+    """Return when the publication was set up."""
+    return session.exec(select(Publication.created_at)).one()
+
+
+def find(session: Session, cadence: Cadence, period: date) -> Edition | None:
+    """Return the edition of a period, if it was made or skipped."""
+    return session.exec(
+        select(Edition).where(Edition.cadence == cadence, Edition.period == period)
+    ).one_or_none()
+
+
+def by_slug(session: Session, slug: str) -> Edition:
+    """Return the edition of a name such as weekly-2026-11-23; raises NotFound."""
+    cadence, period = calendar.parse_slug(slug)
+    found = find(session, cadence, period)
+    if found is None:
+        raise NotFound(
+            f"There is no edition {slug}.", hint="`newsletter editions list` shows them all."
+        )
+    return found
+
+
+def in_states(session: Session, states: Collection[EditionState]) -> list[Edition]:
+    """Return the editions in one of `states`, the oldest first."""
+    return list(
+        session.exec(
+            select(Edition).where(_edition_state.in_(states)).order_by(col(Edition.coverage_end))
+        )
+    )
+
+
+def recent(session: Session, *, cadence: Cadence | None = None, limit: int = 10) -> list[Summary]:
+    """Return the latest editions, the newest first."""
+    chosen = select(Edition).order_by(col(Edition.coverage_end).desc()).limit(limit)
+    if cadence is not None:
+        chosen = chosen.where(Edition.cadence == cadence)
+    return summaries(session, list(session.exec(chosen)))
+
+
+def summary(session: Session, edition: Edition) -> Summary:
+    """Return an edition with its books."""
+    return summaries(session, [edition])[0]
+
+
+def summaries(session: Session, editions: Sequence[Edition]) -> list[Summary]:
+    """Return editions with their books, in two statements."""
+    ids = [edition.id for edition in editions]
+    variants = _variants(session, ids)
+    counts = _counts(session, ids)
+    return [
+        _summary(edition, variants[edition.id], counts.get(edition.id, {})) for edition in editions
+    ]
+
+
+def contents(session: Session, edition: Edition) -> list[Contents]:
+    """Return the mailings of an edition and what is in them, the largest first."""
+    readers = (
+        columns(func.count())
+        .where(col(Delivery.mailing_id) == col(Mailing.id))
+        .correlate(Mailing)
+        .scalar_subquery()
+    )
+    found = session.execute(
+        columns(col(Mailing.id), col(Mailing.public_id), col(Mailing.subject), readers)
+        .where(col(Mailing.edition_id) == edition.id)
+        .order_by(readers.desc(), col(Mailing.id))
+    )
+    return [
+        Contents(
+            mailing_id=mailing_id,
+            public_id=public_id,
+            subject=subject,
+            readers=count,
+            articles=_placed(session, mailing_id),
+        )
+        for mailing_id, public_id, subject, count in found.all()
+    ]
+
+
+def _placed(session: Session, mailing_id: int) -> list[Placed]:
+    found = session.execute(
+        columns(MailingArticle, col(Article.title), col(Article.link), col(Article.content_hash))
+        .join(Article, col(Article.id) == col(MailingArticle.article_id))
+        .where(col(MailingArticle.mailing_id) == mailing_id)
+        .order_by(col(MailingArticle.position))
+    )
+    return [
+        Placed(
+            article_id=entry.article_id,
+            position=entry.position,
+            role=entry.role,
+            title=title,
+            link=link,
+            is_edited=content_hash != entry.content_hash,
+        )
+        for entry, title, link, content_hash in found
+    ]
+
+
+def _variants(session: Session, edition_ids: Collection[int | None]) -> Counter[int | None]:
+    found = session.execute(
+        columns(col(Mailing.edition_id), func.count().label("mailings"))
+        .where(col(Mailing.edition_id).in_(edition_ids))
+        .group_by(col(Mailing.edition_id))
+    )
+    return Counter({row.edition_id: row.mailings for row in found})
+
+
+def _counts(
+    session: Session, edition_ids: Collection[int | None]
+) -> dict[int | None, dict[str, int]]:
+    found = session.execute(
+        columns(col(Mailing.edition_id), col(Delivery.state), func.count())
+        .join(Delivery, col(Delivery.mailing_id) == col(Mailing.id))
+        .where(col(Mailing.edition_id).in_(edition_ids))
+        .group_by(col(Mailing.edition_id), col(Delivery.state))
+    )
+    counts: dict[int | None, dict[str, int]] = {}
+    for edition_id, state, count in found:
+        counts.setdefault(edition_id, {})[state] = count
+    return counts
+
+
+def _summary(edition: Edition, variants: int, counts: Mapping[str, int]) -> Summary:
+    return Summary(
+        cadence=edition.cadence,
+        period=edition.period,
+        edition=calendar.slug(Cadence(edition.cadence), edition.period),
+        state=edition.state,
+        reason=edition.reason,
+        audience=edition.audience,
+        variants=variants,
+        accepted=counts.get(State.ACCEPTED, 0),
+        refused=counts.get(State.REFUSED, 0),
+        deferred=counts.get(State.DEFERRED, 0),
+        unknown=counts.get(State.UNKNOWN, 0),
+        cancelled=counts.get(State.CANCELLED, 0),
+        skipped=counts.get(State.SKIPPED, 0),
+        queued=counts.get(State.QUEUED, 0),
+        claimed=counts.get(State.CLAIMED, 0),
+        in_flight=counts.get(State.IN_FLIGHT, 0),
+    )
+
+
+def _has_open_row() -> Any:  # noqa: ANN401 - an SQL expression
+    mailings = (
+        columns(col(Mailing.id)).where(col(Mailing.edition_id) == _edition_id).correlate(Edition)
+    )
+    return ledger.is_open(mailings).correlate(Edition)
+
+
+def _change(session: Session, edition: Edition, **values: object) -> None:
+    for name, value in values.items():
+        setattr(edition, name, value)
+    session.flush()
