@@ -16,8 +16,9 @@ import jinja2
 from premailer import Premailer
 
 from newsletter.errors import RenderError
-from newsletter.rendering import colour, environment, message, plaintext, selection
+from newsletter.rendering import colour, message, plaintext, selection
 from newsletter.rendering.content import Brand, DigestContent, Links, cleaned
+from newsletter.rendering.environment import month_of, render
 from newsletter.rendering.message import CompiledMessage, Heading, Markers, Slot
 
 #: Gmail clips a message beyond 102 kB, and with it the unsubscribe link.
@@ -41,7 +42,7 @@ def digest(
     brand: Brand,
     links: Links,
     markers: Markers,
-    templates: jinja2.Environment,
+    environment: jinja2.Environment,
     feedback_id: str | None,
 ) -> Rendered:
     """Compile one digest; raise RenderError if a template is wrong or nothing can be shown."""
@@ -49,29 +50,29 @@ def digest(
         raise RenderError("A digest needs at least one story.")
     content = cleaned(content, site_url=brand.site_url)
     values = _values(content, brand, links, markers)
-    chosen, html = _fitting(content, values, templates, markers)
-    subject = environment.render(templates, "email/digest/subject.txt", values | chosen)
-    text = environment.render(templates, "email/digest/body.txt", values | chosen)
+    chosen, html = _fitting(content, values, environment, markers)
+    subject = render(environment, "email/digest/subject.txt", values | chosen)
+    text = render(environment, "email/digest/body.txt", values | chosen)
     heading = _heading(" ".join(subject.split()), brand, links, feedback_id)
     text = plaintext.tidy(text)
     return Rendered(
         message.assemble(heading, text=text, html=html, markers=markers),
         html,
         text,
-        _html(values | chosen | {"is_page": True}, templates),
+        _html(values | chosen | {"is_page": True}, environment),
     )
 
 
 def _fitting(
     content: DigestContent,
     values: Mapping[str, Any],
-    templates: jinja2.Environment,
+    environment: jinja2.Environment,
     markers: Markers,
 ) -> tuple[dict[str, Any], str]:
     """Return what is shown and its HTML, at the first detail that fits under the limit."""
     for detail in selection.DETAILS:
         chosen = {"digest": selection.select(content, detail)}
-        html = _html({**values, **chosen}, templates)
+        html = _html({**values, **chosen}, environment)
         if message.body_size(html, markers) < WIRE_LIMIT:
             return chosen, html
     raise RenderError(
@@ -80,9 +81,9 @@ def _fitting(
     )
 
 
-def _html(values: Mapping[str, Any], templates: jinja2.Environment) -> str:
+def _html(values: Mapping[str, Any], environment: jinja2.Environment) -> str:
     """Render the HTML body and inline its styles."""
-    raw = environment.render(templates, "email/digest/body.html", values)
+    raw = render(environment, "email/digest/body.html", values)
     return inline(raw)
 
 
@@ -114,7 +115,7 @@ def _values(content: DigestContent, brand: Brand, links: Links, markers: Markers
         "slots": {slot.value: markers.of(slot) for slot in Slot},
         "light": colour.light(brand.accent),
         "dark": colour.dark(brand.accent),
-        "month": environment.month_of(content.period_on, content.covers_from),
+        "month": month_of(content.period_on, content.covers_from),
         "notes": plaintext.Notes(),
         "is_page": False,
     }

@@ -227,7 +227,7 @@ def render(content: DigestContent, brand: Brand = BRAND) -> Rendered:
         brand=brand,
         links=LINKS,
         markers=MARKERS,
-        templates=environment.build(None, brand.language),
+        environment=environment.build(None, brand.language),
         feedback_id="weekly-20261123:digest:news:miasfeed",
     )
 

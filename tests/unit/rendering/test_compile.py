@@ -334,7 +334,7 @@ def test_without_a_page_on_the_web_nothing_links_there(digests: SimpleNamespace)
         brand=digests.BRAND,
         links=links,
         markers=digests.MARKERS,
-        templates=environment.build(None, "en"),
+        environment=environment.build(None, "en"),
         feedback_id=None,
     )
 

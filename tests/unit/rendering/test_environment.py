@@ -26,7 +26,7 @@ def render(digests: SimpleNamespace, folder: Path) -> Rendered:
         brand=digests.BRAND,
         links=digests.LINKS,
         markers=digests.MARKERS,
-        templates=environment.build(folder, "en"),
+        environment=environment.build(folder, "en"),
         feedback_id="x",
     )
 
