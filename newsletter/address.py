@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
+from unicodedata import normalize
 
 from email_validator import EmailNotValidError, validate_email
 
@@ -15,8 +16,10 @@ from newsletter.errors import InvalidAddress
 
 #: Octets; RFC 5321 4.5.3.1.3 allows 256 with the angle brackets.
 MAXIMUM_LENGTH = 254
+#: Octets before the @ (RFC 5321 4.5.3.1.1).
+MAXIMUM_LOCAL_LENGTH = 64
 # Control characters and the line separators that some parsers honour; none may reach a header.
-_FORBIDDEN = re.compile(r"[\x00-\x20\x7f\x85\u00a0\u2028\u2029]")
+_FORBIDDEN = re.compile(r"[\x00-\x20\x7f-\xa0\u2028\u2029]")
 # RFC 5321 4.1.2: a dot-string of plain atoms, which needs no second look.
 _PLAIN_LOCAL = re.compile(r"[a-z0-9_+-]+(?:\.[a-z0-9_+-]+)*")
 
@@ -26,18 +29,23 @@ def normalise(text: str) -> str:
     address = text.strip(" \t\r\n")
     if not address:
         raise InvalidAddress("The address is empty.")
+    # No spelling of a good one is this long; the validator takes its time with what is.
+    if len(address) > 4 * MAXIMUM_LENGTH:
+        raise InvalidAddress(_too_long(address))
     if _FORBIDDEN.search(address):
         raise InvalidAddress(f"{_shown(address)} has a space or a control character in it.")
     # An encoded-word would be decoded into another recipient on the way.
     if "=?" in address:
         raise InvalidAddress(f"{_shown(address)} has an encoded-word in it.")
     local, at, domain = address.lower().rpartition("@")
-    if at and len(local) <= 64 and _PLAIN_LOCAL.fullmatch(local):
-        spelled = f"{local}@{_domain(domain)}"
-    else:
-        spelled = _validated(address)
-    if len(spelled.encode()) > MAXIMUM_LENGTH:
-        raise InvalidAddress(f"{_shown(address)} is longer than {MAXIMUM_LENGTH} octets.")
+    try:
+        if at and _PLAIN_LOCAL.fullmatch(local):
+            spelled = f"{local}@{_domain(domain)}"
+        else:
+            spelled = _validated(address)
+    except EmailNotValidError as exc:
+        raise InvalidAddress(f"{_shown(address)}: {exc}") from exc
+    _check_length(spelled)
     return spelled
 
 
@@ -59,11 +67,24 @@ def _domain(domain: str) -> str:
 
 
 def _validated(address: str) -> str:
-    try:
-        found = validate_email(address, check_deliverability=False, test_environment=True)
-    except EmailNotValidError as exc:
-        raise InvalidAddress(f"{_shown(address)}: {exc}") from exc
-    return f"{found.local_part.lower()}@{found.ascii_domain.lower()}"
+    found = validate_email(address, check_deliverability=False, test_environment=True)
+    # Lower-casing can take a composed letter apart.
+    local = normalize("NFC", found.local_part.lower())
+    return f"{local}@{found.ascii_domain.lower()}"
+
+
+def _check_length(address: str) -> None:
+    local = address.rpartition("@")[0]
+    if len(local.encode()) > MAXIMUM_LOCAL_LENGTH:
+        raise InvalidAddress(
+            f"{_shown(address)} has more than {MAXIMUM_LOCAL_LENGTH} octets before the @."
+        )
+    if len(address.encode()) > MAXIMUM_LENGTH:
+        raise InvalidAddress(_too_long(address))
+
+
+def _too_long(address: str) -> str:
+    return f"{_shown(address)} is longer than {MAXIMUM_LENGTH} octets."
 
 
 def _shown(address: str) -> str:

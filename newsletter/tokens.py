@@ -29,6 +29,8 @@ TOKEN_LENGTH = PUBLIC_ID_LENGTH + _GENERATION_LENGTH + 1 + 43
 CONFIRM_LIFETIME = timedelta(hours=72)
 #: itsdangerous derives from any string; a shorter key than this can be guessed.
 MINIMUM_KEY_LENGTH = 32
+#: Random hexadecimal keys have about 14; thirty-two times "a" has one.
+MINIMUM_KEY_VARIETY = 8
 _PLACEHOLDERS = ("changeme", "change-me", "secret", "placeholder", "example", "xxxx")
 
 
@@ -125,7 +127,8 @@ def new_public_id() -> str:
 
 def check_key(key: str) -> None:
     """Raise ConfigurationError for a key that is short or stands in some documentation."""
-    if len(key) < MINIMUM_KEY_LENGTH or any(word in key.lower() for word in _PLACEHOLDERS):
+    is_weak = len(key) < MINIMUM_KEY_LENGTH or len(set(key)) < MINIMUM_KEY_VARIETY
+    if is_weak or any(word in key.lower() for word in _PLACEHOLDERS):
         raise ConfigurationError(
             f"A secret key has {len(key)} characters or is a placeholder; "
             f"it needs {MINIMUM_KEY_LENGTH} random ones.",

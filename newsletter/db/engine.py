@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from contextlib import closing
 from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
@@ -27,6 +28,15 @@ def open(url: str) -> Engine:  # noqa: A001 - called as engine.open
 def is_sqlite(engine: Engine | Connection) -> bool:
     """Tell whether this is the embedded database."""
     return engine.dialect.name == "sqlite"
+
+
+def checkpoint(engine: Engine) -> bool:
+    """Write SQLite's log into its file and empty it; False if somebody's reading prevented it."""
+    if not is_sqlite(engine):
+        return True
+    with closing(engine.raw_connection()) as connection, closing(connection.cursor()) as cursor:
+        busy: int = cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+        return busy == 0
 
 
 def _parse(url: str) -> URL:
@@ -74,6 +84,7 @@ def _prepare_sqlite(connection: sqlite3.Connection, _record: Any) -> None:  # no
         PRAGMA journal_mode = WAL;
         PRAGMA synchronous = FULL;
         PRAGMA foreign_keys = ON;
+        PRAGMA secure_delete = ON;
         PRAGMA temp_store = MEMORY;
         PRAGMA cache_size = -32000;
         """

@@ -57,6 +57,15 @@ def freeze_lock(session: Session, now: datetime) -> datetime:
     return instant
 
 
+def hold_freeze(session: Session) -> None:
+    """Wait until no freeze is running, and keep the next one waiting for this transaction.
+
+    Whoever ends a consent does this first: it then sees every delivery that a freeze has made, and
+    the next freeze sees that the reader is gone. Any number of sessions may hold it at once.
+    """
+    session.exec(select(Publication.id).with_for_update(read=True)).all()
+
+
 @contextmanager
 def _explained() -> Iterator[None]:
     """Say in our words that a database cannot be reached, is locked or full."""

@@ -1,0 +1,50 @@
+"""What SQLite and PostgreSQL can both do and SQLAlchemy spells differently for each."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import ColumnElement, bindparam, inspect, literal_column
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlmodel import Session, SQLModel
+
+from newsletter.db.engine import is_sqlite
+
+#: What needs no quoting on either engine: words, numbers and instants.
+_HARMLESS = re.compile(r"[a-z0-9_ .:+-]*")
+
+
+def insert_missing(
+    session: Session,
+    table: type[SQLModel],
+    rows: Sequence[Mapping[str, Any]],
+    *,
+    constants: Mapping[str, Any],
+) -> None:
+    """Insert the rows whose unique columns nobody has yet, and leave those that are there alone.
+
+    `constants` (instants, numbers, words of ours) are the same in every row and stand in the
+    statement itself: as parameters they would be converted again for each row, which takes longer
+    than the insert.
+    """
+    if not rows:
+        return
+    insert = sqlite.insert if is_sqlite(session.connection()) else postgresql.insert
+    values: dict[str, ColumnElement[Any]] = {name: bindparam(name) for name in rows[0]}
+    for name, value in constants.items():
+        values[name] = _constant(session, table, name, value)
+    session.connection().execute(insert(table).values(values).on_conflict_do_nothing(), rows)
+
+
+def _constant(
+    session: Session, table: type[SQLModel], column: str, value: object
+) -> ColumnElement[Any]:
+    """Return a value as it is stored in that column, written as SQL."""
+    kind = inspect(table).columns[column].type
+    convert = kind.bind_processor(session.connection().dialect)
+    stored = str(convert(value) if convert else value)
+    if not _HARMLESS.fullmatch(stored):
+        raise ValueError(f"{stored!r} must be a parameter")
+    return literal_column(stored if isinstance(value, int) else f"'{stored}'", kind)

@@ -1,0 +1,81 @@
+"""The record of consent: what changed, with which words, when and from where. Only ever added to.
+
+A reader's consent must be demonstrable (GDPR art. 7), so every change of status or cadence writes
+its row in the transaction that makes the change.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from sqlalchemy import ColumnElement
+from sqlmodel import Session
+
+from newsletter.models import Consent, Subscriber
+from newsletter.subscribers import store
+
+
+class Action(StrEnum):
+    """What was asked, or happened."""
+
+    ADDED = "added"
+    IMPORTED = "imported"
+    CONFIRMED = "confirmed"
+    CADENCE = "cadence"
+    PAUSED = "paused"
+    RESUMED = "resumed"
+    UNSUBSCRIBED = "unsubscribed"
+    SUPPRESSED = "suppressed"
+    RELEASED = "released"
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a change comes from."""
+
+    #: `command line`, `import readers.csv`, `box on https://...`.
+    source: str
+    #: The words that the reader agreed to, or the operator's reason.
+    wording: str = ""
+    #: The network address of the reader, where there is one.
+    remote: str | None = None
+
+
+def record(
+    session: Session, subscriber: Subscriber, action: Action, *, origin: Origin, now: datetime
+) -> None:
+    """Write what a subscriber has just become."""
+    subscriber.updated_at = now
+    session.add(subscriber)
+    session.flush()
+    assert subscriber.id is not None
+    session.add(
+        Consent(
+            subscriber_id=subscriber.id,
+            at=now,
+            action=action,
+            cadence=subscriber.cadence,
+            status=subscriber.status,
+            generation=subscriber.generation,
+            wording=origin.wording,
+            source=origin.source,
+            remote=origin.remote,
+        )
+    )
+    session.flush()
+
+
+def record_all(
+    session: Session,
+    chosen: ColumnElement[bool],
+    action: Action,
+    *,
+    origin: Origin,
+    now: datetime,
+) -> int:
+    """Write what all the chosen subscribers have just become, in one statement."""
+    return store.add_consents(
+        session, chosen, action=action, source=origin.source, wording=origin.wording, now=now
+    )

@@ -1,0 +1,52 @@
+"""Erases a person everywhere, and keeps what is needed to never mail them again: a keyed hash.
+
+Their deliveries stay as rows that name nobody, so that the books of past editions still balance.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Engine
+from sqlmodel import Session
+
+from newsletter import suppression
+from newsletter.db import engine as engines
+from newsletter.db import session as sessions
+from newsletter.delivery import ledger
+from newsletter.subscribers import store
+from newsletter.tokens import Keyring
+
+
+@dataclass(frozen=True)
+class Forgotten:
+    """What was erased."""
+
+    subscriber: bool
+    consents: int
+    deliveries: int
+
+
+def forget(session: Session, address: str, *, now: datetime, keyring: Keyring) -> Forgotten:
+    """Erase the person of an address; what was on its way to them is taken back.
+
+    A message that is leaving this very moment may still arrive; its row names them no more.
+    """
+    sessions.hold_freeze(session)
+    subscriber = store.find(session, address, locked=True)
+    public_id = subscriber.public_id if subscriber else None
+    if public_id is not None:
+        ledger.cancel(session, reference=public_id, reason=suppression.FORGOTTEN, now=now)
+    deliveries = store.erase_deliveries(session, public_id=public_id, address=address, now=now)
+    consents = store.erase(session, subscriber) if subscriber else 0
+    suppression.forget(session, address, now=now, keyring=keyring)
+    return Forgotten(subscriber=subscriber is not None, consents=consents, deliveries=deliveries)
+
+
+def sweep(engine: Engine) -> bool:
+    """Empty SQLite's write-ahead log, where the erased words still stand, after the commit.
+
+    False if a reader of the database was in the way: then the next checkpoint does it.
+    """
+    return engines.checkpoint(engine)

@@ -1,0 +1,92 @@
+"""What a reader may choose: how often, and a pause. The watermark stays through all of it.
+
+So a daily reader who moves to weekly reads nothing again, a monthly one who moves to daily misses
+nothing, and whoever comes back from a pause catches up.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlmodel import Session
+
+from newsletter.cadence import Cadence
+from newsletter.delivery import ledger
+from newsletter.errors import Conflict, InvalidInput
+from newsletter.models import Status, Subscriber
+from newsletter.subscribers import consent, store
+from newsletter.subscribers.consent import Action, Origin
+
+_RESUMED = Origin("pause ended")
+
+
+def change_cadence(
+    session: Session, subscriber: Subscriber, cadence: Cadence, *, origin: Origin, now: datetime
+) -> bool:
+    """Give a reader another cadence; return False if they have it already."""
+    _check_reading(subscriber)
+    if subscriber.cadence == cadence:
+        return False
+    subscriber.cadence = cadence
+    consent.record(session, subscriber, Action.CADENCE, origin=origin, now=now)
+    return True
+
+
+def pause(
+    session: Session,
+    subscriber: Subscriber,
+    *,
+    until: datetime | None,
+    origin: Origin,
+    now: datetime,
+) -> bool:
+    """Send a reader nothing until then, or until they resume; return False if that is so already.
+
+    What was on its way to them is taken back and comes with the first edition after the pause.
+    """
+    _check_reading(subscriber)
+    if until is not None and until <= now:
+        raise InvalidInput("A pause ends in the future.")
+    if subscriber.status == Status.PENDING:
+        raise Conflict(f"{subscriber.address} has not confirmed yet: there is nothing to pause.")
+    if subscriber.status == Status.PAUSED and subscriber.paused_until == until:
+        return False
+    subscriber.status = Status.PAUSED
+    subscriber.paused_until = until
+    consent.record(session, subscriber, Action.PAUSED, origin=origin, now=now)
+    ledger.cancel(session, reference=subscriber.public_id, reason="paused", now=now)
+    return True
+
+
+def resume(session: Session, subscriber: Subscriber, *, origin: Origin, now: datetime) -> bool:
+    """End a pause; return False if there is none."""
+    _check_reading(subscriber)
+    if subscriber.status != Status.PAUSED:
+        return False
+    subscriber.status = Status.ACTIVE
+    subscriber.paused_until = None
+    consent.record(session, subscriber, Action.RESUMED, origin=origin, now=now)
+    return True
+
+
+def resume_due(session: Session, now: datetime) -> int:
+    """End every pause whose time has come, and return how many.
+
+    1. Make those readers active; the end of their pause still marks them, and the rows are held.
+    2. Write their consents. 3. Take the mark away.
+    """
+    due = store.is_overdue(Status.PAUSED, now)
+    resumed = store.change(session, due, {"status": Status.ACTIVE}, now=now)
+    if resumed:
+        marked = store.is_overdue(Status.ACTIVE, now)
+        consent.record_all(session, marked, Action.RESUMED, origin=_RESUMED, now=now)
+        store.change(session, marked, {"paused_until": None}, now=now)
+    return resumed
+
+
+def _check_reading(subscriber: Subscriber) -> None:
+    if subscriber.status in {Status.UNSUBSCRIBED, Status.SUPPRESSED}:
+        raise Conflict(
+            f"{subscriber.address} is {subscriber.status}.",
+            hint=f"A new consent: `newsletter subscribers add {subscriber.address} --again`.",
+        )

@@ -1,0 +1,290 @@
+"""Every query about subscribers; the use cases beside it decide, and their callers commit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import (
+    ColumnElement,
+    Row,
+    String,
+    case,
+    cast,
+    delete,
+    exists,
+    func,
+    insert,
+    literal,
+    or_,
+    update,
+)
+from sqlalchemy import select as rows_of
+from sqlmodel import Session, col, select
+
+from newsletter.cadence import Cadence
+from newsletter.db import statements
+from newsletter.delivery import ledger
+from newsletter.models import (
+    Attempt,
+    Consent,
+    Delivery,
+    Edition,
+    Mailing,
+    State,
+    Status,
+    Subscriber,
+)
+from newsletter.models.columns import Instant
+
+#: Rows fetched at a time where all of them pass through.
+CHUNK = 2_000
+
+_id = col(Subscriber.id)
+_status = col(Subscriber.status)
+_paused_until = col(Subscriber.paused_until)
+
+
+# One subscriber
+
+
+def find(session: Session, address: str, *, locked: bool = False) -> Subscriber | None:
+    """Return the subscriber of an address; `locked` keeps others from changing it meanwhile."""
+    return _one(session, col(Subscriber.address) == address, locked=locked)
+
+
+def find_public(session: Session, public_id: str, *, locked: bool = False) -> Subscriber | None:
+    """Return the subscriber that links speak of as `public_id`."""
+    return _one(session, col(Subscriber.public_id) == public_id, locked=locked)
+
+
+def consents(session: Session, subscriber: Subscriber) -> list[Consent]:
+    """Return what a subscriber agreed to and did, oldest first."""
+    return list(
+        session.exec(
+            select(Consent)
+            .where(Consent.subscriber_id == subscriber.id)
+            .order_by(col(Consent.at), col(Consent.id))
+        )
+    )
+
+
+def deliveries(session: Session, subscriber: Subscriber, *, limit: int) -> Sequence[Row[Any]]:
+    """Return a subscriber's newest deliveries: at, kind, edition, subject, state, reply, reason."""
+    return session.execute(
+        rows_of(
+            col(Delivery.state_at).label("at"),
+            col(Mailing.kind).label("kind"),
+            col(Edition.cadence).label("cadence"),
+            col(Edition.period).label("period"),
+            col(Mailing.subject).label("subject"),
+            col(Delivery.state).label("state"),
+            col(Delivery.code).label("code"),
+            col(Delivery.reply).label("reply"),
+            col(Delivery.reason).label("reason"),
+        )
+        .join(Mailing, col(Mailing.id) == col(Delivery.mailing_id))
+        .outerjoin(Edition, col(Edition.id) == col(Mailing.edition_id))
+        .where(col(Delivery.reference) == subscriber.public_id)
+        .order_by(col(Delivery.id).desc())
+        .limit(limit)
+    ).all()
+
+
+# Many
+
+
+def listing(
+    session: Session,
+    *,
+    status: Status | None = None,
+    cadence: Cadence | None = None,
+    limit: int | None = None,
+) -> list[Subscriber]:
+    """Return subscribers in the order in which they came."""
+    query = select(Subscriber).where(*_chosen(status, cadence)).order_by(_id).limit(limit)
+    return list(session.exec(query))
+
+
+def count(session: Session, *, status: Status | None = None, cadence: Cadence | None = None) -> int:
+    """Return how many subscribers there are of a status and a cadence."""
+    query = select(func.count()).select_from(Subscriber).where(*_chosen(status, cadence))
+    return session.exec(query).one()
+
+
+def counts(session: Session) -> dict[tuple[Cadence, Status], int]:
+    """Return how many subscribers there are of each cadence and status."""
+    found = session.execute(
+        rows_of(col(Subscriber.cadence), _status, func.count()).group_by(
+            col(Subscriber.cadence), _status
+        )
+    )
+    return {(Cadence(cadence), Status(status)): number for cadence, status, number in found}
+
+
+def stream(
+    session: Session, *, status: Status | None = None, cadence: Cadence | None = None
+) -> Iterator[Row[Any]]:
+    """Yield address, cadence, status, subscribed_at, paused_until and created_at of each one."""
+    query = (
+        rows_of(
+            col(Subscriber.address),
+            col(Subscriber.cadence),
+            _status,
+            col(Subscriber.subscribed_at),
+            _paused_until,
+            col(Subscriber.created_at),
+        )
+        .where(*_chosen(status, cadence))
+        .order_by(_id)
+    )
+    yield from session.execute(query, execution_options={"yield_per": CHUNK})
+
+
+def insert_missing(
+    session: Session, rows: Sequence[Mapping[str, Any]], *, status: Status, now: datetime
+) -> ColumnElement[bool]:
+    """Insert the subscribers whose address nobody has yet, and choose those that were inserted.
+
+    Where `status` means that they are mailed, at once or after a pause, their consent begins now.
+    """
+    newest = session.exec(select(func.max(_id))).one()
+    constants = {"status": status, "generation": 1, "created_at": now, "updated_at": now}
+    if status in {Status.ACTIVE, Status.PAUSED}:
+        constants["subscribed_at"] = now
+    statements.insert_missing(session, Subscriber, rows, constants=constants)
+    # Nobody else's have no consent yet: others commit the two together. (Asking for thousands of
+    # public ids would take longer than inserting them.)
+    recorded = exists().where(col(Consent.subscriber_id) == _id)
+    return (_id > (newest or 0)) & ~recorded
+
+
+def with_ids(ids: Sequence[int]) -> ColumnElement[bool]:
+    """Choose the subscribers of these ids."""
+    return _id.in_(ids)
+
+
+def is_overdue(status: Status, now: datetime) -> ColumnElement[bool]:
+    """Choose the subscribers in `status` whose pause was to end by now."""
+    # Naming every cadence lets the index that begins with it be used.
+    return col(Subscriber.cadence).in_(list(Cadence)) & (_status == status) & (_paused_until <= now)
+
+
+def lock(
+    session: Session, addresses: Sequence[str], *, statuses: Sequence[Status]
+) -> Sequence[Row[Any]]:
+    """Return id and public_id of those of `addresses` in one of `statuses`, and hold them."""
+    return session.execute(
+        rows_of(_id, col(Subscriber.public_id))
+        .where(col(Subscriber.address).in_(addresses), _status.in_(statuses))
+        .order_by(_id)
+        .with_for_update()
+    ).all()
+
+
+def change(
+    session: Session,
+    chosen: ColumnElement[bool],
+    values: Mapping[str, Any],
+    *,
+    now: datetime,
+) -> int:
+    """Give the chosen subscribers new values and return how many they are."""
+    changed = session.execute(
+        update(Subscriber)
+        .where(chosen)
+        .values({**values, "updated_at": now})
+        .execution_options(synchronize_session=False)
+    )
+    return _rows(changed)
+
+
+def add_consents(
+    session: Session,
+    chosen: ColumnElement[bool],
+    *,
+    action: str,
+    source: str,
+    wording: str,
+    now: datetime,
+) -> int:
+    """Write a consent row for each of the chosen subscribers, as they now are."""
+    written = session.execute(
+        insert(Consent).from_select(
+            ["subscriber_id", "at", "action", "cadence", "status", "generation",
+             "wording", "source"],
+            rows_of(
+                _id, literal(now, Instant()), literal(action), col(Subscriber.cadence), _status,
+                col(Subscriber.generation), literal(wording), literal(source),
+            ).where(chosen),
+        ),
+        # Of an insert, SQLAlchemy counts the rows only on request.
+        execution_options={"preserve_rowcount": True},
+    )  # fmt: skip
+    return _rows(written)
+
+
+# Erasure
+
+
+def erase_deliveries(
+    session: Session, *, public_id: str | None, address: str, now: datetime
+) -> int:
+    """Leave of a person's deliveries what the books need, and nothing that names them.
+
+    The rows stay, so that the states of every edition still sum to its audience.
+    """
+    theirs = col(Delivery.address) == address
+    if public_id is not None:
+        theirs = or_(theirs, col(Delivery.reference) == public_id)
+    session.execute(
+        update(Attempt)
+        .where(col(Attempt.delivery_id).in_(rows_of(col(Delivery.id)).where(theirs)))
+        .values(reply=None)
+        .execution_options(synchronize_session=False)
+    )
+    is_open = col(Delivery.state).in_(ledger.OPEN)
+    erased = session.execute(
+        update(Delivery)
+        .where(theirs)
+        .values(
+            address="",
+            # No public id has this character; the row's own number keeps it unique.
+            reference=literal("~") + cast(col(Delivery.id), String),
+            since_at=None,
+            reply=None,
+            worker_id=None,
+            reason=case((is_open, literal("forgotten")), else_=col(Delivery.reason)),
+            state_at=case((is_open, literal(now, Instant())), else_=col(Delivery.state_at)),
+            state=case((is_open, literal(State.CANCELLED.value)), else_=col(Delivery.state)),
+        )
+        .execution_options(synchronize_session=False)
+    )
+    return _rows(erased)
+
+
+def erase(session: Session, subscriber: Subscriber) -> int:
+    """Delete a subscriber with their consents; return how many consents there were."""
+    consents_gone = session.execute(
+        delete(Consent).where(col(Consent.subscriber_id) == subscriber.id)
+    )
+    session.execute(delete(Subscriber).where(_id == subscriber.id))
+    return _rows(consents_gone)
+
+
+def _one(session: Session, chosen: ColumnElement[bool], *, locked: bool) -> Subscriber | None:
+    query = select(Subscriber).where(chosen)
+    if locked:
+        query = query.with_for_update().execution_options(populate_existing=True)
+    return session.exec(query).one_or_none()
+
+
+def _chosen(status: Status | None, cadence: Cadence | None) -> list[ColumnElement[bool]]:
+    chosen = [col(Subscriber.cadence) == cadence] if cadence else []
+    return [*chosen, _status == status] if status else chosen
+
+
+def _rows(result: object) -> int:
+    found: int = getattr(result, "rowcount", 0)
+    return found

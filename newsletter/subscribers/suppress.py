@@ -1,0 +1,63 @@
+"""What it means for readers that their address must never be mailed, or may be again."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from datetime import datetime
+
+from sqlmodel import Session
+
+from newsletter import suppression
+from newsletter.db import session as sessions
+from newsletter.delivery import ledger
+from newsletter.models import Status
+from newsletter.subscribers import consent, store
+from newsletter.subscribers.consent import Action, Origin
+from newsletter.suppression import Cause
+from newsletter.tokens import Keyring
+
+_MAILABLE = [status for status in Status if status != Status.SUPPRESSED]
+
+
+def suppress(
+    session: Session, address: str, *, cause: Cause, now: datetime, keyring: Keyring
+) -> bool:
+    """Never mail an address again; return False if it was suppressed already."""
+    return suppress_all(session, [address], cause=cause, now=now, keyring=keyring) == 1
+
+
+def suppress_all(
+    session: Session, addresses: Collection[str], *, cause: Cause, now: datetime, keyring: Keyring
+) -> int:
+    """Never mail these addresses again; return how many were not suppressed before.
+
+    Their readers become suppressed, whatever they were, and what was on its way is taken back.
+    """
+    if not addresses:
+        return 0
+    sessions.hold_freeze(session)
+    added = suppression.suppress_all(session, addresses, cause=cause, now=now, keyring=keyring)
+    readers = store.lock(session, list(addresses), statuses=_MAILABLE)
+    if readers:
+        theirs = store.with_ids([reader.id for reader in readers])
+        store.change(session, theirs, {"status": Status.SUPPRESSED, "paused_until": None}, now=now)
+        origin = Origin(cause.source, wording=cause.reason)
+        consent.record_all(session, theirs, Action.SUPPRESSED, origin=origin, now=now)
+    for reader in readers:
+        ledger.cancel(session, reference=reader.public_id, reason="suppressed", now=now)
+    return added
+
+
+def release(
+    session: Session, address: str, *, origin: Origin, now: datetime, keyring: Keyring
+) -> bool:
+    """Let an address be mailed again; return False if it was not suppressed.
+
+    That is no consent: its reader stays unsubscribed until they ask for the newsletter anew.
+    """
+    released = suppression.release(session, address, keyring=keyring)
+    subscriber = store.find(session, address, locked=True)
+    if subscriber is not None and subscriber.status == Status.SUPPRESSED:
+        subscriber.status = Status.UNSUBSCRIBED
+        consent.record(session, subscriber, Action.RELEASED, origin=origin, now=now)
+    return released

@@ -1,0 +1,51 @@
+"""The goodbye: it works at once, works twice, and takes back what was on its way.
+
+A link of an earlier consent cannot end a newer one: the generation guards it.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+
+from sqlmodel import Session
+
+from newsletter.db import session as sessions
+from newsletter.delivery import ledger
+from newsletter.models import Status
+from newsletter.subscribers import consent, store
+from newsletter.subscribers.consent import Action, Origin
+
+
+class Goodbye(StrEnum):
+    """What a goodbye came to."""
+
+    DONE = "done"
+    #: They had left before, or were forgotten.
+    ALREADY = "already"
+    #: The link was made under an earlier consent; they have subscribed again since.
+    OUTDATED = "outdated"
+
+
+def unsubscribe(
+    session: Session,
+    public_id: str,
+    *,
+    generation: int | None,
+    origin: Origin,
+    now: datetime,
+) -> Goodbye:
+    """End the consent of that generation (None: the present one, on the operator's word)."""
+    sessions.hold_freeze(session)
+    subscriber = store.find_public(session, public_id, locked=True)
+    if subscriber is None:
+        return Goodbye.ALREADY
+    if generation is not None and generation != subscriber.generation:
+        return Goodbye.OUTDATED
+    if subscriber.status in {Status.UNSUBSCRIBED, Status.SUPPRESSED}:
+        return Goodbye.ALREADY
+    subscriber.status = Status.UNSUBSCRIBED
+    subscriber.paused_until = None
+    consent.record(session, subscriber, Action.UNSUBSCRIBED, origin=origin, now=now)
+    ledger.cancel(session, reference=subscriber.public_id, reason="unsubscribed", now=now)
+    return Goodbye.DONE
