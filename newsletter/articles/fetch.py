@@ -23,6 +23,7 @@ from urllib.parse import urlsplit
 import httpcore
 import httpx
 
+from newsletter.articles import link
 from newsletter.articles.guard import Clock, Deadline, Guard, GuardedTransport, Resolver, resolve
 from newsletter.errors import FeedError, InvalidInput
 
@@ -167,10 +168,9 @@ def _spell_url(source: str) -> str:
     hint = "It looks like https://example.com/feed.xml."
     try:
         url = httpx.URL(source).copy_with(fragment=None)
-        has_host = bool(url.raw_host)
     except (httpx.InvalidURL, ValueError) as exc:
         raise InvalidInput("That URL cannot be read.", hint=hint) from exc
-    if not has_host or len(str(url)) > MAX_URL:
+    if not link.is_web(url) or len(str(url)) > MAX_URL:
         raise InvalidInput("That URL cannot be a feed's.", hint=hint)
     return str(url)
 
@@ -238,7 +238,7 @@ def _next(url: httpx.URL, response: httpx.Response) -> httpx.URL:
         target = url.join(location).copy_with(fragment=None, userinfo=None)
     except (httpx.InvalidURL, ValueError) as exc:
         raise FeedError("The feed redirects to a URL that cannot be read.") from exc
-    if not location or target.scheme not in {"http", "https"} or not target.host:
+    if not location or not link.is_web(target):
         raise FeedError("The feed redirects to something that is not on the web.")
     return target
 

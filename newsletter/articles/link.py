@@ -53,6 +53,12 @@ def host(text: str) -> str | None:
     return url.host.removeprefix("www.") or None if url else None
 
 
+def is_web(url: httpx.URL) -> bool:
+    """Tell whether a URL has a scheme, a host and a port that a request could go to."""
+    has_host = url.scheme in {"http", "https"} and _HOST.fullmatch(url.raw_host) is not None
+    return has_host and (url.port or 0) < 65_536
+
+
 def _absolute(text: str, base: str) -> httpx.URL | None:
     text = text.strip()
     if not text or len(text) > 2 * MAX_LINK or not text.isprintable():
@@ -61,8 +67,7 @@ def _absolute(text: str, base: str) -> httpx.URL | None:
         url = httpx.URL(base).join(text) if base else httpx.URL(text)
     except (httpx.InvalidURL, ValueError):
         return None
-    is_web = url.scheme in {"http", "https"} and _HOST.fullmatch(url.raw_host)
-    return url if is_web and (url.port or 0) < 65_536 else None
+    return url if is_web(url) else None
 
 
 def _without_tracking(query: str) -> str:
