@@ -224,7 +224,7 @@ def settle(session: Session, edition: Edition) -> None:
     Watermarks never move back, so it may be done at any time and again.
     """
     arrived = columns(col(Delivery.reference)).where(
-        col(Delivery.mailing_id).in_(mailings_of([edition.id])),
+        col(Delivery.mailing_id).in_(mailings(edition)),
         col(Delivery.state).in_((State.ACCEPTED, State.UNKNOWN)),
     )
     watermark = col(Subscriber.watermark)
@@ -282,6 +282,11 @@ def finish(session: Session, *, now: datetime) -> list[str]:
         .execution_options(synchronize_session=False)
     )
     return [calendar.slug(Cadence(cadence), period) for cadence, period in finished]
+
+
+def mailings(edition: Edition) -> Select[Any]:
+    """Select the ids of the mailings of an edition."""
+    return mailings_of([edition.id])
 
 
 def mailings_of(edition_ids: Collection[int | None]) -> Select[Any]:
