@@ -12,7 +12,22 @@ from typing import Annotated
 
 import typer
 
-from newsletter.cli import articles, context, database, feeds, output
+from newsletter.cli import (
+    articles,
+    context,
+    database,
+    delivery,
+    demo,
+    editions,
+    feeds,
+    init,
+    output,
+    preview,
+    send,
+    status,
+    subscribers,
+    suppression,
+)
 from newsletter.errors import (
     ConfigurationError,
     DatabaseUnavailable,
@@ -33,9 +48,16 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.add_typer(feeds.app, name="feeds")
-app.add_typer(articles.app, name="articles")
-app.add_typer(database.app, name="database")
+for verb in (init.init, demo.demo, send.send, send.cron, preview.preview, status.status):
+    app.command()(verb)
+for noun in (subscribers, feeds, articles, editions, delivery, suppression, database):
+    app.add_typer(noun.app, name=noun.__name__.rpartition(".")[2])
+
+
+def _say(on: bool) -> None:
+    if on:
+        output.say(f"newsletter {version('newsletter-delivery')}")
+        raise typer.Exit
 
 
 @app.callback()
@@ -46,7 +68,7 @@ def options(
         typer.Option("--config", help="The settings file, if not ./newsletter.toml."),
     ] = None,
     _version: Annotated[
-        bool, typer.Option("--version", help="Print the version.", callback=lambda on: _say(on))
+        bool, typer.Option("--version", help="Print the version.", callback=_say)
     ] = False,
 ) -> None:
     """Run one command of the newsletter."""
@@ -74,9 +96,3 @@ def _exit_code(exc: NewsletterError) -> int:
     if isinstance(exc, TransportUnavailable | DatabaseUnavailable):
         return TRY_AGAIN
     return FAILED
-
-
-def _say(on: bool) -> None:
-    if on:
-        output.say(f"newsletter {version('newsletter-delivery')}")
-        raise typer.Exit

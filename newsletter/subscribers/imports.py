@@ -61,8 +61,6 @@ class Import:
     keyring: Keyring
     #: For readers of whom the sheet says none.
     cadence: Cadence = Cadence.WEEKLY
-    #: The operator vouches: who has no other status in the sheet is active, not pending.
-    confirmed: bool = False
     batch: int = BATCH
 
 
@@ -163,7 +161,7 @@ def _take_over(session: Session, batch: _Batch, how: Import) -> _Found:
 def _grouped(entries: list[Entry], how: Import) -> Iterable[tuple[Status, list[Entry]]]:
     groups: defaultdict[Status, list[Entry]] = defaultdict(list)
     for entry in entries:
-        groups[_status(entry, how)].append(entry)
+        groups[_status(entry)].append(entry)
     return groups.items()
 
 
@@ -187,7 +185,7 @@ def _add(session: Session, entries: list[Entry], status: Status, how: Import) ->
 
 def _confirm(session: Session, entries: list[Entry], how: Import) -> int:
     """Make those active who were pending, and return how many they are."""
-    vouched = [e.address for e in entries if _status(e, how) is Status.ACTIVE]
+    vouched = [e.address for e in entries if _status(e) is Status.ACTIVE]
     pending = store.lock(session, vouched, statuses=[Status.PENDING])
     if not pending:
         return 0
@@ -198,11 +196,6 @@ def _confirm(session: Session, entries: list[Entry], how: Import) -> int:
     return consent.record_all(session, theirs, Action.CONFIRMED, origin=origin, now=how.now)
 
 
-def _status(entry: Entry, how: Import) -> Status:
-    """Return what a reader becomes: without the operator's word nobody is mailed."""
-    if entry.status in {None, Status.ACTIVE}:
-        return Status.ACTIVE if how.confirmed else Status.PENDING
-    if entry.status is Status.PAUSED and not how.confirmed:
-        return Status.PENDING
-    assert entry.status is not None
-    return entry.status
+def _status(entry: Entry) -> Status:
+    """Return what a reader becomes: active where the sheet says nothing, on the operator's word."""
+    return entry.status or Status.ACTIVE

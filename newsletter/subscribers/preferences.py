@@ -27,6 +27,7 @@ def change_cadence(
     _check_reading(subscriber)
     if subscriber.cadence == cadence:
         return False
+    _keep_place(subscriber)
     subscriber.cadence = cadence
     consent.record(session, subscriber, Action.CADENCE, origin=origin, now=now)
     return True
@@ -51,6 +52,7 @@ def pause(
         raise Conflict(f"{subscriber.address} has not confirmed yet: there is nothing to pause.")
     if subscriber.status == Status.PAUSED and subscriber.paused_until == until:
         return False
+    _keep_place(subscriber)
     subscriber.status = Status.PAUSED
     subscriber.paused_until = until
     consent.record(session, subscriber, Action.PAUSED, origin=origin, now=now)
@@ -82,6 +84,17 @@ def resume_due(session: Session, now: datetime) -> int:
         consent.record_all(session, marked, Action.RESUMED, origin=_RESUMED, now=now)
         store.change(session, marked, {"paused_until": None}, now=now)
     return resumed
+
+
+def _keep_place(subscriber: Subscriber) -> None:
+    """Let a reader who moves or pauses before their first edition miss nothing of it.
+
+    They begin where their first edition would have begun at the latest: one period before they
+    subscribed. To the hour, so that many such readers begin at the same place.
+    """
+    if subscriber.watermark is None and subscriber.subscribed_at is not None:
+        begins_at = subscriber.subscribed_at - Cadence(subscriber.cadence).length
+        subscriber.watermark = begins_at.replace(minute=0, second=0, microsecond=0)
 
 
 def _check_reading(subscriber: Subscriber) -> None:

@@ -1,0 +1,189 @@
+"""`newsletter demo`: the whole thing, from an empty folder to delivered digests.
+
+Nothing in it is pretended but the calendar: the sample articles arrive on three days of the past
+fortnight. The feed, the database, the readers, the editions and SMTP are the real ones; a mail
+catcher on loopback takes the place of the mail server.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from email.utils import format_datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+from xml.sax.saxutils import escape
+
+import typer
+
+from newsletter import clock
+from newsletter.cadence import Cadence
+from newsletter.cli import context, output
+from newsletter.cli import send as sending
+from newsletter.errors import Conflict
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+    from newsletter.cli.catcher import Catcher
+    from newsletter.settings import Settings
+    from newsletter.subscribers.sheet import Rejection
+
+_ARTICLES = Path(__file__).parent / "samples" / "articles.toml"
+_READERS = {
+    Cadence.DAILY: ("ada", "grace", "rosalind", "barbara"),
+    Cadence.WEEKLY: ("marie", "lise", "tu-youyou"),
+    Cadence.MONTHLY: ("florence", "virginia"),
+}
+#: When the feed is read: three times in the past fortnight.
+_READINGS = (timedelta(hours=270), timedelta(hours=66), timedelta())
+
+
+def demo(
+    folder: Annotated[
+        Path, typer.Option("--folder", help="A folder for everything; it must not exist yet.")
+    ] = Path("demo"),
+    *,
+    json: output.Json = False,
+) -> None:
+    """Show everything at work: a feed, nine readers, three digests, real SMTP, mails on disk."""
+    from newsletter.cli import catcher
+
+    with _fresh(folder), catcher.running(folder / "mails") as running:
+        found = _set_up(folder, running.port)
+        with found.database(checked=False) as engine:
+            articles = _take_in(engine, found.settings, folder)
+            readers = _subscribe(engine, found.settings, folder)
+            now = clock.utc_now()
+            summaries = [
+                sending.deliver(engine, cadence, found.settings, now=now) for cadence in Cadence
+            ]
+        mails = [
+            {"to": one.recipient, "subject": one.subject, "octets": one.size, "file": one.html.name}
+            for one in running.mails
+        ]
+    if json:
+        sent = [{"edition": one.edition, "accepted": one.accepted} for one in summaries]
+        output.as_json({"articles": articles, "readers": readers, "editions": sent, "mails": mails})
+        return
+    output.say(f"{articles} articles came in from a feed, {readers} readers from a CSV file.\n")
+    for summary in summaries:
+        output.say(sending.sentence(summary))
+    output.say("")
+    output.table(["to", "subject", "octets", "file"], (list(mail.values()) for mail in mails))
+    _what_next(folder, running)
+
+
+@contextmanager
+def _fresh(folder: Path) -> Iterator[None]:
+    """Make the folder; an older demo's is replaced, anything else is left alone."""
+    if folder.exists() and not (folder / "mails").is_dir() and any(folder.iterdir()):
+        raise Conflict(
+            f"{folder} has something else in it.", hint="Name another one: --folder DIRECTORY."
+        )
+    _empty(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    yield
+
+
+def _empty(folder: Path) -> None:
+    made = ("newsletter.toml", "newsletter.db", "feed.xml", "readers.csv", "mails/*")
+    for pattern in (*made, "newsletter.db-*"):
+        for path in folder.glob(pattern):
+            path.unlink()
+
+
+def _set_up(folder: Path, port: int) -> context.Context:
+    """Write settings and make the database, as `newsletter init` does."""
+    from newsletter.cli import init
+    from newsletter.db import schema
+
+    file = folder / "newsletter.toml"
+    init.write(
+        file,
+        name="Mia's Feed",
+        tagline="Medical news and research",
+        sender="Mia's Feed <digest@miasfeed.example>",
+        postal_address="Mia's Feed, 12 Harbour Street, Portsmouth PO1 2AB, United Kingdom",
+        base_url="https://news.miasfeed.example",
+        site_url="https://miasfeed.example",
+        timezone="Europe/London",
+        database_url=f"sqlite:///{folder / 'newsletter.db'}",
+        smtp_url=f"smtp://127.0.0.1:{port}",
+    )
+    found = context.Context(config=file)
+    with found.database(checked=False) as engine:
+        schema.upgrade(engine)
+    return found
+
+
+def _take_in(engine: Engine, settings: Settings, folder: Path) -> int:
+    """Read the growing feed on three days, the last of them today."""
+    from newsletter.articles import ingest
+    from newsletter.cli import feeds
+
+    file, today = folder / "feed.xml", clock.utc_now()
+    samples = tomllib.loads(_ARTICLES.read_text(encoding="utf-8"))["article"]
+    new = 0
+    for reading in _READINGS:
+        now = today - reading
+        published = [one for one in samples if timedelta(hours=one["hours_ago"]) >= reading]
+        file.write_text(_feed(published, settings, today), encoding="utf-8")
+        if reading == _READINGS[0]:
+            new += ingest.add_feed(engine, str(file), feeds.limits(settings), now).counts.new
+        else:
+            results = ingest.fetch_all(engine, feeds.limits(settings), now)
+            new += sum(one.counts.new for one in results)
+    return new
+
+
+def _subscribe(engine: Engine, settings: Settings, folder: Path) -> int:
+    """Import the readers from a CSV file."""
+    from newsletter.subscribers import imports
+    from newsletter.subscribers.imports import Import
+
+    file = folder / "readers.csv"
+    rows = [f"{name}@readers.example,{c}" for c, names in _READERS.items() for name in names]
+    file.write_text("\n".join(["email,cadence", *rows]) + "\n", encoding="utf-8")
+    how = Import(source="import readers.csv", now=clock.utc_now(), keyring=settings.keyring())
+    with file.open("rb") as stream:
+        return imports.run(engine, stream, how, reject=_reject).added
+
+
+def _reject(rejection: Rejection) -> None:
+    output.warn(f"Line {rejection.line}: {rejection.reason}")
+
+
+def _feed(samples: list[dict[str, Any]], settings: Settings, today: datetime) -> str:
+    """Return the sample articles as RSS 2.0."""
+    items = "".join(_item(one, settings, today) for one in reversed(samples))
+    return (
+        '<?xml version="1.0" encoding="UTF-8"?>\n<rss version="2.0"><channel>'
+        f"<title>{escape(settings.name)}</title><link>{settings.site_url}</link>"
+        f"<description>{escape(settings.tagline)}</description>{items}</channel></rss>\n"
+    )
+
+
+def _item(one: dict[str, Any], settings: Settings, today: datetime) -> str:
+    published = format_datetime(today - timedelta(hours=one["hours_ago"]))
+    # As many words as take that long to read; the digest shows the time, never the text.
+    text = " ".join([one["standfirst"]] + ["…"] * (225 * one["minutes"] - 40))
+    return (
+        f"\n<item><title>{escape(one['title'])}</title>"
+        f"<link>{settings.site_url}/articles/{one['slug']}</link>"
+        f'<guid isPermaLink="false">{one["slug"]}</guid>'
+        f"<description>{escape(one['standfirst'])}</description>"
+        f"<category>{escape(one['category'])}</category>"
+        f'<source url="{settings.site_url}">{escape(one["source"])}</source>'
+        f"<pubDate>{published}</pubDate>"
+        f'<content xmlns="http://purl.org/rss/1.0/modules/content/">{escape(text)}</content></item>'
+    )
+
+
+def _what_next(folder: Path, running: Catcher) -> None:
+    page, config = running.mails[0].html, folder / "newsletter.toml"
+    output.say(f"\nThe mails are in {folder / 'mails'}: open {page} in a browser.")
+    output.say(f"Look around: newsletter --config {config} status")
+    output.say("Start your own: newsletter init")

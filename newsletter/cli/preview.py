@@ -1,0 +1,103 @@
+"""`newsletter preview`: the mail of a cadence as it would be now, without sending an edition."""
+
+from __future__ import annotations
+
+import webbrowser
+from email import message_from_bytes, policy
+from email.message import EmailMessage
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from newsletter import address, clock, tokens
+from newsletter.cadence import Cadence
+from newsletter.cli import context, output
+from newsletter.cli.send import CadenceArgument
+from newsletter.errors import TransportUnavailable
+
+if TYPE_CHECKING:
+    from newsletter.rendering.compile import Rendered
+    from newsletter.settings import Settings
+
+#: Whose links a preview carries: no reader has this id.
+_NOBODY = "preview_________"
+
+
+def preview(
+    ctx: typer.Context,
+    cadence: CadenceArgument,
+    *,
+    folder: Annotated[
+        Path, typer.Option("--folder", help="Where the .html, .txt and .eml files are written.")
+    ] = Path("preview"),
+    to: Annotated[
+        str | None, typer.Option("--to", help="Send the mail to this one address as well.")
+    ] = None,
+    opened: Annotated[bool, typer.Option("--open", help="Open the mail in the browser.")] = False,
+    json: output.Json = False,
+) -> None:
+    """Write the mail that a new reader would get now as HTML, text and .eml; send no edition."""
+    from newsletter.editions import publish
+
+    found = context.of(ctx)
+    recipient = address.normalise(to) if to else f"reader@{found.settings.sender_domain}"
+    with found.database() as engine:
+        rendered = publish.preview(engine, cadence, now=clock.utc_now(), settings=found.settings)
+    message = _message(rendered, found.settings, recipient)
+    files = _write(folder, cadence, message)
+    if to:
+        _send(found.settings, recipient, message)
+    if json:
+        output.as_json(
+            {"cadence": cadence, "subject": rendered.message.subject, "files": files, "to": to}
+        )
+    else:
+        output.say(f"{rendered.message.subject}")
+        output.say(f"Wrote {', '.join(map(str, files))}.")
+        if to:
+            output.say(f"Sent to {recipient}; its links work for nobody.")
+    if opened:
+        webbrowser.open(files[0].resolve().as_uri())
+
+
+def _message(rendered: Rendered, settings: Settings, recipient: str) -> bytes:
+    from newsletter.delivery.ledger import Claim
+    from newsletter.delivery.worker import Plan
+
+    claim = Claim(
+        id=0,
+        mailing_id=0,
+        address=recipient,
+        reference=_NOBODY,
+        generation=0,
+        since_at=None,
+        created_at=clock.utc_now(),
+        attempts=0,
+    )
+    filler = Plan.of(settings).filler
+    return filler.fill(rendered.message, mailing=tokens.new_public_id(), claim=claim)
+
+
+def _write(folder: Path, cadence: Cadence, message: bytes) -> tuple[Path, Path, Path]:
+    folder.mkdir(parents=True, exist_ok=True)
+    page, text, eml = (folder / f"{cadence}.{kind}" for kind in ("html", "txt", "eml"))
+    parsed = message_from_bytes(message, policy=policy.default)
+    assert isinstance(parsed, EmailMessage)
+    for path, kind in ((page, "html"), (text, "plain")):
+        body = parsed.get_body((kind,))
+        assert body is not None
+        path.write_text(body.get_content(), encoding="utf-8")
+    eml.write_bytes(message)
+    return page, text, eml
+
+
+def _send(settings: Settings, recipient: str, message: bytes) -> None:
+    from newsletter.delivery import worker
+    from newsletter.smtp.reply import Kind
+
+    outcome = worker.post(worker.Plan.of(settings), recipient, message)
+    if outcome.kind is not Kind.ACCEPTED:
+        raise TransportUnavailable(
+            f"The preview was not accepted: {outcome.code or ''} {outcome.text}".rstrip() + "."
+        )

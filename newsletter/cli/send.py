@@ -1,0 +1,168 @@
+"""`newsletter send` and `newsletter cron`: editions on their way to readers."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from newsletter import clock
+from newsletter.cadence import Cadence
+from newsletter.cli import context, output
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+    from newsletter.articles.ingest import Result
+    from newsletter.delivery.worker import Tally
+    from newsletter.editions.store import Summary
+    from newsletter.settings import Settings
+
+CadenceArgument = Annotated[Cadence, typer.Argument(help="daily, weekly or monthly.")]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Say who would get what; send and change nothing.")
+]
+#: What an edition's JSON leads with; the sums are the audience.
+_BOOKS = ("accepted", "deferred", "refused", "unknown", "skipped", "cancelled")
+
+
+def send(
+    ctx: typer.Context,
+    cadence: CadenceArgument,
+    *,
+    dry_run: DryRun = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Send an edition that is older than its cadence, too.")
+    ] = False,
+    json: output.Json = False,
+) -> None:
+    """Send the edition of the current period now. Run again, it goes on where it stopped."""
+    found = context.of(ctx)
+    with found.database() as engine:
+        if dry_run:
+            summary = _rehearse(engine, cadence, found.settings)
+        else:
+            summary = deliver(engine, cadence, found.settings, now=clock.utc_now(), force=force)
+    if json:
+        output.as_json({**asdict(summary), "dry_run": dry_run})
+    else:
+        output.say(sentence(summary, dry_run=dry_run))
+    if summary.is_open and not dry_run and summary.state == "open":
+        raise typer.Exit(75)
+
+
+def cron(ctx: typer.Context, *, dry_run: DryRun = False, json: output.Json = False) -> None:
+    """Fetch the feeds and send whatever is due; quiet when all is well. Made for a crontab."""
+    found = context.of(ctx)
+    now = clock.utc_now()
+    with found.database() as engine:
+        failed = [] if dry_run else _fetch(engine, found.settings, now)
+        summaries = _due(engine, found.settings, now=now, dry_run=dry_run)
+    if json:
+        output.as_json(
+            {
+                "editions": [asdict(summary) for summary in summaries],
+                "feeds_failed": [one.url for one in failed],
+                "dry_run": dry_run,
+            }
+        )
+    else:
+        for summary in summaries:
+            output.say(sentence(summary, dry_run=dry_run))
+    if failed:
+        raise typer.Exit(1)
+
+
+def deliver(
+    engine: Engine, cadence: Cadence, settings: Settings, *, now: datetime, force: bool = False
+) -> Summary:
+    """Send one edition with a progress bar, where somebody watches."""
+    from newsletter.editions import send as sending
+
+    with output.progress() as progress:
+        task = progress.add_task(f"{cadence} edition", total=None)
+
+        def on_frozen(summary: Summary) -> None:
+            waiting = summary.queued + summary.deferred + summary.in_flight
+            progress.update(task, total=waiting, description=summary.edition)
+
+        def on_try(tally: Tally) -> None:
+            progress.update(task, completed=tally.settled)
+
+        return sending.send(
+            engine,
+            cadence,
+            now=now,
+            settings=settings,
+            force=force,
+            on_frozen=on_frozen,
+            on_try=on_try,
+        )
+
+
+def sentence(summary: Summary, *, dry_run: bool = False) -> str:
+    """Say in one line what became of an edition."""
+    name = summary.edition
+    if summary.state == "skipped":
+        would = "would be skipped" if dry_run else "is skipped"
+        return f"{name} {would}: {summary.reason}"
+    readers = _readers(summary.audience)
+    if dry_run:
+        mails = "1 variant" if summary.variants == 1 else f"{summary.variants:,} variants"
+        if summary.accepted or summary.state != "open":
+            return f"{name} is {summary.state} already: {readers}{_books(summary)}."
+        return f"{name} would go to {readers} in {mails}."
+    if summary.state == "open":
+        left = summary.queued + summary.in_flight
+        waiting = f", {left:,} still to go" if left else ""
+        return f"{name} is not finished: {readers}{_books(summary)}{waiting}. Run it again later."
+    return f"{name} is {summary.state}: {readers}{_books(summary)}."
+
+
+def _books(summary: Summary) -> str:
+    counts = [(getattr(summary, name), name) for name in _BOOKS]
+    return "".join(f", {count:,} {name}" for count, name in counts if count)
+
+
+def _readers(count: int) -> str:
+    return "1 reader" if count == 1 else f"{count:,} readers"
+
+
+def _rehearse(engine: Engine, cadence: Cadence, settings: Settings) -> Summary:
+    from newsletter.editions import publish
+
+    return publish.rehearse(engine, cadence, now=clock.utc_now(), settings=settings, force=True)
+
+
+def _fetch(engine: Engine, settings: Settings, now: datetime) -> list[Result]:
+    """Fetch every feed; say which failed, and what waits for approval."""
+    from newsletter.articles import ingest
+    from newsletter.articles.ingest import Counts
+    from newsletter.cli import feeds
+
+    results = list(ingest.fetch_all(engine, feeds.limits(settings), now))
+    failed = [one for one in results if one.error]
+    for one in failed:
+        output.warn(f"{one.title}: {one.error} {one.hint or ''}".rstrip())
+    counts: Counts = sum((one.counts for one in results), Counts())
+    if counts.quarantined:
+        output.warn(
+            f"{counts.quarantined:,} articles wait for approval: "
+            "`newsletter articles list --quarantined`."
+        )
+    return failed
+
+
+def _due(engine: Engine, settings: Settings, *, now: datetime, dry_run: bool) -> list[Summary]:
+    """Send the editions that are due, and go on with those that wait for a retry."""
+    from newsletter.editions import publish
+    from newsletter.editions import send as sending
+
+    due = [one.cadence for one in publish.due_editions(engine, now=now, settings=settings)]
+    if dry_run:
+        return [publish.rehearse(engine, cadence, now=now, settings=settings) for cadence in due]
+    summaries = [deliver(engine, cadence, settings, now=now) for cadence in due]
+    summaries += sending.resume(engine, now=now, settings=settings)
+    return summaries

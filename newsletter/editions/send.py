@@ -1,0 +1,102 @@
+"""Sends an edition from its freeze to its last reader: what `send`, `cron` and the demo share."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from datetime import datetime
+
+from sqlalchemy import Engine
+
+from newsletter.cadence import Cadence
+from newsletter.clock import utc_now
+from newsletter.db import session as sessions
+from newsletter.delivery import ledger, worker
+from newsletter.delivery.worker import Plan, Tally
+from newsletter.editions import publish, store
+from newsletter.editions.store import Summary
+from newsletter.models import EditionState
+from newsletter.settings import Settings
+
+#: How long to watch rows that others hold, or that wait a moment, without any of them moving.
+PATIENCE_SECONDS = 240
+_LOOK_SECONDS = 1.0
+
+OnTry = Callable[[Tally], None]
+
+
+def send(
+    engine: Engine,
+    cadence: Cadence,
+    *,
+    now: datetime,
+    settings: Settings,
+    force: bool = False,
+    on_frozen: Callable[[Summary], None] | None = None,
+    on_try: OnTry | None = None,
+) -> Summary:
+    """Make the edition of the current period, if it is not there yet, and send what is due of it.
+
+    1. Editions staler than their cadence are given up, unless `force`. 2. The freeze; an edition
+    that was skipped is looked at again. 3. Workers, here and elsewhere, send until only deferred
+    deliveries are left, or none. Running it again, or fifty at once, changes nothing.
+    """
+    plan = Plan.of(settings)
+    if not force:
+        publish.expire(engine, now=now, times=settings.send_times)
+    frozen = publish.freeze(engine, cadence, now=now, settings=settings, force=True)
+    if on_frozen is not None:
+        on_frozen(frozen)
+    if frozen.state == EditionState.OPEN:
+        deliver(engine, plan, frozen.edition, on_try=on_try)
+        publish.finish(engine, now=utc_now())
+    return _summary(engine, frozen.edition)
+
+
+def resume(engine: Engine, *, now: datetime, settings: Settings) -> list[Summary]:
+    """Go on with everything that is due, letters and open editions alike; return the editions.
+
+    What a crash left behind is taken over, what was deferred is tried again, and what has grown
+    staler than its cadence is given up.
+    """
+    publish.expire(engine, now=now, times=settings.send_times)
+    with sessions.reading(engine) as session:
+        waiting = ledger.next_due(session)
+        slugs = [
+            store.summary(session, edition).edition
+            for edition in store.in_states(session, [EditionState.OPEN])
+        ]
+    if waiting is not None and waiting <= utc_now():
+        worker.run(engine, Plan.of(settings), excluded=store.withheld_mailings())
+    publish.finish(engine, now=utc_now())
+    return [_summary(engine, slug) for slug in slugs]
+
+
+def deliver(engine: Engine, plan: Plan, slug: str, *, on_try: OnTry | None = None) -> None:
+    """Send what is due of one edition, and see off what other workers hold of it."""
+    with sessions.reading(engine) as session:
+        edition = store.by_slug(session, slug)
+    mailings = store.mailings_of([edition.id])
+    seen, since = None, time.monotonic()
+    while True:
+        tally = worker.run(
+            engine, plan, mailings=mailings, excluded=store.withheld_mailings(), on_try=on_try
+        )
+        found = _summary(engine, slug)
+        if tally.was_stopped or found.state != EditionState.OPEN or not _is_moving(found):
+            return
+        if found != seen:
+            seen, since = found, time.monotonic()
+        elif time.monotonic() - since > PATIENCE_SECONDS:
+            return
+        time.sleep(_LOOK_SECONDS)
+
+
+def _is_moving(summary: Summary) -> bool:
+    """Tell whether anything is left that will not have to wait for a retry."""
+    return bool(summary.queued or summary.in_flight)
+
+
+def _summary(engine: Engine, slug: str) -> Summary:
+    with sessions.reading(engine) as session:
+        return store.summary(session, store.by_slug(session, slug))

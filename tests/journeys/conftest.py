@@ -1,0 +1,58 @@
+"""Journeys run the command as an operator does, against a real SMTP server."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from journey import Mailbox, Newsletter, make, sink
+
+from newsletter.cli import catcher
+
+
+@pytest.fixture
+def newsletter(tmp_path: Path, database_url: str) -> Newsletter:
+    """The command on an empty, migrated database, on each engine in turn."""
+    return make(tmp_path, database_url)
+
+
+@pytest.fixture
+def sqlite_newsletter(tmp_path: Path) -> Newsletter:
+    """The command on SQLite, for what does not depend on the engine."""
+    return make(tmp_path, f"sqlite:///{tmp_path / 'newsletter.db'}")
+
+
+@pytest.fixture
+def smtp_sink(tmp_path: Path) -> Iterator[tuple[int, Mailbox]]:
+    """Postfix's smtp-sink: its port and what it was given."""
+    with sink(tmp_path / "sink") as running:
+        yield running
+
+
+@pytest.fixture
+def caught(tmp_path: Path) -> Iterator[tuple[int, Mailbox]]:
+    """The built-in mail catcher: its port and what it was given."""
+    with catcher.running(tmp_path / "mails") as running:
+        yield running.port, Mailbox(running.folder)
+
+
+@pytest.fixture
+def write_feed(tmp_path: Path) -> Callable[..., Path]:
+    """Write articles by title as an RSS file; the same name again replaces it."""
+
+    def write(*names: str) -> Path:
+        path = tmp_path / "feed.xml"
+        items = "".join(
+            f"<item><title>{name}</title><link>https://miasfeed.example/{name}</link>"
+            f"<guid>{name}</guid><description>About {name}.</description>"
+            "<category>Health</category></item>"
+            for name in names
+        )
+        path.write_text(
+            f'<rss version="2.0"><channel><title>Mia</title>{items}</channel></rss>',
+            encoding="utf-8",
+        )
+        return path
+
+    return write

@@ -1,0 +1,208 @@
+"""What journeys are made of: the command, servers with mailboxes, and a noon of one's own."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email import message_from_bytes, policy
+from email.message import EmailMessage
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiosmtpd.controller import Controller
+from aiosmtpd.smtp import SMTP, Envelope, Session
+
+from newsletter.cli import catcher
+
+SECRET = "0123456789abcdef0123456789abcdef-for-tests"
+SINK = shutil.which("smtp-sink") or shutil.which("smtp-sink", path="/usr/sbin")
+
+
+@dataclass
+class Newsletter:
+    """The command, in a folder of its own, with the settings of one publication."""
+
+    folder: Path
+    env: dict[str, str] = field(default_factory=dict)
+
+    def run(self, *words: object, exit_code: int = 0, stdin: str | None = None) -> str:
+        """Run one command to its end and return what it printed."""
+        done = self.start(*words, stdin=stdin)
+        out, err = done.communicate(stdin, timeout=300)
+        assert done.returncode == exit_code, f"{words}: {done.returncode}\n{out}\n{err}"
+        return out + err if exit_code else out
+
+    def json(self, *words: object, exit_code: int = 0) -> dict[str, Any]:
+        """Run one command with --json and return the object."""
+        done = self.start(*words, "--json")
+        out, err = done.communicate(timeout=300)
+        assert done.returncode == exit_code, f"{words}: {done.returncode}\n{out}\n{err}"
+        found: dict[str, Any] = json.loads(out)
+        return found
+
+    def start(self, *words: object, stdin: str | None = None) -> subprocess.Popen[str]:
+        """Start one command."""
+        return subprocess.Popen(
+            [sys.executable, "-P", "-m", "newsletter", *map(str, words)],
+            cwd=self.folder,
+            env={**self.env},
+            stdin=subprocess.PIPE if stdin is not None else subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def add(self, **cadences: str) -> None:
+        """Add readers: name=cadence."""
+        for name, cadence in cadences.items():
+            self.run("subscribers", "add", f"{name}@readers.example", "--cadence", cadence)
+
+
+def make(folder: Path, database_url: str) -> Newsletter:
+    found = Newsletter(
+        folder,
+        {
+            "PATH": os.environ["PATH"],
+            "HOME": str(folder),
+            "PYTHONPATH": str(Path(__file__).parents[2]),
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "NEWSLETTER_DATABASE_URL": database_url,
+            "NEWSLETTER_SECRET_KEYS": SECRET,
+            "NEWSLETTER_NAME": "Mia's Feed",
+            "NEWSLETTER_SENDER": "Mia's Feed <digest@miasfeed.example>",
+            "NEWSLETTER_POSTAL_ADDRESS": "Mia's Feed, 12 Harbour Street, Portsmouth",
+            "NEWSLETTER_BASE_URL": "https://news.miasfeed.example",
+            "NEWSLETTER_SITE_URL": "https://miasfeed.example",
+        },
+    )
+    found.run("database", "upgrade")
+    return found
+
+
+@dataclass
+class Mailbox:
+    """What a server was given, readable as messages."""
+
+    folder: Path
+
+    def messages(self) -> list[EmailMessage]:
+        """Return every mail there is."""
+        found = []
+        for path in sorted(self.folder.iterdir()):
+            if path.suffix != ".html":
+                message = message_from_bytes(_stripped(path.read_bytes()), policy=policy.default)
+                assert isinstance(message, EmailMessage)
+                found.append(message)
+        return found
+
+    def to(self, name: str) -> list[EmailMessage]:
+        """Return the mails of one reader, in the order of their coming."""
+        return [m for m in self.messages() if m["To"] == f"{name}@readers.example"]
+
+
+def stories(message: EmailMessage | list[EmailMessage]) -> list[str]:
+    """Return the articles of one digest by the last word of their links, from A to Z."""
+    if isinstance(message, list):
+        (message,) = message
+    body = message.get_body(("plain",))
+    assert body is not None
+    return sorted(set(re.findall(r"https://miasfeed\.example/(\w+)", body.get_content())))
+
+
+def at_noon(newsletter: Newsletter) -> None:
+    """Choose the time zone in which it is about noon: every hour of its day is today."""
+    offset = datetime.now(UTC).hour - 12
+    # POSIX's sign: Etc/GMT+5 is five hours behind UTC.
+    newsletter.env["NEWSLETTER_TIMEZONE"] = f"Etc/GMT{offset:+d}" if offset else "Etc/GMT"
+
+
+class _Refusing(catcher.Catcher):
+    """A catcher for which some readers do not exist."""
+
+    strangers: Collection[str] = ()
+
+    async def handle_RCPT(  # noqa: N802 - aiosmtpd's name
+        self,
+        _server: SMTP,
+        _session: Session,
+        envelope: Envelope,
+        address: str,
+        _options: list[str],
+    ) -> str:
+        if address in self.strangers:
+            return "550 5.1.1 There is no such reader"
+        envelope.rcpt_tos.append(address)
+        return "250 2.1.5 Fine"
+
+
+@contextmanager
+def refusing(folder: Path, *strangers: str) -> Iterator[tuple[int, Mailbox]]:
+    """Run a catcher that answers 550 5.1.1 for `strangers`."""
+    folder.mkdir()
+    handler = _Refusing(folder)
+    handler.strangers = strangers
+    controller = Controller(handler, hostname="127.0.0.1", port=free_port())
+    controller.start()
+    try:
+        yield controller.port, Mailbox(folder)
+    finally:
+        controller.stop()
+
+
+@contextmanager
+def sink(folder: Path) -> Iterator[tuple[int, Mailbox]]:
+    """Run Postfix's smtp-sink on a free port, keeping each message as a file."""
+    if SINK is None:
+        pytest.skip("smtp-sink is not here (Debian: postfix)")
+    folder.mkdir()
+    port = free_port()
+    as_user = ["-u", "root"] if os.getuid() == 0 else []
+    running = subprocess.Popen(
+        [SINK, *as_user, "-d", f"{folder}/%M.", f"127.0.0.1:{port}", "200"],
+        stderr=subprocess.PIPE,
+    )
+    try:
+        _wait_for(port)
+        yield port, Mailbox(folder)
+    finally:
+        running.terminate()
+        running.communicate(timeout=10)
+
+
+def _stripped(data: bytes) -> bytes:
+    """Drop the lines of its own that smtp-sink writes before a message."""
+    while data.startswith((b"X-Client", b"X-Helo", b"X-Mail", b"X-Rcpt", b"Received")):
+        data = data.partition(b"\n")[2]
+        while data.startswith((b" ", b"\t")):
+            data = data.partition(b"\n")[2]
+    return data
+
+
+def _wait_for(port: int) -> None:
+    for _ in range(200):
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+        except OSError:
+            time.sleep(0.05)
+        else:
+            return
+    raise TimeoutError(f"nothing listens on port {port}")
+
+
+def free_port() -> int:
+    """Return a port of 127.0.0.1 that nobody uses."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
