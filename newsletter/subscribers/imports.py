@@ -153,12 +153,12 @@ def _take_over(session: Session, batch: _Batch, how: Import) -> _Found:
     kept_out = suppression.suppressed_among(session, batch.entries, keyring=how.keyring)
     # In one order, so that two imports at once do not wait for each other.
     welcome = [batch.entries[a] for a in sorted(batch.entries) if a not in kept_out]
-    added = sum(_add(session, of_one, status, how) for status, of_one in _grouped(welcome, how))
+    added = sum(_add(session, of_one, status, how) for status, of_one in _grouped(welcome))
     updated = _confirm(session, welcome, how) if added < len(welcome) else 0
     return _Found(added=added, updated=updated, suppressed=len(kept_out))
 
 
-def _grouped(entries: list[Entry], how: Import) -> Iterable[tuple[Status, list[Entry]]]:
+def _grouped(entries: list[Entry]) -> Iterable[tuple[Status, list[Entry]]]:
     groups: defaultdict[Status, list[Entry]] = defaultdict(list)
     for entry in entries:
         groups[_status(entry)].append(entry)
