@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import Engine, update
+from sqlalchemy import ColumnClause, DateTime, Engine, column, select, table, update
 from sqlalchemy.exc import OperationalError
-from sqlmodel import Session, col, select
+from sqlmodel import Session
 
 from newsletter.db.engine import WRITING
 from newsletter.errors import DatabaseUnavailable, SchemaOutOfDate
-from newsletter.models import Publication
 
+# The publication's one row; this floor knows of no other table.
+_latest: ColumnClause[datetime] = column("latest_instant", DateTime(timezone=True))
+_publication = table("publication", _latest)
 _TICK = timedelta(microseconds=1)
 
 
@@ -48,12 +50,14 @@ def freeze_lock(session: Session, now: datetime) -> datetime:
     stands behind. Held until the transaction ends, so no article can appear behind a watermark.
     """
     # The update itself takes the row's lock on PostgreSQL (SQLite has the write lock already).
-    session.execute(update(Publication).values(latest_instant=col(Publication.latest_instant)))
-    latest = session.exec(select(Publication.latest_instant)).one_or_none()
+    session.execute(update(_publication).values(latest_instant=_latest))
+    latest = session.execute(select(_latest)).scalar_one_or_none()
     if latest is None:
         raise SchemaOutOfDate("The database is empty.", hint="Run `newsletter database upgrade`.")
-    instant = max(now, latest + _TICK)
-    session.execute(update(Publication).values(latest_instant=instant))
+    # SQLite, which has no time zones, answers in UTC without saying so.
+    latest = latest.replace(tzinfo=latest.tzinfo or UTC)
+    instant = max(now.astimezone(UTC), latest + _TICK)
+    session.execute(update(_publication).values(latest_instant=instant))
     return instant
 
 
