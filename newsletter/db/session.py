@@ -67,7 +67,7 @@ def hold_freeze(session: Session) -> None:
     Whoever ends a consent does this first: it then sees every delivery that a freeze has made, and
     the next freeze sees that the reader is gone. Any number of sessions may hold it at once.
     """
-    session.exec(select(Publication.id).with_for_update(read=True)).all()
+    session.execute(select(_latest).select_from(_publication).with_for_update(read=True)).all()
 
 
 @contextmanager
