@@ -178,7 +178,8 @@ def _item(one: dict[str, Any], settings: Settings, today: datetime) -> str:
         f"<category>{escape(one['category'])}</category>"
         f'<source url="{settings.site_url}">{escape(one["source"])}</source>'
         f"<pubDate>{published}</pubDate>"
-        f'<content xmlns="http://purl.org/rss/1.0/modules/content/">{escape(text)}</content></item>'
+        '<encoded xmlns="http://purl.org/rss/1.0/modules/content/">'
+        f"{escape(text)}</encoded></item>"
     )
 
 
