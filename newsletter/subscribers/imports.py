@@ -42,7 +42,7 @@ class Tally:
 
     read: int = 0
     added: int = 0
-    #: Those who were pending, and are active on the operator's word.
+    #: Those who were pending, and are active now on the operator's word.
     updated: int = 0
     #: Those who were known, or stand in the sheet twice.
     unchanged: int = 0
@@ -61,6 +61,8 @@ class Import:
     keyring: Keyring
     #: For readers of whom the sheet says none.
     cadence: Cadence = Cadence.WEEKLY
+    #: The operator knows that those who are pending, in the sheet or here, have agreed too.
+    confirmed: bool = False
     batch: int = BATCH
 
 
@@ -153,15 +155,15 @@ def _take_over(session: Session, batch: _Batch, how: Import) -> _Found:
     kept_out = suppression.suppressed_among(session, batch.entries, keyring=how.keyring)
     # In one order, so that two imports at once do not wait for each other.
     welcome = [batch.entries[a] for a in sorted(batch.entries) if a not in kept_out]
-    added = sum(_add(session, of_one, status, how) for status, of_one in _grouped(welcome))
-    updated = _confirm(session, welcome, how) if added < len(welcome) else 0
+    added = sum(_add(session, of_one, status, how) for status, of_one in _grouped(welcome, how))
+    updated = _confirm(session, welcome, how) if how.confirmed and added < len(welcome) else 0
     return _Found(added=added, updated=updated, suppressed=len(kept_out))
 
 
-def _grouped(entries: list[Entry]) -> Iterable[tuple[Status, list[Entry]]]:
+def _grouped(entries: list[Entry], how: Import) -> Iterable[tuple[Status, list[Entry]]]:
     groups: defaultdict[Status, list[Entry]] = defaultdict(list)
     for entry in entries:
-        groups[_status(entry)].append(entry)
+        groups[_status(entry, how)].append(entry)
     return groups.items()
 
 
@@ -185,7 +187,7 @@ def _add(session: Session, entries: list[Entry], status: Status, how: Import) ->
 
 def _confirm(session: Session, entries: list[Entry], how: Import) -> int:
     """Make those active who were pending, and return how many they are."""
-    vouched = [e.address for e in entries if _status(e) is Status.ACTIVE]
+    vouched = [e.address for e in entries if _status(e, how) is Status.ACTIVE]
     pending = store.lock(session, vouched, statuses=[Status.PENDING])
     if not pending:
         return 0
@@ -196,6 +198,8 @@ def _confirm(session: Session, entries: list[Entry], how: Import) -> int:
     return consent.record_all(session, theirs, Action.CONFIRMED, origin=origin, now=how.now)
 
 
-def _status(entry: Entry) -> Status:
+def _status(entry: Entry, how: Import) -> Status:
     """Return what a reader becomes: active where the sheet says nothing, on the operator's word."""
-    return entry.status or Status.ACTIVE
+    if entry.status is None or (how.confirmed and entry.status is Status.PENDING):
+        return Status.ACTIVE
+    return entry.status

@@ -1,0 +1,500 @@
+"""`newsletter subscribers`: who reads, how often, and how they agreed to it."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from datetime import date, datetime, time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, TextIO
+
+import typer
+
+from newsletter import address as addresses
+from newsletter import cadence as calendar
+from newsletter import clock
+from newsletter.cadence import Cadence
+from newsletter.cli import context, output
+from newsletter.errors import InvalidInput, NotFound
+from newsletter.models import Status
+from newsletter.settings import Settings
+
+if TYPE_CHECKING:
+    from sqlmodel import Session
+
+    from newsletter.models import Subscriber, Suppression
+    from newsletter.subscribers.imports import Tally
+    from newsletter.subscribers.rejections import Rejections
+
+app = typer.Typer(help="Who reads, how often, and how they agreed to it.", no_args_is_help=True)
+
+_SOURCE = "command line"
+_DELIVERIES_SHOWN = 20
+
+Address = Annotated[str, typer.Argument(help="The reader's email address.")]
+WithCadence = Annotated[Cadence | None, typer.Option("--cadence", help="How often they read.")]
+WithStatus = Annotated[Status | None, typer.Option("--status", help="Only readers who are this.")]
+
+
+@app.command()
+def add(
+    ctx: typer.Context,
+    address: Address,
+    *,
+    cadence: WithCadence = None,
+    again: Annotated[
+        bool, typer.Option("--again", help="They had left and have asked for it anew.")
+    ] = False,
+    json: output.Json = False,
+) -> None:
+    """Add a reader on your word: they are active at once, weekly unless you say otherwise.
+
+    A reader who is there already gets the cadence you name.
+    """
+    from newsletter.db import session as sessions
+    from newsletter.subscribers import signup
+    from newsletter.subscribers.consent import Origin
+
+    here, now, spelled = context.of(ctx), clock.utc_now(), addresses.normalise(address)
+    keyring = here.settings.keyring()
+    with here.database() as engine, sessions.writing(engine) as session:
+        reader, came_to = signup.add(
+            session,
+            spelled,
+            cadence=cadence,
+            origin=Origin(_SOURCE, wording=signup.VOUCHED),
+            now=now,
+            keyring=keyring,
+            again=again,
+        )
+    if json:
+        output.as_json({"result": came_to, **_reader(reader), "next": _next(reader, here.settings)})
+        return
+    sentences = {
+        signup.Signup.ADDED: f"{spelled} is added: {reader.cadence}.",
+        signup.Signup.CONFIRMED: f"{spelled} was pending and is active now: {reader.cadence}.",
+        signup.Signup.AGAIN: f"{spelled} is back: {reader.cadence}.",
+        signup.Signup.CHANGED: f"{spelled} was there and is {reader.cadence} now.",
+        signup.Signup.UNCHANGED: f"{spelled} is there already: {reader.cadence}, {reader.status}.",
+    }
+    output.say(sentences[came_to])
+    output.say(_outlook(reader, here.settings))
+
+
+@app.command("list")
+def list_subscribers(
+    ctx: typer.Context,
+    *,
+    status: WithStatus = None,
+    cadence: WithCadence = None,
+    limit: Annotated[int, typer.Option("--limit", min=1, help="Show no more than this.")] = 100,
+    json: output.Json = False,
+) -> None:
+    """List readers; `subscribers export` gives all of them as a sheet."""
+    from newsletter.db import session as sessions
+    from newsletter.subscribers import store
+
+    with context.of(ctx).database() as engine, sessions.reading(engine) as session:
+        readers = store.listing(session, status=status, cadence=cadence, limit=limit)
+        total = store.count(session, status=status, cadence=cadence)
+    if json:
+        output.as_json({"subscribers": [_reader(reader) for reader in readers], "total": total})
+        return
+    if not readers:
+        output.say("There is no such reader. `newsletter subscribers add ADDRESS` adds one.")
+        return
+    columns = ("address", "cadence", "status", "subscribed_at", "paused_until")
+    rows = [[_reader(reader)[name] for name in columns] for reader in readers]
+    output.table(["address", "cadence", "status", "since", "paused until"], rows)
+    if total > len(readers):
+        output.say(f"{len(readers):,} of {total:,} are shown; --limit shows more.")
+
+
+@app.command()
+def show(ctx: typer.Context, address: Address, *, json: output.Json = False) -> None:
+    """Show all that is kept about one reader, and what comes next for them."""
+    from newsletter import suppression
+    from newsletter.db import session as sessions
+    from newsletter.subscribers import store
+
+    here, spelled = context.of(ctx), addresses.normalise(address)
+    keyring = here.settings.keyring()
+    with here.database() as engine, sessions.reading(engine) as session:
+        reader = store.find(session, spelled)
+        suppressed = suppression.find(session, spelled, keyring=keyring)
+        if reader is None and suppressed is None:
+            raise _not_found(spelled)
+        consents = [_consent(row) for row in store.consents(session, reader)] if reader else []
+        found = store.deliveries(session, reader, limit=_DELIVERIES_SHOWN) if reader else []
+        deliveries = [dict(row._mapping) for row in found]  # noqa: SLF001 - its public name
+    if json:
+        output.as_json(
+            {
+                **(_reader(reader) if reader else {"address": spelled, "status": "suppressed"}),
+                "suppression": _suppression(suppressed),
+                "consents": consents,
+                "deliveries": deliveries,
+                "next": _next(reader, here.settings) if reader else None,
+            }
+        )
+        return
+    _show(reader, spelled, suppressed)
+    if reader:
+        _show_history(consents, deliveries)
+        output.say(_outlook(reader, here.settings))
+
+
+@app.command()
+def change(
+    ctx: typer.Context,
+    address: Address,
+    *,
+    cadence: WithCadence = None,
+    pause: Annotated[bool, typer.Option("--pause", help="Send nothing until --resume.")] = False,
+    pause_until: Annotated[
+        datetime | None,
+        typer.Option("--pause-until", formats=["%Y-%m-%d"], help="Send nothing before this day."),
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="End a pause.")] = False,
+    json: output.Json = False,
+) -> None:
+    """Change how often a reader reads, pause them, or end a pause. They miss nothing by it."""
+    from newsletter.db import session as sessions
+    from newsletter.subscribers import preferences
+    from newsletter.subscribers.consent import Origin
+
+    if sum([pause, pause_until is not None, resume]) > 1:
+        raise InvalidInput("--pause, --pause-until and --resume exclude one another.")
+    if cadence is None and not (pause or pause_until or resume):
+        raise InvalidInput("There is nothing to change.", hint="Name a cadence, or a pause.")
+    here, now, origin = context.of(ctx), clock.utc_now(), Origin(_SOURCE)
+    until = _start_of(pause_until.date(), here.settings) if pause_until else None
+    with here.database() as engine, sessions.writing(engine) as session:
+        reader = _found(session, address, locked=True)
+        changed = False
+        if cadence is not None:
+            changed |= preferences.change_cadence(session, reader, cadence, origin=origin, now=now)
+        if pause or until:
+            changed |= preferences.pause(session, reader, until=until, origin=origin, now=now)
+        if resume:
+            changed |= preferences.resume(session, reader, origin=origin, now=now)
+    if json:
+        output.as_json(
+            {"changed": changed, **_reader(reader), "next": _next(reader, here.settings)}
+        )
+        return
+    was = "is now" if changed else "was already"
+    output.say(f"{reader.address} {was} {reader.cadence}, {reader.status}.")
+    output.say(_outlook(reader, here.settings))
+
+
+@app.command()
+def unsubscribe(ctx: typer.Context, address: Address, *, json: output.Json = False) -> None:
+    """End a reader's consent: they get nothing more, not even what was on its way."""
+    from newsletter.db import session as sessions
+    from newsletter.subscribers import unsubscribe as goodbye
+    from newsletter.subscribers.consent import Origin
+
+    with context.of(ctx).database() as engine, sessions.writing(engine) as session:
+        reader = _found(session, address)
+        came_to = goodbye.unsubscribe(
+            session,
+            reader.public_id,
+            generation=None,
+            origin=Origin(_SOURCE, wording="Unsubscribed by the operator."),
+            now=clock.utc_now(),
+        )
+        session.refresh(reader)
+    if json:
+        output.as_json({"result": came_to, **_reader(reader)})
+    elif came_to is goodbye.Goodbye.DONE:
+        output.say(f"{reader.address} is unsubscribed.")
+    else:
+        output.say(f"{reader.address} was {reader.status} already.")
+
+
+@app.command("import")
+def import_sheet(
+    ctx: typer.Context,
+    file: Annotated[Path, typer.Argument(help="A CSV file, or - for standard input.")],
+    *,
+    confirmed: Annotated[
+        bool,
+        typer.Option("--confirmed", help="Those who are pending have agreed too: mail them."),
+    ] = False,
+    cadence: Annotated[
+        Cadence, typer.Option("--cadence", help="For readers of whom the file says none.")
+    ] = Cadence.WEEKLY,
+    rejected: Annotated[
+        Path | None,
+        typer.Option(
+            "--rejected", "--rejects", help="Where rejected lines go; beside FILE by default."
+        ),
+    ] = None,
+    json: output.Json = False,
+) -> None:
+    """Import readers from CSV: our own, listmonk's, Ghost's, Mailchimp's, or an address a line.
+
+    Import only those who have asked for it: they are active at once, unless the file says that
+    they left. Safe to run twice. Nobody who has left here is brought back, and no reader's cadence
+    is changed.
+    """
+    from newsletter.subscribers import imports
+    from newsletter.subscribers.imports import Import
+    from newsletter.subscribers.rejections import Rejections
+
+    here = context.of(ctx)
+    name = "standard input" if str(file) == "-" else file.name
+    how = Import(
+        source=f"import {name}",
+        now=clock.utc_now(),
+        keyring=here.settings.keyring(),
+        cadence=cadence,
+        confirmed=confirmed,
+    )
+    with (
+        _opened(file) as stream,
+        here.database() as engine,
+        Rejections(_rejected_file(file, rejected)) as rejections,
+        output.progress() as bar,
+    ):
+        task = bar.add_task("Importing (octets)", total=_size(stream))
+
+        def advance(_: Tally) -> None:
+            bar.update(task, completed=stream.tell() if stream.seekable() else None)
+
+        tally = imports.run(engine, stream, how, reject=rejections.add, progress=advance)
+    _report_import(name, tally, rejections, json=json)
+
+
+@app.command()
+def export(
+    ctx: typer.Context,
+    file: Annotated[
+        Path | None, typer.Argument(help="A CSV file; standard output by default.")
+    ] = None,
+    *,
+    status: WithStatus = None,
+    cadence: WithCadence = None,
+    json: output.Json = False,
+) -> None:
+    """Export readers as CSV that a spreadsheet can open and `subscribers import` reads back."""
+    from newsletter.db import session as sessions
+    from newsletter.subscribers import exports, store
+
+    with context.of(ctx).database() as engine, sessions.reading(engine) as session:
+        if file is None or str(file) == "-":
+            exports.write(session, sys.stdout, status=status, cadence=cadence)
+            return
+        total = store.count(session, status=status, cadence=cadence)
+        with _replaced(file) as stream, output.progress() as bar:
+            task = bar.add_task("Exporting", total=total)
+            written = exports.write(
+                session,
+                stream,
+                status=status,
+                cadence=cadence,
+                progress=lambda done: bar.update(task, completed=done),
+            )
+    if json:
+        output.as_json({"file": file, "exported": written})
+    else:
+        output.say(f"{written:,} readers are in {file}.")
+
+
+@app.command()
+def forget(
+    ctx: typer.Context,
+    address: Address,
+    *,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    json: output.Json = False,
+) -> None:
+    """Erase a person everywhere, for good; a keyed hash keeps them from being mailed again."""
+    from newsletter.db import session as sessions
+    from newsletter.subscribers import forget as erasure
+
+    here, spelled = context.of(ctx), addresses.normalise(address)
+    keyring = here.settings.keyring()
+    with here.database() as engine:
+        if not yes:
+            _ask(f"Erase all that is kept about {spelled}? This cannot be undone.")
+        with sessions.writing(engine) as session:
+            gone = erasure.forget(session, spelled, now=clock.utc_now(), keyring=keyring)
+        is_swept = erasure.sweep(engine)
+    if json:
+        output.as_json({"address": spelled, **asdict(gone)})
+    else:
+        known = "is forgotten" if gone.subscriber else "was no reader"
+        output.say(
+            f"{spelled} {known}: {gone.consents:,} consents erased, {gone.deliveries:,} deliveries "
+            "without a name now. A keyed hash keeps imports from bringing them back."
+        )
+    if not is_swept:
+        output.warn(
+            "The database is being read: the words leave its log with the next checkpoint. "
+            "Run the command again to be sure."
+        )
+
+
+def _found(session: Session, address: str, *, locked: bool = False) -> Subscriber:
+    from newsletter.subscribers import store
+
+    spelled = addresses.normalise(address)
+    reader = store.find(session, spelled, locked=locked)
+    if reader is None:
+        raise _not_found(spelled)
+    return reader
+
+
+def _not_found(address: str) -> NotFound:
+    return NotFound(
+        f"There is no reader {address}.", hint=f"`newsletter subscribers add {address}` adds them."
+    )
+
+
+def _reader(reader: Subscriber) -> dict[str, Any]:
+    return {
+        "address": reader.address,
+        "cadence": str(reader.cadence),
+        "status": str(reader.status),
+        "generation": reader.generation,
+        "subscribed_at": reader.subscribed_at,
+        "paused_until": reader.paused_until,
+        "watermark": reader.watermark,
+        "created_at": reader.created_at,
+        "updated_at": reader.updated_at,
+    }
+
+
+def _consent(row: Any) -> dict[str, Any]:  # noqa: ANN401 - a row of the consent table
+    names = ("at", "action", "cadence", "status", "generation", "wording", "source", "remote")
+    return {name: getattr(row, name) for name in names}
+
+
+def _suppression(row: Suppression | None) -> dict[str, Any] | None:
+    if row is None:
+        return None
+    return {"reason": row.reason, "source": row.source, "created_at": row.created_at}
+
+
+def _next(reader: Subscriber, settings: Settings) -> dict[str, Any] | None:
+    """Return the next edition that this reader gets, if nothing changes; None if there is none."""
+    now, times = clock.utc_now(), settings.send_times
+    if reader.status == Status.PAUSED and reader.paused_until is not None:
+        now = max(now, reader.paused_until)
+    elif reader.status != Status.ACTIVE:
+        return None
+    cadence = Cadence(reader.cadence)
+    period = calendar.next_due(cadence, now, times)
+    due_at = calendar.due_at(cadence, period, times).astimezone(times.zone)
+    return {"cadence": str(cadence), "period": period, "due_at": due_at}
+
+
+def _outlook(reader: Subscriber, settings: Settings) -> str:
+    coming = _next(reader, settings)
+    if coming is not None:
+        return f"Next: the {coming['cadence']} edition of {coming['due_at']:%A %d %B %Y, %H:%M}."
+    if reader.status == Status.PAUSED:
+        return "Next: nothing, until the pause is ended with `subscribers change --resume`."
+    if reader.status == Status.PENDING:
+        return "Next: nothing, before they have confirmed."
+    return f"Next: nothing; they are {reader.status}."
+
+
+def _show(reader: Subscriber | None, address: str, suppressed: Suppression | None) -> None:
+    if reader is not None:
+        output.say(f"{address}: {reader.cadence}, {reader.status}")
+    if suppressed is not None:
+        output.say(
+            f"{address} is suppressed since {suppressed.created_at:%Y-%m-%d}: {suppressed.reason}"
+            + (f" ({suppressed.source})." if suppressed.source else ".")
+        )
+
+
+def _show_history(consents: list[dict[str, Any]], deliveries: list[dict[str, Any]]) -> None:
+    names = ("at", "action", "cadence", "status", "source", "wording")
+    output.table(names, [[row[name] for name in names] for row in consents], title="Consent")
+    if deliveries:
+        rows = [
+            [
+                row["at"],
+                f"{row['cadence']} {row['period']}" if row["period"] else row["kind"],
+                row["state"],
+                row["reason"] or row["reply"],
+                row["subject"],
+            ]
+            for row in deliveries
+        ]
+        output.table(("at", "mail", "state", "why", "subject"), rows, title="Deliveries")
+
+
+def _start_of(day: date, settings: Settings) -> datetime:
+    return datetime.combine(day, time(), tzinfo=settings.zone)
+
+
+@contextmanager
+def _opened(file: Path) -> Iterator[BinaryIO]:
+    if str(file) == "-":
+        yield sys.stdin.buffer
+        return
+    try:
+        stream = file.open("rb")
+    except OSError as exc:
+        raise InvalidInput(f"{file} cannot be read: {exc.strerror}.") from exc
+    with stream:
+        yield stream
+
+
+def _size(stream: BinaryIO) -> int | None:
+    return os.fstat(stream.fileno()).st_size if stream.seekable() else None
+
+
+def _rejected_file(file: Path, chosen: Path | None) -> Path:
+    if chosen is None:
+        return Path("stdin.rejected.csv") if str(file) == "-" else Path(f"{file}.rejected.csv")
+    if chosen.exists() and file.exists() and chosen.samefile(file):
+        raise InvalidInput("The rejected lines would overwrite the file that is imported.")
+    return chosen
+
+
+def _report_import(name: str, tally: Tally, rejections: Rejections, *, json: bool) -> None:
+    if json:
+        first = [{"line": one.line, "reason": one.reason} for one in rejections.first]
+        file = rejections.file if rejections.count else None
+        output.as_json({**asdict(tally), "rejected_file": file, "first_rejected": first})
+        return
+    counts = {key: value for key, value in asdict(tally).items() if key != "read"}
+    output.say(
+        f"{name}: {', '.join(f'{value:,} {key}' for key, value in counts.items())} "
+        f"of {tally.read:,}."
+    )
+    for one in rejections.first:
+        output.warn(f"Line {one.line}: {one.reason}")
+    if rejections.count:
+        output.warn(f"All rejected lines are in {rejections.file}.")
+
+
+@contextmanager
+def _replaced(file: Path) -> Iterator[TextIO]:
+    """Give a file that takes the place of `file` when it is complete; only its owner reads it."""
+    partial = Path(f"{file}.part")
+    try:
+        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    except OSError as exc:
+        raise InvalidInput(f"{file} cannot be written: {exc.strerror}.") from exc
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as stream:
+            yield stream
+        partial.replace(file)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _ask(question: str) -> None:
+    if not sys.stdin.isatty():
+        raise InvalidInput("Nobody is there to be asked.", hint="Say --yes to erase.")
+    typer.confirm(question, abort=True)
