@@ -86,10 +86,11 @@ def match(
     """Pair each group with the stored article that it is, or with None.
 
     The GUID goes before the link, and the names of the item that is shown before those of its
-    doubles. A stored article takes the content of one group at most. No name is given to a row
-    while another stored row has it, so the result never violates a unique index.
+    doubles. A stored article takes the content of one group at most. It keeps a name that is still
+    in the document, so whatever is known stays known; and it takes none that another row has, so
+    the result never violates a unique index.
     """
-    names = _Names(stored, feed_id)
+    names = _Names(stored, feed_id, {name for one in groups for name in one.names()})
     taken: set[int] = set()
     pairs: list[tuple[Group, Match | None]] = []
     for one in groups:
@@ -105,10 +106,13 @@ def match(
 
 
 class _Names:
-    """Who goes by which name among the stored articles."""
+    """Who goes by which name among the stored articles, and which names are in the document."""
 
-    def __init__(self, stored: Iterable[Known], feed_id: int) -> None:
+    def __init__(
+        self, stored: Iterable[Known], feed_id: int, present: set[tuple[str, str]]
+    ) -> None:
         self._feed_id = feed_id
+        self._present = present
         self._by_guid: dict[str, Known] = {}
         self._by_link: dict[str, Known] = {}
         for known in sorted(stored, key=lambda one: one.id):
@@ -127,10 +131,14 @@ class _Names:
         if known.feed_id != self._feed_id and not is_adopted:
             # Another feed's article, or one added by hand, is not this feed's to change.
             return Match(known, known.guid, known.link)
-        is_free = article.guid is not None and article.guid not in self._by_guid
         # An adopted row's own GUID may be another row's in this feed, so it is not kept.
-        guid = article.guid if is_free else None if is_adopted else known.guid
-        link = known.link if article.link in self._by_link else article.link
+        guid = None if is_adopted else known.guid
+        if article.guid is not None and self._is_replaced(
+            "guid", guid, self._by_guid, article.guid
+        ):
+            guid = article.guid
+        is_moved = self._is_replaced("link", known.link, self._by_link, article.link)
+        link = article.link if is_moved else known.link
         is_edit = link != known.link or article.content_hash != known.content_hash
         return Match(
             known,
@@ -139,3 +147,6 @@ class _Names:
             is_adopted=is_adopted,
             is_edit=is_edit and not known.is_quarantined,
         )
+
+    def _is_replaced(self, kind: str, old: str | None, owners: dict[str, Known], new: str) -> bool:
+        return new not in owners and (old is None or (kind, old) not in self._present)

@@ -140,16 +140,13 @@ def test_if_guid_and_link_name_two_articles_the_guid_counts_and_no_name_is_taken
     assert (found.known.id, found.guid, found.link) == (2, "b", "2")
 
 
-def test_two_items_never_change_the_same_article() -> None:
-    groups = matching.group([article("a", "2"), article("b", "1")])
+def test_two_items_never_change_the_same_article_nor_forget_a_name_of_it() -> None:
+    groups = matching.group([article("a", "2", "Edited"), article("b", "1")])
 
     (_, first), (_, second) = matching.match(groups, [known(1, "a", "1")], feed_id=FEED)
 
-    assert first is not None
-    assert second is not None
-    assert (first.link, first.is_edit) == ("2", True)
-    assert not (second.is_edit)
-    assert not (second.is_renamed)
+    assert first == Match(known(1, "a", "1"), "a", "1", is_edit=True)
+    assert second == Match(known(1, "a", "1"), "a", "1")
 
 
 _names = st.sampled_from("abcde")
