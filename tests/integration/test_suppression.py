@@ -1,0 +1,127 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+from sqlalchemy import Engine
+
+from newsletter import suppression
+from newsletter.db import session as sessions
+from newsletter.suppression import Cause
+from newsletter.tokens import Keyring
+
+NOW = datetime(2026, 11, 22, 9, tzinfo=UTC)
+OLD, NEW = (f"{name}-0123456789abcdef0123456789abcdef" for name in ("old", "new"))
+KEYRING = Keyring([OLD])
+CAUSE = Cause("5.1.1", source="bounce")
+
+
+def suppress(engine: Engine, address: str, *, keyring: Keyring = KEYRING) -> bool:
+    with sessions.writing(engine) as session:
+        return suppression.suppress(session, address, cause=CAUSE, now=NOW, keyring=keyring)
+
+
+def is_suppressed(engine: Engine, address: str, *, keyring: Keyring = KEYRING) -> bool:
+    with sessions.reading(engine) as session:
+        return suppression.is_suppressed(session, address, keyring=keyring)
+
+
+def test_a_suppressed_address_is_known_by_reason_and_source(engine: Engine) -> None:
+    assert suppress(engine, "ann@x.org")
+
+    with sessions.reading(engine) as session:
+        found = suppression.find(session, "ann@x.org", keyring=KEYRING)
+    assert found is not None
+    assert (found.reason, found.source, found.created_at) == ("5.1.1", "bounce", NOW)
+    assert not is_suppressed(engine, "bob@x.org")
+
+
+def test_suppressing_twice_changes_nothing(engine: Engine) -> None:
+    suppress(engine, "ann@x.org")
+
+    assert not suppress(engine, "ann@x.org")
+
+    with sessions.reading(engine) as session:
+        assert suppression.count(session) == 1
+
+
+def test_a_released_address_may_be_mailed_again(engine: Engine) -> None:
+    suppress(engine, "ann@x.org")
+
+    with sessions.writing(engine) as session:
+        assert suppression.release(session, "ann@x.org", keyring=KEYRING)
+        assert not suppression.release(session, "ann@x.org", keyring=KEYRING)
+
+    assert not is_suppressed(engine, "ann@x.org")
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["suppressed before", "unknown before"])
+def test_of_a_forgotten_address_only_a_keyed_hash_stays(engine: Engine, known: bool) -> None:
+    if known:
+        suppress(engine, "ann@x.org")
+
+    with sessions.writing(engine) as session:
+        suppression.forget(session, "ann@x.org", now=NOW, keyring=KEYRING)
+
+    with sessions.reading(engine) as session:
+        [row] = suppression.listing(session, limit=10)
+    assert (row.address, row.reason, row.source) == (None, "forgotten", "")
+    assert is_suppressed(engine, "ann@x.org")
+    assert not suppress(engine, "ann@x.org")
+
+
+def test_a_forgotten_address_is_known_after_the_key_was_rotated(engine: Engine) -> None:
+    with sessions.writing(engine) as session:
+        suppression.forget(session, "ann@x.org", now=NOW, keyring=Keyring([OLD]))
+
+    assert is_suppressed(engine, "ann@x.org", keyring=Keyring([NEW, OLD]))
+    assert not suppress(engine, "ann@x.org", keyring=Keyring([NEW, OLD]))
+
+
+def test_a_suppressed_address_is_known_even_when_its_key_is_gone(engine: Engine) -> None:
+    suppress(engine, "ann@x.org", keyring=Keyring([OLD]))
+
+    assert is_suppressed(engine, "ann@x.org", keyring=Keyring([NEW]))
+    assert not suppress(engine, "ann@x.org", keyring=Keyring([NEW]))
+
+
+def test_a_person_without_the_key_cannot_tell_who_was_forgotten(engine: Engine) -> None:
+    with sessions.writing(engine) as session:
+        suppression.forget(session, "ann@x.org", now=NOW, keyring=Keyring([OLD]))
+
+    assert not is_suppressed(engine, "ann@x.org", keyring=Keyring([NEW]))
+
+
+def test_thousands_are_asked_about_at_once(engine: Engine) -> None:
+    keyring = Keyring([NEW, OLD])
+    asked = [f"reader{number}@x.org" for number in range(6_000)]
+    suppress(engine, asked[7], keyring=Keyring([OLD]))
+    with sessions.writing(engine) as session:
+        suppression.forget(session, asked[5_999], now=NOW, keyring=Keyring([OLD]))
+
+    with sessions.reading(engine) as session:
+        found = suppression.suppressed_among(session, asked, keyring=keyring)
+
+    assert found == {asked[7], asked[5_999]}
+
+
+def test_a_listing_goes_on_where_it_stopped(engine: Engine) -> None:
+    for number in range(5):
+        suppress(engine, f"reader{number}@x.org")
+
+    with sessions.reading(engine) as session:
+        first = suppression.listing(session, limit=3)
+        rest = suppression.listing(session, limit=3, after=first[-1].id or 0)
+
+    assert [row.address for row in [*first, *rest]] == [f"reader{n}@x.org" for n in range(5)]
+
+
+def test_words_of_a_reason_are_only_words(engine: Engine) -> None:
+    cause = Cause("it's 100% :now '; DROP TABLE subscriber; --", source="%s :x \\")
+
+    with sessions.writing(engine) as session:
+        suppression.suppress(session, "ann@x.org", cause=cause, now=NOW, keyring=KEYRING)
+
+    with sessions.reading(engine) as session:
+        [row] = suppression.listing(session, limit=10)
+    assert (row.reason, row.source) == (cause.reason, cause.source)
