@@ -45,6 +45,7 @@ app = typer.Typer(
     name="newsletter",
     help="Digests from feeds, one per reader and period, delivered without losing or doubling any.",
     no_args_is_help=True,
+    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -86,7 +87,7 @@ def main() -> None:
         sys.exit(_exit_code(exc))
     except BrokenPipeError:
         # Whoever read our output has gone (`| head`); the descriptor must not fail again at exit.
-        sys.stdout = None  # type: ignore[assignment]
+        sys.stdout = None
         sys.exit(FAILED)
 
 

@@ -27,6 +27,8 @@ from rich.text import Text
 #: The option of everything that lists or reports.
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of words.")]
 
+_LOG_WIDTH = 200
+
 out = Console(soft_wrap=True, highlight=False)
 err = Console(stderr=True, soft_wrap=True, highlight=False)
 
@@ -53,7 +55,8 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: st
         made.add_column(column, header_style="bold", overflow="fold")
     for row in rows:
         made.add_row(*(Text(_shown(cell)) for cell in row))
-    Console(highlight=False).print(made)
+    # Where nobody watches, a row stays a line: it is read by grep, or from a log.
+    Console(highlight=False, width=None if out.is_terminal else _LOG_WIDTH).print(made)
 
 
 def progress() -> Progress:

@@ -51,7 +51,7 @@ def freeze_lock(session: Session, now: datetime) -> datetime:
     """
     # The update itself takes the row's lock on PostgreSQL (SQLite has the write lock already).
     session.execute(update(_publication).values(latest_instant=_latest))
-    latest = session.execute(select(_latest)).scalar_one_or_none()
+    latest: datetime | None = session.execute(select(_latest)).scalar_one_or_none()
     if latest is None:
         raise SchemaOutOfDate("The database is empty.", hint="Run `newsletter database upgrade`.")
     # SQLite, which has no time zones, answers in UTC without saying so.
