@@ -49,7 +49,7 @@ def weekly(folder: Path) -> Path:
         text=True,
     )
     mails = json.loads(done.stdout)["mails"]
-    return next(Path(one["file"]) for one in mails if "marie" in one["to"])
+    return next(folder / "mails" / one["file"] for one in mails if "marie" in one["to"])
 
 
 if __name__ == "__main__":
