@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 from zoneinfo import ZoneInfo
 
 import typer
 
 from newsletter import clock
-from newsletter.articles import ingest, store, text
-from newsletter.articles.ingest import Draft
 from newsletter.cli import context, output
-from newsletter.db import session as sessions
 from newsletter.errors import InvalidInput
-from newsletter.models import Article
+
+if TYPE_CHECKING:
+    from newsletter.models import Article
 
 app = typer.Typer(help="The articles, and those that wait in quarantine.", no_args_is_help=True)
 
@@ -32,6 +31,9 @@ def list_articles(
     json: output.Json = False,
 ) -> None:
     """List articles, those that came last first."""
+    from newsletter.articles import store
+    from newsletter.db import session as sessions
+
     with context.of(ctx).database() as engine, sessions.reading(engine) as session:
         found, total = store.articles(
             session,
@@ -64,6 +66,9 @@ def show(
     json: output.Json = False,
 ) -> None:
     """Show one article."""
+    from newsletter.articles import store
+    from newsletter.db import session as sessions
+
     with context.of(ctx).database() as engine, sessions.reading(engine) as session:
         found = _article(store.article(session, article))
     if json:
@@ -93,6 +98,9 @@ def add(
     json: output.Json = False,
 ) -> None:
     """Add an article by hand; it goes into the next editions."""
+    from newsletter.articles import ingest
+    from newsletter.articles.ingest import Draft
+
     here = context.of(ctx)
     draft = Draft(
         title=title,
@@ -124,6 +132,8 @@ def approve(
     json: output.Json = False,
 ) -> None:
     """Let articles out of quarantine; they go into the next editions."""
+    from newsletter.articles import ingest
+
     if bool(articles) == everything:
         raise InvalidInput("Name the articles to let out, or --all, not both.")
     with context.of(ctx).database() as engine:
@@ -151,6 +161,8 @@ def _instant(value: str, timezone: str) -> datetime:
 
 
 def _cells(article: Article) -> tuple[object, ...]:
+    from newsletter.articles import text
+
     published_at, seen_at = article.published_at, article.seen_at
     return (
         article.id,

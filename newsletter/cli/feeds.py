@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from sqlmodel import Session
 
 from newsletter import clock
-from newsletter.articles import fetch as fetching
-from newsletter.articles import ingest, store
-from newsletter.articles.fetch import Limits
-from newsletter.articles.ingest import Counts, Result
 from newsletter.cli import context, output
-from newsletter.db import session as sessions
 from newsletter.errors import NotFound
-from newsletter.models import Feed
-from newsletter.settings import Settings
+
+if TYPE_CHECKING:
+    from sqlmodel import Session
+
+    from newsletter.articles.fetch import Limits
+    from newsletter.articles.ingest import Counts, Result
+    from newsletter.models import Feed
+    from newsletter.settings import Settings
 
 app = typer.Typer(help="Where articles come from: RSS, Atom and JSON feeds.", no_args_is_help=True)
 
@@ -32,6 +32,8 @@ def add(
     json: output.Json = False,
 ) -> None:
     """Add a feed: it is read once, and its articles are taken in."""
+    from newsletter.articles import ingest
+
     here = context.of(ctx)
     with here.database() as engine:
         result = ingest.add_feed(
@@ -49,6 +51,9 @@ def add(
 @app.command("list")
 def list_feeds(ctx: typer.Context, *, json: output.Json = False) -> None:
     """List the feeds, with their articles and how their last fetch went."""
+    from newsletter.articles import store
+    from newsletter.db import session as sessions
+
     with context.of(ctx).database() as engine, sessions.reading(engine) as session:
         found, counts = store.feeds(session), store.article_counts(session)
     rows = [_feed(feed, counts.get(feed.id or 0, 0)) for feed in found]
@@ -67,6 +72,9 @@ def list_feeds(ctx: typer.Context, *, json: output.Json = False) -> None:
 @app.command()
 def fetch(ctx: typer.Context, *, json: output.Json = False) -> None:
     """Fetch every feed and take in what is new; exit code 1 if one of them failed."""
+    from newsletter.articles import ingest
+    from newsletter.articles.ingest import Counts
+
     here = context.of(ctx)
     with here.database() as engine:
         results = ingest.fetch_all(engine, limits(here.settings), clock.utc_now())
@@ -95,6 +103,9 @@ def remove(
     json: output.Json = False,
 ) -> None:
     """Remove a feed; the articles that came from it stay."""
+    from newsletter.articles import store
+    from newsletter.db import session as sessions
+
     with context.of(ctx).database() as engine, sessions.writing(engine) as session:
         found = _find(session, feed)
         assert found.id is not None
@@ -108,6 +119,8 @@ def remove(
 
 def limits(settings: Settings) -> Limits:
     """Return the bounds of a fetch from the settings."""
+    from newsletter.articles.fetch import Limits
+
     return Limits(
         max_bytes=settings.feed_max_bytes,
         timeout_seconds=settings.feed_timeout_seconds,
@@ -116,6 +129,9 @@ def limits(settings: Settings) -> Limits:
 
 
 def _find(session: Session, named: str) -> Feed:
+    from newsletter.articles import fetch as fetching
+    from newsletter.articles import store
+
     if named.isascii() and named.isdigit():
         return store.feed(session, int(named))
     # As it was given, as it was stored, and as a file that may be gone by now.
@@ -129,6 +145,8 @@ def _find(session: Session, named: str) -> Feed:
 
 
 def _feed(feed: Feed, articles: int) -> dict[str, Any]:
+    from newsletter.articles import fetch as fetching
+
     return {
         "feed": feed.id,
         "title": feed.title,
@@ -143,6 +161,8 @@ def _feed(feed: Feed, articles: int) -> dict[str, Any]:
 
 
 def _result(result: Result) -> dict[str, Any]:
+    from newsletter.articles import fetch as fetching
+
     return {
         "feed": result.feed_id,
         "title": result.title,
