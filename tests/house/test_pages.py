@@ -194,7 +194,7 @@ def complaint(words: list[str]) -> str | None:
     """Return what the program would object to in these words, without running anything."""
     command: Any = typer.main.get_command(app)
     while True:
-        context = typer.Context(command)
+        context: Any = typer.Context(command)
         try:
             given, rest, _ = command.make_parser(context).parse_args(list(words))
             for parameter in command.params:
@@ -209,7 +209,7 @@ def complaint(words: list[str]) -> str | None:
         command, words = children[rest[0]], rest[1:]
 
 
-def _try(parameter: click.Parameter, value: object, context: typer.Context) -> None:
+def _try(parameter: click.Parameter, value: object, context: click.Context) -> None:
     """Convert a value; a word in capitals stands for any, and a file may be missing."""
     if not isinstance(value, str) or value.isupper():
         return
