@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -269,6 +270,16 @@ def test_a_removed_feed_leaves_its_articles_and_knows_them_when_it_returns(engin
 
     assert again.counts == Counts(known=5)
     assert {one.feed_id for one in stored(engine)} == {again.feed_id}
+
+
+def test_fetches_at_the_same_time_give_each_article_once(engine: Engine) -> None:
+    feed = new_feed(engine)
+    parsed = document(*(item(f"n{number}") for number in range(30)))
+
+    with ThreadPoolExecutor(4) as pool:
+        counts = list(pool.map(lambda _: ingest.take_in(engine, feed, parsed, NOW), range(4)))
+
+    assert sum(counts, Counts()) == Counts(new=30, known=90)
 
 
 def test_articles_of_a_feed_removed_in_the_meantime_are_not_taken_in(engine: Engine) -> None:
