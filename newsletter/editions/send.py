@@ -5,8 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import Engine
+from sqlalchemy import Engine, Select
 
 from newsletter.cadence import Cadence
 from newsletter.clock import utc_now
@@ -18,8 +19,8 @@ from newsletter.editions.store import Summary
 from newsletter.models import EditionState
 from newsletter.settings import Settings
 
-#: How long to watch rows that others hold, or that wait a moment, without any of them moving.
-PATIENCE_SECONDS = 240
+#: How long to watch rows that others hold, without any of them moving, before looking at who lives.
+PATIENCE_SECONDS = 15
 _LOOK_SECONDS = 1.0
 
 OnTry = Callable[[Tally], None]
@@ -75,21 +76,30 @@ def resume(engine: Engine, *, now: datetime, settings: Settings) -> list[Summary
 def deliver(engine: Engine, plan: Plan, slug: str, *, on_try: OnTry | None = None) -> None:
     """Send what is due of one edition, and see off what other workers hold of it."""
     with sessions.reading(engine) as session:
-        edition = store.by_slug(session, slug)
-    mailings = store.mailings_of([edition.id])
-    seen, since = None, time.monotonic()
-    while True:
+        mailings = store.mailings_of([store.by_slug(session, slug).id])
+    is_due = True
+    while is_due:
         tally = worker.run(
             engine, plan, mailings=mailings, excluded=store.withheld_mailings(), on_try=on_try
         )
-        found = _summary(engine, slug)
-        if tally.was_stopped or found.state != EditionState.OPEN or not _is_moving(found):
-            return
+        is_due = not tally.was_stopped and _wait_for_work(engine, slug, mailings)
+
+
+def _wait_for_work(engine: Engine, slug: str, mailings: Select[Any]) -> bool:
+    """Watch what others hold; return whether something is due again, or somebody may have died."""
+    seen, began = None, time.monotonic()
+    while (found := _summary(engine, slug)).state == EditionState.OPEN and _is_moving(found):
+        with sessions.reading(engine) as session:
+            due_at = ledger.next_due(session, mailings)
+        if due_at is not None and due_at <= utc_now():
+            return True
         if found != seen:
-            seen, since = found, time.monotonic()
-        elif time.monotonic() - since > PATIENCE_SECONDS:
-            return
+            seen, began = found, time.monotonic()
+        elif time.monotonic() - began > PATIENCE_SECONDS:
+            # Time to take over from a worker that died, or to find that none did.
+            return True
         time.sleep(_LOOK_SECONDS)
+    return False
 
 
 def _is_moving(summary: Summary) -> bool:
