@@ -20,6 +20,7 @@ from sqlmodel import Session
 from newsletter.db import session as sessions
 from newsletter.delivery import ledger, roster
 from newsletter.delivery.ledger import Claim, Verdict
+from newsletter.delivery.retry import Policy
 from newsletter.delivery.roster import Presence
 from newsletter.errors import DatabaseUnavailable, NewsletterError
 
@@ -48,6 +49,9 @@ class _Answers:
 
     marked: set[int] = field(default_factory=set)
     claimed: list[list[Claim]] = field(default_factory=list)
+    renewed_at: datetime | None = None
+    #: Workers that have died and whose rows were taken over.
+    dead: list[Presence] = field(default_factory=list)
 
 
 class LeaseLost(NewsletterError):
@@ -62,12 +66,14 @@ class Committer:
         engine: Engine,
         presence: Presence,
         *,
+        policy: Policy,
         clock: Callable[[], datetime],
         mailings: Select[tuple[int]] | None = None,
         excluded: Select[tuple[int]] | None = None,
     ) -> None:
         self._engine = engine
         self._presence = presence
+        self._policy: Policy = policy
         self._clock = clock
         self._mailings = mailings
         self._excluded = excluded
@@ -75,6 +81,8 @@ class Committer:
         self._next = _Cycle()
         self._wanted = threading.Condition()
         self._renewed_at = clock()
+        # Ids that were claimed here and neither marked nor given back, as far as was told.
+        self._claimed: set[int] = set()
         self._failure: Exception | None = None
         self._done = asyncio.Event()
         self._thread = threading.Thread(target=self._run, name="committer", daemon=True)
@@ -140,16 +148,33 @@ class Committer:
     def _commit(self, cycle: _Cycle) -> _Answers:
         """Commit a cycle; a database that is away or full is waited for, within bounds."""
         give_up_at = time.monotonic() + PATIENCE_SECONDS
+        is_repeated = False
         while True:
             try:
                 with sessions.writing(self._engine) as session:
+                    if is_repeated:
+                        self._release_untold(session)
                     answers = self._write(session, cycle, self._clock())
             except DatabaseUnavailable:
                 if time.monotonic() > give_up_at:
                     raise
+                is_repeated = True
                 time.sleep(_PAUSE_SECONDS)
             else:
+                self._remember(cycle, answers)
                 return answers
+
+    def _remember(self, cycle: _Cycle, answers: _Answers) -> None:
+        self._renewed_at = answers.renewed_at or self._renewed_at
+        self._claimed.difference_update(cycle.marks)
+        self._claimed.difference_update(verdict.delivery_id for verdict in cycle.verdicts)
+        self._claimed.update(claim.id for batch in answers.claimed for claim in batch)
+        roster.forget(answers.dead)
+
+    def _release_untold(self, session: Session) -> None:
+        """Give back claims of a commit that came through although its answer was lost."""
+        worker_id = self._presence.id
+        ledger.release(session, worker_id=worker_id, now=self._clock(), keep=self._claimed)
 
     def _write(self, session: Session, cycle: _Cycle, now: datetime) -> _Answers:
         answers = _Answers()
@@ -157,7 +182,8 @@ class Committer:
         if now - self._renewed_at >= roster.RENEWAL:
             if not roster.renew(session, self._presence, now=now):
                 raise LeaseLost
-            self._renewed_at = now
+            answers.renewed_at = now
+            answers.dead = roster.take_over_dead(session, policy=self._policy, now=now)
         if cycle.verdicts:
             ledger.record(session, worker_id=worker_id, verdicts=cycle.verdicts, now=now)
         if cycle.marks:

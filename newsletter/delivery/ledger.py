@@ -5,17 +5,35 @@
 
 Every function takes the Session of a transaction that its caller owns and commits. A row that a
 worker holds changes only under that worker's id, so whoever lost its lease changes nothing.
+
+A row in flight cannot be cancelled any more: its body may be leaving. It is told the reason
+instead, and if that try does not end it, it is cancelled rather than tried again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, bindparam, exists, func, insert, literal, text, update
+from sqlalchemy import (
+    ColumnElement,
+    Select,
+    SmallInteger,
+    String,
+    bindparam,
+    case,
+    delete,
+    exists,
+    func,
+    insert,
+    literal,
+    text,
+    update,
+)
 from sqlalchemy import select as rows_of
+from sqlalchemy.sql.dml import ReturningUpdate
 from sqlmodel import Session, col, select
 
 from newsletter.delivery.retry import Decision, Policy
@@ -34,6 +52,7 @@ _state = col(Delivery.state)
 _worker = col(Delivery.worker_id)
 _mailing = col(Delivery.mailing_id)
 _reference = col(Delivery.reference)
+_reason = col(Delivery.reason)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +74,6 @@ class Verdict:
     """What one try came to, and what that does to the row."""
 
     delivery_id: int
-    #: Charged tries before this one.
-    attempts: int
     outcome: Outcome
     decision: Decision
 
@@ -84,19 +101,21 @@ def enqueue(
                 literal(now, Instant()), literal(0), literal(now, Instant()),
                 literal(now, Instant()),
             ),
-        )
+        ),
+        # Of an insert, SQLAlchemy counts the rows only on request.
+        execution_options={"preserve_rowcount": True},
     )  # fmt: skip
     return _count(made)
 
 
 def cancel(session: Session, *, reference: str, reason: str, now: datetime) -> int:
-    """Cancel a recipient's open rows, except one whose body may be leaving right now."""
-    return _close(session, State.CANCELLED, reason, now, _reference == reference)
+    """Cancel a recipient's open rows; one whose body may be leaving right now is not repeated."""
+    return _cancel(session, reason, now, _reference == reference)
 
 
 def cancel_mailings(session: Session, *, mailings: Select[Any], reason: str, now: datetime) -> int:
-    """Cancel the open rows of `mailings`, except those whose body may be leaving right now."""
-    return _close(session, State.CANCELLED, reason, now, _mailing.in_(mailings))
+    """Cancel the open rows of `mailings`; what may be leaving right now is not repeated."""
+    return _cancel(session, reason, now, _mailing.in_(mailings))
 
 
 def skip_mailings(session: Session, *, mailings: Select[Any], reason: str, now: datetime) -> int:
@@ -139,50 +158,38 @@ def claim(
     Only rows of `mailings`, if given, and none of `excluded`. Rows of an address that was
     suppressed in the meantime are skipped. On PostgreSQL, workers pass over each other's rows.
     """
-    chosen = rows_of(_id).where(text(CLAIMABLE), col(Delivery.due_at) <= now)
-    if mailings is not None:
-        chosen = chosen.where(_mailing.in_(mailings))
-    if excluded is not None:
-        chosen = chosen.where(_mailing.not_in(excluded))
-    chosen = (
-        chosen.order_by(col(Delivery.priority), col(Delivery.due_at), _id)
-        .limit(limit)
-        .with_for_update(skip_locked=True)
-    )
-    found = session.execute(
-        update(Delivery)
-        .where(_id.in_(chosen))
-        .values(state=State.CLAIMED, worker_id=worker_id, state_at=now)
-        .returning(
-            _id,
-            _mailing,
-            col(Delivery.address),
-            _reference,
-            col(Delivery.generation),
-            col(Delivery.since_at),
-            col(Delivery.created_at),
-            col(Delivery.attempts),
-        )
-        .execution_options(synchronize_session=False)
-    )
-    claims = [Claim(*row) for row in found]
-    return _without_suppressed(session, claims, now)
+    statement = _claiming(worker_id, limit, now, mailings, excluded)
+    while claims := [Claim(*row) for row in session.execute(statement)]:
+        if kept := _without_suppressed(session, claims, now):
+            return kept
+    return []
 
 
 def mark(session: Session, *, worker_id: int, ids: Sequence[int], now: datetime) -> set[int]:
     """Mark claimed rows in flight and return which: the others were cancelled or taken over.
 
     A body may leave only after the transaction of its mark has been committed. Marking again is
-    harmless: a commit whose answer was lost is repeated.
+    harmless: a commit whose answer was lost is repeated, and so is a try that was lost before the
+    body left.
     """
-    marked = session.execute(
+    held = (_id.in_(ids), text(HELD), _worker == worker_id)
+    found = session.execute(
         update(Delivery)
-        .where(_id.in_(ids), text(HELD), _worker == worker_id)
+        .where(*held, _reason.is_(None))
         .values(state=State.IN_FLIGHT, state_at=now)
         .returning(_id)
         .execution_options(synchronize_session=False)
     )
-    return set(marked.scalars())
+    marked = set(found.scalars())
+    if len(marked) < len(ids):
+        # Marked before, told to end since, and the body has not left: now it never will.
+        session.execute(
+            update(Delivery)
+            .where(*held, _reason.is_not(None))
+            .values(state=State.CANCELLED, worker_id=None, state_at=now)
+            .execution_options(synchronize_session=False)
+        )
+    return marked
 
 
 def record(session: Session, *, worker_id: int, verdicts: Sequence[Verdict], now: datetime) -> None:
@@ -195,21 +202,27 @@ def record(session: Session, *, worker_id: int, verdicts: Sequence[Verdict], now
         _record_others(session, worker_id, others, now)
 
 
-def release(session: Session, *, worker_id: int, now: datetime) -> int:
-    """Give back every row that a worker has claimed and not marked."""
+def release(session: Session, *, worker_id: int, now: datetime, keep: Collection[int] = ()) -> int:
+    """Give back every row that a worker has claimed and not marked, but those of `keep`."""
     released = session.execute(
         update(Delivery)
-        .where(_worker == worker_id, text(HELD), _state == State.CLAIMED)
+        .where(_worker == worker_id, text(HELD), _state == State.CLAIMED, _id.not_in(keep))
         .values(state=State.QUEUED, worker_id=None, state_at=now)
         .execution_options(synchronize_session=False)
     )
     return _count(released)
 
 
+def holders(session: Session) -> set[int]:
+    """Return the ids of the workers that hold rows, on the roster or not."""
+    found = session.execute(rows_of(_worker).where(text(HELD), _worker.is_not(None)).distinct())
+    return set(found.scalars())
+
+
 def take_over(
-    session: Session, *, dead: Sequence[int], policy: Policy, now: datetime
+    session: Session, *, dead: Collection[int], policy: Policy, now: datetime
 ) -> tuple[int, int]:
-    """Settle what dead workers held; return how many rows are queued again and how many unknown.
+    """Settle what dead workers held; return how many rows were claimed and how many uncertain.
 
     1. What was claimed had not left: queued. 2. What was in flight may have arrived: an attempt
     with the outcome unknown is recorded, and the policy decides: queued again (the same bytes
@@ -217,9 +230,7 @@ def take_over(
     """
     if not dead:
         return 0, 0
-    queued = 0
-    for worker_id in dead:
-        queued += release(session, worker_id=worker_id, now=now)
+    queued = sum(release(session, worker_id=worker_id, now=now) for worker_id in dead)
     uncertain = (_worker.in_(dead), text(HELD), _state == State.IN_FLIGHT)
     session.execute(
         insert(Attempt).from_select(
@@ -234,11 +245,12 @@ def take_over(
             ).where(*uncertain),
         )
     )
+    state = State.UNKNOWN if policy == "hold" else State.QUEUED
     settled = session.execute(
         update(Delivery)
         .where(*uncertain)
         .values(
-            state=State.UNKNOWN if policy == "hold" else State.QUEUED,
+            state=_unless_cancelled(literal(state.value), literal(_last(state).value)),
             worker_id=None,
             attempts=col(Delivery.attempts) + 1,
             due_at=now,
@@ -246,7 +258,7 @@ def take_over(
         )
         .execution_options(synchronize_session=False)
     )
-    session.execute(Worker.__table__.delete().where(col(Worker.id).in_(dead)))  # type: ignore[attr-defined]  # SQLModel adds __table__
+    session.execute(delete(Worker).where(col(Worker.id).in_(dead)))
     return queued, _count(settled)
 
 
@@ -274,9 +286,7 @@ def retry_now(session: Session, *, ids: Sequence[int], now: datetime) -> int:
     """Make deferred or unknown rows due at once: the operator's word. A refusal stands."""
     retried = session.execute(
         update(Delivery)
-        .where(
-            _id.in_(ids), _state.in_((State.DEFERRED, State.UNKNOWN, State.QUEUED))
-        )
+        .where(_id.in_(ids), _state.in_((State.DEFERRED, State.UNKNOWN, State.QUEUED)))
         .values(state=State.QUEUED, due_at=now, state_at=now, worker_id=None)
         .execution_options(synchronize_session=False)
     )
@@ -286,6 +296,54 @@ def retry_now(session: Session, *, ids: Sequence[int], now: datetime) -> int:
 def mailing(session: Session, mailing_id: int) -> Mailing:
     """Return one mailing."""
     return session.exec(select(Mailing).where(Mailing.id == mailing_id)).one()
+
+
+def _claiming(
+    worker_id: int,
+    limit: int,
+    now: datetime,
+    mailings: Select[Any] | None,
+    excluded: Select[Any] | None,
+) -> ReturningUpdate[Any]:
+    chosen = rows_of(_id).where(text(CLAIMABLE), col(Delivery.due_at) <= now)
+    if mailings is not None:
+        chosen = chosen.where(_mailing.in_(mailings))
+    if excluded is not None:
+        chosen = chosen.where(_mailing.not_in(excluded))
+    # Set apart, so that PostgreSQL chooses once: as a plain subquery it may run for every row.
+    batch = (
+        chosen.order_by(col(Delivery.priority), col(Delivery.due_at), _id)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+        .cte("batch")
+    )
+    return (
+        update(Delivery)
+        .where(_id.in_(rows_of(batch.c.id)))
+        .values(state=State.CLAIMED, worker_id=worker_id, state_at=now)
+        .returning(*(col(getattr(Delivery, each.name)) for each in fields(Claim)))
+        .execution_options(synchronize_session=False)
+    )
+
+
+def _cancel(session: Session, reason: str, now: datetime, chosen: ColumnElement[bool]) -> int:
+    cancelled = _close(session, State.CANCELLED, reason, now, chosen)
+    session.execute(
+        update(Delivery)
+        .where(text(HELD), _state == State.IN_FLIGHT, chosen)
+        .values(reason=reason)
+        .execution_options(synchronize_session=False)
+    )
+    return cancelled
+
+
+def _last(state: State) -> State:
+    """Return what `state` becomes for a row that is not to be tried again."""
+    return State.CANCELLED if state in OPEN else state
+
+
+def _unless_cancelled(state: ColumnElement[str], last: ColumnElement[str]) -> ColumnElement[str]:
+    return case((_reason.is_(None), state), else_=last)
 
 
 def _close(
@@ -319,7 +377,7 @@ def _without_suppressed(session: Session, claims: list[Claim], now: datetime) ->
 _ACCEPTED_SQLITE = text(
     """
     UPDATE delivery SET state = 'accepted', state_at = :now, worker_id = NULL,
-        attempts = attempts + 1, code = :code, enhanced = :enhanced, reply = :reply
+        reason = NULL, attempts = attempts + 1, code = :code, enhanced = :enhanced, reply = :reply
     WHERE id = :id AND state = 'in_flight' AND worker_id = :worker
     """
 ).bindparams(bindparam("now", type_=Instant()))
@@ -327,7 +385,8 @@ _ACCEPTED_SQLITE = text(
 _ACCEPTED_POSTGRESQL = text(
     """
     UPDATE delivery SET state = 'accepted', state_at = :now, worker_id = NULL,
-        attempts = attempts + 1, code = v.code, enhanced = v.enhanced, reply = v.reply
+        reason = NULL, attempts = attempts + 1,
+        code = v.code, enhanced = v.enhanced, reply = v.reply
     FROM unnest(CAST(:id AS bigint[]), CAST(:code AS smallint[]), CAST(:enhanced AS text[]),
         CAST(:reply AS text[])) AS v(id, code, enhanced, reply)
     WHERE delivery.id = v.id AND state = 'in_flight' AND worker_id = :worker
@@ -356,63 +415,67 @@ def _record_accepted(
         connection.execute(_ACCEPTED_SQLITE, [{**shared, **row} for row in rows])
 
 
-_OTHERS = (
+_TRIED = (_id == bindparam("row"), _worker == bindparam("holder"), text(HELD))
+# Before the row changes, and only for a row that will: so a commit that is repeated because its
+# answer was lost writes no attempt twice.
+_ATTEMPTED = insert(Attempt).from_select(
+    ["delivery_id", "number", "at", "outcome", "phase", "code", "enhanced", "reply"],
+    rows_of(
+        _id,
+        col(Delivery.attempts) + 1,
+        bindparam("now", type_=Instant()),
+        bindparam("outcome", type_=String),
+        bindparam("phase", type_=String),
+        bindparam("new_code", type_=SmallInteger),
+        bindparam("new_enhanced", type_=String),
+        bindparam("new_reply", type_=String),
+    ).where(*_TRIED),
+)
+_MOVED = (
     update(Delivery)
-    .where(
-        _id == bindparam("row"), _worker == bindparam("held_by"), text(HELD)
-    )
+    .where(*_TRIED)
     .values(
-        state=bindparam("new_state"),
+        state=_unless_cancelled(
+            bindparam("new_state", type_=String), bindparam("last_state", type_=String)
+        ),
         due_at=bindparam("new_due_at"),
-        state_at=bindparam("at"),
+        state_at=bindparam("now", type_=Instant()),
         attempts=col(Delivery.attempts) + bindparam("charged"),
         worker_id=None,
         code=bindparam("new_code"),
         enhanced=bindparam("new_enhanced"),
         reply=bindparam("new_reply"),
     )
-)  # fmt: skip
+)
 
 
 def _record_others(
     session: Session, worker_id: int, verdicts: Sequence[Verdict], now: datetime
 ) -> None:
+    rows = [
+        {
+            "row": v.delivery_id,
+            "holder": worker_id,
+            "now": now,
+            "outcome": v.outcome.kind.value,
+            "phase": v.outcome.phase.value,
+            "new_state": v.decision.state.value,
+            "last_state": _last(v.decision.state).value,
+            "new_due_at": v.decision.due_at,
+            "charged": int(v.decision.is_charged),
+            "new_code": v.outcome.code,
+            "new_enhanced": v.outcome.enhanced,
+            "new_reply": v.outcome.text,
+        }
+        for v in verdicts
+    ]
     connection = session.connection()
-    connection.execute(
-        _OTHERS,
-        [
-            {
-                "row": v.delivery_id,
-                "held_by": worker_id,
-                "new_state": v.decision.state,
-                "new_due_at": v.decision.due_at,
-                "at": now,
-                "charged": int(v.decision.is_charged),
-                "new_code": v.outcome.code,
-                "new_enhanced": v.outcome.enhanced,
-                "new_reply": v.outcome.text,
-            }
-            for v in verdicts
-        ],
-    )
-    connection.execute(
-        insert(Attempt),
-        [
-            {
-                "delivery_id": v.delivery_id,
-                "number": v.attempts + 1,
-                "at": now,
-                "outcome": v.outcome.kind,
-                "phase": v.outcome.phase,
-                "code": v.outcome.code,
-                "enhanced": v.outcome.enhanced,
-                "reply": v.outcome.text,
-            }
-            for v in verdicts
-        ],
-    )
+    connection.execute(_ATTEMPTED, rows)
+    connection.execute(_MOVED, rows)
 
 
 def _count(result: object) -> int:
-    found: int = getattr(result, "rowcount", 0)
+    found: int = getattr(result, "rowcount", -1)
+    # The sqlite3 module does not count for a statement that begins with a WITH.
+    assert found >= 0, "this statement's rows were not counted"
     return found

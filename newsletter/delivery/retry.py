@@ -15,6 +15,9 @@ from newsletter.smtp.reply import Kind, Outcome
 WAITS = tuple(timedelta(minutes=m) for m in (5, 15, 30, 60, 120, 240, 480))
 #: The wait of a message that was not to blame: the server or the connection was.
 UNCHARGED_WAIT = timedelta(seconds=30)
+#: Charged tries after which an uncertain message is held whatever the policy: one on which the
+#: server fails each time after it has taken it would else arrive a dozen times.
+MAXIMUM_RESENDS = 3
 #: RFC 5321 4.5.4.1: give up after four to five days. Editions go stale earlier.
 MAXIMUM_ATTEMPTS = 16
 
@@ -41,7 +44,7 @@ def decide(
         return Decision(State.ACCEPTED, now, is_charged=True)
     if outcome.kind is Kind.REFUSED:
         return Decision(State.REFUSED, now, is_charged=True)
-    if outcome.kind is Kind.UNKNOWN and policy == "hold":
+    if outcome.kind is Kind.UNKNOWN and (policy == "hold" or attempts >= MAXIMUM_RESENDS):
         return Decision(State.UNKNOWN, now, is_charged=True)
     if attempts + 1 >= MAXIMUM_ATTEMPTS:
         return Decision(State.REFUSED, now, is_charged=True)

@@ -1,8 +1,8 @@
 """Who is sending: workers sign in, keep their lease, and the dead are found.
 
 A worker holds a lock on a file of its own for as long as it lives; the kernel drops that lock when
-the process ends, however it ends. So on the same machine a dead worker is known at once and for
-certain; from another machine, once its lease has run out.
+the process ends, however it ends. So on the same machine a worker is known to be dead, or alive,
+at once and for certain; from another machine it is dead once its lease has run out.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import fcntl
 import os
 import secrets
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -22,6 +22,8 @@ from sqlalchemy import update
 from sqlmodel import Session, col, select
 
 from newsletter import paths
+from newsletter.delivery import ledger
+from newsletter.delivery.retry import Policy
 from newsletter.models import Worker
 
 #: How long a worker that does not renew its lease is believed to live.
@@ -60,6 +62,8 @@ def new_name() -> str:
 def sign_in(session: Session, *, name: str, now: datetime) -> Presence:
     """Add this process to the roster."""
     worker = Worker(
+        # Never an id that was in use before: rows and verdicts go by it.
+        id=1 + secrets.randbits(62),
         name=name,
         host=socket.gethostname()[:64],
         pid=os.getpid(),
@@ -80,37 +84,54 @@ def renew(session: Session, presence: Presence, *, now: datetime) -> bool:
     return bool(getattr(renewed, "rowcount", 0))
 
 
-def sign_out(session: Session, presence: Presence) -> None:
-    """Leave the roster."""
-    session.execute(Worker.__table__.delete().where(col(Worker.id) == presence.id))  # type: ignore[attr-defined]  # SQLModel adds __table__
+def take_over_dead(session: Session, *, policy: Policy, now: datetime) -> list[Presence]:
+    """Settle what dead workers held and strike them off; `forget` them after the commit.
 
-
-def dead(session: Session, *, now: datetime) -> list[int]:
-    """Return the ids of workers that have died: here for certain, elsewhere by their lease."""
-    return [
-        worker.id
+    That includes workers that were struck off and claimed once more before they noticed.
+    """
+    holders = ledger.holders(session)
+    struck_off = holders - set(session.exec(select(Worker.id)))
+    dead = [
+        Presence(worker.id, worker.name)
         for worker in session.exec(select(Worker).with_for_update(skip_locked=True))
-        if worker.id is not None and (worker.lease_until < now or _has_died(worker.name))
+        if worker.id is not None and _is_dead(worker, now)
     ]
+    ids = struck_off | {presence.id for presence in dead}
+    ledger.take_over(session, dead=ids, policy=policy, now=now)
+    return dead
 
 
-def _has_died(name: str) -> bool:
-    """Tell whether this machine has the worker's lock file and nobody holds the lock."""
-    path = _lock_file(name)
+def forget(presences: Iterable[Presence]) -> None:
+    """Remove the lock files of dead workers whose rows have been taken over.
+
+    Not earlier: until then the file is how the next to look knows that they died.
+    """
+    for presence in presences:
+        with contextlib.suppress(OSError):
+            _lock_file(presence.name).unlink()
+
+
+def _is_dead(worker: Worker, now: datetime) -> bool:
+    is_locked = _is_locked(_lock_file(worker.name))
+    if is_locked is None:
+        return worker.lease_until < now
+    return not is_locked
+
+
+def _is_locked(path: Path) -> bool | None:
+    """Tell whether somebody holds the lock; None if this machine has no such file."""
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
     except OSError:
-        return False
+        return None
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # Shared: two that look at the same time must not take each other for the worker.
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except OSError:
-        return False
-    else:
-        with contextlib.suppress(OSError):
-            path.unlink()
         return True
     finally:
         os.close(descriptor)
+    return False
 
 
 def _lock_file(name: str) -> Path:

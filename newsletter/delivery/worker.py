@@ -8,6 +8,8 @@ connection, and everything else is safe to send again.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import math
 import random
 import signal
 import ssl
@@ -16,6 +18,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import Engine, Select
@@ -28,19 +31,25 @@ from newsletter.delivery.ledger import Claim, Verdict
 from newsletter.delivery.personalize import Filler
 from newsletter.delivery.retry import Policy
 from newsletter.delivery.roster import Presence
-from newsletter.errors import ConfigurationError, NewsletterError, TransportUnavailable
+from newsletter.errors import (
+    ConfigurationError,
+    NewsletterError,
+    RenderError,
+    TransportUnavailable,
+)
 from newsletter.rendering.message import CompiledMessage
 from newsletter.settings import Settings, SmtpServer
 from newsletter.smtp import pool
-from newsletter.smtp.reply import Outcome, Scope
+from newsletter.smtp.reply import Kind, Outcome, Phase, Scope
 from newsletter.smtp.session import Envelope, Session
 
 #: Rows claimed at a time, per connection: enough to outlast a commit, few enough to give back.
 _CLAIMS_PER_CONNECTION = 16
-#: Failed connections or conversations in a row, over all connections, before the worker gives up.
+#: Failed connections or conversations in a row, for each connection, before the worker gives up.
 _PATIENCE = 5
 #: Conversations that a message which is not to blame gets before it goes back to the queue.
 _TRIES = 3
+_BEFORE_THE_MARK = frozenset({Phase.MAIL, Phase.RCPT})
 #: How often a worker that stays looks for new rows.
 _IDLE_SECONDS = 1.0
 
@@ -111,17 +120,37 @@ def run(
     with roster.alive(name):
         now = utc_now()
         with sessions.writing(engine) as session:
-            dead = roster.dead(session, now=now)
-            ledger.take_over(session, dead=dead, policy=plan.policy, now=now)
+            dead = roster.take_over_dead(session, policy=plan.policy, now=now)
             presence = roster.sign_in(session, name=name, now=now)
+        roster.forget(dead)
         worker = Worker(engine, plan, presence, stays=stays, on_try=on_try)
         try:
             asyncio.run(worker.work(mailings, excluded))
         finally:
             with sessions.writing(engine) as session:
-                ledger.release(session, worker_id=presence.id, now=utc_now())
                 ledger.take_over(session, dead=[presence.id], policy=plan.policy, now=utc_now())
     return worker.tally
+
+
+def post(plan: Plan, recipient: str, message: bytes) -> Outcome:
+    """Hand over one message that is in no ledger: a preview that the operator sends to a mailbox.
+
+    Raises TransportUnavailable or ConfigurationError when the server cannot be used.
+    """
+
+    async def go() -> bool:
+        return True
+
+    async def converse() -> Outcome:
+        session = await pool.connect(plan.server, trust=plan.trust)
+        try:
+            outcome = await session.send(Envelope(plan.return_path, recipient), message, permit=go)
+        finally:
+            await session.quit()
+        assert outcome is not None
+        return outcome
+
+    return asyncio.run(converse())
 
 
 class Worker:
@@ -148,17 +177,26 @@ class Worker:
         self._clock = clock
         self._hand: deque[Claim] = deque()
         self._refill = asyncio.Lock()
-        self._is_drained = False
+        #: When to look for new rows again, on the loop's clock; never, once none is due.
+        self._look_at = 0.0
         self._stopping = asyncio.Event()
+        self._sessions: set[Session] = set()
+        #: Connections that have not ended their work.
+        self._working = plan.connections
+        #: Connections and conversations that failed since the last answer about a reader.
         self._failures = 0
         self._failure: NewsletterError | None = None
-        self._compiled: dict[int, tuple[str, CompiledMessage]] = {}
+        #: Conversations that a claim in hand has lost without being to blame.
+        self._returns: Counter[int] = Counter()
+        # A mailing is some 100 kB; a worker that stays sees hundreds in a year.
+        self._mailing = lru_cache(maxsize=64)(self._read_mailing)
 
     async def work(self, mailings: Select[Any] | None, excluded: Select[Any] | None) -> None:
         """Run every connection until nothing is left, then write what is still to be written."""
         self._committer = Committer(
             self._engine,
             self._presence,
+            policy=self._plan.policy,
             clock=self._clock,
             mailings=mailings,
             excluded=excluded,
@@ -184,13 +222,33 @@ class Worker:
         self.tally.was_stopped = True
         self._stop()
 
+    def _interrupt(self) -> None:
+        """Drain; the second time, wait for no answer any more: what is in flight is uncertain."""
+        if self.tally.was_stopped:
+            for session in self._sessions:
+                session.abandon()
+        self._drain()
+
     async def _connection(self) -> None:
         """Send one claim after the other; reconnect as often as the server wants."""
         session: Session | None = None
+        refusals = 0
         try:
             while (claim := await self._take()) is not None:
-                session = await self._deliver(claim, session)
+                if session is None or not session.is_open:
+                    session = await self._connect()
+                if session is None:
+                    # Another connection may have it.
+                    self._hand.appendleft(claim)
+                    refusals += 1
+                    await self._pause(refusals)
+                    continue
+                refusals = 0
+                await self._deliver(claim, session)
+                # The first reconnects are at once; if nothing but failures comes, ever slower.
+                await self._pause(self._failures // self._working - 1)
         finally:
+            self._working -= 1
             if session is not None:
                 await session.quit()
 
@@ -198,77 +256,118 @@ class Worker:
         """Return the next claim; None when nothing is due, or the worker is to stop."""
         while not self._stopping.is_set():
             async with self._refill:
-                if not self._hand and not self._is_drained:
+                if not self._hand and asyncio.get_running_loop().time() >= self._look_at:
                     await self._fill_hand()
+            if self._stopping.is_set():
+                break
             if self._hand:
                 return self._hand.popleft()
             if not self._stays:
                 return None
-            self._is_drained = False
-            await self._pause(_IDLE_SECONDS)
+            await self._wait(_IDLE_SECONDS)
         return None
 
     async def _fill_hand(self) -> None:
         limit = self._plan.connections * _CLAIMS_PER_CONNECTION
         claims = await self._committer.claim(limit)
         self._hand.extend(claims)
-        self._is_drained = not claims
-
-    async def _deliver(self, claim: Claim, session: Session | None) -> Session | None:
-        """Try one claim and have its verdict recorded; return the session if it lives on."""
-        outcome: Outcome | None = None
-        for _ in range(_TRIES):
-            if session is None or not session.is_open:
-                session = await self._connect()
-            if session is None:
-                # Still claimed: given back when this worker ends.
-                return None
-            outcome = await self._send(claim, session)
-            if outcome is None:
-                break
-            self._judge(outcome)
-            if outcome.is_charged or outcome.scope is Scope.RUN:
-                break
-            # Not the reader's doing. Some servers take so many messages on a connection and then
-            # leave, so the next try is at once, on a new one.
-        if outcome is not None:
-            self._settle(claim, outcome)
-        return session
-
-    async def _send(self, claim: Claim, session: Session) -> Outcome | None:
-        mailing, compiled = self._mailing(claim.mailing_id)
-        message = self._plan.filler.fill(compiled, mailing=mailing, claim=claim)
-        envelope = Envelope(self._plan.return_path, claim.address)
-        return await session.send(envelope, message, permit=lambda: self._committer.mark(claim.id))
+        if not claims:
+            wait = _IDLE_SECONDS if self._stays else math.inf
+            self._look_at = asyncio.get_running_loop().time() + wait
 
     async def _connect(self) -> Session | None:
-        """Return a new session, or None: then the claim goes back, and the worker may stop."""
-        while not self._stopping.is_set():
-            try:
-                return await pool.connect(self._plan.server, trust=self._plan.trust)
-            except ConfigurationError as exc:
-                self._stop(exc)
-            except TransportUnavailable as exc:
-                self._failures += 1
-                if self._failures >= _PATIENCE and not self._stays:
-                    self._stop(exc)
-                await self._pause(min(30.0, 0.5 * 2**self._failures) * self._rng.uniform(0.5, 1))
-        return None
-
-    async def _pause(self, seconds: float) -> None:
-        """Wait, but not past the word to stop."""
+        """Return a new session; None if there is none to be had now, or the worker is to stop."""
+        opening = asyncio.create_task(pool.connect(self._plan.server, trust=self._plan.trust))
+        stopping = asyncio.create_task(self._stopping.wait())
         try:
+            await asyncio.wait((opening, stopping), return_when=asyncio.FIRST_COMPLETED)
+            if not opening.done():
+                return None
+            session = opening.result()
+        except ConfigurationError as exc:
+            self._stop(exc)
+            return None
+        except TransportUnavailable as exc:
+            self._count_refusal(exc)
+            return None
+        finally:
+            opening.cancel()
+            stopping.cancel()
+            await asyncio.wait((opening, stopping))
+        self._sessions = {each for each in self._sessions if each.is_open} | {session}
+        return session
+
+    def _count_refusal(self, refusal: TransportUnavailable) -> None:
+        """Give up when nobody gets through; a server that takes some of us is only busy."""
+        if any(session.is_open for session in self._sessions):
+            return
+        self._count_failure(refusal)
+
+    def _count_failure(self, failure: NewsletterError) -> None:
+        self._failures += 1
+        if self._failures >= _PATIENCE * self._working and not self._stays:
+            self._stop(failure)
+
+    async def _pause(self, failures: int) -> None:
+        """Wait the longer the more has failed in a row."""
+        if failures > 0:
+            await self._wait(0.5 * 2 ** min(failures, 6) * self._rng.uniform(0.5, 1))
+
+    async def _wait(self, seconds: float) -> None:
+        """Wait, but not past the word to stop."""
+        with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._stopping.wait()
-        except TimeoutError:
-            pass
+
+    async def _deliver(self, claim: Claim, session: Session) -> None:
+        """Try one claim, and have its verdict recorded or try it once more."""
+        message = self._fill(claim)
+        if message is None:
+            return
+        envelope = Envelope(self._plan.return_path, claim.address)
+        outcome = await session.send(
+            envelope, message, permit=lambda: self._committer.mark(claim.id)
+        )
+        if outcome is None:
+            return
+        self._judge(outcome)
+        if self._is_worth_another(claim, outcome):
+            self._hand.appendleft(claim)
+        else:
+            self._returns.pop(claim.id, None)
+            self._settle(claim, outcome)
+
+    def _fill(self, claim: Claim) -> bytes | None:
+        mailing, compiled = self._mailing(claim.mailing_id)
+        try:
+            return self._plan.filler.fill(compiled, mailing=mailing, claim=claim)
+        except Exception as exc:  # noqa: BLE001 - one reader's message must not keep others from theirs
+            # It stays claimed, so that it is not tried again and again, until this worker ends.
+            failure = RenderError(
+                f"The message to {claim.reference} could not be composed: {exc}",
+                hint="Nobody is blamed; it waits in the queue for a version that can compose it.",
+            )
+            self._failure = self._failure or failure
+            self._count_failure(failure)
+            return None
+
+    def _is_worth_another(self, claim: Claim, outcome: Outcome) -> bool:
+        """Tell whether to try again at once, on another connection.
+
+        Some servers take so many messages on a connection and then leave. Not once the message
+        was marked: a verdict says that it has not left after all.
+        """
+        if outcome.scope is not Scope.CONNECTION or outcome.phase not in _BEFORE_THE_MARK:
+            return False
+        self._returns[claim.id] += 1
+        return self._returns[claim.id] < _TRIES
 
     def _settle(self, claim: Claim, outcome: Outcome) -> None:
         now = self._clock()
         decision = retry.decide(
             outcome, attempts=claim.attempts, policy=self._plan.policy, now=now, rng=self._rng
         )
-        self._committer.record(Verdict(claim.id, claim.attempts, outcome, decision))
+        self._committer.record(Verdict(claim.id, outcome, decision))
         self.tally.add(outcome)
         if self._on_try is not None:
             self._on_try(self.tally)
@@ -284,36 +383,29 @@ class Worker:
                     "run the same command again.",
                 )
             )
-        elif outcome.is_charged:
+        elif outcome.is_charged and outcome.kind is not Kind.UNKNOWN:
             self._failures = 0
         else:
-            self._failures += 1
-            if self._failures >= _PATIENCE * self._plan.connections and not self._stays:
-                self._stop(
-                    TransportUnavailable(
-                        f"The mail server keeps ending conversations: {_quoted(outcome)}.",
-                        hint="Nobody is lost: the same command goes on where this one stopped.",
-                    )
+            self._count_failure(
+                TransportUnavailable(
+                    f"The mail server keeps ending conversations: {_quoted(outcome)}.",
+                    hint="Nobody is lost: the same command goes on where this one stopped.",
                 )
+            )
 
-    def _mailing(self, mailing_id: int) -> tuple[str, CompiledMessage]:
-        """Return a mailing, read once."""
-        found = self._compiled.get(mailing_id)
-        if found is None:
-            with sessions.reading(self._engine) as session:
-                row = ledger.mailing(session, mailing_id)
-            compiled = CompiledMessage.load(row.subject, row.body, row.fields)
-            found = self._compiled[mailing_id] = (row.public_id, compiled)
-        return found
+    def _read_mailing(self, mailing_id: int) -> tuple[str, CompiledMessage]:
+        with sessions.reading(self._engine) as session:
+            row = ledger.mailing(session, mailing_id)
+        return row.public_id, CompiledMessage.load(row.subject, row.body, row.fields)
 
     @contextmanager
     def _signals(self) -> Iterator[None]:
         """Drain on SIGTERM and SIGINT; where this is not the main thread, its owner does that."""
         loop = asyncio.get_running_loop()
-        wanted = (signal.SIGTERM, signal.SIGINT)
+        wanted = {signal.SIGTERM: self._drain, signal.SIGINT: self._interrupt}
         try:
-            for number in wanted:
-                loop.add_signal_handler(number, self._drain)
+            for number, handler in wanted.items():
+                loop.add_signal_handler(number, handler)
         except (RuntimeError, ValueError):
             yield
             return

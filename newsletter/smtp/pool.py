@@ -44,6 +44,9 @@ async def connect(server: SmtpServer, *, trust: ssl.SSLContext | None = None) ->
     except (SMTPException, OSError, ValueError) as exc:
         client.close()
         raise _explained(server, exc) from exc
+    except asyncio.CancelledError:
+        client.close()
+        raise
     return _take_over(client)
 
 

@@ -13,10 +13,16 @@ from enum import StrEnum
 
 #: What is kept of a reply's text, in characters.
 TEXT_LIMIT = 400
-_ENHANCED = re.compile(r"([245]\.\d{1,3}\.\d{1,3})(?:\s|$)")
+_ENHANCED = re.compile(r"([245]\.\d{1,3}\.\d{1,3})(?:[\s:;,]|$)")
 # Multi-line replies repeat the enhanced code at the start of every line (RFC 2034 4).
 _REPEATED = re.compile(r"\n[245]\.\d{1,3}\.\d{1,3}\s")
 _UNPRINTABLE = re.compile(r"[^\x20-\x7e]+")
+# How relays say that we, not the reader, have sent too much; they use 550 for it, too.
+_LIMIT = re.compile(r"\brate\b|\b(?:daily|hourly|sending|message)\b.*\b(?:limit|quota)", re.I)
+#: Authentication or encryption is missing or wrong: the credentials are ours.
+_CREDENTIALS = frozenset({530, 534, 535, 538})
+#: Commands that the server does not know, or not here: the conversation is ours.
+_CONVERSATION = frozenset({500, 502, 503, 504})
 
 
 class Phase(StrEnum):
@@ -62,9 +68,8 @@ class Reply:
 
     @property
     def words(self) -> str:
-        """The text without its enhanced codes, printable and short enough to keep."""
-        text = _REPEATED.sub(" ", "\n" + self.text)
-        return _UNPRINTABLE.sub(" ", text).strip()[:TEXT_LIMIT]
+        """The text without its repeated codes, printable and short enough to keep."""
+        return _legible(_REPEATED.sub(" ", "\n" + self.text))
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +91,7 @@ class Outcome:
 
 def classify(phase: Phase, reply: Reply) -> Outcome:
     """Return what `reply` means when it answers `phase`."""
-    kind, scope = _decide(phase, reply.code, reply.enhanced or "")
+    kind, scope = _decide(phase, reply)
     return Outcome(kind, phase, scope, reply.code, reply.enhanced, reply.words)
 
 
@@ -96,34 +101,49 @@ def lost(phase: Phase, reason: str) -> Outcome:
     Before the message left, nobody is charged. After its final dot nobody can know (RFC 1047).
     """
     if phase is Phase.BODY:
-        return Outcome(Kind.UNKNOWN, phase, Scope.READER, text=reason)
-    return Outcome(Kind.DEFERRED, phase, Scope.CONNECTION, text=reason)
+        return Outcome(Kind.UNKNOWN, phase, Scope.READER, text=_legible(reason))
+    return Outcome(Kind.DEFERRED, phase, Scope.CONNECTION, text=_legible(reason))
 
 
-def _decide(phase: Phase, code: int, enhanced: str) -> tuple[Kind, Scope]:
+def _decide(phase: Phase, reply: Reply) -> tuple[Kind, Scope]:
+    code = reply.code
     if code == 421:
         # RFC 5321 3.8: the server closes the channel; the command was not carried out.
         return Kind.DEFERRED, Scope.CONNECTION
-    if code in {530, 534, 535, 538} or (enhanced.startswith("5.5.") and 500 <= code < 505):
-        # Authentication, or commands that it does not understand: ours to mend.
-        return Kind.DEFERRED, Scope.RUN
     if 200 <= code < 300 and phase is Phase.BODY:
         return Kind.ACCEPTED, Scope.READER
+    if not 400 <= code < 600:
+        # It answers no question that was asked: the conversation makes no sense any more.
+        return _decide_nonsense(phase)
+    if code >= 500 and _is_ours(phase, reply):
+        return Kind.DEFERRED, Scope.RUN
     if phase in {Phase.CONNECT, Phase.MAIL}:
         # What is said before the recipient is named is about us.
         return Kind.DEFERRED, Scope.RUN if code >= 500 else Scope.CONNECTION
-    return _about_the_recipient(phase, code, enhanced)
+    return Kind.REFUSED if code >= 500 else Kind.DEFERRED, Scope.READER
 
 
-def _about_the_recipient(phase: Phase, code: int, enhanced: str) -> tuple[Kind, Scope]:
-    if phase is Phase.BODY and enhanced == "5.6.0":
-        # A malformed message is malformed for everybody.
-        return Kind.DEFERRED, Scope.RUN
-    if 400 <= code < 500:
-        return Kind.DEFERRED, Scope.READER
-    if 500 <= code < 600:
-        return Kind.REFUSED, Scope.READER
-    # A code that RFC 5321 does not have: the conversation makes no sense any more.
+def _decide_nonsense(phase: Phase) -> tuple[Kind, Scope]:
     if phase is Phase.BODY:
         return Kind.UNKNOWN, Scope.READER
     return Kind.DEFERRED, Scope.CONNECTION
+
+
+def _is_ours(phase: Phase, reply: Reply) -> bool:
+    """Tell whether a permanent refusal is for us to mend, whoever the recipient is."""
+    code, enhanced = reply.code, reply.enhanced or ""
+    if code in _CREDENTIALS or code in _CONVERSATION:
+        return True
+    if enhanced == "5.4.5" or (enhanced == "5.7.1" and _LIMIT.search(reply.text)):
+        # More than we are allowed to send: it passes, and no reader is to blame.
+        return True
+    # 550 5.5.0 is how some say that a mailbox does not exist, 501 5.5.2 that an address is odd.
+    if phase is Phase.RCPT:
+        return False
+    is_malformed = code == 554 and "malformed" in reply.text.lower()
+    return enhanced == "5.6.0" or is_malformed or (code == 501 and enhanced.startswith("5.5."))
+
+
+def _legible(text: str) -> str:
+    """Return what can be kept and shown of a stranger's text."""
+    return _UNPRINTABLE.sub(" ", text).strip()[:TEXT_LIMIT]

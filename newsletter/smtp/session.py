@@ -27,7 +27,9 @@ QUIT_SECONDS = 5
 #: Octets; a longer reply line or reply is nonsense (RFC 5321 4.5.3.1.5 has 512 for a line).
 _LINE_LIMIT = 8_192
 _REPLY_LIMIT = 65_536
-_REPLY_LINE = re.compile(rb"(\d{3})([ -]?)(.*)", re.DOTALL)
+# RFC 5321 4.2: a code from 200 to 599, and a text after a blank or, in all lines but the last, a
+# hyphen.
+_REPLY_LINE = re.compile(rb"([2-5]\d\d)(?:([ -])(.*))?", re.DOTALL)
 _UNSAFE = re.compile(r"[\x00-\x20\x7f\x85\u2028\u2029<>]")
 
 
@@ -55,6 +57,8 @@ class Session(asyncio.Protocol):
         self._waiters: deque[asyncio.Future[Reply]] = deque()
         self._buffer = bytearray()
         self._lines: list[bytes] = []
+        self._reply_size = 0
+        self._reply_code = b""
         self._closed: Exception | None = None
         self._writable = asyncio.Event()
         self._writable.set()
@@ -130,6 +134,9 @@ class Session(asyncio.Protocol):
             return reply.lost(phase, str(exc))
         if answer.code // 100 == digit:
             return None
+        if answer.code < 400:
+            # Commands and replies are out of step: nothing said here can be trusted any more.
+            self.abandon()
         return reply.classify(phase, answer)
 
     async def _body(self, message: bytes) -> Outcome:
@@ -185,25 +192,28 @@ class Session(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Read replies; anything that no command waits for ends the session."""
         self._buffer += data
-        while (end := self._buffer.find(b"\n")) >= 0:
+        while self._closed is None and (end := self._buffer.find(b"\n")) >= 0:
             line = bytes(self._buffer[:end]).rstrip(b"\r")
             del self._buffer[: end + 1]
             self._line(line)
-        if len(self._buffer) > _LINE_LIMIT:
+        if self._closed is None and len(self._buffer) > _LINE_LIMIT:
             self._nonsense("a reply line without an end")
 
     def _line(self, line: bytes) -> None:
         found = _REPLY_LINE.fullmatch(line)
-        if found is None:
+        if found is None or self._reply_code not in {b"", found[1]}:
             self._nonsense(f"not a reply: {line[:80]!a}")
             return
-        self._lines.append(found[3])
+        self._lines.append(found[3] or b"")
+        self._reply_size += len(line)
         if found[2] == b"-":
-            if sum(map(len, self._lines)) > _REPLY_LIMIT:
+            self._reply_code = found[1]
+            if self._reply_size > _REPLY_LIMIT:
                 self._nonsense("a reply without an end")
             return
         text = b"\n".join(self._lines).decode("utf-8", "replace")
         self._lines.clear()
+        self._reply_size, self._reply_code = 0, b""
         self._answer(Reply(int(found[1]), text))
 
     def _answer(self, answer: Reply) -> None:

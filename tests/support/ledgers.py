@@ -1,0 +1,137 @@
+"""Ledgers to send from: one mailing and any number of queued deliveries, without any reader."""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
+
+from sqlalchemy import Engine, Select, String, cast, func, literal, null, select
+
+from newsletter.db import session as sessions
+from newsletter.delivery import ledger
+from newsletter.delivery.personalize import Filler
+from newsletter.delivery.retry import Policy
+from newsletter.delivery.worker import Plan
+from newsletter.models import Delivery, Mailing
+from newsletter.rendering.message import CompiledMessage, Field, Place, Slot
+from newsletter.settings import SmtpServer
+from newsletter.tokens import Keyring
+
+SECRET = "0123456789abcdef0123456789abcdef-for-tests"
+DOMAIN = "miasfeed.example"
+#: Long past, so that everything is due.
+NOW = datetime(2026, 9, 1, 6, tzinfo=UTC)
+
+
+def compiled(*, size: int = 400) -> CompiledMessage:
+    """A message of about `size` octets with every kind of slot that a digest has."""
+    line = b"=C3=A9 a line of the digest, as long as such lines are in mails\r\n"
+    return CompiledMessage(
+        "News",
+        (
+            b"From: Mia <digest@miasfeed.example>\r\nTo: ",
+            Field(Slot.ADDRESS, Place.HEADER),
+            b"\r\nSubject: News\r\nDate: ",
+            Field(Slot.DATE, Place.HEADER),
+            b"\r\nMessage-ID: <",
+            Field(Slot.MESSAGE_ID, Place.HEADER),
+            (
+                b">\r\nContent-Type: text/plain; charset=utf-8\r\n"
+                b"Content-Transfer-Encoding: quoted-printable\r\n\r\n"
+                b"..a line that begins with a dot\r\n"
+            ),
+            line * max(1, (size - 400) // len(line)),
+            Field(Slot.UNSUBSCRIBE, Place.TEXT),
+            b"=\r\n\r\nsince ",
+            Field(Slot.SINCE, Place.TEXT),
+            b"=\r\n\r\n",
+        ),
+    )
+
+
+def add_mailing(
+    engine: Engine, *, public_id: str = "mailing000000001", message: CompiledMessage | None = None
+) -> int:
+    """Add a mailing; its public id, as every one's, has 16 characters."""
+    body, fields = (message or compiled()).dump()
+    with sessions.writing(engine) as session:
+        mailing = Mailing(
+            public_id=public_id,
+            kind="digest",
+            subject="News",
+            body=body,
+            fields=fields,
+            html="<p>News</p>",
+            created_at=NOW,
+        )
+        session.add(mailing)
+        session.flush()
+        assert mailing.id is not None
+        return mailing.id
+
+
+def recipients(count: int) -> Select:  # type: ignore[type-arg]
+    """Select `count` made-up recipients: reader1@example.com, reference reader1000000001 ..."""
+    numbers = select(literal(1).label("n")).cte("numbers", recursive=True, nesting=True)
+    numbers = numbers.union_all(select(numbers.c.n + 1).where(numbers.c.n < count))
+    n = numbers.c.n
+    return select(
+        (literal("reader") + cast(n, String) + literal("@example.com")).label("address"),
+        (literal("reader") + cast(n + 1_000_000_000, String)).label("reference"),
+        literal(1).label("generation"),
+        cast(null(), Delivery.__table__.c.since_at.type).label("since_at"),  # type: ignore[attr-defined]
+    )
+
+
+def fill(
+    engine: Engine,
+    count: int,
+    *,
+    public_id: str = "mailing000000001",
+    message: CompiledMessage | None = None,
+    priority: int = 1,
+    now: datetime = NOW,
+) -> int:
+    """Queue `count` deliveries of a new mailing and return its id."""
+    mailing_id = add_mailing(engine, public_id=public_id, message=message)
+    with sessions.writing(engine) as session:
+        made = ledger.enqueue(
+            session, mailing_id=mailing_id, recipients=recipients(count), priority=priority, now=now
+        )
+    assert made == count
+    return mailing_id
+
+
+def filler() -> Filler:
+    return Filler(
+        keyring=Keyring([SECRET]), domain=DOMAIN, zone=ZoneInfo("Europe/Berlin"), language="en"
+    )
+
+
+def plan(port: int, *, connections: int = 4, policy: Policy = "resend") -> Plan:
+    """How to send to a server on this port of 127.0.0.1."""
+    server = SmtpServer(
+        host="127.0.0.1",
+        port=port,
+        username=None,
+        password=None,
+        security="plain",
+        hostname="sender.test",
+    )
+    return Plan(
+        server=server,
+        connections=connections,
+        return_path=f"bounces@{DOMAIN}",
+        filler=filler(),
+        policy=policy,
+    )
+
+
+def states(engine: Engine) -> Counter[str]:
+    """Count the ledger's rows by state."""
+    with sessions.reading(engine) as session:
+        found = session.execute(
+            select(Delivery.state, func.count().label("rows")).group_by(Delivery.state)
+        )
+        return Counter({row.state: row.rows for row in found})

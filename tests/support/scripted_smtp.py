@@ -1,0 +1,204 @@
+"""A mail server that answers what a test tells it to, at every point of the conversation.
+
+It runs in a thread of its own on 127.0.0.1. A rule is asked before each answer and may return reply
+lines (as many as it likes), DROP, STALL, or None for what a well-behaved server says.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+import ssl
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from enum import Enum
+
+
+class Act(Enum):
+    DROP = "close the connection without a word"
+    STALL = "never answer"
+
+
+DROP, STALL = Act.DROP, Act.STALL
+
+
+@dataclass
+class Turn:
+    """What a rule is asked about."""
+
+    #: connect, ehlo, starttls, auth, mail, rcpt, data, body, rset, quit, other
+    phase: str
+    line: str
+    #: From 1.
+    connection: int
+    #: How many turns of this phase there were before, over all connections.
+    earlier: int
+    recipient: str
+
+
+Rule = Callable[[Turn], "str | Act | None"]
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """One message as it came over the wire, its dots unstuffed."""
+
+    recipient: str
+    content: bytes
+    mail: str
+
+    @property
+    def message_id(self) -> str:
+        found = re.search(rb"^Message-ID: <(.+)>\r$", self.content, re.MULTILINE)
+        assert found is not None
+        return found[1].decode()
+
+
+@dataclass
+class ScriptedServer:
+    """What was said and what arrived; arrivals are what a rule did not refuse."""
+
+    rule: Rule = lambda _turn: None
+    extensions: Sequence[str] = ("PIPELINING", "SIZE 10240000", "8BITMIME")
+    starttls: ssl.SSLContext | None = None
+    implicit_tls: ssl.SSLContext | None = None
+    port: int = 0
+    connections: int = 0
+    commands: list[str] = field(default_factory=list)
+    arrivals: list[Arrival] = field(default_factory=list)
+    phases: Counter[str] = field(default_factory=Counter)
+
+    def recipients(self) -> list[str]:
+        return [arrival.recipient for arrival in self.arrivals]
+
+    async def converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError, ssl.SSLError):
+            await _Conversation(self, self.connections, reader, writer).run()
+        writer.close()
+
+
+class _Dropped(ConnectionError):
+    pass
+
+
+class _Conversation:
+    def __init__(
+        self,
+        server: ScriptedServer,
+        number: int,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+    ) -> None:
+        self.server = server
+        self.number = number
+        self.reader = reader
+        self.writer = writer
+        self.mail = self.recipient = ""
+
+    async def run(self) -> None:
+        await self.answer("connect", "", "220 scripted.test ESMTP")
+        while line := (await self.reader.readline()).decode("utf-8").rstrip("\r\n"):
+            self.server.commands.append(line)
+            verb = line.partition(" ")[0].lower()
+            await getattr(self, f"do_{verb}", self.do_other)(line)
+            if verb == "quit":
+                return
+
+    async def answer(self, phase: str, line: str, usual: str) -> bool:
+        """Say what the rule wants or what is usual; tell whether that was a success."""
+        earlier = self.server.phases[phase]
+        self.server.phases[phase] += 1
+        turn = Turn(phase, line, self.number, earlier, self.recipient)
+        wanted = self.server.rule(turn)
+        if wanted is DROP:
+            raise _Dropped
+        if wanted is STALL:
+            await self.reader.read()
+            raise _Dropped
+        text = usual if wanted is None else str(wanted)
+        self.writer.write(text.encode("utf-8", "surrogateescape") + b"\r\n" * bool(text))
+        await self.writer.drain()
+        if text.startswith("421"):
+            raise _Dropped
+        return text[:1] in {"2", "3"}
+
+    async def do_ehlo(self, line: str) -> None:
+        words = ["scripted.test", *self.server.extensions]
+        if self.server.starttls and not self.writer.get_extra_info("sslcontext"):
+            words.append("STARTTLS")
+        lines = [f"250-{word}" for word in words[:-1]] + [f"250 {words[-1]}"]
+        await self.answer("ehlo", line, "\r\n".join(lines))
+
+    async def do_starttls(self, line: str) -> None:
+        assert self.server.starttls
+        if await self.answer("starttls", line, "220 go ahead"):
+            await self.writer.start_tls(self.server.starttls)
+
+    async def do_auth(self, line: str) -> None:
+        await self.answer("auth", line, "235 2.7.0 welcome")
+
+    async def do_mail(self, line: str) -> None:
+        self.mail = line
+        await self.answer("mail", line, "250 2.1.0 ok")
+
+    async def do_rcpt(self, line: str) -> None:
+        self.recipient = line.partition("<")[2].partition(">")[0]
+        await self.answer("rcpt", line, "250 2.1.5 ok")
+
+    async def do_data(self, line: str) -> None:
+        if not await self.answer("data", line, "354 go ahead"):
+            return
+        content = bytearray()
+        while (octets := await self.reader.readuntil(b"\r\n")) != b".\r\n":
+            content += octets[1:] if octets.startswith(b".") else octets
+        arrival = Arrival(self.recipient, bytes(content), self.mail)
+        # Before the answer: whoever hears it may look at once.
+        self.server.arrivals.append(arrival)
+        # If the rule drops the connection here it stays: nobody outside can know that it does.
+        is_kept = await self.answer("body", "", f"250 2.0.0 queued as {len(content)}")
+        if not is_kept:
+            self.server.arrivals.remove(arrival)
+
+    async def do_rset(self, line: str) -> None:
+        await self.answer("rset", line, "250 2.0.0 ok")
+
+    async def do_quit(self, line: str) -> None:
+        await self.answer("quit", line, "221 2.0.0 bye")
+
+    async def do_other(self, line: str) -> None:
+        await self.answer("other", line, "500 5.5.2 what?")
+
+
+@contextmanager
+def running(server: ScriptedServer) -> Iterator[ScriptedServer]:
+    """Run a scripted server on a free port of 127.0.0.1."""
+    is_up, loops, stop = threading.Event(), [], asyncio.Event()
+
+    async def serve() -> None:
+        loops.append(asyncio.get_running_loop())
+        listening = await asyncio.start_server(
+            server.converse, "127.0.0.1", 0, limit=1 << 24, ssl=server.implicit_tls
+        )
+        server.port = listening.sockets[0].getsockname()[1]
+        is_up.set()
+        await stop.wait()
+        listening.close()
+        current = asyncio.current_task()
+        tasks = [task for task in asyncio.all_tasks() if task is not current]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    thread = threading.Thread(target=lambda: asyncio.run(serve()))
+    thread.start()
+    assert is_up.wait(10)
+    try:
+        yield server
+    finally:
+        loops[0].call_soon_threadsafe(stop.set)
+        thread.join(10)

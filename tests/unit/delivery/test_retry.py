@@ -1,0 +1,71 @@
+"""When a try is repeated: growing waits, and what is never repeated."""
+
+from __future__ import annotations
+
+import random
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from newsletter.delivery import retry
+from newsletter.delivery.retry import Decision, Policy
+from newsletter.models import State
+from newsletter.smtp.reply import Kind, Outcome, Phase, Scope
+
+NOW = datetime(2026, 11, 23, 7, tzinfo=UTC)
+
+
+def decide(
+    kind: Kind, *, scope: Scope = Scope.READER, attempts: int = 0, policy: Policy = "resend"
+) -> Decision:
+    outcome = Outcome(kind, Phase.BODY, scope)
+    return retry.decide(outcome, attempts=attempts, policy=policy, now=NOW, rng=random.Random(1))
+
+
+@pytest.mark.parametrize("policy", ["resend", "hold"])
+def test_accepted_and_refused_are_final(policy: Policy) -> None:
+    assert decide(Kind.ACCEPTED, policy=policy).state is State.ACCEPTED
+    assert decide(Kind.REFUSED, policy=policy).state is State.REFUSED
+
+
+@pytest.mark.parametrize("scope", [Scope.CONNECTION, Scope.RUN])
+@pytest.mark.parametrize("attempts", [0, 3, 100])
+def test_what_is_not_the_readers_doing_goes_back_to_the_queue_uncharged(
+    scope: Scope, attempts: int
+) -> None:
+    decision = decide(Kind.DEFERRED, scope=scope, attempts=attempts)
+
+    assert decision == Decision(State.QUEUED, NOW + retry.UNCHARGED_WAIT, is_charged=False)
+
+
+def test_an_unknown_is_sent_again_or_held_as_the_policy_says() -> None:
+    assert decide(Kind.UNKNOWN, policy="resend").state is State.DEFERRED
+    assert decide(Kind.UNKNOWN, policy="hold").state is State.UNKNOWN
+
+
+def test_a_message_that_is_uncertain_again_and_again_is_held_whatever_the_policy() -> None:
+    assert decide(Kind.UNKNOWN, attempts=retry.MAXIMUM_RESENDS - 1).state is State.DEFERRED
+    assert decide(Kind.UNKNOWN, attempts=retry.MAXIMUM_RESENDS).state is State.UNKNOWN
+
+
+def test_a_reader_is_given_up_in_the_end() -> None:
+    assert decide(Kind.DEFERRED, attempts=retry.MAXIMUM_ATTEMPTS - 2).state is State.DEFERRED
+    assert decide(Kind.DEFERRED, attempts=retry.MAXIMUM_ATTEMPTS - 1).state is State.REFUSED
+
+
+def test_waits_grow_from_minutes_to_hours() -> None:
+    waits = [retry.wait(attempts, random.Random(7)) for attempts in range(len(retry.WAITS))]
+
+    assert waits == sorted(waits)
+    assert timedelta(minutes=5) <= waits[0] < timedelta(minutes=6)
+    assert waits[-1] >= timedelta(hours=8)
+
+
+@given(attempts=st.integers(0, 1000), seed=st.integers())
+def test_a_wait_is_at_most_a_fifth_longer_than_its_step(attempts: int, seed: int) -> None:
+    waited = retry.wait(attempts, random.Random(seed))
+    step = retry.WAITS[min(attempts, len(retry.WAITS) - 1)]
+
+    assert step <= waited <= step * 1.2
