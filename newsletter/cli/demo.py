@@ -7,6 +7,8 @@ catcher on loopback takes the place of the mail server.
 
 from __future__ import annotations
 
+import shutil
+import sys
 import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -186,5 +188,12 @@ def _item(one: dict[str, Any], settings: Settings, today: datetime) -> str:
 def _what_next(folder: Path, running: Catcher) -> None:
     page, config = running.mails[0].html, folder / "newsletter.toml"
     output.say(f"\nThe mails are in {folder / 'mails'}: open {page} in a browser.")
-    output.say(f"Look around: newsletter --config {config} status")
-    output.say("Start your own: newsletter init")
+    command = "newsletter" if shutil.which("newsletter") else _invoked()
+    output.say(f"Look around: {command} --config {config} status")
+    output.say(f"Start your own: {command} init")
+
+
+def _invoked() -> Path:
+    """Return the command as it was called, from here if it is below here."""
+    path = Path(sys.argv[0]).resolve()
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
