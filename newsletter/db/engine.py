@@ -30,12 +30,14 @@ def is_sqlite(engine: Engine | Connection) -> bool:
     return engine.dialect.name == "sqlite"
 
 
-def checkpoint(engine: Engine) -> bool:
+def checkpoint(engine: Engine, *, patience_seconds: float) -> bool:
     """Write SQLite's log into its file and empty it; False if somebody's reading prevented it."""
     if not is_sqlite(engine):
         return True
     with closing(engine.raw_connection()) as connection, closing(connection.cursor()) as cursor:
+        cursor.execute(f"PRAGMA busy_timeout = {int(patience_seconds * 1000)}")
         busy: int = cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+        cursor.execute(f"PRAGMA busy_timeout = {BUSY_SECONDS * 1000}")
         return busy == 0
 
 

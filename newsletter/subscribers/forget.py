@@ -44,9 +44,9 @@ def forget(session: Session, address: str, *, now: datetime, keyring: Keyring) -
     return Forgotten(subscriber=subscriber is not None, consents=consents, deliveries=deliveries)
 
 
-def sweep(engine: Engine) -> bool:
+def sweep(engine: Engine, *, patience_seconds: float = 5) -> bool:
     """Empty SQLite's write-ahead log, where the erased words still stand, after the commit.
 
     False if a reader of the database was in the way: then the next checkpoint does it.
     """
-    return engines.checkpoint(engine)
+    return engines.checkpoint(engine, patience_seconds=patience_seconds)

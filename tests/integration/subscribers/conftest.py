@@ -1,0 +1,11 @@
+from __future__ import annotations
+
+import pytest
+from readers import Readers
+from sqlalchemy import Engine
+
+
+@pytest.fixture
+def readers(engine: Engine) -> Readers:
+    """Nobody yet, on each database in turn."""
+    return Readers(engine)
