@@ -45,7 +45,7 @@ _READINGS = (timedelta(hours=270), timedelta(hours=66), timedelta())
 
 def demo(
     folder: Annotated[
-        Path, typer.Option("--folder", help="A folder for everything; it must not exist yet.")
+        Path, typer.Option("--folder", help="A folder for everything; an older demo in it is replaced.")
     ] = Path("demo"),
     *,
     json: output.Json = False,
