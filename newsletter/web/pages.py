@@ -1,0 +1,285 @@
+"""Readers' pages: what each one takes, which form fields it posts where, and how it is rendered.
+
+A page is a dataclass here and a template of the same name in templates/web; a route fills the one
+and sends what `render` returns. Nothing here reads a request, a setting or a table.
+
+    environment = pages.build(site, templates=settings.templates)      # once, at start-up
+    pages.render(environment, "subscribe", pages.Subscribe(...))       # -> the whole HTML page
+    pages.policy(environment)                  # -> Content-Security-Policy of every page
+    pages.script(environment, pages.Script(...))                       # -> /embed.js
+    pages.edition(environment, mail, pages.Edition(...))               # -> an archived mail
+    pages.MAIL_POLICY                          # -> Content-Security-Policy of an archived mail
+
+Instants are aware and already on the publication's own clock. Every form is POST, urlencoded:
+
+    page          its forms
+    subscribe     /subscribe                    address cadence form homepage
+    confirm       /confirm/{token}              (no field)
+    expired       /confirm/{token}/again        (no field) a new confirm letter, answered by `asked`
+    preferences   /preferences/{manage}         action=cadence  cadence
+                                                action=pause    until (a date of `pauses`) or
+                                                                until=other and until_date
+                                                action=resume
+                  /preferences/{manage}/erase   sure=yes; without it the page again: problem="sure"
+                  links: GET /preferences/{manage}/data, GET /unsubscribe/{token}
+    saved         /preferences/{manage}         the undo: one of the three actions above
+    unsubscribe   /preferences/{manage}         action=cadence cadence; action=pause until
+                  /unsubscribe/{token}          (no field) the goodbye itself, as RFC 8058's POST
+    goodbye       /unsubscribe/{token}/undo     (no field) answered by `saved` with change="back"
+    box           /subscribe                    address cadence homepage; no `form`: a page that is
+                                                not ours cannot have one. Answer with `subscribe`,
+                                                filled in and problem="once_more", status 200
+    embed.js      GET /subscriptions/form       -> {"form": "..."}; asked for at the first focus
+                  POST /subscriptions           address cadence form homepage, urlencoded, with
+                                                Accept: application/json and no preflight. Answers
+                                                need Access-Control-Allow-Origin: *
+                                                200 {"status": "asked"}
+                                                422 {"status": "refused", "problem": "address"}
+                                                429 {"status": "too_many"}
+                                                If fetch is not allowed on the page, the form goes
+                                                to /subscribe as that of `box` does.
+
+`form` is the signed form token; `homepage` is the honeypot: people leave it empty, and a filled one
+is answered as if all were well. The pages say `no-referrer`, so a form's Origin header is "null".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from typing import Literal
+
+from newsletter.rendering.content import Brand
+
+#: For mail shown on the web: pictures and styles, never a script, a form or a frame around it.
+MAIL_POLICY = (
+    "default-src 'none'; img-src https: http: data:; style-src 'unsafe-inline'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
+    "sandbox allow-popups allow-popups-to-escape-sandbox allow-top-navigation-by-user-activation"
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Words:
+    """The box's own words, from settings; an empty one has its default in the site's language."""
+
+    headline: str = ""
+    sentence: str = ""
+    button: str = ""
+    note: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Site:
+    """What every page of a publication shares."""
+
+    brand: Brand
+    #: Where these pages are, without a slash at the end.
+    base_url: str
+    words: Words = Words()
+    #: Whether /editions is open to everyone.
+    has_archive: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """One cadence, and when its next digest comes."""
+
+    cadence: str
+    at: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class Latest:
+    """The newest edition that may be read now."""
+
+    title: str
+    url: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Subscribe:
+    """GET /subscribe; again with status 422 and a problem after a POST that cannot be used."""
+
+    form: str
+    #: Daily, weekly, monthly: the radio buttons in this order.
+    choices: Sequence[Choice]
+    cadence: str = "weekly"
+    #: What was typed; shown again, escaped.
+    address: str = ""
+    #: address: missing or none; cadence: none of the three; once_more: the form token is missing,
+    #: too young or too old; the button must be pressed again.
+    problem: Literal["address", "cadence", "once_more"] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """After every sign-up that can be used: the same bytes whoever has that address."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Confirm:
+    """GET /confirm/{token}: one button."""
+
+    token: str
+    #: "m…@example.org": the link may have been forwarded.
+    masked: str
+    choice: Choice
+
+
+@dataclass(frozen=True, kw_only=True)
+class Confirmed:
+    """POST /confirm/{token}, the first time and every later one."""
+
+    masked: str
+    choice: Choice
+    #: A manage token.
+    manage: str
+    latest: Latest | None = None
+    was_already: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Expired:
+    """A confirm link past its 72 hours."""
+
+    token: str
+    age: timedelta
+
+
+@dataclass(frozen=True, kw_only=True)
+class Invalid:
+    """A link that is not one of ours (404), or one of an earlier consent (outdated)."""
+
+    is_outdated: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preferences:
+    """GET /preferences/{manage}."""
+
+    manage: str
+    #: An unsubscribe token.
+    unsubscribe: str
+    masked: str
+    cadence: str
+    #: For each cadence, when the next digest would come.
+    choices: Sequence[Choice]
+    since: date | None = None
+    is_paused: bool = False
+    #: None while paused: until the reader comes back.
+    paused_until: date | None = None
+    #: The dates offered for a pause, soonest first (in a week, a month, three months).
+    pauses: Sequence[date] = ()
+    #: The first and the last date that `until_date` may be.
+    pause_from: date
+    pause_to: date
+    #: until: no date, or none that a pause can have; cadence: none of the three; sure: to be ticked.
+    problem: Literal["until", "cadence", "sure"] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Saved:
+    """After a POST to /preferences/{manage}, or an undone goodbye: what happens next, and when."""
+
+    manage: str
+    change: Literal["cadence", "pause", "resume", "back", "nothing"]
+    cadence: str
+    #: The next digest, after the pause if there is one.
+    next_at: datetime
+    paused_until: date | None = None
+    #: How to undo it: the fields of a POST to the same address, such as {"action": "resume"}.
+    undo: dict[str, str] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unsubscribe:
+    """GET /unsubscribe/{token}: less, a pause, or goodbye."""
+
+    token: str
+    manage: str
+    masked: str
+    cadence: str
+    #: The next slower cadence, if there is one.
+    slower: Choice | None = None
+    #: The date of the pause that is offered; none if the reader is paused.
+    pause_until: date | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Goodbye:
+    """POST /unsubscribe/{token}, and GET when the reader has left before."""
+
+    token: str
+    was_already: bool = False
+    can_undo: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Forgotten:
+    """POST /preferences/{manage}/erase."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """One edition in the archive."""
+
+    slug: str
+    cadence: str
+    period_on: date
+    title: str
+    stories: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Archive:
+    """GET /editions, newest first."""
+
+    entries: Sequence[Entry]
+    #: Addresses of the pages of newer and older ones.
+    newer: str | None = None
+    older: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Edition:
+    """The bar over an archived mail."""
+
+    #: False for "view in browser" while the archive is closed: then there is no way on from it.
+    is_public: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class NotFound:
+    """404."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Error:
+    """500 and every other failure of ours; 413 and other refusals with `is_ours` False."""
+
+    is_ours: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class TooMany:
+    """429."""
+
+    #: When to try again, if that is known.
+    retry_after: timedelta | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Box:
+    """The plain HTML form to paste into a page that runs no scripts."""
+
+    cadence: str = "weekly"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Script:
+    """GET /embed.js: let it be cached for minutes only, because it holds the dates."""
+
+    choices: Sequence[Choice]
+    cadence: str = "weekly"
