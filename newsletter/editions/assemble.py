@@ -53,12 +53,12 @@ def window_start(cadence: Cadence, *, end: datetime, catch_up: timedelta) -> dat
 
 
 def coverage_start(
-    cadence: Cadence, *, end: datetime, previous_end: datetime | None, catch_up: timedelta
+    cadence: Cadence, *, end: datetime, covered: datetime | None, catch_up: timedelta
 ) -> datetime:
-    """Return where a reader without a watermark begins: where the edition before this one ended."""
-    if previous_end is None:
+    """Return where a reader without a watermark begins: where the editions before have ended."""
+    if covered is None:
         return end - cadence.length
-    return max(previous_end, window_start(cadence, end=end, catch_up=catch_up))
+    return max(covered, window_start(cadence, end=end, catch_up=catch_up))
 
 
 def variants(batches: Sequence[Batch], *, min_articles: int) -> list[Variant]:

@@ -142,13 +142,6 @@ def current(
 def finish(engine: Engine, *, now: datetime) -> list[str]:
     """Finish the editions that have no open row left; return their names."""
     with sessions.writing(engine) as session:
-        # A row that was leaving while its edition was cancelled may have come back deferred.
-        cancelled = [
-            edition
-            for edition, is_open in store.unsettled(session)
-            if is_open and edition.state == EditionState.CANCELLED
-        ]
-        _cancel_rows(session, cancelled, now=now)
         return store.finish(session, now=now)
 
 
@@ -186,7 +179,8 @@ def cancel(engine: Engine, slug: str, *, now: datetime, reason: str) -> Summary:
     with sessions.writing(engine) as session:
         edition = store.by_slug(session, slug)
         _require(session, edition, EditionState.CANCELLED, among=_UNFINISHED, reason=reason)
-        _cancel_rows(session, [edition], now=now)
+        mailings = store.mailings(edition)
+        ledger.cancel_mailings(session, mailings=mailings, reason="edition cancelled", now=now)
         return store.summary(session, edition)
 
 
@@ -203,6 +197,7 @@ def _freeze(
         period,
         coverage_start=_coverage_start(session, cadence, end=end, settings=settings),
         coverage_end=end,
+        now=now,
     )
     if edition is None:
         edition = store.find(session, cadence, period)
@@ -214,17 +209,18 @@ def _freeze(
 
 def _fill(session: Session, edition: Edition, settings: Settings) -> None:
     """Settle what was, decide who gets what, and queue it; or skip the edition."""
-    cadence, now = Cadence(edition.cadence), edition.coverage_end
+    # The instant of the lock may lie a little ahead of the clock: it bounds coverage, no more.
+    cadence, now, end = Cadence(edition.cadence), edition.created_at, edition.coverage_end
     preferences.resume_due(session, now)
     chosen = Audience(
         cadence=cadence,
         coverage_start=edition.coverage_start,
-        window_start=assemble.window_start(cadence, end=now, catch_up=_catch_up(settings)),
+        window_start=assemble.window_start(cadence, end=end, catch_up=_catch_up(settings)),
         earlier=_settle(session, edition, now=now),
     )
     audience.remember(session, chosen)
     batches = [
-        _batch(session, start, readers=count, end=now, settings=settings)
+        _batch(session, start, readers=count, end=end, settings=settings)
         for start, count in audience.count_by_start(session, chosen).items()
     ]
     variants = assemble.variants(batches, min_articles=settings.min_articles)
@@ -261,7 +257,7 @@ def _queue(
     variants: Sequence[Variant],
     settings: Settings,
 ) -> None:
-    now = edition.coverage_end
+    now = edition.created_at
     starts = [start for variant in variants for start in variant.starts]
     if chosen.earlier:
         ledger.supersede(
@@ -298,7 +294,7 @@ def _compile(session: Session, edition: Edition, variant: Variant, press: Press)
     public_id = tokens.new_public_id()
     rendered = press.digest(content, public_id=public_id)
     mailing_id = store.add_mailing(
-        session, edition, rendered, public_id=public_id, now=edition.coverage_end
+        session, edition, rendered, public_id=public_id, now=edition.created_at
     )
     store.add_articles(session, mailing_id, articles=variant.articles, related=related)
     return mailing_id
@@ -333,7 +329,7 @@ def _coverage_start(
     return assemble.coverage_start(
         cadence,
         end=end,
-        previous_end=store.previous_end(session, cadence),
+        covered=store.last_covered(session, cadence),
         catch_up=_catch_up(settings),
     )
 
@@ -358,16 +354,6 @@ def _require(
     if not store.change_state(session, edition, state, among=among, reason=reason):
         raise Conflict(f"{_slug(edition)} is {edition.state}: there is nothing left to stop.")
     session.refresh(edition)
-
-
-def _cancel_rows(session: Session, editions: Sequence[Edition], *, now: datetime) -> None:
-    if editions:
-        ledger.cancel_mailings(
-            session,
-            mailings=store.mailings_of([edition.id for edition in editions]),
-            reason="edition cancelled",
-            now=now,
-        )
 
 
 def _catch_up(settings: Settings) -> timedelta:

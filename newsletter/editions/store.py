@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import Select, delete, func, insert, or_, update
+from sqlalchemy import Select, case, delete, func, insert, or_, update
 from sqlalchemy import select as columns
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlmodel import Session, col, select
@@ -100,6 +100,7 @@ def create(
     *,
     coverage_start: datetime,
     coverage_end: datetime,
+    now: datetime,
 ) -> Edition | None:
     """Insert the edition of a period; None if there is one already. Who gets it, makes it."""
     row = {
@@ -109,7 +110,7 @@ def create(
         "coverage_start": coverage_start,
         "coverage_end": coverage_end,
         "audience": 0,
-        "created_at": coverage_end,
+        "created_at": now,
     }
     insert_into = sqlite.insert if is_sqlite(session.connection()) else postgresql.insert
     made = session.execute(
@@ -139,12 +140,19 @@ def set_audience(session: Session, edition: Edition, audience: int) -> None:
     _change(session, edition, audience=audience)
 
 
-def previous_end(session: Session, cadence: Cadence) -> datetime | None:
-    """Return where the last edition of a cadence that was not skipped ended."""
+def last_covered(session: Session, cadence: Cadence) -> datetime | None:
+    """Return up to where the editions of a cadence have covered what came.
+
+    That is the end of the last one that was not skipped; if all were, where the first one began.
+    """
+    was_made = _edition_state != EditionState.SKIPPED
     found: datetime | None = session.execute(
-        columns(func.max(col(Edition.coverage_end))).where(
-            col(Edition.cadence) == cadence, _edition_state != EditionState.SKIPPED
-        )
+        columns(
+            func.coalesce(
+                func.max(case((was_made, col(Edition.coverage_end)))),
+                func.min(col(Edition.coverage_start)),
+            )
+        ).where(col(Edition.cadence) == cadence)
     ).scalar()
     return found
 

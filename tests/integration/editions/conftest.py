@@ -1,0 +1,333 @@
+"""A publication with a clock of its own, whose mail is accepted or refused at a test's word."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from itertools import count
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine, event, update
+from sqlmodel import Session, col, select
+
+from newsletter.cadence import Cadence
+from newsletter.db import session as sessions
+from newsletter.delivery import ledger, retry
+from newsletter.delivery.ledger import Claim, Verdict
+from newsletter.editions import publish, store
+from newsletter.editions.store import Summary
+from newsletter.models import (
+    Article,
+    Attempt,
+    Delivery,
+    Edition,
+    Mailing,
+    MailingArticle,
+    Publication,
+    Role,
+    State,
+    Subscriber,
+)
+from newsletter.settings import Settings
+from newsletter.smtp.reply import Kind, Outcome, Phase
+from newsletter.subscribers import preferences, signup, unsubscribe
+from newsletter.subscribers import store as readers
+from newsletter.subscribers.consent import Origin
+
+ORIGIN = Origin("a test")
+WORKER = 1
+#: A Monday and a first of the month, when all three cadences are due at 07:00.
+MONDAY = datetime(2026, 6, 1, 7, tzinfo=UTC)
+
+
+class World:
+    """One publication: things happen at `now`, and every step leaves the books balanced."""
+
+    def __init__(self, engine: Engine, settings: Settings, now: datetime = MONDAY) -> None:
+        self.engine = engine
+        self.settings = settings
+        self.now = now
+        self._names = count(1)
+        with sessions.writing(engine) as session:
+            session.execute(update(Publication).values(created_at=now - timedelta(days=900)))
+
+    def tick(self, **units: float) -> None:
+        self.now += timedelta(**units)
+
+    def article(self, *, categories: Sequence[str] = ("Medicine",), title: str = "") -> int:
+        """Let an article come in now."""
+        name = next(self._names)
+        with sessions.writing(self.engine) as session:
+            seen_at = sessions.freeze_lock(session, self.now)
+            article = Article(
+                link=f"https://miasfeed.example/{name}",
+                title=title or f"Article {name}",
+                standfirst=f"What article {name} says.",
+                categories=list(categories),
+                minutes=2,
+                published_at=seen_at,
+                seen_at=seen_at,
+                content_hash=f"{name:064d}",
+                created_at=seen_at,
+                updated_at=seen_at,
+            )
+            session.add(article)
+            session.flush()
+            assert article.id is not None
+            return article.id
+
+    def articles(self, number: int) -> list[int]:
+        return [self.article() for _ in range(number)]
+
+    def reader(self, cadence: str = "weekly", address: str = "") -> str:
+        """Let somebody subscribe now; return their reference."""
+        address = address or f"reader{next(self._names)}@example.org"
+        with sessions.writing(self.engine) as session:
+            subscriber, _ = signup.add(
+                session,
+                address,
+                cadence=Cadence(cadence),
+                origin=ORIGIN,
+                now=self.now,
+                keyring=self.settings.keyring(),
+                again=True,
+            )
+            return subscriber.public_id
+
+    def readers(self, number: int, cadence: str = "weekly") -> list[str]:
+        return [self.reader(cadence) for _ in range(number)]
+
+    def move(self, reference: str, cadence: str) -> None:
+        with self.subscriber(reference) as (session, subscriber):
+            preferences.change_cadence(
+                session, subscriber, Cadence(cadence), origin=ORIGIN, now=self.now
+            )
+
+    def pause_reader(self, reference: str, *, days: float | None = None) -> None:
+        until = self.now + timedelta(days=days) if days else None
+        with self.subscriber(reference) as (session, subscriber):
+            preferences.pause(session, subscriber, until=until, origin=ORIGIN, now=self.now)
+
+    def resume_reader(self, reference: str) -> None:
+        with self.subscriber(reference) as (session, subscriber):
+            preferences.resume(session, subscriber, origin=ORIGIN, now=self.now)
+
+    def leave(self, reference: str) -> None:
+        with sessions.writing(self.engine) as session:
+            unsubscribe.unsubscribe(
+                session, reference, generation=None, origin=ORIGIN, now=self.now
+            )
+
+    @contextmanager
+    def subscriber(self, reference: str) -> Iterator[tuple[Session, Subscriber]]:
+        with sessions.writing(self.engine) as session:
+            found = readers.find_public(session, reference, locked=True)
+            assert found is not None
+            yield session, found
+
+    def status(self, reference: str) -> str:
+        with sessions.reading(self.engine) as session:
+            return session.exec(
+                select(Subscriber.status).where(Subscriber.public_id == reference)
+            ).one()
+
+    def watermark(self, reference: str) -> datetime | None:
+        with sessions.reading(self.engine) as session:
+            return session.exec(
+                select(Subscriber.watermark).where(Subscriber.public_id == reference)
+            ).one()
+
+    def freeze(self, cadence: str = "weekly", *, force: bool = False) -> Summary:
+        frozen = publish.freeze(
+            self.engine, Cadence(cadence), now=self.now, settings=self.settings, force=force
+        )
+        self.check_books()
+        return frozen
+
+    def send(
+        self,
+        cadence: str = "weekly",
+        outcomes: Mapping[str, Kind] | None = None,
+    ) -> Summary:
+        """Freeze an edition and deliver it; everyone accepts but those with another outcome."""
+        frozen = self.freeze(cadence)
+        self.deliver(outcomes)
+        publish.finish(self.engine, now=self.now)
+        self.check_books()
+        return self.summary(frozen.edition)
+
+    def deliver(
+        self,
+        outcomes: Mapping[str, Kind] | None = None,
+        *,
+        limit: int = 10_000,
+        policy: retry.Policy = "hold",
+    ) -> None:
+        claims = self.take(limit=limit)
+        self.record(claims, outcomes, policy=policy)
+
+    def take(self, *, limit: int = 10_000) -> list[Claim]:
+        """Claim what is due and mark it in flight, as a worker does."""
+        with sessions.writing(self.engine) as session:
+            claims = ledger.claim(
+                session,
+                worker_id=WORKER,
+                limit=limit,
+                now=self.now,
+                excluded=store.withheld_mailings(),
+            )
+        return self.mark(claims)
+
+    def mark(self, claims: Sequence[Claim]) -> list[Claim]:
+        with sessions.writing(self.engine) as session:
+            marked = ledger.mark(
+                session, worker_id=WORKER, ids=[claim.id for claim in claims], now=self.now
+            )
+        self.check_books()
+        return [claim for claim in claims if claim.id in marked]
+
+    def record(
+        self,
+        claims: Sequence[Claim],
+        outcomes: Mapping[str, Kind] | None = None,
+        *,
+        policy: retry.Policy = "hold",
+    ) -> None:
+        verdicts = []
+        for claim in claims:
+            kind = (outcomes or {}).get(claim.reference, Kind.ACCEPTED)
+            outcome = Outcome(kind, Phase.BODY, text="a test")
+            decision = retry.decide(
+                outcome,
+                attempts=claim.attempts,
+                policy=policy,
+                now=self.now,
+                rng=random.Random(1),
+            )
+            verdicts.append(Verdict(claim.id, outcome, decision))
+        with sessions.writing(self.engine) as session:
+            ledger.record(session, worker_id=WORKER, verdicts=verdicts, now=self.now)
+        self.check_books()
+
+    def summary(self, slug: str) -> Summary:
+        with sessions.reading(self.engine) as session:
+            return store.summary(session, store.by_slug(session, slug))
+
+    def states(self, slug: str) -> dict[str, str]:
+        """Return the state of every reader's delivery of an edition."""
+        with sessions.reading(self.engine) as session:
+            return dict(
+                session.exec(
+                    select(Delivery.reference, Delivery.state)
+                    .join(Mailing, col(Mailing.id) == Delivery.mailing_id)
+                    .where(Mailing.edition_id == store.by_slug(session, slug).id)
+                ).all()
+            )
+
+    def mails(self, reference: str) -> list[list[int]]:
+        """Return the articles of each mail that a reader has got, or may have got."""
+        return [articles for _, articles in self.arrived(reference)]
+
+    def arrived(self, reference: str) -> list[tuple[int, list[int]]]:
+        """Return the edition and the articles of each mail that has, or may have, arrived."""
+        with sessions.reading(self.engine) as session:
+            arrived = session.exec(
+                select(Mailing.edition_id, Mailing.id)
+                .join(Delivery, col(Mailing.id) == Delivery.mailing_id)
+                .join(Edition, col(Edition.id) == Mailing.edition_id)
+                .where(Delivery.reference == reference, _may_have_arrived())
+                .order_by(col(Edition.coverage_end))
+            ).all()
+            return [(edition, contents(session, mailing)) for edition, mailing in arrived]
+
+    def mailings(self, slug: str) -> list[Mailing]:
+        with sessions.reading(self.engine) as session:
+            edition = store.by_slug(session, slug)
+            return list(
+                session.exec(
+                    select(Mailing).where(Mailing.edition_id == edition.id).order_by(Mailing.id)
+                )
+            )
+
+    def check_books(self) -> None:
+        """At every instant the states of an edition sum to its audience."""
+        with sessions.reading(self.engine) as session:
+            for summary in store.recent(session, limit=1_000):
+                counts = (
+                    summary.accepted, summary.refused, summary.deferred, summary.unknown,
+                    summary.cancelled, summary.skipped, summary.queued, summary.claimed,
+                    summary.in_flight,
+                )  # fmt: skip
+                assert sum(counts) == summary.audience, summary
+                assert not (summary.state == "finished" and summary.is_open), summary
+
+
+def contents(session: Session, mailing_id: int, *roles: Role) -> list[int]:
+    """Return the articles of a mailing in their order: its stories, or those of other roles."""
+    wanted = roles or (Role.LEAD, Role.STORY)
+    return list(
+        session.exec(
+            select(MailingArticle.article_id)
+            .where(MailingArticle.mailing_id == mailing_id, col(MailingArticle.role).in_(wanted))
+            .order_by(col(MailingArticle.position))
+        )
+    )
+
+
+def _may_have_arrived() -> Any:  # noqa: ANN401 - an SQL expression
+    uncertain = select(Attempt.delivery_id).where(Attempt.outcome == State.UNKNOWN)
+    return col(Delivery.state).in_((State.ACCEPTED, State.UNKNOWN)) | (
+        col(Delivery.state).in_(ledger.OPEN) & col(Delivery.id).in_(uncertain)
+    )
+
+
+@contextmanager
+def counted(engine: Engine) -> Iterator[list[str]]:
+    """Collect the statements that are executed."""
+    statements: list[str] = []
+
+    def note(_connection: Any, _cursor: Any, statement: str, *_rest: Any) -> None:  # noqa: ANN401
+        statements.append(statement)
+
+    event.listen(engine, "before_cursor_execute", note)
+    try:
+        yield statements
+    finally:
+        event.remove(engine, "before_cursor_execute", note)
+
+
+@pytest.fixture
+def counting() -> Callable[[Engine], Any]:
+    """`with counting(engine) as statements:` collects what is executed."""
+    return counted
+
+
+@pytest.fixture
+def world(engine: Engine, settings: Callable[..., Settings]) -> World:
+    """A publication on each engine in turn, on a Monday at 07:00."""
+    return World(engine, settings())
+
+
+@pytest.fixture
+def make_world(sqlite_engine: Engine, settings: Callable[..., Settings]) -> Callable[..., World]:
+    """Make a publication with some settings changed, on SQLite."""
+
+    def make(**changes: Any) -> World:  # noqa: ANN401 - any setting's type
+        return World(sqlite_engine, settings(**changes))
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def open_world() -> Callable[[Engine, Settings], World]:
+    """Make a publication in a database that a test has opened itself."""
+    return World
+
+
+@pytest.fixture
+def mailing_articles() -> Callable[..., list[int]]:
+    """The articles of a mailing, by role."""
+    return contents

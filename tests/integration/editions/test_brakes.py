@@ -1,0 +1,239 @@
+"""What becomes of an edition after its freeze: finished, stale, paused, resumed, cancelled, due."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+from sqlmodel import update
+
+from newsletter.cadence import Cadence
+from newsletter.db import session as sessions
+from newsletter.editions import publish, store
+from newsletter.errors import Conflict, InvalidInput, NotFound
+from newsletter.models import Publication
+from newsletter.smtp.reply import Kind
+
+if TYPE_CHECKING:
+    from tests.integration.editions.conftest import World
+
+WEEKLY = "weekly-2026-06-01"
+
+
+def test_an_edition_is_finished_only_when_no_row_is_open(world: World) -> None:
+    first, second = world.readers(2)
+    world.article()
+    world.freeze()
+    world.record(world.take(limit=1))
+    world.deliver({first: Kind.DEFERRED, second: Kind.DEFERRED})
+
+    assert publish.finish(world.engine, now=world.now) == []
+    world.tick(hours=1)
+    world.deliver()
+
+    assert publish.finish(world.engine, now=world.now) == [WEEKLY]
+    assert publish.finish(world.engine, now=world.now) == []
+    assert world.summary(WEEKLY).state == "finished"
+
+
+def test_a_stale_edition_is_given_up_and_its_readers_catch_up(world: World) -> None:
+    had, missed = world.readers(2)
+    first = world.article()
+    world.send(outcomes={missed: Kind.DEFERRED})
+    world.tick(days=6)
+    assert publish.expire(world.engine, now=world.now, times=world.settings.send_times) == []
+    world.tick(days=1, hours=1)
+
+    expired = publish.expire(world.engine, now=world.now, times=world.settings.send_times)
+
+    assert expired == [WEEKLY]
+    summary = world.summary(WEEKLY)
+    assert (summary.state, summary.accepted, summary.skipped) == ("finished", 1, 1)
+    assert world.states(WEEKLY)[missed] == "skipped"
+    second = world.article()
+    world.send()
+    assert world.mails(missed) == [[second, first]]
+    assert world.mails(had) == [[first], [second]]
+
+
+def test_what_is_leaving_while_its_edition_grows_stale_keeps_it_open(world: World) -> None:
+    world.reader()
+    world.article()
+    world.freeze()
+    held = world.take()
+    world.tick(days=8)
+
+    publish.expire(world.engine, now=world.now, times=world.settings.send_times)
+
+    assert world.summary(WEEKLY).state == "open"
+    world.record(held)
+    assert publish.finish(world.engine, now=world.now) == [WEEKLY]
+    assert world.summary(WEEKLY).accepted == 1
+
+
+def test_no_worker_claims_from_a_paused_edition_until_it_is_resumed(world: World) -> None:
+    world.readers(2)
+    world.article()
+    world.freeze()
+    world.record(world.take(limit=1))
+
+    assert publish.pause(world.engine, WEEKLY).state == "paused"
+    assert world.take() == []
+    assert publish.finish(world.engine, now=world.now) == []
+    assert publish.resume(world.engine, WEEKLY).state == "open"
+
+    world.deliver()
+    assert world.summary(WEEKLY).accepted == 2
+
+
+def test_pausing_twice_is_pausing_once(world: World) -> None:
+    world.reader()
+    world.article()
+    world.freeze()
+    publish.pause(world.engine, WEEKLY)
+
+    assert publish.pause(world.engine, WEEKLY).state == "paused"
+
+
+def test_a_paused_edition_is_superseded_like_any_other(world: World) -> None:
+    reader = world.reader()
+    first = world.article()
+    world.freeze()
+    publish.pause(world.engine, WEEKLY)
+    world.tick(days=7)
+    second = world.article()
+
+    world.send()
+
+    assert world.mails(reader) == [[second, first]]
+    assert world.summary(WEEKLY).state == "finished"
+
+
+def test_a_cancelled_edition_stops_and_its_readers_catch_up(world: World) -> None:
+    world.readers(3)
+    first = world.article()
+    world.freeze()
+    world.record(world.take(limit=1))
+
+    summary = publish.cancel(world.engine, WEEKLY, now=world.now, reason="A wrong headline.")
+
+    assert (summary.state, summary.reason) == ("cancelled", "A wrong headline.")
+    assert (summary.accepted, summary.cancelled) == (1, 2)
+    assert world.take() == []
+    world.tick(days=7)
+    second = world.article()
+    world.send()
+    (had, *missed) = sorted(world.states(WEEKLY).items(), key=lambda one: one[1])
+    assert had[1] == "accepted"
+    assert world.mails(had[0]) == [[first], [second]]
+    assert [world.mails(one) for one, _ in missed] == [[[second, first]]] * 2
+
+
+def test_what_was_leaving_when_its_edition_was_cancelled_is_not_tried_again(world: World) -> None:
+    reader = world.reader()
+    world.article()
+    world.freeze()
+    held = world.take()
+    publish.cancel(world.engine, WEEKLY, now=world.now, reason="A wrong headline.")
+
+    world.record(held, {reader: Kind.DEFERRED})
+
+    world.tick(days=1)
+    assert world.take() == []
+    assert world.states(WEEKLY) == {reader: "cancelled"}
+
+
+@pytest.mark.parametrize("act", ["pause", "resume", "cancel"])
+def test_a_finished_edition_has_no_brakes(world: World, act: str) -> None:
+    world.reader()
+    world.article()
+    world.send()
+    acts: dict[str, Callable[[], object]] = {
+        "pause": lambda: publish.pause(world.engine, WEEKLY),
+        "resume": lambda: publish.resume(world.engine, WEEKLY),
+        "cancel": lambda: publish.cancel(world.engine, WEEKLY, now=world.now, reason="No."),
+    }
+
+    with pytest.raises(Conflict, match="weekly-2026-06-01 is finished"):
+        acts[act]()
+
+    assert world.summary(WEEKLY).state == "finished"
+
+
+def test_an_edition_that_is_not_there_is_not_found(world: World) -> None:
+    with pytest.raises(NotFound):
+        publish.pause(world.engine, WEEKLY)
+    with pytest.raises(InvalidInput):
+        publish.pause(world.engine, "weekly")
+
+
+def test_due_is_what_was_not_made_and_is_not_too_late(world: World) -> None:
+    world.reader()
+    world.article()
+    world.tick(hours=2)
+    assert _due(world) == ["daily", "weekly", "monthly"]
+
+    world.freeze()
+    assert _due(world) == ["daily", "monthly"]
+
+    world.tick(hours=4, minutes=1)
+    assert _due(world) == []
+
+
+def test_a_skipped_edition_is_not_due_again(world: World) -> None:
+    world.freeze("daily")
+
+    assert "daily" not in _due(world)
+
+
+def test_a_fresh_install_never_surprises_readers_with_an_old_period(world: World) -> None:
+    with sessions.writing(world.engine) as session:
+        session.execute(update(Publication).values(created_at=world.now + timedelta(minutes=1)))
+    world.tick(hours=1)
+    assert _due(world) == []
+
+    world.tick(days=1)
+
+    assert _due(world) == ["daily"]
+
+
+def test_current_is_the_edition_of_the_newest_due_period(world: World) -> None:
+    world.reader()
+    world.article()
+    assert _current(world) is None
+    world.freeze()
+    found = _current(world)
+    assert found is not None
+    assert found.edition == WEEKLY
+
+    world.tick(days=7)
+
+    assert _current(world) is None
+
+
+def test_the_latest_editions_come_first(world: World) -> None:
+    world.reader()
+    for _ in range(3):
+        world.article()
+        world.send()
+        world.freeze("daily")
+        world.tick(days=7)
+
+    with sessions.reading(world.engine) as session:
+        weekly = store.recent(session, cadence=Cadence.WEEKLY, limit=2)
+        everything = store.recent(session)
+
+    assert [one.edition for one in weekly] == ["weekly-2026-06-15", "weekly-2026-06-08"]
+    assert len(everything) == 6
+    assert [one.accepted for one in weekly] == [1, 1]
+
+
+def _due(world: World) -> list[str]:
+    found = publish.due_editions(world.engine, now=world.now, settings=world.settings)
+    return [one.cadence for one in found]
+
+
+def _current(world: World) -> store.Summary | None:
+    return publish.current(world.engine, Cadence.WEEKLY, now=world.now, settings=world.settings)

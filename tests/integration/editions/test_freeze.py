@@ -1,0 +1,660 @@
+"""Freezing an edition: who gets what, once, and from where each reader begins."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from sqlmodel import select, update
+
+from newsletter import suppression
+from newsletter.cadence import Cadence
+from newsletter.db import session as sessions
+from newsletter.editions import publish, store
+from newsletter.errors import NotFound, RenderError
+from newsletter.models import Article, Edition, Mailing, Role
+from newsletter.rendering.message import CompiledMessage, Slot
+from newsletter.smtp.reply import Kind
+from newsletter.suppression import Cause
+from newsletter.tokens import Purpose
+
+if TYPE_CHECKING:
+    from tests.integration.editions.conftest import World
+
+
+def test_everyone_of_a_cadence_gets_the_edition_of_its_period(world: World) -> None:
+    weekly, daily = world.readers(3), world.reader("daily")
+    articles = world.articles(2)
+
+    summary = world.send("weekly")
+
+    assert (summary.edition, summary.state) == ("weekly-2026-06-01", "finished")
+    assert (summary.audience, summary.variants, summary.accepted) == (3, 1, 3)
+    assert all(world.mails(one) == [articles[::-1]] for one in weekly)
+    assert world.mails(daily) == []
+
+
+def test_sending_again_makes_no_second_edition(world: World) -> None:
+    world.reader()
+    world.article()
+    world.send()
+    world.article()
+    world.tick(hours=3)
+
+    again = world.send()
+
+    assert (again.edition, again.audience, again.accepted) == ("weekly-2026-06-01", 1, 1)
+
+
+def test_coverage_ends_at_the_instant_of_the_freeze(world: World) -> None:
+    reader = world.reader()
+    before = world.article()
+    world.tick(hours=9)
+    world.send()
+    after = world.article()
+    world.tick(days=7)
+
+    world.send()
+
+    assert world.mails(reader) == [[before], [after]]
+
+
+def test_an_article_of_the_same_clock_reading_is_behind_no_watermark(world: World) -> None:
+    reader = world.reader()
+    first = world.article()
+    world.send()
+    second = world.article()
+    with sessions.reading(world.engine) as session:
+        seen_at = session.exec(select(Article.seen_at).where(Article.id == second)).one()
+
+    assert seen_at > world.now
+    world.tick(days=7)
+    world.send()
+    assert world.mails(reader) == [[first], [second]]
+
+
+def test_readers_with_the_same_watermark_get_the_same_bytes(world: World) -> None:
+    world.readers(3)
+    late = world.reader()
+    world.article()
+    world.send(outcomes={late: Kind.REFUSED})
+    world.tick(days=7)
+    world.article()
+
+    summary = world.send()
+
+    assert (summary.variants, summary.audience) == (2, 4)
+    assert len(world.mailings("weekly-2026-06-08")) == 2
+
+
+def test_watermarks_with_nothing_between_them_share_a_variant(world: World) -> None:
+    world.reader()
+    late = world.reader()
+    world.article()
+    world.send(outcomes={late: Kind.REFUSED})
+    world.tick(days=70)  # what the other one missed is out of the catch-up window
+    world.article()
+
+    assert world.send().variants == 1
+
+
+def test_a_daily_reader_who_moves_to_weekly_reads_nothing_twice(world: World) -> None:
+    reader = world.reader("daily")
+    monday = world.article()
+    world.send("daily")
+    world.move(reader, "weekly")
+    world.tick(days=6)
+    sunday = world.article()
+    world.tick(days=1)
+
+    world.send("weekly")
+
+    assert world.mails(reader) == [[monday], [sunday]]
+
+
+def test_a_monthly_reader_who_moves_to_daily_misses_nothing(world: World) -> None:
+    reader, other = world.reader("monthly"), world.reader("daily")
+    world.article()
+    world.send("monthly")
+    world.send("daily")
+    world.tick(days=10)
+    tenth = world.article()
+    world.send("daily")
+    world.tick(days=10)
+    world.move(reader, "daily")
+    twentieth = world.article()
+
+    summary = world.send("daily")
+
+    assert summary.variants == 2
+    assert world.mails(reader)[1:] == [[twentieth, tenth]]
+    assert world.mails(other)[1:] == [[tenth], [twentieth]]
+
+
+def test_a_paused_reader_catches_up(world: World) -> None:
+    reader = world.reader()
+    missed = []
+    world.article()
+    world.send()
+    world.pause_reader(reader, days=10)
+    for _ in range(2):
+        world.tick(days=7)
+        missed.append(world.article())
+        world.send()
+
+    assert world.mails(reader)[1:] == [missed[::-1]]
+
+
+def test_a_paused_reader_gets_nothing_before_the_pause_ends(world: World) -> None:
+    world.reader()
+    reader = world.reader()
+    world.pause_reader(reader, days=10)
+    world.article()
+
+    assert world.send().audience == 1
+    assert world.mails(reader) == []
+
+
+@pytest.mark.parametrize("kind", [Kind.REFUSED, Kind.DEFERRED])
+def test_a_reader_whose_mail_failed_catches_up(world: World, kind: Kind) -> None:
+    reader = world.reader()
+    first = world.article()
+    world.send(outcomes={reader: kind})
+    world.tick(days=7)
+    second = world.article()
+
+    world.send()
+
+    assert world.mails(reader) == [[second, first]]
+
+
+def test_a_new_reader_starts_with_the_editions_own_coverage(world: World) -> None:
+    world.reader()
+    world.article()
+    world.send()
+    world.tick(days=3)
+    covered = world.article()
+    world.tick(days=4)
+    reader = world.reader()
+
+    world.send()
+
+    assert world.mails(reader) == [[covered]]
+
+
+def test_the_first_edition_covers_one_period(world: World) -> None:
+    reader = world.reader()
+    world.now -= timedelta(days=8)
+    world.article()
+    world.tick(days=2)
+    recent = world.article()
+    world.tick(days=6)
+
+    world.send()
+
+    assert world.mails(reader) == [[recent]]
+
+
+def test_a_new_reader_whose_first_mail_fails_catches_up(world: World) -> None:
+    reader = world.reader()
+    first = world.article()
+    world.send(outcomes={reader: Kind.REFUSED})
+    world.tick(days=7)
+    second = world.article()
+    world.send(outcomes={reader: Kind.REFUSED})
+    world.tick(days=7)
+
+    world.send()
+
+    assert world.mails(reader) == [[second, first]]
+
+
+def test_a_reader_who_left_and_came_back_reads_nothing_twice(world: World) -> None:
+    reader = world.reader("daily", "back@example.org")
+    seen = world.article()
+    world.send("daily")
+    world.tick(days=1)
+    world.send("daily")
+    world.leave(reader)
+    world.reader("weekly", "back@example.org")
+    world.tick(days=6)
+    new = world.article()
+
+    world.send("weekly")
+
+    assert world.mails(reader) == [[seen], [new]]
+
+
+def test_a_held_unknown_counts_as_accepted(world: World) -> None:
+    reader = world.reader()
+    world.article()
+    world.send(outcomes={reader: Kind.UNKNOWN})
+    world.tick(days=7)
+    second = world.article()
+
+    world.send()
+
+    assert world.mails(reader)[1:] == [[second]]
+
+
+def test_open_deliveries_of_earlier_editions_are_superseded(world: World) -> None:
+    reader = world.reader()
+    first = world.article()
+    world.freeze()
+    world.tick(days=7)
+    second = world.article()
+
+    world.send()
+
+    assert world.states("weekly-2026-06-01") == {reader: "skipped"}
+    assert world.mails(reader) == [[second, first]]
+
+
+def test_an_edition_of_another_cadence_supersedes_too(world: World) -> None:
+    reader = world.reader("daily")
+    world.article()
+    world.freeze("daily")
+    world.move(reader, "weekly")
+
+    world.send("weekly")
+
+    assert world.states("daily-2026-06-01") == {reader: "skipped"}
+    assert len(world.mails(reader)) == 1
+
+
+def test_nothing_is_superseded_by_an_edition_that_the_reader_does_not_get(
+    make_world: Callable[..., World],
+) -> None:
+    world = make_world(catch_up_days=1)
+    reader = world.reader("daily")
+    world.article()
+    world.freeze("daily")
+    world.tick(days=2)
+    world.settings = world.settings.model_copy(update={"min_articles": 2})
+
+    assert world.freeze("daily").state == "skipped"
+
+    assert world.states("daily-2026-06-01") == {reader: "queued"}
+
+
+def test_a_reader_whose_mail_is_leaving_right_now_is_left_out_and_catches_up(world: World) -> None:
+    reader, other = world.readers(2)
+    first = world.article()
+    world.freeze()
+    held = [claim for claim in world.take() if claim.reference == reader]
+    world.tick(days=7)
+    second = world.article()
+
+    assert world.freeze().audience == 0 or other
+    world.record(held)
+    world.deliver()
+    world.tick(days=7)
+    third = world.article()
+    world.send()
+
+    assert world.mails(reader) == [[first], [third, second]]
+
+
+def test_a_mail_that_may_have_arrived_is_not_superseded(world: World) -> None:
+    reader = world.reader()
+    first = world.article()
+    world.freeze()
+    world.record(world.take(), {reader: Kind.UNKNOWN}, policy="resend")
+    world.tick(days=7)
+    second = world.article()
+    world.freeze()
+    assert world.states("weekly-2026-06-01") == {reader: "deferred"}
+    world.deliver()
+    world.tick(days=7)
+
+    world.send()
+
+    assert world.mails(reader) == [[first], [second]]
+
+
+def test_catch_up_is_bounded_in_age(make_world: Callable[..., World]) -> None:
+    world = make_world(catch_up_days=20)
+    reader = world.reader()
+    world.article()
+    world.send()
+    world.pause_reader(reader)
+    world.article()
+    world.tick(days=21)
+    young = world.article()
+    world.tick(days=7)
+    world.resume_reader(reader)
+
+    world.send()
+
+    assert world.mails(reader)[1:] == [[young]]
+
+
+def test_a_short_catch_up_never_cuts_a_periods_own_coverage(
+    make_world: Callable[..., World],
+) -> None:
+    world = make_world(catch_up_days=1)
+    reader = world.reader()
+    world.article()
+    world.send()
+    world.tick(days=2)
+    early = world.article()
+    world.tick(days=5)
+
+    world.send()
+
+    assert world.mails(reader)[1:] == [[early]]
+
+
+def test_catch_up_is_bounded_in_number_and_the_newest_stay(
+    make_world: Callable[..., World],
+) -> None:
+    world = make_world(catch_up_articles=3)
+    reader = world.reader()
+    articles = []
+    for _ in range(5):
+        articles.append(world.article())
+        world.tick(minutes=1)
+
+    world.send()
+
+    assert world.mails(reader) == [articles[:1:-1]]
+    world.tick(days=7)
+    assert world.send().reason == "There are no new articles."
+
+
+def test_a_digest_says_how_many_articles_it_left_out(make_world: Callable[..., World]) -> None:
+    world = make_world(catch_up_articles=2)
+    world.reader()
+    world.articles(7)
+    world.send()
+
+    (mailing,) = world.mailings("weekly-2026-06-01")
+
+    assert "and 5 more on miasfeed.example" in " ".join(mailing.html.split())
+
+
+def test_without_articles_the_edition_is_skipped_and_the_watermark_stays(world: World) -> None:
+    reader = world.reader()
+    first = world.article()
+    world.send(outcomes={reader: Kind.REFUSED})
+    watermark = world.watermark(reader)
+    world.tick(days=70)
+
+    summary = world.send()
+
+    assert (summary.state, summary.reason) == ("skipped", "There are no new articles.")
+    assert (summary.audience, summary.variants) == (0, 0)
+    assert world.watermark(reader) == watermark
+    assert first
+
+
+def test_a_skipped_edition_gives_new_readers_no_watermark(world: World) -> None:
+    reader = world.reader()
+    world.send()
+    assert world.watermark(reader) is None
+    world.tick(days=3)
+    early = world.article()
+    world.tick(days=4)
+
+    world.send()
+
+    assert world.mails(reader) == [[early]]
+
+
+def test_fewer_than_min_articles_skip_the_edition_with_the_reason(
+    make_world: Callable[..., World],
+) -> None:
+    world = make_world(min_articles=3)
+    reader = world.reader()
+    two = world.articles(2)
+
+    summary = world.send()
+
+    assert summary.state == "skipped"
+    assert summary.reason == "New articles: 2. An edition needs at least 3 (min_articles)."
+    world.tick(days=7)
+    third = world.article()
+    world.send()
+    assert [sorted(mail) for mail in world.mails(reader)] == [[*two, third]]
+
+
+def test_a_reader_with_too_few_articles_waits_while_others_get_theirs(
+    make_world: Callable[..., World],
+) -> None:
+    world = make_world(min_articles=2)
+    new, behind = world.readers(2)
+    world.articles(2)
+    world.send(outcomes={behind: Kind.REFUSED})
+    world.tick(days=7)
+    world.article()
+
+    summary = world.send()
+
+    assert (summary.state, summary.audience) == ("finished", 1)
+    assert [len(mail) for mail in world.mails(behind)] == [3]
+    world.tick(days=7)
+    world.article()
+    world.send()
+    assert [len(mail) for mail in world.mails(new)] == [2, 2]
+
+
+def test_without_readers_the_edition_is_skipped_with_the_reason(world: World) -> None:
+    world.article()
+
+    assert world.send().reason == "No active reader has chosen weekly."
+
+
+def test_an_edition_is_skipped_when_everyone_is_being_sent_an_earlier_one(world: World) -> None:
+    world.reader()
+    world.article()
+    world.freeze()
+    world.take()
+    world.tick(days=7)
+    world.article()
+
+    reason = world.freeze().reason
+
+    assert reason == "An earlier edition is still on its way to every weekly reader."
+
+
+def test_force_makes_an_edition_that_was_skipped(world: World) -> None:
+    reader = world.reader()
+    world.send()
+    article = world.article()
+    assert world.freeze().state == "skipped"
+
+    assert world.freeze(force=True).state == "open"
+
+    world.deliver()
+    assert world.mails(reader) == [[article]]
+
+
+def test_force_makes_no_second_edition(world: World) -> None:
+    world.reader()
+    world.article()
+    world.send()
+    world.article()
+
+    assert world.freeze(force=True).accepted == 1
+    assert len(world.mailings("weekly-2026-06-01")) == 1
+
+
+def test_a_suppressed_address_is_not_in_the_audience(world: World) -> None:
+    world.reader(address="never@example.org")
+    world.reader()
+    with sessions.writing(world.engine) as session:
+        suppression.suppress(
+            session,
+            "never@example.org",
+            cause=Cause("hard bounce", "a test"),
+            now=world.now,
+            keyring=world.settings.keyring(),
+        )
+    world.article()
+
+    assert world.send().audience == 1
+
+
+def test_a_reader_who_left_is_not_in_the_audience(world: World) -> None:
+    world.leave(world.reader())
+    world.reader()
+    world.article()
+
+    assert world.send().audience == 1
+
+
+def test_one_missed_window_after_an_outage_makes_one_edition_for_the_newest_period(
+    world: World,
+) -> None:
+    reader = world.reader("daily")
+    world.article()
+    world.send("daily")
+    missed = []
+    for _ in range(3):
+        world.tick(days=1)
+        missed.append(world.article())
+
+    summary = world.send("daily")
+
+    assert summary.edition == "daily-2026-06-04"
+    assert world.mails(reader)[1:] == [missed[::-1]]
+
+
+def test_an_article_edited_after_the_freeze_does_not_change_the_mailing(world: World) -> None:
+    world.reader()
+    article = world.article(title="As it was")
+    world.freeze()
+    (before,) = world.mailings("weekly-2026-06-01")
+    with sessions.writing(world.engine) as session:
+        session.execute(
+            update(Article)
+            .where(Article.id == article)
+            .values(title="As it is", content_hash="e" * 64)
+        )
+
+    world.freeze()
+
+    (after,) = world.mailings("weekly-2026-06-01")
+    assert (after.subject, after.body, after.html) == (before.subject, before.body, before.html)
+    assert b"As it was" in after.body
+    with sessions.reading(world.engine) as session:
+        (mailing,) = store.contents(session, store.by_slug(session, "weekly-2026-06-01"))
+    assert [one.is_edited for one in mailing.articles] == [True]
+
+
+def test_the_snapshot_records_each_article_its_role_and_its_hash(world: World) -> None:
+    world.reader()
+    old = world.article()
+    world.send()
+    world.tick(days=7)
+    world.reader()
+    world.articles(2)
+    world.send()
+    world.tick(days=7)
+    world.articles(2)
+    world.send()
+
+    with sessions.reading(world.engine) as session:
+        edition = store.by_slug(session, "weekly-2026-06-15")
+        (mailing,) = store.contents(session, edition)
+
+    assert [one.role for one in mailing.articles] == ["lead", "story", "related"]
+    assert mailing.articles[-1].article_id == old
+    assert [one.position for one in mailing.articles] == [1, 2, 3]
+    assert not any(one.is_edited for one in mailing.articles)
+
+
+def test_related_articles_are_earlier_ones_of_the_leads_subject_not_just_sent(
+    world: World, mailing_articles: Callable[..., list[int]]
+) -> None:
+    world.reader()
+    related = [world.article(categories=["Heart"]) for _ in range(2)]
+    world.article(categories=["Lungs"])
+    world.send()
+    world.tick(days=7)
+    world.article(categories=["Heart"])  # sent just before the edition under test
+    world.send()
+    world.tick(days=7)
+    world.article(categories=["Heart", "Trials"])
+    world.send()
+
+    (mailing,) = world.mailings("weekly-2026-06-15")
+    with sessions.reading(world.engine) as session:
+        found = mailing_articles(session, mailing.id, Role.RELATED)
+
+    assert sorted(found) == related
+
+
+def test_a_publication_without_a_template_freezes_nothing(
+    make_world: Callable[..., World], tmp_path: Path
+) -> None:
+    folder = tmp_path / "email" / "digest"
+    folder.mkdir(parents=True)
+    (folder / "subject.txt").write_text("{{ nothing.of.the.kind }}")
+    world = make_world(templates=tmp_path)
+    world.reader()
+    world.article()
+
+    with pytest.raises(RenderError):
+        world.freeze()
+
+    with sessions.reading(world.engine) as session:
+        assert session.exec(select(Edition)).all() == []
+
+
+def test_a_rehearsal_tells_the_audience_and_leaves_nothing(world: World) -> None:
+    world.readers(3)
+    world.article()
+
+    rehearsed = publish.rehearse(
+        world.engine, Cadence.WEEKLY, now=world.now, settings=world.settings
+    )
+
+    assert (rehearsed.audience, rehearsed.variants, rehearsed.queued) == (3, 1, 3)
+    with sessions.reading(world.engine) as session:
+        assert session.exec(select(Edition)).all() == []
+        assert session.exec(select(Mailing)).all() == []
+
+
+def test_a_preview_is_the_mail_of_a_new_reader_and_changes_nothing(world: World) -> None:
+    world.article(title="A headline to look at")
+
+    rendered = publish.preview(world.engine, Cadence.WEEKLY, now=world.now, settings=world.settings)
+
+    assert "A headline to look at" in rendered.text
+    with sessions.reading(world.engine) as session:
+        assert session.exec(select(Mailing)).all() == []
+
+
+def test_a_preview_without_articles_says_what_to_do(world: World) -> None:
+    with pytest.raises(NotFound) as caught:
+        publish.preview(world.engine, Cadence.DAILY, now=world.now, settings=world.settings)
+
+    assert "feeds fetch" in (caught.value.hint or "")
+
+
+def test_the_frozen_message_carries_the_publications_links(world: World) -> None:
+    world.reader()
+    world.article()
+    world.freeze()
+    (mailing,) = world.mailings("weekly-2026-06-01")
+
+    message = _filled(mailing)
+
+    base = b"https://news.miasfeed.example"
+    assert b"List-Unsubscribe: <" + base + b"/unsubscribe/TOKEN>," in message
+    assert b"<mailto:digest@miasfeed.example?subject=unsubscribe%20TOKEN>" in message
+    assert b"Feedback-ID: weekly-2026-06-01:weekly:digest:" in message
+    assert b"List-Id: Mia's Feed <digest.miasfeed.example>" in message
+    assert b"/preferences/" in message.replace(b"=\r\n", b"")
+    view = world.settings.keyring().issue(Purpose.VIEW, mailing.public_id, 0)
+    assert b"/view/" + view.encode() in message.replace(b"=\r\n", b"")
+
+
+def _filled(mailing: Mailing) -> bytes:
+    compiled = CompiledMessage.load(mailing.subject, mailing.body, mailing.fields)
+    values = dict.fromkeys(Slot, "TOKEN") | {Slot.ADDRESS: "reader@example.org"}
+    return compiled.address_to(values)

@@ -1,0 +1,242 @@
+"""The promise of the watermark, over random histories: no article twice, and none missed.
+
+Readers join, move, pause, leave and come back; articles come in; editions of every cadence are
+frozen, half sent, paused, cancelled and given up; mail is accepted, refused, deferred or uncertain,
+and workers die with mail in their hands. After every step the books balance, and for every reader
+the mails that arrived fit together without a gap and without an overlap.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import settings as options
+from hypothesis import strategies as st
+from sqlmodel import select
+
+from newsletter.cadence import Cadence
+from newsletter.db import engine as engines
+from newsletter.db import schema
+from newsletter.db import session as sessions
+from newsletter.delivery import ledger
+from newsletter.editions import publish, store
+from newsletter.errors import Conflict
+from newsletter.models import Article, Edition, Status
+from newsletter.settings import Settings
+from newsletter.smtp.reply import Kind
+
+if TYPE_CHECKING:
+    from tests.integration.editions.conftest import World
+
+#: No digest of these histories is cut at its number of articles.
+CATCH_UP = timedelta(days=40)
+
+cadences = st.sampled_from(list(Cadence))
+whom = st.integers(0, 5)
+fates = st.lists(st.sampled_from(list(Kind)), min_size=1, max_size=4)
+steps = st.one_of(
+    st.tuples(st.just("articles"), st.integers(1, 3)),
+    st.tuples(st.just("tick"), st.integers(1, 30 * 24)),
+    st.tuples(st.just("tick"), st.sampled_from([6, 24, 24 * 7, 24 * 31])),
+    st.tuples(st.just("freeze"), cadences),
+    st.tuples(st.just("send"), cadences),
+    st.tuples(st.just("deliver"), fates, st.integers(1, 6)),
+    st.tuples(st.just("take"), st.integers(1, 3)),
+    st.tuples(st.just("land"), fates),
+    st.tuples(st.just("die")),
+    st.tuples(st.just("join"), cadences),
+    st.tuples(st.just("move"), whom, cadences),
+    st.tuples(st.just("pause"), whom, st.sampled_from([None, 1, 10, 50])),
+    st.tuples(st.just("resume"), whom),
+    st.tuples(st.just("leave"), whom),
+    st.tuples(st.just("come_back"), whom, cadences),
+    st.tuples(st.just("brake"), st.sampled_from(["pause", "resume", "cancel"])),
+    st.tuples(st.just("expire")),
+    st.tuples(st.just("finish")),
+)
+
+
+class History:
+    """A publication to which things happen, and what it owes each of its readers."""
+
+    def __init__(self, world: World, policy: Any) -> None:  # noqa: ANN401 - a literal
+        self.world = world
+        self.policy = policy
+        self.readers: list[str] = []
+        self.addresses: list[str] = []
+        #: When each reader's consents began.
+        self.begun: dict[str, list[datetime]] = {}
+        self.held: list[Any] = []
+        for cadence in Cadence:
+            self.join(cadence)
+
+    def do(self, name: str, *arguments: Any) -> None:  # noqa: ANN401
+        with suppress(Conflict):  # a reader who has left cannot pause, and so on
+            getattr(self, name)(*arguments)
+        self.check()
+
+    def articles(self, number: int) -> None:
+        self.world.articles(number)
+
+    def tick(self, hours: int) -> None:
+        self.world.tick(hours=hours)
+
+    def freeze(self, cadence: Cadence) -> None:
+        self.world.freeze(cadence)
+
+    def send(self, cadence: Cadence) -> None:
+        self.world.freeze(cadence)
+        self.world.deliver(policy=self.policy)
+
+    def deliver(self, kinds: Sequence[Kind], limit: int) -> None:
+        self.record(self.world.take(limit=limit), kinds)
+
+    def take(self, limit: int) -> None:
+        self.held += self.world.take(limit=limit)
+
+    def land(self, kinds: Sequence[Kind]) -> None:
+        held, self.held = self.held, []
+        self.record(held, kinds)
+
+    def die(self) -> None:
+        self.held = []
+        with sessions.writing(self.world.engine) as session:
+            ledger.take_over(session, dead=[1], policy=self.policy, now=self.world.now)
+
+    def record(self, claims: Sequence[Any], kinds: Sequence[Kind]) -> None:
+        for number, claim in enumerate(claims):
+            kind = kinds[number % len(kinds)]
+            self.world.record([claim], {claim.reference: kind}, policy=self.policy)
+
+    def join(self, cadence: Cadence) -> None:
+        if len(self.readers) < 6:
+            address = f"reader{len(self.readers)}@example.org"
+            self.readers.append(self.world.reader(cadence, address))
+            self.addresses.append(address)
+            self.begun[self.readers[-1]] = [self.world.now]
+
+    def move(self, number: int, cadence: Cadence) -> None:
+        self.world.move(self.reader(number), cadence)
+
+    def pause(self, number: int, days: int | None) -> None:
+        self.world.pause_reader(self.reader(number), days=days)
+
+    def resume(self, number: int) -> None:
+        self.world.resume_reader(self.reader(number))
+
+    def leave(self, number: int) -> None:
+        self.world.leave(self.reader(number))
+
+    def come_back(self, number: int, cadence: Cadence) -> None:
+        reference = self.reader(number)
+        if self.world.status(reference) == Status.UNSUBSCRIBED:
+            self.world.reader(cadence, self.addresses[self.readers.index(reference)])
+            self.begun[reference].append(self.world.now)
+
+    def reader(self, number: int) -> str:
+        return self.readers[number % len(self.readers)]
+
+    def brake(self, act: str) -> None:
+        with sessions.reading(self.world.engine) as session:
+            found = store.recent(session, limit=1)
+        for one in found:
+            if act == "cancel":
+                publish.cancel(self.world.engine, one.edition, now=self.world.now, reason="A test.")
+            else:
+                getattr(publish, act)(self.world.engine, one.edition)
+
+    def expire(self) -> None:
+        times = self.world.settings.send_times
+        publish.expire(self.world.engine, now=self.world.now, times=times)
+
+    def finish(self) -> None:
+        publish.finish(self.world.engine, now=self.world.now)
+
+    def check(self) -> None:
+        """Hold what arrived against what came in."""
+        with sessions.reading(self.world.engine) as session:
+            came = session.exec(select(Article.id, Article.seen_at)).all()
+            editions = {one.id: one for one in session.exec(select(Edition))}
+        for reference in self.readers:
+            self.check_reader(reference, came, editions)
+
+    def check_reader(self, reference: str, came: Any, editions: dict[Any, Edition]) -> None:  # noqa: ANN401
+        mails = self.world.arrived(reference)
+        everything = [article for _, articles in mails for article in articles]
+        assert len(everything) == len(set(everything)), "an article came twice"
+        previous = None
+        for edition_id, articles in mails:
+            edition = editions[edition_id]
+            start, is_exact = self.start(reference, previous, edition)
+            owed = {one for one, seen_at in came if start < seen_at <= edition.coverage_end}
+            assert owed <= set(articles), "an article was missed"
+            assert not is_exact or owed == set(articles)
+            previous = edition.coverage_end
+
+    def start(
+        self, reference: str, previous: datetime | None, edition: Edition
+    ) -> tuple[datetime, bool]:
+        """Return from where an edition owes a reader articles, and whether it owes no others."""
+        bounds = [edition.coverage_end - CATCH_UP]
+        anew = [
+            instant
+            for instant in self.begun[reference]
+            if instant <= edition.coverage_end and (previous is None or instant > previous)
+        ]
+        if previous is not None:
+            bounds.append(previous)
+        if anew:
+            bounds += [max(anew), edition.coverage_start]
+        return max(bounds), not anew
+
+
+@pytest.fixture(scope="module")
+def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A migrated database to copy, and templates that are quickly rendered."""
+    folder = tmp_path_factory.mktemp("watermark")
+    opened = engines.open(f"sqlite:///{folder / 'empty.db'}")
+    schema.upgrade(opened)
+    opened.dispose()
+    digest = folder / "templates" / "email" / "digest"
+    digest.mkdir(parents=True)
+    (digest / "subject.txt").write_text("{{ digest.lead.title }}")
+    (digest / "body.txt").write_text("{{ links.unsubscribe }}")
+    (digest / "body.html").write_text("<html><body>{{ links.unsubscribe }}</body></html>")
+    return folder
+
+
+@pytest.mark.parametrize("policy", ["hold", "resend"])
+@options(
+    max_examples=60,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@given(plan=st.lists(steps, min_size=5, max_size=40))
+def test_no_article_comes_twice_and_none_is_missed(
+    plan: list[tuple[Any, ...]],
+    policy: str,
+    empty: Path,
+    settings: Callable[..., Settings],
+    open_world: Callable[..., World],
+) -> None:
+    copy = empty / "copy.db"
+    for old in empty.glob("copy.db*"):
+        old.unlink()
+    shutil.copyfile(empty / "empty.db", copy)
+    opened = engines.open(f"sqlite:///{copy}")
+    chosen = settings(
+        templates=empty / "templates", catch_up_days=CATCH_UP.days, catch_up_articles=500
+    )
+    try:
+        history = History(open_world(opened, chosen), policy)
+        for step in plan:
+            history.do(*step)
+    finally:
+        opened.dispose()
