@@ -45,7 +45,8 @@ _READINGS = (timedelta(hours=270), timedelta(hours=66), timedelta())
 
 def demo(
     folder: Annotated[
-        Path, typer.Option("--folder", help="A folder for everything; an older demo in it is replaced.")
+        Path,
+        typer.Option("--folder", help="A folder for everything; an older demo in it is replaced."),
     ] = Path("demo"),
     *,
     json: output.Json = False,
