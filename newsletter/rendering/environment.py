@@ -9,14 +9,18 @@ from __future__ import annotations
 import gettext
 import re
 import traceback
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
+from io import BytesIO
+from itertools import product
 from pathlib import Path
 from typing import Literal
 
 import jinja2
 from babel import Locale, UnknownLocaleError
 from babel.dates import format_date, format_skeleton
+from babel.messages.mofile import write_mo
+from babel.messages.pofile import PoFileError, read_po
 from babel.numbers import format_decimal
 from babel.units import format_unit
 
@@ -35,6 +39,7 @@ _FAULTS = (
 )
 
 _SHORT_MONTH = re.compile(r"(?<!M)MMM(?!M)")
+_SHORT_DAY = re.compile(r"(?<!E)E(?!E)")
 
 
 def build(override_folder: Path | None, language: str) -> jinja2.Environment:
@@ -54,9 +59,11 @@ def build(override_folder: Path | None, language: str) -> jinja2.Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    # Catalogues will be found here by language; until there are any, every word stands for itself.
-    environment.install_gettext_translations(gettext.NullTranslations(), newstyle=True)  # type: ignore[attr-defined]
-    _add_words(environment, _locale(language), language)
+    locale = _locale(language)
+    environment.install_gettext_translations(  # type: ignore[attr-defined]  # the extension's
+        _translations([*folders, paths.TEMPLATES], locale), newstyle=True
+    )
+    _add_words(environment, locale, language)
     return environment
 
 
@@ -84,6 +91,34 @@ def _locale(language: str) -> Locale:
         ) from exc
 
 
+def _translations(folders: Sequence[Path], locale: Locale) -> gettext.NullTranslations:
+    """Return the words of a language: the publisher's, then ours, then the templates' own.
+
+    Catalogues are read as people write them (.po), so nothing has to be compiled or installed.
+    """
+    found = gettext.NullTranslations()
+    for tag, folder in product(dict.fromkeys((locale.language, str(locale))), reversed(folders)):
+        path = folder / "locale" / tag / "LC_MESSAGES" / "messages.po"
+        if path.is_file():
+            nearer = _read_catalogue(path)
+            nearer.add_fallback(found)
+            found = nearer
+    return found
+
+
+def _read_catalogue(path: Path) -> gettext.GNUTranslations:
+    packed = BytesIO()
+    try:
+        with path.open("rb") as file:
+            write_mo(packed, read_po(file, abort_invalid=True))
+    except (PoFileError, UnicodeDecodeError) as exc:
+        raise RenderError(
+            f"{path} is no catalogue: {exc}", hint="Check it with `msgfmt --check`."
+        ) from exc
+    packed.seek(0)
+    return gettext.GNUTranslations(packed)
+
+
 def _add_words(environment: jinja2.Environment, locale: Locale, language: str) -> None:
     is_rtl = locale.text_direction == "rtl"
     environment.globals.update(
@@ -98,6 +133,8 @@ def _add_words(environment: jinja2.Environment, locale: Locale, language: str) -
         day=lambda day: _apart(format_date(day, "long", locale=locale), locale),
         weekday=lambda day: _apart(format_date(day, "full", locale=locale), locale),
         month=lambda day: _apart(format_skeleton("yMMMM", day, locale=locale), locale),
+        date=lambda at: _apart(weekday_and_date(at, locale=locale), locale),
+        clock=lambda at: format_skeleton("Hm", at, locale=locale),
         span=lambda first, last: _apart(span(first, last, locale=locale), locale),
         number=lambda count: format_decimal(count, locale=locale),
         shorten=content.shorten,
@@ -130,6 +167,15 @@ def span(first: date, last: date, *, locale: Locale) -> str:
         str(format_date(day, part, locale=locale))
         for day, part in zip((first, last), parts, strict=True)
     )
+
+
+def weekday_and_date(day: date, *, locale: Locale) -> str:
+    """Write a day that is near: "Monday 23 November"."""
+    # English of no country has a comma between the two; a time follows, and one comma is enough.
+    skeletons = (Locale.parse("en_GB") if str(locale) == "en_001" else locale).datetime_skeletons
+    pattern = str(skeletons.get("MMMMEEEEd") or skeletons["MMMEd"])
+    pattern = _SHORT_MONTH.sub("MMMM", _SHORT_DAY.sub("EEEE", pattern))
+    return str(format_date(day, pattern, locale=locale))
 
 
 def month_of(period_on: date, covers_from: date) -> date | None:

@@ -51,6 +51,7 @@ from datetime import date, datetime, timedelta
 from typing import Literal
 
 from newsletter.rendering.content import Brand
+from newsletter.rendering.letter import Latest
 
 #: For mail shown on the web: pictures and styles, never a script, a form or a frame around it.
 MAIL_POLICY = (
@@ -88,14 +89,6 @@ class Choice:
 
     cadence: str
     at: datetime
-
-
-@dataclass(frozen=True, kw_only=True)
-class Latest:
-    """The newest edition that may be read now."""
-
-    title: str
-    url: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -175,7 +168,7 @@ class Preferences:
     #: The first and the last date that `until_date` may be.
     pause_from: date
     pause_to: date
-    #: until: no date, or none that a pause can have; cadence: none of the three; sure: to be ticked.
+    #: until: no date, or none that a pause can have; cadence: none of the three; sure: not ticked.
     problem: Literal["until", "cadence", "sure"] | None = None
 
 

@@ -1,0 +1,148 @@
+"""Letters: mail to one reader about their own subscription, compiled once and used for many.
+
+No letter holds anything that a visitor typed: what differs from reader to reader is a slot. So a
+letter is found again by its `key`, and a thousand sign-ups share one mailing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any, ClassVar
+
+import jinja2
+
+from newsletter.rendering import colour, message, plaintext
+from newsletter.rendering import compile as compiling
+from newsletter.rendering.compile import Rendered
+from newsletter.rendering.content import Brand, Links
+from newsletter.rendering.environment import render
+from newsletter.rendering.message import Heading, Markers, Slot
+
+
+@dataclass(frozen=True, kw_only=True)
+class Latest:
+    """The newest edition, for a reader who is new."""
+
+    title: str
+    url: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Confirm:
+    """Somebody asked for the newsletter: did you? Needs `links.confirm`; nothing to leave yet."""
+
+    kind: ClassVar[str] = "confirm"
+    can_leave: ClassVar[bool] = False
+    cadence: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Welcome:
+    """You are subscribed, and this is when the first digest comes."""
+
+    kind: ClassVar[str] = "welcome"
+    can_leave: ClassVar[bool] = True
+    cadence: str
+    #: On the publication's own clock, as every instant here.
+    first_at: datetime
+    latest: Latest | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Present:
+    """Somebody asked for it again: you are subscribed, and here are your preferences."""
+
+    kind: ClassVar[str] = "present"
+    can_leave: ClassVar[bool] = True
+    cadence: str
+    #: The next digest, after the pause if there is one; none if that is open.
+    next_at: datetime | None
+    is_paused: bool = False
+    paused_until: date | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Goodbye:
+    """You have left; `links.unsubscribe` leads to the page with the undo."""
+
+    kind: ClassVar[str] = "goodbye"
+    can_leave: ClassVar[bool] = False
+
+
+Letter = Confirm | Welcome | Present | Goodbye
+
+
+@dataclass(frozen=True, kw_only=True)
+class Draft:
+    """A letter in words, not compiled yet: often there is a mailing with its key already."""
+
+    kind: str
+    heading: Heading
+    text: str
+    html: str
+    markers: Markers
+
+    @property
+    def key(self) -> str:
+        """What two letters of the same words, sender and links share."""
+        words = repr((self.kind, self.heading, self.text, self.html))
+        return hashlib.sha256(words.replace(self.markers.nonce, "").encode()).hexdigest()
+
+    def compile(self) -> Rendered:
+        """Inline the styles and split the message at its slots; a letter is never a page."""
+        html = compiling.inline(self.html)
+        assembled = message.assemble(self.heading, text=self.text, html=html, markers=self.markers)
+        return Rendered(assembled, html, self.text, page="")
+
+
+def draft(
+    letter: Letter,
+    *,
+    brand: Brand,
+    links: Links,
+    markers: Markers,
+    environment: jinja2.Environment,
+) -> Draft:
+    """Write a letter; raise RenderError if a template is wrong."""
+    folder = f"email/{letter.kind}"
+    values = _values(letter, brand, links, markers)
+    subject = render(environment, f"{folder}/subject.txt", values)
+    text = plaintext.tidy(render(environment, f"{folder}/body.txt", values))
+    html = render(environment, f"{folder}/body.html", values)
+    heading = _heading(letter, _plain(subject), brand, links)
+    return Draft(kind=letter.kind, heading=heading, text=text, html=html, markers=markers)
+
+
+def _values(letter: Letter, brand: Brand, links: Links, markers: Markers) -> Mapping[str, Any]:
+    return {
+        "letter": letter,
+        "brand": brand,
+        "links": links,
+        "slots": {slot.value: markers.of(slot) for slot in Slot},
+        "light": colour.light(brand.accent),
+        "dark": colour.dark(brand.accent),
+        "is_page": False,
+    }
+
+
+def _plain(subject: str) -> str:
+    """Return a subject on one line, without the isolates that dates have in a body (UAX #9)."""
+    return " ".join(subject.translate({0x2068: None, 0x2069: None}).split())
+
+
+def _heading(letter: Letter, subject: str, brand: Brand, links: Links) -> Heading:
+    # RFC 8058 headers belong to mail of a list; before a consent and after it there is none.
+    can_leave = letter.can_leave
+    return Heading(
+        sender=brand.sender,
+        subject=subject,
+        reply_to=brand.reply_to,
+        list_id=brand.list_id if can_leave else None,
+        list_name=brand.name,
+        unsubscribe=links.unsubscribe if can_leave else None,
+        unsubscribe_mailto=links.unsubscribe_mailto if can_leave else None,
+        is_bulk=False,
+    )
