@@ -69,6 +69,10 @@ class Settings(BaseSettings):
     why: str = Field(
         "", description="The footer's reason for the mail; by default it names the site."
     )
+    box_headline: str = Field("", description="The sign-up box's headline; by default, in words.")
+    box_sentence: str = Field("", description="The one sentence under the box's headline.")
+    box_button: str = Field("", description="The word on the box's button.")
+    box_note: str = Field("", description="The line under the button.")
     templates: Path | None = Field(
         None, description="A folder whose templates take the place of the built-in ones."
     )
@@ -159,7 +163,16 @@ class Settings(BaseSettings):
             return [key.strip() for key in value.split(",") if key.strip()]
         return value
 
-    @field_validator("name", "tagline", "postal_address", "why")
+    @field_validator(
+        "name",
+        "tagline",
+        "postal_address",
+        "why",
+        "box_headline",
+        "box_sentence",
+        "box_button",
+        "box_note",
+    )
     @classmethod
     def _one_line(cls, value: str) -> str:
         folded = " ".join(value.split())
@@ -270,7 +283,7 @@ class Settings(BaseSettings):
             accent=self.accent,
             logo=self._logo(),
             language=self.language,
-            why=self.why or f"You asked for {self.name} by email at {urlsplit(site).hostname}.",
+            why=self.why,
         )
 
     def _logo(self) -> Image | None:
