@@ -156,6 +156,11 @@ class Settings(BaseSettings):
         """Environment over file over defaults."""
         return env_settings, init_settings
 
+    @field_validator("templates", "smtp_hostname", "reply_to", "return_path", mode="before")
+    @classmethod
+    def _none_if_empty(cls, value: Any) -> Any:  # noqa: ANN401 - whatever the source holds
+        return None if value == "" else value
+
     @field_validator("secret_keys", mode="before")
     @classmethod
     def _split_keys(cls, value: Any) -> Any:  # noqa: ANN401 - whatever the source holds

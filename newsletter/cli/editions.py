@@ -82,7 +82,11 @@ def pause(ctx: typer.Context, edition: Name, *, json: output.Json = False) -> No
 
     with context.of(ctx).database() as engine:
         summary = publish.pause(engine, edition)
-    _report(summary, f"{edition} is paused; `newsletter editions resume {edition}`.", json=json)
+    _report(
+        summary,
+        f"{edition} is paused; `newsletter editions resume {edition}` lets it go on.",
+        json=json,
+    )
 
 
 @app.command()
@@ -92,7 +96,8 @@ def resume(ctx: typer.Context, edition: Name, *, json: output.Json = False) -> N
 
     with context.of(ctx).database() as engine:
         summary = publish.resume(engine, edition)
-    _report(summary, f"{edition} goes on; {_waiting(summary):,} readers wait for it.", json=json)
+    left = output.counted(_waiting(summary), "reader")
+    _report(summary, f"{edition} goes on; {left} to go.", json=json)
 
 
 @app.command()
@@ -112,7 +117,7 @@ def cancel(
         summary = publish.cancel(engine, edition, now=clock.utc_now(), reason=reason)
     _report(
         summary,
-        f"{edition} is cancelled: {summary.accepted:,} readers had it, "
+        f"{edition} is cancelled: {output.counted(summary.accepted, 'reader')} had it, "
         f"{summary.cancelled:,} will not get it.",
         json=json,
     )
@@ -143,7 +148,7 @@ def _any(found: list[Summary], name: str) -> bool:
 
 def _print_mailing(mailing: Contents) -> None:
     output.say("")
-    output.say(f"{mailing.subject} ({mailing.readers:,} readers)")
+    output.say(f"{mailing.subject} ({output.counted(mailing.readers, 'reader')})")
     output.table(
         ["", "role", "title", "link"],
         (

@@ -59,6 +59,11 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: st
     Console(highlight=False, width=None if out.is_terminal else _LOG_WIDTH).print(made)
 
 
+def counted(count: int, thing: str) -> str:
+    """Return `1 reader`, `2 readers`."""
+    return f"{count:,} {thing}" if count == 1 else f"{count:,} {thing}s"
+
+
 def progress() -> Progress:
     """Return a progress bar with rate and remaining time; silent where nobody watches."""
     return Progress(

@@ -96,7 +96,12 @@ def _send(settings: Settings, recipient: str, message: bytes) -> None:
     from newsletter.delivery import worker
     from newsletter.smtp.reply import Kind
 
-    outcome = worker.post(worker.Plan.of(settings), recipient, message)
+    try:
+        outcome = worker.post(worker.Plan.of(settings), recipient, message)
+    except TransportUnavailable as exc:
+        raise TransportUnavailable(
+            exc.message, hint="Look at NEWSLETTER_SMTP_URL; the files above are written."
+        ) from exc
     if outcome.kind is not Kind.ACCEPTED:
         raise TransportUnavailable(
             f"The preview was not accepted: {outcome.code or ''} {outcome.text}".rstrip() + "."

@@ -54,7 +54,7 @@ def send(
 
 
 def cron(ctx: typer.Context, *, dry_run: DryRun = False, json: output.Json = False) -> None:
-    """Fetch the feeds and send whatever is due; quiet when all is well. Made for a crontab."""
+    """Fetch the feeds and send what is due: one line for each edition that moved, else nothing."""
     found = context.of(ctx)
     now = clock.utc_now()
     with found.database() as engine:
@@ -85,7 +85,7 @@ def deliver(
         task = progress.add_task(f"{cadence} edition", total=None)
 
         def on_frozen(summary: Summary) -> None:
-            waiting = summary.queued + summary.deferred + summary.in_flight
+            waiting = summary.audience - summary.accepted - summary.refused
             progress.update(task, total=waiting, description=summary.edition)
 
         def on_try(tally: Tally) -> None:
@@ -108,26 +108,22 @@ def sentence(summary: Summary, *, dry_run: bool = False) -> str:
     if summary.state == "skipped":
         would = "would be skipped" if dry_run else "is skipped"
         return f"{name} {would}: {summary.reason}"
-    readers = _readers(summary.audience)
+    readers = output.counted(summary.audience, "reader")
     if dry_run:
-        mails = "1 variant" if summary.variants == 1 else f"{summary.variants:,} variants"
+        mails = output.counted(summary.variants, "variant")
         if summary.accepted or summary.state != "open":
             return f"{name} is {summary.state} already: {readers}{_books(summary)}."
         return f"{name} would go to {readers} in {mails}."
     if summary.state == "open":
-        left = summary.queued + summary.in_flight
+        left = summary.queued + summary.claimed + summary.in_flight
         waiting = f", {left:,} still to go" if left else ""
-        return f"{name} is not finished: {readers}{_books(summary)}{waiting}. Run it again later."
+        return f"{name} is on its way: {readers}{_books(summary)}{waiting}."
     return f"{name} is {summary.state}: {readers}{_books(summary)}."
 
 
 def _books(summary: Summary) -> str:
     counts = [(getattr(summary, name), name) for name in _BOOKS]
     return "".join(f", {count:,} {name}" for count, name in counts if count)
-
-
-def _readers(count: int) -> str:
-    return "1 reader" if count == 1 else f"{count:,} readers"
 
 
 def _rehearse(engine: Engine, cadence: Cadence, settings: Settings) -> Summary:

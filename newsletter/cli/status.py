@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -11,6 +11,11 @@ from newsletter import cadence as calendar
 from newsletter import clock
 from newsletter.cadence import Cadence
 from newsletter.cli import context, output
+
+if TYPE_CHECKING:
+    from newsletter.editions.store import Summary
+
+_COLUMNS = ("edition", "state", "audience", "accepted", "waiting", "refused", "unknown", "none")
 
 
 def status(ctx: typer.Context, *, json: output.Json = False) -> None:
@@ -61,8 +66,17 @@ def _print(
         output.say("There are no readers yet: `newsletter subscribers add ADDRESS`.")
     output.say("")
     if last:
-        names = ("edition", "state", "audience", "accepted", "deferred", "refused", "unknown")
-        output.table(names, ([getattr(one, name) for name in names] for one in last))
+        names = (
+            "edition",
+            "state",
+            "audience",
+            "accepted",
+            "waiting",
+            "refused",
+            "unknown",
+            "none",
+        )
+        output.table(names, (_books(one) for one in last))
         output.say("")
     output.table(
         ["next", "due"],
@@ -71,3 +85,11 @@ def _print(
             for one in upcoming
         ),
     )
+
+
+def _books(one: Summary) -> tuple[object, ...]:
+    """Return an edition's line: what stands after the audience sums to it."""
+    waiting = one.queued + one.claimed + one.in_flight + one.deferred
+    none = one.cancelled + one.skipped
+    sums = (one.audience, one.accepted, waiting, one.refused, one.unknown, none)
+    return (one.edition, one.state, *sums)

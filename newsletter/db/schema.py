@@ -36,6 +36,9 @@ def upgrade(engine: Engine) -> tuple[str | None, str]:
 
 def current(engine: Engine) -> str | None:
     """Return the version of the schema, None for an empty database."""
+    if is_sqlite(engine) and not Path(engine.url.database or "").exists():
+        # Asking would make the file.
+        return None
     try:
         with engine.connect() as connection:
             return MigrationContext.configure(connection).get_current_revision()
@@ -61,7 +64,9 @@ def check(engine: Engine) -> None:
         return
     if found is None:
         raise SchemaOutOfDate(
-            "The database is empty.", hint="Run `newsletter database upgrade` to make its tables."
+            f"There is no newsletter in {engine.url.render_as_string()}.",
+            hint="Go to the folder of its newsletter.toml, or name that with --config. A new one: "
+            "`newsletter init`. An empty database: `newsletter database upgrade`.",
         )
     raise SchemaOutOfDate(
         f"The database has schema {found}, this program works with {newest()}.",

@@ -352,7 +352,7 @@ def _require(
     reason: str | None = None,
 ) -> None:
     if not store.change_state(session, edition, state, among=among, reason=reason):
-        raise Conflict(f"{_slug(edition)} is {edition.state}: there is nothing left to stop.")
+        raise Conflict(f"{_slug(edition)} is {edition.state}: nothing of it is on its way.")
     session.refresh(edition)
 
 

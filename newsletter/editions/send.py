@@ -55,22 +55,29 @@ def send(
 
 
 def resume(engine: Engine, *, now: datetime, settings: Settings) -> list[Summary]:
-    """Go on with everything that is due, letters and open editions alike; return the editions.
+    """Go on with everything that is due, letters and open editions alike.
 
     What a crash left behind is taken over, what was deferred is tried again, and what has grown
-    staler than its cadence is given up.
+    staler than its cadence is given up. Returns the editions of which something has moved.
     """
+    before = _open(engine)
     publish.expire(engine, now=now, times=settings.send_times)
-    with sessions.reading(engine) as session:
-        waiting = ledger.next_due(session)
-        slugs = [
-            store.summary(session, edition).edition
-            for edition in store.in_states(session, [EditionState.OPEN])
-        ]
-    if waiting is not None and waiting <= utc_now():
+    if before or _is_due(engine):
         worker.run(engine, Plan.of(settings), excluded=store.withheld_mailings())
     publish.finish(engine, now=utc_now())
-    return [_summary(engine, slug) for slug in slugs]
+    after = [_summary(engine, summary.edition) for summary in before]
+    return [summary for summary in after if summary not in before]
+
+
+def _open(engine: Engine) -> list[Summary]:
+    with sessions.reading(engine) as session:
+        return store.summaries(session, store.in_states(session, [EditionState.OPEN]))
+
+
+def _is_due(engine: Engine, mailings: Select[Any] | None = None) -> bool:
+    with sessions.reading(engine) as session:
+        due_at = ledger.next_due(session, mailings)
+    return due_at is not None and due_at <= utc_now()
 
 
 def deliver(engine: Engine, plan: Plan, slug: str, *, on_try: OnTry | None = None) -> None:
@@ -89,9 +96,7 @@ def _wait_for_work(engine: Engine, slug: str, mailings: Select[Any]) -> bool:
     """Watch what others hold; return whether something is due again, or somebody may have died."""
     seen, began = None, time.monotonic()
     while (found := _summary(engine, slug)).state == EditionState.OPEN and _is_moving(found):
-        with sessions.reading(engine) as session:
-            due_at = ledger.next_due(session, mailings)
-        if due_at is not None and due_at <= utc_now():
+        if _is_due(engine, mailings):
             return True
         if found != seen:
             seen, began = found, time.monotonic()
@@ -104,7 +109,7 @@ def _wait_for_work(engine: Engine, slug: str, mailings: Select[Any]) -> bool:
 
 def _is_moving(summary: Summary) -> bool:
     """Tell whether anything is left that will not have to wait for a retry."""
-    return bool(summary.queued or summary.in_flight)
+    return bool(summary.queued or summary.claimed or summary.in_flight)
 
 
 def _summary(engine: Engine, slug: str) -> Summary:
