@@ -13,6 +13,7 @@ from newsletter.models.mailing import Kind, Mailing, MailingArticle, Role
 from newsletter.models.publication import Publication
 from newsletter.models.subscriber import Status, Subscriber
 from newsletter.models.suppression import Suppression
+from newsletter.models.throttle import Throttle
 from newsletter.models.worker import Worker
 
 __all__ = [
@@ -32,5 +33,6 @@ __all__ = [
     "Status",
     "Subscriber",
     "Suppression",
+    "Throttle",
     "Worker",
 ]

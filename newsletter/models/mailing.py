@@ -18,6 +18,7 @@ class Kind(StrEnum):
     CONFIRM = "confirm"
     WELCOME = "welcome"
     GOODBYE = "goodbye"
+    PRESENT = "present"
 
 
 class Role(StrEnum):

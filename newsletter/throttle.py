@@ -1,0 +1,82 @@
+"""Limits: at most so many of something in a window of time, counted as rows of the database.
+
+Rows hold for every process and every machine, and outlive a restart. A window begins with its
+first use, so that "one a day" is never two within 24 hours. Whom a limit binds is kept as a keyed
+hash. Functions take the Session of a transaction that their caller owns.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import case, delete, literal
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlmodel import Session, col, select
+
+from newsletter.db.engine import is_sqlite
+from newsletter.models import Throttle
+from newsletter.models.columns import Instant
+from newsletter.tokens import Keyring
+
+_key = col(Throttle.key)
+_count = col(Throttle.count)
+_ends_at = col(Throttle.ends_at)
+
+
+@dataclass(frozen=True)
+class Limit:
+    """At most `count` uses in `window`."""
+
+    #: Short; a part of the row's key.
+    name: str
+    count: int
+    window: timedelta
+
+    def key(self, subject: str, keyring: Keyring) -> str:
+        """Return the key of the row that counts for `subject`."""
+        return f"{self.name}:{keyring.fingerprints(f'{self.name}:{subject}')[0]}"
+
+
+def take(session: Session, limit: Limit, subject: str, *, now: datetime, keyring: Keyring) -> bool:
+    """Use a limit once; return False, and count nothing, if it is spent.
+
+    One statement, so that of any number of sessions at once no more than the limit get through.
+    """
+    insert = sqlite.insert if is_sqlite(session.connection()) else postgresql.insert
+    is_over = _ends_at <= literal(now, Instant())
+    statement = insert(Throttle).values(
+        key=limit.key(subject, keyring), began_at=now, ends_at=now + limit.window, count=1
+    )
+    taken = statement.on_conflict_do_update(
+        index_elements=[_key],
+        set_={
+            "began_at": case((is_over, literal(now, Instant())), else_=col(Throttle.began_at)),
+            "ends_at": case((is_over, literal(now + limit.window, Instant())), else_=_ends_at),
+            "count": case((is_over, 1), else_=_count + 1),
+        },
+        where=is_over | (_count < limit.count),
+    ).returning(_key)
+    return session.execute(taken).first() is not None
+
+
+def spent_until(
+    session: Session, limit: Limit, subject: str, *, now: datetime, keyring: Keyring
+) -> datetime | None:
+    """Return when a spent limit may be used again, None if it may be used now; changes nothing."""
+    return session.exec(
+        select(Throttle.ends_at).where(
+            _key == limit.key(subject, keyring), _ends_at > now, _count >= limit.count
+        )
+    ).one_or_none()
+
+
+def reset(session: Session, limit: Limit, subject: str, *, keyring: Keyring) -> None:
+    """Forget the uses of a limit."""
+    session.execute(delete(Throttle).where(_key == limit.key(subject, keyring)))
+
+
+def prune(session: Session, *, now: datetime) -> int:
+    """Delete the rows of windows that have ended, and return how many."""
+    pruned = session.execute(delete(Throttle).where(_ends_at <= now))
+    return int(getattr(pruned, "rowcount", 0))
