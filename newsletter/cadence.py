@@ -123,9 +123,17 @@ def is_stale(cadence: Cadence, period: date, *, now: datetime, times: SendTimes)
 
 
 def covered_dates(start: datetime, end: datetime, times: SendTimes) -> tuple[date, date]:
-    """Return the first and the last local date of a coverage, for the masthead."""
-    first, last = sorted(instant.astimezone(times.zone).date() for instant in (start, end))
-    return first, last
+    """Return the first and the last local date whose noon is covered, for the masthead.
+
+    So a week from Monday 07:00 to Monday 07:00 has seven dates, not eight. Coverage without a noon
+    has the date on which it ends.
+    """
+    half = timedelta(hours=12)
+    first, last = (
+        (instant.astimezone(times.zone)).replace(tzinfo=None) for instant in (start, end)
+    )
+    first_on, last_on = (first + half - timedelta.resolution).date(), (last - half).date()
+    return (first_on, last_on) if first_on <= last_on else (last.date(), last.date())
 
 
 def slug(cadence: Cadence, period: date) -> str:

@@ -65,9 +65,11 @@ def retry(
     from newsletter.clock import utc_now
     from newsletter.db import session as sessions
     from newsletter.delivery import ledger
+    from newsletter.editions import store
 
     with context.of(ctx).database() as engine, sessions.writing(engine) as session:
         retried = ledger.retry_now(session, ids=ids, now=utc_now())
+        store.reopen(session)
     if json:
         output.as_json({"asked": len(ids), "retried": retried})
         return

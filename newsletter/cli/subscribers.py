@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
-from datetime import date, datetime, time
+from datetime import UTC, date, datetime, time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, TextIO
 
@@ -128,7 +128,11 @@ def show(ctx: typer.Context, address: Address, *, json: output.Json = False) -> 
         if reader is None and suppressed is None:
             raise _not_found(spelled)
         consents = [_consent(row) for row in store.consents(session, reader)] if reader else []
-        found = store.deliveries(session, reader, limit=_DELIVERIES_SHOWN) if reader else []
+        found = (
+            store.deliveries(session, reader, limit=None if json else _DELIVERIES_SHOWN)
+            if reader
+            else []
+        )
         deliveries = [dict(row._mapping) for row in found]  # noqa: SLF001 - its public name
     if json:
         output.as_json(
@@ -261,10 +265,11 @@ def import_sheet(
         Rejections(_rejected_file(file, rejected)) as rejections,
         output.progress() as bar,
     ):
-        task = bar.add_task("Importing (octets)", total=_size(stream))
+        size = None if str(file) == "-" else file.stat().st_size
+        task = bar.add_task("Importing (octets)", total=size)
 
         def advance(_: Tally) -> None:
-            bar.update(task, completed=stream.tell() if stream.seekable() else None)
+            bar.update(task, completed=stream.tell() if size else None)
 
         tally = imports.run(engine, stream, how, reject=rejections.add, progress=advance)
     _report_import(name, tally, rejections, json=json)
@@ -433,7 +438,7 @@ def _show_history(consents: list[dict[str, Any]], deliveries: list[dict[str, Any
 
 
 def _start_of(day: date, settings: Settings) -> datetime:
-    return datetime.combine(day, time(), tzinfo=settings.zone)
+    return datetime.combine(day, time(), tzinfo=settings.zone).astimezone(UTC)
 
 
 @contextmanager
@@ -447,10 +452,6 @@ def _opened(file: Path) -> Iterator[BinaryIO]:
         raise InvalidInput(f"{file} cannot be read: {exc.strerror}.") from exc
     with stream:
         yield stream
-
-
-def _size(stream: BinaryIO) -> int | None:
-    return os.fstat(stream.fileno()).st_size if stream.seekable() else None
 
 
 def _rejected_file(file: Path, chosen: Path | None) -> Path:

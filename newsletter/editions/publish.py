@@ -84,10 +84,16 @@ def rehearse(
 
 
 def preview(engine: Engine, cadence: Cadence, *, now: datetime, settings: Settings) -> Rendered:
-    """Compile what a reader without a past would get now; raises NotFound without new articles."""
+    """Compile what a reader without a past would get now.
+
+    Where nothing is new since the last edition, what such an edition had; raises NotFound without
+    any article of the period.
+    """
     with sessions.reading(engine) as session:
         start = _coverage_start(session, cadence, end=now, settings=settings)
         batch = _batch(session, start, readers=1, end=now, settings=settings)
+        if not batch.articles:
+            batch = _batch(session, now - cadence.length, readers=1, end=now, settings=settings)
         if not batch.articles:
             raise NotFound(
                 "There are no new articles to preview.",

@@ -297,6 +297,18 @@ def mailings(edition: Edition) -> Select[Any]:
     return mailings_of([edition.id])
 
 
+def reopen(session: Session) -> list[str]:
+    """Open finished editions of which a row is to be tried again; return their names."""
+    reopened = session.execute(
+        update(Edition)
+        .where(_edition_state == EditionState.FINISHED, _has_open_row())
+        .values(state=EditionState.OPEN, finished_at=None, settled_at=None)
+        .returning(col(Edition.cadence), col(Edition.period))
+        .execution_options(synchronize_session=False)
+    )
+    return [calendar.slug(Cadence(cadence), period) for cadence, period in reopened]
+
+
 def mailings_of(edition_ids: Collection[int | None]) -> Select[Any]:
     """Select the ids of the mailings of some editions."""
     return columns(col(Mailing.id)).where(col(Mailing.edition_id).in_(edition_ids))

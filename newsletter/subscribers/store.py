@@ -70,7 +70,9 @@ def consents(session: Session, subscriber: Subscriber) -> list[Consent]:
     )
 
 
-def deliveries(session: Session, subscriber: Subscriber, *, limit: int) -> Sequence[Row[Any]]:
+def deliveries(
+    session: Session, subscriber: Subscriber, *, limit: int | None
+) -> Sequence[Row[Any]]:
     """Return a subscriber's newest deliveries: at, kind, edition, subject, state, reply, reason."""
     return session.execute(
         rows_of(

@@ -324,7 +324,23 @@ def test_a_coverage_is_shown_as_local_dates() -> None:
         at("2026-11-15T18:00+00:00"), at("2026-11-22T18:00+00:00"), times
     )
 
-    assert covered == (on("2026-11-16"), on("2026-11-23"))
+    assert covered == (on("2026-11-16"), on("2026-11-22"))
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "first", "last"),
+    [
+        ("2026-11-16T07:00+00:00", "2026-11-23T07:00+00:00", "2026-11-16", "2026-11-22"),
+        ("2026-11-15T13:40+00:00", "2026-11-22T13:40+00:00", "2026-11-16", "2026-11-22"),
+        ("2026-11-15T12:00+00:00", "2026-11-22T12:00+00:00", "2026-11-15", "2026-11-22"),
+        ("2026-10-01T07:00+00:00", "2026-11-01T07:00+00:00", "2026-10-01", "2026-10-31"),
+        ("2026-11-22T07:00+00:00", "2026-11-22T09:00+00:00", "2026-11-22", "2026-11-22"),
+    ],
+)
+def test_a_week_has_seven_dates(start: str, end: str, first: str, last: str) -> None:
+    covered = cadences.covered_dates(at(start), at(end), SendTimes())
+
+    assert covered == (on(first), on(last))
 
 
 def test_a_coverage_over_a_date_shown_twice_still_ends_after_it_starts() -> None:
@@ -332,7 +348,7 @@ def test_a_coverage_over_a_date_shown_twice_still_ends_after_it_starts() -> None
 
     covered = cadences.covered_dates(midnight, ST_JOHNS_IS_YESTERDAY, ST_JOHNS_MIDNIGHT)
 
-    assert covered == (on("2008-11-01"), on("2008-11-02"))
+    assert covered == (on("2008-11-01"), on("2008-11-01"))
 
 
 # Names.
