@@ -31,8 +31,14 @@ class Readers:
         self.engine = engine
 
     def add(
-        self, address: str, cadence: Cadence | None = None, *, again: bool = False, **changes: Any
+        self,
+        address: str,
+        cadence: Cadence | None = None,
+        *,
+        again: bool = False,
+        **changes: Any,
     ) -> signup.Signup:
+        """Sign somebody up; other keywords are columns to set."""
         with sessions.writing(self.engine) as session:
             reader, came_to = signup.add(
                 session,
@@ -47,7 +53,8 @@ class Readers:
                 setattr(reader, name, value)
         return came_to
 
-    def change(self, address: str, act: Callable[[Session, Subscriber], Any]) -> Any:
+    def change(self, address: str, act: Callable[[Session, Subscriber], bool]) -> bool:
+        """Have a use case act on one reader."""
         with sessions.writing(self.engine) as session:
             reader = store.find(session, address, locked=True)
             assert reader is not None

@@ -25,9 +25,7 @@ def erase(readers: Readers, address: str = ANN) -> Forgotten:
 
 def everything(session: Session) -> str:
     """Return every cell of every table."""
-    tables = (
-        "subscriber consent suppression delivery attempt mailing edition article worker".split()
-    )
+    tables = ("subscriber", "consent", "suppression", "delivery", "attempt", "mailing", "edition")
     return "\n".join(
         str(tuple(row))
         for table in tables

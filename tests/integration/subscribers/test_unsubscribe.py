@@ -41,11 +41,15 @@ def test_a_goodbye_that_fails_half_way_changes_nothing(readers: Readers) -> None
     readers.deliver(ANN, [State.QUEUED])
     public_id = readers.get(ANN).public_id
 
-    with pytest.raises(RuntimeError), sessions.writing(readers.engine) as session:
-        unsubscribe.unsubscribe(
-            session, public_id, generation=1, origin=readers.origin, now=readers.now
-        )
-        raise RuntimeError
+    def leave_and_fail() -> None:
+        with sessions.writing(readers.engine) as session:
+            unsubscribe.unsubscribe(
+                session, public_id, generation=1, origin=readers.origin, now=readers.now
+            )
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        leave_and_fail()
 
     assert readers.get(ANN).status == Status.ACTIVE
     assert [row.state for row in readers.deliveries()] == ["queued"]
