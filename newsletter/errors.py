@@ -6,7 +6,7 @@ A door (command line, web) maps families to exit codes and statuses; nothing bel
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 
 class NewsletterError(Exception):
@@ -60,6 +60,15 @@ class NotFound(NewsletterError, LookupError):
 
 class Conflict(NewsletterError):
     """That contradicts what is there."""
+
+
+class TooManyRequests(NewsletterError):
+    """That was asked too often."""
+
+    def __init__(self, message: str | None = None, *, retry_after: timedelta | None = None) -> None:
+        super().__init__(message)
+        #: How long to wait before asking again.
+        self.retry_after = retry_after
 
 
 class FeedError(NewsletterError):

@@ -2,7 +2,7 @@
 
 A token says which reader (public id) and which of their consents (generation) a link was made for.
 Only the confirm link expires; an unsubscribe link works for ever, for the consent that it was made
-under. All tokens of one purpose have the same length, so that they fit a compiled message's slots.
+under. A form is signed too: its token names no reader, and says when the page was given out. All tokens of one purpose have the same length, so that they fit a compiled message's slots.
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ _GENERATION_LENGTH = 4
 TOKEN_LENGTH = PUBLIC_ID_LENGTH + _GENERATION_LENGTH + 1 + 43
 #: How long a confirm link works.
 CONFIRM_LIFETIME = timedelta(hours=72)
+#: How long a page with a form may stand open.
+FORM_LIFETIME = timedelta(hours=24)
 #: itsdangerous derives from any string; a shorter key than this can be guessed.
 MINIMUM_KEY_LENGTH = 32
 #: Random hexadecimal keys have about 14; thirty-two times "a" has one.
@@ -41,6 +43,11 @@ class Purpose(StrEnum):
     MANAGE = "manage"
     UNSUBSCRIBE = "unsubscribe"
     VIEW = "view"
+    FORM = "form"
+
+
+#: The purposes whose tokens say when they were made, and for how long they are good.
+_LIFETIMES = {Purpose.CONFIRM: CONFIRM_LIFETIME, Purpose.FORM: FORM_LIFETIME}
 
 
 @dataclass(frozen=True)
@@ -49,7 +56,7 @@ class Bearer:
 
     public_id: str
     generation: int
-    #: When the link was made; only confirm tokens carry it.
+    #: When the token was made; only those for confirm and form carry it.
     issued_at: datetime | None = None
 
 
@@ -70,7 +77,7 @@ class Keyring:
         self._keys = list(keys)
         self._signers: dict[Purpose, Signer] = {}
         for purpose in Purpose:
-            signer = TimestampSigner if purpose is Purpose.CONFIRM else Signer
+            signer = TimestampSigner if purpose in _LIFETIMES else Signer
             self._signers[purpose] = signer(
                 oldest_first,
                 salt=f"newsletter.{purpose}",
@@ -81,7 +88,7 @@ class Keyring:
     def issue(
         self, purpose: Purpose, public_id: str, generation: int, *, at: datetime | None = None
     ) -> str:
-        """Return the token of one reader for one purpose; a confirm token also says `at`."""
+        """Return the token of one reader for one purpose; one that expires also says `at`."""
         number = generation.to_bytes(_GENERATION_BYTES, "big")
         payload = public_id.encode() + base64_encode(number)
         signer = self._signers[purpose]
@@ -93,7 +100,7 @@ class Keyring:
     def read(self, purpose: Purpose, token: str, *, now: datetime) -> Bearer:
         """Return whom `token` speaks for.
 
-        Raises InvalidToken, or ExpiredToken (with `issued_at`) for a confirm link past 72 h.
+        Raises InvalidToken, or ExpiredToken (with `issued_at`) for one past its lifetime.
         """
         signer = self._signers[purpose]
         issued_at: datetime | None = None
@@ -106,9 +113,13 @@ class Keyring:
         except (BadData, ValueError, OverflowError) as exc:
             raise InvalidToken from exc
         bearer = _bearer(payload, issued_at)
-        if issued_at is not None and now - issued_at > CONFIRM_LIFETIME:
+        if issued_at is not None and now - issued_at > _LIFETIMES[purpose]:
             raise ExpiredToken(issued_at=issued_at)
         return bearer
+
+    def form(self, *, now: datetime) -> str:
+        """Return a token for a form that is given out now."""
+        return self.issue(Purpose.FORM, new_public_id(), 0, at=now)
 
     def fingerprints(self, text: str) -> list[str]:
         """Return the keyed hashes of `text`, newest key first: what outlives an erased address."""

@@ -47,7 +47,7 @@ def test_a_token_works_for_its_own_purpose_only(purpose: Purpose, other: Purpose
 def test_tokens_of_one_purpose_have_one_length(purpose: Purpose) -> None:
     lengths = {len(issue(KEYRING, purpose, generation=n)) for n in (0, 1, 255, 2**24 - 1)}
 
-    assert lengths == {72 if purpose is Purpose.CONFIRM else tokens.TOKEN_LENGTH}
+    assert lengths == {72 if purpose in tokens._LIFETIMES else tokens.TOKEN_LENGTH}
 
 
 @pytest.mark.parametrize("purpose", Purpose)
@@ -61,7 +61,7 @@ def test_none_of_100_000_mutated_tokens_is_accepted() -> None:
     accepted = []
 
     for number in range(100_000):
-        purpose = list(Purpose)[number % 4]
+        purpose = list(Purpose)[number % len(Purpose)]
         mutated = _mutated(originals[purpose], rng)
         try:
             KEYRING.read(purpose, mutated, now=NOW)
@@ -133,6 +133,17 @@ def test_a_confirm_link_expires_after_72_hours_and_says_how_old_it_is() -> None:
     with pytest.raises(ExpiredToken) as raised:
         KEYRING.read(Purpose.CONFIRM, token, now=NOW + timedelta(hours=72, seconds=1))
     assert raised.value.issued_at == NOW
+
+
+def test_a_form_token_works_for_24_hours_and_says_when_it_was_given_out() -> None:
+    token = KEYRING.form(now=NOW)
+
+    bearer = KEYRING.read(Purpose.FORM, token, now=NOW + timedelta(hours=24))
+
+    assert bearer.issued_at == NOW
+    with pytest.raises(ExpiredToken):
+        KEYRING.read(Purpose.FORM, token, now=NOW + timedelta(hours=24, seconds=1))
+    assert KEYRING.form(now=NOW) != token
 
 
 def test_a_token_does_not_hold_the_address() -> None:
