@@ -1,0 +1,91 @@
+"""A worker that is killed at any instant loses nobody, and leaves one message per connection in
+doubt at most: killed at every transition and at random, on both databases, over 1 to 16 connections.
+"""
+
+from __future__ import annotations
+
+import random
+import subprocess
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import killing
+import ledgers
+import pytest
+from journey import Newsletter
+from killable import OFTEN, PLACES
+from sqlalchemy import Engine
+
+from newsletter.delivery.retry import Policy
+
+_AUDIENCE = 250
+
+
+@pytest.mark.parametrize("connections", [1, 4, 16])
+def test_killed_at_every_transition_nobody_is_lost(
+    engine: Engine, tmp_path: Path, connections: int
+) -> None:
+    ledgers.fill(engine, _AUDIENCE)
+    rng = random.Random(connections)
+
+    with killing.scene(engine, tmp_path, connections=connections) as scene:
+        for place in PLACES:
+            scene.run(fuse=(place, rng.randint(1, 8) if place in OFTEN else 1))
+            scene.check_after_a_kill(_AUDIENCE)
+        scene.run()
+
+        assert scene.kills == len(PLACES)
+        scene.check_at_the_end(_AUDIENCE)
+
+
+@pytest.mark.parametrize("policy", ["resend", "hold"])
+def test_killed_at_random_nobody_is_lost_and_held_ones_do_not_come_twice(
+    engine: Engine, tmp_path: Path, policy: Policy
+) -> None:
+    ledgers.fill(engine, _AUDIENCE)
+    rng = random.Random(4711)
+
+    with killing.scene(engine, tmp_path, connections=4, policy=policy) as scene:
+        for _ in range(5):
+            scene.run(after_ms=rng.uniform(10, 90))
+            scene.check_after_a_kill(_AUDIENCE)
+        scene.run()
+
+        scene.check_at_the_end(_AUDIENCE)
+
+
+def test_the_command_that_is_killed_and_typed_again_goes_on_where_it_stopped(
+    newsletter: Newsletter, write_feed: Callable[..., Path], tmp_path: Path
+) -> None:
+    readers = "".join(f"reader{n}@readers.example,weekly\n" for n in range(_AUDIENCE))
+    newsletter.run("feeds", "add", write_feed("Sleep", "Salt"))
+    newsletter.run("feeds", "fetch")
+    listed = tmp_path / "readers.csv"
+    listed.write_text("address,cadence\n" + readers)
+    newsletter.run("subscribers", "import", listed, "--confirmed")
+    log, rng = tmp_path / "arrived", random.Random(2026)
+
+    with killing.counting(log, delay=0.004) as port:
+        newsletter.env["NEWSLETTER_SMTP_URL"] = f"smtp://127.0.0.1:{port}"
+        for share in (0, 1, 2, 3):
+            running = newsletter.start("send", "weekly", "--force")
+            _kill_when(running, log, at_least=share * _AUDIENCE // 5 + rng.randint(0, 20))
+        last = newsletter.json("send", "weekly", "--force")
+
+    arrived = Counter(line.partition(" ")[0] for line in log.read_text().splitlines())
+    assert (last["state"], last["accepted"], last["audience"]) == ("finished", _AUDIENCE, _AUDIENCE)
+    assert len(arrived) == _AUDIENCE
+    assert arrived.total() <= _AUDIENCE + 4 * 4
+
+
+def _kill_when(running: subprocess.Popen[str], log: Path, *, at_least: int) -> None:
+    """Kill a command once the server has so many messages."""
+    for _ in range(3000):
+        if log.exists() and log.read_text().count("\n") >= at_least:
+            break
+        assert running.poll() is None, running.communicate()
+        time.sleep(0.01)
+    running.kill()
+    running.communicate()

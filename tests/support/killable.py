@@ -1,0 +1,173 @@
+"""Runs the real worker in processes that are killed with SIGKILL.
+
+    python killable.py
+
+It reads one order as JSON from each line of its input, forks, runs the order in the child, and says
+how that ended. Everything is imported once, before the first fork: a run costs milliseconds. An
+order's fuse is a place in our code and a number; the child kills itself when it comes there for the
+n-th time. Nothing in the product knows of this.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+import ledgers
+
+from newsletter.db import engine as engines
+from newsletter.delivery import ledger, roster, worker
+from newsletter.delivery.committer import Committer
+from newsletter.smtp import reply
+from newsletter.smtp.reply import Phase
+from newsletter.smtp.session import Session
+
+#: Every place where a fuse can be: before a transaction, in it, and after its commit.
+OFTEN = (
+    "before mark", "in mark", "after mark",
+    "before body", "half a body", "after body", "after reply",
+    "before record", "in record", "after record",
+)  # fmt: skip
+PLACES = (
+    "before sign-in", "in sign-in",
+    "before take-over", "in take-over", "after take-over",
+    "before claim", "in claim", "after claim",
+    *OFTEN,
+    "at the end",
+)  # fmt: skip
+
+
+class Fuse:
+    """Kills this process at a place, the n-th time."""
+
+    def __init__(self, place: str, times: int) -> None:
+        assert place in PLACES
+        self.place = place
+        self.times = times
+
+    def burn(self, place: str) -> None:
+        if place == self.place:
+            self.times -= 1
+            if self.times <= 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    def around(self, owner: Any, name: str, word: str) -> None:
+        """Burn before `owner.name` runs, and after it ran but before its transaction commits."""
+        original: Callable[..., Any] = getattr(owner, name)
+
+        def wrapped(*args: Any, **named: Any) -> Any:
+            self.burn(f"before {word}")
+            result = original(*args, **named)
+            self.burn(f"in {word}")
+            return result
+
+        setattr(owner, name, wrapped)
+
+
+def arm(fuse: Fuse) -> None:
+    """Put the fuse into our code, as it is in this process."""
+    fuse.around(roster, "sign_in", "sign-in")
+    fuse.around(ledger, "claim", "claim")
+    fuse.around(ledger, "mark", "mark")
+    fuse.around(ledger, "record", "record")
+    _arm_take_over(fuse)
+    _arm_commit(fuse)
+    _arm_session(fuse)
+
+
+def _arm_take_over(fuse: Fuse) -> None:
+    fuse.around(roster, "take_over_dead", "take-over")
+    forget, close = roster.forget, Committer.close
+
+    def forgotten(presences: Any) -> None:
+        fuse.burn("after take-over")
+        forget(presences)
+
+    async def closed(committer: Committer) -> None:
+        await close(committer)
+        fuse.burn("at the end")
+
+    roster.forget = forgotten
+    Committer.close = closed  # type: ignore[method-assign]
+
+
+def _arm_commit(fuse: Fuse) -> None:
+    commit = Committer._commit
+
+    def committed(committer: Committer, cycle: Any) -> Any:
+        answers = commit(committer, cycle)
+        for word, asked in (
+            ("claim", cycle.claims), ("mark", cycle.marks), ("record", cycle.verdicts)
+        ):  # fmt: skip
+            if asked:
+                fuse.burn(f"after {word}")
+        return answers
+
+    Committer._commit = committed  # type: ignore[method-assign]
+
+
+def _arm_session(fuse: Fuse) -> None:
+    body, classify = Session._body, reply.classify
+
+    async def sent(session: Session, message: bytes) -> Any:
+        fuse.burn("before body")
+        if fuse.place == "half a body" and fuse.times == 1:
+            session._transport.write(message[: len(message) // 2])
+        fuse.burn("half a body")
+        # After the message and its dot were written, before any answer is read.
+        asyncio.get_running_loop().call_soon(fuse.burn, "after body")
+        return await body(session, message)
+
+    def classified(phase: Phase, answer: reply.Reply) -> reply.Outcome:
+        if phase is Phase.BODY:
+            fuse.burn("after reply")
+        return classify(phase, answer)
+
+    Session._body = sent  # type: ignore[method-assign]
+    reply.classify = classified
+
+
+def obey(order: dict[str, Any]) -> int:
+    """Do what an order says, in the child; return the exit code."""
+    if order.get("fuse"):
+        arm(Fuse(*order["fuse"]))
+    engine = engines.open(order["url"])
+    plan = ledgers.plan(order["port"], connections=order["connections"], policy=order["policy"])
+    worker.run(engine, plan)
+    engine.dispose()
+    return 0
+
+
+def main() -> None:
+    for line in sys.stdin:
+        order = json.loads(line)
+        child = os.fork()
+        if child == 0:
+            _be_the_child(order)
+        if order.get("after_ms") is not None:
+            time.sleep(order["after_ms"] / 1000)
+            os.kill(child, signal.SIGKILL)
+        _, status = os.waitpid(child, 0)
+        print(os.waitstatus_to_exitcode(status), flush=True)
+
+
+def _be_the_child(order: dict[str, Any]) -> None:
+    code = 70
+    try:
+        os.dup2(os.open(os.devnull, os.O_RDWR), 0)
+        os.dup2(2, 1)
+        code = obey(order)
+    except BaseException:  # noqa: BLE001 - told to whoever reads the test's output
+        traceback.print_exc()
+    os._exit(code)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,153 @@
+"""A scene for killing: a ledger, a counting mail server, and workers that die; and its promises."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import ledgers
+from sqlalchemy import Engine, func, select
+
+from newsletter.db import session as sessions
+from newsletter.delivery.retry import Policy
+from newsletter.models import Attempt, Delivery, State, Worker
+
+_HERE = Path(__file__).parent
+_KILLED = -9
+
+
+@dataclass
+class Scene:
+    """One ledger and what was done to it."""
+
+    engine: Engine
+    connections: int
+    port: int
+    log: Path
+    killable: subprocess.Popen[str]
+    policy: Policy = "resend"
+    kills: int = 0
+
+    def run(self, *, fuse: tuple[str, int] | None = None, after_ms: float | None = None) -> int:
+        """Run the worker, to its end or to its death, and return its exit code."""
+        order = {
+            "url": self.engine.url.render_as_string(hide_password=False),
+            "port": self.port,
+            "connections": self.connections,
+            "policy": self.policy,
+            "fuse": fuse,
+            "after_ms": after_ms,
+        }
+        assert self.killable.stdin
+        assert self.killable.stdout
+        self.killable.stdin.write(json.dumps(order) + "\n")
+        self.killable.stdin.flush()
+        code = int(self.killable.stdout.readline())
+        assert code in {0, _KILLED}, "it failed before it was killed: see its output"
+        self.kills += code == _KILLED
+        return code
+
+    def arrived(self) -> Counter[str]:
+        """How often each recipient's message was taken by the mail server."""
+        return Counter(recipient for recipient, _ in self._entries())
+
+    def _entries(self) -> list[tuple[str, str]]:
+        if not self.log.exists():
+            return []
+        lines = self.log.read_text().splitlines()
+        return [(recipient, rest) for recipient, _, rest in (each.partition(" ") for each in lines)]
+
+    def addresses(self, *states: State) -> set[str]:
+        wanted = select(Delivery.address)
+        if states:
+            wanted = wanted.where(Delivery.state.in_(states))  # type: ignore[attr-defined]
+        with sessions.reading(self.engine) as session:
+            return set(session.execute(wanted).scalars())
+
+    def uncertain(self) -> Counter[str]:
+        """How often each recipient's try was recorded as unknown."""
+        with sessions.reading(self.engine) as session:
+            return Counter(
+                session.execute(
+                    select(Delivery.address)
+                    .join(Attempt, Attempt.delivery_id == Delivery.id)  # type: ignore[arg-type]
+                    .where(Attempt.outcome == "unknown")  # type: ignore[arg-type]
+                ).scalars()
+            )
+
+    def check_after_a_kill(self, audience: int) -> None:
+        """At every instant: the books balance, and nothing is believed that is not so."""
+        states = ledgers.states(self.engine)
+        assert states.total() == audience
+        assert states["in_flight"] <= self.connections
+        assert self.uncertain().total() <= self.kills * self.connections
+        missing = self.addresses(State.ACCEPTED) - set(self.arrived())
+        assert not missing, f"accepted in the books, never taken by the server: {missing}"
+
+    def check_at_the_end(self, audience: int) -> None:
+        """Nobody lost, nobody twice but the uncertain, every copy the same, nothing left behind."""
+        self.check_after_a_kill(audience)
+        arrived, uncertain = self.arrived(), self.uncertain()
+        held = self.addresses(State.UNKNOWN)
+        assert self.addresses() - set(arrived) <= held, "lost"
+        assert self.addresses(State.ACCEPTED) | held == self.addresses()
+        doubled = {address: times - 1 for address, times in arrived.items() if times > 1}
+        assert all(times <= uncertain[address] for address, times in doubled.items())
+        if self.policy == "hold":
+            assert not doubled
+        else:
+            assert not held
+        self._check_copies()
+        with sessions.reading(self.engine) as session:
+            assert session.execute(select(func.count()).select_from(Worker)).scalar() == 0
+
+    def _check_copies(self) -> None:
+        copies: dict[str, set[str]] = defaultdict(set)
+        for recipient, rest in self._entries():
+            copies[recipient].add(rest)
+        assert all(len(different) == 1 for different in copies.values()), "another mail on retry"
+        assert len(set().union(*copies.values())) == len(copies), "two readers share a Message-ID"
+
+
+@contextmanager
+def scene(
+    engine: Engine,
+    folder: Path,
+    *,
+    connections: int,
+    policy: Policy = "resend",
+) -> Iterator[Scene]:
+    """Start the mail server and the process from which the workers are forked."""
+    log = folder / "arrived"
+    with counting(log) as port, _running("killable.py") as killable:
+        yield Scene(engine, connections, port, log, killable, policy)
+
+
+@contextmanager
+def counting(log: Path, *, delay: float = 0.002) -> Iterator[int]:
+    """Run a mail server that writes down what it takes; give its port."""
+    with _running("counting_smtp.py", str(log), str(delay)) as server:
+        assert server.stdout
+        yield int(server.stdout.readline())
+
+
+@contextmanager
+def _running(script: str, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+    with subprocess.Popen(
+        [sys.executable, str(_HERE / script), *arguments],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
