@@ -18,7 +18,7 @@ from typing import Literal
 
 import jinja2
 from babel import Locale, UnknownLocaleError
-from babel.dates import format_date, format_skeleton
+from babel.dates import format_date, format_skeleton, format_timedelta
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import PoFileError, read_po
 from babel.numbers import format_decimal
@@ -135,6 +135,7 @@ def _add_words(environment: jinja2.Environment, locale: Locale, language: str) -
         month=lambda day: _apart(format_skeleton("yMMMM", day, locale=locale), locale),
         date=lambda at: _apart(weekday_and_date(at, locale=locale), locale),
         clock=lambda at: format_skeleton("Hm", at, locale=locale),
+        length_of_time=lambda length: _apart(length_of_time(length, locale=locale), locale),
         span=lambda first, last: _apart(span(first, last, locale=locale), locale),
         number=lambda count: format_decimal(count, locale=locale),
         shorten=content.shorten,
@@ -167,6 +168,11 @@ def span(first: date, last: date, *, locale: Locale) -> str:
         str(format_date(day, part, locale=locale))
         for day, part in zip((first, last), parts, strict=True)
     )
+
+
+def length_of_time(length: timedelta, *, locale: Locale) -> str:
+    """Write about how long something takes or is: "12 minutes", "4 days"."""
+    return str(format_timedelta(length, granularity="minute", threshold=1.5, locale=locale))
 
 
 def weekday_and_date(day: date, *, locale: Locale) -> str:

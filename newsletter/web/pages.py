@@ -45,11 +45,21 @@ is answered as if all were well. The pages say `no-referrer`, so a form's Origin
 
 from __future__ import annotations
 
+import hashlib
+import re
+from base64 import b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit
 
+import jinja2
+from markupsafe import Markup
+
+from newsletter.rendering import colour
+from newsletter.rendering import environment as templating
 from newsletter.rendering.content import Brand
 from newsletter.rendering.letter import Latest
 
@@ -179,8 +189,8 @@ class Saved:
     manage: str
     change: Literal["cadence", "pause", "resume", "back", "nothing"]
     cadence: str
-    #: The next digest, after the pause if there is one.
-    next_at: datetime
+    #: The next digest, after the pause if there is one; none if that is open.
+    next_at: datetime | None
     paused_until: date | None = None
     #: How to undo it: the fields of a POST to the same address, such as {"action": "resume"}.
     undo: dict[str, str] | None = None
@@ -276,3 +286,51 @@ class Script:
 
     choices: Sequence[Choice]
     cadence: str = "weekly"
+
+
+def build(site: Site, *, templates: Path | None = None) -> jinja2.Environment:
+    """Return the environment of a publication's pages, its own templates before ours."""
+    environment = templating.build(templates, site.brand.language)
+    # A script is read as UTF-8; \\u escapes would triple the size of Arabic.
+    environment.policies["json.dumps_kwargs"] = {"ensure_ascii": False, "sort_keys": False}
+    environment.globals.update(
+        site=site, light=colour.light(site.brand.accent), dark=colour.dark(site.brand.accent)
+    )
+    style = templating.render(environment, "web/_layout/style.css", {})
+    environment.globals["style"] = Markup(re.sub(r"\n\s*", "\n", style).strip())  # noqa: S704 - our own
+    return environment
+
+
+def render(environment: jinja2.Environment, name: str, page: object) -> str:
+    """Render a page by the name of its template, with its values."""
+    return templating.render(environment, f"web/{name}.html", {"page": page})
+
+
+def policy(environment: jinja2.Environment) -> str:
+    """Return the Content-Security-Policy of every page: one style, known by its hash; no script."""
+    digest = hashlib.sha256(str(environment.globals["style"]).encode()).digest()
+    site = environment.globals["site"]
+    assert isinstance(site, Site)
+    images = f"data: {_origin(site.brand.logo.url)}" if site.brand.logo else "data:"
+    return (
+        f"default-src 'none'; style-src 'sha256-{b64encode(digest).decode()}'; img-src {images}; "
+        "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    )
+
+
+def script(environment: jinja2.Environment, page: Script) -> str:
+    """Render /embed.js, with the words of the box and the dates of the first digests inside."""
+    found = templating.render(environment, "web/embed.js", {"page": page})
+    return re.sub(r"\n\s*", "\n", found).strip() + "\n"
+
+
+def edition(environment: jinja2.Environment, mail: str, page: Edition) -> str:
+    """Return a mail as a page, with a bar over it; `mail` holds no reader's links."""
+    bar = render(environment, "edition", page)
+    head, body, rest = re.split(r"(<body[^>]*>)", mail, maxsplit=1)
+    return f"{head}{body}\n{bar}{rest}"
+
+
+def _origin(url: str) -> str:
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}"
