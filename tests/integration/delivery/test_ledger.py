@@ -1,0 +1,508 @@
+"""The ledger on both databases: who may change which row, and that nothing is forgotten."""
+
+from __future__ import annotations
+
+import random
+import re
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any
+
+import ledgers
+import pytest
+from sqlalchemy import Connection, Engine, event, select, text
+
+from newsletter.db import engine as engines
+from newsletter.db import session as sessions
+from newsletter.delivery import ledger, retry
+from newsletter.delivery.ledger import Claim, Verdict
+from newsletter.delivery.retry import Policy
+from newsletter.models import Attempt, Delivery, Mailing, Suppression
+from newsletter.smtp import reply
+from newsletter.smtp.reply import Outcome, Phase, Reply
+
+NOW = ledgers.NOW + timedelta(hours=1)
+ACCEPTED = reply.classify(Phase.BODY, Reply(250, "2.0.0 queued as 4F2A"))
+GREYLISTED = reply.classify(Phase.RCPT, Reply(451, "4.7.1 later"))
+NO_SUCH_USER = reply.classify(Phase.RCPT, Reply(550, "5.1.1 no such user"))
+LOST = reply.lost(Phase.BODY, "the server left")
+
+
+def claim(
+    engine: Engine, worker_id: int = 1, *, limit: int = 1000, **narrowed: object
+) -> list[Claim]:
+    with sessions.writing(engine) as session:
+        return ledger.claim(session, worker_id=worker_id, limit=limit, now=NOW, **narrowed)  # type: ignore[arg-type]
+
+
+def mark(engine: Engine, claims: list[Claim], worker_id: int = 1) -> set[int]:
+    with sessions.writing(engine) as session:
+        ids = [each.id for each in claims]
+        return ledger.mark(session, worker_id=worker_id, ids=ids, now=NOW)
+
+
+def record(
+    engine: Engine,
+    claims: list[Claim],
+    outcome: Outcome,
+    *,
+    worker_id: int = 1,
+    policy: Policy = "resend",
+) -> None:
+    rng = random.Random(1)
+    verdicts = [
+        Verdict(
+            each.id,
+            outcome,
+            retry.decide(outcome, attempts=each.attempts, policy=policy, now=NOW, rng=rng),
+        )
+        for each in claims
+    ]
+    with sessions.writing(engine) as session:
+        ledger.record(session, worker_id=worker_id, verdicts=verdicts, now=NOW)
+
+
+def cancel(engine: Engine, claimed: Claim) -> int:
+    with sessions.writing(engine) as session:
+        return ledger.cancel(session, reference=claimed.reference, reason="unsubscribed", now=NOW)
+
+
+def take_over(engine: Engine, *dead: int, policy: Policy = "resend") -> tuple[int, int]:
+    with sessions.writing(engine) as session:
+        return ledger.take_over(session, dead=dead, policy=policy, now=NOW)
+
+
+def rows(engine: Engine) -> list[Delivery]:
+    with sessions.reading(engine) as session:
+        return list(session.execute(select(Delivery).order_by(Delivery.id)).scalars())
+
+
+def attempts(engine: Engine) -> list[Attempt]:
+    with sessions.reading(engine) as session:
+        return list(session.execute(select(Attempt).order_by(Attempt.id)).scalars())
+
+
+# Enqueue
+
+
+def test_enqueue_is_one_statement_however_many_readers_there_are(engine: Engine) -> None:
+    mailing_id = ledgers.add_mailing(engine)
+    statements: list[str] = []
+
+    def note(_c: object, _cursor: object, statement: str, *_rest: object) -> None:
+        statements.append(statement)
+
+    with sessions.writing(engine) as session:
+        event.listen(engine, "before_cursor_execute", note)
+        made = ledger.enqueue(
+            session,
+            mailing_id=mailing_id,
+            recipients=ledgers.recipients(5000),
+            priority=1,
+            now=NOW,
+        )
+        event.remove(engine, "before_cursor_execute", note)
+
+    assert made == 5000
+    assert len(statements) == 1
+    assert ledgers.states(engine) == {"queued": 5000}
+
+
+# Claim
+
+
+def test_a_second_worker_claims_nothing_already_claimed(engine: Engine) -> None:
+    ledgers.fill(engine, 30)
+
+    first = claim(engine, 1, limit=20)
+    second = claim(engine, 2, limit=20)
+
+    assert (len(first), len(second)) == (20, 10)
+    assert not {each.id for each in first} & {each.id for each in second}
+    assert claim(engine, 3) == []
+
+
+def test_workers_that_claim_at_the_same_time_never_get_the_same_row(
+    engine: Engine, database_url: str
+) -> None:
+    ledgers.fill(engine, 400)
+    claimed: list[int] = []
+    # A pool of its own for each, as for processes.
+    opened = [engines.open(database_url) for _ in range(6)]
+
+    def work(number: int) -> None:
+        while found := claim(opened[number], number + 1, limit=7):
+            claimed.extend(each.id for each in found)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for each in opened:
+        each.dispose()
+
+    assert len(claimed) == len(set(claimed)) == 400
+
+
+def test_a_claim_never_takes_more_than_its_limit(engine: Engine) -> None:
+    ledgers.fill(engine, 200)
+
+    taken = [len(claim(engine, limit=16)) for _ in range(13)]
+
+    assert taken == [16] * 12 + [8]
+
+
+def test_letters_go_before_digests_and_the_longest_due_first(engine: Engine) -> None:
+    digest = ledgers.fill(engine, 3)
+    letter = ledgers.fill(engine, 2, public_id="letter0000000001", priority=0)
+    late = ledgers.fill(
+        engine, 1, public_id="mailing000000002", now=ledgers.NOW - timedelta(hours=1)
+    )
+
+    taken = [claim(engine, limit=1)[0].mailing_id for _ in range(6)]
+
+    assert taken == [letter, letter, late, digest, digest, digest]
+
+
+def test_what_is_not_due_is_not_claimed(engine: Engine) -> None:
+    ledgers.fill(engine, 2, now=NOW + timedelta(seconds=1))
+
+    assert claim(engine) == []
+    with sessions.reading(engine) as session:
+        assert ledger.next_due(session) == NOW + timedelta(seconds=1)
+
+
+def test_a_claim_keeps_to_the_mailings_it_is_given(engine: Engine) -> None:
+    one = ledgers.fill(engine, 2)
+    other = ledgers.fill(engine, 2, public_id="mailing000000002")
+
+    of_one = claim(engine, mailings=select(Mailing.id).where(Mailing.id == one))
+    but_other = claim(engine, excluded=select(Mailing.id).where(Mailing.id == other))
+
+    assert {each.mailing_id for each in of_one} == {one}
+    assert but_other == []
+
+
+def test_a_suppressed_address_is_skipped_at_the_claim_and_stops_nobody_else(
+    engine: Engine,
+) -> None:
+    ledgers.fill(engine, 40)
+    with sessions.writing(engine) as session:
+        for n in range(1, 33):
+            session.add(
+                Suppression(
+                    address=f"reader{n}@example.com",
+                    address_hash=f"hash{n}",
+                    reason="bounced",
+                    created_at=NOW,
+                )
+            )
+
+    # The first batches hold nothing but suppressed addresses.
+    claimed = claim(engine, limit=8)
+
+    assert len(claimed) == 8
+    assert ledgers.states(engine) == {"skipped": 32, "claimed": 8}
+    assert {each.reason for each in rows(engine) if each.state == "skipped"} == {"suppressed"}
+
+
+# Mark
+
+
+def test_a_cancelled_or_taken_over_claim_cannot_be_marked(engine: Engine) -> None:
+    ledgers.fill(engine, 3)
+    gone, taken, mine = claim(engine)
+    cancel(engine, gone)
+    with sessions.writing(engine) as session:
+        row = session.get(Delivery, taken.id)
+        assert row is not None
+        row.worker_id = 2
+
+    assert mark(engine, [gone, taken, mine]) == {mine.id}
+
+
+def test_marking_again_after_a_commit_whose_answer_was_lost_is_harmless(engine: Engine) -> None:
+    ledgers.fill(engine, 2)
+    claims = claim(engine)
+
+    assert mark(engine, claims) == mark(engine, claims) == {each.id for each in claims}
+
+
+# Cancel
+
+
+@pytest.mark.parametrize("state", ["queued", "claimed", "deferred"])
+def test_a_goodbye_cancels_what_has_not_left(engine: Engine, state: str) -> None:
+    ledgers.fill(engine, 1)
+    (row,) = rows(engine)
+    if state != "queued":
+        claims = claim(engine)
+        if state == "deferred":
+            record(engine, claims, GREYLISTED)
+
+    with sessions.writing(engine) as session:
+        cancelled = ledger.cancel(session, reference=row.reference, reason="unsubscribed", now=NOW)
+
+    (row,) = rows(engine)
+    assert cancelled == 1
+    assert (row.state, row.reason, row.worker_id) == ("cancelled", "unsubscribed", None)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "policy", "state"),
+    [
+        (ACCEPTED, "resend", "accepted"),
+        (NO_SUCH_USER, "resend", "refused"),
+        (GREYLISTED, "resend", "cancelled"),
+        (reply.lost(Phase.DATA, "gone"), "resend", "cancelled"),
+        (LOST, "resend", "cancelled"),
+        (LOST, "hold", "unknown"),
+    ],
+    ids=["accepted", "refused", "greylisted", "lost", "unknown", "held"],
+)
+def test_a_goodbye_while_the_body_leaves_is_not_forgotten(
+    engine: Engine, outcome: Outcome, policy: Policy, state: str
+) -> None:
+    ledgers.fill(engine, 1)
+    claims = claim(engine)
+    mark(engine, claims)
+
+    assert cancel(engine, claims[0]) == 0
+    assert ledgers.states(engine) == {"in_flight": 1}
+    record(engine, claims, outcome, policy=policy)
+
+    assert ledgers.states(engine) == {state: 1}
+    assert claim(engine, 2) == []
+
+
+def test_a_goodbye_between_two_tries_of_a_marked_message_stops_the_second(
+    engine: Engine,
+) -> None:
+    ledgers.fill(engine, 1)
+    claims = claim(engine)
+    mark(engine, claims)
+    cancel(engine, claims[0])
+
+    assert mark(engine, claims) == set()
+    assert ledgers.states(engine) == {"cancelled": 1}
+
+
+@pytest.mark.parametrize(("policy", "state"), [("resend", "cancelled"), ("hold", "unknown")])
+def test_a_goodbye_to_a_message_whose_worker_died_is_not_forgotten(
+    engine: Engine, policy: Policy, state: str
+) -> None:
+    ledgers.fill(engine, 1)
+    claims = claim(engine)
+    mark(engine, claims)
+    cancel(engine, claims[0])
+
+    take_over(engine, 1, policy=policy)
+
+    assert ledgers.states(engine) == {state: 1}
+
+
+def test_an_edition_is_cancelled_but_for_what_may_be_leaving(engine: Engine) -> None:
+    mailing_id = ledgers.fill(engine, 10)
+    claims = claim(engine, limit=4)
+    mark(engine, claims[:2])
+
+    with sessions.writing(engine) as session:
+        mailings = select(Mailing.id).where(Mailing.id == mailing_id)
+        cancelled = ledger.cancel_mailings(
+            session, mailings=mailings, reason="edition cancelled", now=NOW
+        )
+    assert cancelled == 8
+    record(engine, claims[:1], ACCEPTED)
+    record(engine, claims[1:2], GREYLISTED)
+
+    assert ledgers.states(engine) == {"cancelled": 9, "accepted": 1}
+
+
+# Record
+
+
+def test_an_accepted_message_keeps_the_servers_words(engine: Engine) -> None:
+    ledgers.fill(engine, 2)
+    claims = claim(engine)
+    mark(engine, claims)
+
+    record(engine, claims, ACCEPTED)
+
+    for row in rows(engine):
+        assert (row.state, row.code, row.enhanced) == ("accepted", 250, "2.0.0")
+        assert row.reply == "2.0.0 queued as 4F2A"
+        assert (row.attempts, row.worker_id) == (1, None)
+    assert attempts(engine) == []
+
+
+def test_every_try_that_was_not_accepted_is_kept(engine: Engine) -> None:
+    ledgers.fill(engine, 2)
+    first, second = claim(engine)
+
+    record(engine, [first], GREYLISTED)
+    record(engine, [second], NO_SUCH_USER)
+
+    deferred, refused = rows(engine)
+    assert (deferred.state, deferred.attempts, refused.state) == ("deferred", 1, "refused")
+    assert NOW + timedelta(minutes=5) <= deferred.due_at <= NOW + timedelta(minutes=6)
+    kept = [(a.number, a.outcome, a.phase, a.code, a.enhanced) for a in attempts(engine)]
+    assert kept == [(1, "deferred", "rcpt", 451, "4.7.1"), (1, "refused", "rcpt", 550, "5.1.1")]
+
+
+def test_a_try_that_is_nobodys_fault_charges_nobody(engine: Engine) -> None:
+    ledgers.fill(engine, 1)
+
+    record(engine, claim(engine), reply.lost(Phase.MAIL, "421 too many"))
+
+    (row,) = rows(engine)
+    assert (row.state, row.attempts) == ("queued", 0)
+
+
+def test_a_record_repeated_after_a_commit_whose_answer_was_lost_changes_nothing(
+    engine: Engine,
+) -> None:
+    ledgers.fill(engine, 3)
+    one, two, three = claim(engine)
+    mark(engine, [one, two, three])
+    for _ in range(2):
+        record(engine, [one], ACCEPTED)
+        record(engine, [two], GREYLISTED)
+        record(engine, [three], LOST, policy="hold")
+
+    assert ledgers.states(engine) == {"accepted": 1, "deferred": 1, "unknown": 1}
+    assert [row.attempts for row in rows(engine)] == [1, 1, 1]
+    assert len(attempts(engine)) == 2
+
+
+def test_a_worker_that_lost_its_rows_changes_nothing(engine: Engine) -> None:
+    ledgers.fill(engine, 3)
+    claims = claim(engine, 1)
+    mark(engine, claims, 1)
+    take_over(engine, 1)
+    before = [(row.state, row.attempts, row.worker_id) for row in rows(engine)]
+
+    record(engine, claims[:1], ACCEPTED, worker_id=1)
+    record(engine, claims[1:2], GREYLISTED, worker_id=1)
+    assert mark(engine, claims[2:], 1) == set()
+
+    assert [(row.state, row.attempts, row.worker_id) for row in rows(engine)] == before
+    assert {a.outcome for a in attempts(engine)} == {"unknown"}
+
+
+# Take over
+
+
+def test_what_a_dead_worker_had_claimed_is_queued_and_what_was_in_flight_is_unknown(
+    engine: Engine,
+) -> None:
+    ledgers.fill(engine, 10)
+    claims = claim(engine, 1, limit=6)
+    mark(engine, claims[:2], 1)
+    claim(engine, 2, limit=1)
+
+    assert take_over(engine, 1) == (4, 2)
+
+    assert ledgers.states(engine) == {"queued": 9, "claimed": 1}
+    assert [(a.number, a.outcome, a.phase) for a in attempts(engine)] == [
+        (1, "unknown", "body")
+    ] * 2
+    # The uncertain ones are due at once, the same bytes again.
+    assert len(claim(engine, 3)) == 9
+
+
+def test_the_policy_hold_keeps_the_uncertain_for_the_operator(engine: Engine) -> None:
+    ledgers.fill(engine, 3)
+    claims = claim(engine, limit=2)
+    mark(engine, claims[:1])
+
+    take_over(engine, 1, policy="hold")
+
+    assert ledgers.states(engine) == {"queued": 2, "unknown": 1}
+    with sessions.writing(engine) as session:
+        assert ledger.retry_now(session, ids=[claims[0].id], now=NOW) == 1
+    assert ledgers.states(engine) == {"queued": 3}
+
+
+def test_release_gives_back_what_was_not_marked_and_what_is_not_kept(engine: Engine) -> None:
+    ledgers.fill(engine, 5)
+    claims = claim(engine)
+    mark(engine, claims[:1])
+
+    with sessions.writing(engine) as session:
+        kept = [each.id for each in claims[1:3]]
+        assert ledger.release(session, worker_id=1, now=NOW, keep=kept) == 2
+
+    assert ledgers.states(engine) == {"in_flight": 1, "claimed": 2, "queued": 2}
+
+
+# The books
+
+
+def test_the_states_sum_to_the_audience_whatever_happens(engine: Engine) -> None:
+    mailing_id = ledgers.fill(engine, 60)
+    rng = random.Random(11)
+    mailings = select(Mailing.id).where(Mailing.id == mailing_id)
+
+    for step in range(40):
+        worker_id = step % 3 + 1
+        claims = claim(engine, worker_id, limit=rng.randint(1, 5))
+        marked = [each for each in claims if rng.random() < 0.7]
+        mark(engine, marked, worker_id)
+        for each in claims:
+            if rng.random() < 0.2:
+                cancel(engine, each)
+            elif rng.random() < 0.7:
+                outcome = rng.choice([ACCEPTED, GREYLISTED, NO_SUCH_USER, LOST])
+                record(engine, [each], outcome, worker_id=worker_id)
+        if step % 7 == 0:
+            take_over(engine, worker_id)
+        with sessions.reading(engine) as session:
+            assert sum(ledger.count_states(session, mailings).values()) == 60
+
+
+# The indexes
+
+
+@pytest.mark.parametrize(
+    ("index", "act"),
+    [
+        ("ix_delivery_claimable", lambda engine: claim(engine, limit=16)),
+        ("ix_delivery_held", lambda engine: take_over(engine, 1)),
+    ],
+)
+def test_a_long_history_costs_nothing_the_partial_index_is_used(
+    engine: Engine, index: str, act: Callable[[Engine], object]
+) -> None:
+    ledgers.fill(engine, 3000)
+    with sessions.writing(engine) as session:
+        session.execute(text("UPDATE delivery SET state = 'accepted' WHERE id > 50"))
+    if not engines.is_sqlite(engine):
+        with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            connection.execute(text("ANALYZE delivery"))
+
+    with _explaining(engine) as plan:
+        act(engine)
+
+    found = "\n".join(plan)
+    assert index in found
+    assert not re.search(r"SCAN delivery(?! USING)|Seq Scan on delivery|TEMP B-TREE", found)
+
+
+@contextmanager
+def _explaining(engine: Engine) -> Iterator[list[str]]:
+    """Give the query plans of every statement on deliveries that is executed meanwhile."""
+    explain = "EXPLAIN QUERY PLAN " if engines.is_sqlite(engine) else "EXPLAIN "
+    plan: list[str] = []
+
+    def note(
+        connection: Connection, _cursor: object, statement: str, parameters: Any, *_rest: object
+    ) -> None:
+        if not statement.startswith(explain) and "delivery" in statement:
+            plan.extend(map(str, connection.exec_driver_sql(explain + statement, parameters)))
+
+    event.listen(engine, "before_cursor_execute", note)
+    yield plan
+    event.remove(engine, "before_cursor_execute", note)
