@@ -1,0 +1,125 @@
+"""Filling a mailing for one recipient: the same bytes on every retry, distinct between readers."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import ledgers
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from newsletter import tokens
+from newsletter.delivery import personalize
+from newsletter.delivery.ledger import Claim
+from newsletter.errors import RenderError
+from newsletter.rendering.message import CompiledMessage, Field, Place, Slot
+from newsletter.tokens import Keyring, Purpose
+
+MAILING = "mailing000000001"
+CLAIM = Claim(
+    id=1,
+    mailing_id=1,
+    address="reader1@example.com",
+    reference="reader1000000001",
+    generation=3,
+    since_at=datetime(2026, 1, 31, 23, 30, tzinfo=UTC),
+    created_at=datetime(2026, 11, 23, 6, tzinfo=UTC),
+    attempts=0,
+)
+MESSAGE = ledgers.compiled()
+
+
+def fill(claim: Claim = CLAIM, message: CompiledMessage = MESSAGE) -> bytes:
+    return ledgers.filler().fill(message, mailing=MAILING, claim=claim)
+
+
+def only(slot: Slot, place: Place = Place.HEADER) -> CompiledMessage:
+    return CompiledMessage("", (Field(slot, place),))
+
+
+def test_a_retry_has_the_same_bytes_whatever_was_tried_before() -> None:
+    again = replace(CLAIM, attempts=5)
+
+    assert fill() == fill() == fill(again)
+
+
+def test_every_slot_is_filled() -> None:
+    filled = fill().decode()
+
+    assert "To: reader1@example.com\r\n" in filled
+    assert "Date: Mon, 23 Nov 2026 07:00:00 +0100\r\n" in filled
+    assert f"Message-ID: <{MAILING}.reader1000000001@miasfeed.example>\r\n" in filled
+
+
+def test_the_day_since_when_is_the_publications_day() -> None:
+    """Half past eleven at night in UTC is the next day in Berlin."""
+    assert fill(message=only(Slot.SINCE, Place.TEXT)) == b"February 1, 2026"
+
+
+def test_message_ids_differ_between_readers_and_between_mailings() -> None:
+    other = replace(CLAIM, reference="reader1000000002")
+    filled = {fill(claim, only(Slot.MESSAGE_ID)) for claim in (CLAIM, other)} | {
+        personalize.message_id("mailing000000002", CLAIM.reference, "miasfeed.example").encode()
+    }
+
+    assert len(filled) == 3
+
+
+@pytest.mark.parametrize("slot", [Slot.UNSUBSCRIBE, Slot.MANAGE])
+@given(
+    reference=st.text("abcXYZ019-_", min_size=16, max_size=16), generation=st.integers(0, 2**24 - 1)
+)
+def test_tokens_have_one_length_and_speak_for_their_reader(
+    slot: Slot, reference: str, generation: int
+) -> None:
+    claim = replace(CLAIM, reference=reference, generation=generation)
+
+    token = fill(claim, only(slot)).decode()
+
+    assert len(token) == tokens.TOKEN_LENGTH
+    bearer = Keyring([ledgers.SECRET]).read(Purpose(slot.value), token, now=CLAIM.created_at)
+    assert (bearer.public_id, bearer.generation) == (reference, generation)
+
+
+def test_a_confirm_link_counts_from_when_the_letter_was_made_not_from_its_retry() -> None:
+    token = fill(message=only(Slot.CONFIRM)).decode()
+
+    ring, late = Keyring([ledgers.SECRET]), CLAIM.created_at + tokens.CONFIRM_LIFETIME
+    assert ring.read(Purpose.CONFIRM, token, now=late).issued_at == CLAIM.created_at
+    with pytest.raises(tokens.ExpiredToken):
+        ring.read(Purpose.CONFIRM, token, now=late + timedelta(seconds=1))
+
+
+@pytest.mark.parametrize(
+    "address", ["a\nBcc: x@y.example", "a\u2028b@example.com", "=?utf-8?q?x?=@y"]
+)
+def test_an_address_that_would_change_the_header_is_not_filled_in_trap_14(address: str) -> None:
+    with pytest.raises(RenderError):
+        fill(replace(CLAIM, address=address))
+
+
+# Message-IDs, read back
+
+
+def test_a_message_id_of_ours_is_read_back() -> None:
+    made = personalize.message_id(MAILING, CLAIM.reference, "miasfeed.example")
+
+    for text in (made, f"<{made}>", f" <{made}>\r\n"):
+        assert personalize.parse_message_id(text) == (MAILING, CLAIM.reference)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "@", "<>", "abc.def@example.com", f"{MAILING}.short@x", f"{MAILING}@x", "20261123.GA1@mx"],
+)
+def test_a_message_id_of_somebody_else_is_not(text: str) -> None:
+    assert personalize.parse_message_id(text) is None
+
+
+@given(st.text())
+def test_no_text_at_all_breaks_the_reading_of_message_ids(text: str) -> None:
+    found = personalize.parse_message_id(text)
+
+    assert found is None or {len(found[0]), len(found[1])} == {16}
