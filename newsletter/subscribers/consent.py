@@ -21,12 +21,14 @@ class Action(StrEnum):
     """What was asked, or happened."""
 
     ADDED = "added"
+    ASKED = "asked"
     IMPORTED = "imported"
     CONFIRMED = "confirmed"
     CADENCE = "cadence"
     PAUSED = "paused"
     RESUMED = "resumed"
     UNSUBSCRIBED = "unsubscribed"
+    RETURNED = "returned"
     SUPPRESSED = "suppressed"
     RELEASED = "released"
 

@@ -1,26 +1,40 @@
 """Signing up: from a stranger, or a reader who had left, to an active reader.
 
-Every new consent after a goodbye counts the generation up, so that links made under the earlier one
-no longer act, and starts the reader at the next edition, without a watermark of old.
+Whoever asks on the web is asked by a letter, and nothing begins before they have confirmed; whoever
+they are, the answer is the same, and so, as far as can be, is the work. Every new consent after a
+goodbye counts the generation up, so that links made under the earlier one no longer act, and starts
+the reader at the next edition, without a watermark of old.
 """
 
 from __future__ import annotations
 
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from sqlmodel import Session
 
-from newsletter import suppression, tokens
+from newsletter import suppression, throttle, tokens
 from newsletter.cadence import Cadence
-from newsletter.errors import Conflict
+from newsletter.errors import Conflict, InvalidToken
 from newsletter.models import Status, Subscriber
-from newsletter.subscribers import consent, preferences, store
+from newsletter.rendering.letter import Latest
+from newsletter.subscribers import consent, letters, preferences, store
 from newsletter.subscribers.consent import Action, Origin
-from newsletter.tokens import Keyring
+from newsletter.subscribers.letters import Stationery
+from newsletter.throttle import Limit
+from newsletter.tokens import Bearer, Keyring
 
 #: What an operator's word stands for in the record.
 VOUCHED = "The operator says that this reader has asked for the newsletter."
+#: How often an address may be entered; more is not looked at any more.
+ASKS = Limit("ask", 10, timedelta(hours=24))
+#: How often somebody may cause a letter to an address.
+LETTERS = Limit("letter", 1, timedelta(hours=24))
+#: How many confirm letters go to an address that confirms none of them.
+UNCONFIRMED = Limit("unconfirmed", 3, timedelta(days=30))
+#: For how long a goodbye can be undone without a new letter.
+UNDO = timedelta(hours=24)
 
 
 class Signup(StrEnum):
@@ -61,6 +75,142 @@ def add(
     if subscriber.status != Status.PENDING:
         _check_again(subscriber, again=again)
     return subscriber, _rejoin(session, subscriber, cadence, origin, now)
+
+
+class Asked(StrEnum):
+    """What became of a sign-up; for tests and counts alone, never for whoever asked."""
+
+    CONFIRM = "confirm"
+    PRESENT = "present"
+    #: They have had a letter already, or must not get one.
+    NOTHING = "nothing"
+
+
+@dataclass(frozen=True)
+class Confirmed:
+    """A reader who has confirmed, now or before."""
+
+    subscriber: Subscriber
+    was_already: bool
+
+
+def ask(
+    session: Session,
+    address: str,
+    *,
+    cadence: Cadence,
+    origin: Origin,
+    stationery: Stationery,
+    now: datetime,
+) -> Asked:
+    """Answer somebody who has entered an address, in its one spelling, with at most one letter.
+
+    1. Every address counts against its limits, known or not. 2. Who must never be mailed gets
+    nothing. 3. A reader gets "you are subscribed", and nothing of theirs is changed. 4. Everybody
+    else gets a confirm letter for the cadence asked last; who has left stays away until then.
+    """
+    may_write = _may_write(session, address, now=now, keyring=stationery.keyring)
+    if may_write is None or suppression.is_suppressed(session, address, keyring=stationery.keyring):
+        return Asked.NOTHING
+    subscriber, _ = _found_or_made(session, address, cadence, now)
+    if subscriber.status == Status.SUPPRESSED:
+        return Asked.NOTHING
+    if subscriber.status in {Status.ACTIVE, Status.PAUSED}:
+        if may_write:
+            letters.present(session, subscriber, stationery=stationery, now=now)
+        return Asked.PRESENT if may_write else Asked.NOTHING
+    may_write = may_write and throttle.take(
+        session, UNCONFIRMED, address, now=now, keyring=stationery.keyring
+    )
+    if may_write or subscriber.cadence != cadence:
+        subscriber.cadence = cadence
+        consent.record(session, subscriber, Action.ASKED, origin=origin, now=now)
+    if may_write:
+        begins = _generation_asked(subscriber)
+        letters.confirm(session, subscriber, generation=begins, stationery=stationery, now=now)
+    return Asked.CONFIRM if may_write else Asked.NOTHING
+
+
+def confirm(
+    session: Session,
+    bearer: Bearer,
+    *,
+    origin: Origin,
+    latest: Latest | None,
+    stationery: Stationery,
+    now: datetime,
+) -> Confirmed:
+    """Begin the consent that a confirm link was made for, and welcome the reader.
+
+    Doing it again changes nothing. Raises InvalidToken for a link whose consent cannot begin: they
+    have left or come back since, or must never be mailed.
+    """
+    subscriber = awaited(session, bearer, stationery=stationery, locked=True)
+    if subscriber.status in {Status.ACTIVE, Status.PAUSED}:
+        return Confirmed(subscriber, was_already=True)
+    subscriber.generation = bearer.generation
+    _begin(session, subscriber, Signup.CONFIRMED, origin, now)
+    throttle.reset(session, UNCONFIRMED, subscriber.address, keyring=stationery.keyring)
+    letters.welcome(session, subscriber, latest=latest, stationery=stationery, now=now)
+    return Confirmed(subscriber, was_already=False)
+
+
+def awaited(
+    session: Session, bearer: Bearer, *, stationery: Stationery, locked: bool = False
+) -> Subscriber:
+    """Return whom a confirm link may begin a consent for, or has; raises InvalidToken."""
+    subscriber = store.find_public(session, bearer.public_id, locked=locked)
+    if subscriber is None:
+        raise InvalidToken
+    is_reader = subscriber.status in {Status.ACTIVE, Status.PAUSED}
+    begins = subscriber.generation if is_reader else _generation_asked(subscriber)
+    if subscriber.status == Status.SUPPRESSED or begins != bearer.generation:
+        raise InvalidToken
+    if suppression.is_suppressed(session, subscriber.address, keyring=stationery.keyring):
+        raise InvalidToken
+    return subscriber
+
+
+def come_back(session: Session, bearer: Bearer, *, origin: Origin, now: datetime) -> Subscriber:
+    """Undo a goodbye, within a day of it: the same consent, and nothing missed or read twice.
+
+    Doing it again changes nothing. Raises InvalidToken when it is too late.
+    """
+    subscriber = store.find_public(session, bearer.public_id, locked=True)
+    if subscriber is None or subscriber.generation != bearer.generation:
+        raise InvalidToken
+    if subscriber.status in {Status.ACTIVE, Status.PAUSED}:
+        return subscriber
+    if not can_come_back(session, subscriber, now=now):
+        raise InvalidToken
+    subscriber.status = Status.ACTIVE
+    consent.record(session, subscriber, Action.RETURNED, origin=origin, now=now)
+    return subscriber
+
+
+def can_come_back(session: Session, subscriber: Subscriber, *, now: datetime) -> bool:
+    """Tell whether a goodbye can be undone."""
+    if subscriber.status != Status.UNSUBSCRIBED or subscriber.subscribed_at is None:
+        return False
+    left_at = [
+        row.at
+        for row in store.consents(session, subscriber)
+        if row.action == Action.UNSUBSCRIBED and row.generation == subscriber.generation
+    ]
+    return bool(left_at) and now - left_at[-1] <= UNDO
+
+
+def _may_write(session: Session, address: str, *, now: datetime, keyring: Keyring) -> bool | None:
+    """Count somebody's asking; tell whether a letter may go, None if it is not even looked at."""
+    if not throttle.take(session, ASKS, address, now=now, keyring=keyring):
+        return None
+    return throttle.take(session, LETTERS, address, now=now, keyring=keyring)
+
+
+def _generation_asked(subscriber: Subscriber) -> int:
+    """Return the consent that a confirm letter speaks of: the next one for who had left."""
+    is_new = subscriber.status == Status.PENDING
+    return subscriber.generation if is_new else subscriber.generation + 1
 
 
 def _found_or_made(

@@ -1,0 +1,200 @@
+"""Letters to one reader: written once for all who get the same words, and queued like any mail.
+
+Equal letters share a mailing, found by its key; each reader's letter is one row of the ledger,
+ahead of every digest. So to write to somebody is a lookup and an insert, whoever they are, and a
+letter is retried, taken back and accounted for like a digest.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from typing import Any
+
+import jinja2
+from sqlalchemy import ColumnElement, Select, String, cast, func, literal
+from sqlalchemy import select as rows_of
+from sqlmodel import Session, col, select
+
+from newsletter import tokens
+from newsletter.cadence import Cadence
+from newsletter.db import statements
+from newsletter.delivery import ledger
+from newsletter.models import Delivery, Kind, Mailing, Subscriber
+from newsletter.models.columns import Instant
+from newsletter.rendering import environment, letter
+from newsletter.rendering.content import Brand, Links
+from newsletter.rendering.letter import Confirm, Draft, Goodbye, Latest, Letter, Present, Welcome
+from newsletter.rendering.message import Markers, Slot
+from newsletter.settings import Settings
+from newsletter.subscribers import outlook
+from newsletter.tokens import Keyring
+
+#: Letters leave before digests.
+_PRIORITY = 0
+
+
+@dataclass(frozen=True)
+class Stationery:
+    """What the letters of one publication have in common, made once and used for each of them."""
+
+    settings: Settings
+
+    @cached_property
+    def templates(self) -> jinja2.Environment:
+        """The templates, the publisher's own before ours."""
+        return environment.build(self.settings.templates, self.settings.language)
+
+    @cached_property
+    def keyring(self) -> Keyring:
+        """What signs the links."""
+        return self.settings.keyring()
+
+    @cached_property
+    def brand(self) -> Brand:
+        """Who writes."""
+        return self.settings.brand()
+
+    def draft(self, content: Letter) -> Draft:
+        """Write a letter in words, with markers for what differs from reader to reader."""
+        markers = Markers(secrets.token_hex(16))
+        return letter.draft(
+            content,
+            brand=self.brand,
+            links=self._links(markers),
+            markers=markers,
+            environment=self.templates,
+        )
+
+    def _links(self, markers: Markers) -> Links:
+        base, leaving = self.settings.base_url, markers.of(Slot.UNSUBSCRIBE)
+        return Links(
+            confirm=f"{base}/confirm/{markers.of(Slot.CONFIRM)}",
+            unsubscribe=f"{base}/unsubscribe/{leaving}",
+            manage=f"{base}/preferences/{markers.of(Slot.MANAGE)}",
+            unsubscribe_mailto=(
+                f"mailto:{self.settings.sender_address}?subject=unsubscribe%20{leaving}"
+            ),
+        )
+
+
+def confirm(
+    session: Session,
+    subscriber: Subscriber,
+    *,
+    generation: int,
+    stationery: Stationery,
+    now: datetime,
+) -> None:
+    """Ask a reader whether it was they who signed up; the link begins that generation."""
+    content = Confirm(cadence=subscriber.cadence)
+    _send(session, subscriber, content, generation=generation, stationery=stationery, now=now)
+
+
+def welcome(
+    session: Session,
+    subscriber: Subscriber,
+    *,
+    latest: Latest | None,
+    stationery: Stationery,
+    now: datetime,
+) -> None:
+    """Tell a new reader when the first digest comes, and what they may read now."""
+    cadence = Cadence(subscriber.cadence)
+    first_at = outlook.next_at(cadence, after=now, times=stationery.settings.send_times)
+    content = Welcome(cadence=cadence, first_at=first_at, latest=latest)
+    _send(session, subscriber, content, stationery=stationery, now=now)
+
+
+def present(
+    session: Session, subscriber: Subscriber, *, stationery: Stationery, now: datetime
+) -> None:
+    """Tell a reader who signed up again that they are subscribed, and where to change it."""
+    times = stationery.settings.send_times
+    until = subscriber.paused_until
+    content = Present(
+        cadence=subscriber.cadence,
+        next_at=outlook.of(subscriber, now=now, times=times),
+        is_paused=outlook.is_paused(subscriber),
+        paused_until=until.astimezone(times.zone).date() if until else None,
+    )
+    _send(session, subscriber, content, stationery=stationery, now=now)
+
+
+def goodbye(
+    session: Session, subscriber: Subscriber, *, stationery: Stationery, now: datetime
+) -> None:
+    """Tell a reader that they have left, and how to undo it."""
+    _send(session, subscriber, Goodbye(), stationery=stationery, now=now)
+
+
+def _send(
+    session: Session,
+    subscriber: Subscriber,
+    content: Letter,
+    *,
+    stationery: Stationery,
+    now: datetime,
+    generation: int | None = None,
+) -> None:
+    """Queue one letter; a reader who gets the same words again gets another mailing.
+
+    One mailing is sent to one reader once, and Message-IDs and links are made from the two.
+    """
+    copies = _count(session, subscriber, content.kind)
+    mailing_id = _mailing(session, stationery.draft(content), copies, now=now)
+    recipient = _recipient(subscriber, generation or subscriber.generation)
+    ledger.enqueue(
+        session, mailing_id=mailing_id, recipients=recipient, priority=_PRIORITY, now=now
+    )
+
+
+def _mailing(session: Session, draft: Draft, copies: int, *, now: datetime) -> int:
+    """Return the mailing of a letter, compiled now if these words are new."""
+    key = hashlib.sha256(f"{draft.key} {copies}".encode()).hexdigest()
+    if (found := _find(session, key)) is not None:
+        return found
+    rendered = draft.compile()
+    body, fields = rendered.message.dump()
+    row = {
+        "public_id": tokens.new_public_id(),
+        "kind": Kind(draft.kind),
+        "key": key,
+        "subject": rendered.message.subject,
+        "body": body,
+        "fields": fields,
+        "html": rendered.page,
+        "created_at": now,
+    }
+    # Somebody else may compile the same words at this moment: one of the two stays.
+    statements.insert_missing(session, Mailing, [row], constants={})
+    made = _find(session, key)
+    assert made is not None
+    return made
+
+
+def _find(session: Session, key: str) -> int | None:
+    return session.exec(select(Mailing.id).where(Mailing.key == key)).one_or_none()
+
+
+def _count(session: Session, subscriber: Subscriber, kind: str) -> int:
+    """Return how many letters of a kind a reader has been sent."""
+    return session.exec(
+        select(func.count())
+        .select_from(Delivery)
+        .join(Mailing, col(Mailing.id) == col(Delivery.mailing_id))
+        .where(Delivery.reference == subscriber.public_id, Mailing.kind == kind)
+    ).one()
+
+
+def _recipient(subscriber: Subscriber, generation: int) -> Select[Any]:
+    columns: list[ColumnElement[Any]] = [
+        cast(literal(subscriber.address), String).label("address"),
+        cast(literal(subscriber.public_id), String).label("reference"),
+        literal(generation).label("generation"),
+        literal(subscriber.subscribed_at, Instant()).label("since_at"),
+    ]
+    return rows_of(*columns)

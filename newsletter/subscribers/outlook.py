@@ -1,0 +1,33 @@
+"""What comes next for a reader, and when: the sentence that every answer to them ends with."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from newsletter import cadence as calendar
+from newsletter.cadence import Cadence, SendTimes
+from newsletter.models import Status, Subscriber
+
+
+def next_at(cadence: Cadence, *, after: datetime, times: SendTimes) -> datetime:
+    """Return when the first edition after an instant is due, on the publication's own clock."""
+    period = calendar.next_due(cadence, after, times)
+    return calendar.due_at(cadence, period, times).astimezone(times.zone)
+
+
+def of(subscriber: Subscriber, *, now: datetime, times: SendTimes) -> datetime | None:
+    """Return when this reader's next digest is due, after their pause if there is one.
+
+    None if that is open: a pause without an end, or no consent that would bring one.
+    """
+    after = now
+    if subscriber.status == Status.PAUSED and subscriber.paused_until is not None:
+        after = max(now, subscriber.paused_until)
+    elif subscriber.status != Status.ACTIVE:
+        return None
+    return next_at(Cadence(subscriber.cadence), after=after, times=times)
+
+
+def is_paused(subscriber: Subscriber) -> bool:
+    """Tell whether nothing comes for now, at the reader's own word."""
+    return subscriber.status == Status.PAUSED

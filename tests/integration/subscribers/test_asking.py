@@ -1,0 +1,340 @@
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from email import message_from_bytes, policy
+from email.message import EmailMessage
+from itertools import pairwise
+
+import pytest
+from readers import Readers
+from sqlmodel import col, select
+
+from newsletter.cadence import Cadence
+from newsletter.db import session as sessions
+from newsletter.delivery.ledger import Claim
+from newsletter.delivery.personalize import Filler
+from newsletter.errors import InvalidToken
+from newsletter.models import Delivery, Mailing, Status
+from newsletter.rendering.letter import Latest
+from newsletter.rendering.message import CompiledMessage
+from newsletter.settings import Settings
+from newsletter.subscribers import forget, preferences, signup, store, suppress, unsubscribe
+from newsletter.subscribers.letters import Stationery
+from newsletter.subscribers.signup import Asked
+from newsletter.suppression import Cause
+from newsletter.tokens import Bearer, Purpose
+
+ANN = "ann@readers.example"
+DAY = timedelta(days=1)
+
+
+class Door:
+    """What a reader does on the web, and what comes into their mailbox."""
+
+    def __init__(self, readers: Readers, settings: Settings) -> None:
+        self.readers, self.settings = readers, settings
+        self.stationery = Stationery(settings)
+
+    def ask(
+        self,
+        address: str = ANN,
+        cadence: Cadence = Cadence.WEEKLY,
+        *,
+        after: timedelta = timedelta(0),
+    ) -> Asked:
+        with sessions.writing(self.readers.engine) as session:
+            return signup.ask(
+                session,
+                address,
+                cadence=cadence,
+                origin=self.readers.origin,
+                stationery=self.stationery,
+                now=self.readers.now + after,
+            )
+
+    def confirm(self, token: str, *, after: timedelta = timedelta(0)) -> signup.Confirmed:
+        now = self.readers.now + after
+        bearer = self.stationery.keyring.read(Purpose.CONFIRM, token, now=now)
+        with sessions.writing(self.readers.engine) as session:
+            return signup.confirm(
+                session,
+                bearer,
+                origin=self.readers.origin,
+                latest=Latest(title="Last week", url="https://news.miasfeed.example/view/x"),
+                stationery=self.stationery,
+                now=now,
+            )
+
+    def leave(self, address: str = ANN, *, after: timedelta = timedelta(0)) -> None:
+        with sessions.writing(self.readers.engine) as session:
+            unsubscribe.unsubscribe(
+                session,
+                self.readers.get(address).public_id,
+                generation=None,
+                origin=self.readers.origin,
+                now=self.readers.now + after,
+            )
+
+    def come_back(self, *, after: timedelta = timedelta(0), generation: int = 1) -> None:
+        with sessions.writing(self.readers.engine) as session:
+            signup.come_back(
+                session,
+                Bearer(self.readers.get(ANN).public_id, generation),
+                origin=self.readers.origin,
+                now=self.readers.now + after,
+            )
+
+    def letters(self) -> list[tuple[str, EmailMessage]]:
+        """Every letter that is not cancelled, as it will arrive: its kind and itself."""
+        filler = Filler(
+            keyring=self.stationery.keyring,
+            domain=self.settings.sender_domain,
+            zone=self.settings.zone,
+            language=self.settings.language,
+        )
+        with sessions.reading(self.readers.engine) as session:
+            found = session.exec(
+                select(Delivery, Mailing)
+                .where(Delivery.mailing_id == Mailing.id, Delivery.state != "cancelled")
+                .order_by(col(Delivery.id))
+            ).all()
+        return [(mailing.kind, _filled(filler, row, mailing)) for row, mailing in found]
+
+    def kinds(self) -> list[str]:
+        return [kind for kind, _ in self.letters()]
+
+    def token(self, where: str = "confirm") -> str:
+        """The token in the newest letter's link."""
+        _, letter = self.letters()[-1]
+        body = letter.get_body(("plain",))
+        assert body is not None
+        found = re.search(rf"/{where}/(\S+)", body.get_content())
+        assert found
+        return found[1]
+
+
+def _filled(filler: Filler, row: Delivery, mailing: Mailing) -> EmailMessage:
+    claim = Claim(
+        id=row.id or 0,
+        mailing_id=row.mailing_id,
+        address=row.address,
+        reference=row.reference,
+        generation=row.generation,
+        since_at=row.since_at,
+        created_at=row.created_at,
+        attempts=0,
+    )
+    compiled = CompiledMessage.load(mailing.subject, mailing.body, mailing.fields)
+    content = filler.fill(compiled, mailing=mailing.public_id, claim=claim)
+    message = message_from_bytes(content, policy=policy.default)
+    assert isinstance(message, EmailMessage)
+    return message
+
+
+@pytest.fixture
+def door(readers: Readers, settings: Callable[..., Settings]) -> Door:
+    return Door(readers, settings(timezone="Europe/Berlin"))
+
+
+def test_a_stranger_is_asked_and_nothing_begins(door: Door) -> None:
+    assert door.ask() is Asked.CONFIRM
+
+    reader = door.readers.get(ANN)
+    assert (reader.status, reader.cadence, reader.subscribed_at) == ("pending", "weekly", None)
+    assert door.readers.actions(ANN) == [("asked", "weekly", "pending", 1)]
+    ((kind, letter),) = door.letters()
+    assert (kind, letter["To"]) == ("confirm", ANN)
+    assert letter["List-Unsubscribe"] is None
+    assert letter["Auto-Submitted"] == "auto-generated"
+
+
+def test_the_link_begins_the_consent_and_a_welcome_says_when_the_first_digest_comes(
+    door: Door,
+) -> None:
+    door.ask(cadence=Cadence.DAILY)
+    assert not door.confirm(door.token()).was_already
+
+    reader = door.readers.get(ANN)
+    assert (reader.status, reader.cadence, reader.generation) == ("active", "daily", 1)
+    assert reader.subscribed_at == door.readers.now
+    assert door.readers.actions(ANN)[-1] == ("confirmed", "daily", "active", 1)
+    kind, letter = door.letters()[-1]
+    body = letter.get_body(("plain",))
+    assert kind == "welcome"
+    assert body is not None
+    # Asked on Sunday 22 November, 10:00 in Berlin.
+    assert "Monday 23 November" in body.get_content().replace(",", "")
+    assert "07:00" in body.get_content()
+    assert "https://news.miasfeed.example/view/x" in body.get_content()
+    assert letter["List-Unsubscribe"]
+
+
+def test_confirming_again_changes_nothing_and_welcomes_nobody_twice(door: Door) -> None:
+    door.ask()
+    token = door.token()
+    door.confirm(token)
+    before = door.readers.get(ANN)
+
+    assert door.confirm(token, after=timedelta(hours=1)).was_already
+    assert door.readers.get(ANN) == before
+    assert door.kinds() == ["confirm", "welcome"]
+
+
+def test_at_most_one_letter_in_24_hours_and_three_while_pending(door: Door) -> None:
+    sent = [door.ask(after=timedelta(hours=hours)) for hours in range(0, 24 * 14, 5)]
+
+    assert sent.count(Asked.CONFIRM) == 3
+    assert door.kinds() == ["confirm"] * 3
+    whens = [letter["Date"].datetime for _, letter in door.letters()]
+    assert all(later - sooner >= DAY for sooner, later in pairwise(whens))
+    assert len({letter["Message-ID"] for _, letter in door.letters()}) == 3
+
+
+def test_the_cadence_that_was_asked_last_is_the_one_that_begins(door: Door) -> None:
+    door.ask(cadence=Cadence.DAILY)
+    door.ask(cadence=Cadence.MONTHLY, after=timedelta(minutes=1))
+    door.confirm(door.token(), after=timedelta(minutes=2))
+
+    assert door.readers.get(ANN).cadence == "monthly"
+    assert [row[:2] for row in door.readers.actions(ANN)] == [
+        ("asked", "daily"),
+        ("asked", "monthly"),
+        ("confirmed", "monthly"),
+    ]
+
+
+def test_an_active_reader_gets_their_preferences_once_a_day_and_stays_as_they_are(
+    door: Door,
+) -> None:
+    door.readers.add(ANN, Cadence.DAILY)
+    before = door.readers.get(ANN)
+
+    assert [door.ask(after=timedelta(hours=hours)) for hours in (0, 1, 23, 24)] == [
+        Asked.PRESENT,
+        Asked.NOTHING,
+        Asked.NOTHING,
+        Asked.PRESENT,
+    ]
+    assert door.readers.get(ANN) == before
+    assert door.kinds() == ["present", "present"]
+    assert door.token("preferences")
+
+
+def test_a_paused_reader_is_told_until_when(door: Door) -> None:
+    door.readers.add(ANN)
+    until = datetime(2027, 1, 1, 23, tzinfo=UTC)
+    door.readers.change(
+        ANN,
+        lambda session, reader: preferences.pause(
+            session, reader, until=until, origin=door.readers.origin, now=door.readers.now
+        ),
+    )
+    assert door.ask() is Asked.PRESENT
+    body = door.letters()[0][1].get_body(("plain",))
+    assert body is not None
+    assert "Monday 4 January 2027" in " ".join(body.get_content().replace(",", "").split())
+    assert door.readers.get(ANN).status == "paused"
+
+
+def test_who_had_left_stays_away_until_they_confirm(door: Door) -> None:
+    door.readers.add(ANN, Cadence.DAILY)
+    door.leave()
+    assert door.ask(cadence=Cadence.MONTHLY) is Asked.CONFIRM
+    reader = door.readers.get(ANN)
+    assert (reader.status, reader.generation) == ("unsubscribed", 1)
+
+    door.confirm(door.token())
+    reader = door.readers.get(ANN)
+    assert (reader.status, reader.cadence, reader.generation) == ("active", "monthly", 2)
+
+
+def test_a_confirm_link_does_not_bring_back_who_has_left_since(door: Door) -> None:
+    door.ask()
+    token = door.token()
+    door.confirm(token)
+    door.leave()
+
+    with pytest.raises(InvalidToken):
+        door.confirm(token)
+    assert door.readers.get(ANN).status == "unsubscribed"
+
+
+def test_who_must_never_be_mailed_gets_nothing(door: Door) -> None:
+    readers = door.readers
+    for address in (ANN, "bob@readers.example", "eve@readers.example"):
+        readers.add(address)
+    with sessions.writing(readers.engine) as session:
+        cause = Cause("complaint", "operator")
+        both = [ANN, "new@readers.example"]
+        suppress.suppress_all(session, both, cause=cause, now=readers.now, keyring=readers.keyring)
+        forget.forget(session, "bob@readers.example", now=readers.now, keyring=readers.keyring)
+
+    for address in (*both, "bob@readers.example"):
+        assert door.ask(address) is Asked.NOTHING
+    assert door.letters() == []
+    with sessions.reading(readers.engine) as session:
+        assert store.find(session, "bob@readers.example") is None
+        assert store.find(session, "new@readers.example") is None
+
+
+def test_a_suppression_in_the_meantime_keeps_a_link_from_acting(door: Door) -> None:
+    door.ask()
+    token = door.token()
+    with sessions.writing(door.readers.engine) as session:
+        cause = Cause("complaint", "operator")
+        suppress.suppress(
+            session, ANN, cause=cause, now=door.readers.now, keyring=door.readers.keyring
+        )
+    with pytest.raises(InvalidToken):
+        door.confirm(token)
+
+
+def test_a_goodbye_can_be_undone_for_a_day_and_is_the_same_consent(door: Door) -> None:
+    door.readers.add(ANN, watermark=door.readers.now - DAY)
+    door.leave()
+    door.come_back(after=timedelta(hours=23))
+
+    reader = door.readers.get(ANN)
+    assert (reader.status, reader.generation) == ("active", 1)
+    assert reader.watermark == door.readers.now - DAY
+    assert door.readers.actions(ANN)[-1] == ("returned", "weekly", "active", 1)
+
+    door.leave(after=DAY)
+    with pytest.raises(InvalidToken):
+        door.come_back(after=2 * DAY + timedelta(seconds=1))
+    with pytest.raises(InvalidToken):
+        door.come_back(after=DAY, generation=2)
+    assert door.readers.get(ANN).status == Status.UNSUBSCRIBED
+
+
+def test_a_thousand_letters_of_the_same_words_share_a_mailing(door: Door) -> None:
+    for number in range(20):
+        door.ask(f"reader{number}@readers.example")
+
+    with sessions.reading(door.readers.engine) as session:
+        assert len(session.exec(select(Mailing)).all()) == 1
+        deliveries = session.exec(select(Delivery)).all()
+    assert {(row.priority, row.state) for row in deliveries} == {(0, "queued")}
+    assert len(deliveries) == 20
+
+
+def test_letters_carry_no_word_that_a_stranger_typed(door: Door) -> None:
+    door.ask()
+    assert all(ANN not in str(letter["Subject"]) for _, letter in door.letters())
+
+
+def test_the_present_time_of_a_letter_is_what_makes_its_link_expire(door: Door) -> None:
+    door.ask()
+    with pytest.raises(InvalidToken):
+        door.confirm(door.token(), after=timedelta(hours=73))
+
+
+def test_times_are_of_the_publication(door: Door) -> None:
+    from newsletter.subscribers import outlook
+
+    when: datetime = outlook.next_at(
+        Cadence.WEEKLY, after=door.readers.now, times=door.settings.send_times
+    )
+    assert when.isoformat() == "2026-11-23T07:00:00+01:00"
