@@ -2,13 +2,15 @@
 
 A token says which reader (public id) and which of their consents (generation) a link was made for.
 Only the confirm link expires; an unsubscribe link works for ever, for the consent that it was made
-under. A form is signed too: its token names no reader, and says when the page was given out. All tokens of one purpose have the same length, so that they fit a compiled message's slots.
+under. A form is signed too: its token names no reader, and says when the page was given out. All
+tokens of one purpose have the same length, so that they fit a compiled message's slots.
 """
 
 from __future__ import annotations
 
 import hashlib
 import secrets
+from base64 import urlsafe_b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -21,6 +23,9 @@ from newsletter.errors import ConfigurationError, ExpiredToken, InvalidToken
 
 #: Characters of a public id: 12 random bytes, base64url.
 PUBLIC_ID_LENGTH = 16
+_PUBLIC_ID_BYTES = 12
+#: Characters of a fingerprint: 24 octets of BLAKE2b, in hexadecimal.
+FINGERPRINT_LENGTH = 48
 _GENERATION_BYTES = 3
 _GENERATION_LENGTH = 4
 #: Octets of an unsubscribe, manage or view token: id, generation, dot, HMAC-SHA256 in base64url.
@@ -74,7 +79,7 @@ class Keyring:
             )
         # itsdangerous signs with the last key of its list.
         oldest_first = list(reversed(keys))
-        self._keys = list(keys)
+        self._fingerprint_keys = [hashlib.sha256(key.encode()).digest() for key in keys]
         self._signers: dict[Purpose, Signer] = {}
         for purpose in Purpose:
             signer = TimestampSigner if purpose in _LIFETIMES else Signer
@@ -123,17 +128,22 @@ class Keyring:
 
     def fingerprints(self, text: str) -> list[str]:
         """Return the keyed hashes of `text`, newest key first: what outlives an erased address."""
+        octets = text.encode()
         return [
-            hashlib.blake2b(text.encode(), key=hashlib.sha256(key.encode()).digest()).hexdigest()[
-                :48
-            ]
-            for key in self._keys
+            hashlib.blake2b(octets, key=key).hexdigest()[:FINGERPRINT_LENGTH]
+            for key in self._fingerprint_keys
         ]
 
 
 def new_public_id() -> str:
     """Return a fresh random public id."""
-    return base64_encode(secrets.token_bytes(12)).decode()
+    return new_public_ids(1)[0]
+
+
+def new_public_ids(count: int) -> list[str]:
+    """Return fresh random public ids, thousands of them for the price of a few."""
+    text = urlsafe_b64encode(secrets.token_bytes(count * _PUBLIC_ID_BYTES)).decode()
+    return [text[at : at + PUBLIC_ID_LENGTH] for at in range(0, len(text), PUBLIC_ID_LENGTH)]
 
 
 def check_key(key: str) -> None:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from operator import itemgetter
 from typing import Any
 
 from sqlalchemy import ColumnElement, bindparam, inspect, literal_column
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import Compiled
+from sqlalchemy.sql.compiler import SQLCompiler
 from sqlmodel import Session, SQLModel
 
 from newsletter.db.engine import is_sqlite
@@ -26,16 +29,39 @@ def insert_missing(
     """Insert the rows whose unique columns nobody has yet, and leave those that are there alone.
 
     `constants` (instants, numbers, words of ours) are the same in every row and stand in the
-    statement itself: as parameters they would be converted again for each row, which takes longer
-    than the insert.
+    statement itself, so that they are not converted again for each row.
     """
     if not rows:
         return
-    insert = sqlite.insert if is_sqlite(session.connection()) else postgresql.insert
+    connection = session.connection()
+    insert = sqlite.insert if is_sqlite(connection) else postgresql.insert
     values: dict[str, ColumnElement[Any]] = {name: bindparam(name) for name in rows[0]}
     for name, value in constants.items():
         values[name] = _constant(session, table, name, value)
-    session.connection().execute(insert(table).values(values).on_conflict_do_nothing(), rows)
+    compiled = insert(table).values(values).on_conflict_do_nothing().compile(connection)
+    # Handed to the driver as it is: SQLAlchemy's own way takes longer than the insert, too.
+    connection.exec_driver_sql(str(compiled), _for_driver(compiled, rows))
+
+
+def _for_driver(
+    compiled: Compiled, rows: Sequence[Mapping[str, Any]]
+) -> list[tuple[Any, ...]] | list[dict[str, Any]]:
+    """Return the rows as the driver takes them, each value as it is stored."""
+    assert isinstance(compiled, SQLCompiler)
+    converters = {
+        name: convert
+        for name, parameter in compiled.binds.items()
+        if (convert := parameter.type.bind_processor(compiled.dialect)) is not None
+    }
+    if converters:
+        rows = [
+            {**row, **{name: convert(row[name]) for name, convert in converters.items()}}
+            for row in rows
+        ]
+    if compiled.positiontup is None:
+        return [dict(row) for row in rows]
+    in_order = itemgetter(*compiled.positiontup)
+    return [in_order(row) for row in rows]
 
 
 def _constant(

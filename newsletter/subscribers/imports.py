@@ -171,11 +171,11 @@ def _add(session: Session, entries: list[Entry], status: Status, how: Import) ->
     """Add those of one status who are not known, and return how many they are."""
     rows: list[dict[str, Any]] = [
         {
-            "public_id": tokens.new_public_id(),
+            "public_id": public_id,
             "address": entry.address,
             "cadence": entry.cadence or how.cadence,
         }
-        for entry in entries
+        for public_id, entry in zip(tokens.new_public_ids(len(entries)), entries, strict=True)
     ]
     if status is Status.PAUSED:
         for row, entry in zip(rows, entries, strict=True):

@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cached_property
 from io import TextIOWrapper
 from typing import BinaryIO, NamedTuple, TextIO
 
@@ -175,7 +176,12 @@ class _Columns:
     def cell(self, cells: list[str], column: int | None) -> str:
         if column is None or column >= len(cells):
             return ""
-        return unguard(cells[column]).strip()
+        cell = cells[column]
+        return (unguard(cell) if cell[:1] == "'" else cell).strip()
+
+    @cached_property
+    def have_status(self) -> bool:
+        return any(c is not None for c in (self.status, self.unsubscribed_at, self.cleaned_at))
 
     def are_on_one_line(self, cells: list[str]) -> bool:
         """Tell whether no cell that is looked at goes over a line's end."""
@@ -297,6 +303,8 @@ def _cadence(cell: str) -> Cadence | None:
 
 
 def _status(cells: list[str], columns: _Columns) -> Status | None:
+    if not columns.have_status:
+        return None
     if columns.cell(cells, columns.cleaned_at):
         return Status.SUPPRESSED
     if columns.cell(cells, columns.unsubscribed_at):
