@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, date, datetime, time
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, TextIO
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -17,7 +13,7 @@ from newsletter import address as addresses
 from newsletter import cadence as calendar
 from newsletter import clock
 from newsletter.cadence import Cadence
-from newsletter.cli import context, output
+from newsletter.cli import context, output, sheets
 from newsletter.errors import InvalidInput, NotFound
 from newsletter.models import Status
 from newsletter.settings import Settings
@@ -26,8 +22,6 @@ if TYPE_CHECKING:
     from sqlmodel import Session
 
     from newsletter.models import Subscriber, Suppression
-    from newsletter.subscribers.imports import Tally
-    from newsletter.subscribers.rejections import Rejections
 
 app = typer.Typer(help="Who reads, how often, and how they agreed to it.", no_args_is_help=True)
 
@@ -220,94 +214,8 @@ def unsubscribe(ctx: typer.Context, address: Address, *, json: output.Json = Fal
         output.say(f"{reader.address} was {reader.status} already.")
 
 
-@app.command("import")
-def import_sheet(
-    ctx: typer.Context,
-    file: Annotated[Path, typer.Argument(help="A CSV file, or - for standard input.")],
-    *,
-    confirmed: Annotated[
-        bool,
-        typer.Option("--confirmed", help="Those who are pending have agreed too: mail them."),
-    ] = False,
-    cadence: Annotated[
-        Cadence, typer.Option("--cadence", help="For readers of whom the file says none.")
-    ] = Cadence.WEEKLY,
-    rejected: Annotated[
-        Path | None,
-        typer.Option(
-            "--rejected", "--rejects", help="Where rejected lines go; beside FILE by default."
-        ),
-    ] = None,
-    json: output.Json = False,
-) -> None:
-    """Import readers from CSV: our own, listmonk's, Ghost's, Mailchimp's, or an address a line.
-
-    Import only those who have asked for it: they are active at once, unless the file says that
-    they left. Safe to run twice. Nobody who has left here is brought back, and no reader's cadence
-    is changed.
-    """
-    from newsletter.subscribers import imports
-    from newsletter.subscribers.imports import Import
-    from newsletter.subscribers.rejections import Rejections
-
-    here = context.of(ctx)
-    name = "standard input" if str(file) == "-" else file.name
-    how = Import(
-        source=f"import {name}",
-        now=clock.utc_now(),
-        keyring=here.settings.keyring(),
-        cadence=cadence,
-        confirmed=confirmed,
-    )
-    with (
-        _opened(file) as stream,
-        here.database() as engine,
-        Rejections(_rejected_file(file, rejected)) as rejections,
-        output.progress() as bar,
-    ):
-        size = None if str(file) == "-" else file.stat().st_size
-        task = bar.add_task("Importing (octets)", total=size)
-
-        def advance(_: Tally) -> None:
-            bar.update(task, completed=stream.tell() if size else None)
-
-        tally = imports.run(engine, stream, how, reject=rejections.add, progress=advance)
-    _report_import(name, tally, rejections, json=json)
-
-
-@app.command()
-def export(
-    ctx: typer.Context,
-    file: Annotated[
-        Path | None, typer.Argument(help="A CSV file; standard output by default.")
-    ] = None,
-    *,
-    status: WithStatus = None,
-    cadence: WithCadence = None,
-    json: output.Json = False,
-) -> None:
-    """Export readers as CSV that a spreadsheet can open and `subscribers import` reads back."""
-    from newsletter.db import session as sessions
-    from newsletter.subscribers import exports, store
-
-    with context.of(ctx).database() as engine, sessions.reading(engine) as session:
-        if file is None or str(file) == "-":
-            exports.write(session, sys.stdout, status=status, cadence=cadence)
-            return
-        total = store.count(session, status=status, cadence=cadence)
-        with _replaced(file) as stream, output.progress() as bar:
-            task = bar.add_task("Exporting", total=total)
-            written = exports.write(
-                session,
-                stream,
-                status=status,
-                cadence=cadence,
-                progress=lambda done: bar.update(task, completed=done),
-            )
-    if json:
-        output.as_json({"file": file, "exported": written})
-    else:
-        output.say(f"{written:,} readers are in {file}.")
+app.command("import")(sheets.import_sheet)
+app.command()(sheets.export)
 
 
 @app.command()
@@ -439,60 +347,6 @@ def _show_history(consents: list[dict[str, Any]], deliveries: list[dict[str, Any
 
 def _start_of(day: date, settings: Settings) -> datetime:
     return datetime.combine(day, time(), tzinfo=settings.zone).astimezone(UTC)
-
-
-@contextmanager
-def _opened(file: Path) -> Iterator[BinaryIO]:
-    if str(file) == "-":
-        yield sys.stdin.buffer
-        return
-    try:
-        stream = file.open("rb")
-    except OSError as exc:
-        raise InvalidInput(f"{file} cannot be read: {exc.strerror}.") from exc
-    with stream:
-        yield stream
-
-
-def _rejected_file(file: Path, chosen: Path | None) -> Path:
-    if chosen is None:
-        return Path("stdin.rejected.csv") if str(file) == "-" else Path(f"{file}.rejected.csv")
-    if chosen.exists() and file.exists() and chosen.samefile(file):
-        raise InvalidInput("The rejected lines would overwrite the file that is imported.")
-    return chosen
-
-
-def _report_import(name: str, tally: Tally, rejections: Rejections, *, json: bool) -> None:
-    if json:
-        first = [{"line": one.line, "reason": one.reason} for one in rejections.first]
-        file = rejections.file if rejections.count else None
-        output.as_json({**asdict(tally), "rejected_file": file, "first_rejected": first})
-        return
-    counts = {key: value for key, value in asdict(tally).items() if key != "read"}
-    output.say(
-        f"{name}: {', '.join(f'{value:,} {key}' for key, value in counts.items())} "
-        f"of {tally.read:,}."
-    )
-    for one in rejections.first:
-        output.warn(f"Line {one.line}: {one.reason}")
-    if rejections.count:
-        output.warn(f"All rejected lines are in {rejections.file}.")
-
-
-@contextmanager
-def _replaced(file: Path) -> Iterator[TextIO]:
-    """Give a file that takes the place of `file` when it is complete; only its owner reads it."""
-    partial = Path(f"{file}.part")
-    try:
-        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    except OSError as exc:
-        raise InvalidInput(f"{file} cannot be written: {exc.strerror}.") from exc
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as stream:
-            yield stream
-        partial.replace(file)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _ask(question: str) -> None:
