@@ -60,13 +60,13 @@ def _take_over(client: aiosmtplib.SMTP) -> Session:
 
 def _explained(server: SmtpServer, exc: Exception) -> TransportUnavailable | ConfigurationError:
     reason = _reason(exc)
-    if isinstance(exc, SMTPAuthenticationError) and exc.code >= 500:
+    if (isinstance(exc, SMTPAuthenticationError) and exc.code >= 500) or "AUTH ext" in reason:
         return ConfigurationError(
             f"The mail server {server} does not let us in: {reason}.",
             setting="smtp_url",
             hint="Look at the user and the password in NEWSLETTER_SMTP_URL.",
         )
-    if isinstance(exc.__cause__, ssl.SSLCertVerificationError) or "STARTTLS" in reason:
+    if _is_unverified(exc) or "STARTTLS" in reason:
         return ConfigurationError(
             f"The mail server {server} cannot be talked to in safety: {reason}.",
             setting="smtp_url",
@@ -74,10 +74,25 @@ def _explained(server: SmtpServer, exc: Exception) -> TransportUnavailable | Con
             "smtp+starttls:// it must offer STARTTLS. For a relay inside your own network set "
             "NEWSLETTER_SMTP_PLAINTEXT=true and use smtp://.",
         )
+    if isinstance(exc, ValueError):
+        return ConfigurationError(
+            f"The mail server {server} cannot be called: {reason}.",
+            setting="smtp_url",
+            hint="Look at NEWSLETTER_SMTP_URL and NEWSLETTER_SMTP_HOSTNAME.",
+        )
     return TransportUnavailable(
         f"The mail server {server} cannot be used: {reason}.",
         hint="Nobody is lost: the same command goes on where this one stopped.",
     )
+
+
+def _is_unverified(exc: BaseException | None) -> bool:
+    """Tell whether a certificate is at the bottom of it; STARTTLS and TLS wrap that differently."""
+    while exc is not None:
+        if isinstance(exc, ssl.SSLCertVerificationError):
+            return True
+        exc = exc.__cause__
+    return False
 
 
 def _reason(exc: Exception) -> str:

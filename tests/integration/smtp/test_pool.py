@@ -1,0 +1,275 @@
+"""Connecting to real servers on loopback: TLS, certificates, credentials; what is not believed."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import socket
+import ssl
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+import trustme
+from scripted_smtp import DROP, STALL, Act, ScriptedServer, Turn, running
+
+from newsletter.errors import ConfigurationError, NewsletterError, TransportUnavailable
+from newsletter.settings import SmtpServer
+from newsletter.smtp import pool
+from newsletter.smtp.reply import Kind, Outcome
+from newsletter.smtp.session import Envelope
+
+ENVELOPE = Envelope("bounces@miasfeed.example", "reader@example.com")
+#: Dots at the beginning of lines (stuffed), eight bits, and more than any buffer.
+WIRE = b"Subject: News\r\n\r\n..\r\n...x\r\n" + "é".encode() * 30 + b"\r\n" + b"x" * 70 + b"\r\n"
+LONG = WIRE + (b"y" * 990 + b"\r\n") * 1500
+
+
+@dataclass
+class Authority:
+    """A certificate authority, and who trusts it."""
+
+    ca: trustme.CA
+
+    def server(self, *names: str) -> ssl.SSLContext:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self.ca.issue_cert(*(names or ("127.0.0.1",))).configure_cert(context)
+        return context
+
+    @property
+    def trust(self) -> ssl.SSLContext:
+        context = ssl.create_default_context()
+        self.ca.configure_trust(context)
+        return context
+
+
+@pytest.fixture(scope="module")
+def authority() -> Authority:
+    return Authority(trustme.CA())
+
+
+def to(server: ScriptedServer, security: str = "plain", **changes: Any) -> SmtpServer:
+    values = {
+        "host": "127.0.0.1",
+        "port": server.port,
+        "username": None,
+        "password": None,
+        "security": security,
+        "hostname": "sender.test",
+        **changes,
+    }
+    return SmtpServer(**values)
+
+
+def deliver(
+    server: SmtpServer, *messages: bytes, trust: ssl.SSLContext | None = None
+) -> list[Outcome | None]:
+    """Connect, send the messages one after the other, and quit."""
+
+    async def yes() -> bool:
+        return True
+
+    async def converse() -> list[Outcome | None]:
+        session = await pool.connect(server, trust=trust)
+        try:
+            return [await session.send(ENVELOPE, each, permit=yes) for each in messages]
+        finally:
+            await session.quit()
+
+    return asyncio.run(converse())
+
+
+def unstuffed(wire: bytes) -> bytes:
+    return b"".join(line.removeprefix(b".") for line in wire.splitlines(keepends=True))
+
+
+# Messages
+
+
+@pytest.mark.parametrize("security", ["plain", "starttls", "tls"])
+def test_the_server_gets_the_very_bytes_over_every_kind_of_connection(
+    authority: Authority, security: str
+) -> None:
+    scripted = ScriptedServer(
+        starttls=authority.server() if security == "starttls" else None,
+        implicit_tls=authority.server() if security == "tls" else None,
+    )
+    with running(scripted) as server:
+        outcomes = deliver(to(server, security), WIRE, LONG, WIRE, trust=authority.trust)
+
+    assert [outcome.kind for outcome in outcomes if outcome] == [Kind.ACCEPTED] * 3
+    assert [each.content for each in server.arrivals] == [unstuffed(w) for w in (WIRE, LONG, WIRE)]
+    assert server.commands[-1] == "QUIT"
+    assert server.connections == 1
+
+
+# TLS
+
+
+def test_after_starttls_ehlo_is_said_again_before_anything_else(authority: Authority) -> None:
+    with running(ScriptedServer(starttls=authority.server())) as server:
+        deliver(to(server, "starttls"), WIRE, trust=authority.trust)
+
+    verbs = [line.split()[0] for line in server.commands]
+    assert verbs[:3] == ["EHLO", "STARTTLS", "EHLO"]
+
+
+def test_without_starttls_on_offer_nothing_is_said_in_the_clear() -> None:
+    with running(ScriptedServer()) as server, pytest.raises(ConfigurationError, match="STARTTLS"):
+        deliver(to(server, "starttls", username="mia", password="open sesame"), WIRE)
+
+    assert not {"AUTH", "MAIL"} & {line.split()[0] for line in server.commands}
+
+
+def test_starttls_that_is_refused_is_not_gone_without(authority: Authority) -> None:
+    def rule(turn: Turn) -> str | None:
+        return "454 4.7.0 TLS not available" if turn.phase == "starttls" else None
+
+    scripted = ScriptedServer(rule, starttls=authority.server())
+    with running(scripted) as server, pytest.raises(NewsletterError):
+        deliver(to(server, "starttls"), WIRE, trust=authority.trust)
+
+    assert not [line for line in server.commands if line.startswith("MAIL")]
+
+
+@pytest.mark.parametrize("security", ["starttls", "tls"])
+@pytest.mark.parametrize("flaw", ["a stranger's authority", "another name"])
+def test_a_certificate_that_cannot_be_verified_is_refused(
+    authority: Authority, security: str, flaw: str
+) -> None:
+    context = authority.server("mail.elsewhere.example")
+    if flaw == "a stranger's authority":
+        context = Authority(trustme.CA()).server()
+    scripted = ScriptedServer(
+        starttls=context if security == "starttls" else None,
+        implicit_tls=context if security == "tls" else None,
+    )
+
+    with running(scripted) as server, pytest.raises(ConfigurationError, match="in safety"):
+        deliver(to(server, security), WIRE, trust=authority.trust)
+
+    assert not [line for line in server.commands if line.startswith("MAIL")]
+
+
+def test_the_machines_own_certificate_store_is_asked_by_default(authority: Authority) -> None:
+    scripted = ScriptedServer(starttls=authority.server())
+    with running(scripted) as server, pytest.raises(ConfigurationError):
+        deliver(to(server, "starttls"), WIRE)
+
+
+def test_what_was_injected_before_tls_is_not_believed_after_it_trap_7(
+    authority: Authority,
+) -> None:
+    def rule(turn: Turn) -> str | None:
+        if turn.phase == "starttls":
+            return "220 go ahead\r\n250-evil.test\r\n250 AUTH PLAIN"
+        return None
+
+    scripted = ScriptedServer(rule, starttls=authority.server())
+    with running(scripted) as server:
+        try:
+            outcomes = deliver(to(server, "starttls"), WIRE, trust=authority.trust)
+        except NewsletterError:
+            outcomes = []
+
+    assert len(server.arrivals) == len(outcomes)
+    assert all(outcome and outcome.kind is Kind.ACCEPTED for outcome in outcomes)
+
+
+# Credentials
+
+
+def test_credentials_are_given_and_ehlo_is_said_again() -> None:
+    extensions = ("PIPELINING", "AUTH PLAIN")
+    with running(ScriptedServer(extensions=extensions)) as server:
+        deliver(to(server, username="mia", password="open sesame"), WIRE)
+
+    (said,) = [line for line in server.commands if line.startswith("AUTH")]
+    assert base64.b64decode(said.split()[-1]) == b"\0mia\0open sesame"
+    assert [line.split()[0] for line in server.commands[:3]] == ["EHLO", "AUTH", "EHLO"]
+
+
+@pytest.mark.parametrize(
+    ("answer", "error"),
+    [
+        ("535 5.7.8 bad credentials", ConfigurationError),
+        ("534 5.7.9 use an application password", ConfigurationError),
+        ("454 4.7.0 temporary failure", TransportUnavailable),
+        ("421 4.7.0 not now", TransportUnavailable),
+        (DROP, TransportUnavailable),
+    ],
+)
+def test_refused_credentials_are_the_operators_and_a_passing_failure_passes(
+    answer: str | Act, error: type[Exception]
+) -> None:
+    def rule(turn: Turn) -> str | Act | None:
+        return answer if turn.phase == "auth" else None
+
+    scripted = ScriptedServer(rule, extensions=("PIPELINING", "AUTH PLAIN"))
+    with running(scripted) as server, pytest.raises(error) as raised:
+        deliver(to(server, username="mia", password="open sesame"), WIRE)
+
+    assert "sesame" not in str(raised.value)
+
+
+def test_a_server_that_offers_no_auth_needs_the_operator() -> None:
+    with running(ScriptedServer()) as server, pytest.raises(ConfigurationError, match="AUTH"):
+        deliver(to(server, username="mia", password="open sesame"), WIRE)
+
+
+# Servers that are not there
+
+
+@pytest.mark.parametrize(
+    ("phase", "answer"),
+    [
+        ("connect", "421 4.3.2 too many connections"),
+        ("connect", "554 no mail from you"),
+        ("connect", DROP),
+        ("connect", STALL),
+        ("connect", "nonsense"),
+        ("ehlo", "421 4.3.2 closing"),
+        ("ehlo", DROP),
+        ("ehlo", STALL),
+        ("ehlo", "502 what?"),
+    ],
+    ids=str,
+)
+def test_a_server_that_cannot_be_used_now_is_told_from_one_that_never_can(
+    monkeypatch: pytest.MonkeyPatch, phase: str, answer: str | Act
+) -> None:
+    monkeypatch.setattr(pool, "CONNECT_SECONDS", 0.3)
+
+    def rule(turn: Turn) -> str | Act | None:
+        return answer if turn.phase == phase else None
+
+    with running(ScriptedServer(rule)) as server, pytest.raises(TransportUnavailable):
+        deliver(to(server), WIRE)
+
+    assert server.arrivals == []
+
+
+def test_a_closed_port_is_a_server_that_cannot_be_used_now() -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+
+    with pytest.raises(TransportUnavailable, match=f"127.0.0.1:{port}"):
+        deliver(to(ScriptedServer(port=port)), WIRE)
+
+
+def test_connecting_can_be_called_off() -> None:
+    """Nobody waits five minutes for a greeting after the word to stop."""
+
+    def rule(turn: Turn) -> Act | None:
+        return STALL if turn.phase == "connect" else None
+
+    async def call_off(server: SmtpServer) -> None:
+        connecting = asyncio.create_task(pool.connect(server))
+        await asyncio.sleep(0.1)
+        connecting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await connecting
+
+    with running(ScriptedServer(rule)) as server:
+        asyncio.run(call_off(to(server)))
