@@ -136,6 +136,7 @@ def _add_words(environment: jinja2.Environment, locale: Locale, language: str) -
         date=lambda at: _apart(weekday_and_date(at, locale=locale), locale),
         clock=lambda at: format_skeleton("Hm", at, locale=locale),
         length_of_time=lambda length: _apart(length_of_time(length, locale=locale), locale),
+        from_now=lambda length: _apart(from_now(length, locale=locale), locale),
         span=lambda first, last: _apart(span(first, last, locale=locale), locale),
         number=lambda count: format_decimal(count, locale=locale),
         shorten=content.shorten,
@@ -173,6 +174,15 @@ def span(first: date, last: date, *, locale: Locale) -> str:
 def length_of_time(length: timedelta, *, locale: Locale) -> str:
     """Write about how long something takes or is: "12 minutes", "4 days"."""
     return str(format_timedelta(length, granularity="minute", threshold=1.5, locale=locale))
+
+
+def from_now(length: timedelta, *, locale: Locale) -> str:
+    """Write when something is to come: "in 12 minutes"."""
+    return str(
+        format_timedelta(
+            length, granularity="minute", threshold=1.5, add_direction=True, locale=locale
+        )
+    )
 
 
 def weekday_and_date(day: date, *, locale: Locale) -> str:

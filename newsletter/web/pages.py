@@ -167,7 +167,7 @@ class Preferences:
     unsubscribe: str
     masked: str
     cadence: str
-    #: For each cadence, when the next digest would come.
+    #: For each cadence, when the next digest would come; after the pause, if there is one.
     choices: Sequence[Choice]
     since: date | None = None
     is_paused: bool = False
@@ -292,7 +292,10 @@ def build(site: Site, *, templates: Path | None = None) -> jinja2.Environment:
     """Return the environment of a publication's pages, its own templates before ours."""
     environment = templating.build(templates, site.brand.language)
     # A script is read as UTF-8; \\u escapes would triple the size of Arabic.
-    environment.policies["json.dumps_kwargs"] = {"ensure_ascii": False, "sort_keys": False}
+    environment.policies["json.dumps_kwargs"] = {
+        "ensure_ascii": False,
+        "separators": (",", ":"),
+    }
     environment.globals.update(
         site=site, light=colour.light(site.brand.accent), dark=colour.dark(site.brand.accent)
     )

@@ -21,36 +21,34 @@ sheet.replaceSync(`:host{display:block;font-size:17px;line-height:1.5;text-align
 {% for name, day, night in colours %}--{{ name }}:{{ day }};{% endfor %}}
 @supports (color:light-dark(red,red)){:host{
 {%- for name, day, night in colours %}--{{ name }}:light-dark({{ day }},{{ night }});{% endfor %}}}
-:host([hidden]){display:none}
+:host([hidden]),[hidden]{display:none}
 *{box-sizing:border-box;margin:0;padding:0;border:0;font:inherit}
 section{color:var(--i);background:var(--p);border:1px solid var(--r);border-top:4px solid var(--a);padding:24px;overflow-wrap:anywhere}
 h2{font-size:24px;line-height:1.3;font-weight:700}
 h2:focus{outline:0}
-form>*+*,h2+p{margin-top:16px}h2+p{margin-top:4px}
-label,legend{font-weight:600}
-[type=email]{display:block;width:100%;min-height:48px;margin-top:6px;padding:10px 14px;color:inherit;background:none;border:1px solid var(--m);border-radius:4px}
+form>*{margin-top:16px}
+label,legend,button,.e{font-weight:600}
+[type=email],.o label,button{min-height:48px;padding:10px 14px;color:inherit;background:none;border:1px solid var(--m);border-radius:4px}
+[type=email]{display:block;width:100%;margin-top:6px}
 [aria-invalid=true]{border:2px solid var(--e)}
-.e{color:var(--e);font-weight:600;margin-top:6px}
+.e{color:var(--e);margin-top:6px}
 .o{display:flex;flex-wrap:wrap;gap:8px;margin:8px 0}
-.o label{display:flex;gap:8px;align-items:center;flex:1 1 auto;min-height:48px;padding:8px 14px;border:1px solid var(--m);border-radius:4px;font-weight:400}
+.o label{display:flex;gap:8px;align-items:center;flex:1 1 9em;font-weight:400}
 [type=radio]{appearance:auto;flex:none;width:20px;height:20px;accent-color:var(--a)}
-button{min-height:48px;padding:11px 28px;font-weight:600;color:var(--p);background:var(--a);border:1px solid var(--a);border-radius:4px;cursor:pointer}
+button{padding:10px 28px;color:var(--p);background:var(--a);border-color:var(--a);cursor:pointer}
 small{display:block;font-size:14px;color:var(--m)}
-:focus-visible{outline:3px solid var(--a);outline-offset:2px}
-[hidden]{display:none}`);
+:focus-visible{outline:3px solid var(--a);outline-offset:2px}`);
 const make = (tag, values, ...inside) => {
-  const element = Object.assign(document.createElement(tag), values);
-  element.append(...inside);
-  return element;
+  const made = Object.assign(document.createElement(tag), values);
+  made.append(...inside);
+  return made;
 };
-const wait = time => new Promise(done => setTimeout(done, time));
 customElements.get("newsletter-box") || customElements.define("newsletter-box", class extends HTMLElement {
   connectedCallback() {
     if (this.shadowRoot) return;
     const said = {...words, ...this.dataset}, root = this.attachShadow({mode: "open"});
     root.adoptedStyleSheets = [sheet];
-    this.lang = {{ lang|tojson }};
-    this.dir = {{ dir|tojson }};
+    Object.assign(this, {lang: {{ lang|tojson }}, dir: {{ dir|tojson }}});
     this.address = make("input", {type: "email", name: "address", autocomplete: "email", maxLength: 254, required: true, dir: "ltr"});
     this.address.setAttribute("aria-describedby", "e");
     this.fault = make("p", {className: "e", id: "e", hidden: true});
@@ -69,13 +67,13 @@ customElements.get("newsletter-box") || customElements.define("newsletter-box", 
       make("fieldset", {}, make("legend", {}, said.question), make("div", {className: "o"}, ...options), this.when),
       make("button", {}, said.button), make("small", {}, said.note));
     this.form.onsubmit = event => { event.preventDefault(); this.busy || this.send(); };
-    this.form.addEventListener("focusin", () => this.fetchToken(), {once: true});
-    this.title2 = make("h2", {tabIndex: -1}, said.headline);
+    this.form.addEventListener("focusin", () => this.ticket(), {once: true});
+    this.head = make("h2", {tabIndex: -1}, said.headline);
     this.text = make("p", {}, said.sentence);
-    this.frame = make("section", {ariaLabel: said.headline}, this.title2, this.text, this.form);
+    this.frame = make("section", {ariaLabel: said.headline}, this.head, this.text, this.form);
     root.append(this.frame);
   }
-  async fetchToken() {
+  async ticket() {
     try { this.token.value = (await (await fetch(base + "/subscriptions/form")).json()).form; } catch { /* sent without */ }
   }
   refuse(text) {
@@ -94,22 +92,22 @@ customElements.get("newsletter-box") || customElements.define("newsletter-box", 
       if (status == "too_many") return this.refuse(words.busy);
       if (problem == "address") return this.refuse(words.address);
       if (again) return this.form.submit();
-      await this.fetchToken();
-      await wait(2500);
+      await this.ticket();
+      await new Promise(go => setTimeout(go, 2500));
       return await this.send(true);
     } catch { this.form.submit(); } finally { this.busy = false; }
   }
   done() {
     this.frame.style.minHeight = this.frame.offsetHeight + "px";
     this.form.remove();
-    this.title2.textContent = words.look;
+    this.head.textContent = words.look;
     this.text.textContent = words.sent;
-    this.title2.focus();
+    this.head.focus();
   }
 });
 const script = document.currentScript;
 if (script && script.closest("body")) {
-  const box = document.createElement("newsletter-box");
+  const box = make("newsletter-box");
   Object.assign(box.dataset, script.dataset);
   script.after(box);
 }

@@ -189,6 +189,7 @@ def box(language: str) -> str:
     form = pages.render(build(language), "box", pages.Box())
     return (
         f'<!DOCTYPE html><html lang="{language}"><head><meta charset="utf-8"><title>Box</title>'
+        '<meta name="viewport" content="width=device-width">'
         f"</head><body><main><h1>An article</h1>{form}</main></body></html>"
     )
 
