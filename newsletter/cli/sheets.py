@@ -29,7 +29,7 @@ def import_sheet(
     *,
     confirmed: Annotated[
         bool,
-        typer.Option("--confirmed", help="Those who are pending have agreed too: mail them."),
+        typer.Option("--confirmed", help="You vouch that they have all agreed: mail them."),
     ] = False,
     cadence: Annotated[
         Cadence, typer.Option("--cadence", help="For readers of whom the file says none.")
@@ -74,7 +74,7 @@ def import_sheet(
             bar.update(task, completed=stream.tell() if size else None)
 
         tally = imports.run(engine, stream, how, reject=rejections.add, progress=advance)
-    _report_import(name, tally, rejections, json=json)
+    _report_import(name, tally, rejections, confirmed=confirmed, json=json)
 
 
 def export(
@@ -136,7 +136,9 @@ def _rejected_file(file: Path, chosen: Path | None) -> Path:
     return chosen
 
 
-def _report_import(name: str, tally: Tally, rejections: Rejections, *, json: bool) -> None:
+def _report_import(
+    name: str, tally: Tally, rejections: Rejections, *, confirmed: bool, json: bool
+) -> None:
     if json:
         first = [{"line": one.line, "reason": one.reason} for one in rejections.first]
         file = rejections.file if rejections.count else None
@@ -147,6 +149,11 @@ def _report_import(name: str, tally: Tally, rejections: Rejections, *, json: boo
         f"{name}: {', '.join(f'{value:,} {key}' for key, value in counts.items())} "
         f"of {tally.read:,}."
     )
+    if tally.added and not confirmed:
+        output.say(
+            "Nobody is mailed whom the file does not call active: they are pending. If they have "
+            "all agreed, run it again with --confirmed."
+        )
     for one in rejections.first:
         output.warn(f"Line {one.line}: {one.reason}")
     if rejections.count:

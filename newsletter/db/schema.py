@@ -36,7 +36,8 @@ def upgrade(engine: Engine) -> tuple[str | None, str]:
 
 def current(engine: Engine) -> str | None:
     """Return the version of the schema, None for an empty database."""
-    if is_sqlite(engine) and not Path(engine.url.database or "").exists():
+    path = Path(engine.url.database or "")
+    if is_sqlite(engine) and path.parent.is_dir() and not path.exists():
         # Asking would make the file.
         return None
     try:

@@ -199,7 +199,8 @@ def _confirm(session: Session, entries: list[Entry], how: Import) -> int:
 
 
 def _status(entry: Entry, how: Import) -> Status:
-    """Return what a reader becomes: active where the sheet says nothing, on the operator's word."""
-    if entry.status is None or (how.confirmed and entry.status is Status.PENDING):
-        return Status.ACTIVE
+    """Return what a reader becomes: without the sheet's or the operator's word nobody is mailed."""
+    if entry.status in {None, Status.PENDING}:
+        return Status.ACTIVE if how.confirmed else Status.PENDING
+    assert entry.status is not None
     return entry.status

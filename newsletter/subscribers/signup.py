@@ -16,7 +16,7 @@ from sqlmodel import Session
 
 from newsletter import suppression, throttle, tokens
 from newsletter.cadence import Cadence
-from newsletter.errors import Conflict, InvalidToken
+from newsletter.errors import Conflict, OutdatedToken
 from newsletter.models import Status, Subscriber
 from newsletter.rendering.letter import Latest
 from newsletter.subscribers import consent, letters, preferences, store
@@ -142,7 +142,7 @@ def confirm(
 ) -> Confirmed:
     """Begin the consent that a confirm link was made for, and welcome the reader.
 
-    Doing it again changes nothing. Raises InvalidToken for a link whose consent cannot begin: they
+    Doing it again changes nothing. Raises OutdatedToken for a link whose consent cannot begin: they
     have left or come back since, or must never be mailed.
     """
     subscriber = awaited(session, bearer, stationery=stationery, locked=True)
@@ -158,31 +158,39 @@ def confirm(
 def awaited(
     session: Session, bearer: Bearer, *, stationery: Stationery, locked: bool = False
 ) -> Subscriber:
-    """Return whom a confirm link may begin a consent for, or has; raises InvalidToken."""
+    """Return whom a confirm link may begin a consent for, or has; raises OutdatedToken."""
     subscriber = store.find_public(session, bearer.public_id, locked=locked)
     if subscriber is None:
-        raise InvalidToken
+        raise OutdatedToken
     is_reader = subscriber.status in {Status.ACTIVE, Status.PAUSED}
     begins = subscriber.generation if is_reader else _generation_asked(subscriber)
     if subscriber.status == Status.SUPPRESSED or begins != bearer.generation:
-        raise InvalidToken
+        raise OutdatedToken
     if suppression.is_suppressed(session, subscriber.address, keyring=stationery.keyring):
-        raise InvalidToken
+        raise OutdatedToken
+    return subscriber
+
+
+def asked_by(session: Session, bearer: Bearer) -> Subscriber | None:
+    """Return to whom an old confirm link was sent, None if nothing of it is left to confirm."""
+    subscriber = store.find_public(session, bearer.public_id)
+    if subscriber is None or bearer.generation < subscriber.generation:
+        return None
     return subscriber
 
 
 def come_back(session: Session, bearer: Bearer, *, origin: Origin, now: datetime) -> Subscriber:
     """Undo a goodbye, within a day of it: the same consent, and nothing missed or read twice.
 
-    Doing it again changes nothing. Raises InvalidToken when it is too late.
+    Doing it again changes nothing. Raises OutdatedToken when it is too late.
     """
     subscriber = store.find_public(session, bearer.public_id, locked=True)
     if subscriber is None or subscriber.generation != bearer.generation:
-        raise InvalidToken
+        raise OutdatedToken
     if subscriber.status in {Status.ACTIVE, Status.PAUSED}:
         return subscriber
     if not can_come_back(session, subscriber, now=now):
-        raise InvalidToken
+        raise OutdatedToken
     subscriber.status = Status.ACTIVE
     consent.record(session, subscriber, Action.RETURNED, origin=origin, now=now)
     return subscriber

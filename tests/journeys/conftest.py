@@ -7,20 +7,21 @@ from pathlib import Path
 
 import pytest
 from journey import Mailbox, Newsletter, make, sink
+from sqlalchemy import Engine
 
 from newsletter.cli import catcher
 
 
 @pytest.fixture
-def newsletter(tmp_path: Path, database_url: str) -> Newsletter:
+def newsletter(tmp_path: Path, migrated_url: str) -> Newsletter:
     """The command on an empty, migrated database, on each engine in turn."""
-    return make(tmp_path, database_url)
+    return make(tmp_path, migrated_url)
 
 
 @pytest.fixture
-def sqlite_newsletter(tmp_path: Path) -> Newsletter:
+def sqlite_newsletter(tmp_path: Path, sqlite_engine: Engine) -> Newsletter:
     """The command on SQLite, for what does not depend on the engine."""
-    return make(tmp_path, f"sqlite:///{tmp_path / 'newsletter.db'}")
+    return make(tmp_path, sqlite_engine.url.render_as_string())
 
 
 @pytest.fixture

@@ -70,7 +70,7 @@ class Newsletter:
 
 
 def make(folder: Path, database_url: str) -> Newsletter:
-    found = Newsletter(
+    return Newsletter(
         folder,
         {
             "PATH": os.environ["PATH"],
@@ -86,8 +86,6 @@ def make(folder: Path, database_url: str) -> Newsletter:
             "NEWSLETTER_SITE_URL": "https://miasfeed.example",
         },
     )
-    found.run("database", "upgrade")
-    return found
 
 
 @dataclass

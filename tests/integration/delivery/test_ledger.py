@@ -125,12 +125,12 @@ def test_a_second_worker_claims_nothing_already_claimed(engine: Engine) -> None:
 
 
 def test_workers_that_claim_at_the_same_time_never_get_the_same_row(
-    engine: Engine, database_url: str
+    engine: Engine, migrated_url: str
 ) -> None:
     ledgers.fill(engine, 400)
     claimed: list[int] = []
     # A pool of its own for each, as for processes.
-    opened = [engines.open(database_url) for _ in range(6)]
+    opened = [engines.open(migrated_url) for _ in range(6)]
 
     def work(number: int) -> None:
         while found := claim(opened[number], number + 1, limit=7):

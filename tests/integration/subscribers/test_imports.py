@@ -32,7 +32,8 @@ LATER = NOW + timedelta(days=1)
 def take_over(readers: Readers, text: str | bytes, **how: Any) -> Tally:
     octets = text.encode() if isinstance(text, str) else text
     rejected: list[Rejection] = []
-    how = {"source": "import readers.csv", "now": NOW, "keyring": readers.keyring, **how}
+    fixed = {"source": "import readers.csv", "now": NOW, "keyring": readers.keyring}
+    how = {**fixed, "confirmed": True, **how}
     tally = imports.run(readers.engine, io.BytesIO(octets), Import(**how), reject=rejected.append)
     assert tally.rejected == len(rejected)
     assert tally.read == (
@@ -165,7 +166,7 @@ def test_a_sheet_says_who_left_who_is_paused_and_who_is_blocked(readers: Readers
         "cy@x.org,blocklisted,\ndan@x.org,paused,2027-01-05\neve@x.org,unconfirmed,\n"
     )
 
-    assert take_over(readers, text) == Tally(read=5, added=4, suppressed=1)
+    assert take_over(readers, text, confirmed=False) == Tally(read=5, added=4, suppressed=1)
 
     found = {reader.address: reader for reader in readers.all()}
     assert {address: reader.status for address, reader in found.items()} == {
@@ -194,16 +195,23 @@ def test_a_reader_whom_a_sheet_has_as_blocked_is_mailed_no_more(readers: Readers
 
 def test_a_pending_reader_waits_until_the_operator_vouches(readers: Readers) -> None:
     text = "email,status,cadence\nann@x.org,unconfirmed,daily\n"
-    take_over(readers, text)
+    take_over(readers, text, confirmed=False)
     assert readers.get("ann@x.org").status == Status.PENDING
 
-    assert take_over(readers, "ann@x.org\n") == Tally(read=1, unchanged=1)
+    assert take_over(readers, "ann@x.org\n", confirmed=False) == Tally(read=1, unchanged=1)
     assert take_over(readers, text, confirmed=True, now=LATER) == Tally(read=1, updated=1)
 
     reader = readers.get("ann@x.org")
     assert (reader.status, reader.cadence, reader.subscribed_at) == ("active", "daily", LATER)
     assert [row[0] for row in readers.actions("ann@x.org")] == ["imported", "confirmed"]
     assert take_over(readers, text, confirmed=True) == Tally(read=1, unchanged=1)
+
+
+def test_nobody_is_mailed_on_a_bare_list_of_addresses(readers: Readers) -> None:
+    text = "email,status\nann@x.org,\nbob@x.org,active\n"
+    assert take_over(readers, text, confirmed=False) == Tally(read=2, added=2)
+
+    assert [reader.status for reader in readers.all()] == ["pending", "active"]
 
 
 def test_an_operator_vouches_for_all_of_a_sheet_at_once(readers: Readers) -> None:
