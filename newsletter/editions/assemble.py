@@ -6,7 +6,7 @@ bytes. That is a variant, and almost everyone is in one. Nothing here reads a ta
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
@@ -154,8 +154,3 @@ def _image(article: Article) -> Image | None:
         width=article.image_width,
         height=article.image_height,
     )
-
-
-def balance(counts: Mapping[str, int], audience: int) -> bool:
-    """Say whether the books of an edition are right: its states sum to its audience."""
-    return sum(counts.values()) == audience

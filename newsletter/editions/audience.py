@@ -78,8 +78,15 @@ def count_by_start(session: Session, audience: Audience) -> dict[datetime, int]:
 
 
 def references(audience: Audience, starts: Collection[datetime]) -> Select[Any]:
-    """Select the references of the readers who begin at one of `starts`."""
-    return select(_reference).where(*_readers(audience, _GONE), _start(audience).in_(starts))
+    """Select the references of the readers who begin at one of `starts`: what is superseded.
+
+    Without those to whom an operator lets something go again that their watermark has passed: its
+    articles ride in no newer edition, so it goes on beside it.
+    """
+    passed = _has_row(audience, col(Delivery.state).in_(ledger.OPEN), ~_is_ahead())
+    return select(_reference).where(
+        *_readers(audience, _GONE), ~passed, _start(audience).in_(starts)
+    )
 
 
 def recipients(audience: Audience, starts: Collection[datetime]) -> Select[Any]:
@@ -145,21 +152,24 @@ def _start(audience: Audience) -> ColumnElement[datetime]:
 
 
 def _readers(audience: Audience, states: Sequence[State]) -> tuple[ColumnElement[bool], ...]:
-    """The audience without readers of whom an earlier, unsettled row is in one of `states`."""
-    chosen = _active(audience.cadence)
-    if not audience.earlier:
-        return chosen
-    bound = (
+    """The audience without readers of whom an earlier row is in one of `states`."""
+    in_states = or_(col(Delivery.state).in_(states), _is_uncertain())
+    return (*_active(audience.cadence), ~_has_row(audience, in_states, _is_ahead()))
+
+
+def _has_row(audience: Audience, *conditions: ColumnElement[bool]) -> ColumnElement[bool]:
+    """The reader has a row of an earlier, unsettled edition for which `conditions` hold."""
+    return (
         exists()
         .where(
             col(Delivery.mailing_id).in_(audience.earlier),
             col(Delivery.reference) == _reference,
-            or_(col(Delivery.state).in_(states), _is_uncertain()),
+            col(Mailing.id) == col(Delivery.mailing_id),
+            col(Edition.id) == col(Mailing.edition_id),
+            *conditions,
         )
-        .where(_is_ahead())
         .correlate(Subscriber)
     )
-    return (*chosen, ~bound)
 
 
 def _is_uncertain() -> ColumnElement[bool]:
@@ -175,11 +185,7 @@ def _is_uncertain() -> ColumnElement[bool]:
 
 def _is_ahead() -> ColumnElement[bool]:
     """The delivery's edition is not yet in the reader's watermark."""
-    return and_(
-        col(Mailing.id) == col(Delivery.mailing_id),
-        col(Edition.id) == col(Mailing.edition_id),
-        or_(_watermark.is_(None), _watermark < col(Edition.coverage_end)),
-    )
+    return or_(_watermark.is_(None), _watermark < col(Edition.coverage_end))
 
 
 def _active(cadence: Cadence) -> tuple[ColumnElement[bool], ...]:

@@ -277,7 +277,7 @@ def contents(session: Session, mailing_id: int, *roles: Role) -> list[int]:
     )
 
 
-def _may_have_arrived() -> Any:  # noqa: ANN401 - an SQL expression
+def _may_have_arrived() -> Any:
     uncertain = select(Attempt.delivery_id).where(Attempt.outcome == State.UNKNOWN)
     return col(Delivery.state).in_((State.ACCEPTED, State.UNKNOWN)) | (
         col(Delivery.state).in_(ledger.OPEN) & col(Delivery.id).in_(uncertain)
@@ -289,7 +289,7 @@ def counted(engine: Engine) -> Iterator[list[str]]:
     """Collect the statements that are executed."""
     statements: list[str] = []
 
-    def note(_connection: Any, _cursor: Any, statement: str, *_rest: Any) -> None:  # noqa: ANN401
+    def note(_connection: Any, _cursor: Any, statement: str, *_rest: Any) -> None:
         statements.append(statement)
 
     event.listen(engine, "before_cursor_execute", note)
@@ -315,7 +315,7 @@ def world(engine: Engine, settings: Callable[..., Settings]) -> World:
 def make_world(sqlite_engine: Engine, settings: Callable[..., Settings]) -> Callable[..., World]:
     """Make a publication with some settings changed, on SQLite."""
 
-    def make(**changes: Any) -> World:  # noqa: ANN401 - any setting's type
+    def make(**changes: Any) -> World:
         return World(sqlite_engine, settings(**changes))
 
     return make

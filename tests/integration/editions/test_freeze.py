@@ -13,9 +13,10 @@ from sqlmodel import select, update
 from newsletter import suppression
 from newsletter.cadence import Cadence
 from newsletter.db import session as sessions
+from newsletter.delivery import ledger
 from newsletter.editions import publish, store
 from newsletter.errors import NotFound, RenderError
-from newsletter.models import Article, Edition, Mailing, Role
+from newsletter.models import Article, Delivery, Edition, Mailing, Role, State
 from newsletter.rendering.message import CompiledMessage, Slot
 from newsletter.smtp.reply import Kind
 from newsletter.suppression import Cause
@@ -220,7 +221,7 @@ def test_a_reader_who_left_and_came_back_reads_nothing_twice(world: World) -> No
     world.send("daily")
     world.leave(reader)
     world.reader("weekly", "back@example.org")
-    world.tick(days=6)
+    world.tick(days=5)
     new = world.article()
 
     world.send("weekly")
@@ -313,6 +314,29 @@ def test_a_mail_that_may_have_arrived_is_not_superseded(world: World) -> None:
     world.send()
 
     assert world.mails(reader) == [[first], [second]]
+
+
+def test_a_held_unknown_that_is_let_go_again_goes_on_beside_the_next_edition(world: World) -> None:
+    reader = world.reader()
+    first = world.article()
+    world.send(outcomes={reader: Kind.UNKNOWN})
+    world.tick(days=7)
+    world.article()
+    world.send(outcomes={reader: Kind.REFUSED})
+    with sessions.writing(world.engine) as session:
+        held = session.exec(select(Delivery.id).where(Delivery.state == State.UNKNOWN)).all()
+        ledger.retry_now(session, ids=[one for one in held if one], now=world.now)
+        assert store.reopen(session) == ["weekly-2026-06-01"]
+    world.tick(days=7)
+    world.article()
+
+    world.freeze()
+
+    assert world.states("weekly-2026-06-01") == {reader: "queued"}
+    assert world.states("weekly-2026-06-15") == {reader: "queued"}
+    world.deliver()
+    assert world.mails(reader)[0] == [first]
+    assert [len(mail) for mail in world.mails(reader)] == [1, 2]
 
 
 def test_catch_up_is_bounded_in_age(make_world: Callable[..., World]) -> None:

@@ -178,7 +178,7 @@ def _meanwhile(monkeypatch: pytest.MonkeyPatch, act: Callable[[], Any]) -> Itera
 
     thread = threading.Thread(target=run)
 
-    def interrupted(press: Press, *args: Any, **named: Any) -> Any:  # noqa: ANN401
+    def interrupted(press: Press, *args: Any, **named: Any) -> Any:
         if not thread.ident:
             thread.start()
             thread.join(0.5)

@@ -76,7 +76,7 @@ steps = st.one_of(
 class History:
     """A publication to which things happen, and what it owes each of its readers."""
 
-    def __init__(self, world: World, policy: Any) -> None:  # noqa: ANN401 - a literal
+    def __init__(self, world: World, policy: Any) -> None:
         self.world = world
         self.policy = policy
         self.readers: list[str] = []
@@ -87,7 +87,7 @@ class History:
         for cadence in (*Cadence, Cadence.DAILY):
             self.join(cadence)
 
-    def do(self, name: str, *arguments: Any) -> None:  # noqa: ANN401
+    def do(self, name: str, *arguments: Any) -> None:
         with suppress(Conflict):  # a reader who has left cannot pause, and so on
             getattr(self, name)(*arguments)
         self.check()
@@ -181,7 +181,7 @@ class History:
         for reference in self.readers:
             self.check_reader(reference, came, editions)
 
-    def check_reader(self, reference: str, came: Any, editions: dict[Any, Edition]) -> None:  # noqa: ANN401
+    def check_reader(self, reference: str, came: Any, editions: dict[Any, Edition]) -> None:
         mails = self.world.arrived(reference)
         everything = [article for _, articles in mails for article in articles]
         assert len(everything) == len(set(everything)), "an article came twice"
