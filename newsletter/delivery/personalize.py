@@ -11,10 +11,8 @@ from email.utils import format_datetime
 from functools import lru_cache
 from zoneinfo import ZoneInfo
 
-from babel.dates import format_date
-
 from newsletter.delivery.ledger import Claim
-from newsletter.rendering import message
+from newsletter.rendering import environment, message
 from newsletter.rendering.message import CompiledMessage, Field, Slot
 from newsletter.tokens import Keyring, Purpose
 
@@ -53,7 +51,7 @@ class Filler:
     def _encoded(self, field: Field, instant: datetime) -> bytes:
         if field.slot is Slot.DATE:
             return format_datetime(instant.astimezone(self._zone)).encode()
-        written = format_date(instant, format="long", locale=self._language.replace("-", "_"))
+        written = environment.day(instant.date(), self._language)
         return message.encode(written, field.place)
 
 

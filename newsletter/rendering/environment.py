@@ -171,6 +171,12 @@ def span(first: date, last: date, *, locale: Locale) -> str:
     )
 
 
+def day(on: date, language: str) -> str:
+    """Write a date in words, as the templates do."""
+    locale = _locale(language)
+    return _apart(str(format_date(on, "long", locale=locale)), locale)
+
+
 def length_of_time(length: timedelta, *, locale: Locale) -> str:
     """Write about how long something takes or is: "12 minutes", "4 days"."""
     return str(format_timedelta(length, granularity="minute", threshold=1.5, locale=locale))

@@ -55,7 +55,7 @@ def test_every_slot_is_filled() -> None:
 
 def test_the_day_since_when_is_the_publications_day() -> None:
     """Half past eleven at night in UTC is the next day in Berlin."""
-    assert fill(message=only(Slot.SINCE, Place.TEXT)) == b"February 1, 2026"
+    assert fill(message=only(Slot.SINCE, Place.TEXT)) == b"1 February 2026"
 
 
 def test_message_ids_differ_between_readers_and_between_mailings() -> None:
