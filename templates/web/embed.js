@@ -5,15 +5,15 @@
 {% set colours = [("a", light.accent, dark.accent), ("p", light.paper, dark.paper), ("i", light.ink, dark.ink), ("m", light.muted, dark.muted), ("r", light.rule, dark.rule), ("e", "#a3231b", "#ff9c92")] %}
 (() => {
 "use strict";
-const base = {{ site.base_url|tojson }}, chosen = {{ page.cadence|tojson }};
+const base = {{ site.base_url|tojson }};
 const words = {{ {
   "headline": words.headline(), "sentence": words.sentence(), "button": words.button(), "note": words.note(),
-  "question": words.question(), "label": _("Your email address"), "trap": _("Leave this empty"),
+  "question": words.question(), "cadence": page.cadence, "label": _("Your email address"), "first": words.first_of("%"),
   "address": words.bad_address(), "look": words.look(), "sent": words.sent(), "busy": words.busy(),
 }|tojson }};
 const choices = [
 {% for choice in page.choices %}
-{{ {"cadence": choice.cadence, "name": words.cadence(choice.cadence), "first": words.first(choice.at)}|tojson }},
+{{ [choice.cadence, words.cadence(choice.cadence), words.moment(choice.at)]|tojson }},
 {% endfor %}
 ];
 const sheet = new CSSStyleSheet();
@@ -46,63 +46,66 @@ const make = (tag, values, ...inside) => {
 customElements.get("newsletter-box") || customElements.define("newsletter-box", class extends HTMLElement {
   connectedCallback() {
     if (this.shadowRoot) return;
-    const said = {...words, ...this.dataset}, root = this.attachShadow({mode: "open"});
-    root.adoptedStyleSheets = [sheet];
+    const root = this.attachShadow({mode: "open"}), said = {...words, ...this.dataset};
+    let busy;
     Object.assign(this, {lang: {{ lang|tojson }}, dir: {{ dir|tojson }}});
-    this.address = make("input", {type: "email", name: "address", autocomplete: "email", maxLength: 254, required: true, dir: "ltr"});
-    this.address.setAttribute("aria-describedby", "e");
-    this.fault = make("p", {className: "e", id: "e", hidden: true});
-    this.token = make("input", {type: "hidden", name: "form"});
-    this.when = make("small", {ariaLive: "polite"});
-    const options = choices.map(({cadence, name, first}) => {
-      const radio = make("input", {type: "radio", name: "cadence", value: cadence, checked: cadence == (said.cadence || chosen)});
-      const show = () => radio.checked && (this.when.textContent = first);
-      radio.onchange = show;
-      show();
+    root.adoptedStyleSheets = [sheet];
+    const address = make("input", {type: "email", name: "address", autocomplete: "email", maxLength: 254, required: true, dir: "ltr"});
+    const fault = make("p", {className: "e", id: "e", hidden: true});
+    const token = make("input", {type: "hidden", name: "form"});
+    const when = make("small", {ariaLive: "polite"});
+    const options = choices.map(([value, name, at]) => {
+      const radio = make("input", {type: "radio", name: "cadence", value, checked: value == said.cadence});
+      (radio.onchange = () => {
+        if (radio.checked) when.textContent = said.first.replace("%", at);
+      })();
       return make("label", {}, radio, name);
     });
-    const trap = make("p", {hidden: true}, make("input", {name: "homepage", tabIndex: -1, autocomplete: "off", ariaLabel: said.trap}));
-    this.form = make("form", {method: "post", action: base + "/subscribe", noValidate: true}, trap, this.token,
-      make("div", {}, make("label", {}, said.label, this.address), this.fault),
-      make("fieldset", {}, make("legend", {}, said.question), make("div", {className: "o"}, ...options), this.when),
+    const form = make("form", {method: "post", action: base + "/subscribe", noValidate: true},
+      make("input", {name: "homepage", hidden: true, autocomplete: "off"}), token,
+      make("div", {}, make("label", {}, said.label, address), fault),
+      make("fieldset", {}, make("legend", {}, said.question), make("div", {className: "o"}, ...options), when),
       make("button", {}, said.button), make("small", {}, said.note));
-    this.form.onsubmit = event => { event.preventDefault(); this.busy || this.send(); };
-    this.form.addEventListener("focusin", () => this.ticket(), {once: true});
-    this.head = make("h2", {tabIndex: -1}, said.headline);
-    this.text = make("p", {}, said.sentence);
-    this.frame = make("section", {ariaLabel: said.headline}, this.head, this.text, this.form);
-    root.append(this.frame);
-  }
-  async ticket() {
-    try { this.token.value = (await (await fetch(base + "/subscriptions/form")).json()).form; } catch { /* sent without */ }
-  }
-  refuse(text) {
-    this.fault.textContent = text;
-    this.fault.hidden = false;
-    this.address.setAttribute("aria-invalid", true);
-    this.address.focus();
-  }
-  async send(again) {
-    if (!/^\S+@\S+\.\S+$/.test(this.address.value.trim())) return this.refuse(words.address);
-    this.busy = true;
-    try {
-      const body = new URLSearchParams(new FormData(this.form));
+    const head = make("h2", {tabIndex: -1}, said.headline), text = make("p", {}, said.sentence);
+    const frame = make("section", {ariaLabel: said.headline}, head, text, form);
+    root.append(frame);
+    const ticket = async () => {
+      try { token.value = (await (await fetch(base + "/subscriptions/form")).json()).form; } catch {}
+    };
+    const refuse = reason => {
+      fault.textContent = reason;
+      fault.hidden = false;
+      address.setAttribute("aria-invalid", true);
+      address.setAttribute("aria-describedby", "e");
+      address.focus();
+    };
+    const send = async again => {
+      const body = new URLSearchParams(new FormData(form));
       const {status, problem} = await (await fetch(base + "/subscriptions", {method: "POST", body, headers: {Accept: "application/json"}})).json();
-      if (status == "asked") return this.done();
-      if (status == "too_many") return this.refuse(words.busy);
-      if (problem == "address") return this.refuse(words.address);
-      if (again) return this.form.submit();
-      await this.ticket();
-      await new Promise(go => setTimeout(go, 2500));
-      return await this.send(true);
-    } catch { this.form.submit(); } finally { this.busy = false; }
-  }
-  done() {
-    this.frame.style.minHeight = this.frame.offsetHeight + "px";
-    this.form.remove();
-    this.head.textContent = words.look;
-    this.text.textContent = words.sent;
-    this.head.focus();
+      if (status == "asked") {
+        frame.style.minHeight = frame.offsetHeight + "px";
+        form.remove();
+        head.textContent = said.look;
+        text.textContent = said.sent;
+        head.focus();
+      } else if (status == "too_many") refuse(said.busy);
+      else if (problem == "address") refuse(said.address);
+      else if (again) form.submit();
+      else {
+        await ticket();
+        await new Promise(go => setTimeout(go, 2500));
+        await send(true);
+      }
+    };
+    form.addEventListener("focusin", ticket, {once: true});
+    form.onsubmit = async event => {
+      event.preventDefault();
+      if (!/^\S+@\S+\.\S+$/.test(address.value.trim())) return refuse(said.address);
+      if (busy) return;
+      busy = true;
+      try { await send(); } catch { form.submit(); }
+      busy = false;
+    };
   }
 });
 const script = document.currentScript;
