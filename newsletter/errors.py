@@ -54,6 +54,10 @@ class ExpiredToken(InvalidToken):
         self.issued_at = issued_at
 
 
+class OutdatedToken(InvalidToken):
+    """That link belongs to an earlier subscription."""
+
+
 class NotFound(NewsletterError, LookupError):
     """There is no such thing."""
 

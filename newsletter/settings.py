@@ -9,6 +9,7 @@ from __future__ import annotations
 import tomllib
 from datetime import time
 from email.utils import parseaddr
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import SplitResult, unquote, urlsplit
@@ -23,6 +24,7 @@ from pydantic_settings import (
 )
 
 from newsletter import address, cadence, tokens
+from newsletter.cadence import Cadence
 from newsletter.errors import ConfigurationError, InvalidAddress, NewsletterError
 from newsletter.rendering.content import Brand, Image
 
@@ -75,6 +77,29 @@ class Settings(BaseSettings):
     box_note: str = Field("", description="The line under the button.")
     templates: Path | None = Field(
         None, description="A folder whose templates take the place of the built-in ones."
+    )
+
+    # The readers' pages
+    box_cadence: Cadence = Field(
+        Cadence.WEEKLY, description="The cadence that the box has chosen at first."
+    )
+    archive: bool = Field(
+        default=False, description="Let everyone read past editions, at /editions."
+    )
+    signups_per_machine: int = Field(
+        20, ge=1, description="Sign-ups that one network address may make in an hour."
+    )
+    signups_in_all: int = Field(2_000, ge=1, description="Sign-ups that are taken in an hour.")
+    trusted_proxies: Annotated[list[str], NoDecode] = Field(
+        default_factory=list,
+        description="Addresses or networks of the proxies in front of `newsletter serve`; only "
+        "their X-Forwarded-For is believed. In the environment: separated by commas.",
+    )
+    api_keys: Annotated[list[str], NoDecode] = Field(
+        default_factory=list,
+        repr=False,
+        description="Keys of the site's own back end for /api/v1, which is closed without one; "
+        "32 random characters each. In the environment: separated by commas.",
     )
 
     # Editions
@@ -161,12 +186,27 @@ class Settings(BaseSettings):
     def _none_if_empty(cls, value: Any) -> Any:  # noqa: ANN401 - whatever the source holds
         return None if value == "" else value
 
-    @field_validator("secret_keys", mode="before")
+    @field_validator("secret_keys", "api_keys", "trusted_proxies", mode="before")
     @classmethod
-    def _split_keys(cls, value: Any) -> Any:  # noqa: ANN401 - whatever the source holds
+    def _split(cls, value: Any) -> Any:  # noqa: ANN401 - whatever the source holds
         if isinstance(value, str):
-            return [key.strip() for key in value.split(",") if key.strip()]
+            return [word.strip() for word in value.split(",") if word.strip()]
         return value
+
+    @field_validator("api_keys")
+    @classmethod
+    def _hard_to_guess(cls, value: list[str]) -> list[str]:
+        for key in value:
+            try:
+                tokens.check_key(key)
+            except ConfigurationError as exc:
+                raise ValueError("has a key that is short or a placeholder") from exc
+        return value
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _networks(cls, value: list[str]) -> list[str]:
+        return [str(ip_network(network)) for network in value]
 
     @field_validator(
         "name",

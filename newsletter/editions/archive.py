@@ -1,0 +1,117 @@
+"""What anyone may read of past editions: the mail as most readers got it, with no reader in it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any
+
+from sqlalchemy import Select, func
+from sqlalchemy import select as columns
+from sqlalchemy.orm import aliased
+from sqlmodel import Session, col, select
+
+from newsletter import cadence as calendar
+from newsletter.cadence import Cadence
+from newsletter.errors import InvalidInput, NotFound
+from newsletter.models import Edition, EditionState, Kind, Mailing, MailingArticle, Role
+
+#: An edition that is stopped by the operator is not shown either.
+_SHOWN = (EditionState.OPEN, EditionState.FINISHED)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Issue:
+    """One edition in the archive."""
+
+    cadence: Cadence
+    period: date
+    title: str
+    stories: int
+    #: When it was made.
+    at: datetime
+    #: The public id of the mailing that is shown: the largest variant.
+    mailing: str
+
+    @property
+    def slug(self) -> str:
+        """Its name in addresses: weekly-2026-11-23."""
+        return calendar.slug(self.cadence, self.period)
+
+
+def listing(session: Session, *, limit: int, offset: int = 0) -> list[Issue]:
+    """Return editions that have been sent, the newest first."""
+    query = _issues().order_by(col(Edition.coverage_end).desc()).limit(limit).offset(offset)
+    return [_issue(row) for row in session.execute(query)]
+
+
+def latest(session: Session) -> Issue | None:
+    """Return the newest edition."""
+    return next(iter(listing(session, limit=1)), None)
+
+
+def by_slug(session: Session, slug: str) -> Issue:
+    """Return the edition of a name such as weekly-2026-11-23; raises NotFound."""
+    try:
+        cadence, period = calendar.parse_slug(slug)
+    except InvalidInput as exc:
+        raise NotFound from exc
+    query = _issues().where(col(Edition.cadence) == cadence, col(Edition.period) == period)
+    for row in session.execute(query):
+        return _issue(row)
+    raise NotFound
+
+
+def page(session: Session, public_id: str) -> str:
+    """Return a digest as a page for anyone, by its mailing's public id; raises NotFound."""
+    found = session.exec(
+        select(Mailing.html).where(Mailing.public_id == public_id, Mailing.kind == Kind.DIGEST)
+    ).one_or_none()
+    if not found:
+        raise NotFound
+    return found
+
+
+def _issues() -> Select[Any]:
+    other = aliased(Mailing)
+    # Variants are made in the order of their readers, the largest first.
+    largest = (
+        columns(func.min(col(other.id)))
+        .where(col(other.edition_id) == col(Edition.id))
+        .correlate(Edition)
+        .scalar_subquery()
+    )
+    stories = (
+        columns(func.count())
+        .select_from(MailingArticle)
+        .where(
+            col(MailingArticle.mailing_id) == col(Mailing.id),
+            col(MailingArticle.role) != Role.RELATED,
+        )
+        .correlate(Mailing)
+        .scalar_subquery()
+    )
+    chosen: list[Any] = [
+        col(Edition.cadence).label("cadence"),
+        col(Edition.period).label("period"),
+        col(Edition.coverage_end).label("at"),
+        col(Mailing.subject).label("title"),
+        col(Mailing.public_id).label("mailing"),
+        stories.label("stories"),
+    ]
+    return (
+        columns(*chosen)
+        .join(Mailing, col(Mailing.id) == largest)
+        .where(col(Edition.state).in_(_SHOWN))
+    )
+
+
+def _issue(row: Any) -> Issue:  # noqa: ANN401 - a row of the query above
+    return Issue(
+        cadence=Cadence(row.cadence),
+        period=row.period,
+        title=row.title,
+        stories=row.stories,
+        at=row.at,
+        mailing=row.mailing,
+    )

@@ -1,0 +1,73 @@
+"""Joins the routes to one application, with what holds for every request around it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+
+from fastapi import APIRouter, FastAPI
+from fastapi.routing import APIRoute
+from sqlalchemy import Engine
+from starlette.types import ASGIApp
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
+
+from newsletter import clock as clocks
+from newsletter.settings import Settings
+from newsletter.web import errors
+from newsletter.web.dependencies import Front
+from newsletter.web.middleware import BodyLimit, EvenPace, Methods, SafeHeaders
+from newsletter.web.routes import api, archive, health, preferences, signup, unsubscribe
+
+#: How long an answer to a sign-up takes at least; longer than what any sign-up needs.
+STEP_SECONDS = 0.25
+_PACED = {"/subscribe": "", "/subscriptions": "", "/confirm/": "/again"}
+
+
+def create_app(
+    settings: Settings,
+    engine: Engine,
+    *,
+    clock: Callable[[], datetime] = clocks.utc_now,
+    step_seconds: float = STEP_SECONDS,
+) -> ASGIApp:
+    """Return the readers' side of one publication, ready to be served."""
+    routers = _routers(settings)
+    app: ASGIApp = _framework(Front(settings, engine, clock), routers)
+    app = BodyLimit(app)
+    app = EvenPace(app, step_seconds=step_seconds, paths=_PACED)
+    app = Methods(app, _routes(routers))
+    app = SafeHeaders(app, is_https=settings.base_url.startswith("https://"))
+    if settings.trusted_proxies:
+        app = ProxyHeadersMiddleware(app, trusted_hosts=settings.trusted_proxies)  # type: ignore[arg-type,assignment]  # one protocol, spelled twice
+    return app
+
+
+def _routers(settings: Settings) -> list[APIRouter]:
+    routers = [signup.router, preferences.router, unsubscribe.router, archive.router]
+    if settings.archive:
+        routers.append(archive.public)
+    if settings.api_keys:
+        routers.append(api.router)
+    return [*routers, health.router]
+
+
+def _framework(front: Front, routers: list[APIRouter]) -> FastAPI:
+    settings = front.settings
+    app = FastAPI(
+        title=settings.name,
+        summary="Subscribe readers, read and change subscriptions.",
+        version="1",
+        openapi_url="/api/v1/openapi.json" if settings.api_keys else None,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    app.state.front = front
+    errors.add_handlers(app)
+    for router in routers:
+        app.include_router(router)
+    return app
+
+
+def _routes(routers: list[APIRouter]) -> list[APIRoute]:
+    return [route for router in routers for route in router.routes if isinstance(route, APIRoute)]

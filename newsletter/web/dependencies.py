@@ -1,0 +1,169 @@
+"""What routes share, made once at start-up: settings, templates, keys; and who is asking."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import date, datetime
+from functools import cached_property
+from ipaddress import IPv6Address, ip_address, ip_network
+from typing import Annotated
+from urllib.parse import urlsplit
+
+import jinja2
+from fastapi import Depends, Request
+from fastapi.responses import HTMLResponse
+from sqlalchemy import Engine
+
+from newsletter import address as addresses
+from newsletter.cadence import Cadence
+from newsletter.errors import OutdatedToken
+from newsletter.models import Subscriber
+from newsletter.settings import Settings
+from newsletter.subscribers import outlook
+from newsletter.subscribers.letters import Stationery
+from newsletter.tokens import Bearer, Keyring, Purpose
+from newsletter.web import pages
+from newsletter.web.pages import Choice, Site, Words
+
+#: What a reader agrees to by signing up, as the page and the box have it.
+_WORDING = """{% import "web/_layout/words.txt" as words with context -%}
+{{ words.headline() }}. {{ words.sentence() }} {{ words.question() }} {{ words.cadence(cadence) }}.
+{{ words.note() }} [{{ words.button() }}]"""
+_HOST = re.compile(r"[a-z0-9.-]{1,100}(:[0-9]{1,5})?")
+
+
+@dataclass(frozen=True)
+class Front:
+    """The front of the house: everything that a route needs beside the request."""
+
+    settings: Settings
+    engine: Engine
+    clock: Callable[[], datetime]
+
+    @cached_property
+    def stationery(self) -> Stationery:
+        """What letters are written on."""
+        return Stationery(self.settings)
+
+    @property
+    def keyring(self) -> Keyring:
+        """What signs the links."""
+        return self.stationery.keyring
+
+    @cached_property
+    def templates(self) -> jinja2.Environment:
+        """The pages' templates."""
+        chosen = self.settings
+        site = Site(
+            brand=chosen.brand(),
+            base_url=chosen.base_url,
+            words=Words(
+                headline=chosen.box_headline,
+                sentence=chosen.box_sentence,
+                button=chosen.box_button,
+                note=chosen.box_note,
+            ),
+            has_archive=chosen.archive,
+        )
+        return pages.build(site, templates=chosen.templates)
+
+    @cached_property
+    def policy(self) -> str:
+        """The Content-Security-Policy of every page."""
+        return pages.policy(self.templates)
+
+    def page(
+        self,
+        name: str,
+        page: object,
+        *,
+        status: int = 200,
+        headers: Mapping[str, str] | None = None,
+    ) -> HTMLResponse:
+        """Render a page with the policy that holds for all of them."""
+        text = pages.render(self.templates, name, page)
+        policy = {"Content-Security-Policy": self.policy}
+        return HTMLResponse(text, status_code=status, headers={**policy, **(headers or {})})
+
+    def wording(self, cadence: str) -> str:
+        """Return the words that a reader agrees to, for the record of their consent."""
+        return " ".join(self.templates.from_string(_WORDING).render(cadence=cadence).split())
+
+    def issue(self, purpose: Purpose, subscriber: Subscriber) -> str:
+        """Return a token for a link on a page of this reader."""
+        return self.keyring.issue(purpose, subscriber.public_id, subscriber.generation)
+
+    def choice(self, cadence: Cadence, *, after: datetime) -> Choice:
+        """Return a cadence, and when its next digest comes."""
+        at = outlook.next_at(cadence, after=after, times=self.settings.send_times)
+        return Choice(cadence=cadence, at=at)
+
+    def choices(self, *, after: datetime) -> list[Choice]:
+        """Return all cadences, the fastest first."""
+        return [self.choice(cadence, after=after) for cadence in Cadence]
+
+    def day(self, instant: datetime) -> date:
+        """Return the date of an instant on the publication's own clock."""
+        return instant.astimezone(self.settings.zone).date()
+
+
+def front(request: Request) -> Front:
+    """Return what the routes share."""
+    found = request.app.state.front
+    assert isinstance(found, Front)
+    return found
+
+
+TheFront = Annotated[Front, Depends(front)]
+
+
+def masked(subscriber: Subscriber) -> str:
+    """Return a reader's address as a stranger may see it: the link may have been forwarded."""
+    return addresses.masked(subscriber.address)
+
+
+def check_generation(subscriber: Subscriber | None, bearer: Bearer) -> Subscriber:
+    """Return the reader that a link was made for.
+
+    Raises OutdatedToken if they are gone, or if the link belongs to an earlier consent of theirs.
+    """
+    if subscriber is None or subscriber.generation != bearer.generation:
+        raise OutdatedToken
+    return subscriber
+
+
+def remote(request: Request) -> str | None:
+    """Return the network address of whoever asks, None if it is not known."""
+    if request.client is None:
+        return None
+    try:
+        return str(ip_address(request.client.host.partition("%")[0]))
+    except ValueError:
+        return None
+
+
+def machine(address: str | None) -> str:
+    """Return whom limits per machine bind: a home or a phone has a whole network of IPv6."""
+    if address is None:
+        return "unknown"
+    found = ip_address(address)
+    if isinstance(found, IPv6Address):
+        mapped = found.ipv4_mapped
+        return str(mapped) if mapped else found.exploded[:19]
+    return str(found)
+
+
+def origin_of(request: Request) -> str:
+    """Return where a form stood, from what the browser says of it: `box on miasfeed.example`."""
+    host = urlsplit(request.headers.get("origin", "").lower()).netloc
+    return f"box on {host}" if _HOST.fullmatch(host) else "page"
+
+
+def network(address: str | None) -> str | None:
+    """Return the network of an address: enough for its owner to know it again, and no more."""
+    if address is None:
+        return None
+    found = ip_address(address)
+    return str(ip_network((found, 24 if found.version == 4 else 48), strict=False))

@@ -1,0 +1,136 @@
+"""What went wrong, as an answer: each family of errors has a status, and a page in kind words.
+
+The rooms below know no HTTP. Pages are for readers; who speaks JSON gets one object with a
+`problem` for programs and a `message` for people.
+"""
+
+from __future__ import annotations
+
+import math
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, Response
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from starlette.exceptions import HTTPException
+
+from newsletter.errors import (
+    Conflict,
+    DatabaseUnavailable,
+    ExpiredToken,
+    InvalidInput,
+    InvalidToken,
+    NewsletterError,
+    NotFound,
+    OutdatedToken,
+    SchemaOutOfDate,
+    TooManyRequests,
+)
+from newsletter.web import dependencies, pages
+
+#: The first family that fits counts.
+_FAMILIES: list[tuple[type[Exception], int, str]] = [
+    (ExpiredToken, 410, "expired"),
+    (OutdatedToken, 410, "outdated"),
+    (InvalidToken, 404, "not_found"),
+    (InvalidInput, 422, "input"),
+    (NotFound, 404, "not_found"),
+    (Conflict, 409, "conflict"),
+    (TooManyRequests, 429, "too_many"),
+    (DatabaseUnavailable, 503, "unavailable"),
+    (SchemaOutOfDate, 503, "unavailable"),
+    (PoolTimeout, 503, "unavailable"),
+]
+_OURS = 500
+_PROBLEMS = {400: "malformed", 401: "key", 404: "not_found", 405: "method", 413: "too_large"}
+
+
+def add_handlers(app: FastAPI) -> None:
+    """Answer errors of the domain, of the framework, and bugs."""
+    app.add_exception_handler(NewsletterError, _on_domain)
+    app.add_exception_handler(PoolTimeout, _on_domain)
+    app.add_exception_handler(HTTPException, _on_http)
+    app.add_exception_handler(RequestValidationError, _on_validation)
+    app.add_exception_handler(Exception, _on_bug)
+
+
+def wants_json(request: Request) -> bool:
+    """Tell whether a program asks: by where it asks, or by what it says it takes."""
+    path = request.url.path
+    if path.startswith(("/api/", "/subscriptions")) or path in {"/healthz", "/readyz"}:
+        return True
+    return request.headers.get("accept", "").startswith("application/json")
+
+
+def answer(
+    request: Request, status: int, problem: str, message: str, headers: dict[str, str]
+) -> Response:
+    """Say what is the matter, in JSON or on a page."""
+    if wants_json(request):
+        words = {"status": "refused", "problem": problem, "message": message}
+        return JSONResponse(words, status_code=status, headers=headers)
+    front = dependencies.front(request)
+    name, page = _page(status)
+    return front.page(name, page, status=status, headers=headers)
+
+
+def _page(status: int) -> tuple[str, object]:
+    if status == 404:
+        return "not_found", pages.NotFound()
+    return "error", pages.Error(is_ours=status >= _OURS)
+
+
+def _on_domain(request: Request, exc: Exception) -> Response:
+    status, problem = next(
+        ((status, problem) for family, status, problem in _FAMILIES if isinstance(exc, family)),
+        (_OURS, "ours"),
+    )
+    message = exc.message if isinstance(exc, NewsletterError) and status < _OURS else ""
+    headers = {"Retry-After": "30"} if status == 503 else {}
+    if isinstance(exc, TooManyRequests):
+        return _too_many(request, exc)
+    if isinstance(exc, InvalidToken) and not wants_json(request):
+        return _dead_link(request, exc, status)
+    if status == _OURS:
+        raise exc
+    return answer(request, status, problem, message or "Please try again later.", headers)
+
+
+def _too_many(request: Request, exc: TooManyRequests) -> Response:
+    wait = exc.retry_after
+    headers = {"Retry-After": str(math.ceil(wait.total_seconds()))} if wait else {}
+    if wants_json(request):
+        words = {"status": "too_many", "problem": "too_many", "message": exc.message}
+        return JSONResponse(words, status_code=429, headers=headers)
+    page = pages.TooMany(retry_after=wait)
+    return dependencies.front(request).page("too_many", page, status=429, headers=headers)
+
+
+def _dead_link(request: Request, exc: InvalidToken, status: int) -> Response:
+    """Say how old a link is, and offer a new one; or that it is none, or no longer one."""
+    front = dependencies.front(request)
+    token = request.path_params.get("token", "")
+    if isinstance(exc, ExpiredToken):
+        page = pages.Expired(token=token, age=front.clock() - exc.issued_at)
+        return front.page("expired", page, status=status)
+    invalid = pages.Invalid(is_outdated=isinstance(exc, OutdatedToken))
+    return front.page("invalid", invalid, status=status)
+
+
+def _on_http(request: Request, exc: Exception) -> Response:
+    assert isinstance(exc, HTTPException)
+    headers = dict(exc.headers or {})
+    problem = _PROBLEMS.get(exc.status_code, "refused")
+    return answer(request, exc.status_code, problem, str(exc.detail), headers)
+
+
+def _on_validation(request: Request, exc: Exception) -> Response:
+    assert isinstance(exc, RequestValidationError)
+    first = exc.errors()[0]
+    where = ".".join(str(part) for part in first["loc"])
+    return answer(request, 422, "input", f"{where}: {first['msg']}", {})
+
+
+def _on_bug(request: Request, _exc: Exception) -> Response:
+    """Answer for what nobody foresaw; the server logs it."""
+    return answer(request, _OURS, "ours", "Something went wrong here. Please try again later.", {})

@@ -1,0 +1,88 @@
+"""Who may sign up how often: per machine and in all; what is too much is refused in kind words.
+
+The limits of an address are silent and stand in `newsletter.subscribers.signup`: an answer that
+depended on them would tell who has been entered before.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlmodel import Session
+
+from newsletter import throttle
+from newsletter.cadence import Cadence
+from newsletter.db import session as sessions
+from newsletter.errors import TooManyRequests
+from newsletter.subscribers import signup
+from newsletter.subscribers.consent import Origin
+from newsletter.throttle import Limit
+from newsletter.web import dependencies
+from newsletter.web.dependencies import Front
+
+_HOUR = timedelta(hours=1)
+_EVERYBODY = "everybody"
+
+
+@dataclass(frozen=True)
+class Asking:
+    """One sign-up: an address in its one spelling, a cadence, and where it comes from."""
+
+    address: str
+    cadence: Cadence
+    origin: Origin
+
+
+def ask(front: Front, asking: Asking, *, is_trusted: bool = False) -> None:
+    """Take a sign-up; the answer is the same whoever it is for, and tells nothing.
+
+    1. What is spent is found by reading alone, so that a flood of sign-ups writes nothing. 2. One
+    transaction counts, and asks the reader by at most one letter. Raises TooManyRequests. The
+    site's own back end `is_trusted`: it counts its own visitors, and only addresses are limited.
+    """
+    now = front.clock()
+    with sessions.reading(front.engine) as session:
+        if not is_trusted:
+            _refuse_if_spent(front, session, asking, now)
+        if _is_spent(front, session, signup.ASKS, asking.address, now):
+            return
+    with sessions.writing(front.engine) as session:
+        if not is_trusted:
+            _count(front, session, asking, now)
+        signup.ask(
+            session,
+            asking.address,
+            cadence=asking.cadence,
+            origin=asking.origin,
+            stationery=front.stationery,
+            now=now,
+        )
+
+
+def _limits(front: Front, asking: Asking) -> list[tuple[Limit, str]]:
+    """Return the limits in the order in which they are taken, the same for everybody."""
+    machine = dependencies.machine(asking.origin.remote)
+    chosen = front.settings
+    return [
+        (Limit("all", chosen.signups_in_all, _HOUR), _EVERYBODY),
+        (Limit("machine", chosen.signups_per_machine, _HOUR), machine),
+    ]
+
+
+def _refuse_if_spent(front: Front, session: Session, asking: Asking, now: datetime) -> None:
+    for limit, subject in _limits(front, asking):
+        until = throttle.spent_until(session, limit, subject, now=now, keyring=front.keyring)
+        if until is not None:
+            raise TooManyRequests(retry_after=until - now)
+
+
+def _is_spent(front: Front, session: Session, limit: Limit, subject: str, now: datetime) -> bool:
+    found = throttle.spent_until(session, limit, subject, now=now, keyring=front.keyring)
+    return found is not None
+
+
+def _count(front: Front, session: Session, asking: Asking, now: datetime) -> None:
+    for limit, subject in _limits(front, asking):
+        if not throttle.take(session, limit, subject, now=now, keyring=front.keyring):
+            raise TooManyRequests(retry_after=limit.window)

@@ -1,0 +1,195 @@
+"""The JSON API for the site's own back end: subscribe, read and change a subscription.
+
+Closed unless the settings name a key. To subscribe is to be asked by a letter here too; what the
+back end changes, it changes on the reader's word, and the record of consent says so.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from datetime import datetime
+from ipaddress import ip_address
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Depends, HTTPException
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, field_validator
+from sqlmodel import Session
+
+from newsletter import address as addresses
+from newsletter.cadence import Cadence
+from newsletter.db import session as sessions
+from newsletter.errors import InvalidInput, NotFound
+from newsletter.models import Subscriber
+from newsletter.subscribers import outlook, preferences, store, unsubscribe
+from newsletter.subscribers.consent import Origin
+from newsletter.web import gate
+from newsletter.web.dependencies import Front, TheFront
+from newsletter.web.gate import Asking
+
+_SOURCE = "api"
+_bearer = HTTPBearer(auto_error=False, description="One of the setting `api_keys`.")
+_Credentials = Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
+
+
+class Refusal(BaseModel):
+    """Why a request was not done."""
+
+    status: Literal["refused", "too_many"]
+    #: For programs: input, key, not_found, conflict, too_large, too_many, unavailable ...
+    problem: str
+    #: For people.
+    message: str
+
+
+class NewSubscription(BaseModel):
+    """Somebody who asks for the newsletter on the site."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    address: str = Field(max_length=1_016, description="Their email address.")
+    cadence: Cadence = Field(Cadence.WEEKLY, description="How often they want a digest.")
+    wording: str = Field("", max_length=1_000, description="The words that they agreed to.")
+    remote: str | None = Field(None, max_length=64, description="Their network address (IP).")
+
+    @field_validator("remote")
+    @classmethod
+    def _is_network_address(cls, value: str | None) -> str | None:
+        return str(ip_address(value)) if value else None
+
+
+class Taken(BaseModel):
+    """A sign-up was taken; the answer is the same whoever it is for."""
+
+    status: Literal["asked"] = "asked"
+
+
+class Change(BaseModel):
+    """What a reader has asked the site to change; what is left out stays."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    cadence: Cadence | None = Field(None, description="How often they want a digest.")
+    status: Literal["active", "paused", "unsubscribed"] | None = Field(
+        None, description="active ends a pause; paused begins one; unsubscribed is the goodbye."
+    )
+    paused_until: AwareDatetime | None = Field(
+        None, description="With status paused: when the pause ends; open if left out."
+    )
+
+
+class Subscription(BaseModel):
+    """One reader."""
+
+    address: str
+    cadence: Cadence
+    status: Literal["pending", "active", "paused", "unsubscribed", "suppressed"]
+    subscribed_at: datetime | None
+    paused_until: datetime | None
+    next_at: datetime | None = Field(description="When the next digest is due.")
+    created_at: datetime
+    updated_at: datetime
+
+
+def _check_key(front: TheFront, credentials: _Credentials) -> None:
+    given = hashlib.sha256((credentials.credentials if credentials else "").encode()).digest()
+    # Each key is compared, in a time that does not depend on how much of it is right.
+    matches = [
+        hmac.compare_digest(given, hashlib.sha256(key.encode()).digest())
+        for key in front.settings.api_keys
+    ]
+    if not any(matches):
+        raise HTTPException(401, "This needs an API key.", headers={"WWW-Authenticate": "Bearer"})
+
+
+_REFUSALS: dict[int | str, dict[str, Any]] = {
+    status: {"model": Refusal, "description": description}
+    for status, description in {
+        400: "The body cannot be read.",
+        401: "The key is missing or wrong.",
+        413: "The body is too large.",
+        422: "A field cannot be used.",
+        503: "The database cannot be used now.",
+    }.items()
+}
+_UNKNOWN: dict[int | str, dict[str, Any]] = {
+    404: {"model": Refusal, "description": "There is no such reader."}
+}
+_CONFLICT: dict[int | str, dict[str, Any]] = {
+    409: {"model": Refusal, "description": "That contradicts what the reader is."}
+}
+
+router = APIRouter(tags=["subscriptions"], dependencies=[Depends(_check_key)], responses=_REFUSALS)
+
+
+@router.post("/api/v1/subscriptions", status_code=202, summary="Subscribe somebody")
+def subscribe(front: TheFront, wanted: NewSubscription) -> Taken:
+    """Send a confirm letter; nothing begins before the reader has followed its link."""
+    origin = Origin(_SOURCE, wording=" ".join(wanted.wording.split()), remote=wanted.remote)
+    asking = Asking(addresses.normalise(wanted.address), wanted.cadence, origin)
+    gate.ask(front, asking, is_trusted=True)
+    return Taken()
+
+
+@router.get("/api/v1/subscriptions/{address}", summary="Read a subscription", responses=_UNKNOWN)
+def read(front: TheFront, address: str) -> Subscription:
+    """Return what is known of one reader."""
+    with sessions.reading(front.engine) as session:
+        return _shown(front, _found(session, address))
+
+
+@router.patch(
+    "/api/v1/subscriptions/{address}",
+    summary="Change a subscription",
+    responses={**_UNKNOWN, **_CONFLICT},
+)
+def change(front: TheFront, address: str, wanted: Change) -> Subscription:
+    """Change cadence or status on the reader's word, and return what has become of it."""
+    now, origin = front.clock(), Origin(_SOURCE)
+    if wanted.paused_until is not None and wanted.status != "paused":
+        raise InvalidInput("paused_until goes with the status paused.")
+    with sessions.writing(front.engine) as session:
+        if wanted.status == "unsubscribed":
+            # Before the reader is held: a freeze that is running may want them.
+            sessions.hold_freeze(session)
+        reader = _found(session, address, locked=True)
+        if wanted.cadence is not None:
+            preferences.change_cadence(session, reader, wanted.cadence, origin=origin, now=now)
+        if wanted.status is not None:
+            _change_status(session, reader, wanted, origin=origin, now=now)
+        return _shown(front, reader)
+
+
+def _change_status(
+    session: Session, reader: Subscriber, wanted: Change, *, origin: Origin, now: datetime
+) -> None:
+    if wanted.status == "paused":
+        preferences.pause(session, reader, until=wanted.paused_until, origin=origin, now=now)
+    elif wanted.status == "active":
+        preferences.resume(session, reader, origin=origin, now=now)
+    else:
+        unsubscribe.unsubscribe(session, reader.public_id, generation=None, origin=origin, now=now)
+
+
+def _found(session: Session, address: str, *, locked: bool = False) -> Subscriber:
+    reader = store.find(session, addresses.normalise(address), locked=locked)
+    if reader is None:
+        raise NotFound("There is no such reader.")
+    return reader
+
+
+def _shown(front: Front, reader: Subscriber) -> Subscription:
+    times = front.settings.send_times
+    return Subscription.model_validate(
+        {
+            "address": reader.address,
+            "cadence": reader.cadence,
+            "status": reader.status,
+            "subscribed_at": reader.subscribed_at,
+            "paused_until": reader.paused_until,
+            "next_at": outlook.of(reader, now=front.clock(), times=times),
+            "created_at": reader.created_at,
+            "updated_at": reader.updated_at,
+        }
+    )

@@ -1,0 +1,286 @@
+"""What a reader may change by the link in every mail; each answer says what comes next, and when.
+
+The token in the address is all the authority there is: no cookie, so nothing to forge.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, datetime, time, timedelta
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Form, Request
+from fastapi.responses import HTMLResponse, JSONResponse
+from sqlmodel import Session
+
+from newsletter.cadence import Cadence
+from newsletter.db import session as sessions
+from newsletter.errors import InvalidInput, OutdatedToken
+from newsletter.models import Status, Subscriber
+from newsletter.subscribers import forget, outlook, preferences, signup, store
+from newsletter.subscribers.consent import Origin
+from newsletter.tokens import Purpose
+from newsletter.web import dependencies, pages
+from newsletter.web.dependencies import Front, TheFront
+
+router = APIRouter(include_in_schema=False)
+
+#: The pauses that are offered, in days, and the longest that can be had.
+_PAUSES = (7, 30, 90)
+_LONGEST_PAUSE = 366
+#: The newest deliveries in a copy of one's data.
+_DELIVERIES = 1_000
+
+Typed = Annotated[str, Form()]
+Change = Literal["cadence", "pause", "resume", "nothing"]
+Problem = Literal["until", "cadence", "sure"]
+
+
+@dataclass(frozen=True)
+class _Done:
+    """What was changed, and how to undo it."""
+
+    change: Change
+    undo: dict[str, str] | None = None
+
+
+class _Refused(Exception):
+    """A field of the form cannot be used."""
+
+    def __init__(self, problem: Problem | None) -> None:
+        super().__init__(problem)
+        self.problem = problem
+
+
+@router.get("/preferences/{token}")
+def show(front: TheFront, token: str) -> HTMLResponse:
+    """Show what a reader has chosen."""
+    with sessions.reading(front.engine) as session:
+        reader = _reader(front, session, token)
+        if reader.status in {Status.UNSUBSCRIBED, Status.SUPPRESSED}:
+            return _gone(front, session, reader)
+    return _page(front, reader)
+
+
+@router.post("/preferences/{token}")
+def change(
+    front: TheFront,
+    request: Request,
+    token: str,
+    *,
+    action: Typed = "",
+    cadence: Typed = "",
+    until: Typed = "",
+    until_date: Typed = "",
+) -> HTMLResponse:
+    """Change one thing."""
+    origin = Origin("preferences page", remote=dependencies.remote(request))
+    fields = {"cadence": cadence, "until": until_date if until == "other" else until}
+    try:
+        with sessions.writing(front.engine) as session:
+            reader = _reader(front, session, token, locked=True)
+            if reader.status in {Status.UNSUBSCRIBED, Status.SUPPRESSED}:
+                return _gone(front, session, reader)
+            done = _act(front, session, reader, action, fields, origin=origin)
+    except _Refused as refused:
+        with sessions.reading(front.engine) as session:
+            reader = _reader(front, session, token)
+        return _page(front, reader, problem=refused.problem)
+    return saved(front, reader, done.change, undo=done.undo)
+
+
+@router.get("/preferences/{token}/data")
+def copy(front: TheFront, token: str) -> JSONResponse:
+    """Give a reader a copy of what is kept about them; the link may have been forwarded.
+
+    So what it would tell a stranger, the whole address and the reader's network, is masked.
+    """
+    with sessions.reading(front.engine) as session:
+        reader = _reader(front, session, token)
+        data = _data(session, reader)
+    headers = {"Content-Disposition": 'attachment; filename="newsletter-data.json"'}
+    return JSONResponse(data, headers=headers)
+
+
+@router.post("/preferences/{token}/erase")
+def erase(front: TheFront, token: str, sure: Typed = "") -> HTMLResponse:
+    """Erase a reader everywhere, for good."""
+    with sessions.writing(front.engine) as session:
+        reader = _reader(front, session, token)
+        if sure == "yes":
+            forget.forget(session, reader.address, now=front.clock(), keyring=front.keyring)
+    if sure != "yes":
+        return _page(front, reader, problem="sure")
+    forget.sweep(front.engine, patience_seconds=0)
+    return front.page("forgotten", pages.Forgotten())
+
+
+def saved(
+    front: Front,
+    reader: Subscriber,
+    change: Literal["cadence", "pause", "resume", "back", "nothing"],
+    *,
+    undo: dict[str, str] | None = None,
+) -> HTMLResponse:
+    """Say what happens next, and when."""
+    page = pages.Saved(
+        manage=front.issue(Purpose.MANAGE, reader),
+        change=change,
+        cadence=reader.cadence,
+        next_at=outlook.of(reader, now=front.clock(), times=front.settings.send_times),
+        paused_until=front.day(reader.paused_until) if reader.paused_until else None,
+        undo=undo,
+    )
+    return front.page("saved", page)
+
+
+def _reader(front: Front, session: Session, token: str, *, locked: bool = False) -> Subscriber:
+    bearer = front.keyring.read(Purpose.MANAGE, token, now=front.clock())
+    reader = store.find_public(session, bearer.public_id, locked=locked)
+    found = dependencies.check_generation(reader, bearer)
+    if found.status == Status.PENDING:
+        raise OutdatedToken
+    return found
+
+
+def _act(
+    front: Front,
+    session: Session,
+    reader: Subscriber,
+    action: str,
+    fields: dict[str, str],
+    *,
+    origin: Origin,
+) -> _Done:
+    now = front.clock()
+    if action == "cadence":
+        return _change_cadence(session, reader, fields["cadence"], origin=origin, now=now)
+    if action == "pause":
+        return _pause(front, session, reader, fields["until"], origin=origin)
+    if action != "resume":
+        raise _Refused(None)
+    undo = _undo_of_resuming(front, reader)
+    if not preferences.resume(session, reader, origin=origin, now=now):
+        return _Done("nothing")
+    return _Done("resume", undo)
+
+
+def _change_cadence(
+    session: Session, reader: Subscriber, word: str, *, origin: Origin, now: datetime
+) -> _Done:
+    if word not in list(Cadence):
+        raise _Refused("cadence")
+    undo = {"action": "cadence", "cadence": str(reader.cadence)}
+    if not preferences.change_cadence(session, reader, Cadence(word), origin=origin, now=now):
+        return _Done("nothing")
+    return _Done("cadence", undo)
+
+
+def _pause(
+    front: Front, session: Session, reader: Subscriber, word: str, *, origin: Origin
+) -> _Done:
+    now = front.clock()
+    undo = _undo_of_resuming(front, reader) if outlook.is_paused(reader) else {"action": "resume"}
+    until = _midnight(front, _parsed(word, first=_first(front), last=_last(front)))
+    try:
+        if not preferences.pause(session, reader, until=until, origin=origin, now=now):
+            return _Done("nothing")
+    except InvalidInput as exc:
+        raise _Refused("until") from exc
+    return _Done("pause", undo)
+
+
+def _undo_of_resuming(front: Front, reader: Subscriber) -> dict[str, str] | None:
+    """Return the fields that pause again, until the same day, if that is still to come."""
+    if reader.paused_until is None or front.day(reader.paused_until) < _first(front):
+        return None
+    day = front.day(reader.paused_until).isoformat()
+    return {"action": "pause", "until": "other", "until_date": day}
+
+
+def _parsed(word: str, *, first: date, last: date) -> date:
+    try:
+        day = date.fromisoformat(word)
+    except ValueError:
+        raise _Refused("until") from None
+    if not first <= day <= last:
+        raise _Refused("until")
+    return day
+
+
+def _midnight(front: Front, day: date) -> datetime:
+    return datetime.combine(day, time(), tzinfo=front.settings.zone)
+
+
+def _today(front: Front) -> date:
+    return front.day(front.clock())
+
+
+def _first(front: Front) -> date:
+    return _today(front) + timedelta(days=1)
+
+
+def _last(front: Front) -> date:
+    return _today(front) + timedelta(days=_LONGEST_PAUSE)
+
+
+def _page(front: Front, reader: Subscriber, *, problem: Problem | None = None) -> HTMLResponse:
+    page = pages.Preferences(
+        manage=front.issue(Purpose.MANAGE, reader),
+        unsubscribe=front.issue(Purpose.UNSUBSCRIBE, reader),
+        masked=dependencies.masked(reader),
+        cadence=reader.cadence,
+        choices=front.choices(after=front.clock()),
+        since=front.day(reader.subscribed_at) if reader.subscribed_at else None,
+        is_paused=outlook.is_paused(reader),
+        paused_until=front.day(reader.paused_until) if reader.paused_until else None,
+        pauses=[_today(front) + timedelta(days=days) for days in _PAUSES],
+        pause_from=_first(front),
+        pause_to=_last(front),
+        problem=problem,
+    )
+    return front.page("preferences", page, status=422 if problem else 200)
+
+
+def _gone(front: Front, session: Session, reader: Subscriber) -> HTMLResponse:
+    """Say that a reader has left, and let them undo it where they can."""
+    page = pages.Goodbye(
+        token=front.issue(Purpose.UNSUBSCRIBE, reader),
+        was_already=True,
+        can_undo=signup.can_come_back(session, reader, now=front.clock()),
+    )
+    return front.page("goodbye", page)
+
+
+def _data(session: Session, reader: Subscriber) -> dict[str, Any]:
+    consents = store.consents(session, reader)
+    deliveries = store.deliveries(session, reader, limit=_DELIVERIES)
+    return {
+        "address": dependencies.masked(reader),
+        "cadence": reader.cadence,
+        "status": reader.status,
+        "subscribed_at": _written(reader.subscribed_at),
+        "paused_until": _written(reader.paused_until),
+        "created_at": _written(reader.created_at),
+        "updated_at": _written(reader.updated_at),
+        "consents": [
+            {
+                "at": _written(row.at),
+                "action": row.action,
+                "cadence": row.cadence,
+                "status": row.status,
+                "wording": row.wording,
+                "source": row.source,
+                "network": dependencies.network(row.remote),
+            }
+            for row in consents
+        ],
+        "mails": [
+            {"at": _written(row.at), "subject": row.subject, "state": row.state}
+            for row in deliveries
+        ],
+    }
+
+
+def _written(instant: datetime | None) -> str | None:
+    return instant.isoformat() if instant else None

@@ -1,0 +1,332 @@
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from visitor import ANN, JSON, NOW, Make, Visitor
+
+from newsletter.db import session as sessions
+from newsletter.subscribers import signup, suppress
+from newsletter.suppression import Cause
+from newsletter.tokens import Purpose
+
+KINDS = ("new", "pending", "active", "unsubscribed", "suppressed")
+
+
+def make_known(visitor: Visitor) -> dict[str, str]:
+    """An address of each kind."""
+    addresses = {kind: f"{kind}@readers.example" for kind in KINDS}
+    visitor.sign_up(addresses["pending"])
+    visitor.add(addresses["active"])
+    visitor.add(addresses["unsubscribed"])
+    visitor.post(visitor.link(Purpose.UNSUBSCRIBE, addresses["unsubscribed"]))
+    with sessions.writing(visitor.engine) as session:
+        suppress.suppress(
+            session,
+            addresses["suppressed"],
+            cause=Cause("complaint", "test"),
+            now=NOW,
+            keyring=visitor.keyring,
+        )
+    visitor.wait(days=2)
+    return addresses
+
+
+def test_a_reader_signs_up_on_the_page_and_confirms_from_the_letter(visitor: Visitor) -> None:
+    page = visitor.get("/subscribe")
+    assert page.status_code == 200
+    visitor.wait(seconds=20)
+    assert visitor.submit(page, address=ANN, cadence="daily").status_code == 200
+    assert visitor.status() == "pending"
+
+    link = visitor.path("confirm")
+    opened = visitor.get(link)
+    assert opened.status_code == 200
+    assert visitor.status() == "pending"
+    assert ANN not in opened.text
+
+    confirmed = visitor.submit(opened)
+    assert confirmed.status_code == 200
+    assert "Monday 23 November" in confirmed.text
+    assert visitor.status() == "active"
+    assert visitor.reader().cadence == "daily"
+    asked, begun = visitor.consents()
+    assert (asked.action, begun.action) == ("asked", "confirmed")
+    assert asked.remote == begun.remote == "192.0.2.7"
+    assert "How often would you like updates? Daily." in asked.wording
+    assert visitor.get(visitor.path("preferences")).status_code == 200
+    assert len(visitor.letters()) == 2
+
+
+def test_pressing_again_welcomes_nobody_twice(visitor: Visitor) -> None:
+    visitor.sign_up()
+    link = visitor.path("confirm")
+    assert visitor.post(link).status_code == visitor.post(link).status_code == 200
+    assert len(visitor.letters()) == 2
+    assert visitor.actions() == ["asked", "confirmed"]
+
+
+@pytest.mark.parametrize("path", ["/subscribe", "/subscriptions"])
+def test_the_answer_is_the_same_bytes_for_the_five_kinds_of_address(
+    visitor: Visitor, path: str
+) -> None:
+    addresses = make_known(visitor)
+    answers = {}
+    for kind, address in addresses.items():
+        fields = {"address": address, "cadence": "weekly", "form": visitor.form()}
+        answer = visitor.post(path, fields, headers={"Origin": "https://miasfeed.example"})
+        answers[kind] = (answer.status_code, dict(answer.headers), answer.content)
+
+    assert all(answer == answers["new"] for answer in answers.values())
+    assert answers["new"][0] == 200
+    letters = {kind: len(visitor.letters(address)) for kind, address in addresses.items()}
+    assert letters == {"new": 1, "pending": 2, "active": 1, "unsubscribed": 1, "suppressed": 0}
+
+
+def test_10_000_sign_ups_for_one_address_make_one_letter(visit: Make) -> None:
+    visitor = visit(trusted_proxies=["192.0.2.7"], signups_in_all=100_000)
+    first = visitor.sign_up(headers={"X-Forwarded-For": "198.51.100.1"})
+    for number in range(10_000):
+        machine = f"198.51.{number // 250}.{number % 250}"
+        fields = {"address": ANN, "cadence": "weekly", "form": visitor.form()}
+        if number % 100:
+            # The same, without the pages around it, which would take an hour.
+            _ask_directly(visitor, machine)
+            continue
+        answer = visitor.post("/subscribe", fields, headers={"X-Forwarded-For": machine})
+        assert (answer.status_code, answer.content) == (first.status_code, first.content)
+
+    assert len(visitor.letters()) == 1
+    assert visitor.actions() == ["asked"]
+
+
+def _ask_directly(visitor: Visitor, machine: str) -> None:
+    from newsletter.cadence import Cadence
+    from newsletter.subscribers.consent import Origin
+    from newsletter.web import gate
+    from newsletter.web.dependencies import Front
+
+    if not hasattr(visitor, "front"):
+        visitor.front = Front(visitor.settings, visitor.engine, lambda: visitor.now)  # type: ignore[attr-defined]
+    asking = gate.Asking(ANN, Cadence.WEEKLY, Origin("test", remote=machine))
+    gate.ask(visitor.front, asking)  # type: ignore[attr-defined]
+
+
+def test_10_000_addresses_from_one_machine_stop_at_the_limit_with_a_kind_page(
+    visit: Make,
+) -> None:
+    visitor = visit(signups_per_machine=5)
+    answers = [visitor.sign_up(f"reader{number}@readers.example") for number in range(30)]
+
+    assert [answer.status_code for answer in answers] == [200] * 5 + [429] * 25
+    assert visitor.find("reader5@readers.example") is None
+    assert answers[-1].headers["retry-after"] == "3600"
+    assert "<h1>" in answers[-1].text
+    spoken = visitor.post(
+        "/subscriptions", {"address": ANN, "cadence": "weekly", "form": visitor.form()}
+    )
+    assert (spoken.status_code, spoken.json()["status"]) == (429, "too_many")
+    assert spoken.headers["access-control-allow-origin"] == "*"
+
+    visitor.wait(hours=1)
+    assert visitor.sign_up().status_code == 200
+
+
+def test_there_is_a_limit_for_everybody_together(visit: Make) -> None:
+    visitor = visit(signups_in_all=3, trusted_proxies=["192.0.2.0/24"])
+    statuses = [
+        visitor.sign_up(
+            f"reader{number}@readers.example", headers={"X-Forwarded-For": f"203.0.113.{number}"}
+        ).status_code
+        for number in range(5)
+    ]
+    assert statuses == [200, 200, 200, 429, 429]
+
+
+def test_a_proxy_is_believed_only_where_the_settings_name_it(visit: Make) -> None:
+    visitor = visit(signups_per_machine=2)
+    statuses = [
+        visitor.sign_up(
+            f"reader{number}@readers.example", headers={"X-Forwarded-For": f"203.0.113.{number}"}
+        ).status_code
+        for number in range(3)
+    ]
+    assert statuses == [200, 200, 429]
+
+
+@pytest.mark.parametrize(
+    ("remote", "same"),
+    [("2001:db8:1:2::1", "2001:db8:1:2:ffff::9"), ("::ffff:198.51.100.7", "198.51.100.7")],
+)
+def test_a_home_on_ipv6_is_one_machine(visit: Make, remote: str, same: str) -> None:
+    visitor = visit(signups_per_machine=1, trusted_proxies=["192.0.2.7"])
+    assert visitor.sign_up(headers={"X-Forwarded-For": remote}).status_code == 200
+    assert visitor.sign_up("b@x.org", headers={"X-Forwarded-For": same}).status_code == 429
+
+
+def test_a_machine_without_a_good_name_is_limited_too(visit: Make) -> None:
+    visitor = visit(signups_per_machine=1, trusted_proxies=["192.0.2.7"])
+    assert visitor.sign_up(headers={"X-Forwarded-For": "_hidden"}).status_code == 200
+    assert visitor.sign_up("b@x.org", headers={"X-Forwarded-For": "bogus"}).status_code == 429
+    assert visitor.consents()[0].remote is None
+
+
+@pytest.mark.parametrize(
+    ("age", "taken"),
+    [(timedelta(seconds=1), False), (timedelta(seconds=3), True), (timedelta(hours=25), False)],
+    ids=["too young", "good", "too old"],
+)
+def test_a_form_is_taken_when_it_is_neither_too_young_nor_too_old(
+    visit: Make, age: timedelta, taken: bool
+) -> None:
+    visitor = visit()
+    form = visitor.keyring.form(now=visitor.now - age)
+    fields = {"address": ANN, "cadence": "daily", "form": form}
+
+    page = visitor.post("/subscribe", fields)
+    assert page.status_code == 200
+    assert (visitor.find() is not None) is taken
+    spoken = visitor.post("/subscriptions", fields)
+    assert spoken.status_code == (200 if taken else 422)
+    if not taken:
+        assert spoken.json()["problem"] == "once_more"
+        visitor.wait(seconds=5)
+        assert visitor.submit(page).status_code == 200
+        assert visitor.reader().cadence == "daily"
+
+
+def test_the_box_without_scripts_is_asked_to_press_once_more(visit: Make) -> None:
+    visitor = visit()
+    page = visitor.post("/subscribe", {"address": ANN, "cadence": "monthly", "homepage": ""})
+    assert page.status_code == 200
+    assert visitor.find() is None
+
+    visitor.wait(seconds=3)
+    visitor.submit(page)
+    assert visitor.reader().cadence == "monthly"
+
+
+def test_the_box_with_scripts_asks_for_a_token_and_says_where_it_stood(visit: Make) -> None:
+    visitor = visit()
+    form = visitor.get("/subscriptions/form")
+    assert form.headers["access-control-allow-origin"] == "*"
+    visitor.wait(seconds=9)
+    answer = visitor.post(
+        "/subscriptions",
+        {"address": ANN, "cadence": "daily", "form": form.json()["form"], "homepage": ""},
+        headers={**JSON, "Origin": "https://www.miasfeed.example"},
+    )
+    assert answer.json() == {"status": "asked"}
+    assert answer.headers["access-control-allow-origin"] == "*"
+    assert visitor.consents()[0].source == "box on www.miasfeed.example"
+
+
+def test_who_fills_in_what_people_do_not_see_is_answered_as_if_all_were_well(visit: Make) -> None:
+    visitor = visit()
+    good = visitor.sign_up("somebody@readers.example")
+    fields = {"address": ANN, "cadence": "weekly", "form": visitor.form(), "homepage": "x"}
+    trapped = visitor.post("/subscribe", fields)
+    assert (trapped.status_code, trapped.content) == (good.status_code, good.content)
+    assert visitor.post("/subscriptions", fields).json() == {"status": "asked"}
+    assert visitor.find() is None
+
+
+@pytest.mark.parametrize("address", ["", "ann", "ann@", "a b@x.org", "a@x.org\r\nBcc: b@x.org"])
+def test_what_is_no_address_is_said_in_words_beside_the_field(visit: Make, address: str) -> None:
+    visitor = visit()
+    page = visitor.sign_up(address)
+    assert page.status_code == 422
+    assert "aria-invalid" in page.text
+    spoken = visitor.post(
+        "/subscriptions", {"address": address, "cadence": "daily", "form": visitor.form()}
+    )
+    assert spoken.json() == {"status": "refused", "problem": "address"}
+
+
+def test_a_cadence_that_does_not_exist_is_asked_again(visit: Make) -> None:
+    visitor = visit()
+    assert visitor.sign_up(cadence="hourly").status_code == 422
+    assert visitor.find() is None
+
+
+HOSTILE = [
+    "<script>alert(1)</script>@x.org",
+    '"><img src=x onerror=alert(1)>@x.org',
+    "{{ 7*7 }}@x.org",
+    "{% raw %}@x.org",
+    "\u202eevil@x.org",
+    "a@x.org\u2028Subject: x",
+    "\x00\x1b[31m@x.org",
+    "\ud800@x.org",
+    "=?utf-8?q?evil=2Ecom?=@x.org",
+    "a" * 10_000,
+]
+
+
+@pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
+@pytest.mark.parametrize("field", ["address", "cadence", "form", "homepage"])
+def test_hostile_text_never_runs_and_is_never_stored(visit: Make, field: str, text: str) -> None:
+    visitor = visit()
+    sent = text.encode("utf-8", "surrogatepass").decode("latin-1")
+    fields = {"address": ANN, "cadence": "weekly", "form": visitor.form(), field: sent}
+    for path in ("/subscribe", "/subscriptions"):
+        answer = visitor.post(path, fields)
+        assert answer.status_code in {200, 422}
+        assert "<script>alert" not in answer.text
+        assert "<img src=x" not in answer.text
+        assert "49@x.org" not in answer.text
+    for letter in visitor.letters():
+        assert len(letter.keys()) == len(set(letter.keys()))
+
+
+def test_a_link_that_is_none_is_not_found(visitor: Visitor) -> None:
+    for path in ("/confirm/x", "/preferences/x", "/unsubscribe/x", "/view/x", "/confirm/x/again"):
+        posted = [] if path == "/view/x" else [visitor.post(path)]
+        got = [] if path.endswith("again") else [visitor.get(path)]
+        for answer in (*posted, *got):
+            assert answer.status_code == 404, path
+            assert answer.headers["content-type"].startswith("text/html")
+
+
+def test_an_expired_link_says_how_old_it_is_and_offers_a_new_one(visitor: Visitor) -> None:
+    visitor.sign_up()
+    link = visitor.path("confirm")
+    visitor.wait(days=4)
+
+    for answer in (visitor.get(link), visitor.post(link)):
+        assert answer.status_code == 410
+        assert "4 days" in answer.text
+    assert visitor.status() == "pending"
+    asked = visitor.submit(answer)
+    assert (asked.status_code, len(visitor.letters())) == (200, 2)
+    assert visitor.post(visitor.path("confirm")).status_code == 200
+    assert visitor.status() == "active"
+
+
+def test_a_confirm_link_of_somebody_who_has_left_since_is_said_to_be_old(visitor: Visitor) -> None:
+    visitor.sign_up()
+    link = visitor.path("confirm")
+    visitor.post(link)
+    visitor.post(visitor.link(Purpose.UNSUBSCRIBE))
+    for answer in (visitor.get(link), visitor.post(link)):
+        assert answer.status_code == 410
+    assert visitor.status() == "unsubscribed"
+
+
+def test_the_script_is_public_and_small(visit: Make) -> None:
+    script = visit().get("/embed.js")
+    assert script.status_code == 200
+    assert script.headers["content-type"].startswith("text/javascript")
+    assert script.headers["cross-origin-resource-policy"] == "cross-origin"
+    assert script.headers["cache-control"] == "public, max-age=300"
+
+
+def test_a_new_sign_up_after_three_letters_waits_for_a_month(visit: Make) -> None:
+    visitor = visit()
+    for _ in range(6):
+        visitor.sign_up()
+        visitor.wait(days=2)
+    assert len(visitor.letters()) == signup.UNCONFIRMED.count == 3
+    visitor.wait(days=30)
+    visitor.sign_up()
+    assert len(visitor.letters()) == 4
