@@ -87,8 +87,7 @@ def _prepare_sqlite(connection: sqlite3.Connection, _record: Any) -> None:  # no
         PRAGMA synchronous = FULL;
         PRAGMA foreign_keys = ON;
         PRAGMA secure_delete = ON;
-        PRAGMA temp_store = MEMORY;
-        PRAGMA cache_size = -32000;
+        PRAGMA cache_size = -8000;
         """
     )
 
