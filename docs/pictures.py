@@ -26,7 +26,11 @@ def main() -> None:
         for name, width, scheme in PICTURES:
             subprocess.run(
                 [
-                    browser, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars",
+                    browser,
+                    "--headless",
+                    "--no-sandbox",
+                    "--disable-gpu",
+                    "--hide-scrollbars",
                     "--host-resolver-rules=MAP * ~NOTFOUND",
                     f"--user-data-dir={folder}/profile",
                     f"--blink-settings=preferredColorScheme={scheme}",
