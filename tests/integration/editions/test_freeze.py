@@ -241,6 +241,22 @@ def test_a_held_unknown_counts_as_accepted(world: World) -> None:
     assert world.mails(reader)[1:] == [[second]]
 
 
+def test_an_edition_still_open_when_another_is_frozen_is_settled_later(world: World) -> None:
+    reader = world.reader("weekly")
+    world.reader("daily")
+    first = world.article()
+    world.send("weekly", outcomes={reader: Kind.DEFERRED})
+    world.tick(days=1)
+    world.freeze("daily")
+    world.deliver()
+    world.tick(days=6)
+    second = world.article()
+
+    world.send("weekly")
+
+    assert world.mails(reader) == [[first], [second]]
+
+
 def test_open_deliveries_of_earlier_editions_are_superseded(world: World) -> None:
     reader = world.reader()
     first = world.article()

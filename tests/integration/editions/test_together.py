@@ -19,6 +19,7 @@ from newsletter.db import session as sessions
 from newsletter.delivery import ledger
 from newsletter.editions import publish, store
 from newsletter.editions.compose import Press
+from newsletter.smtp.reply import Kind
 
 if TYPE_CHECKING:
     from tests.integration.editions.conftest import World
@@ -110,9 +111,9 @@ def test_a_reader_who_comes_during_the_freeze_is_in_it_or_waits_and_the_books_ba
     assert world.mails(late[0]) in ([], [[article]])
 
 
-@pytest.mark.parametrize("kept", ["accepted", "unrecorded"])
-def test_a_mail_that_arrives_during_the_freeze_does_not_come_twice(
-    world: World, monkeypatch: pytest.MonkeyPatch, kept: str
+@pytest.mark.parametrize("kind", [Kind.ACCEPTED, Kind.DEFERRED, Kind.UNKNOWN, None])
+def test_a_mail_whose_fate_is_learnt_during_the_freeze_does_not_come_twice(
+    world: World, monkeypatch: pytest.MonkeyPatch, kind: Kind | None
 ) -> None:
     world.readers(2)
     world.article()
@@ -121,7 +122,11 @@ def test_a_mail_that_arrives_during_the_freeze_does_not_come_twice(
     world.tick(days=7)
     world.article()
 
-    with _meanwhile(monkeypatch, lambda: world.record(held) if kept == "accepted" else None):
+    def learn() -> None:
+        if kind:
+            world.record(held, {held[0].reference: kind})
+
+    with _meanwhile(monkeypatch, learn):
         world.freeze()
 
     assert held[0].reference not in world.states("weekly-2026-06-08")
