@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email import message_from_bytes, policy
 from email.message import EmailMessage
+from hashlib import sha256
 from html.parser import HTMLParser
 from typing import Any
 
@@ -19,7 +20,8 @@ from newsletter.cadence import Cadence
 from newsletter.db import session as sessions
 from newsletter.delivery.ledger import Claim
 from newsletter.delivery.personalize import Filler
-from newsletter.models import Consent, Delivery, Mailing, Status, Subscriber
+from newsletter.editions import publish
+from newsletter.models import Article, Consent, Delivery, Mailing, Status, Subscriber
 from newsletter.rendering.message import CompiledMessage
 from newsletter.settings import Settings
 from newsletter.subscribers import signup, store
@@ -138,6 +140,32 @@ class Visitor:
 
     def status(self, address: str = ANN) -> Status:
         return Status(self.reader(address).status)
+
+    def publish(self, title: str = "A headline", cadence: Cadence = Cadence.WEEKLY) -> str:
+        """Take in an article and freeze the edition that is due; return its name."""
+        with sessions.writing(self.engine) as session:
+            seen_at = sessions.freeze_lock(session, self.now)
+            link = f"https://miasfeed.example/{seen_at.timestamp()}"
+            article = Article(
+                link=link,
+                title=title,
+                standfirst="What it says.",
+                categories=["Medicine"],
+                minutes=2,
+                published_at=seen_at,
+                seen_at=seen_at,
+                content_hash=sha256(link.encode()).hexdigest(),
+                created_at=seen_at,
+                updated_at=seen_at,
+            )
+            session.add(article)
+        settings, now = self.settings, self.now
+        return publish.freeze(self.engine, cadence, now=now, settings=settings, force=True).edition
+
+    def deliveries(self, address: str = ANN) -> list[Delivery]:
+        with sessions.reading(self.engine) as session:
+            chosen = select(Delivery).where(Delivery.address == address)
+            return list(session.exec(chosen.order_by(col(Delivery.id))))
 
     # The mailbox
 

@@ -1,0 +1,176 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from visitor import ANN, NOW, Make, Visitor
+
+from newsletter.cadence import Cadence
+from newsletter.tokens import Purpose
+
+FORM = "application/x-www-form-urlencoded"
+#: The requests of RFC 8058 8.1 to 8.3 (the boundary of 8.3 is wrong there, too), the one of
+#: Gmail's page for senders, and one without a body.
+ONE_CLICK = {
+    "RFC 8058 8.1": ({"Content-Type": FORM}, b"List-Unsubscribe=One-Click"),
+    "RFC 8058 8.2": (
+        {"Content-Type": FORM, "Host": "example.com"},
+        b"List-Unsubscribe=One-Click\r\n",
+    ),
+    "RFC 8058 8.3": (
+        {"Content-Type": "multipart/form-data; boundary=---FormBoundaryjWmhtjORrn"},
+        (
+            b"---FormBoundaryjWmhtjORrn\r\n"
+            b'Content-Disposition: form-data; name="List-Unsubscribe"\r\n\r\n'
+            b"One-Click\r\n---FormBoundaryjWmhtjORrn--"
+        ),
+    ),
+    "Gmail": (
+        {"Content-Type": FORM, "Host": "solarmora.com", "User-Agent": "Google-Gmail"},
+        b"List-Unsubscribe=One-Click",
+    ),
+    "empty": ({}, b""),
+}
+
+
+@pytest.mark.parametrize("name", ONE_CLICK)
+def test_a_one_click_request_acts_at_once_and_the_next_send_skips_the_reader(
+    visitor: Visitor, name: str
+) -> None:
+    headers, body = ONE_CLICK[name]
+    visitor.add()
+    visitor.add("bob@readers.example")
+    visitor.publish()
+    link = visitor.link(Purpose.UNSUBSCRIBE)
+
+    first = visitor.client.post(link, headers=headers, content=body)
+    again = visitor.client.post(link, headers=headers, content=body)
+
+    for answer in (first, again):
+        assert answer.status_code == 200
+        assert "location" not in answer.headers
+        assert "set-cookie" not in answer.headers
+    assert visitor.status() == "unsubscribed"
+    assert visitor.actions() == ["added", "unsubscribed"]
+    assert visitor.consents()[-1].remote == "192.0.2.7"
+    assert [(row.state, row.reason) for row in visitor.deliveries()] == [
+        ("cancelled", "unsubscribed")
+    ]
+    assert [row.state for row in visitor.deliveries("bob@readers.example")] == ["queued"]
+
+    visitor.wait(days=7)
+    visitor.publish("Another headline")
+    assert len(visitor.deliveries()) == 1
+    assert len(visitor.deliveries("bob@readers.example")) == 2
+
+
+BODIES: list[tuple[dict[str, str], bytes]] = [
+    ({"Content-Type": "multipart/form-data"}, b"no boundary"),
+    ({"Content-Type": "application/json"}, b"{"),
+    ({"Content-Type": "\xff"}, b"\xff\x00"),
+    ({"Content-Type": FORM}, b"%" * 100_000),
+    ({"Content-Type": FORM, "Cookie": "session=1"}, b"List-Unsubscribe=Never"),
+]
+
+
+@pytest.mark.parametrize(("headers", "body"), BODIES, ids=range(len(BODIES)))
+def test_no_body_keeps_a_one_click_request_from_acting(
+    visit: Make, headers: dict[str, Any], body: bytes
+) -> None:
+    visitor = visit()
+    visitor.add()
+    encoded = {name: value.encode("latin-1") for name, value in headers.items()}
+    answer = visitor.client.post(visitor.link(Purpose.UNSUBSCRIBE), headers=encoded, content=body)
+    assert answer.status_code == 200
+    assert visitor.status() == "unsubscribed"
+
+
+def test_opening_the_link_ends_nothing_and_offers_less_first(visitor: Visitor) -> None:
+    visitor.add(cadence=Cadence.DAILY)
+    page = visitor.get(visitor.link(Purpose.UNSUBSCRIBE))
+    assert page.status_code == 200
+    assert "a…@readers.example" in page.text
+    assert ANN not in page.text
+    assert visitor.status() == "active"
+
+    saved = visitor.submit(page, "'action': 'cadence'")
+    assert saved.status_code == 200
+    assert (visitor.status(), visitor.reader().cadence) == ("active", "weekly")
+
+
+def test_a_pause_is_offered_on_the_way_out(visitor: Visitor) -> None:
+    visitor.add()
+    page = visitor.get(visitor.link(Purpose.UNSUBSCRIBE))
+    assert visitor.submit(page, "'action': 'pause'").status_code == 200
+    assert visitor.status() == "paused"
+    until = visitor.reader().paused_until
+    assert until is not None
+    assert until.isoformat() == "2026-12-21T23:00:00+00:00"
+
+
+def test_a_reader_leaves_undoes_it_and_leaves_for_good_by_the_same_link(visitor: Visitor) -> None:
+    visitor.add()
+    link = visitor.link(Purpose.UNSUBSCRIBE)
+    goodbye = visitor.submit(visitor.get(link), "/unsubscribe/")
+    assert visitor.status() == "unsubscribed"
+
+    back = visitor.submit(goodbye, "/undo")
+    assert back.status_code == 200
+    assert "Monday 23 November" in back.text
+    assert visitor.status() == "active"
+
+    assert visitor.post(link).status_code == 200
+    assert visitor.status() == "unsubscribed"
+    assert visitor.actions() == ["added", "unsubscribed", "returned", "unsubscribed"]
+
+
+def test_an_undo_comes_too_late_after_a_day(visitor: Visitor) -> None:
+    visitor.add()
+    link = visitor.link(Purpose.UNSUBSCRIBE)
+    visitor.post(link)
+    visitor.wait(hours=25)
+    page = visitor.get(link)
+    assert page.status_code == 200
+    assert "/undo" not in page.text
+    assert visitor.post(f"{link}/undo").status_code == 410
+    assert visitor.status() == "unsubscribed"
+
+
+def test_a_link_of_an_earlier_consent_ends_no_newer_one(visitor: Visitor) -> None:
+    visitor.add()
+    old = visitor.link(Purpose.UNSUBSCRIBE)
+    visitor.post(old)
+    visitor.sign_up()
+    visitor.post(visitor.path("confirm"))
+    assert (visitor.status(), visitor.reader().generation) == ("active", 2)
+
+    assert visitor.get(old).status_code == 410
+    assert visitor.post(old).status_code == 200
+    assert visitor.post(f"{old}/undo").status_code == 410
+    assert visitor.status() == "active"
+    assert visitor.get(visitor.link(Purpose.MANAGE, generation=1)).status_code == 410
+
+
+def test_the_link_of_who_was_forgotten_still_answers_well(visitor: Visitor) -> None:
+    visitor.add()
+    link, manage = visitor.link(Purpose.UNSUBSCRIBE), visitor.link(Purpose.MANAGE)
+    visitor.post(f"{manage}/erase", {"sure": "yes"})
+    assert visitor.post(link).status_code == visitor.get(link).status_code == 200
+    assert visitor.post(f"{link}/undo").status_code == 410
+    assert visitor.get(manage).status_code == 410
+    assert visitor.find() is None
+
+
+def test_who_is_suppressed_cannot_undo_it(visitor: Visitor) -> None:
+    from newsletter.db import session as sessions
+    from newsletter.subscribers import suppress
+    from newsletter.suppression import Cause
+
+    visitor.add()
+    link = visitor.link(Purpose.UNSUBSCRIBE)
+    with sessions.writing(visitor.engine) as session:
+        cause = Cause("complaint", "test")
+        suppress.suppress(session, ANN, cause=cause, now=NOW, keyring=visitor.keyring)
+    assert "/undo" not in visitor.get(link).text
+    assert "/undo" not in visitor.post(link).text
+    assert visitor.status() == "suppressed"
