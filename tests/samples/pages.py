@@ -24,6 +24,7 @@ from newsletter.web.pages import Choice, Site
 DIGESTS = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("digests.py"))))
 LANGUAGES = ("en", "de", "ar")
 ZONE = ZoneInfo("Europe/Berlin")
+BASE_URL = "https://news.miasfeed.example"
 #: A manage, unsubscribe or confirm token, as long as they are.
 TOKEN = DIGESTS.READER[Slot.MANAGE]
 MASKED = "m…@example.org"
@@ -168,14 +169,9 @@ def gallery(language: str) -> dict[str, tuple[str, object]]:
     }
 
 
-def site(language: str) -> Site:
-    """The pages of a publication in that language."""
-    return Site(brand=BRANDS[language], base_url="https://news.miasfeed.example", has_archive=True)
-
-
-def build(language: str) -> jinja2.Environment:
-    """The templates of that publication."""
-    return pages.build(site(language))
+def build(language: str, base_url: str = BASE_URL) -> jinja2.Environment:
+    """The templates of a publication's pages in that language."""
+    return pages.build(Site(brand=BRANDS[language], base_url=base_url, has_archive=True))
 
 
 def page(name: str, language: str, templates: jinja2.Environment | None = None) -> str:
@@ -194,9 +190,9 @@ def box(language: str) -> str:
     )
 
 
-def script(language: str) -> str:
+def script(language: str, base_url: str = BASE_URL) -> str:
     """What /embed.js answers."""
-    return pages.script(build(language), pages.Script(choices=CHOICES))
+    return pages.script(build(language, base_url), pages.Script(choices=CHOICES))
 
 
 def edition(language: str) -> str:
