@@ -6,7 +6,7 @@ QUICK := -m "not torture and not benchmark"
 # As many test processes as there are cores; each has a PostgreSQL of its own.
 JOBS ?= auto
 
-.PHONY: help demo test check format lint types floors docs-check docs torture wheel clean
+.PHONY: help demo test check format lint types floors docs-check docs words torture wheel clean
 .DEFAULT_GOAL := help
 
 help: ## List what can be made
@@ -20,6 +20,8 @@ $(STAMP): pyproject.toml constraints.txt
 	@echo "Installing into .venv ..."
 	@$(BIN)/python -m pip install --quiet --upgrade --constraint constraints.txt pip
 	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable . --group dev
+	@# Only for the axe.min.js inside it; the browser driver that it asks for is never used.
+	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-deps axe-playwright-python
 	@touch $@
 
 demo: $(STAMP) ## From an empty folder to three delivered digests
@@ -47,6 +49,9 @@ docs-check: $(STAMP)
 
 docs: $(STAMP) ## Write the generated pages: docs/settings.md and docs/cli.md
 	@$(BIN)/python docs/generate.py
+
+words: $(STAMP) ## Collect the words of the templates into the catalogues of templates/locale
+	@$(BIN)/python docs/translate.py
 
 torture: $(STAMP) ## The long crash and fault runs
 	@$(BIN)/python -m pytest -m torture tests/torture
