@@ -24,6 +24,7 @@ from newsletter.cli import (
     output,
     preview,
     send,
+    serve,
     status,
     subscribers,
     suppression,
@@ -49,7 +50,15 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for verb in (init.init, demo.demo, send.send, send.cron, preview.preview, status.status):
+for verb in (
+    init.init,
+    demo.demo,
+    send.send,
+    send.cron,
+    serve.serve,
+    preview.preview,
+    status.status,
+):
     app.command()(verb)
 for noun in (subscribers, feeds, articles, editions, delivery, suppression, database):
     app.add_typer(noun.app, name=noun.__name__.rpartition(".")[2])

@@ -13,6 +13,7 @@ import math
 import random
 import signal
 import ssl
+import threading
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -52,6 +53,8 @@ _TRIES = 3
 _BEFORE_THE_MARK = frozenset({Phase.MAIL, Phase.RCPT})
 #: How often a worker that stays looks for new rows.
 _IDLE_SECONDS = 1.0
+#: How often a worker in a thread looks whether it is to stop.
+_LOOK_SECONDS = 0.2
 
 
 @dataclass
@@ -108,13 +111,16 @@ def run(
     mailings: Select[Any] | None = None,
     excluded: Select[Any] | None = None,
     stays: bool = False,
+    stopped: threading.Event | None = None,
     on_try: Callable[[Tally], None] | None = None,
 ) -> Tally:
     """Send what is due and return what came of it; with `stays`, go on until a signal says stop.
 
     SIGTERM and SIGINT drain: nothing more is claimed, what is under way is finished, what is left
-    is given back. Raises TransportUnavailable or ConfigurationError when the server cannot be
-    used; everything not sent is then back in the queue.
+    is given back. In a thread, where no signal comes, `stopped` is watched instead.
+
+    Raises TransportUnavailable or ConfigurationError when the server cannot be used; everything
+    not sent is then back in the queue.
     """
     name = roster.new_name()
     with roster.alive(name):
@@ -123,7 +129,7 @@ def run(
             dead = roster.take_over_dead(session, policy=plan.policy, now=now)
             presence = roster.sign_in(session, name=name, now=now)
         roster.forget(dead)
-        worker = Worker(engine, plan, presence, stays=stays, on_try=on_try)
+        worker = Worker(engine, plan, presence, stays=stays, stopped=stopped, on_try=on_try)
         try:
             asyncio.run(worker.work(mailings, excluded))
         finally:
@@ -163,6 +169,7 @@ class Worker:
         presence: Presence,
         *,
         stays: bool,
+        stopped: threading.Event | None = None,
         on_try: Callable[[Tally], None] | None,
         rng: random.Random | None = None,
         clock: Callable[[], datetime] = utc_now,
@@ -172,6 +179,7 @@ class Worker:
         self._plan = plan
         self._presence = presence
         self._stays = stays
+        self._stopped = stopped
         self._on_try = on_try
         self._rng = rng or random.Random()  # noqa: S311 - jitter needs no secrecy
         self._clock = clock
@@ -202,6 +210,7 @@ class Worker:
             excluded=excluded,
         )
         with self._signals():
+            watching = asyncio.create_task(self._watch())
             try:
                 async with asyncio.TaskGroup() as group:
                     for _ in range(self._plan.connections):
@@ -209,6 +218,7 @@ class Worker:
             except* NewsletterError as failed:
                 self._stop(_first(failed))
             finally:
+                watching.cancel()
                 await self._committer.close()
         if self._failure is not None:
             raise self._failure
@@ -221,6 +231,13 @@ class Worker:
     def _drain(self) -> None:
         self.tally.was_stopped = True
         self._stop()
+
+    async def _watch(self) -> None:
+        """Drain when another thread says so."""
+        while self._stopped is not None and not self._stopping.is_set():
+            if self._stopped.is_set():
+                self._drain()
+            await asyncio.sleep(_LOOK_SECONDS)
 
     def _interrupt(self) -> None:
         """Drain; the second time, wait for no answer any more: what is in flight is uncertain."""

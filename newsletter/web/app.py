@@ -12,8 +12,9 @@ from starlette.types import ASGIApp
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from newsletter import clock as clocks
+from newsletter.rendering.letter import Confirm
 from newsletter.settings import Settings
-from newsletter.web import errors
+from newsletter.web import errors, pages
 from newsletter.web.dependencies import Front
 from newsletter.web.middleware import BodyLimit, EvenPace, Methods, SafeHeaders
 from newsletter.web.routes import api, archive, health, preferences, signup, unsubscribe
@@ -30,9 +31,15 @@ def create_app(
     clock: Callable[[], datetime] = clocks.utc_now,
     step_seconds: float = STEP_SECONDS,
 ) -> ASGIApp:
-    """Return the readers' side of one publication, ready to be served."""
-    routers = _routers(settings)
-    app: ASGIApp = _framework(Front(settings, engine, clock), routers)
+    """Return the readers' side of one publication, ready to be served.
+
+    Raises RenderError or ConfigurationError for what it could not be served with.
+    """
+    routers, front = _routers(settings), Front(settings, engine, clock)
+    # A template or a key that is wrong is found now, and not by the first reader.
+    front.page("asked", pages.Asked())
+    front.stationery.draft(Confirm(cadence=settings.box_cadence))
+    app: ASGIApp = _framework(front, routers)
     app = BodyLimit(app)
     app = EvenPace(app, step_seconds=step_seconds, paths=_PACED)
     app = Methods(app, _routes(routers))

@@ -24,7 +24,7 @@ PAGES = [README, ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
 GENERATED = {"settings.md", "cli.md"}
 LARGEST_PICTURE = 200_000
 #: What pages may announce although this version does not have it.
-ANNOUNCED = {"serve"}
+ANNOUNCED: set[str] = set()
 #: What the command line says no with; which module it is in depends on the version of typer.
 Refusal: Any = next(one for one in typer.BadParameter.__mro__ if one.__name__ == "ClickException")
 

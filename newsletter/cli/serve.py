@@ -1,0 +1,142 @@
+"""`newsletter serve`: the readers' pages, and a worker that sends their letters at once."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import traceback
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from newsletter.cli import context, output
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import uvicorn
+    from sqlalchemy import Engine
+
+    from newsletter.settings import Settings
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+#: How long to wait before sending is tried again after the mail server, or a setting, failed.
+_PAUSE_SECONDS = 30.0
+#: How often what counts how often is cleared of what has ended.
+_PRUNE_SECONDS = 3_600.0
+
+
+def serve(
+    ctx: typer.Context,
+    *,
+    host: Annotated[str, typer.Option("--host", help="The address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="The port.")] = 8000,
+    letters: Annotated[
+        bool, typer.Option("--letters/--no-letters", help="Send what is due from here, too.")
+    ] = True,
+) -> None:
+    """Serve the readers' pages and send their letters; SIGTERM ends both when they are done.
+
+    Put a web server with TLS in front of it, and name that in the setting trusted_proxies.
+    """
+    import uvicorn
+
+    from newsletter.web import app
+
+    found = context.of(ctx)
+    with found.database() as engine:
+        served = app.create_app(found.settings, engine)
+        server = uvicorn.Server(
+            uvicorn.Config(
+                served,
+                host=host,
+                port=port,
+                # The application reads the proxy's headers itself, where the settings name one.
+                proxy_headers=False,
+                server_header=False,
+                # Links are keys: they do not belong in a log.
+                access_log=False,
+                log_level="warning",
+                timeout_graceful_shutdown=30,
+            )
+        )
+        output.say(f"Serving {found.settings.base_url} on http://{host}:{port}")
+        with _working(engine, found.settings, sends=letters), _ending(server):
+            server.run()
+
+
+@contextmanager
+def _working(engine: Engine, settings: Settings, *, sends: bool) -> Iterator[None]:
+    """Keep a worker at work in a thread; at the end, let it finish what it has begun."""
+    stopped = threading.Event()
+    threads = [threading.Thread(target=_prune, args=(engine, stopped), daemon=True)]
+    if sends:
+        threads.append(
+            threading.Thread(target=_send, args=(engine, settings, stopped), daemon=True)
+        )
+    for thread in threads:
+        thread.start()
+    try:
+        yield
+    finally:
+        stopped.set()
+        for thread in threads:
+            thread.join()
+
+
+@contextmanager
+def _ending(server: uvicorn.Server) -> Iterator[None]:
+    """Let signals end the server alone: it hands them on when it has ended, before the worker has.
+
+    A second one, while the worker finishes, is meant: what is in flight is uncertain then.
+    """
+
+    def end(_number: int, _frame: object) -> None:
+        server.should_exit = True
+
+    handlers = {number: signal.signal(number, end) for number in _SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+
+
+def _send(engine: Engine, settings: Settings, stopped: threading.Event) -> None:
+    """Send whatever is due, until the end; a failure is said, and tried again later."""
+    from newsletter.delivery import worker
+    from newsletter.delivery.worker import Plan
+    from newsletter.editions import store
+    from newsletter.errors import NewsletterError
+
+    while not stopped.is_set():
+        try:
+            worker.run(
+                engine,
+                Plan.of(settings),
+                excluded=store.withheld_mailings(),
+                stays=True,
+                stopped=stopped,
+            )
+        except NewsletterError as exc:
+            output.warn(f"{exc.message} {exc.hint or ''}".rstrip())
+            stopped.wait(_PAUSE_SECONDS)
+        except Exception:  # noqa: BLE001 - pages go on without the worker, and it tries again
+            traceback.print_exc()
+            stopped.wait(_PAUSE_SECONDS)
+
+
+def _prune(engine: Engine, stopped: threading.Event) -> None:
+    """Clear limits whose time is over, now and then."""
+    from newsletter import clock, throttle
+    from newsletter.db import session as sessions
+    from newsletter.errors import DatabaseUnavailable
+
+    while not stopped.is_set():
+        try:
+            with sessions.writing(engine) as session:
+                throttle.prune(session, now=clock.utc_now())
+        except DatabaseUnavailable as exc:
+            output.warn(exc.message)
+        stopped.wait(_PRUNE_SECONDS)

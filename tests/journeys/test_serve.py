@@ -1,0 +1,164 @@
+"""The pages as an operator serves them: letters leave at once, and a stop ends nothing half-way."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from email.message import EmailMessage
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import httpx2
+import pytest
+from aiosmtpd.controller import Controller
+from aiosmtpd.smtp import SMTP, Envelope, Session
+from journey import Mailbox, Newsletter, free_port
+from sqlalchemy import Engine, text
+
+from newsletter.cli import catcher
+
+ANN = "ann@readers.example"
+
+
+@contextmanager
+def serving(
+    newsletter: Newsletter, smtp_port: int
+) -> Iterator[tuple[httpx2.Client, subprocess.Popen[str]]]:
+    """Run `newsletter serve` and give a browser; end it by SIGTERM, and see that it ends well."""
+    port = free_port()
+    newsletter.env["NEWSLETTER_SMTP_URL"] = f"smtp://127.0.0.1:{smtp_port}"
+    newsletter.env["NEWSLETTER_BASE_URL"] = f"http://127.0.0.1:{port}"
+    running = newsletter.start("serve", "--port", port)
+    try:
+        with httpx2.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as browser:
+            until(lambda: is_ready(browser))
+            yield browser, running
+    finally:
+        running.send_signal(signal.SIGTERM)
+        out, err = running.communicate(timeout=60)
+    assert running.returncode == 0, err
+    assert "Traceback" not in err
+    assert "/confirm/" not in out + err
+
+
+def is_ready(browser: httpx2.Client) -> bool:
+    try:
+        return bool(browser.get("/readyz").status_code == 200)
+    except httpx2.TransportError:
+        return False
+
+
+def until(true: Callable[[], object], seconds: float = 60) -> None:
+    """Wait for something that another process does."""
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end, "it did not come"
+        time.sleep(0.05)
+
+
+def sign_up(browser: httpx2.Client, address: str = ANN) -> None:
+    form = browser.get("/subscriptions/form").json()["form"]
+    # No person is faster, and no form that comes faster is taken.
+    time.sleep(3)
+    fields = {"address": address, "cadence": "weekly", "form": form}
+    assert browser.post("/subscribe", data=fields).status_code == 200
+
+
+def path(message: EmailMessage, where: str) -> str:
+    body = message.get_body(("plain",))
+    assert body is not None
+    found = re.search(rf"http://\S+/{where}/\S+", body.get_content())
+    assert found
+    return urlsplit(found[0]).path
+
+
+def test_a_reader_comes_by_the_page_gets_a_digest_and_leaves_by_one_click(
+    newsletter: Newsletter, caught: tuple[int, Mailbox], write_feed: Callable[..., Path]
+) -> None:
+    smtp_port, mailbox = caught
+    with serving(newsletter, smtp_port) as (browser, _):
+        sign_up(browser)
+        until(lambda: len(mailbox.to("ann")) == 1)
+        assert browser.post(path(mailbox.to("ann")[0], "confirm")).status_code == 200
+        until(lambda: len(mailbox.to("ann")) == 2)
+        assert newsletter.json("subscribers", "show", ANN)["status"] == "active"
+
+        newsletter.run("feeds", "add", write_feed("alpha"))
+        newsletter.run("send", "weekly")
+        until(lambda: len(mailbox.to("ann")) == 3)
+        digest = mailbox.to("ann")[2]
+        assert browser.get(path(digest, "view")).status_code == 200
+        link = re.search(r"<http://[^/]+(/unsubscribe/[^>]+)>", digest["List-Unsubscribe"])
+        assert link
+        answer = browser.post(link[1], content=b"List-Unsubscribe=One-Click")
+        assert answer.status_code == 200
+        assert newsletter.json("subscribers", "show", ANN)["status"] == "unsubscribed"
+
+
+class _Slow(catcher.Catcher):
+    """A mailbox that takes its time, and says when it has begun."""
+
+    begun = threading.Event()
+
+    async def handle_DATA(  # noqa: N802 - aiosmtpd's name
+        self, server: SMTP, session: Session, envelope: Envelope
+    ) -> str:
+        self.begun.set()
+        await asyncio.sleep(2)
+        return await super().handle_DATA(server, session, envelope)
+
+
+@pytest.fixture
+def slow(tmp_path: Path) -> Iterator[tuple[int, _Slow]]:
+    folder = tmp_path / "slow"
+    folder.mkdir()
+    handler = _Slow(folder, port=free_port())
+    controller = Controller(handler, hostname="127.0.0.1", port=handler.port)
+    controller.start()
+    yield handler.port, handler
+    controller.stop()
+
+
+def test_a_stop_finishes_the_letter_that_is_in_flight(
+    sqlite_newsletter: Newsletter, sqlite_engine: Engine, slow: tuple[int, _Slow]
+) -> None:
+    smtp_port, handler = slow
+    with serving(sqlite_newsletter, smtp_port) as (browser, running):
+        sign_up(browser)
+        assert handler.begun.wait(60)
+        running.send_signal(signal.SIGTERM)
+
+    assert len(handler.mails) == 1
+    with sqlite_engine.connect() as connection:
+        states = connection.execute(text("SELECT state FROM delivery")).scalars().all()
+        workers = connection.execute(text("SELECT count(*) FROM worker")).scalar_one()
+    assert (states, workers) == (["accepted"], 0)
+
+
+def test_a_mail_server_that_is_away_does_not_close_the_pages(
+    sqlite_newsletter: Newsletter, sqlite_engine: Engine
+) -> None:
+    with serving(sqlite_newsletter, free_port()) as (browser, _):
+        sign_up(browser)
+        assert browser.get("/healthz").status_code == 200
+
+    with sqlite_engine.connect() as connection:
+        states = connection.execute(text("SELECT state FROM delivery")).scalars().all()
+    assert states == ["queued"]
+
+
+def test_a_port_that_is_taken_is_said_and_ends_it(
+    sqlite_newsletter: Newsletter, caught: tuple[int, Mailbox]
+) -> None:
+    smtp_port, _ = caught
+    sqlite_newsletter.env["NEWSLETTER_SMTP_URL"] = f"smtp://127.0.0.1:{smtp_port}"
+    running = sqlite_newsletter.start("serve", "--port", str(smtp_port))
+    _, err = running.communicate(timeout=60)
+    assert running.returncode != 0
+    assert "address already in use" in err
