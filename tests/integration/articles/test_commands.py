@@ -24,7 +24,7 @@ class Ran(NamedTuple):
     err: str
 
     @property
-    def json(self) -> Any:  # noqa: ANN401
+    def json(self) -> Any:
         return json.loads(self.out)
 
 

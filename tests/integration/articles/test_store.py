@@ -16,7 +16,7 @@ from newsletter.models import Article
 NOW = datetime(2026, 11, 22, 7, tzinfo=UTC)
 
 
-def add(engine: Engine, name: str, **values: Any) -> None:  # noqa: ANN401
+def add(engine: Engine, name: str, **values: Any) -> None:
     row: dict[str, Any] = {
         "link": f"https://a.example/{name}",
         "title": name,

@@ -32,7 +32,7 @@ def article(guid: str | None, link: str, title: str = "T") -> ParsedArticle:
 HASH = article(None, "x").content_hash
 
 
-def known(number: int, guid: str | None, link: str, **changes: Any) -> Known:  # noqa: ANN401
+def known(number: int, guid: str | None, link: str, **changes: Any) -> Known:
     values: dict[str, Any] = {"feed_id": FEED, "content_hash": HASH} | changes
     return Known(number, guid=guid, link=link, **values)
 
