@@ -86,6 +86,9 @@ class Settings(BaseSettings):
     archive: bool = Field(
         default=False, description="Let everyone read past editions, at /editions."
     )
+    goodbye_letter: bool = Field(
+        default=False, description="Write to readers who have left, with a link to undo it."
+    )
     signups_per_machine: int = Field(
         20, ge=1, description="Sign-ups that one network address may make in an hour."
     )

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Any
 
@@ -19,7 +19,7 @@ from sqlalchemy import ColumnElement, Select, String, cast, func, literal
 from sqlalchemy import select as rows_of
 from sqlmodel import Session, col, select
 
-from newsletter import tokens
+from newsletter import throttle, tokens
 from newsletter.cadence import Cadence
 from newsletter.db import statements
 from newsletter.delivery import ledger
@@ -31,8 +31,11 @@ from newsletter.rendering.letter import Confirm, Draft, Goodbye, Latest, Letter,
 from newsletter.rendering.message import Markers, Slot
 from newsletter.settings import Settings
 from newsletter.subscribers import outlook
+from newsletter.throttle import Limit
 from newsletter.tokens import Keyring
 
+#: Whoever leaves and comes back all day is written to once.
+GOODBYES = Limit("goodbye", 1, timedelta(hours=24))
 #: Letters leave before digests.
 _PRIORITY = 0
 
@@ -127,8 +130,10 @@ def present(
 def goodbye(
     session: Session, subscriber: Subscriber, *, stationery: Stationery, now: datetime
 ) -> None:
-    """Tell a reader that they have left, and how to undo it."""
-    _send(session, subscriber, Goodbye(), stationery=stationery, now=now)
+    """Tell a reader that they have left, and how to undo it; at most once a day."""
+    address, keyring = subscriber.address, stationery.keyring
+    if throttle.take(session, GOODBYES, address, now=now, keyring=keyring):
+        _send(session, subscriber, Goodbye(), stationery=stationery, now=now)
 
 
 def _send(

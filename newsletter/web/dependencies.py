@@ -9,7 +9,6 @@ from datetime import date, datetime
 from functools import cached_property
 from ipaddress import IPv6Address, ip_address, ip_network
 from typing import Annotated
-from urllib.parse import urlsplit
 
 import jinja2
 from fastapi import Depends, Request
@@ -31,7 +30,7 @@ from newsletter.web.pages import Choice, Site, Words
 _WORDING = """{% import "web/_layout/words.txt" as words with context -%}
 {{ words.headline() }}. {{ words.sentence() }} {{ words.question() }} {{ words.cadence(cadence) }}.
 {{ words.note() }} [{{ words.button() }}]"""
-_HOST = re.compile(r"[a-z0-9.-]{1,100}(:[0-9]{1,5})?")
+_ORIGIN = re.compile(r"https?://(?P<host>[a-z0-9.-]{1,100}(:[0-9]{1,5})?)")
 
 
 @dataclass(frozen=True)
@@ -157,8 +156,8 @@ def machine(address: str | None) -> str:
 
 def origin_of(request: Request) -> str:
     """Return where a form stood, from what the browser says of it: `box on miasfeed.example`."""
-    host = urlsplit(request.headers.get("origin", "").lower()).netloc
-    return f"box on {host}" if _HOST.fullmatch(host) else "page"
+    found = _ORIGIN.fullmatch(request.headers.get("origin", "").lower())
+    return f"box on {found['host']}" if found else "page"
 
 
 def network(address: str | None) -> str | None:

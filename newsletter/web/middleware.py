@@ -140,6 +140,11 @@ class BodyLimit:
         await self._app(scope, receive_some, send)
 
 
+def rest(spent: float, step: float) -> float:
+    """Return how long it is until the next whole step, one step at least after the beginning."""
+    return max(1, math.ceil(spent / step)) * step - spent
+
+
 class EvenPace:
     """Lets answers to sign-ups leave at whole steps of time, so that their time tells nothing.
 
@@ -161,8 +166,7 @@ class EvenPace:
 
         async def send_later(message: Message) -> None:
             if message["type"] == "http.response.start":
-                spent = loop.time() - began
-                await asyncio.sleep(math.ceil(spent / self._step) * self._step - spent)
+                await asyncio.sleep(rest(loop.time() - began, self._step))
             await send(message)
 
         await self._app(scope, receive, send_later)

@@ -11,7 +11,7 @@ from datetime import timedelta
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Form, Request
-from fastapi.responses import HTMLResponse, JSONResponse, Response
+from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 from sqlmodel import Session
 
 from newsletter import address as addresses
@@ -105,6 +105,13 @@ def embed(front: TheFront) -> Response:
         media_type="text/javascript",
         headers={"Cache-Control": "public, max-age=300"},
     )
+
+
+@router.get("/box")
+def box(front: TheFront) -> PlainTextResponse:
+    """Give out the form for pages without scripts, as text to paste."""
+    page = pages.Box(cadence=front.settings.box_cadence)
+    return PlainTextResponse(pages.render(front.templates, "box", page))
 
 
 @router.get("/confirm/{token}")

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from email import message_from_bytes, policy
 from email.message import EmailMessage
@@ -338,3 +339,21 @@ def test_times_are_of_the_publication(door: Door) -> None:
         Cadence.WEEKLY, after=door.readers.now, times=door.settings.send_times
     )
     assert when.isoformat() == "2026-11-23T07:00:00+01:00"
+
+
+def test_many_who_ask_at_once_for_one_address_cause_one_letter(door: Door) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda _: door.ask(), range(24)))
+
+    assert answers.count(Asked.CONFIRM) == 1
+    assert door.kinds() == ["confirm"]
+
+
+def test_many_who_confirm_at_once_are_welcomed_once(door: Door) -> None:
+    door.ask()
+    token = door.token()
+    with ThreadPoolExecutor(8) as pool:
+        done = list(pool.map(lambda _: door.confirm(token), range(16)))
+
+    assert [one.was_already for one in done].count(False) == 1
+    assert door.kinds() == ["confirm", "welcome"]

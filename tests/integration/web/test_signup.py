@@ -330,3 +330,9 @@ def test_a_new_sign_up_after_three_letters_waits_for_a_month(visit: Make) -> Non
     visitor.wait(days=30)
     visitor.sign_up()
     assert len(visitor.letters()) == 4
+
+
+def test_the_form_for_pages_without_scripts_is_text_to_paste(visit: Make) -> None:
+    box = visit().get("/box")
+    assert box.headers["content-type"].startswith("text/plain")
+    assert '<form class="newsletter-box" method="post"' in box.text

@@ -174,3 +174,25 @@ def test_who_is_suppressed_cannot_undo_it(visitor: Visitor) -> None:
     assert "/undo" not in visitor.get(link).text
     assert "/undo" not in visitor.post(link).text
     assert visitor.status() == "suppressed"
+
+
+def test_a_goodbye_letter_is_written_where_it_is_wanted_once_a_day(visit: Make) -> None:
+    visitor = visit(goodbye_letter=True)
+    visitor.add()
+    link = visitor.link(Purpose.UNSUBSCRIBE)
+    for _ in range(3):
+        visitor.post(link)
+        visitor.post(f"{link}/undo")
+    visitor.post(link)
+
+    # Coming back takes nothing back; leaving again does.
+    kinds = [row.state for row in visitor.deliveries()]
+    assert len(kinds) == 1
+
+    visitor.wait(hours=24)
+    visitor.post(f"{link}/undo")
+    visitor.post(link)
+    (letter,) = visitor.letters()
+    assert "unsubscribed" in letter["Subject"]
+    assert letter["List-Unsubscribe"] is None
+    assert visitor.get(visitor.path("unsubscribe")).status_code == 200
