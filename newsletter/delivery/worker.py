@@ -296,22 +296,20 @@ class Worker:
         """Return a new session; None if there is none to be had now, or the worker is to stop."""
         opening = asyncio.create_task(pool.connect(self._plan.server, trust=self._plan.trust))
         stopping = asyncio.create_task(self._stopping.wait())
+        session: Session | None = None
         try:
             await asyncio.wait((opening, stopping), return_when=asyncio.FIRST_COMPLETED)
-            if not opening.done():
-                return None
-            session = opening.result()
+            if not self._stopping.is_set():
+                session = opening.result()
+                self._sessions = {each for each in self._sessions if each.is_open} | {session}
         except ConfigurationError as exc:
             self._stop(exc)
-            return None
         except TransportUnavailable as exc:
             self._count_refusal(exc)
-            return None
         finally:
-            opening.cancel()
             stopping.cancel()
-            await asyncio.wait((opening, stopping))
-        self._sessions = {each for each in self._sessions if each.is_open} | {session}
+            if session is None:
+                await _call_off(opening)
         return session
 
     def _count_refusal(self, refusal: TransportUnavailable) -> None:
@@ -328,7 +326,7 @@ class Worker:
     async def _pause(self, failures: int) -> None:
         """Wait the longer the more has failed in a row."""
         if failures > 0:
-            await self._wait(0.5 * 2 ** min(failures, 6) * self._rng.uniform(0.5, 1))
+            await self._wait(0.5 * 2 ** min(failures, 4) * self._rng.uniform(0.5, 1))
 
     async def _wait(self, seconds: float) -> None:
         """Wait, but not past the word to stop."""
@@ -431,6 +429,16 @@ class Worker:
         finally:
             for number in wanted:
                 loop.remove_signal_handler(number)
+
+
+async def _call_off(opening: asyncio.Task[Session]) -> None:
+    """End an attempt to connect, however far it has come."""
+    while not opening.done():
+        # Once is not enough: what asyncio.wait_for has just received, it returns all the same.
+        opening.cancel()
+        await asyncio.wait((opening,), timeout=0.1)
+    if not opening.cancelled() and opening.exception() is None:
+        opening.result().abandon()
 
 
 def _quoted(outcome: Outcome) -> str:

@@ -95,10 +95,12 @@ class Session(asyncio.Protocol):
 
     async def quit(self) -> None:
         """Say goodbye (RFC 5321 4.1.1.10) and close."""
-        if self.is_open:
-            with contextlib.suppress(Disconnected, TimeoutError):
-                await self._command("QUIT", QUIT_SECONDS)
-        self.abandon()
+        try:
+            if self.is_open:
+                with contextlib.suppress(Disconnected, TimeoutError):
+                    await self._command("QUIT", QUIT_SECONDS)
+        finally:
+            self.abandon()
 
     def abandon(self) -> None:
         """Close at once; a message that is under way is not finished."""

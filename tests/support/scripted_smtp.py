@@ -35,6 +35,8 @@ class Turn:
     line: str
     #: From 1.
     connection: int
+    #: How many connections there are at this moment, with this one.
+    open: int
     #: How many turns of this phase there were before, over all connections.
     earlier: int
     recipient: str
@@ -68,6 +70,7 @@ class ScriptedServer:
     implicit_tls: ssl.SSLContext | None = None
     port: int = 0
     connections: int = 0
+    open: int = 0
     commands: list[str] = field(default_factory=list)
     arrivals: list[Arrival] = field(default_factory=list)
     phases: Counter[str] = field(default_factory=Counter)
@@ -75,16 +78,25 @@ class ScriptedServer:
     def recipients(self) -> list[str]:
         return [arrival.recipient for arrival in self.arrivals]
 
-    async def converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
-        try:
-            with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError, ssl.SSLError):
-                await _Conversation(self, self.connections, reader, writer).run()
-            writer.close()
-            with contextlib.suppress(ConnectionError, ssl.SSLError, TimeoutError):
-                await asyncio.wait_for(writer.wait_closed(), 1)
-        finally:
-            writer.transport.abort()
+        self.open += 1
+        talking = asyncio.create_task(self._converse(self.connections, reader, writer))
+        # Even if that is cancelled before it has begun.
+        talking.add_done_callback(lambda _: self._left(writer))
+
+    def _left(self, writer: asyncio.StreamWriter) -> None:
+        self.open -= 1
+        writer.transport.abort()
+
+    async def _converse(
+        self, number: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError, ssl.SSLError):
+            await _Conversation(self, number, reader, writer).run()
+        writer.close()
+        with contextlib.suppress(ConnectionError, ssl.SSLError, TimeoutError):
+            await asyncio.wait_for(writer.wait_closed(), 1)
 
 
 class _Dropped(ConnectionError):
@@ -118,7 +130,7 @@ class _Conversation:
         """Say what the rule wants or what is usual; tell whether that was a success."""
         earlier = self.server.phases[phase]
         self.server.phases[phase] += 1
-        turn = Turn(phase, line, self.number, earlier, self.recipient)
+        turn = Turn(phase, line, self.number, self.server.open, earlier, self.recipient)
         wanted = self.server.rule(turn)
         if wanted is DROP:
             raise _Dropped
@@ -187,17 +199,18 @@ def running(server: ScriptedServer) -> Iterator[ScriptedServer]:
     async def serve() -> None:
         loops.append(asyncio.get_running_loop())
         listening = await asyncio.start_server(
-            server.converse, "127.0.0.1", 0, limit=1 << 24, ssl=server.implicit_tls
+            server.connected, "127.0.0.1", 0, limit=1 << 24, ssl=server.implicit_tls
         )
         server.port = listening.sockets[0].getsockname()[1]
         is_up.set()
         await stop.wait()
         listening.close()
-        current = asyncio.current_task()
-        tasks = [task for task in asyncio.all_tasks() if task is not current]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        for _ in range(3):
+            others = asyncio.all_tasks() - {asyncio.current_task()}
+            for task in others:
+                task.cancel()
+            await asyncio.gather(*others, return_exceptions=True)
+            await asyncio.sleep(0)
 
     thread = threading.Thread(target=lambda: asyncio.run(serve()))
     thread.start()
