@@ -11,6 +11,7 @@ import re
 import traceback
 from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
+from functools import lru_cache
 from io import BytesIO
 from itertools import product
 from pathlib import Path
@@ -23,6 +24,7 @@ from babel.messages.mofile import write_mo
 from babel.messages.pofile import PoFileError, read_po
 from babel.numbers import format_decimal
 from babel.units import format_unit
+from markupsafe import Markup
 
 from newsletter import paths
 from newsletter.errors import RenderError
@@ -69,8 +71,9 @@ def build(override_folder: Path | None, language: str) -> jinja2.Environment:
 
 def render(environment: jinja2.Environment, name: str, values: Mapping[str, object]) -> str:
     """Render a template; a mistake in it becomes a RenderError naming file and line."""
+    chosen = _escaping(environment) if name.endswith(".html") else environment
     try:
-        return environment.get_template(name).render(values)
+        return chosen.get_template(name).render(values)
     except _FAULTS as exc:
         place = _place(exc, environment)
         if place is None:
@@ -78,6 +81,15 @@ def render(environment: jinja2.Environment, name: str, values: Mapping[str, obje
         raise RenderError(
             f"{place}: {exc or type(exc).__name__}", hint="Correct the template and try again."
         ) from exc
+
+
+@lru_cache(maxsize=32)
+def _escaping(environment: jinja2.Environment) -> jinja2.Environment:
+    """Return the same templates, all of them escaped: HTML imports words that text uses too.
+
+    By its name alone a .txt would not be, and what its macros give would count as safe.
+    """
+    return environment.overlay(autoescape=True)
 
 
 def _locale(language: str) -> Locale:
@@ -139,9 +151,16 @@ def _add_words(environment: jinja2.Environment, locale: Locale, language: str) -
         from_now=lambda length: _apart(from_now(length, locale=locale), locale),
         span=lambda first, last: _apart(span(first, last, locale=locale), locale),
         number=lambda count: format_decimal(count, locale=locale),
-        shorten=content.shorten,
+        shorten=_shortened,
         wrap=plaintext.wrap,
     )
+
+
+def _shortened(text: str, limit: int) -> str:
+    """Shorten what a reader sees, not how it is escaped."""
+    if isinstance(text, Markup):
+        return Markup.escape(content.shorten(text.unescape(), limit))
+    return content.shorten(text, limit)
 
 
 def _apart(words: str, locale: Locale) -> str:
