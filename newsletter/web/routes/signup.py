@@ -21,13 +21,12 @@ from newsletter.db import session as sessions
 from newsletter.editions import archive
 from newsletter.errors import ExpiredToken, InvalidAddress, InvalidInput, InvalidToken
 from newsletter.rendering.letter import Latest
-from newsletter.subscribers import outlook, signup
+from newsletter.subscribers import signup
 from newsletter.subscribers.consent import Origin
 from newsletter.tokens import Bearer, Purpose
 from newsletter.web import dependencies, gate, pages
 from newsletter.web.dependencies import Front, TheFront
 from newsletter.web.gate import Asking
-from newsletter.web.pages import Choice
 
 router = APIRouter(include_in_schema=False)
 
@@ -147,10 +146,7 @@ def confirm(front: TheFront, request: Request, token: str) -> HTMLResponse:
     reader = done.subscriber
     page = pages.Confirmed(
         masked=dependencies.masked(reader),
-        choice=Choice(
-            cadence=reader.cadence,
-            at=outlook.of(reader, now=now, times=front.settings.send_times) or now,
-        ),
+        choice=front.choice(Cadence(reader.cadence), after=reader.paused_until or now),
         manage=front.issue(Purpose.MANAGE, reader),
         latest=latest,
         was_already=done.was_already,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from hashlib import sha256
+from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -250,3 +251,54 @@ def test_the_front_door_leads_to_the_sign_up(visit: Make) -> None:
     assert answer.status_code == 302
     assert answer.headers["location"] == "https://news.miasfeed.example/subscribe"
     assert "Disallow: /unsubscribe/" in visit().get("/robots.txt").text
+
+
+TYPED = [
+    "</script><script>alert(1)</script>",
+    "`${alert(1)}`\\",
+    "{{ 7*'7' }}{% raw %}",
+    "\u202eevil\u2066",
+    '" onmouseover="alert(1)',
+]
+
+
+@pytest.mark.parametrize("words", TYPED, ids=range(len(TYPED)))
+def test_words_in_settings_and_headlines_are_shown_and_never_run(visit: Make, words: str) -> None:
+    names = ("name", "tagline", "postal_address", "box_headline", "box_sentence", "box_note")
+    visitor = visit(archive=True, **dict.fromkeys(names, words))
+    visitor.add("bob@readers.example")
+    slug = visitor.publish(words)
+    visitor.sign_up()
+    visitor.post(visitor.path("confirm"))
+    manage = visitor.link(Purpose.MANAGE)
+    for path in ("/subscribe", manage, f"/editions/{slug}", "/editions", "/editions/feed.xml"):
+        text = visitor.get(path).text
+        assert _runs(text) == [], path
+        assert "7777777" not in text, path
+    script = visitor.get("/embed.js").text
+    assert "</script>" not in script
+    assert "7777777" not in script
+    for letter in visitor.letters():
+        assert len(letter.keys()) == len(set(letter.keys()))
+        assert "\n" not in letter["Subject"]
+        html = letter.get_body(("html",))
+        assert html is not None
+        assert _runs(html.get_content()) == []
+        assert "7777777" not in html.get_content()
+
+
+class _Running(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found += [name for name, _ in attrs if name.startswith("on")]
+        self.found += [tag] if tag in {"script", "iframe", "object"} else []
+
+
+def _runs(html: str) -> list[str]:
+    """Return whatever in a page a browser would run."""
+    parser = _Running()
+    parser.feed(html)
+    return parser.found
