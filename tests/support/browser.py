@@ -17,7 +17,7 @@ from typing import Any
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "chrome"))), None)
 #: Chromium's names of the two schemes.
 SCHEMES = {"dark": 0, "light": 1}
-_FLAGS = (
+FLAGS = (
     "--headless",
     "--no-sandbox",
     "--disable-gpu",
@@ -73,7 +73,7 @@ def see(site: Site, path: str, *, scheme: str, profile: Path) -> Any:
     assert CHROMIUM is not None
     command = [
         CHROMIUM,
-        *_FLAGS,
+        *FLAGS,
         f"--user-data-dir={profile}",
         f"--blink-settings=preferredColorScheme={SCHEMES[scheme]}",
         "--remote-debugging-port=0",
