@@ -233,7 +233,13 @@ def test_a_killed_import_can_be_run_again(readers: Readers) -> None:
         read = read1  # type: ignore[assignment]
 
     text = sheet_of(1_000)
-    how = Import(source="import readers.csv", now=NOW, keyring=readers.keyring, batch=50)
+    how = Import(
+        source="import readers.csv",
+        now=NOW,
+        keyring=readers.keyring,
+        confirmed=True,
+        batch=50,
+    )
     with pytest.raises(Killed):
         imports.run(readers.engine, Dying(text.encode()), how, reject=print)
     survived = len(readers.all())
