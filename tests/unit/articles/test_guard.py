@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from ipaddress import IPv4Address, IPv6Address
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -48,9 +50,11 @@ def test_an_ipv4_address_is_as_open_as_its_disguises(address: object) -> None:
 
 
 @given(st.ip_addresses())
-def test_what_is_open_is_global_for_the_standard_library_too(address: object) -> None:
+def test_what_is_open_is_global_for_the_standard_library_too(
+    address: IPv4Address | IPv6Address,
+) -> None:
     if guard.is_public(str(address)) and not str(address).startswith(("64:ff9b::", "::ffff:")):
-        assert getattr(address, "is_global")
+        assert address.is_global
 
 
 def test_a_deadline_shortens_every_wait_and_then_ends_the_fetch() -> None:
