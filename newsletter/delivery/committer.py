@@ -27,6 +27,9 @@ from newsletter.errors import DatabaseUnavailable, NewsletterError
 #: How long to go on trying to write what the server has already accepted.
 PATIENCE_SECONDS = 120
 _PAUSE_SECONDS = 0.5
+#: How long to let requests gather, for each connection that may have one: fewer, larger
+#: transactions take a third of the processor's time from sending, and 2 ms at most of waiting.
+_GATHER_SECONDS = 40e-6
 
 
 @dataclass
@@ -67,6 +70,7 @@ class Committer:
         presence: Presence,
         *,
         policy: Policy,
+        connections: int,
         clock: Callable[[], datetime],
         mailings: Select[tuple[int]] | None = None,
         excluded: Select[tuple[int]] | None = None,
@@ -74,6 +78,7 @@ class Committer:
         self._engine = engine
         self._presence = presence
         self._policy: Policy = policy
+        self._gather_seconds = min(connections - 1, 50) * _GATHER_SECONDS
         self._clock = clock
         self._mailings = mailings
         self._excluded = excluded
@@ -137,11 +142,13 @@ class Committer:
             self._loop.call_soon_threadsafe(self._done.set)
 
     def _take(self) -> _Cycle:
-        """Wait for something to do, but not past the renewal of the lease."""
+        """Wait for something to do, but not past the renewal of the lease; let more gather."""
         with self._wanted:
-            while self._next.is_empty:
-                if not self._wanted.wait(timeout=roster.RENEWAL.total_seconds()):
-                    break
+            self._wanted.wait_for(
+                lambda: not self._next.is_empty, timeout=roster.RENEWAL.total_seconds()
+            )
+        time.sleep(self._gather_seconds)
+        with self._wanted:
             cycle, self._next = self._next, _Cycle()
             return cycle
 

@@ -12,6 +12,7 @@ instead, and if that try does not end it, it is cancelled rather than tried agai
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
@@ -172,23 +173,12 @@ def mark(session: Session, *, worker_id: int, ids: Sequence[int], now: datetime)
     harmless: a commit whose answer was lost is repeated, and so is a try that was lost before the
     body left.
     """
-    held = (_id.in_(ids), text(HELD), _worker == worker_id)
-    found = session.execute(
-        update(Delivery)
-        .where(*held, _reason.is_(None))
-        .values(state=State.IN_FLIGHT, state_at=now)
-        .returning(_id)
-        .execution_options(synchronize_session=False)
-    )
-    marked = set(found.scalars())
+    connection = session.connection()
+    parameters = {"now": now, "worker": worker_id, "ids": json.dumps(list(ids))}
+    marked = set(connection.execute(_MARK[connection.dialect.name], parameters).scalars())
     if len(marked) < len(ids):
         # Marked before, told to end since, and the body has not left: now it never will.
-        session.execute(
-            update(Delivery)
-            .where(*held, _reason.is_not(None))
-            .values(state=State.CANCELLED, worker_id=None, state_at=now)
-            .execution_options(synchronize_session=False)
-        )
+        connection.execute(_CANCEL_MARKED[connection.dialect.name], parameters)
     return marked
 
 
@@ -374,45 +364,66 @@ def _without_suppressed(session: Session, claims: list[Claim], now: datetime) ->
     return [claim for claim in claims if claim.address not in suppressed]
 
 
-_ACCEPTED_SQLITE = text(
-    """
-    UPDATE delivery SET state = 'accepted', state_at = :now, worker_id = NULL,
-        reason = NULL, attempts = attempts + 1, code = :code, enhanced = :enhanced, reply = :reply
-    WHERE id = :id AND state = 'in_flight' AND worker_id = :worker
-    """
-).bindparams(bindparam("now", type_=Instant()))
-# Row-by-row statements cost a round trip each; arrays make it one.
-_ACCEPTED_POSTGRESQL = text(
-    """
-    UPDATE delivery SET state = 'accepted', state_at = :now, worker_id = NULL,
-        reason = NULL, attempts = attempts + 1,
-        code = v.code, enhanced = v.enhanced, reply = v.reply
-    FROM unnest(CAST(:id AS bigint[]), CAST(:code AS smallint[]), CAST(:enhanced AS text[]),
-        CAST(:reply AS text[])) AS v(id, code, enhanced, reply)
-    WHERE delivery.id = v.id AND state = 'in_flight' AND worker_id = :worker
-    """
-).bindparams(bindparam("now", type_=Instant()))
+# Written once, with one array for any number of rows: what each connection waits for. Row by row
+# would be a round trip each on PostgreSQL, and on SQLite a conversion of every parameter.
+_IDS = {
+    "sqlite": "SELECT value FROM json_each(:ids)",
+    "postgresql": "SELECT CAST(value AS bigint) FROM json_array_elements_text(CAST(:ids AS json))",
+}
+_ROWS = {
+    "sqlite": """
+        SELECT json_extract(value, '$[0]') AS id, json_extract(value, '$[1]') AS code,
+            json_extract(value, '$[2]') AS enhanced, json_extract(value, '$[3]') AS reply
+        FROM json_each(:rows)
+    """,
+    "postgresql": """
+        SELECT CAST(value->>0 AS bigint) AS id, CAST(value->>1 AS smallint) AS code,
+            value->>2 AS enhanced, value->>3 AS reply
+        FROM json_array_elements(CAST(:rows AS json))
+    """,
+}
+_NOW = bindparam("now", type_=Instant())
+_MARK = {
+    dialect: text(
+        f"""
+        UPDATE delivery SET state = 'in_flight', state_at = :now
+        WHERE id IN ({ids}) AND {HELD} AND worker_id = :worker AND reason IS NULL
+        RETURNING id
+        """  # noqa: S608 - constants
+    ).bindparams(_NOW)
+    for dialect, ids in _IDS.items()
+}
+_CANCEL_MARKED = {
+    dialect: text(
+        f"""
+        UPDATE delivery SET state = 'cancelled', state_at = :now, worker_id = NULL
+        WHERE id IN ({ids}) AND {HELD} AND worker_id = :worker AND reason IS NOT NULL
+        """  # noqa: S608 - constants
+    ).bindparams(_NOW)
+    for dialect, ids in _IDS.items()
+}
+_ACCEPT = {
+    dialect: text(
+        f"""
+        UPDATE delivery SET state = 'accepted', state_at = :now, worker_id = NULL, reason = NULL,
+            attempts = attempts + 1, code = v.code, enhanced = v.enhanced, reply = v.reply
+        FROM ({rows}) AS v
+        WHERE delivery.id = v.id AND state = 'in_flight' AND worker_id = :worker
+        """  # noqa: S608 - constants
+    ).bindparams(_NOW)
+    for dialect, rows in _ROWS.items()
+}
 
 
 def _record_accepted(
     session: Session, worker_id: int, verdicts: Sequence[Verdict], now: datetime
 ) -> None:
-    rows = [
-        {
-            "id": v.delivery_id,
-            "code": v.outcome.code,
-            "enhanced": v.outcome.enhanced,
-            "reply": v.outcome.text,
-        }
-        for v in verdicts
-    ]
-    shared = {"now": now, "worker": worker_id}
     connection = session.connection()
-    if connection.dialect.name == "postgresql":
-        arrays = {name: [row[name] for row in rows] for name in rows[0]}
-        connection.execute(_ACCEPTED_POSTGRESQL, {**shared, **arrays})
-    else:
-        connection.execute(_ACCEPTED_SQLITE, [{**shared, **row} for row in rows])
+    rows = [(v.delivery_id, v.outcome.code, v.outcome.enhanced, v.outcome.text) for v in verdicts]
+    connection.execute(
+        _ACCEPT[connection.dialect.name],
+        {"now": now, "worker": worker_id, "rows": json.dumps(rows)},
+    )
 
 
 _TRIED = (_id == bindparam("row"), _worker == bindparam("holder"), text(HELD))

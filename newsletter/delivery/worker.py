@@ -205,6 +205,7 @@ class Worker:
             self._engine,
             self._presence,
             policy=self._plan.policy,
+            connections=self._plan.connections,
             clock=self._clock,
             mailings=mailings,
             excluded=excluded,

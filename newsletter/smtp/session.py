@@ -148,8 +148,8 @@ class Session(asyncio.Protocol):
         try:
             async with asyncio.timeout(BODY_SECONDS):
                 waiter = self._expect()
-                self._transport.write(message)
-                self._transport.write(b".\r\n")
+                # In one piece: a copy costs less than a second call of the system.
+                self._transport.write(message + b".\r\n")
                 await self._writable.wait()
                 answer = await waiter
         except TimeoutError:
