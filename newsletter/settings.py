@@ -6,9 +6,10 @@ A door reads them once (`load`) and hands the parts down; nothing below reads th
 
 from __future__ import annotations
 
+import re
 import tomllib
 from datetime import time
-from email.utils import parseaddr
+from email.utils import getaddresses, parseaddr
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -31,6 +32,7 @@ from newsletter.rendering.content import Brand, Image
 #: Where settings are looked for when --config does not name another file.
 DEFAULT_FILE = Path("newsletter.toml")
 _CONTROL = {*map(chr, range(32)), "\x7f", "\x85", "\u2028", "\u2029"}
+_LINK_START = re.compile(r"https?://[A-Za-z0-9._:\[\]-]{1,253}(?:/[A-Za-z0-9._~%!$&'()*+;=:@/-]*)?")
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 _SMTP_PORTS = {"smtp": 25, "smtp+starttls": 587, "smtps": 465}
 
@@ -43,7 +45,9 @@ class Settings(BaseSettings):
     )
 
     # The publication
-    name: str = Field("Newsletter", min_length=1, description="The publication's name.")
+    name: str = Field(
+        "Newsletter", min_length=1, max_length=200, description="The publication's name."
+    )
     tagline: str = Field("", description="One line under the name.")
     sender: str = Field(
         "Newsletter <newsletter@localhost>",
@@ -114,11 +118,17 @@ class Settings(BaseSettings):
     )
     monthly_at: time = Field(time(7), description="Local time of the monthly edition.")
     cron_tolerance_hours: float = Field(
-        6, ge=0, description="`newsletter cron` makes no edition that is later than this (hours)."
+        6,
+        ge=0,
+        le=8_784,
+        description="`newsletter cron` makes no edition that is later than this (hours).",
     )
     min_articles: int = Field(1, ge=1, description="Fewer new articles skip the edition.")
     catch_up_days: int = Field(
-        62, ge=1, description="A reader who was away catches up on articles this old (days)."
+        62,
+        ge=1,
+        le=3_653,
+        description="A reader who was away catches up on articles this old (days).",
     )
     catch_up_articles: int = Field(
         200, ge=1, le=500, description="No digest has more articles than this; the newest stay."
@@ -132,7 +142,7 @@ class Settings(BaseSettings):
         10_000_000, ge=1_000, description="A larger feed is refused (octets, unpacked)."
     )
     feed_timeout_seconds: float = Field(
-        30, gt=0, description="A feed that takes longer is refused (seconds, in all)."
+        30, gt=0, le=3_600, description="A feed that takes longer is refused (seconds, in all)."
     )
 
     # Storage
@@ -228,6 +238,21 @@ class Settings(BaseSettings):
             raise ValueError("has a control character in it")
         return folded
 
+    @field_validator("name", "sender", "base_url")
+    @classmethod
+    def _not_empty(cls, value: str) -> str:
+        if not value.strip():
+            raise ValueError("must not be empty")
+        return value
+
+    @field_validator("templates")
+    @classmethod
+    def _folder(cls, value: Path | None) -> Path | None:
+        # Passed over in silence, it would let mails go out that look like nobody's.
+        if value is not None and not value.is_dir():
+            raise ValueError(f"there is no folder {value}")
+        return value
+
     @field_validator("sender", "reply_to", "return_path")
     @classmethod
     def _mailbox(cls, value: str | None) -> str | None:
@@ -235,7 +260,11 @@ class Settings(BaseSettings):
             return None
         if _CONTROL & set(value):
             raise ValueError("has a control character in it")
-        _, found = parseaddr(value)
+        found = parseaddr(value)[1]
+        if len(getaddresses([value])) > 1:
+            raise ValueError(
+                'must be one mailbox: "Name <address>"; a name with a comma stands in quotes'
+            )
         try:
             if not found.endswith("@localhost"):
                 address.normalise(found)
@@ -264,7 +293,19 @@ class Settings(BaseSettings):
         parts = urlsplit(value)
         if parts.scheme not in {"http", "https"} or not parts.hostname or _CONTROL & set(value):
             raise ValueError("must start with https:// (or http://) and name a host")
+        _ = parts.port  # raises ValueError for one that cannot be
         return value.rstrip("/")
+
+    @field_validator("base_url")
+    @classmethod
+    def _start_of_links(cls, value: str) -> str:
+        """Refuse what would make dead links: they go on where this ends, and into a header."""
+        if len(value) > 500 or not _LINK_START.fullmatch(value):
+            raise ValueError(
+                "must be an address that links can start with, such as https://news.example.org: "
+                "up to 500 characters, no user, no blank, no ? or #, and other scripts as xn--"
+            )
+        return value
 
     @field_validator("smtp_url")
     @classmethod
@@ -346,6 +387,22 @@ class Settings(BaseSettings):
         return SmtpServer.of(self)
 
 
+class _OfFile(Settings):
+    """Settings that nothing in the environment changes."""
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The file over the defaults."""
+        return (init_settings,)
+
+
 class SmtpServer:
     """Where and how mail is handed over."""
 
@@ -390,10 +447,14 @@ class SmtpServer:
         return f"{self.host}:{self.port}"
 
 
-def load(file: Path | None = None) -> Settings:
-    """Read the settings; raise ConfigurationError naming each bad one and the way out."""
+def load(file: Path | None = None, *, environment: bool = True) -> Settings:
+    """Read the settings; raise ConfigurationError naming each bad one and the way out.
+
+    Without `environment` they are those of the file alone, whatever is set around it.
+    """
+    kind = Settings if environment else _OfFile
     try:
-        return Settings(**_read(file))
+        return kind(**_read(file))
     except ValidationError as exc:
         raise _explained(exc) from exc
     except NewsletterError as exc:
@@ -420,7 +481,7 @@ def _read(file: Path | None) -> dict[str, Any]:
             f"There is no settings file {file}.", hint="Run `newsletter init` to write one."
         )
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as exc:
         raise ConfigurationError(f"{path} cannot be read: {exc}.") from exc
 
@@ -434,7 +495,8 @@ def _explained(exc: ValidationError) -> ConfigurationError:
         if error["type"] == "extra_forbidden":
             sentences.append(f"There is no setting {name}.")
         else:
-            sentences.append(f"{name}: {error['msg'].removeprefix('Value error, ')}.")
+            reason = error["msg"].removeprefix("Value error, ").rstrip(".")
+            sentences.append(f"{name}: {reason}.")
     return ConfigurationError(
         " ".join(sentences),
         setting=names[0],

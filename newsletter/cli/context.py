@@ -21,13 +21,15 @@ class Context:
     """Options that stand before the command, and what is made from them on first use."""
 
     config: Path | None = None
+    #: Whether NEWSLETTER_* counts more than the file; the demo stands alone.
+    environment: bool = True
     _settings: Settings | None = field(default=None, repr=False)
 
     @property
     def settings(self) -> Settings:
         """The settings; ConfigurationError names each bad one."""
         if self._settings is None:
-            self._settings = configuration.load(self.config)
+            self._settings = configuration.load(self.config, environment=self.environment)
         return self._settings
 
     @contextmanager
@@ -40,6 +42,13 @@ class Context:
             yield engine
         finally:
             engine.dispose()
+
+
+def legible(value: str) -> str:
+    """Return an option's words, or refuse what no list can show: control characters, no text."""
+    if not value.isprintable():
+        raise typer.BadParameter("has a character in it that cannot be shown.")
+    return value
 
 
 def of(context: typer.Context) -> Context:

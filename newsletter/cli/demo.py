@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from newsletter.settings import Settings
     from newsletter.subscribers.sheet import Rejection
 
+_SENDER = "Mia's Feed <digest@miasfeed.example>"
 _ARTICLES = Path(__file__).parent / "samples" / "articles.toml"
 _READERS = {
     Cadence.DAILY: ("ada", "grace", "rosalind", "barbara"),
@@ -82,13 +83,19 @@ def demo(
 @contextmanager
 def _fresh(folder: Path) -> Iterator[None]:
     """Make the folder; an older demo's is replaced, anything else is left alone."""
-    if folder.exists() and not (folder / "mails").is_dir() and any(folder.iterdir()):
+    if folder.exists() and not _is_older_demo(folder) and any(folder.iterdir()):
         raise Conflict(
             f"{folder} has something else in it.", hint="Name another one: --folder DIRECTORY."
         )
     _empty(folder)
     folder.mkdir(parents=True, exist_ok=True)
     yield
+
+
+def _is_older_demo(folder: Path) -> bool:
+    settings = folder / "newsletter.toml"
+    is_ours = not settings.exists() or _SENDER in settings.read_text(encoding="utf-8")
+    return (folder / "mails").is_dir() and is_ours
 
 
 def _empty(folder: Path) -> None:
@@ -99,7 +106,11 @@ def _empty(folder: Path) -> None:
 
 
 def _set_up(folder: Path, port: int) -> context.Context:
-    """Write settings and make the database, as `newsletter init` does."""
+    """Write settings and make the database, as `newsletter init` does.
+
+    What the environment says of a real newsletter, its database first of all, is none of its
+    business.
+    """
     from newsletter.cli import init
     from newsletter.db import schema
 
@@ -108,7 +119,7 @@ def _set_up(folder: Path, port: int) -> context.Context:
         file,
         name="Mia's Feed",
         tagline="Medical news and research",
-        sender="Mia's Feed <digest@miasfeed.example>",
+        sender=_SENDER,
         postal_address="Mia's Feed, 12 Harbour Street, Portsmouth PO1 2AB, United Kingdom",
         base_url="https://news.miasfeed.example",
         site_url="https://miasfeed.example",
@@ -116,7 +127,7 @@ def _set_up(folder: Path, port: int) -> context.Context:
         database_url=f"sqlite:///{folder / 'newsletter.db'}",
         smtp_url=f"smtp://127.0.0.1:{port}",
     )
-    found = context.Context(config=file)
+    found = context.Context(config=file, environment=False)
     with found.database(checked=False) as engine:
         schema.upgrade(engine)
     return found
