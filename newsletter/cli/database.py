@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from newsletter.cli import context, output
 from newsletter.db import schema
+from newsletter.errors import SchemaOutOfDate
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
 
 app = typer.Typer(help="The schema's version, upgrades and backups.", no_args_is_help=True)
 
@@ -29,6 +33,7 @@ def status(ctx: typer.Context, *, json: output.Json = False) -> None:
     """Say which schema the database has, and which one this program works with."""
     with context.of(ctx).database(checked=False) as engine:
         found, wanted = schema.current(engine), schema.newest()
+        way_out = _way_out(engine)
         url = engine.url.render_as_string(hide_password=True)
     if json:
         output.as_json(
@@ -38,9 +43,17 @@ def status(ctx: typer.Context, *, json: output.Json = False) -> None:
         output.say(f"{url} is up to date (schema {found}).")
     else:
         output.say(f"{url} has schema {found or 'none'}, this program works with {wanted}.")
-        output.say("Run `newsletter database upgrade`.")
+        output.say(way_out)
     if found != wanted:
         raise typer.Exit(3)
+
+
+def _way_out(engine: Engine) -> str:
+    try:
+        schema.check(engine)
+    except SchemaOutOfDate as exc:
+        return exc.hint or ""
+    return ""
 
 
 @app.command()

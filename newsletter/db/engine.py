@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sqlite3
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
-from sqlalchemy.exc import ArgumentError, NoSuchModuleError
+from sqlalchemy.exc import ArgumentError, DatabaseError, NoSuchModuleError, OperationalError
 
-from newsletter.errors import ConfigurationError
+from newsletter.errors import ConfigurationError, DatabaseUnavailable, NewsletterError
 
 #: How long a transaction waits for SQLite's one writer before it gives up.
 BUSY_SECONDS = 60
@@ -18,16 +19,45 @@ WRITING = "newsletter_writing"
 
 
 def open(url: str) -> Engine:  # noqa: A001 - called as engine.open
-    """Return an engine for a `sqlite:///` or `postgresql://` URL; nothing is connected yet."""
+    """Return an engine for a `sqlite:///` or `postgresql://` URL; nothing is connected yet.
+
+    Its errors do not repeat what a statement was about: addresses do not belong in a log.
+    """
     parsed = _parse(url)
     if parsed.get_backend_name() == "sqlite":
         return _open_sqlite(parsed)
-    return create_engine(parsed, pool_pre_ping=True, pool_size=10)
+    return create_engine(parsed, hide_parameters=True, pool_pre_ping=True, pool_size=10)
 
 
 def is_sqlite(engine: Engine | Connection) -> bool:
     """Tell whether this is the embedded database."""
     return engine.dialect.name == "sqlite"
+
+
+@contextmanager
+def explained() -> Iterator[None]:
+    """Say in our words that a database cannot be reached, is locked or full, or is none."""
+    try:
+        yield
+    except OperationalError as exc:
+        raise DatabaseUnavailable(
+            f"The database could not be used: {_reason(exc)}.",
+            hint="Look at NEWSLETTER_DATABASE_URL, at the folder or the server that it names, and "
+            "at the space on its disk.",
+        ) from exc
+    except DatabaseError as exc:
+        # SQLite's own word for a file of another kind, or a damaged one; not what derives from it.
+        if type(exc) is not DatabaseError:
+            raise
+        raise NewsletterError(
+            f"The database cannot be read: {_reason(exc)}.",
+            hint="NEWSLETTER_DATABASE_URL must name a database of this program; a damaged one has "
+            "to be replaced by its backup.",
+        ) from exc
+
+
+def _reason(exc: DatabaseError) -> str:
+    return next(iter(str(exc.orig or exc).strip().splitlines()), "no reason given").rstrip(".")
 
 
 def checkpoint(engine: Engine, *, patience_seconds: float) -> bool:
@@ -67,7 +97,7 @@ def _parse(url: str) -> URL:
 
 def _open_sqlite(url: URL) -> Engine:
     try:
-        engine = create_engine(url, connect_args={"timeout": BUSY_SECONDS})
+        engine = create_engine(url, hide_parameters=True, connect_args={"timeout": BUSY_SECONDS})
     except (ArgumentError, NoSuchModuleError) as exc:
         raise ConfigurationError(
             "The database URL cannot be read.", setting="database_url"

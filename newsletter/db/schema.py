@@ -11,10 +11,9 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Engine
-from sqlalchemy.exc import OperationalError
 
 from newsletter import paths
-from newsletter.db.engine import WRITING, is_sqlite
+from newsletter.db.engine import WRITING, explained, is_sqlite
 from newsletter.errors import Conflict, DatabaseUnavailable, InvalidInput, SchemaOutOfDate
 
 
@@ -23,10 +22,12 @@ def upgrade(engine: Engine) -> tuple[str | None, str]:
 
     Safe to run at any time and from several processes: the second finds nothing to do.
     """
-    with engine.connect() as bare:
+    with explained(), engine.connect() as bare:
         connection = bare.execution_options(**{WRITING: True})
         with connection.begin():
             before = MigrationContext.configure(connection).get_current_revision()
+            if before is not None and before not in _known():
+                raise _of_another_version(before)
             if before != newest():
                 config = _config()
                 config.attributes["connection"] = connection
@@ -40,15 +41,8 @@ def current(engine: Engine) -> str | None:
     if is_sqlite(engine) and path.parent.is_dir() and not path.exists():
         # Asking would make the file.
         return None
-    try:
-        with engine.connect() as connection:
-            return MigrationContext.configure(connection).get_current_revision()
-    except OperationalError as exc:
-        reason = str(exc.orig).strip().splitlines()[0] if exc.orig else str(exc)
-        raise DatabaseUnavailable(
-            f"The database could not be opened: {reason}.",
-            hint="Look at NEWSLETTER_DATABASE_URL: the folder must exist, the server must answer.",
-        ) from exc
+    with explained(), engine.connect() as connection:
+        return MigrationContext.configure(connection).get_current_revision()
 
 
 def newest() -> str:
@@ -69,10 +63,22 @@ def check(engine: Engine) -> None:
             hint="Go to the folder of its newsletter.toml, or name that with --config. A new one: "
             "`newsletter init`. An empty database: `newsletter database upgrade`.",
         )
+    if found not in _known():
+        raise _of_another_version(found)
     raise SchemaOutOfDate(
         f"The database has schema {found}, this program works with {newest()}.",
-        hint="Run `newsletter database upgrade` (after `newsletter database backup`), "
-        "or install the program's version that made it.",
+        hint="Run `newsletter database upgrade` (after `newsletter database backup`).",
+    )
+
+
+def _known() -> set[str]:
+    return {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
+
+
+def _of_another_version(found: str) -> SchemaOutOfDate:
+    return SchemaOutOfDate(
+        f"The database has schema {found}, which this program does not know.",
+        hint="Install the program's version that made it, or a newer one.",
     )
 
 

@@ -7,11 +7,10 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import ColumnClause, DateTime, Engine, column, select, table, update
-from sqlalchemy.exc import OperationalError
 from sqlmodel import Session
 
-from newsletter.db.engine import WRITING
-from newsletter.errors import DatabaseUnavailable, SchemaOutOfDate
+from newsletter.db.engine import WRITING, explained
+from newsletter.errors import SchemaOutOfDate
 
 # The publication's one row; this floor knows of no other table.
 _latest: ColumnClause[datetime] = column("latest_instant", DateTime(timezone=True))
@@ -23,7 +22,7 @@ _TICK = timedelta(microseconds=1)
 def reading(engine: Engine) -> Iterator[Session]:
     """Give a session that only reads; whatever it changes is rolled back."""
     with (
-        _explained(),
+        explained(),
         engine.connect() as connection,
         Session(connection, expire_on_commit=False) as session,
     ):
@@ -33,7 +32,7 @@ def reading(engine: Engine) -> Iterator[Session]:
 @contextmanager
 def writing(engine: Engine) -> Iterator[Session]:
     """Give a session whose transaction commits at the end and rolls back on any error."""
-    with _explained(), engine.connect() as bare:
+    with explained(), engine.connect() as bare:
         connection = bare.execution_options(**{WRITING: True})
         with (
             connection.begin(),
@@ -68,16 +67,3 @@ def hold_freeze(session: Session) -> None:
     the next freeze sees that the reader is gone. Any number of sessions may hold it at once.
     """
     session.execute(select(_latest).select_from(_publication).with_for_update(read=True)).all()
-
-
-@contextmanager
-def _explained() -> Iterator[None]:
-    """Say in our words that a database cannot be reached, is locked or full."""
-    try:
-        yield
-    except OperationalError as exc:
-        reason = str(exc.orig).strip().splitlines()[0] if exc.orig else str(exc)
-        raise DatabaseUnavailable(
-            f"The database could not be used: {reason}.",
-            hint="Look at NEWSLETTER_DATABASE_URL, at the server, and at the space on its disk.",
-        ) from exc

@@ -11,7 +11,8 @@ import pytest
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import Engine
+from sqlalchemy import Engine, text
+from sqlalchemy.exc import SQLAlchemyError
 from sqlmodel import SQLModel, select
 
 import newsletter.models
@@ -58,7 +59,7 @@ def test_a_database_of_another_version_is_refused(engine: Engine) -> None:
 
 def test_a_folder_that_does_not_exist_is_said_in_words(tmp_path: Path) -> None:
     lost = engines.open(f"sqlite:///{tmp_path}/nowhere/newsletter.db")
-    with pytest.raises(DatabaseUnavailable, match="could not be opened"):
+    with pytest.raises(DatabaseUnavailable, match="could not be used: unable to open"):
         schema.check(lost)
     lost.dispose()
 
@@ -118,3 +119,10 @@ def test_postgresql_is_pointed_to_its_own_tool() -> None:
     elsewhere = engines.open("postgresql://127.0.0.1/none")
     with pytest.raises(InvalidInput, match="own tool"):
         schema.backup(elsewhere, Path("x"))
+
+
+def test_an_error_of_the_database_names_no_address(engine: Engine) -> None:
+    with engine.connect() as connection, pytest.raises(SQLAlchemyError) as caught:
+        connection.execute(text("SELECT nothing WHERE 'x' = :address"), {"address": "a@b.example"})
+
+    assert "a@b.example" not in str(caught.value)
