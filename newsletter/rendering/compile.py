@@ -55,12 +55,27 @@ def digest(
     text = render(environment, "email/digest/body.txt", values | chosen)
     heading = _heading(" ".join(subject.split()), brand, links, feedback_id)
     text = plaintext.tidy(text)
+    _check_whole(heading.subject, {"body.html": html, "body.txt": text}, markers)
     return Rendered(
         message.assemble(heading, text=text, html=html, markers=markers),
         html,
         text,
         _html(values | chosen | {"is_page": True}, environment),
     )
+
+
+def _check_whole(subject: str, bodies: Mapping[str, str], markers: Markers) -> None:
+    """Refuse what no reader may be sent, whatever a publisher's own templates leave out."""
+    if not subject:
+        raise RenderError(
+            "The mail has no subject.", hint="Correct the template email/digest/subject.txt."
+        )
+    for name, body in bodies.items():
+        if markers.of(Slot.UNSUBSCRIBE) not in body:
+            raise RenderError(
+                f"The mail's {name} has no link to unsubscribe.",
+                hint=f"Put {{{{ links.unsubscribe }}}} into the template email/digest/{name}.",
+            )
 
 
 def _fitting(

@@ -36,6 +36,7 @@ _FAULTS = (
     ArithmeticError,
     AttributeError,
     LookupError,
+    RecursionError,
     TypeError,
     ValueError,
 )
@@ -74,6 +75,10 @@ def render(environment: jinja2.Environment, name: str, values: Mapping[str, obje
     chosen = _escaping(environment) if name.endswith(".html") else environment
     try:
         return chosen.get_template(name).render(values)
+    except UnicodeDecodeError as exc:
+        raise RenderError(
+            f"{name}, or a template that it uses, is not UTF-8.", hint="Save it as UTF-8."
+        ) from exc
     except _FAULTS as exc:
         place = _place(exc, environment)
         if place is None:

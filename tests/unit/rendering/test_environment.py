@@ -140,3 +140,39 @@ def test_a_month_is_the_calendar_month_before_a_first() -> None:
     assert environment.month_of(date(2026, 12, 1), date(2026, 11, 1)) == november
     assert environment.month_of(date(2026, 12, 1), date(2026, 10, 2)) is None
     assert environment.month_of(date(2026, 12, 15), date(2026, 11, 15)) is None
+
+
+def test_a_template_without_end_is_a_mistake_too(digests: SimpleNamespace, tmp_path: Path) -> None:
+    path = override(tmp_path, "body.html", '{% include "email/digest/body.html" %}')
+
+    with pytest.raises(RenderError, match="recursion") as caught:
+        render(digests, tmp_path)
+
+    assert f"{path}, line 1: " in caught.value.message
+
+
+def test_a_template_that_is_not_utf8_is_named(digests: SimpleNamespace, tmp_path: Path) -> None:
+    override(tmp_path, "subject.txt", "").write_bytes("Für Sie".encode("latin-1"))
+
+    with pytest.raises(RenderError, match=r"subject\.txt, .* is not UTF-8"):
+        render(digests, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "words"),
+    [
+        ("subject.txt", " \n", "no subject"),
+        ("body.html", "<p>Hello</p>", "body.html has no link to unsubscribe"),
+        ("body.html", "<p>{{ links.unsubscribe|upper }}</p>", "body.html has no link"),
+        ("body.txt", "Hello", "body.txt has no link to unsubscribe"),
+    ],
+)
+def test_a_mail_that_no_reader_may_be_sent_is_refused(
+    digests: SimpleNamespace, tmp_path: Path, name: str, text: str, words: str
+) -> None:
+    override(tmp_path, name, text)
+
+    with pytest.raises(RenderError, match=words) as caught:
+        render(digests, tmp_path)
+
+    assert f"email/digest/{name}" in (caught.value.hint or "")
