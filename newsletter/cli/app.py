@@ -6,7 +6,9 @@ Exit codes: 0 done or nothing to do, 1 failed, 2 usage, 3 findings, 75 try again
 from __future__ import annotations
 
 import sys
-from importlib.metadata import version
+import traceback
+from importlib import metadata
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated
 
@@ -66,8 +68,15 @@ for noun in (subscribers, feeds, articles, editions, delivery, suppression, data
 
 def _say(on: bool) -> None:
     if on:
-        output.say(f"newsletter {version('newsletter-delivery')}")
+        output.say(f"newsletter {_version_of_this()}")
         raise typer.Exit
+
+
+def _version_of_this() -> str:
+    try:
+        return metadata.version("newsletter-delivery")
+    except metadata.PackageNotFoundError:
+        return "(not installed)"
 
 
 @app.callback()
@@ -87,17 +96,60 @@ def options(
 
 def main() -> None:
     """Run the command line; what goes wrong is one sentence and a hint, never a traceback."""
+    _print_anything()
     try:
         app()
     except NewsletterError as exc:
-        output.err.print(exc.message, style="bold red", markup=False)
-        if exc.hint:
-            output.err.print(exc.hint, markup=False)
+        _fail(exc.message, exc.hint)
         sys.exit(_exit_code(exc))
     except BrokenPipeError:
         # Whoever read our output has gone (`| head`); the descriptor must not fail again at exit.
         sys.stdout = None
         sys.exit(FAILED)
+    except OSError as exc:
+        place = f"{exc.filename}: " if exc.filename else ""
+        _give_up_output()
+        _fail(f"{place}{exc.strerror or exc}.", "Look at the folder, its owner and its space.")
+        sys.exit(FAILED)
+    except Exception as exc:  # noqa: BLE001 - the last net
+        _fail(
+            f"The program failed: {type(exc).__name__}: {_first_line(exc)} ({_place(exc)}).",
+            "That should not be: please report it. Nothing is lost; the ledger says what has left.",
+        )
+        sys.exit(FAILED)
+
+
+def _print_anything() -> None:
+    """Let no title fail a command where the terminal or the log cannot show its script."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _give_up_output() -> None:
+    """Let what cannot be written, on a full disk, not fail once more at exit."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        sys.stdout = None
+
+
+def _fail(sentence: str, hint: str | None) -> None:
+    output.err.print(sentence, style="bold red", markup=False)
+    if hint:
+        output.err.print(hint, markup=False)
+
+
+def _first_line(exc: Exception) -> str:
+    return next(iter(str(exc).splitlines()), "")
+
+
+def _place(exc: Exception) -> str:
+    """Name the last of our own lines that an error passed."""
+    frames = traceback.extract_tb(exc.__traceback__)
+    ours = [frame for frame in frames if f"{Path(__file__).parents[1].name}/" in frame.filename]
+    last = (ours or frames)[-1]
+    return f"{Path(last.filename).name}, line {last.lineno}"
 
 
 def _exit_code(exc: NewsletterError) -> int:

@@ -25,9 +25,11 @@ def list_articles(
     quarantined: Annotated[
         bool, typer.Option("--quarantined", help="Only those that wait for approval.")
     ] = False,
-    feed: Annotated[int | None, typer.Option(help="Only those of this feed.")] = None,
+    feed: Annotated[
+        int | None, typer.Option(max=output.LARGEST, help="Only those of this feed.")
+    ] = None,
     limit: Annotated[int, typer.Option(min=1, max=10_000, help="So many at most.")] = 50,
-    offset: Annotated[int, typer.Option(min=0, help="Leave out so many.")] = 0,
+    offset: Annotated[int, typer.Option(min=0, max=output.LARGEST, help="Leave out so many.")] = 0,
     json: output.Json = False,
 ) -> None:
     """List articles, those that came last first."""
@@ -61,7 +63,9 @@ def list_articles(
 @app.command()
 def show(
     ctx: typer.Context,
-    article: Annotated[int, typer.Argument(help="Its number in `articles list`.")],
+    article: Annotated[
+        int, typer.Argument(max=output.LARGEST, help="Its number in `articles list`.")
+    ],
     *,
     json: output.Json = False,
 ) -> None:
@@ -125,7 +129,8 @@ def add(
 def approve(
     ctx: typer.Context,
     articles: Annotated[
-        list[int] | None, typer.Argument(help="Their numbers in `articles list --quarantined`.")
+        list[int] | None,
+        typer.Argument(max=output.LARGEST, help="Their numbers in `articles list --quarantined`."),
     ] = None,
     *,
     everything: Annotated[bool, typer.Option("--all", help="All that wait.")] = False,

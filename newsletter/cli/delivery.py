@@ -22,7 +22,7 @@ def listed(
     *,
     state: Annotated[State | None, typer.Option(help="Only deliveries in this state.")] = None,
     edition: Edition = None,
-    limit: Annotated[int, typer.Option(min=1, help="At most so many.")] = 100,
+    limit: Annotated[int, typer.Option(min=1, max=output.LARGEST, help="At most so many.")] = 100,
     json: output.Json = False,
 ) -> None:
     """List deliveries with their state, the server's reply and their Message-ID."""
@@ -57,7 +57,10 @@ def listed(
 @app.command()
 def retry(
     ctx: typer.Context,
-    ids: Annotated[list[int], typer.Argument(help="Deliveries, by the id that `list` shows.")],
+    ids: Annotated[
+        list[int],
+        typer.Argument(max=output.LARGEST, help="Deliveries, by the id that `list` shows."),
+    ],
     *,
     json: output.Json = False,
 ) -> None:

@@ -33,7 +33,7 @@ def list_editions(
     ctx: typer.Context,
     *,
     cadence: Annotated[Cadence | None, typer.Option(help="Only those of one cadence.")] = None,
-    limit: Annotated[int, typer.Option(min=1, help="How many.")] = 10,
+    limit: Annotated[int, typer.Option(min=1, max=output.LARGEST, help="How many.")] = 10,
     json: output.Json = False,
 ) -> None:
     """List the latest editions with their books."""
@@ -106,7 +106,7 @@ def cancel(
     edition: Name,
     *,
     reason: Annotated[
-        str, typer.Option(help="Why; it stands in the list.")
+        str, typer.Option(callback=context.legible, help="Why; it stands in the list.")
     ] = "Cancelled by the operator.",
     json: output.Json = False,
 ) -> None:

@@ -132,7 +132,7 @@ def _find(session: Session, named: str) -> Feed:
     from newsletter.articles import fetch as fetching
     from newsletter.articles import store
 
-    if named.isascii() and named.isdigit():
+    if named.isascii() and named.isdigit() and len(named) < len(str(output.LARGEST)):
         return store.feed(session, int(named))
     # As it was given, as it was stored, and as a file that may be gone by now.
     spelled = [named, fetching.spell(named)]

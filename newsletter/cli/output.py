@@ -27,6 +27,9 @@ from rich.text import Text
 #: The option of everything that lists or reports.
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of words.")]
 
+#: What a number of a database can be; a larger one names nothing.
+LARGEST = 2**63 - 1
+
 _LOG_WIDTH = 200
 
 out = Console(soft_wrap=True, highlight=False)
@@ -45,7 +48,9 @@ def warn(sentence: str) -> None:
 
 def as_json(value: Mapping[str, Any]) -> None:
     """Print one JSON object: instants in ISO 8601 with their offset, dates as dates."""
-    sys.stdout.write(json.dumps(value, default=_plain, ensure_ascii=False, indent=2) + "\n")
+    # Where the output is no UTF-8, JSON's own escapes stand for what it cannot hold.
+    is_utf8 = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
+    sys.stdout.write(json.dumps(value, default=_plain, ensure_ascii=not is_utf8, indent=2) + "\n")
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: str = "") -> None:

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, BinaryIO, TextIO
 
@@ -95,9 +96,14 @@ def export(
     from newsletter.db import session as sessions
     from newsletter.subscribers import exports, store
 
+    is_stream = file is None or str(file) == "-"
+    if is_stream and json:
+        raise InvalidInput(
+            "--json reports on a file, and there is none.", hint="Name one: `export FILE --json`."
+        )
     with context.of(ctx).database() as engine, sessions.reading(engine) as session:
-        if file is None or str(file) == "-":
-            exports.write(session, sys.stdout, status=status, cadence=cadence)
+        if file is None or is_stream:
+            exports.write(session, _utf8(sys.stdout), status=status, cadence=cadence)
             return
         total = store.count(session, status=status, cadence=cadence)
         with _replaced(file) as stream, output.progress() as bar:
@@ -126,6 +132,13 @@ def _opened(file: Path) -> Iterator[BinaryIO]:
         raise InvalidInput(f"{file} cannot be read: {exc.strerror}.") from exc
     with stream:
         yield stream
+
+
+def _utf8(stream: TextIO) -> TextIO:
+    """Write what the import reads, whatever the terminal's own encoding is."""
+    if isinstance(stream, TextIOWrapper):
+        stream.reconfigure(encoding="utf-8", errors="strict")
+    return stream
 
 
 def _rejected_file(file: Path, chosen: Path | None) -> Path:
@@ -163,6 +176,9 @@ def _report_import(
 @contextmanager
 def _replaced(file: Path) -> Iterator[TextIO]:
     """Give a file that takes the place of `file` when it is complete; only its owner reads it."""
+    if file.exists() and not file.is_file():
+        # Renamed over a folder it would fail, and over a device it would not.
+        raise InvalidInput(f"{file} is no file.", hint="Name a file, or none for standard output.")
     partial = Path(f"{file}.part")
     try:
         descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)

@@ -84,7 +84,9 @@ def list_subscribers(
     *,
     status: WithStatus = None,
     cadence: WithCadence = None,
-    limit: Annotated[int, typer.Option("--limit", min=1, help="Show no more than this.")] = 100,
+    limit: Annotated[
+        int, typer.Option("--limit", min=1, max=output.LARGEST, help="Show no more than this.")
+    ] = 100,
     json: output.Json = False,
 ) -> None:
     """List readers; `subscribers export` gives all of them as a sheet."""

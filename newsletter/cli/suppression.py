@@ -20,7 +20,9 @@ def add(
     ctx: typer.Context,
     address: Address,
     *,
-    reason: Annotated[str, typer.Option("--reason", help="Why.")] = "operator",
+    reason: Annotated[
+        str, typer.Option("--reason", callback=context.legible, help="Why.")
+    ] = "operator",
     json: output.Json = False,
 ) -> None:
     """Never mail an address again, and take back what was on its way."""
@@ -67,7 +69,9 @@ def remove(ctx: typer.Context, address: Address, *, json: output.Json = False) -
 def list_suppressions(
     ctx: typer.Context,
     *,
-    limit: Annotated[int, typer.Option("--limit", min=1, help="Show no more than this.")] = 100,
+    limit: Annotated[
+        int, typer.Option("--limit", min=1, max=output.LARGEST, help="Show no more than this.")
+    ] = 100,
     json: output.Json = False,
 ) -> None:
     """List the addresses that must never be mailed; of those forgotten there is no address."""

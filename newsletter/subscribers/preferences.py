@@ -6,7 +6,7 @@ nothing, and whoever comes back from a pause catches up.
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sqlmodel import Session
 
@@ -16,6 +16,9 @@ from newsletter.errors import Conflict, InvalidInput
 from newsletter.models import Status, Subscriber
 from newsletter.subscribers import consent, store
 from newsletter.subscribers.consent import Action, Origin
+
+#: A longer pause is one without an end; and the calendar of Python ends, too.
+LONGEST_PAUSE = timedelta(days=36_525)
 
 _RESUMED = Origin("pause ended")
 
@@ -48,6 +51,11 @@ def pause(
     _check_reading(subscriber)
     if until is not None and until <= now:
         raise InvalidInput("A pause ends in the future.")
+    if until is not None and until > now + LONGEST_PAUSE:
+        raise InvalidInput(
+            "A pause ends within a hundred years.",
+            hint="Pause without a date: until they come back.",
+        )
     if subscriber.status == Status.PENDING:
         raise Conflict(f"{subscriber.address} has not confirmed yet: there is nothing to pause.")
     if subscriber.status == Status.PAUSED and subscriber.paused_until == until:

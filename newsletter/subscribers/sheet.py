@@ -29,6 +29,8 @@ MAXIMUM_LENGTH = 65_536
 MAXIMUM_LINES = 100
 #: What a spreadsheet would take for a formula at the beginning of a cell, and the guard itself.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "'")
+#: Of a date. The calendar ends in 9999, and what comes after a pause must have a place in it.
+_LAST_YEAR = 2_999
 _DELIMITERS = (",", ";", "\t")
 
 # Names of columns, best first: Mailchimp has a postal "Address" beside its "Email Address".
@@ -323,9 +325,12 @@ def _instant(cell: str) -> datetime | None:
         return None
     try:
         found = datetime.fromisoformat(cell)
-        return found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)
+        instant = found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)
     except (ValueError, OverflowError):
         raise InvalidInput(f"{cell[:100]!r} is not a date.") from None
+    if instant.year > _LAST_YEAR:
+        raise InvalidInput(f"{cell[:100]!r} is too far away.")
+    return instant
 
 
 def _shown(text: str) -> str:
