@@ -71,11 +71,16 @@ def retry(
     from newsletter.editions import store
 
     with context.of(ctx).database() as engine, sessions.writing(engine) as session:
-        retried = ledger.retry_now(session, ids=ids, now=utc_now())
+        retried = ledger.retry_now(
+            session, ids=ids, now=utc_now(), excluded=store.cancelled_mailings()
+        )
         store.reopen(session)
     if json:
         output.as_json({"asked": len(ids), "retried": retried})
         return
     output.say(f"{retried:,} of {len(ids):,} deliveries are due now.")
     if retried < len(ids):
-        output.say("Only deferred, unknown and queued deliveries can be tried again.")
+        output.say(
+            "Only deferred, unknown and queued deliveries can be tried again, and only to readers "
+            "who have not left or paused since, of editions that are not cancelled."
+        )

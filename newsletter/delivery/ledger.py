@@ -110,8 +110,18 @@ def enqueue(
 
 
 def cancel(session: Session, *, reference: str, reason: str, now: datetime) -> int:
-    """Cancel a recipient's open rows; one whose body may be leaving right now is not repeated."""
-    return _cancel(session, reason, now, _reference == reference)
+    """Cancel a recipient's open rows; one whose body may be leaving right now is not repeated.
+
+    Nor is one that is held because it may have arrived: it is told the reason, too.
+    """
+    cancelled = _cancel(session, reason, now, _reference == reference)
+    session.execute(
+        update(Delivery)
+        .where(_reference == reference, _state == State.UNKNOWN, _reason.is_(None))
+        .values(reason=reason)
+        .execution_options(synchronize_session=False)
+    )
+    return cancelled
 
 
 def cancel_mailings(session: Session, *, mailings: Select[Any], reason: str, now: datetime) -> int:
@@ -272,11 +282,25 @@ def next_due(session: Session, mailings: Select[Any] | None = None) -> datetime 
     return found
 
 
-def retry_now(session: Session, *, ids: Sequence[int], now: datetime) -> int:
-    """Make deferred or unknown rows due at once: the operator's word. A refusal stands."""
+def retry_now(
+    session: Session, *, ids: Sequence[int], now: datetime, excluded: Select[Any] | None = None
+) -> int:
+    """Make deferred or unknown rows due at once: the operator's word.
+
+    A refusal stands, and so does a goodbye. Rows of the mailings in `excluded` are left alone.
+    """
+    chosen = [
+        _id.in_(ids),
+        _state.in_((State.DEFERRED, State.UNKNOWN, State.QUEUED)),
+        _reason.is_(None),
+        # Of those who were forgotten there is no address.
+        col(Delivery.address) != "",
+    ]
+    if excluded is not None:
+        chosen.append(_mailing.not_in(excluded))
     retried = session.execute(
         update(Delivery)
-        .where(_id.in_(ids), _state.in_((State.DEFERRED, State.UNKNOWN, State.QUEUED)))
+        .where(*chosen)
         .values(state=State.QUEUED, due_at=now, state_at=now, worker_id=None)
         .execution_options(synchronize_session=False)
     )

@@ -321,10 +321,19 @@ def mailings_among(ids: Collection[int]) -> Select[Any]:
 
 def withheld_mailings() -> Select[Any]:
     """Select the mailings that no worker may claim: their edition is paused or cancelled."""
+    return _mailings_in(EditionState.PAUSED, EditionState.CANCELLED)
+
+
+def cancelled_mailings() -> Select[Any]:
+    """Select the mailings of which nothing is sent any more."""
+    return _mailings_in(EditionState.CANCELLED)
+
+
+def _mailings_in(*states: EditionState) -> Select[Any]:
     return (
         columns(col(Mailing.id))
         .join(Edition, _edition_id == col(Mailing.edition_id))
-        .where(_edition_state.in_((EditionState.PAUSED, EditionState.CANCELLED)))
+        .where(_edition_state.in_(states))
     )
 
 

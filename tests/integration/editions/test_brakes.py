@@ -7,14 +7,17 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
-from sqlmodel import update
+from sqlmodel import select, update
 
 from newsletter.cadence import Cadence
 from newsletter.db import session as sessions
+from newsletter.delivery import ledger
 from newsletter.editions import publish, store
 from newsletter.errors import Conflict, InvalidInput, NotFound
-from newsletter.models import Publication
+from newsletter.models import Delivery, Publication, State
 from newsletter.smtp.reply import Kind
+from newsletter.subscribers import forget, suppress
+from newsletter.suppression import Cause
 
 if TYPE_CHECKING:
     from tests.integration.editions.conftest import World
@@ -36,6 +39,63 @@ def test_an_edition_is_finished_only_when_no_row_is_open(world: World) -> None:
     assert publish.finish(world.engine, now=world.now) == [WEEKLY]
     assert publish.finish(world.engine, now=world.now) == []
     assert world.summary(WEEKLY).state == "finished"
+
+
+@pytest.mark.parametrize("ended", ["left", "paused", "suppressed", "forgotten", "came back"])
+def test_what_is_held_is_not_let_go_to_those_who_have_left_since(world: World, ended: str) -> None:
+    gone, stays = world.reader("weekly", "gone@example.org"), world.reader()
+    world.article()
+    world.send(outcomes={gone: Kind.UNKNOWN, stays: Kind.UNKNOWN})
+    ids = held(world)
+    with sessions.writing(world.engine) as session:
+        keyring = world.settings.keyring()
+        if ended == "suppressed":
+            suppress.suppress(
+                session,
+                "gone@example.org",
+                cause=Cause("no", "test"),
+                now=world.now,
+                keyring=keyring,
+            )
+        elif ended == "forgotten":
+            forget.forget(session, "gone@example.org", now=world.now, keyring=keyring)
+    if ended == "paused":
+        world.pause_reader(gone)
+    elif ended in {"left", "came back"}:
+        world.leave(gone)
+    if ended == "came back":
+        world.reader("weekly", "gone@example.org")
+
+    with sessions.writing(world.engine) as session:
+        assert ledger.retry_now(session, ids=ids, now=world.now) == 1
+        store.reopen(session)
+
+    assert [claim.reference for claim in world.take()] == [stays]
+
+
+def test_what_is_held_of_a_cancelled_edition_stays_held(world: World) -> None:
+    reader, other = world.readers(2)
+    first = world.article()
+    world.freeze()
+    world.record(world.take(limit=1), {reader: Kind.UNKNOWN, other: Kind.UNKNOWN})
+    publish.cancel(world.engine, WEEKLY, now=world.now, reason="A mistake.")
+
+    with sessions.writing(world.engine) as session:
+        excluded = store.cancelled_mailings()
+        assert ledger.retry_now(session, ids=held(world), now=world.now, excluded=excluded) == 0
+
+    assert not world.summary(WEEKLY).is_open
+    world.tick(days=7)
+    second = world.article()
+    assert world.send().audience == 2
+    assert sorted(world.mails(reader) + world.mails(other)) == [[first], [second], [second, first]]
+
+
+def held(world: World) -> list[int]:
+    """Return the deliveries that wait for the operator's word."""
+    with sessions.reading(world.engine) as session:
+        found = session.exec(select(Delivery.id).where(Delivery.state == State.UNKNOWN))
+        return [one for one in found if one is not None]
 
 
 def test_a_stale_edition_is_given_up_and_its_readers_catch_up(world: World) -> None:
