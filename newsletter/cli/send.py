@@ -11,6 +11,7 @@ import typer
 from newsletter import clock
 from newsletter.cadence import Cadence
 from newsletter.cli import context, output
+from newsletter.errors import NewsletterError
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -59,7 +60,7 @@ def cron(ctx: typer.Context, *, dry_run: DryRun = False, json: output.Json = Fal
     now = clock.utc_now()
     with found.database() as engine:
         failed = [] if dry_run else _fetch(engine, found.settings, now)
-        summaries = _due(engine, found.settings, now=now, dry_run=dry_run)
+        summaries, failure = _due(engine, found.settings, now=now, dry_run=dry_run)
     if json:
         output.as_json(
             {
@@ -71,6 +72,8 @@ def cron(ctx: typer.Context, *, dry_run: DryRun = False, json: output.Json = Fal
     else:
         for summary in summaries:
             output.say(sentence(summary, dry_run=dry_run))
+    if failure is not None:
+        raise failure
     if failed:
         raise typer.Exit(1)
 
@@ -151,14 +154,32 @@ def _fetch(engine: Engine, settings: Settings, now: datetime) -> list[Result]:
     return failed
 
 
-def _due(engine: Engine, settings: Settings, *, now: datetime, dry_run: bool) -> list[Summary]:
-    """Send the editions that are due, and go on with those that wait for a retry."""
+def _due(
+    engine: Engine, settings: Settings, *, now: datetime, dry_run: bool
+) -> tuple[list[Summary], NewsletterError | None]:
+    """Send the editions that are due, and go on with those that wait for a retry.
+
+    What keeps one of them from being sent must not keep the others from being made in time: it is
+    given back, not raised.
+    """
     from newsletter.editions import publish
     from newsletter.editions import send as sending
 
     due = [one.cadence for one in publish.due_editions(engine, now=now, settings=settings)]
     if dry_run:
-        return [publish.rehearse(engine, cadence, now=now, settings=settings) for cadence in due]
-    summaries = [deliver(engine, cadence, settings, now=now) for cadence in due]
-    summaries += sending.resume(engine, now=now, settings=settings)
-    return summaries
+        rehearsed = [
+            publish.rehearse(engine, cadence, now=now, settings=settings) for cadence in due
+        ]
+        return rehearsed, None
+    summaries: list[Summary] = []
+    failure: NewsletterError | None = None
+    for cadence in due:
+        try:
+            summaries.append(deliver(engine, cadence, settings, now=now))
+        except NewsletterError as exc:
+            failure = failure or exc
+            made = publish.current(engine, cadence, now=now, settings=settings)
+            summaries += [made] if made else []
+    if failure is None:
+        summaries += sending.resume(engine, now=now, settings=settings)
+    return summaries, failure

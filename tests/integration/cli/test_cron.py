@@ -1,0 +1,77 @@
+"""`newsletter cron`, when not everything goes well."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from newsletter.cadence import WEEKDAYS
+from newsletter.editions import send as sending
+from newsletter.errors import TransportUnavailable
+
+if TYPE_CHECKING:
+    from tests.integration.cli.conftest import Run
+
+
+@pytest.fixture
+def due_today(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An edition of each cadence is due today, an article is there, and a reader of each."""
+    today = datetime.now(UTC)
+    for name, value in {
+        "WEEKLY_ON": WEEKDAYS[today.weekday()],
+        "MONTHLY_ON": str(today.day),
+        "DAILY_AT": "00:00",
+        "WEEKLY_AT": "00:00",
+        "MONTHLY_AT": "00:00",
+        "CRON_TOLERANCE_HOURS": "25",
+    }.items():
+        monkeypatch.setenv(f"NEWSLETTER_{name}", value)
+    with closing(sqlite3.connect(tmp_path / "newsletter.db")) as connection, connection:
+        connection.execute("UPDATE publication SET created_at = '2020-01-01 00:00:00.000000'")
+    run("articles", "add", "--title", "News", "--link", "https://example.org/1")
+    for cadence in ("daily", "weekly", "monthly"):
+        run("subscribers", "add", f"{cadence}@example.org", "--cadence", cadence)
+
+
+@pytest.mark.usefixtures("due_today")
+def test_a_server_that_is_away_keeps_no_edition_from_being_made_in_time(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(*_: Any, **__: Any) -> None:
+        raise TransportUnavailable("The mail server is away.", hint="Wait.")
+
+    monkeypatch.setattr(sending, "deliver", away)
+
+    ran = run("cron", "--json")
+
+    assert ran.code == 75
+    assert ran.err.startswith("The mail server is away.\nWait.")
+    editions = json.loads(ran.out)["editions"]
+    assert [one["cadence"] for one in editions] == ["daily", "weekly", "monthly"]
+    assert [(one["state"], one["queued"]) for one in editions] == [("open", 1)] * 3
+
+
+@pytest.mark.usefixtures("due_today")
+def test_what_was_sent_is_said_although_another_edition_failed(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(_engine: Any, _plan: Any, slug: str, **_: Any) -> None:
+        if slug.startswith("weekly"):
+            raise TransportUnavailable("The mail server is away.")
+
+    monkeypatch.setattr(sending, "deliver", away)
+
+    ran = run("cron")
+
+    assert ran.code == 75
+    assert [line.partition("-")[0] for line in ran.out.splitlines()] == [
+        "daily",
+        "weekly",
+        "monthly",
+    ]
