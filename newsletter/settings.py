@@ -33,6 +33,8 @@ from newsletter.rendering.content import Brand, Image
 DEFAULT_FILE = Path("newsletter.toml")
 _CONTROL = {*map(chr, range(32)), "\x7f", "\x85", "\u2028", "\u2029"}
 _LINK_START = re.compile(r"https?://[A-Za-z0-9._:\[\]-]{1,253}(?:/[A-Za-z0-9._~%!$&'()*+;=:@/-]*)?")
+#: What EHLO takes (RFC 5321 4.1.1.1): a domain, or an address in brackets.
+_HOST_NAME = re.compile(r"[A-Za-z0-9._-]{1,253}|\[[A-Za-z0-9.:]{1,60}\]")
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 _SMTP_PORTS = {"smtp": 25, "smtp+starttls": 587, "smtps": 465}
 
@@ -305,6 +307,13 @@ class Settings(BaseSettings):
                 "must be an address that links can start with, such as https://news.example.org: "
                 "up to 500 characters, no user, no blank, no ? or #, and other scripts as xn--"
             )
+        return value
+
+    @field_validator("smtp_hostname")
+    @classmethod
+    def _host_name(cls, value: str | None) -> str | None:
+        if value is not None and not _HOST_NAME.fullmatch(value):
+            raise ValueError("must be a host name such as mail.example.org")
         return value
 
     @field_validator("smtp_url")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -83,7 +84,10 @@ def _of_another_version(found: str) -> SchemaOutOfDate:
 
 
 def backup(engine: Engine, target: Path) -> None:
-    """Copy a SQLite database, in use or not, to a new file; PostgreSQL has pg_dump for that."""
+    """Copy a SQLite database, in use or not, to a new file; PostgreSQL has pg_dump for that.
+
+    The file is there when it is whole, and only its owner reads it.
+    """
     if not is_sqlite(engine):
         raise InvalidInput(
             "PostgreSQL databases are backed up with its own tool.",
@@ -93,14 +97,24 @@ def backup(engine: Engine, target: Path) -> None:
         raise Conflict(f"{target} exists already.", hint="Name a file that does not exist.")
     source = engine.url.database
     assert source is not None
+    partial = Path(f"{target}.part")
+    partial.unlink(missing_ok=True)
+    os.close(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
     try:
         with (
-            closing(sqlite3.connect(f"file:{source}?mode=ro", uri=True)) as live,
-            closing(sqlite3.connect(target)) as copy,
+            closing(
+                sqlite3.connect(f"{Path(source).absolute().as_uri()}?mode=ro", uri=True)
+            ) as live,
+            closing(sqlite3.connect(partial)) as copy,
         ):
             live.backup(copy)
+        partial.replace(target)
     except sqlite3.Error as exc:
-        raise DatabaseUnavailable(f"The backup failed: {exc}.") from exc
+        raise DatabaseUnavailable(
+            f"The backup failed: {exc}.", hint="Look at the space where it is to be."
+        ) from exc
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def _config() -> Config:

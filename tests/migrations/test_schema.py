@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
@@ -101,6 +102,24 @@ def test_sqlite_keeps_its_promises(sqlite_engine: Engine) -> None:
     }
 
 
+def test_a_backup_is_made_wherever_the_database_is(migrated_sqlite: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "news #1 %41"
+    folder.mkdir()
+    shutil.copyfile(migrated_sqlite, folder / "newsletter.db")
+    opened = engines.open(f"sqlite:///{folder / 'newsletter.db'}")
+
+    schema.backup(opened, tmp_path / "copy.db")
+    opened.dispose()
+
+    assert (tmp_path / "copy.db").stat().st_size > 0
+
+
+def test_a_backup_is_its_owners_alone(sqlite_engine: Engine, tmp_path: Path) -> None:
+    schema.backup(sqlite_engine, tmp_path / "copy.db")
+
+    assert (tmp_path / "copy.db").stat().st_mode & 0o777 == 0o600
+
+
 def test_a_backup_is_a_whole_database_and_overwrites_nothing(
     sqlite_engine: Engine, tmp_path: Path
 ) -> None:
@@ -113,6 +132,22 @@ def test_a_backup_is_a_whole_database_and_overwrites_nothing(
         assert copy.execute("SELECT count(*) FROM publication").fetchone() == (1,)
     with pytest.raises(Conflict):
         schema.backup(sqlite_engine, target)
+
+
+def test_a_backup_that_fails_leaves_no_half_of_a_database(
+    sqlite_engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Full(sqlite3.Connection):
+        def backup(self, *_: object, **__: object) -> None:
+            raise sqlite3.OperationalError("database or disk is full")
+
+    genuine = sqlite3.connect
+    monkeypatch.setattr(sqlite3, "connect", lambda *a, **k: genuine(*a, **k, factory=Full))
+
+    with pytest.raises(DatabaseUnavailable, match="disk is full"):
+        schema.backup(sqlite_engine, tmp_path / "copy.db")
+
+    assert list(tmp_path.glob("copy*")) == []
 
 
 def test_postgresql_is_pointed_to_its_own_tool() -> None:

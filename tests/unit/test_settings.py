@@ -79,6 +79,9 @@ def test_a_base_url_that_links_can_start_with_stays(
         "cron_tolerance_hours = nan",
         "feed_timeout_seconds = 1e300",
         'weekly_on = "someday"',
+        'smtp_hostname = "mail example.org"',
+        'smtp_hostname = "mail.example.org\\r\\nMAIL"',
+        'smtp_hostname = "bücher.example"',
     ],
 )
 def test_what_could_only_fail_later_is_refused_at_once(
