@@ -22,7 +22,7 @@ pytestmark = pytest.mark.torture
 _KILLS = int(os.environ.get("KILLS", "25"))
 _SEED = int(os.environ.get("SEED", random.SystemRandom().randrange(10**6)))
 #: Enough that the ledger is not empty before the last kill.
-_AUDIENCE_PER_KILL = 40
+_AUDIENCE_PER_KILL = 150
 
 
 @pytest.mark.parametrize("policy", ["resend", "hold"])
