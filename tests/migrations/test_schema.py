@@ -103,10 +103,10 @@ def test_sqlite_keeps_its_promises(sqlite_engine: Engine) -> None:
 
 
 def test_a_backup_is_made_wherever_the_database_is(migrated_sqlite: Path, tmp_path: Path) -> None:
-    folder = tmp_path / "news #1 %41"
+    folder = tmp_path / "news #1?"
     folder.mkdir()
     shutil.copyfile(migrated_sqlite, folder / "newsletter.db")
-    opened = engines.open(f"sqlite:///{folder / 'newsletter.db'}")
+    opened = engines.open(f"sqlite:///{folder}/newsletter.db".replace("?", "%3F"))
 
     schema.backup(opened, tmp_path / "copy.db")
     opened.dispose()
