@@ -117,11 +117,10 @@ def sentence(summary: Summary, *, dry_run: bool = False) -> str:
         if summary.accepted or summary.state != "open":
             return f"{name} is {summary.state} already: {readers}{_books(summary)}."
         return f"{name} would go to {readers} in {mails}."
-    if summary.state == "open":
-        left = summary.queued + summary.claimed + summary.in_flight
-        waiting = f", {left:,} still to go" if left else ""
-        return f"{name} is on its way: {readers}{_books(summary)}{waiting}."
-    return f"{name} is {summary.state}: {readers}{_books(summary)}."
+    left = summary.queued + summary.claimed + summary.in_flight
+    waiting = f", {left:,} still to go" if left else ""
+    state = "on its way" if summary.state == "open" else summary.state
+    return f"{name} is {state}: {readers}{_books(summary)}{waiting}."
 
 
 def _books(summary: Summary) -> str:

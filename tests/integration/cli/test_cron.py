@@ -75,3 +75,14 @@ def test_what_was_sent_is_said_although_another_edition_failed(
         "weekly",
         "monthly",
     ]
+
+
+@pytest.mark.usefixtures("due_today")
+def test_what_is_said_of_a_paused_edition_adds_up(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sending, "deliver", lambda *_, **__: None)
+    name = json.loads(run("send", "weekly", "--json").out)["edition"]
+    run("editions", "pause", name)
+
+    assert run("send", "weekly").out == f"{name} is paused: 1 reader, 1 still to go.\n"
