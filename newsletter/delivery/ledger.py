@@ -142,11 +142,6 @@ def supersede(
     return _close(session, State.SKIPPED, "superseded", now, chosen)
 
 
-def in_flight(mailings: Select[Any]) -> Select[Any]:
-    """Select the references whose message of one of `mailings` may be leaving right now."""
-    return rows_of(_reference).where(_state == State.IN_FLIGHT, _mailing.in_(mailings))
-
-
 def is_open(mailings: Select[Any]) -> ColumnElement[bool]:
     """Tell, in a statement, whether any row of `mailings` is open."""
     return exists().where(text(f"({CLAIMABLE} OR {HELD})"), _mailing.in_(mailings))

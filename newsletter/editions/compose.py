@@ -4,38 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from dataclasses import dataclass
+from dataclasses import replace
 from datetime import date
-from functools import cached_property
-
-import jinja2
 
 from newsletter import cadence as calendar
 from newsletter.cadence import Cadence
 from newsletter.rendering import compile as compiling
-from newsletter.rendering import environment
 from newsletter.rendering.compile import Rendered
-from newsletter.rendering.content import DigestContent, Links
-from newsletter.rendering.message import Markers, Slot
-from newsletter.settings import Settings
-from newsletter.tokens import Keyring, Purpose
+from newsletter.rendering.content import DigestContent
+from newsletter.rendering.message import Markers
+from newsletter.subscribers.letters import Stationery
+from newsletter.tokens import Purpose
 
 
-@dataclass(frozen=True)
-class Press:
-    """What the mails of one publication have in common, made once and used for each of them."""
-
-    settings: Settings
-
-    @cached_property
-    def templates(self) -> jinja2.Environment:
-        """The templates, the publisher's own before ours."""
-        return environment.build(self.settings.templates, self.settings.language)
-
-    @cached_property
-    def keyring(self) -> Keyring:
-        """What signs the links."""
-        return self.settings.keyring()
+class Press(Stationery):
+    """Makes digests out of what all mails of the publication have in common."""
 
     def digest(self, content: DigestContent, *, public_id: str) -> Rendered:
         """Compile one digest as the mailing of that public id."""
@@ -43,8 +26,8 @@ class Press:
         markers = Markers(secrets.token_hex(16))
         return compiling.digest(
             content,
-            brand=self.settings.brand(),
-            links=self._links(markers, public_id),
+            brand=self.brand,
+            links=replace(self.links(markers), view=self._view(public_id)),
             markers=markers,
             environment=self.templates,
             feedback_id=feedback_id(
@@ -52,17 +35,9 @@ class Press:
             ),
         )
 
-    def _links(self, markers: Markers, public_id: str) -> Links:
-        base = self.settings.base_url
-        token = markers.of(Slot.UNSUBSCRIBE)
-        return Links(
-            unsubscribe=f"{base}/unsubscribe/{token}",
-            manage=f"{base}/preferences/{markers.of(Slot.MANAGE)}",
-            view=f"{base}/view/{self.keyring.issue(Purpose.VIEW, public_id, 0)}",
-            unsubscribe_mailto=(
-                f"mailto:{self.settings.sender_address}?subject=unsubscribe%20{token}"
-            ),
-        )
+    def _view(self, public_id: str) -> str:
+        token = self.keyring.issue(Purpose.VIEW, public_id, 0)
+        return f"{self.settings.base_url}/view/{token}"
 
 
 def feedback_id(cadence: Cadence, period: date, domain: str) -> str:

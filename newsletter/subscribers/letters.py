@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Any
@@ -42,7 +42,7 @@ _PRIORITY = 0
 
 @dataclass(frozen=True)
 class Stationery:
-    """What the letters of one publication have in common, made once and used for each of them."""
+    """What the mails of one publication have in common, made once and used for each of them."""
 
     settings: Settings
 
@@ -67,15 +67,18 @@ class Stationery:
         return letter.draft(
             content,
             brand=self.brand,
-            links=self._links(markers),
+            links=replace(
+                self.links(markers),
+                confirm=f"{self.settings.base_url}/confirm/{markers.of(Slot.CONFIRM)}",
+            ),
             markers=markers,
             environment=self.templates,
         )
 
-    def _links(self, markers: Markers) -> Links:
+    def links(self, markers: Markers) -> Links:
+        """Return the links that every mail has, with markers for the tokens in them."""
         base, leaving = self.settings.base_url, markers.of(Slot.UNSUBSCRIBE)
         return Links(
-            confirm=f"{base}/confirm/{markers.of(Slot.CONFIRM)}",
             unsubscribe=f"{base}/unsubscribe/{leaving}",
             manage=f"{base}/preferences/{markers.of(Slot.MANAGE)}",
             unsubscribe_mailto=(
