@@ -11,10 +11,6 @@ every mail that went to her.
 
 from __future__ import annotations
 
-import signal
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -26,7 +22,7 @@ import driver
 import pytest
 from browser import Answer, Site
 from driver import Tab
-from journey import Mailbox, Newsletter, free_port, stories
+from journey import Mailbox, Newsletter, serving, stories, until
 from sqlalchemy import Engine
 from sqlmodel import col, select
 
@@ -141,7 +137,7 @@ def test_a_reader_signs_up_on_a_foreign_page_reads_and_leaves_for_good(
     newsletter.add(bob="monthly")
 
     with (
-        serving(newsletter) as site,
+        serving(newsletter) as (site, _),
         article_with_box(site) as article,
         driver.tab(tmp_path / "profile") as tab,
     ):
@@ -262,39 +258,3 @@ def article_with_box(site: str) -> Iterator[Site]:
 
     with browser.serving(route) as served:
         yield served
-
-
-@contextmanager
-def serving(newsletter: Newsletter) -> Iterator[str]:
-    """Run `newsletter serve` and return its address; end it by SIGTERM, and see that it ends well.
-
-    Links are keys: none of them is in its log.
-    """
-    port = free_port()
-    site = newsletter.env["NEWSLETTER_BASE_URL"] = f"http://127.0.0.1:{port}"
-    running = newsletter.start("serve", "--port", port)
-    try:
-        until(lambda: is_ready(site))
-        yield site
-    finally:
-        running.send_signal(signal.SIGTERM)
-        out, err = running.communicate(timeout=60)
-    assert running.returncode == 0, err
-    assert "Traceback" not in err
-    assert "/unsubscribe/" not in out + err
-
-
-def is_ready(site: str) -> bool:
-    try:
-        with urllib.request.urlopen(f"{site}/readyz", timeout=10) as answer:
-            return bool(answer.status == 200)
-    except (urllib.error.URLError, TimeoutError):
-        return False
-
-
-def until(true: Callable[[], object]) -> None:
-    """Wait for something that another process does."""
-    end = time.monotonic() + driver.PATIENCE_SECONDS
-    while not true():
-        assert time.monotonic() < end, "it did not come"
-        time.sleep(0.05)

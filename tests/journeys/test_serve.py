@@ -15,10 +15,11 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import httpx2
+import journey
 import pytest
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, Envelope, Session
-from journey import Mailbox, Newsletter, free_port
+from journey import Mailbox, Newsletter, free_port, until
 from sqlalchemy import Engine, text
 
 from newsletter.cli import catcher
@@ -27,39 +28,16 @@ ANN = "ann@readers.example"
 
 
 @contextmanager
-def serving(
+def visited(
     newsletter: Newsletter, smtp_port: int
 ) -> Iterator[tuple[httpx2.Client, subprocess.Popen[str]]]:
-    """Run `newsletter serve` and give a browser; end it by SIGTERM, and see that it ends well."""
-    port = free_port()
+    """Run `newsletter serve` before that mail server, and give a browser."""
     newsletter.env["NEWSLETTER_SMTP_URL"] = f"smtp://127.0.0.1:{smtp_port}"
-    newsletter.env["NEWSLETTER_BASE_URL"] = f"http://127.0.0.1:{port}"
-    running = newsletter.start("serve", "--port", port)
-    try:
-        with httpx2.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as browser:
-            until(lambda: is_ready(browser))
-            yield browser, running
-    finally:
-        running.send_signal(signal.SIGTERM)
-        out, err = running.communicate(timeout=60)
-    assert running.returncode == 0, err
-    assert "Traceback" not in err
-    assert "/confirm/" not in out + err
-
-
-def is_ready(browser: httpx2.Client) -> bool:
-    try:
-        return bool(browser.get("/readyz").status_code == 200)
-    except httpx2.TransportError:
-        return False
-
-
-def until(true: Callable[[], object], seconds: float = 60) -> None:
-    """Wait for something that another process does."""
-    end = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < end, "it did not come"
-        time.sleep(0.05)
+    with (
+        journey.serving(newsletter) as (site, running),
+        httpx2.Client(base_url=site, timeout=30) as browser,
+    ):
+        yield browser, running
 
 
 def sign_up(browser: httpx2.Client, address: str = ANN) -> None:
@@ -82,7 +60,7 @@ def test_a_reader_comes_by_the_page_gets_a_digest_and_leaves_by_one_click(
     newsletter: Newsletter, caught: tuple[int, Mailbox], write_feed: Callable[..., Path]
 ) -> None:
     smtp_port, mailbox = caught
-    with serving(newsletter, smtp_port) as (browser, _):
+    with visited(newsletter, smtp_port) as (browser, _):
         sign_up(browser)
         until(lambda: len(mailbox.to("ann")) == 1)
         assert browser.post(path(mailbox.to("ann")[0], "confirm")).status_code == 200
@@ -129,7 +107,7 @@ def test_a_stop_finishes_the_letter_that_is_in_flight(
     sqlite_newsletter: Newsletter, sqlite_engine: Engine, slow: tuple[int, _Slow]
 ) -> None:
     smtp_port, handler = slow
-    with serving(sqlite_newsletter, smtp_port) as (browser, running):
+    with visited(sqlite_newsletter, smtp_port) as (browser, running):
         sign_up(browser)
         assert handler.begun.wait(60)
         running.send_signal(signal.SIGTERM)
@@ -144,7 +122,7 @@ def test_a_stop_finishes_the_letter_that_is_in_flight(
 def test_a_mail_server_that_is_away_does_not_close_the_pages(
     sqlite_newsletter: Newsletter, sqlite_engine: Engine
 ) -> None:
-    with serving(sqlite_newsletter, free_port()) as (browser, _):
+    with visited(sqlite_newsletter, free_port()) as (browser, _):
         sign_up(browser)
         assert browser.get("/healthz").status_code == 200
 

@@ -6,11 +6,14 @@ import json
 import os
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Collection, Iterator
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -204,3 +207,40 @@ def free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+@contextmanager
+def serving(newsletter: Newsletter) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+    """Run `newsletter serve` and give its address; end it by SIGTERM, and see that it ends well.
+
+    Links are keys: none of them is in its log.
+    """
+    port = free_port()
+    site = newsletter.env["NEWSLETTER_BASE_URL"] = f"http://127.0.0.1:{port}"
+    running = newsletter.start("serve", "--port", port)
+    try:
+        until(lambda: _is_ready(site))
+        yield site, running
+    finally:
+        running.send_signal(signal.SIGTERM)
+        out, err = running.communicate(timeout=60)
+    assert running.returncode == 0, err
+    assert "Traceback" not in err
+    assert "/confirm/" not in out + err
+    assert "/unsubscribe/" not in out + err
+
+
+def until(true: Callable[[], object], seconds: float = 60) -> None:
+    """Wait for something that another process does."""
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end, "it did not come"
+        time.sleep(0.05)
+
+
+def _is_ready(site: str) -> bool:
+    try:
+        with urllib.request.urlopen(f"{site}/readyz", timeout=10) as answer:
+            return bool(answer.status == 200)
+    except (urllib.error.URLError, TimeoutError):
+        return False

@@ -187,7 +187,7 @@ class Visitor:
                 )
                 .order_by(col(Delivery.id))
             ).all()
-        return [_filled(filler, row, mailing) for row, mailing in rows]
+        return [filled(filler, row, mailing) for row, mailing in rows]
 
     def path(self, where: str, address: str = ANN) -> str:
         """The path of a link in the newest letter: confirm, preferences, unsubscribe, view."""
@@ -198,7 +198,8 @@ class Visitor:
         return found[1]
 
 
-def _filled(filler: Filler, row: Delivery, mailing: Mailing) -> EmailMessage:
+def filled(filler: Filler, row: Delivery, mailing: Mailing) -> EmailMessage:
+    """The mail of a delivery, as its reader gets it."""
     claim = Claim(
         id=row.id or 0,
         mailing_id=row.mailing_id,

@@ -3,32 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import pytest
-
-from newsletter.cli import app
+import terminal
+from terminal import Run
 
 from .conftest import SAMPLES, Answer, Web
 
 SAMPLE = str(SAMPLES / "mias-feed.rss.xml")
-
-
-class Ran(NamedTuple):
-    """What a command left behind."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.out)
-
-
-Run = Callable[..., Ran]
 
 
 @pytest.fixture
@@ -36,16 +19,8 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
     """Run a command on a database of this test's own."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("NEWSLETTER_DATABASE_URL", f"sqlite:///{tmp_path / 'news.db'}")
-    monkeypatch.setenv("COLUMNS", "200")
 
-    def run(*arguments: str) -> Ran:
-        monkeypatch.setattr("sys.argv", ["newsletter", *arguments])
-        with pytest.raises(SystemExit) as caught:
-            app.main()
-        printed = capsys.readouterr()
-        code = caught.value.code
-        return Ran(code if isinstance(code, int) else 0, printed.out, printed.err)
-
+    run = terminal.at(monkeypatch, capsys)
     assert run("database", "upgrade").code == 0
     return run
 

@@ -16,7 +16,7 @@ from newsletter.editions import send as sending
 from newsletter.errors import TransportUnavailable
 
 if TYPE_CHECKING:
-    from tests.integration.cli.conftest import Run
+    from terminal import Run
 
 
 @pytest.fixture

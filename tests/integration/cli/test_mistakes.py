@@ -17,7 +17,7 @@ import pytest
 from newsletter.cli import app, demo
 
 if TYPE_CHECKING:
-    from tests.integration.cli.conftest import Run
+    from terminal import Run
 
 ENORMOUS = "9" * 30
 

@@ -4,22 +4,20 @@ import re
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
-from email import message_from_bytes, policy
 from email.message import EmailMessage
 from itertools import pairwise
 
 import pytest
 from readers import Readers
 from sqlmodel import col, select
+from visitor import filled
 
 from newsletter.cadence import Cadence
 from newsletter.db import session as sessions
-from newsletter.delivery.ledger import Claim
 from newsletter.delivery.personalize import Filler
 from newsletter.errors import InvalidToken
 from newsletter.models import Delivery, Mailing, Status
 from newsletter.rendering.letter import Latest
-from newsletter.rendering.message import CompiledMessage
 from newsletter.settings import Settings
 from newsletter.subscribers import forget, preferences, signup, store, suppress, unsubscribe
 from newsletter.subscribers.letters import Stationery
@@ -101,7 +99,7 @@ class Door:
                 .where(Delivery.mailing_id == Mailing.id, Delivery.state != "cancelled")
                 .order_by(col(Delivery.id))
             ).all()
-        return [(mailing.kind, _filled(filler, row, mailing)) for row, mailing in found]
+        return [(mailing.kind, filled(filler, row, mailing)) for row, mailing in found]
 
     def kinds(self) -> list[str]:
         return [kind for kind, _ in self.letters()]
@@ -114,24 +112,6 @@ class Door:
         found = re.search(rf"/{where}/(\S+)", body.get_content())
         assert found
         return found[1]
-
-
-def _filled(filler: Filler, row: Delivery, mailing: Mailing) -> EmailMessage:
-    claim = Claim(
-        id=row.id or 0,
-        mailing_id=row.mailing_id,
-        address=row.address,
-        reference=row.reference,
-        generation=row.generation,
-        since_at=row.since_at,
-        created_at=row.created_at,
-        attempts=0,
-    )
-    compiled = CompiledMessage.load(mailing.subject, mailing.body, mailing.fields)
-    content = filler.fill(compiled, mailing=mailing.public_id, claim=claim)
-    message = message_from_bytes(content, policy=policy.default)
-    assert isinstance(message, EmailMessage)
-    return message
 
 
 @pytest.fixture

@@ -1,0 +1,41 @@
+"""Commands run in this process, as somebody at a terminal sees them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import pytest
+
+from newsletter.cli import app
+
+
+class Ran(NamedTuple):
+    """What a command left behind."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+Run = Callable[..., Ran]
+
+
+def at(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Return what runs a command, on a wide terminal."""
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def run(*arguments: str) -> Ran:
+        monkeypatch.setattr("sys.argv", ["newsletter", *arguments])
+        with pytest.raises(SystemExit) as caught:
+            app.main()
+        printed = capsys.readouterr()
+        code = caught.value.code
+        return Ran(code if isinstance(code, int) else 0, printed.out, printed.err)
+
+    return run
