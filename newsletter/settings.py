@@ -27,6 +27,7 @@ from pydantic_settings import (
 from newsletter import address, cadence, tokens
 from newsletter.cadence import Cadence
 from newsletter.errors import ConfigurationError, InvalidAddress, NewsletterError
+from newsletter.rendering import language as languages
 from newsletter.rendering.content import Brand, Image
 
 #: Where settings are looked for when --config does not name another file.
@@ -279,6 +280,12 @@ class Settings(BaseSettings):
     def _known_zone(cls, value: str) -> str:
         if value not in available_timezones():
             raise ValueError(f"{value!r} is not an IANA time zone such as Europe/Berlin")
+        return value
+
+    @field_validator("language")
+    @classmethod
+    def _known_language(cls, value: str) -> str:
+        languages.parse(value)
         return value
 
     @field_validator("weekly_on")

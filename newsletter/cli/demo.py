@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from xml.sax.saxutils import escape
 
 import typer
+from sqlalchemy import URL
 
 from newsletter import clock
 from newsletter.cadence import Cadence
@@ -124,7 +125,7 @@ def _set_up(folder: Path, port: int) -> context.Context:
         base_url="https://news.miasfeed.example",
         site_url="https://miasfeed.example",
         timezone="Europe/London",
-        database_url=f"sqlite:///{folder / 'newsletter.db'}",
+        database_url=str(URL.create("sqlite", database=str(folder / "newsletter.db"))),
         smtp_url=f"smtp://127.0.0.1:{port}",
     )
     found = context.Context(config=file, environment=False)

@@ -15,7 +15,7 @@ from newsletter.cli import context, output
 if TYPE_CHECKING:
     from newsletter.editions.store import Summary
 
-_COLUMNS = ("edition", "state", "audience", "accepted", "waiting", "refused", "unknown", "none")
+_COLUMNS = ("edition", "state", "audience", "accepted", "waiting", "refused", "unknown", "not sent")
 
 
 def status(ctx: typer.Context, *, json: output.Json = False) -> None:
@@ -66,17 +66,7 @@ def _print(
         output.say("There are no readers yet: `newsletter subscribers add ADDRESS`.")
     output.say("")
     if last:
-        names = (
-            "edition",
-            "state",
-            "audience",
-            "accepted",
-            "waiting",
-            "refused",
-            "unknown",
-            "none",
-        )
-        output.table(names, (_books(one) for one in last))
+        output.table(_COLUMNS, (_books(one) for one in last))
         output.say("")
     output.table(
         ["next", "due"],
@@ -90,6 +80,6 @@ def _print(
 def _books(one: Summary) -> tuple[object, ...]:
     """Return an edition's line: what stands after the audience sums to it."""
     waiting = one.queued + one.claimed + one.in_flight + one.deferred
-    none = one.cancelled + one.skipped
-    sums = (one.audience, one.accepted, waiting, one.refused, one.unknown, none)
+    not_sent = one.cancelled + one.skipped
+    sums = (one.audience, one.accepted, waiting, one.refused, one.unknown, not_sent)
     return (one.edition, one.state, *sums)

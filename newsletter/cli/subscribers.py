@@ -245,8 +245,9 @@ def forget(
     else:
         known = "is forgotten" if gone.subscriber else "was no reader"
         output.say(
-            f"{spelled} {known}: {gone.consents:,} consents erased, {gone.deliveries:,} deliveries "
-            "without a name now. A keyed hash keeps imports from bringing them back."
+            f"{spelled} {known}: {output.counted(gone.consents, 'consent')} erased, "
+            f"{gone.deliveries:,} {'delivery' if gone.deliveries == 1 else 'deliveries'} without a "
+            "name now. A keyed hash keeps imports from bringing them back."
         )
     if not is_swept:
         output.warn(

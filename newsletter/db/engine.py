@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from typing import Any
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
+from sqlalchemy import URL, Connection, Dialect, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, DatabaseError, NoSuchModuleError, OperationalError
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from newsletter.errors import ConfigurationError, DatabaseUnavailable, NewsletterError
 
@@ -92,6 +94,12 @@ def _parse(url: str) -> URL:
             setting="database_url",
             hint=hint,
         )
+    if "?" in url:
+        raise ConfigurationError(
+            "A SQLite URL takes no options.",
+            setting="database_url",
+            hint="Write %3F for a question mark in a name.",
+        )
     return parsed
 
 
@@ -102,9 +110,19 @@ def _open_sqlite(url: URL) -> Engine:
         raise ConfigurationError(
             "The database URL cannot be read.", setting="database_url"
         ) from exc
+    event.listen(engine, "do_connect", _make_private)
     event.listen(engine, "connect", _prepare_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
     return engine
+
+
+def _make_private(
+    _dialect: Dialect, _record: ConnectionPoolEntry, arguments: list[Any], _options: dict[str, Any]
+) -> None:
+    """Make a new database its owner's alone; SQLite gives its log the same rights."""
+    # What cannot be made here SQLite cannot open either, and says why.
+    with suppress(OSError):
+        os.close(os.open(arguments[0], os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
 
 
 def _prepare_sqlite(connection: sqlite3.Connection, _record: Any) -> None:  # noqa: ANN401 - SQLAlchemy's signature

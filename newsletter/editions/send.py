@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from typing import Any
 
@@ -16,6 +17,7 @@ from newsletter.delivery import ledger, worker
 from newsletter.delivery.worker import Plan, Tally
 from newsletter.editions import publish, store
 from newsletter.editions.store import Summary
+from newsletter.errors import NewsletterError
 from newsletter.models import EditionState
 from newsletter.settings import Settings
 
@@ -49,8 +51,8 @@ def send(
     if on_frozen is not None:
         on_frozen(frozen)
     if frozen.state == EditionState.OPEN:
-        deliver(engine, plan, frozen.edition, on_try=on_try)
-        publish.finish(engine, now=utc_now())
+        with _finishing(engine):
+            deliver(engine, plan, frozen.edition, on_try=on_try)
     return _summary(engine, frozen.edition)
 
 
@@ -62,11 +64,24 @@ def resume(engine: Engine, *, now: datetime, settings: Settings) -> list[Summary
     """
     before = _open(engine)
     publish.expire(engine, now=now, times=settings.send_times)
-    if before or _is_due(engine):
-        worker.run(engine, Plan.of(settings), excluded=store.withheld_mailings())
-    publish.finish(engine, now=utc_now())
+    with _finishing(engine):
+        if before or _is_due(engine):
+            worker.run(engine, Plan.of(settings), excluded=store.withheld_mailings())
     after = [_summary(engine, summary.edition) for summary in before]
     return [summary for summary in after if summary not in before]
+
+
+@contextmanager
+def _finishing(engine: Engine) -> Iterator[None]:
+    """Finish what is complete in the end, even if something kept the rest from being sent."""
+    try:
+        yield
+    except NewsletterError:
+        # The first error is the one to tell.
+        with suppress(NewsletterError):
+            publish.finish(engine, now=utc_now())
+        raise
+    publish.finish(engine, now=utc_now())
 
 
 def _open(engine: Engine) -> list[Summary]:

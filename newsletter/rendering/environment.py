@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Literal
 
 import jinja2
-from babel import Locale, UnknownLocaleError
+from babel import Locale
 from babel.dates import format_date, format_skeleton, format_timedelta
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import PoFileError, read_po
@@ -29,6 +29,7 @@ from markupsafe import Markup
 from newsletter import paths
 from newsletter.errors import RenderError
 from newsletter.rendering import content, plaintext
+from newsletter.rendering import language as languages
 
 #: What a template's own code can raise; anything else is our bug and stays as it is.
 _FAULTS = (
@@ -62,7 +63,7 @@ def build(override_folder: Path | None, language: str) -> jinja2.Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    locale = _locale(language)
+    locale = languages.parse(language)
     environment.install_gettext_translations(  # type: ignore[attr-defined]  # the extension's
         _translations([*folders, paths.TEMPLATES], locale), newstyle=True
     )
@@ -95,17 +96,6 @@ def _escaping(environment: jinja2.Environment) -> jinja2.Environment:
     By its name alone a .txt would not be, and what its macros give would count as safe.
     """
     return environment.overlay(autoescape=True)
-
-
-def _locale(language: str) -> Locale:
-    tag = language.replace("-", "_")
-    try:
-        # English of no country: day before month, as most of the world reads it.
-        return Locale.parse("en_001" if tag == "en" else tag)
-    except (ValueError, UnknownLocaleError) as exc:
-        raise RenderError(
-            f"{language!r} is not a language.", hint="Write a tag such as en, en-US or ar."
-        ) from exc
 
 
 def _translations(folders: Sequence[Path], locale: Locale) -> gettext.NullTranslations:
@@ -197,7 +187,7 @@ def span(first: date, last: date, *, locale: Locale) -> str:
 
 def day(on: date, language: str) -> str:
     """Write a date in words, as the templates do."""
-    locale = _locale(language)
+    locale = languages.parse(language)
     return _apart(str(format_date(on, "long", locale=locale)), locale)
 
 

@@ -169,6 +169,39 @@ def test_an_upgrade_where_nothing_can_be_written_says_so(
     assert "unable to open database file" in ran.err
 
 
+def test_options_in_the_url_of_a_file_are_refused(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NEWSLETTER_DATABASE_URL", "sqlite:///what?.db")
+
+    ran = run("status")
+
+    assert (ran.code, ran.out) == (2, "")
+    assert "A SQLite URL takes no options" in ran.err
+    assert "%3F" in ran.err
+    assert not (tmp_path / "what").exists()
+
+
+def test_a_new_database_is_its_owners_alone(run: Run, tmp_path: Path) -> None:
+    run("subscribers", "add", "a@example.org")
+
+    modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.glob("newsletter.db*")}
+    assert modes
+    assert set(modes.values()) == {0o600}
+
+
+def test_a_language_nobody_speaks_is_refused_before_anything_is_done(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NEWSLETTER_LANGUAGE", "klingon")
+
+    ran = run("status")
+
+    assert (ran.code, ran.out) == (2, "")
+    assert "NEWSLETTER_LANGUAGE" in ran.err
+    assert "'klingon' is not a language" in ran.err
+
+
 def test_a_newer_schema_is_not_to_be_upgraded(run: Run, tmp_path: Path) -> None:
     with closing(sqlite3.connect(tmp_path / "newsletter.db")) as connection, connection:
         connection.execute("UPDATE alembic_version SET version_num = '9999'")
@@ -251,6 +284,14 @@ def test_the_demo_touches_no_newsletter_that_the_environment_names(
     assert json.loads(run("editions", "list", "--json").out)["editions"] == []
     mail = next((tmp_path / "demo" / "mails").glob("*.eml")).read_text()
     assert "real.example" not in mail
+
+
+@pytest.mark.parametrize("name", ["50%25", "what?", "a b#c"])
+def test_the_demo_runs_in_a_folder_of_any_name(run: Run, tmp_path: Path, name: str) -> None:
+    ran = run("demo", "--folder", name, "--json")
+
+    assert ran.code == 0
+    assert (tmp_path / name / "newsletter.db").exists()
 
 
 def test_the_demo_replaces_an_older_demo_but_no_newsletter(run: Run, tmp_path: Path) -> None:

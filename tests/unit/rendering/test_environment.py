@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 from babel import Locale
 
-from newsletter.errors import RenderError
+from newsletter.errors import InvalidInput, RenderError
 from newsletter.rendering import compile as compiling
 from newsletter.rendering import environment
 from newsletter.rendering.compile import Rendered
@@ -98,7 +98,7 @@ def test_a_mistake_of_ours_stays_what_it_is() -> None:
 
 @pytest.mark.parametrize("language", ["", "english please", "xx-yy-zz", "zz"])
 def test_a_language_nobody_speaks_is_refused(language: str) -> None:
-    with pytest.raises(RenderError, match="is not a language"):
+    with pytest.raises(InvalidInput, match="is not a language"):
         environment.build(None, language)
 
 
