@@ -36,7 +36,6 @@ def listed(
         rows = list(
             listing.deliveries(
                 session,
-                domain=found.settings.sender_domain,
                 state=state,
                 mailings=mailings,
                 limit=limit,

@@ -115,10 +115,12 @@ def cancel(
 
     with context.of(ctx).database() as engine:
         summary = publish.cancel(engine, edition, now=clock.utc_now(), reason=reason)
+    uncertain = summary.unknown + summary.in_flight
     _report(
         summary,
         f"{edition} is cancelled: {output.counted(summary.accepted, 'reader')} had it, "
-        f"{summary.cancelled:,} will not get it.",
+        + (f"{uncertain:,} may have had it, " if uncertain else "")
+        + f"{summary.cancelled:,} will not get it.",
         json=json,
     )
 

@@ -63,7 +63,7 @@ def preview(
 
 def _message(rendered: Rendered, settings: Settings, recipient: str) -> bytes:
     from newsletter.delivery.ledger import Claim
-    from newsletter.delivery.worker import Plan
+    from newsletter.delivery.personalize import Filler, Stamp
 
     claim = Claim(
         id=0,
@@ -75,8 +75,8 @@ def _message(rendered: Rendered, settings: Settings, recipient: str) -> bytes:
         created_at=clock.utc_now(),
         attempts=0,
     )
-    filler = Plan.of(settings).filler
-    return filler.fill(rendered.message, mailing=tokens.new_public_id(), claim=claim)
+    stamp = Stamp(tokens.new_public_id(), settings.sender_domain, settings.zone, settings.language)
+    return Filler(settings.keyring()).fill(rendered.message, stamp=stamp, claim=claim)
 
 
 def _write(folder: Path, cadence: Cadence, message: bytes) -> tuple[Path, Path, Path]:

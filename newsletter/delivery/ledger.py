@@ -7,7 +7,10 @@ Every function takes the Session of a transaction that its caller owns and commi
 worker holds changes only under that worker's id, so whoever lost its lease changes nothing.
 
 A row in flight cannot be cancelled any more: its body may be leaving. It is told the reason
-instead, and if that try does not end it, it is cancelled rather than tried again.
+instead, and if that try does not end it, it is ended rather than tried again.
+
+Whatever ends a row before a server has said yes or no to it, one that may have arrived at an
+earlier try ends as unknown, never as cancelled or skipped: that reader counts as having had it.
 """
 
 from __future__ import annotations
@@ -19,10 +22,12 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import (
+    Boolean,
     ColumnElement,
     Select,
     SmallInteger,
     String,
+    and_,
     bindparam,
     case,
     delete,
@@ -41,7 +46,7 @@ from newsletter.delivery.retry import Decision, Policy
 from newsletter.models import Attempt, Delivery, Mailing, State, Suppression, Worker
 from newsletter.models.columns import Instant
 from newsletter.models.delivery import CLAIMABLE, HELD
-from newsletter.smtp.reply import Outcome, Phase
+from newsletter.smtp.reply import Kind, Outcome, Phase
 
 #: States in which something is still to happen.
 OPEN = (State.QUEUED, State.CLAIMED, State.IN_FLIGHT, State.DEFERRED)
@@ -110,7 +115,7 @@ def enqueue(
 
 
 def cancel(session: Session, *, reference: str, reason: str, now: datetime) -> int:
-    """Cancel a recipient's open rows; one whose body may be leaving right now is not repeated.
+    """End a recipient's open rows; one whose body may be leaving right now is not repeated.
 
     Nor is one that is held because it may have arrived: it is told the reason, too.
     """
@@ -124,8 +129,18 @@ def cancel(session: Session, *, reference: str, reason: str, now: datetime) -> i
     return cancelled
 
 
+def lift(session: Session, *, references: Select[Any], reason: str) -> None:
+    """Forget a reason that has gone: what is held may be tried again at the operator's word."""
+    session.execute(
+        update(Delivery)
+        .where(_reference.in_(references), _state == State.UNKNOWN.value, _reason == reason)
+        .values(reason=None)
+        .execution_options(synchronize_session=False)
+    )
+
+
 def cancel_mailings(session: Session, *, mailings: Select[Any], reason: str, now: datetime) -> int:
-    """Cancel the open rows of `mailings`; what may be leaving right now is not repeated."""
+    """End the open rows of `mailings`; what may be leaving right now is not repeated."""
     return _cancel(session, reason, now, _mailing.in_(mailings))
 
 
@@ -140,6 +155,14 @@ def supersede(
     """Skip the open rows of `mailings` for `references`: what they held rides in a newer one."""
     chosen = _mailing.in_(mailings) & _reference.in_(references)
     return _close(session, State.SKIPPED, "superseded", now, chosen)
+
+
+def may_have_arrived() -> ColumnElement[bool]:
+    """Tell, in a statement, whether an earlier try of a row may have arrived."""
+    tried = exists().where(
+        col(Attempt.delivery_id) == _id, col(Attempt.outcome) == State.UNKNOWN.value
+    )
+    return tried.correlate(Delivery)
 
 
 def is_open(mailings: Select[Any]) -> ColumnElement[bool]:
@@ -245,7 +268,7 @@ def take_over(
         update(Delivery)
         .where(*uncertain)
         .values(
-            state=_unless_cancelled(literal(state.value), literal(_last(state).value)),
+            state=case((_reason.is_(None), state.value), else_=State.UNKNOWN.value),
             worker_id=None,
             attempts=col(Delivery.attempts) + 1,
             due_at=now,
@@ -346,22 +369,18 @@ def _cancel(session: Session, reason: str, now: datetime, chosen: ColumnElement[
     return cancelled
 
 
-def _last(state: State) -> State:
-    """Return what `state` becomes for a row that is not to be tried again."""
-    return State.CANCELLED if state in OPEN else state
-
-
-def _unless_cancelled(state: ColumnElement[str], last: ColumnElement[str]) -> ColumnElement[str]:
-    return case((_reason.is_(None), state), else_=last)
-
-
 def _close(
     session: Session, state: State, reason: str, now: datetime, chosen: ColumnElement[bool]
 ) -> int:
     closed = session.execute(
         update(Delivery)
         .where(text(f"({CLAIMABLE} OR {HELD})"), _state.in_(_REVOCABLE), chosen)
-        .values(state=state, reason=reason, worker_id=None, state_at=now)
+        .values(
+            state=case((may_have_arrived(), State.UNKNOWN.value), else_=state.value),
+            reason=reason,
+            worker_id=None,
+            state_at=now,
+        )
         .execution_options(synchronize_session=False)
     )
     return _count(closed)
@@ -415,7 +434,9 @@ _MARK = {
 _CANCEL_MARKED = {
     dialect: text(
         f"""
-        UPDATE delivery SET state = 'cancelled', state_at = :now, worker_id = NULL
+        UPDATE delivery SET state_at = :now, worker_id = NULL, state = CASE WHEN EXISTS (
+            SELECT 1 FROM attempt WHERE delivery_id = delivery.id AND outcome = 'unknown'
+        ) THEN 'unknown' ELSE 'cancelled' END
         WHERE id IN ({ids}) AND {HELD} AND worker_id = :worker AND reason IS NOT NULL
         """  # noqa: S608 - constants
     ).bindparams(_NOW)
@@ -465,8 +486,14 @@ _MOVED = (
     update(Delivery)
     .where(*_TRIED)
     .values(
-        state=_unless_cancelled(
-            bindparam("new_state", type_=String), bindparam("last_state", type_=String)
+        # Three ends: it goes on; it is over, and it may have arrived; it is over, and has not.
+        state=case(
+            (
+                and_(_reason.is_(None), bindparam("goes_on", type_=Boolean)),
+                bindparam("new_state", type_=String),
+            ),
+            (and_(bindparam("is_unsaid", type_=Boolean), may_have_arrived()), State.UNKNOWN.value),
+            else_=bindparam("last_state", type_=String),
         ),
         due_at=bindparam("new_due_at"),
         state_at=bindparam("now", type_=Instant()),
@@ -490,7 +517,9 @@ def _record_others(
             "outcome": v.outcome.kind.value,
             "phase": v.outcome.phase.value,
             "new_state": v.decision.state.value,
-            "last_state": _last(v.decision.state).value,
+            "goes_on": v.decision.state in OPEN,
+            "is_unsaid": v.outcome.kind is not Kind.REFUSED,
+            "last_state": (State.CANCELLED if v.decision.state in OPEN else v.decision.state).value,
             "new_due_at": v.decision.due_at,
             "charged": int(v.decision.is_charged),
             "new_code": v.outcome.code,

@@ -16,16 +16,15 @@ from newsletter.models import Delivery, Mailing, State
 def deliveries(
     session: Session,
     *,
-    domain: str,
     state: State | None = None,
     mailings: Select[Any] | None = None,
     reference: str | None = None,
     limit: int | None = None,
 ) -> Iterator[Mapping[str, object]]:
     """Give deliveries, oldest first, each with the Message-ID that servers log."""
-    wanted = rows_of(Delivery, col(Mailing.public_id), col(Mailing.subject)).join(
-        Mailing, col(Mailing.id) == col(Delivery.mailing_id)
-    )
+    wanted = rows_of(
+        Delivery, col(Mailing.public_id), col(Mailing.domain), col(Mailing.subject)
+    ).join(Mailing, col(Mailing.id) == col(Delivery.mailing_id))
     if state is not None:
         wanted = wanted.where(col(Delivery.state) == state)
     if mailings is not None:
@@ -33,7 +32,8 @@ def deliveries(
     if reference is not None:
         wanted = wanted.where(col(Delivery.reference) == reference)
     wanted = wanted.order_by(col(Delivery.id)).limit(limit)
-    for delivery, mailing, subject in session.execute(wanted.execution_options(yield_per=1000)):
+    streamed = wanted.execution_options(yield_per=1000)
+    for delivery, mailing, domain, subject in session.execute(streamed):
         yield {
             "id": delivery.id,
             "address": delivery.address,

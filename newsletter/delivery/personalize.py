@@ -1,58 +1,77 @@
 """Fills a mailing for one recipient: what is the same for many is encoded once.
 
-Tokens, Message-ID and dates derive from the delivery row alone, so a retry has the same bytes.
+Tokens, Message-ID and dates derive from the mailing and the delivery row alone, so a retry has the
+same bytes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from email.utils import format_datetime
 from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 from newsletter.delivery.ledger import Claim
+from newsletter.models import Mailing
 from newsletter.rendering import environment, message
 from newsletter.rendering.message import CompiledMessage, Field, Slot
 from newsletter.tokens import Keyring, Purpose
 
 
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """What the slots of one mailing are written with, whoever gets it."""
+
+    public_id: str
+    #: To the right of the @ in its Message-IDs.
+    domain: str
+    zone: ZoneInfo
+    language: str
+
+    @classmethod
+    def of(cls, mailing: Mailing) -> Stamp:
+        """Return what was frozen with a mailing."""
+        return cls(mailing.public_id, mailing.domain, ZoneInfo(mailing.timezone), mailing.language)
+
+
 class Filler:
     """Makes the bytes of one delivery from its mailing."""
 
-    def __init__(self, *, keyring: Keyring, domain: str, zone: ZoneInfo, language: str) -> None:
+    def __init__(self, keyring: Keyring) -> None:
         self._keyring = keyring
-        self._domain = domain
-        self._zone = zone
-        self._language = language
         # A digest has one date for all and a few thousand days of subscription at most.
-        self._constant = lru_cache(maxsize=16_384)(self._encoded)
+        self._constant = lru_cache(maxsize=16_384)(_encoded)
 
-    def fill(self, compiled: CompiledMessage, *, mailing: str, claim: Claim) -> bytes:
-        """Return the message of `claim`; `mailing` is the mailing's public id."""
+    def fill(self, compiled: CompiledMessage, *, stamp: Stamp, claim: Claim) -> bytes:
+        """Return the message of `claim`."""
         values: Mapping[Field, bytes] = {
-            field: self._value(field, mailing, claim) for field in compiled.fields
+            field: self._value(field, stamp, claim) for field in compiled.fields
         }
         return compiled.fill(values)
 
-    def _value(self, field: Field, mailing: str, claim: Claim) -> bytes:
+    def _value(self, field: Field, stamp: Stamp, claim: Claim) -> bytes:
         slot = field.slot
         if slot in _PURPOSES:
             purpose = _PURPOSES[slot]
             at = claim.created_at if purpose is Purpose.CONFIRM else None
             return self._keyring.issue(purpose, claim.reference, claim.generation, at=at).encode()
         if slot is Slot.MESSAGE_ID:
-            return message_id(mailing, claim.reference, self._domain).encode()
+            return message_id(stamp.public_id, claim.reference, stamp.domain).encode()
         if slot is Slot.ADDRESS:
             return message.encode(claim.address, field.place)
         instant = claim.created_at if slot is Slot.DATE else claim.since_at or claim.created_at
-        return self._constant(field, instant if slot is Slot.DATE else _day(instant, self._zone))
+        at = instant if slot is Slot.DATE else _day(instant, stamp.zone)
+        return self._constant(field, at, stamp.zone, stamp.language)
 
-    def _encoded(self, field: Field, instant: datetime) -> bytes:
-        if field.slot is Slot.DATE:
-            return format_datetime(instant.astimezone(self._zone)).encode()
-        written = environment.day(instant.date(), self._language)
-        return message.encode(written, field.place)
+
+# The zone is an argument of its own: to a cache, one instant in two zones is the same key.
+def _encoded(field: Field, instant: datetime, zone: ZoneInfo, language: str) -> bytes:
+    local = instant.astimezone(zone)
+    if field.slot is Slot.DATE:
+        return format_datetime(local).encode()
+    return message.encode(environment.day(local.date(), language), field.place)
 
 
 _PURPOSES = {

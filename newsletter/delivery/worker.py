@@ -29,7 +29,7 @@ from newsletter.db import session as sessions
 from newsletter.delivery import ledger, retry, roster
 from newsletter.delivery.committer import Committer
 from newsletter.delivery.ledger import Claim, Verdict
-from newsletter.delivery.personalize import Filler
+from newsletter.delivery.personalize import Filler, Stamp
 from newsletter.delivery.retry import Policy
 from newsletter.delivery.roster import Presence
 from newsletter.errors import (
@@ -89,17 +89,11 @@ class Plan:
     @classmethod
     def of(cls, settings: Settings) -> Plan:
         """Take what a worker needs from the settings."""
-        filler = Filler(
-            keyring=settings.keyring(),
-            domain=settings.sender_domain,
-            zone=settings.zone,
-            language=settings.language,
-        )
         return cls(
             server=settings.smtp(),
             connections=settings.smtp_connections,
             return_path=settings.bounce_address,
-            filler=filler,
+            filler=Filler(settings.keyring()),
             policy=settings.unknown_policy,
         )
 
@@ -354,9 +348,9 @@ class Worker:
             self._settle(claim, outcome)
 
     def _fill(self, claim: Claim) -> bytes | None:
-        mailing, compiled = self._mailing(claim.mailing_id)
+        stamp, compiled = self._mailing(claim.mailing_id)
         try:
-            return self._plan.filler.fill(compiled, mailing=mailing, claim=claim)
+            return self._plan.filler.fill(compiled, stamp=stamp, claim=claim)
         except Exception as exc:  # noqa: BLE001 - one reader's message must not keep others from theirs
             # It stays claimed, so that it is not tried again and again, until this worker ends.
             failure = RenderError(
@@ -409,10 +403,10 @@ class Worker:
                 )
             )
 
-    def _read_mailing(self, mailing_id: int) -> tuple[str, CompiledMessage]:
+    def _read_mailing(self, mailing_id: int) -> tuple[Stamp, CompiledMessage]:
         with sessions.reading(self._engine) as session:
             row = ledger.mailing(session, mailing_id)
-        return row.public_id, CompiledMessage.load(row.subject, row.body, row.fields)
+        return Stamp.of(row), CompiledMessage.load(row.subject, row.body, row.fields)
 
     @contextmanager
     def _signals(self) -> Iterator[None]:

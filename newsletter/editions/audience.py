@@ -29,7 +29,6 @@ from sqlmodel import Session, col
 from newsletter.cadence import Cadence
 from newsletter.delivery import ledger
 from newsletter.models import (
-    Attempt,
     Delivery,
     Edition,
     Mailing,
@@ -177,10 +176,7 @@ def _is_uncertain() -> ColumnElement[bool]:
 
     Its articles cannot ride in another mail without the risk of coming twice: it goes on alone.
     """
-    tried = exists().where(
-        col(Attempt.delivery_id) == col(Delivery.id), col(Attempt.outcome) == State.UNKNOWN
-    )
-    return and_(col(Delivery.state).in_(ledger.OPEN), tried.correlate(Delivery))
+    return and_(col(Delivery.state).in_(ledger.OPEN), ledger.may_have_arrived())
 
 
 def _is_ahead() -> ColumnElement[bool]:

@@ -300,7 +300,12 @@ def _compile(session: Session, edition: Edition, variant: Variant, press: Press)
     public_id = tokens.new_public_id()
     rendered = press.digest(content, public_id=public_id)
     mailing_id = store.add_mailing(
-        session, edition, rendered, public_id=public_id, now=edition.created_at
+        session,
+        edition,
+        rendered,
+        public_id=public_id,
+        frozen=press.frozen,
+        now=edition.created_at,
     )
     store.add_articles(session, mailing_id, articles=variant.articles, related=related)
     return mailing_id

@@ -158,9 +158,15 @@ def last_covered(session: Session, cadence: Cadence) -> datetime | None:
 
 
 def add_mailing(
-    session: Session, edition: Edition, rendered: Rendered, *, public_id: str, now: datetime
+    session: Session,
+    edition: Edition,
+    rendered: Rendered,
+    *,
+    public_id: str,
+    frozen: Mapping[str, Any],
+    now: datetime,
 ) -> int:
-    """Freeze a compiled digest; return its id."""
+    """Freeze a compiled digest, with what its slots are written with; return its id."""
     body, fields = rendered.message.dump()
     mailing = Mailing(
         public_id=public_id,
@@ -169,6 +175,7 @@ def add_mailing(
         subject=rendered.message.subject,
         body=body,
         fields=fields,
+        **frozen,
         html=rendered.page,
         created_at=now,
     )

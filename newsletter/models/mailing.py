@@ -47,6 +47,11 @@ class Mailing(SQLModel, table=True):
     body: bytes
     #: JSON of [[offset, slot, place], ...].
     fields: str
+    #: What its slots are written with. Frozen like the body: a retry has the same bytes even if
+    #: the settings have changed since.
+    domain: str = Field(max_length=253)
+    timezone: str = Field(max_length=64)
+    language: str = Field(max_length=35)
     #: The HTML as a browser shows it, with the slots empty.
     html: str
     created_at: datetime = Field(sa_type=Instant)

@@ -61,6 +61,15 @@ class Stationery:
         """Who writes."""
         return self.settings.brand()
 
+    @property
+    def frozen(self) -> dict[str, str]:
+        """What a mailing keeps of the settings: with it each copy's slots are written."""
+        return {
+            "domain": self.settings.sender_domain,
+            "timezone": self.settings.timezone,
+            "language": self.settings.language,
+        }
+
     def draft(self, content: Letter) -> Draft:
         """Write a letter in words, with markers for what differs from reader to reader."""
         markers = Markers(secrets.token_hex(16))
@@ -153,16 +162,20 @@ def _send(
     One mailing is sent to one reader once, and Message-IDs and links are made from the two.
     """
     copies = _count(session, subscriber, content.kind)
-    mailing_id = _mailing(session, stationery.draft(content), copies, now=now)
+    mailing_id = _mailing(session, stationery, content, copies, now=now)
     recipient = _recipient(subscriber, generation or subscriber.generation)
     ledger.enqueue(
         session, mailing_id=mailing_id, recipients=recipient, priority=_PRIORITY, now=now
     )
 
 
-def _mailing(session: Session, draft: Draft, copies: int, *, now: datetime) -> int:
+def _mailing(
+    session: Session, stationery: Stationery, content: Letter, copies: int, *, now: datetime
+) -> int:
     """Return the mailing of a letter, compiled now if these words are new."""
-    key = hashlib.sha256(f"{draft.key} {copies}".encode()).hexdigest()
+    draft, frozen = stationery.draft(content), stationery.frozen
+    identity = " ".join([draft.key, str(copies), *frozen.values()])
+    key = hashlib.sha256(identity.encode()).hexdigest()
     if (found := _find(session, key)) is not None:
         return found
     rendered = draft.compile()
@@ -174,6 +187,7 @@ def _mailing(session: Session, draft: Draft, copies: int, *, now: datetime) -> i
         "subject": rendered.message.subject,
         "body": body,
         "fields": fields,
+        **frozen,
         "html": rendered.page,
         "created_at": now,
     }

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from sqlmodel import Session
+from sqlmodel import Session, col, select
 
 from newsletter.cadence import Cadence
 from newsletter.delivery import ledger
@@ -21,6 +21,8 @@ from newsletter.subscribers.consent import Action, Origin
 LONGEST_PAUSE = timedelta(days=36_525)
 
 _RESUMED = Origin("pause ended")
+#: Why the ledger's rows of a paused reader were taken back.
+_PAUSED = "paused"
 
 
 def change_cadence(
@@ -64,7 +66,7 @@ def pause(
     subscriber.status = Status.PAUSED
     subscriber.paused_until = until
     consent.record(session, subscriber, Action.PAUSED, origin=origin, now=now)
-    ledger.cancel(session, reference=subscriber.public_id, reason="paused", now=now)
+    ledger.cancel(session, reference=subscriber.public_id, reason=_PAUSED, now=now)
     return True
 
 
@@ -76,6 +78,8 @@ def resume(session: Session, subscriber: Subscriber, *, origin: Origin, now: dat
     subscriber.status = Status.ACTIVE
     subscriber.paused_until = None
     consent.record(session, subscriber, Action.RESUMED, origin=origin, now=now)
+    chosen = select(col(Subscriber.public_id)).where(col(Subscriber.id) == subscriber.id)
+    ledger.lift(session, references=chosen, reason=_PAUSED)
     return True
 
 
@@ -90,6 +94,9 @@ def resume_due(session: Session, now: datetime) -> int:
     if resumed:
         marked = store.is_overdue(Status.ACTIVE, now)
         consent.record_all(session, marked, Action.RESUMED, origin=_RESUMED, now=now)
+        ledger.lift(
+            session, references=select(col(Subscriber.public_id)).where(marked), reason=_PAUSED
+        )
         store.change(session, marked, {"paused_until": None}, now=now)
     return resumed
 

@@ -9,7 +9,9 @@ from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
+import scripted_smtp
 from journey import Mailbox, Newsletter, at_noon, free_port, refusing, stories
+from scripted_smtp import DROP, ScriptedServer
 
 FEED = Path(__file__).parents[1] / "samples" / "feeds" / "mias-feed.rss.xml"
 
@@ -174,6 +176,36 @@ def test_a_server_that_is_away_is_said_in_words_and_loses_nobody(
     newsletter.env["NEWSLETTER_SMTP_URL"] = f"smtp://127.0.0.1:{port}"
     assert newsletter.json("send", "daily")["accepted"] == 1
     assert stories(mailbox.to("ada")) == ["alpha"]
+
+
+def test_a_copy_sent_again_is_the_same_even_after_the_settings_have_changed(
+    sqlite_newsletter: Newsletter, write_feed: Callable[..., Path]
+) -> None:
+    """Mailboxes fold two copies into one only if they are the same."""
+    newsletter = sqlite_newsletter
+    newsletter.env["NEWSLETTER_SMTP_CONNECTIONS"] = "1"
+    newsletter.add(ada="daily", bob="daily")
+    newsletter.run("feeds", "add", write_feed("alpha"))
+    lost = ScriptedServer(lambda turn: DROP if turn.phase == "body" and turn.earlier < 2 else None)
+    with scripted_smtp.running(lost) as server:
+        newsletter.env["NEWSLETTER_SMTP_URL"] = f"smtp://127.0.0.1:{server.port}"
+        assert newsletter.json("send", "daily", exit_code=75)["deferred"] == 2
+        first = {one.recipient: one.content for one in server.arrivals}
+
+        newsletter.env |= {
+            "NEWSLETTER_SENDER": "New name <digest@elsewhere.example>",
+            "NEWSLETTER_LANGUAGE": "de",
+            "NEWSLETTER_BASE_URL": "https://elsewhere.example",
+            "NEWSLETTER_NAME": "New name",
+        }
+        rows = newsletter.json("delivery", "list")["deliveries"]
+        newsletter.run("delivery", "retry", *[row["id"] for row in rows])
+        newsletter.run("cron")
+
+        again = {one.recipient: one.content for one in server.arrivals[len(first) :]}
+    assert len(first) == 2
+    assert first == again
+    assert {row["message_id"] for row in rows} == {one.message_id for one in server.arrivals}
 
 
 def test_a_damaged_setting_is_named_with_the_way_out(sqlite_newsletter: Newsletter) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
+from collections.abc import Callable
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import SQLAlchemyError
@@ -41,6 +43,37 @@ def test_every_migration_goes_back_and_forth(engine: Engine) -> None:
         command.downgrade(config, "base")
     assert schema.current(engine) is None
     assert schema.upgrade(engine) == (None, schema.newest())
+
+
+def test_what_was_frozen_before_slots_were_keeps_its_domain_and_language(engine: Engine) -> None:
+    """Its rows may yet be sent again, and with the same Message-ID."""
+
+    def go(turn: Callable[[Config, str], None], revision: str) -> None:
+        with engine.connect() as connection, connection.begin():
+            config = schema._config()
+            config.attributes["connection"] = connection
+            turn(config, revision)
+
+    go(command.downgrade, "0002")
+    row = {
+        "public_id": "mailing000000001",
+        "kind": "digest",
+        "subject": "News",
+        "body": b"From: =?utf-8?q?M=C3=ADa?= <news@mia.example>\r\nTo: \r\n\r\nHello\r\n",
+        "fields": "[]",
+        "html": '<!doctype html>\n<html lang="de-AT" dir="ltr"><p>Hello</p></html>',
+        "created_at": NOON,
+    }
+    columns = ", ".join(row)
+    values = ", ".join(f":{name}" for name in row)
+    with engine.connect() as connection, connection.begin():
+        connection.execute(text(f"INSERT INTO mailing ({columns}) VALUES ({values})"), row)
+
+    go(command.upgrade, "head")
+
+    with session.reading(engine) as opened:
+        (mailing,) = opened.exec(select(newsletter.models.Mailing)).all()
+    assert (mailing.domain, mailing.timezone, mailing.language) == ("mia.example", "UTC", "de-AT")
 
 
 def test_an_empty_database_names_the_command_that_mends_it(database_url: str) -> None:

@@ -10,7 +10,7 @@ from sqlalchemy import Engine, Select, String, cast, func, literal, null, select
 
 from newsletter.db import session as sessions
 from newsletter.delivery import ledger
-from newsletter.delivery.personalize import Filler
+from newsletter.delivery.personalize import Filler, Stamp
 from newsletter.delivery.retry import Policy
 from newsletter.delivery.worker import Plan
 from newsletter.models import Delivery, Mailing
@@ -22,6 +22,7 @@ SECRET = "0123456789abcdef0123456789abcdef-for-tests"
 DOMAIN = "miasfeed.example"
 #: Long past, so that everything is due.
 NOW = datetime(2026, 9, 1, 6, tzinfo=UTC)
+STAMP = Stamp("mailing000000001", DOMAIN, ZoneInfo("Europe/Berlin"), "en")
 
 
 def compiled(*, size: int = 400) -> CompiledMessage:
@@ -62,6 +63,9 @@ def add_mailing(
             subject="News",
             body=body,
             fields=fields,
+            domain=DOMAIN,
+            timezone="Europe/Berlin",
+            language="en",
             html="<p>News</p>",
             created_at=NOW,
         )
@@ -104,9 +108,7 @@ def fill(
 
 
 def filler() -> Filler:
-    return Filler(
-        keyring=Keyring([SECRET]), domain=DOMAIN, zone=ZoneInfo("Europe/Berlin"), language="en"
-    )
+    return Filler(Keyring([SECRET]))
 
 
 def plan(port: int, *, connections: int = 4, policy: Policy = "resend") -> Plan:

@@ -119,6 +119,9 @@ def _mailing() -> Mailing:
         subject="Today",
         body=b"",
         fields="[]",
+        domain="example.com",
+        timezone="UTC",
+        language="en",
         html="",
         created_at=NOW,
     )

@@ -19,7 +19,7 @@ from sqlmodel import col, select
 from newsletter.cadence import Cadence
 from newsletter.db import session as sessions
 from newsletter.delivery.ledger import Claim
-from newsletter.delivery.personalize import Filler
+from newsletter.delivery.personalize import Filler, Stamp
 from newsletter.editions import publish
 from newsletter.models import Article, Consent, Delivery, Mailing, Status, Subscriber
 from newsletter.rendering.message import CompiledMessage
@@ -171,12 +171,7 @@ class Visitor:
 
     def letters(self, address: str = ANN) -> list[EmailMessage]:
         """Every letter to an address that is not taken back, as it will arrive."""
-        filler = Filler(
-            keyring=self.keyring,
-            domain=self.settings.sender_domain,
-            zone=self.settings.zone,
-            language=self.settings.language,
-        )
+        filler = Filler(self.keyring)
         with sessions.reading(self.engine) as session:
             rows = session.exec(
                 select(Delivery, Mailing)
@@ -211,7 +206,7 @@ def filled(filler: Filler, row: Delivery, mailing: Mailing) -> EmailMessage:
         attempts=0,
     )
     compiled = CompiledMessage.load(mailing.subject, mailing.body, mailing.fields)
-    content = filler.fill(compiled, mailing=mailing.public_id, claim=claim)
+    content = filler.fill(compiled, stamp=Stamp.of(mailing), claim=claim)
     message = message_from_bytes(content, policy=policy.default)
     assert isinstance(message, EmailMessage)
     return message

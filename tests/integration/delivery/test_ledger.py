@@ -8,11 +8,12 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from itertools import product
 from typing import Any
 
 import ledgers
 import pytest
-from sqlalchemy import Connection, Engine, event, select, text
+from sqlalchemy import Connection, Engine, event, select, text, update
 
 from newsletter.db import engine as engines
 from newsletter.db import session as sessions
@@ -258,7 +259,7 @@ def test_a_goodbye_cancels_what_has_not_left(engine: Engine, state: str) -> None
         (NO_SUCH_USER, "resend", "refused"),
         (GREYLISTED, "resend", "cancelled"),
         (reply.lost(Phase.DATA, "gone"), "resend", "cancelled"),
-        (LOST, "resend", "cancelled"),
+        (LOST, "resend", "unknown"),
         (LOST, "hold", "unknown"),
     ],
     ids=["accepted", "refused", "greylisted", "lost", "unknown", "held"],
@@ -290,9 +291,9 @@ def test_a_goodbye_between_two_tries_of_a_marked_message_stops_the_second(
     assert ledgers.states(engine) == {"cancelled": 1}
 
 
-@pytest.mark.parametrize(("policy", "state"), [("resend", "cancelled"), ("hold", "unknown")])
+@pytest.mark.parametrize("policy", ["resend", "hold"])
 def test_a_goodbye_to_a_message_whose_worker_died_is_not_forgotten(
-    engine: Engine, policy: Policy, state: str
+    engine: Engine, policy: Policy
 ) -> None:
     ledgers.fill(engine, 1)
     claims = claim(engine)
@@ -301,7 +302,100 @@ def test_a_goodbye_to_a_message_whose_worker_died_is_not_forgotten(
 
     take_over(engine, 1, policy=policy)
 
-    assert ledgers.states(engine) == {state: 1}
+    assert ledgers.states(engine) == {"unknown": 1}
+
+
+def _goodbye(engine: Engine, claims: list[Claim]) -> None:
+    cancel(engine, claims[0])
+
+
+def _cancelled_edition(engine: Engine, claims: list[Claim]) -> None:
+    with sessions.writing(engine) as session:
+        chosen = select(Mailing.id).where(Mailing.id == claims[0].mailing_id)
+        ledger.cancel_mailings(session, mailings=chosen, reason="edition cancelled", now=NOW)
+
+
+def _stale_edition(engine: Engine, claims: list[Claim]) -> None:
+    with sessions.writing(engine) as session:
+        chosen = select(Mailing.id).where(Mailing.id == claims[0].mailing_id)
+        ledger.skip_mailings(session, mailings=chosen, reason="stale", now=NOW)
+
+
+def _suppressed_address(engine: Engine, claims: list[Claim]) -> None:
+    with sessions.writing(engine) as session:
+        session.add(
+            Suppression(
+                address=claims[0].address, address_hash="0" * 48, reason="complaint", created_at=NOW
+            )
+        )
+    claim(engine, 3)
+
+
+# A stale message that is leaving is let go, and an address is looked up at the claim.
+@pytest.mark.parametrize(
+    ("call_off", "again"),
+    [
+        *product([_goodbye, _cancelled_edition], ["queued", "claimed", "marked", "greylisted"]),
+        *product([_stale_edition], ["queued", "claimed", "greylisted"]),
+        *product([_suppressed_address], ["queued", "greylisted"]),
+    ],
+)
+def test_what_may_have_arrived_ends_as_unknown_whatever_ends_it(
+    engine: Engine, call_off: Callable[[Engine, list[Claim]], None], again: str
+) -> None:
+    """Cancelled or skipped would let its articles ride in the next edition: twice, perhaps."""
+    ledgers.fill(engine, 1)
+    claims = claim(engine)
+    mark(engine, claims)
+    take_over(engine, 1)
+    assert ledgers.states(engine) == {"queued": 1}
+    if again != "queued":
+        claims = claim(engine, 2)
+    if again in {"marked", "greylisted"}:
+        mark(engine, claims, 2)
+    if again == "greylisted":
+        record(engine, claims, GREYLISTED, worker_id=2)
+        assert ledgers.states(engine) == {"deferred": 1}
+        with sessions.writing(engine) as session:
+            session.execute(update(Delivery).values(due_at=NOW))
+
+    call_off(engine, claims)
+    if again == "marked":
+        assert mark(engine, claims, 2) == set()
+
+    (row,) = rows(engine)
+    assert (row.state, row.worker_id) == ("unknown", None)
+    assert row.reason in {"unsubscribed", "edition cancelled", "stale", "suppressed"}
+
+
+def test_what_may_have_arrived_is_not_refused_for_want_of_an_answer(engine: Engine) -> None:
+    """Sixteen tries, one of them uncertain, and never a no: nobody has refused it."""
+    ledgers.fill(engine, 1)
+    claims = claim(engine)
+    mark(engine, claims)
+    take_over(engine, 1)
+    with sessions.writing(engine) as session:
+        session.execute(update(Delivery).values(attempts=retry.MAXIMUM_ATTEMPTS - 1))
+    claims = claim(engine, 2)
+    mark(engine, claims, 2)
+
+    record(engine, claims, GREYLISTED, worker_id=2)
+
+    assert ledgers.states(engine) == {"unknown": 1}
+
+
+def test_a_servers_no_to_the_second_copy_speaks_for_the_first(engine: Engine) -> None:
+    """The same bytes to the same mailbox: the first try will have been refused as well."""
+    ledgers.fill(engine, 1)
+    claims = claim(engine)
+    mark(engine, claims)
+    take_over(engine, 1)
+    claims = claim(engine, 2)
+    mark(engine, claims, 2)
+
+    record(engine, claims, NO_SUCH_USER, worker_id=2)
+
+    assert ledgers.states(engine) == {"refused": 1}
 
 
 def test_an_edition_is_cancelled_but_for_what_may_be_leaving(engine: Engine) -> None:

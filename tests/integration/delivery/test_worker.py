@@ -95,7 +95,7 @@ def test_the_bytes_that_arrive_are_those_that_were_compiled(sqlite_engine: Engin
         session.execute(update(Delivery).values(state="queued", worker_id=None))
         claims = ledger.claim(session, worker_id=1, limit=9, now=ledgers.NOW)
     for claim in claims:
-        wire = ledgers.filler().fill(long, mailing="mailing000000001", claim=claim)
+        wire = ledgers.filler().fill(long, stamp=ledgers.STAMP, claim=claim)
         (arrived,) = [a.content for a in server.arrivals if a.recipient == claim.address]
         assert arrived == wire.replace(b"\r\n..", b"\r\n.")
 

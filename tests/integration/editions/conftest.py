@@ -279,8 +279,9 @@ def contents(session: Session, mailing_id: int, *roles: Role) -> list[int]:
 
 def _may_have_arrived() -> Any:
     uncertain = select(Attempt.delivery_id).where(Attempt.outcome == State.UNKNOWN)
+    # A server's no to the second copy speaks for the first: it got the same bytes.
     return col(Delivery.state).in_((State.ACCEPTED, State.UNKNOWN)) | (
-        col(Delivery.state).in_(ledger.OPEN) & col(Delivery.id).in_(uncertain)
+        (col(Delivery.state) != State.REFUSED) & col(Delivery.id).in_(uncertain)
     )
 
 

@@ -25,6 +25,8 @@ from newsletter.tokens import Purpose
 if TYPE_CHECKING:
     from tests.integration.editions.conftest import World
 
+READER = "ann@example.org"
+
 
 def test_everyone_of_a_cadence_gets_the_edition_of_its_period(world: World) -> None:
     weekly, daily = world.readers(3), world.reader("daily")
@@ -327,6 +329,44 @@ def test_a_mail_that_may_have_arrived_is_not_superseded(world: World) -> None:
     world.deliver()
     world.tick(days=7)
 
+    world.send()
+
+    assert world.mails(reader) == [[first], [second]]
+
+
+def _pauses(world: World, reader: str) -> None:
+    world.pause_reader(reader, days=1)
+
+
+def _leaves_and_comes_back(world: World, reader: str) -> None:
+    world.leave(reader)
+    world.reader(address=READER)
+
+
+def _is_cancelled(world: World, _reader: str) -> None:
+    publish.cancel(world.engine, "weekly-2026-06-01", now=world.now, reason="A wrong headline.")
+
+
+def _grows_stale(world: World, _reader: str) -> None:
+    world.tick(days=8)
+    publish.expire(world.engine, now=world.now, times=world.settings.send_times)
+
+
+@pytest.mark.parametrize("call_off", [_pauses, _leaves_and_comes_back, _is_cancelled, _grows_stale])
+def test_what_may_have_arrived_and_is_called_off_rides_in_no_newer_edition(
+    world: World, call_off: Callable[[World, str], None]
+) -> None:
+    """It waits to be sent again when that is called off: its articles would come twice."""
+    reader = world.reader(address=READER)
+    first = world.article()
+    world.freeze()
+    world.record(world.take(), {reader: Kind.UNKNOWN}, policy="resend")
+
+    call_off(world, reader)
+    assert world.states("weekly-2026-06-01") == {reader: "unknown"}
+    world.check_books()
+    world.tick(days=7)
+    second = world.article()
     world.send()
 
     assert world.mails(reader) == [[first], [second]]

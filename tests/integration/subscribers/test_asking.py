@@ -87,12 +87,7 @@ class Door:
 
     def letters(self) -> list[tuple[str, EmailMessage]]:
         """Every letter that is not cancelled, as it will arrive: its kind and itself."""
-        filler = Filler(
-            keyring=self.stationery.keyring,
-            domain=self.settings.sender_domain,
-            zone=self.settings.zone,
-            language=self.settings.language,
-        )
+        filler = Filler(self.stationery.keyring)
         with sessions.reading(self.readers.engine) as session:
             found = session.exec(
                 select(Delivery, Mailing)

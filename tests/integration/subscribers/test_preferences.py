@@ -8,6 +8,7 @@ from sqlalchemy import event
 
 from newsletter.cadence import Cadence
 from newsletter.db import session as sessions
+from newsletter.delivery import ledger
 from newsletter.errors import Conflict, InvalidInput
 from newsletter.models import State, Status
 from newsletter.subscribers import preferences
@@ -84,6 +85,29 @@ def test_a_pause_takes_back_what_was_on_its_way(readers: Readers) -> None:
     assert reader.watermark == readers.now
     assert [row.state for row in readers.deliveries()] == ["cancelled", "accepted"]
     assert readers.actions(ANN)[-1] == ("paused", "weekly", "paused", 1)
+
+
+@pytest.mark.parametrize("ends", ["by the reader", "by its date"])
+def test_what_is_held_for_a_paused_reader_may_be_tried_again_after_the_pause(
+    readers: Readers, ends: str
+) -> None:
+    readers.add(ANN)
+    readers.deliver(ANN, [State.UNKNOWN])
+    ids = [row.id or 0 for row in readers.deliveries()]
+
+    def retry() -> int:
+        with sessions.writing(readers.engine) as session:
+            return ledger.retry_now(session, ids=ids, now=readers.now)
+
+    pause(readers, readers.now + DAY)
+    assert retry() == 0
+
+    if ends == "by the reader":
+        resume(readers)
+    else:
+        with sessions.writing(readers.engine) as session:
+            assert preferences.resume_due(session, readers.now + 2 * DAY) == 1
+    assert retry() == 1
 
 
 def test_a_pause_may_be_lengthened_and_repeating_it_is_no_change(readers: Readers) -> None:

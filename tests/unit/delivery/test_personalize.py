@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import ledgers
 import pytest
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from newsletter import tokens
 from newsletter.delivery import personalize
 from newsletter.delivery.ledger import Claim
+from newsletter.delivery.personalize import Stamp
 from newsletter.errors import RenderError
 from newsletter.rendering.message import CompiledMessage, Field, Place, Slot
 from newsletter.tokens import Keyring, Purpose
@@ -29,10 +31,13 @@ CLAIM = Claim(
     attempts=0,
 )
 MESSAGE = ledgers.compiled()
+STAMP = ledgers.STAMP
 
 
-def fill(claim: Claim = CLAIM, message: CompiledMessage = MESSAGE) -> bytes:
-    return ledgers.filler().fill(message, mailing=MAILING, claim=claim)
+def fill(
+    claim: Claim = CLAIM, message: CompiledMessage = MESSAGE, *, stamp: Stamp = STAMP
+) -> bytes:
+    return ledgers.filler().fill(message, stamp=stamp, claim=claim)
 
 
 def only(slot: Slot, place: Place = Place.HEADER) -> CompiledMessage:
@@ -56,6 +61,21 @@ def test_every_slot_is_filled() -> None:
 def test_the_day_since_when_is_the_publications_day() -> None:
     """Half past eleven at night in UTC is the next day in Berlin."""
     assert fill(message=only(Slot.SINCE, Place.TEXT)) == b"1 February 2026"
+
+
+def test_each_mailing_is_written_in_its_own_zone_and_language_and_under_its_own_domain() -> None:
+    """One worker sends mailings from before and after a change of the settings."""
+    filler = ledgers.filler()
+    elsewhere = Stamp(MAILING, "other.example", ZoneInfo("Asia/Tokyo"), "de")
+
+    for stamp, date, domain, since in (
+        (STAMP, b"07:00:00 +0100", b"miasfeed.example", b"1 February 2026"),
+        (elsewhere, b"15:00:00 +0900", b"other.example", b"1. Februar 2026"),
+    ):
+        filled = filler.fill(MESSAGE, stamp=stamp, claim=CLAIM)
+        assert b"Date: Mon, 23 Nov 2026 " + date in filled
+        assert b"@" + domain + b">" in filled
+        assert b"since " + since in filled
 
 
 def test_message_ids_differ_between_readers_and_between_mailings() -> None:
