@@ -10,7 +10,12 @@ import asyncio
 import ssl
 
 import aiosmtplib
-from aiosmtplib import SMTPAuthenticationError, SMTPException, SMTPResponseException
+from aiosmtplib import (
+    SMTPAuthenticationError,
+    SMTPException,
+    SMTPHeloError,
+    SMTPResponseException,
+)
 
 from newsletter.errors import ConfigurationError, TransportUnavailable
 from newsletter.settings import SmtpServer
@@ -39,8 +44,7 @@ async def connect(server: SmtpServer, *, trust: ssl.SSLContext | None = None) ->
     )
     try:
         await client.connect()
-        # After STARTTLS and AUTH what was said before no longer counts (RFC 3207 4.2).
-        await client.ehlo()
+        await _greet(client)
     except (SMTPException, OSError, ValueError) as exc:
         client.close()
         raise _explained(server, exc) from exc
@@ -48,6 +52,19 @@ async def connect(server: SmtpServer, *, trust: ssl.SSLContext | None = None) ->
         client.close()
         raise
     return _take_over(client)
+
+
+async def _greet(client: aiosmtplib.SMTP) -> None:
+    """Ask what the server can do: what it said before STARTTLS and AUTH counts no more (RFC 3207).
+
+    One that knows no EHLO can do nothing special (RFC 5321 3.2).
+    """
+    try:
+        await client.ehlo()
+    except SMTPHeloError as exc:
+        if exc.code not in {500, 502}:
+            raise
+        await client.helo()
 
 
 def _take_over(client: aiosmtplib.SMTP) -> Session:

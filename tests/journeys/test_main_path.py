@@ -9,8 +9,10 @@ from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
+import pytest
 import scripted_smtp
-from journey import Mailbox, Newsletter, at_noon, free_port, refusing, stories
+import trustme
+from journey import Mailbox, Newsletter, at_noon, free_port, refusing, stories, submission
 from scripted_smtp import DROP, ScriptedServer
 
 FEED = Path(__file__).parents[1] / "samples" / "feeds" / "mias-feed.rss.xml"
@@ -206,6 +208,34 @@ def test_a_copy_sent_again_is_the_same_even_after_the_settings_have_changed(
     assert len(first) == 2
     assert first == again
     assert {row["message_id"] for row in rows} == {one.message_id for one in server.arrivals}
+
+
+# It is TLS all the same: aiosmtpd only thinks of STARTTLS.
+@pytest.mark.filterwarnings("ignore:Requiring AUTH while not requiring TLS")
+@pytest.mark.parametrize("scheme", ["smtp+starttls", "smtps"])
+def test_a_submission_server_asks_for_tls_and_a_password(
+    sqlite_newsletter: Newsletter, tmp_path: Path, write_feed: Callable[..., Path], scheme: str
+) -> None:
+    newsletter = sqlite_newsletter
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(tmp_path / "authority.pem")
+    newsletter.add(ada="daily", bob="daily")
+    newsletter.run("feeds", "add", write_feed("alpha"))
+
+    with submission(tmp_path / "mails", authority, is_implicit=scheme == "smtps") as (port, box):
+        newsletter.env["NEWSLETTER_SMTP_URL"] = f"{scheme}://mia:open%20sesame@127.0.0.1:{port}"
+        said = newsletter.run("send", "daily", exit_code=2)
+        assert "certificate" in said
+
+        newsletter.env["SSL_CERT_FILE"] = str(tmp_path / "authority.pem")
+        newsletter.env["NEWSLETTER_SMTP_URL"] = f"{scheme}://mia:wrong@127.0.0.1:{port}"
+        said = newsletter.run("send", "daily", exit_code=2)
+        assert "535" in said
+        assert "wrong" not in said
+
+        newsletter.env["NEWSLETTER_SMTP_URL"] = f"{scheme}://mia:open%20sesame@127.0.0.1:{port}"
+        assert newsletter.json("send", "daily")["accepted"] == 2
+    assert stories(box.to("ada")) == stories(box.to("bob")) == ["alpha"]
 
 
 def test_a_damaged_setting_is_named_with_the_way_out(sqlite_newsletter: Newsletter) -> None:

@@ -8,6 +8,7 @@ import re
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -23,8 +24,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 from aiosmtpd.controller import Controller
-from aiosmtpd.smtp import SMTP, Envelope, Session
+from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 
 from newsletter.cli import catcher
 
@@ -162,20 +164,60 @@ def refusing(folder: Path, *strangers: str) -> Iterator[tuple[int, Mailbox]]:
 
 
 @contextmanager
+def submission(
+    folder: Path, authority: trustme.CA, *, is_implicit: bool
+) -> Iterator[tuple[int, Mailbox]]:
+    """Run a catcher that takes mail only from mia, over TLS, with her password."""
+    folder.mkdir()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+
+    def check(
+        _server: SMTP, _session: Session, _envelope: Envelope, _mechanism: str, data: LoginPassword
+    ) -> AuthResult:
+        is_her = (data.login, data.password) == (b"mia", b"open sesame")
+        return AuthResult(success=is_her, handled=False)
+
+    controller = Controller(
+        catcher.Catcher(folder),
+        hostname="127.0.0.1",
+        port=free_port(),
+        ssl_context=context if is_implicit else None,
+        tls_context=None if is_implicit else context,
+        require_starttls=not is_implicit,
+        auth_required=True,
+        # aiosmtpd knows STARTTLS only as what makes a login safe.
+        auth_require_tls=not is_implicit,
+        authenticator=check,
+    )
+    controller.start()
+    try:
+        yield controller.port, Mailbox(folder)
+    finally:
+        controller.stop()
+
+
+@contextmanager
 def sink(folder: Path) -> Iterator[tuple[int, Mailbox]]:
     """Run Postfix's smtp-sink on a free port, keeping each message as a file."""
+    folder.mkdir()
+    with sinking("-d", f"{folder}/%M.") as port:
+        yield port, Mailbox(folder)
+
+
+@contextmanager
+def sinking(*options: str) -> Iterator[int]:
+    """Run Postfix's smtp-sink with these options on a free port, and give that."""
     if SINK is None:
         pytest.skip("smtp-sink is not here (Debian: postfix)")
-    folder.mkdir()
     port = free_port()
     as_user = ["-u", "root"] if os.getuid() == 0 else []
     running = subprocess.Popen(
-        [SINK, *as_user, "-d", f"{folder}/%M.", f"127.0.0.1:{port}", "200"],
-        stderr=subprocess.PIPE,
+        [SINK, *as_user, *options, f"127.0.0.1:{port}", "200"], stderr=subprocess.PIPE
     )
     try:
         _wait_for(port)
-        yield port, Mailbox(folder)
+        yield port
     finally:
         running.terminate()
         running.communicate(timeout=10)

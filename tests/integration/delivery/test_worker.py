@@ -28,7 +28,6 @@ from newsletter.errors import (
     TransportUnavailable,
 )
 from newsletter.models import Attempt, Delivery, Mailing, Worker
-from newsletter.smtp import session as smtp_session
 
 
 def everybody(count: int) -> list[str]:
@@ -52,19 +51,6 @@ def left_behind(engine: Engine) -> int:
         held = select(func.count()).where(Delivery.worker_id.is_not(None))
         signed_in = select(func.count()).select_from(Worker)
         return session.execute(held).scalar_one() + session.execute(signed_in).scalar_one()
-
-
-@pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Minutes are tenths of a second."""
-    for name in ("MAIL_SECONDS", "RCPT_SECONDS", "DATA_SECONDS", "BODY_SECONDS", "QUIT_SECONDS"):
-        monkeypatch.setattr(smtp_session, name, 0.2)
-
-    async def hardly(self: worker.Worker, failures: int) -> None:
-        if failures > 0:
-            await self._wait(0.01)
-
-    monkeypatch.setattr(worker.Worker, "_pause", hardly)
 
 
 # All goes well
