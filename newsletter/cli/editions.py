@@ -24,7 +24,8 @@ Name = Annotated[
 ]
 _COLUMNS = (
     "edition", "state", "audience", "variants",
-    "accepted", "refused", "deferred", "unknown", "cancelled", "skipped", "queued", "in_flight",
+    "accepted", "refused", "deferred", "unknown", "cancelled", "skipped", "queued", "claimed",
+    "in_flight",
 )  # fmt: skip
 
 
