@@ -21,6 +21,7 @@ from newsletter.cli import (
     delivery,
     demo,
     editions,
+    feedback,
     feeds,
     init,
     output,
@@ -62,7 +63,7 @@ for verb in (
     status.status,
 ):
     app.command()(verb)
-for noun in (subscribers, feeds, articles, editions, delivery, suppression, database):
+for noun in (subscribers, feeds, articles, editions, delivery, suppression, feedback, database):
     app.add_typer(noun.app, name=noun.__name__.rpartition(".")[2])
 
 

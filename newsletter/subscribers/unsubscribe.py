@@ -13,8 +13,10 @@ from sqlmodel import Session
 from newsletter.db import session as sessions
 from newsletter.delivery import ledger
 from newsletter.models import Status
-from newsletter.subscribers import consent, store
+from newsletter.subscribers import consent, letters, store
 from newsletter.subscribers.consent import Action, Origin
+from newsletter.subscribers.letters import Stationery
+from newsletter.tokens import Bearer
 
 
 class Goodbye(StrEnum):
@@ -25,6 +27,20 @@ class Goodbye(StrEnum):
     ALREADY = "already"
     #: The link was made under an earlier consent; they have subscribed again since.
     OUTDATED = "outdated"
+
+
+def leave(
+    session: Session, bearer: Bearer, *, origin: Origin, stationery: Stationery, now: datetime
+) -> Goodbye:
+    """End the consent that a link was made under, and write to the reader if that is wanted."""
+    came_to = unsubscribe(
+        session, bearer.public_id, generation=bearer.generation, origin=origin, now=now
+    )
+    if came_to is Goodbye.DONE and stationery.settings.goodbye_letter:
+        reader = store.find_public(session, bearer.public_id)
+        assert reader is not None
+        letters.goodbye(session, reader, stationery=stationery, now=now)
+    return came_to
 
 
 def unsubscribe(

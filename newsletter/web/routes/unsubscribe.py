@@ -16,7 +16,7 @@ from newsletter.cadence import Cadence
 from newsletter.db import session as sessions
 from newsletter.errors import OutdatedToken
 from newsletter.models import Status, Subscriber
-from newsletter.subscribers import letters, outlook, signup, store, unsubscribe
+from newsletter.subscribers import outlook, signup, store, unsubscribe
 from newsletter.subscribers.consent import Origin
 from newsletter.subscribers.unsubscribe import Goodbye
 from newsletter.tokens import Purpose
@@ -53,17 +53,12 @@ def leave(front: TheFront, request: Request, token: str) -> HTMLResponse:
     now = front.clock()
     bearer = front.keyring.read(Purpose.UNSUBSCRIBE, token, now=now)
     with sessions.writing(front.engine) as session:
-        came_to = unsubscribe.unsubscribe(
-            session,
-            bearer.public_id,
-            generation=bearer.generation,
-            origin=Origin("unsubscribe link", remote=dependencies.remote(request)),
-            now=now,
+        origin = Origin("unsubscribe link", remote=dependencies.remote(request))
+        came_to = unsubscribe.leave(
+            session, bearer, origin=origin, stationery=front.stationery, now=now
         )
         reader = store.find_public(session, bearer.public_id)
         can_undo = reader is not None and _can_undo(front, session, reader)
-        if reader is not None and came_to is Goodbye.DONE and front.settings.goodbye_letter:
-            letters.goodbye(session, reader, stationery=front.stationery, now=now)
     if came_to is Goodbye.OUTDATED:
         # 200: whoever retries on anything else has nothing to gain.
         return front.page("invalid", pages.Invalid(is_outdated=True))

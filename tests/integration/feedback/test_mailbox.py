@@ -1,0 +1,76 @@
+"""The mails of a mailbox or a stream: their headers, and nothing of it changed."""
+
+from __future__ import annotations
+
+import mailbox
+from io import BytesIO
+from pathlib import Path
+
+import pytest
+
+from newsletter.errors import InvalidInput
+from newsletter.feedback import mailbox as mails
+from newsletter.feedback import report
+
+MAIL = b"Subject: %s\r\nFrom: a@b.example\r\n\r\nSubject: not this\r\n" + b"words\r\n" * 50
+
+
+def subjects(found: object) -> list[str]:
+    return [headers.decode().partition("\r\n")[0][9:] for headers in found]  # type: ignore[attr-defined]
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(one): one.read_bytes() for one in folder.rglob("*") if one.is_file()}
+
+
+@pytest.mark.parametrize("kind", [mailbox.Maildir, mailbox.mbox])
+def test_every_mail_of_a_mailbox_is_read_and_none_is_changed(
+    tmp_path: Path, kind: type[mailbox.Maildir | mailbox.mbox]
+) -> None:
+    box = kind(tmp_path / "box", create=True)
+    for name in (b"one", b"two", b"three"):
+        box.add(MAIL % name)
+    box.close()
+    before = contents(tmp_path)
+
+    found = subjects(mails.headers(tmp_path / "box"))
+
+    assert sorted(line.strip() for line in found) == ["one", "three", "two"]
+    assert contents(tmp_path) == before
+
+
+def test_a_mail_that_a_server_pipes_is_read_and_its_rest_is_taken_too() -> None:
+    stream = BytesIO(MAIL % b"one" + b"x" * 200_000)
+
+    assert subjects(mails.of_stream(stream)) == ["one"]
+    assert stream.read() == b""
+
+
+def test_a_whole_mbox_may_come_on_a_stream() -> None:
+    stream = BytesIO(
+        b"".join(b"From a@b Sun Nov 22 12:00:00 2026\n" + MAIL % n for n in (b"1", b"2"))
+    )
+
+    assert [line.strip() for line in subjects(mails.of_stream(stream))] == ["1", "2"]
+
+
+@pytest.mark.parametrize("octets", [b"", b"\r\n", b"no headers", b"x" * 300_000, b"\0" * 100])
+def test_whatever_a_stranger_pipes_is_one_mail_of_bounded_size(octets: bytes) -> None:
+    (found,) = mails.of_stream(BytesIO(octets))
+
+    assert len(found) <= 2 * report.MAXIMUM_OCTETS
+
+
+@pytest.mark.parametrize("name", ["nothing", "folder", "readers.csv"])
+def test_what_is_no_mailbox_is_said_in_words(tmp_path: Path, name: str) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "readers.csv").write_text("address,cadence\n")
+
+    with pytest.raises(InvalidInput, match="cannot be read as a mailbox"):
+        list(mails.headers(tmp_path / name))
+
+
+def test_an_empty_mbox_has_no_mail(tmp_path: Path) -> None:
+    (tmp_path / "box").touch()
+
+    assert list(mails.headers(tmp_path / "box")) == []

@@ -1,0 +1,73 @@
+"""What a mail that came back asks for, decided from its headers alone."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from newsletter import tokens
+from newsletter.feedback import report
+from newsletter.feedback.report import Unsubscription
+
+TOKEN = "tokens-have_one.length" + "x" * (tokens.TOKEN_LENGTH - 22)
+
+
+def mail(subject: str, sender: str = "Ann <ann@readers.example>") -> bytes:
+    return f"From: {sender}\r\nSubject: {subject}\r\nTo: digest@miasfeed.example\r\n".encode()
+
+
+@pytest.mark.parametrize(
+    "subject",
+    [
+        f"unsubscribe {TOKEN}",
+        f"Unsubscribe: {TOKEN}",
+        f"unsubscribe\r\n {TOKEN}",
+        f"Re: unsubscribe {TOKEN} please",
+        f"=?utf-8?q?unsubscribe_{TOKEN.replace('_', '=5F')}?=",
+    ],
+    ids=["as the link has it", "with a colon", "folded", "answered", "encoded"],
+)
+def test_the_token_of_the_link_is_found_in_the_subject(subject: str) -> None:
+    assert report.read(mail(subject)) == Unsubscription(TOKEN, "Ann <ann@readers.example>")
+
+
+@pytest.mark.parametrize(
+    "subject",
+    ["unsubscribe", "Please UNSUBSCRIBE me", f"unsubscribe {TOKEN}x", f"unsubscribe {TOKEN[1:]}"],
+)
+def test_words_without_a_token_are_for_a_person_to_read(subject: str) -> None:
+    found = report.read(mail(subject))
+
+    assert found is not None
+    assert found.token is None
+
+
+@pytest.mark.parametrize(
+    "subject", ["", "Lunch?", "I unsubscribed yesterday", TOKEN, "Undelivered Mail"]
+)
+def test_a_mail_about_something_else_asks_for_nothing(subject: str) -> None:
+    assert report.read(mail(subject)) is None
+
+
+def test_only_the_subject_speaks() -> None:
+    """A mail that was returned quotes the link of every header that it had."""
+    quoted = b"From: mailer\r\nList-Unsubscribe: <mailto:a@b?subject=unsubscribe%20" + (
+        TOKEN.encode() + b">\r\nSubject: Undelivered mail\r\n"
+    )
+
+    assert report.read(quoted) is None
+
+
+def test_a_sender_cannot_write_on_the_operators_terminal() -> None:
+    found = report.read(mail("unsubscribe", "=?utf-8?b?G1szMW1yZWQKCg==?= <a@b.example>"))
+
+    assert found is not None
+    assert found.sender == "[31mred <a@b.example>"
+
+
+@given(st.binary(max_size=400), st.sampled_from([b"", b"Subject: unsubscribe ", b"Subject: =?"]))
+def test_no_octets_at_all_break_the_reading(octets: bytes, before: bytes) -> None:
+    found = report.read(before + octets)
+
+    assert found is None or found.sender.isprintable()
