@@ -1,59 +1,107 @@
-"""Writes docs/images: the demo's weekly digest as a browser shows it, by day and by night."""
+"""Writes docs/images: the demo's weekly digest and its pages as a browser shows them."""
 
 from __future__ import annotations
 
 import json
+import re
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+ROOT = Path(__file__).parents[1]
 IMAGES = Path(__file__).parent / "images"
-HEIGHT = 1080
-#: Name, width in pixels, and Chromium's number of the colour scheme.
-PICTURES = (("weekly-600-light", 600, 1), ("weekly-320-dark", 320, 0))
+COMMAND = (sys.executable, "-m", "newsletter")
+#: Name, what is opened, width and height in pixels.
+PICTURES = (
+    ("weekly-600-light", "mail", 600, 1080),
+    ("weekly-320-dark", "mail", 320, 1080),
+    ("subscribe-320-light", "/subscribe", 320, 900),
+    ("preferences-600-dark", "/preferences/", 600, 900),
+    ("unsubscribe-320-light", "/unsubscribe/", 320, 900),
+)
+#: Chromium's numbers of the colour schemes.
+SCHEMES = {"dark": 0, "light": 1}
 
 
 def main() -> None:
-    """Run the demo in a folder of its own and take the pictures."""
+    """Run the demo in a folder of its own, serve it, and take the pictures."""
     browser = shutil.which("chromium") or shutil.which("chromium-browser")
     if browser is None:
         sys.exit("Chromium is not installed.")
     IMAGES.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
-        page = weekly(Path(folder) / "demo")
-        for name, width, scheme in PICTURES:
-            subprocess.run(
-                [
-                    browser,
-                    "--headless",
-                    "--no-sandbox",
-                    "--disable-gpu",
-                    "--hide-scrollbars",
-                    "--host-resolver-rules=MAP * ~NOTFOUND",
-                    f"--user-data-dir={folder}/profile",
-                    f"--blink-settings=preferredColorScheme={scheme}",
-                    f"--window-size={width},{HEIGHT}",
-                    f"--screenshot={IMAGES / name}.png",
-                    page.as_uri(),
-                ],
-                check=True,
-                capture_output=True,
-            )
+        demo = Path(folder) / "demo"
+        mail = weekly(demo)
+        links = mail.read_text("utf-8")
+        with serving(demo) as site:
+            for name, opened, width, height in PICTURES:
+                path = re.search(rf"{opened}[\w.-]*", links)
+                page = mail.as_uri() if opened == "mail" else site + (path[0] if path else opened)
+                take(browser, page, name, size=(width, height), profile=f"{folder}/profile")
+
+
+def take(browser: str, page: str, name: str, *, size: tuple[int, int], profile: str) -> None:
+    """Write one picture, in the scheme that its name ends in."""
+    scheme = SCHEMES[name.rpartition("-")[2]]
+    subprocess.run(
+        [
+            browser,
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--hide-scrollbars",
+            "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1",
+            f"--user-data-dir={profile}",
+            f"--blink-settings=preferredColorScheme={scheme}",
+            f"--window-size={size[0]},{size[1]}",
+            f"--screenshot={IMAGES / name}.png",
+            page,
+        ],
+        check=True,
+        capture_output=True,
+    )
 
 
 def weekly(folder: Path) -> Path:
     """Return the weekly mail of a fresh demo."""
     done = subprocess.run(
-        [sys.executable, "-m", "newsletter", "demo", "--folder", folder, "--json"],
-        cwd=Path(__file__).parents[1],
+        [*COMMAND, "demo", "--folder", folder, "--json"],
+        cwd=ROOT,
         check=True,
         capture_output=True,
         text=True,
     )
     mails = json.loads(done.stdout)["mails"]
     return next(folder / "mails" / one["file"] for one in mails if "marie" in one["to"])
+
+
+@contextmanager
+def serving(folder: Path) -> Iterator[str]:
+    """Serve the demo's pages until the block ends."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    running = subprocess.Popen(
+        [*COMMAND, "--config", folder / "newsletter.toml", "serve", "--port", str(port)],
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+    )
+    try:
+        for _ in range(300):
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", port)) == 0:
+                    break
+            time.sleep(0.1)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        running.terminate()
+        running.wait(timeout=30)
 
 
 if __name__ == "__main__":
