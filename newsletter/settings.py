@@ -96,6 +96,11 @@ class Settings(BaseSettings):
     goodbye_letter: bool = Field(
         default=False, description="Write to readers who have left, with a link to undo it."
     )
+    altcha: bool = Field(
+        default=False,
+        description="Ask for a proof of work (ALTCHA) with each sign-up: half a second of a "
+        "browser that runs scripts.",
+    )
     signups_per_machine: int = Field(
         20, ge=1, description="Sign-ups that one network address may make in an hour."
     )

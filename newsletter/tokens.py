@@ -9,6 +9,7 @@ tokens of one purpose have the same length, so that they fit a compiled message'
 from __future__ import annotations
 
 import hashlib
+import hmac
 import secrets
 from base64 import urlsafe_b64encode
 from collections.abc import Sequence
@@ -79,7 +80,7 @@ class Keyring:
             )
         # itsdangerous signs with the last key of its list.
         oldest_first = list(reversed(keys))
-        self._fingerprint_keys = [hashlib.sha256(key.encode()).digest() for key in keys]
+        self._keys = [hashlib.sha256(key.encode()).digest() for key in keys]
         self._signers: dict[Purpose, Signer] = {}
         for purpose in Purpose:
             signer = TimestampSigner if purpose in _LIFETIMES else Signer
@@ -126,12 +127,15 @@ class Keyring:
         """Return a token for a form that is given out now."""
         return self.issue(Purpose.FORM, new_public_id(), 0, at=now)
 
+    def derive(self, purpose: str) -> list[str]:
+        """Return secrets of our own for something that is no link, newest key first."""
+        return [hmac.digest(key, purpose.encode(), hashlib.sha256).hex() for key in self._keys]
+
     def fingerprints(self, text: str) -> list[str]:
         """Return the keyed hashes of `text`, newest key first: what outlives an erased address."""
         octets = text.encode()
         return [
-            hashlib.blake2b(octets, key=key).hexdigest()[:FINGERPRINT_LENGTH]
-            for key in self._fingerprint_keys
+            hashlib.blake2b(octets, key=key).hexdigest()[:FINGERPRINT_LENGTH] for key in self._keys
         ]
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from functools import cached_property
-from ipaddress import IPv6Address, ip_address, ip_network
+from ipaddress import IPv6Address, ip_address
 from typing import Annotated
 
 import jinja2
@@ -158,11 +158,3 @@ def origin_of(request: Request) -> str:
     """Return where a form stood, from what the browser says of it: `box on miasfeed.example`."""
     found = _ORIGIN.fullmatch(request.headers.get("origin", "").lower())
     return f"box on {found['host']}" if found else "page"
-
-
-def network(address: str | None) -> str | None:
-    """Return the network of an address: enough for its owner to know it again, and no more."""
-    if address is None:
-        return None
-    found = ip_address(address)
-    return str(ip_network((found, 24 if found.version == 4 else 48), strict=False))

@@ -31,7 +31,7 @@ _DEFAULTS = {
     "Cache-Control": "no-store",
 }
 #: What the box on any other page asks for; nothing here knows who its reader is.
-_FOR_THE_BOX = ("/embed.js", "/subscriptions")
+_FOR_THE_BOX = ("/embed.js", "/proof.js", "/subscriptions")
 _ANYWHERE = {"Access-Control-Allow-Origin": "*", "Cross-Origin-Resource-Policy": "cross-origin"}
 
 

@@ -21,7 +21,8 @@ Instants are aware and already on the publication's own clock. Every form is POS
                                                                 until=other and until_date
                                                 action=resume
                   /preferences/{manage}/erase   sure=yes; without it the page again: problem="sure"
-                  links: GET /preferences/{manage}/data, GET /unsubscribe/{token}
+                  /preferences/{manage}/data    address; answered by JSON to save
+                  links: GET /unsubscribe/{token}
     saved         /preferences/{manage}         the undo: one of the three actions above
     unsubscribe   /preferences/{manage}         action=cadence cadence; action=pause until
                   /unsubscribe/{token}          (no field) the goodbye itself, as RFC 8058's POST
@@ -29,7 +30,9 @@ Instants are aware and already on the publication's own clock. Every form is POS
     box           /subscribe                    address cadence homepage; no `form`: a page that is
                                                 not ours cannot have one. Answer with `subscribe`,
                                                 filled in and problem="once_more", status 200
-    embed.js      GET /subscriptions/form       -> {"form": "..."}; asked for at the first focus
+    embed.js      GET /subscriptions/form       -> {"form": "..."}; asked for at the first focus.
+                                                With "challenge" where a proof of work is wanted:
+                                                its solution goes into the field `altcha`
                   POST /subscriptions           address cadence form homepage, urlencoded, with
                                                 Accept: application/json and no preflight. Answers
                                                 need Access-Control-Allow-Origin: *
@@ -48,11 +51,11 @@ from __future__ import annotations
 import hashlib
 import re
 from base64 import b64encode
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 import jinja2
@@ -109,6 +112,8 @@ class Subscribe:
     #: Daily, weekly, monthly: the radio buttons in this order.
     choices: Sequence[Choice]
     cadence: str = "weekly"
+    #: The work that a browser is to do before the form counts (ALTCHA).
+    challenge: Mapping[str, Any] | None = None
     #: What was typed; shown again, escaped.
     address: str = ""
     #: address: missing or none; cadence: none of the three; once_more: the form token is missing,
@@ -178,8 +183,9 @@ class Preferences:
     #: The first and the last date that `until_date` may be.
     pause_from: date
     pause_to: date
-    #: until: no date, or none that a pause can have; cadence: none of the three; sure: not ticked.
-    problem: Literal["until", "cadence", "sure"] | None = None
+    #: until: no date, or none that a pause can have; cadence: none of the three; sure: not ticked;
+    #: address: not the one of this reader, who asked for a copy of their data.
+    problem: Literal["until", "cadence", "sure", "address"] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -286,6 +292,8 @@ class Script:
 
     choices: Sequence[Choice]
     cadence: str = "weekly"
+    #: Whether a proof of work is wanted: the box then imports /proof.js.
+    has_proof: bool = False
 
 
 def build(site: Site, *, templates: Path | None = None) -> jinja2.Environment:
@@ -309,15 +317,19 @@ def render(environment: jinja2.Environment, name: str, page: object) -> str:
     return templating.render(environment, f"web/{name}.html", {"page": page})
 
 
-def policy(environment: jinja2.Environment) -> str:
-    """Return the Content-Security-Policy of every page: one style, known by its hash; no script."""
+def policy(environment: jinja2.Environment, *, has_proof: bool = False) -> str:
+    """Return the Content-Security-Policy of every page: one style, known by its hash; no script.
+
+    But on the one with a proof of work, its script.
+    """
     digest = hashlib.sha256(str(environment.globals["style"]).encode()).digest()
     site = environment.globals["site"]
     assert isinstance(site, Site)
     images = f"data: {_origin(site.brand.logo.url)}" if site.brand.logo else "data:"
+    scripts = f"script-src {site.base_url}/proof.js; " if has_proof else ""
     return (
-        f"default-src 'none'; style-src 'sha256-{b64encode(digest).decode()}'; img-src {images}; "
-        "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+        f"default-src 'none'; {scripts}style-src 'sha256-{b64encode(digest).decode()}'; "
+        f"img-src {images}; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
     )
 
 
@@ -325,6 +337,11 @@ def script(environment: jinja2.Environment, page: Script) -> str:
     """Render /embed.js, with the words of the box and the dates of the first digests inside."""
     found = templating.render(environment, "web/embed.js", {"page": page})
     return re.sub(r"\n\s*", "\n", found).strip() + "\n"
+
+
+def proof(environment: jinja2.Environment) -> str:
+    """Render /proof.js."""
+    return templating.render(environment, "web/proof.js", {})
 
 
 def edition(environment: jinja2.Environment, mail: str, page: Edition) -> str:

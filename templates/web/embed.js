@@ -47,7 +47,7 @@ customElements.get("newsletter-box") || customElements.define("newsletter-box", 
   connectedCallback() {
     if (this.shadowRoot) return;
     const root = this.attachShadow({mode: "open"}), said = {...words, ...this.dataset};
-    let busy;
+    let busy{% if page.has_proof %}, work{% endif %};
     Object.assign(this, {lang: {{ lang|tojson }}, dir: {{ dir|tojson }}});
     root.adoptedStyleSheets = [sheet];
     const address = make("input", {type: "email", name: "address", autocomplete: "email", maxLength: 254, required: true, dir: "ltr"});
@@ -70,7 +70,11 @@ customElements.get("newsletter-box") || customElements.define("newsletter-box", 
     const frame = make("section", {ariaLabel: said.headline}, head, text, form);
     root.append(frame);
     const ticket = async () => {
+{% if page.has_proof %}
+      work = import(base + "/proof.js").then(it => it.fill(form, base)).catch(() => 0);
+{% else %}
       try { token.value = (await (await fetch(base + "/subscriptions/form")).json()).form; } catch {}
+{% endif %}
     };
     const refuse = reason => {
       fault.textContent = reason;
@@ -80,6 +84,9 @@ customElements.get("newsletter-box") || customElements.define("newsletter-box", 
       address.focus();
     };
     const send = async again => {
+{% if page.has_proof %}
+      await work;
+{% endif %}
       const body = new URLSearchParams(new FormData(form));
       const {status, problem} = await (await fetch(base + "/subscriptions", {method: "POST", body, headers: {Accept: "application/json"}})).json();
       if (status == "asked") {

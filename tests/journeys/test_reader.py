@@ -11,6 +11,7 @@ every mail that went to her.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -41,7 +42,7 @@ ARTICLE = """<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>A
 </head><body><h1>An article</h1><p>It is long.</p><script src="{site}/embed.js"></script>
 <p>The end.</p></body></html>"""
 POLICY = (
-    "default-src 'none'; script-src {site}/embed.js; connect-src {site}; base-uri 'none'; "
+    "default-src 'none'; script-src {scripts}; connect-src {site}; base-uri 'none'; "
     "form-action 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
 )
 
@@ -249,12 +250,41 @@ def would_get_monthly(newsletter: Newsletter) -> int:
 
 
 @contextmanager
-def article_with_box(site: str) -> Iterator[Site]:
-    """Serve an article of somebody else, with the one line of ours."""
+def article_with_box(site: str, *, allowed: str = "") -> Iterator[Site]:
+    """Serve an article of somebody else, with the one line of ours; it allows that script."""
 
     def route(_method: str, path: str, _body: str) -> Answer | None:
-        policy = {"Content-Security-Policy": POLICY.format(site=site)}
+        rules = POLICY.format(site=site, scripts=allowed or f"{site}/embed.js")
+        policy = {"Content-Security-Policy": rules}
         return Answer(ARTICLE.format(site=site), policy) if path == "/article" else None
 
     with browser.serving(route) as served:
         yield served
+
+
+def test_a_browser_does_the_work_that_a_sign_up_is_asked_for(
+    sqlite_newsletter: Newsletter, caught: tuple[int, Mailbox], tmp_path: Path
+) -> None:
+    """ALTCHA: by the box, on a page that allows its two scripts, and by our own page."""
+    newsletter, (smtp_port, mailbox) = sqlite_newsletter, caught
+    newsletter.env["NEWSLETTER_SMTP_URL"] = f"smtp://127.0.0.1:{smtp_port}"
+    newsletter.env["NEWSLETTER_ALTCHA"] = "true"
+
+    with (
+        serving(newsletter) as (site, _),
+        article_with_box(site, allowed=f"{site}/embed.js {site}/proof.js") as article,
+        driver.tab(tmp_path / "profile") as tab,
+    ):
+        tab.open(f"{article.url}/article")
+        tab.type("Your email address", ANN)
+        tab.press("Subscribe")
+        tab.see("It is long.", "Please look into your mailbox")
+
+        tab.open(f"{site}/subscribe")
+        tab.type("Your email address", "bob@readers.example")
+        # Nobody is as fast as a machine.
+        time.sleep(2.5)
+        tab.press("Subscribe")
+        tab.see("Please look into your mailbox")
+        assert tab.complaints() == []
+        until(lambda: mailbox.to("ann") and mailbox.to("bob"))

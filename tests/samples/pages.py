@@ -129,6 +129,7 @@ def gallery(language: str) -> dict[str, tuple[str, object]]:
         ),
         "preferences-open": ("preferences", replace(PREFERENCES, is_paused=True, since=None)),
         "preferences-until": ("preferences", replace(PREFERENCES, problem="until")),
+        "preferences-address": ("preferences", replace(PREFERENCES, problem="address")),
         "preferences-sure": ("preferences", replace(PREFERENCES, problem="sure")),
         "saved": ("saved", SAVED),
         "saved-pause": (
@@ -190,9 +191,10 @@ def box(language: str) -> str:
     )
 
 
-def script(language: str, base_url: str = BASE_URL) -> str:
+def script(language: str, base_url: str = BASE_URL, *, has_proof: bool = False) -> str:
     """What /embed.js answers."""
-    return pages.script(build(language, base_url), pages.Script(choices=CHOICES))
+    page = pages.Script(choices=CHOICES, has_proof=has_proof)
+    return pages.script(build(language, base_url), page)
 
 
 def edition(language: str) -> str:

@@ -10,15 +10,18 @@ from datetime import date, datetime, time, timedelta
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Form, Request
-from fastapi.responses import HTMLResponse, JSONResponse
+from fastapi.responses import HTMLResponse, JSONResponse, Response
 from sqlmodel import Session
 
+from newsletter import address as addresses
+from newsletter import throttle
 from newsletter.cadence import Cadence
 from newsletter.db import session as sessions
-from newsletter.errors import InvalidInput, OutdatedToken
+from newsletter.errors import InvalidAddress, InvalidInput, OutdatedToken, TooManyRequests
 from newsletter.models import Status, Subscriber
 from newsletter.subscribers import forget, outlook, preferences, signup, store
 from newsletter.subscribers.consent import Origin
+from newsletter.throttle import Limit
 from newsletter.tokens import Purpose
 from newsletter.web import dependencies, pages
 from newsletter.web.dependencies import Front, TheFront
@@ -30,10 +33,12 @@ _PAUSES = (7, 30, 90)
 _LONGEST_PAUSE = 366
 #: The newest deliveries in a copy of one's data.
 _DELIVERIES = 1_000
+#: Wrong addresses that may be typed for one reader's data.
+_GUESSES = Limit("data", 10, timedelta(hours=1))
 
 Typed = Annotated[str, Form()]
 Change = Literal["cadence", "pause", "resume", "nothing"]
-Problem = Literal["until", "cadence", "sure"]
+Problem = Literal["until", "cadence", "sure", "address"]
 
 
 @dataclass(frozen=True)
@@ -89,15 +94,22 @@ def change(
     return saved(front, reader, done.change, undo=done.undo)
 
 
-@router.get("/preferences/{token}/data")
-def copy(front: TheFront, token: str) -> JSONResponse:
-    """Give a reader a copy of what is kept about them; the link may have been forwarded.
+@router.post("/preferences/{token}/data", response_model=None)
+def copy(front: TheFront, token: str, address: Typed = "") -> Response:
+    """Give a reader a copy of what is kept about them.
 
-    So what it would tell a stranger, the whole address and the reader's network, is masked.
+    The link may have been forwarded: only who knows the address gets the copy, and guessing is
+    limited.
     """
     with sessions.reading(front.engine) as session:
         reader = _reader(front, session, token)
-        data = _data(session, reader)
+        _check_guesses(front, session, reader)
+        data = _data(session, reader) if _is_theirs(reader, address) else None
+    if data is None:
+        with sessions.writing(front.engine) as session:
+            now, keyring = front.clock(), front.keyring
+            throttle.take(session, _GUESSES, reader.public_id, now=now, keyring=keyring)
+        return _page(front, reader, problem="address")
     headers = {"Content-Disposition": 'attachment; filename="newsletter-data.json"'}
     return JSONResponse(data, headers=headers)
 
@@ -256,7 +268,7 @@ def _data(session: Session, reader: Subscriber) -> dict[str, Any]:
     consents = store.consents(session, reader)
     deliveries = store.deliveries(session, reader, limit=_DELIVERIES)
     return {
-        "address": dependencies.masked(reader),
+        "address": reader.address,
         "cadence": reader.cadence,
         "status": reader.status,
         "subscribed_at": _written(reader.subscribed_at),
@@ -271,7 +283,7 @@ def _data(session: Session, reader: Subscriber) -> dict[str, Any]:
                 "status": row.status,
                 "wording": row.wording,
                 "source": row.source,
-                "network": dependencies.network(row.remote),
+                "remote": row.remote,
             }
             for row in consents
         ],
@@ -280,6 +292,20 @@ def _data(session: Session, reader: Subscriber) -> dict[str, Any]:
             for row in deliveries
         ],
     }
+
+
+def _is_theirs(reader: Subscriber, typed: str) -> bool:
+    try:
+        return addresses.normalise(typed).casefold() == reader.address.casefold()
+    except InvalidAddress:
+        return False
+
+
+def _check_guesses(front: Front, session: Session, reader: Subscriber) -> None:
+    now, keyring = front.clock(), front.keyring
+    until = throttle.spent_until(session, _GUESSES, reader.public_id, now=now, keyring=keyring)
+    if until is not None:
+        raise TooManyRequests(retry_after=until - now)
 
 
 def _written(instant: datetime | None) -> str | None:

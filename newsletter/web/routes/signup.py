@@ -24,7 +24,7 @@ from newsletter.rendering.letter import Latest
 from newsletter.subscribers import signup
 from newsletter.subscribers.consent import Origin
 from newsletter.tokens import Bearer, Purpose
-from newsletter.web import dependencies, gate, pages
+from newsletter.web import dependencies, gate, pages, proof
 from newsletter.web.dependencies import Front, TheFront
 from newsletter.web.gate import Asking
 
@@ -51,6 +51,7 @@ def ask_by_page(
     address: Typed = "",
     cadence: Typed = "",
     form: Typed = "",
+    altcha: Typed = "",
     homepage: Typed = "",
 ) -> HTMLResponse:
     """Take a sign-up from our page, or from a form on another one."""
@@ -59,7 +60,7 @@ def ask_by_page(
         chosen = cadence if cadence in list(Cadence) else front.settings.box_cadence
         if isinstance(asking, str):
             return _form(front, cadence=chosen, address=address, problem=asking)
-        if not _is_in_time(front, form):
+        if not _is_in_time(front, form) or not proof.spend(front, form, altcha):
             return _form(front, cadence=chosen, address=address, problem="once_more")
         gate.ask(front, asking)
     return front.page("asked", pages.Asked())
@@ -67,8 +68,10 @@ def ask_by_page(
 
 @router.get("/subscriptions/form")
 def form_token(front: TheFront) -> JSONResponse:
-    """Give the box on another page a form token."""
-    return JSONResponse({"form": front.keyring.form(now=front.clock())})
+    """Give the box on another page a form token, and the work that goes with it."""
+    form = front.keyring.form(now=front.clock())
+    work = proof.challenge(front, form)
+    return JSONResponse({"form": form, "challenge": work} if work else {"form": form})
 
 
 @router.post("/subscriptions")
@@ -79,12 +82,15 @@ def ask_by_box(
     address: Typed = "",
     cadence: Typed = "",
     form: Typed = "",
+    altcha: Typed = "",
     homepage: Typed = "",
 ) -> JSONResponse:
     """Take a sign-up from the box on another page."""
     if not homepage:
         asking = _understood(front, request, address, cadence)
-        if not isinstance(asking, str) and not _is_in_time(front, form):
+        if not isinstance(asking, str) and not (
+            _is_in_time(front, form) and proof.spend(front, form, altcha)
+        ):
             asking = "once_more"
         if isinstance(asking, str):
             words = {"status": "refused", "problem": asking}
@@ -97,13 +103,17 @@ def ask_by_box(
 def embed(front: TheFront) -> Response:
     """Give out the box for other pages."""
     script = pages.Script(
-        choices=front.choices(after=front.clock()), cadence=front.settings.box_cadence
+        choices=front.choices(after=front.clock()),
+        cadence=front.settings.box_cadence,
+        has_proof=front.settings.altcha,
     )
-    return Response(
-        pages.script(front.templates, script),
-        media_type="text/javascript",
-        headers={"Cache-Control": "public, max-age=300"},
-    )
+    return _javascript(pages.script(front.templates, script))
+
+
+@router.get("/proof.js")
+def proof_script(front: TheFront) -> Response:
+    """Give out what does the work that a form asks for."""
+    return _javascript(pages.proof(front.templates))
 
 
 @router.get("/box")
@@ -174,15 +184,29 @@ def _form(
     problem: Problem | None = None,
 ) -> HTMLResponse:
     now = front.clock()
+    token = front.keyring.form(now=now)
+    work = proof.challenge(front, token)
     page = pages.Subscribe(
-        form=front.keyring.form(now=now),
+        form=token,
+        challenge=work,
         choices=front.choices(after=now),
         cadence=cadence,
         address=address[: addresses.MAXIMUM_LENGTH],
         problem=problem,
     )
-    is_wrong = problem in {"address", "cadence"}
-    return front.page("subscribe", page, status=422 if is_wrong else 200)
+    policy = pages.policy(front.templates, has_proof=work is not None)
+    return front.page(
+        "subscribe",
+        page,
+        status=422 if problem in {"address", "cadence"} else 200,
+        headers={"Content-Security-Policy": policy},
+    )
+
+
+def _javascript(text: str) -> Response:
+    return Response(
+        text, media_type="text/javascript", headers={"Cache-Control": "public, max-age=300"}
+    )
 
 
 def _understood(front: Front, request: Request, address: str, cadence: str) -> Asking | Problem:

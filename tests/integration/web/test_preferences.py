@@ -106,20 +106,34 @@ def test_a_pause_without_an_end_is_shown_and_ended(visitor: Visitor, manage: str
     assert visitor.status() == "active"
 
 
-def test_a_copy_of_my_data_has_all_of_it_and_no_whole_address(
-    visitor: Visitor, manage: str
-) -> None:
+def test_a_copy_of_my_data_has_all_of_it(visitor: Visitor, manage: str) -> None:
     visitor.publish()
     visitor.post(manage, {"action": "cadence", "cadence": "daily"})
-    answer = visitor.get(f"{manage}/data")
+    answer = visitor.submit(visitor.get(manage), "/data", address=f" {ANN.upper()} ")
     assert answer.status_code == 200
     assert answer.headers["content-disposition"].startswith("attachment")
-    assert ANN not in answer.text
     data = json.loads(answer.text)
-    assert (data["address"], data["cadence"]) == ("a…@readers.example", "daily")
+    assert (data["address"], data["cadence"]) == (ANN, "daily")
     assert [row["action"] for row in data["consents"]] == ["added", "cadence"]
-    assert data["consents"][1]["network"] == "192.0.2.0/24"
+    assert data["consents"][1]["remote"] == "192.0.2.7"
     assert [row["state"] for row in data["mails"]] == ["queued"]
+
+
+def test_a_forwarded_link_gives_nobody_a_copy_who_does_not_know_the_address(
+    visitor: Visitor, manage: str
+) -> None:
+    for wrong in ("", "bob@readers.example", "no address", "a\0b", "x" * 3_000):
+        refused = visitor.submit(visitor.get(manage), "/data", address=wrong)
+        assert refused.status_code == 422
+        assert "This subscription has another address." in refused.text
+        assert ANN not in refused.text
+    for _ in range(5):
+        visitor.post(f"{manage}/data", {"address": "guess@readers.example"})
+
+    # Whoever guesses on has to wait, and learns nothing even if they are right.
+    assert visitor.post(f"{manage}/data", {"address": ANN}).status_code == 429
+    visitor.wait(hours=1)
+    assert visitor.post(f"{manage}/data", {"address": ANN}).status_code == 200
 
 
 def test_erasing_asks_once_and_leaves_nothing(visitor: Visitor, manage: str) -> None:

@@ -104,7 +104,7 @@ def test_options_name_every_method_of_a_path(full: Visitor) -> None:
     expected = {
         "/subscribe": "GET, HEAD, OPTIONS, POST",
         manage: "GET, HEAD, OPTIONS, POST",
-        f"{manage}/data": "GET, HEAD, OPTIONS",
+        f"{manage}/data": "OPTIONS, POST",
         f"/api/v1/subscriptions/{ANN}": "GET, HEAD, OPTIONS, PATCH",
         "/subscriptions": "OPTIONS, POST",
     }
@@ -130,10 +130,10 @@ def test_every_answer_has_safe_headers_and_no_cookie(full: Visitor) -> None:
             assert "frame-ancestors 'none'" in policy
             assert "script-src" not in policy
             assert "set-cookie" not in headers
-            is_public = path.startswith(("/embed.js", "/editions", "/robots.txt"))
+            is_public = path.startswith(("/embed.js", "/proof.js", "/editions", "/robots.txt"))
             assert is_public or headers["cache-control"] == "no-store", path
             anywhere = "access-control-allow-origin" in headers
-            assert anywhere is path.startswith(("/embed.js", "/subscriptions"))
+            assert anywhere is path.startswith(("/embed.js", "/proof.js", "/subscriptions"))
 
 
 def test_the_style_of_a_page_is_what_its_policy_allows(full: Visitor) -> None:

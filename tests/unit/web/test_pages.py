@@ -165,6 +165,7 @@ def test_signing_up_asks_for_an_address_and_a_cadence(templates: jinja2.Environm
         ("subscribe-cadence", "cadence", "Please choose one of the three."),
         ("preferences-until", "until", "Please choose a day from 23 November 2026"),
         ("preferences-sure", "sure", "Please tick the box"),
+        ("preferences-address", "address", "This subscription has another address."),
     ],
 )
 def test_a_problem_stands_in_words_beside_its_field(
@@ -235,7 +236,7 @@ def test_preferences_can_be_changed_paused_taken_along_and_erased(
     page = seen("preferences", templates)
 
     address = f"/preferences/{SAMPLES.TOKEN}"
-    assert [page.fields(number) for number in range(3)] == [
+    assert [page.fields(number) for number in range(4)] == [
         (address, {"action": ["cadence"], "cadence": ["daily", "weekly", "monthly"]}),
         (
             address,
@@ -245,9 +246,9 @@ def test_preferences_can_be_changed_paused_taken_along_and_erased(
                 "until_date": [""],
             },
         ),
+        (f"{address}/data", {"address": [""]}),
         (f"{address}/erase", {"sure": ["yes"]}),
     ]
-    assert f"{SAMPLES.BASE_URL}{address}/data" in page.links()
     assert f"{SAMPLES.BASE_URL}/unsubscribe/{SAMPLES.TOKEN}" in page.links()
     assert "m…@example.org, a reader since 2 September 2025." in page.text
 
@@ -309,8 +310,10 @@ def test_the_plain_box_is_a_form_without_a_token(templates: jinja2.Environment) 
 
 
 @pytest.mark.parametrize("language", SAMPLES.LANGUAGES)
-def test_the_script_is_small(language: str) -> None:
-    assert len(SAMPLES.script(language).encode()) < LARGEST_SCRIPT
+@pytest.mark.parametrize("has_proof", [False, True])
+def test_the_script_is_small(language: str, has_proof: bool) -> None:
+    script = SAMPLES.script(language, has_proof=has_proof)
+    assert len(script.encode()) < LARGEST_SCRIPT
 
 
 def test_the_script_is_no_way_in_for_words() -> None:
