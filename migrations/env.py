@@ -13,6 +13,7 @@ context.configure(
     target_metadata=SQLModel.metadata,
     render_as_batch=connection.dialect.name == "sqlite",
     compare_type=True,
+    timezone=context.config.attributes.get("timezone", "UTC"),
 )
 with context.begin_transaction():
     context.run_migrations()

@@ -57,6 +57,11 @@ class ExpiredToken(InvalidToken):
 class OutdatedToken(InvalidToken):
     """That link belongs to an earlier subscription."""
 
+    def __init__(self, *, has_returned: bool = False) -> None:
+        super().__init__()
+        #: Whether its reader has subscribed again since.
+        self.has_returned = has_returned
+
 
 class NotFound(NewsletterError, LookupError):
     """There is no such thing."""

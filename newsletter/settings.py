@@ -33,7 +33,10 @@ from newsletter.rendering.content import Brand, Image
 #: Where settings are looked for when --config does not name another file.
 DEFAULT_FILE = Path("newsletter.toml")
 _CONTROL = {*map(chr, range(32)), "\x7f", "\x85", "\u2028", "\u2029"}
+#: They turn the direction of what follows: a name could look like another one (UAX 9).
+_TURNING = {*map(chr, range(0x202A, 0x202F)), *map(chr, range(0x2066, 0x206A))}
 _LINK_START = re.compile(r"https?://[A-Za-z0-9._:\[\]-]{1,253}(?:/[A-Za-z0-9._~%!$&'()*+;=:@/-]*)?")
+_NETWORK_LOCATION = re.compile(r"[A-Za-z0-9._:\[\]-]{1,253}")
 #: What EHLO takes (RFC 5321 4.1.1.1): a domain, or an address in brackets.
 _HOST_NAME = re.compile(r"[A-Za-z0-9._-]{1,253}|\[[A-Za-z0-9.:]{1,60}\]")
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
@@ -242,7 +245,7 @@ class Settings(BaseSettings):
     @classmethod
     def _one_line(cls, value: str) -> str:
         folded = " ".join(value.split())
-        if _CONTROL & set(folded):
+        if (_CONTROL | _TURNING) & set(folded):
             raise ValueError("has a control character in it")
         return folded
 
@@ -266,9 +269,11 @@ class Settings(BaseSettings):
     def _mailbox(cls, value: str | None) -> str | None:
         if value is None or not value:
             return None
-        if _CONTROL & set(value):
+        if (_CONTROL | _TURNING) & set(value):
             raise ValueError("has a control character in it")
-        found = parseaddr(value)[1]
+        name, found = parseaddr(value)
+        if {"<", ">"} & set(name):
+            raise ValueError("the name must not have < or > in it")
         if len(getaddresses([value])) > 1:
             raise ValueError(
                 'must be one mailbox: "Name <address>"; a name with a comma stands in quotes'
@@ -305,8 +310,12 @@ class Settings(BaseSettings):
         if value is None or not value:
             return None
         parts = urlsplit(value)
-        if parts.scheme not in {"http", "https"} or not parts.hostname or _CONTROL & set(value):
-            raise ValueError("must start with https:// (or http://) and name a host")
+        if parts.scheme not in {"http", "https"} or not _NETWORK_LOCATION.fullmatch(parts.netloc):
+            raise ValueError(
+                "must start with https:// (or http://) and name a host, other scripts as xn--"
+            )
+        if not value.isprintable() or " " in value:
+            raise ValueError("has a blank or a control character in it")
         _ = parts.port  # raises ValueError for one that cannot be
         return value.rstrip("/")
 

@@ -79,8 +79,8 @@ def forget(session: Session, address: str, *, now: datetime, keyring: Keyring) -
         session.delete(suppression)
     session.flush()
     newest = keyring.fingerprints(address)[0]
-    session.add(Suppression(address=None, address_hash=newest, reason=FORGOTTEN, created_at=now))
-    session.flush()
+    row = {"address": None, "address_hash": newest, "reason": FORGOTTEN, "source": ""}
+    statements.insert_missing(session, Suppression, [row], constants={"created_at": now})
 
 
 def find(session: Session, address: str, *, keyring: Keyring) -> Suppression | None:

@@ -27,10 +27,14 @@ PUBLIC_ID_LENGTH = 16
 _PUBLIC_ID_BYTES = 12
 #: Characters of a fingerprint: 24 octets of BLAKE2b, in hexadecimal.
 FINGERPRINT_LENGTH = 48
+#: Characters of a key's name.
+KEY_NAME_LENGTH = 8
 _GENERATION_BYTES = 3
 _GENERATION_LENGTH = 4
-#: Octets of an unsubscribe, manage or view token: id, generation, dot, HMAC-SHA256 in base64url.
-TOKEN_LENGTH = PUBLIC_ID_LENGTH + _GENERATION_LENGTH + 1 + 43
+#: HMAC-SHA256 in base64url.
+SIGNATURE_LENGTH = 43
+#: Octets of an unsubscribe, manage or view token: id, generation, dot, signature.
+TOKEN_LENGTH = PUBLIC_ID_LENGTH + _GENERATION_LENGTH + 1 + SIGNATURE_LENGTH
 #: How long a confirm link works.
 CONFIRM_LIFETIME = timedelta(hours=72)
 #: How long a page with a form may stand open.
@@ -81,23 +85,36 @@ class Keyring:
         # itsdangerous signs with the last key of its list.
         oldest_first = list(reversed(keys))
         self._keys = [hashlib.sha256(key.encode()).digest() for key in keys]
-        self._signers: dict[Purpose, Signer] = {}
-        for purpose in Purpose:
-            signer = TimestampSigner if purpose in _LIFETIMES else Signer
-            self._signers[purpose] = signer(
-                oldest_first,
-                salt=f"newsletter.{purpose}",
-                key_derivation="hmac",
-                digest_method=hashlib.sha256,
-            )
+        self._signers = {purpose: _signer(purpose, oldest_first) for purpose in Purpose}
+        #: A name of each key, that gives nothing of it away, and what signs with it alone.
+        self._named = {
+            self.derive("name")[number][:KEY_NAME_LENGTH]: {
+                purpose: _signer(purpose, [key]) for purpose in Purpose
+            }
+            for number, key in enumerate(keys)
+        }
+
+    @property
+    def newest(self) -> str:
+        """The name of the key that signs."""
+        return next(iter(self._named))
 
     def issue(
-        self, purpose: Purpose, public_id: str, generation: int, *, at: datetime | None = None
+        self,
+        purpose: Purpose,
+        public_id: str,
+        generation: int,
+        *,
+        at: datetime | None = None,
+        key: str = "",
     ) -> str:
-        """Return the token of one reader for one purpose; one that expires also says `at`."""
+        """Return the token of one reader for one purpose; one that expires also says `at`.
+
+        Signed with the key of that name while it is in the list, else with the newest one.
+        """
         number = generation.to_bytes(_GENERATION_BYTES, "big")
         payload = public_id.encode() + base64_encode(number)
-        signer = self._signers[purpose]
+        signer = self._named.get(key, self._signers)[purpose]
         if isinstance(signer, TimestampSigner):
             assert at is not None
             return _sign_at(signer, payload, at).decode()
@@ -160,6 +177,16 @@ def check_key(key: str) -> None:
             setting="secret_keys",
             hint="Run `newsletter init` in an empty folder, or `openssl rand -hex 32`.",
         )
+
+
+def _signer(purpose: Purpose, oldest_first: Sequence[str]) -> Signer:
+    signer = TimestampSigner if purpose in _LIFETIMES else Signer
+    return signer(
+        list(oldest_first),
+        salt=f"newsletter.{purpose}",
+        key_derivation="hmac",
+        digest_method=hashlib.sha256,
+    )
 
 
 def _sign_at(signer: TimestampSigner, payload: bytes, at: datetime) -> bytes:

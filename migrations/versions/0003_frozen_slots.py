@@ -16,11 +16,14 @@ _LANGUAGE = re.compile(r'<html[^>]* lang="([^"]{1,35})"')
 
 
 def upgrade() -> None:
+    # No mail says which zone its dates were written in: until now it was that of the settings.
+    timezone = op.get_context().opts["timezone"]
     for name, length, before in (
         ("domain", 253, "localhost"),
-        # No mail says which zone its dates were written in; every zone names the same instants.
-        ("timezone", 64, "UTC"),
+        ("timezone", 64, timezone),
         ("language", 35, "en"),
+        # None in particular: the newest.
+        ("signing_key", 8, ""),
     ):
         op.add_column(
             "mailing", sa.Column(name, sa.String(length), nullable=False, server_default=before)
@@ -49,5 +52,5 @@ def _fill() -> None:
 
 
 def downgrade() -> None:
-    for name in ("domain", "timezone", "language"):
+    for name in ("domain", "timezone", "language", "signing_key"):
         op.drop_column("mailing", name)

@@ -20,8 +20,9 @@ app = typer.Typer(help="The schema's version, upgrades and backups.", no_args_is
 @app.command()
 def upgrade(ctx: typer.Context) -> None:
     """Make or upgrade the tables. Safe to run at any time, and twice."""
-    with context.of(ctx).database(checked=False) as engine:
-        before, after = schema.upgrade(engine)
+    here = context.of(ctx)
+    with here.database(checked=False) as engine:
+        before, after = schema.upgrade(engine, timezone=here.settings.timezone)
     if before == after:
         output.say(f"The database is up to date (schema {after}).")
     else:

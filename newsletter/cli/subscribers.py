@@ -173,6 +173,8 @@ def change(
     here, now, origin = context.of(ctx), clock.utc_now(), Origin(_SOURCE)
     until = _start_of(pause_until.date(), here.settings) if pause_until else None
     with here.database() as engine, sessions.writing(engine) as session:
+        # Before the reader is held: a freeze that is running may want them.
+        sessions.hold_freeze(session)
         reader = _found(session, address, locked=True)
         changed = False
         if cadence is not None:

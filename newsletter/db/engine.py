@@ -105,7 +105,13 @@ def _parse(url: str) -> URL:
 
 def _open_sqlite(url: URL) -> Engine:
     try:
-        engine = create_engine(url, hide_parameters=True, connect_args={"timeout": BUSY_SECONDS})
+        engine = create_engine(
+            url,
+            hide_parameters=True,
+            connect_args={"timeout": BUSY_SECONDS},
+            # As many as a web server has threads: they wait for the one writer, not for each other.
+            max_overflow=40,
+        )
     except (ArgumentError, NoSuchModuleError) as exc:
         raise ConfigurationError(
             "The database URL cannot be read.", setting="database_url"

@@ -18,10 +18,11 @@ from newsletter.db.engine import WRITING, explained, is_sqlite
 from newsletter.errors import Conflict, DatabaseUnavailable, InvalidInput, SchemaOutOfDate
 
 
-def upgrade(engine: Engine) -> tuple[str | None, str]:
+def upgrade(engine: Engine, *, timezone: str = "UTC") -> tuple[str | None, str]:
     """Bring the schema to this version in one transaction; return the versions before and after.
 
-    Safe to run at any time and from several processes: the second finds nothing to do.
+    Safe to run at any time and from several processes: the second finds nothing to do. `timezone`
+    is the publication's: mails that are on their way keep the dates that they were written with.
     """
     with explained(), engine.connect() as bare:
         connection = bare.execution_options(**{WRITING: True})
@@ -32,6 +33,7 @@ def upgrade(engine: Engine) -> tuple[str | None, str]:
             if before != newest():
                 config = _config()
                 config.attributes["connection"] = connection
+                config.attributes["timezone"] = timezone
                 command.upgrade(config, "head")
     return before, newest()
 

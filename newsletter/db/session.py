@@ -63,7 +63,8 @@ def freeze_lock(session: Session, now: datetime) -> datetime:
 def hold_freeze(session: Session) -> None:
     """Wait until no freeze is running, and keep the next one waiting for this transaction.
 
-    Whoever ends a consent does this first: it then sees every delivery that a freeze has made, and
-    the next freeze sees that the reader is gone. Any number of sessions may hold it at once.
+    Whoever ends a consent or pauses it does this first: it then sees every delivery that a freeze
+    has made, and the next freeze sees that the reader is gone. Any number of sessions may hold it
+    at once.
     """
     session.execute(select(_latest).select_from(_publication).with_for_update(read=True)).all()

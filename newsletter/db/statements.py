@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from operator import itemgetter
 from typing import Any
 
-from sqlalchemy import ColumnElement, bindparam, inspect, literal_column
+from sqlalchemy import ColumnElement, Dialect, bindparam, inspect, literal_column
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Compiled
 from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.types import TypeEngine
 from sqlmodel import Session, SQLModel
 
 from newsletter.db.engine import is_sqlite
@@ -51,7 +52,7 @@ def _for_driver(
     converters = {
         name: convert
         for name, parameter in compiled.binds.items()
-        if (convert := parameter.type.bind_processor(compiled.dialect)) is not None
+        if (convert := _converter(parameter.type, compiled.dialect)) is not None
     }
     if converters:
         rows = [
@@ -64,12 +65,17 @@ def _for_driver(
     return [in_order(row) for row in rows]
 
 
+def _converter(kind: TypeEngine[Any], dialect: Dialect) -> Callable[[Any], Any] | None:
+    """Return what the engine stores a value by: SQLite's instants are text, and all of one form."""
+    return kind.dialect_impl(dialect).bind_processor(dialect)
+
+
 def _constant(
     session: Session, table: type[SQLModel], column: str, value: object
 ) -> ColumnElement[Any]:
     """Return a value as it is stored in that column, written as SQL."""
     kind = inspect(table).columns[column].type
-    convert = kind.bind_processor(session.connection().dialect)
+    convert = _converter(kind, session.connection().dialect)
     stored = str(convert(value) if convert else value)
     if not _HARMLESS.fullmatch(stored):
         raise ValueError(f"{stored!r} must be a parameter")

@@ -130,10 +130,14 @@ def cancel(session: Session, *, reference: str, reason: str, now: datetime) -> i
 
 
 def lift(session: Session, *, references: Select[Any], reason: str) -> None:
-    """Forget a reason that has gone: what is held may be tried again at the operator's word."""
+    """Forget a reason that has gone: what is leaving or held may be tried again after all."""
     session.execute(
         update(Delivery)
-        .where(_reference.in_(references), _state == State.UNKNOWN.value, _reason == reason)
+        .where(
+            _reference.in_(references),
+            _state.in_((State.UNKNOWN.value, State.IN_FLIGHT.value)),
+            _reason == reason,
+        )
         .values(reason=None)
         .execution_options(synchronize_session=False)
     )

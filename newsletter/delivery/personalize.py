@@ -29,11 +29,19 @@ class Stamp:
     domain: str
     zone: ZoneInfo
     language: str
+    #: The name of the key that signs its links.
+    key: str = ""
 
     @classmethod
     def of(cls, mailing: Mailing) -> Stamp:
         """Return what was frozen with a mailing."""
-        return cls(mailing.public_id, mailing.domain, ZoneInfo(mailing.timezone), mailing.language)
+        return cls(
+            mailing.public_id,
+            mailing.domain,
+            ZoneInfo(mailing.timezone),
+            mailing.language,
+            mailing.signing_key,
+        )
 
 
 class Filler:
@@ -56,7 +64,10 @@ class Filler:
         if slot in _PURPOSES:
             purpose = _PURPOSES[slot]
             at = claim.created_at if purpose is Purpose.CONFIRM else None
-            return self._keyring.issue(purpose, claim.reference, claim.generation, at=at).encode()
+            token = self._keyring.issue(
+                purpose, claim.reference, claim.generation, at=at, key=stamp.key
+            )
+            return token.encode()
         if slot is Slot.MESSAGE_ID:
             return message_id(stamp.public_id, claim.reference, stamp.domain).encode()
         if slot is Slot.ADDRESS:

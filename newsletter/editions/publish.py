@@ -195,13 +195,15 @@ def _freeze(
 ) -> Summary:
     end = sessions.freeze_lock(session, now)
     period = calendar.newest_due(cadence, now, settings.send_times)
+    # Before the skipped edition is gone: it may be all that says where the first one began.
+    start = _coverage_start(session, cadence, end=end, settings=settings)
     if force:
         store.discard_skipped(session, cadence, period)
     edition = store.create(
         session,
         cadence,
         period,
-        coverage_start=_coverage_start(session, cadence, end=end, settings=settings),
+        coverage_start=start,
         coverage_end=end,
         now=now,
     )

@@ -110,9 +110,12 @@ def deliver(engine: Engine, plan: Plan, slug: str, *, on_try: OnTry | None = Non
 def _wait_for_work(engine: Engine, slug: str, mailings: Select[Any]) -> bool:
     """Watch what others hold; return whether something is due again, or somebody may have died."""
     seen, began = None, time.monotonic()
-    while (found := _summary(engine, slug)).state == EditionState.OPEN and _is_moving(found):
+    while (found := _summary(engine, slug)).state == EditionState.OPEN:
         if _is_due(engine, mailings):
             return True
+        if not (found.claimed or found.in_flight):
+            # What is left waits for its time, and that is the next run's.
+            return False
         if found != seen:
             seen, began = found, time.monotonic()
         elif time.monotonic() - began > PATIENCE_SECONDS:
@@ -120,11 +123,6 @@ def _wait_for_work(engine: Engine, slug: str, mailings: Select[Any]) -> bool:
             return True
         time.sleep(_LOOK_SECONDS)
     return False
-
-
-def _is_moving(summary: Summary) -> bool:
-    """Tell whether anything is left that will not have to wait for a retry."""
-    return bool(summary.queued or summary.claimed or summary.in_flight)
 
 
 def _summary(engine: Engine, slug: str) -> Summary:

@@ -1,22 +1,21 @@
-"""Finds the mails: in a Maildir, in an mbox file, or one on a stream. Nothing is changed in any.
+"""Finds the mails: in a Maildir, in an mbox file, or on a stream. Nothing is changed in any.
 
-Only headers are read, so a mailbox of any size costs little.
+Only headers are kept, and of lines no more than anyone looks at, so a mailbox of any size, and a
+mail of any shape, costs little.
 """
 
 from __future__ import annotations
 
 import mailbox
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 from typing import BinaryIO
 
 from newsletter.errors import InvalidInput
 from newsletter.feedback import report
 
-#: How each mail of an mbox begins.
+#: How each mail of an mbox begins (RFC 4155).
 _SEPARATOR = b"From "
 
 
@@ -26,12 +25,10 @@ def headers(path: Path) -> Iterator[bytes]:
     Raises InvalidInput if it is neither, or cannot be read.
     """
     try:
-        found = mailbox.Maildir(path, create=False) if path.is_dir() else _mbox(path)
-        with closing(found):
-            for key in found.iterkeys():
-                # Somebody may be reading their mail, and delete it.
-                with suppress(KeyError, FileNotFoundError), found.get_file(key) as mail:
-                    yield _beginning(mail.readline)
+        if path.is_dir():
+            yield from _maildir(path)
+        else:
+            yield from _mbox(path)
     except (OSError, mailbox.Error) as exc:
         reason = getattr(exc, "strerror", None) or exc
         raise InvalidInput(
@@ -40,27 +37,53 @@ def headers(path: Path) -> Iterator[bytes]:
 
 
 def of_stream(stream: BinaryIO) -> Iterator[bytes]:
-    """Give the headers of the mail on a stream, as a mail server pipes it, or of a whole mbox."""
+    """Give the headers of the mail on a stream, as a mail server pipes it, or of a whole mbox.
+
+    It is read to its end: who pipes it would take a closed pipe for a failure.
+    """
     first = stream.readline(report.MAXIMUM_OCTETS)
-    if not first.startswith(_SEPARATOR):
-        yield first + _beginning(stream.readline)
-        # To its end: who pipes it would take a closed pipe for a failure.
-        while stream.read(report.MAXIMUM_OCTETS):
-            pass
+    if first.startswith(_SEPARATOR):
+        yield from _after_separator(stream.readline)
         return
-    with NamedTemporaryFile() as copy:
-        copy.write(first)
-        shutil.copyfileobj(stream, copy)
-        copy.flush()
-        yield from headers(Path(copy.name))
+    yield first + _beginning(stream.readline)
+    while stream.read(report.MAXIMUM_OCTETS):
+        pass
 
 
-def _mbox(path: Path) -> mailbox.mbox:
+def _maildir(path: Path) -> Iterator[bytes]:
+    with closing(mailbox.Maildir(path, create=False)) as found:
+        for key in found.iterkeys():
+            # Somebody may be reading their mail, and delete it.
+            with suppress(KeyError, FileNotFoundError), found.get_file(key) as mail:
+                yield _beginning(mail.readline)
+
+
+def _mbox(path: Path) -> Iterator[bytes]:
     with path.open("rb") as file:
-        begins = file.read(len(_SEPARATOR))
-    if begins not in {b"", _SEPARATOR}:
-        raise mailbox.FormatError('it does not begin with "From "')
-    return mailbox.mbox(path, create=False)
+        first = file.readline(report.MAXIMUM_OCTETS)
+        if not first:
+            return
+        if not first.startswith(_SEPARATOR):
+            raise mailbox.FormatError('it does not begin with "From "')
+        yield from _after_separator(file.readline)
+
+
+def _after_separator(readline: Callable[[int], bytes]) -> Iterator[bytes]:
+    """Give the headers of each mail, the first line of the first one being read."""
+    is_there = True
+    while is_there:
+        yield _beginning(readline)
+        is_there = _skip_body(readline)
+
+
+def _skip_body(readline: Callable[[int], bytes]) -> bool:
+    """Read past the line that begins the next mail; False if there is none."""
+    begins_line = True
+    while line := readline(report.MAXIMUM_OCTETS):
+        if begins_line and line.startswith(_SEPARATOR):
+            return True
+        begins_line = line.endswith(b"\n")
+    return False
 
 
 def _beginning(readline: Callable[[int], bytes]) -> bytes:

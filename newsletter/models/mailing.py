@@ -52,6 +52,8 @@ class Mailing(SQLModel, table=True):
     domain: str = Field(max_length=253)
     timezone: str = Field(max_length=64)
     language: str = Field(max_length=35)
+    #: The name of the key that signs its links (see `Keyring.newest`).
+    signing_key: str = Field(max_length=8)
     #: The HTML as a browser shows it, with the slots empty.
     html: str
     created_at: datetime = Field(sa_type=Instant)

@@ -19,7 +19,7 @@ from newsletter import suppression, tokens
 from newsletter.cadence import Cadence
 from newsletter.db import session as sessions
 from newsletter.models import Status
-from newsletter.subscribers import consent, sheet, store, suppress
+from newsletter.subscribers import consent, preferences, sheet, store, suppress
 from newsletter.subscribers.consent import Action, Origin
 from newsletter.subscribers.sheet import Entry, Rejection
 from newsletter.suppression import Cause
@@ -180,6 +180,8 @@ def _add(session: Session, entries: list[Entry], status: Status, how: Import) ->
     if status is Status.PAUSED:
         for row, entry in zip(rows, entries, strict=True):
             row["paused_until"] = entry.paused_until
+            # They catch up like those who pause here.
+            row["watermark"] = preferences.first_place(row["cadence"], how.now)
     inserted = store.insert_missing(session, rows, status=status, now=how.now)
     origin = Origin(how.source, wording=_WORDING[status])
     return consent.record_all(session, inserted, Action.IMPORTED, origin=origin, now=how.now)

@@ -68,6 +68,7 @@ class Stationery:
             "domain": self.settings.sender_domain,
             "timezone": self.settings.timezone,
             "language": self.settings.language,
+            "signing_key": self.keyring.newest,
         }
 
     def draft(self, content: Letter) -> Draft:
@@ -133,7 +134,7 @@ def present(
     content = Present(
         cadence=subscriber.cadence,
         next_at=outlook.of(subscriber, now=now, times=times),
-        is_paused=outlook.is_paused(subscriber),
+        is_paused=outlook.is_paused(subscriber, now),
         paused_until=until.astimezone(times.zone).date() if until else None,
     )
     _send(session, subscriber, content, stationery=stationery, now=now)

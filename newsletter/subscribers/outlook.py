@@ -28,6 +28,7 @@ def of(subscriber: Subscriber, *, now: datetime, times: SendTimes) -> datetime |
     return next_at(Cadence(subscriber.cadence), after=after, times=times)
 
 
-def is_paused(subscriber: Subscriber) -> bool:
+def is_paused(subscriber: Subscriber, now: datetime) -> bool:
     """Tell whether nothing comes for now, at the reader's own word."""
-    return subscriber.status == Status.PAUSED
+    until = subscriber.paused_until
+    return subscriber.status == Status.PAUSED and (until is None or until > now)

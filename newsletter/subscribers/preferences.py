@@ -32,7 +32,7 @@ def change_cadence(
     _check_reading(subscriber)
     if subscriber.cadence == cadence:
         return False
-    _keep_place(subscriber)
+    _keep_place(session, subscriber)
     subscriber.cadence = cadence
     consent.record(session, subscriber, Action.CADENCE, origin=origin, now=now)
     return True
@@ -62,7 +62,7 @@ def pause(
         raise Conflict(f"{subscriber.address} has not confirmed yet: there is nothing to pause.")
     if subscriber.status == Status.PAUSED and subscriber.paused_until == until:
         return False
-    _keep_place(subscriber)
+    _keep_place(session, subscriber)
     subscriber.status = Status.PAUSED
     subscriber.paused_until = until
     consent.record(session, subscriber, Action.PAUSED, origin=origin, now=now)
@@ -101,15 +101,24 @@ def resume_due(session: Session, now: datetime) -> int:
     return resumed
 
 
-def _keep_place(subscriber: Subscriber) -> None:
+def first_place(cadence: Cadence, subscribed_at: datetime) -> datetime:
+    """Return where the first edition of a reader begins at the latest: a period before they came.
+
+    To the hour, so that many such readers begin at the same place.
+    """
+    return (subscribed_at - cadence.length).replace(minute=0, second=0, microsecond=0)
+
+
+def _keep_place(session: Session, subscriber: Subscriber) -> None:
     """Let a reader who moves or pauses before their first edition miss nothing of it.
 
-    They begin where their first edition would have begun at the latest: one period before they
-    subscribed. To the hour, so that many such readers begin at the same place.
+    Nor have anything twice that they got under an earlier consent.
     """
-    if subscriber.watermark is None and subscriber.subscribed_at is not None:
-        begins_at = subscriber.subscribed_at - Cadence(subscriber.cadence).length
-        subscriber.watermark = begins_at.replace(minute=0, second=0, microsecond=0)
+    if subscriber.watermark is not None or subscriber.subscribed_at is None:
+        return
+    begins_at = first_place(Cadence(subscriber.cadence), subscriber.subscribed_at)
+    arrived_until = store.covered_until(session, subscriber)
+    subscriber.watermark = max(begins_at, arrived_until or begins_at)
 
 
 def _check_reading(subscriber: Subscriber) -> None:

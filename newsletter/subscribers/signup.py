@@ -12,14 +12,15 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from sqlmodel import Session
+from sqlmodel import Session, col, select
 
 from newsletter import suppression, throttle, tokens
 from newsletter.cadence import Cadence
+from newsletter.delivery import ledger
 from newsletter.errors import Conflict, OutdatedToken
-from newsletter.models import Status, Subscriber
+from newsletter.models import Consent, Status, Subscriber
 from newsletter.rendering.letter import Latest
-from newsletter.subscribers import consent, letters, preferences, store
+from newsletter.subscribers import consent, letters, preferences, store, unsubscribe
 from newsletter.subscribers.consent import Action, Origin
 from newsletter.subscribers.letters import Stationery
 from newsletter.throttle import Limit
@@ -32,7 +33,7 @@ ASKS = Limit("ask", 10, timedelta(hours=24))
 #: How often somebody may cause a letter to an address.
 LETTERS = Limit("letter", 1, timedelta(hours=24))
 #: How many confirm letters go to an address that confirms none of them.
-UNCONFIRMED = Limit("unconfirmed", 3, timedelta(days=30))
+UNCONFIRMED = Limit("unconfirmed", 3, timedelta(days=3_650))
 #: For how long a goodbye can be undone without a new letter.
 UNDO = timedelta(hours=24)
 
@@ -62,12 +63,13 @@ def add(
     A reader who is there gets the cadence, if one is given. One who has left needs `again`: a new
     consent. Raises Conflict for those, and for an address that must never be mailed.
     """
+    subscriber, is_new = _found_or_made(session, address, cadence or Cadence.WEEKLY, now)
+    # With the row in hand: whoever erases or suppresses them at this moment has it before or after.
     if suppression.is_suppressed(session, address, keyring=keyring):
         raise Conflict(
             f"{address} is suppressed: it must never be mailed.",
             hint=f"If it may be mailed again, run `newsletter suppression remove {address}` first.",
         )
-    subscriber, is_new = _found_or_made(session, address, cadence or Cadence.WEEKLY, now)
     if is_new:
         return subscriber, _begin(session, subscriber, Signup.ADDED, origin, now)
     if subscriber.status in {Status.ACTIVE, Status.PAUSED}:
@@ -110,9 +112,14 @@ def ask(
     else gets a confirm letter for the cadence asked last; who has left stays away until then.
     """
     may_write = _may_write(session, address, now=now, keyring=stationery.keyring)
-    if may_write is None or suppression.is_suppressed(session, address, keyring=stationery.keyring):
+    if may_write is None:
         return Asked.NOTHING
-    subscriber, _ = _found_or_made(session, address, cadence, now)
+    subscriber, is_new = _found_or_made(session, address, cadence, now)
+    # With the row in hand: whoever erases or suppresses them at this moment has it before or after.
+    if suppression.is_suppressed(session, address, keyring=stationery.keyring):
+        if is_new:
+            session.delete(subscriber)
+        return Asked.NOTHING
     if subscriber.status == Status.SUPPRESSED:
         return Asked.NOTHING
     if subscriber.status in {Status.ACTIVE, Status.PAUSED}:
@@ -191,9 +198,28 @@ def come_back(session: Session, bearer: Bearer, *, origin: Origin, now: datetime
         return subscriber
     if not can_come_back(session, subscriber, now=now):
         raise OutdatedToken
-    subscriber.status = Status.ACTIVE
+    before = _before_goodbye(session, subscriber)
+    until = subscriber.paused_until
+    is_paused = before.status == Status.PAUSED and (until is None or until > now)
+    subscriber.status = Status.PAUSED if is_paused else Status.ACTIVE
+    subscriber.paused_until = until if is_paused else None
+    # Somebody else may have asked for another one in the meantime.
+    subscriber.cadence = before.cadence
     consent.record(session, subscriber, Action.RETURNED, origin=origin, now=now)
+    if not is_paused:
+        chosen = select(col(Subscriber.public_id)).where(col(Subscriber.id) == subscriber.id)
+        ledger.lift(session, references=chosen, reason=unsubscribe.REASON)
     return subscriber
+
+
+def _before_goodbye(session: Session, subscriber: Subscriber) -> Consent:
+    """Return what a reader was before they left."""
+    return [
+        row
+        for row in store.consents(session, subscriber)
+        if row.generation == subscriber.generation
+        and row.action not in {Action.ASKED, Action.UNSUBSCRIBED}
+    ][-1]
 
 
 def can_come_back(session: Session, subscriber: Subscriber, *, now: datetime) -> bool:
@@ -227,9 +253,11 @@ def _found_or_made(
     """Return the subscriber of an address, held, and whether this made it."""
     public_id = tokens.new_public_id()
     row = {"public_id": public_id, "address": address, "cadence": cadence}
-    store.insert_missing(session, [row], status=Status.PENDING, now=now)
-    subscriber = store.find(session, address, locked=True)
-    assert subscriber is not None
+    # Who is there at the insert may have been erased by the time that the row can be held.
+    subscriber = None
+    while subscriber is None:
+        store.insert_missing(session, [row], status=Status.PENDING, now=now)
+        subscriber = store.find(session, address, locked=True)
     return subscriber, subscriber.public_id == public_id
 
 

@@ -227,6 +227,20 @@ def add_consents(
     return _rows(written)
 
 
+def covered_until(session: Session, subscriber: Subscriber) -> datetime | None:
+    """Return up to where editions reached, or may have reached, a reader under any consent."""
+    found: datetime | None = session.execute(
+        rows_of(func.max(col(Edition.coverage_end)))
+        .join(Mailing, col(Mailing.edition_id) == col(Edition.id))
+        .join(Delivery, col(Delivery.mailing_id) == col(Mailing.id))
+        .where(
+            col(Delivery.reference) == subscriber.public_id,
+            col(Delivery.state).in_((State.ACCEPTED, State.UNKNOWN)),
+        )
+    ).scalar()
+    return found
+
+
 # Erasure
 
 
@@ -259,7 +273,12 @@ def erase_deliveries(
             worker_id=None,
             reason=case((is_open, literal("forgotten")), else_=col(Delivery.reason)),
             state_at=case((is_open, literal(now, Instant())), else_=col(Delivery.state_at)),
-            state=case((is_open, literal(State.CANCELLED.value)), else_=col(Delivery.state)),
+            state=case(
+                # Its body may be leaving: nobody will learn whether it arrived.
+                (col(Delivery.state) == State.IN_FLIGHT, literal(State.UNKNOWN.value)),
+                (is_open, literal(State.CANCELLED.value)),
+                else_=col(Delivery.state),
+            ),
         )
         .execution_options(synchronize_session=False)
     )

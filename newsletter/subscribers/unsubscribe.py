@@ -18,6 +18,9 @@ from newsletter.subscribers.consent import Action, Origin
 from newsletter.subscribers.letters import Stationery
 from newsletter.tokens import Bearer
 
+#: Why the ledger's rows of a reader who has left were taken back.
+REASON = "unsubscribed"
+
 
 class Goodbye(StrEnum):
     """What a goodbye came to."""
@@ -61,7 +64,6 @@ def unsubscribe(
     if subscriber.status in {Status.UNSUBSCRIBED, Status.SUPPRESSED}:
         return Goodbye.ALREADY
     subscriber.status = Status.UNSUBSCRIBED
-    subscriber.paused_until = None
     consent.record(session, subscriber, Action.UNSUBSCRIBED, origin=origin, now=now)
-    ledger.cancel(session, reference=subscriber.public_id, reason="unsubscribed", now=now)
+    ledger.cancel(session, reference=subscriber.public_id, reason=REASON, now=now)
     return Goodbye.DONE

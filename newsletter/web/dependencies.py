@@ -18,7 +18,7 @@ from sqlalchemy import Engine
 from newsletter import address as addresses
 from newsletter.cadence import Cadence
 from newsletter.errors import OutdatedToken
-from newsletter.models import Subscriber
+from newsletter.models import Status, Subscriber
 from newsletter.settings import Settings
 from newsletter.subscribers import outlook
 from newsletter.subscribers.letters import Stationery
@@ -129,8 +129,17 @@ def check_generation(subscriber: Subscriber | None, bearer: Bearer) -> Subscribe
     Raises OutdatedToken if they are gone, or if the link belongs to an earlier consent of theirs.
     """
     if subscriber is None or subscriber.generation != bearer.generation:
-        raise OutdatedToken
+        raise OutdatedToken(has_returned=has_returned(subscriber, bearer))
     return subscriber
+
+
+def has_returned(subscriber: Subscriber | None, bearer: Bearer) -> bool:
+    """Tell whether somebody has subscribed again since a link of theirs was made."""
+    return (
+        subscriber is not None
+        and subscriber.status in {Status.ACTIVE, Status.PAUSED}
+        and subscriber.generation > bearer.generation
+    )
 
 
 def remote(request: Request) -> str | None:
@@ -138,9 +147,12 @@ def remote(request: Request) -> str | None:
     if request.client is None:
         return None
     try:
-        return str(ip_address(request.client.host.partition("%")[0]))
+        found = ip_address(request.client.host.partition("%")[0])
     except ValueError:
         return None
+    # A server that listens on both protocols sees IPv4 in the dress of IPv6.
+    mapped = found.ipv4_mapped if isinstance(found, IPv6Address) else None
+    return str(mapped or found)
 
 
 def machine(address: str | None) -> str:
@@ -149,8 +161,7 @@ def machine(address: str | None) -> str:
         return "unknown"
     found = ip_address(address)
     if isinstance(found, IPv6Address):
-        mapped = found.ipv4_mapped
-        return str(mapped) if mapped else found.exploded[:19]
+        return found.exploded[:19]
     return str(found)
 
 

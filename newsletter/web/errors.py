@@ -113,7 +113,9 @@ def _dead_link(request: Request, exc: InvalidToken, status: int) -> Response:
     if isinstance(exc, ExpiredToken):
         page = pages.Expired(token=token, age=front.clock() - exc.issued_at)
         return front.page("expired", page, status=status)
-    invalid = pages.Invalid(is_outdated=isinstance(exc, OutdatedToken))
+    is_outdated = isinstance(exc, OutdatedToken)
+    has_returned = isinstance(exc, OutdatedToken) and exc.has_returned
+    invalid = pages.Invalid(is_outdated=is_outdated, has_returned=has_returned)
     return front.page("invalid", invalid, status=status)
 
 

@@ -38,15 +38,14 @@ def ask(front: Front, asking: Asking, *, is_trusted: bool = False) -> None:
     """Take a sign-up; the answer is the same whoever it is for, and tells nothing.
 
     1. What is spent is found by reading alone, so that a flood of sign-ups writes nothing. 2. One
-    transaction counts, and asks the reader by at most one letter. Raises TooManyRequests. The
-    site's own back end `is_trusted`: it counts its own visitors, and only addresses are limited.
+    transaction counts, and asks the reader by at most one letter. Raises TooManyRequests, by what
+    the machine has asked for and nothing else. The site's own back end `is_trusted`: it counts its
+    own visitors, and only addresses are limited.
     """
     now = front.clock()
     with sessions.reading(front.engine) as session:
         if not is_trusted:
             _refuse_if_spent(front, session, asking, now)
-        if _is_spent(front, session, signup.ASKS, asking.address, now):
-            return
     with sessions.writing(front.engine) as session:
         if not is_trusted:
             _count(front, session, asking, now)
@@ -75,11 +74,6 @@ def _refuse_if_spent(front: Front, session: Session, asking: Asking, now: dateti
         until = throttle.spent_until(session, limit, subject, now=now, keyring=front.keyring)
         if until is not None:
             raise TooManyRequests(retry_after=until - now)
-
-
-def _is_spent(front: Front, session: Session, limit: Limit, subject: str, now: datetime) -> bool:
-    found = throttle.spent_until(session, limit, subject, now=now, keyring=front.keyring)
-    return found is not None
 
 
 def _count(front: Front, session: Session, asking: Asking, now: datetime) -> None:

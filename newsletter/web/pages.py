@@ -161,6 +161,8 @@ class Invalid:
     """A link that is not one of ours (404), or one of an earlier consent (outdated)."""
 
     is_outdated: bool = False
+    #: Whether its reader has subscribed again since.
+    has_returned: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -326,7 +328,9 @@ def policy(environment: jinja2.Environment, *, has_proof: bool = False) -> str:
     site = environment.globals["site"]
     assert isinstance(site, Site)
     images = f"data: {_origin(site.brand.logo.url)}" if site.brand.logo else "data:"
-    scripts = f"script-src {site.base_url}/proof.js; " if has_proof else ""
+    # A path may hold what ends a source in a policy.
+    script = f"{site.base_url}/proof.js".replace(";", "%3B").replace(",", "%2C")
+    scripts = f"script-src {script}; " if has_proof else ""
     return (
         f"default-src 'none'; {scripts}style-src 'sha256-{b64encode(digest).decode()}'; "
         f"img-src {images}; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"

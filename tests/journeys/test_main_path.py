@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 import scripted_smtp
 import trustme
-from journey import Mailbox, Newsletter, at_noon, free_port, refusing, stories, submission
-from scripted_smtp import DROP, ScriptedServer
+from journey import SECRET, Mailbox, Newsletter, at_noon, free_port, refusing, stories, submission
+from scripted_smtp import DROP, Act, ScriptedServer
 
+ROTATED = "another-0123456789abcdef0123456789abcdef"
 FEED = Path(__file__).parents[1] / "samples" / "feeds" / "mias-feed.rss.xml"
 
 
@@ -180,6 +181,26 @@ def test_a_server_that_is_away_is_said_in_words_and_loses_nobody(
     assert stories(mailbox.to("ada")) == ["alpha"]
 
 
+@pytest.mark.parametrize("answer", ["421 4.3.2 not now", DROP], ids=["421", "drop"])
+def test_one_reader_whom_a_server_cannot_bear_keeps_nothing_else_waiting(
+    sqlite_newsletter: Newsletter, write_feed: Callable[..., Path], answer: str | Act
+) -> None:
+    newsletter = sqlite_newsletter
+    newsletter.add(ada="daily", bob="daily", eve="daily", fay="weekly")
+    newsletter.run("feeds", "add", write_feed("alpha"))
+    odd = ScriptedServer(
+        lambda turn: answer if turn.phase == "rcpt" and "eve@" in turn.line else None
+    )
+    with scripted_smtp.running(odd) as server:
+        newsletter.env["NEWSLETTER_SMTP_URL"] = f"smtp://127.0.0.1:{server.port}"
+
+        daily = newsletter.json("send", "daily", exit_code=75)
+        weekly = newsletter.json("send", "weekly")
+
+    assert [daily[name] for name in ("state", "audience", "accepted")] == ["open", 3, 2]
+    assert weekly["state"] == "finished"
+
+
 def test_a_copy_sent_again_is_the_same_even_after_the_settings_have_changed(
     sqlite_newsletter: Newsletter, write_feed: Callable[..., Path]
 ) -> None:
@@ -199,6 +220,8 @@ def test_a_copy_sent_again_is_the_same_even_after_the_settings_have_changed(
             "NEWSLETTER_LANGUAGE": "de",
             "NEWSLETTER_BASE_URL": "https://elsewhere.example",
             "NEWSLETTER_NAME": "New name",
+            "NEWSLETTER_TIMEZONE": "Asia/Tokyo",
+            "NEWSLETTER_SECRET_KEYS": f"{ROTATED},{SECRET}",
         }
         rows = newsletter.json("delivery", "list")["deliveries"]
         newsletter.run("delivery", "retry", *[row["id"] for row in rows])

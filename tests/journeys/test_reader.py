@@ -177,11 +177,11 @@ def test_a_reader_signs_up_on_a_foreign_page_reads_and_leaves_for_good(
         tab.press("Pause")
         text = tab.see("Paused")
         record.says("paused", "monthly", did="paused", at="preferences page")
-        assert f"You get no mail until {in_words(record.pause_ends())}." in text
+        assert f"You get no mail until {in_words(record.pause_ends(), with_year=True)}." in text
         assert would_get_monthly(newsletter) == 1
 
         tab.press("Back to your preferences")
-        tab.see(f"Paused until {in_words(record.pause_ends())}.")
+        tab.see(f"Paused until {in_words(record.pause_ends(), with_year=True)}.")
         tab.press("End the pause now")
         tab.see("The pause has ended", "Your next digest comes ")
         record.says("active", "monthly", did="resumed", at="preferences page")
@@ -239,8 +239,9 @@ def in_three_days(newsletter: Newsletter) -> str:
     return f"{in_words(due)}, 06:30"
 
 
-def in_words(day: datetime) -> str:
-    return f"{day:%A} {day.day} {day:%B}"
+def in_words(day: datetime, *, with_year: bool = False) -> str:
+    comma, year = (",", f" {day.year}") if with_year else ("", "")
+    return f"{day:%A}{comma} {day.day} {day:%B}{year}"
 
 
 def would_get_monthly(newsletter: Newsletter) -> int:

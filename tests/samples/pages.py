@@ -121,7 +121,8 @@ def gallery(language: str) -> dict[str, tuple[str, object]]:
         "confirmed-again": ("confirmed", replace(confirmed, was_already=True, latest=None)),
         "expired": ("expired", pages.Expired(token=TOKEN, age=timedelta(days=4, hours=2))),
         "invalid": ("invalid", pages.Invalid()),
-        "outdated": ("invalid", pages.Invalid(is_outdated=True)),
+        "outdated": ("invalid", pages.Invalid(is_outdated=True, has_returned=True)),
+        "ended": ("invalid", pages.Invalid(is_outdated=True)),
         "preferences": ("preferences", PREFERENCES),
         "preferences-paused": (
             "preferences",

@@ -66,6 +66,7 @@ def add_mailing(
             domain=DOMAIN,
             timezone="Europe/Berlin",
             language="en",
+            signing_key="",
             html="<p>News</p>",
             created_at=NOW,
         )

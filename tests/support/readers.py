@@ -122,6 +122,7 @@ def _mailing() -> Mailing:
         domain="example.com",
         timezone="UTC",
         language="en",
+        signing_key="",
         html="",
         created_at=NOW,
     )

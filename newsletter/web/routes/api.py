@@ -53,6 +53,14 @@ class NewSubscription(BaseModel):
     wording: str = Field("", max_length=1_000, description="The words that they agreed to.")
     remote: str | None = Field(None, max_length=64, description="Their network address (IP).")
 
+    @field_validator("wording")
+    @classmethod
+    def _is_legible(cls, value: str) -> str:
+        words = " ".join(value.split())
+        if not words.isprintable():
+            raise ValueError("has a control character in it")
+        return words
+
     @field_validator("remote")
     @classmethod
     def _is_network_address(cls, value: str | None) -> str | None:
@@ -132,7 +140,9 @@ def subscribe(front: TheFront, wanted: NewSubscription) -> Taken:
     return Taken()
 
 
-@router.get("/api/v1/subscriptions/{address}", summary="Read a subscription", responses=_UNKNOWN)
+@router.get(
+    "/api/v1/subscriptions/{address:path}", summary="Read a subscription", responses=_UNKNOWN
+)
 def read(front: TheFront, address: str) -> Subscription:
     """Return what is known of one reader."""
     with sessions.reading(front.engine) as session:
@@ -140,7 +150,7 @@ def read(front: TheFront, address: str) -> Subscription:
 
 
 @router.patch(
-    "/api/v1/subscriptions/{address}",
+    "/api/v1/subscriptions/{address:path}",
     summary="Change a subscription",
     responses={**_UNKNOWN, **_CONFLICT},
 )
@@ -150,7 +160,7 @@ def change(front: TheFront, address: str, wanted: Change) -> Subscription:
     if wanted.paused_until is not None and wanted.status != "paused":
         raise InvalidInput("paused_until goes with the status paused.")
     with sessions.writing(front.engine) as session:
-        if wanted.status == "unsubscribed":
+        if wanted.status in {"unsubscribed", "paused"}:
             # Before the reader is held: a freeze that is running may want them.
             sessions.hold_freeze(session)
         reader = _found(session, address, locked=True)

@@ -19,8 +19,8 @@ Disallow: /view/
 
 
 @router.get("/healthz", tags=["health"], summary="Is the process there?")
-def healthz() -> dict[str, str]:
-    """Answer, without looking at anything."""
+async def healthz() -> dict[str, str]:
+    """Answer, without looking at anything, and without a thread: all may be waiting."""
     return {"status": "ok"}
 
 

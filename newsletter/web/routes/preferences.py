@@ -83,6 +83,8 @@ def change(
     fields = {"cadence": cadence, "until": until_date if until == "other" else until}
     try:
         with sessions.writing(front.engine) as session:
+            # Before the reader is held: a freeze that is running may want them.
+            sessions.hold_freeze(session)
             reader = _reader(front, session, token, locked=True)
             if reader.status in {Status.UNSUBSCRIBED, Status.SUPPRESSED}:
                 return _gone(front, session, reader)
@@ -118,7 +120,8 @@ def copy(front: TheFront, token: str, address: Typed = "") -> Response:
 def erase(front: TheFront, token: str, sure: Typed = "") -> HTMLResponse:
     """Erase a reader everywhere, for good."""
     with sessions.writing(front.engine) as session:
-        reader = _reader(front, session, token)
+        sessions.hold_freeze(session)
+        reader = _reader(front, session, token, locked=True)
         if sure == "yes":
             forget.forget(session, reader.address, now=front.clock(), keyring=front.keyring)
     if sure != "yes":
@@ -192,7 +195,9 @@ def _pause(
     front: Front, session: Session, reader: Subscriber, word: str, *, origin: Origin
 ) -> _Done:
     now = front.clock()
-    undo = _undo_of_resuming(front, reader) if outlook.is_paused(reader) else {"action": "resume"}
+    undo = (
+        _undo_of_resuming(front, reader) if outlook.is_paused(reader, now) else {"action": "resume"}
+    )
     until = _midnight(front, _parsed(word, first=_first(front), last=_last(front)))
     try:
         if not preferences.pause(session, reader, until=until, origin=origin, now=now):
@@ -242,9 +247,9 @@ def _page(front: Front, reader: Subscriber, *, problem: Problem | None = None) -
         unsubscribe=front.issue(Purpose.UNSUBSCRIBE, reader),
         masked=dependencies.masked(reader),
         cadence=reader.cadence,
-        choices=front.choices(after=front.clock()),
+        choices=front.choices(after=max(front.clock(), reader.paused_until or front.clock())),
         since=front.day(reader.subscribed_at) if reader.subscribed_at else None,
-        is_paused=outlook.is_paused(reader),
+        is_paused=outlook.is_paused(reader, front.clock()),
         paused_until=front.day(reader.paused_until) if reader.paused_until else None,
         pauses=[_today(front) + timedelta(days=days) for days in _PAUSES],
         pause_from=_first(front),

@@ -38,7 +38,7 @@ def show(front: TheFront, token: str) -> HTMLResponse:
         reader = store.find_public(session, bearer.public_id)
         if reader is None:
             return _goodbye(front, token, was_already=True, can_undo=False)
-        if reader.generation != bearer.generation or reader.status == Status.PENDING:
+        if dependencies.check_generation(reader, bearer).status == Status.PENDING:
             raise OutdatedToken
         if reader.status in {Status.UNSUBSCRIBED, Status.SUPPRESSED}:
             return _goodbye(
@@ -61,7 +61,8 @@ def leave(front: TheFront, request: Request, token: str) -> HTMLResponse:
         can_undo = reader is not None and _can_undo(front, session, reader)
     if came_to is Goodbye.OUTDATED:
         # 200: whoever retries on anything else has nothing to gain.
-        return front.page("invalid", pages.Invalid(is_outdated=True))
+        has_returned = dependencies.has_returned(reader, bearer)
+        return front.page("invalid", pages.Invalid(is_outdated=True, has_returned=has_returned))
     return _goodbye(front, token, was_already=came_to is Goodbye.ALREADY, can_undo=can_undo)
 
 
@@ -85,7 +86,7 @@ def _offer(front: Front, token: str, reader: Subscriber) -> HTMLResponse:
         masked=dependencies.masked(reader),
         cadence=reader.cadence,
         slower=front.choice(slower, after=now) if slower else None,
-        pause_until=None if outlook.is_paused(reader) else front.day(now + _PAUSE),
+        pause_until=None if outlook.is_paused(reader, now) else front.day(now + _PAUSE),
     )
     return front.page("unsubscribe", page)
 

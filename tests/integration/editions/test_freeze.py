@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import timedelta
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,9 @@ from newsletter.errors import NotFound, RenderError
 from newsletter.models import Article, Delivery, Edition, Mailing, Role, State
 from newsletter.rendering.message import CompiledMessage, Slot
 from newsletter.smtp.reply import Kind
+from newsletter.subscribers import forget, imports
+from newsletter.subscribers import store as readers
+from newsletter.subscribers.imports import Import
 from newsletter.suppression import Cause
 from newsletter.tokens import Purpose
 
@@ -332,6 +336,93 @@ def test_a_mail_that_may_have_arrived_is_not_superseded(world: World) -> None:
     world.send()
 
     assert world.mails(reader) == [[first], [second]]
+
+
+def test_a_reader_who_comes_back_and_moves_gets_nothing_twice(world: World) -> None:
+    """The new consent has no watermark, and moving gives it one: not before what they had."""
+    reader = world.reader("daily", READER)
+    world.reader("weekly")
+    first = world.article()
+    world.send("daily")
+    world.send("weekly")
+    world.leave(reader)
+    assert world.reader("weekly", READER) == reader
+    world.move(reader, "monthly")
+    world.tick(days=1)
+    second = world.article()
+
+    world.send("monthly")
+
+    assert world.mails(reader) == [[first], [second]]
+
+
+def test_a_pause_that_ends_while_the_mail_is_leaving_is_no_reason_against_another_try(
+    world: World,
+) -> None:
+    reader = world.reader()
+    world.article()
+    world.freeze()
+    held = world.take()
+    world.pause_reader(reader)
+    world.resume_reader(reader)
+
+    world.record(held, {reader: Kind.UNKNOWN}, policy="resend")
+
+    assert world.states("weekly-2026-06-01") == {reader: "deferred"}
+
+
+def test_an_edition_that_was_skipped_and_is_made_after_all_begins_where_it_began(
+    make_world: Callable[..., World],
+) -> None:
+    world = make_world(min_articles=2)
+    world.tick(days=-7)
+    reader = world.reader()
+    world.tick(hours=1)
+    first = world.article()
+    world.tick(days=7, hours=-1)
+    assert world.freeze(force=True).state == "skipped"
+    world.tick(days=2)
+    second = world.article()
+
+    assert world.freeze(force=True).state == "open"
+    world.deliver()
+
+    assert world.mails(reader) == [[second, first]]
+
+
+def test_who_is_imported_as_paused_catches_up_after_the_pause(world: World) -> None:
+    world.reader()
+    first = world.article()
+    world.send()
+    until = (world.now + timedelta(days=17)).date()
+    sheet = f"address,cadence,status,paused_until\n{READER},weekly,paused,{until}\n"
+    how = Import(source="a test", now=world.now, keyring=world.settings.keyring(), confirmed=True)
+    imports.run(world.engine, BytesIO(sheet.encode()), how, reject=pytest.fail)
+    with sessions.reading(world.engine) as session:
+        found = readers.find(session, READER)
+    assert found
+    came = []
+    for _ in range(3):
+        world.tick(days=7)
+        came.append(world.article())
+        world.send()
+
+    # And like anybody new, of a period before they came.
+    assert world.mails(found.public_id) == [[*came[::-1], first]]
+
+
+def test_whoever_is_forgotten_while_their_mail_is_leaving_may_have_had_it(world: World) -> None:
+    world.reader(address=READER)
+    world.article()
+    world.freeze()
+    held = world.take()
+
+    with sessions.writing(world.engine) as session:
+        forget.forget(session, READER, now=world.now, keyring=world.settings.keyring())
+    world.record(held)
+
+    assert list(world.states("weekly-2026-06-01").values()) == ["unknown"]
+    world.check_books()
 
 
 def _pauses(world: World, reader: str) -> None:

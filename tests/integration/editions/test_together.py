@@ -5,20 +5,18 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
+from freezing import meanwhile
 
 from newsletter.cadence import Cadence
 from newsletter.db import engine as engines
 from newsletter.db import session as sessions
 from newsletter.delivery import ledger
 from newsletter.editions import publish, store
-from newsletter.editions.compose import Press
 from newsletter.smtp.reply import Kind
 
 if TYPE_CHECKING:
@@ -90,7 +88,7 @@ def test_a_goodbye_during_the_freeze_takes_back_what_the_freeze_made(
     reader, other = world.readers(2)
     world.article()
 
-    with _meanwhile(monkeypatch, lambda: world.leave(reader)):
+    with meanwhile(monkeypatch, lambda: world.leave(reader)):
         publish.freeze(world.engine, Cadence.WEEKLY, now=world.now, settings=world.settings)
 
     assert world.states(WEEKLY) == {reader: "cancelled", other: "queued"}
@@ -103,7 +101,7 @@ def test_a_reader_who_comes_during_the_freeze_is_in_it_or_waits_and_the_books_ba
     article = world.article()
     late: list[str] = []
 
-    with _meanwhile(monkeypatch, lambda: late.append(world.reader())):
+    with meanwhile(monkeypatch, lambda: late.append(world.reader())):
         frozen = world.freeze()
     world.deliver()
 
@@ -126,7 +124,7 @@ def test_a_mail_whose_fate_is_learnt_during_the_freeze_does_not_come_twice(
         if kind:
             world.record(held, {held[0].reference: kind})
 
-    with _meanwhile(monkeypatch, learn):
+    with meanwhile(monkeypatch, learn):
         world.freeze()
 
     assert held[0].reference not in world.states("weekly-2026-06-08")
@@ -156,43 +154,13 @@ def test_an_article_that_comes_during_the_freeze_is_in_the_next_edition(
     first = world.article()
     late: list[int] = []
 
-    with _meanwhile(monkeypatch, lambda: late.append(world.article())):
+    with meanwhile(monkeypatch, lambda: late.append(world.article())):
         world.freeze()
     world.deliver()
     world.tick(days=7)
     world.send()
 
     assert world.mails(reader) == [[first], late]
-
-
-@contextmanager
-def _meanwhile(monkeypatch: pytest.MonkeyPatch, act: Callable[[], Any]) -> Iterator[None]:
-    """Start `act` when the readers are counted and nothing is queued yet, and see it to its end.
-
-    SQLite has one writer at a time, so there it runs when the freeze is over; on PostgreSQL it runs
-    at once, unless a lock makes it wait.
-    """
-    digest = Press.digest
-    errors: list[BaseException] = []
-
-    def run() -> None:
-        try:
-            act()
-        except BaseException as exc:  # noqa: BLE001 - the test re-raises it
-            errors.append(exc)
-
-    thread = threading.Thread(target=run)
-
-    def interrupted(press: Press, *args: Any, **named: Any) -> Any:
-        if not thread.ident:
-            thread.start()
-            thread.join(0.5)
-        return digest(press, *args, **named)
-
-    monkeypatch.setattr(Press, "digest", interrupted)
-    yield
-    thread.join(60)
-    assert not errors, errors
 
 
 def test_the_clock_of_another_machine_that_runs_ahead_delays_no_mail(world: World) -> None:

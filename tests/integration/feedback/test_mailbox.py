@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mailbox
+import tracemalloc
 from io import BytesIO
 from pathlib import Path
 
@@ -68,6 +69,25 @@ def test_what_is_no_mailbox_is_said_in_words(tmp_path: Path, name: str) -> None:
 
     with pytest.raises(InvalidInput, match="cannot be read as a mailbox"):
         list(mails.headers(tmp_path / name))
+
+
+def test_a_mail_of_any_shape_takes_little_memory(tmp_path: Path) -> None:
+    box = tmp_path / "box"
+    line = b"From a@b Sun Nov 22 12:00:00 2026\n"
+    with box.open("wb") as file:
+        for _ in range(3):
+            file.write(line + b"Subject: one\n\n")
+            for _ in range(20):
+                file.write(b"x" * 1_000_000)
+            file.write(b"From the middle of a line\n\n")
+
+    tracemalloc.start()
+    found = list(mails.headers(box))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert found == [b"Subject: one\n"] * 3
+    assert peak < 5_000_000
 
 
 def test_an_empty_mbox_has_no_mail(tmp_path: Path) -> None:

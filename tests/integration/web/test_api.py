@@ -139,6 +139,22 @@ def test_what_cannot_be_used_is_refused_in_words(visit: Make, body: object) -> N
     assert visitor.find() is None
 
 
+def test_an_address_with_a_slash_can_be_read_and_changed(site: Visitor) -> None:
+    odd = "a/b@readers.example"
+    site.add(odd)
+
+    assert call(site, "GET", f"{PATH}/a%2Fb@readers.example").json()["address"] == odd
+    gone = call(site, "PATCH", f"{PATH}/a%2Fb@readers.example", status="unsubscribed")
+    assert gone.json()["status"] == "unsubscribed"
+
+
+def test_words_with_control_characters_are_refused(site: Visitor) -> None:
+    refused = call(site, "POST", PATH, address=ANN, wording="a\0b")
+
+    assert refused.status_code == 422
+    assert site.find() is None
+
+
 @pytest.mark.parametrize("body", [b"{", b"\xff", b'{"address": "' + b"a" * 20_000 + b'"}'])
 def test_a_body_that_cannot_be_read_is_refused_in_words(visit: Make, body: bytes) -> None:
     visitor = visit(api_keys=KEYS)

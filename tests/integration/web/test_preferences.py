@@ -1,12 +1,17 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 
 import pytest
+from freezing import meanwhile
+from sqlalchemy import update
 from visitor import ANN, Visitor
 
 from newsletter.cadence import Cadence
 from newsletter.db import session as sessions
+from newsletter.models import Subscriber
 from newsletter.subscribers import preferences
 from newsletter.subscribers.consent import Origin
 from newsletter.tokens import Purpose
@@ -117,6 +122,60 @@ def test_a_copy_of_my_data_has_all_of_it(visitor: Visitor, manage: str) -> None:
     assert [row["action"] for row in data["consents"]] == ["added", "cadence"]
     assert data["consents"][1]["remote"] == "192.0.2.7"
     assert [row["state"] for row in data["mails"]] == ["queued"]
+
+
+def test_a_pause_during_a_freeze_takes_back_what_the_freeze_made(
+    visitor: Visitor, manage: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    visitor.publish()
+    with sessions.writing(visitor.engine) as session:
+        session.execute(update(Subscriber).values(watermark=visitor.now))
+    visitor.wait(days=7)
+
+    with meanwhile(
+        monkeypatch,
+        lambda: visitor.post(manage, {"action": "pause", "until": _in_a_week(visitor)}),
+    ):
+        visitor.publish("Another headline")
+
+    assert visitor.status() == "paused"
+    assert visitor.deliveries()[-1].state == "cancelled"
+
+
+def _in_a_week(visitor: Visitor) -> str:
+    return (visitor.now + timedelta(days=7)).date().isoformat()
+
+
+def test_erasing_many_times_at_once_erases_once(visitor: Visitor, manage: str) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(
+            pool.map(lambda _: visitor.post(f"{manage}/erase", {"sure": "yes"}), range(8))
+        )
+
+    assert sorted({answer.status_code for answer in answers}) == [200, 410]
+    assert visitor.find() is None
+
+
+def test_a_sign_up_beside_an_erasure_brings_nobody_back(visitor: Visitor) -> None:
+    for number in range(6):
+        address = f"reader{number}@readers.example"
+        visitor.add(address)
+        erase = f"{visitor.link(Purpose.MANAGE, address)}/erase"
+        with ThreadPoolExecutor(2) as pool:
+            erased = pool.submit(visitor.post, erase, {"sure": "yes"})
+            asked = pool.submit(visitor.sign_up, address)
+            assert {erased.result().status_code, asked.result().status_code} == {200}
+        assert visitor.find(address) is None
+        assert [one for one in visitor.letters(address) if one["To"]] == []
+
+
+def test_the_dates_of_a_paused_reader_agree(visitor: Visitor, manage: str) -> None:
+    visitor.post(manage, {"action": "pause", "until": "other", "until_date": "2027-10-27"})
+
+    page = visitor.get(manage).text.replace("\u00a0", " ")
+
+    assert "Paused until Wednesday, 27 October 2027." in page
+    assert "Monday 23 November" not in page
 
 
 def test_a_forwarded_link_gives_nobody_a_copy_who_does_not_know_the_address(

@@ -329,15 +329,36 @@ def test_the_script_is_public_and_small(visit: Make) -> None:
     assert script.headers["cache-control"] == "public, max-age=300"
 
 
-def test_a_new_sign_up_after_three_letters_waits_for_a_month(visit: Make) -> None:
+def test_how_many_sign_ups_a_machine_has_left_tells_nothing_about_an_address(visit: Make) -> None:
+    """Whoever had been asked often before, must not cost the machine less."""
+    left = []
+    for before in (0, 3, 15):
+        visitor = visit(trusted_proxies=["192.0.2.7"], signups_per_machine=20)
+        address = f"victim{before}@readers.example"
+        for number in range(before):
+            visitor.sign_up(address, headers={"X-Forwarded-For": f"198.51.100.{number}"})
+        stranger = {"X-Forwarded-For": f"203.0.113.{before}"}
+        for _ in range(12):
+            visitor.sign_up(address, headers=stranger)
+        answers = [
+            visitor.sign_up(f"r{before}-{n}@readers.example", headers=stranger).status_code
+            for n in range(12)
+        ]
+        left.append(answers.count(200))
+
+    assert left == [8, 8, 8]
+
+
+def test_three_letters_go_to_an_address_that_confirms_none_of_them(visit: Make) -> None:
     visitor = visit()
     for _ in range(6):
         visitor.sign_up()
         visitor.wait(days=2)
     assert len(visitor.letters()) == signup.UNCONFIRMED.count == 3
-    visitor.wait(days=30)
-    visitor.sign_up()
-    assert len(visitor.letters()) == 4
+    for _ in range(3):
+        visitor.wait(days=300)
+        visitor.sign_up()
+    assert len(visitor.letters()) == 3
 
 
 def test_the_form_for_pages_without_scripts_is_text_to_paste(visit: Make) -> None:

@@ -6,8 +6,12 @@ import pytest
 from visitor import ANN, NOW, Make, Visitor
 
 from newsletter.cadence import Cadence
+from newsletter.db import session as sessions
+from newsletter.subscribers import preferences
+from newsletter.subscribers.consent import Origin
 from newsletter.tokens import Purpose
 
+STRANGER = "66.6.6.6"
 FORM = "application/x-www-form-urlencoded"
 #: The requests of RFC 8058 8.1 to 8.3 (the boundary of 8.3 is wrong there, too), the one of
 #: Gmail's page for senders, and one without a body.
@@ -196,3 +200,50 @@ def test_a_goodbye_letter_is_written_where_it_is_wanted_once_a_day(visit: Make) 
     assert "unsubscribed" in letter["Subject"]
     assert letter["List-Unsubscribe"] is None
     assert visitor.get(visitor.path("unsubscribe")).status_code == 200
+
+
+def test_an_undo_brings_back_what_they_had_chosen_themselves(visit: Make) -> None:
+    """And not what somebody else has typed for them since."""
+    visitor = visit(trusted_proxies=["192.0.2.7"])
+    visitor.add(cadence=Cadence.MONTHLY)
+    link = visitor.link(Purpose.UNSUBSCRIBE)
+    visitor.post(link)
+    visitor.sign_up(cadence="daily", headers={"X-Forwarded-For": STRANGER})
+
+    visitor.post(f"{link}/undo")
+
+    assert (visitor.status(), visitor.reader().cadence) == ("active", "monthly")
+
+
+@pytest.mark.parametrize("until", ["2027-03-01", None])
+def test_an_undo_brings_back_a_pause(visitor: Visitor, until: str | None) -> None:
+    visitor.add()
+    manage, link = visitor.link(Purpose.MANAGE), visitor.link(Purpose.UNSUBSCRIBE)
+    if until:
+        visitor.post(manage, {"action": "pause", "until": "other", "until_date": until})
+    else:
+        with sessions.writing(visitor.engine) as session:
+            reader = session.merge(visitor.reader())
+            preferences.pause(session, reader, until=None, origin=Origin("test"), now=visitor.now)
+    visitor.post(link)
+
+    answer = visitor.post(f"{link}/undo")
+
+    assert visitor.status() == "paused"
+    assert ("Monday, 1 March 2027" in answer.text.replace("\u00a0", " ")) is bool(until)
+
+
+def test_only_who_has_come_back_is_told_so(visitor: Visitor) -> None:
+    told = "You have subscribed again"
+    visitor.add()
+    manage, link = visitor.link(Purpose.MANAGE), visitor.link(Purpose.UNSUBSCRIBE)
+    visitor.post(link)
+    visitor.wait(days=2)
+    assert told not in visitor.post(f"{link}/undo").text
+    visitor.sign_up()
+    visitor.post(visitor.path("confirm"))
+    assert told in visitor.get(link).text
+    assert told in visitor.post(link).text
+    visitor.post(f"{visitor.link(Purpose.MANAGE)}/erase", {"sure": "yes"})
+    for path in (manage, link):
+        assert told not in visitor.get(path).text

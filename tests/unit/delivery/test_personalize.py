@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from newsletter import tokens
 from newsletter.delivery import personalize
 from newsletter.delivery.ledger import Claim
-from newsletter.delivery.personalize import Stamp
+from newsletter.delivery.personalize import Filler, Stamp
 from newsletter.errors import RenderError
 from newsletter.rendering.message import CompiledMessage, Field, Place, Slot
 from newsletter.tokens import Keyring, Purpose
@@ -76,6 +76,19 @@ def test_each_mailing_is_written_in_its_own_zone_and_language_and_under_its_own_
         assert b"Date: Mon, 23 Nov 2026 " + date in filled
         assert b"@" + domain + b">" in filled
         assert b"since " + since in filled
+
+
+def test_a_rotated_key_changes_no_retry() -> None:
+    """While the older key is in the list, what was written with it is signed with it again."""
+    newer = "another-0123456789abcdef0123456789abcdef"
+    stamp = replace(STAMP, key=Keyring([ledgers.SECRET]).newest)
+    before, after, gone = (
+        Filler(Keyring(keys)).fill(MESSAGE, stamp=stamp, claim=CLAIM)
+        for keys in ([ledgers.SECRET], [newer, ledgers.SECRET], [newer])
+    )
+
+    assert before == after != gone
+    assert newer not in Keyring([newer]).newest
 
 
 def test_message_ids_differ_between_readers_and_between_mailings() -> None:

@@ -257,7 +257,7 @@ def test_a_paused_reader_can_come_back_at_once(templates: jinja2.Environment) ->
     page = seen("preferences-paused", templates)
 
     assert page.fields() == (f"/preferences/{SAMPLES.TOKEN}", {"action": ["resume"]})
-    assert "Paused until Tuesday 22 December." in page.text
+    assert "Paused until Tuesday, 22 December 2026." in page.text
 
 
 @pytest.mark.parametrize(
@@ -268,12 +268,16 @@ def test_a_paused_reader_can_come_back_at_once(templates: jinja2.Environment) ->
         ("confirmed-again", "Your next digest comes Monday 30 November, 07:00."),
         ("expired", "It is 4 days old, and a link to confirm works for 72 hours."),
         ("saved", "You get this once a month. Your next digest comes Tuesday 1 December, 07:00."),
-        ("saved-pause", "no mail until Tuesday 22 December. Your next digest comes Wednesday 23"),
+        (
+            "saved-pause",
+            "no mail until Tuesday, 22 December 2026. Your next digest comes Wednesday 23",
+        ),
         ("saved-open", "You get no mail until you come back."),
         ("unsubscribe", "Your next digest comes Monday 30 November, 07:00."),
         ("too-many-in", "Please try again in 12 minutes."),
         ("archive", "Weekly, 16 November 2026"),
         ("outdated", "You have subscribed again since that mail was sent"),
+        ("ended", "That subscription has ended or has not begun"),
     ],
 )
 def test_a_page_says_what_happens_next_and_when(
