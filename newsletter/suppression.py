@@ -11,7 +11,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import func, or_
+from sqlalchemy import func, or_, update
 from sqlmodel import Session, col, select
 
 from newsletter.db import statements
@@ -81,6 +81,13 @@ def forget(session: Session, address: str, *, now: datetime, keyring: Keyring) -
     newest = keyring.fingerprints(address)[0]
     row = {"address": None, "address_hash": newest, "reason": FORGOTTEN, "source": ""}
     statements.insert_missing(session, Suppression, [row], constants={"created_at": now})
+    # Somebody else may have written theirs at this moment, with the address in it.
+    session.execute(
+        update(Suppression)
+        .where(_hash == newest)
+        .values(address=None, reason=FORGOTTEN, source="")
+        .execution_options(synchronize_session=False)
+    )
 
 
 def find(session: Session, address: str, *, keyring: Keyring) -> Suppression | None:

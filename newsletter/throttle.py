@@ -71,9 +71,10 @@ def spent_until(
     ).one_or_none()
 
 
-def reset(session: Session, limit: Limit, subject: str, *, keyring: Keyring) -> None:
-    """Forget the uses of a limit."""
-    session.execute(delete(Throttle).where(_key == limit.key(subject, keyring)))
+def reset(session: Session, limit: Limit, *subjects: str, keyring: Keyring) -> None:
+    """Forget the uses of a limit by these."""
+    keys = [limit.key(subject, keyring) for subject in subjects]
+    session.execute(delete(Throttle).where(_key.in_(keys)))
 
 
 def prune(session: Session, *, now: datetime) -> int:

@@ -28,7 +28,7 @@ def open(url: str) -> Engine:  # noqa: A001 - called as engine.open
     parsed = _parse(url)
     if parsed.get_backend_name() == "sqlite":
         return _open_sqlite(parsed)
-    return create_engine(parsed, hide_parameters=True, pool_pre_ping=True, pool_size=10)
+    return create_engine(parsed, hide_parameters=True, pool_pre_ping=True, max_overflow=40)
 
 
 def is_sqlite(engine: Engine | Connection) -> bool:

@@ -129,16 +129,25 @@ def cancel(session: Session, *, reference: str, reason: str, now: datetime) -> i
     return cancelled
 
 
-def lift(session: Session, *, references: Select[Any], reason: str) -> None:
-    """Forget a reason that has gone: what is leaving or held may be tried again after all."""
+def lift(
+    session: Session,
+    *,
+    references: Select[Any],
+    reasons: Collection[str],
+    instead: str | None = None,
+) -> None:
+    """Forget reasons that have gone: what is leaving or held may be tried again after all.
+
+    Or put another one in their place.
+    """
     session.execute(
         update(Delivery)
         .where(
             _reference.in_(references),
             _state.in_((State.UNKNOWN.value, State.IN_FLIGHT.value)),
-            _reason == reason,
+            _reason.in_(reasons),
         )
-        .values(reason=None)
+        .values(reason=instead)
         .execution_options(synchronize_session=False)
     )
 

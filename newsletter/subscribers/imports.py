@@ -15,11 +15,12 @@ from typing import Any, BinaryIO
 from sqlalchemy import Engine
 from sqlmodel import Session
 
-from newsletter import suppression, tokens
+from newsletter import suppression, throttle, tokens
 from newsletter.cadence import Cadence
 from newsletter.db import session as sessions
+from newsletter.db.engine import is_sqlite
 from newsletter.models import Status
-from newsletter.subscribers import consent, preferences, sheet, store, suppress
+from newsletter.subscribers import consent, preferences, sheet, signup, store, suppress
 from newsletter.subscribers.consent import Action, Origin
 from newsletter.subscribers.sheet import Entry, Rejection
 from newsletter.suppression import Cause
@@ -156,8 +157,20 @@ def _take_over(session: Session, batch: _Batch, how: Import) -> _Found:
     # In one order, so that two imports at once do not wait for each other.
     welcome = [batch.entries[a] for a in sorted(batch.entries) if a not in kept_out]
     added = sum(_add(session, of_one, status, how) for status, of_one in _grouped(welcome, how))
+    added -= _take_back(session, [entry.address for entry in welcome], how)
     updated = _confirm(session, welcome, how) if how.confirmed and added < len(welcome) else 0
     return _Found(added=added, updated=updated, suppressed=len(kept_out))
+
+
+def _take_back(session: Session, addresses: list[str], how: Import) -> int:
+    """Remove those who were suppressed or forgotten while they were being added."""
+    if is_sqlite(session.connection()):
+        return 0  # with its one writer, nobody can have been
+    late = suppression.suppressed_among(session, addresses, keyring=how.keyring)
+    for address in sorted(late):
+        if (reader := store.find(session, address, locked=True)) is not None:
+            store.erase(session, reader)
+    return len(late)
 
 
 def _grouped(entries: list[Entry], how: Import) -> Iterable[tuple[Status, list[Entry]]]:
@@ -196,6 +209,7 @@ def _confirm(session: Session, entries: list[Entry], how: Import) -> int:
     theirs = store.with_ids([reader.id for reader in pending])
     begun = {"status": Status.ACTIVE, "watermark": None, "subscribed_at": how.now}
     store.change(session, theirs, begun, now=how.now)
+    throttle.reset(session, signup.UNCONFIRMED, *vouched, keyring=how.keyring)
     origin = Origin(how.source, wording=_WORDING[Status.ACTIVE])
     return consent.record_all(session, theirs, Action.CONFIRMED, origin=origin, now=how.now)
 

@@ -22,7 +22,7 @@ LONGEST_PAUSE = timedelta(days=36_525)
 
 _RESUMED = Origin("pause ended")
 #: Why the ledger's rows of a paused reader were taken back.
-_PAUSED = "paused"
+PAUSED = "paused"
 
 
 def change_cadence(
@@ -66,7 +66,7 @@ def pause(
     subscriber.status = Status.PAUSED
     subscriber.paused_until = until
     consent.record(session, subscriber, Action.PAUSED, origin=origin, now=now)
-    ledger.cancel(session, reference=subscriber.public_id, reason=_PAUSED, now=now)
+    ledger.cancel(session, reference=subscriber.public_id, reason=PAUSED, now=now)
     return True
 
 
@@ -79,7 +79,7 @@ def resume(session: Session, subscriber: Subscriber, *, origin: Origin, now: dat
     subscriber.paused_until = None
     consent.record(session, subscriber, Action.RESUMED, origin=origin, now=now)
     chosen = select(col(Subscriber.public_id)).where(col(Subscriber.id) == subscriber.id)
-    ledger.lift(session, references=chosen, reason=_PAUSED)
+    ledger.lift(session, references=chosen, reasons=(PAUSED,))
     return True
 
 
@@ -95,7 +95,7 @@ def resume_due(session: Session, now: datetime) -> int:
         marked = store.is_overdue(Status.ACTIVE, now)
         consent.record_all(session, marked, Action.RESUMED, origin=_RESUMED, now=now)
         ledger.lift(
-            session, references=select(col(Subscriber.public_id)).where(marked), reason=_PAUSED
+            session, references=select(col(Subscriber.public_id)).where(marked), reasons=(PAUSED,)
         )
         store.change(session, marked, {"paused_until": None}, now=now)
     return resumed

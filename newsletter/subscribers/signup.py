@@ -33,7 +33,7 @@ ASKS = Limit("ask", 10, timedelta(hours=24))
 #: How often somebody may cause a letter to an address.
 LETTERS = Limit("letter", 1, timedelta(hours=24))
 #: How many confirm letters go to an address that confirms none of them.
-UNCONFIRMED = Limit("unconfirmed", 3, timedelta(days=3_650))
+UNCONFIRMED = Limit("unconfirmed", 3, timedelta(days=365))
 #: For how long a goodbye can be undone without a new letter.
 UNDO = timedelta(hours=24)
 
@@ -71,12 +71,12 @@ def add(
             hint=f"If it may be mailed again, run `newsletter suppression remove {address}` first.",
         )
     if is_new:
-        return subscriber, _begin(session, subscriber, Signup.ADDED, origin, now)
+        return subscriber, _begin(session, subscriber, Signup.ADDED, origin, now, keyring=keyring)
     if subscriber.status in {Status.ACTIVE, Status.PAUSED}:
         return subscriber, _keep(session, subscriber, cadence, origin, now)
     if subscriber.status != Status.PENDING:
         _check_again(subscriber, again=again)
-    return subscriber, _rejoin(session, subscriber, cadence, origin, now)
+    return subscriber, _rejoin(session, subscriber, cadence, origin, now, keyring=keyring)
 
 
 class Asked(StrEnum):
@@ -156,8 +156,7 @@ def confirm(
     if subscriber.status in {Status.ACTIVE, Status.PAUSED}:
         return Confirmed(subscriber, was_already=True)
     subscriber.generation = bearer.generation
-    _begin(session, subscriber, Signup.CONFIRMED, origin, now)
-    throttle.reset(session, UNCONFIRMED, subscriber.address, keyring=stationery.keyring)
+    _begin(session, subscriber, Signup.CONFIRMED, origin, now, keyring=stationery.keyring)
     letters.welcome(session, subscriber, latest=latest, stationery=stationery, now=now)
     return Confirmed(subscriber, was_already=False)
 
@@ -172,7 +171,7 @@ def awaited(
     is_reader = subscriber.status in {Status.ACTIVE, Status.PAUSED}
     begins = subscriber.generation if is_reader else _generation_asked(subscriber)
     if subscriber.status == Status.SUPPRESSED or begins != bearer.generation:
-        raise OutdatedToken
+        raise OutdatedToken(has_returned=is_reader)
     if suppression.is_suppressed(session, subscriber.address, keyring=stationery.keyring):
         raise OutdatedToken
     return subscriber
@@ -206,32 +205,37 @@ def come_back(session: Session, bearer: Bearer, *, origin: Origin, now: datetime
     # Somebody else may have asked for another one in the meantime.
     subscriber.cadence = before.cadence
     consent.record(session, subscriber, Action.RETURNED, origin=origin, now=now)
-    if not is_paused:
-        chosen = select(col(Subscriber.public_id)).where(col(Subscriber.id) == subscriber.id)
-        ledger.lift(session, references=chosen, reason=unsubscribe.REASON)
+    ledger.lift(
+        session,
+        references=select(col(Subscriber.public_id)).where(col(Subscriber.id) == subscriber.id),
+        reasons=(unsubscribe.REASON, preferences.PAUSED),
+        instead=preferences.PAUSED if is_paused else None,
+    )
     return subscriber
 
 
 def _before_goodbye(session: Session, subscriber: Subscriber) -> Consent:
     """Return what a reader was before they left."""
+    return [row for row in _own_consents(session, subscriber) if row.action != Action.UNSUBSCRIBED][
+        -1
+    ]
+
+
+def _own_consents(session: Session, subscriber: Subscriber) -> list[Consent]:
+    """Return what a reader has done under their present consent; asking can be anybody."""
     return [
         row
         for row in store.consents(session, subscriber)
-        if row.generation == subscriber.generation
-        and row.action not in {Action.ASKED, Action.UNSUBSCRIBED}
-    ][-1]
+        if row.generation == subscriber.generation and row.action != Action.ASKED
+    ]
 
 
 def can_come_back(session: Session, subscriber: Subscriber, *, now: datetime) -> bool:
     """Tell whether a goodbye can be undone."""
     if subscriber.status != Status.UNSUBSCRIBED or subscriber.subscribed_at is None:
         return False
-    left_at = [
-        row.at
-        for row in store.consents(session, subscriber)
-        if row.action == Action.UNSUBSCRIBED and row.generation == subscriber.generation
-    ]
-    return bool(left_at) and now - left_at[-1] <= UNDO
+    *_, last = _own_consents(session, subscriber)
+    return last.action == Action.UNSUBSCRIBED and now - last.at <= UNDO
 
 
 def _may_write(session: Session, address: str, *, now: datetime, keyring: Keyring) -> bool | None:
@@ -262,9 +266,16 @@ def _found_or_made(
 
 
 def _begin(
-    session: Session, subscriber: Subscriber, signup: Signup, origin: Origin, now: datetime
+    session: Session,
+    subscriber: Subscriber,
+    signup: Signup,
+    origin: Origin,
+    now: datetime,
+    *,
+    keyring: Keyring,
 ) -> Signup:
-    """Start an active consent now."""
+    """Start an active consent now; letters that nobody had confirmed count no more."""
+    throttle.reset(session, UNCONFIRMED, subscriber.address, keyring=keyring)
     subscriber.status = Status.ACTIVE
     subscriber.watermark = None
     subscriber.paused_until = None
@@ -301,9 +312,11 @@ def _rejoin(
     cadence: Cadence | None,
     origin: Origin,
     now: datetime,
+    *,
+    keyring: Keyring,
 ) -> Signup:
     subscriber.cadence = cadence or subscriber.cadence
     if subscriber.status == Status.PENDING:
-        return _begin(session, subscriber, Signup.CONFIRMED, origin, now)
+        return _begin(session, subscriber, Signup.CONFIRMED, origin, now, keyring=keyring)
     subscriber.generation += 1
-    return _begin(session, subscriber, Signup.AGAIN, origin, now)
+    return _begin(session, subscriber, Signup.AGAIN, origin, now, keyring=keyring)

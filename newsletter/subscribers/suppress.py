@@ -36,8 +36,9 @@ def suppress_all(
     if not addresses:
         return 0
     sessions.hold_freeze(session)
-    added = suppression.suppress_all(session, addresses, cause=cause, now=now, keyring=keyring)
+    # Readers before suppressions, as an erasure does: in another order they could block each other.
     readers = store.lock(session, list(addresses), statuses=_MAILABLE)
+    added = suppression.suppress_all(session, addresses, cause=cause, now=now, keyring=keyring)
     if readers:
         theirs = store.with_ids([reader.id for reader in readers])
         store.change(session, theirs, {"status": Status.SUPPRESSED, "paused_until": None}, now=now)
@@ -55,8 +56,8 @@ def release(
 
     That is no consent: its reader stays unsubscribed until they ask for the newsletter anew.
     """
-    released = suppression.release(session, address, keyring=keyring)
     subscriber = store.find(session, address, locked=True)
+    released = suppression.release(session, address, keyring=keyring)
     if subscriber is not None and subscriber.status == Status.SUPPRESSED:
         subscriber.status = Status.UNSUBSCRIBED
         consent.record(session, subscriber, Action.RELEASED, origin=origin, now=now)

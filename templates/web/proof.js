@@ -32,8 +32,12 @@ export const fill = async (form, base) => {
 const form = document.querySelector("form[data-newsletter-challenge]");
 if (form) {
   const solving = solve(JSON.parse(form.dataset.newsletterChallenge));
+  let busy = false;
+  addEventListener("pageshow", () => { busy = false; });
   form.addEventListener("submit", async event => {
     event.preventDefault();
+    if (busy) return;
+    busy = true;
     put(form, await solving);
     form.submit();
   });

@@ -103,15 +103,16 @@ def copy(front: TheFront, token: str, address: Typed = "") -> Response:
     The link may have been forwarded: only who knows the address gets the copy, and guessing is
     limited.
     """
-    with sessions.reading(front.engine) as session:
+    with sessions.writing(front.engine) as session:
         reader = _reader(front, session, token)
-        _check_guesses(front, session, reader)
-        data = _data(session, reader) if _is_theirs(reader, address) else None
-    if data is None:
-        with sessions.writing(front.engine) as session:
-            now, keyring = front.clock(), front.keyring
-            throttle.take(session, _GUESSES, reader.public_id, now=now, keyring=keyring)
-        return _page(front, reader, problem="address")
+        # Counted before it is looked at, so that guesses at once are no way around it.
+        now, keyring = front.clock(), front.keyring
+        if not throttle.take(session, _GUESSES, reader.public_id, now=now, keyring=keyring):
+            raise TooManyRequests(retry_after=_GUESSES.window)
+        if not _is_theirs(reader, address):
+            return _again(front, session, reader, "address")
+        throttle.reset(session, _GUESSES, reader.public_id, keyring=keyring)
+        data = _data(session, reader)
     headers = {"Content-Disposition": 'attachment; filename="newsletter-data.json"'}
     return JSONResponse(data, headers=headers)
 
@@ -122,10 +123,9 @@ def erase(front: TheFront, token: str, sure: Typed = "") -> HTMLResponse:
     with sessions.writing(front.engine) as session:
         sessions.hold_freeze(session)
         reader = _reader(front, session, token, locked=True)
-        if sure == "yes":
-            forget.forget(session, reader.address, now=front.clock(), keyring=front.keyring)
-    if sure != "yes":
-        return _page(front, reader, problem="sure")
+        if sure != "yes":
+            return _again(front, session, reader, "sure")
+        forget.forget(session, reader.address, now=front.clock(), keyring=front.keyring)
     forget.sweep(front.engine, patience_seconds=0)
     return front.page("forgotten", pages.Forgotten())
 
@@ -143,10 +143,15 @@ def saved(
         change=change,
         cadence=reader.cadence,
         next_at=outlook.of(reader, now=front.clock(), times=front.settings.send_times),
-        paused_until=front.day(reader.paused_until) if reader.paused_until else None,
+        paused_until=_paused_until(front, reader),
         undo=undo,
     )
     return front.page("saved", page)
+
+
+def _paused_until(front: Front, reader: Subscriber) -> date | None:
+    is_paused = outlook.is_paused(reader, front.clock())
+    return front.day(reader.paused_until) if is_paused and reader.paused_until else None
 
 
 def _reader(front: Front, session: Session, token: str, *, locked: bool = False) -> Subscriber:
@@ -250,13 +255,20 @@ def _page(front: Front, reader: Subscriber, *, problem: Problem | None = None) -
         choices=front.choices(after=max(front.clock(), reader.paused_until or front.clock())),
         since=front.day(reader.subscribed_at) if reader.subscribed_at else None,
         is_paused=outlook.is_paused(reader, front.clock()),
-        paused_until=front.day(reader.paused_until) if reader.paused_until else None,
+        paused_until=_paused_until(front, reader),
         pauses=[_today(front) + timedelta(days=days) for days in _PAUSES],
         pause_from=_first(front),
         pause_to=_last(front),
         problem=problem,
     )
     return front.page("preferences", page, status=422 if problem else 200)
+
+
+def _again(front: Front, session: Session, reader: Subscriber, problem: Problem) -> HTMLResponse:
+    """Show the page again, of a reader or of one who has left."""
+    if reader.status in {Status.UNSUBSCRIBED, Status.SUPPRESSED}:
+        return _gone(front, session, reader)
+    return _page(front, reader, problem=problem)
 
 
 def _gone(front: Front, session: Session, reader: Subscriber) -> HTMLResponse:
@@ -304,13 +316,6 @@ def _is_theirs(reader: Subscriber, typed: str) -> bool:
         return addresses.normalise(typed).casefold() == reader.address.casefold()
     except InvalidAddress:
         return False
-
-
-def _check_guesses(front: Front, session: Session, reader: Subscriber) -> None:
-    now, keyring = front.clock(), front.keyring
-    until = throttle.spent_until(session, _GUESSES, reader.public_id, now=now, keyring=keyring)
-    if until is not None:
-        raise TooManyRequests(retry_after=until - now)
 
 
 def _written(instant: datetime | None) -> str | None:

@@ -20,11 +20,12 @@ from newsletter.errors import NotFound, RenderError
 from newsletter.models import Article, Delivery, Edition, Mailing, Role, State
 from newsletter.rendering.message import CompiledMessage, Slot
 from newsletter.smtp.reply import Kind
-from newsletter.subscribers import forget, imports
+from newsletter.subscribers import forget, imports, signup
 from newsletter.subscribers import store as readers
+from newsletter.subscribers.consent import Origin
 from newsletter.subscribers.imports import Import
 from newsletter.suppression import Cause
-from newsletter.tokens import Purpose
+from newsletter.tokens import Bearer, Purpose
 
 if TYPE_CHECKING:
     from tests.integration.editions.conftest import World
@@ -369,6 +370,32 @@ def test_a_pause_that_ends_while_the_mail_is_leaving_is_no_reason_against_anothe
     world.record(held, {reader: Kind.UNKNOWN}, policy="resend")
 
     assert world.states("weekly-2026-06-01") == {reader: "deferred"}
+
+
+@pytest.mark.parametrize(
+    ("pause", "state"), [(None, "unknown"), (0.5, "deferred")], ids=["still paused", "pause over"]
+)
+def test_an_undo_leaves_no_reason_against_another_try_but_a_pause(
+    world: World, pause: float | None, state: str
+) -> None:
+    """Paused, then gone, then back, all while the mail is leaving."""
+    reader = world.reader()
+    world.article()
+    world.freeze()
+    held = world.take()
+    world.pause_reader(reader, days=pause)
+    world.leave(reader)
+    world.tick(hours=20)
+    with sessions.writing(world.engine) as session:
+        signup.come_back(session, Bearer(reader, 1), origin=Origin("a test"), now=world.now)
+
+    world.record(held, {reader: Kind.UNKNOWN}, policy="resend")
+
+    assert world.states("weekly-2026-06-01") == {reader: state}
+    if state == "unknown":
+        world.resume_reader(reader)
+        with sessions.writing(world.engine) as session:
+            assert ledger.retry_now(session, ids=[held[0].id], now=world.now) == 1
 
 
 def test_an_edition_that_was_skipped_and_is_made_after_all_begins_where_it_began(

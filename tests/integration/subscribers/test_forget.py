@@ -1,15 +1,16 @@
 from __future__ import annotations
 
 import random
+import threading
 from pathlib import Path
 
 from readers import Readers
 from sqlalchemy import Engine, text
-from sqlmodel import Session
+from sqlmodel import Session, select
 
 from newsletter import suppression
 from newsletter.db import session as sessions
-from newsletter.models import State
+from newsletter.models import State, Suppression
 from newsletter.subscribers import forget, suppress
 from newsletter.subscribers.forget import Forgotten
 from newsletter.suppression import Cause
@@ -141,3 +142,31 @@ def test_somebody_who_reads_the_database_delays_the_sweep(sqlite_engine: Engine)
         assert not forget.sweep(sqlite_engine, patience_seconds=0.01)
 
     assert forget.sweep(sqlite_engine)
+
+
+def test_an_erasure_beside_a_suppression_leaves_no_address(readers: Readers) -> None:
+    """Whichever comes first: of the person nothing is left but the hash."""
+    keyring, now = readers.keyring, readers.now
+    errors: list[BaseException] = []
+
+    def forgetting() -> None:
+        try:
+            with sessions.writing(readers.engine) as session:
+                forget.forget(session, ANN, now=now, keyring=keyring)
+        except BaseException as exc:  # noqa: BLE001 - looked at below
+            errors.append(exc)
+
+    thread = threading.Thread(target=forgetting)
+    with sessions.writing(readers.engine) as session:
+        cause = Cause("bounced", "a test")
+        suppress.suppress(session, ANN, cause=cause, now=now, keyring=keyring)
+        thread.start()
+        # It waits for this transaction, or is through already.
+        thread.join(0.5)
+    thread.join(60)
+
+    assert errors == []
+    with sessions.reading(readers.engine) as session:
+        assert [(row.address, row.reason) for row in session.exec(select(Suppression))] == [
+            (None, "forgotten")
+        ]

@@ -148,6 +148,12 @@ def test_an_address_with_a_slash_can_be_read_and_changed(site: Visitor) -> None:
     assert gone.json()["status"] == "unsubscribed"
 
 
+@pytest.mark.parametrize("wording", ["می\u200cخواهم", "👩\u200d⚕️", "\u200fنعم", "co\u00adop"])
+def test_words_of_every_language_are_taken(site: Visitor, wording: str) -> None:
+    assert call(site, "POST", PATH, address=ANN, wording=wording).status_code == 202
+    assert site.consents()[-1].wording == wording
+
+
 def test_words_with_control_characters_are_refused(site: Visitor) -> None:
     refused = call(site, "POST", PATH, address=ANN, wording="a\0b")
 

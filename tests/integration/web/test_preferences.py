@@ -169,6 +169,27 @@ def test_a_sign_up_beside_an_erasure_brings_nobody_back(visitor: Visitor) -> Non
         assert [one for one in visitor.letters(address) if one["To"]] == []
 
 
+def test_who_has_left_is_not_shown_as_a_reader_for_a_wrong_address(
+    visitor: Visitor, manage: str
+) -> None:
+    visitor.post(visitor.link(Purpose.UNSUBSCRIBE))
+
+    for path, fields in (("data", {"address": "x@y.example"}), ("erase", {})):
+        answer = visitor.post(f"{manage}/{path}", fields)
+        assert answer.status_code == 200
+        assert "You have left already" in answer.text
+
+
+def test_a_pause_that_is_over_is_not_spoken_of(visitor: Visitor, manage: str) -> None:
+    visitor.post(manage, {"action": "pause", "until": "2026-11-24"})
+    visitor.wait(days=5)
+
+    saved = visitor.post(manage, {"action": "cadence", "cadence": "monthly"})
+
+    assert "no mail until" not in saved.text
+    assert "Paused until" not in visitor.get(manage).text
+
+
 def test_the_dates_of_a_paused_reader_agree(visitor: Visitor, manage: str) -> None:
     visitor.post(manage, {"action": "pause", "until": "other", "until_date": "2027-10-27"})
 
@@ -188,6 +209,15 @@ def test_a_forwarded_link_gives_nobody_a_copy_who_does_not_know_the_address(
         assert ANN not in refused.text
     for _ in range(5):
         visitor.post(f"{manage}/data", {"address": "guess@readers.example"})
+
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(
+            pool.map(
+                lambda n: visitor.post(f"{manage}/data", {"address": f"g{n}@readers.example"}),
+                range(20),
+            )
+        )
+    assert {answer.status_code for answer in answers} == {429}
 
     # Whoever guesses on has to wait, and learns nothing even if they are right.
     assert visitor.post(f"{manage}/data", {"address": ANN}).status_code == 429

@@ -356,9 +356,24 @@ def test_three_letters_go_to_an_address_that_confirms_none_of_them(visit: Make) 
         visitor.wait(days=2)
     assert len(visitor.letters()) == signup.UNCONFIRMED.count == 3
     for _ in range(3):
-        visitor.wait(days=300)
+        visitor.wait(days=100)
         visitor.sign_up()
     assert len(visitor.letters()) == 3
+
+
+def test_who_has_been_a_reader_since_may_ask_again(visitor: Visitor) -> None:
+    """Letters that somebody else had caused count no more once a consent has begun."""
+    for _ in range(3):
+        visitor.sign_up()
+        visitor.wait(days=2)
+    visitor.add()
+    visitor.post(visitor.link(Purpose.UNSUBSCRIBE))
+    before = len(visitor.letters())
+    visitor.wait(days=2)
+
+    visitor.sign_up()
+
+    assert len(visitor.letters()) == before + 1
 
 
 def test_the_form_for_pages_without_scripts_is_text_to_paste(visit: Make) -> None:

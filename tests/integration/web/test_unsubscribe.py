@@ -3,12 +3,15 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from sqlalchemy import update
 from visitor import ANN, NOW, Make, Visitor
 
 from newsletter.cadence import Cadence
 from newsletter.db import session as sessions
-from newsletter.subscribers import preferences
+from newsletter.models import Subscriber
+from newsletter.subscribers import preferences, suppress
 from newsletter.subscribers.consent import Origin
+from newsletter.suppression import Cause
 from newsletter.tokens import Purpose
 
 STRANGER = "66.6.6.6"
@@ -231,6 +234,21 @@ def test_an_undo_brings_back_a_pause(visitor: Visitor, until: str | None) -> Non
 
     assert visitor.status() == "paused"
     assert ("Monday, 1 March 2027" in answer.text.replace("\u00a0", " ")) is bool(until)
+
+
+def test_an_operators_release_is_no_way_back_by_an_old_link(visitor: Visitor) -> None:
+    visitor.add()
+    link = visitor.link(Purpose.UNSUBSCRIBE)
+    visitor.post(link)
+    keyring, now = visitor.keyring, visitor.now
+    with sessions.writing(visitor.engine) as session:
+        cause = Cause("complaint", "test")
+        suppress.suppress(session, ANN, cause=cause, now=now, keyring=keyring)
+        session.execute(update(Subscriber).values(status="suppressed"))
+        suppress.release(session, ANN, origin=Origin("test"), now=now, keyring=keyring)
+
+    assert visitor.post(f"{link}/undo").status_code == 410
+    assert visitor.status() == "unsubscribed"
 
 
 def test_only_who_has_come_back_is_told_so(visitor: Visitor) -> None:
