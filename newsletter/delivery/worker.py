@@ -42,7 +42,7 @@ from newsletter.rendering.message import CompiledMessage
 from newsletter.settings import Settings, SmtpServer
 from newsletter.smtp import pool
 from newsletter.smtp.reply import Kind, Outcome, Phase, Scope
-from newsletter.smtp.session import Envelope, Session
+from newsletter.smtp.session import Envelope, Mail, Session
 
 #: Rows claimed at a time, per connection: enough to outlast a commit, few enough to give back.
 _CLAIMS_PER_CONNECTION = 16
@@ -144,13 +144,22 @@ def post(plan: Plan, recipient: str, message: bytes) -> Outcome:
     async def converse() -> Outcome:
         session = await pool.connect(plan.server, trust=plan.trust)
         try:
-            outcome = await session.send(Envelope(plan.return_path, recipient), message, permit=go)
+            mail = Mail(Envelope(plan.return_path, recipient), message)
+            outcome = await session.send(mail, permit=go)
         finally:
             await session.quit()
         assert outcome is not None
         return outcome
 
     return asyncio.run(converse())
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """A claim, and the mail that it comes to."""
+
+    claim: Claim
+    mail: Mail
 
 
 class Worker:
@@ -179,6 +188,7 @@ class Worker:
         self._clock = clock
         self._hand: deque[Claim] = deque()
         self._refill = asyncio.Lock()
+        self._prefetching: asyncio.Task[None] | None = None
         #: When to look for new rows again, on the loop's clock; never, once none is due.
         self._look_at = 0.0
         self._stopping = asyncio.Event()
@@ -244,19 +254,21 @@ class Worker:
     async def _connection(self) -> None:
         """Send one claim after the other; reconnect as often as the server wants."""
         session: Session | None = None
+        job: _Job | None = None
         refusals = 0
         try:
-            while (claim := await self._take()) is not None:
+            while (job := self._kept(job) or await self._take()) is not None:
                 if session is None or not session.is_open:
                     session = await self._connect()
                 if session is None:
                     # Another connection may have it.
-                    self._hand.appendleft(claim)
+                    self._hand.appendleft(job.claim)
+                    job = None
                     refusals += 1
                     await self._pause(refusals)
                     continue
                 refusals = 0
-                await self._deliver(claim, session)
+                job = await self._deliver(job, session)
                 # The first reconnects are at once; if nothing but failures comes, ever slower.
                 await self._pause(self._failures // self._working - 1)
         finally:
@@ -264,20 +276,52 @@ class Worker:
             if session is not None:
                 await session.quit()
 
-    async def _take(self) -> Claim | None:
-        """Return the next claim; None when nothing is due, or the worker is to stop."""
+    def _kept(self, job: _Job | None) -> _Job | None:
+        """Return a job that was announced to a server, unless the worker is to stop."""
+        return None if self._stopping.is_set() else job
+
+    async def _take(self) -> _Job | None:
+        """Return the next job; None when nothing is due, or the worker is to stop."""
         while not self._stopping.is_set():
+            if (job := self._ready()) is not None:
+                return job
             async with self._refill:
-                if not self._hand and asyncio.get_running_loop().time() >= self._look_at:
+                if not self._hand and self._may_look():
                     await self._fill_hand()
-            if self._stopping.is_set():
-                break
-            if self._hand:
-                return self._hand.popleft()
+            if self._hand or self._stopping.is_set():
+                continue
             if not self._stays:
                 return None
             await self._wait(_IDLE_SECONDS)
         return None
+
+    def _ready(self) -> _Job | None:
+        """Return a job out of the hand, if there is one and the worker is not to stop.
+
+        A hand that grows short is filled meanwhile.
+        """
+        while self._hand and not self._stopping.is_set():
+            claim = self._hand.popleft()
+            if len(self._hand) < self._plan.connections and self._may_look():
+                self._prefetch()
+            if (message := self._fill(claim)) is not None:
+                return _Job(claim, Mail(Envelope(self._plan.return_path, claim.address), message))
+        return None
+
+    def _may_look(self) -> bool:
+        return asyncio.get_running_loop().time() >= self._look_at
+
+    def _prefetch(self) -> None:
+        async def fill() -> None:
+            try:
+                async with self._refill:
+                    if len(self._hand) < self._plan.connections and not self._stopping.is_set():
+                        await self._fill_hand()
+            except NewsletterError as exc:
+                self._stop(exc)
+
+        if self._prefetching is None or self._prefetching.done():
+            self._prefetching = asyncio.create_task(fill())
 
     async def _fill_hand(self) -> None:
         limit = self._plan.connections * _CLAIMS_PER_CONNECTION
@@ -329,23 +373,30 @@ class Worker:
             async with asyncio.timeout(seconds):
                 await self._stopping.wait()
 
-    async def _deliver(self, claim: Claim, session: Session) -> None:
-        """Try one claim, and have its verdict recorded or try it once more."""
-        message = self._fill(claim)
-        if message is None:
-            return
-        envelope = Envelope(self._plan.return_path, claim.address)
+    async def _deliver(self, job: _Job, session: Session) -> _Job | None:
+        """Try one job, and have its verdict recorded or try it once more.
+
+        Returns the one that was announced to the server behind it, if it was: the next to be tried.
+        """
+        claim, upcoming = job.claim, None
+
+        def following() -> Mail | None:
+            nonlocal upcoming
+            upcoming = self._ready()
+            return upcoming.mail if upcoming else None
+
         outcome = await session.send(
-            envelope, message, permit=lambda: self._committer.mark(claim.id)
+            job.mail, permit=lambda: self._committer.mark(claim.id), following=following
         )
         if outcome is None:
-            return
+            return upcoming
         self._judge(outcome)
         if self._is_worth_another(claim, outcome):
             self._hand.appendleft(claim)
         else:
             self._returns.pop(claim.id, None)
             self._settle(claim, outcome)
+        return upcoming
 
     def _fill(self, claim: Claim) -> bytes | None:
         stamp, compiled = self._mailing(claim.mailing_id)

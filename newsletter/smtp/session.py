@@ -2,6 +2,9 @@
 
 Replies pair with their commands by construction: each command that is written puts one waiter at
 the end of a queue, each reply that is read takes the one at its front.
+
+With a server that pipelines (RFC 2920), a message leaves together with MAIL, RCPT and DATA of the
+one after it: one round trip for each. Others get one command at a time.
 """
 
 from __future__ import annotations
@@ -10,7 +13,7 @@ import asyncio
 import contextlib
 import re
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from newsletter.smtp import reply
@@ -41,12 +44,30 @@ class Envelope:
     recipient: str
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Mail:
+    """One message and its envelope; CRLF, dot-stuffed, without the final dot."""
+
+    envelope: Envelope
+    content: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class _Announced:
+    """A mail whose MAIL, RCPT and DATA were written; their answers may not be here yet."""
+
+    mail: Mail
+    #: That of RSET before them, where one was needed.
+    reset: asyncio.Future[Reply] | None
+    replies: Sequence[asyncio.Future[Reply]]
+
+
 class Disconnected(ConnectionError):
     """The server closed the connection, or what it said made no sense."""
 
 
 class Session(asyncio.Protocol):
-    """The commands of one connection, one message at a time."""
+    """The commands of one connection; at any time at most one message is on its way."""
 
     def __init__(self, transport: asyncio.Transport, extensions: frozenset[str]) -> None:
         #: Lower-case EHLO keywords.
@@ -60,6 +81,9 @@ class Session(asyncio.Protocol):
         self._reply_size = 0
         self._reply_code = b""
         self._closed: Exception | None = None
+        self._announced: _Announced | None = None
+        #: Whether the server still remembers a MAIL of which no message came.
+        self._is_dirty = False
         self._writable = asyncio.Event()
         self._writable.set()
 
@@ -69,34 +93,100 @@ class Session(asyncio.Protocol):
         return self._closed is None and not self._transport.is_closing()
 
     async def send(
-        self, envelope: Envelope, message: bytes, *, permit: Callable[[], Awaitable[bool]]
+        self,
+        mail: Mail,
+        *,
+        permit: Callable[[], Awaitable[bool]],
+        following: Callable[[], Mail | None] = lambda: None,
     ) -> Outcome | None:
-        """Try one message; `message` is CRLF, dot-stuffed, without the final dot.
+        """Try one mail.
 
         1. MAIL and RCPT. 2. `permit` is awaited: it commits that the message is in flight, or
-        answers that it must not leave; then nothing is sent and None returned. 3. DATA, and the
-        message. Every answer, time-out and disconnect is an Outcome that names its phase.
+        answers that it must not leave; then nothing of it is sent and None returned. 3. DATA, and
+        the message. Every answer, time-out and disconnect is an Outcome that names its phase.
+
+        With a server that pipelines, DATA is asked for before the permission; who then may not send
+        closes the connection. `following` is asked for the mail after this one at the moment that
+        this one leaves, and is announced with it: what it returns must be the next to be sent.
         """
-        refusal = self._refused_here(envelope)
+        refusal = self._refused_here(mail.envelope)
         if refusal is not None:
             return refusal
-        outcome = await self._try(Phase.MAIL, self._mail(envelope, message), MAIL_SECONDS, 2)
-        outcome = outcome or await self._try(
-            Phase.RCPT, f"RCPT TO:<{envelope.recipient}>", RCPT_SECONDS, 2
-        )
+        if "pipelining" not in self.extensions:
+            return await self._send_in_steps(mail, permit)
+        announced, self._announced = self._announced, None
+        if announced is None:
+            try:
+                octets, announced = self._announce(mail)
+            except Disconnected as exc:
+                return reply.lost(Phase.MAIL, str(exc))
+            self._transport.write(octets)
+        assert announced.mail is mail, "another mail was announced"
+        outcome = await self._granted(announced)
+        if outcome is not None:
+            return outcome
+        if not await permit():
+            # The server waits for a message: nothing else can be said to it any more.
+            self.abandon()
+            return None
+        return await self._body(mail.content, following)
+
+    async def _send_in_steps(
+        self, mail: Mail, permit: Callable[[], Awaitable[bool]]
+    ) -> Outcome | None:
+        envelope = mail.envelope
+        outcome = await self._try(Phase.MAIL, self._mail(mail), MAIL_SECONDS, 2)
+        outcome = outcome or await self._try(Phase.RCPT, _rcpt(envelope), RCPT_SECONDS, 2)
         if outcome is None and not await permit():
             await self._reset()
             return None
         outcome = outcome or await self._try(Phase.DATA, "DATA", DATA_SECONDS, 3)
         if outcome is None:
-            return await self._body(message)
+            return await self._body(mail.content)
         await self._reset()
         return outcome
+
+    def _announce(self, mail: Mail) -> tuple[bytes, _Announced]:
+        """Return what is to be written for a mail before itself, and expect the answers."""
+        commands = [self._mail(mail), _rcpt(mail.envelope), "DATA"]
+        reset = self._expect() if self._is_dirty else None
+        announced = _Announced(mail, reset, [self._expect() for _ in commands])
+        if reset is not None:
+            commands.insert(0, "RSET")
+            self._is_dirty = False
+        return "".join(f"{command}\r\n" for command in commands).encode(), announced
+
+    async def _granted(self, announced: _Announced) -> Outcome | None:
+        """Read the answers to a group; return None if the server waits for the message.
+
+        All of them are read, whatever the first ones say, so that none is left for another mail.
+        """
+        if announced.reset is not None:
+            failure = await self._judged(Phase.MAIL, announced.reset, MAIL_SECONDS, 2)
+            if failure is not None:
+                self.abandon()
+                return failure
+        refusal: Outcome | None = None
+        for (phase, seconds, digit), waiter in zip(_group(), announced.replies, strict=True):
+            found = await self._judged(phase, waiter, seconds, digit)
+            if found is None and refusal is not None and phase is Phase.DATA:
+                # RFC 2920 3.1: it asks for a message to nobody, and gets an empty one.
+                await self._nothing()
+            refusal = refusal or found
+        self._is_dirty = refusal is not None
+        return refusal
+
+    async def _nothing(self) -> None:
+        try:
+            await self._command(".", BODY_SECONDS)
+        except (Disconnected, TimeoutError):
+            self.abandon()
 
     async def quit(self) -> None:
         """Say goodbye (RFC 5321 4.1.1.10) and close."""
         try:
-            if self.is_open:
+            # A server that was asked for DATA hears no command.
+            if self.is_open and self._announced is None:
                 with contextlib.suppress(Disconnected, TimeoutError):
                     await self._command("QUIT", QUIT_SECONDS)
         finally:
@@ -116,10 +206,11 @@ class Session(asyncio.Protocol):
             return _local("553", "5.6.7", "the server takes no internationalised addresses")
         return None
 
-    def _mail(self, envelope: Envelope, message: bytes) -> str:
+    def _mail(self, mail: Mail) -> str:
+        envelope = mail.envelope
         line = f"MAIL FROM:<{envelope.sender}>"
         if "size" in self.extensions:
-            line += f" SIZE={len(message)}"
+            line += f" SIZE={len(mail.content)}"
         if not envelope.recipient.isascii():
             # RFC 6531 3.4: the header carries the address in UTF-8.
             line += " SMTPUTF8" + (" BODY=8BITMIME" if "8bitmime" in self.extensions else "")
@@ -128,7 +219,19 @@ class Session(asyncio.Protocol):
     async def _try(self, phase: Phase, line: str, seconds: float, digit: int) -> Outcome | None:
         """Say one command; return None if the answer begins with `digit`."""
         try:
-            answer = await self._command(line, seconds)
+            waiter = self._expect()
+        except Disconnected as exc:
+            return reply.lost(phase, str(exc))
+        self._transport.write(line.encode() + b"\r\n")
+        return await self._judged(phase, waiter, seconds, digit)
+
+    async def _judged(
+        self, phase: Phase, waiter: asyncio.Future[Reply], seconds: float, digit: int
+    ) -> Outcome | None:
+        """Wait for an answer; return None if it begins with `digit`."""
+        try:
+            async with asyncio.timeout(seconds):
+                answer = await waiter
         except TimeoutError:
             self.abandon()
             return reply.lost(phase, f"no answer to {phase.upper()} in {seconds:.0f} s")
@@ -141,15 +244,21 @@ class Session(asyncio.Protocol):
             self.abandon()
         return reply.classify(phase, answer)
 
-    async def _body(self, message: bytes) -> Outcome:
+    async def _body(
+        self, message: bytes, following: Callable[[], Mail | None] = lambda: None
+    ) -> Outcome:
         if not self.is_open:
             # Lost before the first octet of the message: a safe loss.
             return reply.lost(Phase.DATA, str(self._closed or "the connection is closed"))
         try:
             async with asyncio.timeout(BODY_SECONDS):
                 waiter = self._expect()
+                octets = b""
+                upcoming = following()
+                if upcoming is not None and self._refused_here(upcoming.envelope) is None:
+                    octets, self._announced = self._announce(upcoming)
                 # In one piece: a copy costs less than a second call of the system.
-                self._transport.write(message + b".\r\n")
+                self._transport.write(b"".join((message, b".\r\n", octets)))
                 await self._writable.wait()
                 answer = await waiter
         except TimeoutError:
@@ -158,11 +267,32 @@ class Session(asyncio.Protocol):
         except Disconnected as exc:
             return reply.lost(Phase.BODY, str(exc))
         outcome = reply.classify(Phase.BODY, answer)
+        if outcome.kind is Kind.ACCEPTED and not await self._is_in_step():
+            outcome = reply.lost(Phase.BODY, "the server's answers are out of step")
         if outcome.kind is Kind.ACCEPTED:
             self.carried += 1
         elif outcome.kind is Kind.UNKNOWN:
             self.abandon()
         return outcome
+
+    async def _is_in_step(self) -> bool:
+        """Tell whether the answers behind that to a message are such as their commands get.
+
+        Else one may have been left out, and that to the message be that to the command after it.
+        They come with it, as a rule; whoever waits for them could do nothing else.
+        """
+        if self._announced is None:
+            return True
+        for (_, seconds, digit), waiter in zip(_group(), self._announced.replies, strict=True):
+            try:
+                async with asyncio.timeout(seconds):
+                    # Shielded, because it is read once more.
+                    answer = await asyncio.shield(waiter)
+            except (Disconnected, TimeoutError):
+                return True
+            if answer.code // 100 not in {digit, 4, 5}:
+                return False
+        return True
 
     async def _reset(self) -> None:
         """Undo MAIL and RCPT, so that the next message starts afresh (RFC 5321 4.1.1.5)."""
@@ -261,6 +391,17 @@ class Session(asyncio.Protocol):
                 waiter.set_exception(exc)
                 # Whoever timed out no longer asks; the loop must not complain about it.
                 waiter.exception()
+
+
+def _group() -> Sequence[tuple[Phase, float, int]]:
+    """Return phase, patience and hoped-for answer of each command of a group."""
+    return (
+        (Phase.MAIL, MAIL_SECONDS, 2), (Phase.RCPT, RCPT_SECONDS, 2), (Phase.DATA, DATA_SECONDS, 3)
+    )  # fmt: skip
+
+
+def _rcpt(envelope: Envelope) -> str:
+    return f"RCPT TO:<{envelope.recipient}>"
 
 
 def _local(code: str, enhanced: str, words: str) -> Outcome:

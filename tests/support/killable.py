@@ -116,14 +116,14 @@ def _arm_commit(fuse: Fuse) -> None:
 def _arm_session(fuse: Fuse) -> None:
     body, classify = Session._body, reply.classify
 
-    async def sent(session: Session, message: bytes) -> Any:
+    async def sent(session: Session, message: bytes, *following: Any) -> Any:
         fuse.burn("before body")
         if fuse.place == "half a body" and fuse.times == 1:
             session._transport.write(message[: len(message) // 2])
         fuse.burn("half a body")
         # After the message and its dot were written, before any answer is read.
         asyncio.get_running_loop().call_soon(fuse.burn, "after body")
-        return await body(session, message)
+        return await body(session, message, *following)
 
     def classified(phase: Phase, answer: reply.Reply) -> reply.Outcome:
         if phase is Phase.BODY:

@@ -116,6 +116,7 @@ class _Conversation:
         self.reader = reader
         self.writer = writer
         self.mail = self.recipient = ""
+        self.has_recipient = False
 
     async def run(self) -> None:
         await self.answer("connect", "", "220 scripted.test ESMTP")
@@ -165,10 +166,12 @@ class _Conversation:
 
     async def do_rcpt(self, line: str) -> None:
         self.recipient = line.partition("<")[2].partition(">")[0]
-        await self.answer("rcpt", line, "250 2.1.5 ok")
+        self.has_recipient = await self.answer("rcpt", line, "250 2.1.5 ok")
 
     async def do_data(self, line: str) -> None:
-        if not await self.answer("data", line, "354 go ahead"):
+        has_recipient, self.has_recipient = self.has_recipient, False
+        usual = "354 go ahead" if has_recipient else "554 5.5.1 no valid recipients"
+        if not await self.answer("data", line, usual):
             return
         content = bytearray()
         while (octets := await self.reader.readuntil(b"\r\n")) != b".\r\n":

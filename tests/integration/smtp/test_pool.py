@@ -17,7 +17,7 @@ from newsletter.errors import ConfigurationError, NewsletterError, TransportUnav
 from newsletter.settings import SmtpServer
 from newsletter.smtp import pool
 from newsletter.smtp.reply import Kind, Outcome
-from newsletter.smtp.session import Envelope
+from newsletter.smtp.session import Envelope, Mail
 
 ENVELOPE = Envelope("bounces@miasfeed.example", "reader@example.com")
 #: Dots at the beginning of lines (stuffed), eight bits, and more than any buffer.
@@ -72,7 +72,7 @@ def deliver(
     async def converse() -> list[Outcome | None]:
         session = await pool.connect(server, trust=trust)
         try:
-            return [await session.send(ENVELOPE, each, permit=yes) for each in messages]
+            return [await session.send(Mail(ENVELOPE, each), permit=yes) for each in messages]
         finally:
             await session.quit()
 

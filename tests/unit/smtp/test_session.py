@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from newsletter.smtp import session as sessions
 from newsletter.smtp.reply import Kind, Outcome, Phase, Scope
-from newsletter.smtp.session import Envelope, Session
+from newsletter.smtp.session import Envelope, Mail, Session
 
 ENVELOPE = Envelope("bounces@miasfeed.example", "reader@example.com")
 MESSAGE = b"Subject: News\r\n\r\n..dots\r\n"
@@ -80,7 +80,7 @@ def send(
 ) -> tuple[Outcome | None, Wire]:
     async def converse() -> tuple[Outcome | None, Wire]:
         wire, session = on_wire(answers, *extensions)
-        return await session.send(envelope, MESSAGE, permit=permit), wire
+        return await session.send(Mail(envelope, MESSAGE), permit=permit), wire
 
     return asyncio.run(converse())
 
@@ -174,8 +174,8 @@ def test_after_a_refusal_the_session_is_reset_and_goes_on(said: int, code: int) 
     async def converse() -> tuple[Outcome | None, Outcome | None, Wire]:
         refusal = f"{code} no\r\n".encode()
         wire, session = on_wire([*HAPPY[:said], refusal, b"250 ok\r\n", *HAPPY])
-        first = await session.send(ENVELOPE, MESSAGE, permit=yes)
-        second = await session.send(ENVELOPE, MESSAGE, permit=yes)
+        first = await session.send(Mail(ENVELOPE, MESSAGE), permit=yes)
+        second = await session.send(Mail(ENVELOPE, MESSAGE), permit=yes)
         return first, second, wire
 
     first, second, wire = asyncio.run(converse())
@@ -190,8 +190,8 @@ def test_after_a_refusal_the_session_is_reset_and_goes_on(said: int, code: int) 
 def test_after_a_refused_message_the_next_one_follows_at_once() -> None:
     async def converse() -> tuple[Outcome | None, Outcome | None, Wire]:
         wire, session = on_wire([*HAPPY[:3], b"550 5.7.1 no\r\n", *HAPPY])
-        first = await session.send(ENVELOPE, MESSAGE, permit=yes)
-        return first, await session.send(ENVELOPE, MESSAGE, permit=yes), wire
+        first = await session.send(Mail(ENVELOPE, MESSAGE), permit=yes)
+        return first, await session.send(Mail(ENVELOPE, MESSAGE), permit=yes), wire
 
     first, second, wire = asyncio.run(converse())
 
@@ -224,9 +224,9 @@ def test_a_reply_too_many_is_never_taken_for_the_next_commands_trap_7(
 def test_a_late_answer_to_one_message_is_never_taken_for_the_next_ones_trap_7() -> None:
     async def converse() -> tuple[Outcome | None, Outcome | None]:
         wire, session = on_wire([*HAPPY[:3], b"", *HAPPY])
-        first = await session.send(ENVELOPE, MESSAGE, permit=yes)
+        first = await session.send(Mail(ENVELOPE, MESSAGE), permit=yes)
         session.data_received(b"250 2.0.0 after all\r\n")
-        second = await session.send(ENVELOPE, MESSAGE, permit=yes)
+        second = await session.send(Mail(ENVELOPE, MESSAGE), permit=yes)
         assert wire.written.count(b"MAIL") == 1
         return first, second
 
@@ -241,7 +241,7 @@ def test_a_late_answer_to_one_message_is_never_taken_for_the_next_ones_trap_7() 
 def test_a_reply_between_two_messages_ends_the_session() -> None:
     async def converse() -> bool:
         _, session = on_wire([*HAPPY])
-        await session.send(ENVELOPE, MESSAGE, permit=yes)
+        await session.send(Mail(ENVELOPE, MESSAGE), permit=yes)
         session.data_received(b"250 hello again\r\n")
         return session.is_open
 
@@ -263,7 +263,7 @@ def test_replies_may_arrive_in_any_pieces(cuts: list[int]) -> None:
 
     async def converse() -> Outcome | None:
         wire, session = on_wire([*HAPPY[:3], b""])
-        sending = asyncio.create_task(session.send(ENVELOPE, MESSAGE, permit=yes))
+        sending = asyncio.create_task(session.send(Mail(ENVELOPE, MESSAGE), permit=yes))
         await wire.has_dot.wait()
         position, sizes = 0, iter(cuts * len(reply))
         while position < len(reply):
@@ -397,7 +397,7 @@ def test_quit_ends_whatever_the_server_makes_of_it(answer: bytes | None) -> None
 def test_whoever_waits_is_told_when_the_session_is_abandoned() -> None:
     async def converse() -> Outcome | None:
         wire, session = on_wire([*HAPPY[:3], b""])
-        sending = asyncio.create_task(session.send(ENVELOPE, MESSAGE, permit=yes))
+        sending = asyncio.create_task(session.send(Mail(ENVELOPE, MESSAGE), permit=yes))
         await wire.has_dot.wait()
         session.abandon()
         return await sending
@@ -412,7 +412,7 @@ def test_a_server_that_stops_reading_does_not_hold_a_message_for_ever() -> None:
     async def converse() -> Outcome | None:
         _, session = on_wire([*HAPPY])
         session.pause_writing()
-        return await session.send(ENVELOPE, MESSAGE, permit=yes)
+        return await session.send(Mail(ENVELOPE, MESSAGE), permit=yes)
 
     outcome = asyncio.run(converse())
 

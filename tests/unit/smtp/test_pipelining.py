@@ -1,0 +1,287 @@
+"""A session with a server that pipelines (RFC 2920): groups of commands, each with its answer."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from newsletter.smtp import session as sessions
+from newsletter.smtp.reply import Kind, Outcome, Phase, Scope
+from newsletter.smtp.session import Envelope, Mail, Session
+
+GROUP = ["MAIL", "RCPT", "DATA"]
+
+
+def mail(number: int) -> Mail:
+    envelope = Envelope("bounces@miasfeed.example", f"reader{number}@example.com")
+    return Mail(envelope, f"Subject: News\r\n\r\nHello {number}\r\n".encode())
+
+
+@dataclass
+class Server(asyncio.Transport):
+    """A server in memory: it reads what was written line by line, as the protocol has it."""
+
+    #: What is said to a line of a phase; by default what a good server says.
+    rule: Callable[[str, str], bytes | None] = lambda phase, line: None
+    writes: list[bytes] = field(default_factory=list)
+    heard: list[str] = field(default_factory=list)
+    taken: list[bytes] = field(default_factory=list)
+    is_closed: bool = False
+
+    def __post_init__(self) -> None:
+        super().__init__()
+        self.session = Session(self, frozenset({"pipelining"}))
+        self.recipient = ""
+        self.content: list[bytes] | None = None
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        self.writes.append(bytes(data))
+        said = b"".join(self.hear(line) for line in bytes(data).splitlines(keepends=True))
+        asyncio.get_running_loop().call_soon(self.say, said)
+
+    def hear(self, line: bytes) -> bytes:
+        if self.content is not None:
+            if line != b".\r\n":
+                self.content.append(line)
+                return b""
+            content, self.content = b"".join(self.content), None
+            self.heard.append("body")
+            said = self.rule("body", self.recipient)
+            if said is None or said.startswith(b"2"):
+                self.taken.append(content)
+            return b"250 2.0.0 queued\r\n" if said is None else said
+        verb = line.split()[0].decode()
+        self.heard.append(verb)
+        return self.answer(verb, line.decode())
+
+    def answer(self, verb: str, line: str) -> bytes:
+        said = self.rule(verb, line)
+        if verb == "RCPT":
+            is_taken = said is None or said.startswith(b"2")
+            self.recipient = line if is_taken else ""
+        if verb == "DATA":
+            usual = b"354 go on\r\n" if self.recipient else b"554 5.5.1 no valid recipients\r\n"
+            said = usual if said is None else said
+            self.content = [] if said.startswith(b"354") else None
+            return said
+        return b"250 ok\r\n" if said is None else said
+
+    def say(self, octets: bytes) -> None:
+        if not self.is_closed:
+            self.session.data_received(octets)
+
+    def is_closing(self) -> bool:
+        return self.is_closed
+
+    def close(self) -> None:
+        if not self.is_closed:
+            self.is_closed = True
+            asyncio.get_running_loop().call_soon(self.session.connection_lost, None)
+
+    abort = close
+
+
+async def yes() -> bool:
+    return True
+
+
+def send_all(
+    rule: Callable[[str, str], bytes | None] = lambda phase, line: None,
+    *,
+    count: int = 3,
+    permit: Callable[[], Awaitable[bool]] = yes,
+) -> tuple[list[Outcome | None], Server]:
+    """Send mails one behind the other, as a worker does, until the connection ends."""
+
+    async def converse() -> tuple[list[Outcome | None], Server]:
+        server = Server(rule)
+        waiting = [mail(number) for number in range(count)]
+        outcomes, upcoming = [], None
+        while (upcoming or waiting) and server.session.is_open:
+            current = upcoming or waiting.pop(0)
+            upcoming = None
+
+            def following() -> Mail | None:
+                nonlocal upcoming
+                upcoming = waiting.pop(0) if waiting else None
+                return upcoming
+
+            outcomes.append(await server.session.send(current, permit=permit, following=following))
+        return outcomes, server
+
+    return asyncio.run(converse())
+
+
+@pytest.fixture(autouse=True)
+def _short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("MAIL_SECONDS", "RCPT_SECONDS", "DATA_SECONDS", "BODY_SECONDS", "QUIT_SECONDS"):
+        monkeypatch.setattr(sessions, name, 0.05)
+
+
+def kinds(outcomes: Sequence[Outcome | None]) -> list[Kind | None]:
+    return [outcome and outcome.kind for outcome in outcomes]
+
+
+def test_each_message_takes_one_round_trip() -> None:
+    outcomes, server = send_all()
+
+    assert kinds(outcomes) == [Kind.ACCEPTED] * 3
+    assert server.taken == [mail(number).content for number in range(3)]
+    first, second, third, last = server.writes
+    assert [line.split()[0].decode() for line in first.splitlines()] == GROUP
+    for number, write in enumerate((second, third)):
+        assert write.startswith(mail(number).content + b".\r\nMAIL FROM:")
+        assert f"RCPT TO:<reader{number + 1}@example.com>\r\nDATA\r\n".encode() in write
+    assert last == mail(2).content + b".\r\n"
+
+
+def test_a_message_leaves_only_after_its_permission() -> None:
+    written: list[int] = []
+
+    async def permit() -> bool:
+        written.append(len(server_of[0].writes))
+        return True
+
+    server_of: list[Server] = []
+    original = Server.__post_init__
+
+    def remembered(self: Server) -> None:
+        original(self)
+        server_of.append(self)
+
+    Server.__post_init__ = remembered  # type: ignore[method-assign]
+    try:
+        _, server = send_all(permit=permit)
+    finally:
+        Server.__post_init__ = original  # type: ignore[method-assign]
+
+    assert written == [1, 2, 3]
+    assert len(server.writes) == 4
+
+
+def test_who_may_not_send_after_all_closes_the_connection() -> None:
+    answers = iter([True, False])
+
+    async def permit() -> bool:
+        return next(answers)
+
+    outcomes, server = send_all(permit=permit)
+
+    assert kinds(outcomes) == [Kind.ACCEPTED, None]
+    assert server.taken == [mail(0).content]
+    assert server.is_closed
+
+
+@pytest.mark.parametrize("phase", ["MAIL", "RCPT"])
+@pytest.mark.parametrize("data", [None, b"503 5.5.1 bad sequence\r\n"])
+def test_a_refusal_in_a_group_is_one_readers_and_the_next_goes_out(
+    phase: str, data: bytes | None
+) -> None:
+    def rule(verb: str, line: str) -> bytes | None:
+        nonlocal refused
+        if verb == "MAIL":
+            refused = False
+        if verb == phase and server_counts(verb) == 2:
+            refused = True
+            return b"451 4.7.1 later\r\n"
+        if refused and verb == "RCPT":
+            return b"503 5.5.1 bad sequence\r\n"
+        if refused and verb == "DATA":
+            return data or b"554 5.5.1 no valid recipients\r\n"
+        return None
+
+    refused = False
+    counts: dict[str, int] = {}
+
+    def server_counts(verb: str) -> int:
+        counts[verb] = counts.get(verb, 0) + 1
+        return counts[verb]
+
+    outcomes, server = send_all(rule)
+
+    assert kinds(outcomes)[::2] == [Kind.ACCEPTED] * 2
+    assert outcomes[1] is not None
+    assert (outcomes[1].code, outcomes[1].phase) == (451, Phase(phase.lower()))
+    assert server.taken == [mail(0).content, mail(2).content]
+    assert server.heard.count("RSET") == 1
+
+
+def test_data_granted_to_nobody_is_answered_by_nothing() -> None:
+    """RFC 2920 3.1: a server that refused the recipient and asks for the message all the same."""
+
+    def rule(verb: str, line: str) -> bytes | None:
+        if verb == "RCPT" and "reader1@" in line:
+            return b"550 5.1.1 no such user\r\n"
+        return b"354 go on\r\n" if verb == "DATA" else None
+
+    outcomes, server = send_all(rule)
+
+    assert kinds(outcomes) == [Kind.ACCEPTED, Kind.REFUSED, Kind.ACCEPTED]
+    assert server.taken == [mail(0).content, b"", mail(2).content]
+
+
+@pytest.mark.parametrize("verb", ["MAIL", "RCPT", "DATA"])
+def test_a_421_in_a_group_charges_nobody_and_believes_what_was_said_before(verb: str) -> None:
+    said = 0
+
+    def rule(phase: str, _line: str) -> bytes | None:
+        nonlocal said
+        said += phase == verb
+        return b"421 4.3.2 going down\r\n" if (phase, said) == (verb, 2) else None
+
+    outcomes, server = send_all(rule)
+
+    assert kinds(outcomes)[0] is Kind.ACCEPTED
+    assert all(one is None or one.scope is Scope.CONNECTION for one in outcomes[1:])
+    assert server.taken == [mail(0).content]
+
+
+def test_an_answer_that_was_left_out_is_not_made_up_for_by_the_next_ones() -> None:
+    """The answer to MAIL would be taken for that to the message: nobody knows what became of it."""
+
+    def rule(phase: str, _line: str) -> bytes | None:
+        return b"" if phase == "body" else None
+
+    outcomes, server = send_all(rule)
+
+    assert kinds(outcomes) == [Kind.UNKNOWN]
+    assert server.is_closed
+
+
+def test_an_answer_too_many_ends_the_session() -> None:
+    def rule(phase: str, _line: str) -> bytes | None:
+        return b"250 ok\r\n250 and again\r\n" if phase == "body" else None
+
+    outcomes, server = send_all(rule)
+
+    assert Kind.ACCEPTED not in kinds(outcomes)[1:]
+    assert len(server.taken) <= 1
+    assert server.is_closed
+
+
+CODES = st.sampled_from(
+    ["250 ok", "354 go", "450 later", "550 no", "421 bye", "250-a\r\n250 b", ""]
+)
+
+
+@given(answers=st.lists(CODES, max_size=24))
+def test_whatever_is_said_nobody_is_believed_whose_message_was_not_taken(
+    answers: list[str],
+) -> None:
+    """Answers of any kind, in any order: at most the last message is uncertain."""
+    script = iter(answers)
+
+    def rule(_phase: str, _line: str) -> bytes | None:
+        said = next(script, None)
+        return None if said is None else f"{said}\r\n".encode() if said else b""
+
+    outcomes, _ = send_all(rule, count=4)
+
+    unknown = [n for n, one in enumerate(outcomes) if one and one.kind is Kind.UNKNOWN]
+    assert len(unknown) <= 1
+    assert not unknown or unknown == [len(outcomes) - 1]
