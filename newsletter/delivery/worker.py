@@ -189,6 +189,9 @@ class Worker:
         self._hand: deque[Claim] = deque()
         self._refill = asyncio.Lock()
         self._prefetching: asyncio.Task[None] | None = None
+        #: Whether the last mark was denied: goodbyes come together, as of a cancelled edition, and
+        #: each would cost a connection.
+        self._is_denied = False
         #: When to look for new rows again, on the loop's clock; never, once none is due.
         self._look_at = 0.0
         self._stopping = asyncio.Event()
@@ -382,11 +385,19 @@ class Worker:
 
         def following() -> Mail | None:
             nonlocal upcoming
-            upcoming = self._ready()
+            try:
+                upcoming = None if self._is_denied else self._ready()
+            except NewsletterError as exc:
+                # The message that is leaving has nothing to do with it.
+                self._stop(exc)
             return upcoming.mail if upcoming else None
 
+        async def permit() -> bool:
+            self._is_denied = not await self._committer.mark(claim.id)
+            return not self._is_denied
+
         outcome = await session.send(
-            job.mail, permit=lambda: self._committer.mark(claim.id), following=following
+            job.mail, permit=permit, following=following, in_steps=self._is_denied
         )
         if outcome is None:
             return upcoming

@@ -26,6 +26,9 @@ RCPT_SECONDS = 300
 DATA_SECONDS = 120
 BODY_SECONDS = 600
 QUIT_SECONDS = 5
+#: For the answers behind that to a message, which come with it as a rule: what has been said to the
+#: message is not kept from the ledger for longer.
+STEP_SECONDS = 5
 
 #: Octets; a longer reply line or reply is nonsense (RFC 5321 4.5.3.1.5 has 512 for a line).
 _LINE_LIMIT = 8_192
@@ -98,6 +101,7 @@ class Session(asyncio.Protocol):
         *,
         permit: Callable[[], Awaitable[bool]],
         following: Callable[[], Mail | None] = lambda: None,
+        in_steps: bool = False,
     ) -> Outcome | None:
         """Try one mail.
 
@@ -108,11 +112,13 @@ class Session(asyncio.Protocol):
         With a server that pipelines, DATA is asked for before the permission; who then may not send
         closes the connection. `following` is asked for the mail after this one at the moment that
         this one leaves, and is announced with it: what it returns must be the next to be sent.
+        Whoever expects to be denied the permission asks `in_steps`, and keeps the connection.
         """
         refusal = self._refused_here(mail.envelope)
         if refusal is not None:
             return refusal
-        if "pipelining" not in self.extensions:
+        is_announced = self._announced is not None
+        if "pipelining" not in self.extensions or (in_steps and not is_announced):
             return await self._send_in_steps(mail, permit)
         announced, self._announced = self._announced, None
         if announced is None:
@@ -122,19 +128,25 @@ class Session(asyncio.Protocol):
                 return reply.lost(Phase.MAIL, str(exc))
             self._transport.write(octets)
         assert announced.mail is mail, "another mail was announced"
-        outcome = await self._granted(announced)
+        may_leave = False
+        try:
+            outcome = await self._granted(announced)
+            may_leave = outcome is not None or await permit()
+        finally:
+            if not may_leave:
+                # The server waits for a message: nothing else can be said to it any more.
+                self.abandon()
         if outcome is not None:
             return outcome
-        if not await permit():
-            # The server waits for a message: nothing else can be said to it any more.
-            self.abandon()
-            return None
-        return await self._body(mail.content, following)
+        return await self._body(mail.content, following) if may_leave else None
 
     async def _send_in_steps(
         self, mail: Mail, permit: Callable[[], Awaitable[bool]]
     ) -> Outcome | None:
         envelope = mail.envelope
+        if self._is_dirty:
+            self._is_dirty = False
+            await self._reset()
         outcome = await self._try(Phase.MAIL, self._mail(mail), MAIL_SECONDS, 2)
         outcome = outcome or await self._try(Phase.RCPT, _rcpt(envelope), RCPT_SECONDS, 2)
         if outcome is None and not await permit():
@@ -164,19 +176,28 @@ class Session(asyncio.Protocol):
         if announced.reset is not None:
             failure = await self._judged(Phase.MAIL, announced.reset, MAIL_SECONDS, 2)
             if failure is not None:
+                # Nobody's fault but the connection's.
                 self.abandon()
-                return failure
+                return reply.lost(Phase.MAIL, f"RSET: {failure.text}")
         refusal: Outcome | None = None
+        is_taken = False
         for (phase, seconds, digit), waiter in zip(_group(), announced.replies, strict=True):
             found = await self._judged(phase, waiter, seconds, digit)
+            is_taken = is_taken or (phase is Phase.RCPT and found is None)
             if found is None and refusal is not None and phase is Phase.DATA:
-                # RFC 2920 3.1: it asks for a message to nobody, and gets an empty one.
-                await self._nothing()
+                await self._nothing(is_taken=is_taken)
             refusal = refusal or found
         self._is_dirty = refusal is not None
         return refusal
 
-    async def _nothing(self) -> None:
+    async def _nothing(self, *, is_taken: bool) -> None:
+        """Answer a DATA that was granted against the rules (RFC 2920 3.1): by an empty message.
+
+        Unless there is somebody who would get it.
+        """
+        if is_taken:
+            self.abandon()
+            return
         try:
             await self._command(".", BODY_SECONDS)
         except (Disconnected, TimeoutError):
@@ -279,19 +300,23 @@ class Session(asyncio.Protocol):
         """Tell whether the answers behind that to a message are such as their commands get.
 
         Else one may have been left out, and that to the message be that to the command after it.
-        They come with it, as a rule; whoever waits for them could do nothing else.
         """
         if self._announced is None:
             return True
-        for (_, seconds, digit), waiter in zip(_group(), self._announced.replies, strict=True):
-            try:
-                async with asyncio.timeout(seconds):
+        is_refused = False
+        try:
+            async with asyncio.timeout(STEP_SECONDS):
+                for (_, _, digit), waiter in zip(_group(), self._announced.replies, strict=True):
                     # Shielded, because it is read once more.
                     answer = await asyncio.shield(waiter)
-            except (Disconnected, TimeoutError):
-                return True
-            if answer.code // 100 not in {digit, 4, 5}:
-                return False
+                    if answer.code // 100 not in {digit, 4, 5}:
+                        return False
+                    is_refused = is_refused or answer.code >= 400
+        except Disconnected:
+            return True
+        except TimeoutError:
+            # Slow, or one too few: after a refusal the rest is known at once.
+            return not is_refused
         return True
 
     async def _reset(self) -> None:

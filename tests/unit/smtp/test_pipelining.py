@@ -119,7 +119,14 @@ def send_all(
 
 @pytest.fixture(autouse=True)
 def _short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("MAIL_SECONDS", "RCPT_SECONDS", "DATA_SECONDS", "BODY_SECONDS", "QUIT_SECONDS"):
+    for name in (
+        "MAIL_SECONDS",
+        "RCPT_SECONDS",
+        "DATA_SECONDS",
+        "BODY_SECONDS",
+        "QUIT_SECONDS",
+        "STEP_SECONDS",
+    ):
         monkeypatch.setattr(sessions, name, 0.05)
 
 
@@ -175,6 +182,46 @@ def test_who_may_not_send_after_all_closes_the_connection() -> None:
     assert kinds(outcomes) == [Kind.ACCEPTED, None]
     assert server.taken == [mail(0).content]
     assert server.is_closed
+
+
+def test_a_permission_that_fails_closes_the_connection() -> None:
+    """QUIT would be taken for a part of the message."""
+
+    async def permit() -> bool:
+        raise LookupError
+
+    server = None
+
+    async def converse() -> None:
+        nonlocal server
+        server = Server()
+        try:
+            await server.session.send(mail(1), permit=permit)
+        finally:
+            await server.session.quit()
+
+    with pytest.raises(LookupError):
+        asyncio.run(converse())
+
+    assert server is not None
+    assert server.is_closed
+    assert b"QUIT" not in b"".join(server.writes)
+
+
+def test_who_expects_to_be_denied_keeps_the_connection() -> None:
+    async def no() -> bool:
+        return False
+
+    async def converse() -> Server:
+        server = Server()
+        for number in range(3):
+            assert await server.session.send(mail(number), permit=no, in_steps=True) is None
+        return server
+
+    server = asyncio.run(converse())
+
+    assert not server.is_closed
+    assert server.heard == ["MAIL", "RCPT", "RSET"] * 3
 
 
 @pytest.mark.parametrize("phase", ["MAIL", "RCPT"])
