@@ -35,8 +35,10 @@ DEFAULT_FILE = Path("newsletter.toml")
 _CONTROL = {*map(chr, range(32)), "\x7f", "\x85", "\u2028", "\u2029"}
 #: They turn the direction of what follows: a name could look like another one (UAX 9).
 _TURNING = {*map(chr, range(0x202A, 0x202F)), *map(chr, range(0x2066, 0x206A))}
-_LINK_START = re.compile(r"https?://[A-Za-z0-9._:\[\]-]{1,253}(?:/[A-Za-z0-9._~%!$&'()*+;=:@/-]*)?")
 _NETWORK_LOCATION = re.compile(r"[A-Za-z0-9._:\[\]-]{1,253}")
+_LINK_START = re.compile(
+    rf"https?://{_NETWORK_LOCATION.pattern}(?:/[A-Za-z0-9._~%!$&'()*+;=:@/-]*)?"
+)
 #: What EHLO takes (RFC 5321 4.1.1.1): a domain, or an address in brackets.
 _HOST_NAME = re.compile(r"[A-Za-z0-9._-]{1,253}|\[[A-Za-z0-9.:]{1,60}\]")
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}

@@ -88,10 +88,8 @@ class Keyring:
         self._signers = {purpose: _signer(purpose, oldest_first) for purpose in Purpose}
         #: A name of each key, that gives nothing of it away, and what signs with it alone.
         self._named = {
-            self.derive("name")[number][:KEY_NAME_LENGTH]: {
-                purpose: _signer(purpose, [key]) for purpose in Purpose
-            }
-            for number, key in enumerate(keys)
+            name[:KEY_NAME_LENGTH]: {purpose: _signer(purpose, [key]) for purpose in Purpose}
+            for name, key in zip(self.derive("name"), keys, strict=True)
         }
 
     @property

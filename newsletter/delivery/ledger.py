@@ -132,7 +132,7 @@ def cancel(session: Session, *, reference: str, reason: str, now: datetime) -> i
 def lift(
     session: Session,
     *,
-    references: Select[Any],
+    references: Select[Any] | Collection[str],
     reasons: Collection[str],
     instead: str | None = None,
 ) -> None:

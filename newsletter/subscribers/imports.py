@@ -157,20 +157,8 @@ def _take_over(session: Session, batch: _Batch, how: Import) -> _Found:
     # In one order, so that two imports at once do not wait for each other.
     welcome = [batch.entries[a] for a in sorted(batch.entries) if a not in kept_out]
     added = sum(_add(session, of_one, status, how) for status, of_one in _grouped(welcome, how))
-    added -= _take_back(session, [entry.address for entry in welcome], how)
     updated = _confirm(session, welcome, how) if how.confirmed and added < len(welcome) else 0
     return _Found(added=added, updated=updated, suppressed=len(kept_out))
-
-
-def _take_back(session: Session, addresses: list[str], how: Import) -> int:
-    """Remove those who were suppressed or forgotten while they were being added."""
-    if is_sqlite(session.connection()):
-        return 0  # with its one writer, nobody can have been
-    late = suppression.suppressed_among(session, addresses, keyring=how.keyring)
-    for address in sorted(late):
-        if (reader := store.find(session, address, locked=True)) is not None:
-            store.erase(session, reader)
-    return len(late)
 
 
 def _grouped(entries: list[Entry], how: Import) -> Iterable[tuple[Status, list[Entry]]]:
@@ -196,6 +184,12 @@ def _add(session: Session, entries: list[Entry], status: Status, how: Import) ->
             # They catch up like those who pause here.
             row["watermark"] = preferences.first_place(row["cadence"], how.now)
     inserted = store.insert_missing(session, rows, status=status, now=how.now)
+    # With the rows in hand: who was suppressed or forgotten meanwhile is taken out again. SQLite
+    # has one writer, so there nobody can have been.
+    if not is_sqlite(session.connection()):
+        addresses = [entry.address for entry in entries]
+        late = suppression.suppressed_among(session, addresses, keyring=how.keyring)
+        store.remove(session, inserted, late)
     origin = Origin(how.source, wording=_WORDING[status])
     return consent.record_all(session, inserted, Action.IMPORTED, origin=origin, now=how.now)
 

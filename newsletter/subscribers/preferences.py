@@ -78,8 +78,7 @@ def resume(session: Session, subscriber: Subscriber, *, origin: Origin, now: dat
     subscriber.status = Status.ACTIVE
     subscriber.paused_until = None
     consent.record(session, subscriber, Action.RESUMED, origin=origin, now=now)
-    chosen = select(col(Subscriber.public_id)).where(col(Subscriber.id) == subscriber.id)
-    ledger.lift(session, references=chosen, reasons=(PAUSED,))
+    ledger.lift(session, references=(subscriber.public_id,), reasons=(PAUSED,))
     return True
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from sqlmodel import Session, col, select
+from sqlmodel import Session
 
 from newsletter import suppression, throttle, tokens
 from newsletter.cadence import Cadence
@@ -207,7 +207,7 @@ def come_back(session: Session, bearer: Bearer, *, origin: Origin, now: datetime
     consent.record(session, subscriber, Action.RETURNED, origin=origin, now=now)
     ledger.lift(
         session,
-        references=select(col(Subscriber.public_id)).where(col(Subscriber.id) == subscriber.id),
+        references=(subscriber.public_id,),
         reasons=(unsubscribe.REASON, preferences.PAUSED),
         instead=preferences.PAUSED if is_paused else None,
     )
@@ -216,9 +216,8 @@ def come_back(session: Session, bearer: Bearer, *, origin: Origin, now: datetime
 
 def _before_goodbye(session: Session, subscriber: Subscriber) -> Consent:
     """Return what a reader was before they left."""
-    return [row for row in _own_consents(session, subscriber) if row.action != Action.UNSUBSCRIBED][
-        -1
-    ]
+    consents = _own_consents(session, subscriber)
+    return next(row for row in reversed(consents) if row.action != Action.UNSUBSCRIBED)
 
 
 def _own_consents(session: Session, subscriber: Subscriber) -> list[Consent]:

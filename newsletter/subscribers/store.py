@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -160,6 +160,16 @@ def insert_missing(
     # public ids would take longer than inserting them.)
     recorded = exists().where(col(Consent.subscriber_id) == _id)
     return (_id > (newest or 0)) & ~recorded
+
+
+def remove(session: Session, chosen: ColumnElement[bool], addresses: Collection[str]) -> None:
+    """Delete of the subscribers chosen, who have no consent yet, those of these addresses."""
+    if addresses:
+        session.execute(
+            delete(Subscriber)
+            .where(chosen, col(Subscriber.address).in_(addresses))
+            .execution_options(synchronize_session=False)
+        )
 
 
 def with_ids(ids: Sequence[int]) -> ColumnElement[bool]:

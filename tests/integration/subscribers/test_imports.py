@@ -365,3 +365,35 @@ class _database:  # noqa: N801 - used as a function
 
     def __exit__(self, *_: object) -> None:
         self._engine.dispose()
+
+
+@pytest.mark.parametrize("is_reader", [False, True])
+def test_an_import_beside_an_erasure_and_a_suppression_brings_nobody_back(
+    readers: Readers, monkeypatch: pytest.MonkeyPatch, is_reader: bool
+) -> None:
+    """They come when the import has looked who is suppressed, and has not yet added anybody."""
+    if engines.is_sqlite(readers.engine):
+        pytest.skip("one writer at a time: nothing can come in between")
+    gone, complained = "ann@x.org", "bob@x.org"
+    if is_reader:
+        readers.add(gone)
+        readers.add(complained)
+    look = suppression.suppressed_among
+
+    def looked(*arguments: Any, **named: Any) -> set[str]:
+        found = look(*arguments, **named)
+        monkeypatch.setattr(suppression, "suppressed_among", look)
+        with sessions.writing(readers.engine) as session:
+            forget.forget(session, gone, now=NOW, keyring=readers.keyring)
+            cause = Cause("complaint", "a test")
+            suppress.suppress(session, complained, cause=cause, now=NOW, keyring=readers.keyring)
+        return found
+
+    monkeypatch.setattr(suppression, "suppressed_among", looked)
+    tally = take_over(readers, f"email\n{gone}\n{complained}\ncarol@x.org\n")
+
+    assert tally.added == 1
+    kept = {reader.address: reader.status for reader in readers.all()}
+    assert kept == {"carol@x.org": "active"} | ({complained: "suppressed"} if is_reader else {})
+    # Of a reader who was there nothing is lost.
+    assert len(readers.consents(complained)) == 2 * is_reader
