@@ -7,10 +7,10 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
 import pytest
+import waits
 from hypothesis import given
 from hypothesis import strategies as st
 
-from newsletter.smtp import session as sessions
 from newsletter.smtp.reply import Kind, Outcome, Phase, Scope
 from newsletter.smtp.session import Envelope, Mail, Session
 
@@ -119,15 +119,7 @@ def send_all(
 
 @pytest.fixture(autouse=True)
 def _short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in (
-        "MAIL_SECONDS",
-        "RCPT_SECONDS",
-        "DATA_SECONDS",
-        "BODY_SECONDS",
-        "QUIT_SECONDS",
-        "STEP_SECONDS",
-    ):
-        monkeypatch.setattr(sessions, name, 0.05)
+    waits.shorten(monkeypatch, 0.05)
 
 
 def kinds(outcomes: Sequence[Outcome | None]) -> list[Kind | None]:

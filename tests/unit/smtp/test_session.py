@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 
 import pytest
+import waits
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -87,8 +88,7 @@ def send(
 
 @pytest.fixture(autouse=True)
 def _short_waits(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    for name in ("MAIL_SECONDS", "RCPT_SECONDS", "DATA_SECONDS", "BODY_SECONDS", "QUIT_SECONDS"):
-        monkeypatch.setattr(sessions, name, 0.05)
+    waits.shorten(monkeypatch, 0.05)
     return
 
 
