@@ -30,6 +30,7 @@ from sqlalchemy import (
     and_,
     bindparam,
     case,
+    column,
     delete,
     exists,
     func,
@@ -39,7 +40,6 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy import select as rows_of
-from sqlalchemy.sql.dml import ReturningUpdate
 from sqlmodel import Session, col, select
 
 from newsletter.delivery.retry import Decision, Policy
@@ -195,16 +195,20 @@ def claim(
     mailings: Select[Any] | None = None,
     excluded: Select[Any] | None = None,
 ) -> list[Claim]:
-    """Give up to `limit` due rows to a worker: letters first, then the longest due.
+    """Give up to `limit` due rows to a worker: letters first, then the mailing longest due.
 
     Only rows of `mailings`, if given, and none of `excluded`. Rows of an address that was
-    suppressed in the meantime are skipped. On PostgreSQL, workers pass over each other's rows.
+    suppressed in the meantime are skipped. On PostgreSQL, workers pass over each other's rows. What
+    it costs depends on `limit` and on how many mailings wait, not on how many rows there are.
     """
-    statement = _claiming(worker_id, limit, now, mailings, excluded)
-    while claims := [Claim(*row) for row in session.execute(statement)]:
-        if kept := _without_suppressed(session, claims, now):
-            return kept
-    return []
+    taken: list[Claim] = []
+    for mailing_id in _agenda(session, now, mailings, excluded):
+        while wanted := limit - len(taken):
+            claims = _claim_of(session, mailing_id, worker_id=worker_id, limit=wanted, now=now)
+            taken += _without_suppressed(session, claims, now)
+            if len(claims) < wanted:
+                break
+    return taken
 
 
 def mark(session: Session, *, worker_id: int, ids: Sequence[int], now: datetime) -> set[int]:
@@ -306,10 +310,8 @@ def count_states(session: Session, mailings: Select[Any]) -> Mapping[State, int]
 
 def next_due(session: Session, mailings: Select[Any] | None = None) -> datetime | None:
     """Return when the next row is due, None if none waits."""
-    waiting = rows_of(func.min(col(Delivery.due_at))).where(text(CLAIMABLE))
-    if mailings is not None:
-        waiting = waiting.where(_mailing.in_(mailings))
-    found: datetime | None = session.execute(waiting).scalar()
+    earliest = rows_of(func.min(_WAITING.c.due_at)).where(*_narrowed(mailings, None))
+    found: datetime | None = session.execute(earliest).scalar()
     return found
 
 
@@ -343,32 +345,79 @@ def mailing(session: Session, mailing_id: int) -> Mailing:
     return session.exec(select(Mailing).where(Mailing.id == mailing_id)).one()
 
 
-def _claiming(
-    worker_id: int,
-    limit: int,
-    now: datetime,
-    mailings: Select[Any] | None,
-    excluded: Select[Any] | None,
-) -> ReturningUpdate[Any]:
-    chosen = rows_of(_id).where(text(CLAIMABLE), col(Delivery.due_at) <= now)
+def _agenda(
+    session: Session, now: datetime, mailings: Select[Any] | None, excluded: Select[Any] | None
+) -> Sequence[int]:
+    """Return the mailings that have a due row, in the order in which they are to be sent."""
+    agenda = rows_of(_WAITING.c.priority, _WAITING.c.due_at, _WAITING.c.mailing_id).where(
+        _WAITING.c.due_at <= now, *_narrowed(mailings, excluded)
+    )
+    return [row.mailing_id for row in sorted(session.execute(agenda), key=tuple)]
+
+
+def _narrowed(
+    mailings: Select[Any] | None, excluded: Select[Any] | None
+) -> Sequence[ColumnElement[bool]]:
+    chosen = []
     if mailings is not None:
-        chosen = chosen.where(_mailing.in_(mailings))
+        chosen.append(_WAITING.c.mailing_id.in_(mailings))
     if excluded is not None:
-        chosen = chosen.where(_mailing.not_in(excluded))
+        chosen.append(_WAITING.c.mailing_id.not_in(excluded))
+    return chosen
+
+
+# From one mailing to the next by the index, so that a mailing costs the same whether ten rows of
+# it wait or a million: another's may, while an edition is paused.
+_WAITING = (
+    text(
+        f"""
+        WITH RECURSIVE waiting(mailing_id) AS (
+            SELECT min(mailing_id) FROM delivery WHERE {CLAIMABLE}
+            UNION ALL
+            SELECT (
+                SELECT min(mailing_id) FROM delivery
+                WHERE {CLAIMABLE} AND mailing_id > waiting.mailing_id
+            ) FROM waiting WHERE waiting.mailing_id IS NOT NULL
+        )
+        SELECT
+            mailing_id,
+            (
+                SELECT priority FROM delivery
+                WHERE {CLAIMABLE} AND delivery.mailing_id = waiting.mailing_id
+                ORDER BY due_at LIMIT 1
+            ) AS priority,
+            (
+                SELECT min(due_at) FROM delivery
+                WHERE {CLAIMABLE} AND delivery.mailing_id = waiting.mailing_id
+            ) AS due_at
+        FROM waiting WHERE mailing_id IS NOT NULL
+        """  # noqa: S608 - constants
+    )
+    .columns(column("mailing_id"), column("priority"), column("due_at", Instant()))
+    .subquery("agenda")
+)
+
+
+def _claim_of(
+    session: Session, mailing_id: int, *, worker_id: int, limit: int, now: datetime
+) -> list[Claim]:
     # Set apart, so that PostgreSQL chooses once: as a plain subquery it may run for every row.
     batch = (
-        chosen.order_by(col(Delivery.priority), col(Delivery.due_at), _id)
+        rows_of(_id)
+        .where(text(CLAIMABLE), _mailing == mailing_id, col(Delivery.due_at) <= now)
+        .order_by(col(Delivery.due_at), _id)
         .limit(limit)
         .with_for_update(skip_locked=True)
         .cte("batch")
     )
-    return (
+    claimed = session.execute(
         update(Delivery)
         .where(_id.in_(rows_of(batch.c.id)))
         .values(state=State.CLAIMED, worker_id=worker_id, state_at=now)
         .returning(*(col(getattr(Delivery, each.name)) for each in fields(Claim)))
         .execution_options(synchronize_session=False)
     )
+    return [Claim(*row) for row in claimed]
 
 
 def _cancel(session: Session, reason: str, now: datetime, chosen: ColumnElement[bool]) -> int:

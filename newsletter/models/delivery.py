@@ -41,7 +41,7 @@ class Delivery(SQLModel, table=True):
         UniqueConstraint("mailing_id", "reference", name="uq_delivery_mailing_reference"),
         Index(
             "ix_delivery_claimable",
-            "priority",
+            "mailing_id",
             "due_at",
             "id",
             sqlite_where=_CLAIMABLE_ROWS,

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import random
 import re
+import shutil
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 import ledgers
@@ -583,6 +585,43 @@ def test_a_long_history_costs_nothing_the_partial_index_is_used(
     found = "\n".join(plan)
     assert index in found
     assert not re.search(r"SCAN delivery(?! USING)|Seq Scan on delivery|TEMP B-TREE", found)
+
+
+def test_a_claim_costs_the_same_whatever_waits_beside_it(
+    migrated_sqlite: Path, tmp_path: Path
+) -> None:
+    def cost(beside: int) -> int:
+        path = tmp_path / f"{beside}.db"
+        shutil.copyfile(migrated_sqlite, path)
+        opened = engines.open(f"sqlite:///{path}")
+        paused = ledgers.fill(opened, beside)
+        wanted = ledgers.fill(opened, beside, public_id="mailing000000002")
+        excluded = select(Mailing.id).where(Mailing.id == paused)
+        claims: list[Claim] = []
+        steps = _steps(opened, lambda: claims.extend(claim(opened, limit=10, excluded=excluded)))
+        assert [each.mailing_id for each in claims] == [wanted] * 10
+        opened.dispose()
+        return steps
+
+    assert cost(20_000) <= cost(20) * 1.2
+
+
+def _steps(engine: Engine, act: Callable[[], object]) -> int:
+    """Count the steps of SQLite's machine that something takes, in tens."""
+    count = 0
+
+    def step() -> int:
+        nonlocal count
+        count += 1
+        return 0
+
+    def watch(dbapi_connection: Any, *_rest: object) -> None:
+        dbapi_connection.set_progress_handler(step, 10)
+
+    event.listen(engine, "checkout", watch)
+    act()
+    event.remove(engine, "checkout", watch)
+    return count
 
 
 @contextmanager
