@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import ColumnClause, DateTime, Engine, column, select, table, update
+from sqlalchemy import ColumnClause, Connection, DateTime, Engine, column, select, table, update
 from sqlmodel import Session
 
 from newsletter.db.engine import WRITING, explained
@@ -32,14 +32,37 @@ def reading(engine: Engine) -> Iterator[Session]:
 @contextmanager
 def writing(engine: Engine) -> Iterator[Session]:
     """Give a session whose transaction commits at the end and rolls back on any error."""
-    with explained(), engine.connect() as bare:
-        connection = bare.execution_options(**{WRITING: True})
-        with (
-            connection.begin(),
-            Session(connection, expire_on_commit=False) as session,
-        ):
-            yield session
-            session.flush()
+    with closing(Writer(engine)) as writer, writer.transaction() as session:
+        yield session
+
+
+class Writer:
+    """One writing transaction after the other, on one connection: for who makes many."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._kept: Connection | None = None
+
+    @contextmanager
+    def transaction(self) -> Iterator[Session]:
+        """Give a session whose transaction commits at the end and rolls back on any error.
+
+        A connection that was lost is replaced at the next transaction.
+        """
+        with explained():
+            if self._kept is None:
+                self._kept = self._engine.connect().execution_options(**{WRITING: True})
+            with (
+                self._kept.begin(),
+                Session(self._kept, expire_on_commit=False) as session,
+            ):
+                yield session
+                session.flush()
+
+    def close(self) -> None:
+        """Give the connection back."""
+        if self._kept is not None:
+            self._kept.close()
 
 
 def freeze_lock(session: Session, now: datetime) -> datetime:

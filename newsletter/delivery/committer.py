@@ -75,7 +75,7 @@ class Committer:
         mailings: Select[tuple[int]] | None = None,
         excluded: Select[tuple[int]] | None = None,
     ) -> None:
-        self._engine = engine
+        self._writer = sessions.Writer(engine)
         self._presence = presence
         self._policy: Policy = policy
         self._gather_seconds = min(connections - 1, 50) * _GATHER_SECONDS
@@ -139,6 +139,7 @@ class Committer:
         except Exception as exc:  # noqa: BLE001 - told to whoever waits, and raised by close
             self._fail(cycle, exc)
         finally:
+            self._writer.close()
             self._loop.call_soon_threadsafe(self._done.set)
 
     def _take(self) -> _Cycle:
@@ -158,7 +159,7 @@ class Committer:
         is_repeated = False
         while True:
             try:
-                with sessions.writing(self._engine) as session:
+                with self._writer.transaction() as session:
                     if is_repeated:
                         self._release_untold(session)
                     answers = self._write(session, cycle, self._clock())

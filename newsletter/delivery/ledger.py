@@ -17,18 +17,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, fields
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import (
-    Boolean,
     ColumnElement,
     Select,
-    SmallInteger,
-    String,
-    and_,
-    bindparam,
     case,
     column,
     delete,
@@ -42,8 +36,10 @@ from sqlalchemy import (
 from sqlalchemy import select as rows_of
 from sqlmodel import Session, col, select
 
+from newsletter.db import statements
+from newsletter.delivery import hot
 from newsletter.delivery.retry import Decision, Policy
-from newsletter.models import Attempt, Delivery, Mailing, State, Suppression, Worker
+from newsletter.models import Attempt, Delivery, Mailing, State, Worker
 from newsletter.models.columns import Instant
 from newsletter.models.delivery import CLAIMABLE, HELD
 from newsletter.smtp.reply import Kind, Outcome, Phase
@@ -61,8 +57,7 @@ _reference = col(Delivery.reference)
 _reason = col(Delivery.reason)
 
 
-@dataclass(frozen=True, slots=True)
-class Claim:
+class Claim(NamedTuple):
     """A delivery that a worker holds, with all it needs to fill and send it."""
 
     id: int
@@ -75,8 +70,7 @@ class Claim:
     attempts: int
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(NamedTuple):
     """What one try came to, and what that does to the row."""
 
     delivery_id: int
@@ -218,12 +212,15 @@ def mark(session: Session, *, worker_id: int, ids: Sequence[int], now: datetime)
     harmless: a commit whose answer was lost is repeated, and so is a try that was lost before the
     body left.
     """
-    connection = session.connection()
-    parameters = {"now": now, "worker": worker_id, "ids": json.dumps(list(ids))}
-    marked = set(connection.execute(_MARK[connection.dialect.name], parameters).scalars())
+    parameters = {
+        "now": statements.stored(session, Instant(), now),
+        "worker": worker_id,
+        "ids": json.dumps(list(ids)),
+    }
+    marked = {row[0] for row in hot.MARK.run(session, **parameters)}
     if len(marked) < len(ids):
         # Marked before, told to end since, and the body has not left: now it never will.
-        connection.execute(_CANCEL_MARKED[connection.dialect.name], parameters)
+        hot.CANCEL_MARKED.run(session, **parameters)
     return marked
 
 
@@ -401,23 +398,20 @@ _WAITING = (
 def _claim_of(
     session: Session, mailing_id: int, *, worker_id: int, limit: int, now: datetime
 ) -> list[Claim]:
-    # Set apart, so that PostgreSQL chooses once: as a plain subquery it may run for every row.
-    batch = (
-        rows_of(_id)
-        .where(text(CLAIMABLE), _mailing == mailing_id, col(Delivery.due_at) <= now)
-        .order_by(col(Delivery.due_at), _id)
-        .limit(limit)
-        .with_for_update(skip_locked=True)
-        .cte("batch")
+    found = hot.CLAIM.run(
+        session,
+        mailing=mailing_id,
+        worker=worker_id,
+        limit=limit,
+        now=statements.stored(session, Instant(), now),
     )
-    claimed = session.execute(
-        update(Delivery)
-        .where(_id.in_(rows_of(batch.c.id)))
-        .values(state=State.CLAIMED, worker_id=worker_id, state_at=now)
-        .returning(*(col(getattr(Delivery, each.name)) for each in fields(Claim)))
-        .execution_options(synchronize_session=False)
-    )
-    return [Claim(*row) for row in claimed]
+    read = statements.reader(session, Instant())
+    # Of a digest all rows were made at the same time.
+    made = {created_at: read(created_at) for created_at in {row[6] for row in found}}
+    return [
+        Claim(one, of, address, reference, generation, read(since), made[created], attempts)
+        for one, of, address, reference, generation, since, created, attempts in found
+    ]
 
 
 def _cancel(session: Session, reason: str, now: datetime, chosen: ColumnElement[bool]) -> int:
@@ -451,12 +445,8 @@ def _close(
 def _without_suppressed(session: Session, claims: list[Claim], now: datetime) -> list[Claim]:
     if not claims:
         return claims
-    addresses = [claim.address for claim in claims]
-    suppressed = set(
-        session.execute(
-            rows_of(col(Suppression.address)).where(col(Suppression.address).in_(addresses))
-        ).scalars()
-    )
+    addresses = json.dumps([claim.address for claim in claims])
+    suppressed = {row[0] for row in hot.SUPPRESSED.run(session, addresses=addresses)}
     if not suppressed:
         return claims
     ids = [claim.id for claim in claims if claim.address in suppressed]
@@ -464,135 +454,45 @@ def _without_suppressed(session: Session, claims: list[Claim], now: datetime) ->
     return [claim for claim in claims if claim.address not in suppressed]
 
 
-# Written once, with one array for any number of rows: what each connection waits for. Row by row
-# would be a round trip each on PostgreSQL, and on SQLite a conversion of every parameter.
-_IDS = {
-    "sqlite": "SELECT value FROM json_each(:ids)",
-    "postgresql": "SELECT CAST(value AS bigint) FROM json_array_elements_text(CAST(:ids AS json))",
-}
-_ROWS = {
-    "sqlite": """
-        SELECT json_extract(value, '$[0]') AS id, json_extract(value, '$[1]') AS code,
-            json_extract(value, '$[2]') AS enhanced, json_extract(value, '$[3]') AS reply
-        FROM json_each(:rows)
-    """,
-    "postgresql": """
-        SELECT CAST(value->>0 AS bigint) AS id, CAST(value->>1 AS smallint) AS code,
-            value->>2 AS enhanced, value->>3 AS reply
-        FROM json_array_elements(CAST(:rows AS json))
-    """,
-}
-_NOW = bindparam("now", type_=Instant())
-_MARK = {
-    dialect: text(
-        f"""
-        UPDATE delivery SET state = 'in_flight', state_at = :now
-        WHERE id IN ({ids}) AND {HELD} AND worker_id = :worker AND reason IS NULL
-        RETURNING id
-        """  # noqa: S608 - constants
-    ).bindparams(_NOW)
-    for dialect, ids in _IDS.items()
-}
-_CANCEL_MARKED = {
-    dialect: text(
-        f"""
-        UPDATE delivery SET state_at = :now, worker_id = NULL, state = CASE WHEN EXISTS (
-            SELECT 1 FROM attempt WHERE delivery_id = delivery.id AND outcome = 'unknown'
-        ) THEN 'unknown' ELSE 'cancelled' END
-        WHERE id IN ({ids}) AND {HELD} AND worker_id = :worker AND reason IS NOT NULL
-        """  # noqa: S608 - constants
-    ).bindparams(_NOW)
-    for dialect, ids in _IDS.items()
-}
-_ACCEPT = {
-    dialect: text(
-        f"""
-        UPDATE delivery SET state = 'accepted', state_at = :now, worker_id = NULL, reason = NULL,
-            attempts = attempts + 1, code = v.code, enhanced = v.enhanced, reply = v.reply
-        FROM ({rows}) AS v
-        WHERE delivery.id = v.id AND state = 'in_flight' AND worker_id = :worker
-        """  # noqa: S608 - constants
-    ).bindparams(_NOW)
-    for dialect, rows in _ROWS.items()
-}
-
-
 def _record_accepted(
     session: Session, worker_id: int, verdicts: Sequence[Verdict], now: datetime
 ) -> None:
-    connection = session.connection()
     rows = [(v.delivery_id, v.outcome.code, v.outcome.enhanced, v.outcome.text) for v in verdicts]
-    connection.execute(
-        _ACCEPT[connection.dialect.name],
-        {"now": now, "worker": worker_id, "rows": json.dumps(rows)},
+    hot.ACCEPT.run(
+        session,
+        now=statements.stored(session, Instant(), now),
+        worker=worker_id,
+        rows=json.dumps(rows),
     )
-
-
-_TRIED = (_id == bindparam("row"), _worker == bindparam("holder"), text(HELD))
-# Before the row changes, and only for a row that will: so a commit that is repeated because its
-# answer was lost writes no attempt twice.
-_ATTEMPTED = insert(Attempt).from_select(
-    ["delivery_id", "number", "at", "outcome", "phase", "code", "enhanced", "reply"],
-    rows_of(
-        _id,
-        col(Delivery.attempts) + 1,
-        bindparam("now", type_=Instant()),
-        bindparam("outcome", type_=String),
-        bindparam("phase", type_=String),
-        bindparam("new_code", type_=SmallInteger),
-        bindparam("new_enhanced", type_=String),
-        bindparam("new_reply", type_=String),
-    ).where(*_TRIED),
-)
-_MOVED = (
-    update(Delivery)
-    .where(*_TRIED)
-    .values(
-        # Three ends: it goes on; it is over, and it may have arrived; it is over, and has not.
-        state=case(
-            (
-                and_(_reason.is_(None), bindparam("goes_on", type_=Boolean)),
-                bindparam("new_state", type_=String),
-            ),
-            (and_(bindparam("is_unsaid", type_=Boolean), may_have_arrived()), State.UNKNOWN.value),
-            else_=bindparam("last_state", type_=String),
-        ),
-        due_at=bindparam("new_due_at"),
-        state_at=bindparam("now", type_=Instant()),
-        attempts=col(Delivery.attempts) + bindparam("charged"),
-        worker_id=None,
-        code=bindparam("new_code"),
-        enhanced=bindparam("new_enhanced"),
-        reply=bindparam("new_reply"),
-    )
-)
 
 
 def _record_others(
     session: Session, worker_id: int, verdicts: Sequence[Verdict], now: datetime
 ) -> None:
     rows = [
-        {
-            "row": v.delivery_id,
-            "holder": worker_id,
-            "now": now,
-            "outcome": v.outcome.kind.value,
-            "phase": v.outcome.phase.value,
-            "new_state": v.decision.state.value,
-            "goes_on": v.decision.state in OPEN,
-            "is_unsaid": v.outcome.kind is not Kind.REFUSED,
-            "last_state": (State.CANCELLED if v.decision.state in OPEN else v.decision.state).value,
-            "new_due_at": v.decision.due_at,
-            "charged": int(v.decision.is_charged),
-            "new_code": v.outcome.code,
-            "new_enhanced": v.outcome.enhanced,
-            "new_reply": v.outcome.text,
-        }
+        (
+            v.delivery_id,
+            v.outcome.code,
+            v.outcome.enhanced,
+            v.outcome.text,
+            v.outcome.kind,
+            v.outcome.phase,
+            v.decision.state,
+            v.decision.state in OPEN,
+            v.outcome.kind is not Kind.REFUSED,
+            State.CANCELLED if v.decision.state in OPEN else v.decision.state,
+            str(statements.stored(session, Instant(), v.decision.due_at)),
+            int(v.decision.is_charged),
+        )
         for v in verdicts
     ]
-    connection = session.connection()
-    connection.execute(_ATTEMPTED, rows)
-    connection.execute(_MOVED, rows)
+    parameters = {
+        "now": statements.stored(session, Instant(), now),
+        "worker": worker_id,
+        "rows": json.dumps(rows),
+    }
+    hot.ATTEMPTED.run(session, **parameters)
+    hot.MOVED.run(session, **parameters)
 
 
 def _count(result: object) -> int:

@@ -6,11 +6,11 @@ same bytes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from email.utils import format_datetime
-from functools import lru_cache
+from typing import TypeVar
 from zoneinfo import ZoneInfo
 
 from newsletter.delivery.ledger import Claim
@@ -18,6 +18,8 @@ from newsletter.models import Mailing
 from newsletter.rendering import environment, message
 from newsletter.rendering.message import CompiledMessage, Field, Slot
 from newsletter.tokens import Keyring, Purpose
+
+T = TypeVar("T", bound=Hashable)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,51 +47,86 @@ class Stamp:
 
 
 class Filler:
-    """Makes the bytes of one delivery from its mailing."""
+    """Makes the bytes of deliveries from their mailing."""
 
     def __init__(self, keyring: Keyring) -> None:
         self._keyring = keyring
-        # A digest has one date for all and a few thousand days of subscription at most.
-        self._constant = lru_cache(maxsize=16_384)(_encoded)
 
     def fill(self, compiled: CompiledMessage, *, stamp: Stamp, claim: Claim) -> bytes:
-        """Return the message of `claim`."""
-        values: Mapping[Field, bytes] = {
-            field: self._value(field, stamp, claim) for field in compiled.fields
-        }
+        """Return the message of one claim."""
+        (values,) = self.values(compiled, stamp=stamp, claims=[claim])
         return compiled.fill(values)
 
-    def _value(self, field: Field, stamp: Stamp, claim: Claim) -> bytes:
-        slot = field.slot
-        if slot in _PURPOSES:
-            purpose = _PURPOSES[slot]
-            at = claim.created_at if purpose is Purpose.CONFIRM else None
-            token = self._keyring.issue(
-                purpose, claim.reference, claim.generation, at=at, key=stamp.key
-            )
-            return token.encode()
-        if slot is Slot.MESSAGE_ID:
-            return message_id(stamp.public_id, claim.reference, stamp.domain).encode()
-        if slot is Slot.ADDRESS:
-            return message.encode(claim.address, field.place)
-        instant = claim.created_at if slot is Slot.DATE else claim.since_at or claim.created_at
-        at = instant if slot is Slot.DATE else _day(instant, stamp.zone)
-        return self._constant(field, at, stamp.zone, stamp.language)
+    def values(
+        self, compiled: CompiledMessage, *, stamp: Stamp, claims: Sequence[Claim]
+    ) -> list[tuple[bytes, ...]]:
+        """Return what the mailing is filled with for each of its claims, slot by slot.
+
+        All that is then left for one message is `compiled.fill`.
+        """
+        columns: dict[Field | Slot, Sequence[bytes]] = {}
+        for field in compiled.fields:
+            key = field.slot if field.slot in _SAME_EVERYWHERE else field
+            if key not in columns:
+                columns[key] = self._column(field, stamp, claims)
+            columns[field] = columns[key]
+        if not columns:
+            return [() for _ in claims]
+        return list(zip(*(columns[field] for field in compiled.fields), strict=True))
+
+    def _column(self, field: Field, stamp: Stamp, claims: Sequence[Claim]) -> Sequence[bytes]:
+        """Return the values of one field."""
+        match field.slot:
+            case Slot.UNSUBSCRIBE | Slot.MANAGE:
+                bearers = ((claim.reference, claim.generation) for claim in claims)
+                return self._keyring.issue_all(_PURPOSES[field.slot], bearers, key=stamp.key)
+            case Slot.CONFIRM:
+                return [self._confirm(claim, stamp) for claim in claims]
+            case Slot.MESSAGE_ID:
+                return [
+                    message_id(stamp.public_id, claim.reference, stamp.domain).encode()
+                    for claim in claims
+                ]
+            case Slot.ADDRESS:
+                return [message.encode(claim.address, field.place) for claim in claims]
+            case Slot.DATE:
+                return _each([claim.created_at for claim in claims], lambda at: _date(at, stamp))
+            case Slot.SINCE:
+                since = [claim.since_at or claim.created_at for claim in claims]
+                days = [instant.astimezone(stamp.zone).date() for instant in since]
+                # Whoever subscribed on the same day reads the same words.
+                return _each(days, lambda day: _day(day, field, stamp))
+
+    def _confirm(self, claim: Claim, stamp: Stamp) -> bytes:
+        return self._keyring.issue(
+            Purpose.CONFIRM,
+            claim.reference,
+            claim.generation,
+            at=claim.created_at,
+            key=stamp.key,
+        ).encode()
 
 
-# The zone is an argument of its own: to a cache, one instant in two zones is the same key.
-def _encoded(field: Field, instant: datetime, zone: ZoneInfo, language: str) -> bytes:
-    local = instant.astimezone(zone)
-    if field.slot is Slot.DATE:
-        return format_datetime(local).encode()
-    return message.encode(environment.day(local.date(), language), field.place)
+def _each(values: Sequence[T], write: Callable[[T], bytes]) -> Sequence[bytes]:
+    """Write every value that differs once."""
+    written = {value: write(value) for value in set(values)}
+    return [written[value] for value in values]
+
+
+def _date(at: datetime, stamp: Stamp) -> bytes:
+    return format_datetime(at.astimezone(stamp.zone)).encode()
+
+
+def _day(day: date, field: Field, stamp: Stamp) -> bytes:
+    return message.encode(environment.day(day, stamp.language), field.place)
 
 
 _PURPOSES = {
     Slot.UNSUBSCRIBE: Purpose.UNSUBSCRIBE,
     Slot.MANAGE: Purpose.MANAGE,
-    Slot.CONFIRM: Purpose.CONFIRM,
 }
+#: Needs no escaping, wherever it stands.
+_SAME_EVERYWHERE = {Slot.UNSUBSCRIBE, Slot.MANAGE, Slot.CONFIRM, Slot.MESSAGE_ID}
 
 
 def message_id(mailing: str, reference: str, domain: str) -> str:
@@ -104,7 +141,3 @@ def parse_message_id(text: str) -> tuple[str, str] | None:
     if not at or not dot or len(mailing) != 16 or len(reference) != 16:
         return None
     return mailing, reference
-
-
-def _day(instant: datetime, zone: ZoneInfo) -> datetime:
-    return instant.astimezone(zone).replace(hour=12, minute=0, second=0, microsecond=0)

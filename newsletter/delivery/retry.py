@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from newsletter.models import State
 from newsletter.smtp.reply import Kind, Outcome
@@ -24,8 +23,7 @@ MAXIMUM_ATTEMPTS = 16
 Policy = Literal["resend", "hold"]
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(NamedTuple):
     """What an outcome does to the delivery."""
 
     state: State

@@ -15,11 +15,12 @@ import signal
 import ssl
 import threading
 from collections import Counter, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import lru_cache
+from itertools import groupby
 from typing import Any
 
 from sqlalchemy import Engine, Select
@@ -44,6 +45,12 @@ from newsletter.smtp import pool
 from newsletter.smtp.reply import Kind, Outcome, Phase, Scope
 from newsletter.smtp.session import Envelope, Mail, Session
 
+try:
+    from uvloop import new_event_loop
+except ImportError:
+    # Where there is no wheel of it, asyncio's own loop does the same, slower.
+    from asyncio import new_event_loop  # type: ignore[assignment]
+
 #: Rows claimed at a time, per connection: enough to outlast a commit, few enough to give back.
 _CLAIMS_PER_CONNECTION = 16
 #: Failed connections or conversations in a row, for each connection, before the worker gives up.
@@ -53,6 +60,8 @@ _TRIES = 3
 _BEFORE_THE_MARK = frozenset({Phase.MAIL, Phase.RCPT})
 #: How often a worker that stays looks for new rows.
 _IDLE_SECONDS = 1.0
+#: How often, at most, somebody who watches is told of the tally: a bar is drawn ten times a second.
+_TELL = timedelta(seconds=0.1)
 #: How often a worker in a thread looks whether it is to stop.
 _LOOK_SECONDS = 0.2
 
@@ -125,10 +134,13 @@ def run(
         roster.forget(dead)
         worker = Worker(engine, plan, presence, stays=stays, stopped=stopped, on_try=on_try)
         try:
-            asyncio.run(worker.work(mailings, excluded))
+            with asyncio.Runner(loop_factory=new_event_loop) as runner:
+                runner.run(worker.work(mailings, excluded))
         finally:
             with sessions.writing(engine) as session:
                 ledger.take_over(session, dead=[presence.id], policy=plan.policy, now=utc_now())
+            if on_try is not None:
+                on_try(worker.tally)
     return worker.tally
 
 
@@ -154,12 +166,14 @@ def post(plan: Plan, recipient: str, message: bytes) -> Outcome:
     return asyncio.run(converse())
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Job:
-    """A claim, and the mail that it comes to."""
+    """A claim, and the mail that it comes to once it is its turn: a hand full of them is large."""
 
     claim: Claim
-    mail: Mail
+    compiled: CompiledMessage
+    values: Sequence[bytes]
+    mail: Mail | None = None
 
 
 class Worker:
@@ -184,9 +198,10 @@ class Worker:
         self._stays = stays
         self._stopped = stopped
         self._on_try = on_try
+        self._tell_at = clock()
         self._rng = rng or random.Random()  # noqa: S311 - jitter needs no secrecy
         self._clock = clock
-        self._hand: deque[Claim] = deque()
+        self._hand: deque[_Job] = deque()
         self._refill = asyncio.Lock()
         self._prefetching: asyncio.Task[None] | None = None
         #: Whether the last mark was denied: goodbyes come together, as of a cancelled edition, and
@@ -265,7 +280,7 @@ class Worker:
                     session = await self._connect()
                 if session is None:
                     # Another connection may have it.
-                    self._hand.appendleft(job.claim)
+                    self._hand.appendleft(job)
                     job = None
                     refusals += 1
                     await self._pause(refusals)
@@ -303,13 +318,15 @@ class Worker:
 
         A hand that grows short is filled meanwhile.
         """
-        while self._hand and not self._stopping.is_set():
-            claim = self._hand.popleft()
-            if len(self._hand) < self._plan.connections and self._may_look():
-                self._prefetch()
-            if (message := self._fill(claim)) is not None:
-                return _Job(claim, Mail(Envelope(self._plan.return_path, claim.address), message))
-        return None
+        if not self._hand or self._stopping.is_set():
+            return None
+        job = self._hand.popleft()
+        if len(self._hand) < self._plan.connections and self._may_look():
+            self._prefetch()
+        if job.mail is None:
+            envelope = Envelope(self._plan.return_path, job.claim.address)
+            job.mail = Mail(envelope, job.compiled.fill(job.values))
+        return job
 
     def _may_look(self) -> bool:
         return asyncio.get_running_loop().time() >= self._look_at
@@ -329,10 +346,29 @@ class Worker:
     async def _fill_hand(self) -> None:
         limit = self._plan.connections * _CLAIMS_PER_CONNECTION
         claims = await self._committer.claim(limit)
-        self._hand.extend(claims)
+        for mailing_id, group in groupby(claims, key=lambda claim: claim.mailing_id):
+            self._hand.extend(self._compose(mailing_id, list(group)))
         if not claims:
             wait = _IDLE_SECONDS if self._stays else math.inf
             self._look_at = asyncio.get_running_loop().time() + wait
+
+    def _compose(self, mailing_id: int, claims: list[Claim]) -> list[_Job]:
+        """Make jobs of the claims of one mailing."""
+        stamp, compiled = self._mailing(mailing_id)
+        try:
+            values = self._plan.filler.values(compiled, stamp=stamp, claims=claims)
+        except Exception as exc:  # noqa: BLE001 - one reader's message must not keep others from theirs
+            if len(claims) > 1:
+                return [job for one in claims for job in self._compose(mailing_id, [one])]
+            # It stays claimed, so that it is not tried again and again, until this worker ends.
+            failure = RenderError(
+                f"The message to {claims[0].reference} could not be composed: {exc}",
+                hint="Nobody is blamed; it waits in the queue for a version that can compose it.",
+            )
+            self._failure = self._failure or failure
+            self._count_failure(failure)
+            return []
+        return [_Job(claim, compiled, each) for claim, each in zip(claims, values, strict=True)]
 
     async def _connect(self) -> Session | None:
         """Return a new session; None if there is none to be had now, or the worker is to stop."""
@@ -385,17 +421,14 @@ class Worker:
 
         def following() -> Mail | None:
             nonlocal upcoming
-            try:
-                upcoming = None if self._is_denied else self._ready()
-            except NewsletterError as exc:
-                # The message that is leaving has nothing to do with it.
-                self._stop(exc)
+            upcoming = None if self._is_denied else self._ready()
             return upcoming.mail if upcoming else None
 
         async def permit() -> bool:
             self._is_denied = not await self._committer.mark(claim.id)
             return not self._is_denied
 
+        assert job.mail is not None
         outcome = await session.send(
             job.mail, permit=permit, following=following, in_steps=self._is_denied
         )
@@ -403,25 +436,11 @@ class Worker:
             return upcoming
         self._judge(outcome)
         if self._is_worth_another(claim, outcome):
-            self._hand.appendleft(claim)
+            self._hand.appendleft(job)
         else:
             self._returns.pop(claim.id, None)
             self._settle(claim, outcome)
         return upcoming
-
-    def _fill(self, claim: Claim) -> bytes | None:
-        stamp, compiled = self._mailing(claim.mailing_id)
-        try:
-            return self._plan.filler.fill(compiled, stamp=stamp, claim=claim)
-        except Exception as exc:  # noqa: BLE001 - one reader's message must not keep others from theirs
-            # It stays claimed, so that it is not tried again and again, until this worker ends.
-            failure = RenderError(
-                f"The message to {claim.reference} could not be composed: {exc}",
-                hint="Nobody is blamed; it waits in the queue for a version that can compose it.",
-            )
-            self._failure = self._failure or failure
-            self._count_failure(failure)
-            return None
 
     def _is_worth_another(self, claim: Claim, outcome: Outcome) -> bool:
         """Tell whether to try again at once, on another connection.
@@ -441,7 +460,8 @@ class Worker:
         )
         self._committer.record(Verdict(claim.id, outcome, decision))
         self.tally.add(outcome)
-        if self._on_try is not None:
+        if self._on_try is not None and now >= self._tell_at:
+            self._tell_at = now + _TELL
             self._on_try(self.tally)
 
     def _judge(self, outcome: Outcome) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import html
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
@@ -74,30 +74,30 @@ class CompiledMessage:
         return sum(len(piece) for piece in self.pieces if isinstance(piece, bytes))
 
     @cached_property
-    def fields(self) -> frozenset[Field]:
-        """Every field that a fill needs a value for."""
-        return frozenset(piece for piece in self.pieces if isinstance(piece, Field))
+    def _at(self) -> tuple[int, ...]:
+        return tuple(i for i, piece in enumerate(self.pieces) if isinstance(piece, Field))
 
     @cached_property
-    def _holes(self) -> tuple[tuple[int, Field], ...]:
-        return tuple((i, piece) for i, piece in enumerate(self.pieces) if isinstance(piece, Field))
+    def fields(self) -> tuple[Field, ...]:
+        """What a fill needs values for, in the order in which they stand."""
+        return tuple(piece for piece in self.pieces if isinstance(piece, Field))
 
-    def fill(self, values: Mapping[Field, bytes]) -> bytes:
-        """Join the message for one reader; raise RenderError if a field has no value."""
+    def fill(self, values: Sequence[bytes]) -> bytes:
+        """Join the message for one reader: a value for each of `fields`."""
         parts: list[bytes] = list(self.pieces)  # type: ignore[arg-type]  # the holes are filled next
-        try:
-            for index, hole in self._holes:
-                parts[index] = values[hole]
-        except KeyError as exc:
-            raise RenderError(f"The slot {exc.args[0].slot.value} was not filled.") from exc
+        for index, value in zip(self._at, values, strict=True):
+            parts[index] = value
         return b"".join(parts)
 
     def address_to(self, values: Mapping[Slot, str]) -> bytes:
-        """Encode `values` for every field and fill them in: for one mail, not for a million."""
-        missing = {hole.slot for hole in self.fields} - set(values)
-        if missing:
-            raise RenderError(f"The slot {min(missing)} was not filled.")
-        return self.fill({hole: encode(values[hole.slot], hole.place) for hole in self.fields})
+        """Encode `values` for every field and fill them in: for one mail, not for a million.
+
+        Raises RenderError for a slot without a value.
+        """
+        try:
+            return self.fill([encode(values[each.slot], each.place) for each in self.fields])
+        except KeyError as exc:
+            raise RenderError(f"The slot {exc.args[0]} was not filled.") from exc
 
     def dump(self) -> tuple[bytes, str]:
         """Return the literal bytes joined, and JSON of [[offset, slot, place], ...]."""
@@ -125,16 +125,18 @@ class CompiledMessage:
         return cls(subject, tuple(pieces))
 
 
-_TOKEN = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,73}")
+#: A value that reads the same in a header, in quoted-printable text and in HTML: a token, or most
+#: addresses.
+_PLAIN = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.@+-]{0,73}")
 
 
 def encode(slot_value: str, place: Place) -> bytes:
     """Escape a slot's value for where it stands, safe on a line of its own, lines of at most 76."""
+    if _PLAIN.fullmatch(slot_value):
+        return slot_value.encode("ascii")
     if place is Place.HEADER:
         headers.refuse_controls(slot_value, where="A header")
         return headers.refuse_encoded_words(slot_value, where="A header").encode("utf-8")
-    if _TOKEN.fullmatch(slot_value):
-        return slot_value.encode("ascii")
     escaped = html.escape(slot_value) if place is Place.HTML else slot_value
     return quoted_printable.encode(_octets(escaped))
 

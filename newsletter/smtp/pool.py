@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from typing import cast
 
 import aiosmtplib
 from aiosmtplib import (
@@ -68,8 +69,8 @@ async def _greet(client: aiosmtplib.SMTP) -> None:
 
 
 def _take_over(client: aiosmtplib.SMTP) -> Session:
-    transport = client.transport
-    assert isinstance(transport, asyncio.Transport)
+    # uvloop's transports do all that asyncio's do, and descend from none of them.
+    transport = cast("asyncio.Transport", client.transport)
     session = Session(transport, frozenset(name.lower() for name in client.esmtp_extensions))
     transport.set_protocol(session)
     return session

@@ -8,8 +8,8 @@ side: nothing is lost, nobody is blamed.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 #: What is kept of a reply's text, in characters.
 TEXT_LIMIT = 400
@@ -53,8 +53,7 @@ class Scope(StrEnum):
     RUN = "run"
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(NamedTuple):
     """One reply of the server, its lines joined."""
 
     code: int
@@ -72,8 +71,7 @@ class Reply:
         return _legible(_REPEATED.sub(" ", "\n" + self.text))
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(NamedTuple):
     """What one try came to."""
 
     kind: Kind

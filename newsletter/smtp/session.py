@@ -1,7 +1,7 @@
 """One SMTP session: MAIL, RCPT, DATA and the message, on a transport that is ready for them.
 
-Replies pair with their commands by construction: each command that is written puts one waiter at
-the end of a queue, each reply that is read takes the one at its front.
+Replies pair with their commands by construction: whatever is written puts an expectation of as many
+replies as it has commands at the end of a queue; each reply that is read goes to the one in front.
 
 With a server that pipelines (RFC 2920), a message leaves together with MAIL, RCPT and DATA of the
 one after it: one round trip for each. Others get one command at a time.
@@ -15,6 +15,7 @@ import re
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from newsletter.smtp import reply
 from newsletter.smtp.reply import Kind, Outcome, Phase, Reply, Scope
@@ -36,18 +37,19 @@ _REPLY_LIMIT = 65_536
 # RFC 5321 4.2: a code from 200 to 599, and a text after a blank or, in all lines but the last, a
 # hyphen.
 _REPLY_LINE = re.compile(rb"([2-5]\d\d)(?:([ -])(.*))?", re.DOTALL)
+#: What nearly every reply is: a single line, and a single way to read it.
+_PLAIN_REPLY = re.compile(rb"([2-5]\d\d) ([\x20-\x7e]*)\r\n")
 _UNSAFE = re.compile(r"[\x00-\x20\x7f\x85\u2028\u2029<>]")
 
 
-@dataclass(frozen=True, slots=True)
-class Envelope:
+class Envelope(NamedTuple):
     """From whom, to whom."""
 
     sender: str
     recipient: str
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class Mail:
     """One message and its envelope; CRLF, dot-stuffed, without the final dot."""
 
@@ -55,14 +57,24 @@ class Mail:
     content: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class _Announced:
+class _Expected:
+    """The replies to what was written together; `complete` when all are there, or none will be."""
+
+    __slots__ = ("complete", "replies", "wanted")
+
+    def __init__(self, wanted: int, complete: asyncio.Future[None]) -> None:
+        self.wanted = wanted
+        self.replies: list[Reply] = []
+        self.complete = complete
+
+
+class _Announced(NamedTuple):
     """A mail whose MAIL, RCPT and DATA were written; their answers may not be here yet."""
 
     mail: Mail
     #: That of RSET before them, where one was needed.
-    reset: asyncio.Future[Reply] | None
-    replies: Sequence[asyncio.Future[Reply]]
+    reset: _Expected | None
+    group: _Expected
 
 
 class Disconnected(ConnectionError):
@@ -78,7 +90,7 @@ class Session(asyncio.Protocol):
         #: Messages that this connection has carried.
         self.carried = 0
         self._transport = transport
-        self._waiters: deque[asyncio.Future[Reply]] = deque()
+        self._expected: deque[_Expected] = deque()
         self._buffer = bytearray()
         self._lines: list[bytes] = []
         self._reply_size = 0
@@ -160,13 +172,13 @@ class Session(asyncio.Protocol):
 
     def _announce(self, mail: Mail) -> tuple[bytes, _Announced]:
         """Return what is to be written for a mail before itself, and expect the answers."""
-        commands = [self._mail(mail), _rcpt(mail.envelope), "DATA"]
-        reset = self._expect() if self._is_dirty else None
-        announced = _Announced(mail, reset, [self._expect() for _ in commands])
-        if reset is not None:
-            commands.insert(0, "RSET")
+        commands = f"{self._mail(mail)}\r\n{_rcpt(mail.envelope)}\r\nDATA\r\n"
+        reset = None
+        if self._is_dirty:
             self._is_dirty = False
-        return "".join(f"{command}\r\n" for command in commands).encode(), announced
+            commands = "RSET\r\n" + commands
+            reset = self._expect()
+        return commands.encode(), _Announced(mail, reset, self._expect(len(_group())))
 
     async def _granted(self, announced: _Announced) -> Outcome | None:
         """Read the answers to a group; return None if the server waits for the message.
@@ -179,10 +191,17 @@ class Session(asyncio.Protocol):
                 # Nobody's fault but the connection's.
                 self.abandon()
                 return reply.lost(Phase.MAIL, f"RSET: {failure.text}")
+        group = announced.group
+        missing = ""
+        if len(group.replies) < group.wanted:
+            missing = await self._completed(group, sum(seconds for _, seconds, _ in _group()))
         refusal: Outcome | None = None
         is_taken = False
-        for (phase, seconds, digit), waiter in zip(_group(), announced.replies, strict=True):
-            found = await self._judged(phase, waiter, seconds, digit)
+        for i, (phase, _, digit) in enumerate(_group()):
+            if i < len(group.replies):
+                found = self._meaning(phase, group.replies[i], digit)
+            else:
+                found = reply.lost(phase, missing)
             is_taken = is_taken or (phase is Phase.RCPT and found is None)
             if found is None and refusal is not None and phase is Phase.DATA:
                 await self._nothing(is_taken=is_taken)
@@ -247,17 +266,28 @@ class Session(asyncio.Protocol):
         return await self._judged(phase, waiter, seconds, digit)
 
     async def _judged(
-        self, phase: Phase, waiter: asyncio.Future[Reply], seconds: float, digit: int
+        self, phase: Phase, expected: _Expected, seconds: float, digit: int
     ) -> Outcome | None:
-        """Wait for an answer; return None if it begins with `digit`."""
+        """Wait for one answer; return None if it begins with `digit`."""
+        missing = await self._completed(expected, seconds)
+        if not expected.replies:
+            return reply.lost(phase, missing)
+        return self._meaning(phase, expected.replies[0], digit)
+
+    async def _completed(self, expected: _Expected, seconds: float) -> str:
+        """Wait for answers; if one is missing, say why, and expect no more of this connection."""
         try:
             async with asyncio.timeout(seconds):
-                answer = await waiter
+                await expected.complete
         except TimeoutError:
             self.abandon()
-            return reply.lost(phase, f"no answer to {phase.upper()} in {seconds:.0f} s")
+            return f"no answer in {seconds:.0f} s"
         except Disconnected as exc:
-            return reply.lost(phase, str(exc))
+            return str(exc)
+        return ""
+
+    def _meaning(self, phase: Phase, answer: Reply, digit: int) -> Outcome | None:
+        """Return what an answer means; None if it begins with `digit`."""
         if answer.code // 100 == digit:
             return None
         if answer.code < 400:
@@ -271,23 +301,26 @@ class Session(asyncio.Protocol):
         if not self.is_open:
             # Lost before the first octet of the message: a safe loss.
             return reply.lost(Phase.DATA, str(self._closed or "the connection is closed"))
+        # Not asyncio.timeout, which costs more than the rest of this method.
+        alarm = asyncio.get_running_loop().call_later(BODY_SECONDS, self._give_up)
         try:
-            async with asyncio.timeout(BODY_SECONDS):
-                waiter = self._expect()
-                octets = b""
-                upcoming = following()
-                if upcoming is not None and self._refused_here(upcoming.envelope) is None:
-                    octets, self._announced = self._announce(upcoming)
-                # In one piece: a copy costs less than a second call of the system.
-                self._transport.write(b"".join((message, b".\r\n", octets)))
+            expected = self._expect()
+            octets = b""
+            upcoming = following()
+            if upcoming is not None and self._refused_here(upcoming.envelope) is None:
+                octets, self._announced = self._announce(upcoming)
+            # In one piece: a copy costs less than a second call of the system.
+            self._transport.write(b"".join((message, b".\r\n", octets)))
+            if not self._writable.is_set():
                 await self._writable.wait()
-                answer = await waiter
-        except TimeoutError:
-            self.abandon()
-            return reply.lost(Phase.BODY, f"no answer to the message in {BODY_SECONDS} s")
+                if self._closed is not None:
+                    raise self._closed
+            await expected.complete
         except Disconnected as exc:
             return reply.lost(Phase.BODY, str(exc))
-        outcome = reply.classify(Phase.BODY, answer)
+        finally:
+            alarm.cancel()
+        outcome = reply.classify(Phase.BODY, expected.replies[0])
         if outcome.kind is Kind.ACCEPTED and not await self._is_in_step():
             outcome = reply.lost(Phase.BODY, "the server's answers are out of step")
         if outcome.kind is Kind.ACCEPTED:
@@ -296,6 +329,10 @@ class Session(asyncio.Protocol):
             self.abandon()
         return outcome
 
+    def _give_up(self) -> None:
+        self._lose(Disconnected(f"no answer to the message in {BODY_SECONDS} s"))
+        self._transport.abort()
+
     async def _is_in_step(self) -> bool:
         """Tell whether the answers behind that to a message are such as their commands get.
 
@@ -303,21 +340,18 @@ class Session(asyncio.Protocol):
         """
         if self._announced is None:
             return True
-        is_refused = False
-        try:
-            async with asyncio.timeout(STEP_SECONDS):
-                for (_, _, digit), waiter in zip(_group(), self._announced.replies, strict=True):
-                    # Shielded, because it is read once more.
-                    answer = await asyncio.shield(waiter)
-                    if answer.code // 100 not in {digit, 4, 5}:
-                        return False
-                    is_refused = is_refused or answer.code >= 400
-        except Disconnected:
-            return True
-        except TimeoutError:
-            # Slow, or one too few: after a refusal the rest is known at once.
-            return not is_refused
-        return True
+        group, is_refused = self._announced.group, False
+        if len(group.replies) < group.wanted:
+            with contextlib.suppress(Disconnected, TimeoutError):
+                async with asyncio.timeout(STEP_SECONDS):
+                    # Shielded, because it is waited for once more.
+                    await asyncio.shield(group.complete)
+        for (_, _, digit), answer in zip(_group(), group.replies, strict=False):
+            if answer.code // 100 not in {digit, 4, 5}:
+                return False
+            is_refused = is_refused or answer.code >= 400
+        # Slow, or one too few: after a refusal the rest is known at once.
+        return group.complete.done() or not is_refused
 
     async def _reset(self) -> None:
         """Undo MAIL and RCPT, so that the next message starts afresh (RFC 5321 4.1.1.5)."""
@@ -333,22 +367,28 @@ class Session(asyncio.Protocol):
 
     async def _command(self, line: str, seconds: float) -> Reply:
         async with asyncio.timeout(seconds):
-            waiter = self._expect()
+            expected = self._expect()
             self._transport.write(line.encode() + b"\r\n")
-            return await waiter
+            await expected.complete
+            return expected.replies[0]
 
-    def _expect(self) -> asyncio.Future[Reply]:
+    def _expect(self, replies: int = 1) -> _Expected:
         if not self.is_open:
             raise self._closed or Disconnected("the connection is closed")
-        waiter = asyncio.get_running_loop().create_future()
-        self._waiters.append(waiter)
-        return waiter
+        expected = _Expected(replies, asyncio.get_running_loop().create_future())
+        self._expected.append(expected)
+        return expected
 
     # What the transport calls.
 
     def data_received(self, data: bytes) -> None:
         """Read replies; anything that no command waits for ends the session."""
-        self._buffer += data
+        start = 0
+        if not (self._buffer or self._lines):
+            while self._closed is None and (found := _PLAIN_REPLY.match(data, start)):
+                start = found.end()
+                self._answer(Reply(int(found[1]), found[2].decode("ascii")))
+        self._buffer += data[start:]
         while self._closed is None and (end := self._buffer.find(b"\n")) >= 0:
             line = bytes(self._buffer[:end]).rstrip(b"\r")
             del self._buffer[: end + 1]
@@ -374,10 +414,13 @@ class Session(asyncio.Protocol):
         self._answer(Reply(int(found[1]), text))
 
     def _answer(self, answer: Reply) -> None:
-        if self._waiters:
-            waiter = self._waiters.popleft()
-            if not waiter.done():
-                waiter.set_result(answer)
+        if self._expected:
+            expected = self._expected[0]
+            expected.replies.append(answer)
+            if len(expected.replies) == expected.wanted:
+                self._expected.popleft()
+                if not expected.complete.done():
+                    expected.complete.set_result(None)
         elif answer.code != 421:
             # Taken for the answer to a later command, it would mark the wrong reader.
             self._nonsense(f"{answer.code} unasked")
@@ -410,12 +453,12 @@ class Session(asyncio.Protocol):
         if self._closed is None:
             self._closed = exc
         self._writable.set()
-        while self._waiters:
-            waiter = self._waiters.popleft()
-            if not waiter.done():
-                waiter.set_exception(exc)
+        while self._expected:
+            complete = self._expected.popleft().complete
+            if not complete.done():
+                complete.set_exception(exc)
                 # Whoever timed out no longer asks; the loop must not complain about it.
-                waiter.exception()
+                complete.exception()
 
 
 def _group() -> Sequence[tuple[Phase, float, int]]:

@@ -12,13 +12,16 @@ from datetime import timedelta
 from itertools import product
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import ledgers
 import pytest
 from sqlalchemy import Connection, Engine, event, select, text, update
+from sqlmodel import Session
 
 from newsletter.db import engine as engines
 from newsletter.db import session as sessions
+from newsletter.db.statements import Statement
 from newsletter.delivery import ledger, retry
 from newsletter.delivery.ledger import Claim, Verdict
 from newsletter.delivery.retry import Policy
@@ -636,6 +639,15 @@ def _explaining(engine: Engine) -> Iterator[list[str]]:
         if not statement.startswith(explain) and "delivery" in statement:
             plan.extend(map(str, connection.exec_driver_sql(explain + statement, parameters)))
 
+    def run(statement: Statement, session: Session, **parameters: object) -> list[Any]:
+        explained = Statement(
+            sqlite=explain + statement._sqlite, postgresql=explain + statement._postgresql
+        )
+        plan.extend(map(str, original(explained, session, **parameters)))
+        return original(statement, session, **parameters)
+
+    original = Statement.run
     event.listen(engine, "before_cursor_execute", note)
-    yield plan
+    with mock.patch.object(Statement, "run", run):
+        yield plan
     event.remove(engine, "before_cursor_execute", note)

@@ -385,25 +385,6 @@ def test_a_refused_reset_costs_a_connection_and_blames_nobody(
     assert ledgers.states(sqlite_engine) == {"accepted": 11, "refused": 1}
 
 
-def test_a_database_that_fails_for_the_next_mailing_leaves_this_message_alone(
-    sqlite_engine: Engine, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    ledgers.fill(sqlite_engine, 1)
-    second = ledgers.fill(sqlite_engine, 1, public_id="mailing000000002")
-    read = worker.Worker._read_mailing
-
-    def failing(self: worker.Worker, mailing_id: int):  # noqa: ANN202
-        if mailing_id == second:
-            raise DatabaseUnavailable
-        return read(self, mailing_id)
-
-    monkeypatch.setattr(worker.Worker, "_read_mailing", failing)
-    with running(ScriptedServer()) as server, pytest.raises(DatabaseUnavailable):
-        worker.run(sqlite_engine, ledgers.plan(server.port, connections=1, policy="hold"))
-
-    assert ledgers.states(sqlite_engine) == {"accepted": 1, "queued": 1}
-
-
 def test_goodbyes_that_come_together_cost_a_connection_each_at_most(
     sqlite_engine: Engine,
 ) -> None:
@@ -595,15 +576,15 @@ def test_a_commit_whose_answer_was_lost_loses_and_doubles_nothing(
     """Claims that were committed and never told must not stay claimed."""
     ledgers.fill(engine, 100)
     monkeypatch.setattr(committer, "_PAUSE_SECONDS", 0.01)
-    original = sessions.writing
+    original = sessions.Writer.transaction
     commits = 0
 
-    def ambiguous(found: Engine):  # noqa: ANN202
+    def ambiguous(writer: sessions.Writer):  # noqa: ANN202
         nonlocal commits
         commits += 1
-        return _answer_lost(original(found)) if commits % 3 == 0 else original(found)
+        return _answer_lost(original(writer)) if commits % 3 == 0 else original(writer)
 
-    monkeypatch.setattr(committer.sessions, "writing", ambiguous)
+    monkeypatch.setattr(sessions.Writer, "transaction", ambiguous)
     with running(ScriptedServer()) as server:
         tally = worker.run(engine, ledgers.plan(server.port, connections=2))
     monkeypatch.undo()

@@ -45,7 +45,7 @@ def only(slot: Slot, place: Place = Place.HEADER) -> CompiledMessage:
 
 
 def test_a_retry_has_the_same_bytes_whatever_was_tried_before() -> None:
-    again = replace(CLAIM, attempts=5)
+    again = CLAIM._replace(attempts=5)
 
     assert fill() == fill() == fill(again)
 
@@ -92,7 +92,7 @@ def test_a_rotated_key_changes_no_retry() -> None:
 
 
 def test_message_ids_differ_between_readers_and_between_mailings() -> None:
-    other = replace(CLAIM, reference="reader1000000002")
+    other = CLAIM._replace(reference="reader1000000002")
     filled = {fill(claim, only(Slot.MESSAGE_ID)) for claim in (CLAIM, other)} | {
         personalize.message_id("mailing000000002", CLAIM.reference, "miasfeed.example").encode()
     }
@@ -107,7 +107,7 @@ def test_message_ids_differ_between_readers_and_between_mailings() -> None:
 def test_tokens_have_one_length_and_speak_for_their_reader(
     slot: Slot, reference: str, generation: int
 ) -> None:
-    claim = replace(CLAIM, reference=reference, generation=generation)
+    claim = CLAIM._replace(reference=reference, generation=generation)
 
     token = fill(claim, only(slot)).decode()
 
@@ -130,7 +130,7 @@ def test_a_confirm_link_counts_from_when_the_letter_was_made_not_from_its_retry(
 )
 def test_an_address_that_would_change_the_header_is_not_filled_in_trap_14(address: str) -> None:
     with pytest.raises(RenderError):
-        fill(replace(CLAIM, address=address))
+        fill(CLAIM._replace(address=address))
 
 
 # Message-IDs, read back

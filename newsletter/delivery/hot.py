@@ -1,0 +1,119 @@
+"""The ledger's statements that run for every message, each with one array for any number of rows.
+
+Row by row would be a round trip each on PostgreSQL, and on SQLite a conversion of every parameter.
+"""
+
+from __future__ import annotations
+
+import re
+
+from newsletter.db.statements import Statement
+from newsletter.models.delivery import CLAIMABLE, HELD
+
+
+def _values(of: str) -> tuple[str, str]:
+    """Spell out a JSON array of values for both engines."""
+    return (
+        f"SELECT value FROM json_each(:{of})",
+        f"SELECT value FROM json_array_elements_text(CAST(:{of} AS json))",
+    )
+
+
+def _table(**columns: str) -> tuple[str, str]:
+    """Spell out the JSON array `rows` of arrays, with these columns of these types."""
+    sqlite = ", ".join(f"json_extract(value, '$[{i}]') AS {name}" for i, name in enumerate(columns))
+    postgresql = ", ".join(
+        f"CAST(value->>{i} AS {kind}) AS {name}" for i, (name, kind) in enumerate(columns.items())
+    )
+    return (
+        f"SELECT {sqlite} FROM json_each(:rows)",
+        f"SELECT {postgresql} FROM json_array_elements(CAST(:rows AS json))",
+    )
+
+
+def _statement(sql: str, array: tuple[str, str] = ("", "")) -> Statement:
+    """Write a statement with `[]` for its array, and what PostgreSQL alone needs in braces."""
+    sqlite, postgresql = array
+    return Statement(
+        sqlite=_POSTGRESQL_ONLY.sub("", sql).replace("[]", sqlite),
+        postgresql=_POSTGRESQL_ONLY.sub(r"\1", sql).replace("[]", postgresql),
+    )
+
+
+_POSTGRESQL_ONLY = re.compile(r"{(.*?)}")
+_ARRIVED = "EXISTS (SELECT 1 FROM attempt WHERE delivery_id = delivery.id AND outcome = 'unknown')"
+
+# The batch is set apart, so that PostgreSQL chooses once: as a subquery it may run for every row.
+CLAIM = _statement(
+    f"""
+    WITH batch AS (
+        SELECT id FROM delivery WHERE {CLAIMABLE} AND mailing_id = :mailing AND due_at <= :now
+        ORDER BY due_at, id LIMIT :limit {{FOR UPDATE SKIP LOCKED}}
+    )
+    UPDATE delivery SET state = 'claimed', worker_id = :worker, state_at = :now
+    WHERE id IN (SELECT id FROM batch)
+    RETURNING id, mailing_id, address, reference, generation, since_at, created_at, attempts
+    """
+)
+SUPPRESSED = _statement(
+    "SELECT address FROM suppression WHERE address IN ([])", _values("addresses")
+)
+MARK = _statement(
+    f"""
+    UPDATE delivery SET state = 'in_flight', state_at = :now
+    WHERE id IN (SELECT CAST(value AS bigint) FROM ([]) AS v)
+        AND {HELD} AND worker_id = :worker AND reason IS NULL
+    RETURNING id
+    """,
+    _values("ids"),
+)
+CANCEL_MARKED = _statement(
+    f"""
+    UPDATE delivery SET state_at = :now, worker_id = NULL,
+        state = CASE WHEN {_ARRIVED} THEN 'unknown' ELSE 'cancelled' END
+    WHERE id IN (SELECT CAST(value AS bigint) FROM ([]) AS v)
+        AND {HELD} AND worker_id = :worker AND reason IS NOT NULL
+    """,
+    _values("ids"),
+)
+ACCEPT = _statement(
+    """
+    UPDATE delivery SET state = 'accepted', state_at = :now, worker_id = NULL, reason = NULL,
+        attempts = attempts + 1, code = v.code, enhanced = v.enhanced, reply = v.reply
+    FROM ([]) AS v
+    WHERE delivery.id = v.id AND state = 'in_flight' AND worker_id = :worker
+    """,
+    _table(id="bigint", code="smallint", enhanced="text", reply="text"),
+)
+_TRIED = _table(
+    id="bigint", code="smallint", enhanced="text", reply="text", outcome="text", phase="text",
+    state="text", goes_on="boolean", is_unsaid="boolean", last_state="text",
+    due_at="timestamptz", charged="smallint",
+)  # fmt: skip
+# Before the row changes, and only for a row that will: so a commit that is repeated because its
+# answer was lost writes no attempt twice.
+ATTEMPTED = _statement(
+    f"""
+    INSERT INTO attempt (delivery_id, number, at, outcome, phase, code, enhanced, reply)
+    SELECT delivery.id, delivery.attempts + 1, :now, v.outcome, v.phase, v.code, v.enhanced, v.reply
+    FROM ([]) AS v JOIN delivery ON delivery.id = v.id
+    WHERE {HELD} AND worker_id = :worker
+    """,
+    _TRIED,
+)
+# Three ends: it goes on; it is over, and it may have arrived; it is over, and has not.
+MOVED = _statement(
+    f"""
+    UPDATE delivery SET
+        state = CASE
+            WHEN reason IS NULL AND v.goes_on THEN v.state
+            WHEN v.is_unsaid AND {_ARRIVED} THEN 'unknown'
+            ELSE v.last_state
+        END,
+        due_at = v.due_at, state_at = :now, attempts = attempts + v.charged, worker_id = NULL,
+        code = v.code, enhanced = v.enhanced, reply = v.reply
+    FROM ([]) AS v
+    WHERE delivery.id = v.id AND {HELD} AND worker_id = :worker
+    """,
+    _TRIED,
+)
