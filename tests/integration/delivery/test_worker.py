@@ -13,6 +13,7 @@ from pathlib import Path
 
 import ledgers
 import pytest
+from journey import until
 from scripted_smtp import DROP, STALL, Act, ScriptedServer, Turn, running
 from sqlalchemy import Engine, delete, func, select, update
 
@@ -20,7 +21,6 @@ from newsletter.clock import utc_now
 from newsletter.db import engine as engines
 from newsletter.db import session as sessions
 from newsletter.delivery import committer, ledger, roster, worker
-from newsletter.delivery.worker import Tally
 from newsletter.errors import (
     ConfigurationError,
     DatabaseUnavailable,
@@ -472,17 +472,17 @@ def test_a_second_interrupt_waits_for_no_answer_and_says_what_is_uncertain(
 def test_a_worker_that_stays_sends_what_comes_later(engine: Engine) -> None:
     ledgers.fill(engine, 5)
 
-    def watch(tally: Tally) -> None:
-        if tally.settled == 5:
-            letters = threading.Thread(
-                target=ledgers.fill, args=(engine, 3), kwargs={"public_id": "letter0000000001"}
-            )
-            letters.start()
-        if tally.settled == 8:
-            os.kill(os.getpid(), signal.SIGTERM)
+    def publish() -> None:
+        until(lambda: ledgers.states(engine)["accepted"] == 5)
+        ledgers.fill(engine, 3, public_id="letter0000000001")
+        until(lambda: ledgers.states(engine)["accepted"] == 8)
+        os.kill(os.getpid(), signal.SIGTERM)
 
+    publisher = threading.Thread(target=publish)
     with running(ScriptedServer()) as server:
-        worker.run(engine, ledgers.plan(server.port, connections=2), stays=True, on_try=watch)
+        publisher.start()
+        worker.run(engine, ledgers.plan(server.port, connections=2), stays=True)
+    publisher.join()
 
     assert len(server.arrivals) == 8
     assert ledgers.states(engine) == {"accepted": 8}
