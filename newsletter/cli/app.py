@@ -31,6 +31,7 @@ from newsletter.cli import (
     status,
     subscribers,
     suppression,
+    worker,
 )
 from newsletter.errors import (
     ConfigurationError,
@@ -59,6 +60,7 @@ for verb in (
     send.send,
     send.cron,
     serve.serve,
+    worker.worker,
     preview.preview,
     status.status,
 ):

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
     from newsletter.articles.ingest import Result
-    from newsletter.delivery.worker import Tally
     from newsletter.editions.store import Summary
     from newsletter.settings import Settings
 
@@ -37,6 +36,9 @@ def send(
     force: Annotated[
         bool, typer.Option("--force", help="Send an edition that is older than its cadence, too.")
     ] = False,
+    workers: Annotated[
+        int, typer.Option("--workers", min=1, max=256, help="How many processes send.")
+    ] = 1,
     json: output.Json = False,
 ) -> None:
     """Send the edition of the current period now. Run again, it goes on where it stopped."""
@@ -45,7 +47,14 @@ def send(
         if dry_run:
             summary = _rehearse(engine, cadence, found.settings)
         else:
-            summary = deliver(engine, cadence, found.settings, now=clock.utc_now(), force=force)
+            summary = deliver(
+                engine,
+                cadence,
+                found.settings,
+                now=clock.utc_now(),
+                force=force,
+                workers=workers,
+            )
     if json:
         output.as_json({**asdict(summary), "dry_run": dry_run})
     else:
@@ -59,7 +68,7 @@ def cron(ctx: typer.Context, *, dry_run: DryRun = False, json: output.Json = Fal
     found = context.of(ctx)
     now = clock.utc_now()
     with found.database() as engine:
-        failed = [] if dry_run else _fetch(engine, found.settings, now)
+        failed = [] if dry_run else fetch(engine, found.settings, now)
         summaries, failure = _due(engine, found.settings, now=now, dry_run=dry_run)
     if json:
         output.as_json(
@@ -79,7 +88,13 @@ def cron(ctx: typer.Context, *, dry_run: DryRun = False, json: output.Json = Fal
 
 
 def deliver(
-    engine: Engine, cadence: Cadence, settings: Settings, *, now: datetime, force: bool = False
+    engine: Engine,
+    cadence: Cadence,
+    settings: Settings,
+    *,
+    now: datetime,
+    force: bool = False,
+    workers: int = 1,
 ) -> Summary:
     """Send one edition with a progress bar, where somebody watches."""
     from newsletter.editions import send as sending
@@ -91,8 +106,8 @@ def deliver(
             waiting = summary.audience - summary.accepted - summary.refused
             progress.update(task, total=waiting, description=summary.edition)
 
-        def on_try(tally: Tally) -> None:
-            progress.update(task, completed=tally.settled)
+        def on_settled(readers: int) -> None:
+            progress.update(task, completed=readers)
 
         return sending.send(
             engine,
@@ -100,8 +115,9 @@ def deliver(
             now=now,
             settings=settings,
             force=force,
+            workers=workers,
             on_frozen=on_frozen,
-            on_try=on_try,
+            on_settled=on_settled,
         )
 
 
@@ -134,7 +150,7 @@ def _rehearse(engine: Engine, cadence: Cadence, settings: Settings) -> Summary:
     return publish.rehearse(engine, cadence, now=clock.utc_now(), settings=settings, force=True)
 
 
-def _fetch(engine: Engine, settings: Settings, now: datetime) -> list[Result]:
+def fetch(engine: Engine, settings: Settings, now: datetime) -> list[Result]:
     """Fetch every feed; say which failed, and what waits for approval."""
     from newsletter.articles import ingest
     from newsletter.articles.ingest import Counts

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import signal
 import threading
-import traceback
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from newsletter.cli import context, output
+from newsletter.cli import worker as working
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from newsletter.settings import Settings
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
-#: How long to wait before sending is tried again after the mail server, or a setting, failed.
-_PAUSE_SECONDS = 30.0
 #: How often what counts how often is cleared of what has ended.
 _PRUNE_SECONDS = 3_600.0
 
@@ -73,7 +71,9 @@ def _working(engine: Engine, settings: Settings, *, sends: bool) -> Iterator[Non
     threads = [threading.Thread(target=_prune, args=(engine, stopped), daemon=True)]
     if sends:
         threads.append(
-            threading.Thread(target=_send, args=(engine, settings, stopped), daemon=True)
+            threading.Thread(
+                target=working.keep_sending, args=(engine, settings, stopped), daemon=True
+            )
         )
     for thread in threads:
         thread.start()
@@ -101,30 +101,6 @@ def _ending(server: uvicorn.Server) -> Iterator[None]:
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)
-
-
-def _send(engine: Engine, settings: Settings, stopped: threading.Event) -> None:
-    """Send whatever is due, until the end; a failure is said, and tried again later."""
-    from newsletter.delivery import worker
-    from newsletter.delivery.worker import Plan
-    from newsletter.editions import store
-    from newsletter.errors import NewsletterError
-
-    while not stopped.is_set():
-        try:
-            worker.run(
-                engine,
-                Plan.of(settings),
-                excluded=store.withheld_mailings(),
-                stays=True,
-                stopped=stopped,
-            )
-        except NewsletterError as exc:
-            output.warn(f"{exc.message} {exc.hint or ''}".rstrip())
-            stopped.wait(_PAUSE_SECONDS)
-        except Exception:  # noqa: BLE001 - pages go on without the worker, and it tries again
-            traceback.print_exc()
-            stopped.wait(_PAUSE_SECONDS)
 
 
 def _prune(engine: Engine, stopped: threading.Event) -> None:

@@ -30,6 +30,7 @@ from sqlalchemy import (
     func,
     insert,
     literal,
+    or_,
     text,
     update,
 )
@@ -174,7 +175,9 @@ def may_have_arrived() -> ColumnElement[bool]:
 
 def is_open(mailings: Select[Any]) -> ColumnElement[bool]:
     """Tell, in a statement, whether any row of `mailings` is open."""
-    return exists().where(text(f"({CLAIMABLE} OR {HELD})"), _mailing.in_(mailings))
+    waits = exists().where(text(CLAIMABLE), _mailing.in_(mailings))
+    # Few rows are held at any time: not by the index over all that a mailing ever had.
+    return or_(waits, exists().where(text(HELD), (_mailing + 0).in_(mailings)))
 
 
 # What a worker does
@@ -249,6 +252,17 @@ def holders(session: Session) -> set[int]:
     """Return the ids of the workers that hold rows, on the roster or not."""
     found = session.execute(rows_of(_worker).where(text(HELD), _worker.is_not(None)).distinct())
     return set(found.scalars())
+
+
+def held(session: Session, mailings: Select[Any]) -> tuple[int, datetime | None]:
+    """Return how many rows of `mailings` workers hold, and when one of them last changed."""
+    found = session.execute(
+        rows_of(func.count(), func.max(col(Delivery.state_at))).where(
+            text(HELD), (_mailing + 0).in_(mailings)
+        )
+    )
+    count, latest = found.one()
+    return count, latest
 
 
 def take_over(

@@ -496,7 +496,7 @@ def _has_open_row() -> Any:  # noqa: ANN401 - an SQL expression
     mailings = (
         columns(col(Mailing.id)).where(col(Mailing.edition_id) == _edition_id).correlate(Edition)
     )
-    return ledger.is_open(mailings).correlate(Edition)
+    return ledger.is_open(mailings)
 
 
 def _change(session: Session, edition: Edition, **values: object) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from newsletter.cadence import WEEKDAYS
-from newsletter.editions import send as sending
+from newsletter.editions import fleet
 from newsletter.errors import TransportUnavailable
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def test_a_server_that_is_away_keeps_no_edition_from_being_made_in_time(
     def away(*_: Any, **__: Any) -> None:
         raise TransportUnavailable("The mail server is away.", hint="Wait.")
 
-    monkeypatch.setattr(sending, "deliver", away)
+    monkeypatch.setattr(fleet, "deliver", away)
 
     ran = run("cron", "--json")
 
@@ -65,7 +65,7 @@ def test_what_was_sent_is_said_although_another_edition_failed(
         if slug.startswith("weekly"):
             raise TransportUnavailable("The mail server is away.")
 
-    monkeypatch.setattr(sending, "deliver", away)
+    monkeypatch.setattr(fleet, "deliver", away)
 
     ran = run("cron")
 
@@ -81,7 +81,7 @@ def test_what_was_sent_is_said_although_another_edition_failed(
 def test_what_is_said_of_a_paused_edition_adds_up(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sending, "deliver", lambda *_, **__: None)
+    monkeypatch.setattr(fleet, "deliver", lambda *_, **__: None)
     name = json.loads(run("send", "weekly", "--json").out)["edition"]
     run("editions", "pause", name)
 

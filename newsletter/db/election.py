@@ -1,0 +1,94 @@
+"""Elects one of many processes for what is to be done once, by a lock that its end gives back."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from sqlalchemy import Connection, Engine, text
+
+from newsletter import paths
+from newsletter.db.engine import explained, is_sqlite
+
+#: PostgreSQL's advisory locks are numbers, and count in one database.
+_KEY = int.from_bytes(b"schedule")
+
+
+class Candidate:
+    """One process's candidacy; its votes are counted each time that somebody asks.
+
+    On PostgreSQL by an advisory lock, which the server takes back when the connection ends, however
+    it ends; on SQLite, which has one machine, by a lock on a file.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._connection: Connection | None = None
+        self._descriptor: int | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        _type: type[BaseException] | None,
+        _error: BaseException | None,
+        _traceback: TracebackType | None,
+    ) -> None:
+        self._resign()
+
+    def is_elected(self) -> bool:
+        """Tell whether this process holds the lock, and take it if nobody does.
+
+        Raises DatabaseUnavailable.
+        """
+        return self._holds_file() if is_sqlite(self._engine) else self._holds_advisory()
+
+    def _holds_advisory(self) -> bool:
+        try:
+            with explained():
+                if self._connection is not None:
+                    # The lock is lost with the connection, and with nothing else.
+                    self._connection.execute(text("SELECT 1"))
+                    return True
+                connection = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+                lock = text("SELECT pg_try_advisory_lock(:key)").bindparams(key=_KEY)
+                if connection.execute(lock).scalar():
+                    self._connection = connection
+                    return True
+                connection.close()
+        except Exception:
+            self._resign()
+            raise
+        return False
+
+    def _holds_file(self) -> bool:
+        if self._descriptor is not None:
+            return True
+        descriptor = os.open(self._file(), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(descriptor)
+            return False
+        self._descriptor = descriptor
+        return True
+
+    def _file(self) -> Path:
+        database = str(Path(self._engine.url.database or "").resolve())
+        name = hashlib.sha256(database.encode()).hexdigest()[:16]
+        return paths.run_folder() / f"schedule-{name}.lock"
+
+    def _resign(self) -> None:
+        if self._connection is not None:
+            # Not given back to the pool: with it, the lock would stay.
+            self._connection.detach()
+            self._connection.close()
+            self._connection = None
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None

@@ -1,0 +1,146 @@
+"""Sends one edition to its end, by one process or by several that share nothing but the ledger."""
+
+from __future__ import annotations
+
+import multiprocessing
+import time
+from collections.abc import Callable, Iterator, MutableSequence
+from contextlib import contextmanager
+from multiprocessing.process import BaseProcess
+from typing import Any
+
+from sqlalchemy import Engine, Select
+
+from newsletter.clock import utc_now
+from newsletter.db import engine as engines
+from newsletter.db import session as sessions
+from newsletter.delivery import ledger, worker
+from newsletter.delivery.worker import Plan, Tally
+from newsletter.editions import store
+from newsletter.errors import NewsletterError
+from newsletter.models import EditionState
+from newsletter.settings import Settings
+
+#: How long to watch rows that others hold, without any of them moving, before looking at who lives.
+PATIENCE_SECONDS = 15
+_LOOK_SECONDS = 1.0
+
+
+def deliver(
+    engine: Engine,
+    settings: Settings,
+    slug: str,
+    *,
+    workers: int = 1,
+    on_settled: Callable[[int], None] | None = None,
+) -> None:
+    """Send what is due of one edition, and see off what other workers hold of it.
+
+    `on_settled` is told how many readers these workers have an answer for, all together.
+    """
+    with _beside(settings, slug, processes=workers - 1) as (others, processes):
+
+        def told(settled: int) -> None:
+            if on_settled is not None:
+                on_settled(settled + sum(others))
+
+        if _deliver(engine, Plan.of(settings), slug, on_settled=told):
+            _drain(processes)
+
+
+def is_due(engine: Engine, mailings: Select[Any] | None = None) -> bool:
+    """Tell whether anything could be sent now; of some mailings only, if they are given."""
+    with sessions.reading(engine) as session:
+        due_at = ledger.next_due(session, mailings)
+    return due_at is not None and due_at <= utc_now()
+
+
+@contextmanager
+def _beside(
+    settings: Settings, slug: str, *, processes: int
+) -> Iterator[tuple[MutableSequence[int], list[BaseProcess]]]:
+    """Have more processes send an edition; give how many readers each has settled.
+
+    They end by themselves when nothing is due.
+    """
+    # Not forked: a connection to the database must not be in two processes.
+    context = multiprocessing.get_context("spawn")
+    settled: MutableSequence[int] = context.Array("q", processes, lock=False)
+    started: list[BaseProcess] = [
+        context.Process(target=_help, args=(settings, slug, settled, number), daemon=True)
+        for number in range(processes)
+    ]
+    for process in started:
+        process.start()
+    try:
+        yield settled, started
+    except BaseException:
+        _drain(started)
+        raise
+    finally:
+        for process in started:
+            process.join()
+
+
+def _drain(processes: list[BaseProcess]) -> None:
+    for process in processes:
+        process.terminate()
+
+
+def _help(settings: Settings, slug: str, settled: MutableSequence[int], number: int) -> None:
+    """Run one more process's share; what keeps it from sending keeps the first one, too."""
+
+    def told(count: int) -> None:
+        settled[number] = count
+
+    engine = engines.open(settings.database_url)
+    try:
+        _deliver(engine, Plan.of(settings), slug, on_settled=told)
+    except NewsletterError:
+        raise SystemExit(1) from None
+    finally:
+        engine.dispose()
+
+
+def _deliver(engine: Engine, plan: Plan, slug: str, *, on_settled: Callable[[int], None]) -> bool:
+    """Send until nothing is due; return whether a signal ended it before."""
+    with sessions.reading(engine) as session:
+        mailings = store.mailings_of([store.by_slug(session, slug).id])
+    before = 0
+    is_wanted = True
+    while is_wanted:
+
+        def told(tally: Tally, before: int = before) -> None:
+            on_settled(before + tally.settled)
+
+        tally = worker.run(
+            engine, plan, mailings=mailings, excluded=store.withheld_mailings(), on_try=told
+        )
+        if tally.was_stopped:
+            return True
+        before += tally.settled
+        is_wanted = _wait_for_work(engine, slug, mailings)
+    return False
+
+
+def _wait_for_work(engine: Engine, slug: str, mailings: Select[Any]) -> bool:
+    """Watch what others hold; return whether something is due again, or somebody may have died."""
+    seen, began = None, time.monotonic()
+    while True:
+        with sessions.reading(engine) as session:
+            is_open = store.by_slug(session, slug).state == EditionState.OPEN
+            found = ledger.held(session, mailings)
+        if not is_open:
+            return False
+        if is_due(engine, mailings):
+            return True
+        count, _ = found
+        if not count:
+            # What is left waits for its time, and that is the next run's.
+            return False
+        if found != seen:
+            seen, began = found, time.monotonic()
+        elif time.monotonic() - began > PATIENCE_SECONDS:
+            # Time to take over from a worker that died, or to find that none did.
+            return True
+        time.sleep(_LOOK_SECONDS)

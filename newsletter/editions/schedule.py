@@ -1,0 +1,37 @@
+"""What falls due, for workers that stay: editions are made and finished here, sent by them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from sqlalchemy import Engine
+
+from newsletter.editions import publish
+from newsletter.editions.store import Summary
+from newsletter.errors import NewsletterError
+from newsletter.settings import Settings
+
+
+@dataclass
+class Done:
+    """What one look at the calendar came to."""
+
+    made: list[Summary] = field(default_factory=list)
+    #: Names of editions of which nothing is open any more.
+    finished: list[str] = field(default_factory=list)
+    #: What kept editions from being made; the others were made all the same.
+    failures: list[NewsletterError] = field(default_factory=list)
+
+
+def keep(engine: Engine, *, now: datetime, settings: Settings) -> Done:
+    """Give up stale editions, make those that are due, and finish those that are complete."""
+    done = Done()
+    publish.expire(engine, now=now, times=settings.send_times)
+    for due in publish.due_editions(engine, now=now, settings=settings):
+        try:
+            done.made.append(publish.freeze(engine, due.cadence, now=now, settings=settings))
+        except NewsletterError as exc:
+            done.failures.append(exc)
+    done.finished = publish.finish(engine, now=now)
+    return done
