@@ -24,6 +24,8 @@ from itsdangerous.signer import SigningAlgorithm
 
 from newsletter.errors import ConfigurationError, ExpiredToken, InvalidToken
 
+#: By its name, hmac hands the whole of it to OpenSSL.
+_SHA256 = "sha256"
 #: Characters of a public id: 12 random bytes, base64url.
 PUBLIC_ID_LENGTH = 16
 _PUBLIC_ID_BYTES = 12
@@ -122,10 +124,18 @@ class Keyring:
     def issue_all(
         self, purpose: Purpose, bearers: Iterable[tuple[str, int]], *, key: str = ""
     ) -> list[bytes]:
-        """Return the tokens of many (public id, generation), for a purpose that never expires."""
-        sign = self._named.get(key, self._signers)[purpose].sign
+        """Return the tokens of many (public id, generation), for a purpose that never expires.
+
+        What `issue` returns for each, at half the price.
+        """
         assert purpose not in _LIFETIMES
-        return [sign(_payload(public_id, generation)) for public_id, generation in bearers]
+        signer = self._named.get(key, self._signers)[purpose]
+        derived = signer.derive_key()
+        payloads = [_payload(public_id, generation) for public_id, generation in bearers]
+        return [
+            b"%b.%b" % (each, base64_encode(hmac.digest(derived, each, _SHA256)))
+            for each in payloads
+        ]
 
     def read(self, purpose: Purpose, token: str, *, now: datetime) -> Bearer:
         """Return whom `token` speaks for.
@@ -190,7 +200,7 @@ class _Hmac(SigningAlgorithm):
     """HMAC-SHA256 in one call; itsdangerous makes three objects of Python's for each signature."""
 
     def get_signature(self, key: bytes, value: bytes) -> bytes:
-        return hmac.digest(key, value, hashlib.sha256)
+        return hmac.digest(key, value, _SHA256)
 
 
 class _Derived:

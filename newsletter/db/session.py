@@ -41,7 +41,8 @@ class Writer:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._kept: Connection | None = None
+        #: One for all transactions: to make it costs as much as many a transaction.
+        self._kept: Session | None = None
 
     @contextmanager
     def transaction(self) -> Iterator[Session]:
@@ -51,18 +52,24 @@ class Writer:
         """
         with explained():
             if self._kept is None:
-                self._kept = self._engine.connect().execution_options(**{WRITING: True})
-            with (
-                self._kept.begin(),
-                Session(self._kept, expire_on_commit=False) as session,
-            ):
-                yield session
-                session.flush()
+                connection = self._engine.connect().execution_options(**{WRITING: True})
+                self._kept = Session(connection, expire_on_commit=False)
+            with _connection(self._kept).begin():
+                try:
+                    yield self._kept
+                    self._kept.flush()
+                finally:
+                    self._kept.close()
 
     def close(self) -> None:
         """Give the connection back."""
         if self._kept is not None:
-            self._kept.close()
+            _connection(self._kept).close()
+
+
+def _connection(session: Session) -> Connection:
+    assert isinstance(session.bind, Connection)
+    return session.bind
 
 
 def freeze_lock(session: Session, now: datetime) -> datetime:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
 from operator import itemgetter
 from typing import Any
 
@@ -75,10 +76,11 @@ def stored(session: Session, kind: TypeEngine[Any], value: object) -> object:
     return convert(value) if convert else value
 
 
-def reader(session: Session, kind: TypeEngine[Any]) -> Callable[[Any], Any]:
-    """Return what makes a value of what the driver found in a column of that type."""
-    dialect = session.connection().dialect
-    return kind.dialect_impl(dialect).result_processor(dialect, None) or (lambda value: value)
+def instants(session: Session) -> Callable[[Any], Any]:
+    """Return what makes an aware UTC datetime of what the driver found in a column of instants."""
+    if is_sqlite(session.connection()):
+        return lambda found: datetime.fromisoformat(found).replace(tzinfo=UTC) if found else None
+    return lambda found: found.astimezone(UTC) if found else None
 
 
 def insert_missing(

@@ -84,7 +84,10 @@ class Committer:
         self._excluded = excluded
         self._loop = asyncio.get_running_loop()
         self._next = _Cycle()
-        self._wanted = threading.Condition()
+        self._lock = threading.Lock()
+        self._wanted = threading.Condition(self._lock)
+        # Between the two ends of a commit nobody has to be woken.
+        self._is_awake = True
         self._renewed_at = clock()
         # Ids that were claimed here and neither marked nor given back, as far as was told.
         self._claimed: set[int] = set()
@@ -93,26 +96,29 @@ class Committer:
         self._thread = threading.Thread(target=self._run, name="committer", daemon=True)
         self._thread.start()
 
-    async def claim(self, limit: int) -> list[Claim]:
+    def claim(self, limit: int) -> asyncio.Future[list[Claim]]:
         """Claim up to `limit` due rows."""
         waiter: asyncio.Future[list[Claim]] = self._loop.create_future()
-        self._ask(lambda cycle: cycle.claims.append((limit, waiter)))
-        return await waiter
+        with self._lock:
+            self._open().claims.append((limit, waiter))
+        return waiter
 
-    async def mark(self, delivery_id: int) -> bool:
+    def mark(self, delivery_id: int) -> asyncio.Future[bool]:
         """Commit that a message is in flight; False means that it must not leave."""
         waiter: asyncio.Future[bool] = self._loop.create_future()
-        self._ask(lambda cycle: cycle.marks.__setitem__(delivery_id, waiter))
-        return await waiter
+        with self._lock:
+            self._open().marks[delivery_id] = waiter
+        return waiter
 
     def record(self, verdict: Verdict) -> None:
         """Have a verdict written with the next commit."""
-        self._ask(lambda cycle: cycle.verdicts.append(verdict))
+        with self._lock:
+            self._open().verdicts.append(verdict)
 
     async def close(self) -> None:
         """Write what is left and end; raise what kept it from being written."""
         if self._failure is None:
-            with self._wanted:
+            with self._lock:
                 self._next.is_last = True
                 self._wanted.notify()
         await self._done.wait()
@@ -120,12 +126,14 @@ class Committer:
         if self._failure is not None:
             raise self._failure
 
-    def _ask(self, add: Callable[[_Cycle], None]) -> None:
-        with self._wanted:
-            if self._failure is not None:
-                raise self._failure
-            add(self._next)
+    def _open(self) -> _Cycle:
+        """Return the cycle that is not begun yet, and wake the thread if it is waiting for one."""
+        if self._failure is not None:
+            raise self._failure
+        if not self._is_awake:
+            self._is_awake = True
             self._wanted.notify()
+        return self._next
 
     # In the thread.
 
@@ -144,12 +152,14 @@ class Committer:
 
     def _take(self) -> _Cycle:
         """Wait for something to do, but not past the renewal of the lease; let more gather."""
-        with self._wanted:
+        with self._lock:
+            self._is_awake = not self._next.is_empty
             self._wanted.wait_for(
                 lambda: not self._next.is_empty, timeout=roster.RENEWAL.total_seconds()
             )
+            self._is_awake = True
         time.sleep(self._gather_seconds)
-        with self._wanted:
+        with self._lock:
             cycle, self._next = self._next, _Cycle()
             return cycle
 
@@ -210,7 +220,7 @@ class Committer:
         return answers
 
     def _fail(self, cycle: _Cycle, exc: Exception) -> None:
-        with self._wanted:
+        with self._lock:
             self._failure = exc
             left, self._next = self._next, _Cycle()
         for unanswered in (cycle, left):

@@ -419,12 +419,12 @@ def _claim_of(
         limit=limit,
         now=statements.stored(session, Instant(), now),
     )
-    read = statements.reader(session, Instant())
+    read = statements.instants(session)
     # Of a digest all rows were made at the same time.
-    made = {created_at: read(created_at) for created_at in {row[6] for row in found}}
+    created = {row[6]: read(row[6]) for row in found}
     return [
-        Claim(one, of, address, reference, generation, read(since), made[created], attempts)
-        for one, of, address, reference, generation, since, created, attempts in found
+        Claim(one, of, address, reference, generation, read(since), created[at], attempts)
+        for one, of, address, reference, generation, since, at, attempts in found
     ]
 
 

@@ -126,10 +126,9 @@ class Session(asyncio.Protocol):
         this one leaves, and is announced with it: what it returns must be the next to be sent.
         Whoever expects to be denied the permission asks `in_steps`, and keeps the connection.
         """
-        refusal = self._refused_here(mail.envelope)
-        if refusal is not None:
-            return refusal
         is_announced = self._announced is not None
+        if not is_announced and (refusal := self._refused_here(mail.envelope)) is not None:
+            return refusal
         if "pipelining" not in self.extensions or (in_steps and not is_announced):
             return await self._send_in_steps(mail, permit)
         announced, self._announced = self._announced, None
