@@ -1,4 +1,4 @@
-"""`newsletter database`: the schema's version, upgrades and backups."""
+"""`newsletter database`: the schema's version, upgrades, backups, and a ledger that stays small."""
 
 from __future__ import annotations
 
@@ -14,7 +14,14 @@ from newsletter.errors import SchemaOutOfDate
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
-app = typer.Typer(help="The schema's version, upgrades and backups.", no_args_is_help=True)
+    from newsletter.editions.pruning import Rows
+
+#: A century: what a calendar can surely subtract.
+_LARGEST_DAYS = 36_525
+
+app = typer.Typer(
+    help="The schema's version, upgrades, backups, and pruning.", no_args_is_help=True
+)
 
 
 @app.command()
@@ -66,3 +73,65 @@ def backup(
     with context.of(ctx).database(checked=False) as engine:
         schema.backup(engine, file)
     output.say(f"The database is saved in {file} ({file.stat().st_size:,} octets).")
+
+
+@app.command()
+def prune(
+    ctx: typer.Context,
+    *,
+    older_than: Annotated[
+        int,
+        typer.Option(
+            metavar="DAYS",
+            max=_LARGEST_DAYS,
+            help="At least catch_up_days and 31 days more.",
+        ),
+    ],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say how many.")] = False,
+    json: output.Json = False,
+) -> None:
+    """Delete the deliveries of editions that are long over; their books keep the counts.
+
+    Uncertain deliveries stay, and letters, articles, readers and the archive. Safe to run at any
+    time, and twice.
+    """
+    from newsletter.clock import utc_now
+    from newsletter.editions import pruning
+
+    here = context.of(ctx)
+    with here.database() as engine:
+        rows = pruning.prunable(
+            engine, older_than=older_than, now=utc_now(), settings=here.settings
+        )
+        if not dry_run:
+            with output.progress() as bar:
+                task = bar.add_task("Pruning", total=rows.states.total())
+                rows = pruning.prune(
+                    engine, rows, progress=lambda done: bar.update(task, completed=done)
+                )
+    if json:
+        output.as_json(_as_counts(rows, older_than=older_than, dry_run=dry_run))
+    else:
+        output.say(_sentence(rows, older_than=older_than, dry_run=dry_run))
+
+
+def _as_counts(rows: Rows, *, older_than: int, dry_run: bool) -> dict[str, object]:
+    from newsletter.delivery import ledger
+
+    return {
+        "older_than_days": older_than,
+        "dry_run": dry_run,
+        "deliveries": rows.states.total(),
+        "editions": rows.editions,
+        **{state.value: rows.states[state] for state in ledger.FINAL},
+    }
+
+
+def _sentence(rows: Rows, *, older_than: int, dry_run: bool) -> str:
+    count = rows.states.total()
+    if not count:
+        return f"There is nothing to prune that is older than {older_than} days."
+    deliveries = "1 delivery" if count == 1 else f"{count:,} deliveries"
+    editions = output.counted(rows.editions, "edition")
+    done = "Would prune" if dry_run else "Pruned"
+    return f"{done} {deliveries} of {editions} older than {older_than} days."

@@ -16,6 +16,7 @@ earlier try ends as unknown, never as cancelled or skipped: that reader counts a
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -23,6 +24,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import (
     ColumnElement,
     Select,
+    Subquery,
     case,
     column,
     delete,
@@ -32,6 +34,7 @@ from sqlalchemy import (
     literal,
     or_,
     text,
+    union_all,
     update,
 )
 from sqlalchemy import select as rows_of
@@ -49,6 +52,15 @@ from newsletter.smtp.reply import Kind, Outcome, Phase
 OPEN = (State.QUEUED, State.CLAIMED, State.IN_FLIGHT, State.DEFERRED)
 #: Open states that can still be taken back: the body is not leaving.
 _REVOCABLE = (State.QUEUED, State.CLAIMED, State.DEFERRED)
+# Where a mailing counts what was pruned of it.
+_PRUNED = {
+    State.ACCEPTED: col(Mailing.pruned_accepted),
+    State.REFUSED: col(Mailing.pruned_refused),
+    State.SKIPPED: col(Mailing.pruned_skipped),
+    State.CANCELLED: col(Mailing.pruned_cancelled),
+}
+#: States that nothing leads out of: such rows can be pruned.
+FINAL = tuple(_PRUNED)
 
 _id = col(Delivery.id)
 _state = col(Delivery.state)
@@ -69,6 +81,15 @@ class Claim(NamedTuple):
     since_at: datetime | None
     created_at: datetime
     attempts: int
+
+
+class Batch(NamedTuple):
+    """What one transaction has pruned."""
+
+    #: How many rows there were in each state.
+    rows: Counter[State]
+    #: Where the next one goes on; None if there is nothing left.
+    after: str | None
 
 
 class Verdict(NamedTuple):
@@ -308,15 +329,88 @@ def take_over(
     return queued, _count(settled)
 
 
+# Taking out what is long over
+
+
+def count_prunable(session: Session, mailings: Select[Any]) -> dict[int, Counter[State]]:
+    """Return how many rows of `mailings` can be pruned, by mailing and state: the final ones."""
+    found = session.execute(
+        rows_of(_mailing, _state, func.count())
+        .where(_mailing.in_(mailings), _state.in_(FINAL))
+        .group_by(_mailing, _state)
+        .order_by(_mailing)
+    )
+    counts: dict[int, Counter[State]] = {}
+    for mailing_id, state, count in found:
+        counts.setdefault(mailing_id, Counter())[State(state)] = count
+    return counts
+
+
+def prune(session: Session, *, mailing_id: int, after: str, limit: int) -> Batch:
+    """Delete up to `limit` final rows of a mailing, with their attempts, and count them in it.
+
+    Goes from reader to reader by the index, beginning behind the reference `after` (at first
+    empty), so that no batch passes again over what another has deleted or left.
+    """
+    chosen = session.execute(
+        rows_of(_id, _reference, _state)
+        .where(_mailing == mailing_id, _reference > after, _state.in_(FINAL))
+        .order_by(_reference)
+        .limit(limit)
+        # What somebody else prunes at this moment is theirs to count.
+        .with_for_update(skip_locked=True)
+    ).all()
+    if not chosen:
+        return Batch(Counter(), None)
+    ids = [row.id for row in chosen]
+    rows = Counter(State(row.state) for row in chosen)
+    counted = {pruned: pruned + rows[state] for state, pruned in _PRUNED.items()}
+    for statement in (
+        delete(Attempt).where(col(Attempt.delivery_id).in_(ids)),
+        delete(Delivery).where(_id.in_(ids)),
+        update(Mailing).where(col(Mailing.id) == mailing_id).values(counted),
+    ):
+        session.execute(statement.execution_options(synchronize_session=False))
+    return Batch(rows, chosen[-1].reference if len(chosen) == limit else None)
+
+
 # Asking
+
+
+def books(mailings: Select[Any]) -> Subquery:
+    """Select mailing_id, state and rows: how many there are, or were until they were pruned.
+
+    In one statement, which sees a row either where it stands or where it is counted.
+    """
+    standing: Sequence[ColumnElement[Any]] = (
+        _mailing.label("mailing_id"),
+        _state.label("state"),
+        func.count().label("rows"),
+    )
+    gone = [
+        rows_of(col(Mailing.id), literal(state.value), pruned).where(
+            col(Mailing.id).in_(mailings), pruned > 0
+        )
+        for state, pruned in _PRUNED.items()
+    ]
+    found = rows_of(*standing).where(_mailing.in_(mailings)).group_by(_mailing, _state)
+    return union_all(found, *gone).subquery("books")
+
+
+def size() -> ColumnElement[int]:
+    """Tell, in a statement about mailings, how many rows one has, or had until they were pruned."""
+    standing = rows_of(func.count()).where(_mailing == col(Mailing.id)).correlate(Mailing)
+    found: ColumnElement[int] = standing.scalar_subquery()
+    for pruned in _PRUNED.values():
+        found = found + pruned
+    return found
 
 
 def count_states(session: Session, mailings: Select[Any]) -> Mapping[State, int]:
     """Return how many rows of `mailings` are in each state; the sum is their audience."""
-    found = session.execute(
-        rows_of(_state, func.count()).where(_mailing.in_(mailings)).group_by(_state)
-    )
-    return {State(state): count for state, count in found}
+    of = books(mailings).c
+    found = session.execute(rows_of(of.state, func.sum(of.rows)).group_by(of.state))
+    return {State(state): int(count) for state, count in found}
 
 
 def next_due(session: Session, mailings: Select[Any] | None = None) -> datetime | None:

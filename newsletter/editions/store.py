@@ -321,6 +321,23 @@ def mailings_of(edition_ids: Collection[int | None]) -> Select[Any]:
     return columns(col(Mailing.id)).where(col(Mailing.edition_id).in_(edition_ids))
 
 
+def settled_mailings(before: datetime) -> Select[Any]:
+    """Select the mailings of the editions whose coverage ended before, and that are settled."""
+    return (
+        columns(col(Mailing.id))
+        .join(Edition, _edition_id == col(Mailing.edition_id))
+        .where(col(Edition.settled_at).is_not(None), col(Edition.coverage_end) < before)
+    )
+
+
+def editions_of(session: Session, mailings: Select[Any]) -> dict[int, int]:
+    """Return the edition of each of `mailings`."""
+    found = session.execute(
+        columns(col(Mailing.id), col(Mailing.edition_id)).where(col(Mailing.id).in_(mailings))
+    )
+    return {row.id: row.edition_id for row in found}
+
+
 def mailings_among(ids: Collection[int]) -> Select[Any]:
     """Select those of some mailings that are there."""
     return columns(col(Mailing.id)).where(col(Mailing.id).in_(ids))
@@ -404,12 +421,7 @@ def summaries(session: Session, editions: Sequence[Edition]) -> list[Summary]:
 
 def contents(session: Session, edition: Edition) -> list[Contents]:
     """Return the mailings of an edition and what is in them, the largest first."""
-    readers = (
-        columns(func.count())
-        .where(col(Delivery.mailing_id) == col(Mailing.id))
-        .correlate(Mailing)
-        .scalar_subquery()
-    )
+    readers = ledger.size()
     found = session.execute(
         columns(col(Mailing.id), col(Mailing.public_id), col(Mailing.subject), readers)
         .where(col(Mailing.edition_id) == edition.id)
@@ -459,15 +471,15 @@ def _variants(session: Session, edition_ids: Collection[int | None]) -> Counter[
 def _counts(
     session: Session, edition_ids: Collection[int | None]
 ) -> dict[int | None, dict[str, int]]:
+    books = ledger.books(mailings_of(edition_ids))
     found = session.execute(
-        columns(col(Mailing.edition_id), col(Delivery.state), func.count())
-        .join(Delivery, col(Delivery.mailing_id) == col(Mailing.id))
-        .where(col(Mailing.edition_id).in_(edition_ids))
-        .group_by(col(Mailing.edition_id), col(Delivery.state))
+        columns(col(Mailing.edition_id), books.c.state, func.sum(books.c.rows))
+        .join(books, books.c.mailing_id == col(Mailing.id))
+        .group_by(col(Mailing.edition_id), books.c.state)
     )
     counts: dict[int | None, dict[str, int]] = {}
     for edition_id, state, count in found:
-        counts.setdefault(edition_id, {})[state] = count
+        counts.setdefault(edition_id, {})[state] = int(count)
     return counts
 
 

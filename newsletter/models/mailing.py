@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from enum import StrEnum
 
-from sqlalchemy import BigInteger, Column, ForeignKey
+from sqlalchemy import BigInteger, Column, ForeignKey, Integer
 from sqlmodel import Field, SQLModel
 
 from newsletter.models.columns import Instant, RowId
@@ -27,6 +27,10 @@ class Role(StrEnum):
     LEAD = "lead"
     STORY = "story"
     RELATED = "related"
+
+
+def _count() -> Column[int]:
+    return Column(Integer, nullable=False, server_default="0")
 
 
 class Mailing(SQLModel, table=True):
@@ -57,6 +61,11 @@ class Mailing(SQLModel, table=True):
     #: The HTML as a browser shows it, with the slots empty.
     html: str
     created_at: datetime = Field(sa_type=Instant)
+    #: How many of its deliveries were pruned, by the state in which they had ended.
+    pruned_accepted: int = Field(default=0, sa_column=_count())
+    pruned_refused: int = Field(default=0, sa_column=_count())
+    pruned_skipped: int = Field(default=0, sa_column=_count())
+    pruned_cancelled: int = Field(default=0, sa_column=_count())
 
 
 class MailingArticle(SQLModel, table=True):

@@ -35,34 +35,25 @@ def test_an_upgrade_run_again_finds_nothing_to_do(engine: Engine) -> None:
 
 
 def test_every_migration_goes_back_and_forth(engine: Engine) -> None:
-    with engine.connect() as connection, connection.begin():
-        config = schema._config()
-        config.attributes["connection"] = connection
-        command.downgrade(config, "base")
+    _go_back_to(engine, "base")
     assert schema.current(engine) is None
     assert schema.upgrade(engine) == (None, schema.newest())
 
 
 def test_what_was_frozen_before_slots_were_keeps_its_domain_and_language(engine: Engine) -> None:
     """Its rows may yet be sent again, and with the same Message-ID."""
-
-    with engine.connect() as connection, connection.begin():
-        config = schema._config()
-        config.attributes["connection"] = connection
-        command.downgrade(config, "0002")
-    row = {
-        "public_id": "mailing000000001",
-        "kind": "digest",
-        "subject": "News",
-        "body": b"From: =?utf-8?q?M=C3=ADa?= <news@mia.example>\r\nTo: \r\n\r\nHello\r\n",
-        "fields": "[]",
-        "html": '<!doctype html>\n<html lang="de-AT" dir="ltr"><p>Hello</p></html>',
-        "created_at": NOON,
-    }
-    columns = ", ".join(row)
-    values = ", ".join(f":{name}" for name in row)
-    with engine.connect() as connection, connection.begin():
-        connection.execute(text(f"INSERT INTO mailing ({columns}) VALUES ({values})"), row)
+    _go_back_to(engine, "0002")
+    _insert(
+        engine,
+        "mailing",
+        public_id="mailing000000001",
+        kind="digest",
+        subject="News",
+        body=b"From: =?utf-8?q?M=C3=ADa?= <news@mia.example>\r\nTo: \r\n\r\nHello\r\n",
+        fields="[]",
+        html='<!doctype html>\n<html lang="de-AT" dir="ltr"><p>Hello</p></html>',
+        created_at=NOON,
+    )
 
     schema.upgrade(engine, timezone="Asia/Tokyo")
 
@@ -73,6 +64,50 @@ def test_what_was_frozen_before_slots_were_keeps_its_domain_and_language(engine:
         "Asia/Tokyo",
         "de-AT",
     )
+
+
+def test_of_a_mailing_that_was_there_before_nothing_has_been_pruned(engine: Engine) -> None:
+    _go_back_to(engine, "0004")
+    _insert(
+        engine,
+        "mailing",
+        public_id="mailing000000001",
+        kind="digest",
+        subject="News",
+        body=b"Hello",
+        fields="[]",
+        domain="mia.example",
+        timezone="UTC",
+        language="en",
+        signing_key="",
+        html="<p>Hello</p>",
+        created_at=NOON,
+    )
+
+    schema.upgrade(engine)
+
+    with session.reading(engine) as opened:
+        (mailing,) = opened.exec(select(newsletter.models.Mailing)).all()
+    assert (
+        mailing.pruned_accepted,
+        mailing.pruned_refused,
+        mailing.pruned_skipped,
+        mailing.pruned_cancelled,
+    ) == (0, 0, 0, 0)
+
+
+def _go_back_to(engine: Engine, version: str) -> None:
+    with engine.connect() as connection, connection.begin():
+        config = schema._config()
+        config.attributes["connection"] = connection
+        command.downgrade(config, version)
+
+
+def _insert(engine: Engine, table: str, **row: object) -> None:
+    columns = ", ".join(row)
+    values = ", ".join(f":{name}" for name in row)
+    with engine.connect() as connection, connection.begin():
+        connection.execute(text(f"INSERT INTO {table} ({columns}) VALUES ({values})"), row)
 
 
 def test_an_empty_database_names_the_command_that_mends_it(database_url: str) -> None:
