@@ -1,5 +1,6 @@
 """A worker that is killed at any instant loses nobody, and at most one message per connection is
-in doubt: killed at every transition and at random, on both databases, over 1, 4 and 16 connections.
+in doubt: killed at every transition and at random, on both databases, over 1, 4 and 50 connections,
+and with four workers at once.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import ledgers
 import pytest
 from journey import Newsletter
 from killable import OFTEN, PLACES
+from killing import Fate
 from sqlalchemy import Engine
 
 from newsletter.delivery.retry import Policy
@@ -22,7 +24,7 @@ from newsletter.delivery.retry import Policy
 _AUDIENCE = 250
 
 
-@pytest.mark.parametrize("connections", [1, 4, 16])
+@pytest.mark.parametrize("connections", [1, 4, 50])
 def test_killed_at_every_transition_nobody_is_lost(
     engine: Engine, tmp_path: Path, connections: int
 ) -> None:
@@ -53,6 +55,29 @@ def test_killed_at_random_nobody_is_lost_and_held_ones_do_not_come_twice(
         scene.run()
 
         scene.check_at_the_end(_AUDIENCE)
+
+
+@pytest.mark.parametrize("policy", ["resend", "hold"])
+@pytest.mark.parametrize("database_kind", ["postgresql"])
+def test_of_four_workers_some_are_killed_and_the_others_go_on(
+    engine: Engine, tmp_path: Path, policy: Policy
+) -> None:
+    audience = 6 * _AUDIENCE
+    ledgers.fill(engine, audience)
+    rng = random.Random(1848)
+
+    with killing.scene(engine, tmp_path, connections=4, policy=policy) as scene:
+        scene.run_together([Fate.chance(rng, longer=8) for _ in range(6)], at_once=4)
+        scene.check_after_a_kill(audience)
+        # Two live until nothing is left, and beside them one dies after the other.
+        dying = [Fate.chance(rng, longer=8) for _ in range(6)]
+        scene.run_together([Fate(), Fate(), *dying], at_once=4)
+        scene.check_after_a_kill(audience)
+        assert scene.kills >= 6
+        # It sees to what the last of the dead held.
+        scene.run()
+
+        scene.check_at_the_end(audience)
 
 
 def test_the_command_that_is_killed_and_typed_again_goes_on_where_it_stopped(

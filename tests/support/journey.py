@@ -31,7 +31,25 @@ from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 from newsletter.cli import catcher
 
 SECRET = "0123456789abcdef0123456789abcdef-for-tests"
+_HERE = Path(__file__).parent
 SINK = shutil.which("smtp-sink") or shutil.which("smtp-sink", path="/usr/sbin")
+
+
+@dataclass
+class Crowd:
+    """One command that runs many times at once."""
+
+    running: subprocess.Popen[str]
+
+    def stop(self) -> None:
+        """Tell each of them to stop."""
+        self.running.terminate()
+
+    def end(self) -> tuple[list[int], str]:
+        """Wait for all of them; return their exit codes and what they said."""
+        out, err = self.running.communicate(timeout=280)
+        codes: list[int] = json.loads(out)
+        return codes, err
 
 
 @dataclass
@@ -56,16 +74,37 @@ class Newsletter:
         found: dict[str, Any] = json.loads(out)
         return found
 
-    def start(self, *words: object, stdin: str | None = None) -> subprocess.Popen[str]:
-        """Start one command."""
+    def start(
+        self, *words: object, stdin: str | None = None, is_group: bool = False
+    ) -> subprocess.Popen[str]:
+        """Start one command; as a terminal does, in a group with whatever that starts itself."""
+        return self._start("-m", "newsletter", *words, stdin=stdin, is_group=is_group)
+
+    @contextmanager
+    def crowd(self, times: int, *words: object) -> Iterator[Crowd]:
+        """Start one command so many times at the same instant; none outlives the test."""
+        running = self._start(_HERE / "crowd.py", times, *words)
+        try:
+            assert running.stdout
+            assert running.stdout.readline() == "begun\n", running.communicate()
+            yield Crowd(running)
+        finally:
+            if running.poll() is None:
+                running.terminate()
+                running.communicate(timeout=60)
+
+    def _start(
+        self, *words: object, stdin: str | None = None, is_group: bool = False
+    ) -> subprocess.Popen[str]:
         return subprocess.Popen(
-            [sys.executable, "-P", "-m", "newsletter", *map(str, words)],
+            [sys.executable, "-P", *map(str, words)],
             cwd=self.folder,
             env={**self.env},
             stdin=subprocess.PIPE if stdin is not None else subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            process_group=0 if is_group else None,
         )
 
     def add(self, **cadences: str) -> None:

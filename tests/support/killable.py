@@ -2,21 +2,23 @@
 
     python killable.py
 
-It reads one order as JSON from each line of its input, forks, runs the order in the child, and says
-how that ended. Everything is imported once, before the first fork: a run costs milliseconds. An
-order's fuse is a place in our code and a number; the child kills itself when it comes there for the
-n-th time. Nothing in the product knows of this.
+It reads one order as JSON from each line of its input, forks, runs the order in a child for each of
+its fates, so many at once, and says how they ended. Everything is imported once, before the first
+fork: a run costs milliseconds. A fate's fuse is a place in our code and a number; the child kills
+itself when it comes there for the n-th time. Nothing in the product knows of this.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import math
 import os
 import signal
 import sys
 import time
 import traceback
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -134,10 +136,10 @@ def _arm_session(fuse: Fuse) -> None:
     reply.classify = classified
 
 
-def obey(order: dict[str, Any]) -> int:
+def obey(order: dict[str, Any], fate: dict[str, Any]) -> int:
     """Do what an order says, in the child; return the exit code."""
-    if order.get("fuse"):
-        arm(Fuse(*order["fuse"]))
+    if fate["fuse"]:
+        arm(Fuse(*fate["fuse"]))
     engine = engines.open(order["url"])
     plan = ledgers.plan(order["port"], connections=order["connections"], policy=order["policy"])
     worker.run(engine, plan)
@@ -147,23 +149,40 @@ def obey(order: dict[str, Any]) -> int:
 
 def main() -> None:
     for line in sys.stdin:
-        order = json.loads(line)
-        child = os.fork()
-        if child == 0:
-            _be_the_child(order)
-        if order.get("after_ms") is not None:
-            time.sleep(order["after_ms"] / 1000)
-            os.kill(child, signal.SIGKILL)
-        _, status = os.waitpid(child, 0)
-        print(os.waitstatus_to_exitcode(status), flush=True)
+        print(json.dumps(_fulfil(json.loads(line))), flush=True)
 
 
-def _be_the_child(order: dict[str, Any]) -> None:
+def _fulfil(order: dict[str, Any]) -> list[int]:
+    """Run a child for each fate, a new one as soon as one ends; return the exit codes."""
+    fates = deque(order["fates"])
+    living: dict[int, float] = {}
+    codes = []
+    while fates or living:
+        while fates and len(living) < order["at_once"]:
+            fate = fates.popleft()
+            child = os.fork()
+            if child == 0:
+                _be_the_child(order, fate)
+            after_ms = math.inf if fate["after_ms"] is None else fate["after_ms"]
+            living[child] = time.monotonic() + after_ms / 1000
+        ended, status = os.waitpid(-1, os.WNOHANG)
+        if ended:
+            del living[ended]
+            codes.append(os.waitstatus_to_exitcode(status))
+            continue
+        for child, dies_at in living.items():
+            if time.monotonic() >= dies_at:
+                os.kill(child, signal.SIGKILL)
+        time.sleep(0.001)
+    return codes
+
+
+def _be_the_child(order: dict[str, Any], fate: dict[str, Any]) -> None:
     code = 70
     try:
         os.dup2(os.open(os.devnull, os.O_RDWR), 0)
         os.dup2(2, 1)
-        code = obey(order)
+        code = obey(order, fate)
     except BaseException:  # noqa: BLE001 - told to whoever reads the test's output
         traceback.print_exc()
     os._exit(code)

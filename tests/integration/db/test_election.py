@@ -1,0 +1,185 @@
+"""One of many is elected, and whatever ends it makes way for the next."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
+from journey import until
+from sqlalchemy import Engine, text
+
+from newsletter.db import engine as engines
+from newsletter.db.election import Candidate
+from newsletter.errors import DatabaseUnavailable
+
+#: A process that is elected, says so, and lives until somebody ends it.
+PROGRAM = """
+import sys
+from newsletter.db import engine
+from newsletter.db.election import Candidate
+
+with Candidate(engine.open(sys.argv[1])) as candidate:
+    print(candidate.is_elected(), flush=True)
+    sys.stdin.read()
+"""
+
+on_postgresql = pytest.mark.parametrize("database_kind", ["postgresql"])
+
+
+@pytest.fixture
+def another(engine: Engine) -> Iterator[Callable[[], Engine]]:
+    """Open the same database once more, as another process does."""
+    opened: list[Engine] = []
+
+    def open_it() -> Engine:
+        opened.append(engines.open(engine.url.render_as_string(hide_password=False)))
+        return opened[-1]
+
+    yield open_it
+    for one in opened:
+        one.dispose()
+
+
+@contextmanager
+def running(engine: Engine) -> Iterator[subprocess.Popen[str]]:
+    """Run a candidate in a process of its own, which is elected."""
+    url = engine.url.render_as_string(hide_password=False)
+    with subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, url],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            assert process.stdout
+            assert process.stdout.readline() == "True\n"
+            yield process
+        finally:
+            process.kill()
+
+
+def cut_off(engine: Engine) -> int:
+    """End the connections that hold a lock of an election in this database; tell how many."""
+    locks = text(
+        "SELECT pid, pg_terminate_backend(pid, 10000) FROM pg_locks WHERE locktype = 'advisory'"
+        " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+    )
+    with engine.connect() as connection:
+        return len(connection.execute(locks).all())
+
+
+def is_elected_at_last(candidate: Candidate) -> bool:
+    """Ask once more if the first answer is that the connection is gone."""
+    try:
+        return candidate.is_elected()
+    except DatabaseUnavailable:
+        return candidate.is_elected()
+
+
+def test_of_two_candidates_one_is_elected_and_stays_it(
+    engine: Engine, another: Callable[[], Engine]
+) -> None:
+    with Candidate(engine) as first, Candidate(another()) as second:
+        asked = [(first.is_elected(), second.is_elected()) for _ in range(3)]
+
+    assert asked == [(True, False)] * 3
+
+
+def test_whoever_resigns_makes_way_for_the_other(
+    engine: Engine, another: Callable[[], Engine]
+) -> None:
+    with Candidate(another()) as second:
+        with Candidate(engine) as first:
+            assert first.is_elected()
+            assert not second.is_elected()
+        assert second.is_elected()
+
+        with Candidate(engine) as first:
+            assert not first.is_elected()
+
+
+def test_a_candidate_that_was_never_asked_or_never_elected_can_leave(
+    engine: Engine, another: Callable[[], Engine]
+) -> None:
+    with Candidate(engine):
+        pass
+    with Candidate(engine) as first:
+        assert first.is_elected()
+        with Candidate(another()) as second:
+            assert not second.is_elected()
+        assert first.is_elected()
+
+
+def test_each_database_has_an_election_of_its_own(
+    sqlite_engine: Engine, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    elsewhere = engines.open(f"sqlite:///{tmp_path_factory.mktemp('other') / 'newsletter.db'}")
+
+    with Candidate(sqlite_engine) as first, Candidate(elsewhere) as second:
+        assert first.is_elected()
+        assert second.is_elected()
+    elsewhere.dispose()
+
+
+def test_a_process_that_is_killed_makes_way_at_once(engine: Engine) -> None:
+    with Candidate(engine) as waiting, running(engine) as elected:
+        assert not waiting.is_elected()
+        elected.kill()
+        elected.wait(timeout=60)
+
+        # The server notices a moment later.
+        until(waiting.is_elected)
+
+
+def test_a_file_of_an_election_does_not_keep_anybody_from_the_next(engine: Engine) -> None:
+    for _ in range(2):
+        with Candidate(engine) as candidate:
+            assert candidate.is_elected()
+
+
+@on_postgresql
+def test_whoever_loses_the_connection_is_not_elected_before_it_has_been_elected_again(
+    engine: Engine, another: Callable[[], Engine]
+) -> None:
+    with Candidate(engine) as first, Candidate(another()) as second:
+        assert first.is_elected()
+        assert cut_off(another()) == 1
+        assert second.is_elected()
+
+        with pytest.raises(DatabaseUnavailable):
+            first.is_elected()
+        assert [first.is_elected(), second.is_elected()] == [False, True]
+
+        assert cut_off(another()) == 1
+        assert is_elected_at_last(first)
+        assert not is_elected_at_last(second)
+
+
+@on_postgresql
+def test_a_candidate_whose_connection_is_lost_can_leave(
+    engine: Engine, another: Callable[[], Engine]
+) -> None:
+    with Candidate(engine) as first:
+        assert first.is_elected()
+        assert cut_off(another()) == 1
+        with pytest.raises(DatabaseUnavailable):
+            first.is_elected()
+
+    with Candidate(engine) as second:
+        assert second.is_elected()
+        assert cut_off(another()) == 1
+        # And it leaves without having heard of it.
+
+
+@on_postgresql
+def test_neither_an_election_nor_its_end_leaves_a_connection_that_holds_the_lock(
+    engine: Engine, another: Callable[[], Engine]
+) -> None:
+    for _ in range(3):
+        with Candidate(engine) as candidate:
+            assert candidate.is_elected()
+
+    assert cut_off(another()) == 0

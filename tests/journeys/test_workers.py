@@ -1,0 +1,263 @@
+"""Many processes send one edition: everybody gets it once, and a stop leaves nothing half-way."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import killing
+import ledgers
+import pytest
+import scripted_smtp
+from journey import Newsletter, at_noon, until
+from scripted_smtp import ScriptedServer, Turn
+from sqlalchemy import Engine, func, select, update
+
+from newsletter.cadence import Cadence
+from newsletter.clock import utc_now
+from newsletter.db import session as sessions
+from newsletter.delivery import ledger
+from newsletter.editions import publish
+from newsletter.models import Edition, Publication, Worker
+from newsletter.settings import Settings
+from newsletter.subscribers import signup
+from newsletter.subscribers.consent import Origin
+from newsletter.subscribers.letters import Stationery
+
+_AUDIENCE = 400
+
+on_postgresql = pytest.mark.parametrize("database_kind", ["postgresql"])
+on_sqlite = pytest.mark.parametrize("database_kind", ["sqlite"])
+
+
+def addresses(count: int = _AUDIENCE) -> list[str]:
+    return [f"reader{number}@readers.example" for number in range(count)]
+
+
+def everyone_once(count: int = _AUDIENCE) -> Counter[str]:
+    return Counter(addresses(count))
+
+
+@pytest.fixture
+def published(newsletter: Newsletter) -> Newsletter:
+    """Readers, and an article that they have not had yet."""
+    rows = "\n".join(addresses())
+    newsletter.run("subscribers", "import", "-", "--confirmed", "--cadence", "weekly", stdin=rows)
+    newsletter.run(
+        "articles", "add", "--title", "Sleep", "--link", "https://miasfeed.example/sleep"
+    )
+    return newsletter
+
+
+def signed_in(engine: Engine) -> int:
+    with sessions.reading(engine) as session:
+        return session.execute(select(func.count()).select_from(Worker)).scalar_one()
+
+
+def holders(engine: Engine) -> int:
+    """How many processes have rows in hand."""
+    with sessions.reading(engine) as session:
+        return len(ledger.holders(session))
+
+
+@contextmanager
+def sent_to(newsletter: Newsletter, server: ScriptedServer) -> Iterator[None]:
+    with scripted_smtp.running(server):
+        newsletter.env["NEWSLETTER_SMTP_URL"] = f"smtp://127.0.0.1:{server.port}"
+        yield
+
+
+def once_sending(
+    engine: Engine, *, processes: int, then: Callable[[], object] = lambda: None
+) -> Callable[[Turn], None]:
+    """Make a rule that keeps the server waiting, in the middle, until so many processes send."""
+
+    def rule(turn: Turn) -> None:
+        if turn.phase == "body" and turn.earlier == 20:
+            until(lambda: holders(engine) == processes)
+            then()
+
+    return rule
+
+
+@contextmanager
+def working(newsletter: Newsletter, *options: str) -> Iterator[subprocess.Popen[str]]:
+    """Run `newsletter worker`, and see that SIGTERM ends it well."""
+    running = newsletter.start("worker", *options)
+    try:
+        yield running
+    finally:
+        running.send_signal(signal.SIGTERM)
+        _, err = running.communicate(timeout=60)
+    assert (running.returncode, err) == (0, "")
+
+
+@on_postgresql
+def test_fifty_triggers_on_eight_workers_make_one_edition_and_one_mail_per_reader(
+    published: Newsletter, engine: Engine, tmp_path: Path
+) -> None:
+    log = tmp_path / "arrived"
+    published.env["NEWSLETTER_SMTP_CONNECTIONS"] = "1"
+    with killing.counting(log, delay=0.01) as port:
+        published.env["NEWSLETTER_SMTP_URL"] = f"smtp://127.0.0.1:{port}"
+        with published.crowd(8, "worker") as workers:
+            until(lambda: signed_in(engine) == 8)
+            with published.crowd(50, "send", "weekly") as triggers:
+                sent = triggers.end()
+            workers.stop()
+            worked = workers.end()
+
+    assert sent[0] == [0] * 50, sent[1]
+    assert worked == ([0] * 8, "")
+    assert Counter(line.split()[0] for line in log.read_text().splitlines()) == everyone_once()
+    (edition,) = published.json("editions", "list")["editions"]
+    assert (edition["audience"], edition["accepted"]) == (_AUDIENCE, _AUDIENCE)
+    assert edition["state"] == "finished"
+    assert signed_in(engine) == 0
+
+
+def test_four_processes_share_one_edition(published: Newsletter, engine: Engine) -> None:
+    server = ScriptedServer(once_sending(engine, processes=4))
+    with sent_to(published, server):
+        summary = published.json("send", "weekly", "--workers", "4")
+
+    assert Counter(server.recipients()) == everyone_once()
+    assert (summary["state"], summary["audience"]) == ("finished", _AUDIENCE)
+    assert (summary["accepted"], summary["queued"], summary["claimed"]) == (_AUDIENCE, 0, 0)
+    (edition,) = published.json("editions", "list")["editions"]
+    assert edition["edition"] == summary["edition"]
+    assert signed_in(engine) == 0
+
+
+def terminate(command: int) -> None:
+    os.kill(command, signal.SIGTERM)
+
+
+def interrupt(command: int) -> None:
+    """Do what Ctrl-C does: everybody in the group hears it."""
+    os.killpg(command, signal.SIGINT)
+
+
+@on_postgresql
+@pytest.mark.parametrize("stop", [terminate, interrupt])
+def test_a_stop_drains_every_process_and_the_same_command_goes_on(
+    published: Newsletter, engine: Engine, stop: Callable[[int], None]
+) -> None:
+    started: list[subprocess.Popen[str]] = []
+    server = ScriptedServer(
+        once_sending(engine, processes=2, then=lambda: stop(started[0].pid)),
+    )
+    with sent_to(published, server):
+        started.append(published.start("send", "weekly", "--workers", "2", is_group=True))
+        out, err = started[0].communicate(timeout=120)
+
+        arrived = len(server.arrivals)
+        assert (started[0].returncode, err) == (75, "")
+        assert 20 < arrived < _AUDIENCE
+        assert f"{_AUDIENCE - arrived} still to go" in out
+        assert ledgers.states(engine) == {"accepted": arrived, "queued": _AUDIENCE - arrived}
+        assert signed_in(engine) == 0
+
+        summary = published.json("send", "weekly", "--workers", "2")
+
+    assert (summary["state"], summary["accepted"]) == ("finished", _AUDIENCE)
+    assert Counter(server.recipients()) == everyone_once()
+
+
+@on_postgresql
+def test_an_interrupt_before_every_process_has_begun_is_quiet(
+    published: Newsletter, engine: Engine
+) -> None:
+    started: list[subprocess.Popen[str]] = []
+
+    def at_once(turn: Turn) -> None:
+        if turn.phase == "body" and turn.earlier == 0:
+            interrupt(started[0].pid)
+
+    server = ScriptedServer(at_once)
+    with sent_to(published, server):
+        started.append(published.start("send", "weekly", "--workers", "3", is_group=True))
+        _, err = started[0].communicate(timeout=120)
+
+    assert (started[0].returncode, err) == (75, "")
+    assert set(ledgers.states(engine)) == {"accepted", "queued"}
+    assert signed_in(engine) == 0
+
+
+@on_sqlite
+def test_a_worker_sends_what_comes_later_and_a_stop_finishes_what_is_in_flight(
+    published: Newsletter, engine: Engine, settings: Callable[..., Settings]
+) -> None:
+    started: list[subprocess.Popen[str]] = []
+
+    def stop_at_the_last(turn: Turn) -> None:
+        if turn.phase == "body" and turn.earlier == 100:
+            started[0].terminate()
+
+    server = ScriptedServer(stop_at_the_last)
+    with sent_to(published, server), working(published) as running:
+        started.append(running)
+        until(lambda: signed_in(engine) == 1)
+        with sessions.writing(engine) as session:
+            signup.ask(
+                session,
+                "ann@readers.example",
+                cadence=Cadence.WEEKLY,
+                origin=Origin("a test"),
+                stationery=Stationery(settings()),
+                now=utc_now(),
+            )
+        until(lambda: server.recipients() == ["ann@readers.example"])
+        publish.freeze(engine, Cadence.WEEKLY, now=utc_now(), settings=settings())
+        running.wait(timeout=60)
+
+    arrived = Counter(server.recipients())
+    assert 101 <= arrived.total() < _AUDIENCE
+    assert set(arrived.values()) == {1}
+    assert ledgers.states(engine) == {
+        "accepted": arrived.total(),
+        "queued": 1 + _AUDIENCE - arrived.total(),
+    }
+    assert signed_in(engine) == 0
+
+
+@on_postgresql
+def test_workers_that_keep_the_calendar_make_one_edition_and_finish_it(
+    published: Newsletter, engine: Engine
+) -> None:
+    at_noon(published)
+    published.env |= {
+        "NEWSLETTER_DAILY_AT": "11:00",
+        "NEWSLETTER_CRON_TOLERANCE_HOURS": "6",
+    }
+    published.run("subscribers", "change", addresses(1)[0], "--cadence", "daily")
+    with sessions.writing(engine) as session:
+        began = utc_now().replace(year=2020)
+        session.execute(update(Publication).values(created_at=began))
+
+    server = ScriptedServer()
+    with sent_to(published, server):
+        with published.crowd(2, "worker", "--schedule") as both:
+            until(server.recipients)
+            until(lambda: ledgers.states(engine) == {"accepted": 1})
+            both.stop()
+            codes, said = both.end()
+        assert (codes, said.count("is on its way: 1 reader")) == ([0, 0], 1)
+        (edition,) = published.json("editions", "list")["editions"]
+        assert edition["state"] == "open"
+
+        with working(published, "--schedule"):
+            until(lambda: is_finished(engine))
+
+    assert server.recipients() == addresses(1)
+    assert signed_in(engine) == 0
+
+
+def is_finished(engine: Engine) -> bool:
+    with sessions.reading(engine) as session:
+        return session.execute(select(Edition.state)).scalar_one() == "finished"
