@@ -86,7 +86,7 @@ class Candidate:
     def _resign(self) -> None:
         if self._connection is not None:
             # Not given back to the pool: with it, the lock would stay.
-            self._connection.detach()
+            self._connection.invalidate()
             self._connection.close()
             self._connection = None
         if self._descriptor is not None:

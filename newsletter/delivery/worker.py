@@ -62,6 +62,7 @@ _BEFORE_THE_MARK = frozenset({Phase.MAIL, Phase.RCPT})
 _IDLE_SECONDS = 1.0
 #: How often, at most, somebody who watches is told of the tally: a bar is drawn ten times a second.
 _TELL = timedelta(seconds=0.1)
+_STOPS = frozenset({signal.SIGTERM, signal.SIGINT})
 #: How often a worker in a thread looks whether it is to stop.
 _LOOK_SECONDS = 0.2
 
@@ -126,7 +127,7 @@ def run(
     not sent is then back in the queue.
     """
     name = roster.new_name()
-    with roster.alive(name):
+    with roster.alive(name), _undisturbed() as is_told:
         now = utc_now()
         with sessions.writing(engine) as session:
             dead = roster.take_over_dead(session, policy=plan.policy, now=now)
@@ -141,6 +142,7 @@ def run(
                 ledger.take_over(session, dead=[presence.id], policy=plan.policy, now=utc_now())
             if on_try is not None:
                 on_try(worker.tally)
+        worker.tally.was_stopped |= is_told()
     return worker.tally
 
 
@@ -501,11 +503,37 @@ class Worker:
         except (RuntimeError, ValueError):
             yield
             return
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, wanted)
         try:
             yield
         finally:
+            signal.pthread_sigmask(signal.SIG_BLOCK, wanted)
             for number in wanted:
                 loop.remove_signal_handler(number)
+
+
+@contextmanager
+def _undisturbed() -> Iterator[Callable[[], bool]]:
+    """Keep signals waiting while a worker signs in or out; give what tells whether one came.
+
+    It is taken for the word to stop that it is: what would end the process must not come between
+    the roster and the loop that listens.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: False
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _STOPS)
+
+    def is_told() -> bool:
+        pending = signal.sigpending() & _STOPS
+        for number in pending:
+            signal.sigwait({number})
+        return bool(pending)
+
+    try:
+        yield is_told
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 async def _call_off(opening: asyncio.Task[Session]) -> None:

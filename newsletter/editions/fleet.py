@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import multiprocessing
+import signal
+import threading
 import time
 from collections.abc import Callable, Iterator, MutableSequence
 from contextlib import contextmanager
@@ -70,8 +72,9 @@ def _beside(
         context.Process(target=_help, args=(settings, slug, settled, number), daemon=True)
         for number in range(processes)
     ]
-    for process in started:
-        process.start()
+    with _not_interrupted():
+        for process in started:
+            process.start()
     try:
         yield settled, started
     except BaseException:
@@ -80,6 +83,19 @@ def _beside(
     finally:
         for process in started:
             process.join()
+
+
+@contextmanager
+def _not_interrupted() -> Iterator[None]:
+    """Have what is started meanwhile not hear the terminal's Ctrl-C: this process hands it on."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _drain(processes: list[BaseProcess]) -> None:

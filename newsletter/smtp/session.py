@@ -191,9 +191,7 @@ class Session(asyncio.Protocol):
                 self.abandon()
                 return reply.lost(Phase.MAIL, f"RSET: {failure.text}")
         group = announced.group
-        missing = ""
-        if len(group.replies) < group.wanted:
-            missing = await self._completed(group, sum(seconds for _, seconds, _ in _group()))
+        missing = await self._completed(group, [seconds for _, seconds, _ in _group()])
         refusal: Outcome | None = None
         is_taken = False
         for i, (phase, _, digit) in enumerate(_group()):
@@ -268,19 +266,25 @@ class Session(asyncio.Protocol):
         self, phase: Phase, expected: _Expected, seconds: float, digit: int
     ) -> Outcome | None:
         """Wait for one answer; return None if it begins with `digit`."""
-        missing = await self._completed(expected, seconds)
+        missing = await self._completed(expected, [seconds])
         if not expected.replies:
             return reply.lost(phase, missing)
         return self._meaning(phase, expected.replies[0], digit)
 
-    async def _completed(self, expected: _Expected, seconds: float) -> str:
-        """Wait for answers; if one is missing, say why, and expect no more of this connection."""
+    async def _completed(self, expected: _Expected, patience: Sequence[float]) -> str:
+        """Wait for answers; if one is missing, say why, and expect no more of this connection.
+
+        `patience` is for how many seconds to wait for each of them after the one before.
+        """
         try:
-            async with asyncio.timeout(seconds):
-                await expected.complete
-        except TimeoutError:
-            self.abandon()
-            return f"no answer in {seconds:.0f} s"
+            while (answered := len(expected.replies)) < expected.wanted:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(patience[answered]):
+                        # Shielded, because it may be waited for once more.
+                        await asyncio.shield(expected.complete)
+                if len(expected.replies) == answered:
+                    self.abandon()
+                    return f"no answer in {patience[answered]:.0f} s"
         except Disconnected as exc:
             return str(exc)
         return ""
@@ -312,7 +316,8 @@ class Session(asyncio.Protocol):
             self._transport.write(b"".join((message, b".\r\n", octets)))
             if not self._writable.is_set():
                 await self._writable.wait()
-                if self._closed is not None:
+                if self._closed is not None and not _is_refused(expected):
+                    # Whatever else was said, it was not said to the whole of the message.
                     raise self._closed
             await expected.complete
         except Disconnected as exc:
@@ -458,6 +463,10 @@ class Session(asyncio.Protocol):
                 complete.set_exception(exc)
                 # Whoever timed out no longer asks; the loop must not complain about it.
                 complete.exception()
+
+
+def _is_refused(expected: _Expected) -> bool:
+    return bool(expected.replies) and expected.replies[0].code >= 400
 
 
 def _group() -> Sequence[tuple[Phase, float, int]]:

@@ -418,3 +418,26 @@ def test_a_server_that_stops_reading_does_not_hold_a_message_for_ever() -> None:
 
     assert outcome is not None
     assert outcome.kind is Kind.UNKNOWN
+
+
+@pytest.mark.parametrize(
+    ("said", "kind", "scope"),
+    [
+        (b"552 5.3.4 too large\r\n", Kind.REFUSED, Scope.READER),
+        (b"421 4.3.2 going down\r\n", Kind.DEFERRED, Scope.CONNECTION),
+        (b"250 2.0.0 so soon?\r\n", Kind.UNKNOWN, Scope.READER),
+    ],
+)
+def test_what_is_said_before_the_whole_message_has_left_is_believed_if_it_is_a_no(
+    said: bytes, kind: Kind, scope: Scope
+) -> None:
+    async def converse() -> Outcome | None:
+        _, session = on_wire([*HAPPY[:3], said])
+        session.pause_writing()
+        asyncio.get_running_loop().call_later(0.01, session.connection_lost, None)
+        return await session.send(Mail(ENVELOPE, MESSAGE), permit=yes)
+
+    outcome = asyncio.run(converse())
+
+    assert outcome is not None
+    assert (outcome.kind, outcome.scope) == (kind, scope)
