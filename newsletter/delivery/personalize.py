@@ -65,8 +65,11 @@ class Filler:
         All that is then left for one message is `compiled.fill`.
         """
         columns: dict[Field | Slot, Sequence[bytes]] = {}
+        same = set(_SAME_EVERYWHERE)
+        if all(message.is_plain(claim.address) for claim in claims):
+            same.add(Slot.ADDRESS)
         for field in compiled.fields:
-            key = field.slot if field.slot in _SAME_EVERYWHERE else field
+            key = field.slot if field.slot in same else field
             if key not in columns:
                 columns[key] = self._column(field, stamp, claims)
             columns[field] = columns[key]

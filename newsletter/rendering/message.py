@@ -130,9 +130,14 @@ class CompiledMessage:
 _PLAIN = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.@+-]{0,73}")
 
 
+def is_plain(slot_value: str) -> bool:
+    """Tell whether a value is written the same wherever it stands."""
+    return _PLAIN.fullmatch(slot_value) is not None
+
+
 def encode(slot_value: str, place: Place) -> bytes:
     """Escape a slot's value for where it stands, safe on a line of its own, lines of at most 76."""
-    if _PLAIN.fullmatch(slot_value):
+    if is_plain(slot_value):
         return slot_value.encode("ascii")
     if place is Place.HEADER:
         headers.refuse_controls(slot_value, where="A header")

@@ -16,6 +16,7 @@ TEXT_LIMIT = 400
 _ENHANCED = re.compile(r"([245]\.\d{1,3}\.\d{1,3})(?:[\s:;,]|$)")
 # Multi-line replies repeat the enhanced code at the start of every line (RFC 2034 4).
 _REPEATED = re.compile(r"\n[245]\.\d{1,3}\.\d{1,3}\s")
+_LEADING = re.compile(r"[245]\.\d{1,3}\.\d{1,3}\s")
 _UNPRINTABLE = re.compile(r"[^\x20-\x7e]+")
 # How relays say that we, not the reader, have sent too much; they use 550 for it, too.
 _LIMIT = re.compile(r"\brate\b|\b(?:daily|hourly|sending|message)\b.*\b(?:limit|quota)", re.I)
@@ -68,7 +69,10 @@ class Reply(NamedTuple):
     @property
     def words(self) -> str:
         """The text without its repeated codes, printable and short enough to keep."""
-        return _legible(_REPEATED.sub(" ", "\n" + self.text))
+        if "\n" in self.text:
+            return _legible(_REPEATED.sub(" ", "\n" + self.text))
+        leading = _LEADING.match(self.text)
+        return _legible(self.text[leading.end() :] if leading else self.text)
 
 
 class Outcome(NamedTuple):

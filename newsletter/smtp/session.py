@@ -191,7 +191,9 @@ class Session(asyncio.Protocol):
                 self.abandon()
                 return reply.lost(Phase.MAIL, f"RSET: {failure.text}")
         group = announced.group
-        missing = await self._completed(group, [seconds for _, seconds, _ in _group()])
+        missing = ""
+        if len(group.replies) < group.wanted:
+            missing = await self._completed(group, [seconds for _, seconds, _ in _group()])
         refusal: Outcome | None = None
         is_taken = False
         for i, (phase, _, digit) in enumerate(_group()):
