@@ -2,11 +2,11 @@
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
-QUICK := -m "not torture and not benchmark"
+QUICK := -m "not torture"
 # As many test processes as there are cores; each has a PostgreSQL of its own.
 JOBS ?= auto
 
-.PHONY: help demo test check format lint types floors docs-check docs words torture wheel clean
+.PHONY: help demo test check format lint types floors docs-check docs words torture bench wheel clean
 .DEFAULT_GOAL := help
 
 help: ## List what can be made
@@ -27,7 +27,7 @@ $(STAMP): pyproject.toml constraints.txt
 demo: $(STAMP) ## From an empty folder to three delivered digests
 	@$(BIN)/newsletter demo
 
-test: $(STAMP) ## Every test but torture and benchmarks: SQLite, PostgreSQL, real SMTP, a browser
+test: $(STAMP) ## Every test but torture: SQLite, PostgreSQL, real SMTP, a browser
 	@$(BIN)/python -m pytest $(QUICK) -n $(JOBS) --dist loadgroup
 
 check: format lint types floors docs-check test ## All that CI asks: format, lint, types, floors, docs, tests
@@ -55,6 +55,9 @@ words: $(STAMP) ## Collect the words of the templates into the catalogues of tem
 
 torture: $(STAMP) ## The long crash and fault runs
 	@$(BIN)/python -m pytest -m torture tests/torture
+
+bench: $(STAMP) ## Measure speed and memory side by side; writes docs/performance.md
+	@$(BIN)/python tests/benchmarks/bench.py
 
 wheel: $(STAMP) ## Build the wheel into dist/
 	@$(BIN)/python -m hatchling build -t wheel

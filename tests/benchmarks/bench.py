@@ -1,0 +1,226 @@
+"""`make bench`: sends against what else there is, side by side, and writes docs/performance.md.
+
+ROUNDS says how often everything is measured (default 3); what is compared is measured one after the
+other within each round, so that a noisy machine disturbs both.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shutil
+import sys
+import tempfile
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+
+import page
+import profiling
+from rich.console import Console
+from rich.table import Table
+from stage import ROOT, Run, Stage, Studio, sinking, timed, tool
+
+ROUNDS = int(os.environ.get("ROUNDS", "3"))
+READERS = 50_000
+MANY = 1_000_000
+FEW = 10_000
+#: What is a tenth as fast gets fewer messages, else it would be most of the time.
+RIVALS = {"aiosmtplib": 15_000, "aiosmtplib-uvloop": 15_000, "usual": 400}
+CONNECTIONS = 50
+ROUND_TRIP = 0.020
+FAR_CONNECTIONS = 10
+FAR_READERS = 6_000
+FAR_RIVAL = 1_500
+
+console = Console(stderr=True)
+
+
+class Bench:
+    """Runs, and what they took: several of each name."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.studio = Studio(folder)
+        self.runs: dict[str, list[Run]] = defaultdict(list)
+        self.profile: dict[str, float] = {}
+        self.message = b""
+        self.template = ""
+        self.addresses: list[str] = []
+
+    def note(self, name: str, run: Run) -> Run:
+        """Keep a run, and say so."""
+        self.runs[name].append(run)
+        cpu = f", {run.cpu_microseconds:,.0f} µs of CPU each" if run.cpu_seconds else ""
+        console.print(f"  {name}: {run.rate:,.0f}/s{cpu}", highlight=False)
+        return run
+
+    def measure(self) -> None:
+        """Measure everything."""
+        with self.studio.sqlite(READERS) as stage:
+            self.template = stage.template()
+            stage.freeze()
+            self.message, self.addresses = stage.message()
+        for number in range(ROUNDS):
+            console.print(f"Round {number + 1} of {ROUNDS}")
+            self.near()
+            self.far()
+        console.print("Memory and the freeze")
+        self.large()
+        self.profile = profiling.of_sending(self)
+
+    def near(self) -> None:
+        """50 connections to a sink on the same machine."""
+        with sinking() as port:
+            self._source(port)
+            with self.studio.sqlite(READERS) as stage:
+                self._send("SQLite", stage, port)
+            for name, count in RIVALS.items():
+                self._rival(name, port, CONNECTIONS, count)
+            with self.studio.postgresql(READERS) as stage:
+                self._send("PostgreSQL", stage, port)
+
+    def far(self) -> None:
+        """10 connections to a sink that is 20 ms away."""
+        with sinking(round_trip=ROUND_TRIP) as port:
+            self._rival("aiosmtplib", port, FAR_CONNECTIONS, FAR_RIVAL, note="far aiosmtplib")
+            with self.studio.sqlite(FAR_READERS) as stage:
+                self._send("far SQLite", stage, port, connections=FAR_CONNECTIONS)
+            for workers in (1, 2):
+                with self.studio.postgresql(FAR_READERS * workers) as stage:
+                    stage.aim(port, FAR_CONNECTIONS)
+                    self.note(f"far PostgreSQL, {workers} workers", stage.work(workers))
+
+    def large(self) -> None:
+        """A million readers, between two runs of the usual size."""
+        with sinking() as port:
+            with self.studio.sqlite(FEW) as stage:
+                self._send("10,000 readers", stage, port)
+            with self.studio.sqlite(MANY) as stage:
+                self.note("bare INSERT of 1,000,000", Run(MANY, stage.insert()))
+            with self.studio.sqlite(READERS) as stage:
+                self._send("50,000 readers, before", stage, port)
+            with self.studio.sqlite(MANY) as stage:
+                stage.aim(port, CONNECTIONS)
+                self.note("freeze of 1,000,000", Run(MANY, stage.freeze()))
+                self.note("1,000,000 readers", stage.send())
+            with self.studio.sqlite(READERS) as stage:
+                self._send("50,000 readers, after", stage, port)
+
+    def _send(self, name: str, stage: Stage, port: int, *, connections: int = CONNECTIONS) -> None:
+        stage.aim(port, connections)
+        stage.freeze()
+        self.note(name, stage.send())
+
+    def _source(self, port: int) -> None:
+        command = [
+            tool("smtp-source"), "-d", "-s", CONNECTIONS, "-m", READERS,
+            "-l", len(self.message), f"127.0.0.1:{port}",
+        ]  # fmt: skip
+        self.note("smtp-source", timed(command, messages=READERS))
+
+    def _rival(
+        self, name: str, port: int, connections: int, count: int, *, note: str | None = None
+    ) -> None:
+        job = self.folder / "job.json"
+        text = self.message.decode("latin-1")
+
+        def run(messages: int) -> Run:
+            job.write_text(
+                json.dumps(
+                    {
+                        "message": text,
+                        "template": self.template,
+                        "addresses": self.addresses[:messages],
+                    }
+                )
+            )
+            command = [sys.executable, Path(__file__).with_name("rivals.py"), name, port,
+                       connections, job]  # fmt: skip
+            return timed(command, messages=count)
+
+        # Less what it takes to start and to connect, as with ours.
+        whole, nothing = run(count), run(0)
+        self.note(
+            note or name,
+            Run(
+                count,
+                whole.seconds - nothing.seconds,
+                whole.cpu_seconds - nothing.cpu_seconds,
+                whole.peak_kilobytes,
+            ),
+        )
+
+    def results(self) -> dict[str, object]:
+        """Return all that the page is written from."""
+        return {
+            "at": f"{datetime.now(UTC):%Y-%m-%d}",
+            "machine": _machine(self.studio),
+            "rounds": ROUNDS,
+            "octets": len(self.message),
+            "runs": {name: [asdict(run) for run in runs] for name, runs in self.runs.items()},
+            "profile": self.profile,
+        }
+
+
+def _machine(studio: Studio) -> dict[str, str]:
+    import sqlite3
+
+    processor = next(
+        (
+            line.partition(":")[2].strip()
+            for line in Path("/proc/cpuinfo").read_text().splitlines()
+            if line.startswith("model name")
+        ),
+        platform.machine(),
+    )
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return {
+        "processor": f"{processor}, {len(os.sched_getaffinity(0))} cores",
+        "memory": f"{memory / 2**30:.0f} GB",
+        "system": f"{platform.system()} {platform.release()}",
+        "python": platform.python_version(),
+        "sqlite": sqlite3.sqlite_version,
+        "postgresql": studio.version(),
+    }
+
+
+@contextmanager
+def _folder() -> Iterator[Path]:
+    # Not in a folder of ours alone: as root, PostgreSQL runs as another user.
+    folder = Path(tempfile.mkdtemp(prefix="newsletter-bench-"))
+    folder.chmod(0o755)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def main() -> int:
+    missing = [name for name in ("smtp-sink", "smtp-source") if tool(name) is None]
+    if missing:
+        console.print(f"{' and '.join(missing)} are not here; on Debian: apt install postfix")
+        return 1
+    with _folder() as folder:
+        bench = Bench(folder)
+        try:
+            bench.measure()
+            results = bench.results()
+        finally:
+            bench.studio.close()
+    (ROOT / "docs" / "performance.json").write_text(json.dumps(results, indent=1) + "\n")
+    figures = page.write(results, ROOT / "docs")
+    table = Table("what", "at least", "measured", "holds")
+    for figure in figures:
+        table.add_row(figure.what, figure.wanted, figure.measured, "yes" if figure.holds else "NO")
+    Console().print(table)
+    console.print("docs/performance.md is written.")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

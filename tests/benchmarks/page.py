@@ -1,0 +1,263 @@
+"""Writes docs/performance.md and its charts from the results of `make bench`."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import charts
+
+Runs = Mapping[str, Sequence[Mapping[str, float]]]
+_HERE = Path(__file__).parent
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One promise, and what was measured."""
+
+    what: str
+    wanted: str
+    measured: str
+    ratio: float
+    limit: float
+    #: Whether a smaller ratio is the better one.
+    is_cost: bool = False
+
+    @property
+    def holds(self) -> bool:
+        """Tell whether the promise is kept."""
+        return self.ratio <= self.limit if self.is_cost else self.ratio >= self.limit
+
+
+def rate(run: Mapping[str, float]) -> float:
+    return run["messages"] / run["seconds"]
+
+
+def cpu(run: Mapping[str, float]) -> float:
+    return 1e6 * run["cpu_seconds"] / run["messages"]
+
+
+def seconds(run: Mapping[str, float]) -> float:
+    return run["seconds"]
+
+
+def peak(run: Mapping[str, float]) -> float:
+    return run["peak_kilobytes"] / 1024
+
+
+def _ratio(runs: Runs, ours: str, theirs: str, of: Callable[[Mapping[str, float]], float]) -> float:
+    """Return the median over the rounds of what each round's pair came to."""
+    return statistics.median(of(a) / of(b) for a, b in zip(runs[ours], runs[theirs], strict=True))
+
+
+def _typical(runs: Runs, name: str, of: Callable[[Mapping[str, float]], float]) -> float:
+    return statistics.median(of(run) for run in runs[name])
+
+
+def figures(runs: Runs) -> list[Figure]:
+    """Return every promise with what was measured."""
+
+    def faster(what: str, ours: str, theirs: str, limit: float) -> Figure:
+        ratio = _ratio(runs, ours, theirs, rate)
+        a, b = _typical(runs, ours, rate), _typical(runs, theirs, rate)
+        text = f"{ratio:.2f} x ({a:,.0f}/s : {b:,.0f}/s)"
+        return Figure(what, f"{limit:g} x", text, ratio, limit)
+
+    found = [
+        faster(
+            "`newsletter send`, SQLite, 50 connections : `smtp-source`",
+            "SQLite",
+            "smtp-source",
+            0.8,
+        ),
+        faster("the same : aiosmtplib `sendmail` over prebuilt bytes", "SQLite", "aiosmtplib", 3.5),
+        faster(
+            "the same : Jinja2, premailer, EmailMessage, `sendmail` per reader",
+            "SQLite",
+            "usual",
+            60,
+        ),
+        faster("PostgreSQL : SQLite", "PostgreSQL", "SQLite", 0.6),
+        faster(
+            "20 ms away, 10 connections : aiosmtplib `sendmail`",
+            "far SQLite",
+            "far aiosmtplib",
+            3.5,
+        ),
+        faster(
+            "20 ms away, PostgreSQL, two workers : one",
+            "far PostgreSQL, 2 workers",
+            "far PostgreSQL, 1 workers",
+            1.9,
+        ),
+    ]
+    ours, theirs = _typical(runs, "SQLite", cpu), _typical(runs, "aiosmtplib", cpu)
+    ratio = _ratio(runs, "SQLite", "aiosmtplib", cpu)
+    found.append(
+        Figure(
+            "CPU per message : aiosmtplib `sendmail`",
+            "at most 0.35 x",
+            f"{ratio:.2f} x ({ours:,.0f} µs : {theirs:,.0f} µs)",
+            ratio,
+            0.35,
+            is_cost=True,
+        )
+    )
+    few, many = _typical(runs, "10,000 readers", peak), _typical(runs, "1,000,000 readers", peak)
+    found.append(
+        Figure(
+            "peak memory, 1,000,000 readers : 10,000",
+            "at most 1.2 x, under 150 MB",
+            f"{many / few:.2f} x ({many:,.0f} MB : {few:,.0f} MB)",
+            # Over 150 MB it does not hold whatever the ratio.
+            many / few if many < 150 else 99,
+            1.2,
+            is_cost=True,
+        )
+    )
+    freeze = _typical(runs, "freeze of 1,000,000", seconds)
+    bare = _typical(runs, "bare INSERT of 1,000,000", seconds)
+    found.append(
+        Figure(
+            "freeze of 1,000,000 readers : the bare `INSERT ... SELECT`",
+            "at most 3 x the time",
+            f"{freeze / bare:.2f} x ({freeze:.1f} s : {bare:.1f} s)",
+            freeze / bare,
+            3,
+            is_cost=True,
+        )
+    )
+    around = [rate(runs[f"50,000 readers, {when}"][0]) for when in ("before", "after")]
+    full = _typical(runs, "1,000,000 readers", rate)
+    ratio = full / statistics.mean(around)
+    found.append(
+        Figure(
+            "messages/s, 1,000,000 readers : 50,000",
+            "0.9 x",
+            f"{ratio:.2f} x ({full:,.0f}/s : {statistics.mean(around):,.0f}/s)",
+            ratio,
+            0.9,
+        )
+    )
+    return found
+
+
+def write(results: Mapping[str, Any], docs: Path) -> list[Figure]:
+    """Write the page and its charts; return the figures in it."""
+    runs: Runs = results["runs"]
+    found = figures(runs)
+    before = json.loads((_HERE / "before.json").read_text())
+    images = docs / "images"
+    (images / "performance-rates.svg").write_text(_rates(runs))
+    (images / "performance-far.svg").write_text(_far(runs))
+    (images / "performance-profile.svg").write_text(_profiles(before, results))
+    template = (_HERE / "performance.md").read_text()
+    filled = {
+        "at": results["at"],
+        "rounds": str(results["rounds"]),
+        "octets": f"{results['octets']:,}",
+        "figures": _figures_table(found),
+        "machine": _machine_table(results["machine"]),
+        "runs": _runs_table(runs),
+        "profile": _profile_table(before, results),
+        "rate_before": f"{before['rate']:,.0f}",
+        "rate_after": f"{_typical(runs, 'SQLite', rate):,.0f}",
+    }
+    for name, text in filled.items():
+        template = template.replace(f"<!-- {name} -->", text)
+    (docs / "performance.md").write_text(template)
+    return found
+
+
+def _figures_table(found: Sequence[Figure]) -> str:
+    rows = [
+        f"| {each.what} | {each.wanted} | {each.measured} | {'yes' if each.holds else '**no**'} |"
+        for each in found
+    ]
+    return "\n".join(["| what | at least | measured | holds |", "|---|---|---|---|", *rows])
+
+
+def _machine_table(machine: Mapping[str, str]) -> str:
+    return "\n".join(
+        ["| | |", "|---|---|", *(f"| {name} | {text} |" for name, text in machine.items())]
+    )
+
+
+def _runs_table(runs: Runs) -> str:
+    rows = [
+        "| run | messages | messages/s, round by round | CPU each | peak memory |",
+        "|---|---|---|---|---|",
+    ]
+    for name, found in runs.items():
+        rates = ", ".join(f"{rate(run):,.0f}" for run in found)
+        is_ours = found[0]["cpu_seconds"] > 0
+        used = f"{_typical(runs, name, cpu):,.0f} µs" if is_ours else ""
+        # Less is what measures takes itself.
+        is_known = _typical(runs, name, peak) > 20
+        memory = f"{_typical(runs, name, peak):,.0f} MB" if is_known else ""
+        rows.append(f"| {name} | {found[0]['messages']:,.0f} | {rates} | {used} | {memory} |")
+    return "\n".join(rows)
+
+
+def _profile_table(before: Mapping[str, Any], results: Mapping[str, Any]) -> str:
+    after = results["profile"]
+    if not after:
+        return "No profile was taken: py-spy is not here."
+    then, now = before["cpu"], _typical(results["runs"], "SQLite", cpu)
+    rows = ["| room | before | after |", "|---|---|---|"]
+    for room in sorted(
+        {*before["profile"], *after}, key=lambda room: -before["profile"].get(room, 0)
+    ):
+        shares = before["profile"].get(room, 0), after.get(room, 0)
+        rows.append(f"| {room} | {then * shares[0]:.0f} µs | {now * shares[1]:.0f} µs |")
+    rows.append(f"| **all** | **{then:.0f} µs** | **{now:.0f} µs** |")
+    return "\n".join(rows)
+
+
+def _rates(runs: Runs) -> str:
+    named = {
+        "smtp-source (Postfix, C)": "smtp-source",
+        "newsletter send, SQLite": "SQLite",
+        "newsletter send, PostgreSQL": "PostgreSQL",
+        "aiosmtplib on uvloop": "aiosmtplib-uvloop",
+        "aiosmtplib": "aiosmtplib",
+        "render and send per reader": "usual",
+    }
+    return charts.bars(
+        "Messages a second: one process, 50 connections, the same machine",
+        [
+            (label, [rate(run) for run in runs[name]], label.startswith("newsletter"))
+            for label, name in named.items()
+        ],
+    )
+
+
+def _far(runs: Runs) -> str:
+    named = {
+        "two workers, PostgreSQL": "far PostgreSQL, 2 workers",
+        "one worker, PostgreSQL": "far PostgreSQL, 1 workers",
+        "newsletter send, SQLite": "far SQLite",
+        "aiosmtplib": "far aiosmtplib",
+    }
+    return charts.bars(
+        "Messages a second: a server 20 ms away, 10 connections each",
+        [
+            (label, [rate(run) for run in runs[name]], label != "aiosmtplib")
+            for label, name in named.items()
+        ],
+    )
+
+
+def _profiles(before: Mapping[str, Any], results: Mapping[str, Any]) -> str:
+    now = _typical(results["runs"], "SQLite", cpu)
+    return charts.stacks(
+        "Processor time for one message, by room (µs)",
+        [
+            ("before", {room: share * before["cpu"] for room, share in before["profile"].items()}),
+            ("after", {room: share * now for room, share in results["profile"].items()}),
+        ],
+    )
