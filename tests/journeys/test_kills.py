@@ -28,17 +28,19 @@ _AUDIENCE = 250
 def test_killed_at_every_transition_nobody_is_lost(
     engine: Engine, tmp_path: Path, connections: int
 ) -> None:
-    ledgers.fill(engine, _AUDIENCE)
+    # Enough for eight full cycles before each of the fuses that count cycles.
+    audience = max(_AUDIENCE, 100 * connections)
+    ledgers.fill(engine, audience)
     rng = random.Random(connections)
 
     with killing.scene(engine, tmp_path, connections=connections) as scene:
         for place in PLACES:
             scene.run(fuse=(place, rng.randint(1, 8) if place in OFTEN else 1))
-            scene.check_after_a_kill(_AUDIENCE)
+            scene.check_after_a_kill(audience)
         scene.run()
 
         assert scene.kills == len(PLACES)
-        scene.check_at_the_end(_AUDIENCE)
+        scene.check_at_the_end(audience)
 
 
 @pytest.mark.parametrize("policy", ["resend", "hold"])
