@@ -24,8 +24,6 @@ from itsdangerous.signer import SigningAlgorithm
 
 from newsletter.errors import ConfigurationError, ExpiredToken, InvalidToken
 
-#: By its name, hmac hands the whole of it to OpenSSL.
-_SHA256 = "sha256"
 #: Characters of a public id: 12 random bytes, base64url.
 PUBLIC_ID_LENGTH = 16
 _PUBLIC_ID_BYTES = 12
@@ -132,10 +130,8 @@ class Keyring:
         signer = self._named.get(key, self._signers)[purpose]
         derived = signer.derive_key()
         payloads = [_payload(public_id, generation) for public_id, generation in bearers]
-        return [
-            b"%b.%b" % (each, base64_encode(hmac.digest(derived, each, _SHA256)))
-            for each in payloads
-        ]
+        sign = signer.algorithm.get_signature
+        return [b"%b.%b" % (each, base64_encode(sign(derived, each))) for each in payloads]
 
     def read(self, purpose: Purpose, token: str, *, now: datetime) -> Bearer:
         """Return whom `token` speaks for.
@@ -200,7 +196,8 @@ class _Hmac(SigningAlgorithm):
     """HMAC-SHA256 in one call; itsdangerous makes three objects of Python's for each signature."""
 
     def get_signature(self, key: bytes, value: bytes) -> bytes:
-        return hmac.digest(key, value, _SHA256)
+        # By its name, hmac hands the whole of it to OpenSSL.
+        return hmac.digest(key, value, "sha256")
 
 
 class _Derived:

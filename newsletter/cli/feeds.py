@@ -90,7 +90,7 @@ def fetch(ctx: typer.Context, *, json: output.Json = False) -> None:
         output.say(f"{feeds}: {_words(counts)}" + (f", {len(failed)} failed." if failed else "."))
         _point_to_quarantine(counts)
     for one in failed:
-        output.warn(f"Feed {one.feed_id} ({one.title}): {one.error} {one.hint or ''}".rstrip())
+        output.warn(f"Feed {one.feed_id} ({one.title}): {one.error}", one.hint)
     if failed:
         raise typer.Exit(1)
 

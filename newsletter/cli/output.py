@@ -41,9 +41,9 @@ def say(sentence: str) -> None:
     out.print(sentence, markup=False)
 
 
-def warn(sentence: str) -> None:
-    """Print a sentence to standard error."""
-    err.print(sentence, markup=False, style="yellow")
+def warn(sentence: str, hint: str | None = None) -> None:
+    """Print a sentence, and the way out where there is one, to standard error."""
+    err.print(f"{sentence} {hint or ''}".rstrip(), markup=False, style="yellow")
 
 
 def as_json(value: Mapping[str, Any]) -> None:

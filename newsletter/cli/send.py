@@ -159,7 +159,7 @@ def fetch(engine: Engine, settings: Settings, now: datetime) -> list[Result]:
     results = list(ingest.fetch_all(engine, feeds.limits(settings), now))
     failed = [one for one in results if one.error]
     for one in failed:
-        output.warn(f"{one.title}: {one.error} {one.hint or ''}".rstrip())
+        output.warn(f"{one.title}: {one.error}", one.hint)
     counts: Counts = sum((one.counts for one in results), Counts())
     if counts.quarantined:
         output.warn(

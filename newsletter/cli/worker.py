@@ -71,7 +71,7 @@ def keep_sending(engine: Engine, settings: Settings, stopped: threading.Event) -
                 stopped=stopped,
             )
         except NewsletterError as exc:
-            output.warn(f"{exc.message} {exc.hint or ''}".rstrip())
+            output.warn(exc.message, exc.hint)
         except Exception:  # noqa: BLE001 - whatever else runs here goes on, and this tries again
             traceback.print_exc()
         else:
@@ -111,7 +111,7 @@ def _keep(engine: Engine, settings: Settings, stopped: threading.Event) -> None:
                 if candidate.is_elected():
                     fetch_at = _look(engine, settings, fetch_at)
             except NewsletterError as exc:
-                output.warn(f"{exc.message} {exc.hint or ''}".rstrip())
+                output.warn(exc.message, exc.hint)
             except Exception:  # noqa: BLE001 - sending goes on, and the next look may be better
                 traceback.print_exc()
             stopped.wait(_LOOK_SECONDS)
@@ -133,5 +133,5 @@ def _look(engine: Engine, settings: Settings, fetch_at: float) -> float:
     for name in done.finished:
         output.say(f"{name} is finished.")
     for failure in done.failures:
-        output.warn(f"{failure.message} {failure.hint or ''}".rstrip())
+        output.warn(failure.message, failure.hint)
     return fetch_at

@@ -236,11 +236,7 @@ def mark(session: Session, *, worker_id: int, ids: Sequence[int], now: datetime)
     harmless: a commit whose answer was lost is repeated, and so is a try that was lost before the
     body left.
     """
-    parameters = {
-        "now": statements.stored(session, Instant(), now),
-        "worker": worker_id,
-        "ids": json.dumps(list(ids)),
-    }
+    parameters = {**_by(session, worker_id, now), "ids": json.dumps(list(ids))}
     marked = {row[0] for row in hot.MARK.run(session, **parameters)}
     if len(marked) < len(ids):
         # Marked before, told to end since, and the body has not left: now it never will.
@@ -506,13 +502,7 @@ _WAITING = (
 def _claim_of(
     session: Session, mailing_id: int, *, worker_id: int, limit: int, now: datetime
 ) -> list[Claim]:
-    found = hot.CLAIM.run(
-        session,
-        mailing=mailing_id,
-        worker=worker_id,
-        limit=limit,
-        now=statements.stored(session, Instant(), now),
-    )
+    found = hot.CLAIM.run(session, **_by(session, worker_id, now), mailing=mailing_id, limit=limit)
     read = statements.instants(session)
     # Of a digest all rows were made at the same time.
     created = {row[6]: read(row[6]) for row in found}
@@ -562,16 +552,16 @@ def _without_suppressed(session: Session, claims: list[Claim], now: datetime) ->
     return [claim for claim in claims if claim.address not in suppressed]
 
 
+def _by(session: Session, worker_id: int, now: datetime) -> dict[str, object]:
+    """Return what every statement of `hot` that changes rows is told: who does it, and when."""
+    return {"now": statements.stored(session, Instant(), now), "worker": worker_id}
+
+
 def _record_accepted(
     session: Session, worker_id: int, verdicts: Sequence[Verdict], now: datetime
 ) -> None:
     rows = [(v.delivery_id, v.outcome.code, v.outcome.enhanced, v.outcome.text) for v in verdicts]
-    hot.ACCEPT.run(
-        session,
-        now=statements.stored(session, Instant(), now),
-        worker=worker_id,
-        rows=json.dumps(rows),
-    )
+    hot.ACCEPT.run(session, **_by(session, worker_id, now), rows=json.dumps(rows))
 
 
 def _record_others(
@@ -594,11 +584,7 @@ def _record_others(
         )
         for v in verdicts
     ]
-    parameters = {
-        "now": statements.stored(session, Instant(), now),
-        "worker": worker_id,
-        "rows": json.dumps(rows),
-    }
+    parameters = {**_by(session, worker_id, now), "rows": json.dumps(rows)}
     hot.ATTEMPTED.run(session, **parameters)
     hot.MOVED.run(session, **parameters)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import Select, case, delete, func, insert, or_, update
+from sqlalchemy import ColumnElement, Select, case, delete, func, insert, or_, update
 from sqlalchemy import select as columns
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlmodel import Session, col, select
@@ -323,11 +323,7 @@ def mailings_of(edition_ids: Collection[int | None]) -> Select[Any]:
 
 def settled_mailings(before: datetime) -> Select[Any]:
     """Select the mailings of the editions whose coverage ended before, and that are settled."""
-    return (
-        columns(col(Mailing.id))
-        .join(Edition, _edition_id == col(Mailing.edition_id))
-        .where(col(Edition.settled_at).is_not(None), col(Edition.coverage_end) < before)
-    )
+    return _mailings_where(col(Edition.settled_at).is_not(None), col(Edition.coverage_end) < before)
 
 
 def editions_of(session: Session, mailings: Select[Any]) -> dict[int, int]:
@@ -354,10 +350,14 @@ def cancelled_mailings() -> Select[Any]:
 
 
 def _mailings_in(*states: EditionState) -> Select[Any]:
+    return _mailings_where(_edition_state.in_(states))
+
+
+def _mailings_where(*conditions: ColumnElement[bool]) -> Select[Any]:
     return (
         columns(col(Mailing.id))
         .join(Edition, _edition_id == col(Mailing.edition_id))
-        .where(_edition_state.in_(states))
+        .where(*conditions)
     )
 
 

@@ -258,11 +258,11 @@ class Session(asyncio.Protocol):
     async def _try(self, phase: Phase, line: str, seconds: float, digit: int) -> Outcome | None:
         """Say one command; return None if the answer begins with `digit`."""
         try:
-            waiter = self._expect()
+            expected = self._expect()
         except Disconnected as exc:
             return reply.lost(phase, str(exc))
         self._transport.write(line.encode() + b"\r\n")
-        return await self._judged(phase, waiter, seconds, digit)
+        return await self._judged(phase, expected, seconds, digit)
 
     async def _judged(
         self, phase: Phase, expected: _Expected, seconds: float, digit: int

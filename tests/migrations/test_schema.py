@@ -22,6 +22,14 @@ from newsletter.db import schema, session
 from newsletter.errors import Conflict, DatabaseUnavailable, InvalidInput, SchemaOutOfDate
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
+#: What every mailing has had since the first version, its bodies apart.
+MAILING = {
+    "public_id": "mailing000000001",
+    "kind": "digest",
+    "subject": "News",
+    "fields": "[]",
+    "created_at": NOON,
+}
 
 
 def test_migrations_and_models_agree(engine: Engine) -> None:
@@ -46,13 +54,9 @@ def test_what_was_frozen_before_slots_were_keeps_its_domain_and_language(engine:
     _insert(
         engine,
         "mailing",
-        public_id="mailing000000001",
-        kind="digest",
-        subject="News",
+        **MAILING,
         body=b"From: =?utf-8?q?M=C3=ADa?= <news@mia.example>\r\nTo: \r\n\r\nHello\r\n",
-        fields="[]",
         html='<!doctype html>\n<html lang="de-AT" dir="ltr"><p>Hello</p></html>',
-        created_at=NOON,
     )
 
     schema.upgrade(engine, timezone="Asia/Tokyo")
@@ -71,17 +75,13 @@ def test_of_a_mailing_that_was_there_before_nothing_has_been_pruned(engine: Engi
     _insert(
         engine,
         "mailing",
-        public_id="mailing000000001",
-        kind="digest",
-        subject="News",
+        **MAILING,
         body=b"Hello",
-        fields="[]",
         domain="mia.example",
         timezone="UTC",
         language="en",
         signing_key="",
         html="<p>Hello</p>",
-        created_at=NOON,
     )
 
     schema.upgrade(engine)
