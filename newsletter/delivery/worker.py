@@ -118,7 +118,7 @@ def run(
     stopped: threading.Event | None = None,
     on_try: Callable[[Tally], None] | None = None,
 ) -> Tally:
-    """Send what is due and return what came of it; with `stays`, go on until a signal says stop.
+    """Send what is due and return what came of it; with `stays`, wait for more until told to stop.
 
     SIGTERM and SIGINT drain: nothing more is claimed, what is under way is finished, what is left
     is given back. In a thread, where no signal comes, `stopped` is watched instead.
@@ -400,7 +400,7 @@ class Worker:
 
     def _count_failure(self, failure: NewsletterError) -> None:
         self._failures += 1
-        if self._failures >= _PATIENCE * self._working and not self._stays:
+        if self._failures >= _PATIENCE * self._working:
             self._stop(failure)
 
     async def _pause(self, failures: int) -> None:
@@ -503,11 +503,11 @@ class Worker:
         except (RuntimeError, ValueError):
             yield
             return
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, wanted)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOPS)
         try:
             yield
         finally:
-            signal.pthread_sigmask(signal.SIG_BLOCK, wanted)
+            signal.pthread_sigmask(signal.SIG_BLOCK, _STOPS)
             for number in wanted:
                 loop.remove_signal_handler(number)
 

@@ -15,6 +15,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
     async def hardly(self: worker.Worker, failures: int) -> None:
         if failures > 0:
-            await self._wait(0.01)
+            # By chance, as the real one: in step, all would come, and be one too many, at once.
+            await self._wait(self._rng.uniform(0, 0.02))
 
     monkeypatch.setattr(worker.Worker, "_pause", hardly)

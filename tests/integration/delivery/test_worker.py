@@ -246,14 +246,15 @@ def test_a_server_with_fewer_connections_than_we_want_is_used_with_those(
 @pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize("phase", ["connect", "ehlo", "mail", "rcpt", "data"])
 @pytest.mark.parametrize("answer", [DROP, "421 4.3.2 closing"], ids=["drop", "421"])
+@pytest.mark.parametrize("stays", [False, True])
 def test_a_server_that_always_leaves_before_the_message_ends_the_run_not_the_readers(
-    sqlite_engine: Engine, phase: str, answer: str | Act
+    sqlite_engine: Engine, phase: str, answer: str | Act, stays: bool
 ) -> None:
     ledgers.fill(sqlite_engine, 300)
 
     scripted = ScriptedServer(rule(phase, answer))
     with running(scripted) as server, pytest.raises(TransportUnavailable):
-        worker.run(sqlite_engine, ledgers.plan(server.port, connections=2))
+        worker.run(sqlite_engine, ledgers.plan(server.port, connections=2), stays=stays)
 
     assert server.arrivals == []
     assert server.connections <= 40
