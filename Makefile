@@ -57,7 +57,7 @@ torture: $(STAMP) ## The long crash and fault runs
 	@$(BIN)/python -m pytest -m torture tests/torture
 
 bench: $(STAMP) ## Measure speed and memory side by side; writes docs/performance.md
-	@$(BIN)/python tests/benchmarks/bench.py
+	@PYTHONPATH=tests/support $(BIN)/python tests/benchmarks/bench.py
 
 wheel: $(STAMP) ## Build the wheel into dist/
 	@$(BIN)/python -m hatchling build -t wheel

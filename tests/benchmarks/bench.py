@@ -21,9 +21,10 @@ from pathlib import Path
 
 import page
 import profiling
+from journey import tool
 from rich.console import Console
 from rich.table import Table
-from stage import ROOT, Run, Stage, Studio, sinking, timed, tool
+from stage import ROOT, Run, Stage, Studio, sinking, timed
 
 ROUNDS = int(os.environ.get("ROUNDS", "3"))
 READERS = 50_000

