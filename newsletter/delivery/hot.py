@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 
 from newsletter.db.statements import Statement
-from newsletter.models.delivery import CLAIMABLE, HELD
+from newsletter.models.delivery import CLAIMABLE
 
 
 def _values(of: str) -> tuple[str, str]:
@@ -41,6 +41,8 @@ def _statement(sql: str, array: tuple[str, str] = ("", "")) -> Statement:
 
 
 _POSTGRESQL_ONLY = re.compile(r"{(.*?)}")
+# With the sign, no index serves it: rows are looked up by their ids, not by who has a hand full.
+_MINE = "+delivery.worker_id = :worker"
 _ARRIVED = "EXISTS (SELECT 1 FROM attempt WHERE delivery_id = delivery.id AND outcome = 'unknown')"
 
 # The batch is set apart, so that PostgreSQL chooses once: as a subquery it may run for every row.
@@ -62,7 +64,7 @@ MARK = _statement(
     f"""
     UPDATE delivery SET state = 'in_flight', state_at = :now
     WHERE id IN (SELECT CAST(value AS bigint) FROM ([]) AS v)
-        AND {HELD} AND worker_id = :worker AND reason IS NULL
+        AND {_MINE} AND reason IS NULL
     RETURNING id
     """,
     _values("ids"),
@@ -72,16 +74,16 @@ CANCEL_MARKED = _statement(
     UPDATE delivery SET state_at = :now, worker_id = NULL,
         state = CASE WHEN {_ARRIVED} THEN 'unknown' ELSE 'cancelled' END
     WHERE id IN (SELECT CAST(value AS bigint) FROM ([]) AS v)
-        AND {HELD} AND worker_id = :worker AND reason IS NOT NULL
+        AND {_MINE} AND reason IS NOT NULL
     """,
     _values("ids"),
 )
 ACCEPT = _statement(
-    """
+    f"""
     UPDATE delivery SET state = 'accepted', state_at = :now, worker_id = NULL, reason = NULL,
         attempts = attempts + 1, code = v.code, enhanced = v.enhanced, reply = v.reply
     FROM ([]) AS v
-    WHERE delivery.id = v.id AND state = 'in_flight' AND worker_id = :worker
+    WHERE delivery.id = v.id AND state = 'in_flight' AND {_MINE}
     """,
     _table(id="bigint", code="smallint", enhanced="text", reply="text"),
 )
@@ -97,7 +99,7 @@ ATTEMPTED = _statement(
     INSERT INTO attempt (delivery_id, number, at, outcome, phase, code, enhanced, reply)
     SELECT delivery.id, delivery.attempts + 1, :now, v.outcome, v.phase, v.code, v.enhanced, v.reply
     FROM ([]) AS v JOIN delivery ON delivery.id = v.id
-    WHERE {HELD} AND worker_id = :worker
+    WHERE {_MINE}
     """,
     _TRIED,
 )
@@ -113,7 +115,7 @@ MOVED = _statement(
         due_at = v.due_at, state_at = :now, attempts = attempts + v.charged, worker_id = NULL,
         code = v.code, enhanced = v.enhanced, reply = v.reply
     FROM ([]) AS v
-    WHERE delivery.id = v.id AND {HELD} AND worker_id = :worker
+    WHERE delivery.id = v.id AND {_MINE}
     """,
     _TRIED,
 )

@@ -267,7 +267,7 @@ def release(session: Session, *, worker_id: int, now: datetime, keep: Collection
 
 def holders(session: Session) -> set[int]:
     """Return the ids of the workers that hold rows, on the roster or not."""
-    found = session.execute(rows_of(_worker).where(text(HELD), _worker.is_not(None)).distinct())
+    found = session.execute(rows_of(_worker).where(text(HELD)).distinct())
     return set(found.scalars())
 
 
@@ -504,10 +504,10 @@ def _claim_of(
 ) -> list[Claim]:
     found = hot.CLAIM.run(session, **_by(session, worker_id, now), mailing=mailing_id, limit=limit)
     read = statements.instants(session)
-    # Of a digest all rows were made at the same time.
-    created = {row[6]: read(row[6]) for row in found}
+    # Of a digest all rows were made at the same time; many readers came at the same time.
+    instant = {found_at: read(found_at) for row in found for found_at in row[5:7]}
     return [
-        Claim(one, of, address, reference, generation, read(since), created[at], attempts)
+        Claim(one, of, address, reference, generation, instant[since], instant[at], attempts)
         for one, of, address, reference, generation, since, at, attempts in found
     ]
 

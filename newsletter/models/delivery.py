@@ -27,7 +27,8 @@ class State(StrEnum):
 
 # Written out, not bound: only a literal lets SQLite see that a query fits the partial index.
 CLAIMABLE = "delivery.state IN ('queued', 'deferred')"
-HELD = "delivery.state IN ('claimed', 'in_flight')"
+# Claimed or in flight. Not by the state, which a mark changes: an index would change with it.
+HELD = "delivery.worker_id IS NOT NULL"
 _CLAIMABLE_ROWS = text(CLAIMABLE.replace("delivery.", ""))
 _HELD_ROWS = text(HELD.replace("delivery.", ""))
 

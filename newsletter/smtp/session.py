@@ -96,6 +96,9 @@ class Session(asyncio.Protocol):
         self._reply_size = 0
         self._reply_code = b""
         self._closed: Exception | None = None
+        #: On the loop's clock: until when to wait for the answer to a message.
+        self._patient_until: float | None = None
+        self._alarm: asyncio.TimerHandle | None = None
         self._announced: _Announced | None = None
         #: Whether the server still remembers a MAIL of which no message came.
         self._is_dirty = False
@@ -306,8 +309,7 @@ class Session(asyncio.Protocol):
         if not self.is_open:
             # Lost before the first octet of the message: a safe loss.
             return reply.lost(Phase.DATA, str(self._closed or "the connection is closed"))
-        # Not asyncio.timeout, which costs more than the rest of this method.
-        alarm = asyncio.get_running_loop().call_later(BODY_SECONDS, self._give_up)
+        self._be_patient(BODY_SECONDS)
         try:
             expected = self._expect()
             octets = b""
@@ -325,7 +327,7 @@ class Session(asyncio.Protocol):
         except Disconnected as exc:
             return reply.lost(Phase.BODY, str(exc))
         finally:
-            alarm.cancel()
+            self._patient_until = None
         outcome = reply.classify(Phase.BODY, expected.replies[0])
         if outcome.kind is Kind.ACCEPTED and not await self._is_in_step():
             outcome = reply.lost(Phase.BODY, "the server's answers are out of step")
@@ -335,9 +337,25 @@ class Session(asyncio.Protocol):
             self.abandon()
         return outcome
 
-    def _give_up(self) -> None:
-        self._lose(Disconnected(f"no answer to the message in {BODY_SECONDS} s"))
-        self._transport.abort()
+    def _be_patient(self, seconds: float) -> None:
+        """Give up after so long, unless `_patient_until` is put off: one timer for all messages.
+
+        An asyncio.timeout for each costs more than the rest of what is done for it.
+        """
+        loop = asyncio.get_running_loop()
+        self._patient_until = loop.time() + seconds
+        if self._alarm is None:
+            self._alarm = loop.call_at(self._patient_until, self._look_at_the_clock)
+
+    def _look_at_the_clock(self) -> None:
+        self._alarm = None
+        if self._patient_until is None:
+            return
+        if (left := self._patient_until - asyncio.get_running_loop().time()) > 0:
+            self._be_patient(left)
+        else:
+            self._lose(Disconnected(f"no answer to the message in {BODY_SECONDS} s"))
+            self._transport.abort()
 
     async def _is_in_step(self) -> bool:
         """Tell whether the answers behind that to a message are such as their commands get.
@@ -458,6 +476,9 @@ class Session(asyncio.Protocol):
     def _lose(self, exc: Disconnected) -> None:
         if self._closed is None:
             self._closed = exc
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None
         self._writable.set()
         while self._expected:
             complete = self._expected.popleft().complete
