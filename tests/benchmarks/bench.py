@@ -6,6 +6,7 @@ other within each round, so that a noisy machine disturbs both.
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import platform
@@ -50,7 +51,7 @@ class Bench:
         self.runs: dict[str, list[Run]] = defaultdict(list)
         self.profile: dict[str, float] = {}
         self.message = b""
-        self.template = ""
+        self.values = b""
         self.addresses: list[str] = []
 
     def note(self, name: str, run: Run) -> Run:
@@ -63,7 +64,7 @@ class Bench:
     def measure(self) -> None:
         """Measure everything."""
         with self.studio.sqlite(READERS) as stage:
-            self.template = stage.template()
+            self.values = stage.values()
             stage.freeze()
             self.message, self.addresses = stage.message()
         for number in range(ROUNDS):
@@ -135,7 +136,7 @@ class Bench:
                 json.dumps(
                     {
                         "message": text,
-                        "template": self.template,
+                        "values": base64.b64encode(self.values).decode(),
                         "addresses": self.addresses[:messages],
                     }
                 )

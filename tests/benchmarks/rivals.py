@@ -1,37 +1,66 @@
 """What else one would send with: NAME PORT CONNECTIONS, and a JSON file with message and addresses.
 
-`aiosmtplib` and `aiosmtplib-uvloop` send prebuilt bytes; `usual` renders with Jinja2, inlines with
-premailer and builds an EmailMessage for each reader, as most programs do. All have as many
-connections, and send one message after the other on each.
+`aiosmtplib` and `aiosmtplib-uvloop` send prebuilt bytes; `usual` renders HTML and text with Jinja2,
+inlines with premailer and builds an EmailMessage for each reader, as most programs do. All have as
+many connections, and send one message after the other on each.
 """
 
 from __future__ import annotations
 
 import asyncio
+import base64
+import email.policy
+import hmac
 import json
-import re
+import logging
+import pickle
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from email.message import EmailMessage
+from email.utils import formatdate, make_msgid
 from pathlib import Path
 from typing import Any
 
 import aiosmtplib
-import jinja2
 import premailer
 import uvloop
+
+from newsletter.rendering.environment import build
+from newsletter.rendering.plaintext import Notes
 
 SENDER = "digest@miasfeed.example"
 
 
-def _usual(template: jinja2.Template, address: str) -> bytes:
-    html = template.render(unsubscribe=f"token-of-{address}", address=address)
-    message = EmailMessage()
-    message["From"], message["To"], message["Subject"] = SENDER, address, "This week"
-    message.set_content("Read it in a program that shows HTML.")
-    inlined = premailer.Premailer(html, allow_network=False, cssutils_logging_level=50).transform()
-    message.add_alternative(inlined, subtype="html")
-    return message.as_bytes()
+class Usual:
+    """Renders this digest's own templates, HTML and text, for one reader after the other."""
+
+    def __init__(self, values: dict[str, Any]) -> None:
+        self._values = values
+        environment = build(None, values["brand"].language)
+        self._text = environment.get_template("email/digest/body.txt")
+        self._html = environment.overlay(autoescape=True).get_template("email/digest/body.html")
+
+    def compose(self, address: str) -> bytes:
+        """Return the message to one reader."""
+        token = hmac.digest(b"secret", address.encode(), "sha256").hex()
+        unsubscribe = f"https://news.miasfeed.example/unsubscribe/{token}"
+        manage = f"https://news.miasfeed.example/preferences/{token}"
+        values = self._values | {
+            "links": replace(self._values["links"], unsubscribe=unsubscribe, manage=manage),
+            "notes": Notes(),
+        }
+        message = EmailMessage(email.policy.SMTP)
+        message["From"], message["To"], message["Subject"] = SENDER, address, "This week"
+        message["Date"], message["Message-ID"] = formatdate(), make_msgid(domain="miasfeed.example")
+        message["List-Unsubscribe"] = f"<{unsubscribe}>"
+        message["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"
+        message.set_content(self._text.render(values))
+        inlined = premailer.transform(
+            self._html.render(values), allow_network=False, cssutils_logging_level=logging.CRITICAL
+        )
+        message.add_alternative(inlined, subtype="html")
+        return message.as_bytes()
 
 
 async def _connection(port: int, addresses: Iterator[str], compose: Callable[[str], bytes]) -> None:
@@ -44,13 +73,10 @@ async def _connection(port: int, addresses: Iterator[str], compose: Callable[[st
 
 async def _main(name: str, port: int, connections: int, job: dict[str, Any]) -> None:
     message = job["message"].encode("latin-1")
-    # The very digest that is compared with, a slot where ours has one.
-    template = jinja2.Environment(autoescape=True).from_string(
-        re.sub(r"q[0-9a-f]{32}(\w+?)q", r"{{ \1 }}", job["template"])
-    )
+    usual = Usual(pickle.loads(base64.b64decode(job["values"])))
 
     def compose(address: str) -> bytes:
-        return _usual(template, address) if name == "usual" else message
+        return usual.compose(address) if name == "usual" else message
 
     addresses = iter(job["addresses"])
     async with asyncio.TaskGroup() as group:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import shutil
 import signal
 import subprocess
@@ -234,13 +235,14 @@ class Stage:
         filler = Filler(self.settings().keyring())
         return filler.fill(compiled, stamp=Stamp.of(mailing), claim=claim), addresses
 
-    def template(self) -> str:
-        """Return this digest's HTML as Jinja2 gives it, its styles not yet inlined."""
-        with mock.patch.object(compiling, "inline", lambda html: html):
-            rendered = publish.preview(
-                self.engine, Cadence.WEEKLY, now=utc_now(), settings=self.settings()
-            )
-        return rendered.html
+    def values(self) -> bytes:
+        """Return what this digest's templates are rendered with, pickled."""
+        with mock.patch.object(compiling, "render", wraps=compiling.render) as rendering:
+            publish.preview(self.engine, Cadence.WEEKLY, now=utc_now(), settings=self.settings())
+        (values,) = [
+            call.args[2] for call in rendering.mock_calls if call.args[1].endswith("body.txt")
+        ]
+        return pickle.dumps(values)
 
     def close(self) -> None:
         self.engine.dispose()
