@@ -8,6 +8,7 @@ side: nothing is lost, nobody is blamed.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Sequence
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -18,12 +19,64 @@ _ENHANCED = re.compile(r"([245]\.\d{1,3}\.\d{1,3})(?:[\s:;,]|$)")
 _REPEATED = re.compile(r"\n[245]\.\d{1,3}\.\d{1,3}\s")
 _LEADING = re.compile(r"[245]\.\d{1,3}\.\d{1,3}\s")
 _UNPRINTABLE = re.compile(r"[^\x20-\x7e]+")
-# How relays say that we, not the reader, have sent too much; they use 550 for it, too.
-_LIMIT = re.compile(r"\brate\b|\b(?:daily|hourly|sending|message)\b.*\b(?:limit|quota)", re.I)
+# How servers say that we, not the reader, have sent too much: the large providers' own words. They
+# use 550 for it, too. Gmail: "unusual rate", "Daily user sending limit exceeded"; Yahoo: [TSS04] to
+# [TSS11]; Outlook: "exceeded the rate limit", RP-001; iCloud: "too many messages".
+_LIMIT = re.compile(
+    r"\brate\b|\b(?:daily|hourly|sending|message)\b.*\b(?:limit|quota)"
+    r"|too (?:many|much) (?:mess|mail)|temporarily deferred|throttl"
+    r"|\[TSS0[4-9]\]|\[TSS1[01]\]|\bRP-00[1-3]\b",
+    re.I,
+)
+# Some take so many messages on a connection and then leave: to reconnect is all they want.
+_PER_CONNECTION = re.compile(r"(?:this|per) (?:connection|session)|shutting down", re.I)
+# Said to one reader, and about that reader's mailbox: never to be taken for a limit of ours.
+_GREYLIST = re.compile(r"gr[ae]y.?list|come back|try again in \d+ (?:sec|min)", re.I)
+_RECIPIENT_RATE = re.compile(r"user you are trying to contact|recipient.*\brate\b", re.I)
+_FULL = re.compile(
+    r"\bfull\b|quota|out of storage|storage (?:space|limit)|insufficient space", re.I
+)
+_SIZE = re.compile(r"too (?:large|big)|\bsize\b", re.I)
+# Yahoo has no enhanced code for it ("delivery error: dd This user doesn't have an account").
+_NO_ACCOUNT = re.compile(r"\bdd (?:this user doesn't have|not a valid recipient)", re.I)
+# That there is no such mailbox, in words alone or under a code that says something else.
+_NOBODY = re.compile(
+    r"no such (?:user|mailbox|recipient)|unknown (?:user|recipient|mailbox)|does(?:n't| not) exist"
+    r"|(?:user|recipient|mailbox) (?:is )?(?:unknown|not found|unavailable|disabled|inactive)"
+    r"|invalid (?:recipient|mailbox)|recipient address rejected: access denied",
+    re.I,
+)
+# A filter's words: whatever code stands before them, they do not say that the address is dead.
+_FILTERED = re.compile(
+    r"spam|block(?:ed|list)|blacklist|polic(?:y|ies)|reputation|unsolicited", re.I
+)
+# The envelope sender, which is ours; servers say so as late as in the answer to RCPT.
+_SENDER = re.compile(r"sender address rejected|sender (?:domain|verif)", re.I)
 #: Authentication or encryption is missing or wrong: the credentials are ours.
 _CREDENTIALS = frozenset({530, 534, 535, 538})
 #: Commands that the server does not know, or not here: the conversation is ours.
-_CONVERSATION = frozenset({500, 502, 503, 504})
+_CONVERSATION = frozenset({500, 502, 503, 504, 555})
+#: Bad sender's mailbox or system (RFC 3463 3.2): ours.
+_OUR_ADDRESS = frozenset({"1.7", "1.8"})
+#: No such mailbox, no such host, bad syntax, moved, takes no mail (RFC 7505), no route.
+_DEAD = frozenset({"1.1", "1.2", "1.3", "1.6", "1.10", "4.4"})
+_LARGE = frozenset({"2.3", "3.4"})
+#: What a domain asks of senders, and what to look at (RFC 7372; Gmail's sender guidelines).
+_SETUP = {
+    "7.20": "DKIM: sign with the domain of NEWSLETTER_SENDER",
+    "7.21": "DKIM: sign with the domain of NEWSLETTER_SENDER",
+    "7.22": "DKIM: sign with the domain of NEWSLETTER_SENDER",
+    "7.23": "SPF, and the reverse DNS (PTR) of the address that the mail comes from",
+    "7.24": "SPF: the TXT record of the envelope sender's domain",
+    "7.25": "reverse DNS: a PTR record that leads back to the address",
+    "7.26": "SPF and DKIM: at least one must pass, for the domain of NEWSLETTER_SENDER",
+    "7.27": "SPF: the TXT record of the envelope sender's domain must name the relay",
+    "7.29": "TLS: the relay must use STARTTLS to that domain",
+    "7.30": "DKIM: the signature does not pass; look at its key in the DNS",
+    "7.31": "DMARC: publish a record _dmarc in the sender's domain",
+    "7.32": "DMARC: the From domain must be that of SPF or of DKIM",
+    "7.40": "DMARC: publish a record _dmarc in the sender's domain",
+}
 
 
 class Phase(StrEnum):
@@ -51,7 +104,31 @@ class Scope(StrEnum):
 
     READER = "reader"
     CONNECTION = "connection"
+    #: Everyone whose address has the same domain.
+    DOMAIN = "domain"
     RUN = "run"
+
+
+class Act(StrEnum):
+    """What is to be done besides what happens to the delivery."""
+
+    NOTHING = "nothing"
+    #: The address is dead: never mail it again.
+    SUPPRESS = "suppress"
+    #: It may be dead: suppress it if that is said again on another day.
+    SUSPECT = "suspect"
+    #: The mailbox is full: a soft failure, counted.
+    COUNT = "count"
+    #: The destination has trouble: fewer at a time.
+    SLOW = "slow"
+    #: The destination has had enough of us: nothing for a while, then one at a time.
+    PAUSE = "pause"
+    #: The policy of a destination: if it says so to everyone, stop sending to it.
+    BREAK = "break"
+    #: Every reader's mail may share the fault: tell the operator.
+    ALARM = "alarm"
+    #: Every further try would fail the same way: end the run and tell the operator.
+    STOP = "stop"
 
 
 class Reply(NamedTuple):
@@ -84,6 +161,7 @@ class Outcome(NamedTuple):
     code: int | None = None
     enhanced: str | None = None
     text: str = ""
+    act: Act = Act.NOTHING
 
     @property
     def is_charged(self) -> bool:
@@ -93,8 +171,8 @@ class Outcome(NamedTuple):
 
 def classify(phase: Phase, reply: Reply) -> Outcome:
     """Return what `reply` means when it answers `phase`."""
-    kind, scope = _decide(phase, reply)
-    return Outcome(kind, phase, scope, reply.code, reply.enhanced, reply.words)
+    kind, scope, act = _decide(phase, reply)
+    return Outcome(kind, phase, scope, reply.code, reply.enhanced, reply.words, act)
 
 
 def lost(phase: Phase, reason: str) -> Outcome:
@@ -107,43 +185,115 @@ def lost(phase: Phase, reason: str) -> Outcome:
     return Outcome(Kind.DEFERRED, phase, Scope.CONNECTION, text=_legible(reason))
 
 
-def _decide(phase: Phase, reply: Reply) -> tuple[Kind, Scope]:
+def advice(outcome: Outcome) -> str:
+    """Return which of our own records or settings a refusal asks for; empty if it asks for none."""
+    status = (outcome.enhanced or "").partition(".")[2]
+    if status in _SETUP:
+        return _SETUP[status]
+    if outcome.act is Act.ALARM:
+        return "the size of the mail: the server takes none that is as large"
+    if outcome.code in _CREDENTIALS:
+        return "the user, the password and the encryption in NEWSLETTER_SMTP_URL"
+    if status in _OUR_ADDRESS or _SENDER.search(outcome.text):
+        return "the envelope sender: NEWSLETTER_RETURN_PATH, or NEWSLETTER_SENDER"
+    is_limit = status == "4.5" or (outcome.act is Act.STOP and _LIMIT.search(outcome.text))
+    return "how much the relay lets you send: NEWSLETTER_LIMIT_PER_DAY" if is_limit else ""
+
+
+class _Meaning(NamedTuple):
+    kind: Kind
+    scope: Scope
+    act: Act = Act.NOTHING
+
+
+_NONSENSE = _Meaning(Kind.DEFERRED, Scope.CONNECTION)
+_LEAVES = _Meaning(Kind.DEFERRED, Scope.CONNECTION)
+_LATER = _Meaning(Kind.DEFERRED, Scope.READER)
+_NEVER = _Meaning(Kind.REFUSED, Scope.READER)
+_TOO_MUCH = _Meaning(Kind.DEFERRED, Scope.DOMAIN, Act.PAUSE)
+_OURS = _Meaning(Kind.DEFERRED, Scope.RUN, Act.STOP)
+
+
+def _decide(phase: Phase, reply: Reply) -> _Meaning:
     code = reply.code
-    if code == 421:
-        # RFC 5321 3.8: the server closes the channel; the command was not carried out.
-        return Kind.DEFERRED, Scope.CONNECTION
     if 200 <= code < 300 and phase is Phase.BODY:
-        return Kind.ACCEPTED, Scope.READER
+        return _Meaning(Kind.ACCEPTED, Scope.READER)
     if not 400 <= code < 600:
         # It answers no question that was asked: the conversation makes no sense any more.
-        return _decide_nonsense(phase)
-    if code >= 500 and _is_ours(phase, reply):
-        return Kind.DEFERRED, Scope.RUN
+        return _Meaning(Kind.UNKNOWN, Scope.READER) if phase is Phase.BODY else _NONSENSE
     if phase in {Phase.CONNECT, Phase.MAIL}:
         # What is said before the recipient is named is about us.
-        return Kind.DEFERRED, Scope.RUN if code >= 500 else Scope.CONNECTION
-    return Kind.REFUSED if code >= 500 else Kind.DEFERRED, Scope.READER
+        return _OURS if code >= 500 else _LEAVES
+    said = _Said(phase, code, (reply.enhanced or "").partition(".")[2], reply.text)
+    if code >= 500:
+        return next(meaning for holds, meaning in _PERMANENT if holds(said))
+    return next(meaning for holds, meaning in _TRANSIENT if holds(said))
 
 
-def _decide_nonsense(phase: Phase) -> tuple[Kind, Scope]:
-    if phase is Phase.BODY:
-        return Kind.UNKNOWN, Scope.READER
-    return Kind.DEFERRED, Scope.CONNECTION
+class _Said(NamedTuple):
+    """A refusal; `status` is the enhanced code without its class: 1.1 of 5.1.1."""
+
+    phase: Phase
+    code: int
+    status: str
+    text: str
+
+    def has(self, words: re.Pattern[str]) -> bool:
+        return words.search(self.text) is not None
+
+    @property
+    def is_limit(self) -> bool:
+        """Whether we have sent too much, and not the reader had too much sent."""
+        return self.has(_LIMIT) and not (self.has(_GREYLIST) or self.has(_RECIPIENT_RATE))
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether it is for us to mend, whoever the recipient is."""
+        if self.code in _CREDENTIALS or self.code in _CONVERSATION or self.status in _OUR_ADDRESS:
+            return True
+        if self.status == "4.5" or self.has(_SENDER):
+            # More than our account may send; or a sender that the server does not believe in.
+            return True
+        # To RCPT, 5.5.x is about the address: 550 5.5.0 is how some say that a mailbox does not
+        # exist, 501 5.5.2 that an address is odd. What a stranger gave must not stop the others.
+        if self.phase is Phase.RCPT:
+            return False
+        is_malformed = self.code == 554 and "malformed" in self.text.lower()
+        return self.status == "6.0" or self.status.startswith("5.") or is_malformed
 
 
-def _is_ours(phase: Phase, reply: Reply) -> bool:
-    """Tell whether a permanent refusal is for us to mend, whoever the recipient is."""
-    code, enhanced = reply.code, reply.enhanced or ""
-    if code in _CREDENTIALS or code in _CONVERSATION:
-        return True
-    if enhanced == "5.4.5" or (enhanced == "5.7.1" and _LIMIT.search(reply.text)):
-        # More than we are allowed to send: it passes, and no reader is to blame.
-        return True
-    # 550 5.5.0 is how some say that a mailbox does not exist, 501 5.5.2 that an address is odd.
-    if phase is Phase.RCPT:
-        return False
-    is_malformed = code == 554 and "malformed" in reply.text.lower()
-    return enhanced == "5.6.0" or is_malformed or (code == 501 and enhanced.startswith("5.5."))
+_Rules = Sequence[tuple[Callable[[_Said], bool], _Meaning]]
+#: What a 4xx means that answers RCPT, DATA or the message: the first that holds.
+_TRANSIENT: _Rules = (
+    (lambda said: said.status in _SETUP, _TOO_MUCH),
+    (lambda said: said.code == 421 and said.has(_PER_CONNECTION), _LEAVES),
+    (lambda said: said.has(_GREYLIST) or said.has(_RECIPIENT_RATE), _LATER),
+    (lambda said: said.status in {"7.0", "7.28"} or said.is_limit, _TOO_MUCH),
+    # RFC 5321 3.8: the server closes the channel; the command was not carried out.
+    (lambda said: said.code == 421, _LEAVES._replace(act=Act.SLOW)),
+    (lambda said: said.status in {"2.1", "2.2"} or said.has(_FULL), _LATER._replace(act=Act.COUNT)),
+    (lambda said: said.status.startswith(("3.", "4.")), _LATER._replace(act=Act.SLOW)),
+    (lambda said: said.code == 450 and not said.status, _LATER._replace(act=Act.SLOW)),
+    (lambda _: True, _LATER),
+)
+#: What a 5xx means that answers one of them: the first that holds. After it, that mail goes to that
+#: reader never again, unless we alone were at fault.
+_PERMANENT: _Rules = (
+    (lambda said: said.is_ours, _OURS),
+    # It stands for this reader and mail; what stops is the sending to everyone else there.
+    (lambda said: said.status in _SETUP, _NEVER._replace(act=Act.PAUSE)),
+    (lambda said: said.status in _LARGE, _NEVER._replace(act=Act.ALARM)),
+    (lambda said: said.code == 552 and said.has(_SIZE), _NEVER._replace(act=Act.ALARM)),
+    (lambda said: said.status in {"", "7.0", "7.1"} and said.is_limit, _TOO_MUCH),
+    (lambda said: said.status.startswith("7."), _NEVER._replace(act=Act.BREAK)),
+    (lambda said: said.status == "2.2", _NEVER._replace(act=Act.COUNT)),
+    (lambda said: said.code == 552 and said.has(_FULL), _NEVER._replace(act=Act.COUNT)),
+    (lambda said: said.has(_FILTERED), _NEVER._replace(act=Act.BREAK)),
+    (lambda said: said.status in _DEAD or said.code == 556, _NEVER._replace(act=Act.SUPPRESS)),
+    (lambda said: said.has(_NO_ACCOUNT), _NEVER._replace(act=Act.SUPPRESS)),
+    (lambda said: said.status == "2.1" or said.has(_NOBODY), _NEVER._replace(act=Act.SUSPECT)),
+    (lambda _: True, _NEVER),
+)
 
 
 def _legible(text: str) -> str:

@@ -2,69 +2,187 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from newsletter.smtp import reply
-from newsletter.smtp.reply import Kind, Phase, Reply, Scope
+from newsletter.smtp.reply import Act, Kind, Phase, Reply, Scope
 
 _A, _D, _R, _U = Kind.ACCEPTED, Kind.DEFERRED, Kind.REFUSED, Kind.UNKNOWN
-_READER, _CONNECTION, _RUN = Scope.READER, Scope.CONNECTION, Scope.RUN
+_READER, _CONNECTION = Scope.READER, Scope.CONNECTION
+_DOMAIN, _RUN = Scope.DOMAIN, Scope.RUN
 _MAIL, _RCPT, _DATA, _BODY = Phase.MAIL, Phase.RCPT, Phase.DATA, Phase.BODY
 
-TABLE = [
+_PAUSE, _SLOW, _STOP, _COUNT = Act.PAUSE, Act.SLOW, Act.STOP, Act.COUNT
+_SUPPRESS, _SUSPECT, _BREAK, _ALARM = Act.SUPPRESS, Act.SUSPECT, Act.BREAK, Act.ALARM
+
+#: Every row of what is known about replies; where no act stands, there is none.
+TABLE: list[tuple[Any, ...]] = [
     # Accepted
     (_BODY, 250, "2.0.0 Ok: queued as 4F2A", _A, _READER),
     (_BODY, 250, "ok", _A, _READER),
     # The server leaves: nobody is charged
     (_MAIL, 421, "4.3.2 shutting down", _D, _CONNECTION),
     (_RCPT, 421, "4.7.0 too many messages on this connection", _D, _CONNECTION),
-    (_DATA, 421, "busy", _D, _CONNECTION),
-    (_BODY, 421, "4.7.28 unusual rate", _D, _CONNECTION),
-    (_RCPT, 421, "5.7.32 the basic code decides", _D, _CONNECTION),
+    (_RCPT, 421, "4.3.2 The server is shutting down", _D, _CONNECTION),
+    (_DATA, 421, "busy", _D, _CONNECTION, _SLOW),
+    (_BODY, 421, "4.4.2 timeout", _D, _CONNECTION, _SLOW),
     # This reader, later
-    (_RCPT, 450, "4.2.1 mailbox busy", _D, _READER),
-    (_RCPT, 452, "4.2.2 mailbox full", _D, _READER),
+    (_RCPT, 450, "4.2.1 mailbox busy", _D, _READER, _COUNT),
+    (
+        _RCPT,
+        450,
+        "4.2.1 The user you are trying to contact is receiving mail at a rate",
+        _D,
+        _READER,
+    ),
+    (_RCPT, 452, "4.2.2 mailbox full", _D, _READER, _COUNT),
+    (_RCPT, 452, "4.2.2 The recipient's inbox is out of storage space", _D, _READER, _COUNT),
+    (_RCPT, 452, "Mailbox full", _D, _READER, _COUNT),
     (_RCPT, 451, "4.7.1 greylisted, come back in five minutes", _D, _READER),
-    (_RCPT, 450, "4.3.0 system problem", _D, _READER),
-    (_BODY, 451, "4.4.1 no answer from host", _D, _READER),
-    (_BODY, 452, "4.3.1 insufficient storage", _D, _READER),
-    (_BODY, 450, "", _D, _READER),
-    # This reader, never
-    (_RCPT, 550, "5.1.1 no such user", _R, _READER),
-    (_RCPT, 550, "5.1.2 no such host", _R, _READER),
-    (_RCPT, 553, "5.1.3 bad address", _R, _READER),
-    (_RCPT, 550, "5.1.6 has moved", _R, _READER),
-    (_RCPT, 556, "5.1.10 takes no mail", _R, _READER),
-    (_RCPT, 550, "5.4.4 unrouteable", _R, _READER),
-    (_RCPT, 550, "5.2.1 disabled", _R, _READER),
-    (_RCPT, 552, "5.2.2 over quota", _R, _READER),
-    (_BODY, 552, "5.2.3 message too large for this mailbox", _R, _READER),
-    (_BODY, 552, "5.3.4 message too large", _R, _READER),
-    (_RCPT, 550, "5.5.0 mailbox unavailable", _R, _READER),
+    (_RCPT, 450, "4.2.0 <r@x.example>: Recipient address rejected: Greylisted", _D, _READER),
+    (_RCPT, 451, "4.7.0 Greylisting in action, please come back later", _D, _READER),
+    (_RCPT, 450, "4.3.0 system problem", _D, _READER, _SLOW),
+    (_BODY, 451, "4.4.1 no answer from host", _D, _READER, _SLOW),
+    (_BODY, 452, "4.3.1 insufficient system resources", _D, _READER, _SLOW),
+    (_BODY, 450, "", _D, _READER, _SLOW),
+    (_BODY, 451, "", _D, _READER),
+    # The destination has had enough of us
+    (_BODY, 421, "4.7.28 unusual rate", _D, _DOMAIN, _PAUSE),
+    (_RCPT, 450, "4.7.28 Our system has detected an unusual rate of mail", _D, _DOMAIN, _PAUSE),
+    (_RCPT, 421, "4.7.0 Try again later", _D, _DOMAIN, _PAUSE),
+    (
+        _RCPT,
+        421,
+        "4.7.0 [TSS04] Messages temporarily deferred due to user complaints",
+        _D,
+        _DOMAIN,
+        _PAUSE,
+    ),
+    (_RCPT, 451, "[TSS11] All messages from 192.0.2.1 will be deferred", _D, _DOMAIN, _PAUSE),
+    (
+        _BODY,
+        421,
+        "RP-001 The mail server IP connecting to Outlook.com has exceeded the rate limit allowed",
+        _D,
+        _DOMAIN,
+        _PAUSE,
+    ),
+    (_RCPT, 450, "4.1.8 too many messages, slow down", _D, _DOMAIN, _PAUSE),
+    (_BODY, 550, "5.7.1 sending rate exceeded", _D, _DOMAIN, _PAUSE),
+    (_RCPT, 550, "5.7.1 daily limit reached", _D, _DOMAIN, _PAUSE),
+    # Our records and settings, for now
+    *(
+        (_BODY, 421, f"4.7.{n} not as it should be", _D, _DOMAIN, _PAUSE)
+        for n in (23, 26, 27, 29, 30, 31, 32, 40)
+    ),
+    (_RCPT, 421, "5.7.32 the basic code decides", _D, _DOMAIN, _PAUSE),
+    # ... and for good: that mail to that reader is over
+    *(
+        (_BODY, 550, f"5.7.{n} not as it should be", _R, _READER, _PAUSE)
+        for n in (23, 25, 26, 27, 29, 30, 31, 32, 40)
+    ),
+    # This reader, never, and nobody at this address
+    (_RCPT, 550, "5.1.1 no such user", _R, _READER, _SUPPRESS),
+    (
+        _RCPT,
+        550,
+        "5.1.1 The email account that you tried to reach does not exist",
+        _R,
+        _READER,
+        _SUPPRESS,
+    ),
+    (_RCPT, 550, "5.1.2 no such host", _R, _READER, _SUPPRESS),
+    (_RCPT, 553, "5.1.3 bad address", _R, _READER, _SUPPRESS),
+    (_RCPT, 550, "5.1.6 has moved", _R, _READER, _SUPPRESS),
+    (_RCPT, 556, "5.1.10 takes no mail", _R, _READER, _SUPPRESS),
+    (_RCPT, 556, "takes no mail", _R, _READER, _SUPPRESS),
+    (_RCPT, 550, "5.4.4 unrouteable", _R, _READER, _SUPPRESS),
+    (
+        _BODY,
+        554,
+        "delivery error: dd This user doesn't have a yahoo.com account (r@yahoo.com) [0]",
+        _R,
+        _READER,
+        _SUPPRESS,
+    ),
+    # ... perhaps
+    (_RCPT, 550, "5.2.1 disabled", _R, _READER, _SUSPECT),
+    (
+        _RCPT,
+        550,
+        "5.2.1 The email account that you tried to reach is inactive",
+        _R,
+        _READER,
+        _SUSPECT,
+    ),
+    (_RCPT, 550, "5.5.0 Requested action not taken: mailbox unavailable", _R, _READER, _SUSPECT),
+    (_RCPT, 550, "5.4.1 Recipient address rejected: Access denied", _R, _READER, _SUSPECT),
+    (_RCPT, 550, "No such user here", _R, _READER, _SUSPECT),
+    # ... or the mailbox is full
+    (_RCPT, 552, "5.2.2 over quota", _R, _READER, _COUNT),
+    (_RCPT, 552, "Mailbox quota exceeded", _R, _READER, _COUNT),
+    # ... or the mail is too large
+    (_BODY, 552, "5.2.3 message too large for this mailbox", _R, _READER, _ALARM),
+    (_BODY, 552, "5.3.4 message too large", _R, _READER, _ALARM),
+    (_BODY, 552, "message size exceeds fixed limit", _R, _READER, _ALARM),
+    # ... or a filter said no, whatever code it used
+    (_BODY, 550, "5.7.1 looks like spam", _R, _READER, _BREAK),
+    (
+        _BODY,
+        550,
+        "5.7.1 Our system has detected that this message is likely unsolicited mail",
+        _R,
+        _READER,
+        _BREAK,
+    ),
+    (
+        _RCPT,
+        550,
+        "5.7.1 Unfortunately, their network is on our block list (S3140)",
+        _R,
+        _READER,
+        _BREAK,
+    ),
+    (_BODY, 554, "5.7.1 [HM08] Message rejected due to local policy", _R, _READER, _BREAK),
+    (_BODY, 554, "5.7.9 Message not accepted for policy reasons", _R, _READER, _BREAK),
+    (_RCPT, 550, "5.1.1 blocked by our spam filter", _R, _READER, _BREAK),
+    # ... or nobody knows why
     (_RCPT, 501, "5.5.2 syntax error in address", _R, _READER),
-    (_BODY, 550, "5.7.1 looks like spam", _R, _READER),
-    (_BODY, 550, "5.7.26 unauthenticated", _R, _READER),
     (_RCPT, 550, "no", _R, _READER),
-    # Our limits: never the reader's
-    (_RCPT, 550, "5.4.5 Daily user sending limit exceeded", _D, _RUN),
-    (_BODY, 550, "5.7.1 sending rate exceeded", _D, _RUN),
-    (_RCPT, 550, "5.7.1 daily limit reached", _D, _RUN),
-    # Our credentials, our commands, our message
-    (_MAIL, 530, "5.7.0 Must issue a STARTTLS command first", _D, _RUN),
-    (_RCPT, 535, "5.7.8 bad credentials", _D, _RUN),
-    (_MAIL, 538, "5.7.11 encryption required", _D, _RUN),
-    (_DATA, 503, "5.5.1 need RCPT", _D, _RUN),
-    (_RCPT, 500, "5.5.2 what?", _D, _RUN),
-    (_MAIL, 555, "5.5.4 unsupported option", _D, _RUN),
-    (_DATA, 501, "5.5.4 no parameters", _D, _RUN),
-    (_BODY, 550, "5.6.0 malformed", _D, _RUN),
-    (_BODY, 554, "Message malformed", _D, _RUN),
+    (_RCPT, 550, "5.0.0 other", _R, _READER),
+    (_RCPT, 554, "5.3.0 other", _R, _READER),
+    (_RCPT, 550, "5.6.7 no internationalised addresses", _R, _READER),
+    # What our account may send: it passes, and no reader is to blame
+    (_RCPT, 550, "5.4.5 Daily user sending limit exceeded", _D, _RUN, _STOP),
+    # Our credentials, our commands, our address, our message
+    (_MAIL, 530, "5.7.0 Must issue a STARTTLS command first", _D, _RUN, _STOP),
+    (_RCPT, 535, "5.7.8 bad credentials", _D, _RUN, _STOP),
+    (_MAIL, 538, "5.7.11 encryption required", _D, _RUN, _STOP),
+    (_DATA, 503, "5.5.1 need RCPT", _D, _RUN, _STOP),
+    (_RCPT, 500, "5.5.2 what?", _D, _RUN, _STOP),
+    (_MAIL, 555, "5.5.4 unsupported option", _D, _RUN, _STOP),
+    (_DATA, 501, "5.5.4 no parameters", _D, _RUN, _STOP),
+    (_BODY, 550, "5.5.2 bare line feed", _D, _RUN, _STOP),
+    (_RCPT, 553, "5.1.8 Sender address rejected: Domain not found", _D, _RUN, _STOP),
+    (
+        _RCPT,
+        550,
+        "5.1.0 <news@mia.example>: Sender address rejected: User unknown in virtual mailbox table",
+        _D,
+        _RUN,
+        _STOP,
+    ),
+    (_BODY, 550, "5.6.0 malformed", _D, _RUN, _STOP),
+    (_BODY, 554, "Message malformed", _D, _RUN, _STOP),
     # Before the recipient is named it is about us
     (_MAIL, 452, "4.3.1 queue full", _D, _CONNECTION),
-    (_MAIL, 550, "5.7.1 sender rejected", _D, _RUN),
-    (_MAIL, 552, "5.3.4 too large", _D, _RUN),
+    (_MAIL, 550, "5.7.1 sender rejected", _D, _RUN, _STOP),
+    (_MAIL, 552, "5.3.4 too large", _D, _RUN, _STOP),
+    (_MAIL, 550, "5.1.1 no such user", _D, _RUN, _STOP),
     # What answers no question
     (_BODY, 354, "go ahead", _U, _READER),
     (_DATA, 250, "ok", _D, _CONNECTION),
@@ -73,14 +191,14 @@ TABLE = [
 
 
 @pytest.mark.parametrize(
-    ("phase", "code", "text", "kind", "scope"),
-    TABLE,
-    ids=[f"{phase}-{code}-{text[:12].strip()}" for phase, code, text, *_ in TABLE],
+    "row", TABLE, ids=[f"{phase}-{code}-{text[:12].strip()}" for phase, code, text, *_ in TABLE]
 )
-def test_the_table_of_replies(phase: Phase, code: int, text: str, kind: Kind, scope: Scope) -> None:
+def test_the_table_of_replies(row: tuple[Any, ...]) -> None:
+    phase, code, text, kind, scope, *act = row
+
     outcome = reply.classify(phase, Reply(code, text))
 
-    assert (outcome.kind, outcome.scope) == (kind, scope)
+    assert (outcome.kind, outcome.scope, outcome.act) == (kind, scope, (act or [Act.NOTHING])[0])
     assert (outcome.phase, outcome.code) == (phase, code)
 
 
@@ -102,8 +220,49 @@ def test_no_reply_of_any_kind_loses_a_message_or_blames_the_wrong_one(
         assert phase is _BODY
     if not outcome.is_charged:
         assert outcome.kind is _D
+    if outcome.act in {Act.SUPPRESS, Act.SUSPECT}:
+        assert outcome.kind is _R
     assert outcome.text.isprintable()
     assert len(outcome.text) <= reply.TEXT_LIMIT
+
+
+@given(
+    phase=st.sampled_from([_RCPT, _DATA, _BODY]),
+    code=st.sampled_from([450, 451, 452, 500, 550, 551, 552, 553, 554, 559]),
+    status=st.from_regex(r"[45]\.\d{1,3}\.\d{1,3}", fullmatch=True),
+)
+def test_by_its_code_alone_nothing_suppresses_but_a_dead_address(
+    phase: Phase, code: int, status: str
+) -> None:
+    outcome = reply.classify(phase, Reply(code, f"{status} in words that nobody knows"))
+
+    dead = {"1.1", "1.2", "1.3", "1.6", "1.10", "4.4"}
+    assert outcome.act is not _SUPPRESS or (status.partition(".")[2] in dead and code >= 550)
+    assert outcome.act is not _SUSPECT or status.endswith(".2.1")
+
+
+@pytest.mark.parametrize(
+    ("phase", "code", "text", "word"),
+    [
+        (_BODY, 421, "4.7.30 DKIM", "DKIM"),
+        (_BODY, 550, "5.7.25 PTR", "PTR"),
+        (_BODY, 550, "5.7.26 unauthenticated", "SPF"),
+        (_BODY, 421, "4.7.29 TLS", "STARTTLS"),
+        (_BODY, 421, "4.7.32 From", "DMARC"),
+        (_MAIL, 535, "5.7.8 bad credentials", "NEWSLETTER_SMTP_URL"),
+        (_RCPT, 553, "5.1.8 Sender address rejected", "NEWSLETTER_RETURN_PATH"),
+        (_RCPT, 550, "5.4.5 Daily user sending limit exceeded", "NEWSLETTER_LIMIT_PER_DAY"),
+        (_BODY, 552, "5.3.4 too large", "size"),
+    ],
+)
+def test_the_operator_is_told_which_record_or_setting_is_missing(
+    phase: Phase, code: int, text: str, word: str
+) -> None:
+    assert word in reply.advice(reply.classify(phase, Reply(code, text)))
+
+
+def test_where_nothing_of_ours_is_at_fault_no_advice_is_given() -> None:
+    assert reply.advice(reply.classify(_RCPT, Reply(550, "5.1.1 no such user"))) == ""
 
 
 @pytest.mark.parametrize("phase", [Phase.CONNECT, _MAIL, _RCPT, _DATA])
