@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from datetime import time
+from datetime import time, timedelta
 from email.utils import getaddresses, parseaddr
 from ipaddress import ip_network
 from pathlib import Path
@@ -194,6 +194,18 @@ class Settings(BaseSettings):
         description="A message that may or may not have arrived is sent again, same bytes and "
         "Message-ID (resend), or held for the operator (hold).",
     )
+    retry_minutes: Annotated[list[float], NoDecode] = Field(
+        default_factory=lambda: [5.0, 15.0, 30.0, 60.0, 120.0, 240.0, 480.0],
+        description="How long to wait after the first, second ... try that was put off, up to a "
+        "fifth longer by chance; the last one counts from then on, until the edition is stale.",
+    )
+    full_mailboxes: int = Field(
+        3,
+        ge=0,
+        le=100,
+        description="An address is suppressed whose mailbox was full for so many mails in a row; "
+        "0 for never.",
+    )
 
     @classmethod
     def settings_customise_sources(
@@ -212,7 +224,7 @@ class Settings(BaseSettings):
     def _none_if_empty(cls, value: Any) -> Any:  # noqa: ANN401 - whatever the source holds
         return None if value == "" else value
 
-    @field_validator("secret_keys", "api_keys", "trusted_proxies", mode="before")
+    @field_validator("secret_keys", "api_keys", "trusted_proxies", "retry_minutes", mode="before")
     @classmethod
     def _split(cls, value: Any) -> Any:  # noqa: ANN401 - whatever the source holds
         if isinstance(value, str):
@@ -227,6 +239,13 @@ class Settings(BaseSettings):
                 tokens.check_key(key)
             except ConfigurationError as exc:
                 raise ValueError("has a key that is short or a placeholder") from exc
+        return value
+
+    @field_validator("retry_minutes")
+    @classmethod
+    def _minutes(cls, value: list[float]) -> list[float]:
+        if not value or len(value) > 100 or not all(0 < minutes <= 20_160 for minutes in value):
+            raise ValueError("must be minutes, each more than 0 and at most two weeks")
         return value
 
     @field_validator("trusted_proxies")
@@ -384,6 +403,11 @@ class Settings(BaseSettings):
             monthly_on=self.monthly_on,
             monthly_at=self.monthly_at,
         )
+
+    @property
+    def retry_waits(self) -> list[timedelta]:
+        """How long to wait after each try that was put off."""
+        return [timedelta(minutes=minutes) for minutes in self.retry_minutes]
 
     def keyring(self) -> tokens.Keyring:
         """Return the keys that sign links; raise ConfigurationError without good ones."""

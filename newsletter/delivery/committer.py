@@ -18,7 +18,8 @@ from sqlalchemy import Engine, Select
 from sqlmodel import Session
 
 from newsletter.db import session as sessions
-from newsletter.delivery import ledger, roster
+from newsletter.delivery import faults, ledger, roster
+from newsletter.delivery.faults import Rules
 from newsletter.delivery.ledger import Claim, Verdict
 from newsletter.delivery.retry import Policy
 from newsletter.delivery.roster import Presence
@@ -70,6 +71,7 @@ class Committer:
         presence: Presence,
         *,
         policy: Policy,
+        faults: Rules,
         connections: int,
         clock: Callable[[], datetime],
         mailings: Select[tuple[int]] | None = None,
@@ -78,6 +80,7 @@ class Committer:
         self._writer = sessions.Writer(engine)
         self._presence = presence
         self._policy: Policy = policy
+        self._faults = faults
         self._gather_seconds = min(connections - 1, 50) * _GATHER_SECONDS
         self._clock = clock
         self._mailings = mailings
@@ -203,6 +206,7 @@ class Committer:
             answers.renewed_at = now
             answers.dead = roster.take_over_dead(session, policy=self._policy, now=now)
         if cycle.verdicts:
+            faults.suppress_dead(session, cycle.verdicts, rules=self._faults, now=now)
             ledger.record(session, worker_id=worker_id, verdicts=cycle.verdicts, now=now)
         if cycle.marks:
             ids = list(cycle.marks)

@@ -54,7 +54,8 @@ CLAIM = _statement(
     )
     UPDATE delivery SET state = 'claimed', worker_id = :worker, state_at = :now
     WHERE id IN (SELECT id FROM batch)
-    RETURNING id, mailing_id, address, reference, generation, since_at, created_at, attempts
+    RETURNING id, mailing_id, address, reference, generation, since_at, created_at, attempts,
+        priority
     """
 )
 SUPPRESSED = _statement(

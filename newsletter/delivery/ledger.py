@@ -42,7 +42,7 @@ from sqlmodel import Session, col, select
 
 from newsletter.db import statements
 from newsletter.delivery import hot
-from newsletter.delivery.retry import Decision, Policy
+from newsletter.delivery.retry import LETTER_LIFE, Decision, Policy
 from newsletter.models import Attempt, Delivery, Mailing, State, Worker
 from newsletter.models.columns import Instant
 from newsletter.models.delivery import CLAIMABLE, HELD
@@ -81,6 +81,13 @@ class Claim(NamedTuple):
     since_at: datetime | None
     created_at: datetime
     attempts: int
+    #: Letters (0) go before digests (1).
+    priority: int = 1
+
+    @property
+    def give_up_at(self) -> datetime | None:
+        """When no more is tried; None where an edition decides that."""
+        return None if self.priority else self.created_at + LETTER_LIFE
 
 
 class Batch(NamedTuple):
@@ -96,6 +103,7 @@ class Verdict(NamedTuple):
     """What one try came to, and what that does to the row."""
 
     delivery_id: int
+    address: str
     outcome: Outcome
     decision: Decision
 
@@ -507,8 +515,8 @@ def _claim_of(
     # Of a digest all rows were made at the same time; many readers came at the same time.
     instant = {found_at: read(found_at) for row in found for found_at in row[5:7]}
     return [
-        Claim(one, of, address, reference, generation, instant[since], instant[at], attempts)
-        for one, of, address, reference, generation, since, at, attempts in found
+        Claim(one, of, address, reference, generation, instant[since], instant[at], *rest)
+        for one, of, address, reference, generation, since, at, *rest in found
     ]
 
 

@@ -27,11 +27,10 @@ from sqlalchemy import Engine, Select
 
 from newsletter.clock import utc_now
 from newsletter.db import session as sessions
-from newsletter.delivery import ledger, retry, roster
+from newsletter.delivery import faults, ledger, retry, roster
 from newsletter.delivery.committer import Committer
 from newsletter.delivery.ledger import Claim, Verdict
 from newsletter.delivery.personalize import Filler, Stamp
-from newsletter.delivery.retry import Policy
 from newsletter.delivery.roster import Presence
 from newsletter.errors import (
     ConfigurationError,
@@ -41,7 +40,7 @@ from newsletter.errors import (
 )
 from newsletter.rendering.message import CompiledMessage
 from newsletter.settings import Settings, SmtpServer
-from newsletter.smtp import pool
+from newsletter.smtp import pool, reply
 from newsletter.smtp.reply import Kind, Outcome, Phase, Scope
 from newsletter.smtp.session import Envelope, Mail, Session
 
@@ -93,7 +92,8 @@ class Plan:
     connections: int
     return_path: str
     filler: Filler
-    policy: Policy
+    retries: retry.Rules
+    faults: faults.Rules
     trust: ssl.SSLContext | None = None
 
     @classmethod
@@ -104,7 +104,8 @@ class Plan:
             connections=settings.smtp_connections,
             return_path=settings.bounce_address,
             filler=Filler(settings.keyring()),
-            policy=settings.unknown_policy,
+            retries=retry.Rules(settings.unknown_policy, settings.retry_waits),
+            faults=faults.Rules(settings.keyring(), settings.full_mailboxes),
         )
 
 
@@ -130,7 +131,7 @@ def run(
     with roster.alive(name), _undisturbed() as is_told:
         now = utc_now()
         with sessions.writing(engine) as session:
-            dead = roster.take_over_dead(session, policy=plan.policy, now=now)
+            dead = roster.take_over_dead(session, policy=plan.retries.policy, now=now)
             presence = roster.sign_in(session, name=name, now=now)
         roster.forget(dead)
         worker = Worker(engine, plan, presence, stays=stays, stopped=stopped, on_try=on_try)
@@ -139,7 +140,8 @@ def run(
                 runner.run(worker.work(mailings, excluded))
         finally:
             with sessions.writing(engine) as session:
-                ledger.take_over(session, dead=[presence.id], policy=plan.policy, now=utc_now())
+                policy = plan.retries.policy
+                ledger.take_over(session, dead=[presence.id], policy=policy, now=utc_now())
             if on_try is not None:
                 on_try(worker.tally)
         worker.tally.was_stopped |= is_told()
@@ -228,7 +230,8 @@ class Worker:
         self._committer = Committer(
             self._engine,
             self._presence,
-            policy=self._plan.policy,
+            policy=self._plan.retries.policy,
+            faults=self._plan.faults,
             connections=self._plan.connections,
             clock=self._clock,
             mailings=mailings,
@@ -458,9 +461,14 @@ class Worker:
     def _settle(self, claim: Claim, outcome: Outcome) -> None:
         now = self._clock()
         decision = retry.decide(
-            outcome, attempts=claim.attempts, policy=self._plan.policy, now=now, rng=self._rng
+            outcome,
+            attempts=claim.attempts,
+            rules=self._plan.retries,
+            give_up_at=claim.give_up_at,
+            now=now,
+            rng=self._rng,
         )
-        self._committer.record(Verdict(claim.id, outcome, decision))
+        self._committer.record(Verdict(claim.id, claim.address, outcome, decision))
         self.tally.add(outcome)
         if self._on_try is not None and now >= self._tell_at:
             self._tell_at = now + _TELL
@@ -473,10 +481,13 @@ class Worker:
                 ConfigurationError(
                     f"The mail server refuses our mail: {_quoted(outcome)}.",
                     setting="smtp_url",
-                    hint="Nobody is blamed and nobody is lost: mend what the server names, then "
-                    "run the same command again.",
+                    hint=f"Nobody is blamed and nobody is lost: {_to_mend(outcome)}, then run the "
+                    "same command again.",
                 )
             )
+        elif outcome.scope is Scope.DOMAIN:
+            # It says nothing about the mail server.
+            return
         elif outcome.is_charged and outcome.kind is not Kind.UNKNOWN:
             self._failures = 0
         else:
@@ -548,6 +559,11 @@ async def _call_off(opening: asyncio.Task[Session]) -> None:
 
 def _quoted(outcome: Outcome) -> str:
     return f"{outcome.code or ''} {outcome.text}".strip().rstrip(".")
+
+
+def _to_mend(outcome: Outcome) -> str:
+    advice = reply.advice(outcome)
+    return f"look at {advice}" if advice else "mend what the server names"
 
 
 def _first(failed: BaseExceptionGroup[NewsletterError]) -> NewsletterError:

@@ -27,7 +27,7 @@ from newsletter.errors import Conflict, NotFound
 from newsletter.models import Article, Edition, EditionState
 from newsletter.rendering.compile import Rendered
 from newsletter.settings import Settings
-from newsletter.subscribers import preferences
+from newsletter.subscribers import preferences, suppress
 
 #: Letters leave before digests.
 _PRIORITY = 1
@@ -146,7 +146,14 @@ def current(
 
 
 def finish(engine: Engine, *, now: datetime) -> list[str]:
-    """Finish the editions that have no open row left; return their names."""
+    """Finish the editions that have no open row left; return their names.
+
+    And have the readers suppressed whose addresses were found dead.
+    """
+    is_left = True
+    while is_left:
+        with sessions.writing(engine) as session:
+            is_left = suppress.catch_up(session, now=now) > 0
     with sessions.writing(engine) as session:
         return store.finish(session, now=now)
 

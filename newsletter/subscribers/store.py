@@ -35,6 +35,7 @@ from newsletter.models import (
     State,
     Status,
     Subscriber,
+    Suppression,
 )
 from newsletter.models.columns import Instant
 
@@ -193,6 +194,18 @@ def lock(
         .order_by(_id)
         .with_for_update()
     ).all()
+
+
+def suppressed_late(session: Session, *, limit: int) -> list[str]:
+    """Return addresses that are suppressed and whose readers do not know it yet."""
+    found = session.execute(
+        rows_of(col(Subscriber.address))
+        .join(Suppression, col(Suppression.address) == col(Subscriber.address))
+        .where(_status != Status.SUPPRESSED.value)
+        .order_by(col(Subscriber.address))
+        .limit(limit)
+    )
+    return list(found.scalars())
 
 
 def change(

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from datetime import datetime
+from typing import Any
 
+from sqlalchemy import Row
 from sqlmodel import Session
 
 from newsletter import suppression
@@ -16,6 +18,8 @@ from newsletter.subscribers.consent import Action, Origin
 from newsletter.suppression import Cause
 from newsletter.tokens import Keyring
 
+#: Readers that one transaction ends.
+_BATCH = 500
 _MAILABLE = [status for status in Status if status != Status.SUPPRESSED]
 
 
@@ -39,14 +43,32 @@ def suppress_all(
     # Readers before suppressions, as an erasure does: in another order they could block each other.
     readers = store.lock(session, list(addresses), statuses=_MAILABLE)
     added = suppression.suppress_all(session, addresses, cause=cause, now=now, keyring=keyring)
-    if readers:
-        theirs = store.with_ids([reader.id for reader in readers])
-        store.change(session, theirs, {"status": Status.SUPPRESSED, "paused_until": None}, now=now)
-        origin = Origin(cause.source, wording=cause.reason)
-        consent.record_all(session, theirs, Action.SUPPRESSED, origin=origin, now=now)
+    _end(session, readers, Origin(cause.source, wording=cause.reason), now)
+    return added
+
+
+def catch_up(session: Session, *, now: datetime) -> int:
+    """Have readers suppressed whose address was suppressed while mail was sent; return how many.
+
+    The sender knows addresses alone. A batch of them at a time.
+    """
+    addresses = store.suppressed_late(session, limit=_BATCH)
+    if not addresses:
+        return 0
+    sessions.hold_freeze(session)
+    readers = store.lock(session, addresses, statuses=_MAILABLE)
+    _end(session, readers, Origin("mail server", wording="The address takes no mail."), now)
+    return len(readers)
+
+
+def _end(session: Session, readers: Sequence[Row[Any]], origin: Origin, now: datetime) -> None:
+    if not readers:
+        return
+    theirs = store.with_ids([reader.id for reader in readers])
+    store.change(session, theirs, {"status": Status.SUPPRESSED, "paused_until": None}, now=now)
+    consent.record_all(session, theirs, Action.SUPPRESSED, origin=origin, now=now)
     for reader in readers:
         ledger.cancel(session, reference=reader.public_id, reason="suppressed", now=now)
-    return added
 
 
 def release(

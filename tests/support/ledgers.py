@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import Engine, Select, String, cast, func, literal, null, select
 
 from newsletter.db import session as sessions
-from newsletter.delivery import ledger
+from newsletter.delivery import faults, ledger
 from newsletter.delivery.personalize import Filler, Stamp
-from newsletter.delivery.retry import Policy
+from newsletter.delivery.retry import Policy, Rules
 from newsletter.delivery.worker import Plan
 from newsletter.models import Delivery, Mailing
 from newsletter.rendering.message import CompiledMessage, Field, Place, Slot
@@ -22,6 +22,7 @@ SECRET = "0123456789abcdef0123456789abcdef-for-tests"
 DOMAIN = "miasfeed.example"
 #: Long past, so that everything is due.
 NOW = datetime(2026, 9, 1, 6, tzinfo=UTC)
+WAITS = [timedelta(minutes=minutes) for minutes in (5, 15, 30, 60, 120, 240, 480)]
 STAMP = Stamp("mailing000000001", DOMAIN, ZoneInfo("Europe/Berlin"), "en")
 
 
@@ -127,7 +128,8 @@ def plan(port: int, *, connections: int = 4, policy: Policy = "resend") -> Plan:
         connections=connections,
         return_path=f"bounces@{DOMAIN}",
         filler=filler(),
-        policy=policy,
+        retries=Rules(policy, WAITS),
+        faults=faults.Rules(Keyring([SECRET]), full_mailboxes=3),
     )
 
 

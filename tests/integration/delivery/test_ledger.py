@@ -57,12 +57,20 @@ def record(
     worker_id: int = 1,
     policy: Policy = "resend",
 ) -> None:
-    rng = random.Random(1)
+    rng, rules = random.Random(1), retry.Rules(policy, ledgers.WAITS)
     verdicts = [
         Verdict(
             each.id,
+            each.address,
             outcome,
-            retry.decide(outcome, attempts=each.attempts, policy=policy, now=NOW, rng=rng),
+            retry.decide(
+                outcome,
+                attempts=each.attempts,
+                rules=rules,
+                give_up_at=each.give_up_at,
+                now=NOW,
+                rng=rng,
+            ),
         )
         for each in claims
     ]
@@ -374,13 +382,11 @@ def test_what_may_have_arrived_ends_as_unknown_whatever_ends_it(
 
 
 def test_what_may_have_arrived_is_not_refused_for_want_of_an_answer(engine: Engine) -> None:
-    """Sixteen tries, one of them uncertain, and never a no: nobody has refused it."""
-    ledgers.fill(engine, 1)
+    """A letter's last try, one before it uncertain, and never a no: nobody has refused it."""
+    ledgers.fill(engine, 1, priority=0, now=NOW - retry.LETTER_LIFE)
     claims = claim(engine)
     mark(engine, claims)
     take_over(engine, 1)
-    with sessions.writing(engine) as session:
-        session.execute(update(Delivery).values(attempts=retry.MAXIMUM_ATTEMPTS - 1))
     claims = claim(engine, 2)
     mark(engine, claims, 2)
 

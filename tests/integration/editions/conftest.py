@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import Any
 
+import ledgers
 import pytest
 from sqlalchemy import Engine, event, update
 from sqlmodel import Session, col, select
@@ -203,11 +204,12 @@ class World:
             decision = retry.decide(
                 outcome,
                 attempts=claim.attempts,
-                policy=policy,
+                rules=retry.Rules(policy, ledgers.WAITS),
+                give_up_at=claim.give_up_at,
                 now=self.now,
                 rng=random.Random(1),
             )
-            verdicts.append(Verdict(claim.id, outcome, decision))
+            verdicts.append(Verdict(claim.id, claim.address, outcome, decision))
         with sessions.writing(self.engine) as session:
             ledger.record(session, worker_id=WORKER, verdicts=verdicts, now=self.now)
         self.check_books()

@@ -17,11 +17,25 @@ from newsletter.smtp.reply import Kind, Outcome, Phase, Scope
 NOW = datetime(2026, 11, 23, 7, tzinfo=UTC)
 
 
+WAITS = [timedelta(minutes=minutes) for minutes in (5, 15, 30, 60, 120, 240, 480)]
+
+
 def decide(
-    kind: Kind, *, scope: Scope = Scope.READER, attempts: int = 0, policy: Policy = "resend"
+    kind: Kind,
+    *,
+    scope: Scope = Scope.READER,
+    attempts: int = 0,
+    policy: Policy = "resend",
+    give_up_at: datetime | None = None,
 ) -> Decision:
-    outcome = Outcome(kind, Phase.BODY, scope)
-    return retry.decide(outcome, attempts=attempts, policy=policy, now=NOW, rng=random.Random(1))
+    return retry.decide(
+        Outcome(kind, Phase.BODY, scope),
+        attempts=attempts,
+        rules=retry.Rules(policy, WAITS),
+        give_up_at=give_up_at,
+        now=NOW,
+        rng=random.Random(1),
+    )
 
 
 @pytest.mark.parametrize("policy", ["resend", "hold"])
@@ -30,7 +44,7 @@ def test_accepted_and_refused_are_final(policy: Policy) -> None:
     assert decide(Kind.REFUSED, policy=policy).state is State.REFUSED
 
 
-@pytest.mark.parametrize("scope", [Scope.CONNECTION, Scope.RUN])
+@pytest.mark.parametrize("scope", [Scope.CONNECTION, Scope.DOMAIN, Scope.RUN])
 @pytest.mark.parametrize("attempts", [0, 3, 100])
 def test_what_is_not_the_readers_doing_goes_back_to_the_queue_uncharged(
     scope: Scope, attempts: int
@@ -50,13 +64,21 @@ def test_a_message_that_is_uncertain_again_and_again_is_held_whatever_the_policy
     assert decide(Kind.UNKNOWN, attempts=retry.MAXIMUM_RESENDS).state is State.UNKNOWN
 
 
-def test_a_reader_is_given_up_in_the_end() -> None:
-    assert decide(Kind.DEFERRED, attempts=retry.MAXIMUM_ATTEMPTS - 2).state is State.DEFERRED
-    assert decide(Kind.DEFERRED, attempts=retry.MAXIMUM_ATTEMPTS - 1).state is State.REFUSED
+@pytest.mark.parametrize("attempts", [0, 10, 1_000])
+def test_a_mail_is_tried_until_somebody_else_gives_it_up(attempts: int) -> None:
+    assert decide(Kind.DEFERRED, attempts=attempts).state is State.DEFERRED
+
+
+@pytest.mark.parametrize("kind", [Kind.DEFERRED, Kind.UNKNOWN])
+def test_a_letter_is_given_up_when_the_next_try_would_be_too_late(kind: Kind) -> None:
+    soon, late = NOW + timedelta(minutes=4), NOW + timedelta(minutes=7)
+
+    assert decide(kind, give_up_at=late).state is State.DEFERRED
+    assert decide(kind, give_up_at=soon).state is State.REFUSED
 
 
 def test_waits_grow_from_minutes_to_hours() -> None:
-    waits = [retry.wait(attempts, random.Random(7)) for attempts in range(len(retry.WAITS))]
+    waits = [retry.wait(attempts, WAITS, random.Random(7)) for attempts in range(len(WAITS))]
 
     assert waits == sorted(waits)
     assert timedelta(minutes=5) <= waits[0] < timedelta(minutes=6)
@@ -65,7 +87,7 @@ def test_waits_grow_from_minutes_to_hours() -> None:
 
 @given(attempts=st.integers(0, 1000), seed=st.integers())
 def test_a_wait_is_at_most_a_fifth_longer_than_its_step(attempts: int, seed: int) -> None:
-    waited = retry.wait(attempts, random.Random(seed))
-    step = retry.WAITS[min(attempts, len(retry.WAITS) - 1)]
+    waited = retry.wait(attempts, WAITS, random.Random(seed))
+    step = WAITS[min(attempts, len(WAITS) - 1)]
 
     assert step <= waited <= step * 1.2
