@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from datetime import time, timedelta
+from datetime import date, time, timedelta
 from email.utils import getaddresses, parseaddr
 from ipaddress import ip_network
 from pathlib import Path
@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal
 from urllib.parse import SplitResult, unquote, urlsplit
 from zoneinfo import ZoneInfo, available_timezones
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
     NoDecode,
@@ -43,6 +43,16 @@ _LINK_START = re.compile(
 _HOST_NAME = re.compile(r"[A-Za-z0-9._-]{1,253}|\[[A-Za-z0-9.:]{1,60}\]")
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 _SMTP_PORTS = {"smtp": 25, "smtp+starttls": 587, "smtps": 465}
+
+
+class DomainLimit(BaseModel):
+    """How much one destination domain is sent."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    #: Messages at the same time.
+    connections: int | None = Field(None, ge=1, le=10_000)
+    per_minute: float | None = Field(None, gt=0)
 
 
 class Settings(BaseSettings):
@@ -199,6 +209,45 @@ class Settings(BaseSettings):
         description="How long to wait after the first, second ... try that was put off, up to a "
         "fifth longer by chance; the last one counts from then on, until the edition is stale.",
     )
+    limit_per_second: float | None = Field(
+        None, gt=0, le=1e6, description="No more messages than this in any second."
+    )
+    limit_per_hour: int | None = Field(
+        None, ge=1, description="No more messages than this in any hour, over restarts, too."
+    )
+    limit_per_day: int | None = Field(
+        None, ge=1, description="No more messages than this in any 24 hours."
+    )
+    warm_up_from: date | None = Field(
+        None,
+        description="The first day of a new sender (2026-11-23): from then on warm_up counts.",
+    )
+    warm_up: Annotated[list[int], NoDecode] = Field(
+        default_factory=lambda: [
+            50,
+            100,
+            500,
+            1_000,
+            5_000,
+            10_000,
+            20_000,
+            40_000,
+            70_000,
+            100_000,
+            150_000,
+            250_000,
+            400_000,
+            600_000,
+        ],
+        description="No more messages than this on the first, second ... day; then as many as the "
+        "other limits allow.",
+    )
+    domain_limits: dict[str, DomainLimit] = Field(
+        default_factory=dict,
+        description='Limits of destination domains, * for all others: { "gmail.com" = '
+        "{ connections = 10, per_minute = 600 } }. In the environment: JSON. Without one, a domain "
+        "that has had enough of us is slowed down by what it says, and sped up again.",
+    )
     full_mailboxes: int = Field(
         3,
         ge=0,
@@ -219,12 +268,24 @@ class Settings(BaseSettings):
         """Environment over file over defaults."""
         return env_settings, init_settings
 
-    @field_validator("templates", "smtp_hostname", "reply_to", "return_path", mode="before")
+    @field_validator(
+        "templates",
+        "smtp_hostname",
+        "reply_to",
+        "return_path",
+        "limit_per_second",
+        "limit_per_hour",
+        "limit_per_day",
+        "warm_up_from",
+        mode="before",
+    )
     @classmethod
     def _none_if_empty(cls, value: Any) -> Any:  # noqa: ANN401 - whatever the source holds
         return None if value == "" else value
 
-    @field_validator("secret_keys", "api_keys", "trusted_proxies", "retry_minutes", mode="before")
+    @field_validator(
+        "secret_keys", "api_keys", "trusted_proxies", "retry_minutes", "warm_up", mode="before"
+    )
     @classmethod
     def _split(cls, value: Any) -> Any:  # noqa: ANN401 - whatever the source holds
         if isinstance(value, str):
@@ -247,6 +308,21 @@ class Settings(BaseSettings):
         if not value or len(value) > 100 or not all(0 < minutes <= 20_160 for minutes in value):
             raise ValueError("must be minutes, each more than 0 and at most two weeks")
         return value
+
+    @field_validator("warm_up")
+    @classmethod
+    def _days(cls, value: list[int]) -> list[int]:
+        if not value or min(value) < 1:
+            raise ValueError("must be a number of messages for each day, each at least 1")
+        return value
+
+    @field_validator("domain_limits")
+    @classmethod
+    def _domains(cls, value: dict[str, DomainLimit]) -> dict[str, DomainLimit]:
+        for domain in value:
+            if domain != "*" and not _HOST_NAME.fullmatch(domain):
+                raise ValueError(f"{domain!r} must be a domain such as gmail.com, or *")
+        return {domain.lower(): limit for domain, limit in value.items()}
 
     @field_validator("trusted_proxies")
     @classmethod

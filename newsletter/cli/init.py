@@ -90,7 +90,7 @@ def _entry(name: str, field: FieldInfo, values: dict[str, Any], *, shown: bool) 
 def _toml(value: object) -> str:
     if value is None:
         return '""'
-    if isinstance(value, bool | int | float | list):
+    if isinstance(value, bool | int | float | list | dict):
         return json.dumps(value)
     if hasattr(value, "isoformat"):
         return json.dumps(value.isoformat("minutes"))

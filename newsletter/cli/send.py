@@ -59,6 +59,8 @@ def send(
         output.as_json({**asdict(summary), "dry_run": dry_run})
     else:
         output.say(sentence(summary, dry_run=dry_run))
+        if summary.queued and summary.state == "open" and not dry_run:
+            _explain_limits(found.settings)
     if summary.is_open and not dry_run and summary.state == "open":
         raise typer.Exit(75)
 
@@ -118,6 +120,7 @@ def deliver(
             workers=workers,
             on_frozen=on_frozen,
             on_settled=on_settled,
+            on_trouble=output.warn,
         )
 
 
@@ -137,6 +140,15 @@ def sentence(summary: Summary, *, dry_run: bool = False) -> str:
     waiting = f", {left:,} still to go" if left else ""
     state = "on its way" if summary.state == "open" else summary.state
     return f"{name} is {state}: {readers}{_books(summary)}{waiting}."
+
+
+def _explain_limits(settings: Settings) -> None:
+    from newsletter.delivery.limits import Limits
+
+    if Limits.of(settings).is_limited:
+        output.say(
+            "As many have gone as a limit allows for now; `newsletter cron` or a worker goes on."
+        )
 
 
 def _books(summary: Summary) -> str:
@@ -196,5 +208,5 @@ def _due(
             made = publish.current(engine, cadence, now=now, settings=settings)
             summaries += [made] if made else []
     if failure is None:
-        summaries += sending.resume(engine, now=now, settings=settings)
+        summaries += sending.resume(engine, now=now, settings=settings, on_trouble=output.warn)
     return summaries, failure

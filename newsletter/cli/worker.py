@@ -69,6 +69,7 @@ def keep_sending(engine: Engine, settings: Settings, stopped: threading.Event) -
                 excluded=store.withheld_mailings(),
                 stays=True,
                 stopped=stopped,
+                on_trouble=output.warn,
             )
         except NewsletterError as exc:
             output.warn(exc.message, exc.hint)

@@ -13,14 +13,16 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import Engine, Select
 from sqlmodel import Session
 
 from newsletter.db import session as sessions
-from newsletter.delivery import faults, ledger, roster
+from newsletter.delivery import faults, ledger, limits, roster
 from newsletter.delivery.faults import Rules
 from newsletter.delivery.ledger import Claim, Verdict
+from newsletter.delivery.limits import Lease, Limits
 from newsletter.delivery.retry import Policy
 from newsletter.delivery.roster import Presence
 from newsletter.errors import DatabaseUnavailable, NewsletterError
@@ -33,6 +35,12 @@ _PAUSE_SECONDS = 0.5
 _GATHER_SECONDS = 40e-6
 
 
+#: How often, in one transaction, more is claimed because all of it had to wait.
+_CLAIMS_AT_MOST = 20
+#: Messages that leases of some instants were not used for.
+Unused = list[tuple[datetime, int]]
+
+
 @dataclass
 class _Cycle:
     """What is asked for between two commits."""
@@ -40,11 +48,20 @@ class _Cycle:
     verdicts: list[Verdict] = field(default_factory=list)
     marks: dict[int, asyncio.Future[bool]] = field(default_factory=dict)
     claims: list[tuple[int, asyncio.Future[list[Claim]]]] = field(default_factory=list)
+    leases: list[tuple[int, Unused, asyncio.Future[Lease]]] = field(default_factory=list)
+    returned: dict[int, datetime] = field(default_factory=dict)
     is_last: bool = False
 
     @property
     def is_empty(self) -> bool:
-        return not (self.verdicts or self.marks or self.claims or self.is_last)
+        return not (
+            self.verdicts
+            or self.marks
+            or self.claims
+            or self.leases
+            or self.returned
+            or self.is_last
+        )
 
 
 @dataclass
@@ -53,6 +70,9 @@ class _Answers:
 
     marked: set[int] = field(default_factory=set)
     claimed: list[list[Claim]] = field(default_factory=list)
+    #: How many messages at a time to each domain that is limited, of those that were claimed.
+    shares: dict[str, int] = field(default_factory=dict)
+    leased: list[Lease] = field(default_factory=list)
     renewed_at: datetime | None = None
     #: Workers that have died and whose rows were taken over.
     dead: list[Presence] = field(default_factory=list)
@@ -72,6 +92,7 @@ class Committer:
         *,
         policy: Policy,
         faults: Rules,
+        rules: Limits,
         connections: int,
         clock: Callable[[], datetime],
         mailings: Select[tuple[int]] | None = None,
@@ -81,6 +102,9 @@ class Committer:
         self._presence = presence
         self._policy: Policy = policy
         self._faults = faults
+        self._limits = rules
+        #: How many messages at a time to each domain that is limited, as far as is known here.
+        self.shares: dict[str, int] = {}
         self._gather_seconds = min(connections - 1, 50) * _GATHER_SECONDS
         self._clock = clock
         self._mailings = mailings
@@ -118,6 +142,18 @@ class Committer:
         with self._lock:
             self._open().verdicts.append(verdict)
 
+    def lease(self, wanted: int, unused: Unused) -> asyncio.Future[Lease]:
+        """Take leave for up to `wanted` messages, and give back what was not used of it."""
+        waiter: asyncio.Future[Lease] = self._loop.create_future()
+        with self._lock:
+            self._open().leases.append((wanted, unused, waiter))
+        return waiter
+
+    def put_back(self, delivery_id: int, until: datetime) -> None:
+        """Give a claim back that cannot be sent yet."""
+        with self._lock:
+            self._open().returned[delivery_id] = until
+
     async def close(self) -> None:
         """Write what is left and end; raise what kept it from being written."""
         if self._failure is None:
@@ -138,6 +174,19 @@ class Committer:
             self._wanted.notify()
         return self._next
 
+    def _tell(self, cycle: _Cycle, answers: _Answers) -> None:
+        for delivery_id, marked in cycle.marks.items():
+            if not marked.done():
+                marked.set_result(delivery_id in answers.marked)
+        if cycle.claims:
+            self.shares = answers.shares
+        for (_, claimed), claims in zip(cycle.claims, answers.claimed, strict=True):
+            if not claimed.done():
+                claimed.set_result(claims)
+        for (_, _, leased), lease in zip(cycle.leases, answers.leased, strict=True):
+            if not leased.done():
+                leased.set_result(lease)
+
     # In the thread.
 
     def _run(self) -> None:
@@ -146,7 +195,7 @@ class Committer:
             while not cycle.is_last:
                 cycle = self._take()
                 answers = self._commit(cycle)
-                self._loop.call_soon_threadsafe(_tell, cycle, answers)
+                self._loop.call_soon_threadsafe(self._tell, cycle, answers)
         except Exception as exc:  # noqa: BLE001 - told to whoever waits, and raised by close
             self._fail(cycle, exc)
         finally:
@@ -189,6 +238,7 @@ class Committer:
         self._renewed_at = answers.renewed_at or self._renewed_at
         self._claimed.difference_update(cycle.marks)
         self._claimed.difference_update(verdict.delivery_id for verdict in cycle.verdicts)
+        self._claimed.difference_update(cycle.returned)
         self._claimed.update(claim.id for batch in answers.claimed for claim in batch)
         roster.forget(answers.dead)
 
@@ -208,10 +258,25 @@ class Committer:
         if cycle.verdicts:
             faults.suppress_dead(session, cycle.verdicts, rules=self._faults, now=now)
             ledger.record(session, worker_id=worker_id, verdicts=cycle.verdicts, now=now)
+            limits.learn(session, cycle.verdicts, self._limits, slow=self.shares, now=now)
         if cycle.marks:
             ids = list(cycle.marks)
             answers.marked = ledger.mark(session, worker_id=worker_id, ids=ids, now=now)
+        ledger.put_back(session, worker_id=worker_id, until=cycle.returned, now=now)
         for limit, _ in cycle.claims:
+            answers.claimed.append(self._claim(session, limit, answers.shares, now))
+        for wanted, unused, _ in cycle.leases:
+            limits.give_back(session, self._limits, unused=unused, now=now)
+            lease = limits.lease(session, self._limits, wanted=wanted, now=now)
+            answers.leased.append(lease)
+        return answers
+
+    def _claim(
+        self, session: Session, limit: int, shares: dict[str, int], now: datetime
+    ) -> list[Claim]:
+        """Claim rows; those of a domain that has to wait go back until their turn."""
+        worker_id = self._presence.id
+        for _ in range(_CLAIMS_AT_MOST):
             claimed = ledger.claim(
                 session,
                 worker_id=worker_id,
@@ -220,8 +285,14 @@ class Committer:
                 mailings=self._mailings,
                 excluded=self._excluded,
             )
-            answers.claimed.append(claimed)
-        return answers
+            waiting, of_domains = limits.restrain(
+                session, claimed, self._limits, worker_id=worker_id, now=now
+            )
+            shares.update(of_domains)
+            ledger.put_back(session, worker_id=worker_id, until=waiting, now=now)
+            if not waiting or len(waiting) < len(claimed):
+                return [claim for claim in claimed if claim.id not in waiting]
+        return []
 
     def _fail(self, cycle: _Cycle, exc: Exception) -> None:
         with self._lock:
@@ -231,19 +302,11 @@ class Committer:
             self._loop.call_soon_threadsafe(_refuse, unanswered, exc)
 
 
-def _tell(cycle: _Cycle, answers: _Answers) -> None:
-    for delivery_id, marked in cycle.marks.items():
-        if not marked.done():
-            marked.set_result(delivery_id in answers.marked)
-    for (_, claimed), claims in zip(cycle.claims, answers.claimed, strict=True):
-        if not claimed.done():
-            claimed.set_result(claims)
-
-
 def _refuse(cycle: _Cycle, exc: Exception) -> None:
-    waiters: list[asyncio.Future[bool] | asyncio.Future[list[Claim]]] = [
+    waiters: list[asyncio.Future[Any]] = [
         *cycle.marks.values(),
         *(waiter for _, waiter in cycle.claims),
+        *(waiter for *_, waiter in cycle.leases),
     ]
     for waiter in waiters:
         if not waiter.done():

@@ -88,6 +88,14 @@ ACCEPT = _statement(
     """,
     _table(id="bigint", code="smallint", enhanced="text", reply="text"),
 )
+PUT_BACK = _statement(
+    f"""
+    UPDATE delivery SET state = 'queued', due_at = v.due_at, state_at = :now, worker_id = NULL
+    FROM ([]) AS v
+    WHERE delivery.id = v.id AND state = 'claimed' AND {_MINE}
+    """,
+    _table(id="bigint", due_at="timestamptz"),
+)
 _TRIED = _table(
     id="bigint", code="smallint", enhanced="text", reply="text", outcome="text", phase="text",
     state="text", goes_on="boolean", is_unsaid="boolean", last_state="text",

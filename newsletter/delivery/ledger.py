@@ -252,6 +252,15 @@ def mark(session: Session, *, worker_id: int, ids: Sequence[int], now: datetime)
     return marked
 
 
+def put_back(
+    session: Session, *, worker_id: int, until: Mapping[int, datetime], now: datetime
+) -> None:
+    """Give back claimed rows that cannot be sent yet, each until its time."""
+    if until:
+        rows = [(one, str(statements.stored(session, Instant(), at))) for one, at in until.items()]
+        hot.PUT_BACK.run(session, **_by(session, worker_id, now), rows=json.dumps(rows))
+
+
 def record(session: Session, *, worker_id: int, verdicts: Sequence[Verdict], now: datetime) -> None:
     """Write what tries came to; a row that another worker has taken over stays as it is."""
     accepted = [v for v in verdicts if v.decision.state is State.ACCEPTED]

@@ -27,9 +27,11 @@ from sqlalchemy import Engine, Select
 
 from newsletter.clock import utc_now
 from newsletter.db import session as sessions
-from newsletter.delivery import faults, ledger, retry, roster
+from newsletter.delivery import faults, ledger, limits, retry, roster
+from newsletter.delivery.budget import Budget
 from newsletter.delivery.committer import Committer
 from newsletter.delivery.ledger import Claim, Verdict
+from newsletter.delivery.limits import Limits, domain_of
 from newsletter.delivery.personalize import Filler, Stamp
 from newsletter.delivery.roster import Presence
 from newsletter.errors import (
@@ -41,7 +43,7 @@ from newsletter.errors import (
 from newsletter.rendering.message import CompiledMessage
 from newsletter.settings import Settings, SmtpServer
 from newsletter.smtp import pool, reply
-from newsletter.smtp.reply import Kind, Outcome, Phase, Scope
+from newsletter.smtp.reply import Act, Kind, Outcome, Phase, Scope
 from newsletter.smtp.session import Envelope, Mail, Session
 
 try:
@@ -61,9 +63,19 @@ _BEFORE_THE_MARK = frozenset({Phase.MAIL, Phase.RCPT})
 _IDLE_SECONDS = 1.0
 #: How often, at most, somebody who watches is told of the tally: a bar is drawn ten times a second.
 _TELL = timedelta(seconds=0.1)
+#: How long to wait for leave to send, where a limit is used up, before the rest is left to later.
+_LEAVE_SECONDS = 60.0
+#: How often a claim is looked at whose domain has as many messages under way as it takes.
+_PARKED_SECONDS = 0.05
+#: Mails in a row that a domain's policy refuses before nothing more goes there for a while.
+_REFUSALS = 20
 _STOPS = frozenset({signal.SIGTERM, signal.SIGINT})
 #: How often a worker in a thread looks whether it is to stop.
 _LOOK_SECONDS = 0.2
+
+
+#: Told of trouble: a sentence, and the way out.
+Trouble = Callable[[str, str], None]
 
 
 @dataclass
@@ -73,6 +85,8 @@ class Tally:
     counts: Counter[str] = field(default_factory=Counter)
     #: A signal ended it before nothing was due.
     was_stopped: bool = False
+    #: A limit ended it: when there is leave to send again.
+    limited_until: datetime | None = None
 
     def add(self, outcome: Outcome) -> None:
         """Count one try."""
@@ -94,6 +108,7 @@ class Plan:
     filler: Filler
     retries: retry.Rules
     faults: faults.Rules
+    limits: Limits = field(default_factory=Limits)
     trust: ssl.SSLContext | None = None
 
     @classmethod
@@ -106,6 +121,7 @@ class Plan:
             filler=Filler(settings.keyring()),
             retries=retry.Rules(settings.unknown_policy, settings.retry_waits),
             faults=faults.Rules(settings.keyring(), settings.full_mailboxes),
+            limits=Limits.of(settings),
         )
 
 
@@ -118,6 +134,7 @@ def run(
     stays: bool = False,
     stopped: threading.Event | None = None,
     on_try: Callable[[Tally], None] | None = None,
+    on_trouble: Trouble | None = None,
 ) -> Tally:
     """Send what is due and return what came of it; with `stays`, wait for more until told to stop.
 
@@ -125,7 +142,8 @@ def run(
     is given back. In a thread, where no signal comes, `stopped` is watched instead.
 
     Raises TransportUnavailable or ConfigurationError when the server cannot be used; everything
-    not sent is then back in the queue.
+    not sent is then back in the queue. `on_trouble` is told what the operator should know at once:
+    a sentence, and the way out.
     """
     name = roster.new_name()
     with roster.alive(name), _undisturbed() as is_told:
@@ -134,7 +152,15 @@ def run(
             dead = roster.take_over_dead(session, policy=plan.retries.policy, now=now)
             presence = roster.sign_in(session, name=name, now=now)
         roster.forget(dead)
-        worker = Worker(engine, plan, presence, stays=stays, stopped=stopped, on_try=on_try)
+        worker = Worker(
+            engine,
+            plan,
+            presence,
+            stays=stays,
+            stopped=stopped,
+            on_try=on_try,
+            on_trouble=on_trouble,
+        )
         try:
             with asyncio.Runner(loop_factory=new_event_loop) as runner:
                 runner.run(worker.work(mailings, excluded))
@@ -178,6 +204,8 @@ class _Job:
     compiled: CompiledMessage
     values: Sequence[bytes]
     mail: Mail | None = None
+    #: Where it counts among the messages under way, if that domain is limited.
+    domain: str = ""
 
 
 class Worker:
@@ -192,6 +220,7 @@ class Worker:
         stays: bool,
         stopped: threading.Event | None = None,
         on_try: Callable[[Tally], None] | None,
+        on_trouble: Trouble | None = None,
         rng: random.Random | None = None,
         clock: Callable[[], datetime] = utc_now,
     ) -> None:
@@ -202,6 +231,7 @@ class Worker:
         self._stays = stays
         self._stopped = stopped
         self._on_try = on_try
+        self._on_trouble = on_trouble
         self._tell_at = clock()
         self._rng = rng or random.Random()  # noqa: S311 - jitter needs no secrecy
         self._clock = clock
@@ -222,6 +252,18 @@ class Worker:
         self._failure: NewsletterError | None = None
         #: Conversations that a claim in hand has lost without being to blame.
         self._returns: Counter[int] = Counter()
+        #: Leave to send; none where there is no limit for all mail.
+        self._budget = Budget() if plan.limits.is_limited else None
+        self._leasing = asyncio.Lock()
+        #: Messages under way to each domain that is limited, and claims that wait for one of them.
+        self._busy: Counter[str] = Counter()
+        self._parked: deque[_Job] = deque()
+        #: Domains that have had enough of us, and until when.
+        self._paused: dict[str, datetime] = {}
+        #: Messages in a row that the policy of a domain refused.
+        self._refusals: Counter[str] = Counter()
+        #: Domains of which the operator was told that our mail is too large.
+        self._alarmed: set[str] = set()
         # A mailing is some 100 kB; a worker that stays sees hundreds in a year.
         self._mailing = lru_cache(maxsize=64)(self._read_mailing)
 
@@ -232,6 +274,7 @@ class Worker:
             self._presence,
             policy=self._plan.retries.policy,
             faults=self._plan.faults,
+            rules=self._plan.limits,
             connections=self._plan.connections,
             clock=self._clock,
             mailings=mailings,
@@ -247,9 +290,16 @@ class Worker:
                 self._stop(_first(failed))
             finally:
                 watching.cancel()
-                await self._committer.close()
+                await self._end()
         if self._failure is not None:
             raise self._failure
+
+    async def _end(self) -> None:
+        """Give back what leave is left, and have everything written."""
+        if self._budget is not None:
+            with contextlib.suppress(NewsletterError):
+                await self._committer.lease(0, self._budget.unused(whole=True))
+        await self._committer.close()
 
     def _stop(self, failure: NewsletterError | None = None) -> None:
         """Claim nothing more; let what is under way finish."""
@@ -285,7 +335,9 @@ class Worker:
                     session = await self._connect()
                 if session is None:
                     # Another connection may have it.
+                    self._free(job)
                     self._hand.appendleft(job)
+                    self._keep_leave()
                     job = None
                     refusals += 1
                     await self._pause(refusals)
@@ -306,32 +358,113 @@ class Worker:
     async def _take(self) -> _Job | None:
         """Return the next job; None when nothing is due, or the worker is to stop."""
         while not self._stopping.is_set():
-            if (job := self._ready()) is not None:
-                return job
+            if self._hand and await self._has_leave():
+                if (job := self._pop()) is not None:
+                    return job
+                self._keep_leave()
             async with self._refill:
                 if not self._hand and self._may_look():
                     await self._fill_hand()
             if self._hand or self._stopping.is_set():
                 continue
-            if not self._stays:
+            if self._parked:
+                await self._wait(_PARKED_SECONDS)
+            elif self._stays:
+                await self._wait(_IDLE_SECONDS)
+            else:
                 return None
-            await self._wait(_IDLE_SECONDS)
         return None
 
     def _ready(self) -> _Job | None:
-        """Return a job out of the hand, if there is one and the worker is not to stop.
+        """Return a job that can go at this moment, if there is one."""
+        if not self._hand or self._stopping.is_set():
+            return None
+        if self._budget is not None and not self._budget.spend(self._time()):
+            return None
+        if (job := self._pop()) is None:
+            self._keep_leave()
+        return job
+
+    def _pop(self) -> _Job | None:
+        """Return a job out of the hand, if one of them may go and the worker is not to stop.
 
         A hand that grows short is filled meanwhile.
         """
-        if not self._hand or self._stopping.is_set():
+        if self._stopping.is_set():
             return None
-        job = self._hand.popleft()
-        if len(self._hand) < self._plan.connections and self._may_look():
-            self._prefetch()
-        if job.mail is None:
-            envelope = Envelope(self._plan.return_path, job.claim.address)
-            job.mail = Mail(envelope, job.compiled.fill(job.values))
-        return job
+        while self._hand:
+            job = self._hand.popleft()
+            if len(self._hand) < self._plan.connections and self._may_look():
+                self._prefetch()
+            if (self._paused or self._committer.shares) and not self._may_go(job):
+                continue
+            if job.mail is None:
+                envelope = Envelope(self._plan.return_path, job.claim.address)
+                job.mail = Mail(envelope, job.compiled.fill(job.values))
+            return job
+        return None
+
+    def _may_go(self, job: _Job) -> bool:
+        """Tell whether a job's domain takes one more now; else put it aside, or give it back."""
+        domain = domain_of(job.claim.address)
+        until = self._paused.get(domain)
+        if until is not None:
+            if self._clock() < until:
+                self._committer.put_back(job.claim.id, until)
+                return False
+            del self._paused[domain]
+        share = self._committer.shares.get(domain)
+        if share is not None and self._busy[domain] >= max(share, 1):
+            self._parked.append(job)
+            return False
+        self._busy[domain] += 1
+        job.domain = domain
+        return True
+
+    def _free(self, job: _Job) -> None:
+        """Let another message go where this one has been, or has not got."""
+        if job.domain:
+            self._busy[job.domain] -= 1
+            job.domain = ""
+        if self._parked:
+            self._hand.extendleft(reversed(self._parked))
+            self._parked.clear()
+
+    async def _has_leave(self) -> bool:
+        """Wait until there is leave for one message, and use it; False if the worker is to stop."""
+        if self._budget is None:
+            return True
+        async with self._leasing:
+            while not self._stopping.is_set():
+                seconds = self._budget.wait(self._time())
+                if seconds is None:
+                    seconds = await self._ask_for_leave(self._budget)
+                if seconds <= 0 and self._budget.spend(self._time()):
+                    return True
+                await self._wait(seconds)
+        return False
+
+    def _keep_leave(self) -> None:
+        """Give back the leave for a message that did not go."""
+        if self._budget is not None:
+            self._budget.take_back()
+
+    async def _ask_for_leave(self, budget: Budget) -> float:
+        """Take a lease; return how many seconds to wait before looking again."""
+        lease = await self._committer.lease(self._plan.connections, budget.unused())
+        now = self._clock()
+        if lease.messages:
+            budget.add(lease, at=self._time(), now=now)
+            return 0.0
+        seconds = (lease.retry_at - now).total_seconds()
+        if seconds > _LEAVE_SECONDS and not self._stays:
+            self.tally.limited_until = lease.retry_at
+            self._stop()
+        return min(max(seconds, 0.001), _LEAVE_SECONDS)
+
+    @staticmethod
+    def _time() -> float:
+        return asyncio.get_running_loop().time()
 
     def _may_look(self) -> bool:
         return asyncio.get_running_loop().time() >= self._look_at
@@ -437,9 +570,12 @@ class Worker:
         outcome = await session.send(
             job.mail, permit=permit, following=following, in_steps=self._is_denied
         )
+        self._free(job)
         if outcome is None:
             return upcoming
         self._judge(outcome)
+        if outcome.act is not Act.NOTHING or self._refusals:
+            outcome = self._heed(domain_of(claim.address), outcome)
         if self._is_worth_another(claim, outcome):
             self._hand.appendleft(job)
         else:
@@ -497,6 +633,36 @@ class Worker:
                     hint="Nobody is lost: the same command goes on where this one stopped.",
                 )
             )
+
+    def _heed(self, domain: str, outcome: Outcome) -> Outcome:
+        """Slow down or stop where a domain wants that, and say so; return what it comes to.
+
+        A policy that refuses one mail after the other refuses us, not the readers.
+        """
+        if outcome.act is Act.BREAK:
+            self._refusals[domain] += 1
+            if self._refusals[domain] >= _REFUSALS:
+                outcome = outcome._replace(act=Act.PAUSE)
+        else:
+            self._refusals.pop(domain, None)
+        if outcome.act is Act.PAUSE and domain not in self._paused:
+            self._refusals.pop(domain, None)
+            self._paused[domain] = self._clock() + limits.PAUSE
+            self._tell(
+                f"{domain} has had enough of us: {_quoted(outcome)}.",
+                f"Nothing goes there for ten minutes, then it begins slowly; {_to_mend(outcome)}.",
+            )
+        if outcome.act is Act.ALARM and domain not in self._alarmed:
+            self._alarmed.add(domain)
+            self._tell(
+                f"{domain} takes no mail as large as ours: {_quoted(outcome)}.",
+                "Its readers have not got it: fewer articles or shorter ones make it smaller.",
+            )
+        return outcome
+
+    def _tell(self, sentence: str, hint: str) -> None:
+        if self._on_trouble is not None:
+            self._on_trouble(sentence, hint)
 
     def _read_mailing(self, mailing_id: int) -> tuple[Stamp, CompiledMessage]:
         with sessions.reading(self._engine) as session:

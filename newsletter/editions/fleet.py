@@ -17,7 +17,7 @@ from newsletter.clock import utc_now
 from newsletter.db import engine as engines
 from newsletter.db import session as sessions
 from newsletter.delivery import ledger, worker
-from newsletter.delivery.worker import Plan, Tally
+from newsletter.delivery.worker import Plan, Tally, Trouble
 from newsletter.editions import store
 from newsletter.errors import NewsletterError
 from newsletter.models import EditionState
@@ -35,6 +35,7 @@ def deliver(
     *,
     workers: int = 1,
     on_settled: Callable[[int], None] | None = None,
+    on_trouble: Trouble | None = None,
 ) -> None:
     """Send what is due of one edition, and see off what other workers hold of it.
 
@@ -46,7 +47,8 @@ def deliver(
             if on_settled is not None:
                 on_settled(settled + sum(others))
 
-        if _deliver(engine, Plan.of(settings), slug, on_settled=told):
+        plan = Plan.of(settings)
+        if _deliver(engine, plan, slug, on_settled=told, on_trouble=on_trouble):
             _drain(processes)
 
 
@@ -118,8 +120,15 @@ def _help(settings: Settings, slug: str, settled: MutableSequence[int], number: 
         engine.dispose()
 
 
-def _deliver(engine: Engine, plan: Plan, slug: str, *, on_settled: Callable[[int], None]) -> bool:
-    """Send until nothing is due; return whether a signal ended it before."""
+def _deliver(
+    engine: Engine,
+    plan: Plan,
+    slug: str,
+    *,
+    on_settled: Callable[[int], None],
+    on_trouble: Trouble | None = None,
+) -> bool:
+    """Send until nothing is due; return whether a signal or a limit ended it before."""
     with sessions.reading(engine) as session:
         mailings = store.mailings_of([store.by_slug(session, slug).id])
     before = 0
@@ -130,9 +139,14 @@ def _deliver(engine: Engine, plan: Plan, slug: str, *, on_settled: Callable[[int
             on_settled(before + tally.settled)
 
         tally = worker.run(
-            engine, plan, mailings=mailings, excluded=store.withheld_mailings(), on_try=told
+            engine,
+            plan,
+            mailings=mailings,
+            excluded=store.withheld_mailings(),
+            on_try=told,
+            on_trouble=on_trouble,
         )
-        if tally.was_stopped:
+        if tally.was_stopped or tally.limited_until is not None:
             return True
         before += tally.settled
         is_wanted = _wait_for_work(engine, slug, mailings)

@@ -12,7 +12,7 @@ from newsletter.cadence import Cadence
 from newsletter.clock import utc_now
 from newsletter.db import session as sessions
 from newsletter.delivery import worker
-from newsletter.delivery.worker import Plan
+from newsletter.delivery.worker import Plan, Trouble
 from newsletter.editions import fleet, publish, store
 from newsletter.editions.store import Summary
 from newsletter.errors import NewsletterError
@@ -30,6 +30,7 @@ def send(
     workers: int = 1,
     on_frozen: Callable[[Summary], None] | None = None,
     on_settled: Callable[[int], None] | None = None,
+    on_trouble: Trouble | None = None,
 ) -> Summary:
     """Make the edition of the current period, if it is not there yet, and send what is due of it.
 
@@ -46,11 +47,24 @@ def send(
         on_frozen(frozen)
     if frozen.state == EditionState.OPEN:
         with _finishing(engine):
-            fleet.deliver(engine, settings, frozen.edition, workers=workers, on_settled=on_settled)
+            fleet.deliver(
+                engine,
+                settings,
+                frozen.edition,
+                workers=workers,
+                on_settled=on_settled,
+                on_trouble=on_trouble,
+            )
     return _summary(engine, frozen.edition)
 
 
-def resume(engine: Engine, *, now: datetime, settings: Settings) -> list[Summary]:
+def resume(
+    engine: Engine,
+    *,
+    now: datetime,
+    settings: Settings,
+    on_trouble: Trouble | None = None,
+) -> list[Summary]:
     """Go on with everything that is due, letters and open editions alike.
 
     What a crash left behind is taken over, what was deferred is tried again, and what has grown
@@ -60,7 +74,8 @@ def resume(engine: Engine, *, now: datetime, settings: Settings) -> list[Summary
     publish.expire(engine, now=now, times=settings.send_times)
     with _finishing(engine):
         if before or fleet.is_due(engine):
-            worker.run(engine, Plan.of(settings), excluded=store.withheld_mailings())
+            excluded = store.withheld_mailings()
+            worker.run(engine, Plan.of(settings), excluded=excluded, on_trouble=on_trouble)
     after = [_summary(engine, summary.edition) for summary in before]
     return [summary for summary in after if summary not in before]
 

@@ -10,6 +10,7 @@ from newsletter.models.delivery import Delivery, State
 from newsletter.models.edition import Edition, EditionState
 from newsletter.models.feed import Feed
 from newsletter.models.mailing import Kind, Mailing, MailingArticle, Role
+from newsletter.models.pace import Pace, Spending
 from newsletter.models.publication import Publication
 from newsletter.models.subscriber import Status, Subscriber
 from newsletter.models.suppression import Suppression
@@ -27,8 +28,10 @@ __all__ = [
     "Kind",
     "Mailing",
     "MailingArticle",
+    "Pace",
     "Publication",
     "Role",
+    "Spending",
     "State",
     "Status",
     "Subscriber",

@@ -10,6 +10,7 @@ from sqlalchemy import Engine, Select, String, cast, func, literal, null, select
 
 from newsletter.db import session as sessions
 from newsletter.delivery import faults, ledger
+from newsletter.delivery.limits import Limits
 from newsletter.delivery.personalize import Filler, Stamp
 from newsletter.delivery.retry import Policy, Rules
 from newsletter.delivery.worker import Plan
@@ -113,7 +114,9 @@ def filler() -> Filler:
     return Filler(Keyring([SECRET]))
 
 
-def plan(port: int, *, connections: int = 4, policy: Policy = "resend") -> Plan:
+def plan(
+    port: int, *, connections: int = 4, policy: Policy = "resend", rules: Limits | None = None
+) -> Plan:
     """How to send to a server on this port of 127.0.0.1."""
     server = SmtpServer(
         host="127.0.0.1",
@@ -130,6 +133,7 @@ def plan(port: int, *, connections: int = 4, policy: Policy = "resend") -> Plan:
         filler=filler(),
         retries=Rules(policy, WAITS),
         faults=faults.Rules(Keyring([SECRET]), full_mailboxes=3),
+        limits=rules or Limits(),
     )
 
 
