@@ -49,6 +49,7 @@ class _Cycle:
     marks: dict[int, asyncio.Future[bool]] = field(default_factory=dict)
     claims: list[tuple[int, asyncio.Future[list[Claim]]]] = field(default_factory=list)
     leases: list[tuple[int, Unused, asyncio.Future[Lease]]] = field(default_factory=list)
+    looks: list[tuple[frozenset[int], asyncio.Future[set[int]]]] = field(default_factory=list)
     returned: dict[int, datetime] = field(default_factory=dict)
     is_last: bool = False
 
@@ -59,6 +60,7 @@ class _Cycle:
             or self.marks
             or self.claims
             or self.leases
+            or self.looks
             or self.returned
             or self.is_last
         )
@@ -73,6 +75,7 @@ class _Answers:
     #: How many messages at a time to each domain that is limited, of those that were claimed.
     shares: dict[str, int] = field(default_factory=dict)
     leased: list[Lease] = field(default_factory=list)
+    withheld: list[set[int]] = field(default_factory=list)
     renewed_at: datetime | None = None
     #: Workers that have died and whose rows were taken over.
     dead: list[Presence] = field(default_factory=list)
@@ -149,6 +152,13 @@ class Committer:
             self._open().leases.append((wanted, unused, waiter))
         return waiter
 
+    def withheld(self, mailings: frozenset[int]) -> asyncio.Future[set[int]]:
+        """Ask which of some mailings may not be sent any more: their edition has been paused."""
+        waiter: asyncio.Future[set[int]] = self._loop.create_future()
+        with self._lock:
+            self._open().looks.append((mailings, waiter))
+        return waiter
+
     def put_back(self, delivery_id: int, until: datetime) -> None:
         """Give a claim back that cannot be sent yet."""
         with self._lock:
@@ -183,6 +193,9 @@ class Committer:
         for (_, claimed), claims in zip(cycle.claims, answers.claimed, strict=True):
             if not claimed.done():
                 claimed.set_result(claims)
+        for (_, found), withheld in zip(cycle.looks, answers.withheld, strict=True):
+            if not found.done():
+                found.set_result(withheld)
         for (_, _, leased), lease in zip(cycle.leases, answers.leased, strict=True):
             if not leased.done():
                 leased.set_result(lease)
@@ -265,6 +278,12 @@ class Committer:
         ledger.put_back(session, worker_id=worker_id, until=cycle.returned, now=now)
         for limit, _ in cycle.claims:
             answers.claimed.append(self._claim(session, limit, answers.shares, now))
+        for looked_at, _ in cycle.looks:
+            answers.withheld.append(
+                ledger.withheld(session, looked_at, self._excluded)
+                if self._excluded is not None
+                else set()
+            )
         for wanted, unused, _ in cycle.leases:
             limits.give_back(session, self._limits, unused=unused, now=now)
             lease = limits.lease(session, self._limits, wanted=wanted, now=now)
@@ -307,6 +326,7 @@ def _refuse(cycle: _Cycle, exc: Exception) -> None:
         *cycle.marks.values(),
         *(waiter for _, waiter in cycle.claims),
         *(waiter for *_, waiter in cycle.leases),
+        *(waiter for _, waiter in cycle.looks),
     ]
     for waiter in waiters:
         if not waiter.done():

@@ -271,6 +271,14 @@ def record(session: Session, *, worker_id: int, verdicts: Sequence[Verdict], now
         _record_others(session, worker_id, others, now)
 
 
+def withheld(session: Session, ids: Collection[int], excluded: Select[Any]) -> set[int]:
+    """Return those of some mailings that are in `excluded`."""
+    found = session.execute(
+        rows_of(col(Mailing.id)).where(col(Mailing.id).in_(ids), col(Mailing.id).in_(excluded))
+    )
+    return set(found.scalars())
+
+
 def release(session: Session, *, worker_id: int, now: datetime, keep: Collection[int] = ()) -> int:
     """Give back every row that a worker has claimed and not marked, but those of `keep`."""
     released = session.execute(

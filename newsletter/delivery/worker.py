@@ -72,6 +72,8 @@ _REFUSALS = 20
 _STOPS = frozenset({signal.SIGTERM, signal.SIGINT})
 #: How often a worker in a thread looks whether it is to stop.
 _LOOK_SECONDS = 0.2
+#: Every how many of these looks it sees whether an edition has been paused.
+_LOOKS_AT_EDITIONS = 10
 
 
 #: Told of trouble: a sentence, and the way out.
@@ -307,15 +309,43 @@ class Worker:
         self._stopping.set()
 
     def _drain(self) -> None:
+        if not self.tally.was_stopped and not self._stopping.is_set():
+            under_way = sum(session.is_open for session in self._sessions)
+            self._tell(
+                f"Told to stop: at most {under_way:,} messages are finished, nothing more begins.",
+                "Nobody is lost: the rest is back in the queue.",
+            )
         self.tally.was_stopped = True
         self._stop()
 
     async def _watch(self) -> None:
-        """Drain when another thread says so."""
-        while self._stopped is not None and not self._stopping.is_set():
-            if self._stopped.is_set():
+        """Drain when another thread says so; give back what belongs to an edition that is paused.
+
+        A hand is emptied in a second by a fast server, and in minutes by a slow one.
+        """
+        looks = 0
+        while not self._stopping.is_set():
+            if self._stopped is not None and self._stopped.is_set():
                 self._drain()
+            looks += 1
+            if looks % _LOOKS_AT_EDITIONS == 0 and (self._hand or self._parked):
+                await self._give_back_withheld()
             await asyncio.sleep(_LOOK_SECONDS)
+
+    async def _give_back_withheld(self) -> None:
+        mailings = frozenset(job.claim.mailing_id for job in (*self._hand, *self._parked))
+        try:
+            withheld = await self._committer.withheld(mailings)
+        except NewsletterError as exc:
+            self._stop(exc)
+            return
+        for jobs in (self._hand, self._parked) if withheld else ():
+            for _ in range(len(jobs)):
+                job = jobs.popleft()
+                if job.claim.mailing_id in withheld:
+                    self._committer.put_back(job.claim.id, self._clock())
+                else:
+                    jobs.append(job)
 
     def _interrupt(self) -> None:
         """Drain; the second time, wait for no answer any more: what is in flight is uncertain."""

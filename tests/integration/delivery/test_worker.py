@@ -407,6 +407,28 @@ def test_goodbyes_that_come_together_cost_a_connection_each_at_most(
     assert set(ledgers.states(sqlite_engine)) == {"accepted", "cancelled"}
 
 
+def test_a_hand_full_of_an_edition_that_is_paused_is_given_back_at_once(engine: Engine) -> None:
+    """A slow server would be minutes with what a worker has claimed already."""
+    ledgers.fill(engine, 200)
+
+    def slow(turn: Turn) -> None:
+        if turn.phase == "body":
+            time.sleep(0.06)
+            if turn.earlier == 3:
+                with sessions.writing(engine) as session:
+                    session.execute(update(Mailing).values(kind="paused"))
+
+    with running(ScriptedServer(slow)) as server:
+        paused = select(Mailing.id).where(Mailing.kind == "paused")  # type: ignore[arg-type]
+        worker.run(engine, ledgers.plan(server.port), excluded=paused)
+
+    # Two of sixteen for each connection: it was not waited for until the hand was empty.
+    states = ledgers.states(engine)
+    assert set(states) == {"accepted", "queued"}
+    assert states["accepted"] == len(server.arrivals) < 4 * 16
+    assert left_behind(engine) == 0
+
+
 # Being stopped
 
 
