@@ -14,6 +14,14 @@ TEMPLATES = _ROOT / "templates"
 MIGRATIONS = _ROOT / "migrations"
 
 
+def state_folder() -> Path:
+    """Return this user's folder for what has to outlive a reboot, made on first use."""
+    base = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    folder = Path(base) / "newsletter"
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return folder
+
+
 def run_folder() -> Path:
     """Return this user's folder for lock files, made on first use, closed to everyone else.
 

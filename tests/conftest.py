@@ -24,6 +24,9 @@ for name in list(os.environ):
     if name.startswith("NEWSLETTER_"):
         del os.environ[name]
 
+# What outlives a test must not outlive the run.
+os.environ["XDG_STATE_HOME"] = tempfile.mkdtemp(prefix="newsletter-state-")
+
 SECRET = "0123456789abcdef0123456789abcdef-for-tests"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -73,6 +74,28 @@ def backup(
     with context.of(ctx).database(checked=False) as engine:
         schema.backup(engine, file)
     output.say(f"The database is saved in {file} ({file.stat().st_size:,} octets).")
+
+
+@app.command()
+def restored(ctx: typer.Context, *, json: output.Json = False) -> None:
+    """Go on from a backup that was restored, and mail nobody twice.
+
+    What it has waiting may have been sent since: it becomes unknown, for you to reconcile with the
+    relay's log or to retry. The editions that fell due since are skipped.
+    """
+    from newsletter.clock import utc_now
+    from newsletter.editions import restore
+
+    here = context.of(ctx)
+    with here.database() as engine:
+        done = restore.accept(engine, now=utc_now(), settings=here.settings)
+    if json:
+        output.as_json(asdict(done))
+        return
+    deliveries = "1 delivery" if done.unknown == 1 else f"{done.unknown:,} deliveries"
+    output.say(f"{deliveries} may have been sent since the backup.")
+    for name in done.skipped:
+        output.say(f"{name} is skipped; if it was not sent: `newsletter send`.")
 
 
 @app.command()

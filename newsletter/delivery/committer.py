@@ -19,6 +19,7 @@ from sqlalchemy import Engine, Select
 from sqlmodel import Session
 
 from newsletter.db import session as sessions
+from newsletter.db import witness
 from newsletter.delivery import faults, ledger, limits, roster
 from newsletter.delivery.faults import Rules
 from newsletter.delivery.ledger import Claim, Verdict
@@ -77,6 +78,7 @@ class _Answers:
     leased: list[Lease] = field(default_factory=list)
     withheld: list[set[int]] = field(default_factory=list)
     renewed_at: datetime | None = None
+    worked_until: datetime | None = None
     #: Workers that have died and whose rows were taken over.
     dead: list[Presence] = field(default_factory=list)
 
@@ -101,6 +103,7 @@ class Committer:
         mailings: Select[tuple[int]] | None = None,
         excluded: Select[tuple[int]] | None = None,
     ) -> None:
+        self._engine = engine
         self._writer = sessions.Writer(engine)
         self._presence = presence
         self._policy: Policy = policy
@@ -249,6 +252,8 @@ class Committer:
 
     def _remember(self, cycle: _Cycle, answers: _Answers) -> None:
         self._renewed_at = answers.renewed_at or self._renewed_at
+        if answers.worked_until is not None:
+            witness.remember(self._engine, answers.worked_until)
         self._claimed.difference_update(cycle.marks)
         self._claimed.difference_update(verdict.delivery_id for verdict in cycle.verdicts)
         self._claimed.difference_update(cycle.returned)
@@ -267,6 +272,7 @@ class Committer:
             if not roster.renew(session, self._presence, now=now):
                 raise LeaseLost
             answers.renewed_at = now
+            answers.worked_until = witness.advance(session, now)
             answers.dead = roster.take_over_dead(session, policy=self._policy, now=now)
         if cycle.verdicts:
             faults.suppress_dead(session, cycle.verdicts, rules=self._faults, now=now)

@@ -194,6 +194,17 @@ def supersede(
     return _close(session, State.SKIPPED, "superseded", now, chosen)
 
 
+def doubt(session: Session, *, now: datetime) -> int:
+    """Make every open row unknown: whether it has been sent is not known here."""
+    doubted = session.execute(
+        update(Delivery)
+        .where(text(f"({CLAIMABLE} OR {HELD})"))
+        .values(state=State.UNKNOWN, worker_id=None, state_at=now)
+        .execution_options(synchronize_session=False)
+    )
+    return _count(doubted)
+
+
 def may_have_arrived() -> ColumnElement[bool]:
     """Tell, in a statement, whether an earlier try of a row may have arrived."""
     tried = exists().where(

@@ -27,6 +27,7 @@ from sqlalchemy import Engine, Select
 
 from newsletter.clock import utc_now
 from newsletter.db import session as sessions
+from newsletter.db import witness
 from newsletter.delivery import faults, ledger, limits, retry, roster
 from newsletter.delivery.budget import Budget
 from newsletter.delivery.committer import Committer
@@ -151,8 +152,11 @@ def run(
     with roster.alive(name), _undisturbed() as is_told:
         now = utc_now()
         with sessions.writing(engine) as session:
+            witness.check(session, engine)
             dead = roster.take_over_dead(session, policy=plan.retries.policy, now=now)
             presence = roster.sign_in(session, name=name, now=now)
+            worked_until = witness.advance(session, now)
+        witness.remember(engine, worked_until)
         roster.forget(dead)
         worker = Worker(
             engine,
@@ -170,6 +174,8 @@ def run(
             with sessions.writing(engine) as session:
                 policy = plan.retries.policy
                 ledger.take_over(session, dead=[presence.id], policy=policy, now=utc_now())
+                worked_until = witness.advance(session, utc_now())
+            witness.remember(engine, worked_until)
             if on_try is not None:
                 on_try(worker.tally)
         worker.tally.was_stopped |= is_told()

@@ -17,6 +17,7 @@ from newsletter import tokens
 from newsletter.articles import store as articles
 from newsletter.cadence import Cadence, SendTimes
 from newsletter.db import session as sessions
+from newsletter.db import witness
 from newsletter.delivery import ledger
 from newsletter.editions import assemble, audience, store
 from newsletter.editions.assemble import Batch, Variant
@@ -65,9 +66,10 @@ def freeze(
     every watermark stays. 7. Earlier deliveries to the same readers are superseded; each variant
     is compiled once and queued in one statement.
 
-    A skipped edition is made again with `force`.
+    A skipped edition is made again with `force`. Raises Conflict for a backup that was restored.
     """
     with sessions.writing(engine) as session:
+        witness.check(session, engine)
         return _freeze(session, cadence, now=now, settings=settings, force=force)
 
 
@@ -195,6 +197,24 @@ def cancel(engine: Engine, slug: str, *, now: datetime, reason: str) -> Summary:
         mailings = store.mailings(edition)
         ledger.cancel_mailings(session, mailings=mailings, reason="edition cancelled", now=now)
         return store.summary(session, edition)
+
+
+def skip_current(
+    session: Session, cadence: Cadence, *, reason: str, now: datetime, settings: Settings
+) -> bool:
+    """Record the edition of the newest due period as skipped; False if there is one."""
+    end = sessions.freeze_lock(session, now)
+    edition = store.create(
+        session,
+        cadence,
+        calendar.newest_due(cadence, now, settings.send_times),
+        coverage_start=_coverage_start(session, cadence, end=end, settings=settings),
+        coverage_end=end,
+        now=now,
+    )
+    if edition is not None:
+        store.skip(session, edition, reason=reason, now=now)
+    return edition is not None
 
 
 def _freeze(

@@ -11,6 +11,7 @@ from sqlalchemy import Engine
 from newsletter.cadence import Cadence
 from newsletter.clock import utc_now
 from newsletter.db import session as sessions
+from newsletter.db import witness
 from newsletter.delivery import worker
 from newsletter.delivery.worker import Plan, Trouble
 from newsletter.editions import fleet, publish, store
@@ -34,13 +35,18 @@ def send(
 ) -> Summary:
     """Make the edition of the current period, if it is not there yet, and send what is due of it.
 
-    1. Editions staler than their cadence are given up, unless `force`. 2. The freeze; an edition
+    1. Editions staler than their cadence are given up, unless `force`, which takes a restored
+    backup for what it is not, too. 2. The freeze; an edition
     that was skipped is looked at again. 3. Workers, here and elsewhere, send until only deferred
     deliveries are left, or none. Running it again, or fifty at once, changes nothing.
 
     `on_settled` is told how many readers this run has an answer for.
     """
-    if not force:
+    if force:
+        with sessions.writing(engine) as session:
+            worked_until = witness.accept(session, engine, now)
+        witness.remember(engine, worked_until)
+    else:
         publish.expire(engine, now=now, times=settings.send_times)
     frozen = publish.freeze(engine, cadence, now=now, settings=settings, force=True)
     if on_frozen is not None:

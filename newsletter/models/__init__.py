@@ -11,6 +11,7 @@ from newsletter.models.edition import Edition, EditionState
 from newsletter.models.feed import Feed
 from newsletter.models.mailing import Kind, Mailing, MailingArticle, Role
 from newsletter.models.pace import Pace, Spending
+from newsletter.models.progress import Progress
 from newsletter.models.publication import Publication
 from newsletter.models.subscriber import Status, Subscriber
 from newsletter.models.suppression import Suppression
@@ -29,6 +30,7 @@ __all__ = [
     "Mailing",
     "MailingArticle",
     "Pace",
+    "Progress",
     "Publication",
     "Role",
     "Spending",

@@ -1,0 +1,48 @@
+"""Goes on from a backup that was restored: what was sent since it was made is not in it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from sqlalchemy import Engine
+
+from newsletter import cadence as calendar
+from newsletter.cadence import Cadence
+from newsletter.db import session as sessions
+from newsletter.db import witness
+from newsletter.delivery import ledger
+from newsletter.editions import publish, store
+from newsletter.settings import Settings
+
+_REASON = "The database was restored from a backup: it may have been sent before."
+
+
+@dataclass
+class Done:
+    """What became of what the backup had waiting."""
+
+    #: Deliveries that were open and may have been sent since.
+    unknown: int = 0
+    #: Editions of periods that fell due since, which are not made.
+    skipped: list[str] = field(default_factory=list)
+    finished: list[str] = field(default_factory=list)
+
+
+def accept(engine: Engine, *, now: datetime, settings: Settings) -> Done:
+    """Take a restored database for the one to go on with, so that nobody is mailed twice.
+
+    1. What is open may have been sent: it becomes unknown, for the operator to reconcile or to
+    retry. 2. The editions of the current periods that are not in it are recorded as skipped.
+    """
+    done = Done()
+    with sessions.writing(engine) as session:
+        done.unknown = ledger.doubt(session, now=now)
+        for cadence in Cadence:
+            if publish.skip_current(session, cadence, reason=_REASON, now=now, settings=settings):
+                period = calendar.newest_due(cadence, now, settings.send_times)
+                done.skipped.append(calendar.slug(cadence, period))
+        done.finished = store.finish(session, now=now)
+        worked_until = witness.accept(session, engine, now)
+    witness.remember(engine, worked_until)
+    return done
