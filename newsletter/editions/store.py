@@ -14,6 +14,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlmodel import Session, col, select
 
 from newsletter import cadence as calendar
+from newsletter import tokens
 from newsletter.cadence import Cadence
 from newsletter.db.engine import is_sqlite
 from newsletter.delivery import ledger
@@ -68,7 +69,7 @@ class Summary:
 
 @dataclass(frozen=True, kw_only=True)
 class Placed:
-    """An article as it stands in a mailing."""
+    """An article as it stands in a mailing, by the title and link that it had at the freeze."""
 
     article_id: int
     position: int
@@ -77,6 +78,17 @@ class Placed:
     link: str
     #: Whether the article was edited after the freeze; the mailing keeps what it had.
     is_edited: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Corrected:
+    """One correction of an edition, and its own books: they sum to its readers."""
+
+    subject: str
+    created_at: datetime
+    readers: int
+    #: How many of its deliveries are in each state; none are left out.
+    states: dict[str, int]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,17 +179,42 @@ def add_mailing(
     now: datetime,
 ) -> int:
     """Freeze a compiled digest, with what its slots are written with; return its id."""
+    digest = {"public_id": public_id, "kind": Kind.DIGEST, "edition_id": edition.id}
+    return _freeze(session, rendered, created_at=now, **digest, **frozen)
+
+
+def add_correction(
+    session: Session,
+    edition: Edition,
+    rendered: Rendered,
+    *,
+    key: str,
+    frozen: Mapping[str, Any],
+    now: datetime,
+) -> int:
+    """Freeze a compiled correction; it is no part of the edition's books. Return its id."""
+    correction = {
+        "public_id": tokens.new_public_id(),
+        "kind": Kind.CORRECTION,
+        "corrects_id": edition.id,
+        "key": key,
+    }
+    return _freeze(session, rendered, created_at=now, **correction, **frozen)
+
+
+def keyed(session: Session, key: str) -> int | None:
+    """Return the mailing that says what a key stands for, if there is one."""
+    return session.exec(select(Mailing.id).where(Mailing.key == key)).one_or_none()
+
+
+def _freeze(session: Session, rendered: Rendered, **columns: Any) -> int:  # noqa: ANN401 - a row
     body, fields = rendered.message.dump()
     mailing = Mailing(
-        public_id=public_id,
-        kind=Kind.DIGEST,
-        edition_id=edition.id,
         subject=rendered.message.subject,
         body=body,
         fields=fields,
-        **frozen,
         html=rendered.page,
-        created_at=now,
+        **columns,
     )
     session.add(mailing)
     session.flush()
@@ -198,6 +235,8 @@ def add_articles(
                 "article_id": article.id,
                 "position": position,
                 "role": role,
+                "title": article.title,
+                "link": article.link,
                 "content_hash": article.content_hash,
             }
             for position, (article, role) in enumerate(
@@ -344,6 +383,11 @@ def withheld_mailings() -> Select[Any]:
     return _mailings_in(EditionState.PAUSED, EditionState.CANCELLED)
 
 
+def unless_withheld(mailings: Select[Any]) -> Select[Any]:
+    """Select those of some mailings that workers may claim, whenever it is asked."""
+    return mailings.where(col(Mailing.id).not_in(withheld_mailings()))
+
+
 def cancelled_mailings() -> Select[Any]:
     """Select the mailings of which nothing is sent any more."""
     return _mailings_in(EditionState.CANCELLED)
@@ -439,9 +483,68 @@ def contents(session: Session, edition: Edition) -> list[Contents]:
     ]
 
 
+def corrections(session: Session, edition: Edition) -> list[Corrected]:
+    """Return what was corrected of an edition, in order."""
+    mailings = columns(col(Mailing.id)).where(col(Mailing.corrects_id) == edition.id)
+    books = ledger.books(mailings)
+    states: dict[int, dict[str, int]] = {}
+    for mailing_id, state, rows in session.execute(columns(*books.c)):
+        states.setdefault(mailing_id, {})[state] = rows
+    found = session.execute(
+        columns(col(Mailing.id), col(Mailing.subject), col(Mailing.created_at))
+        .where(col(Mailing.corrects_id) == edition.id)
+        .order_by(col(Mailing.id))
+    )
+    return [
+        Corrected(
+            subject=subject,
+            created_at=created_at,
+            readers=sum(states[mailing_id].values()),
+            states=states[mailing_id],
+        )
+        for mailing_id, subject, created_at in found
+    ]
+
+
+def holding(edition: Edition, article_id: int) -> Select[Any]:
+    """Select the mailings of an edition that hold an article: as the lead or as a story.
+
+    Not where it is only named as related: such a mail has its headline alone, with a link to the
+    site, where it stands as it is today. What it said came with the edition that had it as a story.
+    """
+    return (
+        columns(col(MailingArticle.mailing_id))
+        .join(Mailing, col(Mailing.id) == col(MailingArticle.mailing_id))
+        .where(
+            col(Mailing.edition_id) == edition.id,
+            col(MailingArticle.article_id) == article_id,
+            col(MailingArticle.role) != Role.RELATED,
+        )
+    )
+
+
+def placements(session: Session, edition: Edition) -> list[MailingArticle]:
+    """Return each article of an edition as it stands in each of its mailings."""
+    return list(
+        session.exec(
+            select(MailingArticle)
+            .join(Mailing, col(Mailing.id) == col(MailingArticle.mailing_id))
+            .where(Mailing.edition_id == edition.id)
+        )
+    )
+
+
+def pruned_accepted(session: Session, mailings: Select[Any]) -> int:
+    """Return how many accepted deliveries of `mailings` were pruned: to whom is not known."""
+    found: int | None = session.execute(
+        columns(func.sum(col(Mailing.pruned_accepted))).where(col(Mailing.id).in_(mailings))
+    ).scalar()
+    return int(found or 0)
+
+
 def _placed(session: Session, mailing_id: int) -> list[Placed]:
     found = session.execute(
-        columns(MailingArticle, col(Article.title), col(Article.link), col(Article.content_hash))
+        columns(MailingArticle, col(Article.content_hash))
         .join(Article, col(Article.id) == col(MailingArticle.article_id))
         .where(col(MailingArticle.mailing_id) == mailing_id)
         .order_by(col(MailingArticle.position))
@@ -451,11 +554,11 @@ def _placed(session: Session, mailing_id: int) -> list[Placed]:
             article_id=entry.article_id,
             position=entry.position,
             role=entry.role,
-            title=title,
-            link=link,
+            title=entry.title,
+            link=entry.link,
             is_edited=content_hash != entry.content_hash,
         )
-        for entry, title, link, content_hash in found
+        for entry, content_hash in found
     ]
 
 

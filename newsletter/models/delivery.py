@@ -64,7 +64,7 @@ class Delivery(SQLModel, table=True):
     #: Since when they have subscribed, for the footer.
     since_at: datetime | None = Field(default=None, sa_type=Instant)
     state: str = Field(max_length=10)
-    #: Letters (0) go before digests (1).
+    #: Letters (0) go before corrections (1), and those before digests (2).
     priority: int = Field(sa_column=Column(SmallInteger, nullable=False))
     due_at: datetime = Field(sa_type=Instant)
     #: Tries that the reader's server answered or that may have reached it.

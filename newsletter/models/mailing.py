@@ -12,13 +12,14 @@ from newsletter.models.columns import Instant, RowId
 
 
 class Kind(StrEnum):
-    """What a mailing is: one variant of an edition's digest, or a letter."""
+    """What a mailing is: one variant of an edition's digest, a letter, or a correction."""
 
     DIGEST = "digest"
     CONFIRM = "confirm"
     WELCOME = "welcome"
     GOODBYE = "goodbye"
     PRESENT = "present"
+    CORRECTION = "correction"
 
 
 class Role(StrEnum):
@@ -44,7 +45,12 @@ class Mailing(SQLModel, table=True):
         default=None,
         sa_column=Column(BigInteger, ForeignKey("edition.id"), nullable=True, index=True),
     )
-    #: Letters only: the hash of what was compiled, so that equal letters share a mailing.
+    #: Corrections only: the edition of which an article is corrected. It is no part of its books.
+    corrects_id: int | None = Field(
+        default=None,
+        sa_column=Column(BigInteger, ForeignKey("edition.id"), nullable=True, index=True),
+    )
+    #: The hash of what a letter or a correction says, so that equal ones share a mailing.
     key: str | None = Field(default=None, max_length=64, unique=True)
     subject: str
     #: The literal octets between the slots, joined (see `CompiledMessage.dump`).
@@ -81,5 +87,8 @@ class MailingArticle(SQLModel, table=True):
     )
     position: int
     role: str = Field(max_length=8)
+    #: How readers know it: an edit since may have changed both.
+    title: str
+    link: str
     #: The article's content hash at the freeze.
     content_hash: str = Field(max_length=64)
