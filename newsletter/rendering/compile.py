@@ -53,9 +53,9 @@ def digest(
     chosen, html = _fitting(content, values, environment, markers)
     subject = render(environment, "email/digest/subject.txt", values | chosen)
     text = render(environment, "email/digest/body.txt", values | chosen)
-    heading = _heading(" ".join(subject.split()), brand, links, feedback_id)
+    heading = heading_of(" ".join(subject.split()), brand, links, feedback_id)
     text = plaintext.tidy(text)
-    _check_whole(heading.subject, {"body.html": html, "body.txt": text}, markers)
+    check_whole("digest", heading.subject, {"body.html": html, "body.txt": text}, markers)
     return Rendered(
         message.assemble(heading, text=text, html=html, markers=markers),
         html,
@@ -64,17 +64,17 @@ def digest(
     )
 
 
-def _check_whole(subject: str, bodies: Mapping[str, str], markers: Markers) -> None:
+def check_whole(kind: str, subject: str, bodies: Mapping[str, str], markers: Markers) -> None:
     """Refuse what no reader may be sent, whatever a publisher's own templates leave out."""
     if not subject:
         raise RenderError(
-            "The mail has no subject.", hint="Correct the template email/digest/subject.txt."
+            "The mail has no subject.", hint=f"Correct the template email/{kind}/subject.txt."
         )
     for name, body in bodies.items():
         if markers.of(Slot.UNSUBSCRIBE) not in body:
             raise RenderError(
                 f"The mail's {name} has no link to unsubscribe.",
-                hint=f"Put {{{{ links.unsubscribe }}}} into the template email/digest/{name}.",
+                hint=f"Put {{{{ links.unsubscribe }}}} into the template email/{kind}/{name}.",
             )
 
 
@@ -136,7 +136,8 @@ def _values(content: DigestContent, brand: Brand, links: Links, markers: Markers
     }
 
 
-def _heading(subject: str, brand: Brand, links: Links, feedback_id: str | None) -> Heading:
+def heading_of(subject: str, brand: Brand, links: Links, feedback_id: str | None) -> Heading:
+    """Return what the header of a mail to many says: whose it is, and how to leave."""
     return Heading(
         sender=brand.sender,
         subject=subject,

@@ -109,6 +109,21 @@ class DigestContent:
         return max(self.total_stories or 0, len(self.stories))
 
 
+@dataclass(frozen=True, kw_only=True)
+class CorrectionContent:
+    """What was wrong in an article of an edition, in the publisher's own words."""
+
+    #: The article as the edition had it.
+    title: str
+    url: str
+    #: The date on which that edition was due.
+    period_on: date
+    #: Plain text: whatever is in it, a mailbox shows it as it is.
+    paragraphs: tuple[str, ...]
+    #: In place of the template's.
+    subject: str | None = None
+
+
 def cleaned(content: DigestContent, *, site_url: str) -> DigestContent:
     """Return `content` with every text on one line and every link one to the web.
 

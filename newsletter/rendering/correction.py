@@ -1,0 +1,60 @@
+"""Compiles a correction: a publisher's words about one article, to readers who were sent it."""
+
+from __future__ import annotations
+
+import re
+
+import jinja2
+
+from newsletter.errors import InvalidInput
+from newsletter.rendering import colour, message, plaintext
+from newsletter.rendering import compile as compiling
+from newsletter.rendering.compile import Rendered
+from newsletter.rendering.content import Brand, CorrectionContent, Links, one_line, shorten
+from newsletter.rendering.environment import render
+from newsletter.rendering.message import Markers, Slot
+
+# Whatever ends a sentence or a bracket behind a link is not of it.
+_LINK = re.compile(r"(https?://[^\s<>\"]*[^\s<>\".,;:!?'()\[\]{}’”»。、，！？；：）」])")
+
+
+def correction(
+    content: CorrectionContent,
+    *,
+    brand: Brand,
+    links: Links,
+    markers: Markers,
+    environment: jinja2.Environment,
+    feedback_id: str | None,
+) -> Rendered:
+    """Compile one correction; raise RenderError if a template is wrong, InvalidInput if it is long.
+
+    It is a mail like a digest's, with the same ways to leave; it is never a page.
+    """
+    values = {
+        "brand": brand,
+        "links": links,
+        "content": content,
+        "title": shorten(one_line(content.title), 300) or content.url,
+        # Text and links in turn, beginning with text: only the template knows how either looks.
+        "paragraphs": [_LINK.split(paragraph) for paragraph in content.paragraphs],
+        "slots": {slot.value: markers.of(slot) for slot in Slot},
+        "light": colour.light(brand.accent),
+        "dark": colour.dark(brand.accent),
+        "is_page": False,
+    }
+    subject = content.subject or render(environment, "email/correction/subject.txt", values)
+    text = plaintext.tidy(render(environment, "email/correction/body.txt", values))
+    html = compiling.inline(render(environment, "email/correction/body.html", values))
+    heading = compiling.heading_of(" ".join(subject.split()), brand, links, feedback_id)
+    compiling.check_whole(
+        "correction", heading.subject, {"body.html": html, "body.txt": text}, markers
+    )
+    if message.body_size(html, markers) >= compiling.WIRE_LIMIT:
+        raise InvalidInput(
+            "The correction is too long: mailboxes would cut off its end.",
+            hint="Say it in fewer words, and link to the rest.",
+        )
+    return Rendered(
+        message.assemble(heading, text=text, html=html, markers=markers), html, text, page=""
+    )
