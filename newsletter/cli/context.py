@@ -44,9 +44,9 @@ class Context:
             engine.dispose()
 
 
-def legible(value: str) -> str:
+def legible(value: str | None) -> str | None:
     """Return an option's words, or refuse what no list can show: control characters, no text."""
-    if not value.isprintable():
+    if value is not None and not value.isprintable():
         raise typer.BadParameter("has a character in it that cannot be shown.")
     return value
 

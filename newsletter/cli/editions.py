@@ -1,27 +1,38 @@
-"""`newsletter editions`: what was published, what is in it, and the brakes."""
+"""`newsletter editions`: what was published, what is in it, the brakes, and corrections."""
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Mapping
 from dataclasses import asdict
+from io import TextIOWrapper
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from newsletter import clock
 from newsletter.cadence import Cadence
-from newsletter.cli import context, output
+from newsletter.cli import context, output, preview
+from newsletter.cli.send import DryRun
+from newsletter.errors import InvalidInput
+from newsletter.models import State
 
 if TYPE_CHECKING:
-    from newsletter.editions.store import Contents, Summary
+    from newsletter.editions.correct import Correction
+    from newsletter.editions.store import Contents, Corrected, Summary
     from newsletter.models import Edition
+    from newsletter.settings import Settings
 
 app = typer.Typer(
-    help="Editions: what was published, what is in it, and the brakes.", no_args_is_help=True
+    help="Editions: what was published, what is in it, the brakes, and corrections.",
+    no_args_is_help=True,
 )
 
 Name = Annotated[
     str, typer.Argument(metavar="EDITION", help="Its name, such as weekly-2026-11-23.")
 ]
+_LEFT_OUT = ("unsubscribed", "paused", "suppressed", "forgotten")
 _COLUMNS = (
     "edition", "state", "audience", "variants",
     "accepted", "refused", "deferred", "unknown", "cancelled", "skipped", "queued", "claimed",
@@ -53,7 +64,7 @@ def list_editions(
 
 @app.command()
 def show(ctx: typer.Context, edition: Name, *, json: output.Json = False) -> None:
-    """Show one edition: its books, its coverage, and the articles of each variant."""
+    """Show one edition: its books, its coverage, the articles of each variant, and corrections."""
     from newsletter.db import session as sessions
     from newsletter.editions import store
 
@@ -61,9 +72,15 @@ def show(ctx: typer.Context, edition: Name, *, json: output.Json = False) -> Non
     with here.database() as engine, sessions.reading(engine) as session:
         row = store.by_slug(session, edition)
         summary, mailings = store.summary(session, row), store.contents(session, row)
+        corrections = store.corrections(session, row)
     if json:
         output.as_json(
-            {**asdict(summary), **_instants(row), "mailings": [asdict(one) for one in mailings]}
+            {
+                **asdict(summary),
+                **_instants(row),
+                "mailings": [asdict(one) for one in mailings],
+                "corrections": [asdict(one) for one in corrections],
+            }
         )
         return
     zone = here.settings.zone
@@ -74,6 +91,8 @@ def show(ctx: typer.Context, edition: Name, *, json: output.Json = False) -> Non
     )
     for mailing in mailings:
         _print_mailing(mailing)
+    for correction in corrections:
+        _print_correction(correction, here.settings)
 
 
 @app.command()
@@ -126,6 +145,132 @@ def cancel(
     )
 
 
+@app.command()
+def correct(
+    ctx: typer.Context,
+    edition: Name,
+    *,
+    article: Annotated[
+        str, typer.Option("--article", help="Its number in `editions show`, or its link.")
+    ],
+    text: Annotated[
+        Path,
+        typer.Option(
+            "--text",
+            help="A file with what to say, plain text with blank lines between paragraphs; "
+            "- for standard input.",
+        ),
+    ],
+    subject: Annotated[
+        str | None,
+        typer.Option(
+            "--subject",
+            callback=context.legible,
+            help="The mail's subject, if not the one that names the article.",
+        ),
+    ] = None,
+    dry_run: DryRun = False,
+    json: output.Json = False,
+) -> None:
+    """Send a correction of an article to the readers for whom an edition with it was accepted.
+
+    Only to those who still want mail. Run again with the same words, it goes on where it stopped,
+    and nobody gets it twice; other words are another correction.
+    """
+    from newsletter.editions import correct as correcting
+
+    here, now = context.of(ctx), clock.utc_now()
+    notice = correcting.notice(edition, article, _read(text), subject=subject)
+    with here.database() as engine:
+        if dry_run:
+            found = correcting.rehearse(engine, notice, now=now, settings=here.settings)
+        else:
+            with output.progress() as progress:
+                task = progress.add_task(f"correction of {edition}", total=None)
+                found = correcting.send(
+                    engine,
+                    notice,
+                    now=now,
+                    settings=here.settings,
+                    on_queued=lambda queued: progress.update(task, total=queued.waiting),
+                    on_settled=lambda readers: progress.update(task, completed=readers),
+                )
+    mail = preview.filled(found.message, here.settings, f"reader@{here.settings.sender_domain}")
+    body = preview.part(mail, "plain")
+    if json:
+        output.as_json({**_correction(found), "text": body, "dry_run": dry_run})
+    else:
+        _tell(found, body, dry_run=dry_run)
+    if found.waiting and not dry_run:
+        raise typer.Exit(75)
+
+
+def _read(file: Path) -> str:
+    """Return as much of a text as a correction may have, and one character more."""
+    from newsletter.editions.correct import LONGEST
+
+    try:
+        source = sys.stdin.buffer if str(file) == "-" else file.open("rb")
+        with TextIOWrapper(source, encoding="utf-8-sig") as stream:
+            return stream.read(LONGEST + 1)
+    except OSError as exc:
+        raise InvalidInput(f"{file} cannot be read: {exc.strerror}.") from exc
+    except UnicodeDecodeError as exc:
+        name = "Standard input" if str(file) == "-" else file
+        raise InvalidInput(f"{name} is not UTF-8.", hint="Save the text as UTF-8.") from exc
+
+
+def _tell(found: Correction, body: str, *, dry_run: bool) -> None:
+    readers = output.counted(found.readers, "reader")
+    if dry_run:
+        output.say(f"Subject: {found.message.subject}")
+        output.say("")
+        output.say(body)
+        settled = {state: count for state, count in found.books.items() if state != State.QUEUED}
+        output.say(f"The correction would go to {readers}{_counts(settled)}.")
+    else:
+        state = "on its way" if found.waiting else "finished"
+        output.say(f"The correction is {state}: {readers}{_counts(found.books)}.")
+    if found.left_out:
+        counts = ((name, getattr(found, name)) for name in _LEFT_OUT)
+        why = ", ".join(f"{count:,} {name}" for name, count in counts if count)
+        output.say(f"Not told, because they want no more mail: {why}.")
+    if found.uncertain:
+        output.say(
+            f"Not told, because they may or may not have had it: {found.uncertain:,} unknown."
+        )
+    if found.pruned:
+        output.say(f"Not told, because their deliveries were pruned: {found.pruned:,}.")
+    if found.coming:
+        output.warn(
+            f"{output.counted(found.coming, 'reader')} will still get {found.edition} as it is.",
+            f"`newsletter editions cancel {found.edition}` keeps it from them; or run this again "
+            "when they have it.",
+        )
+
+
+def _correction(found: Correction) -> dict[str, Any]:
+    return {
+        "edition": found.edition,
+        "article": found.article.article_id,
+        "title": found.article.title,
+        "link": found.article.link,
+        "subject": found.message.subject,
+        "readers": found.readers,
+        **{state.value: found.books.get(state, 0) for state in State},
+        "not_told": {
+            **{name: getattr(found, name) for name in _LEFT_OUT},
+            "unknown": found.uncertain,
+            "pruned": found.pruned,
+        },
+        "still_to_get_it": found.coming,
+    }
+
+
+def _counts(states: Mapping[State, int] | Mapping[str, int]) -> str:
+    return "".join(f", {count:,} {state}" for state, count in sorted(states.items()))
+
+
 def _report(summary: Summary, sentence: str, *, json: bool) -> None:
     if json:
         output.as_json(asdict(summary))
@@ -153,13 +298,21 @@ def _print_mailing(mailing: Contents) -> None:
     output.say("")
     output.say(f"{mailing.subject} ({output.counted(mailing.readers, 'reader')})")
     output.table(
-        ["", "role", "title", "link"],
+        ["", "role", "article", "title", "link"],
         (
-            [one.position, one.role, one.title + (" (edited since)" if one.is_edited else ""),
-             one.link]
+            [one.position, one.role, str(one.article_id),
+             one.title + (" (edited since)" if one.is_edited else ""), one.link]
             for one in mailing.articles
         ),
     )  # fmt: skip
+
+
+def _print_correction(correction: Corrected, settings: Settings) -> None:
+    readers = output.counted(correction.readers, "reader")
+    at = correction.created_at.astimezone(settings.zone)
+    output.say("")
+    output.say(f"Corrected {at:%Y-%m-%d %H:%M %Z}: {correction.subject}")
+    output.say(f"{readers}{_counts(correction.states)}.")
 
 
 def _instants(row: Edition) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from newsletter.cli.send import CadenceArgument
 from newsletter.errors import TransportUnavailable
 
 if TYPE_CHECKING:
-    from newsletter.rendering.compile import Rendered
+    from newsletter.rendering.message import CompiledMessage
     from newsletter.settings import Settings
 
 #: Whose links a preview carries: no reader has this id.
@@ -44,7 +44,7 @@ def preview(
     recipient = address.normalise(to) if to else f"reader@{found.settings.sender_domain}"
     with found.database() as engine:
         rendered = publish.preview(engine, cadence, now=clock.utc_now(), settings=found.settings)
-    message = _message(rendered, found.settings, recipient)
+    message = filled(rendered.message, found.settings, recipient)
     files = _write(folder, cadence, message)
     if to:
         _send(found.settings, recipient, message)
@@ -61,7 +61,8 @@ def preview(
         webbrowser.open(files[0].resolve().as_uri())
 
 
-def _message(rendered: Rendered, settings: Settings, recipient: str) -> bytes:
+def filled(compiled: CompiledMessage, settings: Settings, recipient: str) -> bytes:
+    """Return a message as a reader would get it; its links work for nobody."""
     from newsletter.delivery.ledger import Claim
     from newsletter.delivery.personalize import Filler, Stamp
 
@@ -76,20 +77,26 @@ def _message(rendered: Rendered, settings: Settings, recipient: str) -> bytes:
         attempts=0,
     )
     stamp = Stamp(tokens.new_public_id(), settings.sender_domain, settings.zone, settings.language)
-    return Filler(settings.keyring()).fill(rendered.message, stamp=stamp, claim=claim)
+    return Filler(settings.keyring()).fill(compiled, stamp=stamp, claim=claim)
 
 
 def _write(folder: Path, cadence: Cadence, message: bytes) -> tuple[Path, Path, Path]:
     folder.mkdir(parents=True, exist_ok=True)
     page, text, eml = (folder / f"{cadence}.{kind}" for kind in ("html", "txt", "eml"))
-    parsed = message_from_bytes(message, policy=policy.default)
-    assert isinstance(parsed, EmailMessage)
     for path, kind in ((page, "html"), (text, "plain")):
-        body = parsed.get_body((kind,))
-        assert body is not None
-        path.write_text(body.get_content(), encoding="utf-8")
+        path.write_text(part(message, kind), encoding="utf-8")
     eml.write_bytes(message)
     return page, text, eml
+
+
+def part(message: bytes, kind: str) -> str:
+    """Return one of the two parts of a message, html or plain."""
+    parsed = message_from_bytes(message, policy=policy.default)
+    assert isinstance(parsed, EmailMessage)
+    body = parsed.get_body((kind,))
+    assert body is not None
+    content: str = body.get_content()
+    return content
 
 
 def _send(settings: Settings, recipient: str, message: bytes) -> None:

@@ -2,10 +2,13 @@
 
 A reader is in the audience who is active, has chosen the cadence and is not suppressed. Left out,
 to catch up next time, is whoever may at this very moment be getting an earlier edition.
+
+And who gets a correction: the readers for whom what it corrects was accepted.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -94,14 +97,41 @@ def recipients(audience: Audience, starts: Collection[datetime]) -> Select[Any]:
     Without those who have anything of an earlier edition that arrived or may still arrive: a row
     that a worker held when the others were superseded may by now be in any state.
     """
-    columns: list[ColumnElement[Any]] = [
-        col(Subscriber.address).label("address"),
-        _reference.label("reference"),
-        col(Subscriber.generation).label("generation"),
-        col(Subscriber.subscribed_at).label("since_at"),
-    ]
     everyone = _readers(audience, (*_GONE, *ledger.OPEN))
-    return select(*columns).where(*everyone, _start(audience).in_(starts))
+    return _as_recipients(*everyone, _start(audience).in_(starts))
+
+
+def corrected(mailings: Select[Any], *, correction: int) -> Select[Any]:
+    """Select, as the ledger takes them, the readers for whom one of `mailings` was accepted.
+
+    Only those who want mail now, and whom that correction does not have yet.
+    """
+    has_it = exists().where(
+        col(Delivery.mailing_id) == correction, col(Delivery.reference) == _reference
+    )
+    arrived = select(col(Delivery.reference)).where(*_accepted(mailings))
+    return _as_recipients(*_mailable(), _reference.in_(arrived), ~has_it.correlate(Subscriber))
+
+
+def standings(session: Session, mailings: Select[Any]) -> Counter[str]:
+    """Return how the readers stand for whom one of `mailings` was accepted.
+
+    By their status, whatever it was then; `forgotten` are those of whom nothing is left.
+    """
+    standing = case(
+        (col(Subscriber.id).is_(None), "forgotten"),
+        (_is_suppressed(), Status.SUPPRESSED.value),
+        else_=col(Subscriber.status),
+    )
+    found = (
+        select(standing.label("standing"))
+        .select_from(Delivery)
+        .outerjoin(Subscriber, _reference == col(Delivery.reference))
+        .where(*_accepted(mailings))
+        .subquery()
+    )
+    counts = select(found.c.standing, func.count().label("readers")).group_by(found.c.standing)
+    return Counter({row.standing: row.readers for row in session.execute(counts)})
 
 
 def remember(session: Session, audience: Audience) -> None:
@@ -184,10 +214,28 @@ def _is_ahead() -> ColumnElement[bool]:
     return or_(_watermark.is_(None), _watermark < col(Edition.coverage_end))
 
 
+def _as_recipients(*conditions: ColumnElement[bool]) -> Select[Any]:
+    columns: list[ColumnElement[Any]] = [
+        col(Subscriber.address).label("address"),
+        _reference.label("reference"),
+        col(Subscriber.generation).label("generation"),
+        col(Subscriber.subscribed_at).label("since_at"),
+    ]
+    return select(*columns).where(*conditions)
+
+
+def _accepted(mailings: Select[Any]) -> tuple[ColumnElement[bool], ...]:
+    return col(Delivery.mailing_id).in_(mailings), col(Delivery.state) == State.ACCEPTED
+
+
 def _active(cadence: Cadence) -> tuple[ColumnElement[bool], ...]:
-    is_suppressed = exists().where(col(Suppression.address) == col(Subscriber.address))
-    return (
-        col(Subscriber.cadence) == cadence,
-        col(Subscriber.status) == Status.ACTIVE,
-        ~is_suppressed.correlate(Subscriber),
-    )
+    return (col(Subscriber.cadence) == cadence, *_mailable())
+
+
+def _mailable() -> tuple[ColumnElement[bool], ...]:
+    return col(Subscriber.status) == Status.ACTIVE, ~_is_suppressed()
+
+
+def _is_suppressed() -> ColumnElement[bool]:
+    found = exists().where(col(Suppression.address) == col(Subscriber.address))
+    return found.correlate(Subscriber)

@@ -1,4 +1,4 @@
-"""Composes the mail of one variant: the publication's brand and links around its articles."""
+"""Composes what an edition sends: the publication's brand and links around articles and notices."""
 
 from __future__ import annotations
 
@@ -9,16 +9,18 @@ from datetime import date
 
 from newsletter import cadence as calendar
 from newsletter.cadence import Cadence
+from newsletter.models import Kind
 from newsletter.rendering import compile as compiling
+from newsletter.rendering import correction as correcting
 from newsletter.rendering.compile import Rendered
-from newsletter.rendering.content import DigestContent
+from newsletter.rendering.content import CorrectionContent, DigestContent
 from newsletter.rendering.message import Markers
 from newsletter.subscribers.letters import Stationery
 from newsletter.tokens import Purpose
 
 
 class Press(Stationery):
-    """Makes digests out of what all mails of the publication have in common."""
+    """Makes the mails of editions out of what all mails of the publication have in common."""
 
     def digest(self, content: DigestContent, *, public_id: str) -> Rendered:
         """Compile one digest as the mailing of that public id."""
@@ -35,12 +37,26 @@ class Press(Stationery):
             ),
         )
 
+    def correction(self, content: CorrectionContent, *, cadence: Cadence) -> Rendered:
+        """Compile a correction of an article in an edition of that cadence."""
+        markers = Markers(secrets.token_hex(16))
+        return correcting.correction(
+            content,
+            brand=self.brand,
+            links=self.links(markers),
+            markers=markers,
+            environment=self.templates,
+            feedback_id=feedback_id(
+                cadence, content.period_on, self.settings.sender_domain, kind=Kind.CORRECTION
+            ),
+        )
+
     def _view(self, public_id: str) -> str:
         token = self.keyring.issue(Purpose.VIEW, public_id, 0)
         return f"{self.settings.base_url}/view/{token}"
 
 
-def feedback_id(cadence: Cadence, period: date, domain: str) -> str:
+def feedback_id(cadence: Cadence, period: date, domain: str, *, kind: Kind = Kind.DIGEST) -> str:
     """Return the Feedback-ID of an edition: its name, cadence, kind, and the sender.
 
     Google counts complaints by each of the four; the last one is the sender's for ever, and has
@@ -49,4 +65,4 @@ def feedback_id(cadence: Cadence, period: date, domain: str) -> str:
     sender = domain
     if not 5 <= len(domain) <= 15:
         sender = hashlib.blake2b(domain.encode(), digest_size=6).hexdigest()
-    return f"{calendar.slug(cadence, period)}:{cadence}:digest:{sender}"
+    return f"{calendar.slug(cadence, period)}:{cadence}:{kind}:{sender}"

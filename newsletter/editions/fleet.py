@@ -1,4 +1,4 @@
-"""Sends one edition to its end, by one process or by several that share nothing but the ledger."""
+"""Sends an edition or a correction to its end, by processes that share nothing but the ledger."""
 
 from __future__ import annotations
 
@@ -20,7 +20,6 @@ from newsletter.delivery import ledger, worker
 from newsletter.delivery.worker import Plan, Tally, Trouble
 from newsletter.editions import store
 from newsletter.errors import NewsletterError
-from newsletter.models import EditionState
 from newsletter.settings import Settings
 
 #: How long to watch rows that others hold, without any of them moving, before looking at who lives.
@@ -47,9 +46,21 @@ def deliver(
             if on_settled is not None:
                 on_settled(settled + sum(others))
 
-        plan = Plan.of(settings)
-        if _deliver(engine, plan, slug, on_settled=told, on_trouble=on_trouble):
+        plan, mailings = Plan.of(settings), _of_edition(engine, slug)
+        if _deliver(engine, plan, mailings, on_settled=told, on_trouble=on_trouble):
             _drain(processes)
+
+
+def deliver_mailing(
+    engine: Engine,
+    settings: Settings,
+    mailing_id: int,
+    *,
+    on_settled: Callable[[int], None] = lambda _: None,
+) -> None:
+    """Do the same for a mailing that is of no edition, by this process alone."""
+    mailings = store.mailings_among([mailing_id])
+    _deliver(engine, Plan.of(settings), mailings, on_settled=on_settled)
 
 
 def is_due(engine: Engine, mailings: Select[Any] | None = None) -> bool:
@@ -113,24 +124,28 @@ def _help(settings: Settings, slug: str, settled: MutableSequence[int], number: 
 
     engine = engines.open(settings.database_url)
     try:
-        _deliver(engine, Plan.of(settings), slug, on_settled=told)
+        _deliver(engine, Plan.of(settings), _of_edition(engine, slug), on_settled=told)
     except NewsletterError:
         raise SystemExit(1) from None
     finally:
         engine.dispose()
 
 
+def _of_edition(engine: Engine, slug: str) -> Select[Any]:
+    """Select the mailings of an edition, and none once it is paused or cancelled."""
+    with sessions.reading(engine) as session:
+        return store.unless_withheld(store.mailings(store.by_slug(session, slug)))
+
+
 def _deliver(
     engine: Engine,
     plan: Plan,
-    slug: str,
+    mailings: Select[Any],
     *,
     on_settled: Callable[[int], None],
     on_trouble: Trouble | None = None,
 ) -> bool:
     """Send until nothing is due; return whether a signal or a limit ended it before."""
-    with sessions.reading(engine) as session:
-        mailings = store.mailings_of([store.by_slug(session, slug).id])
     before = 0
     is_wanted = True
     while is_wanted:
@@ -149,19 +164,16 @@ def _deliver(
         if tally.was_stopped or tally.limited_until is not None:
             return True
         before += tally.settled
-        is_wanted = _wait_for_work(engine, slug, mailings)
+        is_wanted = _wait_for_work(engine, mailings)
     return False
 
 
-def _wait_for_work(engine: Engine, slug: str, mailings: Select[Any]) -> bool:
+def _wait_for_work(engine: Engine, mailings: Select[Any]) -> bool:
     """Watch what others hold; return whether something is due again, or somebody may have died."""
     seen, began = None, time.monotonic()
     while True:
         with sessions.reading(engine) as session:
-            is_open = store.by_slug(session, slug).state == EditionState.OPEN
             found = ledger.held(session, mailings)
-        if not is_open:
-            return False
         if is_due(engine, mailings):
             return True
         count, _ = found

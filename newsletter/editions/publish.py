@@ -30,8 +30,8 @@ from newsletter.rendering.compile import Rendered
 from newsletter.settings import Settings
 from newsletter.subscribers import preferences, suppress
 
-#: Letters leave before digests.
-_PRIORITY = 1
+#: Letters and corrections leave before digests.
+_PRIORITY = 2
 _UNFINISHED = (EditionState.OPEN, EditionState.PAUSED)
 
 

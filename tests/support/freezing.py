@@ -1,4 +1,4 @@
-"""What happens while an edition is being frozen."""
+"""What happens while an edition, or a correction, is being frozen."""
 
 from __future__ import annotations
 
@@ -13,13 +13,15 @@ from newsletter.editions.compose import Press
 
 
 @contextmanager
-def meanwhile(monkeypatch: pytest.MonkeyPatch, act: Callable[[], Any]) -> Iterator[None]:
-    """Start `act` when the readers are counted and nothing is queued yet, and see it to its end.
+def meanwhile(
+    monkeypatch: pytest.MonkeyPatch, act: Callable[[], Any], *, step: str = "digest"
+) -> Iterator[None]:
+    """Start `act` when a mail is compiled and nothing is queued yet, and see it to its end.
 
     SQLite has one writer at a time, so there it runs when the freeze is over; on PostgreSQL it runs
     at once, unless a lock makes it wait.
     """
-    digest = Press.digest
+    compiled = getattr(Press, step)
     errors: list[BaseException] = []
 
     def run() -> None:
@@ -34,9 +36,9 @@ def meanwhile(monkeypatch: pytest.MonkeyPatch, act: Callable[[], Any]) -> Iterat
         if not thread.ident:
             thread.start()
             thread.join(0.5)
-        return digest(press, *args, **named)
+        return compiled(press, *args, **named)
 
-    monkeypatch.setattr(Press, "digest", interrupted)
+    monkeypatch.setattr(Press, step, interrupted)
     yield
     thread.join(60)
     assert not errors, errors

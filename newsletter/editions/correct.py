@@ -1,0 +1,292 @@
+"""Corrects an article: a notice to exactly the readers for whom an edition with it was accepted.
+
+Who can be told of it and wants mail today is told once: not those who have left, paused, been
+suppressed or forgotten since. The notice is one mailing of its own, outside the edition's books and
+watermarks, and leaves by the ledger, ahead of digests.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Engine
+from sqlmodel import Session
+
+from newsletter import cadence as calendar
+from newsletter.articles import link
+from newsletter.articles import store as articles
+from newsletter.cadence import Cadence
+from newsletter.db import session as sessions
+from newsletter.delivery import ledger
+from newsletter.editions import audience, fleet, store
+from newsletter.editions.compose import Press
+from newsletter.errors import Conflict, InvalidInput, NotFound
+from newsletter.models import Edition, MailingArticle, Role, State, Status
+from newsletter.rendering.content import CorrectionContent, one_line
+from newsletter.rendering.message import CompiledMessage
+from newsletter.settings import Settings
+from newsletter.subscribers import preferences
+
+#: Characters of a text: a notice is short, and no mailbox may cut off its foot.
+LONGEST = 5_000
+_LONGEST_SUBJECT = 200
+#: After letters, one by one, and before the digests that still wait.
+_PRIORITY = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Notice:
+    """What is corrected, and in which words; equal ones are the same correction."""
+
+    #: The edition's name.
+    edition: str
+    #: The article's number or link.
+    article: str
+    paragraphs: tuple[str, ...]
+    #: None: the words of the template.
+    subject: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Correction:
+    """A correction that was queued: what it says, its books, and whom it leaves out."""
+
+    mailing_id: int
+    edition: str
+    article: MailingArticle
+    #: As it was frozen.
+    message: CompiledMessage
+    #: The states of its deliveries: they sum to its readers.
+    books: dict[State, int]
+    #: Readers who had the article and are not told, by why.
+    unsubscribed: int
+    paused: int
+    suppressed: int
+    forgotten: int
+    #: Readers who had it and are known no more: their deliveries were pruned.
+    pruned: int
+    #: Readers who may have had it: it is unknown whether the edition reached them.
+    uncertain: int
+    #: Readers to whom the edition is still to be sent, the mistake in it.
+    coming: int
+
+    @property
+    def readers(self) -> int:
+        """How many get it."""
+        return sum(self.books.values())
+
+    @property
+    def left_out(self) -> int:
+        """How many had the article, are known, and want no mail now."""
+        return self.unsubscribed + self.paused + self.suppressed + self.forgotten
+
+    @property
+    def waiting(self) -> int:
+        """How many it has not reached yet, and may."""
+        return sum(self.books.get(state, 0) for state in ledger.OPEN)
+
+
+class _Rehearsed(Exception):
+    """Carries a result out of a transaction that is undone."""
+
+    def __init__(self, correction: Correction) -> None:
+        super().__init__()
+        self.correction = correction
+
+
+def notice(edition: str, article: str, text: str, *, subject: str | None = None) -> Notice:
+    """Read an operator's words: paragraphs between blank lines; raises InvalidInput."""
+    if len(text) > LONGEST:
+        raise InvalidInput(
+            f"The correction is too long: it may have {LONGEST:,} characters.",
+            hint="Say it in fewer words, and link to the rest.",
+        )
+    paragraphs = tuple(filter(None, map(one_line, re.split(r"\n[ \t\r]*\n", text))))
+    if not paragraphs:
+        raise InvalidInput("The correction has no text.", hint="Say what was wrong and what holds.")
+    if subject is not None and not 0 < len(subject.strip()) <= _LONGEST_SUBJECT:
+        raise InvalidInput(
+            f"A subject has 1 to {_LONGEST_SUBJECT} characters.",
+            hint="Leave --subject out for one that names the article.",
+        )
+    return Notice(edition=edition, article=article, paragraphs=paragraphs, subject=subject)
+
+
+def send(
+    engine: Engine,
+    notice: Notice,
+    *,
+    now: datetime,
+    settings: Settings,
+    on_queued: Callable[[Correction], None] = lambda _: None,
+    on_settled: Callable[[int], None] = lambda _: None,
+) -> Correction:
+    """Queue a correction, unless it is there already, and send what is due of it.
+
+    Run again it goes on, and takes in readers for whom the edition was accepted since; nobody gets
+    the same one twice. `on_settled` is told how many readers this run has an answer for.
+    """
+    queued = queue(engine, notice, now=now, settings=settings)
+    on_queued(queued)
+    fleet.deliver_mailing(engine, settings, queued.mailing_id, on_settled=on_settled)
+    with sessions.reading(engine) as session:
+        edition = store.by_slug(session, notice.edition)
+        return _correction(session, edition, queued.article, queued.mailing_id)
+
+
+def queue(engine: Engine, notice: Notice, *, now: datetime, settings: Settings) -> Correction:
+    """Put a correction into the ledger, for all to whom it is not there yet; nothing leaves."""
+    with sessions.writing(engine) as session:
+        return _queue(session, notice, now=now, settings=settings)
+
+
+def rehearse(engine: Engine, notice: Notice, *, now: datetime, settings: Settings) -> Correction:
+    """Return what `queue` would come to, and undo it."""
+    try:
+        with sessions.writing(engine) as session:
+            correction = _queue(session, notice, now=now, settings=settings)
+            raise _Rehearsed(correction)  # noqa: TRY301 - the transaction itself has to see it
+    except _Rehearsed as done:
+        return done.correction
+
+
+def _queue(session: Session, notice: Notice, *, now: datetime, settings: Settings) -> Correction:
+    # One at a time, so that fifty are one; and no goodbye or pause comes between who is chosen and
+    # what is queued for them.
+    sessions.freeze_lock(session, now)
+    preferences.resume_due(session, now)
+    edition = store.by_slug(session, notice.edition)
+    article = _find(session, edition, notice.article)
+    mailing_id = _mailing(session, edition, article, notice, now=now, settings=settings)
+    ledger.enqueue(
+        session,
+        mailing_id=mailing_id,
+        recipients=audience.corrected(
+            store.holding(edition, article.article_id), correction=mailing_id
+        ),
+        priority=_PRIORITY,
+        now=now,
+    )
+    correction = _correction(session, edition, article, mailing_id)
+    if not correction.readers:
+        raise _nobody(correction)
+    return correction
+
+
+def _mailing(
+    session: Session,
+    edition: Edition,
+    article: MailingArticle,
+    notice: Notice,
+    *,
+    now: datetime,
+    settings: Settings,
+) -> int:
+    """Return the mailing of a correction, compiled now if these words are new.
+
+    Found by what the operator said, not by what became of it: a template or a setting that has
+    changed since makes no second mail of it.
+    """
+    said = (str(edition.id), str(article.article_id), notice.subject, *notice.paragraphs)
+    key = hashlib.sha256(f"correction {json.dumps(said)}".encode()).hexdigest()
+    if (found := store.keyed(session, key)) is not None:
+        return found
+    content = CorrectionContent(
+        title=article.title,
+        url=article.link,
+        period_on=edition.period,
+        paragraphs=notice.paragraphs,
+        subject=notice.subject,
+    )
+    press = Press(settings)
+    rendered = press.correction(content, cadence=Cadence(edition.cadence))
+    return store.add_correction(session, edition, rendered, key=key, frozen=press.frozen, now=now)
+
+
+def _find(session: Session, edition: Edition, text: str) -> MailingArticle:
+    """Return an article of an edition as its readers know it; raises NotFound."""
+    names = {text, link.canonical(text)}
+    placed = store.placements(session, edition)
+    ids = {one.article_id for one in placed if names & {str(one.article_id), one.link}}
+    # Perhaps by a link that it has got since; or it is in another edition, or in none.
+    ids = ids or {_article_id(session, text)}
+    found = [one for one in placed if one.article_id in ids]
+    for one in found:
+        if one.role != Role.RELATED:
+            return one
+    slug = _slug(edition)
+    raise NotFound(
+        f"The article {text} is in {slug} only as a related headline."
+        if found
+        else f"The article {text} was not in {slug}.",
+        hint=f"`newsletter editions show {slug}` lists what was; correct the edition that had it.",
+    )
+
+
+def _article_id(session: Session, article: str) -> int:
+    hint = "`newsletter articles list` shows their numbers and `articles show` their links."
+    found = None
+    if article.isascii() and article.isdecimal() and len(article) < 19:
+        found = articles.article(session, int(article))
+    elif (address := link.canonical(article)) is not None:
+        found = articles.find_article(session, link=address)
+    if found is None or found.id is None:
+        raise NotFound(f"There is no article {article}.", hint=hint)
+    return found.id
+
+
+def _correction(
+    session: Session, edition: Edition, article: MailingArticle, mailing_id: int
+) -> Correction:
+    holding = store.holding(edition, article.article_id)
+    states = ledger.count_states(session, holding)
+    standing = audience.standings(session, holding)
+    mailing = ledger.mailing(session, mailing_id)
+    return Correction(
+        mailing_id=mailing_id,
+        edition=_slug(edition),
+        article=article,
+        message=CompiledMessage.load(mailing.subject, mailing.body, mailing.fields),
+        books=dict(ledger.count_states(session, store.mailings_among([mailing_id]))),
+        # Pending are those who left and have asked again, and not said yes to it.
+        unsubscribed=standing[Status.UNSUBSCRIBED] + standing[Status.PENDING],
+        paused=standing[Status.PAUSED],
+        suppressed=standing[Status.SUPPRESSED],
+        forgotten=standing["forgotten"],
+        pruned=store.pruned_accepted(session, holding),
+        uncertain=states.get(State.UNKNOWN, 0),
+        coming=sum(states.get(state, 0) for state in ledger.OPEN),
+    )
+
+
+def _nobody(correction: Correction) -> Conflict:
+    slug, left = correction.edition, correction.left_out
+    if left:
+        return Conflict(
+            f"Nobody can be told: whoever had it of {slug} ({left:,}) has left, paused, been "
+            "suppressed or forgotten since.",
+            hint="`newsletter editions show` and `newsletter subscribers list` say more.",
+        )
+    if correction.pruned:
+        return Conflict(
+            f"Nobody can be told: who had {slug} was pruned, and is not known any more.",
+            hint="Publish the correction as an article: `newsletter articles add`.",
+        )
+    if correction.coming:
+        return Conflict(
+            f"The article was accepted for nobody yet: {slug} is still on its way.",
+            hint=f"`newsletter editions cancel {slug}` keeps it from its readers.",
+        )
+    return Conflict(
+        f"The article was accepted for nobody in {slug}.",
+        hint=f"`newsletter delivery list --edition {slug}` says what became of each mail.",
+    )
+
+
+def _slug(edition: Edition) -> str:
+    return calendar.slug(Cadence(edition.cadence), edition.period)
