@@ -1,4 +1,4 @@
-"""Digests to look at and to test with: written for this project, about nothing that happened.
+"""Digests and corrections to look at and to test with: about nothing that happened.
 
 Loaded by path (`runpy.run_path`), because tests are not a package.
 """
@@ -9,9 +9,17 @@ from dataclasses import replace
 from datetime import date
 
 from newsletter.rendering import compile as compiling
-from newsletter.rendering import environment
+from newsletter.rendering import correction, environment
 from newsletter.rendering.compile import Rendered
-from newsletter.rendering.content import Brand, DigestContent, Image, Links, Related, Story
+from newsletter.rendering.content import (
+    Brand,
+    CorrectionContent,
+    DigestContent,
+    Image,
+    Links,
+    Related,
+    Story,
+)
 from newsletter.rendering.message import Markers, Slot
 
 NONCE = "0123456789abcdefghij"
@@ -220,12 +228,35 @@ ARABIC = replace(
 )
 
 
-def render(content: DigestContent, brand: Brand = BRAND) -> Rendered:
+CORRECTION = CorrectionContent(
+    title=FIVE[4].title,
+    url=FIVE[4].url,
+    period_on=date(2026, 11, 23),
+    paragraphs=(
+        "We wrote that the mice were given 50 mg of the peptide. That is wrong: it was 5 mg.",
+        "It stands in https://journal.example/2026/11/a-small-peptide-and-bone-in-osteoporosis.",
+        "We are sorry. The article is mended, and says since when.",
+    ),
+)
+
+ARABIC_CORRECTION = CorrectionContent(
+    title="جزيء صغير يساعد العظام على النمو من جديد",
+    url="https://miasfeed.example/ar/3",
+    period_on=date(2026, 11, 23),
+    paragraphs=(
+        "كتبنا أن الجرعة 50 ملغ لكل كيلوغرام، وهذا خطأ: الجرعة 5 ملغ.",
+        "الرقم الصحيح في الجدول الثالث من الدراسة: https://journal.example/articles/2026/11/3.",
+    ),
+)
+
+
+def render(content: DigestContent | CorrectionContent, brand: Brand = BRAND) -> Rendered:
     """Compile `content` with our own templates."""
-    return compiling.digest(
+    is_digest = isinstance(content, DigestContent)
+    return (compiling.digest if is_digest else correction.correction)(
         content,
         brand=brand,
-        links=LINKS,
+        links=LINKS if is_digest else replace(LINKS, view=None),
         markers=MARKERS,
         environment=environment.build(None, brand.language),
         feedback_id="weekly-20261123:digest:news:miasfeed",
@@ -243,4 +274,6 @@ GALLERY = {
     ),
     "long-titles": (replace(many(9, title_length=300), cadence="weekly"), BRAND),
     "arabic": (ARABIC, ARABIC_BRAND),
+    "correction": (CORRECTION, BRAND),
+    "arabic-correction": (ARABIC_CORRECTION, ARABIC_BRAND),
 }

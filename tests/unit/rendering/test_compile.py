@@ -20,6 +20,10 @@ from newsletter.rendering import environment, message
 from newsletter.rendering.content import Image
 from newsletter.rendering.message import Slot
 
+GALLERY = (
+    "five", "one", "sixty", "no-images", "long-titles", "arabic", "correction", "arabic-correction",
+)  # fmt: skip
+
 GOLDEN = Path(__file__).parent / "golden" / "weekly.eml"
 
 
@@ -228,7 +232,7 @@ def test_nothing_is_set_under_13_pixels_but_what_is_hidden(digests: SimpleNamesp
         assert all(int(size) >= 13 for size in sizes) or "display:none" in attrs["style"], tag
 
 
-@pytest.mark.parametrize("name", ["five", "one", "sixty", "no-images", "long-titles", "arabic"])
+@pytest.mark.parametrize("name", GALLERY)
 def test_headings_are_in_order_with_one_h1(digests: SimpleNamespace, name: str) -> None:
     html = digests.render(*digests.GALLERY[name]).html
 
@@ -238,7 +242,7 @@ def test_headings_are_in_order_with_one_h1(digests: SimpleNamespace, name: str) 
     assert all(after <= before + 1 for before, after in pairwise(levels))
 
 
-@pytest.mark.parametrize("name", ["five", "one", "sixty", "no-images", "long-titles", "arabic"])
+@pytest.mark.parametrize("name", GALLERY)
 def test_tables_are_presentation_and_images_have_size_and_text(
     digests: SimpleNamespace, name: str
 ) -> None:
