@@ -96,6 +96,47 @@ def test_of_a_mailing_that_was_there_before_nothing_has_been_pruned(engine: Engi
     ) == (0, 0, 0, 0)
 
 
+def test_articles_of_mailings_that_were_there_before_are_called_as_they_are_now(
+    engine: Engine,
+) -> None:
+    _go_back_to(engine, "0006")
+    _insert(
+        engine,
+        "mailing",
+        **MAILING,
+        id=1,
+        body=b"Hello",
+        domain="mia.example",
+        timezone="UTC",
+        language="en",
+        signing_key="",
+        html="<p>Hello</p>",
+    )
+    _insert(
+        engine,
+        "article",
+        id=1,
+        link="https://mia.example/1",
+        title="A title",
+        standfirst="",
+        categories="[]",
+        minutes=1,
+        content_hash="x",
+        created_at=NOON,
+        updated_at=NOON,
+    )
+    placed = {"mailing_id": 1, "article_id": 1, "position": 1, "role": "lead", "content_hash": "x"}
+    _insert(engine, "mailing_article", **placed)
+
+    schema.upgrade(engine)
+
+    with session.reading(engine) as opened:
+        (found,) = opened.exec(select(newsletter.models.MailingArticle)).all()
+        (mailing,) = opened.exec(select(newsletter.models.Mailing)).all()
+    assert (found.title, found.link) == ("A title", "https://mia.example/1")
+    assert mailing.corrects_id is None
+
+
 def _go_back_to(engine: Engine, version: str) -> None:
     with engine.connect() as connection, connection.begin():
         config = schema._config()

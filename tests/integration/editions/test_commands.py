@@ -122,6 +122,25 @@ def test_cancelling_says_who_may_have_had_it(says: Says, make_world: Callable[..
     assert "0 readers had it, 2 may have had it, 1 will not get it." in says("cancel", WEEKLY)
 
 
+def test_a_rehearsed_correction_says_who_will_still_get_the_mistake(
+    says: Says, sent: World, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("NEWSLETTER_SECRET_KEYS", sent.settings.secret_keys[0])
+    (tmp_path / "text").write_text("It is [green].")
+    (mailing,) = _reads(says, "show", WEEKLY)["mailings"]
+    article = str(mailing["articles"][0]["article_id"])
+    words = ("correct", WEEKLY, "--article", article, "--text", "text", "--dry-run")
+
+    found, printed = _reads(says, *words, "--subject", "[b]"), says(*words)
+
+    assert (found["readers"], found["still_to_get_it"], found["subject"]) == (1, 1, "[b]")
+    assert "\n\nIt is [green].\n\n" in found["text"]
+    assert "Subject: Correction: [red]A headline[/red]" in printed
+    assert "It is [green]." in printed
+    assert "The correction would go to 1 reader." in printed
+    assert _reads(says, "show", WEEKLY)["corrections"] == []
+
+
 def test_a_name_that_no_edition_has_is_refused(says: Says) -> None:
     with pytest.raises(NotFound):
         says("show", WEEKLY)
