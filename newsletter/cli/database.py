@@ -115,8 +115,8 @@ def prune(
 ) -> None:
     """Delete the deliveries of editions that are long over; their books keep the counts.
 
-    Uncertain deliveries stay, and letters, articles, readers and the archive. Safe to run at any
-    time, and twice.
+    Uncertain deliveries stay, and letters, corrections, articles, readers and the archive. Safe to
+    run at any time, and twice.
     """
     from newsletter.clock import utc_now
     from newsletter.editions import pruning

@@ -196,7 +196,7 @@ def correct(
                     on_settled=lambda readers: progress.update(task, completed=readers),
                 )
     mail = preview.filled(found.message, here.settings, f"reader@{here.settings.sender_domain}")
-    body = preview.part(mail, "plain")
+    body = preview.part(mail, "plain").replace("\r\n", "\n")
     if json:
         output.as_json({**_correction(found), "text": body, "dry_run": dry_run})
     else:
@@ -226,8 +226,9 @@ def _tell(found: Correction, body: str, *, dry_run: bool) -> None:
         output.say(f"Subject: {found.message.subject}")
         output.say("")
         output.say(body)
-        settled = {state: count for state, count in found.books.items() if state != State.QUEUED}
-        output.say(f"The correction would go to {readers}{_counts(settled)}.")
+        already = {**found.books}
+        already.pop(State.QUEUED, None)
+        output.say(f"The correction would go to {readers}{_counts(already)}.")
     else:
         state = "on its way" if found.waiting else "finished"
         output.say(f"The correction is {state}: {readers}{_counts(found.books)}.")

@@ -55,8 +55,8 @@ class Rows:
 def prunable(engine: Engine, *, older_than: int, now: datetime, settings: Settings) -> Rows:
     """Return what is over for so many days: rows in a final state, of editions that are settled.
 
-    Uncertain rows stay, and letters. Raises InvalidInput for days within which an edition may
-    still have to know what a reader had.
+    Uncertain rows stay, and letters and corrections, which must not go out again. Raises
+    InvalidInput for days within which an edition may still have to know what a reader had.
     """
     least = settings.catch_up_days + Cadence.MONTHLY.length.days
     if older_than < least:
