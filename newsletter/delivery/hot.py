@@ -128,3 +128,23 @@ MOVED = _statement(
     """,
     _TRIED,
 )
+# A relay's log names every message that it has taken.
+FIND = _statement(
+    """
+    SELECT v.mailing, v.reference, delivery.id, delivery.state
+    FROM ([]) AS v
+    JOIN mailing ON mailing.public_id = v.mailing
+    JOIN delivery ON delivery.mailing_id = mailing.id AND delivery.reference = v.reference
+    """,
+    _table(mailing="text", reference="text"),
+)
+RECONCILE = _statement(
+    """
+    UPDATE delivery SET state = 'accepted', state_at = :now, reason = NULL,
+        code = 250, enhanced = NULL, reply = v.reply
+    FROM ([]) AS v
+    WHERE delivery.id = v.id AND state = 'unknown'
+    RETURNING delivery.id
+    """,
+    _table(id="bigint", reply="text"),
+)

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -445,6 +445,15 @@ def count_states(session: Session, mailings: Select[Any]) -> Mapping[State, int]
     return {State(state): int(count) for state, count in found}
 
 
+def count_in(session: Session, state: State, mailings: Select[Any] | None = None) -> int:
+    """Return how many rows are in a state, of `mailings` if given."""
+    counted = rows_of(func.count()).where(_state == state)
+    if mailings is not None:
+        counted = counted.where(_mailing.in_(mailings))
+    found: int = session.execute(counted).scalar_one()
+    return found
+
+
 def next_due(session: Session, mailings: Select[Any] | None = None) -> datetime | None:
     """Return when the next row is due, None if none waits."""
     earliest = rows_of(func.min(_WAITING.c.due_at)).where(*_narrowed(mailings, None))
@@ -453,19 +462,28 @@ def next_due(session: Session, mailings: Select[Any] | None = None) -> datetime 
 
 
 def retry_now(
-    session: Session, *, ids: Sequence[int], now: datetime, excluded: Select[Any] | None = None
+    session: Session,
+    *,
+    now: datetime,
+    ids: Sequence[int] = (),
+    state: State | None = None,
+    mailings: Select[Any] | None = None,
+    excluded: Select[Any] | None = None,
 ) -> int:
     """Make deferred or unknown rows due at once: the operator's word.
 
-    A refusal stands, and so does a goodbye. Rows of the mailings in `excluded` are left alone.
+    Those of `ids`, or all that are in `state`, of `mailings` if given. A refusal stands, and so
+    does a goodbye. Rows of the mailings in `excluded` are left alone.
     """
     chosen = [
-        _id.in_(ids),
+        _id.in_(ids) if state is None else _state == state,
         _state.in_((State.DEFERRED, State.UNKNOWN, State.QUEUED)),
         _reason.is_(None),
         # Of those who were forgotten there is no address.
         col(Delivery.address) != "",
     ]
+    if mailings is not None:
+        chosen.append(_mailing.in_(mailings))
     if excluded is not None:
         chosen.append(_mailing.not_in(excluded))
     retried = session.execute(
@@ -475,6 +493,40 @@ def retry_now(
         .execution_options(synchronize_session=False)
     )
     return _count(retried)
+
+
+# What a relay knows better
+
+
+def find(
+    session: Session, message_ids: Sequence[tuple[str, str]]
+) -> dict[tuple[str, str], tuple[int, State]]:
+    """Return id and state of the rows of some Message-IDs, given as mailing and reference."""
+    found = hot.FIND.run(session, rows=json.dumps(message_ids))
+    return {(mailing, reference): (one, State(state)) for mailing, reference, one, state in found}
+
+
+def replies(session: Session) -> Iterator[tuple[int, State, str]]:
+    """Give id, state and reply of every row that ever was unknown, and of each of its tries."""
+    tried = rows_of(col(Attempt.delivery_id)).where(col(Attempt.outcome) == State.UNKNOWN.value)
+    said = union_all(
+        rows_of(_id, _state, col(Delivery.reply).label("reply")).where(_id.in_(tried)),
+        rows_of(_id, _state, col(Attempt.reply).label("reply"))
+        .join(Attempt, col(Attempt.delivery_id) == _id)
+        .where(_id.in_(tried)),
+    ).subquery()
+    found = session.execute(rows_of(said).where(said.c.reply.is_not(None)))
+    return ((row.id, State(row.state), row.reply) for row in found)
+
+
+def reconcile(session: Session, *, replies: Mapping[int, str], now: datetime) -> set[int]:
+    """Settle unknown rows as accepted, each with its reply, and return which.
+
+    The tries stay as they were; a row in another state does, too.
+    """
+    rows = json.dumps(list(replies.items()))
+    found = hot.RECONCILE.run(session, now=statements.stored(session, Instant(), now), rows=rows)
+    return {row[0] for row in found}
 
 
 def mailing(session: Session, mailing_id: int) -> Mailing:

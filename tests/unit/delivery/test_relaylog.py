@@ -81,18 +81,9 @@ proto=ESMTP helo=<sender.example>
     [
         "postfix/qmgr[22]: {}: from=<bounces+a@miasfeed.example>, size=9, nrcpt=1 (queue active)",
         "postfix/qmgr[22]: {}: from=<>, size=9, nrcpt=1 (queue active)",
-        (
-            "postfix/lmtp[23]: {}: to=<a@b.example>, orig_to=<c@b.example>, relay=d[private/dovecot], "
-            "delay=0.1, delays=0/0/0/0.1, dsn=2.0.0, status=sent (250 2.0.0 saved)"
-        ),
-        (
-            "postfix/smtp[24]: {}: to=<a@b.example>, relay=none, delay=30, delays=0/0/30/0, dsn=4.4.1, "
-            "status=deferred (connect to b.example[192.0.2.1]:25: Connection timed out)"
-        ),
-        (
-            "postfix/smtp[24]: {}: to=<a@b.example>, relay=b.example[192.0.2.1]:25, delay=1, "
-            "delays=0/0/1/0, dsn=5.1.1, status=bounced (host b.example said: 550 no such user)"
-        ),
+        "postfix/lmtp[23]: {}: to=<a@b.example>, orig_to=<c@b.example>, dsn=2.0, status=sent (ok)",
+        "postfix/smtp[24]: {}: to=<a@b.example>, relay=none, dsn=4.4, status=deferred (timed out)",
+        "postfix/smtp[24]: {}: to=<a@b.example>, relay=b.example[192.0.2.1], status=bounced (no)",
         "postfix/error[25]: {}: to=<a@b.example>, relay=none, dsn=4.0.0, status=deferred (away)",
     ],
 )
