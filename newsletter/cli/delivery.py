@@ -2,14 +2,37 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import gzip
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, BinaryIO, cast
 
 import typer
 
-from newsletter.cli import context, output
+from newsletter.cli import context, files, output
+from newsletter.errors import InvalidInput
 from newsletter.models.delivery import State
 
+if TYPE_CHECKING:
+    from newsletter.delivery.reconcile import Tally
+
 app = typer.Typer(help="The ledger: what became of every mail.", no_args_is_help=True)
+
+# Where nobody can know what became of a mail, its Message-ID is what the server's log knows it by.
+_UNKNOWN = ("id", "address", "attempts", "reply", "reason", "state_at", "message_id")
+_USUAL = ("id", "address", "state", "attempts", "code", "reply", "due_at")
+
+
+class Waiting(StrEnum):
+    """States out of which the operator can let deliveries go again."""
+
+    UNKNOWN = State.UNKNOWN
+    DEFERRED = State.DEFERRED
+
 
 Edition = Annotated[
     str | None, typer.Option("--edition", help="Only this edition, such as weekly-2026-11-23.")
@@ -47,20 +70,79 @@ def listed(
     if not rows:
         output.say("There is no such delivery.")
         return
-    names = ("id", "address", "state", "attempts", "code", "reply", "due_at")
+    names = _UNKNOWN if state is State.UNKNOWN else _USUAL
     output.table(
         [name.replace("_", " ") for name in names], ([row[n] for n in names] for row in rows)
     )
+    if state is State.UNKNOWN:
+        output.say(
+            "Next: `newsletter delivery reconcile --accepted FILE` settles those that the mail "
+            "server's log names; `newsletter delivery retry --state unknown` sends the others "
+            "again."
+        )
+
+
+@app.command()
+def reconcile(
+    ctx: typer.Context,
+    *,
+    accepted: Annotated[
+        Path,
+        typer.Option(
+            help="A Postfix log, or a list of Message-IDs or queue ids; - for standard input, "
+            ".gz too."
+        ),
+    ],
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be settled, and settle nothing.")
+    ] = False,
+    json: output.Json = False,
+) -> None:
+    """Settle unknown deliveries that the mail server has accepted, by its log.
+
+    In a log, a message was accepted if its queue id became active or was delivered or tried. A
+    queue id alone finds only a delivery whose reply named it. Deliveries that are not unknown stay
+    as they are; running it again changes nothing.
+    """
+    from newsletter.clock import utc_now
+    from newsletter.delivery import reconcile as reconciling
+    from newsletter.editions import publish
+
+    now = utc_now()
+    with (
+        _unpacked(accepted) as stream,
+        context.of(ctx).database() as engine,
+        output.progress() as bar,
+    ):
+        task = bar.add_task("Reading (lines)", total=None)
+        tally = reconciling.run(
+            engine,
+            stream,
+            now=now,
+            is_rehearsal=dry_run,
+            progress=lambda so_far: bar.update(task, completed=so_far.lines),
+        )
+        if not dry_run:
+            publish.finish(engine, now=now)
+    if json:
+        still = {"still_unknown": tally.still_unknown, "dry_run": dry_run}
+        output.as_json({**asdict(tally), **still})
+    else:
+        _report(tally, dry_run=dry_run)
 
 
 @app.command()
 def retry(
     ctx: typer.Context,
     ids: Annotated[
-        list[int],
+        list[int] | None,
         typer.Argument(max=output.LARGEST, help="Deliveries, by the id that `list` shows."),
-    ],
+    ] = None,
     *,
+    state: Annotated[
+        Waiting | None, typer.Option(help="All deliveries in this state, instead of ids.")
+    ] = None,
+    edition: Edition = None,
     json: output.Json = False,
 ) -> None:
     """Make deferred or unknown deliveries due at once; the next run sends them."""
@@ -69,17 +151,71 @@ def retry(
     from newsletter.delivery import ledger
     from newsletter.editions import store
 
+    if bool(ids) == bool(state) or (edition and not state):
+        raise InvalidInput(
+            "Name deliveries either by their ids or by their state; an edition goes with a state.",
+            hint="`newsletter delivery retry 17 18`, or `newsletter delivery retry --state "
+            "unknown --edition weekly-2026-11-23`.",
+        )
     with context.of(ctx).database() as engine, sessions.writing(engine) as session:
+        mailings = store.mailings(store.by_slug(session, edition)) if edition else None
+        wanted = State(state) if state else None
+        asked = ledger.count_in(session, wanted, mailings) if wanted else len(ids or ())
         retried = ledger.retry_now(
-            session, ids=ids, now=utc_now(), excluded=store.cancelled_mailings()
+            session,
+            now=utc_now(),
+            ids=ids or (),
+            state=wanted,
+            mailings=mailings,
+            excluded=store.cancelled_mailings(),
         )
         store.reopen(session)
     if json:
-        output.as_json({"asked": len(ids), "retried": retried})
+        output.as_json({"asked": asked, "retried": retried})
         return
-    output.say(f"{retried:,} of {len(ids):,} deliveries are due now.")
-    if retried < len(ids):
+    output.say(f"{retried:,} of {asked:,} deliveries are due now.")
+    if retried < asked:
         output.say(
             "Only deferred, unknown and queued deliveries can be tried again, and only to readers "
             "who have not left or paused since, of editions that are not cancelled."
+        )
+
+
+@contextmanager
+def _unpacked(file: Path) -> Iterator[BinaryIO]:
+    """Open a file, and what a rotated log is packed in."""
+    with files.opened(file) as stream:
+        if file.suffix != ".gz":
+            yield stream
+            return
+        try:
+            with gzip.open(stream) as unpacked:
+                yield cast(BinaryIO, unpacked)
+        except (EOFError, gzip.BadGzipFile, zlib.error) as exc:
+            raise InvalidInput(
+                f"{file} is damaged, or not what its name says: {exc}.",
+                hint="What was read of it counts; the same command with a whole file goes on.",
+            ) from exc
+
+
+def _report(tally: Tally, *, dry_run: bool) -> None:
+    verb = "would be" if dry_run else "are"
+    output.say(
+        f"Of {tally.unknown_before:,} unknown deliveries {tally.accepted:,} {verb} settled as "
+        f"accepted, {tally.still_unknown:,} stay unknown."
+    )
+    output.say(
+        f"In {output.counted(tally.lines, 'line')}: {tally.already_settled:,} about deliveries "
+        f"that were not unknown, {tally.not_ours:,} about none of ours."
+    )
+    if not tally.entries:
+        output.warn(
+            "It speaks of no message.",
+            "It should be a Postfix log with its cleanup lines, or a list with one Message-ID or "
+            "queue id a line.",
+        )
+    elif tally.still_unknown and not dry_run:
+        output.say(
+            "If nothing is missing in it, the mail server has not taken those: `newsletter "
+            "delivery retry --state unknown` sends them again."
         )

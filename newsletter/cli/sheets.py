@@ -9,13 +9,13 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from io import TextIOWrapper
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, BinaryIO, TextIO
+from typing import TYPE_CHECKING, Annotated, TextIO
 
 import typer
 
 from newsletter import clock
 from newsletter.cadence import Cadence
-from newsletter.cli import context, output
+from newsletter.cli import context, files, output
 from newsletter.errors import InvalidInput
 from newsletter.models import Status
 
@@ -63,7 +63,7 @@ def import_sheet(
         confirmed=confirmed,
     )
     with (
-        _opened(file) as stream,
+        files.opened(file) as stream,
         here.database() as engine,
         Rejections(_rejected_file(file, rejected)) as rejections,
         output.progress() as bar,
@@ -119,19 +119,6 @@ def export(
         output.as_json({"file": file, "exported": written})
     else:
         output.say(f"{written:,} readers are in {file}.")
-
-
-@contextmanager
-def _opened(file: Path) -> Iterator[BinaryIO]:
-    if str(file) == "-":
-        yield sys.stdin.buffer
-        return
-    try:
-        stream = file.open("rb")
-    except OSError as exc:
-        raise InvalidInput(f"{file} cannot be read: {exc.strerror}.") from exc
-    with stream:
-        yield stream
 
 
 def _utf8(stream: TextIO) -> TextIO:
