@@ -14,7 +14,7 @@ from sqlmodel import select, update
 from newsletter import suppression
 from newsletter.cadence import Cadence
 from newsletter.db import session as sessions
-from newsletter.delivery import ledger
+from newsletter.delivery import ledger, reconcile
 from newsletter.editions import publish, store
 from newsletter.errors import NotFound, RenderError
 from newsletter.models import Article, Delivery, Edition, Mailing, Role, State
@@ -511,6 +511,58 @@ def test_a_held_unknown_that_is_let_go_again_goes_on_beside_the_next_edition(wor
     world.deliver()
     assert world.mails(reader)[0] == [first]
     assert [len(mail) for mail in world.mails(reader)] == [1, 2]
+
+
+@pytest.mark.parametrize("is_settled", [False, True])
+def test_an_unknown_that_the_relay_has_accepted_moves_no_watermark_twice(
+    world: World, *, is_settled: bool
+) -> None:
+    reader, other = world.readers(2)
+    first = world.article()
+    world.send(outcomes={reader: Kind.UNKNOWN, other: Kind.UNKNOWN})
+    (mailing,) = world.mailings("weekly-2026-06-01")
+    mails = [[first]]
+    if is_settled:
+        world.tick(days=7)
+        mails.append([world.article()])
+        world.send()
+    before = world.watermark(reader)
+
+    named = f"{mailing.public_id}.{reader}@{mailing.domain}\n".encode()
+    assert reconcile.run(world.engine, BytesIO(named), now=world.now).accepted == 1
+    assert publish.finish(world.engine, now=world.now) == []
+
+    assert world.states("weekly-2026-06-01") == {reader: "accepted", other: "unknown"}
+    assert world.watermark(reader) == before
+    world.check_books()
+    world.tick(days=7)
+    mails.append([world.article()])
+    world.send()
+    assert world.mails(reader) == world.mails(other) == mails
+
+
+@pytest.mark.parametrize("is_settled", [False, True])
+def test_an_unknown_that_is_sent_again_and_refused_comes_again_unless_it_had_counted(
+    world: World, *, is_settled: bool
+) -> None:
+    reader = world.reader()
+    first = world.article()
+    world.send(outcomes={reader: Kind.UNKNOWN})
+    if is_settled:
+        world.tick(days=7)
+        world.article()
+        world.send()
+    with sessions.writing(world.engine) as session:
+        assert ledger.retry_now(session, state=State.UNKNOWN, now=world.now) == 1
+        store.reopen(session)
+    world.deliver({reader: Kind.REFUSED})
+    assert publish.finish(world.engine, now=world.now) == ["weekly-2026-06-01"]
+    world.tick(days=7)
+    last = world.article()
+
+    world.send()
+
+    assert world.mails(reader)[-1] == ([last] if is_settled else [last, first])
 
 
 def test_catch_up_is_bounded_in_age(make_world: Callable[..., World]) -> None:

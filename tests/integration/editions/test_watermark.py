@@ -1,13 +1,15 @@
 """The promise of the watermark, over random histories: no article twice, and none missed.
 
 Readers join, move, pause, leave and come back; articles come in; editions of every cadence are
-frozen, half sent, paused, cancelled and given up; mail is accepted, refused, deferred or uncertain,
-and workers die with mail in their hands. After every step the books balance, and for every reader
-the mails that arrived fit together without a gap and without an overlap.
+frozen, half sent, paused, cancelled and given up; mail is accepted, refused, deferred or uncertain;
+what was uncertain is reconciled or sent again, and workers die with mail in their hands. After
+every step the books balance, and for every reader the mails that arrived fit together without a gap
+and without an overlap.
 """
 
 from __future__ import annotations
 
+import io
 import shutil
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -25,10 +27,10 @@ from newsletter.cadence import Cadence
 from newsletter.db import engine as engines
 from newsletter.db import schema
 from newsletter.db import session as sessions
-from newsletter.delivery import ledger
+from newsletter.delivery import ledger, listing, reconcile
 from newsletter.editions import publish, store
 from newsletter.errors import Conflict
-from newsletter.models import Article, Edition
+from newsletter.models import Article, Edition, State
 from newsletter.settings import Settings
 from newsletter.smtp.reply import Kind
 
@@ -69,6 +71,10 @@ steps = st.one_of(
         st.tuples(st.just("brake"), st.sampled_from(["pause", "resume", "cancel"])),
         st.tuples(st.just("expire")),
         st.tuples(st.just("finish")),
+        st.tuples(st.just("reconcile"), whom),
+        st.tuples(
+            st.just("retry"), st.lists(st.sampled_from([Kind.ACCEPTED, Kind.UNKNOWN]), min_size=1)
+        ),
     ),
 )
 
@@ -172,6 +178,27 @@ class History:
 
     def finish(self) -> None:
         publish.finish(self.world.engine, now=self.world.now)
+
+    def reconcile(self, number: int) -> None:
+        """Let the relay's log name all that is unknown of a reader."""
+        with sessions.reading(self.world.engine) as session:
+            reference = self.reader(number)
+            found = listing.deliveries(session, state=State.UNKNOWN, reference=reference)
+            named = "".join(f"{row['message_id']}\n" for row in found)
+        log = io.BytesIO(named.encode())
+        tally = reconcile.run(self.world.engine, log, now=self.world.now)
+        assert tally.accepted == tally.lines
+        self.world.check_books()
+
+    def retry(self, kinds: Sequence[Kind]) -> None:
+        """Send again what is unknown; none is refused, so each of them has arrived at the end."""
+        with sessions.writing(self.world.engine) as session:
+            excluded = store.withheld_mailings()
+            ledger.retry_now(session, state=State.UNKNOWN, excluded=excluded, now=self.world.now)
+            store.reopen(session)
+        for number, claim in enumerate(self.world.take()):
+            kind = kinds[number % len(kinds)]
+            self.world.record([claim], {claim.reference: kind}, policy="hold")
 
     def check(self) -> None:
         """Hold what arrived against what came in."""
