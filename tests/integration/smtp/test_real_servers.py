@@ -6,12 +6,13 @@ import asyncio
 import os
 import re
 import shutil
+import smtplib
 import subprocess
 import tempfile
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +25,11 @@ from aiosmtpd.smtp import Session as Visit
 from journey import free_port, until
 from sqlalchemy import Engine, select
 
+from newsletter import tokens
 from newsletter.db import session as sessions
-from newsletter.delivery import worker
+from newsletter.delivery import ledger, reconcile, worker
 from newsletter.delivery.ledger import Claim
+from newsletter.delivery.personalize import Stamp
 from newsletter.models import Delivery
 from newsletter.rendering.message import CompiledMessage
 from newsletter.smtp import pool
@@ -117,6 +120,8 @@ class Server:
     picky_port: int
     pipelines: bool
     arrived: list[tuple[str, bytes]]
+    #: Where it writes what it does, if it does.
+    log: Path | None = None
 
     def mails(self, count: int) -> dict[str, bytes]:
         """Wait for as many messages as were accepted; return them without a relay's headers."""
@@ -153,7 +158,9 @@ def postfix() -> Iterator[Server]:
     folder = Path(tempfile.mkdtemp(prefix="newsletter-postfix-"))
     try:
         with catching(inbox) as behind, _relaying(folder, (port, picky_port), behind):
-            yield Server(port, picky_port, pipelines=True, arrived=inbox.arrived)
+            yield Server(
+                port, picky_port, pipelines=True, arrived=inbox.arrived, log=folder / "log"
+            )
     finally:
         # Its children may be a moment behind.
         shutil.rmtree(folder, ignore_errors=True)
@@ -440,3 +447,54 @@ def test_a_worker_blames_nobody_but_those_who_were_refused(
     assert set(server.mails(37)) == {each.address for each in found} - set(STRANGERS)
     assert len(wire.taps) == 2
     assert wire.groups > 20 if server.pipelines else wire.groups == 0
+
+
+# Who was not heard
+
+
+def test_the_log_of_a_postfix_settles_what_it_took_and_nothing_that_broke_off(
+    sqlite_engine: Engine, postfix: Server
+) -> None:
+    # Its log is that of every test here.
+    stamp = replace(ledgers.STAMP, public_id=tokens.new_public_id())
+    message = ledgers.compiled(size=20_000)
+    ledgers.fill(sqlite_engine, 6, public_id=stamp.public_id, message=message)
+    with sessions.writing(sqlite_engine) as session:
+        claims = ledger.claim(session, worker_id=1, limit=6, now=ledgers.NOW)
+        ledger.mark(session, worker_id=1, ids=[each.id for each in claims], now=ledgers.NOW)
+        ledger.take_over(session, dead=[1], policy="hold", now=ledgers.NOW)
+    for claim in claims:
+        octets = ledgers.filler().fill(message, stamp=stamp, claim=claim)
+        _leave(postfix.port, claim.address, octets + b".\r\n" if claim.id <= 4 else octets[:10_000])
+
+    log = postfix.log
+    assert log is not None
+    until(lambda: log.read_text().count(f"message-id=<{stamp.public_id}.") == 6)
+    until(lambda: len(_accepted(log, stamp)) == 4)
+    with log.open("rb") as stream:
+        tally = reconcile.run(sqlite_engine, stream, now=ledgers.NOW)
+
+    assert (tally.unknown_before, tally.accepted, tally.still_unknown) == (6, 4, 2)
+    with sessions.reading(sqlite_engine) as session:
+        found = session.execute(select(Delivery.id, Delivery.state, Delivery.reply)).all()
+    assert {each.id for each in found if each.state == "accepted"} == {1, 2, 3, 4}
+    queue_ids = _accepted(log, stamp)
+    assert {each.reply.rpartition(" ")[2] for each in found if each.reply} == queue_ids
+
+
+def _leave(port: int, recipient: str, octets: bytes) -> None:
+    """Give a server a message, or a part of it, and be gone before it answers."""
+    server = smtplib.SMTP("127.0.0.1", port)
+    server.ehlo()
+    server.mail(f"bounces@{ledgers.DOMAIN}")
+    server.rcpt(recipient)
+    assert server.docmd("DATA")[0] == 354
+    server.send(octets)
+    server.close()
+
+
+def _accepted(log: Path, stamp: Stamp) -> set[str]:
+    """Return the queue ids of a mailing that became active, by the eye of this test."""
+    text = log.read_text()
+    named = re.findall(rf"(\w+): message-id=<{stamp.public_id}\.", text)
+    return {each for each in named if re.search(rf" {each}: from=<.*queue active", text)}
