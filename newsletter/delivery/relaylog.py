@@ -17,20 +17,12 @@ from newsletter.delivery import personalize
 #: a moment; those that stay are of clients that vanished, and the oldest of them are given up.
 PENDING = 50_000
 
-# Month, day and time, or an instant of RFC 3339; then the machine, where there is one. No word of
-# another program's line passes: the first name with a [number] must be Postfix's.
-_LINE = re.compile(
-    r"(?:[^\s\[]*[^\s\[:] +){0,5}?(?:(?P<host>[^\s\[:]+) +)?"
-    r"[\w.-]+(?:/[\w.-]+)*/(?P<daemon>[\w-]+)\[\d+\]: "
-    r"(?P<queue_id>[0-9A-Za-z]{4,32}): (?P<said>.*)",
-    re.ASCII | re.DOTALL,
-)
-_MESSAGE_ID = re.compile(r"message-id=(?P<message_id>.*)", re.DOTALL)
-# Whose message a queue id is from here on, before its Message-ID is known.
-_BEGUN = re.compile(r"client=|uid=\d")
-_ACTIVE = re.compile(r"from=<.*>, .*\(queue active\)\s*\Z", re.DOTALL)
-_DELIVERED = re.compile(r"to=<.*>, .*\bstatus=(?:sent|deferred|bounced)\b", re.DOTALL)
-_ENTRY = re.compile(r"[!-~]+")
+# What follows on the first bracket of a line, which is that of its program: a daemon's number.
+_SAID = re.compile(r"\d+\]: (?P<queue_id>[0-9A-Za-z]{4,32}): (?P<said>.*)", re.ASCII | re.DOTALL)
+_DELIVERED = re.compile(r", status=(?:sent|deferred|bounced)\b")
+#: The words of the longest beginning: month, day, year, time, machine, and the program.
+_WORDS = 6
+_PRINTABLE = re.compile(r"[!-~]+")
 _QUEUE_ID = re.compile(r"[0-9A-Za-z-]{4,32}")
 #: What servers call a message when they take it: Postfix's words, and Exim's.
 _NAMED = re.compile(r"(?:\bqueued as |\bid=)([0-9A-Za-z-]{4,32})", re.IGNORECASE)
@@ -75,7 +67,7 @@ def _listed(line: str) -> Entry:
 
 
 def _ours(text: str) -> tuple[str, str] | None:
-    return personalize.parse_message_id(text) if _ENTRY.fullmatch(text) else None
+    return personalize.parse_message_id(text) if _PRINTABLE.fullmatch(text) else None
 
 
 class _Log:
@@ -89,20 +81,21 @@ class _Log:
 
     def read(self, line: str) -> Entry | None:
         """Take one line; return the message that it completes."""
-        found = _LINE.match(line)
+        found = _parse(line)
         if found is None:
             return None
-        daemon, said = found["daemon"], found["said"]
-        key = (found["host"], found["queue_id"])
+        host, daemon, queue_id, said = found
+        key = (host, queue_id)
         if daemon == "cleanup":
-            named = _MESSAGE_ID.match(said)
-            return self._begin(key, named["message_id"].strip()) if named else None
+            is_named = said.startswith("message-id=")
+            return self._begin(key, said.removeprefix("message-id=")) if is_named else None
         if key not in self._pending:
             return None
-        if _BEGUN.match(said) or said == "removed":
+        # Whose message it is from here on is said before its Message-ID is known.
+        if said == "removed" or said.startswith(("client=", "uid=")):
             del self._pending[key]
         elif _is_accepted(daemon, said):
-            return Entry(self._pending.pop(key), key[1])
+            return Entry(self._pending.pop(key), queue_id)
         return None
 
     def _begin(self, key: tuple[str | None, str], text: str) -> Entry | None:
@@ -116,7 +109,26 @@ class _Log:
         return None
 
 
+def _parse(line: str) -> tuple[str | None, str, str, str] | None:
+    """Return machine, daemon and queue id of a line of Postfix's, and what it says.
+
+    It begins with a time and a machine, or lacks them: `Nov 22 06:00:01 relay postfix/qmgr[22]: `.
+    Whatever another program has logged is never taken for Postfix's.
+    """
+    head, _, tail = line.partition("[")
+    found = _SAID.match(tail)
+    if found is None:
+        return None
+    *before, program = head.split() or [""]
+    name, _, daemon = program.rpartition("/")
+    if not name or len(before) >= _WORDS or any(w.endswith(":") for w in before):
+        return None
+    # Without a machine there is the time, or nothing.
+    host = before[-1] if before and ":" not in before[-1] else None
+    return host, daemon, found["queue_id"], found["said"]
+
+
 def _is_accepted(daemon: str, said: str) -> bool:
     if daemon in {"qmgr", "oqmgr", "nqmgr"}:
-        return _ACTIVE.match(said) is not None
-    return _DELIVERED.match(said) is not None
+        return said.startswith("from=<") and said.endswith("(queue active)")
+    return said.startswith("to=<") and _DELIVERED.search(said) is not None
