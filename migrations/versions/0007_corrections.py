@@ -22,6 +22,10 @@ def upgrade() -> None:
     # Both engines can do this, and Alembic only on one of them.
     op.execute("ALTER TABLE mailing ADD COLUMN corrects_id BIGINT REFERENCES edition (id)")
     op.create_index("ix_mailing_corrects_id", "mailing", ["corrects_id"])
+    # Corrections come between letters and digests.
+    op.execute(
+        "UPDATE delivery SET priority = 2 WHERE priority = 1 AND state IN ('queued', 'deferred')"
+    )
 
 
 def downgrade() -> None:

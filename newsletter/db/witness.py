@@ -19,11 +19,11 @@ from sqlalchemy import (
     Engine,
     Integer,
     column,
-    insert,
     select,
     table,
     update,
 )
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlmodel import Session
 
 from newsletter import paths
@@ -51,12 +51,13 @@ def check(session: Session, engine: Engine) -> None:
 
 def advance(session: Session, now: datetime) -> datetime:
     """Have the database know that it was worked with until now; `remember` it after the commit."""
-    known = _known(session)
-    latest = max(now, known or now)
-    if known is None:
-        session.execute(insert(_progress).values(id=1, worked_until=_stored(session, latest)))
-    else:
-        session.execute(update(_progress).values(worked_until=_stored(session, latest)))
+    insert = sqlite.insert if is_sqlite(session.connection()) else postgresql.insert
+    first = insert(_progress).values(id=1, worked_until=_stored(session, now))
+    # Another worker may begin at this moment; with the row in hand, the later instant stays.
+    session.execute(first.on_conflict_do_nothing(index_elements=[_id]))
+    session.execute(update(_progress).values(worked_until=_worked_until))
+    latest = max(now, _known(session) or now)
+    session.execute(update(_progress).values(worked_until=_stored(session, latest)))
     return latest
 
 

@@ -81,13 +81,13 @@ class Claim(NamedTuple):
     since_at: datetime | None
     created_at: datetime
     attempts: int
-    #: Letters (0) go before digests (1).
-    priority: int = 1
+    #: Letters (0) go before corrections (1) and digests (2).
+    priority: int = 2
 
     @property
     def give_up_at(self) -> datetime | None:
-        """When no more is tried; None where an edition decides that."""
-        return None if self.priority else self.created_at + LETTER_LIFE
+        """When no more is tried; None for a digest: its edition decides that."""
+        return None if self.priority > 1 else self.created_at + LETTER_LIFE
 
 
 class Batch(NamedTuple):

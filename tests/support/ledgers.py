@@ -97,7 +97,7 @@ def fill(
     *,
     public_id: str = "mailing000000001",
     message: CompiledMessage | None = None,
-    priority: int = 1,
+    priority: int = 2,
     now: datetime = NOW,
 ) -> int:
     """Queue `count` deliveries of a new mailing and return its id."""

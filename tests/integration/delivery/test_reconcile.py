@@ -35,8 +35,16 @@ def fill(engine: Engine, *outcomes: Outcome | None, mailing: str = "mailing00000
         verdicts = [
             Verdict(
                 one.id,
+                one.address,
                 outcome,
-                retry.decide(outcome, attempts=0, policy="hold", now=NOW, rng=random.Random(1)),
+                retry.decide(
+                    outcome,
+                    attempts=0,
+                    rules=retry.Rules("hold", ledgers.WAITS),
+                    give_up_at=None,
+                    now=NOW,
+                    rng=random.Random(1),
+                ),
             )
             for one, outcome in ended
         ]
@@ -161,7 +169,7 @@ def test_a_queue_id_of_an_earlier_try_counts_too(engine: Engine) -> None:
         ledger.claim(session, worker_id=1, limit=1, now=NOW)
         ledger.mark(session, worker_id=1, ids=[1], now=NOW)
         held = retry.Decision(State.UNKNOWN, NOW, is_charged=True)
-        ledger.record(session, worker_id=1, verdicts=[Verdict(1, LOST, held)], now=NOW)
+        ledger.record(session, worker_id=1, verdicts=[Verdict(1, "", LOST, held)], now=NOW)
     assert rows(engine)[0].reply == "the server left"
 
     assert run(engine, ["4F2A"]).accepted == 1
