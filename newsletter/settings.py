@@ -43,6 +43,9 @@ _LINK_START = re.compile(
 _HOST_NAME = re.compile(r"[A-Za-z0-9._-]{1,253}|\[[A-Za-z0-9.:]{1,60}\]")
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 _SMTP_PORTS = {"smtp": 25, "smtp+starttls": 587, "smtps": 465}
+#: What stands between two URLs; a comma or a blank in a password is followed by no scheme.
+_BETWEEN_URLS = re.compile(r"[\s,]+(?=[A-Za-z][A-Za-z0-9+.-]*://)")
+_WEIGHT = re.compile(r"weight=([1-9][0-9]?|100)")
 
 
 class DomainLimit(BaseModel):
@@ -181,17 +184,22 @@ class Settings(BaseSettings):
     )
 
     # The mail server
-    smtp_url: str = Field(
+    smtp_url: Annotated[str | list[str], NoDecode] = Field(
         "smtp://localhost:25",
         repr=False,
         description="smtp://, smtp+starttls:// or smtps:// with user, password, host and port. "
-        "smtp:// to another machine needs STARTTLS too, unless smtp_plaintext is set.",
+        "smtp:// to another machine needs STARTTLS too, unless smtp_plaintext is set. "
+        "Several relays are a list (in the environment: separated by blanks or commas) and share "
+        "the connections; one with ?weight=3 at its end (1 to 100) gets three times as many.",
     )
     smtp_plaintext: bool = Field(
         default=False, description="Let smtp:// go to another machine without encryption."
     )
     smtp_connections: int = Field(
-        4, ge=1, le=500, description="Connections to the mail server at the same time."
+        4,
+        ge=1,
+        le=500,
+        description="Connections to the mail server, or to all relays together, at the same time.",
     )
     smtp_hostname: str | None = Field(
         None, description="The name to say in EHLO, if not this machine's."
@@ -436,11 +444,17 @@ class Settings(BaseSettings):
 
     @field_validator("smtp_url")
     @classmethod
-    def _smtp_address(cls, value: str) -> str:
-        parts = urlsplit(value)
-        if parts.scheme not in _SMTP_PORTS or not parts.hostname:
-            raise ValueError("must be smtp://, smtp+starttls:// or smtps:// and name a host")
-        _port(parts)
+    def _smtp_address(cls, value: str | list[str]) -> str | list[str]:
+        urls = _urls(value)
+        if not urls:
+            raise ValueError("must name a mail server")
+        for number, url in enumerate(urls, 1):
+            try:
+                _check_smtp(url)
+            except ValueError as exc:
+                # By its number: in a URL that is wrong, anything may be the password.
+                which = f"number {number} of {len(urls)} " if len(urls) > 1 else ""
+                raise ValueError(f"{which}{exc}") from None
         return value
 
     @property
@@ -514,9 +528,9 @@ class Settings(BaseSettings):
             url=self.logo_url, alt=self.name, width=self.logo_width, height=self.logo_height
         )
 
-    def smtp(self) -> SmtpServer:
-        """Return the mail server that `smtp_url` names."""
-        return SmtpServer.of(self)
+    def smtp_servers(self) -> list[SmtpServer]:
+        """Return the mail servers that `smtp_url` names, in its order."""
+        return [SmtpServer.of(self, url) for url in _urls(self.smtp_url)]
 
 
 class _OfFile(Settings):
@@ -547,6 +561,7 @@ class SmtpServer:
         password: str | None,
         security: Literal["plain", "starttls", "tls"],
         hostname: str | None = None,
+        weight: int = 1,
     ) -> None:
         self.host = host
         self.port = port
@@ -555,11 +570,13 @@ class SmtpServer:
         self.security = security
         #: What we call ourselves in EHLO; none for this machine's name.
         self.hostname = hostname
+        #: How many connections it gets for each that one of weight 1 gets.
+        self.weight = weight
 
     @classmethod
-    def of(cls, settings: Settings) -> SmtpServer:
-        """Read the URL; plain text is for loopback, or where the operator asked for it."""
-        parts = urlsplit(settings.smtp_url)
+    def of(cls, settings: Settings, url: str) -> SmtpServer:
+        """Read a URL; plain text is for loopback, or where the operator asked for it."""
+        parts = urlsplit(url)
         host = parts.hostname or ""
         security: Literal["plain", "starttls", "tls"] = "starttls"
         if parts.scheme == "smtps":
@@ -573,6 +590,7 @@ class SmtpServer:
             password=unquote(parts.password) if parts.password else None,
             security=security,
             hostname=settings.smtp_hostname,
+            weight=_weight(parts),
         )
 
     def __str__(self) -> str:
@@ -643,3 +661,30 @@ def _port(parts: SplitResult) -> int:
         return parts.port or _SMTP_PORTS[parts.scheme]
     except ValueError as exc:
         raise ValueError("has a port that is no number up to 65535") from exc
+
+
+def _urls(value: str | list[str]) -> list[str]:
+    return _BETWEEN_URLS.split(value.strip(" \t\r\n,")) if isinstance(value, str) else value
+
+
+def _check_smtp(url: str) -> None:
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        # Its own words may quote the password.
+        raise ValueError("is not a URL") from None
+    if parts.scheme not in _SMTP_PORTS or not parts.hostname:
+        raise ValueError("must be smtp://, smtp+starttls:// or smtps:// and name a host")
+    if {" ", ","} & set(parts.hostname):
+        raise ValueError("has a blank or a comma in its host: each relay starts with its smtp://")
+    _port(parts)
+    _weight(parts)
+
+
+def _weight(parts: SplitResult) -> int:
+    if not parts.query:
+        return 1
+    found = _WEIGHT.fullmatch(parts.query)
+    if found is None:
+        raise ValueError("may end in ?weight=1 to ?weight=100, and in nothing else")
+    return int(found[1])

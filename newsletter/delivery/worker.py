@@ -44,6 +44,7 @@ from newsletter.errors import (
 from newsletter.rendering.message import CompiledMessage
 from newsletter.settings import Settings, SmtpServer
 from newsletter.smtp import pool, reply
+from newsletter.smtp.relays import PATIENCE, Line, Relay, Relays
 from newsletter.smtp.reply import Act, Kind, Outcome, Phase, Scope
 from newsletter.smtp.session import Envelope, Mail, Session
 
@@ -55,8 +56,6 @@ except ImportError:
 
 #: Rows claimed at a time, per connection: enough to outlast a commit, few enough to give back.
 _CLAIMS_PER_CONNECTION = 16
-#: Failed connections or conversations in a row, for each connection, before the worker gives up.
-_PATIENCE = 5
 #: Conversations that a message which is not to blame gets before it goes back to the queue.
 _TRIES = 3
 _BEFORE_THE_MARK = frozenset({Phase.MAIL, Phase.RCPT})
@@ -78,7 +77,7 @@ _LOOKS_AT_EDITIONS = 10
 
 
 #: Told of trouble: a sentence, and the way out.
-Trouble = Callable[[str, str], None]
+Trouble = Callable[[str, str | None], None]
 
 
 @dataclass
@@ -105,7 +104,7 @@ class Tally:
 class Plan:
     """How a worker works; made from the settings by a door."""
 
-    server: SmtpServer
+    servers: Sequence[SmtpServer]
     connections: int
     return_path: str
     filler: Filler
@@ -118,7 +117,7 @@ class Plan:
     def of(cls, settings: Settings) -> Plan:
         """Take what a worker needs from the settings."""
         return cls(
-            server=settings.smtp(),
+            servers=settings.smtp_servers(),
             connections=settings.smtp_connections,
             return_path=settings.bounce_address,
             filler=Filler(settings.keyring()),
@@ -144,9 +143,9 @@ def run(
     SIGTERM and SIGINT drain: nothing more is claimed, what is under way is finished, what is left
     is given back. In a thread, where no signal comes, `stopped` is watched instead.
 
-    Raises TransportUnavailable or ConfigurationError when the server cannot be used; everything
-    not sent is then back in the queue. `on_trouble` is told what the operator should know at once:
-    a sentence, and the way out.
+    Raises TransportUnavailable or ConfigurationError when no server can be used; everything not
+    sent is then back in the queue. `on_trouble` is told what the operator should know at once, such
+    as a relay that refuses us while others go on: a sentence, and the way out.
     """
     name = roster.new_name()
     with roster.alive(name), _undisturbed() as is_told:
@@ -185,14 +184,14 @@ def run(
 def post(plan: Plan, recipient: str, message: bytes) -> Outcome:
     """Hand over one message that is in no ledger: a preview that the operator sends to a mailbox.
 
-    Raises TransportUnavailable or ConfigurationError when the server cannot be used.
+    Raises TransportUnavailable or ConfigurationError when no server can be used.
     """
 
     async def go() -> bool:
         return True
 
     async def converse() -> Outcome:
-        session = await pool.connect(plan.server, trust=plan.trust)
+        session = await _any(plan)
         try:
             mail = Mail(Envelope(plan.return_path, recipient), message)
             outcome = await session.send(mail, permit=go)
@@ -202,6 +201,21 @@ def post(plan: Plan, recipient: str, message: bytes) -> Outcome:
         return outcome
 
     return asyncio.run(converse())
+
+
+async def _any(plan: Plan) -> Session:
+    """Return a session with the first relay that takes us."""
+    relays = Relays(plan.servers, rng=random.Random())  # noqa: S311 - chance needs no secrecy
+    while (failure := relays.failure(_time())) is None:
+        relay = relays.pick(_time())
+        assert relay is not None, "what does not rest can be tried"
+        try:
+            return await pool.connect(
+                relay.server, trust=plan.trust, has_others=not relays.is_single
+            )
+        except (ConfigurationError, TransportUnavailable) as exc:
+            relays.put_aside(relay, exc, now=_time())
+    raise failure
 
 
 @dataclass(slots=True)
@@ -242,6 +256,7 @@ class Worker:
         self._on_trouble = on_trouble
         self._tell_at = clock()
         self._rng = rng or random.Random()  # noqa: S311 - jitter needs no secrecy
+        self._relays = Relays(plan.servers, rng=self._rng)
         self._clock = clock
         self._hand: deque[_Job] = deque()
         self._refill = asyncio.Lock()
@@ -252,7 +267,6 @@ class Worker:
         #: When to look for new rows again, on the loop's clock; never, once none is due.
         self._look_at = 0.0
         self._stopping = asyncio.Event()
-        self._sessions: set[Session] = set()
         #: Connections that have not ended their work.
         self._working = plan.connections
         #: Connections and conversations that failed since the last answer about a reader.
@@ -356,20 +370,27 @@ class Worker:
     def _interrupt(self) -> None:
         """Drain; the second time, wait for no answer any more: what is in flight is uncertain."""
         if self.tally.was_stopped:
-            for session in self._sessions:
-                session.abandon()
+            for relay in self._relays:
+                for line in relay.lines:
+                    line.session.abandon()
         self._drain()
 
     async def _connection(self) -> None:
         """Send one claim after the other; reconnect as often as the server wants."""
-        session: Session | None = None
+        line: Line | None = None
         job: _Job | None = None
+        failed: Relay | None = None
         refusals = 0
         try:
             while (job := self._kept(job) or await self._take()) is not None:
-                if session is None or not session.is_open:
-                    session = await self._connect()
-                if session is None:
+                if line is not None and (line.is_leaving or not line.session.is_open):
+                    # It has carried nothing: what it refused is better tried elsewhere.
+                    failed = None if line.session.carried else line.relay
+                    await self._hang_up(line)
+                    line = None
+                if line is None:
+                    line = await self._connect(failed)
+                if line is None:
                     # Another connection may have it.
                     self._free(job)
                     self._hand.appendleft(job)
@@ -379,13 +400,13 @@ class Worker:
                     await self._pause(refusals)
                     continue
                 refusals = 0
-                job = await self._deliver(job, session)
+                job = await self._deliver(job, line)
                 # The first reconnects are at once; if nothing but failures comes, ever slower.
                 await self._pause(self._failures // self._working - 1)
         finally:
             self._working -= 1
-            if session is not None:
-                await session.quit()
+            if line is not None:
+                await self._hang_up(line)
 
     def _kept(self, job: _Job | None) -> _Job | None:
         """Return a job that was announced to a server, unless the worker is to stop."""
@@ -503,7 +524,7 @@ class Worker:
         return asyncio.get_running_loop().time()
 
     def _may_look(self) -> bool:
-        return asyncio.get_running_loop().time() >= self._look_at
+        return _time() >= self._look_at
 
     def _prefetch(self) -> None:
         async def fill() -> None:
@@ -518,13 +539,14 @@ class Worker:
             self._prefetching = asyncio.create_task(fill())
 
     async def _fill_hand(self) -> None:
+        self._relays.rebalance(_time())
         limit = self._plan.connections * _CLAIMS_PER_CONNECTION
         claims = await self._committer.claim(limit)
         for mailing_id, group in groupby(claims, key=lambda claim: claim.mailing_id):
             self._hand.extend(self._compose(mailing_id, list(group)))
         if not claims:
             wait = _IDLE_SECONDS if self._stays else math.inf
-            self._look_at = asyncio.get_running_loop().time() + wait
+            self._look_at = _time() + wait
 
     def _compose(self, mailing_id: int, claims: list[Claim]) -> list[_Job]:
         """Make jobs of the claims of one mailing."""
@@ -544,36 +566,70 @@ class Worker:
             return []
         return [_Job(claim, compiled, each) for claim, each in zip(claims, values, strict=True)]
 
-    async def _connect(self) -> Session | None:
-        """Return a new session; None if there is none to be had now, or the worker is to stop."""
-        opening = asyncio.create_task(pool.connect(self._plan.server, trust=self._plan.trust))
+    async def _connect(self, failed: Relay | None) -> Line | None:
+        """Return a new connection; None if there is none to be had now, or the worker is to stop.
+
+        Where one relay refuses us, the next is asked.
+        """
+        while not self._stopping.is_set():
+            relay = self._relays.pick(_time(), failed=failed)
+            line = await self._call(relay) if relay else None
+            if line is not None or relay is None or self._relays.is_single:
+                return line
+        return None
+
+    async def _call(self, relay: Relay) -> Line | None:
+        relay.calls += 1
+        opening = asyncio.create_task(
+            pool.connect(
+                relay.server, trust=self._plan.trust, has_others=not self._relays.is_single
+            )
+        )
         stopping = asyncio.create_task(self._stopping.wait())
-        session: Session | None = None
+        line: Line | None = None
         try:
             await asyncio.wait((opening, stopping), return_when=asyncio.FIRST_COMPLETED)
             if not self._stopping.is_set():
-                session = opening.result()
-                self._sessions = {each for each in self._sessions if each.is_open} | {session}
+                line = self._relays.opened(relay, opening.result(), now=_time())
         except ConfigurationError as exc:
-            self._stop(exc)
+            self._put_aside(relay, exc)
         except TransportUnavailable as exc:
-            self._count_refusal(exc)
+            self._count_refusal(relay, exc)
         finally:
+            relay.calls -= 1
             stopping.cancel()
-            if session is None:
+            if line is None:
                 await _call_off(opening)
-        return session
+        return line
 
-    def _count_refusal(self, refusal: TransportUnavailable) -> None:
+    async def _hang_up(self, line: Line) -> None:
+        try:
+            await line.session.quit()
+        finally:
+            self._relays.closed(line)
+
+    def _count_refusal(self, relay: Relay, refusal: TransportUnavailable) -> None:
         """Give up when nobody gets through; a server that takes some of us is only busy."""
-        if any(session.is_open for session in self._sessions):
-            return
-        self._count_failure(refusal)
+        if self._relays.is_single:
+            if not relay.taken:
+                self._count_failure(refusal)
+        elif relay.taken or relay.calls > 1:
+            self._relays.is_full(relay, now=_time())
+        else:
+            self._put_aside(relay, refusal)
 
     def _count_failure(self, failure: NewsletterError) -> None:
         self._failures += 1
-        if self._failures >= _PATIENCE * self._working:
+        if self._failures >= PATIENCE * self._working:
             self._stop(failure)
+
+    def _put_aside(self, relay: Relay, refusal: NewsletterError) -> None:
+        """Go on by the other relays, and stop where there is none."""
+        is_news = self._relays.put_aside(relay, refusal, now=_time())
+        if (failure := self._relays.failure(_time())) is not None:
+            self._stop(failure)
+        elif is_news:
+            self._tell(f"{refusal.message} It is put aside, and the others go on.")
 
     async def _pause(self, failures: int) -> None:
         """Wait the longer the more has failed in a row."""
@@ -586,7 +642,7 @@ class Worker:
             async with asyncio.timeout(seconds):
                 await self._stopping.wait()
 
-    async def _deliver(self, job: _Job, session: Session) -> _Job | None:
+    async def _deliver(self, job: _Job, line: Line) -> _Job | None:
         """Try one job, and have its verdict recorded or try it once more.
 
         Returns the one that was announced to the server behind it, if it was: the next to be tried.
@@ -595,7 +651,7 @@ class Worker:
 
         def following() -> Mail | None:
             nonlocal upcoming
-            upcoming = None if self._is_denied else self._ready()
+            upcoming = None if self._is_denied or line.is_leaving else self._ready()
             return upcoming.mail if upcoming else None
 
         async def permit() -> bool:
@@ -603,13 +659,13 @@ class Worker:
             return not self._is_denied
 
         assert job.mail is not None
-        outcome = await session.send(
+        outcome = await line.session.send(
             job.mail, permit=permit, following=following, in_steps=self._is_denied
         )
         self._free(job)
         if outcome is None:
             return upcoming
-        self._judge(outcome)
+        self._judge(outcome, line)
         if outcome.act is not Act.NOTHING or self._refusals:
             outcome = self._heed(domain_of(claim.address), outcome)
         if self._is_worth_another(claim, outcome):
@@ -623,9 +679,14 @@ class Worker:
         """Tell whether to try again at once, on another connection.
 
         Some servers take so many messages on a connection and then leave. Not once the message
-        was marked: a verdict says that it has not left after all.
+        was marked: a verdict says that it has not left after all. What a relay says to all of our
+        mail is nothing to the others.
         """
-        if outcome.scope is not Scope.CONNECTION or outcome.phase not in _BEFORE_THE_MARK:
+        if outcome.phase not in _BEFORE_THE_MARK:
+            return False
+        if outcome.scope is Scope.RUN and self._stopping.is_set():
+            return False
+        if outcome.scope not in {Scope.CONNECTION, Scope.RUN}:
             return False
         self._returns[claim.id] += 1
         return self._returns[claim.id] < _TRIES
@@ -646,29 +707,40 @@ class Worker:
             self._tell_at = now + _TELL
             self._on_try(self.tally)
 
-    def _judge(self, outcome: Outcome) -> None:
-        """Stop where every further try would fail the same way."""
+    def _judge(self, outcome: Outcome, line: Line) -> None:
+        """Stop where every further try would fail the same way, by this relay or by all."""
+        relay = line.relay
         if outcome.scope is Scope.RUN:
-            self._stop(
+            self._put_aside(
+                relay,
                 ConfigurationError(
-                    f"The mail server refuses our mail: {_quoted(outcome)}.",
+                    f"{self._name(relay)} refuses our mail: {_quoted(outcome)}.",
                     setting="smtp_url",
                     hint=f"Nobody is blamed and nobody is lost: {_to_mend(outcome)}, then run the "
                     "same command again.",
-                )
+                ),
             )
         elif outcome.scope is Scope.DOMAIN:
             # It says nothing about the mail server.
             return
         elif outcome.is_charged and outcome.kind is not Kind.UNKNOWN:
             self._failures = 0
+            if (relay.failures or relay.refusals) and self._relays.succeeded(line):
+                self._tell(f"{self._name(relay)} takes our mail again.")
         else:
-            self._count_failure(
-                TransportUnavailable(
-                    f"The mail server keeps ending conversations: {_quoted(outcome)}.",
-                    hint="Nobody is lost: the same command goes on where this one stopped.",
-                )
+            failure = TransportUnavailable(
+                f"{self._name(relay)} keeps ending conversations: {_quoted(outcome)}.",
+                hint="Nobody is lost: the same command goes on where this one stopped.",
             )
+            if self._relays.is_single:
+                self._count_failure(failure)
+                return
+            self._failures += 1
+            if self._relays.failed(line):
+                self._put_aside(relay, failure)
+
+    def _name(self, relay: Relay) -> str:
+        return "The mail server" if self._relays.is_single else f"The mail server {relay.server}"
 
     def _heed(self, domain: str, outcome: Outcome) -> Outcome:
         """Slow down or stop where a domain wants that, and say so; return what it comes to.
@@ -696,7 +768,7 @@ class Worker:
             )
         return outcome
 
-    def _tell(self, sentence: str, hint: str) -> None:
+    def _tell(self, sentence: str, hint: str | None = None) -> None:
         if self._on_trouble is not None:
             self._on_trouble(sentence, hint)
 
@@ -757,6 +829,10 @@ async def _call_off(opening: asyncio.Task[Session]) -> None:
         await asyncio.wait((opening,), timeout=0.1)
     if not opening.cancelled() and opening.exception() is None:
         opening.result().abandon()
+
+
+def _time() -> float:
+    return asyncio.get_running_loop().time()
 
 
 def _quoted(outcome: Outcome) -> str:

@@ -24,12 +24,17 @@ from newsletter.smtp.session import Session
 
 #: RFC 5321 4.5.3.2.1: five minutes for the greeting; as long for TLS and AUTH.
 CONNECT_SECONDS = 300
+#: Where there are other relays to go to, nobody waits as long for one that is silent.
+CONNECT_SECONDS_BESIDE_OTHERS = 30
 
 
-async def connect(server: SmtpServer, *, trust: ssl.SSLContext | None = None) -> Session:
+async def connect(
+    server: SmtpServer, *, trust: ssl.SSLContext | None = None, has_others: bool = False
+) -> Session:
     """Return a session that is ready for MAIL.
 
-    `trust` replaces the machine's certificate store. Raises TransportUnavailable for what may
+    `trust` replaces the machine's certificate store; a server that `has_others` beside it is waited
+    for less. Raises TransportUnavailable for what may
     pass, ConfigurationError for what only the operator can mend (credentials, certificates).
     """
     client = aiosmtplib.SMTP(
@@ -38,7 +43,7 @@ async def connect(server: SmtpServer, *, trust: ssl.SSLContext | None = None) ->
         username=server.username,
         password=server.password,
         local_hostname=server.hostname,
-        timeout=CONNECT_SECONDS,
+        timeout=CONNECT_SECONDS_BESIDE_OTHERS if has_others else CONNECT_SECONDS,
         use_tls=server.security == "tls",
         start_tls=server.security == "starttls",
         tls_context=trust,

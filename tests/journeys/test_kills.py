@@ -17,6 +17,7 @@ import pytest
 from journey import Newsletter
 from killable import OFTEN, PLACES
 from killing import Fate
+from scripted_smtp import ScriptedServer, running
 from sqlalchemy import Engine
 
 from newsletter.delivery.retry import Policy
@@ -59,6 +60,29 @@ def test_killed_at_random_nobody_is_lost_and_held_ones_do_not_come_twice(
         scene.check_at_the_end(_AUDIENCE)
 
 
+def test_killed_while_one_of_two_relays_refuses_us_nobody_is_lost(
+    engine: Engine, tmp_path: Path
+) -> None:
+    ledgers.fill(engine, _AUDIENCE)
+    rng = random.Random(587)
+    refusing = ScriptedServer(
+        lambda turn: "550 5.7.1 sender rejected" if turn.phase == "mail" else None
+    )
+
+    with (
+        running(refusing) as other,
+        killing.scene(engine, tmp_path, connections=4, beside=[other.port]) as scene,
+    ):
+        for place in OFTEN:
+            scene.run(fuse=(place, rng.randint(1, 4)))
+            scene.check_after_a_kill(_AUDIENCE)
+        scene.run()
+
+        assert scene.kills == len(OFTEN)
+        assert refusing.phases["mail"] > len(OFTEN)
+        scene.check_at_the_end(_AUDIENCE)
+
+
 @pytest.mark.parametrize("policy", ["resend", "hold"])
 @pytest.mark.parametrize("database_kind", ["postgresql"])
 def test_of_four_workers_some_are_killed_and_the_others_go_on(
@@ -97,8 +121,8 @@ def test_the_command_that_is_killed_and_typed_again_goes_on_where_it_stopped(
     with killing.counting(log, delay=0.004) as port:
         newsletter.env["NEWSLETTER_SMTP_URL"] = f"smtp://127.0.0.1:{port}"
         for least in (0, _AUDIENCE // 2):
-            running = newsletter.start("send", "weekly", "--force")
-            _kill_when(running, log, at_least=least + rng.randint(0, 20))
+            sending = newsletter.start("send", "weekly", "--force")
+            _kill_when(sending, log, at_least=least + rng.randint(0, 20))
         last = newsletter.json("send", "weekly", "--force")
 
     arrived = Counter(line.partition(" ")[0] for line in log.read_text().splitlines())
@@ -107,12 +131,12 @@ def test_the_command_that_is_killed_and_typed_again_goes_on_where_it_stopped(
     assert arrived.total() <= _AUDIENCE + 2 * 4, "two kills, four connections"
 
 
-def _kill_when(running: subprocess.Popen[str], log: Path, *, at_least: int) -> None:
+def _kill_when(sending: subprocess.Popen[str], log: Path, *, at_least: int) -> None:
     """Kill a command once the server has so many messages."""
     for _ in range(3000):
         if log.exists() and log.read_text().count("\n") >= at_least:
             break
-        assert running.poll() is None, running.communicate()
+        assert sending.poll() is None, sending.communicate()
         time.sleep(0.01)
-    running.kill()
-    running.communicate()
+    sending.kill()
+    sending.communicate()

@@ -182,6 +182,34 @@ def test_a_server_that_is_away_is_said_in_words_and_loses_nobody(
     assert stories(mailbox.to("ada")) == ["alpha"]
 
 
+def test_of_two_relays_one_is_away_and_the_other_carries_the_edition(
+    sqlite_newsletter: Newsletter, caught: tuple[int, Mailbox], write_feed: Callable[..., Path]
+) -> None:
+    newsletter, (port, mailbox) = sqlite_newsletter, caught
+    away = free_port()
+    newsletter.env["NEWSLETTER_SMTP_URL"] = (
+        f"smtp://mia:sesame@127.0.0.1:{away}?weight=100, smtp://127.0.0.1:{port}"
+    )
+    newsletter.add(ada="daily", bob="daily")
+    newsletter.run("feeds", "add", write_feed("alpha"))
+
+    sending = newsletter.start("send", "daily")
+    out, err = sending.communicate(timeout=60)
+
+    assert (sending.returncode, "2 accepted" in out) == (0, True), out + err
+    assert err.count(f"127.0.0.1:{away}") == err.count("put aside") == 1
+    assert "sesame" not in err
+    assert stories(mailbox.to("ada")) == stories(mailbox.to("bob")) == ["alpha"]
+
+    newsletter.env["NEWSLETTER_SMTP_URL"] = f"smtp://127.0.0.1:{away} smtp://localhost:{away}"
+    newsletter.run("articles", "add", "--title", "Beta", "--link", "https://miasfeed.example/beta")
+    newsletter.add(eve="weekly")
+    said = newsletter.run("send", "weekly", exit_code=75)
+    assert "All mail servers refuse us" in said
+    assert f"127.0.0.1:{away} cannot" in said
+    assert f"localhost:{away} cannot" in said
+
+
 @pytest.mark.parametrize("answer", ["421 4.3.2 not now", DROP], ids=["421", "drop"])
 def test_one_reader_whom_a_server_cannot_bear_keeps_nothing_else_waiting(
     sqlite_newsletter: Newsletter, write_feed: Callable[..., Path], answer: str | Act

@@ -141,7 +141,7 @@ def obey(order: dict[str, Any], fate: dict[str, Any]) -> int:
     if fate["fuse"]:
         arm(Fuse(*fate["fuse"]))
     engine = engines.open(order["url"])
-    plan = ledgers.plan(order["port"], connections=order["connections"], policy=order["policy"])
+    plan = ledgers.plan(*order["ports"], connections=order["connections"], policy=order["policy"])
     worker.run(engine, plan)
     engine.dispose()
     return 0

@@ -51,6 +51,8 @@ class Scene:
     log: Path
     killable: subprocess.Popen[str]
     policy: Policy = "resend"
+    #: Relays that take nothing.
+    beside: Sequence[int] = ()
     kills: int = 0
     _at_once: int = 1
 
@@ -66,7 +68,7 @@ class Scene:
         """
         order = {
             "url": self.engine.url.render_as_string(hide_password=False),
-            "port": self.port,
+            "ports": [self.port, *self.beside],
             "connections": self.connections,
             "policy": self.policy,
             "fates": [asdict(fate) for fate in fates],
@@ -154,19 +156,30 @@ def scene(
     *,
     connections: int,
     policy: Policy = "resend",
+    beside: Sequence[int] = (),
 ) -> Iterator[Scene]:
-    """Start the mail server and the process from which the workers are forked."""
+    """Start the mail server and the process from which the workers are forked.
+
+    `beside` are the ports of relays that the workers know, too, and that take nothing.
+    """
     log = folder / "arrived"
     with counting(log) as port, _running("killable.py") as killable:
-        yield Scene(engine, connections, port, log, killable, policy)
+        yield Scene(engine, connections, port, log, killable, policy, beside)
 
 
 @contextmanager
 def counting(log: Path, *, delay: float = 0.002) -> Iterator[int]:
     """Run a mail server that writes down what it takes; give its port."""
+    with mortal(log, delay=delay) as (port, _):
+        yield port
+
+
+@contextmanager
+def mortal(log: Path, *, delay: float = 0.002) -> Iterator[tuple[int, subprocess.Popen[str]]]:
+    """Run such a mail server; give its port, and the process, for whoever means to kill it."""
     with _running("counting_smtp.py", str(log), str(delay)) as server:
         assert server.stdout
-        yield int(server.stdout.readline())
+        yield int(server.stdout.readline()), server
 
 
 @contextmanager

@@ -115,25 +115,30 @@ def filler() -> Filler:
 
 
 def plan(
-    port: int, *, connections: int = 4, policy: Policy = "resend", rules: Limits | None = None
+    *ports: int, connections: int = 4, policy: Policy = "resend", rules: Limits | None = None
 ) -> Plan:
-    """How to send to a server on this port of 127.0.0.1."""
-    server = SmtpServer(
-        host="127.0.0.1",
-        port=port,
-        username=None,
-        password=None,
-        security="plain",
-        hostname="sender.test",
-    )
+    """How to send to the servers on these ports of 127.0.0.1."""
     return Plan(
-        server=server,
+        servers=[relay(port) for port in ports],
         connections=connections,
         return_path=f"bounces@{DOMAIN}",
         filler=filler(),
         retries=Rules(policy, WAITS),
         faults=faults.Rules(Keyring([SECRET]), full_mailboxes=3),
         limits=rules or Limits(),
+    )
+
+
+def relay(port: int, *, weight: int = 1) -> SmtpServer:
+    """The mail server on this port of 127.0.0.1."""
+    return SmtpServer(
+        host="127.0.0.1",
+        port=port,
+        username=None,
+        password=None,
+        security="plain",
+        hostname="sender.test",
+        weight=weight,
     )
 
 

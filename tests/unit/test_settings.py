@@ -122,3 +122,65 @@ def test_the_environment_counts_more_than_the_file_unless_it_is_left_out(
 
     assert named() == "Of the environment"
     assert named(environment=False) == "Of the file"
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        'smtp_url = "smtp://a.example?weight=3, smtps://mia:p%2Cw@b.example:4650"',
+        'smtp_url = "smtp://a.example/?weight=3\\n  smtps://mia:p,w@b.example:4650 "',
+        'smtp_url = ["smtp://a.example?weight=3", "smtps://mia:p,w@b.example:4650"]',
+    ],
+)
+def test_several_relays_stand_in_one_string_or_in_a_list(
+    load: Callable[[str], Settings], lines: str
+) -> None:
+    one, other = load(lines).smtp_servers()
+
+    assert (str(one), one.weight, one.security) == ("a.example:25", 3, "starttls")
+    assert (str(other), other.weight, other.password) == ("b.example:4650", 1, "p,w")
+
+
+def test_several_relays_stand_in_the_environment(
+    load: Callable[[str], Settings], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NEWSLETTER_SMTP_URL", "smtp://a.example,smtp://b.example?weight=100")
+
+    assert [each.weight for each in load("").smtp_servers()] == [1, 100]
+
+
+def test_one_url_is_one_server_whatever_its_password_has_in_it(
+    load: Callable[[str], Settings],
+) -> None:
+    (server,) = load('smtp_url = "smtps://mia:a, b@mail.example"').smtp_servers()
+
+    assert (str(server), server.password, server.weight) == ("mail.example:465", "a, b", 1)
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        "http://mia:sesame@b.example",
+        "smtps://mia:sesame",
+        "smtps://mia:sesame@b.example:99999",
+        "smtps://mia:ses/ame@b.example",
+        "smtps://mia:sesame@[b.example",
+        "smtps://mia:sesame\u2100@b.example",
+        "smtps://mia:sesame@b.example,c.example",
+        "smtps://mia:sesame@b.example?weight=0",
+        "smtps://mia:sesame@b.example?weight=101",
+        "smtps://mia:sesame@b.example?wieght=2",
+    ],
+)
+def test_a_bad_relay_is_named_by_its_number_and_its_password_is_not_said(
+    load: Callable[[str], Settings], bad: str
+) -> None:
+    with pytest.raises(ConfigurationError, match=r"^smtp_url: number 2 of 3 ") as caught:
+        load(f'smtp_url = ["smtp://a.example", "{bad}", "smtp://c.example"]')
+    assert "ses" not in caught.value.message + (caught.value.hint or "")
+
+
+@pytest.mark.parametrize("empty", ["[]", '""', '","'])
+def test_no_relay_at_all_is_refused(load: Callable[[str], Settings], empty: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"^smtp_url: must "):
+        load(f"smtp_url = {empty}")

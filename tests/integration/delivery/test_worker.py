@@ -195,7 +195,7 @@ def test_bad_credentials_stop_the_run_and_charge_nobody(sqlite_engine: Engine) -
 
     with running(scripted) as server:
         plan = ledgers.plan(server.port)
-        plan.server.username, plan.server.password = "mia", "open sesame"
+        plan.servers[0].username, plan.servers[0].password = "mia", "open sesame"
         with pytest.raises(ConfigurationError, match="let us in"):
             worker.run(sqlite_engine, plan)
 

@@ -322,7 +322,7 @@ def send_all(
         return True
 
     async def converse() -> list[Outcome | None]:
-        session = await pool.connect(ledgers.plan(port).server)
+        session = await pool.connect(ledgers.relay(port))
         waiting, outcomes = deque(mails), []
         try:
             while waiting:

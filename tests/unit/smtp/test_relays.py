@@ -1,0 +1,274 @@
+"""Which relay gets the next connection: by weight, past those that rest, and back again."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import random
+from collections.abc import Sequence
+
+import ledgers
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from newsletter.errors import ConfigurationError, NewsletterError, TransportUnavailable
+from newsletter.smtp.relays import LONGEST_REST_SECONDS, PATIENCE, REST_SECONDS, Line, Relay, Relays
+from newsletter.smtp.session import Session
+
+LOGIN = ConfigurationError("login is refused.", hint="Look at the password.")
+AWAY = TransportUnavailable("nobody answers.", hint="Nobody is lost.")
+WEIGHTS = st.lists(st.integers(1, 9), min_size=1, max_size=4)
+
+
+class Wire(asyncio.Transport):
+    """A connection that lasts until it is aborted."""
+
+    is_aborted = False
+
+    def is_closing(self) -> bool:
+        return self.is_aborted
+
+    def abort(self) -> None:
+        self.is_aborted = True
+
+
+def relays(*weights: int) -> tuple[Relays, list[Relay]]:
+    servers = [ledgers.relay(port, weight=weight) for port, weight in enumerate(weights, 1)]
+    made = Relays(servers, rng=random.Random(1))
+    return made, list(made)
+
+
+def call(made: Relays, now: float = 0) -> Line:
+    """Open the connection that is due."""
+    relay = made.pick(now)
+    assert relay is not None
+    return made.opened(relay, Session(Wire(), frozenset()), now=now)
+
+
+def counts(all_of_them: Sequence[Relay]) -> list[int]:
+    return [relay.busy for relay in all_of_them]
+
+
+# Weights
+
+
+@given(WEIGHTS, st.integers(1, 3))
+def test_connections_come_to_the_weights_exactly(weights: list[int], times: int) -> None:
+    made, each = relays(*weights)
+
+    for _ in range(times * sum(weights)):
+        call(made)
+
+    assert counts(each) == [times * weight for weight in weights]
+
+
+def test_connections_that_are_being_made_count_too() -> None:
+    made, each = relays(3, 1)
+
+    for _ in range(4):
+        relay = made.pick(0)
+        assert relay is not None
+        relay.calls += 1
+
+    assert counts(each) == [3, 1]
+
+
+def test_equals_take_turns_by_chance_so_that_many_small_workers_share_too() -> None:
+    first = {relays_of.pick(0) is each[0] for relays_of, each in map(_seeded, range(20))}
+
+    assert first == {True, False}
+
+
+def _seeded(seed: int) -> tuple[Relays, list[Relay]]:
+    made = Relays([ledgers.relay(1), ledgers.relay(2)], rng=random.Random(seed))
+    return made, list(made)
+
+
+@given(WEIGHTS, st.data())
+def test_from_any_start_connections_move_to_their_shares_and_then_rest(
+    weights: list[int], data: st.DataObject
+) -> None:
+    made, each = relays(*weights)
+    for _ in range(sum(weights)):
+        relay = data.draw(st.sampled_from(each))
+        made.opened(relay, Session(Wire(), frozenset()), now=0)
+
+    for _ in range(sum(weights) + 1):
+        made.rebalance(0)
+        leaving = [line for relay in each for line in relay.lines if line.is_leaving]
+        for line in leaving:
+            made.closed(line)
+            call(made)
+        if not leaving:
+            break
+
+    assert counts(each) == weights
+    assert not leaving
+
+
+# Put aside, and back
+
+
+def test_a_relay_that_refuses_us_rests_twice_as_long_each_time_and_ten_minutes_at_most() -> None:
+    made, (bad, _) = relays(1, 1)
+    now, rests = 0.0, []
+
+    for _ in range(8):
+        assert made.put_aside(bad, LOGIN, now=now) == (not rests)
+        rests.append(bad.rest_until - now)
+        assert not bad.has_room(bad.rest_until - 0.1)
+        now = bad.rest_until
+        assert bad.has_room(now)
+
+    assert rests[:5] == [REST_SECONDS * factor for factor in (1, 2, 4, 8, 16)]
+    assert set(rests[5:]) == {LONGEST_REST_SECONDS}
+
+
+def test_refusals_of_connections_that_were_begun_together_count_once() -> None:
+    made, (bad, _) = relays(1, 1)
+
+    assert made.put_aside(bad, LOGIN, now=0)
+    assert not made.put_aside(bad, AWAY, now=1)
+
+    assert (bad.refusals, bad.refusal, bad.rest_until) == (1, LOGIN, REST_SECONDS)
+
+
+def test_it_is_tried_with_one_connection_and_a_success_brings_it_back() -> None:
+    made, (bad, good) = relays(1, 1)
+    made.put_aside(bad, LOGIN, now=0)
+    now = bad.rest_until
+    trial = call(made, now)
+
+    assert trial.relay is bad
+    assert [call(made, now).relay for _ in range(3)] == [good] * 3
+    assert made.succeeded(trial)
+    assert [call(made, now).relay for _ in range(2)] == [bad] * 2
+
+
+def test_its_connections_end_and_nothing_that_they_still_say_counts() -> None:
+    made, (bad, _) = relays(1, 1)
+    line = next(each for each in (call(made), call(made)) if each.relay is bad)
+    made.put_aside(bad, LOGIN, now=0)
+
+    assert line.is_leaving
+    assert not made.succeeded(line)
+    assert not made.failed(line)
+    late = made.opened(bad, Session(Wire(), frozenset()), now=1)
+    assert late.is_leaving
+    assert bad.refusals == 1
+
+
+def test_a_relay_that_keeps_ending_conversations_refuses_us_in_the_end() -> None:
+    made, (bad, _) = relays(1, 1)
+
+    def fail() -> bool:
+        line = made.opened(bad, Session(Wire(), frozenset()), now=0)
+        is_refusal = made.failed(line)
+        made.closed(line)
+        return is_refusal
+
+    assert [fail() for _ in range(PATIENCE)] == [False] * (PATIENCE - 1) + [True]
+    made.put_aside(bad, AWAY, now=0)
+    line = made.opened(bad, Session(Wire(), frozenset()), now=bad.rest_until)
+    assert made.failed(line), "once is enough for one that is tried again"
+
+
+def test_what_carried_nothing_is_tried_elsewhere_if_there_is_an_elsewhere() -> None:
+    made, (one, other) = relays(100, 1)
+
+    assert made.pick(0, failed=one) is other
+    made.put_aside(other, AWAY, now=0)
+    assert made.pick(0, failed=one) is one
+
+
+# Full
+
+
+def test_a_relay_that_takes_only_so_many_keeps_those_and_is_asked_for_one_more_later() -> None:
+    made, (small, big) = relays(1, 1)
+    small_lines = [made.opened(small, Session(Wire(), frozenset()), now=0) for _ in range(2)]
+    small.calls += 1
+    made.is_full(small, now=0)
+    small.calls -= 1
+
+    assert [call(made, 1).relay for _ in range(5)] == [big] * 5
+    assert not any(line.is_leaving for line in small_lines)
+
+    made.closed(small_lines.pop())
+    assert call(made, 1).relay is small, "what it had, it may have again"
+    assert call(made, 1).relay is big
+    assert call(made, REST_SECONDS).relay is small
+
+
+# All of them
+
+
+@pytest.mark.parametrize(
+    ("said", "kind"),
+    [((LOGIN, LOGIN), ConfigurationError), ((LOGIN, AWAY), TransportUnavailable)],
+)
+def test_only_when_all_rest_there_is_a_failure_and_it_quotes_each(
+    said: tuple[NewsletterError, NewsletterError], kind: type[NewsletterError]
+) -> None:
+    made, each = relays(1, 1)
+    made.put_aside(each[0], said[0], now=0)
+    assert made.failure(0) is None
+    made.put_aside(each[1], said[1], now=1)
+
+    failure = made.failure(1)
+
+    assert type(failure) is kind
+    assert failure is not None
+    assert all(one.message in failure.message for one in said)
+    assert all((one.hint or "") in (failure.hint or "") for one in said)
+    assert made.pick(1) is None
+    assert made.failure(REST_SECONDS) is None, "the first may be tried again"
+
+
+def test_a_single_relay_is_never_passed_over_and_its_failure_is_its_own_words() -> None:
+    made, (only,) = relays(1)
+    made.put_aside(only, LOGIN, now=0)
+
+    assert made.pick(0, failed=only) is only
+    assert made.failure(0) is LOGIN
+
+
+@given(
+    WEIGHTS.filter(lambda weights: len(weights) > 1),
+    st.lists(
+        st.tuples(
+            st.sampled_from(["call", "refuse", "fail", "succeed", "close", "wait"]), st.randoms()
+        ),
+        max_size=80,
+    ),
+)
+def test_whatever_happens_no_resting_relay_is_called_and_one_is_unless_all_rest(
+    weights: list[int], steps: list[tuple[str, random.Random]]
+) -> None:
+    made, each = relays(*weights)
+    now = 0.0
+    lines: list[Line] = []
+    for step, rng in steps:
+        if step == "wait":
+            now += rng.choice([1, REST_SECONDS, LONGEST_REST_SECONDS])
+        elif step == "refuse":
+            made.put_aside(rng.choice(each), AWAY, now=now)
+        elif step == "call":
+            picked = made.pick(now)
+            assert picked is None or not picked.rests(now)
+            tried = [relay for relay in each if relay.refusals and relay.busy]
+            assert picked or made.failure(now) or tried
+            if picked is not None:
+                assert picked not in tried, "one that is tried again gets one connection"
+                lines.append(made.opened(picked, Session(Wire(), frozenset()), now=now))
+        elif lines:
+            line = rng.choice(lines)
+            if step == "close":
+                made.closed(line)
+                lines.remove(line)
+            elif step == "succeed":
+                made.succeeded(line)
+            elif made.failed(line):
+                made.put_aside(line.relay, AWAY, now=now)
+        assert all(relay.limit in {0, math.inf} for relay in each)
