@@ -330,7 +330,7 @@ class Worker:
 
     def _drain(self) -> None:
         if not self.tally.was_stopped and not self._stopping.is_set():
-            under_way = sum(session.is_open for session in self._sessions)
+            under_way = sum(relay.taken for relay in self._relays)
             self._tell(
                 f"Told to stop: at most {under_way:,} messages are finished, nothing more begins.",
                 "Nobody is lost: the rest is back in the queue.",
@@ -436,7 +436,7 @@ class Worker:
         """Return a job that can go at this moment, if there is one."""
         if not self._hand or self._stopping.is_set():
             return None
-        if self._budget is not None and not self._budget.spend(self._time()):
+        if self._budget is not None and not self._budget.spend(_time()):
             return None
         if (job := self._pop()) is None:
             self._keep_leave()
@@ -493,10 +493,10 @@ class Worker:
             return True
         async with self._leasing:
             while not self._stopping.is_set():
-                seconds = self._budget.wait(self._time())
+                seconds = self._budget.wait(_time())
                 if seconds is None:
                     seconds = await self._ask_for_leave(self._budget)
-                if seconds <= 0 and self._budget.spend(self._time()):
+                if seconds <= 0 and self._budget.spend(_time()):
                     return True
                 await self._wait(seconds)
         return False
@@ -511,17 +511,13 @@ class Worker:
         lease = await self._committer.lease(self._plan.connections, budget.unused())
         now = self._clock()
         if lease.messages:
-            budget.add(lease, at=self._time(), now=now)
+            budget.add(lease, at=_time(), now=now)
             return 0.0
         seconds = (lease.retry_at - now).total_seconds()
         if seconds > _LEAVE_SECONDS and not self._stays:
             self.tally.limited_until = lease.retry_at
             self._stop()
         return min(max(seconds, 0.001), _LEAVE_SECONDS)
-
-    @staticmethod
-    def _time() -> float:
-        return asyncio.get_running_loop().time()
 
     def _may_look(self) -> bool:
         return _time() >= self._look_at

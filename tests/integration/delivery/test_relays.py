@@ -65,7 +65,7 @@ def test_connections_go_to_relays_by_their_weights_and_everybody_gets_one_mail(
     with both(heavy, light) as ports:
         servers = [ledgers.relay(ports[0], weight=3), ledgers.relay(ports[1])]
         plan = replace(ledgers.plan(connections=8), servers=servers)
-        worker.run(engine, plan, on_trouble=told.append)
+        worker.run(engine, plan, on_trouble=lambda said, _: told.append(said))
 
     assert (heavy.connections, light.connections) == (6, 2)
     assert arrived(heavy, light) == EVERYBODY
@@ -84,7 +84,11 @@ def test_a_relay_with_fewer_connections_than_its_share_keeps_those(sqlite_engine
     big = ScriptedServer()
 
     with both(small, big) as ports:
-        worker.run(sqlite_engine, ledgers.plan(*ports, connections=8), on_trouble=told.append)
+        worker.run(
+            sqlite_engine,
+            ledgers.plan(*ports, connections=8),
+            on_trouble=lambda said, _: told.append(said),
+        )
 
     assert (small.connections, big.connections) == (4, 6)
     assert arrived(small, big) == EVERYBODY
@@ -116,7 +120,7 @@ def test_one_that_refuses_us_is_put_aside_and_the_other_carries_the_edition(
     with both(bad, good) as ports:
         plan = ledgers.plan(*ports)
         plan.servers[0].username, plan.servers[0].password = "mia", "open sesame"
-        tally = worker.run(engine, plan, on_trouble=told.append)
+        tally = worker.run(engine, plan, on_trouble=lambda said, _: told.append(said))
 
     assert arrived(good) == EVERYBODY
     assert tally.counts == {"accepted": AUDIENCE}
@@ -134,7 +138,7 @@ def test_one_that_nobody_answers_at_costs_nobody_anything(sqlite_engine: Engine)
 
     with running(ScriptedServer()) as good:
         plan = ledgers.plan(free_port(), good.port)
-        tally = worker.run(sqlite_engine, plan, on_trouble=told.append)
+        tally = worker.run(sqlite_engine, plan, on_trouble=lambda said, _: told.append(said))
 
     assert arrived(good) == EVERYBODY
     assert tally.counts == {"accepted": AUDIENCE}
@@ -200,7 +204,7 @@ def test_one_that_dies_leaves_one_uncertain_mail_for_each_of_its_connections(
 
     with killing.mortal(log) as (port, mortal), running(ScriptedServer(kill)) as good:
         plan = ledgers.plan(port, good.port, connections=6, policy="hold")
-        worker.run(engine, plan, on_trouble=told.append)
+        worker.run(engine, plan, on_trouble=lambda said, _: told.append(said))
         by_the_dead = Counter(line.partition(" ")[0] for line in log.read_text().splitlines())
         states = ledgers.states(engine)
         # What was marked and had not begun to leave waits half a minute: it goes by the next run.
@@ -226,7 +230,9 @@ def test_when_all_refuse_us_each_is_quoted_and_nobody_is_lost(sqlite_engine: Eng
     one, other = always("mail", "550 5.7.1 no such sender"), always("connect", "554 go away")
 
     with both(one, other) as ports, pytest.raises(TransportUnavailable) as caught:
-        worker.run(sqlite_engine, ledgers.plan(*ports), on_trouble=told.append)
+        worker.run(
+            sqlite_engine, ledgers.plan(*ports), on_trouble=lambda said, _: told.append(said)
+        )
 
     assert f"127.0.0.1:{one.port} refuses our mail: 550 no such sender" in caught.value.message
     assert f"127.0.0.1:{other.port} cannot be used: 554 go away" in caught.value.message
@@ -266,7 +272,9 @@ def test_one_that_comes_back_is_told_of_and_used_again(
 
     good = ScriptedServer(wait)
     with both(away, good) as ports:
-        tally = worker.run(engine, ledgers.plan(*ports), on_trouble=told.append)
+        tally = worker.run(
+            engine, ledgers.plan(*ports), on_trouble=lambda said, _: told.append(said)
+        )
 
     assert arrived(away, good) == EVERYBODY
     assert away.arrivals
