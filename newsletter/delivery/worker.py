@@ -329,14 +329,14 @@ class Worker:
         self._stopping.set()
 
     def _drain(self) -> None:
-        if not self.tally.was_stopped and not self._stopping.is_set():
-            under_way = sum(relay.taken for relay in self._relays)
-            self._tell(
-                f"Told to stop: at most {under_way:,} messages are finished, nothing more begins.",
-                "Nobody is lost: the rest is back in the queue.",
-            )
         self.tally.was_stopped = True
         self._stop()
+
+    def _end_soon(self) -> None:
+        """Drain, and say so."""
+        if not self._stopping.is_set():
+            self._tell("Told to stop: what is under way is finished, the rest goes back.")
+        self._drain()
 
     async def _watch(self) -> None:
         """Drain when another thread says so; give back what belongs to an edition that is paused.
@@ -373,7 +373,7 @@ class Worker:
             for relay in self._relays:
                 for line in relay.lines:
                     line.session.abandon()
-        self._drain()
+        self._end_soon()
 
     async def _connection(self) -> None:
         """Send one claim after the other; reconnect as often as the server wants."""
@@ -777,7 +777,7 @@ class Worker:
     def _signals(self) -> Iterator[None]:
         """Drain on SIGTERM and SIGINT; where this is not the main thread, its owner does that."""
         loop = asyncio.get_running_loop()
-        wanted = {signal.SIGTERM: self._drain, signal.SIGINT: self._interrupt}
+        wanted = {signal.SIGTERM: self._end_soon, signal.SIGINT: self._interrupt}
         try:
             for number, handler in wanted.items():
                 loop.add_signal_handler(number, handler)
