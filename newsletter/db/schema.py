@@ -14,6 +14,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Engine
 
 from newsletter import paths
+from newsletter.db import witness
 from newsletter.db.engine import WRITING, explained, is_sqlite
 from newsletter.errors import Conflict, DatabaseUnavailable, InvalidInput, SchemaOutOfDate
 
@@ -35,6 +36,8 @@ def upgrade(engine: Engine, *, timezone: str = "UTC") -> tuple[str | None, str]:
                 config.attributes["connection"] = connection
                 config.attributes["timezone"] = timezone
                 command.upgrade(config, "head")
+    if before is None:
+        witness.forget(engine)
     return before, newest()
 
 

@@ -75,10 +75,17 @@ def remember(engine: Engine, worked_until: datetime) -> None:
         partial.replace(path)
 
 
+def forget(engine: Engine) -> None:
+    """Let a new database have no witness of one that was in its place."""
+    with suppress(OSError):
+        _path(engine).unlink()
+
+
 def recall(engine: Engine) -> datetime | None:
     """Return what the witness knows; None if there is none."""
     with suppress(OSError, ValueError):
-        return datetime.fromisoformat(_path(engine).read_text())
+        found = datetime.fromisoformat(_path(engine).read_text())
+        return found if found.tzinfo else None
     return None
 
 

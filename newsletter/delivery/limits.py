@@ -247,7 +247,8 @@ def restrain(
         # No further ahead than this, for the domain may be faster by then.
         spacing = min(turn.spacing, _SPREAD / max(len(left), 1))
         waiting |= {claim.id: begin_at + i * spacing for i, claim in enumerate(left)}
-        _set(session, domain, next_at=next_at, changed_at=turn.changed_at or now)
+        if turn.spacing:
+            _set(session, domain, next_at=next_at, changed_at=turn.changed_at or now)
     return waiting, shares
 
 

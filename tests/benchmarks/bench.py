@@ -208,6 +208,7 @@ def main() -> int:
         console.print(f"{' and '.join(missing)} are not here; on Debian: apt install postfix")
         return 1
     with _folder() as folder:
+        os.environ["XDG_STATE_HOME"] = str(folder / "state")
         bench = Bench(folder)
         try:
             bench.measure()
