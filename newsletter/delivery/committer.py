@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Engine, Select
 from sqlmodel import Session
@@ -42,6 +42,14 @@ _CLAIMS_AT_MOST = 20
 Unused = list[tuple[datetime, int]]
 
 
+class Brakes(NamedTuple):
+    """What somebody has stopped: the operator an edition, or a worker a domain."""
+
+    mailings: set[int]
+    #: Until when.
+    domains: dict[str, datetime]
+
+
 @dataclass
 class _Cycle:
     """What is asked for between two commits."""
@@ -50,7 +58,7 @@ class _Cycle:
     marks: dict[int, asyncio.Future[bool]] = field(default_factory=dict)
     claims: list[tuple[int, asyncio.Future[list[Claim]]]] = field(default_factory=list)
     leases: list[tuple[int, Unused, asyncio.Future[Lease]]] = field(default_factory=list)
-    looks: list[tuple[frozenset[int], asyncio.Future[set[int]]]] = field(default_factory=list)
+    looks: list[tuple[frozenset[int], asyncio.Future[Brakes]]] = field(default_factory=list)
     returned: dict[int, datetime] = field(default_factory=dict)
     is_last: bool = False
 
@@ -76,7 +84,7 @@ class _Answers:
     #: How many messages at a time to each domain that is limited, of those that were claimed.
     shares: dict[str, int] = field(default_factory=dict)
     leased: list[Lease] = field(default_factory=list)
-    withheld: list[set[int]] = field(default_factory=list)
+    brakes: list[Brakes] = field(default_factory=list)
     renewed_at: datetime | None = None
     worked_until: datetime | None = None
     #: Workers that have died and whose rows were taken over.
@@ -155,9 +163,9 @@ class Committer:
             self._open().leases.append((wanted, unused, waiter))
         return waiter
 
-    def withheld(self, mailings: frozenset[int]) -> asyncio.Future[set[int]]:
-        """Ask which of some mailings may not be sent any more: their edition has been paused."""
-        waiter: asyncio.Future[set[int]] = self._loop.create_future()
+    def look(self, mailings: frozenset[int]) -> asyncio.Future[Brakes]:
+        """Ask which of some mailings, and mail to which domains, may not be sent now."""
+        waiter: asyncio.Future[Brakes] = self._loop.create_future()
         with self._lock:
             self._open().looks.append((mailings, waiter))
         return waiter
@@ -196,9 +204,9 @@ class Committer:
         for (_, claimed), claims in zip(cycle.claims, answers.claimed, strict=True):
             if not claimed.done():
                 claimed.set_result(claims)
-        for (_, found), withheld in zip(cycle.looks, answers.withheld, strict=True):
+        for (_, found), brakes in zip(cycle.looks, answers.brakes, strict=True):
             if not found.done():
-                found.set_result(withheld)
+                found.set_result(brakes)
         for (_, _, leased), lease in zip(cycle.leases, answers.leased, strict=True):
             if not leased.done():
                 leased.set_result(lease)
@@ -285,11 +293,10 @@ class Committer:
         for limit, _ in cycle.claims:
             answers.claimed.append(self._claim(session, limit, answers.shares, now))
         for looked_at, _ in cycle.looks:
-            answers.withheld.append(
-                ledger.withheld(session, looked_at, self._excluded)
-                if self._excluded is not None
-                else set()
-            )
+            withheld: set[int] = set()
+            if self._excluded is not None:
+                withheld = ledger.withheld(session, looked_at, self._excluded)
+            answers.brakes.append(Brakes(withheld, limits.paused(session, now)))
         for wanted, unused, _ in cycle.leases:
             limits.give_back(session, self._limits, unused=unused, now=now)
             lease = limits.lease(session, self._limits, wanted=wanted, now=now)

@@ -252,6 +252,16 @@ def restrain(
     return waiting, shares
 
 
+def paused(session: Session, now: datetime) -> dict[str, datetime]:
+    """Return the domains to which nothing goes now, and until when."""
+    found = session.exec(
+        select(col(Pace.key), col(Pace.paused_until)).where(
+            col(Pace.paused_until) > now, col(Pace.key) != EVERYONE
+        )
+    )
+    return {key: until for key, until in found if until is not None}
+
+
 def learn(
     session: Session,
     verdicts: Sequence[Verdict],

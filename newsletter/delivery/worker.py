@@ -72,8 +72,8 @@ _REFUSALS = 20
 _STOPS = frozenset({signal.SIGTERM, signal.SIGINT})
 #: How often a worker in a thread looks whether it is to stop.
 _LOOK_SECONDS = 0.2
-#: Every how many of these looks it sees whether an edition has been paused.
-_LOOKS_AT_EDITIONS = 10
+#: Every how many of these looks it sees whether an edition or a domain has been paused.
+_LOOKS_AT_BRAKES = 10
 
 
 #: Told of trouble: a sentence, and the way out.
@@ -339,7 +339,7 @@ class Worker:
         self._drain()
 
     async def _watch(self) -> None:
-        """Drain when another thread says so; give back what belongs to an edition that is paused.
+        """Drain when another thread says so; heed the brakes while there is something in hand.
 
         A hand is emptied in a second by a fast server, and in minutes by a slow one.
         """
@@ -348,21 +348,23 @@ class Worker:
             if self._stopped is not None and self._stopped.is_set():
                 self._drain()
             looks += 1
-            if looks % _LOOKS_AT_EDITIONS == 0 and (self._hand or self._parked):
-                await self._give_back_withheld()
+            if looks % _LOOKS_AT_BRAKES == 0 and (self._hand or self._parked):
+                await self._look()
             await asyncio.sleep(_LOOK_SECONDS)
 
-    async def _give_back_withheld(self) -> None:
+    async def _look(self) -> None:
+        """Give back what belongs to a paused edition, and hear which domains want nothing now."""
         mailings = frozenset(job.claim.mailing_id for job in (*self._hand, *self._parked))
         try:
-            withheld = await self._committer.withheld(mailings)
+            brakes = await self._committer.look(mailings)
         except NewsletterError as exc:
             self._stop(exc)
             return
-        for jobs in (self._hand, self._parked) if withheld else ():
+        self._paused |= brakes.domains
+        for jobs in (self._hand, self._parked) if brakes.mailings else ():
             for _ in range(len(jobs)):
                 job = jobs.popleft()
-                if job.claim.mailing_id in withheld:
+                if job.claim.mailing_id in brakes.mailings:
                     self._committer.put_back(job.claim.id, self._clock())
                 else:
                     jobs.append(job)

@@ -6,6 +6,7 @@ Clocks are virtual: an hour's limit is tried for hours, in a second.
 from __future__ import annotations
 
 import random
+import time
 from bisect import bisect_left
 from datetime import UTC, datetime, timedelta
 
@@ -205,6 +206,29 @@ def test_a_domain_that_has_had_enough_is_left_alone_for_ten_minutes(engine: Engi
             session.execute(select(func.count()).select_from(Attempt)).scalar()
             == (tally.counts["returned"])
         )
+
+
+def test_what_one_worker_has_in_hand_stops_when_another_finds_a_domain_paused(
+    engine: Engine,
+) -> None:
+    ledgers.fill(engine, 200)
+
+    def slow(turn: Turn) -> None:
+        if turn.phase == "body":
+            time.sleep(0.06)
+            if turn.earlier == 3:
+                until = utc_now() + limits.PAUSE
+                with sessions.writing(engine) as session:
+                    session.add(
+                        Pace(key="example.com", next_at=until, paused_until=until, changed_at=NOW)
+                    )
+
+    with running(ScriptedServer(slow)) as server:
+        worker.run(engine, ledgers.plan(server.port))
+
+    states = ledgers.states(engine)
+    assert set(states) == {"accepted", "queued"}
+    assert states["accepted"] == len(server.arrivals) < 4 * 16
 
 
 def test_a_policy_that_refuses_one_after_the_other_stops_the_sending_there(engine: Engine) -> None:
