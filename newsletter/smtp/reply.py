@@ -32,7 +32,10 @@ _LIMIT = re.compile(
 _PER_CONNECTION = re.compile(r"(?:this|per) (?:connection|session)|shutting down", re.I)
 # Said to one reader, and about that reader's mailbox: never to be taken for a limit of ours.
 _GREYLIST = re.compile(r"gr[ae]y.?list|come back|try again in \d+ (?:sec|min)", re.I)
-_RECIPIENT_RATE = re.compile(r"user you are trying to contact|recipient.*\brate\b", re.I)
+# Postfix says "Recipient address rejected" before whatever its policy says.
+_RECIPIENT_RATE = re.compile(
+    r"user you are trying to contact|recipient(?! address rejected).*\brate\b", re.I
+)
 _FULL = re.compile(
     r"\bfull\b|quota|out of storage|storage (?:space|limit)|insufficient space", re.I
 )
@@ -265,10 +268,10 @@ class _Said(NamedTuple):
 _Rules = Sequence[tuple[Callable[[_Said], bool], _Meaning]]
 #: What a 4xx means that answers RCPT, DATA or the message: the first that holds.
 _TRANSIENT: _Rules = (
-    (lambda said: said.status in _SETUP, _TOO_MUCH),
+    (lambda said: said.status in _SETUP or said.status == "7.28", _TOO_MUCH),
     (lambda said: said.code == 421 and said.has(_PER_CONNECTION), _LEAVES),
     (lambda said: said.has(_GREYLIST) or said.has(_RECIPIENT_RATE), _LATER),
-    (lambda said: said.status in {"7.0", "7.28"} or said.is_limit, _TOO_MUCH),
+    (lambda said: said.status == "7.0" or said.is_limit, _TOO_MUCH),
     # RFC 5321 3.8: the server closes the channel; the command was not carried out.
     (lambda said: said.code == 421, _LEAVES._replace(act=Act.SLOW)),
     (lambda said: said.status in {"2.1", "2.2"} or said.has(_FULL), _LATER._replace(act=Act.COUNT)),

@@ -53,6 +53,8 @@ TABLE: list[tuple[Any, ...]] = [
     # The destination has had enough of us
     (_BODY, 421, "4.7.28 unusual rate", _D, _DOMAIN, _PAUSE),
     (_RCPT, 450, "4.7.28 Our system has detected an unusual rate of mail", _D, _DOMAIN, _PAUSE),
+    (_RCPT, 450, "4.7.28 <a@b.example>: Recipient address rejected: rate", _D, _DOMAIN, _PAUSE),
+    (_RCPT, 450, "4.7.1 <a@b.example>: Recipient address rejected: rate", _D, _DOMAIN, _PAUSE),
     (_RCPT, 421, "4.7.0 Try again later", _D, _DOMAIN, _PAUSE),
     (
         _RCPT,
