@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import re
-import shutil
 import smtplib
-import subprocess
-import tempfile
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -18,6 +14,7 @@ from typing import Any
 
 import ledgers
 import pytest
+import relays
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP
 from aiosmtpd.smtp import Envelope as Parcel
@@ -39,7 +36,6 @@ from newsletter.smtp.session import Envelope, Mail, Session
 # One Postfix for all of them.
 pytestmark = pytest.mark.xdist_group("postfix")
 
-POSTFIX = shutil.which("postfix") or shutil.which("postfix", path="/usr/sbin")
 #: Whom the picky door of each server refuses, and how.
 STRANGERS = {
     "reader3@example.com": "550 5.1.1 there is no such reader",
@@ -150,91 +146,17 @@ def catching(inbox: Inbox) -> Iterator[int]:
 @pytest.fixture(scope="module")
 def postfix() -> Iterator[Server]:
     """A Postfix of this module's own that relays everything to an inbox."""
-    if POSTFIX is None or os.getuid() != 0:
-        pytest.skip("a Postfix of one's own needs Postfix (Debian: postfix), and root to start it")
     inbox = Inbox()
     port, picky_port = free_port(), free_port()
-    # Not below pytest's own folder, which is closed to the user as whom Postfix runs.
-    folder = Path(tempfile.mkdtemp(prefix="newsletter-postfix-"))
-    try:
-        with catching(inbox) as behind, _relaying(folder, (port, picky_port), behind):
-            yield Server(
-                port, picky_port, pipelines=True, arrived=inbox.arrived, log=folder / "log"
-            )
-    finally:
-        # Its children may be a moment behind.
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-@contextmanager
-def _relaying(folder: Path, doors: tuple[int, int], behind: int) -> Iterator[None]:
-    """Run Postfix's master as a child, as `postfix start` does; its children end with it."""
-    assert POSTFIX is not None
-    config, data, log = folder / "etc", folder / "data", folder / "log"
-    for each in (folder, config, data, folder / "queue"):
-        each.mkdir(exist_ok=True)
-        each.chmod(0o755)
-    shutil.chown(data, "postfix")
-    log.touch()
-    (config / "main.cf").write_text(_main_cf(folder, behind))
-    (config / "master.cf").write_text(_master_cf(*doors))
-    # It also makes the folders of the queue.
-    subprocess.run([POSTFIX, "-c", config, "check"], check=True, capture_output=True)
-    daemons = subprocess.check_output(
-        [str(Path(POSTFIX).with_name("postconf")), "-h", "-c", config, "daemon_directory"],
-        text=True,
-    )
-    master = Path(daemons.strip(), "master")
-    running = subprocess.Popen([master, "-s", "-c", config], stderr=subprocess.DEVNULL)
-    try:
-        until(lambda: "daemon started" in log.read_text() or running.poll() is not None)
-        assert running.poll() is None, log.read_text()
-        yield
-    finally:
-        running.terminate()
-        running.wait(timeout=10)
-
-
-def _main_cf(folder: Path, behind: int) -> str:
     strangers = ", ".join(f"{{ {address} = {said} }}" for address, said in STRANGERS.items())
-    return f"""\
-compatibility_level = 3.6
-queue_directory = {folder}/queue
-data_directory = {folder}/data
-maillog_file = {folder}/log
-maillog_file_prefixes = {folder}
-inet_interfaces = 127.0.0.1
-inet_protocols = ipv4
-myhostname = relay.test
-mydestination =
-mynetworks = 127.0.0.0/8
-relayhost = [127.0.0.1]:{behind}
-smtpd_relay_restrictions = permit_mynetworks, reject
-# Whoever speaks out of turn is refused: RFC 2920 allows what we do.
-smtpd_data_restrictions = reject_unauth_pipelining
-picky_restrictions = check_recipient_access inline:{{ {strangers} }}
-in_flow_delay = 0
-"""
-
-
-def _master_cf(port: int, picky_port: int) -> str:
-    inside = "bounce defer=bounce trace=bounce rewrite=trivial-rewrite smtp error retry=error"
-    agents = [name.partition("=") for name in inside.split()]
-    return "\n".join(
-        (
-            f"127.0.0.1:{port} inet n - n - - smtpd",
-            f"127.0.0.1:{picky_port} inet n - n - - smtpd",
-            "  -o smtpd_recipient_restrictions=$picky_restrictions",
-            "cleanup unix n - n - 0 cleanup",
-            "qmgr unix n - n 300 1 qmgr",
-            "anvil unix - - n - 1 anvil",
-            "scache unix - - n - 1 scache",
-            "proxymap unix - - n - - proxymap",
-            "postlog unix-dgram n - n - 1 postlogd",
-            *(f"{name} unix - - n - - {command or name}" for name, _, command in agents),
-            "",
+    doors = {port: "", picky_port: "smtpd_recipient_restrictions=$picky_restrictions"}
+    with catching(inbox) as behind:
+        parameters = (
+            f"relayhost = [127.0.0.1]:{behind}\n"
+            f"picky_restrictions = check_recipient_access inline:{{ {strangers} }}\n"
         )
-    )
+        with relays.postfix(doors, parameters=parameters) as log:
+            yield Server(port, picky_port, pipelines=True, arrived=inbox.arrived, log=log)
 
 
 @pytest.fixture(params=["aiosmtpd", "aiosmtpd that pipelines", "postfix"])
