@@ -194,6 +194,7 @@ def correct(
                     settings=here.settings,
                     on_queued=lambda queued: progress.update(task, total=queued.waiting),
                     on_settled=lambda readers: progress.update(task, completed=readers),
+                    on_trouble=output.warn,
                 )
     mail = preview.filled(found.message, here.settings, f"reader@{here.settings.sender_domain}")
     body = preview.part(mail, "plain").replace("\r\n", "\n")

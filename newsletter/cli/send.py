@@ -34,7 +34,11 @@ def send(
     *,
     dry_run: DryRun = False,
     force: Annotated[
-        bool, typer.Option("--force", help="Send an edition that is older than its cadence, too.")
+        bool,
+        typer.Option(
+            "--force",
+            help="Send an edition that is older than its cadence, or that a restored backup has waiting.",
+        ),
     ] = False,
     workers: Annotated[
         int, typer.Option("--workers", min=1, max=256, help="How many processes send.")

@@ -23,6 +23,7 @@ from newsletter.articles import store as articles
 from newsletter.cadence import Cadence
 from newsletter.db import session as sessions
 from newsletter.delivery import ledger
+from newsletter.delivery.worker import Trouble
 from newsletter.editions import audience, fleet, store
 from newsletter.editions.compose import Press
 from newsletter.errors import Conflict, InvalidInput, NotFound
@@ -125,6 +126,7 @@ def send(
     settings: Settings,
     on_queued: Callable[[Correction], None] = lambda _: None,
     on_settled: Callable[[int], None] = lambda _: None,
+    on_trouble: Trouble | None = None,
 ) -> Correction:
     """Queue a correction, unless it is there already, and send what is due of it.
 
@@ -133,7 +135,9 @@ def send(
     """
     queued = queue(engine, notice, now=now, settings=settings)
     on_queued(queued)
-    fleet.deliver_mailing(engine, settings, queued.mailing_id, on_settled=on_settled)
+    fleet.deliver_mailing(
+        engine, settings, queued.mailing_id, on_settled=on_settled, on_trouble=on_trouble
+    )
     with sessions.reading(engine) as session:
         edition = store.by_slug(session, notice.edition)
         return _correction(session, edition, queued.article, queued.mailing_id)

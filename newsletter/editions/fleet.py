@@ -57,10 +57,12 @@ def deliver_mailing(
     mailing_id: int,
     *,
     on_settled: Callable[[int], None] = lambda _: None,
+    on_trouble: Trouble | None = None,
 ) -> None:
     """Do the same for a mailing that is of no edition, by this process alone."""
     mailings = store.mailings_among([mailing_id])
-    _deliver(engine, Plan.of(settings), mailings, on_settled=on_settled)
+    plan = Plan.of(settings)
+    _deliver(engine, plan, mailings, on_settled=on_settled, on_trouble=on_trouble)
 
 
 def is_due(engine: Engine, mailings: Select[Any] | None = None) -> bool:
