@@ -37,7 +37,7 @@ def send(
         bool,
         typer.Option(
             "--force",
-            help="Send an edition that is older than its cadence, or that a restored backup has waiting.",
+            help="Send what is stale, or what a restored backup has waiting, too.",
         ),
     ] = False,
     workers: Annotated[
