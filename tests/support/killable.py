@@ -5,7 +5,8 @@
 It reads one order as JSON from each line of its input, forks, runs the order in a child for each of
 its fates, so many at once, and says how they ended. Everything is imported once, before the first
 fork: a run costs milliseconds. A fate's fuse is a place in our code and a number; the child kills
-itself when it comes there for the n-th time. Nothing in the product knows of this.
+itself when it comes there for the n-th time. What else an order asks for is in faults.py. Nothing
+in the product knows of this.
 """
 
 from __future__ import annotations
@@ -22,11 +23,13 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
+import faults
 import ledgers
 
 from newsletter.db import engine as engines
 from newsletter.delivery import ledger, roster, worker
-from newsletter.delivery.committer import Committer
+from newsletter.delivery.committer import Committer, LeaseLost
+from newsletter.errors import NewsletterError
 from newsletter.smtp import reply
 from newsletter.smtp.reply import Phase
 from newsletter.smtp.session import Session
@@ -44,6 +47,10 @@ PLACES = (
     *OFTEN,
     "at the end",
 )  # fmt: skip
+
+
+#: How a worker ends that could not go on, and says why, as the command line does.
+STOPPED = 1
 
 
 class Fuse:
@@ -141,8 +148,16 @@ def obey(order: dict[str, Any], fate: dict[str, Any]) -> int:
     if fate["fuse"]:
         arm(Fuse(*fate["fuse"]))
     engine = engines.open(order["url"])
+    faults.inflict(order, engine)
     plan = ledgers.plan(*order["ports"], connections=order["connections"], policy=order["policy"])
-    worker.run(engine, plan)
+    try:
+        worker.run(engine, plan)
+    except LeaseLost:
+        # Nobody in these tests may be taken for dead while it lives.
+        raise
+    except NewsletterError as exc:
+        print(f"{type(exc).__name__}: {exc}")
+        return STOPPED
     engine.dispose()
     return 0
 

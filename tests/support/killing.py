@@ -10,14 +10,16 @@ import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import ledgers
-from killable import OFTEN, PLACES
-from sqlalchemy import Engine, func, select
+from killable import OFTEN, PLACES, STOPPED
+from sqlalchemy import Engine, func, select, update
 
 from newsletter.db import session as sessions
+from newsletter.delivery import ledger, retry
 from newsletter.delivery.retry import Policy
 from newsletter.models import Attempt, Delivery, State, Worker
 
@@ -53,7 +55,11 @@ class Scene:
     policy: Policy = "resend"
     #: Relays that take nothing.
     beside: Sequence[int] = ()
+    #: What else an order asks for: see faults.py.
+    faults: dict[str, Any] = field(default_factory=dict)
     kills: int = 0
+    #: Runs that ended because the mail server or the database could not be used.
+    stops: int = 0
     _at_once: int = 1
 
     def run(self, *, fuse: tuple[str, int] | None = None, after_ms: float | None = None) -> int:
@@ -73,14 +79,17 @@ class Scene:
             "policy": self.policy,
             "fates": [asdict(fate) for fate in fates],
             "at_once": at_once,
+            **self.faults,
         }
         assert self.killable.stdin
         assert self.killable.stdout
         self.killable.stdin.write(json.dumps(order) + "\n")
         self.killable.stdin.flush()
         codes: list[int] = json.loads(self.killable.stdout.readline())
-        assert set(codes) <= {0, _KILLED}, "it failed before it was killed: see its output"
+        ends = {0, _KILLED, STOPPED} if self.faults else {0, _KILLED}
+        assert set(codes) <= ends, "it failed before it was killed: see its output"
         self.kills += codes.count(_KILLED)
+        self.stops += codes.count(STOPPED)
         self._at_once = max(self._at_once, at_once)
         return codes
 
@@ -103,40 +112,57 @@ class Scene:
 
     def uncertain(self) -> Counter[str]:
         """How often each recipient's try was recorded as unknown."""
-        with sessions.reading(self.engine) as session:
-            return Counter(
-                session.execute(
-                    select(Delivery.address)
-                    .join(Attempt, Attempt.delivery_id == Delivery.id)  # type: ignore[arg-type]
-                    .where(Attempt.outcome == "unknown")  # type: ignore[arg-type]
-                ).scalars()
-            )
+        return Counter(address for address, outcome in self._attempts() if outcome == "unknown")
 
-    def check_after_a_kill(self, audience: int) -> None:
+    def tried(self) -> set[str]:
+        """Who had a try that was recorded and not accepted."""
+        return {address for address, _ in self._attempts()}
+
+    def _attempts(self) -> list[tuple[str, str]]:
+        """Return recipient and outcome of each, in the order of the tries of each recipient."""
+        with sessions.reading(self.engine) as session:
+            found = session.execute(
+                select(Delivery.address, Attempt.outcome)  # type: ignore[call-overload]
+                .join(Attempt, Attempt.delivery_id == Delivery.id)
+                .order_by(Attempt.id)
+            )
+            return [(row.address, row.outcome) for row in found]
+
+    def look(self, audience: int) -> None:
         """At every instant: the books balance, and nothing is believed that is not so."""
-        states = ledgers.states(self.engine)
+        # Nobody sends: what the server has is what the books must account for.
+        arrived, states = set(self.arrived()), ledgers.states(self.engine)
         assert states.total() == audience
         if self._at_once == 1:
             assert states["in_flight"] <= self.connections
-        # What is in flight while nobody lives is uncertain, too, once somebody takes it over.
-        uncertain = self.uncertain().total() + states["in_flight"]
-        assert uncertain <= self.kills * self.connections
-        missing = self.addresses(State.ACCEPTED) - set(self.arrived())
+        missing = self.addresses(State.ACCEPTED) - arrived
         assert not missing, f"accepted in the books, never taken by the server: {missing}"
+        marked = self.addresses(State.ACCEPTED, State.IN_FLIGHT) | self.tried()
+        assert arrived <= marked, f"left before its mark: {arrived - marked}"
+
+    def check_after_a_kill(self, audience: int) -> None:
+        """Of each connection at most one message is uncertain, where the server is not to blame."""
+        self.look(audience)
+        # What is in flight while nobody lives is uncertain, too, once somebody takes it over.
+        uncertain = self.uncertain().total() + ledgers.states(self.engine)["in_flight"]
+        assert uncertain <= (self.kills + self.stops) * self.connections
 
     def check_at_the_end(self, audience: int) -> None:
         """Nobody lost, nobody twice but the uncertain, every copy the same, nothing left behind."""
         self.check_after_a_kill(audience)
-        arrived, uncertain = self.arrived(), self.uncertain()
         held = self.addresses(State.UNKNOWN)
-        assert self.addresses() - set(arrived) <= held, "lost"
+        assert self.addresses() - set(self.arrived()) <= held, "lost"
         assert self.addresses(State.ACCEPTED) | held == self.addresses()
+        if self.policy == "resend":
+            assert not held
+        self._check_what_came_twice()
+
+    def _check_what_came_twice(self) -> None:
+        arrived, uncertain = self.arrived(), self.uncertain()
         doubled = {address: times - 1 for address, times in arrived.items() if times > 1}
         assert all(times <= uncertain[address] for address, times in doubled.items())
         if self.policy == "hold":
             assert not doubled
-        else:
-            assert not held
         self._check_copies()
         with sessions.reading(self.engine) as session:
             assert session.execute(select(func.count()).select_from(Worker)).scalar() == 0
@@ -148,6 +174,83 @@ class Scene:
         assert all(len(different) == 1 for different in copies.values()), "another mail on retry"
         assert len(set().union(*copies.values())) == len(copies), "two readers share a Message-ID"
 
+    def figures(self) -> str:
+        """Say what came of it, in numbers."""
+        arrived = self.arrived()
+        states = sorted(ledgers.states(self.engine).items())
+        told = [f"{count} {state}" for state, count in states]
+        told += [f"{self.kills} kills", f"{self.stops} stops"]
+        told += [f"{self.uncertain().total()} uncertain tries"]
+        told += [f"{arrived.total() - len(arrived)} doubles"]
+        return ", ".join(told)
+
+    def is_open(self) -> bool:
+        """Tell whether anything is left to be done."""
+        return any(ledgers.states(self.engine)[state] for state in ledger.OPEN)
+
+    def make_due(self) -> None:
+        """Let the time pass until every retry is due."""
+        with sessions.writing(self.engine) as session:
+            session.execute(update(Delivery).values(due_at=ledgers.NOW))
+
+
+@dataclass
+class Storm(Scene):
+    """A scene with a mail server at which anything goes wrong."""
+
+    server: subprocess.Popen[str] = field(kw_only=True)
+    #: How often each was tried whom the books called refused at a look.
+    _refused: Counter[str] = field(default_factory=Counter)
+
+    def look(self, audience: int) -> None:
+        """And who was refused is not tried again."""
+        assert self.server.stdin
+        assert self.server.stdout
+        self.server.stdin.write("quiet?\n")
+        self.server.stdin.flush()
+        assert self.server.stdout.readline() == "quiet\n"
+        super().look(audience)
+        tries = self._talk("rcpt")
+        for address in self.addresses(State.REFUSED):
+            before = self._refused.setdefault(address, tries[address])
+            assert tries[address] == before, f"tried again after a refusal: {address}"
+
+    def check_at_the_end(self, audience: int) -> None:
+        """Everyone was taken by the server, or told no by it, or is known to be uncertain."""
+        self.look(audience)
+        said_no, uncertain, attempts = set(self._talk("no")), self.uncertain(), self._charged()
+        wearied = {one for one, charged in attempts.items() if charged >= retry.MAXIMUM_ATTEMPTS}
+        refused = self.addresses(State.REFUSED, State.SKIPPED)
+        assert refused <= said_no | wearied
+        held = self.addresses(State.UNKNOWN)
+        assert held <= set(uncertain)
+        if self.policy == "resend":
+            assert all(attempts[address] > retry.MAXIMUM_RESENDS for address in held)
+        assert self.addresses(State.ACCEPTED) | refused | held == self.addresses(), "lost"
+        last = dict(self._attempts())
+        noes = Counter(address for address, outcome in self._attempts() if outcome == "refused")
+        assert all(times == 1 and last[address] == "refused" for address, times in noes.items())
+        self._check_what_came_twice()
+
+    def rage(self, audience: int, rng: random.Random, *, killing: float) -> None:
+        """Run the worker until nothing is open; that part of the runs is killed."""
+        while self.is_open():
+            self.run_together([Fate.chance(rng) if rng.random() < killing else Fate()], at_once=1)
+            self.look(audience)
+            self.make_due()
+        # It sees to what the last one held, if that was killed.
+        self.run()
+
+    def _charged(self) -> dict[str, int]:
+        with sessions.reading(self.engine) as session:
+            found = session.execute(select(Delivery.address, Delivery.attempts))  # type: ignore[call-overload]
+            return {row.address: row.attempts for row in found}
+
+    def _talk(self, word: str) -> Counter[str]:
+        path = self.log.with_name("talk")
+        lines = (line.partition(" ") for line in path.read_text().splitlines())
+        return Counter(rest for first, _, rest in lines if first == word)
+
 
 @contextmanager
 def scene(
@@ -157,6 +260,7 @@ def scene(
     connections: int,
     policy: Policy = "resend",
     beside: Sequence[int] = (),
+    faults: dict[str, Any] | None = None,
 ) -> Iterator[Scene]:
     """Start the mail server and the process from which the workers are forked.
 
@@ -164,7 +268,28 @@ def scene(
     """
     log = folder / "arrived"
     with counting(log) as port, _running("killable.py") as killable:
-        yield Scene(engine, connections, port, log, killable, policy, beside)
+        yield Scene(engine, connections, port, log, killable, policy, beside, faults or {})
+
+
+@contextmanager
+def storm(
+    engine: Engine,
+    folder: Path,
+    *,
+    chance: float,
+    connections: int,
+    policy: Policy,
+    pipelines: bool,
+    seed: int,
+) -> Iterator[Storm]:
+    """As a scene, but with a mail server that fails with that probability at each phase."""
+    log, patience = folder / "arrived", 0.1
+    said = (log, folder / "talk", chance, seed, pipelines, patience)
+    with _running("chaos_smtp.py", *map(str, said)) as server, _running("killable.py") as killable:
+        assert server.stdout
+        port = int(server.stdout.readline())
+        faults = {"patience": {"smtp": patience, "busy": 60, "database": 120}}
+        yield Storm(engine, connections, port, log, killable, policy, (), faults, server=server)
 
 
 @contextmanager

@@ -1,0 +1,117 @@
+"""What can go wrong around a worker, put into the process that it runs in: see killable.py.
+
+Nothing in the product knows of this. Each fault comes from the seed of its order.
+"""
+
+from __future__ import annotations
+
+import random
+import resource
+import sqlite3
+import threading
+import time
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, Engine, event
+
+from newsletter.db import engine as engines
+from newsletter.delivery import committer, worker
+from newsletter.smtp import pool, session
+
+#: What a connection that may grow without bound says (SQLite's own default).
+_MOST_PAGES = 4_294_967_294
+#: A worker that waits for a mail server or a database to recover waits so much less.
+_HASTE = 100
+
+
+def inflict(order: dict[str, Any], engine: Engine) -> None:
+    """Put into this process what an order asks for."""
+    if order.get("patience"):
+        _shorten(order["patience"])
+    if order.get("clock"):
+        _tamper(JumpingClock(**order["clock"]))
+    if order.get("disk"):
+        Disk(**order["disk"]).begin(engine)
+
+
+def _shorten(patience: dict[str, float]) -> None:
+    """Make seconds of minutes."""
+    for name in ("MAIL", "RCPT", "DATA", "BODY", "QUIT", "STEP"):
+        setattr(session, f"{name}_SECONDS", patience["smtp"])
+    pool.CONNECT_SECONDS = patience["smtp"]
+    engines.BUSY_SECONDS = patience["busy"]
+    committer.PATIENCE_SECONDS = patience["database"]
+    committer._PAUSE_SECONDS /= _HASTE
+    wait = worker.Worker._wait
+
+    async def waited(self: worker.Worker, seconds: float) -> None:
+        await wait(self, seconds / _HASTE)
+
+    worker.Worker._wait = waited  # type: ignore[method-assign]
+
+
+class JumpingClock:
+    """A wall clock that somebody keeps setting: by minutes, hours or days, to and fro."""
+
+    def __init__(self, *, seed: int, jumps_per_second: float, ahead_days: float) -> None:
+        self._rng = random.Random(seed)
+        self._rate = jumps_per_second
+        self._offset = timedelta(days=ahead_days)
+        self._jumps_at = time.monotonic() + self._rng.expovariate(self._rate)
+        # The committer's thread reads it, too.
+        self._lock = threading.Lock()
+
+    def __call__(self) -> datetime:
+        with self._lock:
+            if time.monotonic() >= self._jumps_at:
+                unit = self._rng.choice(("minutes", "hours", "days"))
+                self._offset += timedelta(**{unit: self._rng.uniform(-10, 10)})
+                self._jumps_at = time.monotonic() + self._rng.expovariate(self._rate)
+            return datetime.now(UTC) + self._offset
+
+
+def _tamper(clock: JumpingClock) -> None:
+    worker.utc_now = clock
+    defaults = worker.Worker.__init__.__kwdefaults__
+    assert defaults is not None
+    defaults["clock"] = clock
+
+
+class Disk:
+    """A disk on which there is no room from an instant on, and then there is again.
+
+    By `pages` SQLite says that the database is full, in the midst of a statement that needs one
+    more of them. By `files` the kernel refuses to let any file grow, which is noticed when a
+    transaction is being committed.
+    """
+
+    def __init__(self, *, by: str, full_ms: float, room_ms: float) -> None:
+        self._by = by
+        self._full_after = full_ms / 1000
+        self._room_after = room_ms / 1000
+        self._is_full = False
+
+    def begin(self, engine: Engine) -> None:
+        """Let it fill and be emptied as time goes by."""
+        if self._by == "pages":
+            event.listen(engine, "begin", self._limit)
+        threading.Thread(target=self._pass, daemon=True).start()
+
+    def _pass(self) -> None:
+        time.sleep(self._full_after)
+        self._fill(is_full=True)
+        time.sleep(self._room_after - self._full_after)
+        self._fill(is_full=False)
+
+    def _fill(self, *, is_full: bool) -> None:
+        self._is_full = is_full
+        if self._by == "files":
+            _, most = resource.getrlimit(resource.RLIMIT_FSIZE)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (0 if is_full else most, most))
+
+    def _limit(self, connection: Connection) -> None:
+        driver = connection.connection.driver_connection
+        assert isinstance(driver, sqlite3.Connection)
+        # Less than there are means as many as there are.
+        driver.execute(f"PRAGMA max_page_count = {1 if self._is_full else _MOST_PAGES}")
