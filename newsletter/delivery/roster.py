@@ -42,15 +42,17 @@ class Presence:
 
 @contextmanager
 def alive(name: str) -> Iterator[None]:
-    """Hold the lock that says this worker lives."""
+    """Hold the lock that says this worker lives; its file stays until somebody forgets it.
+
+    A worker whose database is away or full when it ends leaves rows behind, and so is known to be
+    dead at once.
+    """
     path = _lock_file(name)
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield
     finally:
-        with contextlib.suppress(OSError):
-            path.unlink()
         os.close(descriptor)
 
 
@@ -101,14 +103,14 @@ def take_over_dead(session: Session, *, policy: Policy, now: datetime) -> list[P
     return dead
 
 
-def forget(presences: Iterable[Presence]) -> None:
-    """Remove the lock files of dead workers whose rows have been taken over.
+def forget(names: Iterable[str]) -> None:
+    """Remove the lock files of workers that hold no rows: theirs have been taken over.
 
     Not earlier: until then the file is how the next to look knows that they died.
     """
-    for presence in presences:
+    for name in names:
         with contextlib.suppress(OSError):
-            _lock_file(presence.name).unlink()
+            _lock_file(name).unlink()
 
 
 def _is_dead(worker: Worker, now: datetime) -> bool:

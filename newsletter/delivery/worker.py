@@ -150,13 +150,18 @@ def run(
     name = roster.new_name()
     with roster.alive(name), _undisturbed() as is_told:
         now = utc_now()
-        with sessions.writing(engine) as session:
-            witness.check(session, engine)
-            dead = roster.take_over_dead(session, policy=plan.retries.policy, now=now)
-            presence = roster.sign_in(session, name=name, now=now)
-            worked_until = witness.advance(session, now)
+        try:
+            with sessions.writing(engine) as session:
+                witness.check(session, engine)
+                dead = roster.take_over_dead(session, policy=plan.retries.policy, now=now)
+                presence = roster.sign_in(session, name=name, now=now)
+                worked_until = witness.advance(session, now)
+        except BaseException:
+            # It holds nothing, so nobody has to see that it is dead.
+            roster.forget([name])
+            raise
         witness.remember(engine, worked_until)
-        roster.forget(dead)
+        roster.forget(other.name for other in dead)
         worker = Worker(
             engine,
             plan,
@@ -174,6 +179,7 @@ def run(
                 policy = plan.retries.policy
                 ledger.take_over(session, dead=[presence.id], policy=policy, now=utc_now())
                 worked_until = witness.advance(session, utc_now())
+            roster.forget([name])
             witness.remember(engine, worked_until)
             if on_try is not None:
                 on_try(worker.tally)

@@ -79,30 +79,33 @@ def _tamper(clock: JumpingClock) -> None:
 
 
 class Disk:
-    """A disk on which there is no room from an instant on, and then there is again.
+    """A disk that is full from a transaction on, for some time.
 
     By `pages` SQLite says that the database is full, in the midst of a statement that needs one
     more of them. By `files` the kernel refuses to let any file grow, which is noticed when a
     transaction is being committed.
     """
 
-    def __init__(self, *, by: str, full_ms: float, room_ms: float) -> None:
+    def __init__(self, *, by: str, transactions: int, seconds: float) -> None:
         self._by = by
-        self._full_after = full_ms / 1000
-        self._room_after = room_ms / 1000
+        self._left = transactions
+        self._seconds = seconds
         self._is_full = False
 
     def begin(self, engine: Engine) -> None:
-        """Let it fill and be emptied as time goes by."""
+        """Let it fill as the worker writes."""
         if self._by == "pages":
-            event.listen(engine, "begin", self._limit)
-        threading.Thread(target=self._pass, daemon=True).start()
+            with engine.begin() as connection:
+                connection.exec_driver_sql("CREATE TABLE IF NOT EXISTS ballast (octets BLOB)")
+        event.listen(engine, "begin", self._pass)
 
-    def _pass(self) -> None:
-        time.sleep(self._full_after)
-        self._fill(is_full=True)
-        time.sleep(self._room_after - self._full_after)
-        self._fill(is_full=False)
+    def _pass(self, connection: Connection) -> None:
+        self._left -= 1
+        if self._left == 0:
+            self._fill(is_full=True)
+            threading.Timer(self._seconds, self._fill, kwargs={"is_full": False}).start()
+        if self._by == "pages":
+            self._limit(connection)
 
     def _fill(self, *, is_full: bool) -> None:
         self._is_full = is_full
@@ -113,5 +116,7 @@ class Disk:
     def _limit(self, connection: Connection) -> None:
         driver = connection.connection.driver_connection
         assert isinstance(driver, sqlite3.Connection)
-        # Less than there are means as many as there are.
+        # Less than there are means as many as there are; and what a send frees is not left to it.
         driver.execute(f"PRAGMA max_page_count = {1 if self._is_full else _MOST_PAGES}")
+        if self._is_full and (free := driver.execute("PRAGMA freelist_count").fetchone()[0]):
+            driver.execute("INSERT INTO ballast VALUES (zeroblob(?))", ((free - 1) * 4000,))

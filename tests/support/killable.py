@@ -95,9 +95,9 @@ def _arm_take_over(fuse: Fuse) -> None:
     fuse.around(roster, "take_over_dead", "take-over")
     forget, close = roster.forget, Committer.close
 
-    def forgotten(presences: Any) -> None:
+    def forgotten(names: Any) -> None:
         fuse.burn("after take-over")
-        forget(presences)
+        forget(names)
 
     async def closed(committer: Committer) -> None:
         await close(committer)
@@ -194,6 +194,8 @@ def _fulfil(order: dict[str, Any]) -> list[int]:
 
 def _be_the_child(order: dict[str, Any], fate: dict[str, Any]) -> None:
     code = 70
+    # By this name PostgreSQL knows whose connections these are.
+    os.environ["PGAPPNAME"] = "worker"
     try:
         os.dup2(os.open(os.devnull, os.O_RDWR), 0)
         os.dup2(2, 1)

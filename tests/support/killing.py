@@ -7,18 +7,22 @@ import os
 import random
 import subprocess
 import sys
+import threading
+import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import ledgers
 from killable import OFTEN, PLACES, STOPPED
-from sqlalchemy import Engine, func, select, update
+from sqlalchemy import Engine, func, select, text, update
 
 from newsletter.db import session as sessions
+from newsletter.db.engine import is_sqlite
 from newsletter.delivery import ledger, retry
 from newsletter.delivery.retry import Policy
 from newsletter.models import Attempt, Delivery, State, Worker
@@ -188,6 +192,12 @@ class Scene:
         """Tell whether anything is left to be done."""
         return any(ledgers.states(self.engine)[state] for state in ledger.OPEN)
 
+    def time_span(self) -> timedelta:
+        """Return how much time the books say has passed between two of their changes."""
+        with sessions.reading(self.engine) as session:
+            changed = session.execute(select(Delivery.state_at)).scalars().all()  # type: ignore[call-overload]
+        return max(changed) - min(changed)
+
     def make_due(self) -> None:
         """Let the time pass until every retry is due."""
         with sessions.writing(self.engine) as session:
@@ -260,7 +270,6 @@ def scene(
     connections: int,
     policy: Policy = "resend",
     beside: Sequence[int] = (),
-    faults: dict[str, Any] | None = None,
 ) -> Iterator[Scene]:
     """Start the mail server and the process from which the workers are forked.
 
@@ -268,7 +277,7 @@ def scene(
     """
     log = folder / "arrived"
     with counting(log) as port, _running("killable.py") as killable:
-        yield Scene(engine, connections, port, log, killable, policy, beside, faults or {})
+        yield Scene(engine, connections, port, log, killable, policy, beside)
 
 
 @contextmanager
@@ -288,8 +297,62 @@ def storm(
     with _running("chaos_smtp.py", *map(str, said)) as server, _running("killable.py") as killable:
         assert server.stdout
         port = int(server.stdout.readline())
-        faults = {"patience": {"smtp": patience, "busy": 60, "database": 120}}
+        faults = hurry(smtp=patience)
         yield Storm(engine, connections, port, log, killable, policy, (), faults, server=server)
+
+
+def hurry(*, smtp: float = 60, busy: float = 60, database: float = 60) -> dict[str, Any]:
+    """Return the order for a worker that is no more patient than that, in seconds."""
+    return {"patience": {"smtp": smtp, "busy": busy, "database": database}}
+
+
+def full(by: str, *, seconds: float) -> dict[str, Any]:
+    """Return the order for a disk that is full for so long, once a worker is well under way."""
+    return {"disk": {"by": by, "transactions": 30, "seconds": seconds}}
+
+
+def jumping(rng: random.Random, *, ahead_days: float = 0) -> dict[str, Any]:
+    """Return the order for a clock that is set every few hundredths of a second."""
+    seed = rng.randrange(10**6)
+    return {"clock": {"seed": seed, "jumps_per_second": 30, "ahead_days": ahead_days}}
+
+
+@contextmanager
+def disturbed(engine: Engine, rng: random.Random) -> Iterator[Counter[str]]:
+    """Meanwhile, take the database away from who uses it, again and again; count how often.
+
+    PostgreSQL's backends are ended; SQLite's one write lock is held by us.
+    """
+    disturb = _lock if is_sqlite(engine) else _end_backends
+    is_over, disturbances = threading.Event(), Counter[str]()
+
+    def go_on() -> None:
+        while not is_over.wait(rng.uniform(0.02, 0.15)):
+            disturbances["times"] += disturb(engine, rng)
+
+    thread = threading.Thread(target=go_on)
+    thread.start()
+    try:
+        yield disturbances
+    finally:
+        is_over.set()
+        thread.join()
+
+
+def _lock(engine: Engine, rng: random.Random) -> int:
+    with sessions.writing(engine):
+        time.sleep(rng.uniform(0.05, 0.3))
+    return 1
+
+
+def _end_backends(engine: Engine, rng: random.Random) -> int:
+    # Not those of our own looks: only those that write.
+    ends = text(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+        "WHERE datname = current_database() AND application_name = 'worker'"
+    )
+    with engine.connect() as connection:
+        return len(connection.execute(ends).all())
 
 
 @contextmanager
