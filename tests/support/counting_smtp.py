@@ -87,7 +87,8 @@ class Counting(asyncio.Protocol):
             await asyncio.sleep(after)
         self.is_busy = False
         if not self.transport.is_closing():
-            self.say("250 2.0.0 written down")
+            # As long as many a relay's: the ledger keeps it, and grows.
+            self.say(f"250 2.0.0 written down as {line.decode()}")
             self.read()
 
     def say(self, text: str) -> None:

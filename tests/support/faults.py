@@ -94,9 +94,6 @@ class Disk:
 
     def begin(self, engine: Engine) -> None:
         """Let it fill as the worker writes."""
-        if self._by == "pages":
-            with engine.begin() as connection:
-                connection.exec_driver_sql("CREATE TABLE IF NOT EXISTS ballast (octets BLOB)")
         event.listen(engine, "begin", self._pass)
 
     def _pass(self, connection: Connection) -> None:
@@ -116,7 +113,5 @@ class Disk:
     def _limit(self, connection: Connection) -> None:
         driver = connection.connection.driver_connection
         assert isinstance(driver, sqlite3.Connection)
-        # Less than there are means as many as there are; and what a send frees is not left to it.
+        # Less than there are means as many as there are.
         driver.execute(f"PRAGMA max_page_count = {1 if self._is_full else _MOST_PAGES}")
-        if self._is_full and (free := driver.execute("PRAGMA freelist_count").fetchone()[0]):
-            driver.execute("INSERT INTO ballast VALUES (zeroblob(?))", ((free - 1) * 4000,))
