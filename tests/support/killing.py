@@ -19,13 +19,13 @@ from typing import Any
 
 import ledgers
 from killable import OFTEN, PLACES, STOPPED
-from sqlalchemy import Engine, func, select, text, update
+from sqlalchemy import Engine, delete, func, select, text, update
 
 from newsletter.db import session as sessions
 from newsletter.db.engine import is_sqlite
 from newsletter.delivery import ledger, retry
 from newsletter.delivery.retry import Policy
-from newsletter.models import Attempt, Delivery, State, Worker
+from newsletter.models import Attempt, Delivery, Pace, State, Worker
 
 _HERE = Path(__file__).parent
 _KILLED = -9
@@ -202,6 +202,8 @@ class Scene:
         """Let the time pass until every retry is due."""
         with sessions.writing(self.engine) as session:
             session.execute(update(Delivery).values(due_at=ledgers.NOW))
+            # And until the domain has recovered from what was said of it.
+            session.execute(delete(Pace))
 
 
 @dataclass
@@ -229,9 +231,8 @@ class Storm(Scene):
         """Everyone was taken by the server, or told no by it, or is known to be uncertain."""
         self.look(audience)
         said_no, uncertain, attempts = set(self._talk("no")), self.uncertain(), self._charged()
-        wearied = {one for one, charged in attempts.items() if charged >= retry.MAXIMUM_ATTEMPTS}
         refused = self.addresses(State.REFUSED, State.SKIPPED)
-        assert refused <= said_no | wearied
+        assert refused <= said_no
         held = self.addresses(State.UNKNOWN)
         assert held <= set(uncertain)
         if self.policy == "resend":
