@@ -30,6 +30,9 @@ from newsletter import paths
 from newsletter.db.engine import is_sqlite
 from newsletter.errors import Conflict
 
+#: There is no place for it, or this user has no home.
+_NOWHERE = (OSError, RuntimeError)
+
 _id: ColumnClause[int] = column("id", Integer())
 _worked_until: ColumnClause[datetime] = column("worked_until", DateTime(timezone=True))
 _progress = table("progress", _id, _worked_until)
@@ -68,7 +71,7 @@ def accept(session: Session, engine: Engine, now: datetime) -> datetime:
 
 def remember(engine: Engine, worked_until: datetime) -> None:
     """Have the witness know it, too. One that cannot be written is done without."""
-    with suppress(OSError):
+    with suppress(*_NOWHERE):
         path = _path(engine)
         partial = path.with_name(f"{path.name}.{os.getpid()}")
         partial.write_text(worked_until.astimezone(UTC).isoformat())
@@ -77,13 +80,13 @@ def remember(engine: Engine, worked_until: datetime) -> None:
 
 def forget(engine: Engine) -> None:
     """Let a new database have no witness of one that was in its place."""
-    with suppress(OSError):
+    with suppress(*_NOWHERE):
         _path(engine).unlink()
 
 
 def recall(engine: Engine) -> datetime | None:
     """Return what the witness knows; None if there is none."""
-    with suppress(OSError, ValueError):
+    with suppress(*_NOWHERE, ValueError):
         found = datetime.fromisoformat(_path(engine).read_text())
         return found if found.tzinfo else None
     return None

@@ -18,7 +18,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import lru_cache
 from itertools import groupby
 from typing import Any
@@ -62,7 +62,7 @@ _BEFORE_THE_MARK = frozenset({Phase.MAIL, Phase.RCPT})
 #: How often a worker that stays looks for new rows.
 _IDLE_SECONDS = 1.0
 #: How often, at most, somebody who watches is told of the tally: a bar is drawn ten times a second.
-_TELL = timedelta(seconds=0.1)
+_TELL_SECONDS = 0.1
 #: How long to wait for leave to send, where a limit is used up, before the rest is left to later.
 _LEAVE_SECONDS = 60.0
 #: How often a claim is looked at whose domain has as many messages under way as it takes.
@@ -260,7 +260,8 @@ class Worker:
         self._stopped = stopped
         self._on_try = on_try
         self._on_trouble = on_trouble
-        self._tell_at = clock()
+        #: On the loop's clock: a wall clock may be set back.
+        self._tell_at = 0.0
         self._rng = rng or random.Random()  # noqa: S311 - jitter needs no secrecy
         self._relays = Relays(plan.servers, rng=self._rng)
         self._clock = clock
@@ -666,7 +667,8 @@ class Worker:
         outcome = await line.session.send(
             job.mail, permit=permit, following=following, in_steps=self._is_denied
         )
-        self._free(job)
+        if job.domain or self._parked:
+            self._free(job)
         if outcome is None:
             return upcoming
         self._judge(outcome, line)
@@ -707,8 +709,8 @@ class Worker:
         )
         self._committer.record(Verdict(claim.id, claim.address, outcome, decision))
         self.tally.add(outcome)
-        if self._on_try is not None and now >= self._tell_at:
-            self._tell_at = now + _TELL
+        if self._on_try is not None and _time() >= self._tell_at:
+            self._tell_at = _time() + _TELL_SECONDS
             self._on_try(self.tally)
 
     def _judge(self, outcome: Outcome, line: Line) -> None:
