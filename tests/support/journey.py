@@ -177,7 +177,7 @@ def at_noon(newsletter: Newsletter) -> None:
 
 
 class _Refusing(catcher.Catcher):
-    """A catcher for which some readers do not exist."""
+    """A catcher that refuses the mail of some readers."""
 
     strangers: Collection[str] = ()
 
@@ -190,14 +190,14 @@ class _Refusing(catcher.Catcher):
         _options: list[str],
     ) -> str:
         if address in self.strangers:
-            return "550 5.1.1 There is no such reader"
+            return "550 5.7.1 Not this one"
         envelope.rcpt_tos.append(address)
         return "250 2.1.5 Fine"
 
 
 @contextmanager
 def refusing(folder: Path, *strangers: str) -> Iterator[tuple[int, Mailbox]]:
-    """Run a catcher that answers 550 5.1.1 for `strangers`."""
+    """Run a catcher that answers 550 5.7.1 for `strangers`."""
     folder.mkdir()
     handler = _Refusing(folder)
     handler.strangers = strangers

@@ -135,6 +135,8 @@ def _delivery(reader: Subscriber, mailing: Mailing, state: State, reply: str | N
         reference=reader.public_id,
         generation=reader.generation,
         since_at=reader.subscribed_at,
+        # Only what a worker holds is claimed or in flight.
+        worker_id=1 if state in {State.CLAIMED, State.IN_FLIGHT} else None,
         state=state,
         priority=1,
         due_at=NOW,
