@@ -22,6 +22,7 @@ from pydantic_settings import (
     NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
+    SettingsError,
 )
 
 from newsletter import address, cadence, tokens
@@ -41,6 +42,8 @@ _LINK_START = re.compile(
 )
 #: What EHLO takes (RFC 5321 4.1.1.1): a domain, or an address in brackets.
 _HOST_NAME = re.compile(r"[A-Za-z0-9._-]{1,253}|\[[A-Za-z0-9.:]{1,60}\]")
+#: The setting that the environment has in no form that can be read.
+_NAMED = re.compile(r'field "(\w+)"')
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 _SMTP_PORTS = {"smtp": 25, "smtp+starttls": 587, "smtps": 465}
 #: What stands between two URLs; a comma or a blank in a password is followed by no scheme.
@@ -607,6 +610,13 @@ def load(file: Path | None = None, *, environment: bool = True) -> Settings:
         return kind(**_read(file))
     except ValidationError as exc:
         raise _explained(exc) from exc
+    except SettingsError as exc:
+        found = _NAMED.search(str(exc))
+        raise ConfigurationError(
+            f"NEWSLETTER_{found[1].upper() if found else '*'} in the environment cannot be read.",
+            setting=found[1] if found else None,
+            hint="There it is JSON; docs/settings.md has an example.",
+        ) from exc
     except NewsletterError as exc:
         raise ConfigurationError(exc.message, hint=exc.hint) from exc
 

@@ -38,10 +38,16 @@ _worked_until: ColumnClause[datetime] = column("worked_until", DateTime(timezone
 _progress = table("progress", _id, _worked_until)
 
 
+def is_known_better(session: Session, engine: Engine) -> bool:
+    """Tell whether there is a witness, and the database knows at least as much."""
+    seen, known = recall(engine), _known(session)
+    return seen is not None and known is not None and known >= seen
+
+
 def check(session: Session, engine: Engine) -> None:
     """Raise Conflict if more was sent than this database knows of."""
     seen, known = recall(engine), _known(session)
-    if seen is None or (known is not None and known >= seen):
+    if seen is None or is_known_better(session, engine):
         return
     since = f"{known:%Y-%m-%d %H:%M} UTC" if known else "it was made"
     raise Conflict(

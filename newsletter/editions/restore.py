@@ -13,6 +13,7 @@ from newsletter.db import session as sessions
 from newsletter.db import witness
 from newsletter.delivery import ledger
 from newsletter.editions import publish, store
+from newsletter.errors import Conflict
 from newsletter.settings import Settings
 
 _REASON = "The database was restored from a backup: it may have been sent before."
@@ -34,9 +35,16 @@ def accept(engine: Engine, *, now: datetime, settings: Settings) -> Done:
 
     1. What is open may have been sent: it becomes unknown, for the operator to reconcile or to
     retry. 2. The editions of the current periods that are not in it are recorded as skipped.
+
+    Raises Conflict for a database that is surely not a backup.
     """
     done = Done()
     with sessions.writing(engine) as session:
+        if witness.is_known_better(session, engine):
+            raise Conflict(
+                "This database is no restored backup: it knows of all that was sent from here.",
+                hint="Nothing has to be done; `newsletter cron` goes on.",
+            )
         done.unknown = ledger.doubt(session, now=now)
         for cadence in Cadence:
             if publish.skip_current(session, cadence, reason=_REASON, now=now, settings=settings):

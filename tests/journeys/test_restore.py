@@ -62,6 +62,7 @@ def test_a_restored_backup_mails_nobody_and_says_what_to_do(
     done = newsletter.json("database", "restored")
     assert done["unknown"] == _READERS - 10
     assert [name.partition("-")[0] for name in done["skipped"]] == ["daily", "monthly"]
+    assert "no restored backup" in newsletter.run("database", "restored", exit_code=1)
     newsletter.run("cron")
     assert newsletter.json("send", "weekly")["unknown"] == _READERS - 10
     counts = Counter(str(message["To"]) for message in mailbox.messages())

@@ -184,3 +184,15 @@ def test_a_bad_relay_is_named_by_its_number_and_its_password_is_not_said(
 def test_no_relay_at_all_is_refused(load: Callable[[str], Settings], empty: str) -> None:
     with pytest.raises(ConfigurationError, match=r"^smtp_url: must "):
         load(f"smtp_url = {empty}")
+
+
+def test_what_the_environment_has_that_is_not_json_is_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("NEWSLETTER_DOMAIN_LIMITS", "{bad")
+
+    with pytest.raises(ConfigurationError, match="NEWSLETTER_DOMAIN_LIMITS") as refused:
+        configuration.load()
+
+    assert refused.value.setting == "domain_limits"
