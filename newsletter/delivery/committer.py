@@ -10,10 +10,11 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
-from typing import Any, NamedTuple
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple, TypeVar
 
 from sqlalchemy import Engine, Select
 from sqlmodel import Session
@@ -21,12 +22,15 @@ from sqlmodel import Session
 from newsletter.db import session as sessions
 from newsletter.db import witness
 from newsletter.delivery import faults, ledger, limits, roster
+from newsletter.delivery.budget import Unused
 from newsletter.delivery.faults import Rules
 from newsletter.delivery.ledger import Claim, Verdict
-from newsletter.delivery.limits import Lease, Limits
+from newsletter.delivery.limits import Allowance, Instants, Lease, Limits
 from newsletter.delivery.retry import Policy
 from newsletter.delivery.roster import Presence
 from newsletter.errors import DatabaseUnavailable, NewsletterError
+
+T = TypeVar("T")
 
 #: How long to go on trying to write what the server has already accepted.
 PATIENCE_SECONDS = 120
@@ -36,10 +40,15 @@ _PAUSE_SECONDS = 0.5
 _GATHER_SECONDS = 40e-6
 
 
-#: How often, in one transaction, more is claimed because all of it had to wait.
+#: How often, in one transaction, more is claimed because all of it went into lanes.
 _CLAIMS_AT_MOST = 20
-#: Messages that leases of some instants were not used for.
-Unused = list[tuple[datetime, int]]
+
+
+class Claimed(NamedTuple):
+    """What was claimed, and when there may be more for which it is too early now."""
+
+    claims: list[Claim]
+    again_at: datetime | None
 
 
 class Brakes(NamedTuple):
@@ -56,10 +65,14 @@ class _Cycle:
 
     verdicts: list[Verdict] = field(default_factory=list)
     marks: dict[int, asyncio.Future[bool]] = field(default_factory=dict)
-    claims: list[tuple[int, asyncio.Future[list[Claim]]]] = field(default_factory=list)
+    claims: list[tuple[int, asyncio.Future[Claimed]]] = field(default_factory=list)
+    #: Messages to each domain that the worker has in hand.
+    holding: Mapping[str, int] = field(default_factory=dict)
     leases: list[tuple[int, Unused, asyncio.Future[Lease]]] = field(default_factory=list)
+    instants: list[tuple[timedelta, asyncio.Future[Instants]]] = field(default_factory=list)
     looks: list[tuple[frozenset[int], asyncio.Future[Brakes]]] = field(default_factory=list)
-    returned: dict[int, datetime] = field(default_factory=dict)
+    #: Each into the lane of a domain, or none.
+    returned: dict[int, str | None] = field(default_factory=dict)
     is_last: bool = False
 
     @property
@@ -69,6 +82,7 @@ class _Cycle:
             or self.marks
             or self.claims
             or self.leases
+            or self.instants
             or self.looks
             or self.returned
             or self.is_last
@@ -80,10 +94,11 @@ class _Answers:
     """What a cycle's transaction found; told only after its commit."""
 
     marked: set[int] = field(default_factory=set)
-    claimed: list[list[Claim]] = field(default_factory=list)
-    #: How many messages at a time to each domain that is limited, of those that were claimed.
-    shares: dict[str, int] = field(default_factory=dict)
+    claimed: list[Claimed] = field(default_factory=list)
+    #: What holds for each domain that is limited, of those that matter.
+    allowed: dict[str, Allowance] = field(default_factory=dict)
     leased: list[Lease] = field(default_factory=list)
+    instants: list[Instants] = field(default_factory=list)
     brakes: list[Brakes] = field(default_factory=list)
     renewed_at: datetime | None = None
     worked_until: datetime | None = None
@@ -117,8 +132,8 @@ class Committer:
         self._policy: Policy = policy
         self._faults = faults
         self._limits = rules
-        #: How many messages at a time to each domain that is limited, as far as is known here.
-        self.shares: dict[str, int] = {}
+        #: What holds for each domain that is limited, as far as is known here.
+        self.allowed: dict[str, Allowance] = {}
         self._gather_seconds = min(connections - 1, 50) * _GATHER_SECONDS
         self._clock = clock
         self._mailings = mailings
@@ -137,11 +152,13 @@ class Committer:
         self._thread = threading.Thread(target=self._run, name="committer", daemon=True)
         self._thread.start()
 
-    def claim(self, limit: int) -> asyncio.Future[list[Claim]]:
-        """Claim up to `limit` due rows."""
-        waiter: asyncio.Future[list[Claim]] = self._loop.create_future()
+    def claim(self, limit: int, holding: Mapping[str, int]) -> asyncio.Future[Claimed]:
+        """Claim up to `limit` due rows; `holding` is what is in hand for each domain."""
+        waiter: asyncio.Future[Claimed] = self._loop.create_future()
         with self._lock:
-            self._open().claims.append((limit, waiter))
+            cycle = self._open()
+            cycle.claims.append((limit, waiter))
+            cycle.holding = holding
         return waiter
 
     def mark(self, delivery_id: int) -> asyncio.Future[bool]:
@@ -163,17 +180,26 @@ class Committer:
             self._open().leases.append((wanted, unused, waiter))
         return waiter
 
-    def look(self, mailings: frozenset[int]) -> asyncio.Future[Brakes]:
+    def instants(self, lead: timedelta) -> asyncio.Future[Instants]:
+        """Take instants of a limit by the second, none of them before `lead` has passed."""
+        waiter: asyncio.Future[Instants] = self._loop.create_future()
+        with self._lock:
+            self._open().instants.append((lead, waiter))
+        return waiter
+
+    def look(self, mailings: frozenset[int], holding: Mapping[str, int]) -> asyncio.Future[Brakes]:
         """Ask which of some mailings, and mail to which domains, may not be sent now."""
         waiter: asyncio.Future[Brakes] = self._loop.create_future()
         with self._lock:
-            self._open().looks.append((mailings, waiter))
+            cycle = self._open()
+            cycle.looks.append((mailings, waiter))
+            cycle.holding = holding
         return waiter
 
-    def put_back(self, delivery_id: int, until: datetime) -> None:
-        """Give a claim back that cannot be sent yet."""
+    def put_back(self, delivery_id: int, lane: str | None = None) -> None:
+        """Give a claim back that cannot be sent yet, into the lane of a domain that is limited."""
         with self._lock:
-            self._open().returned[delivery_id] = until
+            self._open().returned[delivery_id] = lane
 
     async def close(self) -> None:
         """Write what is left and end; raise what kept it from being written."""
@@ -196,20 +222,15 @@ class Committer:
         return self._next
 
     def _tell(self, cycle: _Cycle, answers: _Answers) -> None:
-        for delivery_id, marked in cycle.marks.items():
-            if not marked.done():
-                marked.set_result(delivery_id in answers.marked)
-        if cycle.claims:
-            self.shares = answers.shares
-        for (_, claimed), claims in zip(cycle.claims, answers.claimed, strict=True):
-            if not claimed.done():
-                claimed.set_result(claims)
-        for (_, found), brakes in zip(cycle.looks, answers.brakes, strict=True):
-            if not found.done():
-                found.set_result(brakes)
-        for (_, _, leased), lease in zip(cycle.leases, answers.leased, strict=True):
-            if not leased.done():
-                leased.set_result(lease)
+        if cycle.claims or cycle.looks:
+            self.allowed = answers.allowed
+        elif answers.allowed:
+            self.allowed = self.allowed | answers.allowed
+        _answer(cycle.marks.values(), (one in answers.marked for one in cycle.marks))
+        _answer((waiter for _, waiter in cycle.claims), answers.claimed)
+        _answer((waiter for _, waiter in cycle.looks), answers.brakes)
+        _answer((waiter for *_, waiter in cycle.leases), answers.leased)
+        _answer((waiter for _, waiter in cycle.instants), answers.instants)
 
     # In the thread.
 
@@ -265,7 +286,7 @@ class Committer:
         self._claimed.difference_update(cycle.marks)
         self._claimed.difference_update(verdict.delivery_id for verdict in cycle.verdicts)
         self._claimed.difference_update(cycle.returned)
-        self._claimed.update(claim.id for batch in answers.claimed for claim in batch)
+        self._claimed.update(claim.id for found in answers.claimed for claim in found.claims)
         roster.forget(presence.name for presence in answers.dead)
 
     def _release_untold(self, session: Session) -> None:
@@ -282,49 +303,124 @@ class Committer:
             answers.renewed_at = now
             answers.worked_until = witness.advance(session, now)
             answers.dead = roster.take_over_dead(session, policy=self._policy, now=now)
+        troubled: set[str] = set()
         if cycle.verdicts:
             faults.suppress_dead(session, cycle.verdicts, rules=self._faults, now=now)
             ledger.record(session, worker_id=worker_id, verdicts=cycle.verdicts, now=now)
-            limits.learn(session, cycle.verdicts, self._limits, slow=self.shares, now=now)
+            troubled = limits.learn(
+                session, cycle.verdicts, self._limits, slow=self.allowed, now=now
+            )
         if cycle.marks:
             ids = list(cycle.marks)
             answers.marked = ledger.mark(session, worker_id=worker_id, ids=ids, now=now)
-        ledger.put_back(session, worker_id=worker_id, until=cycle.returned, now=now)
+        ledger.put_back(session, worker_id=worker_id, lanes=cycle.returned, now=now)
+        answers.allowed = self._allowed(
+            session, troubled | cycle.holding.keys(), cycle.holding, now
+        )
         for limit, _ in cycle.claims:
-            answers.claimed.append(self._claim(session, limit, answers.shares, now))
+            answers.claimed.append(self._claim(session, limit, answers.allowed, cycle.holding, now))
         for looked_at, _ in cycle.looks:
             withheld: set[int] = set()
             if self._excluded is not None:
                 withheld = ledger.withheld(session, looked_at, self._excluded)
             answers.brakes.append(Brakes(withheld, limits.paused(session, now)))
         for wanted, unused, _ in cycle.leases:
-            limits.give_back(session, self._limits, unused=unused, now=now)
-            lease = limits.lease(session, self._limits, wanted=wanted, now=now)
-            answers.leased.append(lease)
+            answers.leased.append(
+                limits.lease(session, self._limits, wanted=wanted, unused=unused, now=now)
+            )
+        for lead, _ in cycle.instants:
+            answers.instants.append(limits.instants(session, self._limits, lead=lead, now=now))
         return answers
 
+    def _allowed(
+        self, session: Session, domains: Collection[str], holding: Mapping[str, int], now: datetime
+    ) -> dict[str, Allowance]:
+        return limits.allowances(
+            session,
+            domains,
+            self._limits,
+            holding=holding,
+            worker_id=self._presence.id,
+            now=now,
+        )
+
     def _claim(
-        self, session: Session, limit: int, shares: dict[str, int], now: datetime
-    ) -> list[Claim]:
-        """Claim rows; those of a domain that has to wait go back until their turn."""
+        self,
+        session: Session,
+        limit: int,
+        allowed: dict[str, Allowance],
+        holding: Mapping[str, int],
+        now: datetime,
+    ) -> Claimed:
+        """Claim rows: first of the lanes whose turn it is, then of all others.
+
+        Rows of a domain that takes no more now go into its lane, where nobody passes over them
+        again until it does. `allowed` is added to and used up.
+        """
         worker_id = self._presence.id
+        lanes = ledger.lanes(session, mailings=self._mailings, excluded=self._excluded)
+        unknown = {lane.domain for lane in lanes} - allowed.keys()
+        allowed |= self._allowed(session, unknown, holding, now)
+        claims: list[Claim] = []
+        waiting: set[str] = set()
+        for lane in lanes:
+            allowance = allowed.get(lane.domain)
+            wanted = limit - len(claims)
+            if allowance is not None and allowance.messages <= wanted:
+                # Perhaps not all of it.
+                waiting.add(lane.domain)
+                wanted = allowance.messages
+            if wanted:
+                found = ledger.claim_of_lane(
+                    session, lane, worker_id=worker_id, limit=wanted, now=now
+                )
+                claims += found
+                if allowance is not None:
+                    allowance.take(len(found))
+        is_exhausted = False
         for _ in range(_CLAIMS_AT_MOST):
-            claimed = ledger.claim(
+            if len(claims) == limit or is_exhausted:
+                break
+            wanted = limit - len(claims)
+            found = ledger.claim(
                 session,
                 worker_id=worker_id,
-                limit=limit,
+                limit=wanted,
                 now=now,
                 mailings=self._mailings,
                 excluded=self._excluded,
             )
-            waiting, of_domains = limits.restrain(
-                session, claimed, self._limits, worker_id=worker_id, now=now
-            )
-            shares.update(of_domains)
-            ledger.put_back(session, worker_id=worker_id, until=waiting, now=now)
-            if not waiting or len(waiting) < len(claimed):
-                return [claim for claim in claimed if claim.id not in waiting]
-        return []
+            is_exhausted = len(found) < wanted
+            excess = self._excess(session, found, allowed, holding, now)
+            ledger.put_back(session, worker_id=worker_id, lanes=excess, now=now)
+            waiting.update(excess.values())
+            claims += [claim for claim in found if claim.id not in excess]
+            if claims:
+                break
+        limits.spend(session, allowed, now)
+        times = [at for domain in waiting if (at := allowed[domain].again_at) is not None]
+        return Claimed(claims, min(times, default=None) if is_exhausted else now)
+
+    def _excess(
+        self,
+        session: Session,
+        claims: Sequence[Claim],
+        allowed: dict[str, Allowance],
+        holding: Mapping[str, int],
+        now: datetime,
+    ) -> dict[int, str]:
+        """Return the lane of each claim that its domain does not take now."""
+        of_domain: dict[str, list[Claim]] = defaultdict(list)
+        for claim in claims:
+            of_domain[limits.domain_of(claim.address)].append(claim)
+        allowed |= self._allowed(session, of_domain.keys() - allowed.keys(), holding, now)
+        excess = {}
+        for domain in of_domain.keys() & allowed.keys():
+            allowance, found = allowed[domain], of_domain[domain]
+            taken = min(allowance.messages, len(found))
+            allowance.take(taken)
+            excess.update({claim.id: domain for claim in found[taken:]})
+        return excess
 
     def _fail(self, cycle: _Cycle, exc: Exception) -> None:
         with self._lock:
@@ -334,11 +430,18 @@ class Committer:
             self._loop.call_soon_threadsafe(_refuse, unanswered, exc)
 
 
+def _answer(waiters: Iterable[asyncio.Future[T]], answers: Iterable[T]) -> None:
+    for waiter, answer in zip(waiters, answers, strict=True):
+        if not waiter.done():
+            waiter.set_result(answer)
+
+
 def _refuse(cycle: _Cycle, exc: Exception) -> None:
     waiters: list[asyncio.Future[Any]] = [
         *cycle.marks.values(),
         *(waiter for _, waiter in cycle.claims),
         *(waiter for *_, waiter in cycle.leases),
+        *(waiter for _, waiter in cycle.instants),
         *(waiter for _, waiter in cycle.looks),
     ]
     for waiter in waiters:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 
 from newsletter.db.statements import Statement
-from newsletter.models.delivery import CLAIMABLE
+from newsletter.models.delivery import CLAIMABLE, LANED
 
 
 def _values(of: str) -> tuple[str, str]:
@@ -45,17 +45,38 @@ _POSTGRESQL_ONLY = re.compile(r"{(.*?)}")
 _MINE = "+delivery.worker_id = :worker"
 _ARRIVED = "EXISTS (SELECT 1 FROM attempt WHERE delivery_id = delivery.id AND outcome = 'unknown')"
 
-# The batch is set apart, so that PostgreSQL chooses once: as a subquery it may run for every row.
-CLAIM = _statement(
-    f"""
-    WITH batch AS (
-        SELECT id FROM delivery WHERE {CLAIMABLE} AND mailing_id = :mailing AND due_at <= :now
-        ORDER BY due_at, id LIMIT :limit {{FOR UPDATE SKIP LOCKED}}
+
+def _claim(rows: str) -> Statement:
+    # The batch is set apart, so that PostgreSQL chooses once: as a subquery it may run for every
+    # row.
+    return _statement(
+        f"""
+        WITH batch AS (
+            SELECT id FROM delivery WHERE {rows} AND mailing_id = :mailing AND due_at <= :now
+            ORDER BY due_at, id LIMIT :limit {{FOR UPDATE SKIP LOCKED}}
+        )
+        UPDATE delivery SET state = 'claimed', worker_id = :worker, state_at = :now, lane = NULL
+        WHERE id IN (SELECT id FROM batch)
+        RETURNING id, mailing_id, address, reference, generation, since_at, created_at, attempts,
+            priority
+        """
     )
-    UPDATE delivery SET state = 'claimed', worker_id = :worker, state_at = :now
-    WHERE id IN (SELECT id FROM batch)
-    RETURNING id, mailing_id, address, reference, generation, since_at, created_at, attempts,
-        priority
+
+
+CLAIM = _claim(CLAIMABLE)
+CLAIM_OF_LANE = _claim(f"{LANED} AND lane = :lane")
+# From one lane to the next by the index, however much waits in each.
+LANES = _statement(
+    f"""
+    WITH RECURSIVE lanes(lane) AS (
+        SELECT min(lane) FROM delivery WHERE {LANED} AND mailing_id = :mailing
+        UNION ALL
+        SELECT (
+            SELECT min(lane) FROM delivery
+            WHERE {LANED} AND mailing_id = :mailing AND lane > lanes.lane
+        ) FROM lanes WHERE lanes.lane IS NOT NULL
+    )
+    SELECT lane FROM lanes WHERE lane IS NOT NULL
     """
 )
 SUPPRESSED = _statement(
@@ -90,11 +111,11 @@ ACCEPT = _statement(
 )
 PUT_BACK = _statement(
     f"""
-    UPDATE delivery SET state = 'queued', due_at = v.due_at, state_at = :now, worker_id = NULL
+    UPDATE delivery SET state = 'queued', lane = v.lane, state_at = :now, worker_id = NULL
     FROM ([]) AS v
     WHERE delivery.id = v.id AND state = 'claimed' AND {_MINE}
     """,
-    _table(id="bigint", due_at="timestamptz"),
+    _table(id="bigint", lane="text"),
 )
 _TRIED = _table(
     id="bigint", code="smallint", enhanced="text", reply="text", outcome="text", phase="text",

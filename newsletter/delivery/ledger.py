@@ -45,7 +45,7 @@ from newsletter.delivery import hot
 from newsletter.delivery.retry import LETTER_LIFE, Decision, Policy
 from newsletter.models import Attempt, Delivery, Mailing, State, Worker
 from newsletter.models.columns import Instant
-from newsletter.models.delivery import CLAIMABLE, HELD
+from newsletter.models.delivery import CLAIMABLE, HELD, LANED
 from newsletter.smtp.reply import Kind, Outcome, Phase
 
 #: States in which something is still to happen.
@@ -88,6 +88,13 @@ class Claim(NamedTuple):
     def give_up_at(self) -> datetime | None:
         """When no more is tried; None for a digest: its edition decides that."""
         return None if self.priority > 1 else self.created_at + LETTER_LIFE
+
+
+class Lane(NamedTuple):
+    """The rows of a mailing that wait until a domain takes more."""
+
+    mailing_id: int
+    domain: str
 
 
 class Batch(NamedTuple):
@@ -198,8 +205,8 @@ def doubt(session: Session, *, now: datetime) -> int:
     """Make every open row unknown: whether it has been sent is not known here."""
     doubted = session.execute(
         update(Delivery)
-        .where(text(f"({CLAIMABLE} OR {HELD})"))
-        .values(state=State.UNKNOWN, worker_id=None, state_at=now)
+        .where(_is_open())
+        .values(state=State.UNKNOWN, worker_id=None, lane=None, state_at=now)
         .execution_options(synchronize_session=False)
     )
     return _count(doubted)
@@ -216,8 +223,9 @@ def may_have_arrived() -> ColumnElement[bool]:
 def is_open(mailings: Select[Any]) -> ColumnElement[bool]:
     """Tell, in a statement, whether any row of `mailings` is open."""
     waits = exists().where(text(CLAIMABLE), _mailing.in_(mailings))
+    is_set_aside = exists().where(text(LANED), _mailing.in_(mailings))
     # Few rows are held at any time: not by the index over all that a mailing ever had.
-    return or_(waits, exists().where(text(HELD), (_mailing + 0).in_(mailings)))
+    return or_(waits, is_set_aside, exists().where(text(HELD), (_mailing + 0).in_(mailings)))
 
 
 # What a worker does
@@ -263,13 +271,46 @@ def mark(session: Session, *, worker_id: int, ids: Sequence[int], now: datetime)
     return marked
 
 
+def lanes(
+    session: Session,
+    *,
+    mailings: Select[Any] | None = None,
+    excluded: Select[Any] | None = None,
+) -> list[Lane]:
+    """Return the lanes in which rows wait for their domain, in the order of their mailings.
+
+    What it costs depends on how many lanes there are, not on how many rows wait in them.
+    """
+    chosen = rows_of(_SET_ASIDE.c.priority, _SET_ASIDE.c.mailing_id)
+    agenda = chosen.where(*_narrowed(_SET_ASIDE, mailings, excluded))
+    return [
+        Lane(row.mailing_id, domain)
+        for row in sorted(session.execute(agenda), key=tuple)
+        for (domain,) in hot.LANES.run(session, mailing=row.mailing_id)
+    ]
+
+
+def claim_of_lane(
+    session: Session, lane: Lane, *, worker_id: int, limit: int, now: datetime
+) -> list[Claim]:
+    """Give up to `limit` rows of a lane to a worker, as `claim` does."""
+    found = hot.CLAIM_OF_LANE.run(
+        session,
+        **_by(session, worker_id, now),
+        mailing=lane.mailing_id,
+        lane=lane.domain,
+        limit=limit,
+    )
+    return _without_suppressed(session, _claims(session, found), now)
+
+
 def put_back(
-    session: Session, *, worker_id: int, until: Mapping[int, datetime], now: datetime
+    session: Session, *, worker_id: int, lanes: Mapping[int, str | None], now: datetime
 ) -> None:
-    """Give back claimed rows that cannot be sent yet, each until its time."""
-    if until:
-        rows = [(one, str(statements.stored(session, Instant(), at))) for one, at in until.items()]
-        hot.PUT_BACK.run(session, **_by(session, worker_id, now), rows=json.dumps(rows))
+    """Give back claimed rows that cannot be sent yet, each into the lane of a domain, or none."""
+    if lanes:
+        rows = json.dumps(list(lanes.items()))
+        hot.PUT_BACK.run(session, **_by(session, worker_id, now), rows=rows)
 
 
 def record(session: Session, *, worker_id: int, verdicts: Sequence[Verdict], now: datetime) -> None:
@@ -455,8 +496,8 @@ def count_in(session: Session, state: State, mailings: Select[Any] | None = None
 
 
 def next_due(session: Session, mailings: Select[Any] | None = None) -> datetime | None:
-    """Return when the next row is due, None if none waits."""
-    earliest = rows_of(func.min(_WAITING.c.due_at)).where(*_narrowed(mailings, None))
+    """Return when the next row is due, None if none waits but for its domain."""
+    earliest = rows_of(func.min(_WAITING.c.due_at)).where(*_narrowed(_WAITING, mailings, None))
     found: datetime | None = session.execute(earliest).scalar()
     return found
 
@@ -539,58 +580,75 @@ def _agenda(
 ) -> Sequence[int]:
     """Return the mailings that have a due row, in the order in which they are to be sent."""
     agenda = rows_of(_WAITING.c.priority, _WAITING.c.due_at, _WAITING.c.mailing_id).where(
-        _WAITING.c.due_at <= now, *_narrowed(mailings, excluded)
+        _WAITING.c.due_at <= now, *_narrowed(_WAITING, mailings, excluded)
     )
     return [row.mailing_id for row in sorted(session.execute(agenda), key=tuple)]
 
 
 def _narrowed(
-    mailings: Select[Any] | None, excluded: Select[Any] | None
+    agenda: Subquery, mailings: Select[Any] | None, excluded: Select[Any] | None
 ) -> Sequence[ColumnElement[bool]]:
     chosen = []
     if mailings is not None:
-        chosen.append(_WAITING.c.mailing_id.in_(mailings))
+        chosen.append(agenda.c.mailing_id.in_(mailings))
     if excluded is not None:
-        chosen.append(_WAITING.c.mailing_id.not_in(excluded))
+        chosen.append(agenda.c.mailing_id.not_in(excluded))
     return chosen
 
 
-# From one mailing to the next by the index, so that a mailing costs the same whether ten rows of
-# it wait or a million: another's may, while an edition is paused.
-_WAITING = (
-    text(
-        f"""
-        WITH RECURSIVE waiting(mailing_id) AS (
-            SELECT min(mailing_id) FROM delivery WHERE {CLAIMABLE}
-            UNION ALL
-            SELECT (
-                SELECT min(mailing_id) FROM delivery
-                WHERE {CLAIMABLE} AND mailing_id > waiting.mailing_id
-            ) FROM waiting WHERE waiting.mailing_id IS NOT NULL
+def _mailings_with(rows: str, order: str) -> Subquery:
+    """Select the mailings that have such rows, with the priority and due time of their first.
+
+    From one mailing to the next by the index, so that a mailing costs the same whether ten rows of
+    it wait or a million: another's may, while an edition is paused.
+    """
+    return (
+        text(
+            f"""
+            WITH RECURSIVE waiting(mailing_id) AS (
+                SELECT min(mailing_id) FROM delivery WHERE {rows}
+                UNION ALL
+                SELECT (
+                    SELECT min(mailing_id) FROM delivery
+                    WHERE {rows} AND mailing_id > waiting.mailing_id
+                ) FROM waiting WHERE waiting.mailing_id IS NOT NULL
+            )
+            SELECT
+                mailing_id,
+                (
+                    SELECT priority FROM delivery
+                    WHERE {rows} AND delivery.mailing_id = waiting.mailing_id
+                    ORDER BY {order} LIMIT 1
+                ) AS priority,
+                (
+                    SELECT due_at FROM delivery
+                    WHERE {rows} AND delivery.mailing_id = waiting.mailing_id
+                    ORDER BY {order} LIMIT 1
+                ) AS due_at
+            FROM waiting WHERE mailing_id IS NOT NULL
+            """  # noqa: S608 - constants
         )
-        SELECT
-            mailing_id,
-            (
-                SELECT priority FROM delivery
-                WHERE {CLAIMABLE} AND delivery.mailing_id = waiting.mailing_id
-                ORDER BY due_at LIMIT 1
-            ) AS priority,
-            (
-                SELECT min(due_at) FROM delivery
-                WHERE {CLAIMABLE} AND delivery.mailing_id = waiting.mailing_id
-            ) AS due_at
-        FROM waiting WHERE mailing_id IS NOT NULL
-        """  # noqa: S608 - constants
+        .columns(column("mailing_id"), column("priority"), column("due_at", Instant()))
+        .subquery("agenda")
     )
-    .columns(column("mailing_id"), column("priority"), column("due_at", Instant()))
-    .subquery("agenda")
-)
+
+
+_WAITING = _mailings_with(CLAIMABLE, "due_at")
+_SET_ASIDE = _mailings_with(LANED, "lane, due_at")
+
+
+def _is_open() -> ColumnElement[bool]:
+    return or_(text(CLAIMABLE), text(LANED), text(HELD))
 
 
 def _claim_of(
     session: Session, mailing_id: int, *, worker_id: int, limit: int, now: datetime
 ) -> list[Claim]:
     found = hot.CLAIM.run(session, **_by(session, worker_id, now), mailing=mailing_id, limit=limit)
+    return _claims(session, found)
+
+
+def _claims(session: Session, found: Sequence[Any]) -> list[Claim]:
     read = statements.instants(session)
     # Of a digest all rows were made at the same time; many readers came at the same time.
     instant = {found_at: read(found_at) for row in found for found_at in row[5:7]}
@@ -616,11 +674,12 @@ def _close(
 ) -> int:
     closed = session.execute(
         update(Delivery)
-        .where(text(f"({CLAIMABLE} OR {HELD})"), _state.in_(_REVOCABLE), chosen)
+        .where(_is_open(), _state.in_(_REVOCABLE), chosen)
         .values(
             state=case((may_have_arrived(), State.UNKNOWN.value), else_=state.value),
             reason=reason,
             worker_id=None,
+            lane=None,
             state_at=now,
         )
         .execution_options(synchronize_session=False)

@@ -7,13 +7,17 @@ A limit holds in every window of its length, wherever that begins. An hour or a 
 slices: a lease counts in the slice in which it is taken, and for as long as a window with any of it
 could last. A second is too short for that: there each message has its own instant.
 
+What a clock that was set back has left in the future counts as of now: it may not stop everything
+until then, nor be forgotten.
+
 Functions take the Session of a transaction that their caller owns and commits.
 """
 
 from __future__ import annotations
 
 import math
-from collections import Counter, defaultdict, deque
+import sys
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
@@ -24,11 +28,11 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlmodel import Session, col, select
 
 from newsletter.db.engine import is_sqlite
-from newsletter.delivery.ledger import Claim, Verdict
+from newsletter.delivery.ledger import Verdict
 from newsletter.models import Pace, Spending, State, Worker
 from newsletter.models.pace import EVERYONE
 from newsletter.settings import DomainLimit, Settings
-from newsletter.smtp.reply import Act
+from newsletter.smtp.reply import Act, Outcome
 
 #: How long leave to send is good for.
 LEASE = timedelta(seconds=10)
@@ -37,10 +41,12 @@ _SLICES = 60
 #: A lease is at most such a part of a limit: a worker that is killed takes its lease with it.
 _LARGEST_LEASE = 1_000
 #: Of a limit by the second: how late a message may be, how much of the limit is used so that not
-#: even then a second has too many, and how far ahead leave is given.
+#: even then a second has too many, and how far ahead instants are given.
 PUNCTUALITY = timedelta(seconds=0.04)
 _USED = 0.96
-_AHEAD = timedelta(seconds=0.25)
+AHEAD = timedelta(seconds=0.25)
+#: So slow may a database be that commits each lease: the instants are given so far ahead.
+LONGEST_LEAD = timedelta(seconds=5)
 
 #: How long nothing goes to a domain that has had enough of us (Gmail's 4.7.28).
 PAUSE = timedelta(minutes=10)
@@ -52,12 +58,13 @@ _SUCCESSES = 10
 _CEILING = 16
 #: One trouble makes many replies: the first one counts.
 _ONE_TROUBLE = timedelta(minutes=1)
-#: A claim of a slow domain is kept if its turn comes so soon; else it goes back until then.
+#: How far ahead of its pace a domain's messages are claimed.
 _SOON = timedelta(seconds=2)
-#: Those that go back are spread over so long at most.
-_SPREAD = timedelta(minutes=10)
-#: How long another worker's turn lasts at a domain that has fewer connections than we are workers.
-_TURN = timedelta(seconds=5)
+#: Messages that a worker holds of a domain, for each one that goes there at a time.
+_IN_HAND = 16
+#: How long the same workers may send to a domain that takes fewer messages at a time than there
+#: are workers.
+_TURN = timedelta(seconds=30)
 
 
 @dataclass(frozen=True)
@@ -87,7 +94,17 @@ class Limits:
     @property
     def is_limited(self) -> bool:
         """Whether there is any limit for all mail."""
-        return bool(self.per_second or self.per_hour or self.per_day or self.warm_up_from)
+        return self.has_windows or bool(self.per_second)
+
+    @property
+    def has_windows(self) -> bool:
+        """Whether messages are counted by the hour or the day."""
+        return bool(self.per_hour or self.per_day or self.warm_up_from)
+
+    @property
+    def spacing(self) -> timedelta:
+        """How far apart messages go; nothing where there is no limit by the second."""
+        return timedelta(seconds=1 / (self.per_second * _USED)) if self.per_second else timedelta()
 
     def windows(self, now: datetime) -> list[tuple[str, timedelta, int]]:
         """Return name, length and size of the windows that are counted."""
@@ -111,62 +128,71 @@ class Limits:
 
 
 class Lease(NamedTuple):
-    """Leave for some messages, the first at `first_at` and the others `spacing` apart."""
+    """Leave for some messages in the windows that are counted, until LEASE has passed."""
 
     messages: int
-    first_at: datetime
-    spacing: timedelta
+    granted_at: datetime
     #: Where there is none: when to ask again.
     retry_at: datetime
-    granted_at: datetime
+
+
+class Instants(NamedTuple):
+    """When some messages may go: the first at `first_at`, the others `spacing` apart."""
+
+    number: int
+    first_at: datetime
+    spacing: timedelta
+    #: Where there are none: when to ask again.
+    retry_at: datetime
 
 
 # All mail
 
 
-def lease(session: Session, limits: Limits, *, wanted: int, now: datetime) -> Lease:
-    """Take leave for up to `wanted` messages."""
-    everyone = _lock(session, now)
-    granted, retry_at = wanted, now
+def lease(
+    session: Session,
+    limits: Limits,
+    *,
+    wanted: int,
+    unused: Iterable[tuple[datetime, int]] = (),
+    now: datetime,
+) -> Lease:
+    """Take leave for up to `wanted` messages; give back what earlier leases were not used for."""
+    _lock(session, now)
     windows = limits.windows(now)
+    for granted_at, count in unused:
+        for name, window, _ in windows:
+            _take_back(session, name, _slice(granted_at, window), count)
+    granted, retry_at = wanted, now
     for name, window, most in windows:
         free, free_at = _free(session, name, window, most, now)
         granted = min(granted, free, max(1, most // _LARGEST_LEASE))
         retry_at = max(retry_at, free_at)
-    first_at, spacing = now, timedelta()
-    if granted and limits.per_second:
-        spacing = timedelta(seconds=1 / (limits.per_second * _USED))
-        first_at = max(everyone.next_at, now)
-        if first_at > now + 2 * _AHEAD + 3 * spacing:
-            # Nobody was given leave so far ahead: the clock has been set back.
-            first_at = now
-        if first_at > now + _AHEAD + spacing:
-            granted, retry_at = 0, max(retry_at, first_at - _AHEAD)
-        granted = min(granted, max(1, int(_AHEAD / spacing)))
-        if granted:
-            _set(session, EVERYONE, next_at=first_at + granted * spacing, changed_at=now)
     if granted:
         for name, window, _ in windows:
             _spend(session, name, _slice(now, window), granted)
-    return Lease(granted, first_at, spacing, retry_at, now)
+    return Lease(granted, now, retry_at)
 
 
-def give_back(
-    session: Session, limits: Limits, *, unused: Iterable[tuple[datetime, int]], now: datetime
-) -> None:
-    """Take back what leases of some instants were not used for."""
-    for granted_at, count in unused:
-        for name, window, _ in limits.windows(now):
-            session.execute(
-                update(Spending)
-                .where(
-                    col(Spending.name) == name,
-                    col(Spending.began_at) == _slice(granted_at, window),
-                    col(Spending.count) >= count,
-                )
-                .values(count=col(Spending.count) - count)
-                .execution_options(synchronize_session=False)
-            )
+def instants(session: Session, limits: Limits, *, lead: timedelta, now: datetime) -> Instants:
+    """Take instants of a limit by the second, none of them before `lead` has passed.
+
+    That is how long it takes until the worker knows of them, and they cannot wait.
+    """
+    everyone = _lock(session, now)
+    lead = min(lead, LONGEST_LEAD)
+    spacing = limits.spacing
+    next_at = everyone.next_at
+    if next_at > now + 3 * LONGEST_LEAD + 2 * AHEAD + 3 * spacing:
+        # Nobody was given instants so far ahead: the clock has been set back.
+        next_at = now
+    first_at = max(next_at, now + lead)
+    if first_at > now + lead + AHEAD + spacing:
+        return Instants(0, first_at, spacing, first_at - lead - AHEAD)
+    # While more of them are on their way, these are used up.
+    count = max(1, int(max(AHEAD, 2 * lead) / spacing))
+    _set(session, EVERYONE, next_at=first_at + count * spacing, changed_at=now)
+    return Instants(count, first_at, spacing, now)
 
 
 def _free(
@@ -180,6 +206,7 @@ def _free(
         .where(col(Spending.name) == name, col(Spending.began_at) <= now - 2 * lasts)
         .execution_options(synchronize_session=False)
     )
+    _bring_back(session, name, window, now)
     counted = (col(Spending.name) == name, col(Spending.began_at) > now - lasts)
     spent, oldest = session.exec(
         select(
@@ -188,6 +215,28 @@ def _free(
     ).one()
     free = max(most - int(spent), 0)
     return free, now if free else oldest + lasts
+
+
+def _bring_back(session: Session, name: str, window: timedelta, now: datetime) -> None:
+    """Count as of now what was let go at a later time: the clock has been set back since."""
+    later = (col(Spending.name) == name, col(Spending.began_at) > now + window / _SLICES)
+    count = session.exec(select(func.sum(col(Spending.count))).where(*later)).one()
+    if count is not None:
+        session.execute(delete(Spending).where(*later).execution_options(synchronize_session=False))
+        _spend(session, name, _slice(now, window), int(count))
+
+
+def _take_back(session: Session, name: str, began_at: datetime, count: int) -> None:
+    session.execute(
+        update(Spending)
+        .where(
+            col(Spending.name) == name,
+            col(Spending.began_at) == began_at,
+            col(Spending.count) >= count,
+        )
+        .values(count=col(Spending.count) - count)
+        .execution_options(synchronize_session=False)
+    )
 
 
 def _spend(session: Session, name: str, began_at: datetime, count: int) -> None:
@@ -215,41 +264,80 @@ def domain_of(address: str) -> str:
     return address.rpartition("@")[2].lower()
 
 
-def restrain(
-    session: Session, claims: Sequence[Claim], limits: Limits, *, worker_id: int, now: datetime
-) -> tuple[dict[int, datetime], dict[str, int]]:
-    """Decide which claims have to wait, and until when; and how many of each domain go at a time.
+@dataclass
+class Allowance:
+    """What one worker may have of a domain that is limited."""
 
-    Only domains that are limited are in the second. Of a domain's connections every worker has a
-    share.
+    #: How many messages at a time.
+    share: int
+    #: How many it may claim now.
+    messages: int
+    #: When it may claim more; None for as soon as one of those that it holds has gone.
+    again_at: datetime | None
+    spacing: timedelta
+    next_at: datetime
+    changed_at: datetime | None
+    #: How many it has claimed.
+    claimed: int = 0
+
+    def take(self, count: int) -> None:
+        """Claim so many."""
+        self.messages -= count
+        self.claimed += count
+
+
+def allowances(
+    session: Session,
+    domains: Collection[str],
+    limits: Limits,
+    *,
+    holding: Mapping[str, int],
+    worker_id: int,
+    now: datetime,
+) -> dict[str, Allowance]:
+    """Return what a worker may have of those of some domains that are limited.
+
+    `holding` is how many messages to each domain it has in hand. Of the messages that go to a
+    domain at a time every worker has a share, and what it has in hand follows from that.
     """
-    of_domain: dict[str, list[Claim]] = defaultdict(list)
-    for claim in claims:
-        of_domain[domain_of(claim.address)].append(claim)
-    slow = _slow(session, of_domain)
-    limited = sorted(domain for domain in of_domain if domain in slow or limits.of_domain(domain))
+    slow = _slow(session, domains) if domains else {}
+    limited = [domain for domain in domains if domain in slow or limits.of_domain(domain)]
     if not limited:
-        return {}, {}
+        return {}
     _lock(session, now)
     slow = _slow(session, limited)
     workers = list(session.exec(select(Worker.id).order_by(col(Worker.id))))
-    waiting: dict[int, datetime] = {}
-    shares: dict[str, int] = {}
+    found = {}
     for domain in limited:
         turn = _Turn.of(slow.get(domain), limits.of_domain(domain), now)
-        shares[domain] = _share(turn.connections, workers, worker_id, domain)
-        next_at = max(turn.next_at, now)
-        left = deque(of_domain[domain])
-        while left and shares[domain] and next_at <= now + _SOON:
-            left.popleft()
-            next_at += turn.spacing
-        begin_at = next_at if shares[domain] else max(next_at, now + _TURN)
-        # No further ahead than this, for the domain may be faster by then.
-        spacing = min(turn.spacing, _SPREAD / max(len(left), 1))
-        waiting |= {claim.id: begin_at + i * spacing for i, claim in enumerate(left)}
-        if turn.spacing:
-            _set(session, domain, next_at=next_at, changed_at=turn.changed_at or now)
-    return waiting, shares
+        share = _share(turn.connections, workers, worker_id, domain, now)
+        room = max(share * _IN_HAND - holding.get(domain, 0), 0)
+        messages = min(room, turn.ahead(now))
+        again_at = None
+        if not share:
+            again_at = max(turn.next_at, _end_of_turn(now))
+        elif messages < room:
+            again_at = max(turn.next_at + messages * turn.spacing - _SOON / 2, turn.opens_at)
+        found[domain] = Allowance(
+            share, messages, again_at, turn.spacing, turn.next_at, turn.changed_at
+        )
+    return found
+
+
+def spend(session: Session, allowed: Mapping[str, Allowance], now: datetime) -> None:
+    """Write down what was claimed of the domains that have a pace."""
+    for domain, one in sorted(allowed.items()):
+        if one.claimed and one.spacing:
+            next_at = one.next_at + one.claimed * one.spacing
+            _set(session, domain, next_at=next_at, changed_at=one.changed_at or now)
+
+
+def is_paused(until: datetime | None, now: datetime) -> bool:
+    """Tell whether nothing goes to a domain that was paused until then.
+
+    No pause ends so late as one seems to if the clock has been set back since.
+    """
+    return until is not None and now < until <= now + 2 * PAUSE
 
 
 def paused(session: Session, now: datetime) -> dict[str, datetime]:
@@ -259,7 +347,7 @@ def paused(session: Session, now: datetime) -> dict[str, datetime]:
             col(Pace.paused_until) > now, col(Pace.key) != EVERYONE
         )
     )
-    return {key: until for key, until in found if until is not None}
+    return {key: until for key, until in found if until is not None and is_paused(until, now)}
 
 
 def learn(
@@ -269,16 +357,18 @@ def learn(
     *,
     slow: Collection[str],
     now: datetime,
-) -> None:
+) -> set[str]:
     """Slow down where a domain has trouble with us, and speed up where it takes what comes.
 
-    `slow` are the domains that were restrained; of no other a success matters.
+    `slow` are the domains that are limited; of no other a success matters. Returns those that had
+    trouble.
     """
-    troubles = {
-        domain_of(verdict.address): verdict.outcome
-        for verdict in verdicts
-        if verdict.outcome.act in {Act.SLOW, Act.PAUSE}
-    }
+    troubles: dict[str, Outcome] = {}
+    for verdict in verdicts:
+        act, domain = verdict.outcome.act, domain_of(verdict.address)
+        # The first one says most, but for one that has had enough.
+        if act is Act.PAUSE or (act is Act.SLOW and domain not in troubles):
+            troubles[domain] = verdict.outcome
     successes = Counter(
         domain
         for verdict in verdicts
@@ -287,7 +377,7 @@ def learn(
         and (domain := domain_of(verdict.address)) in slow
     )
     if not troubles and not successes:
-        return
+        return set()
     _lock(session, now)
     known = _slow(session, {*troubles, *successes})
     for domain, outcome in sorted(troubles.items()):
@@ -296,7 +386,8 @@ def learn(
             _set(session, domain, **values, reply=outcome.text, successes=0, changed_at=now)
     for domain, count in sorted(successes.items()):
         if domain not in troubles and (pace := known.get(domain)) is not None:
-            _speed_up(session, pace, limits.of_domain(domain), count, now)
+            _speed_up(session, pace, limits.of_domain(domain), count)
+    return set(troubles)
 
 
 def _slowed_down(
@@ -306,10 +397,10 @@ def _slowed_down(
     learned = pace.connections if pace else None
     paused_until = pace.paused_until if pace else None
     if act is Act.PAUSE:
-        if paused_until is not None and paused_until > now:
+        if is_paused(paused_until, now):
             return {}
         return {"connections": 1, "paused_until": now + PAUSE, "next_at": now + PAUSE}
-    if pace is not None and learned is not None and now - pace.changed_at < _ONE_TROUBLE:
+    if pace is not None and learned is not None and abs(now - pace.changed_at) < _ONE_TROUBLE:
         return {}
     return {
         "connections": max(1, (learned or _ceiling(limit)) // 2),
@@ -318,9 +409,7 @@ def _slowed_down(
     }
 
 
-def _speed_up(
-    session: Session, pace: Pace, limit: DomainLimit | None, count: int, now: datetime
-) -> None:
+def _speed_up(session: Session, pace: Pace, limit: DomainLimit | None, count: int) -> None:
     if pace.connections is None:
         return
     connections, successes = pace.connections, pace.successes + count
@@ -337,7 +426,8 @@ def _speed_up(
         connections=connections,
         successes=successes,
         next_at=pace.next_at,
-        changed_at=now,
+        # Of the last trouble: successes do not make the next one the same.
+        changed_at=pace.changed_at,
     )
 
 
@@ -346,7 +436,10 @@ class _Turn(NamedTuple):
 
     connections: int
     spacing: timedelta
+    #: When the next message may go, in step with the others.
     next_at: datetime
+    #: When anything may go.
+    opens_at: datetime
     changed_at: datetime | None
 
     @classmethod
@@ -359,24 +452,45 @@ class _Turn(NamedTuple):
             rates.append(learned * _PER_CONNECTION)
         spacing = timedelta(seconds=1 / min(rates)) if rates else timedelta()
         if pace is None:
-            return cls(connections, spacing, now, None)
-        # A clock that was set back must not make a pause longer than a pause is.
-        next_at = min(max(pace.next_at, pace.paused_until or now), now + PAUSE)
-        return cls(connections, spacing, next_at, pace.changed_at)
+            return cls(connections, spacing, now, now, None)
+        opens_at = now
+        if pace.paused_until is not None and is_paused(pace.paused_until, now):
+            opens_at = pace.paused_until
+        next_at = pace.next_at
+        if next_at > now + 2 * PAUSE + spacing:
+            # Nothing was let go so far ahead: the clock has been set back.
+            next_at = now
+        return cls(connections, spacing, max(next_at, opens_at), opens_at, pace.changed_at)
+
+    def ahead(self, now: datetime) -> int:
+        """Return how many messages may be claimed now, for their turn comes soon."""
+        if self.opens_at > now or self.next_at > now + _SOON:
+            return 0
+        if not self.spacing:
+            return sys.maxsize
+        return int((now + _SOON - self.next_at) / self.spacing) + 1
 
 
 def _ceiling(limit: DomainLimit | None) -> int:
     return (limit and limit.connections) or _CEILING
 
 
-def _share(connections: int, workers: Sequence[int | None], worker_id: int, domain: str) -> int:
+def _share(
+    connections: int, workers: Sequence[int | None], worker_id: int, domain: str, now: datetime
+) -> int:
     """Return how many of a domain's connections are this worker's; all shares are their sum."""
     if worker_id not in workers:
         return connections
-    # Another worker's turn is first at another domain.
-    rank = (workers.index(worker_id) + sum(domain.encode())) % len(workers)
+    # Another worker's turn is first at another domain, and nobody's for good: one may be idle.
+    turn = int(now.timestamp() // _TURN.total_seconds())
+    rank = (workers.index(worker_id) + sum(domain.encode()) + turn) % len(workers)
     each, left = divmod(connections, len(workers))
     return each + (rank < left)
+
+
+def _end_of_turn(now: datetime) -> datetime:
+    seconds = _TURN.total_seconds()
+    return datetime.fromtimestamp((now.timestamp() // seconds + 1) * seconds, UTC)
 
 
 def _slow(session: Session, domains: Collection[str]) -> dict[str, Pace]:

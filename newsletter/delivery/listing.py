@@ -45,6 +45,7 @@ def deliveries(
             "reason": delivery.reason,
             "state_at": delivery.state_at,
             "due_at": delivery.due_at,
+            "lane": delivery.lane,
             "subject": subject,
             "message_id": personalize.message_id(mailing, delivery.reference, domain),
         }

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import groupby
 from typing import Any
 
@@ -29,7 +29,7 @@ from newsletter.clock import utc_now
 from newsletter.db import session as sessions
 from newsletter.db import witness
 from newsletter.delivery import faults, ledger, limits, retry, roster
-from newsletter.delivery.budget import Budget
+from newsletter.delivery.budget import PATIENCE_SECONDS, Budget, Leave
 from newsletter.delivery.committer import Committer
 from newsletter.delivery.ledger import Claim, Verdict
 from newsletter.delivery.limits import Limits, domain_of
@@ -63,8 +63,6 @@ _BEFORE_THE_MARK = frozenset({Phase.MAIL, Phase.RCPT})
 _IDLE_SECONDS = 1.0
 #: How often, at most, somebody who watches is told of the tally: a bar is drawn ten times a second.
 _TELL_SECONDS = 0.1
-#: How long to wait for leave to send, where a limit is used up, before the rest is left to later.
-_LEAVE_SECONDS = 60.0
 #: How often a claim is looked at whose domain has as many messages under way as it takes.
 _PARKED_SECONDS = 0.05
 #: Mails in a row that a domain's policy refuses before nothing more goes there for a while.
@@ -234,6 +232,8 @@ class _Job:
     mail: Mail | None = None
     #: Where it counts among the messages under way, if that domain is limited.
     domain: str = ""
+    #: Its part of a limit for all mail, until its body leaves.
+    leave: Leave | None = None
 
 
 class Worker:
@@ -281,12 +281,9 @@ class Worker:
         self._failure: NewsletterError | None = None
         #: Conversations that a claim in hand has lost without being to blame.
         self._returns: Counter[int] = Counter()
-        #: Leave to send; none where there is no limit for all mail.
-        self._budget = Budget() if plan.limits.is_limited else None
-        self._leasing = asyncio.Lock()
         #: Messages under way to each domain that is limited, and claims that wait for one of them.
         self._busy: Counter[str] = Counter()
-        self._parked: deque[_Job] = deque()
+        self._parked: dict[str, deque[_Job]] = {}
         #: Domains that have had enough of us, and until when.
         self._paused: dict[str, datetime] = {}
         #: Messages in a row that the policy of a domain refused.
@@ -309,6 +306,15 @@ class Worker:
             mailings=mailings,
             excluded=excluded,
         )
+        self._budget = Budget(
+            self._plan.limits,
+            connections=self._plan.connections,
+            lease=self._committer.lease,
+            instants=self._committer.instants,
+            stopping=self._stopping,
+            clock=self._clock,
+            on_exhausted=self._leave_to_later,
+        )
         with self._signals():
             watching = asyncio.create_task(self._watch())
             try:
@@ -325,9 +331,9 @@ class Worker:
 
     async def _end(self) -> None:
         """Give back what leave is left, and have everything written."""
-        if self._budget is not None:
+        if unused := self._budget.unused():
             with contextlib.suppress(NewsletterError):
-                await self._committer.lease(0, self._budget.unused(whole=True))
+                await self._committer.lease(0, unused)
         await self._committer.close()
 
     def _stop(self, failure: NewsletterError | None = None) -> None:
@@ -355,26 +361,28 @@ class Worker:
             if self._stopped is not None and self._stopped.is_set():
                 self._drain()
             looks += 1
-            if looks % _LOOKS_AT_BRAKES == 0 and (self._hand or self._parked):
+            if looks % _LOOKS_AT_BRAKES == 0 and (self._hand or self._parked or self._busy):
                 await self._look()
             await asyncio.sleep(_LOOK_SECONDS)
 
     async def _look(self) -> None:
         """Give back what belongs to a paused edition, and hear which domains want nothing now."""
-        mailings = frozenset(job.claim.mailing_id for job in (*self._hand, *self._parked))
+        parked = [job for jobs in self._parked.values() for job in jobs]
+        mailings = frozenset(job.claim.mailing_id for job in (*self._hand, *parked))
         try:
-            brakes = await self._committer.look(mailings)
+            brakes = await self._committer.look(mailings, self._holding())
         except NewsletterError as exc:
             self._stop(exc)
             return
         self._paused |= brakes.domains
-        for jobs in (self._hand, self._parked) if brakes.mailings else ():
+        for jobs in (self._hand, *self._parked.values()) if brakes.mailings else ():
             for _ in range(len(jobs)):
                 job = jobs.popleft()
                 if job.claim.mailing_id in brakes.mailings:
-                    self._committer.put_back(job.claim.id, self._clock())
+                    self._committer.put_back(job.claim.id)
                 else:
                     jobs.append(job)
+        self._unpark()
 
     def _interrupt(self) -> None:
         """Drain; the second time, wait for no answer any more: what is in flight is uncertain."""
@@ -401,9 +409,8 @@ class Worker:
                     line = await self._connect(failed)
                 if line is None:
                     # Another connection may have it.
-                    self._free(job)
+                    self._lay_down(job)
                     self._hand.appendleft(job)
-                    self._keep_leave()
                     job = None
                     refusals += 1
                     await self._pause(refusals)
@@ -419,24 +426,26 @@ class Worker:
 
     def _kept(self, job: _Job | None) -> _Job | None:
         """Return a job that was announced to a server, unless the worker is to stop."""
-        return None if self._stopping.is_set() else job
+        if job is not None and self._stopping.is_set():
+            self._lay_down(job)
+            return None
+        return job
 
     async def _take(self) -> _Job | None:
         """Return the next job; None when nothing is due, or the worker is to stop."""
         while not self._stopping.is_set():
-            if self._hand and await self._has_leave():
-                if (job := self._pop()) is not None:
-                    return job
-                self._keep_leave()
+            leave = await self._budget.leave() if self._hand else None
+            if leave is not None and (job := self._pop(leave)) is not None:
+                return job
             async with self._refill:
                 if not self._hand and self._may_look():
                     await self._fill_hand()
             if self._hand or self._stopping.is_set():
                 continue
-            if self._parked:
+            if self._parked or self._busy:
                 await self._wait(_PARKED_SECONDS)
-            elif self._stays:
-                await self._wait(_IDLE_SECONDS)
+            elif self._look_at < math.inf:
+                await self._wait(min(self._look_at - _time(), _IDLE_SECONDS))
             else:
                 return None
         return None
@@ -445,88 +454,97 @@ class Worker:
         """Return a job that can go at this moment, if there is one."""
         if not self._hand or self._stopping.is_set():
             return None
-        if self._budget is not None and not self._budget.spend(_time()):
-            return None
-        if (job := self._pop()) is None:
-            self._keep_leave()
-        return job
+        leave = self._budget.ready()
+        return self._pop(leave) if leave else None
 
-    def _pop(self) -> _Job | None:
+    def _pop(self, leave: Leave) -> _Job | None:
         """Return a job out of the hand, if one of them may go and the worker is not to stop.
 
         A hand that grows short is filled meanwhile.
         """
-        if self._stopping.is_set():
-            return None
-        while self._hand:
+        while self._hand and not self._stopping.is_set():
             job = self._hand.popleft()
             if len(self._hand) < self._plan.connections and self._may_look():
                 self._prefetch()
-            if (self._paused or self._committer.shares) and not self._may_go(job):
+            if (self._paused or self._committer.allowed) and not self._may_go(job):
                 continue
             if job.mail is None:
                 envelope = Envelope(self._plan.return_path, job.claim.address)
                 job.mail = Mail(envelope, job.compiled.fill(job.values))
+            job.leave = leave
             return job
+        self._budget.give_back(leave)
         return None
 
     def _may_go(self, job: _Job) -> bool:
         """Tell whether a job's domain takes one more now; else put it aside, or give it back."""
         domain = domain_of(job.claim.address)
         until = self._paused.get(domain)
-        if until is not None:
-            if self._clock() < until:
-                self._committer.put_back(job.claim.id, until)
-                return False
+        if until is not None and not limits.is_paused(until, self._clock()):
             del self._paused[domain]
-        share = self._committer.shares.get(domain)
-        if share is not None and self._busy[domain] >= max(share, 1):
-            self._parked.append(job)
+            until = None
+        allowance = self._committer.allowed.get(domain)
+        if until is not None or (allowance is not None and not allowance.share):
+            self._committer.put_back(job.claim.id, domain)
+            # It comes again when its domain does.
+            self._look_at = min(self._look_at, _time())
+            return False
+        if allowance is None:
+            return True
+        if self._busy[domain] >= allowance.share:
+            self._parked.setdefault(domain, deque()).append(job)
             return False
         self._busy[domain] += 1
         job.domain = domain
         return True
 
+    def _lay_down(self, job: _Job) -> None:
+        """Count a job as not begun: nothing was said to a server about it."""
+        self._free(job)
+        if job.leave is not None:
+            self._budget.give_back(job.leave)
+            job.leave = None
+
     def _free(self, job: _Job) -> None:
         """Let another message go where this one has been, or has not got."""
-        if job.domain:
-            self._busy[job.domain] -= 1
-            job.domain = ""
-        if self._parked:
-            self._hand.extendleft(reversed(self._parked))
-            self._parked.clear()
+        domain, job.domain = job.domain, ""
+        if not domain:
+            return
+        self._busy[domain] -= 1
+        if not self._busy[domain]:
+            del self._busy[domain]
+        if domain in self._parked:
+            self._unpark()
+        else:
+            allowance = self._committer.allowed.get(domain)
+            if allowance is not None and allowance.again_at is None:
+                # Of this domain nothing is left here, and perhaps more in its lane.
+                self._look_at = min(self._look_at, _time())
 
-    async def _has_leave(self) -> bool:
-        """Wait until there is leave for one message, and use it; False if the worker is to stop."""
-        if self._budget is None:
-            return True
-        async with self._leasing:
-            while not self._stopping.is_set():
-                seconds = self._budget.wait(_time())
-                if seconds is None:
-                    seconds = await self._ask_for_leave(self._budget)
-                if seconds <= 0 and self._budget.spend(_time()):
-                    return True
-                await self._wait(seconds)
-        return False
+    def _unpark(self) -> None:
+        """Take up what was put aside and may go now."""
+        for domain in list(self._parked):
+            jobs = self._parked[domain]
+            allowance = self._committer.allowed.get(domain)
+            free = allowance.share - self._busy[domain] if allowance else len(jobs)
+            if allowance is not None and not allowance.share:
+                # It is another worker's turn, and _may_go gives them back.
+                free = len(jobs)
+            taken = [jobs.popleft() for _ in range(min(max(free, 0), len(jobs)))]
+            self._hand.extendleft(reversed(taken))
+            if not jobs:
+                del self._parked[domain]
 
-    def _keep_leave(self) -> None:
-        """Give back the leave for a message that did not go."""
-        if self._budget is not None:
-            self._budget.take_back()
+    def _holding(self) -> Counter[str]:
+        """Count what is in hand or under way, by domain."""
+        parked = [job for jobs in self._parked.values() for job in jobs]
+        return self._busy + Counter(domain_of(job.claim.address) for job in (*self._hand, *parked))
 
-    async def _ask_for_leave(self, budget: Budget) -> float:
-        """Take a lease; return how many seconds to wait before looking again."""
-        lease = await self._committer.lease(self._plan.connections, budget.unused())
-        now = self._clock()
-        if lease.messages:
-            budget.add(lease, at=_time(), now=now)
-            return 0.0
-        seconds = (lease.retry_at - now).total_seconds()
-        if seconds > _LEAVE_SECONDS and not self._stays:
-            self.tally.limited_until = lease.retry_at
+    def _leave_to_later(self, until: datetime) -> None:
+        """Stop where a limit is used up for longer than it is worth waiting for."""
+        if not self._stays:
+            self.tally.limited_until = until
             self._stop()
-        return min(max(seconds, 0.001), _LEAVE_SECONDS)
 
     def _may_look(self) -> bool:
         return _time() >= self._look_at
@@ -546,12 +564,27 @@ class Worker:
     async def _fill_hand(self) -> None:
         self._relays.rebalance(_time())
         limit = self._plan.connections * _CLAIMS_PER_CONNECTION
-        claims = await self._committer.claim(limit)
+        self._look_at = math.inf
+        claims, again_at = await self._committer.claim(limit, self._holding())
         for mailing_id, group in groupby(claims, key=lambda claim: claim.mailing_id):
             self._hand.extend(self._compose(mailing_id, list(group)))
-        if not claims:
-            wait = _IDLE_SECONDS if self._stays else math.inf
-            self._look_at = _time() + wait
+        self._unpark()
+        if claims:
+            self._look_at = _time()
+        else:
+            self._look_at = min(self._look_at, self._next_look(again_at))
+
+    def _next_look(self, again_at: datetime | None) -> float:
+        """Return when to look for new rows, on the loop's clock, if there were none."""
+        wait = math.inf
+        if again_at is not None:
+            wait = max((again_at - self._clock()).total_seconds(), 0.0)
+        if self._stays:
+            wait = min(wait, _IDLE_SECONDS)
+        elif wait > PATIENCE_SECONDS:
+            # What is left is the next run's.
+            wait = math.inf
+        return _time() + wait
 
     def _compose(self, mailing_id: int, claims: list[Claim]) -> list[_Job]:
         """Make jobs of the claims of one mailing."""
@@ -652,6 +685,7 @@ class Worker:
 
         Returns the one that was announced to the server behind it, if it was: the next to be tried.
         """
+        assert job.mail is not None
         claim, upcoming = job.claim, None
 
         def following() -> Mail | None:
@@ -659,16 +693,18 @@ class Worker:
             upcoming = None if self._is_denied or line.is_leaving else self._ready()
             return upcoming.mail if upcoming else None
 
-        async def permit() -> bool:
-            self._is_denied = not await self._committer.mark(claim.id)
-            return not self._is_denied
-
-        assert job.mail is not None
         outcome = await line.session.send(
-            job.mail, permit=permit, following=following, in_steps=self._is_denied
+            job.mail,
+            permit=partial(self._permit, job),
+            following=following,
+            in_steps=self._is_denied,
         )
-        if job.domain or self._parked:
+        if job.domain:
             self._free(job)
+        if job.leave is not None:
+            # It was refused before its body; that counts as well.
+            self._budget.leave_line()
+            job.leave = None
         if outcome is None:
             return upcoming
         self._judge(outcome, line)
@@ -680,6 +716,25 @@ class Worker:
             self._returns.pop(claim.id, None)
             self._settle(claim, outcome)
         return upcoming
+
+    async def _permit(self, job: _Job) -> bool:
+        """Mark a message, as soon as the limits let its body go; False if it must not leave."""
+        claim = job.claim
+        assert job.leave is not None
+        turn = await self._budget.queue(job.leave)
+        job.leave = None
+        if turn is None:
+            self._committer.put_back(claim.id)
+            return False
+        self._is_denied = not await self._committer.mark(claim.id)
+        if self._is_denied:
+            self._budget.give_back(turn.leave)
+            return False
+        if await self._budget.go(turn):
+            return True
+        # A commit took so long that its leave lapsed, and there is no other.
+        self._settle(claim, reply.lost(Phase.DATA, "the limit was used up before it could go"))
+        return False
 
     def _is_worth_another(self, claim: Claim, outcome: Outcome) -> bool:
         """Tell whether to try again at once, on another connection.

@@ -26,10 +26,13 @@ class State(StrEnum):
 
 
 # Written out, not bound: only a literal lets SQLite see that a query fits the partial index.
-CLAIMABLE = "delivery.state IN ('queued', 'deferred')"
+CLAIMABLE = "delivery.state IN ('queued', 'deferred') AND delivery.lane IS NULL"
+# Set aside until its domain takes more. By the lane alone, which neither mark nor verdict changes.
+LANED = "delivery.lane IS NOT NULL"
 # Claimed or in flight. Not by the state, which a mark changes: an index would change with it.
 HELD = "delivery.worker_id IS NOT NULL"
 _CLAIMABLE_ROWS = text(CLAIMABLE.replace("delivery.", ""))
+_LANED_ROWS = text(LANED.replace("delivery.", ""))
 _HELD_ROWS = text(HELD.replace("delivery.", ""))
 
 
@@ -47,6 +50,15 @@ class Delivery(SQLModel, table=True):
             "id",
             sqlite_where=_CLAIMABLE_ROWS,
             postgresql_where=_CLAIMABLE_ROWS,
+        ),
+        Index(
+            "ix_delivery_lane",
+            "mailing_id",
+            "lane",
+            "due_at",
+            "id",
+            sqlite_where=_LANED_ROWS,
+            postgresql_where=_LANED_ROWS,
         ),
         Index(
             "ix_delivery_held", "worker_id", sqlite_where=_HELD_ROWS, postgresql_where=_HELD_ROWS
@@ -67,6 +79,8 @@ class Delivery(SQLModel, table=True):
     #: Letters (0) go before corrections (1), and those before digests (2).
     priority: int = Field(sa_column=Column(SmallInteger, nullable=False))
     due_at: datetime = Field(sa_type=Instant)
+    #: The domain it waits for: it is due, and its domain takes no more at the moment.
+    lane: str | None = Field(default=None, max_length=253)
     #: Tries that the reader's server answered or that may have reached it.
     attempts: int = Field(default=0, sa_column=Column(SmallInteger, nullable=False))
     worker_id: int | None = Field(default=None, sa_column=Column(BigInteger, nullable=True))

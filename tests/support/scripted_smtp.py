@@ -78,6 +78,9 @@ class ScriptedServer:
     def recipients(self) -> list[str]:
         return [arrival.recipient for arrival in self.arrivals]
 
+    async def work(self) -> None:
+        """Take as long as it takes for a message: not at all, but others may."""
+
     def connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
         self.open += 1
@@ -177,6 +180,7 @@ class _Conversation:
         while (octets := await self.reader.readuntil(b"\r\n")) != b".\r\n":
             content += octets[1:] if octets.startswith(b".") else octets
         arrival = Arrival(self.recipient, bytes(content), self.mail)
+        await self.server.work()
         # Before the answer: whoever hears it may look at once.
         self.server.arrivals.append(arrival)
         # If the rule drops the connection here it stays: nobody outside can know that it does.
