@@ -1,4 +1,4 @@
-"""What waits for a domain that takes no more waits in that domain's lane, out of the others' way."""
+"""What waits for a domain that takes no more waits in the lane of that domain alone."""
 
 import sqlalchemy as sa
 from alembic import op

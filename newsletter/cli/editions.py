@@ -130,19 +130,25 @@ def cancel(
     ] = "Cancelled by the operator.",
     json: output.Json = False,
 ) -> None:
-    """Send no more of an edition, for ever. Who did not get it catches up with the next one."""
+    """Send no more of an edition, for ever, nor of its corrections; of those alone if it is over.
+
+    Who did not get it catches up with the next one.
+    """
     from newsletter.editions import publish
 
     with context.of(ctx).database() as engine:
-        summary = publish.cancel(engine, edition, now=clock.utc_now(), reason=reason)
+        summary, stopped = publish.cancel(engine, edition, now=clock.utc_now(), reason=reason)
     uncertain = summary.unknown + summary.in_flight
-    _report(
-        summary,
-        f"{edition} is cancelled: {output.counted(summary.accepted, 'reader')} had it, "
-        + (f"{uncertain:,} may have had it, " if uncertain else "")
-        + f"{summary.cancelled:,} will not get it.",
-        json=json,
-    )
+    sentence = f"{edition} is {summary.state}"
+    if summary.state == "cancelled":
+        sentence += (
+            f": {output.counted(summary.accepted, 'reader')} had it, "
+            + (f"{uncertain:,} may have had it, " if uncertain else "")
+            + f"{summary.cancelled:,} will not get it"
+        )
+    if stopped:
+        sentence += f"; its correction is cancelled for {output.counted(stopped, 'reader')}"
+    _report(summary, f"{sentence}.", json=json)
 
 
 @app.command()

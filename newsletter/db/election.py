@@ -5,10 +5,12 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
 from sqlalchemy import Connection, Engine, text
+from sqlalchemy.exc import SQLAlchemyError
 
 from newsletter import paths
 from newsletter.db.engine import explained, is_sqlite
@@ -79,7 +81,10 @@ class Candidate:
 
     def _resign(self) -> None:
         if self._connection is not None:
-            # Not given back to the pool: with it, the lock would stay.
+            # At once, and not when the server sees that the connection has ended.
+            with suppress(SQLAlchemyError):
+                self._connection.execute(text("SELECT pg_advisory_unlock_all()"))
+            # Not given back to the pool: with it, a lock would stay.
             self._connection.invalidate()
             self._connection.close()
             self._connection = None

@@ -1,7 +1,8 @@
 """A witness beside the database: it says how far the sending had come when it was last seen.
 
 A database that knows less than its witness is a backup that was restored: what it has waiting may
-have been sent since. The witness of a SQLite file lies next to it, that of a PostgreSQL database
+have been sent since. By a number, which goes up whenever mail is being sent: clocks go back. The
+witness of a SQLite file lies next to it, that of a PostgreSQL database
 with this user's other state, on every machine that sends.
 """
 
@@ -12,12 +13,15 @@ import os
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import NamedTuple
 
 from sqlalchemy import (
+    BigInteger,
     ColumnClause,
     DateTime,
     Engine,
     Integer,
+    case,
     column,
     select,
     table,
@@ -33,54 +37,70 @@ from newsletter.errors import Conflict
 #: There is no place for it, or this user has no home.
 _NOWHERE = (OSError, RuntimeError)
 
+#: A larger number is no witness's.
+_LARGEST = 2**62
+
 _id: ColumnClause[int] = column("id", Integer())
+_serial: ColumnClause[int] = column("serial", BigInteger())
 _worked_until: ColumnClause[datetime] = column("worked_until", DateTime(timezone=True))
-_progress = table("progress", _id, _worked_until)
+_progress = table("progress", _id, _serial, _worked_until)
+
+
+class Mark(NamedTuple):
+    """How far the sending has come: the number of times that it was noted, and when the last."""
+
+    serial: int
+    worked_until: datetime
 
 
 def is_known_better(session: Session, engine: Engine) -> bool:
     """Tell whether there is a witness, and the database knows at least as much."""
     seen, known = recall(engine), _known(session)
-    return seen is not None and known is not None and known >= seen
+    return seen is not None and known is not None and known.serial >= seen.serial
 
 
 def check(session: Session, engine: Engine) -> None:
     """Raise Conflict if more was sent than this database knows of."""
-    seen, known = recall(engine), _known(session)
-    if seen is None or is_known_better(session, engine):
+    # In this order: what the witness knows was committed before.
+    seen = recall(engine)
+    known = _known(session)
+    if seen is None or (known is not None and known.serial >= seen.serial):
         return
-    since = f"{known:%Y-%m-%d %H:%M} UTC" if known else "it was made"
+    since = f"{known.worked_until:%Y-%m-%d %H:%M:%S} UTC" if known else "it was made"
     raise Conflict(
         f"The database knows of nothing since {since}, but mail was sent until "
-        f"{seen:%Y-%m-%d %H:%M} UTC: it seems to be a backup that was restored.",
+        f"{seen.worked_until:%Y-%m-%d %H:%M:%S} UTC: it seems to be a backup that was restored.",
         hint="`newsletter database restored` goes on from here and mails nobody twice; "
         "`newsletter send CADENCE --force` sends what this backup has waiting.",
     )
 
 
-def advance(session: Session, now: datetime) -> datetime:
+def advance(session: Session, now: datetime, *, beyond: int = 0) -> Mark:
     """Have the database know that it was worked with until now; `remember` it after the commit."""
     insert = sqlite.insert if is_sqlite(session.connection()) else postgresql.insert
-    first = insert(_progress).values(id=1, worked_until=_stored(session, now))
-    # Another worker may begin at this moment; with the row in hand, the later instant stays.
+    first = insert(_progress).values(id=1, serial=0, worked_until=_stored(session, now))
     session.execute(first.on_conflict_do_nothing(index_elements=[_id]))
-    session.execute(update(_progress).values(worked_until=_worked_until))
-    latest = max(now, _known(session) or now)
-    session.execute(update(_progress).values(worked_until=_stored(session, latest)))
-    return latest
+    serial = case((_serial < beyond, beyond), else_=_serial) + 1
+    moved = update(_progress).values(serial=serial, worked_until=_stored(session, now))
+    return Mark(session.execute(moved.returning(_serial)).scalar_one(), now)
 
 
-def accept(session: Session, engine: Engine, now: datetime) -> datetime:
+def accept(session: Session, engine: Engine, now: datetime) -> Mark:
     """Take the database for what it should be, whatever the witness says."""
-    return advance(session, max(now, recall(engine) or now))
+    seen = recall(engine)
+    return advance(session, now, beyond=seen.serial if seen else 0)
 
 
-def remember(engine: Engine, worked_until: datetime) -> None:
+def remember(engine: Engine, mark: Mark) -> None:
     """Have the witness know it, too. One that cannot be written is done without."""
+    seen = recall(engine)
+    if seen is not None and seen.serial > mark.serial:
+        # Another worker was faster.
+        return
     with suppress(*_NOWHERE):
         path = _path(engine)
         partial = path.with_name(f"{path.name}.{os.getpid()}")
-        partial.write_text(worked_until.astimezone(UTC).isoformat())
+        partial.write_text(f"{mark.serial} {mark.worked_until.astimezone(UTC).isoformat()}\n")
         partial.replace(path)
 
 
@@ -90,18 +110,23 @@ def forget(engine: Engine) -> None:
         _path(engine).unlink()
 
 
-def recall(engine: Engine) -> datetime | None:
+def recall(engine: Engine) -> Mark | None:
     """Return what the witness knows; None if there is none."""
     with suppress(*_NOWHERE, ValueError):
-        found = datetime.fromisoformat(_path(engine).read_text())
-        return found if found.tzinfo else None
+        serial, _, instant = _path(engine).read_text(encoding="ascii").partition(" ")
+        found = Mark(int(serial), datetime.fromisoformat(instant.strip()))
+        if 0 <= found.serial < _LARGEST and found.worked_until.tzinfo:
+            return found
     return None
 
 
-def _known(session: Session) -> datetime | None:
-    found: datetime | None = session.execute(select(_worked_until)).scalar()
+def _known(session: Session) -> Mark | None:
+    found = session.execute(select(_serial, _worked_until)).one_or_none()
+    if found is None:
+        return None
     # SQLite, which has no time zones, answers in UTC without saying so.
-    return found and found.replace(tzinfo=found.tzinfo or UTC)
+    instant = found.worked_until
+    return Mark(found.serial, instant.replace(tzinfo=instant.tzinfo or UTC))
 
 
 def _stored(session: Session, instant: datetime) -> datetime:

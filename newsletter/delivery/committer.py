@@ -101,7 +101,7 @@ class _Answers:
     instants: list[Instants] = field(default_factory=list)
     brakes: list[Brakes] = field(default_factory=list)
     renewed_at: datetime | None = None
-    worked_until: datetime | None = None
+    mark: witness.Mark | None = None
     #: Workers that have died and whose rows were taken over.
     dead: list[Presence] = field(default_factory=list)
 
@@ -281,8 +281,8 @@ class Committer:
 
     def _remember(self, cycle: _Cycle, answers: _Answers) -> None:
         self._renewed_at = answers.renewed_at or self._renewed_at
-        if answers.worked_until is not None:
-            witness.remember(self._engine, answers.worked_until)
+        if answers.mark is not None:
+            witness.remember(self._engine, answers.mark)
         self._claimed.difference_update(cycle.marks)
         self._claimed.difference_update(verdict.delivery_id for verdict in cycle.verdicts)
         self._claimed.difference_update(cycle.returned)
@@ -301,7 +301,7 @@ class Committer:
             if not roster.renew(session, self._presence, now=now):
                 raise LeaseLost
             answers.renewed_at = now
-            answers.worked_until = witness.advance(session, now)
+            answers.mark = witness.advance(session, now)
             answers.dead = roster.take_over_dead(session, policy=self._policy, now=now)
         troubled: set[str] = set()
         if cycle.verdicts:

@@ -23,6 +23,7 @@ _DELIVERED = re.compile(r", status=(?:sent|deferred|bounced)\b")
 #: The words of the longest beginning: month, day, year, time, machine, and the program.
 _WORDS = 6
 _PRINTABLE = re.compile(r"[!-~]+")
+_COLUMN = re.compile(r"[,;\t]")
 _QUEUE_ID = re.compile(r"[0-9A-Za-z-]{4,32}")
 #: What servers call a message when they take it: Postfix's words, and Exim's.
 _NAMED = re.compile(r"(?:\bqueued as |\bid=)([0-9A-Za-z-]{4,32})", re.IGNORECASE)
@@ -46,7 +47,7 @@ def read(lines: Iterable[bytes]) -> Iterator[Entry]:
     """
     log = _Log()
     for octets in lines:
-        line = octets.decode("utf-8", "replace").strip()
+        line = octets.decode("utf-8", "replace").lstrip("\N{BYTE ORDER MARK}").strip()
         if not line:
             continue
         entry = log.read(line) if " " in line else _listed(line)
@@ -60,7 +61,8 @@ def queue_ids(reply: str) -> list[str]:
 
 
 def _listed(line: str) -> Entry:
-    """Read one line of a list."""
+    """Read one line of a list, or the first column of a table."""
+    line = _COLUMN.split(line, maxsplit=1)[0].strip("\"'")
     if "@" in line:
         return Entry(_ours(line))
     return Entry(queue_id=line if _QUEUE_ID.fullmatch(line) else None)

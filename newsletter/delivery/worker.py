@@ -67,6 +67,8 @@ _TELL_SECONDS = 0.1
 _PARKED_SECONDS = 0.05
 #: Mails in a row that a domain's policy refuses before nothing more goes there for a while.
 _REFUSALS = 20
+#: What only a mailbox can be.
+_OF_THE_READER = frozenset({Act.SUPPRESS, Act.SUSPECT, Act.COUNT})
 _STOPS = frozenset({signal.SIGTERM, signal.SIGINT})
 #: How often a worker in a thread looks whether it is to stop.
 _LOOK_SECONDS = 0.2
@@ -153,12 +155,12 @@ def run(
                 witness.check(session, engine)
                 dead = roster.take_over_dead(session, policy=plan.retries.policy, now=now)
                 presence = roster.sign_in(session, name=name, now=now)
-                worked_until = witness.advance(session, now)
+                mark = witness.advance(session, now)
         except BaseException:
             # It holds nothing, so nobody has to see that it is dead.
             roster.forget([name])
             raise
-        witness.remember(engine, worked_until)
+        witness.remember(engine, mark)
         roster.forget(other.name for other in dead)
         worker = Worker(
             engine,
@@ -176,9 +178,9 @@ def run(
             with sessions.writing(engine) as session:
                 policy = plan.retries.policy
                 ledger.take_over(session, dead=[presence.id], policy=policy, now=utc_now())
-                worked_until = witness.advance(session, utc_now())
+                mark = witness.advance(session, utc_now())
             roster.forget([name])
-            witness.remember(engine, worked_until)
+            witness.remember(engine, mark)
             if on_try is not None:
                 on_try(worker.tally)
         worker.tally.was_stopped |= is_told()
@@ -707,6 +709,7 @@ class Worker:
             job.leave = None
         if outcome is None:
             return upcoming
+        outcome = self._doubt(outcome, line, claim)
         self._judge(outcome, line)
         if outcome.act is not Act.NOTHING or self._refusals:
             outcome = self._heed(domain_of(claim.address), outcome)
@@ -767,6 +770,21 @@ class Worker:
         if self._on_try is not None and _time() >= self._tell_at:
             self._tell_at = _time() + _TELL_SECONDS
             self._on_try(self.tally)
+
+    def _doubt(self, outcome: Outcome, line: Line, claim: Claim) -> Outcome:
+        """Return what an outcome comes to at a relay that refuses one reader after the other.
+
+        That is no reader's fault, whatever it says.
+        """
+        if outcome.kind is Kind.ACCEPTED:
+            line.relay.doubts.clear()
+            return outcome
+        is_of_us = outcome.kind is Kind.REFUSED or outcome.act is Act.PAUSE
+        if not is_of_us or outcome.act in _OF_THE_READER:
+            return outcome
+        if not self._relays.refused(line, domain_of(claim.address)):
+            return outcome
+        return outcome._replace(kind=Kind.DEFERRED, scope=Scope.RUN, act=Act.STOP)
 
     def _judge(self, outcome: Outcome, line: Line) -> None:
         """Stop where every further try would fail the same way, by this relay or by all."""

@@ -22,6 +22,7 @@ from newsletter.articles import link
 from newsletter.articles import store as articles
 from newsletter.cadence import Cadence
 from newsletter.db import session as sessions
+from newsletter.db import witness
 from newsletter.delivery import ledger
 from newsletter.delivery.worker import Trouble
 from newsletter.editions import audience, fleet, store
@@ -146,6 +147,8 @@ def send(
 def queue(engine: Engine, notice: Notice, *, now: datetime, settings: Settings) -> Correction:
     """Put a correction into the ledger, for all to whom it is not there yet; nothing leaves."""
     with sessions.writing(engine) as session:
+        # What a restored backup has queued may have been sent: this would be counted with it.
+        witness.check(session, engine)
         return _queue(session, notice, now=now, settings=settings)
 
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from typing import Any
 
-from sqlalchemy import Engine
+from sqlalchemy import Engine, Select
 from sqlmodel import Session
 
 from newsletter import cadence as calendar
@@ -164,19 +165,25 @@ def expire(engine: Engine, *, now: datetime, times: SendTimes) -> list[str]:
     """Give up what is left of editions staler than their cadence; return their names.
 
     Their readers catch up with the next edition: no watermark moves for what was not accepted.
+
+    Raises Conflict for a backup that was restored: there, what is open may have been sent since.
     """
     with sessions.writing(engine) as session:
-        stale = [
-            edition
-            for edition in store.in_states(session, _UNFINISHED)
-            if calendar.is_stale(Cadence(edition.cadence), edition.period, now=now, times=times)
-        ]
+        witness.check(session, engine)
+        stale = _stale(session, _UNFINISHED, now=now, times=times)
         ids = [edition.id for edition in stale]
         if ids:
             mailings = store.mailings_of(ids)
             ledger.skip_mailings(session, mailings=mailings, reason="stale", now=now)
             store.finish(session, now=now)
         return [_slug(edition) for edition in stale]
+
+
+def over_mailings(session: Session, *, now: datetime, times: SendTimes) -> Select[Any]:
+    """Select the mailings of which nothing is sent any more: cancelled, or stale."""
+    among = [*_UNFINISHED, EditionState.FINISHED]
+    stale = [edition.id for edition in _stale(session, among, now=now, times=times)]
+    return store.cancelled_mailings(and_of=stale)
 
 
 def pause(engine: Engine, slug: str) -> Summary:
@@ -189,14 +196,25 @@ def resume(engine: Engine, slug: str) -> Summary:
     return _turn(engine, slug, EditionState.OPEN, among=_UNFINISHED)
 
 
-def cancel(engine: Engine, slug: str, *, now: datetime, reason: str) -> Summary:
-    """Send no more of an edition. Whoever had it keeps it, the others catch up with the next."""
+def cancel(engine: Engine, slug: str, *, now: datetime, reason: str) -> tuple[Summary, int]:
+    """Send no more of an edition, nor of its corrections; of those alone if it is over.
+
+    Whoever had it keeps it, the others catch up with the next. Returns for how many readers a
+    correction was stopped, too.
+    """
     with sessions.writing(engine) as session:
         edition = store.by_slug(session, slug)
-        _require(session, edition, EditionState.CANCELLED, among=_UNFINISHED, reason=reason)
-        mailings = store.mailings(edition)
-        ledger.cancel_mailings(session, mailings=mailings, reason="edition cancelled", now=now)
-        return store.summary(session, edition)
+        stopped = ledger.cancel_mailings(
+            session,
+            mailings=store.corrections_of(edition),
+            reason="edition cancelled",
+            now=now,
+        )
+        if edition.state in _UNFINISHED or not stopped:
+            _require(session, edition, EditionState.CANCELLED, among=_UNFINISHED, reason=reason)
+            mailings = store.mailings(edition)
+            ledger.cancel_mailings(session, mailings=mailings, reason="edition cancelled", now=now)
+        return store.summary(session, edition), stopped
 
 
 def skip_current(
@@ -392,8 +410,22 @@ def _require(
     reason: str | None = None,
 ) -> None:
     if not store.change_state(session, edition, state, among=among, reason=reason):
-        raise Conflict(f"{_slug(edition)} is {edition.state}: nothing of it is on its way.")
+        slug = _slug(edition)
+        raise Conflict(
+            f"{slug} is {edition.state}: nothing of it is on its way.",
+            hint=f"`newsletter editions cancel {slug}` ends a correction of it.",
+        )
     session.refresh(edition)
+
+
+def _stale(
+    session: Session, states: Sequence[EditionState], *, now: datetime, times: SendTimes
+) -> list[Edition]:
+    return [
+        edition
+        for edition in store.in_states(session, states)
+        if calendar.is_stale(Cadence(edition.cadence), edition.period, now=now, times=times)
+    ]
 
 
 def _catch_up(settings: Settings) -> timedelta:

@@ -51,6 +51,6 @@ def accept(engine: Engine, *, now: datetime, settings: Settings) -> Done:
                 period = calendar.newest_due(cadence, now, settings.send_times)
                 done.skipped.append(calendar.slug(cadence, period))
         done.finished = store.finish(session, now=now)
-        worked_until = witness.accept(session, engine, now)
-    witness.remember(engine, worked_until)
+        mark = witness.accept(session, engine, now)
+    witness.remember(engine, mark)
     return done

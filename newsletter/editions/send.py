@@ -44,8 +44,8 @@ def send(
     """
     if force:
         with sessions.writing(engine) as session:
-            worked_until = witness.accept(session, engine, now)
-        witness.remember(engine, worked_until)
+            mark = witness.accept(session, engine, now)
+        witness.remember(engine, mark)
     else:
         publish.expire(engine, now=now, times=settings.send_times)
     frozen = publish.freeze(engine, cadence, now=now, settings=settings, force=True)

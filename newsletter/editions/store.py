@@ -379,22 +379,29 @@ def mailings_among(ids: Collection[int]) -> Select[Any]:
 
 
 def withheld_mailings() -> Select[Any]:
-    """Select the mailings that no worker may claim: their edition is paused or cancelled."""
-    return _mailings_in(EditionState.PAUSED, EditionState.CANCELLED)
+    """Select the mailings that no worker may claim.
+
+    Those of editions that are paused or cancelled; and what corrects one that is paused.
+    """
+    corrects = col(Mailing.corrects_id) == _edition_id
+    return (
+        columns(col(Mailing.id))
+        .join(Edition, (_edition_id == col(Mailing.edition_id)) | corrects)
+        .where(
+            (_edition_state == EditionState.PAUSED)
+            | ((_edition_state == EditionState.CANCELLED) & ~corrects)
+        )
+    )
+
+
+def corrections_of(edition: Edition) -> Select[Any]:
+    """Select the ids of the mailings that correct an edition."""
+    return columns(col(Mailing.id)).where(col(Mailing.corrects_id) == edition.id)
 
 
 def unless_withheld(mailings: Select[Any]) -> Select[Any]:
     """Select those of some mailings that workers may claim, whenever it is asked."""
     return mailings.where(col(Mailing.id).not_in(withheld_mailings()))
-
-
-def cancelled_mailings() -> Select[Any]:
-    """Select the mailings of which nothing is sent any more."""
-    return _mailings_in(EditionState.CANCELLED)
-
-
-def _mailings_in(*states: EditionState) -> Select[Any]:
-    return _mailings_where(_edition_state.in_(states))
 
 
 def _mailings_where(*conditions: ColumnElement[bool]) -> Select[Any]:
@@ -403,6 +410,12 @@ def _mailings_where(*conditions: ColumnElement[bool]) -> Select[Any]:
         .join(Edition, _edition_id == col(Mailing.edition_id))
         .where(*conditions)
     )
+
+
+def cancelled_mailings(*, and_of: Collection[int | None] = ()) -> Select[Any]:
+    """Select the mailings of cancelled editions, and of some more."""
+    is_cancelled = _edition_state == EditionState.CANCELLED
+    return _mailings_where(is_cancelled | _edition_id.in_(and_of))
 
 
 # Asking
@@ -485,7 +498,7 @@ def contents(session: Session, edition: Edition) -> list[Contents]:
 
 def corrections(session: Session, edition: Edition) -> list[Corrected]:
     """Return what was corrected of an edition, in order."""
-    mailings = columns(col(Mailing.id)).where(col(Mailing.corrects_id) == edition.id)
+    mailings = corrections_of(edition)
     books = ledger.books(mailings)
     states: dict[int, dict[str, int]] = {}
     for mailing_id, state, rows in session.execute(columns(*books.c)):

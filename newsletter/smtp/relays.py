@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import random
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
@@ -21,6 +22,9 @@ LONGEST_REST_SECONDS = 600.0
 #: Conversations that a relay may end in a row, for each of its connections, before that counts as a
 #: refusal.
 PATIENCE = 5
+#: Refusals in a row, of readers at so many domains at least, that are taken for one of us.
+_REFUSALS = 20
+_DOMAINS = 5
 
 
 @dataclass(slots=True, eq=False)
@@ -47,6 +51,8 @@ class Relay:
     refusal: NewsletterError | None = None
     #: Conversations that it ended in a row.
     failures: int = 0
+    #: Refusals since it last took a message that may be of us, by the domain of the reader.
+    doubts: Counter[str] = field(default_factory=Counter)
     #: How many connections it takes, as far as is known; one more is tried at `rest_until`.
     limit: float = math.inf
     rest_until: float = -math.inf
@@ -122,6 +128,7 @@ class Relays:
             return False
         relay.refusals += 1
         relay.refusal, relay.failures, relay.limit = refusal, 0, 0
+        relay.doubts.clear()
         rest = REST_SECONDS * 2 ** min(relay.refusals - 1, 10)
         relay.rest_until = now + min(rest, LONGEST_REST_SECONDS)
         for line in relay.lines:
@@ -140,6 +147,18 @@ class Relays:
         relay = line.relay
         relay.failures += 1
         return relay.refusals > 0 or relay.failures >= PATIENCE * len(relay.lines)
+
+    def refused(self, line: Line, domain: str) -> bool:
+        """Count a refusal that says nothing about the reader; return whether it is one of us.
+
+        One policy may be against us, and one reader be odd; but not one after the other, and nobody
+        taken between. A relay that is only just tried again has to take a message first.
+        """
+        relay = line.relay
+        relay.doubts[domain] += 1
+        if relay.refusals:
+            return True
+        return relay.doubts.total() >= _REFUSALS and len(relay.doubts) >= _DOMAINS
 
     def succeeded(self, line: Line) -> bool:
         """Forget what a relay has refused; return whether it is back by that."""

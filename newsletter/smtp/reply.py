@@ -18,14 +18,19 @@ _ENHANCED = re.compile(r"([245]\.\d{1,3}\.\d{1,3})(?:[\s:;,]|$)")
 # Multi-line replies repeat the enhanced code at the start of every line (RFC 2034 4).
 _REPEATED = re.compile(r"\n[245]\.\d{1,3}\.\d{1,3}\s")
 _LEADING = re.compile(r"[245]\.\d{1,3}\.\d{1,3}\s")
+# No words of the server's: anybody can have an address with "rate" or "spam" in it.
+_NAMES = re.compile(r"<[^>]{0,400}>|[^\s<>]{1,320}@[^\s<>]+|https?://\S+", re.I)
+#: Of an endless reply, so much is looked at.
+_READ_LIMIT = 4_000
 _UNPRINTABLE = re.compile(r"[^\x20-\x7e]+")
 # How servers say that we, not the reader, have sent too much: the large providers' own words. They
-# use 550 for it, too. Gmail: "unusual rate", "Daily user sending limit exceeded"; Yahoo: [TSS04] to
-# [TSS11]; Outlook: "exceeded the rate limit", RP-001; iCloud: "too many messages".
+# use 550 for it, too. Gmail: "unusual rate", "Daily user sending limit exceeded"; Yahoo: [TS01] to
+# [TS03], [TSS04] to [TSS11]; Outlook: "exceeded the rate limit", RP-001; iCloud: "too many
+# messages".
 _LIMIT = re.compile(
     r"\brate\b|\b(?:daily|hourly|sending|message)\b.*\b(?:limit|quota)"
     r"|too (?:many|much) (?:mess|mail)|temporarily deferred|throttl"
-    r"|\[TSS0[4-9]\]|\[TSS1[01]\]|\bRP-00[1-3]\b",
+    r"|\[TSS?0\d\]|\[TSS1[01]\]|\bRP-00[1-3]\b",
     re.I,
 )
 # Some take so many messages on a connection and then leave: to reconnect is all they want.
@@ -42,28 +47,55 @@ _FULL = re.compile(
 _SIZE = re.compile(r"too (?:large|big)|\bsize\b", re.I)
 # Yahoo has no enhanced code for it ("delivery error: dd This user doesn't have an account").
 _NO_ACCOUNT = re.compile(r"\bdd (?:this user doesn't have|not a valid recipient)", re.I)
-# That there is no such mailbox, in words alone or under a code that says something else.
+# That there is no such mailbox, in words alone or under a code that says something else. Not
+# "mailbox unavailable", which RFC 5321 4.2.3 has for a policy, too, but with Outlook's number.
 _NOBODY = re.compile(
     r"no such (?:user|mailbox|recipient)|unknown (?:user|recipient|mailbox)|does(?:n't| not) exist"
-    r"|(?:user|recipient|mailbox) (?:is )?(?:unknown|not found|unavailable|disabled|inactive)"
-    r"|invalid (?:recipient|mailbox)|recipient address rejected: access denied",
+    r"|(?:user|recipient|mailbox) (?:is )?(?:unknown|not found|disabled|inactive)"
+    r"|mailbox unavailable \(S2017062302\)"
+    r"|(?<!too many )invalid (?:recipient|mailbox)|recipient address rejected: access denied",
     re.I,
 )
 # A filter's words: whatever code stands before them, they do not say that the address is dead.
+# Outlook's block lists: SC-001, DY-001, OU-001 and so on.
 _FILTERED = re.compile(
-    r"spam|block(?:ed|list)|blacklist|polic(?:y|ies)|reputation|unsolicited", re.I
+    r"spam|block(?:ed|list)|blacklist|polic(?:y|ies)|reputation|unsolicited"
+    r"|\b(?:SC|DY|OU)-00\d\b",
+    re.I,
 )
 # The envelope sender, which is ours; servers say so as late as in the answer to RCPT.
-_SENDER = re.compile(r"sender address rejected|sender (?:domain|verif)", re.I)
+_SENDER = re.compile(
+    r"sender address rejected|domain of sender|sender (?:domain|verif)|invalid dns mx"
+    r"|\bsender\b.{0,80}\b(?:rejected|invalid|syntax error|null mx|not exist)",
+    re.I,
+)
+# Under 5.5.0, Outlook's older words for nobody.
+_UNAVAILABLE = re.compile(r"mailbox unavailable", re.I)
+# What a relay says to those for whom it does not relay, or not yet.
+_NOT_FOR_US = re.compile(
+    r"relay(?:ing)? (?:access )?(?:is )?(?:denied|prohibited|not (?:permitted|allowed))"
+    r"|(?:unable|not (?:permitted|allowed)) to relay|client host rejected"
+    r"|authentication (?:is )?required|must (?:be )?authenticate"
+    r"|not (?:been )?verified|match a verified sender",
+    re.I,
+)
+# What another server has said to the relay while it looked whether there is such a reader.
+_SECOND_HAND = re.compile(r"\bsaid:|unverified address|address verification", re.I)
+# How Outlook says that it is busy, or has had enough of an address (4.7.500 to 4.7.699).
+_BUSY = re.compile(r"7\.[56]\d\d")
 #: Authentication or encryption is missing or wrong: the credentials are ours.
 _CREDENTIALS = frozenset({530, 534, 535, 538})
 #: Commands that the server does not know, or not here: the conversation is ours.
 _CONVERSATION = frozenset({500, 502, 503, 504, 555})
+#: A command at the wrong time.
+_OUT_OF_STEP = 503
 #: Bad sender's mailbox or system (RFC 3463 3.2): ours.
 _OUR_ADDRESS = frozenset({"1.7", "1.8"})
 #: No such mailbox, no such host, bad syntax, moved, takes no mail (RFC 7505), no route.
 _DEAD = frozenset({"1.1", "1.2", "1.3", "1.6", "1.10", "4.4"})
 _LARGE = frozenset({"2.3", "3.4"})
+#: An internationalised address that this server does not take (RFC 6531 3.4): the reader's.
+_NOT_ASCII = "6.7"
 #: What a domain asks of senders, and what to look at (RFC 7372; Gmail's sender guidelines).
 _SETUP = {
     "7.20": "DKIM: sign with the domain of NEWSLETTER_SENDER",
@@ -79,6 +111,9 @@ _SETUP = {
     "7.31": "DMARC: publish a record _dmarc in the sender's domain",
     "7.32": "DMARC: the From domain must be that of SPF or of DKIM",
     "7.40": "DMARC: publish a record _dmarc in the sender's domain",
+    # Outlook's rules for those who send much.
+    "7.509": "DMARC: SPF or DKIM must pass for the domain of NEWSLETTER_SENDER",
+    "7.515": "SPF, DKIM and DMARC: all three must pass for the domain of NEWSLETTER_SENDER",
 }
 
 
@@ -191,15 +226,21 @@ def lost(phase: Phase, reason: str) -> Outcome:
 def advice(outcome: Outcome) -> str:
     """Return which of our own records or settings a refusal asks for; empty if it asks for none."""
     status = (outcome.enhanced or "").partition(".")[2]
+    words = _words_of(outcome.text)
     if status in _SETUP:
         return _SETUP[status]
-    if outcome.act is Act.ALARM:
+    if outcome.act is Act.ALARM or status in _LARGE:
         return "the size of the mail: the server takes none that is as large"
     if outcome.code in _CREDENTIALS:
         return "the user, the password and the encryption in NEWSLETTER_SMTP_URL"
-    if status in _OUR_ADDRESS or _SENDER.search(outcome.text):
+    if status in _OUR_ADDRESS or _SENDER.search(words):
         return "the envelope sender: NEWSLETTER_RETURN_PATH, or NEWSLETTER_SENDER"
-    is_limit = status == "4.5" or (outcome.act is Act.STOP and _LIMIT.search(outcome.text))
+    if _NOT_FOR_US.search(words):
+        return (
+            "what the relay asks of its users: NEWSLETTER_SMTP_URL with a user and a password, "
+            "and a NEWSLETTER_SENDER that it knows"
+        )
+    is_limit = status == "4.5" or (outcome.act is Act.STOP and _LIMIT.search(words))
     return "how much the relay lets you send: NEWSLETTER_LIMIT_PER_DAY" if is_limit else ""
 
 
@@ -224,10 +265,10 @@ def _decide(phase: Phase, reply: Reply) -> _Meaning:
     if not 400 <= code < 600:
         # It answers no question that was asked: the conversation makes no sense any more.
         return _Meaning(Kind.UNKNOWN, Scope.READER) if phase is Phase.BODY else _NONSENSE
-    if phase in {Phase.CONNECT, Phase.MAIL}:
+    said = _Said(phase, code, (reply.enhanced or "").partition(".")[2], _words_of(reply.text))
+    if phase in {Phase.CONNECT, Phase.MAIL} and not (phase is Phase.MAIL and said.is_of_this_mail):
         # What is said before the recipient is named is about us.
         return _OURS if code >= 500 else _LEAVES
-    said = _Said(phase, code, (reply.enhanced or "").partition(".")[2], reply.text)
     if code >= 500:
         return next(meaning for holds, meaning in _PERMANENT if holds(said))
     return next(meaning for holds, meaning in _TRANSIENT if holds(said))
@@ -250,19 +291,35 @@ class _Said(NamedTuple):
         return self.has(_LIMIT) and not (self.has(_GREYLIST) or self.has(_RECIPIENT_RATE))
 
     @property
+    def is_of_this_mail(self) -> bool:
+        """Whether it is refused, for good, for what MAIL says of the message or its recipient."""
+        if self.code < 500:
+            return False
+        is_large = self.status in _LARGE or (self.code == 552 and self.has(_SIZE))
+        return is_large or self.status == _NOT_ASCII
+
+    @property
+    def is_dead(self) -> bool:
+        """Whether there is no such address; not where the command was not understood."""
+        return self.code == 556 or (self.status in _DEAD and self.code not in _CONVERSATION)
+
+    @property
     def is_ours(self) -> bool:
         """Whether it is for us to mend, whoever the recipient is."""
-        if self.code in _CREDENTIALS or self.code in _CONVERSATION or self.status in _OUR_ADDRESS:
+        if self.code in _CREDENTIALS or self.status in _OUR_ADDRESS:
             return True
-        if self.status == "4.5" or self.has(_SENDER):
-            # More than our account may send; or a sender that the server does not believe in.
+        is_first_hand = not self.has(_SECOND_HAND)
+        if self.status == "4.5" or (is_first_hand and (self.has(_SENDER) or self.has(_NOT_FOR_US))):
+            # More than our account may send; a sender that the server does not believe in; or a
+            # server that does not relay for us at all.
             return True
         # To RCPT, 5.5.x is about the address: 550 5.5.0 is how some say that a mailbox does not
         # exist, 501 5.5.2 that an address is odd. What a stranger gave must not stop the others.
         if self.phase is Phase.RCPT:
-            return False
+            return self.code == _OUT_OF_STEP
         is_malformed = self.code == 554 and "malformed" in self.text.lower()
-        return self.status == "6.0" or self.status.startswith("5.") or is_malformed
+        is_odd = self.code in _CONVERSATION or self.status.startswith("5.")
+        return is_odd or self.status == "6.0" or is_malformed
 
 
 _Rules = Sequence[tuple[Callable[[_Said], bool], _Meaning]]
@@ -271,10 +328,13 @@ _TRANSIENT: _Rules = (
     (lambda said: said.status in _SETUP or said.status == "7.28", _TOO_MUCH),
     (lambda said: said.code == 421 and said.has(_PER_CONNECTION), _LEAVES),
     (lambda said: said.has(_GREYLIST) or said.has(_RECIPIENT_RATE), _LATER),
+    # "Over its quota" is said of a mailbox, too.
+    (lambda said: said.status == "2.2", _LATER._replace(act=Act.COUNT)),
     (lambda said: said.status == "7.0" or said.is_limit, _TOO_MUCH),
+    (lambda said: _BUSY.fullmatch(said.status) is not None, _TOO_MUCH),
     # RFC 5321 3.8: the server closes the channel; the command was not carried out.
     (lambda said: said.code == 421, _LEAVES._replace(act=Act.SLOW)),
-    (lambda said: said.status in {"2.1", "2.2"} or said.has(_FULL), _LATER._replace(act=Act.COUNT)),
+    (lambda said: said.status == "2.1" or said.has(_FULL), _LATER._replace(act=Act.COUNT)),
     (lambda said: said.status.startswith(("3.", "4.")), _LATER._replace(act=Act.SLOW)),
     (lambda said: said.code == 450 and not said.status, _LATER._replace(act=Act.SLOW)),
     (lambda _: True, _LATER),
@@ -283,20 +343,35 @@ _TRANSIENT: _Rules = (
 #: reader never again, unless we alone were at fault.
 _PERMANENT: _Rules = (
     (lambda said: said.is_ours, _OURS),
+    # Others have sent too much to this reader: that says nothing about anybody.
+    (lambda said: said.has(_RECIPIENT_RATE), _NEVER),
     # It stands for this reader and mail; what stops is the sending to everyone else there.
     (lambda said: said.status in _SETUP, _NEVER._replace(act=Act.PAUSE)),
     (lambda said: said.status in _LARGE, _NEVER._replace(act=Act.ALARM)),
     (lambda said: said.code == 552 and said.has(_SIZE), _NEVER._replace(act=Act.ALARM)),
     (lambda said: said.status in {"", "7.0", "7.1"} and said.is_limit, _TOO_MUCH),
+    (lambda said: said.status == "7.28", _TOO_MUCH),
     (lambda said: said.status.startswith("7."), _NEVER._replace(act=Act.BREAK)),
     (lambda said: said.status == "2.2", _NEVER._replace(act=Act.COUNT)),
-    (lambda said: said.code == 552 and said.has(_FULL), _NEVER._replace(act=Act.COUNT)),
+    (
+        lambda said: (said.code == 552 or not said.status) and said.has(_FULL),
+        _NEVER._replace(act=Act.COUNT),
+    ),
     (lambda said: said.has(_FILTERED), _NEVER._replace(act=Act.BREAK)),
-    (lambda said: said.status in _DEAD or said.code == 556, _NEVER._replace(act=Act.SUPPRESS)),
+    (lambda said: said.is_dead, _NEVER._replace(act=Act.SUPPRESS)),
     (lambda said: said.has(_NO_ACCOUNT), _NEVER._replace(act=Act.SUPPRESS)),
     (lambda said: said.status == "2.1" or said.has(_NOBODY), _NEVER._replace(act=Act.SUSPECT)),
+    (
+        lambda said: said.status.startswith("5.") and said.has(_UNAVAILABLE),
+        _NEVER._replace(act=Act.SUSPECT),
+    ),
     (lambda _: True, _NEVER),
 )
+
+
+def _words_of(text: str) -> str:
+    """Return what a server says in its own words, without the names in it."""
+    return _NAMES.sub(" ", text[:_READ_LIMIT])
 
 
 def _legible(text: str) -> str:

@@ -19,10 +19,10 @@ from newsletter.errors import Conflict
 from newsletter.models import Progress
 
 
-def go_back(engine: Engine, **by: float) -> None:
-    """Have the database know what it knew then, as a restored backup does."""
+def go_back(engine: Engine) -> None:
+    """Have the database know less, as a restored backup does."""
     with sessions.writing(engine) as session:
-        session.execute(update(Progress).values(worked_until=utc_now() - timedelta(**by)))
+        session.execute(update(Progress).values(serial=Progress.serial - 1))
 
 
 def send(engine: Engine) -> None:
@@ -34,7 +34,7 @@ def test_what_is_restored_sends_nothing(engine: Engine) -> None:
     ledgers.fill(engine, 3)
     send(engine)
     ledgers.fill(engine, 3, public_id="mailing000000002")
-    go_back(engine, hours=5)
+    go_back(engine)
 
     with pytest.raises(Conflict, match="it seems to be a backup that was restored") as refused:
         send(engine)
@@ -47,29 +47,57 @@ def test_one_that_is_accepted_goes_on(engine: Engine) -> None:
     ledgers.fill(engine, 3)
     send(engine)
     ledgers.fill(engine, 3, public_id="mailing000000002")
-    go_back(engine, hours=5)
+    go_back(engine)
 
     with sessions.writing(engine) as session:
-        worked_until = witness.accept(session, engine, utc_now())
-    witness.remember(engine, worked_until)
+        mark = witness.accept(session, engine, utc_now())
+    witness.remember(engine, mark)
     send(engine)
 
     assert ledgers.states(engine) == {"accepted": 6}
 
 
-def test_a_clock_that_is_set_back_makes_no_backup_of_a_database(engine: Engine) -> None:
+def test_a_clock_that_was_ahead_makes_no_backup_of_a_database_and_hides_none(
+    engine: Engine,
+) -> None:
     with sessions.writing(engine) as session:
-        later = witness.advance(session, utc_now() + timedelta(days=2))
+        later = witness.advance(session, utc_now() + timedelta(days=365))
     witness.remember(engine, later)
 
     ledgers.fill(engine, 3)
     send(engine)
     send(engine)
-
     assert ledgers.states(engine) == {"accepted": 3}
 
+    go_back(engine)
+    with pytest.raises(Conflict):
+        send(engine)
 
-@pytest.mark.parametrize("content", ["", "yesterday", "\x00" * 50, "2026-11-23T07:00:00"])
+
+def test_a_slower_worker_does_not_make_the_witness_forget(engine: Engine) -> None:
+    with sessions.writing(engine) as session:
+        first = witness.advance(session, utc_now())
+    with sessions.writing(engine) as session:
+        second = witness.advance(session, utc_now())
+
+    witness.remember(engine, second)
+    witness.remember(engine, first)
+
+    assert witness.recall(engine) == second
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        "yesterday",
+        "\x00" * 50,
+        "2026-11-23T07:00:00+00:00",
+        "5 2026-11-23T07:00:00",
+        f"{10**40} 2026-11-23T07:00:00+00:00",
+        "-1 2026-11-23T07:00:00+00:00",
+    ],
+)
 def test_a_witness_that_makes_no_sense_is_none(sqlite_engine: Engine, content: str) -> None:
     Path(f"{sqlite_engine.url.database}-sent").write_text(content)
 
@@ -80,7 +108,7 @@ def test_a_witness_that_makes_no_sense_is_none(sqlite_engine: Engine, content: s
 
 def test_a_new_database_has_no_witness_of_the_one_before(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'new.db'}"
-    (tmp_path / "new.db-sent").write_text("2030-01-01T00:00:00+00:00")
+    (tmp_path / "new.db-sent").write_text("7 2030-01-01T00:00:00+00:00")
     engine = engines.open(url)
     schema.upgrade(engine)
 

@@ -20,7 +20,7 @@ from newsletter.db import session as sessions
 from newsletter.delivery import worker
 from newsletter.delivery.worker import Plan
 from newsletter.errors import ConfigurationError, TransportUnavailable
-from newsletter.models import Attempt, Delivery, State, Worker
+from newsletter.models import Attempt, Delivery, Pace, State, Worker
 from newsletter.smtp import relays
 from newsletter.smtp.reply import Kind
 
@@ -290,3 +290,80 @@ def test_a_preview_goes_by_the_relay_that_takes_it() -> None:
         found = [worker.post(plan, "mia@example.org", b"Subject: News\r\n\r\nx\r\n") for _ in "abc"]
 
     assert {outcome.kind for outcome in found} == {Kind.ACCEPTED}
+
+
+# A relay that refuses everybody
+
+
+def scatter(engine: Engine, domains: int) -> None:
+    """Have readers at so many domains, in turns."""
+    with sessions.writing(engine) as session:
+        for number in range(domains):
+            session.execute(
+                update(Delivery)
+                .where(Delivery.id % domains == number)
+                .values(address=func.replace(Delivery.address, "example.com", f"d{number}.example"))
+            )
+
+
+@pytest.mark.parametrize("phase", ["rcpt", "body"])
+def test_one_that_refuses_reader_after_reader_refuses_us(engine: Engine, phase: str) -> None:
+    ledgers.fill(engine, AUDIENCE)
+    scatter(engine, 10)
+
+    with (
+        running(always(phase, "550 no, thanks")) as server,
+        pytest.raises(ConfigurationError, match="refuses our mail: 550 no, thanks"),
+    ):
+        worker.run(engine, ledgers.plan(server.port, connections=2))
+
+    states = ledgers.states(engine)
+    # Some on the other connection, at that moment.
+    assert states["refused"] <= 19 + 4
+    assert states["queued"] == AUDIENCE - states["refused"]
+
+
+def test_one_of_two_that_refuses_reader_after_reader_is_put_aside(sqlite_engine: Engine) -> None:
+    ledgers.fill(sqlite_engine, AUDIENCE)
+    scatter(sqlite_engine, 10)
+    told: list[str] = []
+
+    with both(always("rcpt", "550 no, thanks"), ScriptedServer()) as ports:
+        worker.run(
+            sqlite_engine,
+            ledgers.plan(*ports, connections=4),
+            on_trouble=lambda sentence, _: told.append(sentence),
+        )
+
+    states = ledgers.states(sqlite_engine)
+    assert states["refused"] <= 19 + 8
+    # What it was asked last comes by the other in the next run.
+    assert states["accepted"] >= AUDIENCE - states["refused"] - 10
+    assert len(told) == 1
+    assert "It is put aside, and the others go on." in told[0]
+
+
+def test_dead_addresses_are_no_refusal_of_us(sqlite_engine: Engine) -> None:
+    ledgers.fill(sqlite_engine, 100)
+    scatter(sqlite_engine, 10)
+
+    with running(always("rcpt", "550 5.1.1 no such user")) as server:
+        worker.run(sqlite_engine, ledgers.plan(server.port))
+
+    assert ledgers.states(sqlite_engine) == {"refused": 100}
+
+
+def test_a_limit_of_the_relay_is_not_every_domains(sqlite_engine: Engine) -> None:
+    ledgers.fill(sqlite_engine, AUDIENCE)
+    scatter(sqlite_engine, 60)
+
+    with (
+        running(always("rcpt", "451 4.7.0 rate limit exceeded")) as server,
+        pytest.raises(ConfigurationError) as refused,
+    ):
+        worker.run(sqlite_engine, ledgers.plan(server.port, connections=2))
+
+    assert "NEWSLETTER_LIMIT_PER_DAY" in (refused.value.hint or "")
+    with sessions.reading(sqlite_engine) as session:
+        paused = session.execute(select(func.count()).select_from(Pace)).scalar_one()
+    assert paused < 30

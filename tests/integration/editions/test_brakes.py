@@ -11,8 +11,9 @@ from sqlmodel import select, update
 
 from newsletter.cadence import Cadence
 from newsletter.db import session as sessions
+from newsletter.db import witness
 from newsletter.delivery import ledger
-from newsletter.editions import publish, store
+from newsletter.editions import correct, publish, restore, store
 from newsletter.errors import Conflict, InvalidInput, NotFound
 from newsletter.models import Delivery, Publication, State
 from newsletter.smtp.reply import Kind
@@ -177,7 +178,7 @@ def test_a_cancelled_edition_stops_and_its_readers_catch_up(world: World) -> Non
     world.freeze()
     world.record(world.take(limit=1))
 
-    summary = publish.cancel(world.engine, WEEKLY, now=world.now, reason="A wrong headline.")
+    summary, _ = publish.cancel(world.engine, WEEKLY, now=world.now, reason="A wrong headline.")
 
     assert (summary.state, summary.reason) == ("cancelled", "A wrong headline.")
     assert (summary.accepted, summary.cancelled) == (1, 2)
@@ -220,6 +221,68 @@ def test_a_finished_edition_has_no_brakes(world: World, act: str) -> None:
         acts[act]()
 
     assert world.summary(WEEKLY).state == "finished"
+
+
+def _corrected(world: World) -> int:
+    article = world.article()
+    world.send()
+    notice = correct.notice(WEEKLY, str(article), "The dose is 5 mg.")
+    return correct.queue(world.engine, notice, now=world.now, settings=world.settings).mailing_id
+
+
+def _correction_states(world: World, mailing_id: int) -> set[str]:
+    with sessions.reading(world.engine) as session:
+        return set(
+            session.exec(select(Delivery.state).where(Delivery.mailing_id == mailing_id)).all()
+        )
+
+
+def test_a_finished_editions_correction_can_be_cancelled(world: World) -> None:
+    world.readers(3)
+    correction = _corrected(world)
+
+    summary, stopped = publish.cancel(world.engine, WEEKLY, now=world.now, reason="No.")
+
+    assert (summary.state, stopped) == ("finished", 3)
+    assert _correction_states(world, correction) == {"cancelled"}
+    with pytest.raises(Conflict, match="is finished"):
+        publish.cancel(world.engine, WEEKLY, now=world.now, reason="No.")
+
+
+def test_a_correction_waits_with_its_edition_and_not_for_a_cancelled_one(world: World) -> None:
+    had, late = world.readers(2)
+    article = world.article()
+    world.send(outcomes={late: Kind.DEFERRED})
+    notice = correct.notice(WEEKLY, str(article), "The dose is 5 mg.")
+    publish.pause(world.engine, WEEKLY)
+    correct.queue(world.engine, notice, now=world.now, settings=world.settings)
+
+    assert world.take() == []
+    publish.cancel(world.engine, WEEKLY, now=world.now, reason="A wrong headline.")
+    other = correct.notice(WEEKLY, str(article), "It is 6 mg.")
+    correct.queue(world.engine, other, now=world.now, settings=world.settings)
+
+    assert [claim.reference for claim in world.take()] == [had]
+
+
+def test_nothing_of_a_restored_backup_grows_stale_before_it_is_known_for_one(
+    world: World,
+) -> None:
+    """It may have been sent: as stale its readers would get it again with the next edition."""
+    late = world.reader()
+    world.article()
+    world.send(outcomes={late: Kind.DEFERRED})
+    with sessions.writing(world.engine) as session:
+        mark = witness.advance(session, world.now)
+    witness.remember(world.engine, mark._replace(serial=mark.serial + 1))
+    world.tick(days=15)
+
+    with pytest.raises(Conflict, match="it seems to be a backup"):
+        publish.expire(world.engine, now=world.now, times=world.settings.send_times)
+
+    assert world.states(WEEKLY) == {late: "deferred"}
+    done = restore.accept(world.engine, now=world.now, settings=world.settings)
+    assert done.unknown == 1
 
 
 def test_an_edition_that_is_not_there_is_not_found(world: World) -> None:

@@ -165,7 +165,8 @@ TABLE: list[tuple[Any, ...]] = [
     (_RCPT, 535, "5.7.8 bad credentials", _D, _RUN, _STOP),
     (_MAIL, 538, "5.7.11 encryption required", _D, _RUN, _STOP),
     (_DATA, 503, "5.5.1 need RCPT", _D, _RUN, _STOP),
-    (_RCPT, 500, "5.5.2 what?", _D, _RUN, _STOP),
+    (_DATA, 500, "5.5.2 what?", _D, _RUN, _STOP),
+    (_RCPT, 503, "5.5.1 MAIL first", _D, _RUN, _STOP),
     (_MAIL, 555, "5.5.4 unsupported option", _D, _RUN, _STOP),
     (_DATA, 501, "5.5.4 no parameters", _D, _RUN, _STOP),
     (_BODY, 550, "5.5.2 bare line feed", _D, _RUN, _STOP),
@@ -183,7 +184,83 @@ TABLE: list[tuple[Any, ...]] = [
     # Before the recipient is named it is about us
     (_MAIL, 452, "4.3.1 queue full", _D, _CONNECTION),
     (_MAIL, 550, "5.7.1 sender rejected", _D, _RUN, _STOP),
-    (_MAIL, 552, "5.3.4 too large", _D, _RUN, _STOP),
+    # ... but for what MAIL says of this message, or of who is to get it
+    (_MAIL, 552, "5.3.4 Message size exceeds fixed limit", _R, _READER, _ALARM),
+    (_MAIL, 552, "message size exceeds what we take", _R, _READER, _ALARM),
+    (_MAIL, 452, "4.3.4 message too large for now", _D, _CONNECTION),
+    (_MAIL, 550, "5.6.7 Non-ASCII addresses not permitted", _R, _READER),
+    # The relay does not relay for us
+    *(
+        (phase, code, said, _D, _RUN, _STOP)
+        for phase, code, said in (
+            (_RCPT, 554, "5.7.1 <r@x.example>: Relay access denied"),
+            (_RCPT, 550, "5.7.1 Relaying denied"),
+            (_RCPT, 550, "relay not permitted"),
+            (_RCPT, 550, "5.7.54 SMTP; Unable to relay recipient in non-accepted domain"),
+            (_RCPT, 554, "5.7.1 <unknown[192.0.2.1]>: Client host rejected: Access denied"),
+            (_RCPT, 550, "authentication required"),
+            (_BODY, 554, "Message rejected: Email address is not verified. The following"),
+            (_BODY, 550, "The from address does not match a verified Sender Identity"),
+            # ... or knows no sender such as ours
+            (_RCPT, 550, "Sender address has null MX"),
+            (_RCPT, 550, "5.1.2 Domain of sender address news@mia.example does not exist"),
+            (_RCPT, 553, "5.1.3 <news@mia.example>: Sender address syntax error"),
+            (_RCPT, 550, "5.1.1 Sender is invalid"),
+            (
+                _RCPT,
+                550,
+                "Action not taken: mailbox unavailable\ninvalid DNS MX or A/AAAA resource record",
+            ),
+        )
+    ),
+    # ... but what another has told it is about this reader
+    (
+        _RCPT,
+        550,
+        "5.7.1 <r@x.example>: unverified address: host mx.x.example said: Relay access denied",
+        _R,
+        _READER,
+        _BREAK,
+    ),
+    # An address is nobody's words
+    (_RCPT, 550, "<first-rate@g.example>: user unknown", _R, _READER, _SUSPECT),
+    (_RCPT, 550, "5.1.1 <anti-spam@x.example>: User unknown", _R, _READER, _SUPPRESS),
+    (_RCPT, 550, "5.1.1 <bob@blocked.example>: User unknown", _R, _READER, _SUPPRESS),
+    (_RCPT, 550, "No mailbox bob@policy.example: see https://x.example/spam", _R, _READER),
+    # A mailbox has a quota, too
+    (_RCPT, 452, "4.2.2 Mailbox full: message would exceed quota", _D, _READER, _COUNT),
+    (_RCPT, 452, "4.2.2 user's message store is over its quota limit", _D, _READER, _COUNT),
+    (_RCPT, 550, "mailbox full", _R, _READER, _COUNT),
+    (_RCPT, 550, "over quota", _R, _READER, _COUNT),
+    # Others have sent it too much
+    (
+        _RCPT,
+        550,
+        "5.2.1 The user you are trying to contact is receiving mail at a rate that",
+        _R,
+        _READER,
+    ),
+    # These words are said of policies, too
+    (_RCPT, 550, "Requested action not taken: mailbox unavailable", _R, _READER),
+    (
+        _RCPT,
+        550,
+        "Requested action not taken: mailbox unavailable (S2017062302)",
+        _R,
+        _READER,
+        _SUSPECT,
+    ),
+    (_RCPT, 550, "Too many invalid recipients", _R, _READER),
+    (_RCPT, 555, "5.5.2 Syntax error", _R, _READER),
+    (_RCPT, 500, "5.1.1 what?", _R, _READER),
+    # Outlook's and Yahoo's own
+    (_BODY, 550, "5.7.515 Access denied, sending domain", _R, _READER, _PAUSE),
+    (_BODY, 550, "5.7.509 Access denied, sending domain does not pass DMARC", _R, _READER, _PAUSE),
+    (_BODY, 550, "5.7.28 Our system has detected an unusual rate", _D, _DOMAIN, _PAUSE),
+    (_RCPT, 451, "4.7.500 Server busy. Please try again later", _D, _DOMAIN, _PAUSE),
+    (_RCPT, 451, "4.7.650 The mail server has been temporarily rate limited", _D, _DOMAIN, _PAUSE),
+    (_RCPT, 421, "4.7.1 [TS03] All messages from 192.0.2.1 will be deferred", _D, _DOMAIN, _PAUSE),
+    (_BODY, 550, "SC-001 (COL0) Unfortunately, messages weren't sent", _R, _READER, _BREAK),
     (_MAIL, 550, "5.1.1 no such user", _D, _RUN, _STOP),
     # What answers no question
     (_BODY, 354, "go ahead", _U, _READER),
@@ -255,6 +332,9 @@ def test_by_its_code_alone_nothing_suppresses_but_a_dead_address(
         (_RCPT, 553, "5.1.8 Sender address rejected", "NEWSLETTER_RETURN_PATH"),
         (_RCPT, 550, "5.4.5 Daily user sending limit exceeded", "NEWSLETTER_LIMIT_PER_DAY"),
         (_BODY, 552, "5.3.4 too large", "size"),
+        (_MAIL, 552, "5.3.4 Message size exceeds fixed limit", "size"),
+        (_BODY, 550, "5.7.515 Access denied", "DMARC"),
+        (_RCPT, 554, "5.7.1 <r@x.example>: Relay access denied", "SMTP_URL"),
     ],
 )
 def test_the_operator_is_told_which_record_or_setting_is_missing(
