@@ -393,6 +393,14 @@ class Settings(BaseSettings):
             raise ValueError(f'must be "Name <address>": {exc}') from exc
         return value
 
+    @field_validator("sender", "return_path")
+    @classmethod
+    def _envelope(cls, value: str | None) -> str | None:
+        if not parseaddr(value or "")[1].isascii():
+            # In MAIL FROM, where not every server takes anything else.
+            raise ValueError("the address must be ASCII: a domain as xn--..., a plain local part")
+        return value
+
     @field_validator("timezone")
     @classmethod
     def _known_zone(cls, value: str) -> str:

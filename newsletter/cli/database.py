@@ -95,7 +95,8 @@ def restored(ctx: typer.Context, *, json: output.Json = False) -> None:
     deliveries = "1 delivery" if done.unknown == 1 else f"{done.unknown:,} deliveries"
     output.say(f"{deliveries} may have been sent since the backup.")
     for name in done.skipped:
-        output.say(f"{name} is skipped; if it was not sent: `newsletter send`.")
+        cadence = name.partition("-")[0]
+        output.say(f"{name} is skipped; if it was not sent: `newsletter send {cadence}`.")
 
 
 @app.command()

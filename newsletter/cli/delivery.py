@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import codecs
 import gzip
+import io
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,6 +26,9 @@ app = typer.Typer(help="The ledger: what became of every mail.", no_args_is_help
 
 # Where nobody can know what became of a mail, its Message-ID is what the server's log knows it by.
 _UNKNOWN = ("id", "address", "attempts", "reply", "reason", "state_at", "message_id")
+#: How a packed file begins, and one in UTF-16.
+_GZIP = b"\x1f\x8b"
+_UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _USUAL = ("id", "address", "state", "attempts", "code", "reply", "due_at")
 
 
@@ -149,7 +154,7 @@ def retry(
     from newsletter.clock import utc_now
     from newsletter.db import session as sessions
     from newsletter.delivery import ledger
-    from newsletter.editions import store
+    from newsletter.editions import publish, store
 
     if bool(ids) == bool(state) or (edition and not state):
         raise InvalidInput(
@@ -157,17 +162,18 @@ def retry(
             hint="`newsletter delivery retry 17 18`, or `newsletter delivery retry --state "
             "unknown --edition weekly-2026-11-23`.",
         )
-    with context.of(ctx).database() as engine, sessions.writing(engine) as session:
+    here, now = context.of(ctx), utc_now()
+    with here.database() as engine, sessions.writing(engine) as session:
         mailings = store.mailings(store.by_slug(session, edition)) if edition else None
         wanted = State(state) if state else None
         asked = ledger.count_in(session, wanted, mailings) if wanted else len(ids or ())
         retried = ledger.retry_now(
             session,
-            now=utc_now(),
+            now=now,
             ids=ids or (),
             state=wanted,
             mailings=mailings,
-            excluded=store.cancelled_mailings(),
+            excluded=publish.over_mailings(session, now=now, times=here.settings.send_times),
         )
         store.reopen(session)
     if json:
@@ -177,25 +183,36 @@ def retry(
     if retried < asked:
         output.say(
             "Only deferred, unknown and queued deliveries can be tried again, and only to readers "
-            "who have not left or paused since, of editions that are not cancelled."
+            "who have not left or paused since, of editions that are neither cancelled nor stale."
         )
 
 
 @contextmanager
 def _unpacked(file: Path) -> Iterator[BinaryIO]:
-    """Open a file, and what a rotated log is packed in."""
+    """Open a file, unpack what a rotated log is packed in, and give it in UTF-8."""
     with files.opened(file) as stream:
-        if file.suffix != ".gz":
-            yield stream
+        if file.suffix != ".gz" and not _begins(stream, _GZIP):
+            yield _as_utf8(stream)
             return
         try:
             with gzip.open(stream) as unpacked:
-                yield cast(BinaryIO, unpacked)
+                yield _as_utf8(unpacked)
         except (EOFError, gzip.BadGzipFile, zlib.error) as exc:
             raise InvalidInput(
                 f"{file} is damaged, or not what its name says: {exc}.",
                 hint="What was read of it counts; the same command with a whole file goes on.",
             ) from exc
+
+
+def _as_utf8(stream: io.BufferedReader | gzip.GzipFile) -> BinaryIO:
+    """Give a stream that a Windows shell has written in UTF-16 in UTF-8, and any other as it is."""
+    if _begins(stream, *_UTF_16):
+        return cast(BinaryIO, codecs.EncodedFile(stream, "utf-8", "utf-16", errors="replace"))
+    return cast(BinaryIO, stream)
+
+
+def _begins(stream: io.BufferedReader | gzip.GzipFile, *with_any: bytes) -> bool:
+    return stream.peek(2)[:2] in with_any
 
 
 def _report(tally: Tally, *, dry_run: bool) -> None:
@@ -213,6 +230,12 @@ def _report(tally: Tally, *, dry_run: bool) -> None:
             "It speaks of no message.",
             "It should be a Postfix log with its cleanup lines, or a list with one Message-ID or "
             "queue id a line.",
+        )
+    elif not tally.accepted + tally.already_settled:
+        output.warn(
+            "It names none of our messages.",
+            "It should be the log of the mail server that takes our mail, from the time of the "
+            "sending on.",
         )
     elif tally.still_unknown and not dry_run:
         output.say(

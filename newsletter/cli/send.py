@@ -65,6 +65,11 @@ def send(
         output.say(sentence(summary, dry_run=dry_run))
         if summary.queued and summary.state == "open" and not dry_run:
             _explain_limits(found.settings)
+        if not dry_run and summary.refused > summary.accepted:
+            output.warn(
+                "More were refused than accepted.",
+                "`newsletter delivery list --state refused` shows what the mail server said.",
+            )
     if summary.is_open and not dry_run and summary.state == "open":
         raise typer.Exit(75)
 

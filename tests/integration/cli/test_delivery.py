@@ -72,3 +72,37 @@ def test_what_is_neither_a_log_nor_a_list_is_said_to_be_none(run: Run, tmp_path:
 
     assert reconciled.code == 0
     assert "It speaks of no message." in reconciled.err
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        LOG.decode().encode("utf-16"),
+        LOG.decode().encode("utf-8-sig"),
+        gzip.compress(LOG),
+        gzip.compress(LOG.decode().encode("utf-16")),
+        b'"1@elsewhere.example",accepted\r\n',
+        b"1@elsewhere.example;accepted\r\n",
+    ],
+    ids=["utf-16", "utf-8 with a mark", "gzip", "gzip of utf-16", "csv", "semicolons"],
+)
+def test_a_list_is_read_in_whatever_form_a_machine_writes_it(
+    run: Run, monkeypatch: pytest.MonkeyPatch, content: bytes
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(content)))
+
+    reconciled = run("delivery", "reconcile", "--accepted", "-")
+
+    assert reconciled.code == 0
+    assert "In 1 line: 0 about deliveries that were not unknown, 1 about" in reconciled.out
+
+
+def test_a_file_that_names_nothing_of_ours_is_no_reason_to_send_again(
+    run: Run, tmp_path: Path
+) -> None:
+    (tmp_path / "other.log").write_bytes(LOG)
+
+    reconciled = run("delivery", "reconcile", "--accepted", "other.log")
+
+    assert "It names none of our messages." in reconciled.err
+    assert "delivery retry" not in reconciled.out + reconciled.err
