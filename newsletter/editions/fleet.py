@@ -72,6 +72,12 @@ def is_due(engine: Engine, mailings: Select[Any] | None = None) -> bool:
     return due_at is not None and due_at <= utc_now()
 
 
+def is_set_aside(engine: Engine) -> bool:
+    """Tell whether anything waits for its domain, which may take more by now."""
+    with sessions.reading(engine) as session:
+        return bool(ledger.lanes(session))
+
+
 @contextmanager
 def _beside(
     settings: Settings, slug: str, *, processes: int

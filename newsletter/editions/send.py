@@ -79,7 +79,7 @@ def resume(
     before = _open(engine)
     publish.expire(engine, now=now, times=settings.send_times)
     with _finishing(engine):
-        if before or fleet.is_due(engine):
+        if before or fleet.is_due(engine) or fleet.is_set_aside(engine):
             excluded = store.withheld_mailings()
             worker.run(engine, Plan.of(settings), excluded=excluded, on_trouble=on_trouble)
     after = [_summary(engine, summary.edition) for summary in before]

@@ -9,11 +9,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import ledgers
 import pytest
+from scripted_smtp import ScriptedServer, running
+from sqlalchemy import update
 
 from newsletter.cadence import WEEKDAYS
+from newsletter.db import engine as engines
+from newsletter.db import session as sessions
 from newsletter.editions import fleet
 from newsletter.errors import TransportUnavailable
+from newsletter.models import Delivery
 
 if TYPE_CHECKING:
     from terminal import Run
@@ -86,3 +92,20 @@ def test_what_is_said_of_a_paused_edition_adds_up(
     run("editions", "pause", name)
 
     assert run("send", "weekly").out == f"{name} is paused: 1 reader, 1 still to go.\n"
+
+
+def test_what_waited_for_its_domain_goes_as_soon_as_that_takes_more(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Letters, with no edition on its way beside them."""
+    engine = engines.open(f"sqlite:///{tmp_path / 'newsletter.db'}")
+    ledgers.fill(engine, 3, priority=0)
+    with sessions.writing(engine) as session:
+        session.execute(update(Delivery).values(lane="example.com"))
+
+    with running(ScriptedServer()) as server:
+        monkeypatch.setenv("NEWSLETTER_SMTP_URL", f"smtp://127.0.0.1:{server.port}")
+        assert run("cron").code == 0
+
+    assert ledgers.states(engine) == {"accepted": 3}
+    engine.dispose()
