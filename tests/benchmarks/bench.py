@@ -36,7 +36,8 @@ RIVALS = {"aiosmtplib": 15_000, "aiosmtplib-uvloop": 15_000, "usual": 400}
 CONNECTIONS = 50
 ROUND_TRIP = 0.020
 FAR_CONNECTIONS = 10
-FAR_READERS = 6_000
+#: For each worker: they look for work once a second, and a run should last much longer.
+FAR_READERS = 12_000
 FAR_RIVAL = 1_500
 
 console = Console(stderr=True)
