@@ -14,7 +14,7 @@ import random
 import signal
 import ssl
 import threading
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -31,6 +31,7 @@ from newsletter.db import witness
 from newsletter.delivery import faults, ledger, limits, retry, roster
 from newsletter.delivery.budget import PATIENCE_SECONDS, Budget, Leave
 from newsletter.delivery.committer import Committer
+from newsletter.delivery.hand import Hand, Job
 from newsletter.delivery.ledger import Claim, Verdict
 from newsletter.delivery.limits import Limits, domain_of
 from newsletter.delivery.personalize import Filler, Stamp
@@ -224,20 +225,6 @@ async def _any(plan: Plan) -> Session:
     raise failure
 
 
-@dataclass(slots=True)
-class _Job:
-    """A claim, and the mail that it comes to once it is its turn: a hand full of them is large."""
-
-    claim: Claim
-    compiled: CompiledMessage
-    values: Sequence[bytes]
-    mail: Mail | None = None
-    #: Where it counts among the messages under way, if that domain is limited.
-    domain: str = ""
-    #: Its part of a limit for all mail, until its body leaves.
-    leave: Leave | None = None
-
-
 class Worker:
     """One process's sending: some connections, one committer, a few claims in hand."""
 
@@ -267,14 +254,11 @@ class Worker:
         self._rng = rng or random.Random()  # noqa: S311 - jitter needs no secrecy
         self._relays = Relays(plan.servers, rng=self._rng)
         self._clock = clock
-        self._hand: deque[_Job] = deque()
         self._refill = asyncio.Lock()
         self._prefetching: asyncio.Task[None] | None = None
         #: Whether the last mark was denied: goodbyes come together, as of a cancelled edition, and
         #: each would cost a connection.
         self._is_denied = False
-        #: When to look for new rows again, on the loop's clock; never, once none is due.
-        self._look_at = 0.0
         self._stopping = asyncio.Event()
         #: Connections that have not ended their work.
         self._working = plan.connections
@@ -283,11 +267,6 @@ class Worker:
         self._failure: NewsletterError | None = None
         #: Conversations that a claim in hand has lost without being to blame.
         self._returns: Counter[int] = Counter()
-        #: Messages under way to each domain that is limited, and claims that wait for one of them.
-        self._busy: Counter[str] = Counter()
-        self._parked: dict[str, deque[_Job]] = {}
-        #: Domains that have had enough of us, and until when.
-        self._paused: dict[str, datetime] = {}
         #: Messages in a row that the policy of a domain refused.
         self._refusals: Counter[str] = Counter()
         #: Domains of which the operator was told that our mail is too large.
@@ -307,6 +286,11 @@ class Worker:
             clock=self._clock,
             mailings=mailings,
             excluded=excluded,
+        )
+        self._hand = Hand(
+            allowed=lambda: self._committer.allowed,
+            put_back=self._committer.put_back,
+            clock=self._clock,
         )
         self._budget = Budget(
             self._plan.limits,
@@ -363,28 +347,19 @@ class Worker:
             if self._stopped is not None and self._stopped.is_set():
                 self._drain()
             looks += 1
-            if looks % _LOOKS_AT_BRAKES == 0 and (self._hand or self._parked or self._busy):
+            if looks % _LOOKS_AT_BRAKES == 0 and (self._hand or self._hand.is_waiting):
                 await self._look()
             await asyncio.sleep(_LOOK_SECONDS)
 
     async def _look(self) -> None:
         """Give back what belongs to a paused edition, and hear which domains want nothing now."""
-        parked = [job for jobs in self._parked.values() for job in jobs]
-        mailings = frozenset(job.claim.mailing_id for job in (*self._hand, *parked))
         try:
-            brakes = await self._committer.look(mailings, self._holding())
+            brakes = await self._committer.look(self._hand.mailings(), self._hand.holding())
         except NewsletterError as exc:
             self._stop(exc)
             return
-        self._paused |= brakes.domains
-        for jobs in (self._hand, *self._parked.values()) if brakes.mailings else ():
-            for _ in range(len(jobs)):
-                job = jobs.popleft()
-                if job.claim.mailing_id in brakes.mailings:
-                    self._committer.put_back(job.claim.id)
-                else:
-                    jobs.append(job)
-        self._unpark()
+        self._hand.pause(brakes.domains)
+        self._hand.give_back(brakes.mailings)
 
     def _interrupt(self) -> None:
         """Drain; the second time, wait for no answer any more: what is in flight is uncertain."""
@@ -397,7 +372,7 @@ class Worker:
     async def _connection(self) -> None:
         """Send one claim after the other; reconnect as often as the server wants."""
         line: Line | None = None
-        job: _Job | None = None
+        job: Job | None = None
         failed: Relay | None = None
         refusals = 0
         try:
@@ -412,7 +387,7 @@ class Worker:
                 if line is None:
                     # Another connection may have it.
                     self._lay_down(job)
-                    self._hand.appendleft(job)
+                    self._hand.lay_back(job)
                     job = None
                     refusals += 1
                     await self._pause(refusals)
@@ -426,130 +401,68 @@ class Worker:
             if line is not None:
                 await self._hang_up(line)
 
-    def _kept(self, job: _Job | None) -> _Job | None:
+    def _kept(self, job: Job | None) -> Job | None:
         """Return a job that was announced to a server, unless the worker is to stop."""
         if job is not None and self._stopping.is_set():
             self._lay_down(job)
             return None
         return job
 
-    async def _take(self) -> _Job | None:
+    async def _take(self) -> Job | None:
         """Return the next job; None when nothing is due, or the worker is to stop."""
         while not self._stopping.is_set():
             leave = await self._budget.leave() if self._hand else None
             if leave is not None and (job := self._pop(leave)) is not None:
                 return job
             async with self._refill:
-                if not self._hand and self._may_look():
+                if not self._hand and self._hand.may_look():
                     await self._fill_hand()
             if self._hand or self._stopping.is_set():
                 continue
-            if self._parked or self._busy:
+            if self._hand.is_waiting:
                 await self._wait(_PARKED_SECONDS)
-            elif self._look_at < math.inf:
-                await self._wait(min(self._look_at - _time(), _IDLE_SECONDS))
+            elif self._hand.look_at < math.inf:
+                await self._wait(min(self._hand.look_at - _time(), _IDLE_SECONDS))
             else:
                 return None
         return None
 
-    def _ready(self) -> _Job | None:
+    def _ready(self) -> Job | None:
         """Return a job that can go at this moment, if there is one."""
         if not self._hand or self._stopping.is_set():
             return None
         leave = self._budget.ready()
         return self._pop(leave) if leave else None
 
-    def _pop(self, leave: Leave) -> _Job | None:
+    def _pop(self, leave: Leave) -> Job | None:
         """Return a job out of the hand, if one of them may go and the worker is not to stop.
 
         A hand that grows short is filled meanwhile.
         """
-        while self._hand and not self._stopping.is_set():
-            job = self._hand.popleft()
-            if len(self._hand) < self._plan.connections and self._may_look():
-                self._prefetch()
-            if (self._paused or self._committer.allowed) and not self._may_go(job):
-                continue
-            if job.mail is None:
-                envelope = Envelope(self._plan.return_path, job.claim.address)
-                job.mail = Mail(envelope, job.compiled.fill(job.values))
-            job.leave = leave
-            return job
-        self._budget.give_back(leave)
-        return None
+        job = None if self._stopping.is_set() else self._hand.pop()
+        if len(self._hand) < self._plan.connections and self._hand.may_look():
+            self._prefetch()
+        if job is None:
+            self._budget.give_back(leave)
+            return None
+        if job.mail is None:
+            envelope = Envelope(self._plan.return_path, job.claim.address)
+            job.mail = Mail(envelope, job.compiled.fill(job.values))
+        job.leave = leave
+        return job
 
-    def _may_go(self, job: _Job) -> bool:
-        """Tell whether a job's domain takes one more now; else put it aside, or give it back."""
-        domain = domain_of(job.claim.address)
-        until = self._paused.get(domain)
-        if until is not None and not limits.is_paused(until, self._clock()):
-            del self._paused[domain]
-            until = None
-        allowance = self._committer.allowed.get(domain)
-        if until is not None or (allowance is not None and not allowance.share):
-            self._committer.put_back(job.claim.id, domain)
-            # It comes again when its domain does.
-            self._look_at = min(self._look_at, _time())
-            return False
-        if allowance is None:
-            return True
-        if self._busy[domain] >= allowance.share:
-            self._parked.setdefault(domain, deque()).append(job)
-            return False
-        self._busy[domain] += 1
-        job.domain = domain
-        return True
-
-    def _lay_down(self, job: _Job) -> None:
+    def _lay_down(self, job: Job) -> None:
         """Count a job as not begun: nothing was said to a server about it."""
-        self._free(job)
+        self._hand.free(job)
         if job.leave is not None:
             self._budget.give_back(job.leave)
             job.leave = None
-
-    def _free(self, job: _Job) -> None:
-        """Let another message go where this one has been, or has not got."""
-        domain, job.domain = job.domain, ""
-        if not domain:
-            return
-        self._busy[domain] -= 1
-        if not self._busy[domain]:
-            del self._busy[domain]
-        if domain in self._parked:
-            self._unpark()
-        else:
-            allowance = self._committer.allowed.get(domain)
-            if allowance is not None and allowance.again_at is None:
-                # Of this domain nothing is left here, and perhaps more in its lane.
-                self._look_at = min(self._look_at, _time())
-
-    def _unpark(self) -> None:
-        """Take up what was put aside and may go now."""
-        for domain in list(self._parked):
-            jobs = self._parked[domain]
-            allowance = self._committer.allowed.get(domain)
-            free = allowance.share - self._busy[domain] if allowance else len(jobs)
-            if allowance is not None and not allowance.share:
-                # It is another worker's turn, and _may_go gives them back.
-                free = len(jobs)
-            taken = [jobs.popleft() for _ in range(min(max(free, 0), len(jobs)))]
-            self._hand.extendleft(reversed(taken))
-            if not jobs:
-                del self._parked[domain]
-
-    def _holding(self) -> Counter[str]:
-        """Count what is in hand or under way, by domain."""
-        parked = [job for jobs in self._parked.values() for job in jobs]
-        return self._busy + Counter(domain_of(job.claim.address) for job in (*self._hand, *parked))
 
     def _leave_to_later(self, until: datetime) -> None:
         """Stop where a limit is used up for longer than it is worth waiting for."""
         if not self._stays:
             self.tally.limited_until = until
             self._stop()
-
-    def _may_look(self) -> bool:
-        return _time() >= self._look_at
 
     def _prefetch(self) -> None:
         async def fill() -> None:
@@ -566,15 +479,12 @@ class Worker:
     async def _fill_hand(self) -> None:
         self._relays.rebalance(_time())
         limit = self._plan.connections * _CLAIMS_PER_CONNECTION
-        self._look_at = math.inf
-        claims, again_at = await self._committer.claim(limit, self._holding())
+        self._hand.look_at = math.inf
+        claims, again_at = await self._committer.claim(limit, self._hand.holding())
         for mailing_id, group in groupby(claims, key=lambda claim: claim.mailing_id):
-            self._hand.extend(self._compose(mailing_id, list(group)))
-        self._unpark()
-        if claims:
-            self._look_at = _time()
-        else:
-            self._look_at = min(self._look_at, self._next_look(again_at))
+            self._hand.add(self._compose(mailing_id, list(group)))
+        self._hand.unpark()
+        self._hand.look_by(_time() if claims else self._next_look(again_at))
 
     def _next_look(self, again_at: datetime | None) -> float:
         """Return when to look for new rows, on the loop's clock, if there were none."""
@@ -588,7 +498,7 @@ class Worker:
             wait = math.inf
         return _time() + wait
 
-    def _compose(self, mailing_id: int, claims: list[Claim]) -> list[_Job]:
+    def _compose(self, mailing_id: int, claims: list[Claim]) -> list[Job]:
         """Make jobs of the claims of one mailing."""
         stamp, compiled = self._mailing(mailing_id)
         try:
@@ -604,7 +514,7 @@ class Worker:
             self._failure = self._failure or failure
             self._count_failure(failure)
             return []
-        return [_Job(claim, compiled, each) for claim, each in zip(claims, values, strict=True)]
+        return [Job(claim, compiled, each) for claim, each in zip(claims, values, strict=True)]
 
     async def _connect(self, failed: Relay | None) -> Line | None:
         """Return a new connection; None if there is none to be had now, or the worker is to stop.
@@ -682,7 +592,7 @@ class Worker:
             async with asyncio.timeout(seconds):
                 await self._stopping.wait()
 
-    async def _deliver(self, job: _Job, line: Line) -> _Job | None:
+    async def _deliver(self, job: Job, line: Line) -> Job | None:
         """Try one job, and have its verdict recorded or try it once more.
 
         Returns the one that was announced to the server behind it, if it was: the next to be tried.
@@ -702,7 +612,7 @@ class Worker:
             in_steps=self._is_denied,
         )
         if job.domain:
-            self._free(job)
+            self._hand.free(job)
         if job.leave is not None:
             # It was refused before its body; that counts as well.
             self._budget.leave_line()
@@ -714,13 +624,13 @@ class Worker:
         if outcome.act is not Act.NOTHING or self._refusals:
             outcome = self._heed(domain_of(claim.address), outcome)
         if self._is_worth_another(claim, outcome):
-            self._hand.appendleft(job)
+            self._hand.lay_back(job)
         else:
             self._returns.pop(claim.id, None)
             self._settle(claim, outcome)
         return upcoming
 
-    async def _permit(self, job: _Job) -> bool:
+    async def _permit(self, job: Job) -> bool:
         """Mark a message, as soon as the limits let its body go; False if it must not leave."""
         claim = job.claim
         assert job.leave is not None
@@ -832,9 +742,9 @@ class Worker:
                 outcome = outcome._replace(act=Act.PAUSE)
         else:
             self._refusals.pop(domain, None)
-        if outcome.act is Act.PAUSE and domain not in self._paused:
+        if outcome.act is Act.PAUSE and not self._hand.is_paused(domain):
             self._refusals.pop(domain, None)
-            self._paused[domain] = self._clock() + limits.PAUSE
+            self._hand.pause({domain: self._clock() + limits.PAUSE})
             self._tell(
                 f"{domain} has had enough of us: {_quoted(outcome)}.",
                 f"Nothing goes there for ten minutes, then it begins slowly; {_to_mend(outcome)}.",

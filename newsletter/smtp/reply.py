@@ -87,8 +87,8 @@ _BUSY = re.compile(r"7\.[56]\d\d")
 _CREDENTIALS = frozenset({530, 534, 535, 538})
 #: Commands that the server does not know, or not here: the conversation is ours.
 _CONVERSATION = frozenset({500, 502, 503, 504, 555})
-#: A command at the wrong time.
-_OUT_OF_STEP = 503
+#: A command that the server does not know, or not now, whomever it names.
+_OUT_OF_STEP = frozenset({500, 502, 503})
 #: Bad sender's mailbox or system (RFC 3463 3.2): ours.
 _OUR_ADDRESS = frozenset({"1.7", "1.8"})
 #: No such mailbox, no such host, bad syntax, moved, takes no mail (RFC 7505), no route.
@@ -316,7 +316,7 @@ class _Said(NamedTuple):
         # To RCPT, 5.5.x is about the address: 550 5.5.0 is how some say that a mailbox does not
         # exist, 501 5.5.2 that an address is odd. What a stranger gave must not stop the others.
         if self.phase is Phase.RCPT:
-            return self.code == _OUT_OF_STEP
+            return self.code in _OUT_OF_STEP
         is_malformed = self.code == 554 and "malformed" in self.text.lower()
         is_odd = self.code in _CONVERSATION or self.status.startswith("5.")
         return is_odd or self.status == "6.0" or is_malformed

@@ -167,6 +167,7 @@ TABLE: list[tuple[Any, ...]] = [
     (_DATA, 503, "5.5.1 need RCPT", _D, _RUN, _STOP),
     (_DATA, 500, "5.5.2 what?", _D, _RUN, _STOP),
     (_RCPT, 503, "5.5.1 MAIL first", _D, _RUN, _STOP),
+    (_RCPT, 500, "5.5.2 what?", _D, _RUN, _STOP),
     (_MAIL, 555, "5.5.4 unsupported option", _D, _RUN, _STOP),
     (_DATA, 501, "5.5.4 no parameters", _D, _RUN, _STOP),
     (_BODY, 550, "5.5.2 bare line feed", _D, _RUN, _STOP),
@@ -252,7 +253,7 @@ TABLE: list[tuple[Any, ...]] = [
     ),
     (_RCPT, 550, "Too many invalid recipients", _R, _READER),
     (_RCPT, 555, "5.5.2 Syntax error", _R, _READER),
-    (_RCPT, 500, "5.1.1 what?", _R, _READER),
+    (_RCPT, 504, "5.1.1 what?", _R, _READER),
     # Outlook's and Yahoo's own
     (_BODY, 550, "5.7.515 Access denied, sending domain", _R, _READER, _PAUSE),
     (_BODY, 550, "5.7.509 Access denied, sending domain does not pass DMARC", _R, _READER, _PAUSE),
