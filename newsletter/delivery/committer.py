@@ -24,7 +24,7 @@ from newsletter.db import witness
 from newsletter.delivery import faults, ledger, limits, roster
 from newsletter.delivery.budget import Unused
 from newsletter.delivery.faults import Rules
-from newsletter.delivery.ledger import Claim, Verdict
+from newsletter.delivery.ledger import Claim, Lane, Verdict
 from newsletter.delivery.limits import Allowance, Instants, Lease, Limits
 from newsletter.delivery.retry import Policy
 from newsletter.delivery.roster import Presence
@@ -42,6 +42,8 @@ _GATHER_SECONDS = 40e-6
 
 #: How often, in one transaction, more is claimed because all of it went into lanes.
 _CLAIMS_AT_MOST = 20
+#: In how many lanes is looked, in one transaction: there may be one for each domain of the world.
+_LANES_AT_MOST = 200
 
 
 class Claimed(NamedTuple):
@@ -145,6 +147,10 @@ class Committer:
         # Between the two ends of a commit nobody has to be woken.
         self._is_awake = True
         self._renewed_at = clock()
+        #: The lane that was looked in last, and when there may be more in those before it, of a
+        #: round through all lanes.
+        self._lane: Lane | None = None
+        self._again_at: list[datetime] = []
         # Ids that were claimed here and neither marked nor given back, as far as was told.
         self._claimed: set[int] = set()
         self._failure: Exception | None = None
@@ -222,10 +228,12 @@ class Committer:
         return self._next
 
     def _tell(self, cycle: _Cycle, answers: _Answers) -> None:
-        if cycle.claims or cycle.looks:
+        if cycle.claims:
             self.allowed = answers.allowed
-        elif answers.allowed:
-            self.allowed = self.allowed | answers.allowed
+        else:
+            # Of a claim that is under way others may be known since.
+            unseen = self.allowed.keys() - cycle.holding.keys()
+            self.allowed = {domain: self.allowed[domain] for domain in unseen} | answers.allowed
         _answer(cycle.marks.values(), (one in answers.marked for one in cycle.marks))
         _answer((waiter for _, waiter in cycle.claims), answers.claimed)
         _answer((waiter for _, waiter in cycle.looks), answers.brakes)
@@ -358,14 +366,25 @@ class Committer:
         again until it does. `allowed` is added to and used up.
         """
         worker_id = self._presence.id
-        lanes = ledger.lanes(session, mailings=self._mailings, excluded=self._excluded)
+        lanes = ledger.lanes(
+            session,
+            limit=_LANES_AT_MOST,
+            after=self._lane,
+            mailings=self._mailings,
+            excluded=self._excluded,
+        )
+        is_round = len(lanes) < _LANES_AT_MOST
         unknown = {lane.domain for lane in lanes} - allowed.keys()
         allowed |= self._allowed(session, unknown, holding, now)
         claims: list[Claim] = []
         waiting: set[str] = set()
+        last: Lane | None = None
         for lane in lanes:
-            allowance = allowed.get(lane.domain)
             wanted = limit - len(claims)
+            if not wanted:
+                is_round = False
+                break
+            last, allowance = lane, allowed.get(lane.domain)
             if allowance is not None and allowance.messages <= wanted:
                 # Perhaps not all of it.
                 waiting.add(lane.domain)
@@ -399,7 +418,10 @@ class Committer:
                 break
         limits.spend(session, allowed, now)
         times = [at for domain in waiting if (at := allowed[domain].again_at) is not None]
-        return Claimed(claims, min(times, default=None) if is_exhausted else now)
+        again_at = self._again_at + times
+        self._lane, self._again_at = (None, []) if is_round else (last, again_at)
+        is_all = is_exhausted and is_round
+        return Claimed(claims, min(again_at, default=None) if is_all else now)
 
     def _excess(
         self,

@@ -69,14 +69,15 @@ CLAIM_OF_LANE = _claim(f"{LANED} AND lane = :lane")
 LANES = _statement(
     f"""
     WITH RECURSIVE lanes(lane) AS (
-        SELECT min(lane) FROM delivery WHERE {LANED} AND mailing_id = :mailing
+        SELECT min(lane) FROM delivery
+        WHERE {LANED} AND mailing_id = :mailing AND lane > :after
         UNION ALL
         SELECT (
             SELECT min(lane) FROM delivery
             WHERE {LANED} AND mailing_id = :mailing AND lane > lanes.lane
         ) FROM lanes WHERE lanes.lane IS NOT NULL
     )
-    SELECT lane FROM lanes WHERE lane IS NOT NULL
+    SELECT lane FROM lanes WHERE lane IS NOT NULL LIMIT :limit
     """
 )
 SUPPRESSED = _statement(

@@ -274,34 +274,45 @@ def mark(session: Session, *, worker_id: int, ids: Sequence[int], now: datetime)
 def lanes(
     session: Session,
     *,
+    limit: int,
+    after: Lane | None = None,
     mailings: Select[Any] | None = None,
     excluded: Select[Any] | None = None,
 ) -> list[Lane]:
-    """Return the lanes in which rows wait for their domain, in the order of their mailings.
+    """Return up to `limit` lanes in which rows wait for their domain, those behind `after` first.
 
-    What it costs depends on how many lanes there are, not on how many rows wait in them.
+    In the order of their mailings; where fewer come back there is none behind them. What it costs
+    depends on `limit`, not on how many lanes there are, or rows in them.
     """
     chosen = rows_of(_SET_ASIDE.c.priority, _SET_ASIDE.c.mailing_id)
     agenda = chosen.where(*_narrowed(_SET_ASIDE, mailings, excluded))
-    return [
-        Lane(row.mailing_id, domain)
-        for row in sorted(session.execute(agenda), key=tuple)
-        for (domain,) in hot.LANES.run(session, mailing=row.mailing_id)
-    ]
+    ids = [row.mailing_id for row in sorted(session.execute(agenda), key=tuple)]
+    if after is not None and after.mailing_id in ids:
+        del ids[: ids.index(after.mailing_id)]
+    found: list[Lane] = []
+    for mailing_id in ids:
+        begin = after.domain if after is not None and after.mailing_id == mailing_id else ""
+        wanted = limit - len(found)
+        rows = hot.LANES.run(session, mailing=mailing_id, after=begin, limit=wanted)
+        found += [Lane(mailing_id, domain) for (domain,) in rows]
+        if len(found) == limit:
+            break
+    return found
 
 
 def claim_of_lane(
     session: Session, lane: Lane, *, worker_id: int, limit: int, now: datetime
 ) -> list[Claim]:
     """Give up to `limit` rows of a lane to a worker, as `claim` does."""
-    found = hot.CLAIM_OF_LANE.run(
-        session,
-        **_by(session, worker_id, now),
-        mailing=lane.mailing_id,
-        lane=lane.domain,
-        limit=limit,
-    )
-    return _without_suppressed(session, _claims(session, found), now)
+    of = {"mailing": lane.mailing_id, "lane": lane.domain}
+    taken: list[Claim] = []
+    while wanted := limit - len(taken):
+        by = _by(session, worker_id, now)
+        found = hot.CLAIM_OF_LANE.run(session, **by, **of, limit=wanted)
+        taken += _without_suppressed(session, _claims(session, found), now)
+        if len(found) < wanted:
+            break
+    return taken
 
 
 def put_back(

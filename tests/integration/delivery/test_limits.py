@@ -13,16 +13,19 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import ledgers
 import pytest
 import virtual_time
 from scripted_smtp import DROP, Act, ScriptedServer, Turn, running
 from sqlalchemy import Engine, event, func, select, update
+from sqlmodel import Session
 
+from newsletter import suppression
 from newsletter.clock import utc_now
 from newsletter.db import session as sessions
-from newsletter.delivery import budget, ledger, limits, retry, worker
+from newsletter.delivery import budget, committer, ledger, limits, retry, worker
 from newsletter.delivery.budget import Budget, Unused
 from newsletter.delivery.ledger import Claim, Verdict
 from newsletter.delivery.limits import Allowance, Instants, Lease, Limits
@@ -30,6 +33,8 @@ from newsletter.models import Attempt, Delivery, Pace, Spending, State, Worker
 from newsletter.settings import DomainLimit
 from newsletter.smtp import reply
 from newsletter.smtp.reply import Phase, Reply
+from newsletter.suppression import Cause
+from newsletter.tokens import Keyring
 
 NOW = datetime(2026, 11, 23, 7, tzinfo=UTC)
 TOO_MUCH = Reply(450, "4.7.28 unusual rate")
@@ -648,3 +653,64 @@ def test_other_domains_are_not_limited(engine: Engine) -> None:
         )
 
     assert found == {}
+
+
+def test_of_many_lanes_a_claim_looks_in_a_few_and_none_is_passed_over(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(committer, "_LANES_AT_MOST", 7)
+    asked: list[int] = []
+    allowances = limits.allowances
+
+    def counting(session: Session, domains: list[str], *rest: Any, **more: Any) -> Any:
+        asked.append(len(domains))
+        return allowances(session, domains, *rest, **more)
+
+    monkeypatch.setattr(limits, "allowances", counting)
+    # Some of them paused, some free again.
+    until = utc_now() + limits.PAUSE
+    for public_id in ("mailing000000001", "mailing000000002"):
+        ledgers.fill(engine, 120, public_id=public_id)
+    with sessions.writing(engine) as session:
+        for number in range(30):
+            domain = f"d{number}.example"
+            session.execute(
+                update(Delivery)
+                .where(Delivery.id % 30 == number)
+                .values(address=func.replace(Delivery.address, "example.com", domain), lane=domain)
+            )
+            if number % 3 == 0:
+                session.add(Pace(key=domain, next_at=until, paused_until=until, changed_at=NOW))
+
+    with running(ScriptedServer()) as server:
+        tally = worker.run(engine, ledgers.plan(server.port, connections=2))
+
+    assert tally.counts == {"accepted": 160}
+    assert ledgers.states(engine) == {"accepted": 160, "queued": 80}
+    # What is in hand comes on top of those.
+    assert max(asked) <= 7 + 2 * 16 + 2
+
+
+def test_suppressed_readers_at_the_front_of_a_lane_end_no_run(engine: Engine) -> None:
+    ledgers.fill(engine, 60)
+    with sessions.writing(engine) as session:
+        session.execute(update(Delivery).values(lane="example.com"))
+        suppression.suppress_all(
+            session,
+            [f"reader{number}@example.com" for number in range(1, 41)],
+            cause=Cause("dead", "test"),
+            now=NOW,
+            keyring=Keyring([ledgers.SECRET]),
+        )
+
+    with running(ScriptedServer()) as server:
+        worker.run(
+            engine,
+            ledgers.plan(
+                server.port,
+                connections=1,
+                rules=Limits(domains={"example.com": DomainLimit(connections=1)}),
+            ),
+        )
+
+    assert ledgers.states(engine) == {"accepted": 20, "skipped": 40}
