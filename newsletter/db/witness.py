@@ -56,7 +56,7 @@ class Mark(NamedTuple):
 def is_known_better(session: Session, engine: Engine) -> bool:
     """Tell whether there is a witness, and the database knows at least as much."""
     seen, known = recall(engine), _known(session)
-    return seen is not None and known is not None and known.serial >= seen.serial
+    return seen is not None and _knows(known, seen)
 
 
 def check(session: Session, engine: Engine) -> None:
@@ -64,7 +64,7 @@ def check(session: Session, engine: Engine) -> None:
     # In this order: what the witness knows was committed before.
     seen = recall(engine)
     known = _known(session)
-    if seen is None or (known is not None and known.serial >= seen.serial):
+    if seen is None or _knows(known, seen):
         return
     since = f"{known.worked_until:%Y-%m-%d %H:%M:%S} UTC" if known else "it was made"
     raise Conflict(
@@ -118,6 +118,10 @@ def recall(engine: Engine) -> Mark | None:
         if 0 <= found.serial < _LARGEST and found.worked_until.tzinfo:
             return found
     return None
+
+
+def _knows(known: Mark | None, seen: Mark) -> bool:
+    return known is not None and known.serial >= seen.serial
 
 
 def _known(session: Session) -> Mark | None:

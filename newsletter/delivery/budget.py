@@ -8,7 +8,6 @@ know. So the bodies keep to the limit, and not only the claims.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import math
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable
@@ -24,6 +23,7 @@ from newsletter.delivery.limits import (
     Lease,
     Limits,
 )
+from newsletter.delivery.loop import loop_time, wait_or_stop
 
 #: Messages that leases of some instants were not used for.
 Unused = list[tuple[datetime, int]]
@@ -108,9 +108,9 @@ class Budget:
                 if (leave := self.ready()) is not None:
                     return leave
                 if self._is_line_full():
-                    await self._wait(_LOOK_SECONDS)
-                else:
-                    await self._wait(await self._ask())
+                    await wait_or_stop(_LOOK_SECONDS, self._stopping)
+                elif (seconds := await self._ask()) > 0:
+                    await wait_or_stop(seconds, self._stopping)
         return None
 
     def ready(self) -> Leave | None:
@@ -143,7 +143,7 @@ class Budget:
     def _pick(self) -> Leave | None:
         if not self._counts:
             return FREE
-        now = _time()
+        now = loop_time()
         while self._leaves:
             leave = self._leaves.popleft()
             if leave.ends > now:
@@ -160,7 +160,7 @@ class Budget:
 
     async def _ask(self) -> float:
         """Take a lease; return how many seconds to wait before the next, if there was none."""
-        ends = _time() + LEASE.total_seconds()
+        ends = loop_time() + LEASE.total_seconds()
         lease = await self._lease(self._connections, self._take_unused())
         if lease.messages:
             self._leaves.extend([Leave(ends, lease.granted_at)] * lease.messages)
@@ -197,9 +197,9 @@ class Budget:
         """
         instant = turn.instant
         while self._spacing:
-            if (seconds := instant - _time()) > 0:
+            if (seconds := instant - loop_time()) > 0:
                 await asyncio.sleep(seconds)
-            if _time() <= instant + _PUNCTUALITY:
+            if loop_time() <= instant + _PUNCTUALITY:
                 break
             async with self._line:
                 while (found := await self._next()) is None:
@@ -212,7 +212,7 @@ class Budget:
 
     async def _renewed(self, leave: Leave) -> Leave | None:
         """Return leave that has not lapsed in place of one that may have; None if there is none."""
-        if leave.ends >= _time():
+        if leave.ends >= loop_time():
             return leave
         assert leave.granted_at is not None
         self._unused[leave.granted_at] += 1
@@ -226,7 +226,7 @@ class Budget:
     async def _next(self) -> float | None:
         """Return an instant that is near, or wait a while for one."""
         ahead = max(AHEAD.total_seconds(), _MARGIN * self._lag)
-        now = _time()
+        now = loop_time()
         while self._instants and self._instants[0] + _PUNCTUALITY < now:
             self._instants.popleft()
         if self._instants:
@@ -259,9 +259,9 @@ class Budget:
 
     async def _fetch(self) -> None:
         """Take instants, or find out when to ask again."""
-        began = _time()
+        began = loop_time()
         found = await self._instants_from(timedelta(seconds=_MARGIN * self._lag))
-        at, now = _time(), self._clock()
+        at, now = loop_time(), self._clock()
         longest = LONGEST_LEAD.total_seconds() / _MARGIN
         self._lag = min(max(at - began, _REMEMBERED * self._lag), longest)
         if not found.number:
@@ -270,17 +270,5 @@ class Budget:
             return
         first = at + (found.first_at - now).total_seconds()
         if first - at <= 3 * LONGEST_LEAD.total_seconds() + 4 * self._spacing:
-            spacing = found.spacing.total_seconds()
-            self._instants.extend(first + number * spacing for number in range(found.number))
+            self._instants.extend(first + n * self._spacing for n in range(found.number))
         # Else the clock has been set back between the two.
-
-    async def _wait(self, seconds: float) -> None:
-        """Wait, but not past the word to stop."""
-        if seconds > 0:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(seconds):
-                    await self._stopping.wait()
-
-
-def _time() -> float:
-    return asyncio.get_running_loop().time()

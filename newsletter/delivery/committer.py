@@ -230,7 +230,7 @@ class Committer:
     def _tell(self, cycle: _Cycle, answers: _Answers) -> None:
         if cycle.claims:
             self.allowed = answers.allowed
-        else:
+        elif cycle.looks or answers.allowed:
             # Of a claim that is under way others may be known since.
             unseen = self.allowed.keys() - cycle.holding.keys()
             self.allowed = {domain: self.allowed[domain] for domain in unseen} | answers.allowed

@@ -6,7 +6,6 @@ job whose domain takes nothing goes back into that domain's lane.
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter, deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from newsletter.delivery import limits
 from newsletter.delivery.budget import Leave
 from newsletter.delivery.ledger import Claim
 from newsletter.delivery.limits import Allowance, domain_of
+from newsletter.delivery.loop import loop_time
 from newsletter.rendering.message import CompiledMessage
 from newsletter.smtp.session import Mail
 
@@ -67,7 +67,7 @@ class Hand:
 
     def may_look(self) -> bool:
         """Tell whether it is time to look for new rows."""
-        return _time() >= self.look_at
+        return loop_time() >= self.look_at
 
     def look_by(self, at: float) -> None:
         """Look for new rows no later than that."""
@@ -103,7 +103,7 @@ class Hand:
             allowance = self._allowed().get(domain)
             if allowance is not None and allowance.again_at is None:
                 # Of this domain nothing is left here, and perhaps more in its lane.
-                self.look_by(_time())
+                self.look_by(loop_time())
 
     def unpark(self) -> None:
         """Take up what was put aside and may go now."""
@@ -156,7 +156,7 @@ class Hand:
         if is_paused or (allowance is not None and not allowance.share):
             self._put_back(job.claim.id, domain)
             # It comes again when its domain does.
-            self.look_by(_time())
+            self.look_by(loop_time())
             return False
         if allowance is None:
             return True
@@ -171,7 +171,3 @@ class Hand:
         yield from self._jobs
         for jobs in self._parked.values():
             yield from jobs
-
-
-def _time() -> float:
-    return asyncio.get_running_loop().time()

@@ -137,11 +137,10 @@ class Lease(NamedTuple):
 
 
 class Instants(NamedTuple):
-    """When some messages may go: the first at `first_at`, the others `spacing` apart."""
+    """When some messages may go: the first at `first_at`, the others as far apart as is set."""
 
     number: int
     first_at: datetime
-    spacing: timedelta
     #: Where there are none: when to ask again.
     retry_at: datetime
 
@@ -188,11 +187,11 @@ def instants(session: Session, limits: Limits, *, lead: timedelta, now: datetime
         next_at = now
     first_at = max(next_at, now + lead)
     if first_at > now + lead + AHEAD + spacing:
-        return Instants(0, first_at, spacing, first_at - lead - AHEAD)
+        return Instants(0, first_at, first_at - lead - AHEAD)
     # While more of them are on their way, these are used up.
     count = max(1, int(max(AHEAD, 2 * lead) / spacing))
     _set(session, EVERYONE, next_at=first_at + count * spacing, changed_at=now)
-    return Instants(count, first_at, spacing, now)
+    return Instants(count, first_at, now)
 
 
 def _free(

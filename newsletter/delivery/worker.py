@@ -34,6 +34,7 @@ from newsletter.delivery.committer import Committer
 from newsletter.delivery.hand import Hand, Job
 from newsletter.delivery.ledger import Claim, Verdict
 from newsletter.delivery.limits import Limits, domain_of
+from newsletter.delivery.loop import loop_time, wait_or_stop
 from newsletter.delivery.personalize import Filler, Stamp
 from newsletter.delivery.roster import Presence
 from newsletter.errors import (
@@ -213,15 +214,15 @@ def post(plan: Plan, recipient: str, message: bytes) -> Outcome:
 async def _any(plan: Plan) -> Session:
     """Return a session with the first relay that takes us."""
     relays = Relays(plan.servers, rng=random.Random())  # noqa: S311 - chance needs no secrecy
-    while (failure := relays.failure(_time())) is None:
-        relay = relays.pick(_time())
+    while (failure := relays.failure(loop_time())) is None:
+        relay = relays.pick(loop_time())
         assert relay is not None, "what does not rest can be tried"
         try:
             return await pool.connect(
                 relay.server, trust=plan.trust, has_others=not relays.is_single
             )
         except (ConfigurationError, TransportUnavailable) as exc:
-            relays.put_aside(relay, exc, now=_time())
+            relays.put_aside(relay, exc, now=loop_time())
     raise failure
 
 
@@ -422,7 +423,7 @@ class Worker:
             if self._hand.is_waiting:
                 await self._wait(_PARKED_SECONDS)
             elif self._hand.look_at < math.inf:
-                await self._wait(min(self._hand.look_at - _time(), _IDLE_SECONDS))
+                await self._wait(min(self._hand.look_at - loop_time(), _IDLE_SECONDS))
             else:
                 return None
         return None
@@ -477,14 +478,14 @@ class Worker:
             self._prefetching = asyncio.create_task(fill())
 
     async def _fill_hand(self) -> None:
-        self._relays.rebalance(_time())
+        self._relays.rebalance(loop_time())
         limit = self._plan.connections * _CLAIMS_PER_CONNECTION
         self._hand.look_at = math.inf
         claims, again_at = await self._committer.claim(limit, self._hand.holding())
         for mailing_id, group in groupby(claims, key=lambda claim: claim.mailing_id):
             self._hand.add(self._compose(mailing_id, list(group)))
         self._hand.unpark()
-        self._hand.look_by(_time() if claims else self._next_look(again_at))
+        self._hand.look_by(loop_time() if claims else self._next_look(again_at))
 
     def _next_look(self, again_at: datetime | None) -> float:
         """Return when to look for new rows, on the loop's clock, if there were none."""
@@ -496,7 +497,7 @@ class Worker:
         elif wait > PATIENCE_SECONDS:
             # What is left is the next run's.
             wait = math.inf
-        return _time() + wait
+        return loop_time() + wait
 
     def _compose(self, mailing_id: int, claims: list[Claim]) -> list[Job]:
         """Make jobs of the claims of one mailing."""
@@ -522,7 +523,7 @@ class Worker:
         Where one relay refuses us, the next is asked.
         """
         while not self._stopping.is_set():
-            relay = self._relays.pick(_time(), failed=failed)
+            relay = self._relays.pick(loop_time(), failed=failed)
             line = await self._call(relay) if relay else None
             if line is not None or relay is None or self._relays.is_single:
                 return line
@@ -540,7 +541,7 @@ class Worker:
         try:
             await asyncio.wait((opening, stopping), return_when=asyncio.FIRST_COMPLETED)
             if not self._stopping.is_set():
-                line = self._relays.opened(relay, opening.result(), now=_time())
+                line = self._relays.opened(relay, opening.result(), now=loop_time())
         except ConfigurationError as exc:
             self._put_aside(relay, exc)
         except TransportUnavailable as exc:
@@ -564,7 +565,7 @@ class Worker:
             if not relay.taken:
                 self._count_failure(refusal)
         elif relay.taken or relay.calls > 1:
-            self._relays.is_full(relay, now=_time())
+            self._relays.is_full(relay, now=loop_time())
         else:
             self._put_aside(relay, refusal)
 
@@ -575,8 +576,8 @@ class Worker:
 
     def _put_aside(self, relay: Relay, refusal: NewsletterError) -> None:
         """Go on by the other relays, and stop where there is none."""
-        is_news = self._relays.put_aside(relay, refusal, now=_time())
-        if (failure := self._relays.failure(_time())) is not None:
+        is_news = self._relays.put_aside(relay, refusal, now=loop_time())
+        if (failure := self._relays.failure(loop_time())) is not None:
             self._stop(failure)
         elif is_news:
             self._tell(f"{refusal.message} It is put aside, and the others go on.")
@@ -587,10 +588,7 @@ class Worker:
             await self._wait(0.5 * 2 ** min(failures, 4) * self._rng.uniform(0.5, 1))
 
     async def _wait(self, seconds: float) -> None:
-        """Wait, but not past the word to stop."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._stopping.wait()
+        await wait_or_stop(seconds, self._stopping)
 
     async def _deliver(self, job: Job, line: Line) -> Job | None:
         """Try one job, and have its verdict recorded or try it once more.
@@ -611,8 +609,7 @@ class Worker:
             following=following,
             in_steps=self._is_denied,
         )
-        if job.domain:
-            self._hand.free(job)
+        self._hand.free(job)
         if job.leave is not None:
             # It was refused before its body; that counts as well.
             self._budget.leave_line()
@@ -677,8 +674,8 @@ class Worker:
         )
         self._committer.record(Verdict(claim.id, claim.address, outcome, decision))
         self.tally.add(outcome)
-        if self._on_try is not None and _time() >= self._tell_at:
-            self._tell_at = _time() + _TELL_SECONDS
+        if self._on_try is not None and loop_time() >= self._tell_at:
+            self._tell_at = loop_time() + _TELL_SECONDS
             self._on_try(self.tally)
 
     def _doubt(self, outcome: Outcome, line: Line, claim: Claim) -> Outcome:
@@ -818,10 +815,6 @@ async def _call_off(opening: asyncio.Task[Session]) -> None:
         await asyncio.wait((opening,), timeout=0.1)
     if not opening.cancelled() and opening.exception() is None:
         opening.result().abandon()
-
-
-def _time() -> float:
-    return asyncio.get_running_loop().time()
 
 
 def _quoted(outcome: Outcome) -> str:

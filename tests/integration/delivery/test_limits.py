@@ -423,6 +423,16 @@ def allow(
         ).get("example.com")
 
 
+def move(engine: Engine, mailing_id: int, domain: str) -> None:
+    """Have all readers of a mailing at one domain."""
+    with sessions.writing(engine) as session:
+        session.execute(
+            update(Delivery)
+            .where(Delivery.mailing_id == mailing_id)
+            .values(address=func.replace(Delivery.address, "example.com", domain))
+        )
+
+
 def sign_in(engine: Engine, *numbers: int) -> None:
     with sessions.writing(engine) as session:
         for number in numbers:
@@ -584,12 +594,7 @@ def test_what_a_domain_does_not_take_holds_nobody_else_up(engine: Engine) -> Non
     rules = Limits(domains={"example.com": DomainLimit(connections=1)})
     ledgers.fill(engine, 1_000)
     last = ledgers.fill(engine, 20, public_id="mailing000000002")
-    with sessions.writing(engine) as session:
-        session.execute(
-            update(Delivery)
-            .where(Delivery.mailing_id == last)
-            .values(address=func.replace(Delivery.address, "example.com", "elsewhere.example"))
-        )
+    move(engine, last, "elsewhere.example")
     others: list[int] = []
 
     def rule(turn: Turn) -> None:
@@ -624,12 +629,8 @@ def test_a_worker_waits_for_a_domain_whose_turn_comes_soon_and_leaves_a_paused_o
     rules = Limits(domains={"example.com": DomainLimit(per_minute=600)})
     ledgers.fill(engine, 40)
     paused = ledgers.fill(engine, 8_000, public_id="mailing000000002")
+    move(engine, paused, "full.example")
     with sessions.writing(engine) as session:
-        session.execute(
-            update(Delivery)
-            .where(Delivery.mailing_id == paused)
-            .values(address=func.replace(Delivery.address, "example.com", "full.example"))
-        )
         until = utc_now() + limits.PAUSE
         session.add(Pace(key="full.example", next_at=until, paused_until=until, changed_at=NOW))
 

@@ -1,0 +1,18 @@
+"""What the parts of a worker share of its event loop: the clock, and to wait but not for ever."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+
+
+def loop_time() -> float:
+    """Return the running loop's clock, in seconds: unlike a wall clock it is never set back."""
+    return asyncio.get_running_loop().time()
+
+
+async def wait_or_stop(seconds: float, stopping: asyncio.Event) -> None:
+    """Wait, but not past the word to stop."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await stopping.wait()
