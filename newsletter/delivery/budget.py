@@ -212,7 +212,7 @@ class Budget:
 
     async def _renewed(self, leave: Leave) -> Leave | None:
         """Return leave that has not lapsed in place of one that may have; None if there is none."""
-        if leave.ends >= loop_time():
+        if leave is FREE or leave.ends >= loop_time():
             return leave
         assert leave.granted_at is not None
         self._unused[leave.granted_at] += 1

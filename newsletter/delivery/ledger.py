@@ -662,7 +662,7 @@ def _claim_of(
 def _claims(session: Session, found: Sequence[Any]) -> list[Claim]:
     read = statements.instants(session)
     # Of a digest all rows were made at the same time; many readers came at the same time.
-    instant = {found_at: read(found_at) for row in found for found_at in row[5:7]}
+    instant = {at: read(at) for at in {at for row in found for at in row[5:7]}}
     return [
         Claim(one, of, address, reference, generation, instant[since], instant[at], *rest)
         for one, of, address, reference, generation, since, at, *rest in found
