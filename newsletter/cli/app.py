@@ -5,6 +5,7 @@ Exit codes: 0 done or nothing to do, 1 failed, 2 usage, 3 findings, 75 try again
 
 from __future__ import annotations
 
+import gc
 import sys
 import traceback
 from importlib import metadata
@@ -100,6 +101,9 @@ def options(
 def main() -> None:
     """Run the command line; what goes wrong is one sentence and a hint, never a traceback."""
     _print_anything()
+    # A hundred thousand objects that live as long as the process: nothing to look through again and
+    # again while messages come and go.
+    gc.freeze()
     try:
         app()
     except NewsletterError as exc:
