@@ -59,6 +59,10 @@ class Turn(NamedTuple):
     instant: float
 
 
+#: Where there is no limit at all.
+_AT_ONCE = Turn(FREE, 0.0)
+
+
 class Budget:
     """What one worker has of the limits for all mail, and asks for; used from its loop only."""
 
@@ -178,6 +182,8 @@ class Budget:
         None if it may not go at all: the worker is to stop, or its leave has lapsed meanwhile and
         there is no other. Then its leave has been given back.
         """
+        if leave is FREE and not self._spacing:
+            return _AT_ONCE
         renewed = await self._renewed(leave)
         if renewed is None:
             return None
@@ -195,6 +201,9 @@ class Budget:
 
         An instant that has passed meanwhile is made up for by another.
         """
+        if turn is _AT_ONCE:
+            self.leave_line()
+            return True
         instant = turn.instant
         while self._spacing:
             if (seconds := instant - loop_time()) > 0:
@@ -212,7 +221,7 @@ class Budget:
 
     async def _renewed(self, leave: Leave) -> Leave | None:
         """Return leave that has not lapsed in place of one that may have; None if there is none."""
-        if leave is FREE or leave.ends >= loop_time():
+        if leave.ends >= loop_time():
             return leave
         assert leave.granted_at is not None
         self._unused[leave.granted_at] += 1

@@ -63,8 +63,6 @@ _TRIES = 3
 _BEFORE_THE_MARK = frozenset({Phase.MAIL, Phase.RCPT})
 #: How often a worker that stays looks for new rows.
 _IDLE_SECONDS = 1.0
-#: How often, at most, somebody who watches is told of the tally: a bar is drawn ten times a second.
-_TELL_SECONDS = 0.1
 #: How often a claim is looked at whose domain has as many messages under way as it takes.
 _PARKED_SECONDS = 0.05
 #: Mails in a row that a domain's policy refuses before nothing more goes there for a while.
@@ -72,7 +70,7 @@ _REFUSALS = 20
 #: What only a mailbox can be.
 _OF_THE_READER = frozenset({Act.SUPPRESS, Act.SUSPECT, Act.COUNT})
 _STOPS = frozenset({signal.SIGTERM, signal.SIGINT})
-#: How often a worker in a thread looks whether it is to stop.
+#: How often a worker in a thread looks whether it is to stop, and tells what it did.
 _LOOK_SECONDS = 0.2
 #: Every how many of these looks it sees whether an edition or a domain has been paused.
 _LOOKS_AT_BRAKES = 10
@@ -137,7 +135,7 @@ def run(
     excluded: Select[Any] | None = None,
     stays: bool = False,
     stopped: threading.Event | None = None,
-    on_try: Callable[[Tally], None] | None = None,
+    on_tally: Callable[[Tally], None] | None = None,
     on_trouble: Trouble | None = None,
 ) -> Tally:
     """Send what is due and return what came of it; with `stays`, wait for more until told to stop.
@@ -170,7 +168,7 @@ def run(
             presence,
             stays=stays,
             stopped=stopped,
-            on_try=on_try,
+            on_tally=on_tally,
             on_trouble=on_trouble,
         )
         try:
@@ -183,8 +181,8 @@ def run(
                 mark = witness.advance(session, utc_now())
             roster.forget([name])
             witness.remember(engine, mark)
-            if on_try is not None:
-                on_try(worker.tally)
+            if on_tally is not None:
+                on_tally(worker.tally)
         worker.tally.was_stopped |= is_told()
     return worker.tally
 
@@ -237,7 +235,7 @@ class Worker:
         *,
         stays: bool,
         stopped: threading.Event | None = None,
-        on_try: Callable[[Tally], None] | None,
+        on_tally: Callable[[Tally], None] | None,
         on_trouble: Trouble | None = None,
         rng: random.Random | None = None,
         clock: Callable[[], datetime] = utc_now,
@@ -248,10 +246,8 @@ class Worker:
         self._presence = presence
         self._stays = stays
         self._stopped = stopped
-        self._on_try = on_try
+        self._on_tally = on_tally
         self._on_trouble = on_trouble
-        #: On the loop's clock: a wall clock may be set back.
-        self._tell_at = 0.0
         self._rng = rng or random.Random()  # noqa: S311 - jitter needs no secrecy
         self._relays = Relays(plan.servers, rng=self._rng)
         self._clock = clock
@@ -341,7 +337,8 @@ class Worker:
     async def _watch(self) -> None:
         """Drain when another thread says so; heed the brakes while there is something in hand.
 
-        A hand is emptied in a second by a fast server, and in minutes by a slow one.
+        A hand is emptied in a second by a fast server, and in minutes by a slow one. Whoever wants
+        to know of the tally is told meanwhile.
         """
         looks = 0
         while not self._stopping.is_set():
@@ -350,6 +347,8 @@ class Worker:
             looks += 1
             if looks % _LOOKS_AT_BRAKES == 0 and (self._hand or self._hand.is_waiting):
                 await self._look()
+            if self._on_tally is not None:
+                self._on_tally(self.tally)
             await asyncio.sleep(_LOOK_SECONDS)
 
     async def _look(self) -> None:
@@ -396,7 +395,8 @@ class Worker:
                 refusals = 0
                 job = await self._deliver(job, line)
                 # The first reconnects are at once; if nothing but failures comes, ever slower.
-                await self._pause(self._failures // self._working - 1)
+                if (failures := self._failures // self._working - 1) > 0:
+                    await self._pause(failures)
         finally:
             self._working -= 1
             if line is not None:
@@ -584,8 +584,7 @@ class Worker:
 
     async def _pause(self, failures: int) -> None:
         """Wait the longer the more has failed in a row."""
-        if failures > 0:
-            await self._wait(0.5 * 2 ** min(failures, 4) * self._rng.uniform(0.5, 1))
+        await self._wait(0.5 * 2 ** min(failures, 4) * self._rng.uniform(0.5, 1))
 
     async def _wait(self, seconds: float) -> None:
         await wait_or_stop(seconds, self._stopping)
@@ -674,9 +673,6 @@ class Worker:
         )
         self._committer.record(Verdict(claim.id, claim.address, outcome, decision))
         self.tally.add(outcome)
-        if self._on_try is not None and loop_time() >= self._tell_at:
-            self._tell_at = loop_time() + _TELL_SECONDS
-            self._on_try(self.tally)
 
     def _doubt(self, outcome: Outcome, line: Line, claim: Claim) -> Outcome:
         """Return what an outcome comes to at a relay that refuses one reader after the other.

@@ -166,7 +166,7 @@ def _deliver(
             plan,
             mailings=mailings,
             excluded=store.withheld_mailings(),
-            on_try=told,
+            on_tally=told,
             on_trouble=on_trouble,
         )
         if tally.was_stopped or tally.limited_until is not None:

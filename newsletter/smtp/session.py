@@ -40,6 +40,9 @@ _REPLY_LINE = re.compile(rb"([2-5]\d\d)(?:([ -])(.*))?", re.DOTALL)
 #: What nearly every reply is: a single line, and a single way to read it.
 _PLAIN_REPLY = re.compile(rb"([2-5]\d\d) ([\x20-\x7e]*)\r\n")
 _UNSAFE = re.compile(r"[\x00-\x20\x7f\x85\u2028\u2029<>]")
+#: The commands of a group, and what the hoped-for answer to each begins with.
+_GROUP = ((Phase.MAIL, 2), (Phase.RCPT, 2), (Phase.DATA, 3))
+_GRANTED = [digit for _, digit in _GROUP]
 
 
 class Envelope(NamedTuple):
@@ -66,6 +69,11 @@ class _Expected:
         self.wanted = wanted
         self.replies: list[Reply] = []
         self.complete = complete
+
+    @property
+    def is_granted(self) -> bool:
+        """Tell whether all the answers to a group are such as are hoped for."""
+        return [answer.code // 100 for answer in self.replies] == _GRANTED
 
 
 class _Announced(NamedTuple):
@@ -180,7 +188,7 @@ class Session(asyncio.Protocol):
             self._is_dirty = False
             commands = "RSET\r\n" + commands
             reset = self._expect()
-        return commands.encode(), _Announced(mail, reset, self._expect(len(_group())))
+        return commands.encode(), _Announced(mail, reset, self._expect(len(_GROUP)))
 
     async def _granted(self, announced: _Announced) -> Outcome | None:
         """Read the answers to a group; return None if the server waits for the message.
@@ -196,10 +204,13 @@ class Session(asyncio.Protocol):
         group = announced.group
         missing = ""
         if len(group.replies) < group.wanted:
-            missing = await self._completed(group, [seconds for _, seconds, _ in _group()])
+            patience = (MAIL_SECONDS, RCPT_SECONDS, DATA_SECONDS)
+            missing = await self._completed(group, patience)
+        if group.is_granted:
+            return None
         refusal: Outcome | None = None
         is_taken = False
-        for i, (phase, _, digit) in enumerate(_group()):
+        for i, (phase, digit) in enumerate(_GROUP):
             if i < len(group.replies):
                 found = self._meaning(phase, group.replies[i], digit)
             else:
@@ -370,7 +381,9 @@ class Session(asyncio.Protocol):
                 async with asyncio.timeout(STEP_SECONDS):
                     # Shielded, because it is waited for once more.
                     await asyncio.shield(group.complete)
-        for (_, _, digit), answer in zip(_group(), group.replies, strict=False):
+        if group.is_granted:
+            return True
+        for (_, digit), answer in zip(_GROUP, group.replies, strict=False):
             if answer.code // 100 not in {digit, 4, 5}:
                 return False
             is_refused = is_refused or answer.code >= 400
@@ -490,13 +503,6 @@ class Session(asyncio.Protocol):
 
 def _is_refused(expected: _Expected) -> bool:
     return bool(expected.replies) and expected.replies[0].code >= 400
-
-
-def _group() -> Sequence[tuple[Phase, float, int]]:
-    """Return phase, patience and hoped-for answer of each command of a group."""
-    return (
-        (Phase.MAIL, MAIL_SECONDS, 2), (Phase.RCPT, RCPT_SECONDS, 2), (Phase.DATA, DATA_SECONDS, 3)
-    )  # fmt: skip
 
 
 def _rcpt(envelope: Envelope) -> str:
