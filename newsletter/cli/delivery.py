@@ -66,9 +66,10 @@ def listed(
                 session,
                 state=state,
                 mailings=mailings,
-                limit=limit,
+                limit=min(limit + 1, output.LARGEST),
             )
         )
+    is_all, rows = len(rows) <= limit, rows[:limit]
     if json:
         output.as_json({"deliveries": rows})
         return
@@ -79,6 +80,8 @@ def listed(
     output.table(
         [name.replace("_", " ") for name in names], ([row[n] for n in names] for row in rows)
     )
+    if not is_all:
+        output.say(f"The first {limit:,} are shown; --limit shows more.")
     if state is State.UNKNOWN:
         output.say(
             "Next: `newsletter delivery reconcile --accepted FILE` settles those that the mail "

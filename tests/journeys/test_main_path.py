@@ -230,6 +230,27 @@ def test_one_reader_whom_a_server_cannot_bear_keeps_nothing_else_waiting(
     assert weekly["state"] == "finished"
 
 
+def test_a_send_that_most_were_refused_ends_with_a_warning(
+    sqlite_newsletter: Newsletter, write_feed: Callable[..., Path], tmp_path: Path
+) -> None:
+    newsletter = sqlite_newsletter
+    newsletter.add(ada="daily", bob="daily", eve="daily", fay="weekly")
+    newsletter.run("feeds", "add", write_feed("alpha"))
+    strangers = ("ada@readers.example", "bob@readers.example")
+
+    said = {}
+    with refusing(tmp_path / "mail", *strangers) as (port, _):
+        newsletter.env["NEWSLETTER_SMTP_URL"] = f"smtp://127.0.0.1:{port}"
+        for cadence in ("daily", "weekly"):
+            sending = newsletter.start("send", cadence)
+            _, said[cadence] = sending.communicate(timeout=60)
+            assert sending.returncode == 0
+
+    assert "More were refused than accepted." in said["daily"]
+    assert "`newsletter delivery list --state refused`" in said["daily"]
+    assert said["weekly"] == ""
+
+
 def test_a_copy_sent_again_is_the_same_even_after_the_settings_have_changed(
     sqlite_newsletter: Newsletter, write_feed: Callable[..., Path]
 ) -> None:
