@@ -145,6 +145,8 @@ class Committer:
         self._excluded = excluded
         self._loop = asyncio.get_running_loop()
         self._next = _Cycle()
+        #: Claims that were asked for beside marks: their turn is after those.
+        self._behind: _Cycle | None = None
         self._lock = threading.Lock()
         self._wanted = threading.Condition(self._lock)
         # Between the two ends of a commit nobody has to be woken.
@@ -264,6 +266,9 @@ class Committer:
     def _take(self) -> _Cycle:
         """Wait for something to do, but not past the renewal of the lease; let more gather."""
         with self._lock:
+            if self._behind is not None:
+                cycle, self._behind = self._behind, None
+                return cycle
             self._is_awake = not self._next.is_empty
             self._wanted.wait_for(
                 lambda: not self._next.is_empty, timeout=roster.RENEWAL.total_seconds()
@@ -274,6 +279,10 @@ class Committer:
                 timeout=self._gather_seconds,
             )
             cycle, self._next = self._next, _Cycle()
+            if cycle.claims and cycle.marks and not cycle.is_last:
+                # A claim takes as long as ten commits of marks, and no message has to wait for it.
+                self._behind = _Cycle(claims=cycle.claims, holding=cycle.holding)
+                cycle.claims = []
             return cycle
 
     def _commit(self, cycle: _Cycle) -> _Answers:
@@ -456,7 +465,8 @@ class Committer:
         with self._lock:
             self._failure = exc
             left, self._next = self._next, _Cycle()
-        for unanswered in (cycle, left):
+            behind, self._behind = self._behind or _Cycle(), None
+        for unanswered in (cycle, behind, left):
             self._loop.call_soon_threadsafe(_refuse, unanswered, exc)
 
 
