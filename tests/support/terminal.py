@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NamedTuple
 
+import ledgers
 import pytest
 
 from newsletter.cli import app
@@ -26,8 +28,10 @@ class Ran(NamedTuple):
 Run = Callable[..., Ran]
 
 
-def at(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Return what runs a command, on a wide terminal."""
+def at(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Return what runs a command, on a wide terminal, with the database of that folder."""
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("NEWSLETTER_SECRET_KEYS", ledgers.SECRET)
     monkeypatch.setenv("COLUMNS", "200")
 
     def run(*arguments: str) -> Ran:

@@ -17,10 +17,7 @@ SAMPLE = str(SAMPLES / "mias-feed.rss.xml")
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
     """Run a command on a database of this test's own."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("NEWSLETTER_DATABASE_URL", f"sqlite:///{tmp_path / 'news.db'}")
-
-    run = terminal.at(monkeypatch, capsys)
+    run = terminal.at(tmp_path, monkeypatch, capsys)
     assert run("database", "upgrade").code == 0
     return run
 

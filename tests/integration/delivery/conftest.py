@@ -14,8 +14,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     waits.shorten(monkeypatch, 0.2)
 
     async def hardly(self: worker.Worker, failures: int) -> None:
-        if failures > 0:
-            # By chance, as the real one: in step, all would come, and be one too many, at once.
-            await self._wait(self._rng.uniform(0, 0.02))
+        # By chance, as the real one: in step, all would come, and be one too many, at once.
+        await self._wait(self._rng.uniform(0, 0.02))
 
     monkeypatch.setattr(worker.Worker, "_pause", hardly)

@@ -7,12 +7,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 import ledgers
 import pytest
+import terminal
 from sqlalchemy import Engine, event, update
 from sqlmodel import Session, col, select
+from terminal import Run
 
 from newsletter.cadence import Cadence
 from newsletter.db import session as sessions
@@ -300,6 +303,12 @@ def counted(engine: Engine) -> Iterator[list[str]]:
         yield statements
     finally:
         event.remove(engine, "before_cursor_execute", note)
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Run a command on the world's database, where that is SQLite."""
+    return terminal.at(tmp_path, monkeypatch, capsys)
 
 
 @pytest.fixture

@@ -4,31 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-import terminal
 from sqlalchemy import Engine
-from terminal import Run
 
 from newsletter.clock import utc_now
 from newsletter.settings import Settings
 from newsletter.smtp.reply import Kind
 
 if TYPE_CHECKING:
+    from terminal import Run
+
     from tests.integration.editions.conftest import World
-
-SECRET = "0123456789abcdef0123456789abcdef-for-tests"
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Run:
-    """Run a command on the world's database."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("NEWSLETTER_DATABASE_URL", f"sqlite:///{tmp_path / 'newsletter.db'}")
-    monkeypatch.setenv("NEWSLETTER_SECRET_KEYS", SECRET)
-    return terminal.at(monkeypatch, capsys)
 
 
 @pytest.fixture
