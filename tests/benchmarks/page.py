@@ -164,6 +164,7 @@ def write(results: Mapping[str, Any], docs: Path) -> list[Figure]:
         "machine": _machine_table(results["machine"]),
         "runs": _runs_table(runs),
         "profile": _profile_table(before, results),
+        "uvloop": f"{_ratio(runs, 'SQLite', 'aiosmtplib-uvloop', rate):.2f}",
         "rate_before": f"{before['rate']:,.0f}",
         "rate_after": f"{_typical(runs, 'SQLite', rate):,.0f}",
     }
