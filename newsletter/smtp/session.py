@@ -28,7 +28,8 @@ DATA_SECONDS = 120
 BODY_SECONDS = 600
 QUIT_SECONDS = 5
 #: For the answers behind that to a message, which come with it as a rule: what has been said to the
-#: message is not kept from the ledger for longer.
+#: message is not kept from the ledger for longer. Unless one is a refusal: some servers take their
+#: time over each (a tarpit), and the rest is on its way.
 STEP_SECONDS = 5
 
 #: Octets; a longer reply line or reply is nonsense (RFC 5321 4.5.3.1.5 has 512 for a line).
@@ -294,10 +295,7 @@ class Session(asyncio.Protocol):
         """
         try:
             while (answered := len(expected.replies)) < expected.wanted:
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(patience[answered]):
-                        # Shielded, because it may be waited for once more.
-                        await asyncio.shield(expected.complete)
+                await self._hear(expected, patience[answered])
                 if len(expected.replies) == answered:
                     self.abandon()
                     return f"no answer in {patience[answered]:.0f} s"
@@ -377,18 +375,25 @@ class Session(asyncio.Protocol):
             return True
         group, is_refused = self._announced.group, False
         if len(group.replies) < group.wanted:
-            with contextlib.suppress(Disconnected, TimeoutError):
-                async with asyncio.timeout(STEP_SECONDS):
-                    # Shielded, because it is waited for once more.
-                    await asyncio.shield(group.complete)
+            with contextlib.suppress(Disconnected):
+                await self._hear(group, STEP_SECONDS)
+                is_refused = any(answer.code >= 400 for answer in group.replies)
+                if is_refused:
+                    await self._hear(group, DATA_SECONDS)
         if group.is_granted:
             return True
         for (_, digit), answer in zip(_GROUP, group.replies, strict=False):
             if answer.code // 100 not in {digit, 4, 5}:
                 return False
-            is_refused = is_refused or answer.code >= 400
-        # Slow, or one too few: after a refusal the rest is known at once.
+        # Slow, or one too few: after a refusal it was waited for.
         return group.complete.done() or not is_refused
+
+    async def _hear(self, expected: _Expected, seconds: float) -> None:
+        """Wait so long for answers, and no longer; raise Disconnected if none will come."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                # Shielded, because it may be waited for once more.
+                await asyncio.shield(expected.complete)
 
     async def _reset(self) -> None:
         """Undo MAIL and RCPT, so that the next message starts afresh (RFC 5321 4.1.1.5)."""

@@ -11,6 +11,7 @@ import waits
 from hypothesis import given
 from hypothesis import strategies as st
 
+from newsletter.smtp import session as sessions
 from newsletter.smtp.reply import Kind, Outcome, Phase, Scope
 from newsletter.smtp.session import Envelope, Mail, Session
 
@@ -32,6 +33,8 @@ class Server(asyncio.Transport):
     heard: list[str] = field(default_factory=list)
     taken: list[bytes] = field(default_factory=list)
     is_closed: bool = False
+    #: Seconds that it takes over each refusal.
+    tarpit: float = 0
 
     def __post_init__(self) -> None:
         super().__init__()
@@ -42,7 +45,13 @@ class Server(asyncio.Transport):
     def write(self, data: bytes | bytearray | memoryview) -> None:
         self.writes.append(bytes(data))
         said = b"".join(self.hear(line) for line in bytes(data).splitlines(keepends=True))
-        asyncio.get_running_loop().call_soon(self.say, said)
+        loop, after = asyncio.get_running_loop(), 0.0
+        if not self.tarpit:
+            loop.call_soon(self.say, said)
+            return
+        for answer in said.splitlines(keepends=True):
+            after += self.tarpit * answer.startswith(b"5")
+            loop.call_later(after, self.say, answer)
 
     def hear(self, line: bytes) -> bytes:
         if self.content is not None:
@@ -95,11 +104,12 @@ def send_all(
     *,
     count: int = 3,
     permit: Callable[[], Awaitable[bool]] = yes,
+    tarpit: float = 0,
 ) -> tuple[list[Outcome | None], Server]:
     """Send mails one behind the other, as a worker does, until the connection ends."""
 
     async def converse() -> tuple[list[Outcome | None], Server]:
-        server = Server(rule)
+        server = Server(rule, tarpit=tarpit)
         waiting = [mail(number) for number in range(count)]
         outcomes, upcoming = [], None
         while (upcoming or waiting) and server.session.is_open:
@@ -248,6 +258,21 @@ def test_a_refusal_in_a_group_is_one_readers_and_the_next_goes_out(
     assert (outcomes[1].code, outcomes[1].phase) == (451, Phase(phase.lower()))
     assert server.taken == [mail(0).content, mail(2).content]
     assert server.heard.count("RSET") == 1
+
+
+def test_a_server_that_takes_its_time_over_refusals_casts_no_doubt_on_the_message_before(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name, seconds in {"MAIL": 60, "RCPT": 60, "DATA": 60, "STEP": 0.3}.items():
+        monkeypatch.setattr(sessions, f"{name}_SECONDS", seconds)
+
+    def rule(verb: str, line: str) -> bytes | None:
+        return b"550 5.1.1 no such user\r\n" if verb == "RCPT" and "reader1@" in line else None
+
+    outcomes, server = send_all(rule, tarpit=0.2)
+
+    assert kinds(outcomes) == [Kind.ACCEPTED, Kind.REFUSED, Kind.ACCEPTED]
+    assert server.taken == [mail(0).content, mail(2).content]
 
 
 def test_data_granted_to_nobody_is_answered_by_nothing() -> None:
