@@ -258,9 +258,13 @@ _TOO_MUCH = _Meaning(Kind.DEFERRED, Scope.DOMAIN, Act.PAUSE)
 _OURS = _Meaning(Kind.DEFERRED, Scope.RUN, Act.STOP)
 
 
+#: A greeting and a goodbye (RFC 5321 4.2.3) take responsibility for no message.
+_FAREWELLS = {220, 221}
+
+
 def _decide(phase: Phase, reply: Reply) -> _Meaning:
     code = reply.code
-    if 200 <= code < 300 and phase is Phase.BODY:
+    if 200 <= code < 300 and phase is Phase.BODY and code not in _FAREWELLS:
         return _Meaning(Kind.ACCEPTED, Scope.READER)
     if not 400 <= code < 600:
         # It answers no question that was asked: the conversation makes no sense any more.
