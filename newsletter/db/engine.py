@@ -6,17 +6,34 @@ import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import URL, Connection, Dialect, Engine, create_engine, event, make_url
-from sqlalchemy.exc import ArgumentError, DatabaseError, NoSuchModuleError, OperationalError
+from sqlalchemy.exc import (
+    ArgumentError,
+    DatabaseError,
+    InternalError,
+    NoSuchModuleError,
+    OperationalError,
+)
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from newsletter.errors import ConfigurationError, DatabaseUnavailable, NewsletterError
 
+if TYPE_CHECKING:
+    # SQLAlchemy imports it where there is a PostgreSQL; to others it would cost 50 ms a command.
+    import psycopg
+
 #: How long a transaction waits for SQLite's one writer before it gives up.
 BUSY_SECONDS = 60
-#: The execution option that asks for SQLite's write lock at BEGIN.
+#: How long a PostgreSQL transaction that writes may say nothing, in milliseconds: whoever was
+#: suspended or cut off in the middle of one keeps its locks, and everybody else waiting, no longer.
+_SILENCE_MILLISECONDS = 60_000
+#: When the server looks whether a silent client is still there, and gives its locks away if not.
+_KEEPALIVE = b"""
+    SET tcp_keepalives_idle = 30; SET tcp_keepalives_interval = 10; SET tcp_keepalives_count = 3
+"""
+#: The execution option of a connection that writes: it asks for SQLite's write lock at BEGIN.
 WRITING = "newsletter_writing"
 
 
@@ -28,7 +45,10 @@ def open(url: str) -> Engine:  # noqa: A001 - called as engine.open
     parsed = _parse(url)
     if parsed.get_backend_name() == "sqlite":
         return _open_sqlite(parsed)
-    return create_engine(parsed, hide_parameters=True, pool_pre_ping=True, max_overflow=40)
+    engine = create_engine(parsed, hide_parameters=True, pool_pre_ping=True, max_overflow=40)
+    event.listen(engine, "connect", _prepare_postgresql)
+    event.listen(engine, "begin", _begin_postgresql)
+    return engine
 
 
 def is_sqlite(engine: Engine | Connection) -> bool:
@@ -41,7 +61,9 @@ def explained() -> Iterator[None]:
     """Say in our words that a database cannot be reached, is locked or full, or is none."""
     try:
         yield
-    except OperationalError as exc:
+    # What psycopg calls internal is a server that takes no writes (it is failing over), or that has
+    # ended a silent transaction: both pass.
+    except (OperationalError, InternalError) as exc:
         raise DatabaseUnavailable(
             f"The database could not be used: {_reason(exc)}.",
             hint="Look at NEWSLETTER_DATABASE_URL, at the folder or the server that it names, and "
@@ -151,3 +173,29 @@ def _begin_sqlite(connection: Connection) -> None:
     # (SQLITE_BUSY_SNAPSHOT): one that will write takes the lock at its beginning.
     writes = connection.get_execution_options().get(WRITING, False)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def _prepare_postgresql(connection: psycopg.Connection[Any], _record: ConnectionPoolEntry) -> None:
+    _set(connection, _KEEPALIVE)
+
+
+def _begin_postgresql(connection: Connection) -> None:
+    # Whoever only reads may take its time: an export into a pager holds nobody up.
+    writes = connection.get_execution_options().get(WRITING, False)
+    if writes and not connection.info.get(WRITING):
+        driver = connection.connection.driver_connection
+        assert driver is not None
+        _set(driver, b"SET idle_in_transaction_session_timeout = %d" % _SILENCE_MILLISECONDS)
+        connection.info[WRITING] = True
+
+
+def _set(connection: psycopg.Connection[Any], sql: bytes) -> None:
+    """Change settings of a session, outside of any transaction, with which they would be undone.
+
+    Not by options of the connection: a pooler may refuse those.
+    """
+    connection.autocommit = True
+    try:
+        connection.execute(sql)
+    finally:
+        connection.autocommit = False

@@ -29,20 +29,6 @@ with Candidate(engine.open(sys.argv[1])) as candidate:
 on_postgresql = pytest.mark.parametrize("database_kind", ["postgresql"])
 
 
-@pytest.fixture
-def another(engine: Engine) -> Iterator[Callable[[], Engine]]:
-    """Open the same database once more, as another process does."""
-    opened: list[Engine] = []
-
-    def open_it() -> Engine:
-        opened.append(engines.open(engine.url.render_as_string(hide_password=False)))
-        return opened[-1]
-
-    yield open_it
-    for one in opened:
-        one.dispose()
-
-
 @contextmanager
 def running(engine: Engine) -> Iterator[subprocess.Popen[str]]:
     """Run a candidate in a process of its own, which is elected."""
