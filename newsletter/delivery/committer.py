@@ -215,6 +215,13 @@ class Committer:
         with self._lock:
             self._open().returned[delivery_id] = lane
 
+    def has_lapsed(self) -> bool:
+        """Tell whether others may take this worker for dead: it was suspended, for one.
+
+        By the clock on the wall: others stand still during a suspension.
+        """
+        return self._clock() - self._renewed_at > roster.LEASE
+
     async def close(self) -> None:
         """Write what is left and end; raise what kept it from being written."""
         if self._failure is None:
@@ -324,7 +331,11 @@ class Committer:
         worker_id = self._presence.id
         if now - self._renewed_at >= roster.RENEWAL:
             if not roster.renew(session, self._presence, now=now):
-                raise LeaseLost
+                raise LeaseLost(
+                    hint="Nobody is lost: another worker has what this one held. Run the same "
+                    "command again; if it comes back, look at this machine's clock, and whether it "
+                    "was suspended."
+                )
             answers.renewed_at = now
             answers.mark = witness.advance(session, now)
             answers.dead = roster.take_over_dead(session, policy=self._policy, now=now)

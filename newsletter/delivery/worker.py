@@ -639,10 +639,14 @@ class Worker:
         if self._is_denied:
             self._budget.give_back(turn.leave)
             return False
-        if await self._budget.go(turn):
+        if not await self._budget.go(turn):
+            # A commit took so long that its leave lapsed, and there is no other.
+            self._settle(claim, reply.lost(Phase.DATA, "the limit was used up before it could go"))
+        elif self._committer.has_lapsed():
+            # Somebody may have settled it, and even cancelled its edition, since it was marked.
+            self._settle(claim, reply.lost(Phase.DATA, "the worker's lease lapsed before it left"))
+        else:
             return True
-        # A commit took so long that its leave lapsed, and there is no other.
-        self._settle(claim, reply.lost(Phase.DATA, "the limit was used up before it could go"))
         return False
 
     def _is_worth_another(self, claim: Claim, outcome: Outcome) -> bool:

@@ -10,12 +10,14 @@ from collections import Counter
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import ledgers
 import pytest
 from journey import until
 from scripted_smtp import DROP, STALL, Act, ScriptedServer, Turn, running
 from sqlalchemy import Engine, delete, func, select, update
+from sqlmodel import Session
 
 from newsletter.clock import utc_now
 from newsletter.db import engine as engines
@@ -710,6 +712,35 @@ def test_a_worker_of_another_machine_is_dead_once_its_lease_has_run_out(
         worker.run(engine, ledgers.plan(server.port))
 
     assert len(server.arrivals) == taken
+
+
+def test_a_worker_that_was_suspended_past_its_lease_sends_nothing_that_was_marked_before(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its rows may have been settled meanwhile, and their edition cancelled."""
+    original, away = ledger.mark, timedelta(0)
+
+    def suspended(session: Session, **options: Any) -> set[int]:
+        nonlocal away
+        marked = original(session, **options)
+        away += (roster.LEASE + timedelta(minutes=1)) * (not away)
+        return marked
+
+    monkeypatch.setattr(ledger, "mark", suspended)
+    defaults = worker.Worker.__init__.__kwdefaults__
+    monkeypatch.setitem(defaults, "clock", lambda: utc_now() + away)
+    ledgers.fill(engine, 40)
+
+    with running(ScriptedServer()) as server:
+        worker.run(engine, ledgers.plan(server.port))
+
+    states = ledgers.states(engine)
+    assert 1 <= states["queued"] <= 4
+    assert states["accepted"] == len(server.arrivals) == 40 - states["queued"]
+    with sessions.reading(engine) as session:
+        tries = session.execute(select(Attempt.outcome, Attempt.phase, Attempt.reply)).all()
+    said = ("deferred", "data", "the worker's lease lapsed before it left")
+    assert tries == [said] * states["queued"]
 
 
 def test_what_a_struck_off_worker_claimed_before_it_noticed_is_found(engine: Engine) -> None:
