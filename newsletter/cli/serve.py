@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import uvicorn
     from sqlalchemy import Engine
 
+    from newsletter.delivery.shutdown import Shutdown
     from newsletter.settings import Settings
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -67,12 +68,14 @@ def serve(
 @contextmanager
 def _working(engine: Engine, settings: Settings, *, sends: bool) -> Iterator[None]:
     """Keep a worker at work in a thread; at the end, let it finish what it has begun."""
-    stopped = threading.Event()
-    threads = [threading.Thread(target=_prune, args=(engine, stopped), daemon=True)]
+    from newsletter.delivery.shutdown import Shutdown
+
+    shutdown = Shutdown()
+    threads = [threading.Thread(target=_prune, args=(engine, shutdown), daemon=True)]
     if sends:
         threads.append(
             threading.Thread(
-                target=working.keep_sending, args=(engine, settings, stopped), daemon=True
+                target=working.keep_sending, args=(engine, settings, shutdown), daemon=True
             )
         )
     for thread in threads:
@@ -80,7 +83,7 @@ def _working(engine: Engine, settings: Settings, *, sends: bool) -> Iterator[Non
     try:
         yield
     finally:
-        stopped.set()
+        shutdown.ask()
         for thread in threads:
             thread.join()
 
@@ -103,16 +106,16 @@ def _ending(server: uvicorn.Server) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _prune(engine: Engine, stopped: threading.Event) -> None:
+def _prune(engine: Engine, shutdown: Shutdown) -> None:
     """Clear limits whose time is over, now and then."""
     from newsletter import clock, throttle
     from newsletter.db import session as sessions
     from newsletter.errors import DatabaseUnavailable
 
-    while not stopped.is_set():
+    while not shutdown.is_wanted:
         try:
             with sessions.writing(engine) as session:
                 throttle.prune(session, now=clock.utc_now())
         except DatabaseUnavailable as exc:
             output.warn(exc.message)
-        stopped.wait(_PRUNE_SECONDS)
+        shutdown.wait(_PRUNE_SECONDS)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import signal
 import threading
 import time
 import traceback
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -15,10 +13,9 @@ from newsletter import clock
 from newsletter.cli import context, output, send
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from sqlalchemy import Engine
 
+    from newsletter.delivery.shutdown import Shutdown
     from newsletter.settings import Settings
 
 #: How long to wait before sending is tried again after the mail server, or a setting, failed.
@@ -42,18 +39,24 @@ def worker(
 
     Any number of processes on any number of machines may share one PostgreSQL database.
     """
+    from newsletter.delivery.shutdown import Shutdown
+
     found = context.of(ctx)
-    stopped = threading.Event()
+    shutdown = Shutdown()
     with found.database() as engine:
+        calendar = threading.Thread(
+            target=_keep, args=(engine, found.settings, shutdown), daemon=True
+        )
+        with shutdown.on_signals():
+            if schedule:
+                calendar.start()
+            keep_sending(engine, found.settings, shutdown)
         if schedule:
-            with _scheduling(engine, found.settings, stopped):
-                keep_sending(engine, found.settings, stopped)
-        else:
-            keep_sending(engine, found.settings, stopped)
+            calendar.join()
 
 
-def keep_sending(engine: Engine, settings: Settings, stopped: threading.Event) -> None:
-    """Send whatever is due until a signal comes or `stopped` is set.
+def keep_sending(engine: Engine, settings: Settings, shutdown: Shutdown) -> None:
+    """Send whatever is due until told to stop.
 
     A failure is said, and sending is tried again later.
     """
@@ -61,53 +64,31 @@ def keep_sending(engine: Engine, settings: Settings, stopped: threading.Event) -
     from newsletter.editions import store
     from newsletter.errors import NewsletterError
 
-    while not stopped.is_set():
+    while not shutdown.is_wanted:
         try:
-            tally = run(
+            run(
                 engine,
                 Plan.of(settings),
                 excluded=store.withheld_mailings(),
                 stays=True,
-                stopped=stopped,
+                shutdown=shutdown,
                 on_trouble=output.warn,
             )
         except NewsletterError as exc:
             output.warn(exc.message, exc.hint)
         except Exception:  # noqa: BLE001 - whatever else runs here goes on, and this tries again
             traceback.print_exc()
-        else:
-            if tally.was_stopped:
-                stopped.set()
-        _pause(stopped)
+        shutdown.wait(_PAUSE_SECONDS)
 
 
-def _pause(stopped: threading.Event) -> None:
-    """Wait a while, but not past a signal: a worker hears them only while it sends."""
-    if threading.current_thread() is threading.main_thread():
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: stopped.set())
-    stopped.wait(_PAUSE_SECONDS)
-
-
-@contextmanager
-def _scheduling(engine: Engine, settings: Settings, stopped: threading.Event) -> Iterator[None]:
-    """Keep the calendar in a thread, whenever this process is the one that is elected."""
-    thread = threading.Thread(target=_keep, args=(engine, settings, stopped), daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        stopped.set()
-        thread.join()
-
-
-def _keep(engine: Engine, settings: Settings, stopped: threading.Event) -> None:
+def _keep(engine: Engine, settings: Settings, shutdown: Shutdown) -> None:
+    """Keep the calendar, whenever this process is the one that is elected."""
     from newsletter.db.election import Candidate
     from newsletter.errors import NewsletterError
 
     fetch_at = 0.0
     with Candidate(engine) as candidate:
-        while not stopped.is_set():
+        while not shutdown.is_wanted:
             try:
                 if candidate.is_elected():
                     fetch_at = _look(engine, settings, fetch_at)
@@ -115,7 +96,7 @@ def _keep(engine: Engine, settings: Settings, stopped: threading.Event) -> None:
                 output.warn(exc.message, exc.hint)
             except Exception:  # noqa: BLE001 - sending goes on, and the next look may be better
                 traceback.print_exc()
-            stopped.wait(_LOOK_SECONDS)
+            shutdown.wait(_LOOK_SECONDS)
 
 
 def _look(engine: Engine, settings: Settings, fetch_at: float) -> float:

@@ -11,12 +11,9 @@ import asyncio
 import contextlib
 import math
 import random
-import signal
 import ssl
-import threading
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache, partial
@@ -37,6 +34,7 @@ from newsletter.delivery.limits import Limits, domain_of
 from newsletter.delivery.loop import loop_time, wait_or_stop
 from newsletter.delivery.personalize import Filler, Stamp
 from newsletter.delivery.roster import Presence
+from newsletter.delivery.shutdown import Shutdown
 from newsletter.errors import (
     ConfigurationError,
     NewsletterError,
@@ -69,13 +67,14 @@ _PARKED_SECONDS = 0.05
 _REFUSALS = 20
 #: What only a mailbox can be.
 _OF_THE_READER = frozenset({Act.SUPPRESS, Act.SUSPECT, Act.COUNT})
-_STOPS = frozenset({signal.SIGTERM, signal.SIGINT})
-#: How often a worker in a thread looks whether it is to stop, and tells what it did.
+#: How often a worker tells what it did, and looks whether it is to stop: at once, as a rule.
 _LOOK_SECONDS = 0.2
 #: Every how many of these looks it sees whether an edition or a domain has been paused.
 _LOOKS_AT_BRAKES = 10
 
 
+#: What is said when a signal ends the sending.
+TOLD_TO_STOP = "Told to stop: what is under way is finished, the rest goes back."
 #: Told of trouble: a sentence, and the way out.
 Trouble = Callable[[str, str | None], None]
 
@@ -134,21 +133,22 @@ def run(
     mailings: Select[Any] | None = None,
     excluded: Select[Any] | None = None,
     stays: bool = False,
-    stopped: threading.Event | None = None,
+    shutdown: Shutdown | None = None,
     on_tally: Callable[[Tally], None] | None = None,
     on_trouble: Trouble | None = None,
 ) -> Tally:
     """Send what is due and return what came of it; with `stays`, wait for more until told to stop.
 
-    SIGTERM and SIGINT drain: nothing more is claimed, what is under way is finished, what is left
-    is given back. In a thread, where no signal comes, `stopped` is watched instead.
+    SIGTERM and SIGINT drain, or `shutdown` does, where it is given: nothing more is claimed, what
+    is under way is finished, what is left is given back.
 
     Raises TransportUnavailable or ConfigurationError when no server can be used; everything not
     sent is then back in the queue. `on_trouble` is told what the operator should know at once, such
     as a relay that refuses us while others go on: a sentence, and the way out.
     """
     name = roster.new_name()
-    with roster.alive(name), _undisturbed() as is_told:
+    with roster.alive(name), contextlib.ExitStack() as stack:
+        shutdown = shutdown or stack.enter_context(Shutdown().on_signals())
         now = utc_now()
         try:
             with sessions.writing(engine) as session:
@@ -167,7 +167,7 @@ def run(
             plan,
             presence,
             stays=stays,
-            stopped=stopped,
+            shutdown=shutdown,
             on_tally=on_tally,
             on_trouble=on_trouble,
         )
@@ -183,7 +183,7 @@ def run(
             witness.remember(engine, mark)
             if on_tally is not None:
                 on_tally(worker.tally)
-        worker.tally.was_stopped |= is_told()
+        worker.heed()
     return worker.tally
 
 
@@ -234,7 +234,7 @@ class Worker:
         presence: Presence,
         *,
         stays: bool,
-        stopped: threading.Event | None = None,
+        shutdown: Shutdown,
         on_tally: Callable[[Tally], None] | None,
         on_trouble: Trouble | None = None,
         rng: random.Random | None = None,
@@ -245,7 +245,7 @@ class Worker:
         self._plan = plan
         self._presence = presence
         self._stays = stays
-        self._stopped = stopped
+        self._shutdown = shutdown
         self._on_tally = on_tally
         self._on_trouble = on_trouble
         self._rng = rng or random.Random()  # noqa: S311 - jitter needs no secrecy
@@ -261,6 +261,8 @@ class Worker:
         self._working = plan.connections
         #: Connections and conversations that failed since the last answer about a reader.
         self._failures = 0
+        #: Conversations that have begun and not ended.
+        self._under_way = 0
         self._failure: NewsletterError | None = None
         #: Conversations that a claim in hand has lost without being to blame.
         self._returns: Counter[int] = Counter()
@@ -298,7 +300,14 @@ class Worker:
             clock=self._clock,
             on_exhausted=self._leave_to_later,
         )
-        with self._signals():
+        loop = asyncio.get_running_loop()
+
+        def wake() -> None:
+            # Another thread may say it while the loop ends by itself.
+            with contextlib.suppress(RuntimeError):
+                loop.call_soon_threadsafe(self.heed)
+
+        with self._shutdown.heeded_by(wake):
             watching = asyncio.create_task(self._watch())
             try:
                 async with asyncio.TaskGroup() as group:
@@ -324,26 +333,32 @@ class Worker:
         self._failure = self._failure or failure
         self._stopping.set()
 
-    def _drain(self) -> None:
+    def heed(self) -> None:
+        """Drain if that was asked for, and say so unless there is nothing to finish.
+
+        The second time, wait for no answer any more: what is in flight is uncertain.
+        """
+        if not self._shutdown.is_wanted:
+            return
+        is_idle = self._stays and not (self._hand or self._under_way)
+        if not (self._stopping.is_set() or is_idle):
+            self._tell(TOLD_TO_STOP)
         self.tally.was_stopped = True
         self._stop()
-
-    def _end_soon(self) -> None:
-        """Drain, and say so."""
-        if not self._stopping.is_set():
-            self._tell("Told to stop: what is under way is finished, the rest goes back.")
-        self._drain()
+        if self._shutdown.is_urgent:
+            for relay in self._relays:
+                for line in relay.lines:
+                    line.session.abandon()
 
     async def _watch(self) -> None:
-        """Drain when another thread says so; heed the brakes while there is something in hand.
+        """Heed the brakes while there is something in hand, and the word to stop.
 
         A hand is emptied in a second by a fast server, and in minutes by a slow one. Whoever wants
         to know of the tally is told meanwhile.
         """
         looks = 0
         while not self._stopping.is_set():
-            if self._stopped is not None and self._stopped.is_set():
-                self._drain()
+            self.heed()
             looks += 1
             if looks % _LOOKS_AT_BRAKES == 0 and (self._hand or self._hand.is_waiting):
                 await self._look()
@@ -360,14 +375,6 @@ class Worker:
             return
         self._hand.pause(brakes.domains)
         self._hand.give_back(brakes.mailings)
-
-    def _interrupt(self) -> None:
-        """Drain; the second time, wait for no answer any more: what is in flight is uncertain."""
-        if self.tally.was_stopped:
-            for relay in self._relays:
-                for line in relay.lines:
-                    line.session.abandon()
-        self._end_soon()
 
     async def _connection(self) -> None:
         """Send one claim after the other; reconnect as often as the server wants."""
@@ -602,12 +609,16 @@ class Worker:
             upcoming = None if self._is_denied or line.is_leaving else self._ready()
             return upcoming.mail if upcoming else None
 
-        outcome = await line.session.send(
-            job.mail,
-            permit=partial(self._permit, job),
-            following=following,
-            in_steps=self._is_denied,
-        )
+        self._under_way += 1
+        try:
+            outcome = await line.session.send(
+                job.mail,
+                permit=partial(self._permit, job),
+                following=following,
+                in_steps=self._is_denied,
+            )
+        finally:
+            self._under_way -= 1
         self._hand.free(job)
         if job.leave is not None:
             # It was refused before its body; that counts as well.
@@ -762,49 +773,6 @@ class Worker:
         with sessions.reading(self._engine) as session:
             row = ledger.mailing(session, mailing_id)
         return Stamp.of(row), CompiledMessage.load(row.subject, row.body, row.fields)
-
-    @contextmanager
-    def _signals(self) -> Iterator[None]:
-        """Drain on SIGTERM and SIGINT; where this is not the main thread, its owner does that."""
-        loop = asyncio.get_running_loop()
-        wanted = {signal.SIGTERM: self._end_soon, signal.SIGINT: self._interrupt}
-        try:
-            for number, handler in wanted.items():
-                loop.add_signal_handler(number, handler)
-        except (RuntimeError, ValueError):
-            yield
-            return
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOPS)
-        try:
-            yield
-        finally:
-            signal.pthread_sigmask(signal.SIG_BLOCK, _STOPS)
-            for number in wanted:
-                loop.remove_signal_handler(number)
-
-
-@contextmanager
-def _undisturbed() -> Iterator[Callable[[], bool]]:
-    """Keep signals waiting while a worker signs in or out; give what tells whether one came.
-
-    It is taken for the word to stop that it is: what would end the process must not come between
-    the roster and the loop that listens.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield lambda: False
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, _STOPS)
-
-    def is_told() -> bool:
-        pending = signal.sigpending() & _STOPS
-        for number in pending:
-            signal.sigwait({number})
-        return bool(pending)
-
-    try:
-        yield is_told
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 async def _call_off(opening: asyncio.Task[Session]) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import multiprocessing
 import signal
-import threading
 import time
 from collections.abc import Callable, Iterator, MutableSequence
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ from newsletter.clock import utc_now
 from newsletter.db import engine as engines
 from newsletter.db import session as sessions
 from newsletter.delivery import ledger, worker
+from newsletter.delivery.shutdown import STOPS, Shutdown
 from newsletter.delivery.worker import Plan, Tally, Trouble
 from newsletter.editions import store
 from newsletter.errors import NewsletterError
@@ -40,15 +40,24 @@ def deliver(
 
     `on_settled` is told how many readers these workers have an answer for, all together.
     """
-    with _beside(settings, slug, processes=workers - 1) as (others, processes):
+    shutdown = Shutdown()
+    with (
+        shutdown.on_signals(),
+        _beside(settings, slug, shutdown, processes=workers - 1) as (others, processes),
+    ):
 
         def told(settled: int) -> None:
             if on_settled is not None:
                 on_settled(settled + sum(others))
 
         plan, mailings = Plan.of(settings), _of_edition(engine, slug)
-        if _deliver(engine, plan, mailings, on_settled=told, on_trouble=on_trouble):
+        is_ended = _deliver(
+            engine, plan, mailings, shutdown, on_settled=told, on_trouble=on_trouble
+        )
+        if is_ended:
             _drain(processes)
+    if shutdown.is_wanted and not is_ended and on_trouble is not None:
+        on_trouble(worker.TOLD_TO_STOP, None)
 
 
 def deliver_mailing(
@@ -62,7 +71,8 @@ def deliver_mailing(
     """Do the same for a mailing that is of no edition, by this process alone."""
     mailings = store.mailings_among([mailing_id])
     plan = Plan.of(settings)
-    _deliver(engine, plan, mailings, on_settled=on_settled, on_trouble=on_trouble)
+    with Shutdown().on_signals() as shutdown:
+        _deliver(engine, plan, mailings, shutdown, on_settled=on_settled, on_trouble=on_trouble)
 
 
 def is_due(engine: Engine, mailings: Select[Any] | None = None) -> bool:
@@ -80,48 +90,58 @@ def is_set_aside(engine: Engine) -> bool:
 
 @contextmanager
 def _beside(
-    settings: Settings, slug: str, *, processes: int
+    settings: Settings, slug: str, shutdown: Shutdown, *, processes: int
 ) -> Iterator[tuple[MutableSequence[int], list[BaseProcess]]]:
-    """Have more processes send an edition; give how many readers each has settled.
+    """Have more processes send an edition, and stop when this one is to.
 
-    They end by themselves when nothing is due.
+    Give how many readers each has settled, and the processes, which end by themselves when nothing
+    is due.
     """
     # Not forked: a connection to the database must not be in two processes.
     context = multiprocessing.get_context("spawn")
     settled: MutableSequence[int] = context.Array("q", processes, lock=False)
-    started: list[BaseProcess] = [
-        context.Process(target=_help, args=(settings, slug, settled, number), daemon=True)
-        for number in range(processes)
-    ]
-    with _not_interrupted():
-        for process in started:
-            process.start()
-    try:
-        yield settled, started
-    except BaseException:
-        _drain(started)
-        raise
-    finally:
-        for process in started:
-            process.join()
+    started: list[BaseProcess] = []
+    with shutdown.heeded_by(lambda: _drain(started)):
+        try:
+            with _unheard():
+                for number in range(processes):
+                    arguments = (settings, slug, settled, number)
+                    process: BaseProcess = context.Process(
+                        target=_help, args=arguments, daemon=True
+                    )
+                    process.start()
+                    started.append(process)
+            if shutdown.is_wanted:
+                _drain(started)
+            yield settled, started
+            _join(started)
+        except BaseException:
+            _drain(started)
+            _join(started)
+            raise
 
 
 @contextmanager
-def _not_interrupted() -> Iterator[None]:
-    """Have what is started meanwhile not hear the terminal's Ctrl-C: this process hands it on."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+def _unheard() -> Iterator[None]:
+    """Have what is started meanwhile hear nothing before it listens.
+
+    It takes a second to begin, in which the terminal's Ctrl-C would end it with a traceback.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _drain(processes: list[BaseProcess]) -> None:
     for process in processes:
         process.terminate()
+
+
+def _join(processes: list[BaseProcess]) -> None:
+    for process in processes:
+        process.join()
 
 
 def _help(settings: Settings, slug: str, settled: MutableSequence[int], number: int) -> None:
@@ -131,12 +151,17 @@ def _help(settings: Settings, slug: str, settled: MutableSequence[int], number: 
         settled[number] = count
 
     engine = engines.open(settings.database_url)
-    try:
-        _deliver(engine, Plan.of(settings), _of_edition(engine, slug), on_settled=told)
-    except NewsletterError:
-        raise SystemExit(1) from None
-    finally:
-        engine.dispose()
+    with Shutdown().on_signals() as shutdown:
+        # It was started with these blocked, and when it has ended there is nothing to be stopped.
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPS)
+        try:
+            mailings = _of_edition(engine, slug)
+            _deliver(engine, Plan.of(settings), mailings, shutdown, on_settled=told)
+        except NewsletterError:
+            raise SystemExit(1) from None
+        finally:
+            engine.dispose()
+            signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)
 
 
 def _of_edition(engine: Engine, slug: str) -> Select[Any]:
@@ -149,6 +174,7 @@ def _deliver(
     engine: Engine,
     plan: Plan,
     mailings: Select[Any],
+    shutdown: Shutdown,
     *,
     on_settled: Callable[[int], None],
     on_trouble: Trouble | None = None,
@@ -166,20 +192,21 @@ def _deliver(
             plan,
             mailings=mailings,
             excluded=store.withheld_mailings(),
+            shutdown=shutdown,
             on_tally=told,
             on_trouble=on_trouble,
         )
         if tally.was_stopped or tally.limited_until is not None:
             return True
         before += tally.settled
-        is_wanted = _wait_for_work(engine, mailings)
+        is_wanted = _wait_for_work(engine, mailings, shutdown)
     return False
 
 
-def _wait_for_work(engine: Engine, mailings: Select[Any]) -> bool:
+def _wait_for_work(engine: Engine, mailings: Select[Any], shutdown: Shutdown) -> bool:
     """Watch what others hold; return whether something is due again, or somebody may have died."""
     seen, began = None, time.monotonic()
-    while True:
+    while not shutdown.is_wanted:
         with sessions.reading(engine) as session:
             found = ledger.held(session, mailings)
         if is_due(engine, mailings):
@@ -193,4 +220,5 @@ def _wait_for_work(engine: Engine, mailings: Select[Any]) -> bool:
         elif time.monotonic() - began > PATIENCE_SECONDS:
             # Time to take over from a worker that died, or to find that none did.
             return True
-        time.sleep(_LOOK_SECONDS)
+        shutdown.wait(_LOOK_SECONDS)
+    return False

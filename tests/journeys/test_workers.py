@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -23,7 +24,7 @@ from sqlalchemy import Engine, func, select, update
 from newsletter.cadence import Cadence
 from newsletter.clock import utc_now
 from newsletter.db import session as sessions
-from newsletter.delivery import ledger
+from newsletter.delivery import ledger, roster
 from newsletter.editions import publish
 from newsletter.models import Edition, Publication, Worker
 from newsletter.settings import Settings
@@ -120,7 +121,7 @@ def test_fifty_triggers_on_eight_workers_make_one_edition_and_one_mail_per_reade
             worked = workers.end()
 
     assert sent[0] == [0] * 50, sent[1]
-    assert worked == ([0] * 8, 8 * TOLD)
+    assert worked == ([0] * 8, "")
     assert Counter(line.split()[0] for line in log.read_text().splitlines()) == everyone_once()
     (edition,) = published.json("editions", "list")["editions"]
     assert (edition["audience"], edition["accepted"]) == (_AUDIENCE, _AUDIENCE)
@@ -196,6 +197,58 @@ def test_an_interrupt_before_every_process_has_begun_is_quiet(
     assert signed_in(engine) == 0
 
 
+def is_over(group: int) -> bool:
+    """Tell whether no process of a group is left."""
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return True
+    return False
+
+
+@on_postgresql
+def test_a_stop_before_any_process_has_begun_leaves_none_behind(
+    published: Newsletter, engine: Engine
+) -> None:
+    server = ScriptedServer()
+    with sent_to(published, server):
+        command = published.start("send", "weekly", "--workers", "3", is_group=True)
+        children = Path(f"/proc/{command.pid}/task/{command.pid}/children")
+        if not children.exists():
+            command.kill()
+            pytest.skip("no list of a process's children here")
+        until(children.read_text)
+        terminate(command.pid)
+        _, err = command.communicate(timeout=120)
+        until(lambda: is_over(command.pid))
+
+    assert (command.returncode, err) == (75, TOLD)
+    assert ledgers.states(engine)["accepted"] == len(server.arrivals) < _AUDIENCE
+    assert signed_in(engine) == 0
+
+
+@on_postgresql
+def test_a_stop_while_every_process_watches_the_rows_of_another_ends_them_all(
+    published: Newsletter, engine: Engine, settings: Callable[..., Settings]
+) -> None:
+    publish.freeze(engine, Cadence.WEEKLY, now=utc_now(), settings=settings(), force=True)
+    name = roster.new_name()
+    with roster.alive(name):
+        with sessions.writing(engine) as session:
+            another = roster.sign_in(session, name=name, now=utc_now())
+            ledger.claim(session, worker_id=another.id, limit=5, now=utc_now())
+        server = ScriptedServer()
+        with sent_to(published, server):
+            command = published.start("send", "weekly", "--workers", "2", is_group=True)
+            until(lambda: len(server.arrivals) == _AUDIENCE - 5 and signed_in(engine) == 1)
+            terminate(command.pid)
+            _, err = command.communicate(timeout=120)
+            until(lambda: is_over(command.pid))
+
+    assert (command.returncode, err) == (75, TOLD)
+    assert ledgers.states(engine) == {"accepted": _AUDIENCE - 5, "claimed": 5}
+
+
 @on_sqlite
 def test_a_worker_sends_what_comes_later_and_a_stop_finishes_what_is_in_flight(
     published: Newsletter, engine: Engine, settings: Callable[..., Settings]
@@ -231,6 +284,29 @@ def test_a_worker_sends_what_comes_later_and_a_stop_finishes_what_is_in_flight(
         "queued": 1 + _AUDIENCE - arrived.total(),
     }
     assert signed_in(engine) == 0
+
+
+@pytest.mark.parametrize("options", [[], ["--schedule"]])
+def test_a_worker_that_waits_for_its_mail_server_ends_when_it_is_told(
+    published: Newsletter,
+    engine: Engine,
+    settings: Callable[..., Settings],
+    options: list[str],
+) -> None:
+    publish.freeze(engine, Cadence.WEEKLY, now=utc_now(), settings=settings(), force=True)
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        published.env["NEWSLETTER_SMTP_URL"] = f"smtp://127.0.0.1:{nobody.getsockname()[1]}"
+        running = published.start("worker", *options)
+        assert running.stderr
+        trouble = running.stderr.readline()
+        until(lambda: signed_in(engine) == 0)
+        running.terminate()
+        out, err = running.communicate(timeout=20)
+
+    assert "Connection refused" in trouble
+    assert (running.returncode, out, "Told" in err) == (0, "", False)
+    assert ledgers.states(engine) == {"queued": _AUDIENCE}
 
 
 @on_postgresql

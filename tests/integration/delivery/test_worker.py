@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import threading
@@ -492,6 +493,38 @@ def test_a_second_interrupt_waits_for_no_answer_and_says_what_is_uncertain(
     assert ledgers.states(sqlite_engine) == {"deferred": 1, "queued": 49}
     assert attempts(sqlite_engine) == {("unknown", "body", None): 1}
     assert left_behind(sqlite_engine) == 0
+
+
+def test_a_signal_between_the_last_answer_and_the_goodbye_leaves_nothing_behind(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Any thread that does not block it may be given it, as one of the test's server's is here."""
+    ledgers.fill(engine, 300)
+
+    original = asyncio.Runner.close
+
+    def close(runner: asyncio.Runner) -> None:
+        if threading.current_thread() is threading.main_thread():
+            os.kill(os.getpid(), signal.SIGTERM)
+        original(runner)
+
+    struck: list[int] = []
+    before = signal.signal(signal.SIGTERM, lambda number, _: struck.append(number))
+    monkeypatch.setattr(asyncio.Runner, "close", close)
+    said: list[str] = []
+    try:
+        with running(ScriptedServer()) as server:
+            tally = worker.run(
+                engine,
+                ledgers.plan(server.port, connections=2),
+                on_trouble=lambda sentence, _: said.append(sentence),
+            )
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+    assert (struck, tally.was_stopped, said) == ([], True, [worker.TOLD_TO_STOP])
+    assert ledgers.states(engine) == {"accepted": 300}
+    assert left_behind(engine) == 0
 
 
 def test_a_worker_that_stays_sends_what_comes_later(engine: Engine) -> None:

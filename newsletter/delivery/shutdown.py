@@ -1,0 +1,71 @@
+"""The word to stop: SIGTERM and SIGINT are noted, and heeded when it suits.
+
+A handler raises nothing, because that may come up where nobody hears it (in a destructor), and
+takes no lock, because whoever it interrupts may have it. Masks would not keep a signal waiting: the
+kernel gives it to any thread that does not block it, and libraries start such threads.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Self
+
+STOPS = frozenset({signal.SIGTERM, signal.SIGINT})
+_LOOK_SECONDS = 0.2
+
+
+class Shutdown:
+    """Whether senders are to stop: they finish what is under way, and give back the rest."""
+
+    def __init__(self) -> None:
+        self._said: list[int] = []
+        self._listeners: list[Callable[[], object]] = []
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether the word has been given."""
+        return bool(self._said)
+
+    @property
+    def is_urgent(self) -> bool:
+        """Whether Ctrl-C was pressed twice: no answer is to be waited for any more."""
+        return self._said.count(signal.SIGINT) > 1
+
+    def ask(self, number: int = signal.SIGTERM, _frame: FrameType | None = None) -> None:
+        """Give the word, from any thread."""
+        self._said.append(number)
+        for listener in tuple(self._listeners):
+            listener()
+
+    def wait(self, seconds: float) -> None:
+        """Wait so long, but not past the word."""
+        end = time.monotonic() + seconds
+        while not self.is_wanted and time.monotonic() < end:
+            time.sleep(_LOOK_SECONDS)
+
+    @contextmanager
+    def heeded_by(self, listener: Callable[[], object]) -> Iterator[None]:
+        """Call somebody each time that the word is given, in the middle of anything."""
+        self._listeners.append(listener)
+        try:
+            yield
+        finally:
+            self._listeners.remove(listener)
+
+    @contextmanager
+    def on_signals(self) -> Iterator[Self]:
+        """Hear SIGTERM and SIGINT meanwhile; only the main thread can."""
+        if threading.current_thread() is not threading.main_thread():
+            yield self
+            return
+        before = {number: signal.signal(number, self.ask) for number in STOPS}
+        try:
+            yield self
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
