@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from datetime import date, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -32,8 +34,22 @@ LARGEST = 2**63 - 1
 
 _LOG_WIDTH = 200
 
-out = Console(soft_wrap=True, highlight=False)
-err = Console(stderr=True, soft_wrap=True, highlight=False)
+
+class _Console(Console):
+    """One that falls silent when its reader has gone, as `tee` has after Ctrl-C.
+
+    Whatever is going on must not end for that, as rich would have it: mails may be in flight.
+    """
+
+    def on_broken_pipe(self) -> None:
+        self.quiet = True
+        # For what is still in the stream's buffer when the command ends.
+        with suppress(OSError), open(os.devnull, "wb") as nothing:  # noqa: PTH123 - a descriptor
+            os.dup2(nothing.fileno(), self.file.fileno())
+
+
+out = _Console(soft_wrap=True, highlight=False)
+err = _Console(stderr=True, soft_wrap=True, highlight=False)
 
 
 def say(sentence: str) -> None:
@@ -61,7 +77,7 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: st
     for row in rows:
         made.add_row(*(Text(_shown(cell)) for cell in row))
     # Where nobody watches, a row stays a line: it is read by grep, or from a log.
-    Console(highlight=False, width=None if out.is_terminal else _LOG_WIDTH).print(made)
+    _Console(highlight=False, width=None if out.is_terminal else _LOG_WIDTH).print(made)
 
 
 def counted(count: int, thing: str) -> str:

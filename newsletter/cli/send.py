@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import asdict
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
     from newsletter.articles.ingest import Result
+    from newsletter.delivery.shutdown import Shutdown
     from newsletter.editions.store import Summary
     from newsletter.settings import Settings
 
@@ -46,8 +48,11 @@ def send(
     json: output.Json = False,
 ) -> None:
     """Send the edition of the current period now. Run again, it goes on where it stopped."""
+    from newsletter.delivery.shutdown import on_signals
+
     found = context.of(ctx)
-    with found.database() as engine:
+    # To the last word: what is said of a run that was stopped is not cut off by another Ctrl-C.
+    with found.database() as engine, nullcontext() if dry_run else on_signals():
         if dry_run:
             summary = _rehearse(engine, cadence, found.settings)
         else:
@@ -59,41 +64,46 @@ def send(
                 force=force,
                 workers=workers,
             )
-    if json:
-        output.as_json({**asdict(summary), "dry_run": dry_run})
-    else:
-        output.say(sentence(summary, dry_run=dry_run))
-        if summary.queued and summary.state == "open" and not dry_run:
-            _explain_limits(found.settings)
-        if not dry_run and summary.refused > summary.accepted:
-            output.warn(
-                "More were refused than accepted.",
-                "`newsletter delivery list --state refused` shows what the mail server said.",
-            )
+        if json:
+            output.as_json({**asdict(summary), "dry_run": dry_run})
+        else:
+            output.say(sentence(summary, dry_run=dry_run))
+            if summary.queued and summary.state == "open" and not dry_run:
+                _explain_limits(found.settings)
+            if not dry_run and summary.refused > summary.accepted:
+                output.warn(
+                    "More were refused than accepted.",
+                    "`newsletter delivery list --state refused` shows what the mail server said.",
+                )
     if summary.is_open and not dry_run and summary.state == "open":
         raise typer.Exit(75)
 
 
 def cron(ctx: typer.Context, *, dry_run: DryRun = False, json: output.Json = False) -> None:
     """Fetch the feeds and send what is due: one line for each edition that moved, else nothing."""
+    from newsletter.delivery.shutdown import Shutdown, on_signals
+
     found = context.of(ctx)
     now = clock.utc_now()
     with found.database() as engine:
         failed = [] if dry_run else fetch(engine, found.settings, now)
-        summaries, failure = _due(engine, found.settings, now=now, dry_run=dry_run)
-    if json:
-        output.as_json(
-            {
-                "editions": [asdict(summary) for summary in summaries],
-                "feeds_failed": [one.url for one in failed],
-                "dry_run": dry_run,
-            }
-        )
-    else:
-        for summary in summaries:
-            output.say(sentence(summary, dry_run=dry_run))
+        with nullcontext(Shutdown()) if dry_run else on_signals() as shutdown:
+            summaries, failure = _due(engine, found.settings, shutdown, now=now, dry_run=dry_run)
+            if json:
+                output.as_json(
+                    {
+                        "editions": [asdict(summary) for summary in summaries],
+                        "feeds_failed": [one.url for one in failed],
+                        "dry_run": dry_run,
+                    }
+                )
+            else:
+                for summary in summaries:
+                    output.say(sentence(summary, dry_run=dry_run))
     if failure is not None:
         raise failure
+    if shutdown.is_wanted:
+        raise typer.Exit(75)
     if failed:
         raise typer.Exit(1)
 
@@ -191,7 +201,7 @@ def fetch(engine: Engine, settings: Settings, now: datetime) -> list[Result]:
 
 
 def _due(
-    engine: Engine, settings: Settings, *, now: datetime, dry_run: bool
+    engine: Engine, settings: Settings, shutdown: Shutdown, *, now: datetime, dry_run: bool
 ) -> tuple[list[Summary], NewsletterError | None]:
     """Send the editions that are due, and go on with those that wait for a retry.
 
@@ -210,12 +220,14 @@ def _due(
     summaries: list[Summary] = []
     failure: NewsletterError | None = None
     for cadence in due:
+        if shutdown.is_wanted:
+            break
         try:
             summaries.append(deliver(engine, cadence, settings, now=now))
         except NewsletterError as exc:
             failure = failure or exc
             made = publish.current(engine, cadence, now=now, settings=settings)
             summaries += [made] if made else []
-    if failure is None:
+    if failure is None and not shutdown.is_wanted:
         summaries += sending.resume(engine, now=now, settings=settings, on_trouble=output.warn)
     return summaries, failure

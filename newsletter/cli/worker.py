@@ -39,19 +39,19 @@ def worker(
 
     Any number of processes on any number of machines may share one PostgreSQL database.
     """
-    from newsletter.delivery.shutdown import Shutdown
+    from newsletter.delivery.shutdown import on_signals
 
     found = context.of(ctx)
-    shutdown = Shutdown()
     with found.database() as engine:
-        calendar = threading.Thread(
-            target=_keep, args=(engine, found.settings, shutdown), daemon=True
-        )
-        with shutdown.on_signals():
+        with on_signals() as shutdown:
+            calendar = threading.Thread(
+                target=_keep, args=(engine, found.settings, shutdown), daemon=True
+            )
             if schedule:
                 calendar.start()
             keep_sending(engine, found.settings, shutdown)
         if schedule:
+            # It may be fetching; another signal does not wait for that.
             calendar.join()
 
 

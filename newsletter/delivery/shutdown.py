@@ -13,7 +13,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import Self
 
 STOPS = frozenset({signal.SIGTERM, signal.SIGINT})
 _LOOK_SECONDS = 0.2
@@ -46,7 +45,7 @@ class Shutdown:
         """Wait so long, but not past the word."""
         end = time.monotonic() + seconds
         while not self.is_wanted and time.monotonic() < end:
-            time.sleep(_LOOK_SECONDS)
+            time.sleep(min(_LOOK_SECONDS, max(end - time.monotonic(), 0)))
 
     @contextmanager
     def heeded_by(self, listener: Callable[[], object]) -> Iterator[None]:
@@ -57,15 +56,27 @@ class Shutdown:
         finally:
             self._listeners.remove(listener)
 
-    @contextmanager
-    def on_signals(self) -> Iterator[Self]:
-        """Hear SIGTERM and SIGINT meanwhile; only the main thread can."""
-        if threading.current_thread() is not threading.main_thread():
-            yield self
-            return
-        before = {number: signal.signal(number, self.ask) for number in STOPS}
-        try:
-            yield self
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
+
+#: What the handlers of this process note it in, while they are installed.
+_heard: Shutdown | None = None
+
+
+@contextmanager
+def on_signals() -> Iterator[Shutdown]:
+    """Hear SIGTERM and SIGINT meanwhile; only the main thread can.
+
+    A command does this around all that it sends: within, the same word holds for every part of it.
+    """
+    global _heard  # noqa: PLW0603 - as a process has one handler for a signal
+    is_main = threading.current_thread() is threading.main_thread()
+    if not is_main or _heard is not None:
+        yield _heard if is_main and _heard is not None else Shutdown()
+        return
+    _heard = Shutdown()
+    before = {number: signal.signal(number, _heard.ask) for number in STOPS}
+    try:
+        yield _heard
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        _heard = None

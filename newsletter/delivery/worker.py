@@ -34,7 +34,7 @@ from newsletter.delivery.limits import Limits, domain_of
 from newsletter.delivery.loop import loop_time, wait_or_stop
 from newsletter.delivery.personalize import Filler, Stamp
 from newsletter.delivery.roster import Presence
-from newsletter.delivery.shutdown import Shutdown
+from newsletter.delivery.shutdown import Shutdown, on_signals
 from newsletter.errors import (
     ConfigurationError,
     NewsletterError,
@@ -148,7 +148,7 @@ def run(
     """
     name = roster.new_name()
     with roster.alive(name), contextlib.ExitStack() as stack:
-        shutdown = shutdown or stack.enter_context(Shutdown().on_signals())
+        shutdown = shutdown or stack.enter_context(on_signals())
         now = utc_now()
         try:
             with sessions.writing(engine) as session:
@@ -183,7 +183,7 @@ def run(
             witness.remember(engine, mark)
             if on_tally is not None:
                 on_tally(worker.tally)
-        worker.heed()
+        worker.drain_if_told()
     return worker.tally
 
 
@@ -305,7 +305,7 @@ class Worker:
         def wake() -> None:
             # Another thread may say it while the loop ends by itself.
             with contextlib.suppress(RuntimeError):
-                loop.call_soon_threadsafe(self.heed)
+                loop.call_soon_threadsafe(self.drain_if_told)
 
         with self._shutdown.heeded_by(wake):
             watching = asyncio.create_task(self._watch())
@@ -333,18 +333,19 @@ class Worker:
         self._failure = self._failure or failure
         self._stopping.set()
 
-    def heed(self) -> None:
+    def drain_if_told(self) -> None:
         """Drain if that was asked for, and say so unless there is nothing to finish.
 
-        The second time, wait for no answer any more: what is in flight is uncertain.
+        Where it is urgent, wait for no answer any more: what is in flight is uncertain.
         """
         if not self._shutdown.is_wanted:
             return
-        is_idle = self._stays and not (self._hand or self._under_way)
-        if not (self._stopping.is_set() or is_idle):
-            self._tell(TOLD_TO_STOP)
+        is_idle = self._stays and not (self._hand or self._hand.is_waiting or self._under_way)
+        is_news = not (self._stopping.is_set() or is_idle)
         self.tally.was_stopped = True
         self._stop()
+        if is_news:
+            self._tell(TOLD_TO_STOP)
         if self._shutdown.is_urgent:
             for relay in self._relays:
                 for line in relay.lines:
@@ -357,8 +358,8 @@ class Worker:
         to know of the tally is told meanwhile.
         """
         looks = 0
-        while not self._stopping.is_set():
-            self.heed()
+        while True:
+            self.drain_if_told()
             looks += 1
             if looks % _LOOKS_AT_BRAKES == 0 and (self._hand or self._hand.is_waiting):
                 await self._look()
@@ -767,7 +768,9 @@ class Worker:
 
     def _tell(self, sentence: str, hint: str | None = None) -> None:
         if self._on_trouble is not None:
-            self._on_trouble(sentence, hint)
+            # A full disk under a log keeps no mail from going.
+            with contextlib.suppress(OSError):
+                self._on_trouble(sentence, hint)
 
     def _read_mailing(self, mailing_id: int) -> tuple[Stamp, CompiledMessage]:
         with sessions.reading(self._engine) as session:

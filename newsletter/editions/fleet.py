@@ -7,6 +7,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator, MutableSequence
 from contextlib import contextmanager
+from multiprocessing import resource_tracker
 from multiprocessing.process import BaseProcess
 from typing import Any
 
@@ -16,7 +17,7 @@ from newsletter.clock import utc_now
 from newsletter.db import engine as engines
 from newsletter.db import session as sessions
 from newsletter.delivery import ledger, worker
-from newsletter.delivery.shutdown import STOPS, Shutdown
+from newsletter.delivery.shutdown import STOPS, Shutdown, on_signals
 from newsletter.delivery.worker import Plan, Tally, Trouble
 from newsletter.editions import store
 from newsletter.errors import NewsletterError
@@ -40,9 +41,8 @@ def deliver(
 
     `on_settled` is told how many readers these workers have an answer for, all together.
     """
-    shutdown = Shutdown()
     with (
-        shutdown.on_signals(),
+        on_signals() as shutdown,
         _beside(settings, slug, shutdown, processes=workers - 1) as (others, processes),
     ):
 
@@ -57,6 +57,7 @@ def deliver(
         if is_ended:
             _drain(processes)
     if shutdown.is_wanted and not is_ended and on_trouble is not None:
+        # The other processes were.
         on_trouble(worker.TOLD_TO_STOP, None)
 
 
@@ -71,7 +72,7 @@ def deliver_mailing(
     """Do the same for a mailing that is of no edition, by this process alone."""
     mailings = store.mailings_among([mailing_id])
     plan = Plan.of(settings)
-    with Shutdown().on_signals() as shutdown:
+    with on_signals() as shutdown:
         _deliver(engine, plan, mailings, shutdown, on_settled=on_settled, on_trouble=on_trouble)
 
 
@@ -103,14 +104,14 @@ def _beside(
     started: list[BaseProcess] = []
     with shutdown.heeded_by(lambda: _drain(started)):
         try:
-            with _unheard():
-                for number in range(processes):
-                    arguments = (settings, slug, settled, number)
-                    process: BaseProcess = context.Process(
-                        target=_help, args=arguments, daemon=True
-                    )
+            for number in range(processes):
+                arguments = (settings, slug, settled, number)
+                process: BaseProcess = context.Process(target=_help, args=arguments, daemon=True)
+                with _unheard():
                     process.start()
-                    started.append(process)
+                started.append(process)
+                if shutdown.is_wanted:
+                    break
             if shutdown.is_wanted:
                 _drain(started)
             yield settled, started
@@ -127,6 +128,8 @@ def _unheard() -> Iterator[None]:
 
     It takes a second to begin, in which the terminal's Ctrl-C would end it with a traceback.
     """
+    # Where it does not run yet, start() begins with it, and it ends with these unblocked.
+    resource_tracker.ensure_running()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)
     try:
         yield
@@ -141,7 +144,9 @@ def _drain(processes: list[BaseProcess]) -> None:
 
 def _join(processes: list[BaseProcess]) -> None:
     for process in processes:
-        process.join()
+        while process.is_alive():
+            # A wait without an end would not hear a signal that another thread was given.
+            process.join(_LOOK_SECONDS)
 
 
 def _help(settings: Settings, slug: str, settled: MutableSequence[int], number: int) -> None:
@@ -151,8 +156,10 @@ def _help(settings: Settings, slug: str, settled: MutableSequence[int], number: 
         settled[number] = count
 
     engine = engines.open(settings.database_url)
-    with Shutdown().on_signals() as shutdown:
-        # It was started with these blocked, and when it has ended there is nothing to be stopped.
+    # When it has ended, Ctrl-C has nothing to end here, and leaves no traceback.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with on_signals() as shutdown:
+        # It was started with these blocked.
         signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPS)
         try:
             mailings = _of_edition(engine, slug)
@@ -161,7 +168,6 @@ def _help(settings: Settings, slug: str, settled: MutableSequence[int], number: 
             raise SystemExit(1) from None
         finally:
             engine.dispose()
-            signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)
 
 
 def _of_edition(engine: Engine, slug: str) -> Select[Any]:
@@ -200,7 +206,9 @@ def _deliver(
             return True
         before += tally.settled
         is_wanted = _wait_for_work(engine, mailings, shutdown)
-    return False
+    if shutdown.is_wanted and on_trouble is not None:
+        on_trouble(worker.TOLD_TO_STOP, None)
+    return shutdown.is_wanted
 
 
 def _wait_for_work(engine: Engine, mailings: Select[Any], shutdown: Shutdown) -> bool:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 import subprocess
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -206,19 +207,30 @@ def is_over(group: int) -> bool:
     return False
 
 
+def is_starting(command: int) -> bool:
+    """Tell whether there is a process in which Python runs already, and hardly anything else."""
+    for child in Path(f"/proc/{command}/task/{command}/children").read_text().split():
+        with suppress(OSError):
+            found = re.search(r"SigCgt:\s*(\w+)", Path(f"/proc/{child}/status").read_text())
+            if found and int(found[1], 16) >> (signal.SIGINT - 1) & 1:
+                return True
+    return False
+
+
 @on_postgresql
+@pytest.mark.skipif(
+    not Path(f"/proc/self/task/{os.getpid()}/children").exists(),
+    reason="no list of a process's children here",
+)
+@pytest.mark.parametrize("stop", [terminate, interrupt])
 def test_a_stop_before_any_process_has_begun_leaves_none_behind(
-    published: Newsletter, engine: Engine
+    published: Newsletter, engine: Engine, stop: Callable[[int], None]
 ) -> None:
     server = ScriptedServer()
     with sent_to(published, server):
         command = published.start("send", "weekly", "--workers", "3", is_group=True)
-        children = Path(f"/proc/{command.pid}/task/{command.pid}/children")
-        if not children.exists():
-            command.kill()
-            pytest.skip("no list of a process's children here")
-        until(children.read_text)
-        terminate(command.pid)
+        until(lambda: is_starting(command.pid))
+        stop(command.pid)
         _, err = command.communicate(timeout=120)
         until(lambda: is_over(command.pid))
 
@@ -247,6 +259,73 @@ def test_a_stop_while_every_process_watches_the_rows_of_another_ends_them_all(
 
     assert (command.returncode, err) == (75, TOLD)
     assert ledgers.states(engine) == {"accepted": _AUDIENCE - 5, "claimed": 5}
+
+
+@on_sqlite
+@pytest.mark.parametrize("words", [["send", "weekly"], ["worker"]])
+def test_a_stop_whose_words_nobody_reads_any_more_sends_nothing_twice(
+    published: Newsletter,
+    engine: Engine,
+    settings: Callable[..., Settings],
+    words: list[str],
+) -> None:
+    """Ctrl-C ends the `tee` behind a command before the command."""
+    publish.freeze(engine, Cadence.WEEKLY, now=utc_now(), settings=settings(), force=True)
+    started: list[subprocess.Popen[str]] = []
+
+    def stop(turn: Turn) -> None:
+        if turn.phase == "body" and turn.earlier == 20:
+            assert started[0].stderr
+            started[0].stderr.close()
+            interrupt(started[0].pid)
+
+    server = ScriptedServer(stop)
+    with sent_to(published, server):
+        started.append(published.start(*words, is_group=True))
+        code = started[0].wait(timeout=60)
+        assert started[0].stdout
+        with started[0].stdout as out:
+            said = out.read()
+
+    assert (code, "still to go" in said) == ((75, True) if words[0] == "send" else (0, False))
+    arrived = len(server.arrivals)
+    assert 20 < arrived < _AUDIENCE
+    assert ledgers.states(engine) == {"accepted": arrived, "queued": _AUDIENCE - arrived}
+
+
+@on_sqlite
+def test_cron_that_is_told_to_stop_begins_nothing_more(
+    published: Newsletter, engine: Engine
+) -> None:
+    at_noon(published)
+    today = datetime.now(ZoneInfo(published.env["NEWSLETTER_TIMEZONE"]))
+    published.env |= {
+        "NEWSLETTER_DAILY_AT": "11:00",
+        "NEWSLETTER_WEEKLY_ON": f"{today:%A}".lower(),
+        "NEWSLETTER_WEEKLY_AT": "11:00",
+        "NEWSLETTER_MONTHLY_ON": str(min((today + timedelta(days=10)).day, 28)),
+        "NEWSLETTER_CRON_TOLERANCE_HOURS": "6",
+    }
+    for address in addresses(2):
+        published.run("subscribers", "change", address, "--cadence", "daily")
+    with sessions.writing(engine) as session:
+        began = utc_now().replace(year=2020)
+        session.execute(update(Publication).values(created_at=began))
+    started: list[subprocess.Popen[str]] = []
+
+    def stop(turn: Turn) -> None:
+        if turn.phase == "body" and turn.earlier == 0:
+            terminate(started[0].pid)
+
+    server = ScriptedServer(stop)
+    with sent_to(published, server):
+        started.append(published.start("cron"))
+        _, err = started[0].communicate(timeout=60)
+        assert (started[0].returncode, err) == (75, TOLD)
+        assert set(server.recipients()) <= set(addresses(2))
+        published.run("cron")
+
+    assert Counter(server.recipients()) == everyone_once()
 
 
 @on_sqlite

@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from newsletter.delivery.shutdown import STOPS, Shutdown
+from newsletter.delivery.shutdown import STOPS, Shutdown, on_signals
 
 
 @pytest.mark.parametrize(
@@ -26,7 +26,7 @@ from newsletter.delivery.shutdown import STOPS, Shutdown
 def test_a_signal_is_noted_and_the_second_interrupt_is_urgent(
     numbers: list[signal.Signals], *, is_urgent: bool
 ) -> None:
-    with Shutdown().on_signals() as shutdown:
+    with on_signals() as shutdown:
         assert not shutdown.is_wanted
         for number in numbers:
             os.kill(os.getpid(), number)
@@ -35,9 +35,20 @@ def test_a_signal_is_noted_and_the_second_interrupt_is_urgent(
 
 def test_whoever_heard_signals_before_hears_them_again() -> None:
     before = {number: signal.getsignal(number) for number in STOPS}
-    with Shutdown().on_signals():
+    with on_signals():
         assert before != {number: signal.getsignal(number) for number in STOPS}
     assert before == {number: signal.getsignal(number) for number in STOPS}
+
+
+def test_within_another_the_same_word_holds() -> None:
+    with on_signals() as outer:
+        with on_signals() as inner:
+            os.kill(os.getpid(), signal.SIGTERM)
+        assert inner is outer
+        os.kill(os.getpid(), signal.SIGINT)
+        assert outer.is_wanted
+    with on_signals() as later:
+        assert not later.is_wanted
 
 
 def test_a_listener_is_told_each_time_and_no_longer_than_it_wants() -> None:
@@ -54,7 +65,8 @@ def test_another_thread_hears_no_signal_and_its_wait_ends_with_the_word() -> Non
     shutdown, began = Shutdown(), threading.Event()
 
     def wait() -> None:
-        with shutdown.on_signals():
+        with on_signals() as mine:
+            assert mine is not shutdown
             began.set()
             shutdown.wait(3_600)
 
