@@ -12,13 +12,13 @@ import typer
 from newsletter import clock
 from newsletter.cadence import Cadence
 from newsletter.cli import context, output
+from newsletter.delivery.shutdown import Shutdown, on_signals
 from newsletter.errors import NewsletterError
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
     from newsletter.articles.ingest import Result
-    from newsletter.delivery.shutdown import Shutdown
     from newsletter.editions.store import Summary
     from newsletter.settings import Settings
 
@@ -48,8 +48,6 @@ def send(
     json: output.Json = False,
 ) -> None:
     """Send the edition of the current period now. Run again, it goes on where it stopped."""
-    from newsletter.delivery.shutdown import on_signals
-
     found = context.of(ctx)
     # To the last word: what is said of a run that was stopped is not cut off by another Ctrl-C.
     with found.database() as engine, nullcontext() if dry_run else on_signals():
@@ -81,8 +79,6 @@ def send(
 
 def cron(ctx: typer.Context, *, dry_run: DryRun = False, json: output.Json = False) -> None:
     """Fetch the feeds and send what is due: one line for each edition that moved, else nothing."""
-    from newsletter.delivery.shutdown import Shutdown, on_signals
-
     found = context.of(ctx)
     now = clock.utc_now()
     with found.database() as engine:

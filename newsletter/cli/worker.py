@@ -11,11 +11,11 @@ import typer
 
 from newsletter import clock
 from newsletter.cli import context, output, send
+from newsletter.delivery.shutdown import Shutdown, on_signals
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
-    from newsletter.delivery.shutdown import Shutdown
     from newsletter.settings import Settings
 
 #: How long to wait before sending is tried again after the mail server, or a setting, failed.
@@ -39,8 +39,6 @@ def worker(
 
     Any number of processes on any number of machines may share one PostgreSQL database.
     """
-    from newsletter.delivery.shutdown import on_signals
-
     found = context.of(ctx)
     with found.database() as engine:
         with on_signals() as shutdown:

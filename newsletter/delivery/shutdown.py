@@ -31,12 +31,17 @@ class Shutdown:
         return bool(self._said)
 
     @property
+    def is_by_signal(self) -> bool:
+        """Whether somebody outside has given it, who waits for an answer."""
+        return any(self._said)
+
+    @property
     def is_urgent(self) -> bool:
         """Whether Ctrl-C was pressed twice: no answer is to be waited for any more."""
         return self._said.count(signal.SIGINT) > 1
 
-    def ask(self, number: int = signal.SIGTERM, _frame: FrameType | None = None) -> None:
-        """Give the word, from any thread."""
+    def ask(self, number: int = 0, _frame: FrameType | None = None) -> None:
+        """Give the word, from any thread; as a handler, for a signal of that number."""
         self._said.append(number)
         for listener in tuple(self._listeners):
             listener()
@@ -68,9 +73,11 @@ def on_signals() -> Iterator[Shutdown]:
     A command does this around all that it sends: within, the same word holds for every part of it.
     """
     global _heard  # noqa: PLW0603 - as a process has one handler for a signal
-    is_main = threading.current_thread() is threading.main_thread()
-    if not is_main or _heard is not None:
-        yield _heard if is_main and _heard is not None else Shutdown()
+    if threading.current_thread() is not threading.main_thread():
+        yield Shutdown()
+        return
+    if _heard is not None:
+        yield _heard
         return
     _heard = Shutdown()
     before = {number: signal.signal(number, _heard.ask) for number in STOPS}

@@ -147,8 +147,7 @@ def run(
     as a relay that refuses us while others go on: a sentence, and the way out.
     """
     name = roster.new_name()
-    with roster.alive(name), contextlib.ExitStack() as stack:
-        shutdown = shutdown or stack.enter_context(on_signals())
+    with roster.alive(name), on_signals() as heard:
         now = utc_now()
         try:
             with sessions.writing(engine) as session:
@@ -167,7 +166,7 @@ def run(
             plan,
             presence,
             stays=stays,
-            shutdown=shutdown,
+            shutdown=shutdown or heard,
             on_tally=on_tally,
             on_trouble=on_trouble,
         )
@@ -261,8 +260,6 @@ class Worker:
         self._working = plan.connections
         #: Connections and conversations that failed since the last answer about a reader.
         self._failures = 0
-        #: Conversations that have begun and not ended.
-        self._under_way = 0
         self._failure: NewsletterError | None = None
         #: Conversations that a claim in hand has lost without being to blame.
         self._returns: Counter[int] = Counter()
@@ -334,14 +331,13 @@ class Worker:
         self._stopping.set()
 
     def drain_if_told(self) -> None:
-        """Drain if that was asked for, and say so unless there is nothing to finish.
+        """Drain if that was asked for, and say so to whoever sent a signal.
 
         Where it is urgent, wait for no answer any more: what is in flight is uncertain.
         """
         if not self._shutdown.is_wanted:
             return
-        is_idle = self._stays and not (self._hand or self._hand.is_waiting or self._under_way)
-        is_news = not (self._stopping.is_set() or is_idle)
+        is_news = self._shutdown.is_by_signal and not self._stopping.is_set()
         self.tally.was_stopped = True
         self._stop()
         if is_news:
@@ -610,16 +606,12 @@ class Worker:
             upcoming = None if self._is_denied or line.is_leaving else self._ready()
             return upcoming.mail if upcoming else None
 
-        self._under_way += 1
-        try:
-            outcome = await line.session.send(
-                job.mail,
-                permit=partial(self._permit, job),
-                following=following,
-                in_steps=self._is_denied,
-            )
-        finally:
-            self._under_way -= 1
+        outcome = await line.session.send(
+            job.mail,
+            permit=partial(self._permit, job),
+            following=following,
+            in_steps=self._is_denied,
+        )
         self._hand.free(job)
         if job.leave is not None:
             # It was refused before its body; that counts as well.

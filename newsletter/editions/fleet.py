@@ -111,9 +111,8 @@ def _beside(
                     process.start()
                 started.append(process)
                 if shutdown.is_wanted:
+                    _drain(started)
                     break
-            if shutdown.is_wanted:
-                _drain(started)
             yield settled, started
             _join(started)
         except BaseException:
@@ -206,13 +205,14 @@ def _deliver(
             return True
         before += tally.settled
         is_wanted = _wait_for_work(engine, mailings, shutdown)
-    if shutdown.is_wanted and on_trouble is not None:
-        on_trouble(worker.TOLD_TO_STOP, None)
-    return shutdown.is_wanted
+    return False
 
 
 def _wait_for_work(engine: Engine, mailings: Select[Any], shutdown: Shutdown) -> bool:
-    """Watch what others hold; return whether something is due again, or somebody may have died."""
+    """Watch what others hold; return whether a worker is wanted.
+
+    It is if something is due again, if somebody may have died, and to say that it was told to stop.
+    """
     seen, began = None, time.monotonic()
     while not shutdown.is_wanted:
         with sessions.reading(engine) as session:
@@ -229,4 +229,4 @@ def _wait_for_work(engine: Engine, mailings: Select[Any], shutdown: Shutdown) ->
             # Time to take over from a worker that died, or to find that none did.
             return True
         shutdown.wait(_LOOK_SECONDS)
-    return False
+    return True
