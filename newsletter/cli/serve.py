@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
@@ -11,17 +10,15 @@ import typer
 
 from newsletter.cli import context, output
 from newsletter.cli import worker as working
+from newsletter.delivery.shutdown import Shutdown, on_signals
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    import uvicorn
     from sqlalchemy import Engine
 
-    from newsletter.delivery.shutdown import Shutdown
     from newsletter.settings import Settings
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 #: How often what counts how often is cleared of what has ended.
 _PRUNE_SECONDS = 3_600.0
 
@@ -44,7 +41,7 @@ def serve(
     from newsletter.web import app
 
     found = context.of(ctx)
-    with found.database() as engine:
+    with found.database() as engine, on_signals() as shutdown:
         served = app.create_app(found.settings, engine)
         server = uvicorn.Server(
             uvicorn.Config(
@@ -61,16 +58,20 @@ def serve(
             )
         )
         output.say(f"Serving {found.settings.base_url} on http://{host}:{port}")
-        with _working(engine, found.settings, sends=letters), _ending(server):
+
+        def end() -> None:
+            server.should_exit = True
+
+        # While it runs it hears signals itself, and hands them on when it has ended.
+        with shutdown.heeded_by(end), _working(engine, found.settings, shutdown, sends=letters):
             server.run()
 
 
 @contextmanager
-def _working(engine: Engine, settings: Settings, *, sends: bool) -> Iterator[None]:
+def _working(
+    engine: Engine, settings: Settings, shutdown: Shutdown, *, sends: bool
+) -> Iterator[None]:
     """Keep a worker at work in a thread; at the end, let it finish what it has begun."""
-    from newsletter.delivery.shutdown import Shutdown
-
-    shutdown = Shutdown()
     threads = [threading.Thread(target=_prune, args=(engine, shutdown), daemon=True)]
     if sends:
         threads.append(
@@ -86,24 +87,6 @@ def _working(engine: Engine, settings: Settings, *, sends: bool) -> Iterator[Non
         shutdown.ask()
         for thread in threads:
             thread.join()
-
-
-@contextmanager
-def _ending(server: uvicorn.Server) -> Iterator[None]:
-    """Let signals end the server alone: it hands them on when it has ended, before the worker has.
-
-    A second one, while the worker finishes, is meant: what is in flight is uncertain then.
-    """
-
-    def end(_number: int, _frame: object) -> None:
-        server.should_exit = True
-
-    handlers = {number: signal.signal(number, end) for number in _SIGNALS}
-    try:
-        yield
-    finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
 
 
 def _prune(engine: Engine, shutdown: Shutdown) -> None:

@@ -17,9 +17,11 @@ from urllib.parse import urlsplit
 import httpx2
 import journey
 import pytest
+import scripted_smtp
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, Envelope, Session
 from journey import Mailbox, Newsletter, free_port, until
+from scripted_smtp import STALL, ScriptedServer
 from sqlalchemy import Engine, text
 
 from newsletter.cli import catcher
@@ -79,6 +81,12 @@ def test_a_reader_comes_by_the_page_gets_a_digest_and_leaves_by_one_click(
         assert newsletter.json("subscribers", "show", ANN)["status"] == "unsubscribed"
 
 
+def is_in_flight(engine: Engine) -> bool:
+    with engine.connect() as connection:
+        states = connection.execute(text("SELECT state FROM delivery")).scalars().all()
+    return "in_flight" in states
+
+
 class _Slow(catcher.Catcher):
     """A mailbox that takes its time, and says when it has begun."""
 
@@ -117,6 +125,31 @@ def test_a_stop_finishes_the_letter_that_is_in_flight(
         states = connection.execute(text("SELECT state FROM delivery")).scalars().all()
         workers = connection.execute(text("SELECT count(*) FROM worker")).scalar_one()
     assert (states, workers) == (["accepted"], 0)
+
+
+def test_a_second_interrupt_waits_for_no_answer_and_leaves_nothing_in_flight(
+    sqlite_newsletter: Newsletter, sqlite_engine: Engine
+) -> None:
+    server = ScriptedServer(lambda turn: STALL if turn.phase == "body" else None)
+    with (
+        scripted_smtp.running(server),
+        visited(sqlite_newsletter, server.port) as (browser, running),
+    ):
+        sign_up(browser)
+        until(lambda: is_in_flight(sqlite_engine))
+        running.send_signal(signal.SIGINT)
+        # The web server has ended when the worker hears it.
+        assert running.stderr
+        assert running.stderr.readline().startswith("Told to stop")
+        running.send_signal(signal.SIGINT)
+        running.wait(timeout=60)
+
+    with sqlite_engine.connect() as connection:
+        states = connection.execute(text("SELECT state FROM delivery")).scalars().all()
+        outcomes = connection.execute(text("SELECT outcome FROM attempt")).scalars().all()
+        workers = connection.execute(text("SELECT count(*) FROM worker")).scalar_one()
+    assert (outcomes, workers) == (["unknown"], 0)
+    assert "in_flight" not in states
 
 
 def test_a_mail_server_that_is_away_does_not_close_the_pages(
