@@ -59,7 +59,9 @@ class Writer:
                     yield self._kept
                     self._kept.flush()
                 finally:
-                    self._kept.close()
+                    # Statements that go to the driver as they are leave nothing to forget.
+                    if self._kept.in_transaction():
+                        self._kept.close()
 
     def close(self) -> None:
         """Give the connection back."""

@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
+from functools import lru_cache
 from operator import itemgetter
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Dialect, bindparam, inspect, literal_column
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Dialect,
+    Select,
+    bindparam,
+    inspect,
+    literal_column,
+)
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects.postgresql import psycopg
 from sqlalchemy.engine import Compiled
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql.compiler import SQLCompiler
@@ -24,6 +33,14 @@ _HARMLESS = re.compile(r"[a-z0-9_ .:+-]*")
 _PARAMETER = re.compile(r":(\w+)")
 
 
+class _Written(NamedTuple):
+    """A statement as one driver takes it."""
+
+    sql: str
+    #: Parameters that are always the same.
+    constants: Mapping[str, object]
+
+
 class Statement:
     """A statement that runs thousands of times a minute, written for each engine.
 
@@ -32,25 +49,50 @@ class Statement:
     """
 
     def __init__(self, *, sqlite: str, postgresql: str) -> None:
-        self._sqlite = sqlite
-        self._postgresql = _PARAMETER.sub(r"%(\1)s", postgresql)
+        self._sqlite = _Written(sqlite, {})
+        self._postgresql = _Written(_PARAMETER.sub(r"%(\1)s", postgresql), {})
+
+    @classmethod
+    def of(cls, query: Select[Any]) -> Statement:
+        """Take one from SQLAlchemy, compiled once; the parameters without values are left open."""
+        statement = cls(sqlite="", postgresql="")
+        statement._sqlite = _compiled(query, sqlite.dialect(paramstyle="named"))
+        pyformat = psycopg.dialect(paramstyle="pyformat")  # type: ignore[no-untyped-call]
+        statement._postgresql = _compiled(query, pyformat)
+        return statement
 
     def run(self, session: Session, **parameters: object) -> list[Any]:
         """Execute it in the session's transaction and return the rows it gives, as tuples.
 
         The session must be one of `db.session`: bound to the connection of its transaction.
         """
+        rows: list[Any] = self._execute(session, parameters).fetchall()
+        return rows
+
+    def change(self, session: Session, **parameters: object) -> int:
+        """Execute it as `run` does, and return how many rows it has changed.
+
+        For what begins with INSERT, UPDATE or DELETE and gives no rows: sqlite3 counts only those.
+        """
+        return int(self._execute(session, parameters).rowcount)
+
+    def _execute(self, session: Session, parameters: Mapping[str, object]) -> Any:  # noqa: ANN401 - a cursor of either driver
         connection = session.bind
         assert isinstance(connection, Connection)
-        sql = self._sqlite if is_sqlite(connection) else self._postgresql
+        written = self._sqlite if is_sqlite(connection) else self._postgresql
         driver = connection.connection.driver_connection
         assert driver is not None
         try:
-            cursor = driver.execute(sql, parameters)
-            rows: list[Any] = cursor.fetchall() if cursor.description else []
+            return driver.execute(written.sql, {**written.constants, **parameters})
         except connection.dialect.loaded_dbapi.Error as exc:
-            raise _as_of_sqlalchemy(connection, sql, exc) from exc
-        return rows
+            raise _as_of_sqlalchemy(connection, written.sql, exc) from exc
+
+
+def _compiled(query: Select[Any], dialect: Dialect) -> _Written:
+    compiled = query.compile(dialect=dialect, compile_kwargs={"render_postcompile": True})
+    assert isinstance(compiled, SQLCompiler)
+    known = {name: value for name, value in compiled.params.items() if value is not None}
+    return _Written(compiled.string, {**known, **_as_stored(known, _converters(compiled))})
 
 
 def _as_of_sqlalchemy(connection: Connection, sql: str, exc: Exception) -> BaseException:
@@ -72,15 +114,9 @@ def _as_of_sqlalchemy(connection: Connection, sql: str, exc: Exception) -> BaseE
 
 def stored(session: Session, kind: TypeEngine[Any], value: object) -> object:
     """Return a value as the driver takes it for a column of that type."""
-    convert = _converter(kind, session.connection().dialect)
+    assert isinstance(session.bind, Connection)
+    convert = _converter(kind, session.bind.dialect)
     return convert(value) if convert else value
-
-
-def instants(session: Session) -> Callable[[Any], Any]:
-    """Return what makes an aware UTC datetime of what the driver found in a column of instants."""
-    if is_sqlite(session.connection()):
-        return lambda found: datetime.fromisoformat(found).replace(tzinfo=UTC) if found else None
-    return lambda found: found.astimezone(UTC) if found else None
 
 
 def insert_missing(
@@ -112,22 +148,30 @@ def _for_driver(
 ) -> list[tuple[Any, ...]] | list[dict[str, Any]]:
     """Return the rows as the driver takes them, each value as it is stored."""
     assert isinstance(compiled, SQLCompiler)
-    converters = {
-        name: convert
-        for name, parameter in compiled.binds.items()
-        if (convert := _converter(parameter.type, compiled.dialect)) is not None
-    }
-    if converters:
-        rows = [
-            {**row, **{name: convert(row[name]) for name, convert in converters.items()}}
-            for row in rows
-        ]
+    if converters := _converters(compiled):
+        rows = [{**row, **_as_stored(row, converters)} for row in rows]
     if compiled.positiontup is None:
         return [dict(row) for row in rows]
     in_order = itemgetter(*compiled.positiontup)
     return [in_order(row) for row in rows]
 
 
+def _converters(compiled: SQLCompiler) -> dict[str, Callable[[Any], Any]]:
+    """Return what to convert of a statement's parameters, by their names."""
+    return {
+        name: convert
+        for name, parameter in compiled.binds.items()
+        if (convert := _converter(parameter.type, compiled.dialect)) is not None
+    }
+
+
+def _as_stored(
+    values: Mapping[str, Any], converters: Mapping[str, Callable[[Any], Any]]
+) -> dict[str, Any]:
+    return {name: convert(values[name]) for name, convert in converters.items() if name in values}
+
+
+@lru_cache(maxsize=64)
 def _converter(kind: TypeEngine[Any], dialect: Dialect) -> Callable[[Any], Any] | None:
     """Return what the engine stores a value by: SQLite's instants are text, and all of one form."""
     return kind.dialect_impl(dialect).bind_processor(dialect)

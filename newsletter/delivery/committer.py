@@ -145,8 +145,6 @@ class Committer:
         self._excluded = excluded
         self._loop = asyncio.get_running_loop()
         self._next = _Cycle()
-        #: Claims that were asked for beside marks: their turn is after those.
-        self._behind: _Cycle | None = None
         self._lock = threading.Lock()
         self._wanted = threading.Condition(self._lock)
         # Between the two ends of a commit nobody has to be woken.
@@ -162,6 +160,12 @@ class Committer:
         self._done = asyncio.Event()
         self._thread = threading.Thread(target=self._run, name="committer", daemon=True)
         self._thread.start()
+
+    @property
+    def thread(self) -> int:
+        """The native id of its thread."""
+        assert self._thread.native_id is not None
+        return self._thread.native_id
 
     def claim(self, limit: int, holding: Mapping[str, int]) -> asyncio.Future[Claimed]:
         """Claim up to `limit` due rows; `holding` is what is in hand for each domain."""
@@ -273,9 +277,6 @@ class Committer:
     def _take(self) -> _Cycle:
         """Wait for something to do, but not past the renewal of the lease; let more gather."""
         with self._lock:
-            if self._behind is not None:
-                cycle, self._behind = self._behind, None
-                return cycle
             self._is_awake = not self._next.is_empty
             self._wanted.wait_for(
                 lambda: not self._next.is_empty, timeout=roster.RENEWAL.total_seconds()
@@ -286,10 +287,6 @@ class Committer:
                 timeout=self._gather_seconds,
             )
             cycle, self._next = self._next, _Cycle()
-            if cycle.claims and cycle.marks and not cycle.is_last:
-                # A claim takes as long as ten commits of marks, and no message has to wait for it.
-                self._behind = _Cycle(claims=cycle.claims, holding=cycle.holding)
-                cycle.claims = []
             return cycle
 
     def _commit(self, cycle: _Cycle) -> _Answers:
@@ -476,8 +473,7 @@ class Committer:
         with self._lock:
             self._failure = exc
             left, self._next = self._next, _Cycle()
-            behind, self._behind = self._behind or _Cycle(), None
-        for unanswered in (cycle, behind, left):
+        for unanswered in (cycle, left):
             self._loop.call_soon_threadsafe(_refuse, unanswered, exc)
 
 

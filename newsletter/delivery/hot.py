@@ -19,6 +19,15 @@ def _values(of: str) -> tuple[str, str]:
     )
 
 
+def _ids(of: str) -> tuple[str, str]:
+    """Spell out which ids a JSON array has, so that both engines look each of them up."""
+    return (
+        f"IN (SELECT value FROM json_each(:{of}))",
+        # Of an array PostgreSQL expects a few ids, of a function's rows many.
+        f"= ANY(CAST(translate(:{of}, '[]', '{{}}') AS bigint[]))",
+    )
+
+
 def _table(**columns: str) -> tuple[str, str]:
     """Spell out the JSON array `rows` of arrays, with these columns of these types."""
     sqlite = ", ".join(f"json_extract(value, '$[{i}]') AS {name}" for i, name in enumerate(columns))
@@ -46,25 +55,36 @@ _MINE = "+delivery.worker_id = :worker"
 _ARRIVED = "EXISTS (SELECT 1 FROM attempt WHERE delivery_id = delivery.id AND outcome = 'unknown')"
 
 
-def _claim(rows: str) -> Statement:
-    # The batch is set apart, so that PostgreSQL chooses once: as a subquery it may run for every
-    # row.
+# What a claim tells of each row, in the order of `ledger.Claim`.
+_TOLD = "id, mailing_id, address, reference, generation, since_at, created_at, attempts, priority"
+
+
+def _batch(rows: str) -> Statement:
     return _statement(
         f"""
-        WITH batch AS (
-            SELECT id FROM delivery WHERE {rows} AND mailing_id = :mailing AND due_at <= :now
+        SELECT [] FROM (
+            SELECT * FROM delivery WHERE {rows} AND mailing_id = :mailing AND due_at <= :now
             ORDER BY due_at, id LIMIT :limit {{FOR UPDATE SKIP LOCKED}}
-        )
-        UPDATE delivery SET state = 'claimed', worker_id = :worker, state_at = :now, lane = NULL
-        WHERE id IN (SELECT id FROM batch)
-        RETURNING id, mailing_id, address, reference, generation, since_at, created_at, attempts,
-            priority
-        """
+        ) AS batch
+        """,
+        (
+            f"json_group_array(json_array({_TOLD}))",
+            f"CAST(json_agg(json_build_array({_TOLD})) AS text)",
+        ),
     )
 
 
-CLAIM = _claim(CLAIMABLE)
-CLAIM_OF_LANE = _claim(f"{LANED} AND lane = :lane")
+# A batch is one value, not a row each: between two rows sqlite3 lets go of the interpreter, and the
+# event loop keeps it for as long as it has something to do.
+BATCH = _batch(CLAIMABLE)
+BATCH_OF_LANE = _batch(f"{LANED} AND lane = :lane")
+CLAIM = _statement(
+    """
+    UPDATE delivery SET state = 'claimed', worker_id = :worker, state_at = :now, lane = NULL
+    WHERE id []
+    """,
+    _ids("ids"),
+)
 # From one lane to the next by the index, however much waits in each.
 LANES = _statement(
     f"""
@@ -83,23 +103,31 @@ LANES = _statement(
 SUPPRESSED = _statement(
     "SELECT address FROM suppression WHERE address IN ([])", _values("addresses")
 )
+# A domain that had trouble with us, or that has a pace for another reason.
+PACED = _statement("SELECT key FROM pace WHERE key IN ([])", _values("domains"))
 MARK = _statement(
     f"""
     UPDATE delivery SET state = 'in_flight', state_at = :now
-    WHERE id IN (SELECT CAST(value AS bigint) FROM ([]) AS v)
+    WHERE id []
         AND {_MINE} AND reason IS NULL
-    RETURNING id
     """,
-    _values("ids"),
+    _ids("ids"),
+)
+MARKED = _statement(
+    f"""
+    SELECT id FROM delivery
+    WHERE id [] AND {_MINE} AND reason IS NULL
+    """,
+    _ids("ids"),
 )
 CANCEL_MARKED = _statement(
     f"""
     UPDATE delivery SET state_at = :now, worker_id = NULL,
         state = CASE WHEN {_ARRIVED} THEN 'unknown' ELSE 'cancelled' END
-    WHERE id IN (SELECT CAST(value AS bigint) FROM ([]) AS v)
+    WHERE id []
         AND {_MINE} AND reason IS NOT NULL
     """,
-    _values("ids"),
+    _ids("ids"),
 )
 ACCEPT = _statement(
     f"""

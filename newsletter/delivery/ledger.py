@@ -18,13 +18,15 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from sqlalchemy import (
     ColumnElement,
     Select,
     Subquery,
+    bindparam,
     case,
     column,
     delete,
@@ -41,6 +43,7 @@ from sqlalchemy import select as rows_of
 from sqlmodel import Session, col, select
 
 from newsletter.db import statements
+from newsletter.db.statements import Statement
 from newsletter.delivery import hot
 from newsletter.delivery.retry import LETTER_LIFE, Decision, Policy
 from newsletter.models import Attempt, Delivery, Mailing, State, Worker
@@ -68,6 +71,7 @@ _worker = col(Delivery.worker_id)
 _mailing = col(Delivery.mailing_id)
 _reference = col(Delivery.reference)
 _reason = col(Delivery.reason)
+_INSTANT = Instant()
 
 
 class Claim(NamedTuple):
@@ -249,7 +253,8 @@ def claim(
     taken: list[Claim] = []
     for mailing_id in _agenda(session, now, mailings, excluded):
         while wanted := limit - len(taken):
-            claims = _claim_of(session, mailing_id, worker_id=worker_id, limit=wanted, now=now)
+            by = _by(session, worker_id, now)
+            claims = _hold(session, hot.BATCH, by, mailing=mailing_id, limit=wanted)
             taken += _without_suppressed(session, claims, now)
             if len(claims) < wanted:
                 break
@@ -264,10 +269,11 @@ def mark(session: Session, *, worker_id: int, ids: Sequence[int], now: datetime)
     body left.
     """
     parameters = {**_by(session, worker_id, now), "ids": json.dumps(list(ids))}
-    marked = {row[0] for row in hot.MARK.run(session, **parameters)}
-    if len(marked) < len(ids):
-        # Marked before, told to end since, and the body has not left: now it never will.
-        hot.CANCEL_MARKED.run(session, **parameters)
+    if hot.MARK.change(session, **parameters) == len(ids):
+        return set(ids)
+    marked = {row[0] for row in hot.MARKED.run(session, **parameters)}
+    # Marked before, told to end since, and the body has not left: now it never will.
+    hot.CANCEL_MARKED.change(session, **parameters)
     return marked
 
 
@@ -284,9 +290,7 @@ def lanes(
     In the order of their mailings; where fewer come back there is none behind them. What it costs
     depends on `limit`, not on how many lanes there are, or rows in them.
     """
-    chosen = rows_of(_SET_ASIDE.c.priority, _SET_ASIDE.c.mailing_id)
-    agenda = chosen.where(*_narrowed(_SET_ASIDE, mailings, excluded))
-    ids = [row.mailing_id for row in sorted(session.execute(agenda), key=tuple)]
+    ids = [row[-1] for row in sorted(_with_lanes(mailings, excluded).run(session))]
     if after is not None and after.mailing_id in ids:
         del ids[: ids.index(after.mailing_id)]
     found: list[Lane] = []
@@ -308,8 +312,8 @@ def claim_of_lane(
     taken: list[Claim] = []
     while wanted := limit - len(taken):
         by = _by(session, worker_id, now)
-        found = hot.CLAIM_OF_LANE.run(session, **by, **of, limit=wanted)
-        taken += _without_suppressed(session, _claims(session, found), now)
+        found = _hold(session, hot.BATCH_OF_LANE, by, limit=wanted, **of)
+        taken += _without_suppressed(session, found, now)
         if len(found) < wanted:
             break
     return taken
@@ -321,7 +325,7 @@ def put_back(
     """Give back claimed rows that cannot be sent yet, each into the lane of a domain, or none."""
     if lanes:
         rows = json.dumps(list(lanes.items()))
-        hot.PUT_BACK.run(session, **_by(session, worker_id, now), rows=rows)
+        hot.PUT_BACK.change(session, **_by(session, worker_id, now), rows=rows)
 
 
 def record(session: Session, *, worker_id: int, verdicts: Sequence[Verdict], now: datetime) -> None:
@@ -577,7 +581,7 @@ def reconcile(session: Session, *, replies: Mapping[int, str], now: datetime) ->
     The tries stay as they were; a row in another state does, too.
     """
     rows = json.dumps(list(replies.items()))
-    found = hot.RECONCILE.run(session, now=statements.stored(session, Instant(), now), rows=rows)
+    found = hot.RECONCILE.run(session, now=statements.stored(session, _INSTANT, now), rows=rows)
     return {row[0] for row in found}
 
 
@@ -590,10 +594,21 @@ def _agenda(
     session: Session, now: datetime, mailings: Select[Any] | None, excluded: Select[Any] | None
 ) -> Sequence[int]:
     """Return the mailings that have a due row, in the order in which they are to be sent."""
-    agenda = rows_of(_WAITING.c.priority, _WAITING.c.due_at, _WAITING.c.mailing_id).where(
-        _WAITING.c.due_at <= now, *_narrowed(_WAITING, mailings, excluded)
-    )
-    return [row.mailing_id for row in sorted(session.execute(agenda), key=tuple)]
+    instant = statements.stored(session, _INSTANT, now)
+    return [row[-1] for row in sorted(_due(mailings, excluded).run(session, now=instant))]
+
+
+@lru_cache(maxsize=16)
+def _due(mailings: Select[Any] | None, excluded: Select[Any] | None) -> Statement:
+    agenda = rows_of(_WAITING.c.priority, _WAITING.c.due_at, _WAITING.c.mailing_id)
+    is_due = _WAITING.c.due_at <= bindparam("now", None, type_=_INSTANT)
+    return Statement.of(agenda.where(is_due, *_narrowed(_WAITING, mailings, excluded)))
+
+
+@lru_cache(maxsize=16)
+def _with_lanes(mailings: Select[Any] | None, excluded: Select[Any] | None) -> Statement:
+    agenda = rows_of(_SET_ASIDE.c.priority, _SET_ASIDE.c.mailing_id)
+    return Statement.of(agenda.where(*_narrowed(_SET_ASIDE, mailings, excluded)))
 
 
 def _narrowed(
@@ -652,21 +667,28 @@ def _is_open() -> ColumnElement[bool]:
     return or_(text(CLAIMABLE), text(LANED), text(HELD))
 
 
-def _claim_of(
-    session: Session, mailing_id: int, *, worker_id: int, limit: int, now: datetime
+def _hold(
+    session: Session, batch: Statement, by: Mapping[str, object], **of: object
 ) -> list[Claim]:
-    found = hot.CLAIM.run(session, **_by(session, worker_id, now), mailing=mailing_id, limit=limit)
-    return _claims(session, found)
-
-
-def _claims(session: Session, found: Sequence[Any]) -> list[Claim]:
-    read = statements.instants(session)
+    """Give the rows of a batch to a worker."""
+    ((found,),) = batch.run(session, now=by["now"], **of)
+    rows = json.loads(found or "[]")
+    if rows:
+        hot.CLAIM.change(session, **by, ids=json.dumps([row[0] for row in rows]))
     # Of a digest all rows were made at the same time; many readers came at the same time.
-    instant = {at: read(at) for at in {at for row in found for at in row[5:7]}}
+    instant = {at: _instant(at) for at in {at for row in rows for at in row[5:7]}}
     return [
-        Claim(one, of, address, reference, generation, instant[since], instant[at], *rest)
-        for one, of, address, reference, generation, since, at, *rest in found
+        Claim(one, mailing, address, reference, generation, instant[since], instant[at], *rest)
+        for one, mailing, address, reference, generation, since, at, *rest in rows
     ]
+
+
+def _instant(stored: str | None) -> Any:  # noqa: ANN401 - None only where the column may be
+    """Read an instant as it stands in a batch: SQLite's have no time zone, and are in UTC."""
+    if stored is None:
+        return None
+    found = datetime.fromisoformat(stored)
+    return found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)
 
 
 def _cancel(session: Session, reason: str, now: datetime, chosen: ColumnElement[bool]) -> int:
@@ -712,14 +734,14 @@ def _without_suppressed(session: Session, claims: list[Claim], now: datetime) ->
 
 def _by(session: Session, worker_id: int, now: datetime) -> dict[str, object]:
     """Return what every statement of `hot` that changes rows is told: who does it, and when."""
-    return {"now": statements.stored(session, Instant(), now), "worker": worker_id}
+    return {"now": statements.stored(session, _INSTANT, now), "worker": worker_id}
 
 
 def _record_accepted(
     session: Session, worker_id: int, verdicts: Sequence[Verdict], now: datetime
 ) -> None:
     rows = [(v.delivery_id, v.outcome.code, v.outcome.enhanced, v.outcome.text) for v in verdicts]
-    hot.ACCEPT.run(session, **_by(session, worker_id, now), rows=json.dumps(rows))
+    hot.ACCEPT.change(session, **_by(session, worker_id, now), rows=json.dumps(rows))
 
 
 def _record_others(
@@ -737,14 +759,14 @@ def _record_others(
             v.decision.state in OPEN,
             v.outcome.kind is not Kind.REFUSED,
             State.CANCELLED if v.decision.state in OPEN else v.decision.state,
-            str(statements.stored(session, Instant(), v.decision.due_at)),
+            str(statements.stored(session, _INSTANT, v.decision.due_at)),
             int(v.decision.is_charged),
         )
         for v in verdicts
     ]
     parameters = {**_by(session, worker_id, now), "rows": json.dumps(rows)}
-    hot.ATTEMPTED.run(session, **parameters)
-    hot.MOVED.run(session, **parameters)
+    hot.ATTEMPTED.change(session, **parameters)
+    hot.MOVED.change(session, **parameters)
 
 
 def _count(result: object) -> int:

@@ -15,6 +15,7 @@ Functions take the Session of a transaction that their caller owns and commits.
 
 from __future__ import annotations
 
+import json
 import math
 import sys
 from collections import Counter
@@ -28,6 +29,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlmodel import Session, col, select
 
 from newsletter.db.engine import is_sqlite
+from newsletter.delivery import hot
 from newsletter.delivery.ledger import Verdict
 from newsletter.models import Pace, Spending, State, Worker
 from newsletter.models.pace import EVERYONE
@@ -299,8 +301,10 @@ def allowances(
     `holding` is how many messages to each domain it has in hand. Of the messages that go to a
     domain at a time every worker has a share, and what it has in hand follows from that.
     """
-    slow = _slow(session, domains) if domains else {}
-    limited = [domain for domain in domains if domain in slow or limits.of_domain(domain)]
+    if not domains:
+        return {}
+    paced = {key for (key,) in hot.PACED.run(session, domains=json.dumps(list(domains)))}
+    limited = [domain for domain in domains if domain in paced or limits.of_domain(domain)]
     if not limited:
         return {}
     _lock(session, now)

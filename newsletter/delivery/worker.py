@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache, partial
-from itertools import groupby
+from itertools import groupby, islice
 from typing import Any
 
 from sqlalchemy import Engine, Select
@@ -33,6 +33,7 @@ from newsletter.delivery.ledger import Claim, Verdict
 from newsletter.delivery.limits import Limits, domain_of
 from newsletter.delivery.loop import loop_time, wait_or_stop
 from newsletter.delivery.personalize import Filler, Stamp
+from newsletter.delivery.processor import Processor, own_thread
 from newsletter.delivery.roster import Presence
 from newsletter.delivery.shutdown import Shutdown, on_signals
 from newsletter.errors import (
@@ -54,8 +55,12 @@ except ImportError:
     # Where there is no wheel of it, asyncio's own loop does the same, slower.
     from asyncio import new_event_loop  # type: ignore[assignment]
 
-#: Rows claimed at a time, per connection: enough to outlast a commit, few enough to give back.
-_CLAIMS_PER_CONNECTION = 16
+#: Rows claimed at a time, per connection: few enough that neither the marks of others nor the loop
+#: have to wait long for them. And with how many left more are claimed, so that none runs dry.
+_CLAIMS_PER_CONNECTION = 4
+_ENOUGH_PER_CONNECTION = 2
+#: Messages composed at a time, before the loop goes round again.
+_COMPOSED_AT_ONCE = 50
 #: Conversations that a message which is not to blame gets before it goes back to the queue.
 _TRIES = 3
 _BEFORE_THE_MARK = frozenset({Phase.MAIL, Phase.RCPT})
@@ -71,6 +76,8 @@ _OF_THE_READER = frozenset({Act.SUPPRESS, Act.SUSPECT, Act.COUNT})
 _LOOK_SECONDS = 0.2
 #: Every how many of these looks it sees whether an edition or a domain has been paused.
 _LOOKS_AT_BRAKES = 10
+#: And every how many it lets the kernel choose its processor anew, until the next.
+_LOOKS_AT_PROCESSOR = 25
 
 
 #: What is said when a signal ends the sending.
@@ -267,6 +274,7 @@ class Worker:
         self._refusals: Counter[str] = Counter()
         #: Domains of which the operator was told that our mail is too large.
         self._alarmed: set[str] = set()
+        self._processor = Processor()
         # A mailing is some 100 kB; a worker that stays sees hundreds in a year.
         self._mailing = lru_cache(maxsize=64)(self._read_mailing)
 
@@ -305,7 +313,8 @@ class Worker:
                 loop.call_soon_threadsafe(self.drain_if_told)
 
         with self._shutdown.heeded_by(wake):
-            watching = asyncio.create_task(self._watch())
+            threads = [*own_thread(), self._committer.thread]
+            watching = asyncio.create_task(self._watch(threads))
             try:
                 async with asyncio.TaskGroup() as group:
                     for _ in range(self._plan.connections):
@@ -315,6 +324,7 @@ class Worker:
             finally:
                 watching.cancel()
                 await self._end()
+                self._processor.leave(own_thread())
         if self._failure is not None:
             raise self._failure
 
@@ -347,7 +357,7 @@ class Worker:
                 for line in relay.lines:
                     line.session.abandon()
 
-    async def _watch(self) -> None:
+    async def _watch(self, threads: Sequence[int]) -> None:
         """Heed the brakes while there is something in hand, and the word to stop.
 
         A hand is emptied in a second by a fast server, and in minutes by a slow one. Whoever wants
@@ -356,7 +366,11 @@ class Worker:
         looks = 0
         while True:
             self.drain_if_told()
+            if looks % _LOOKS_AT_PROCESSOR == 0:
+                self._processor.share(threads)
             looks += 1
+            if looks % _LOOKS_AT_PROCESSOR == 0:
+                self._processor.leave(threads)
             if looks % _LOOKS_AT_BRAKES == 0 and (self._hand or self._hand.is_waiting):
                 await self._look()
             if self._on_tally is not None:
@@ -445,7 +459,7 @@ class Worker:
         A hand that grows short is filled meanwhile.
         """
         job = None if self._stopping.is_set() else self._hand.pop()
-        if len(self._hand) < self._plan.connections and self._hand.may_look():
+        if self._is_short() and self._hand.may_look():
             self._prefetch()
         if job is None:
             self._budget.give_back(leave)
@@ -469,11 +483,14 @@ class Worker:
             self.tally.limited_until = until
             self._stop()
 
+    def _is_short(self) -> bool:
+        return len(self._hand) < self._plan.connections * _ENOUGH_PER_CONNECTION
+
     def _prefetch(self) -> None:
         async def fill() -> None:
             try:
                 async with self._refill:
-                    if len(self._hand) < self._plan.connections and not self._stopping.is_set():
+                    if self._is_short() and not self._stopping.is_set():
                         await self._fill_hand()
             except NewsletterError as exc:
                 self._stop(exc)
@@ -487,7 +504,9 @@ class Worker:
         self._hand.look_at = math.inf
         claims, again_at = await self._committer.claim(limit, self._hand.holding())
         for mailing_id, group in groupby(claims, key=lambda claim: claim.mailing_id):
-            self._hand.add(self._compose(mailing_id, list(group)))
+            while some := list(islice(group, _COMPOSED_AT_ONCE)):
+                self._hand.add(self._compose(mailing_id, some))
+                await asyncio.sleep(0)
         self._hand.unpark()
         self._hand.look_by(loop_time() if claims else self._next_look(again_at))
 

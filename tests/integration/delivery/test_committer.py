@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
 
 import ledgers
 import pytest
 from sqlalchemy import Engine
-from sqlmodel import Session
 
 from newsletter.db import session as sessions
 from newsletter.delivery import committer, faults, ledger, roster
-from newsletter.delivery.committer import Claimed, Committer
+from newsletter.delivery.committer import Committer
 from newsletter.delivery.ledger import Claim
 from newsletter.delivery.limits import Limits
 from newsletter.delivery.roster import Presence
@@ -54,30 +52,3 @@ def test_marks_of_enough_connections_wait_for_no_others(
 
     assert asyncio.run(mark()) == [True] * 20
     assert ledgers.states(engine) == {"in_flight": 20}
-
-
-def test_marks_are_committed_before_the_claim_that_was_asked_for_beside_them(
-    engine: Engine, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    ledgers.fill(engine, 30)
-    presence, claims = signed_in(engine)
-    original, seen = ledger.claim, []
-
-    def watched(session: Session, **options: Any) -> list[Claim]:
-        seen.append(ledgers.states(engine))
-        return original(session, **options)
-
-    monkeypatch.setattr(ledger, "claim", watched)
-
-    async def work() -> tuple[list[bool], Claimed]:
-        writer = committing(engine, presence)
-        more = writer.claim(100, {})
-        marked = await asyncio.gather(*(writer.mark(claim.id) for claim in claims))
-        await writer.close()
-        return marked, await more
-
-    marked, more = asyncio.run(work())
-
-    assert (marked, len(more.claims)) == ([True] * 20, 10)
-    assert seen[0] == {"in_flight": 20, "queued": 10}
-    assert ledgers.states(engine) == {"in_flight": 20, "claimed": 10}

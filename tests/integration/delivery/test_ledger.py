@@ -6,7 +6,7 @@ import random
 import re
 import shutil
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
 from itertools import product
@@ -645,15 +645,15 @@ def _explaining(engine: Engine) -> Iterator[list[str]]:
         if not statement.startswith(explain) and "delivery" in statement:
             plan.extend(map(str, connection.exec_driver_sql(explain + statement, parameters)))
 
-    def run(statement: Statement, session: Session, **parameters: object) -> list[Any]:
-        explained = Statement(
-            sqlite=explain + statement._sqlite, postgresql=explain + statement._postgresql
-        )
-        plan.extend(map(str, original(explained, session, **parameters)))
-        return original(statement, session, **parameters)
+    def execute(statement: Statement, session: Session, parameters: Mapping[str, object]) -> Any:
+        written = statement._sqlite if engines.is_sqlite(engine) else statement._postgresql
+        explained = Statement(sqlite="", postgresql="")
+        explained._sqlite = explained._postgresql = written._replace(sql=explain + written.sql)
+        plan.extend(map(str, original(explained, session, parameters)))
+        return original(statement, session, parameters)
 
-    original = Statement.run
+    original = Statement._execute
     event.listen(engine, "before_cursor_execute", note)
-    with mock.patch.object(Statement, "run", run):
+    with mock.patch.object(Statement, "_execute", execute):
         yield plan
     event.remove(engine, "before_cursor_execute", note)
