@@ -58,6 +58,8 @@ except ImportError:
 #: Rows claimed at a time, per connection: few enough that neither the marks of others nor the loop
 #: have to wait long for them. And with how many left more are claimed, so that none runs dry.
 _CLAIMS_PER_CONNECTION = 4
+#: Yet at least so many: what a claim takes, whatever it finds, is shared by them.
+_CLAIMS_AT_LEAST = 16
 _ENOUGH_PER_CONNECTION = 2
 #: Messages composed at a time, before the loop goes round again.
 _COMPOSED_AT_ONCE = 50
@@ -500,15 +502,19 @@ class Worker:
 
     async def _fill_hand(self) -> None:
         self._relays.rebalance(loop_time())
-        limit = self._plan.connections * _CLAIMS_PER_CONNECTION
+        limit = max(self._plan.connections * _CLAIMS_PER_CONNECTION, _CLAIMS_AT_LEAST)
         self._hand.look_at = math.inf
-        claims, again_at = await self._committer.claim(limit, self._hand.holding())
+        held = self._hand.holding()
+        claims, again_at = await self._committer.claim(limit, held)
         for mailing_id, group in groupby(claims, key=lambda claim: claim.mailing_id):
             while some := list(islice(group, _COMPOSED_AT_ONCE)):
                 self._hand.add(self._compose(mailing_id, some))
                 await asyncio.sleep(0)
         self._hand.unpark()
-        self._hand.look_by(loop_time() if claims else self._next_look(again_at))
+        # What a domain takes goes by what is held of it, and some of that may have gone meanwhile.
+        holding = self._hand.holding()
+        is_outdated = any(held[one] != holding[one] for one in self._committer.allowed)
+        self._hand.look_by(loop_time() if claims or is_outdated else self._next_look(again_at))
 
     def _next_look(self, again_at: datetime | None) -> float:
         """Return when to look for new rows, on the loop's clock, if there were none."""
