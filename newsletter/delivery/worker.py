@@ -325,8 +325,9 @@ class Worker:
                 self._stop(_first(failed))
             finally:
                 watching.cancel()
-                await self._end()
+                # First of all: whatever this thread starts later would inherit its one processor.
                 self._processor.leave(own_thread())
+                await self._end()
         if self._failure is not None:
             raise self._failure
 

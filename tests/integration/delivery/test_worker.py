@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
+import sys
 import threading
 import time
 from collections import Counter
@@ -89,6 +91,36 @@ def test_the_bytes_that_arrive_are_those_that_were_compiled(sqlite_engine: Engin
         wire = ledgers.filler().fill(long, stamp=ledgers.STAMP, claim=claim)
         (arrived,) = [a.content for a in server.arrivals if a.recipient == claim.address]
         assert arrived == wire.replace(b"\r\n..", b"\r\n.")
+
+
+def _affinity() -> set[int]:
+    return os.sched_getaffinity(0)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux lets a thread choose")
+@pytest.mark.parametrize("breaks", [False, True], ids=["it ends well", "its database breaks"])
+def test_a_worker_keeps_to_one_processor_and_leaves_its_thread_as_it_was(
+    sqlite_engine: Engine, monkeypatch: pytest.MonkeyPatch, breaks: bool
+) -> None:
+    ledgers.fill(sqlite_engine, 30)
+    before = _affinity()
+    seen = []
+
+    def watched(turn: Turn) -> None:
+        if turn.phase == "body":
+            time.sleep(0.01)
+
+    def broken(*_: object, **__: object) -> None:
+        raise NewsletterError("The disk is gone.")
+
+    if breaks:
+        monkeypatch.setattr(ledger, "record", broken)
+    with running(ScriptedServer(watched)) as server, contextlib.suppress(NewsletterError):
+        plan = ledgers.plan(server.port, connections=1)
+        worker.run(sqlite_engine, plan, on_tally=lambda _: seen.append(_affinity()))
+
+    assert min(map(len, seen)) == 1
+    assert _affinity() == before
 
 
 def test_a_second_run_sends_nothing(engine: Engine) -> None:
