@@ -12,7 +12,7 @@ import hashlib
 import hmac
 import secrets
 from base64 import urlsafe_b64encode
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -131,7 +131,8 @@ class Keyring:
         derived = signer.derive_key()
         payloads = [_payload(public_id, generation) for public_id, generation in bearers]
         sign = signer.algorithm.get_signature
-        return [b"%b.%b" % (each, base64_encode(sign(derived, each))) for each in payloads]
+        signatures = _encode_digests([sign(derived, each) for each in payloads])
+        return [b"%b.%b" % pair for pair in zip(payloads, signatures, strict=True)]
 
     def read(self, purpose: Purpose, token: str, *, now: datetime) -> Bearer:
         """Return whom `token` speaks for.
@@ -235,6 +236,16 @@ def _signer(purpose: Purpose, oldest_first: Sequence[str]) -> Signer:
 @lru_cache(maxsize=256)
 def _number(generation: int) -> bytes:
     return base64_encode(generation.to_bytes(_GENERATION_BYTES, "big"))
+
+
+def _encode_digests(digests: Sequence[bytes]) -> Iterator[bytes]:
+    """Write each digest as base64_encode does, all of them in one go.
+
+    With an octet more, 32 of them come to 44 letters and no padding; the last letter is that
+    octet's alone.
+    """
+    letters = urlsafe_b64encode(b"".join([digest + b"\0" for digest in digests]))
+    return (letters[at : at + 43] for at in range(0, len(letters), 44))
 
 
 def _payload(public_id: str, generation: int) -> bytes:

@@ -15,6 +15,7 @@ import re
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NamedTuple
 
 from newsletter.smtp import reply
@@ -429,7 +430,9 @@ class Session(asyncio.Protocol):
         if not (self._buffer or self._lines):
             while self._closed is None and (found := _PLAIN_REPLY.match(data, start)):
                 start = found.end()
-                self._answer(Reply(int(found[1]), found[2].decode("ascii")))
+                self._answer(_plain(found[0]))
+            if start == len(data):
+                return
         self._buffer += data[start:]
         while self._closed is None and (end := self._buffer.find(b"\n")) >= 0:
             line = bytes(self._buffer[:end]).rstrip(b"\r")
@@ -504,6 +507,12 @@ class Session(asyncio.Protocol):
                 complete.set_exception(exc)
                 # Whoever timed out no longer asks; the loop must not complain about it.
                 complete.exception()
+
+
+@lru_cache(maxsize=256)
+def _plain(line: bytes) -> Reply:
+    """Read a plain reply: to most commands a server says the same to everybody."""
+    return Reply(int(line[:3]), line[4:-2].decode("ascii"))
 
 
 def _is_refused(expected: _Expected) -> bool:

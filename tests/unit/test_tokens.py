@@ -207,3 +207,12 @@ def _mutated(token: str, rng: random.Random) -> str:
             else:
                 mutated = mutated[place:] + mutated[:place]
     return mutated
+
+
+def test_tokens_made_by_the_batch_are_those_made_one_by_one() -> None:
+    bearers = [(new_public_id(), generation) for generation in range(100)]
+
+    found = KEYRING.issue_all(Purpose.UNSUBSCRIBE, bearers)
+
+    assert found == [KEYRING.issue(Purpose.UNSUBSCRIBE, *each).encode() for each in bearers]
+    assert KEYRING.issue_all(Purpose.UNSUBSCRIBE, []) == []
