@@ -210,7 +210,7 @@ def _mutated(token: str, rng: random.Random) -> str:
 
 
 def test_tokens_made_by_the_batch_are_those_made_one_by_one() -> None:
-    bearers = [(new_public_id(), generation) for generation in range(100)]
+    bearers = [(tokens.new_public_id(), generation) for generation in range(100)]
 
     found = KEYRING.issue_all(Purpose.UNSUBSCRIBE, bearers)
 
