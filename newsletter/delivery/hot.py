@@ -49,6 +49,9 @@ def _statement(sql: str, array: tuple[str, str] = ("", "")) -> Statement:
     )
 
 
+# PostgreSQL expects a hundred rows of a function, and would rather read a whole table of some ten
+# thousand than look each of them up; of an array it expects ten.
+_BY_ID = "{AND delivery.id = ANY(ARRAY(SELECT id FROM ([]) AS w))}"
 _POSTGRESQL_ONLY = re.compile(r"{(.*?)}")
 # With the sign, no index serves it: rows are looked up by their ids, not by who has a hand full.
 _MINE = "+delivery.worker_id = :worker"
@@ -134,7 +137,7 @@ ACCEPT = _statement(
     UPDATE delivery SET state = 'accepted', state_at = :now, worker_id = NULL, reason = NULL,
         attempts = attempts + 1, code = v.code, enhanced = v.enhanced, reply = v.reply
     FROM ([]) AS v
-    WHERE delivery.id = v.id AND state = 'in_flight' AND {_MINE}
+    WHERE delivery.id = v.id {_BY_ID} AND state = 'in_flight' AND {_MINE}
     """,
     _table(id="bigint", code="smallint", enhanced="text", reply="text"),
 )
@@ -142,7 +145,7 @@ PUT_BACK = _statement(
     f"""
     UPDATE delivery SET state = 'queued', lane = v.lane, state_at = :now, worker_id = NULL
     FROM ([]) AS v
-    WHERE delivery.id = v.id AND state = 'claimed' AND {_MINE}
+    WHERE delivery.id = v.id {_BY_ID} AND state = 'claimed' AND {_MINE}
     """,
     _table(id="bigint", lane="text"),
 )
@@ -158,7 +161,7 @@ ATTEMPTED = _statement(
     INSERT INTO attempt (delivery_id, number, at, outcome, phase, code, enhanced, reply)
     SELECT delivery.id, delivery.attempts + 1, :now, v.outcome, v.phase, v.code, v.enhanced, v.reply
     FROM ([]) AS v JOIN delivery ON delivery.id = v.id
-    WHERE {_MINE}
+    WHERE {_MINE} {_BY_ID}
     """,
     _TRIED,
 )
@@ -174,7 +177,7 @@ MOVED = _statement(
         due_at = v.due_at, state_at = :now, attempts = attempts + v.charged, worker_id = NULL,
         code = v.code, enhanced = v.enhanced, reply = v.reply
     FROM ([]) AS v
-    WHERE delivery.id = v.id AND {_MINE}
+    WHERE delivery.id = v.id {_BY_ID} AND {_MINE}
     """,
     _TRIED,
 )
@@ -189,11 +192,11 @@ FIND = _statement(
     _table(mailing="text", reference="text"),
 )
 RECONCILE = _statement(
-    """
+    f"""
     UPDATE delivery SET state = 'accepted', state_at = :now, reason = NULL,
         code = 250, enhanced = NULL, reply = v.reply
     FROM ([]) AS v
-    WHERE delivery.id = v.id AND state = 'unknown'
+    WHERE delivery.id = v.id {_BY_ID} AND state = 'unknown'
     RETURNING delivery.id
     """,
     _table(id="bigint", reply="text"),
