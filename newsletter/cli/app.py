@@ -104,8 +104,6 @@ def main() -> None:
     # A hundred thousand objects that live as long as the process: nothing to look through again and
     # again while messages come and go.
     gc.freeze()
-    # Nor often through those messages: they are no circles, and go by themselves.
-    gc.set_threshold(20_000)
     try:
         app()
     except NewsletterError as exc:
