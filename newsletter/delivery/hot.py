@@ -119,7 +119,8 @@ MARK = _statement(
 MARKED = _statement(
     f"""
     SELECT id FROM delivery
-    WHERE id [] AND {_MINE} AND reason IS NULL
+    WHERE id [] AND {_MINE} AND reason IS NULL AND state = 'in_flight'
+    {{FOR UPDATE}}
     """,
     _ids("ids"),
 )

@@ -7,7 +7,7 @@ import re
 import shutil
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from itertools import product
 from pathlib import Path
@@ -22,9 +22,10 @@ from sqlmodel import Session
 from newsletter.db import engine as engines
 from newsletter.db import session as sessions
 from newsletter.db.statements import Statement
-from newsletter.delivery import ledger, retry
+from newsletter.delivery import hot, ledger, retry
 from newsletter.delivery.ledger import Claim, Verdict
 from newsletter.delivery.retry import Policy
+from newsletter.errors import DatabaseUnavailable
 from newsletter.models import Attempt, Delivery, Mailing, Suppression
 from newsletter.smtp import reply
 from newsletter.smtp.reply import Outcome, Phase, Reply
@@ -243,6 +244,39 @@ def test_marking_again_after_a_commit_whose_answer_was_lost_is_harmless(engine: 
     claims = claim(engine)
 
     assert mark(engine, claims) == mark(engine, claims) == {each.id for each in claims}
+
+
+def test_nobody_ends_a_marked_row_between_the_mark_and_its_answer(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if engines.is_sqlite(engine):
+        pytest.skip("one writer at a time: nothing can come in between")
+    ledgers.fill(engine, 2)
+    claims = claim(engine)
+    mark(engine, claims)
+    cancel(engine, claims[0])
+
+    def comes_back_and_leaves(now: Statement, to: str | None) -> None:
+        """Say so from elsewhere, behind one of the statements of a mark."""
+        run = now.change if now is hot.MARK else now.run
+
+        def then(session: Session, **parameters: object) -> object:
+            found = run(session, **parameters)
+            with suppress(DatabaseUnavailable), sessions.writing(engine) as another:
+                another.execute(text("SET LOCAL lock_timeout = '50ms'"))
+                another.execute(
+                    update(Delivery).where(Delivery.id == claims[0].id).values(reason=to)
+                )
+            return found
+
+        monkeypatch.setattr(now, run.__name__, then)
+
+    comes_back_and_leaves(hot.MARK, None)
+    comes_back_and_leaves(hot.MARKED, "unsubscribed")
+    marked = mark(engine, claims)
+
+    in_flight = {row.id for row in rows(engine) if row.state == "in_flight"}
+    assert marked == in_flight == {each.id for each in claims}
 
 
 # Cancel
