@@ -315,7 +315,7 @@ class Worker:
                 loop.call_soon_threadsafe(self.drain_if_told)
 
         with self._shutdown.heeded_by(wake):
-            threads = [*own_thread(), self._committer.thread]
+            threads = [own_thread(), self._committer.thread]
             watching = asyncio.create_task(self._watch(threads))
             try:
                 async with asyncio.TaskGroup() as group:
@@ -326,7 +326,7 @@ class Worker:
             finally:
                 watching.cancel()
                 # First of all: whatever this thread starts later would inherit its one processor.
-                self._processor.leave(own_thread())
+                self._processor.leave()
                 await self._end()
         if self._failure is not None:
             raise self._failure
@@ -373,7 +373,7 @@ class Worker:
                 self._processor.share(threads)
             looks += 1
             if looks % _LOOKS_AT_PROCESSOR == 0:
-                self._processor.leave(threads)
+                self._processor.leave()
             if looks % _LOOKS_AT_BRAKES == 0 and (self._hand or self._hand.is_waiting):
                 await self._look()
             if self._on_tally is not None:
