@@ -51,7 +51,7 @@ def _statement(sql: str, array: tuple[str, str] = ("", "")) -> Statement:
 
 # PostgreSQL expects a hundred rows of a function, and would rather read a whole table of some ten
 # thousand than look each of them up; of an array it expects ten.
-_BY_ID = "{AND delivery.id = ANY(ARRAY(SELECT id FROM ([]) AS w))}"
+_THEIR_ROW = "delivery.id = v.id {AND delivery.id = ANY(ARRAY(SELECT id FROM ([]) AS w))}"
 _POSTGRESQL_ONLY = re.compile(r"{(.*?)}")
 # With the sign, no index serves it: rows are looked up by their ids, not by who has a hand full.
 _MINE = "+delivery.worker_id = :worker"
@@ -116,6 +116,7 @@ MARK = _statement(
     """,
     _ids("ids"),
 )
+# Held until the commit: nobody ends a row in between that is answered for.
 MARKED = _statement(
     f"""
     SELECT id FROM delivery
@@ -138,7 +139,7 @@ ACCEPT = _statement(
     UPDATE delivery SET state = 'accepted', state_at = :now, worker_id = NULL, reason = NULL,
         attempts = attempts + 1, code = v.code, enhanced = v.enhanced, reply = v.reply
     FROM ([]) AS v
-    WHERE delivery.id = v.id {_BY_ID} AND state = 'in_flight' AND {_MINE}
+    WHERE {_THEIR_ROW} AND state = 'in_flight' AND {_MINE}
     """,
     _table(id="bigint", code="smallint", enhanced="text", reply="text"),
 )
@@ -146,7 +147,7 @@ PUT_BACK = _statement(
     f"""
     UPDATE delivery SET state = 'queued', lane = v.lane, state_at = :now, worker_id = NULL
     FROM ([]) AS v
-    WHERE delivery.id = v.id {_BY_ID} AND state = 'claimed' AND {_MINE}
+    WHERE {_THEIR_ROW} AND state = 'claimed' AND {_MINE}
     """,
     _table(id="bigint", lane="text"),
 )
@@ -161,8 +162,8 @@ ATTEMPTED = _statement(
     f"""
     INSERT INTO attempt (delivery_id, number, at, outcome, phase, code, enhanced, reply)
     SELECT delivery.id, delivery.attempts + 1, :now, v.outcome, v.phase, v.code, v.enhanced, v.reply
-    FROM ([]) AS v JOIN delivery ON delivery.id = v.id
-    WHERE {_MINE} {_BY_ID}
+    FROM ([]) AS v JOIN delivery ON {_THEIR_ROW}
+    WHERE {_MINE}
     """,
     _TRIED,
 )
@@ -178,7 +179,7 @@ MOVED = _statement(
         due_at = v.due_at, state_at = :now, attempts = attempts + v.charged, worker_id = NULL,
         code = v.code, enhanced = v.enhanced, reply = v.reply
     FROM ([]) AS v
-    WHERE delivery.id = v.id {_BY_ID} AND {_MINE}
+    WHERE {_THEIR_ROW} AND {_MINE}
     """,
     _TRIED,
 )
@@ -197,7 +198,7 @@ RECONCILE = _statement(
     UPDATE delivery SET state = 'accepted', state_at = :now, reason = NULL,
         code = 250, enhanced = NULL, reply = v.reply
     FROM ([]) AS v
-    WHERE delivery.id = v.id {_BY_ID} AND state = 'unknown'
+    WHERE {_THEIR_ROW} AND state = 'unknown'
     RETURNING delivery.id
     """,
     _table(id="bigint", reply="text"),
