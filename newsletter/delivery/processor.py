@@ -14,7 +14,7 @@ import contextlib
 import os
 import sys
 import threading
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 
 #: The threads of this process, and this one as the kernel tells it (proc(5)).
@@ -36,30 +36,27 @@ class Processor:
         self._shared: set[int] = set()
         self._before: set[int] = set()
 
-    def share(self, threads: Iterable[int]) -> None:
-        """Keep some threads, by their native ids, where the calling one runs at this moment."""
+    def share(self, *others: int) -> None:
+        """Keep others, by their native ids, and the calling thread where it runs at this moment."""
         # Anew each time: whoever runs this program may have given it others since.
-        self._before = _allowed(0)
-        here = _current()
-        if here is None or len(self._before) < 2:
+        before, here = _allowed(0), _current()
+        if here is None or len(before) < 2:
             return
-        self._shared = {here}
+        self._before, self._shared = before, {here}
         # The id of a thread that has ended may be somebody else's by now.
-        _keep(_running().intersection(threads), self._shared)
+        for thread in _running().intersection((threading.get_native_id(), *others)):
+            _move(thread, self._shared)
 
     def leave(self) -> None:
         """Let the kernel choose again, also for what has been started from there meanwhile.
 
         A thread that somebody else has moved since is left where it is.
         """
-        if self._shared:
-            _keep((each for each in _running() if _allowed(each) == self._shared), self._before)
+        for thread in _running() if self._shared else ():
+            if _allowed(thread) == self._shared and not _move(thread, self._before):
+                # They have all been taken from us: any, of those that we may use now.
+                _move(thread, range(os.cpu_count() or 1))
         self._shared = set()
-
-
-def own_thread() -> int:
-    """Return the native id of the calling thread, as `Processor` takes it."""
-    return threading.get_native_id()
 
 
 def _running() -> set[int]:
@@ -77,19 +74,12 @@ def _allowed(thread: int) -> set[int]:
     return set()
 
 
-def _keep(threads: Iterable[int], processors: Collection[int]) -> None:
-    for thread in threads:
-        with contextlib.suppress(OSError):
-            _move(thread, processors)
-
-
-def _move(thread: int, processors: Collection[int]) -> None:
+def _move(thread: int, processors: Iterable[int]) -> bool:
     try:
         os.sched_setaffinity(thread, processors)
     except OSError:
-        # They may all have been taken from us meanwhile: any, of those that we may use now.
-        if len(processors) > 1:
-            os.sched_setaffinity(thread, range(os.cpu_count() or 1))
+        return False
+    return True
 
 
 def _current() -> int | None:

@@ -33,7 +33,7 @@ from newsletter.delivery.ledger import Claim, Verdict
 from newsletter.delivery.limits import Limits, domain_of
 from newsletter.delivery.loop import loop_time, wait_or_stop
 from newsletter.delivery.personalize import Filler, Stamp
-from newsletter.delivery.processor import Processor, own_thread
+from newsletter.delivery.processor import Processor
 from newsletter.delivery.roster import Presence
 from newsletter.delivery.shutdown import Shutdown, on_signals
 from newsletter.errors import (
@@ -315,8 +315,7 @@ class Worker:
                 loop.call_soon_threadsafe(self.drain_if_told)
 
         with self._shutdown.heeded_by(wake):
-            threads = [own_thread(), self._committer.thread]
-            watching = asyncio.create_task(self._watch(threads))
+            watching = asyncio.create_task(self._watch())
             try:
                 async with asyncio.TaskGroup() as group:
                     for _ in range(self._plan.connections):
@@ -360,7 +359,7 @@ class Worker:
                 for line in relay.lines:
                     line.session.abandon()
 
-    async def _watch(self, threads: Sequence[int]) -> None:
+    async def _watch(self) -> None:
         """Heed the brakes while there is something in hand, and the word to stop.
 
         A hand is emptied in a second by a fast server, and in minutes by a slow one. Whoever wants
@@ -370,7 +369,7 @@ class Worker:
         while True:
             self.drain_if_told()
             if looks % _LOOKS_AT_PROCESSOR == 0:
-                self._processor.share(threads)
+                self._processor.share(self._committer.thread)
             looks += 1
             if looks % _LOOKS_AT_PROCESSOR == 0:
                 self._processor.leave()

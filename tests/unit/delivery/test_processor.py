@@ -5,11 +5,12 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from newsletter.delivery.processor import Processor, own_thread
+from newsletter.delivery.processor import Processor
 
 if sys.platform != "linux":
     pytest.skip("only Linux lets a thread choose its processors", allow_module_level=True)
@@ -27,8 +28,8 @@ def needs_two(allowed: set[int]) -> None:
         pytest.skip("this machine has one processor")
 
 
-@pytest.fixture
-def other() -> Iterator[int]:
+@contextmanager
+def waiting() -> Iterator[int]:
     """Another thread, by its native id."""
     ending = threading.Event()
     thread = threading.Thread(target=ending.wait)
@@ -39,17 +40,22 @@ def other() -> Iterator[int]:
     thread.join()
 
 
+@pytest.fixture
+def other() -> Iterator[int]:
+    with waiting() as thread:
+        yield thread
+
+
 def test_two_threads_are_kept_on_one_processor_and_let_go_again(
     before: set[int], other: int
 ) -> None:
     needs_two(before)
-    threads = [own_thread(), other]
     processor = Processor()
 
-    processor.share(threads)
-    shared = [os.sched_getaffinity(thread) for thread in threads]
+    processor.share(other)
+    shared = [os.sched_getaffinity(thread) for thread in (0, other)]
     processor.leave()
-    left = [os.sched_getaffinity(thread) for thread in threads]
+    left = [os.sched_getaffinity(thread) for thread in (0, other)]
 
     assert shared[0] == shared[1]
     assert len(shared[0]) == 1
@@ -62,7 +68,7 @@ def test_who_has_one_processor_alone_stays_there(before: set[int], other: int) -
     os.sched_setaffinity(0, {only})
     processor = Processor()
 
-    processor.share([own_thread(), other])
+    processor.share(other)
     processor.leave()
 
     assert os.sched_getaffinity(0) == {only}
@@ -77,7 +83,7 @@ def test_a_thread_that_has_ended_is_passed_over(before: set[int]) -> None:
     assert ended.native_id is not None
     processor = Processor()
 
-    processor.share([ended.native_id, own_thread()])
+    processor.share(ended.native_id)
 
     assert len(os.sched_getaffinity(0)) == 1
 
@@ -85,7 +91,7 @@ def test_a_thread_that_has_ended_is_passed_over(before: set[int]) -> None:
 def test_another_process_that_has_the_id_of_a_thread_now_is_left_alone(before: set[int]) -> None:
     needs_two(before)
     with subprocess.Popen(["/bin/cat"], stdin=subprocess.PIPE) as stranger:
-        Processor().share([stranger.pid, own_thread()])
+        Processor().share(stranger.pid)
         theirs = os.sched_getaffinity(stranger.pid)
         assert stranger.stdin is not None
         stranger.stdin.close()
@@ -95,17 +101,12 @@ def test_another_process_that_has_the_id_of_a_thread_now_is_left_alone(before: s
 
 def test_what_was_started_meanwhile_is_let_go_too(before: set[int]) -> None:
     needs_two(before)
-    processor, ending = Processor(), threading.Event()
-    processor.share([own_thread()])
-    started = threading.Thread(target=ending.wait)
-    started.start()
-    assert started.native_id is not None
-
-    inherited = os.sched_getaffinity(started.native_id)
-    processor.leave()
-    left = os.sched_getaffinity(started.native_id)
-    ending.set()
-    started.join()
+    processor = Processor()
+    processor.share()
+    with waiting() as started:
+        inherited = os.sched_getaffinity(started)
+        processor.leave()
+        left = os.sched_getaffinity(started)
 
     assert len(inherited) == 1
     assert left == before
@@ -116,7 +117,7 @@ def test_a_thread_that_somebody_else_has_moved_since_stays_there(
 ) -> None:
     needs_two(before)
     processor = Processor()
-    processor.share([own_thread(), other])
+    processor.share(other)
     elsewhere = before - os.sched_getaffinity(0)
     os.sched_setaffinity(other, elsewhere)
 
@@ -131,11 +132,11 @@ def test_processors_that_were_given_to_us_later_are_used(before: set[int]) -> No
     (only, *_) = sorted(before)
     os.sched_setaffinity(0, {only})
     processor = Processor()
-    processor.share([own_thread()])
+    processor.share()
     processor.leave()
     os.sched_setaffinity(0, before)
 
-    processor.share([own_thread()])
+    processor.share()
     shared = os.sched_getaffinity(0)
     processor.leave()
 
@@ -151,7 +152,7 @@ def test_where_all_of_them_were_taken_meanwhile_it_takes_what_there_is(
     with monkeypatch.context() as patch:
         # More than any machine has: what the kernel refuses as it does those of another cpuset.
         patch.setattr(os, "sched_getaffinity", lambda _: {1020, 1021})
-        processor.share([own_thread()])
+        processor.share()
     shared = os.sched_getaffinity(0)
 
     processor.leave()
@@ -170,7 +171,7 @@ def test_where_the_kernel_says_no_nothing_happens(
     with monkeypatch.context() as patch:
         patch.setattr(os, refused, refuse)
         processor = Processor()
-        processor.share([own_thread()])
+        processor.share()
         processor.leave()
 
     assert os.sched_getaffinity(0) == before
@@ -183,7 +184,7 @@ def test_a_thread_may_have_half_a_letter_for_its_name(before: set[int]) -> None:
     # A program's name is cut at 15 octets.
     name.write_bytes(b"newsletter-sch\xc3")
     try:
-        Processor().share([own_thread()])
+        Processor().share()
     finally:
         name.write_bytes(was)
 
