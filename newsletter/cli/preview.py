@@ -12,7 +12,7 @@ import typer
 
 from newsletter import address, clock, tokens
 from newsletter.cadence import Cadence
-from newsletter.cli import context, output
+from newsletter.cli import context, files, output
 from newsletter.cli.send import CadenceArgument
 from newsletter.errors import TransportUnavailable
 
@@ -45,20 +45,20 @@ def preview(
     with found.database() as engine:
         rendered = publish.preview(engine, cadence, now=clock.utc_now(), settings=found.settings)
     message = filled(rendered.message, found.settings, recipient)
-    files = _write(folder, cadence, message)
+    written = _write(folder, cadence, message)
     if to:
         _send(found.settings, recipient, message)
     if json:
         output.as_json(
-            {"cadence": cadence, "subject": rendered.message.subject, "files": files, "to": to}
+            {"cadence": cadence, "subject": rendered.message.subject, "files": written, "to": to}
         )
     else:
         output.say(f"{rendered.message.subject}")
-        output.say(f"Wrote {', '.join(map(str, files))}.")
+        output.say(f"Wrote {', '.join(map(str, written))}.")
         if to:
             output.say(f"Sent to {recipient}; its links work for nobody.")
     if opened:
-        webbrowser.open(files[0].resolve().as_uri())
+        webbrowser.open(written[0].resolve().as_uri())
 
 
 def filled(compiled: CompiledMessage, settings: Settings, recipient: str) -> bytes:
@@ -81,11 +81,11 @@ def filled(compiled: CompiledMessage, settings: Settings, recipient: str) -> byt
 
 
 def _write(folder: Path, cadence: Cadence, message: bytes) -> tuple[Path, Path, Path]:
-    folder.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     page, text, eml = (folder / f"{cadence}.{kind}" for kind in ("html", "txt", "eml"))
     for path, kind in ((page, "html"), (text, "plain")):
-        path.write_text(part(message, kind), encoding="utf-8")
-    eml.write_bytes(message)
+        files.write(path, part(message, kind))
+    files.write(eml, message)
     return page, text, eml
 
 

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from io import TextIOWrapper
 from pathlib import Path
@@ -106,7 +103,7 @@ def export(
             exports.write(session, _utf8(sys.stdout), status=status, cadence=cadence)
             return
         total = store.count(session, status=status, cadence=cadence)
-        with _replaced(file) as stream, output.progress() as bar:
+        with files.replaced(file) as stream, output.progress() as bar:
             task = bar.add_task("Exporting", total=total)
             written = exports.write(
                 session,
@@ -158,22 +155,3 @@ def _report_import(
         output.warn(f"Line {one.line}: {one.reason}")
     if rejections.count:
         output.warn(f"All rejected lines are in {rejections.file}.")
-
-
-@contextmanager
-def _replaced(file: Path) -> Iterator[TextIO]:
-    """Give a file that takes the place of `file` when it is complete; only its owner reads it."""
-    if file.exists() and not file.is_file():
-        # Renamed over a folder it would fail, and over a device it would not.
-        raise InvalidInput(f"{file} is no file.", hint="Name a file, or none for standard output.")
-    partial = Path(f"{file}.part")
-    try:
-        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    except OSError as exc:
-        raise InvalidInput(f"{file} cannot be written: {exc.strerror}.") from exc
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as stream:
-            yield stream
-        partial.replace(file)
-    finally:
-        partial.unlink(missing_ok=True)
