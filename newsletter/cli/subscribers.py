@@ -296,7 +296,8 @@ def _consent(row: Any) -> dict[str, Any]:  # noqa: ANN401 - a row of the consent
 def _suppression(row: Suppression | None) -> dict[str, Any] | None:
     if row is None:
         return None
-    return {"reason": row.reason, "source": row.source, "created_at": row.created_at}
+    names = ("cause", "reason", "source", "created_at")
+    return {name: getattr(row, name) for name in names}
 
 
 def _next(reader: Subscriber, settings: Settings) -> dict[str, Any] | None:
@@ -328,7 +329,8 @@ def _show(reader: Subscriber | None, address: str, suppressed: Suppression | Non
         output.say(f"{address}: {reader.cadence}, {reader.status}")
     if suppressed is not None:
         output.say(
-            f"{address} is suppressed since {suppressed.created_at:%Y-%m-%d}: {suppressed.reason}"
+            f"{address} is suppressed since {suppressed.created_at:%Y-%m-%d}: "
+            f"{suppressed.cause}, {suppressed.reason}"
             + (f" ({suppressed.source})." if suppressed.source else ".")
         )
 

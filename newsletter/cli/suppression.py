@@ -9,6 +9,7 @@ import typer
 from newsletter import address as addresses
 from newsletter import clock
 from newsletter.cli import context, output
+from newsletter.models import Cause
 
 app = typer.Typer(help="Addresses that must never be mailed.", no_args_is_help=True)
 
@@ -28,14 +29,14 @@ def add(
     """Never mail an address again, and take back what was on its way."""
     from newsletter.db import session as sessions
     from newsletter.subscribers import suppress
-    from newsletter.suppression import Cause
+    from newsletter.suppression import Grounds
 
     here, spelled = context.of(ctx), addresses.normalise(address)
-    cause = Cause(reason, source="command line")
+    grounds = Grounds(Cause.OPERATOR, reason, source="command line")
     keyring = here.settings.keyring()
     with here.database() as engine, sessions.writing(engine) as session:
         added = suppress.suppress(
-            session, spelled, cause=cause, now=clock.utc_now(), keyring=keyring
+            session, spelled, grounds=grounds, now=clock.utc_now(), keyring=keyring
         )
     if json:
         output.as_json({"address": spelled, "added": added})
@@ -69,6 +70,9 @@ def remove(ctx: typer.Context, address: Address, *, json: output.Json = False) -
 def list_suppressions(
     ctx: typer.Context,
     *,
+    cause: Annotated[
+        Cause | None, typer.Option("--cause", help="Only those suppressed for this cause.")
+    ] = None,
     limit: Annotated[
         int, typer.Option("--limit", min=1, max=output.LARGEST, help="Show no more than this.")
     ] = 100,
@@ -79,17 +83,17 @@ def list_suppressions(
     from newsletter.db import session as sessions
 
     with context.of(ctx).database() as engine, sessions.reading(engine) as session:
-        found = suppression.listing(session, limit=limit)
-        total = suppression.count(session)
-    columns = ("address", "reason", "source", "created_at")
+        found = suppression.listing(session, limit=limit, cause=cause)
+        total = suppression.count(session, cause=cause)
+    columns = ("address", "cause", "reason", "source", "created_at")
     rows = [[getattr(row, name) for name in columns] for row in found]
     if json:
         listed = [dict(zip(columns, row, strict=True)) for row in rows]
         output.as_json({"suppressions": listed, "total": total})
         return
     if not rows:
-        output.say("No address is suppressed.")
+        output.say("No address is suppressed" + (f" for the cause {cause}." if cause else "."))
         return
-    output.table(["address", "reason", "source", "since"], rows)
+    output.table(["address", "cause", "reason", "source", "since"], rows)
     if total > len(rows):
         output.say(f"{len(rows):,} of {total:,} are shown; --limit shows more.")

@@ -20,7 +20,7 @@ from newsletter.delivery.ledger import Verdict
 from newsletter.models import Delivery, State
 from newsletter.smtp import reply
 from newsletter.smtp.reply import Act, Kind, Outcome, Phase, Reply
-from newsletter.suppression import Cause
+from newsletter.suppression import Cause, Grounds
 from newsletter.tokens import Keyring
 
 #: Acts that are about the address.
@@ -59,35 +59,38 @@ def suppress_dead(
         return 0
     ids = [one.delivery_id for one in told if one.outcome.act is not Act.SUPPRESS]
     earlier = _earlier(session, ids) if ids else {}
-    count = 0
-    for verdict in sorted(told, key=lambda one: one.address):
-        before = earlier.get(verdict.delivery_id, [])
-        reason = why_dead(verdict.outcome, before, now=now, full_mailboxes=rules.full_mailboxes)
-        if reason:
-            cause = Cause(reason, _SOURCE)
-            count += suppression.suppress(
-                session, verdict.address, cause=cause, now=now, keyring=rules.keyring
-            )
-    return count
+    dead = {
+        verdict.address: grounds
+        for verdict in told
+        if (grounds := _grounds(verdict, earlier, rules=rules, now=now)) is not None
+    }
+    return suppression.suppress_each(session, dead, now=now, keyring=rules.keyring)
+
+
+def _grounds(
+    verdict: Verdict, earlier: Mapping[int, list[Earlier]], *, rules: Rules, now: datetime
+) -> Grounds | None:
+    before = earlier.get(verdict.delivery_id, [])
+    return why_dead(verdict.outcome, before, now=now, full_mailboxes=rules.full_mailboxes)
 
 
 def why_dead(
     outcome: Outcome, before: Sequence[Earlier], *, now: datetime, full_mailboxes: int
-) -> str:
+) -> Grounds | None:
     """Return why an address is dead, from what was said now and before (the latest first).
 
-    Empty while it may be alive.
+    None while it may be alive.
     """
     said = f"{outcome.code} {outcome.enhanced or ''} {outcome.text}".replace("  ", " ").strip()
     if outcome.act is Act.SUPPRESS:
-        return said
+        return Grounds(Cause.DEAD, said, _SOURCE)
     alike = list(_in_a_row(before, outcome.act))
     if outcome.act is Act.SUSPECT and any(one.day != now.date() for one in alike):
-        return f"on two days: {said}"
+        return Grounds(Cause.DEAD, f"on two days: {said}", _SOURCE)
     full = len(alike) + (outcome.kind is Kind.REFUSED)
     if outcome.act is Act.COUNT and 0 < full_mailboxes <= full:
-        return f"{full} mails in a row: {said}"
-    return ""
+        return Grounds(Cause.FULL, f"{full} mails in a row: {said}", _SOURCE)
+    return None
 
 
 def _in_a_row(before: Sequence[Earlier], act: Act) -> Iterator[Earlier]:

@@ -14,13 +14,14 @@ from newsletter.models.pace import Pace, Spending
 from newsletter.models.progress import Progress
 from newsletter.models.publication import Publication
 from newsletter.models.subscriber import Status, Subscriber
-from newsletter.models.suppression import Suppression
+from newsletter.models.suppression import Cause, Suppression
 from newsletter.models.throttle import Throttle
 from newsletter.models.worker import Worker
 
 __all__ = [
     "Article",
     "Attempt",
+    "Cause",
     "Consent",
     "Delivery",
     "Edition",

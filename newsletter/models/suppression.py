@@ -1,23 +1,43 @@
-"""Suppression: an address that must never be mailed."""
+"""Suppression: an address that must never be mailed, and why."""
 
 from __future__ import annotations
 
 from datetime import datetime
+from enum import StrEnum
 
-from sqlalchemy import Column
+from sqlalchemy import Column, String
 from sqlmodel import Field, SQLModel
 
 from newsletter.models.columns import Instant, RowId
 
 
+class Cause(StrEnum):
+    """Why an address is suppressed, the gravest last; `suppression.RULES` says what follows.
+
+    The order is that of replacement: a graver cause takes the place of a lesser one.
+    """
+
+    FULL = "full"
+    IMPORTED = "imported"
+    DEAD = "dead"
+    BOUNCE = "bounce"
+    ERASED = "erased"
+    OPERATOR = "operator"
+    OPT_OUT = "opt-out"
+    COMPLAINT = "complaint"
+
+
 class Suppression(SQLModel, table=True):
-    """One address that is never mailed; after erasure only its keyed hash is left."""
+    """One address that is never mailed; after erasure only its keyed hash and cause are left."""
 
     id: int | None = Field(default=None, sa_column=Column(RowId, primary_key=True))
     #: None once the person was erased.
     address: str | None = Field(default=None, max_length=254, unique=True)
     #: `Keyring.fingerprints` of the address under the key that was newest then.
     address_hash: str = Field(max_length=48, unique=True)
+    cause: str = Field(
+        sa_column=Column(String(10), nullable=False, server_default=Cause.OPERATOR.value)
+    )
     reason: str
     source: str = Field(default="")
     created_at: datetime = Field(sa_type=Instant)

@@ -23,7 +23,7 @@ from newsletter.models import Status
 from newsletter.subscribers import consent, preferences, sheet, signup, store, suppress
 from newsletter.subscribers.consent import Action, Origin
 from newsletter.subscribers.sheet import Entry, Rejection
-from newsletter.suppression import Cause
+from newsletter.suppression import Cause, Grounds
 from newsletter.tokens import Keyring
 
 #: Readers in one transaction: a durable commit costs as much as some hundred inserts.
@@ -151,8 +151,8 @@ def _take_over(session: Session, batch: _Batch, how: Import) -> _Found:
     forgotten. 3. Add who is not known, with their consents. 4. Confirm who was pending.
     """
     blocked = [e.address for e in batch.entries.values() if e.status is Status.SUPPRESSED]
-    cause = Cause("imported as blocked", how.source)
-    suppress.suppress_all(session, blocked, cause=cause, now=how.now, keyring=how.keyring)
+    grounds = Grounds(Cause.IMPORTED, "imported as blocked", how.source)
+    suppress.suppress_all(session, blocked, grounds=grounds, now=how.now, keyring=how.keyring)
     kept_out = suppression.suppressed_among(session, batch.entries, keyring=how.keyring)
     # In one order, so that two imports at once do not wait for each other.
     welcome = [batch.entries[a] for a in sorted(batch.entries) if a not in kept_out]

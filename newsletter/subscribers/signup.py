@@ -23,6 +23,7 @@ from newsletter.rendering.letter import Latest
 from newsletter.subscribers import consent, letters, preferences, store, unsubscribe
 from newsletter.subscribers.consent import Action, Origin
 from newsletter.subscribers.letters import Stationery
+from newsletter.suppression import Cause
 from newsletter.throttle import Limit
 from newsletter.tokens import Bearer, Keyring
 
@@ -65,11 +66,7 @@ def add(
     """
     subscriber, is_new = _found_or_made(session, address, cadence or Cadence.WEEKLY, now)
     # With the row in hand: whoever erases or suppresses them at this moment has it before or after.
-    if suppression.is_suppressed(session, address, keyring=keyring):
-        raise Conflict(
-            f"{address} is suppressed: it must never be mailed.",
-            hint=f"If it may be mailed again, run `newsletter suppression remove {address}` first.",
-        )
+    _check_mailable(session, address, keyring=keyring)
     if is_new:
         return subscriber, _begin(session, subscriber, Signup.ADDED, origin, now, keyring=keyring)
     if subscriber.status in {Status.ACTIVE, Status.PAUSED}:
@@ -295,6 +292,20 @@ def _keep(
         return Signup.UNCHANGED
     changed = preferences.change_cadence(session, subscriber, cadence, origin=origin, now=now)
     return Signup.CHANGED if changed else Signup.UNCHANGED
+
+
+def _check_mailable(session: Session, address: str, *, keyring: Keyring) -> None:
+    found = suppression.find(session, address, keyring=keyring)
+    if found is None:
+        return
+    rule = suppression.RULES[Cause(found.cause)]
+    hint = f"If it may be mailed again, run `newsletter suppression remove {address}` first."
+    if rule.is_liftable:
+        hint = f"Its reader may sign up again and confirm. {hint}"
+    raise Conflict(
+        f"{address} is suppressed ({found.cause}: {rule.meaning}), so it must not be mailed.",
+        hint=hint,
+    )
 
 
 def _check_again(subscriber: Subscriber, *, again: bool) -> None:

@@ -187,9 +187,9 @@ def is_overdue(status: Status, now: datetime) -> ColumnElement[bool]:
 def lock(
     session: Session, addresses: Sequence[str], *, statuses: Sequence[Status]
 ) -> Sequence[Row[Any]]:
-    """Return id and public_id of those of `addresses` in one of `statuses`, and hold them."""
+    """Return id, public_id and address of `addresses` in one of `statuses`, and hold them."""
     return session.execute(
-        rows_of(_id, col(Subscriber.public_id))
+        rows_of(_id, col(Subscriber.public_id), col(Subscriber.address))
         .where(col(Subscriber.address).in_(addresses), _status.in_(statuses))
         .order_by(_id)
         .with_for_update()
@@ -197,11 +197,15 @@ def lock(
 
 
 def suppressed_late(session: Session, *, limit: int) -> list[str]:
-    """Return addresses that are suppressed and whose readers do not know it yet."""
+    """Return suppressed addresses whose readers do not have that status yet.
+
+    One who has not confirmed is left: nothing but a confirm letter goes to them, and the claim
+    decides on that by the cause.
+    """
     found = session.execute(
         rows_of(col(Subscriber.address))
         .join(Suppression, col(Suppression.address) == col(Subscriber.address))
-        .where(_status != Status.SUPPRESSED.value)
+        .where(_status.not_in((Status.SUPPRESSED.value, Status.PENDING.value)))
         .order_by(col(Subscriber.address))
         .limit(limit)
     )

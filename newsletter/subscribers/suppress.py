@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -15,7 +15,7 @@ from newsletter.delivery import ledger
 from newsletter.models import Status
 from newsletter.subscribers import consent, store
 from newsletter.subscribers.consent import Action, Origin
-from newsletter.suppression import Cause
+from newsletter.suppression import Grounds
 from newsletter.tokens import Keyring
 
 #: Readers that one transaction ends.
@@ -24,26 +24,45 @@ _MAILABLE = [status for status in Status if status != Status.SUPPRESSED]
 
 
 def suppress(
-    session: Session, address: str, *, cause: Cause, now: datetime, keyring: Keyring
+    session: Session, address: str, *, grounds: Grounds, now: datetime, keyring: Keyring
 ) -> bool:
     """Never mail an address again; return False if it was suppressed already."""
-    return suppress_all(session, [address], cause=cause, now=now, keyring=keyring) == 1
+    return suppress_each(session, {address: grounds}, now=now, keyring=keyring) == 1
 
 
 def suppress_all(
-    session: Session, addresses: Collection[str], *, cause: Cause, now: datetime, keyring: Keyring
+    session: Session,
+    addresses: Collection[str],
+    *,
+    grounds: Grounds,
+    now: datetime,
+    keyring: Keyring,
 ) -> int:
-    """Never mail these addresses again; return how many were not suppressed before.
+    """Never mail these addresses again; return how many were not suppressed before."""
+    each = dict.fromkeys(addresses, grounds)
+    return suppress_each(session, each, now=now, keyring=keyring)
+
+
+def suppress_each(
+    session: Session, each: Mapping[str, Grounds], *, now: datetime, keyring: Keyring
+) -> int:
+    """Never mail each address again, on its own grounds; return how many were not before.
 
     Their readers become suppressed, whatever they were, and what was on its way is taken back.
     """
-    if not addresses:
+    if not each:
         return 0
     sessions.hold_freeze(session)
     # Readers before suppressions, as an erasure does: in another order they could block each other.
-    readers = store.lock(session, list(addresses), statuses=_MAILABLE)
-    added = suppression.suppress_all(session, addresses, cause=cause, now=now, keyring=keyring)
-    _end(session, readers, Origin(cause.source, wording=cause.reason), now)
+    readers = store.lock(session, list(each), statuses=_MAILABLE)
+    added = suppression.suppress_each(session, each, now=now, keyring=keyring)
+    by_words: dict[Origin, list[Row[Any]]] = {}
+    for reader in readers:
+        grounds = each[reader.address]
+        origin = Origin(grounds.source, wording=grounds.reason)
+        by_words.setdefault(origin, []).append(reader)
+    for origin, alike in by_words.items():
+        _end(session, alike, origin, now)
     return added
 
 

@@ -7,18 +7,18 @@ from sqlalchemy import Engine
 
 from newsletter import suppression
 from newsletter.db import session as sessions
-from newsletter.suppression import Cause
+from newsletter.suppression import Cause, Grounds
 from newsletter.tokens import Keyring
 
 NOW = datetime(2026, 11, 22, 9, tzinfo=UTC)
 OLD, NEW = (f"{name}-0123456789abcdef0123456789abcdef" for name in ("old", "new"))
 KEYRING = Keyring([OLD])
-CAUSE = Cause("5.1.1", source="bounce")
+GROUNDS = Grounds(Cause.DEAD, "5.1.1", source="bounce")
 
 
 def suppress(engine: Engine, address: str, *, keyring: Keyring = KEYRING) -> bool:
     with sessions.writing(engine) as session:
-        return suppression.suppress(session, address, cause=CAUSE, now=NOW, keyring=keyring)
+        return suppression.suppress(session, address, grounds=GROUNDS, now=NOW, keyring=keyring)
 
 
 def is_suppressed(engine: Engine, address: str, *, keyring: Keyring = KEYRING) -> bool:
@@ -117,11 +117,77 @@ def test_a_listing_goes_on_where_it_stopped(engine: Engine) -> None:
 
 
 def test_words_of_a_reason_are_only_words(engine: Engine) -> None:
-    cause = Cause("it's 100% :now '; DROP TABLE subscriber; --", source="%s :x \\")
+    grounds = Grounds(
+        Cause.OPERATOR, "it's 100% :now '; DROP TABLE subscriber; --", source="%s :x \\"
+    )
 
     with sessions.writing(engine) as session:
-        suppression.suppress(session, "ann@x.org", cause=cause, now=NOW, keyring=KEYRING)
+        suppression.suppress(session, "ann@x.org", grounds=grounds, now=NOW, keyring=KEYRING)
 
     with sessions.reading(engine) as session:
         [row] = suppression.listing(session, limit=10)
-    assert (row.reason, row.source) == (cause.reason, cause.source)
+    assert (row.reason, row.source) == (grounds.reason, grounds.source)
+
+
+def cause_of(engine: Engine, address: str) -> tuple[str, str | None, str]:
+    with sessions.reading(engine) as session:
+        found = suppression.find(session, address, keyring=KEYRING)
+    assert found is not None
+    return found.cause, found.address, found.reason
+
+
+@pytest.mark.parametrize("first", Cause)
+@pytest.mark.parametrize("second", Cause)
+def test_an_address_that_is_suppressed_again_keeps_the_graver_cause(
+    engine: Engine, first: Cause, second: Cause
+) -> None:
+    for cause in (first, second):
+        with sessions.writing(engine) as session:
+            grounds = Grounds(cause, f"because {cause}", "test")
+            suppression.suppress(session, "ann@x.org", grounds=grounds, now=NOW, keyring=KEYRING)
+
+    graver = max(first, second, key=list(Cause).index)
+    assert cause_of(engine, "ann@x.org") == (graver, "ann@x.org", f"because {graver}")
+
+
+@pytest.mark.parametrize("cause", Cause)
+def test_an_erasure_leaves_a_graver_cause_and_neither_address_nor_words(
+    engine: Engine, cause: Cause
+) -> None:
+    for is_before in (True, False):
+        address = f"ann{is_before}@x.org"
+        grounds = Grounds(cause, f"{address} said so", "test")
+        with sessions.writing(engine) as session:
+            if is_before:
+                suppression.suppress(session, address, grounds=grounds, now=NOW, keyring=KEYRING)
+            suppression.forget(session, address, now=NOW, keyring=KEYRING)
+            if not is_before:
+                suppression.suppress(session, address, grounds=grounds, now=NOW, keyring=KEYRING)
+
+        graver = max(cause, Cause.ERASED, key=list(Cause).index)
+        assert cause_of(engine, address) == (graver, None, "forgotten")
+
+
+def test_no_graver_cause_can_be_lifted_where_a_lesser_one_cannot() -> None:
+    assert list(suppression.RULES) == list(Cause)
+    liftable = [rule.is_liftable for rule in suppression.RULES.values()]
+    assert liftable == sorted(liftable, reverse=True)
+    assert {cause for cause, rule in suppression.RULES.items() if not rule.is_liftable} == {
+        Cause.OPERATOR,
+        Cause.OPT_OUT,
+        Cause.COMPLAINT,
+    }
+
+
+def test_each_address_is_suppressed_on_its_own_grounds(engine: Engine) -> None:
+    suppress(engine, "ann@x.org")
+    each = {
+        "ann@x.org": Grounds(Cause.COMPLAINT, "spam", "list"),
+        "bob@x.org": Grounds(Cause.FULL, "full", "list"),
+    }
+
+    with sessions.writing(engine) as session:
+        assert suppression.suppress_each(session, each, now=NOW, keyring=KEYRING) == 1
+
+    assert cause_of(engine, "ann@x.org") == ("complaint", "ann@x.org", "spam")
+    assert cause_of(engine, "bob@x.org") == ("full", "bob@x.org", "full")

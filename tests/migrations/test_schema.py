@@ -137,6 +137,34 @@ def test_articles_of_mailings_that_were_there_before_are_called_as_they_are_now(
     assert mailing.corrects_id is None
 
 
+def test_why_an_address_was_suppressed_becomes_a_cause(engine: Engine) -> None:
+    _go_back_to(engine, "0011")
+    rows = [
+        ("a", "550 5.1.1 no such user", "mail server", "dead"),
+        ("b", "3 mails in a row: 552 5.2.2 full", "mail server", "full"),
+        ("c", "imported as blocked", "import readers.csv", "imported"),
+        (None, "forgotten", "", "erased"),
+        ("d", "asked by phone", "command line", "operator"),
+        ("e", "forgotten", "command line", "operator"),
+    ]
+    for number, (address, reason, source, _) in enumerate(rows):
+        _insert(
+            engine,
+            "suppression",
+            address=address,
+            address_hash=str(number),
+            reason=reason,
+            source=source,
+            created_at=NOON,
+        )
+
+    schema.upgrade(engine)
+
+    with engine.connect() as connection:
+        found = connection.execute(text("SELECT cause FROM suppression ORDER BY id")).scalars()
+        assert list(found) == [cause for *_, cause in rows]
+
+
 def _go_back_to(engine: Engine, version: str) -> None:
     with engine.connect() as connection, connection.begin():
         config = schema._config()

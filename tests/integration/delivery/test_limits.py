@@ -33,7 +33,7 @@ from newsletter.models import Attempt, Delivery, Pace, Spending, State, Worker
 from newsletter.settings import DomainLimit
 from newsletter.smtp import reply
 from newsletter.smtp.reply import Phase, Reply
-from newsletter.suppression import Cause
+from newsletter.suppression import Cause, Grounds
 from newsletter.tokens import Keyring
 
 NOW = datetime(2026, 11, 23, 7, tzinfo=UTC)
@@ -699,7 +699,7 @@ def test_suppressed_readers_at_the_front_of_a_lane_end_no_run(engine: Engine) ->
         suppression.suppress_all(
             session,
             [f"reader{number}@example.com" for number in range(1, 41)],
-            cause=Cause("dead", "test"),
+            grounds=Grounds(Cause.DEAD, "dead", "test"),
             now=NOW,
             keyring=Keyring([ledgers.SECRET]),
         )

@@ -18,7 +18,7 @@ from newsletter.errors import Conflict, InvalidInput, NotFound
 from newsletter.models import Delivery, Publication, State
 from newsletter.smtp.reply import Kind
 from newsletter.subscribers import forget, suppress
-from newsletter.suppression import Cause
+from newsletter.suppression import Cause, Grounds
 
 if TYPE_CHECKING:
     from tests.integration.editions.conftest import World
@@ -54,7 +54,7 @@ def test_what_is_held_is_not_let_go_to_those_who_have_left_since(world: World, e
             suppress.suppress(
                 session,
                 "gone@example.org",
-                cause=Cause("no", "test"),
+                grounds=Grounds(Cause.OPERATOR, "no", "test"),
                 now=world.now,
                 keyring=keyring,
             )

@@ -22,7 +22,7 @@ from newsletter.settings import Settings
 from newsletter.smtp import reply
 from newsletter.subscribers import forget, letters, suppress
 from newsletter.subscribers.letters import Stationery
-from newsletter.suppression import Cause
+from newsletter.suppression import Cause, Grounds
 
 if TYPE_CHECKING:
     from tests.integration.editions.conftest import World
@@ -127,9 +127,9 @@ def test_who_wants_no_more_mail_gets_none_and_is_counted(world: World) -> None:
         addresses = dict(session.exec(select(Subscriber.public_id, Subscriber.address)).all())
         keyring = world.settings.keyring()
         forget.forget(session, addresses[forgotten], now=world.now, keyring=keyring)
-        cause = Cause("asked by phone", source="a test")
+        grounds = Grounds(Cause.OPERATOR, "asked by phone", source="a test")
         suppress.suppress(
-            session, addresses[suppressed], cause=cause, now=world.now, keyring=keyring
+            session, addresses[suppressed], grounds=grounds, now=world.now, keyring=keyring
         )
         # Asked again and has not confirmed.
         asked = update(Subscriber).where(col(Subscriber.public_id) == returning)

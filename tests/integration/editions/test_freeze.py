@@ -24,7 +24,7 @@ from newsletter.subscribers import forget, imports, signup
 from newsletter.subscribers import store as readers
 from newsletter.subscribers.consent import Origin
 from newsletter.subscribers.imports import Import
-from newsletter.suppression import Cause
+from newsletter.suppression import Cause, Grounds
 from newsletter.tokens import Bearer, Purpose
 
 if TYPE_CHECKING:
@@ -739,7 +739,7 @@ def test_a_suppressed_address_is_not_in_the_audience(world: World) -> None:
         suppression.suppress(
             session,
             "never@example.org",
-            cause=Cause("hard bounce", "a test"),
+            grounds=Grounds(Cause.DEAD, "hard bounce", "a test"),
             now=world.now,
             keyring=world.settings.keyring(),
         )

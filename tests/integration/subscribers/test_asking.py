@@ -22,7 +22,7 @@ from newsletter.settings import Settings
 from newsletter.subscribers import forget, preferences, signup, store, suppress, unsubscribe
 from newsletter.subscribers.letters import Stationery
 from newsletter.subscribers.signup import Asked
-from newsletter.suppression import Cause
+from newsletter.suppression import Cause, Grounds
 from newsletter.tokens import Bearer, Purpose
 
 ANN = "ann@readers.example"
@@ -242,9 +242,11 @@ def test_who_must_never_be_mailed_gets_nothing(door: Door) -> None:
     for address in (ANN, "bob@readers.example", "eve@readers.example"):
         readers.add(address)
     with sessions.writing(readers.engine) as session:
-        cause = Cause("complaint", "operator")
+        grounds = Grounds(Cause.COMPLAINT, "complaint", "operator")
         both = [ANN, "new@readers.example"]
-        suppress.suppress_all(session, both, cause=cause, now=readers.now, keyring=readers.keyring)
+        suppress.suppress_all(
+            session, both, grounds=grounds, now=readers.now, keyring=readers.keyring
+        )
         forget.forget(session, "bob@readers.example", now=readers.now, keyring=readers.keyring)
 
     for address in (*both, "bob@readers.example"):
@@ -259,9 +261,9 @@ def test_a_suppression_in_the_meantime_keeps_a_link_from_acting(door: Door) -> N
     door.ask()
     token = door.token()
     with sessions.writing(door.readers.engine) as session:
-        cause = Cause("complaint", "operator")
+        grounds = Grounds(Cause.COMPLAINT, "complaint", "operator")
         suppress.suppress(
-            session, ANN, cause=cause, now=door.readers.now, keyring=door.readers.keyring
+            session, ANN, grounds=grounds, now=door.readers.now, keyring=door.readers.keyring
         )
     with pytest.raises(InvalidToken):
         door.confirm(token)

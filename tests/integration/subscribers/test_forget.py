@@ -13,7 +13,7 @@ from newsletter.db import session as sessions
 from newsletter.models import State, Suppression
 from newsletter.subscribers import forget, suppress
 from newsletter.subscribers.forget import Forgotten
-from newsletter.suppression import Cause
+from newsletter.suppression import Cause, Grounds
 
 ANN = "ann.archaeopteryx@x.org"
 BOB = "bob@x.org"
@@ -42,7 +42,7 @@ def test_a_forgotten_person_stands_in_no_table(readers: Readers) -> None:
         suppress.suppress(
             session,
             ANN,
-            cause=Cause("complaint", f"report of {ANN}"),
+            grounds=Grounds(Cause.COMPLAINT, "complaint", f"report of {ANN}"),
             now=readers.now,
             keyring=readers.keyring,
         )
@@ -158,8 +158,8 @@ def test_an_erasure_beside_a_suppression_leaves_no_address(readers: Readers) -> 
 
     thread = threading.Thread(target=forgetting)
     with sessions.writing(readers.engine) as session:
-        cause = Cause("bounced", "a test")
-        suppress.suppress(session, ANN, cause=cause, now=now, keyring=keyring)
+        grounds = Grounds(Cause.DEAD, "bounced", "a test")
+        suppress.suppress(session, ANN, grounds=grounds, now=now, keyring=keyring)
         thread.start()
         # It waits for this transaction, or is through already.
         thread.join(0.5)

@@ -24,7 +24,7 @@ from newsletter.models import Consent, State, Status, Subscriber, Suppression
 from newsletter.subscribers import forget, imports, suppress
 from newsletter.subscribers.imports import Import, Tally
 from newsletter.subscribers.sheet import Rejection
-from newsletter.suppression import Cause
+from newsletter.suppression import Cause, Grounds
 
 LATER = NOW + timedelta(days=1)
 
@@ -142,7 +142,11 @@ def test_a_sheet_brings_nobody_back(readers: Readers, status: Status, confirmed:
 def test_a_suppressed_address_stays_out(readers: Readers) -> None:
     with sessions.writing(readers.engine) as session:
         suppress.suppress(
-            session, "ann@x.org", cause=Cause("5.1.1", "t"), now=NOW, keyring=readers.keyring
+            session,
+            "ann@x.org",
+            grounds=Grounds(Cause.DEAD, "5.1.1", "t"),
+            now=NOW,
+            keyring=readers.keyring,
         )
 
     assert take_over(readers, "ann@x.org\nbob@x.org\n") == Tally(read=2, added=1, suppressed=1)
@@ -357,9 +361,9 @@ class _database:  # noqa: N801 - used as a function
         readers.add("left@x.org", status=Status.UNSUBSCRIBED)
         with sessions.writing(self._engine) as session:
             forget.forget(session, "forgotten@x.org", now=NOW, keyring=readers.keyring)
-            cause = Cause("complaint", "t")
+            grounds = Grounds(Cause.COMPLAINT, "complaint", "t")
             suppress.suppress(
-                session, "blocked@x.org", cause=cause, now=NOW, keyring=readers.keyring
+                session, "blocked@x.org", grounds=grounds, now=NOW, keyring=readers.keyring
             )
         return readers
 
@@ -385,8 +389,10 @@ def test_an_import_beside_an_erasure_and_a_suppression_brings_nobody_back(
         monkeypatch.setattr(suppression, "suppressed_among", look)
         with sessions.writing(readers.engine) as session:
             forget.forget(session, gone, now=NOW, keyring=readers.keyring)
-            cause = Cause("complaint", "a test")
-            suppress.suppress(session, complained, cause=cause, now=NOW, keyring=readers.keyring)
+            grounds = Grounds(Cause.COMPLAINT, "complaint", "a test")
+            suppress.suppress(
+                session, complained, grounds=grounds, now=NOW, keyring=readers.keyring
+            )
         return found
 
     monkeypatch.setattr(suppression, "suppressed_among", looked)

@@ -13,7 +13,7 @@ from newsletter.errors import Conflict
 from newsletter.models import Status
 from newsletter.subscribers import preferences, suppress, unsubscribe
 from newsletter.subscribers.signup import Signup
-from newsletter.suppression import Cause
+from newsletter.suppression import Cause, Grounds
 
 ANN = "ann@x.org"
 
@@ -123,7 +123,11 @@ def test_a_pending_reader_is_confirmed_by_the_operator(readers: Readers) -> None
 def test_a_suppressed_address_is_refused_with_the_way_out(readers: Readers, again: bool) -> None:
     with sessions.writing(readers.engine) as session:
         suppress.suppress(
-            session, ANN, cause=Cause("complaint", "t"), now=readers.now, keyring=readers.keyring
+            session,
+            ANN,
+            grounds=Grounds(Cause.COMPLAINT, "complaint", "t"),
+            now=readers.now,
+            keyring=readers.keyring,
         )
 
     with pytest.raises(Conflict) as raised:

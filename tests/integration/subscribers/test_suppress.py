@@ -7,7 +7,7 @@ from newsletter import suppression
 from newsletter.db import session as sessions
 from newsletter.models import State, Status
 from newsletter.subscribers import suppress
-from newsletter.suppression import Cause
+from newsletter.suppression import Cause, Grounds
 
 ANN = "ann@x.org"
 
@@ -17,7 +17,7 @@ def never_mail(readers: Readers, *addresses: str) -> int:
         return suppress.suppress_all(
             session,
             addresses,
-            cause=Cause("complaint", "mailbox abuse@"),
+            grounds=Grounds(Cause.COMPLAINT, "complaint", "mailbox abuse@"),
             now=readers.now,
             keyring=readers.keyring,
         )

@@ -10,7 +10,7 @@ from newsletter.db import session as sessions
 from newsletter.errors import TooManyRequests
 from newsletter.subscribers import signup, store, suppress
 from newsletter.subscribers.consent import Origin
-from newsletter.suppression import Cause
+from newsletter.suppression import Cause, Grounds
 from newsletter.tokens import Purpose
 from newsletter.web import gate
 from newsletter.web.dependencies import Front
@@ -29,7 +29,7 @@ def make_known(visitor: Visitor) -> dict[str, str]:
         suppress.suppress(
             session,
             addresses["suppressed"],
-            cause=Cause("complaint", "test"),
+            grounds=Grounds(Cause.COMPLAINT, "complaint", "test"),
             now=NOW,
             keyring=visitor.keyring,
         )

@@ -11,7 +11,7 @@ from newsletter.db import session as sessions
 from newsletter.models import Subscriber
 from newsletter.subscribers import preferences, suppress
 from newsletter.subscribers.consent import Origin
-from newsletter.suppression import Cause
+from newsletter.suppression import Cause, Grounds
 from newsletter.tokens import Purpose
 
 STRANGER = "66.6.6.6"
@@ -171,13 +171,13 @@ def test_the_link_of_who_was_forgotten_still_answers_well(visitor: Visitor) -> N
 def test_who_is_suppressed_cannot_undo_it(visitor: Visitor) -> None:
     from newsletter.db import session as sessions
     from newsletter.subscribers import suppress
-    from newsletter.suppression import Cause
+    from newsletter.suppression import Cause, Grounds
 
     visitor.add()
     link = visitor.link(Purpose.UNSUBSCRIBE)
     with sessions.writing(visitor.engine) as session:
-        cause = Cause("complaint", "test")
-        suppress.suppress(session, ANN, cause=cause, now=NOW, keyring=visitor.keyring)
+        grounds = Grounds(Cause.COMPLAINT, "complaint", "test")
+        suppress.suppress(session, ANN, grounds=grounds, now=NOW, keyring=visitor.keyring)
     assert "/undo" not in visitor.get(link).text
     assert "/undo" not in visitor.post(link).text
     assert visitor.status() == "suppressed"
@@ -242,8 +242,8 @@ def test_an_operators_release_is_no_way_back_by_an_old_link(visitor: Visitor) ->
     visitor.post(link)
     keyring, now = visitor.keyring, visitor.now
     with sessions.writing(visitor.engine) as session:
-        cause = Cause("complaint", "test")
-        suppress.suppress(session, ANN, cause=cause, now=now, keyring=keyring)
+        grounds = Grounds(Cause.COMPLAINT, "complaint", "test")
+        suppress.suppress(session, ANN, grounds=grounds, now=now, keyring=keyring)
         session.execute(update(Subscriber).values(status="suppressed"))
         suppress.release(session, ANN, origin=Origin("test"), now=now, keyring=keyring)
 

@@ -17,7 +17,8 @@ ACCEPTED = Earlier(was_accepted=True, act=Act.NOTHING, day=YESTERDAY)
 
 def said(code: int, text: str, *before: Earlier, full_mailboxes: int = 3) -> str:
     outcome = reply.classify(Phase.RCPT, Reply(code, text))
-    return why_dead(outcome, before, now=NOW, full_mailboxes=full_mailboxes)
+    grounds = why_dead(outcome, before, now=NOW, full_mailboxes=full_mailboxes)
+    return f"{grounds.cause}: {grounds.reason}" if grounds else ""
 
 
 def full(day: date = YESTERDAY) -> Earlier:
@@ -29,13 +30,13 @@ def disabled(day: date = YESTERDAY) -> Earlier:
 
 
 def test_an_address_where_nobody_is_is_dead_at_once_and_the_servers_words_say_why() -> None:
-    assert said(550, "5.1.1 no such user") == "550 5.1.1 no such user"
+    assert said(550, "5.1.1 no such user") == "dead: 550 5.1.1 no such user"
 
 
 def test_a_disabled_mailbox_is_dead_when_that_is_said_on_two_different_days() -> None:
     assert said(550, "5.2.1 disabled") == ""
     assert said(550, "5.2.1 disabled", disabled(TODAY)) == ""
-    assert said(550, "5.2.1 disabled", disabled()) == "on two days: 550 5.2.1 disabled"
+    assert said(550, "5.2.1 disabled", disabled()) == "dead: on two days: 550 5.2.1 disabled"
     assert said(550, "5.2.1 disabled", full()) == ""
 
 
@@ -49,6 +50,10 @@ def test_a_full_mailbox_is_dead_after_so_many_mails_in_a_row(earlier: int) -> No
     assert bool(said(552, "5.2.2 full", *[full()] * earlier)) == (earlier + 1 >= 3)
     # Put off, this mail may yet arrive: it does not count.
     assert bool(said(452, "4.2.2 full", *[full()] * earlier)) == (earlier >= 3)
+
+
+def test_a_full_mailbox_is_another_cause_than_a_dead_address() -> None:
+    assert said(552, "5.2.2 full", full(), full()) == "full: 3 mails in a row: 552 5.2.2 full"
 
 
 def test_with_the_setting_at_nought_a_full_mailbox_is_never_dead() -> None:
