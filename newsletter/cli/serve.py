@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated
+from resource import RLIMIT_NOFILE, getrlimit
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
     from newsletter.settings import Settings
+    from newsletter.web.peers import Proxies
 
 #: How often what counts how often is cleared of what has ended.
 _PRUNE_SECONDS = 3_600.0
@@ -39,24 +41,13 @@ def serve(
     import uvicorn
 
     from newsletter.web import app
+    from newsletter.web.peers import Proxies, ProxyNotice
 
     found = context.of(ctx)
     with found.database() as engine, on_signals() as shutdown:
-        served = app.create_app(found.settings, engine)
-        server = uvicorn.Server(
-            uvicorn.Config(
-                served,
-                host=host,
-                port=port,
-                # The application reads the proxy's headers itself, where the settings name one.
-                proxy_headers=False,
-                server_header=False,
-                # Links are keys: they do not belong in a log.
-                access_log=False,
-                log_level="warning",
-                timeout_graceful_shutdown=30,
-            )
-        )
+        proxies = Proxies(found.settings.trusted_proxies)
+        served = ProxyNotice(app.create_app(found.settings, engine), proxies, say=output.warn)
+        server = uvicorn.Server(uvicorn.Config(served, host=host, port=port, **_options(proxies)))
         output.say(f"Serving {found.settings.base_url} on http://{host}:{port}")
 
         def end() -> None:
@@ -65,6 +56,27 @@ def serve(
         # While it runs it hears signals itself, and hands them on when it has ended.
         with shutdown.heeded_by(end), _working(engine, found.settings, shutdown, sends=letters):
             server.run()
+
+
+def _options(proxies: Proxies) -> dict[str, Any]:
+    """Return how uvicorn is to serve."""
+    from newsletter.web.connections import Limits
+    from newsletter.web.protocol import guarded
+
+    return {
+        "http": guarded(Limits.of(getrlimit(RLIMIT_NOFILE)[0]), proxies=proxies, say=output.warn),
+        "ws": "none",
+        # A burst is accepted in parts: a connection is a descriptor before it is counted.
+        "backlog": 128,
+        # The application reads the proxy's headers itself, where the settings name one.
+        "proxy_headers": False,
+        "server_header": False,
+        # Links are keys: they do not belong in a log.
+        "access_log": False,
+        # As warnings uvicorn has a line for each bad request; the protocol counts those.
+        "log_level": "error",
+        "timeout_graceful_shutdown": 30,
+    }
 
 
 @contextmanager

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import re
+import resource
 import signal
+import socket
 import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from email.message import EmailMessage
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -173,3 +175,59 @@ def test_a_port_that_is_taken_is_said_and_ends_it(
     _, err = running.communicate(timeout=60)
     assert running.returncode != 0
     assert "address already in use" in err
+
+
+@contextmanager
+def few_files(most: int) -> Iterator[None]:
+    """Let what is started meanwhile open no more files than that."""
+    usual = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, usual[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, usual)
+
+
+def test_300_slow_connections_do_not_cut_off_a_reader_and_are_named_on_standard_error(
+    sqlite_newsletter: Newsletter,
+) -> None:
+    port = free_port()
+    with few_files(256):
+        running = sqlite_newsletter.start("serve", "--port", port, "--no-letters")
+    with ExitStack() as stack:
+        stack.callback(running.kill)
+        journey.wait_for(port)
+        for number in range(300):
+            source = (f"127.0.1.{1 + number % 5}", 0)
+            slow = socket.create_connection(("127.0.0.1", port), 30, source_address=source)
+            stack.enter_context(slow).sendall(b"GET /healthz HTTP/1.1\r\nHost: a\r\nX: ")
+        answer = httpx2.get(f"http://127.0.0.1:{port}/healthz", timeout=30)
+        running.send_signal(signal.SIGTERM)
+        _, err = running.communicate(timeout=60)
+
+    assert answer.json() == {"status": "ok"}
+    assert "more than 128 in all." in err
+    assert "Traceback" not in err
+    assert running.returncode == 0
+
+
+def test_a_proxy_that_no_setting_names_is_said_once_with_the_line_to_write(
+    sqlite_newsletter: Newsletter,
+) -> None:
+    with journey.serving(sqlite_newsletter) as (site, running):
+        for client in ("192.0.2.7", "192.0.2.8"):
+            httpx2.get(f"{site}/subscribe", headers={"X-Forwarded-For": client}, timeout=30)
+        running.send_signal(signal.SIGTERM)
+        assert running.stderr
+        said = running.stderr.read()
+
+    assert said.count("trusted_proxies") == 2
+    assert said.startswith("127.0.0.1 sends X-Forwarded-For and is not in trusted_proxies")
+    assert 'write trusted_proxies = ["127.0.0.1"]' in said
+
+    sqlite_newsletter.env["NEWSLETTER_TRUSTED_PROXIES"] = "127.0.0.1"
+    with journey.serving(sqlite_newsletter) as (site, running):
+        httpx2.get(f"{site}/subscribe", headers={"X-Forwarded-For": "192.0.2.7"}, timeout=30)
+        running.send_signal(signal.SIGTERM)
+        assert running.stderr
+        assert "trusted_proxies" not in running.stderr.read()
