@@ -16,7 +16,7 @@ from newsletter.rendering.letter import Confirm
 from newsletter.settings import Settings
 from newsletter.web import errors, pages
 from newsletter.web.dependencies import Front
-from newsletter.web.middleware import BodyLimit, EvenPace, Methods, SafeHeaders
+from newsletter.web.middleware import BodyLimit, CleanLinks, EvenPace, Methods, SafeHeaders
 from newsletter.web.routes import api, archive, health, preferences, signup, unsubscribe
 
 #: How long an answer to a sign-up takes at least; longer than what any sign-up needs.
@@ -43,6 +43,7 @@ def create_app(
     app = BodyLimit(app)
     app = EvenPace(app, step_seconds=step_seconds, paths=_PACED)
     app = Methods(app, _routes(routers))
+    app = CleanLinks(app, _routes(routers))
     app = SafeHeaders(app, is_https=settings.base_url.startswith("https://"))
     if settings.trusted_proxies:
         app = ProxyHeadersMiddleware(app, trusted_hosts=settings.trusted_proxies)  # type: ignore[arg-type,assignment]  # one protocol, spelled twice

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import math
+import re
 from collections.abc import Collection, Mapping
+from urllib.parse import quote
 
 from fastapi import HTTPException
 from fastapi.routing import APIRoute
@@ -33,6 +35,11 @@ _DEFAULTS = {
 #: What the box on any other page asks for; nothing here knows who its reader is.
 _FOR_THE_BOX = ("/embed.js", "/proof.js", "/subscriptions")
 _ANYWHERE = {"Access-Control-Allow-Origin": "*", "Cross-Origin-Resource-Policy": "cross-origin"}
+# What no part of a link has: punctuation, white space, and either of them escaped for a URL, for
+# HTML or by quoted-printable. Possessive, so that a path of any length takes linear time.
+_ADDED = r"(?:&#?\w{1,8};?|[%=][0-9A-Fa-f]{2}|[^\w-])*+"
+_ONLY_ADDED = re.compile(_ADDED, re.ASCII)
+_PART = re.compile(rf"{_ADDED}([\w-]++(?:\.[\w-]++)*+){_ADDED}", re.ASCII)
 
 
 class SafeHeaders:
@@ -58,6 +65,32 @@ class SafeHeaders:
             await send(message)
 
         await self._app(scope, receive, send_safely)
+
+
+class CleanLinks:
+    """Takes from a reader's link what a mail program or a hand has added: `TOKEN).`, `TOKEN/`.
+
+    The request goes on as if the link had come whole, whatever its method: a one-click POST must
+    not be answered with a redirect (RFC 8058).
+    """
+
+    def __init__(self, app: ASGIApp, routes: Collection[APIRoute]) -> None:
+        self._app = app
+        self._folders = {route.path.split("/")[1] for route in routes if "/{token}" in route.path}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on under its clean path."""
+        if scope["type"] == "http" and (path := self._clean(scope["path"])) != scope["path"]:
+            scope = {**scope, "path": path, "raw_path": quote(path).encode()}
+        await self._app(scope, receive, send)
+
+    def _clean(self, path: str) -> str:
+        folder, *parts = path.lstrip("/").split("/")
+        if folder not in self._folders or not parts or not _PART.fullmatch(parts[0]):
+            return path
+        kept = [part for part in parts if not _ONLY_ADDED.fullmatch(part)]
+        bare = [found[1] if (found := _PART.fullmatch(part)) else part for part in kept]
+        return "/".join(["", folder, *bare])
 
 
 class Methods:

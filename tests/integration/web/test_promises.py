@@ -212,6 +212,44 @@ def test_what_is_not_there_is_a_kind_page(visit: Make, path: str) -> None:
     assert visitor.get(path, headers=JSON).json()["problem"] == "not_found"
 
 
+ADDED = ["/", ".", ")", ">", ",", ";", "'", '"', "]", "%3E", "%20", "%253E", "&gt;", "&gt;.", "=",
+         "=20", "/.", ").", '">', "//", "%E3%80%82", "%EF%BC%89", "%EF%BC%9E", "%E2%80%8B",
+         "%C2%A0", ">)/. ", "*", "!", "%0D%0A"]  # fmt: skip
+
+
+@pytest.mark.parametrize("added", ADDED, ids=ascii)
+def test_a_link_with_something_added_at_its_end_works(visit: Make, added: str) -> None:
+    visitor = visit()
+    visitor.sign_up(BOB)
+    visitor.add(ANN)
+    visitor.publish()
+    with sessions.reading(visitor.engine) as session:
+        issue = archive.latest(session)
+    assert issue is not None
+    confirm, leave = visitor.path("confirm", BOB), visitor.link(Purpose.UNSUBSCRIBE)
+    view = f"/view/{visitor.keyring.issue(Purpose.VIEW, issue.mailing, 0)}"
+
+    for path in (confirm, leave, visitor.link(Purpose.MANAGE), view):
+        assert visitor.get(path + added).content == visitor.get(path).content
+    for path in (confirm, leave):
+        answer = visitor.post(path + added, {"List-Unsubscribe": "One-Click"})
+        assert (answer.status_code, "location" in answer.headers) == (200, False)
+    assert (visitor.status(BOB), visitor.status(ANN)) == ("active", "unsubscribed")
+    assert visitor.post(f"{leave}{added}/undo{added}").status_code == 200
+    assert visitor.status(ANN) == "active"
+
+
+@pytest.mark.parametrize("cut", [1, 2, 10, 43, 44, 60])
+@pytest.mark.parametrize("added", ["", ".", ">", "/"])
+def test_a_link_that_is_cut_short_stays_invalid(visit: Make, cut: int, added: str) -> None:
+    visitor = visit()
+    visitor.add()
+    path = visitor.link(Purpose.UNSUBSCRIBE)[:-cut] + added
+
+    assert visitor.get(path).status_code == visitor.post(path).status_code == 404
+    assert visitor.status() == "active"
+
+
 def test_a_database_that_is_away_is_said_in_kind_words(visit: Make) -> None:
     visitor = visit()
     visitor.add()

@@ -4,12 +4,13 @@ import asyncio
 from typing import Any
 
 import pytest
+from fastapi.routing import APIRoute
 from hypothesis import given
 from hypothesis import strategies as st
 from starlette.types import Message, Receive, Scope, Send
 
 from newsletter.web import middleware
-from newsletter.web.middleware import EvenPace
+from newsletter.web.middleware import CleanLinks, EvenPace
 
 
 @given(spent=st.floats(0, 100), step=st.sampled_from([0.05, 0.25, 1.0]))
@@ -64,3 +65,21 @@ def test_only_answers_to_sign_ups_are_held_back(
     assert len(slept) == (1 if paced else 0)
     assert all(0 < seconds <= 0.25 for seconds in slept)
     assert [message["type"] for message in sent] == ["http.response.start", "http.response.body"]
+
+
+@pytest.mark.parametrize("added", ["/", ")", "&", "&gt;", "%3", "a.", "..", "=2", "/a"])
+def test_a_path_of_any_length_is_cleaned_in_linear_time(added: str) -> None:
+    """Quadratic time would be minutes here."""
+    seen: list[str] = []
+
+    async def see(scope: Scope, _receive: Receive, _send: Send) -> None:
+        seen.append(scope["path"])
+
+    async def nothing(*_: Any) -> Message:
+        return {"type": "http.request"}
+
+    routes = [APIRoute("/confirm/{token}", nothing)]
+    path = "/confirm/" + added * 100_000 + "\n!"
+    asyncio.run(CleanLinks(see, routes)({"type": "http", "path": path}, nothing, nothing))
+
+    assert len(seen) == 1
