@@ -11,6 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from email.errors import MessageError
 from email.header import decode_header, make_header
+from email.message import Message
 from email.parser import BytesHeaderParser
 from urllib.parse import unquote_plus
 
@@ -22,12 +23,31 @@ MAXIMUM_OCTETS = 65_536
 #: Of one header; to decode what is longer takes time that grows with its square.
 _HEADER_LENGTH = 2_000
 _ASKED = re.compile(r"\bunsubscribe\b", re.ASCII | re.IGNORECASE)
-# `mailto:...?subject=unsubscribe%20TOKEN` (RFC 2369, RFC 6068), whatever was put around it: what is
-# signed can stand anywhere.
 _SIGNED = tokens.TOKEN_LENGTH - tokens.SIGNATURE_LENGTH - 1
-_TOKEN = re.compile(
-    rf"(?<![\w-])[\w-]{{{_SIGNED}}}\.[\w-]{{{tokens.SIGNATURE_LENGTH}}}(?![\w-])", re.ASCII
+# The subject of `mailto:...?subject=unsubscribe%20TOKEN` (RFC 2369, RFC 6068) and nothing else,
+# but for what gateways put before it and hands around it: a reply or a ticket only quotes it.
+_OURS = re.compile(
+    r"(?:[\[({*]{1,3}\W*(?:external|extern|ext|spam|suspected spam|unsubscribe)\W{1,4}\s*){0,3}"
+    r"unsubscribe[:+\s]*[<(\[\"']*"
+    rf"([\w-]{{{_SIGNED}}}\.[\w-]{{{tokens.SIGNATURE_LENGTH}}})"
+    r"[>)\]\"'.,;!\s]*",
+    re.ASCII | re.IGNORECASE,
 )
+# What answers by itself says so (RFC 3834, Exchange, and what came before them). `Auto-Submitted:
+# auto-generated` is no answer, and the List-* headers and `Precedence: list` come from a mailing
+# list that our own address may be: mailboxes write to both for a reader.
+_AUTOMATIC: dict[str, re.Pattern[str]] = {
+    "Auto-Submitted": re.compile(r"\s*auto-(replied|notified)\b", re.IGNORECASE),
+    "Precedence": re.compile(r"\s*(auto_?reply|bulk|junk)\b", re.IGNORECASE),
+    "X-Auto-Response-Suppress": re.compile(r"\s*(?!none\s*$)\S", re.IGNORECASE),
+    **dict.fromkeys(
+        (
+            "X-Autoreply", "X-Auto-Reply", "X-Autorespond", "X-Autoresponder", "X-Auto-Respond",
+            "X-Mail-Autoreply", "X-AutoReply-From", "X-FC-MachineGenerated",
+        ),
+        re.compile(r"\s*(?!no\s*$)\S", re.IGNORECASE),
+    ),
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -41,14 +61,28 @@ class Unsubscription:
 
 
 def read(headers: bytes) -> Unsubscription | None:
-    """Return what the mail with these headers asks for; None if it is about something else."""
+    """Return what the mail with these headers asks for; None if it is about something else.
+
+    An automatic answer asks for nothing, whatever its subject quotes.
+    """
     message = BytesHeaderParser().parsebytes(headers[:MAXIMUM_OCTETS])
     # Some programs leave the link's own escapes in.
-    subject = unquote_plus(_decoded(message.get("Subject")))
-    if not _ASKED.search(subject):
+    subject = unquote_plus(_decoded(message.get("Subject"))).strip()
+    if not _ASKED.search(subject) or _is_automatic(message):
         return None
-    token = _TOKEN.search(subject)
-    return Unsubscription(token[0] if token else None, _decoded(message.get("From")))
+    ours = _OURS.fullmatch(subject)
+    return Unsubscription(ours[1] if ours else None, _decoded(message.get("From")))
+
+
+def _is_automatic(message: Message) -> bool:
+    # Apple's mailboxes unsubscribe their readers by a mail that is marked as an answer.
+    if str(message.get("X-Apple-Unsubscribe", "")).strip().lower() == "true":
+        return False
+    return any(
+        sign.match(str(value)[:_HEADER_LENGTH])
+        for name, sign in _AUTOMATIC.items()
+        for value in message.get_all(name, [])
+    )
 
 
 def _decoded(value: object) -> str:

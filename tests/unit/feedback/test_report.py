@@ -13,8 +13,8 @@ from newsletter.feedback.report import Unsubscription
 TOKEN = f"a-token_of-ours_____.{'x' * tokens.SIGNATURE_LENGTH}"
 
 
-def mail(subject: str, sender: str = "Ann <ann@readers.example>") -> bytes:
-    return f"From: {sender}\r\nSubject: {subject}\r\nTo: digest@miasfeed.example\r\n".encode()
+def mail(subject: str, sender: str = "Ann <ann@readers.example>", more: str = "") -> bytes:
+    return f"{more}From: {sender}\r\nSubject: {subject}\r\nTo: digest@miasfeed.example\r\n".encode()
 
 
 @pytest.mark.parametrize(
@@ -23,7 +23,8 @@ def mail(subject: str, sender: str = "Ann <ann@readers.example>") -> bytes:
         f"unsubscribe {TOKEN}",
         f"Unsubscribe: {TOKEN}",
         f"unsubscribe\r\n {TOKEN}",
-        f"Re: unsubscribe {TOKEN} please",
+        f"[EXTERNAL] unsubscribe {TOKEN}",
+        f"***SPAM*** unsubscribe {TOKEN}",
         f"=?utf-8?q?unsubscribe_{TOKEN.replace('_', '=5F')}?=",
         f"[Unsubscribe] unsubscribe {TOKEN}.",
         f"unsubscribe%20{TOKEN}",
@@ -36,10 +37,76 @@ def test_the_token_of_the_link_is_found_in_the_subject(subject: str) -> None:
 
 @pytest.mark.parametrize(
     "subject",
-    ["unsubscribe", "Please UNSUBSCRIBE me", f"unsubscribe {TOKEN}x", f"unsubscribe {TOKEN[1:]}"],
+    [
+        "unsubscribe",
+        "Please UNSUBSCRIBE me",
+        f"unsubscribe {TOKEN}x",
+        f"unsubscribe {TOKEN[1:]}",
+    ],
 )
 def test_words_without_a_token_are_for_a_person_to_read(subject: str) -> None:
     found = report.read(mail(subject))
+
+    assert found is not None
+    assert found.token is None
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        "Re:", "AW:", "Fwd:", "SV:", "Out of office:", "Automatic reply:",
+        "Automatische Antwort:", "Abwesenheitsnotiz:", "Réponse automatique :", "[Auto-Reply]", "[#4711]",
+        "(Away)", "I am away,", "自动回复：",
+    ],
+)  # fmt: skip
+def test_a_subject_that_only_quotes_ours_is_for_a_person_to_read(before: str) -> None:
+    for subject in (f"{before} unsubscribe {TOKEN}", f"unsubscribe {TOKEN} {before}"):
+        found = report.read(mail(subject))
+        assert found is not None
+        assert found.token is None
+
+
+AUTOMATIC = [
+    "Auto-Submitted: auto-replied",
+    "Auto-Submitted: Auto-Replied (vacation)",
+    "X-Auto-Response-Suppress: All",
+    "X-Auto-Response-Suppress: DR, OOF, AutoReply",
+    "Precedence: auto_reply",
+    "Precedence: bulk",
+    "X-Autoreply: yes",
+    "X-Autorespond: Re: unsubscribe",
+    "X-AutoReply-From: ann@readers.example",
+    "x-auto-reply: true",
+]
+
+
+@pytest.mark.parametrize("header", AUTOMATIC)
+def test_an_automatic_answer_never_unsubscribes(header: str) -> None:
+    assert report.read(mail(f"unsubscribe {TOKEN}", more=f"{header}\r\n")) is None
+    assert report.read(mail("Please unsubscribe", more=f"{header}\r\n")) is None
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        "Auto-Submitted: auto-replied\r\nX-Apple-Unsubscribe: true\r\n",
+        "Auto-Submitted: auto-generated\r\n",
+        "Auto-Submitted: no\r\n",
+        "Precedence: list\r\nList-Id: <contact.miasfeed.example>\r\n",
+        "X-Auto-Response-Suppress: None\r\n",
+        "X-Google-Unsubscribe: 1\r\nIn-Reply-To: <a@b>\r\n",
+    ],
+)
+def test_a_mail_that_a_mailbox_writes_for_its_reader_acts(more: str) -> None:
+    found = report.read(mail(f"unsubscribe {TOKEN}", more=more))
+
+    assert found is not None
+    assert found.token == TOKEN
+
+
+@pytest.mark.parametrize("piece", ["[SPAM] ", "*", "unsubscribe ", "[unsubscribe", "(((ext"])
+def test_a_subject_of_any_shape_takes_little_time(piece: str) -> None:
+    found = report.read(mail(piece * 250 + "unsubscribe"))
 
     assert found is not None
     assert found.token is None
