@@ -7,6 +7,7 @@ as every large provider treats them alike, is lower-cased too, so that one reade
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from functools import lru_cache
 from unicodedata import normalize
 
@@ -22,6 +23,36 @@ MAXIMUM_LOCAL_LENGTH = 64
 _FORBIDDEN = re.compile(r"[\x00-\x20\x7f-\xa0\u2028\u2029]")
 # RFC 5321 4.1.2: a dot-string of plain atoms, which needs no second look.
 _PLAIN_LOCAL = re.compile(r"[a-z0-9_+-]+(?:\.[a-z0-9_+-]+)*")
+
+
+@dataclass(frozen=True)
+class _Provider:
+    """How a mailbox provider reads the local parts of its domains."""
+
+    #: The domain that stands for all of the provider's, None if each has mailboxes of its own.
+    domain: str | None = None
+    #: What begins a subaddress (RFC 5233).
+    separator: str = "+"
+    #: Characters that make no difference.
+    ignored: str = ""
+
+
+_GMAIL = _Provider(domain="gmail.com", ignored=".")
+_PROTON = _Provider(domain="proton.me", ignored=".-_")
+_APPLE = _Provider(domain="icloud.com")
+# Its own subaddresses are `name-keyword`; no account has a hyphen in its name.
+_YAHOO = _Provider(separator="-")
+_YANDEX = _Provider(domain="yandex.ru", ignored=".-")
+_PROVIDERS = {
+    **dict.fromkeys(("gmail.com", "googlemail.com"), _GMAIL),
+    **dict.fromkeys(("proton.me", "protonmail.com", "pm.me"), _PROTON),
+    **dict.fromkeys(("icloud.com", "me.com", "mac.com"), _APPLE),
+    **dict.fromkeys(("ymail.com", "rocketmail.com"), _YAHOO),
+    "ya.ru": _YANDEX,
+}
+#: Those that have a domain in each country: `yahoo.co.uk`, `yandex.kz`.
+_BY_FIRST_LABEL = {"yahoo": _YAHOO, "yandex": _YANDEX}
+_ANY_OTHER = _Provider()
 
 
 def normalise(text: str) -> str:
@@ -53,6 +84,20 @@ def masked(address: str) -> str:
     """Return the address as a stranger may see it: `a…@example.org`."""
     local, _, domain = address.rpartition("@")
     return f"{local[:1]}…@{domain}"
+
+
+def mailbox(address: str) -> str:
+    """Return a name of the mailbox that a normalised address leads to, as far as is known.
+
+    For limits alone: `ann+1@` and `ann+2@` fill one mailbox. A reader is known by the address that
+    they typed, and is mailed at it.
+    """
+    local, _, domain = address.rpartition("@")
+    by_label = _BY_FIRST_LABEL.get(domain.partition(".")[0], _ANY_OTHER)
+    provider = _PROVIDERS.get(domain, by_label)
+    name = local.replace("+", provider.separator).partition(provider.separator)[0]
+    name = name.translate(dict.fromkeys(map(ord, provider.ignored)))
+    return f"{name or local}@{provider.domain or domain}"
 
 
 def needs_smtputf8(address: str) -> bool:

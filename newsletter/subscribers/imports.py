@@ -16,6 +16,7 @@ from sqlalchemy import Engine
 from sqlmodel import Session
 
 from newsletter import suppression, throttle, tokens
+from newsletter.address import mailbox
 from newsletter.cadence import Cadence
 from newsletter.db import session as sessions
 from newsletter.db.engine import is_sqlite
@@ -203,7 +204,8 @@ def _confirm(session: Session, entries: list[Entry], how: Import) -> int:
     theirs = store.with_ids([reader.id for reader in pending])
     begun = {"status": Status.ACTIVE, "watermark": None, "subscribed_at": how.now}
     store.change(session, theirs, begun, now=how.now)
-    throttle.reset(session, signup.UNCONFIRMED, *vouched, keyring=how.keyring)
+    mailboxes = map(mailbox, vouched)
+    throttle.reset(session, signup.UNCONFIRMED, *mailboxes, keyring=how.keyring)
     origin = Origin(how.source, wording=_WORDING[Status.ACTIVE])
     return consent.record_all(session, theirs, Action.CONFIRMED, origin=origin, now=how.now)
 

@@ -14,6 +14,7 @@ from enum import StrEnum
 
 from sqlmodel import Session
 
+from newsletter import address as addresses
 from newsletter import suppression, throttle, tokens
 from newsletter.cadence import Cadence
 from newsletter.delivery import ledger
@@ -29,11 +30,11 @@ from newsletter.tokens import Bearer, Keyring
 
 #: What an operator's word stands for in the record.
 VOUCHED = "The operator says that this reader has asked for the newsletter."
-#: How often an address may be entered; more is not looked at any more.
+#: How often a mailbox may be entered; more is not looked at any more.
 ASKS = Limit("ask", 10, timedelta(hours=24))
-#: How often somebody may cause a letter to an address.
+#: How often somebody may cause a letter to a mailbox.
 LETTERS = Limit("letter", 1, timedelta(hours=24))
-#: How many confirm letters go to an address that confirms none of them.
+#: How many confirm letters go to a mailbox that confirms none of them.
 UNCONFIRMED = Limit("unconfirmed", 3, timedelta(days=365))
 #: For how long a goodbye can be undone without a new letter.
 UNDO = timedelta(hours=24)
@@ -124,7 +125,7 @@ def ask(
             letters.present(session, subscriber, stationery=stationery, now=now)
         return Asked.PRESENT if may_write else Asked.NOTHING
     may_write = may_write and throttle.take(
-        session, UNCONFIRMED, address, now=now, keyring=stationery.keyring
+        session, UNCONFIRMED, addresses.mailbox(address), now=now, keyring=stationery.keyring
     )
     if may_write or subscriber.cadence != cadence:
         subscriber.cadence = cadence
@@ -236,9 +237,10 @@ def can_come_back(session: Session, subscriber: Subscriber, *, now: datetime) ->
 
 def _may_write(session: Session, address: str, *, now: datetime, keyring: Keyring) -> bool | None:
     """Count somebody's asking; tell whether a letter may go, None if it is not even looked at."""
-    if not throttle.take(session, ASKS, address, now=now, keyring=keyring):
+    mailbox = addresses.mailbox(address)
+    if not throttle.take(session, ASKS, mailbox, now=now, keyring=keyring):
         return None
-    return throttle.take(session, LETTERS, address, now=now, keyring=keyring)
+    return throttle.take(session, LETTERS, mailbox, now=now, keyring=keyring)
 
 
 def _generation_asked(subscriber: Subscriber) -> int:
@@ -271,7 +273,7 @@ def _begin(
     keyring: Keyring,
 ) -> Signup:
     """Start an active consent now; letters that nobody had confirmed count no more."""
-    throttle.reset(session, UNCONFIRMED, subscriber.address, keyring=keyring)
+    throttle.reset(session, UNCONFIRMED, addresses.mailbox(subscriber.address), keyring=keyring)
     subscriber.status = Status.ACTIVE
     subscriber.watermark = None
     subscriber.paused_until = None

@@ -184,3 +184,50 @@ def _check_spelling(spelled: str) -> None:
     assert "=?" not in spelled
     assert spelled.rpartition("@")[2].isascii()
     assert len(spelled.encode()) <= 254
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("ann+1@example.org", "ann+2@example.org"),
+        ("ann@example.org", "ann+news+more@example.org"),
+        ("a.nn@gmail.com", "ann+x@googlemail.com"),
+        ("ann-box@yahoo.com", "ann-else@yahoo.com"),
+        ("ann@yahoo.co.uk", "ann-news@yahoo.co.uk"),
+        ("ann.lee@proton.me", "ann_lee+x@pm.me"),
+        ("ann@me.com", "ann+x@icloud.com"),
+        ("ann.lee@ya.ru", "ann-lee@yandex.com"),
+    ],
+)
+def test_subaddresses_lead_to_one_mailbox(one: str, other: str) -> None:
+    assert address.mailbox(one) == address.mailbox(other)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("ann@example.org", "bob@example.org"),
+        ("ann@example.org", "ann@example.net"),
+        ("ann.lee@example.org", "annlee@example.org"),
+        ("ann-lee@example.org", "ann@example.org"),
+        ("ann@yahoo.com", "ann@yahoo.de"),
+        ("+ann@example.org", "+bob@example.org"),
+        ("ann@gmail.com", "ann@gmail.com.example.org"),
+    ],
+)
+def test_mailboxes_of_two_people_stay_two(one: str, other: str) -> None:
+    assert address.mailbox(one) != address.mailbox(other)
+
+
+@given(st.emails())
+def test_every_address_has_a_mailbox_that_is_its_own_mailbox(text: str) -> None:
+    try:
+        spelled = address.normalise(text)
+    except InvalidAddress:
+        return
+    found = address.mailbox(spelled)
+    local, at, domain = found.rpartition("@")
+    assert at
+    assert local
+    assert domain
+    assert address.mailbox(found) == found
