@@ -123,9 +123,17 @@ class Settings(BaseSettings):
         "browser that runs scripts.",
     )
     signups_per_machine: int = Field(
-        20, ge=1, description="Sign-ups that one network address may make in an hour."
+        20,
+        ge=1,
+        description="Sign-ups that one network address may make in an hour: one of IPv4, or a /64 "
+        "of IPv6. A /56 may make twice as many, a /48 four times.",
     )
-    signups_in_all: int = Field(2_000, ge=1, description="Sign-ups that are taken in an hour.")
+    signups_in_all: int = Field(
+        2_000,
+        ge=1,
+        description="Sign-ups that are taken in an hour; of them no /48 of IPv6 and no /24 of IPv4 "
+        "gets more than a quarter.",
+    )
     trusted_proxies: Annotated[list[str], NoDecode] = Field(
         default_factory=list,
         description="Addresses or networks of the proxies in front of `newsletter serve`; only "

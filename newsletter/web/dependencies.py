@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from functools import cached_property
-from ipaddress import IPv6Address, ip_address
 from typing import Annotated
 
 import jinja2
@@ -23,7 +22,7 @@ from newsletter.settings import Settings
 from newsletter.subscribers import outlook
 from newsletter.subscribers.letters import Stationery
 from newsletter.tokens import Bearer, Keyring, Purpose
-from newsletter.web import pages
+from newsletter.web import network, pages
 from newsletter.web.pages import Choice, Site, Words
 
 #: What a reader agrees to by signing up, as the page and the box have it.
@@ -144,25 +143,7 @@ def has_returned(subscriber: Subscriber | None, bearer: Bearer) -> bool:
 
 def remote(request: Request) -> str | None:
     """Return the network address of whoever asks, None if it is not known."""
-    if request.client is None:
-        return None
-    try:
-        found = ip_address(request.client.host.partition("%")[0])
-    except ValueError:
-        return None
-    # A server that listens on both protocols sees IPv4 in the dress of IPv6.
-    mapped = found.ipv4_mapped if isinstance(found, IPv6Address) else None
-    return str(mapped or found)
-
-
-def machine(address: str | None) -> str:
-    """Return whom limits per machine bind: a home or a phone has a whole network of IPv6."""
-    if address is None:
-        return "unknown"
-    found = ip_address(address)
-    if isinstance(found, IPv6Address):
-        return found.exploded[:19]
-    return str(found)
+    return network.normalise(request.client.host) if request.client else None
 
 
 def origin_of(request: Request) -> str:

@@ -1,4 +1,4 @@
-"""Who may sign up how often: per machine and in all; what is too much is refused in kind words.
+"""Who may sign up how often: per network and in all; what is too much is refused in kind words.
 
 The limits of an address are silent and stand in `newsletter.subscribers.signup`: an answer that
 depended on them would tell who has been entered before.
@@ -18,11 +18,14 @@ from newsletter.errors import TooManyRequests
 from newsletter.subscribers import signup
 from newsletter.subscribers.consent import Origin
 from newsletter.throttle import Limit
-from newsletter.web import dependencies
+from newsletter.web import network
 from newsletter.web.dependencies import Front
 
 _HOUR = timedelta(hours=1)
 _EVERYBODY = "everybody"
+#: One network may make a quarter of all sign-ups, and a household's worth where that is less.
+_SHARE = 4
+_LEAST_SHARE = 3
 
 
 @dataclass(frozen=True)
@@ -39,8 +42,8 @@ def ask(front: Front, asking: Asking, *, is_trusted: bool = False) -> None:
 
     1. What is spent is found by reading alone, so that a flood of sign-ups writes nothing. 2. One
     transaction counts, and asks the reader by at most one letter. Raises TooManyRequests, by what
-    the machine has asked for and nothing else. The site's own back end `is_trusted`: it counts its
-    own visitors, and only addresses are limited.
+    the visitor's networks have asked for and nothing else. The site's own back end `is_trusted`: it
+    counts its own visitors, and only addresses are limited.
     """
     now = front.clock()
     with sessions.reading(front.engine) as session:
@@ -60,13 +63,18 @@ def ask(front: Front, asking: Asking, *, is_trusted: bool = False) -> None:
 
 
 def _limits(front: Front, asking: Asking) -> list[tuple[Limit, str]]:
-    """Return the limits in the order in which they are taken, the same for everybody."""
-    machine = dependencies.machine(asking.origin.remote)
+    """Return the limits in the order in which they are taken, the same for everybody.
+
+    No network gets more than its share of all sign-ups: whoever has one whole /48 cannot close the
+    form for everybody else.
+    """
     chosen = front.settings
-    return [
-        (Limit("all", chosen.signups_in_all, _HOUR), _EVERYBODY),
-        (Limit("machine", chosen.signups_per_machine, _HOUR), machine),
-    ]
+    share = max(chosen.signups_in_all // _SHARE, _LEAST_SHARE)
+    limits = [(Limit("all", chosen.signups_in_all, _HOUR), _EVERYBODY)]
+    for one in network.networks(asking.origin.remote):
+        count = share if one.homes is None else min(one.homes * chosen.signups_per_machine, share)
+        limits.append((Limit(f"net{one.prefix}", count, _HOUR), one.name))
+    return limits
 
 
 def _refuse_if_spent(front: Front, session: Session, asking: Asking, now: datetime) -> None:

@@ -10,7 +10,6 @@ import hashlib
 import hmac
 import re
 from datetime import datetime
-from ipaddress import ip_address
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, HTTPException
@@ -25,7 +24,7 @@ from newsletter.errors import InvalidInput, NotFound
 from newsletter.models import Subscriber
 from newsletter.subscribers import outlook, preferences, store, unsubscribe
 from newsletter.subscribers.consent import Origin
-from newsletter.web import gate
+from newsletter.web import gate, network
 from newsletter.web.dependencies import Front, TheFront
 from newsletter.web.gate import Asking
 
@@ -69,7 +68,11 @@ class NewSubscription(BaseModel):
     @field_validator("remote")
     @classmethod
     def _is_network_address(cls, value: str | None) -> str | None:
-        return str(ip_address(value)) if value else None
+        if not value:
+            return None
+        if (address := network.normalise(value)) is None:
+            raise ValueError("is no network address, such as 192.0.2.7 or 2001:db8::1")
+        return address
 
 
 class Taken(BaseModel):

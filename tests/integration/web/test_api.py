@@ -83,6 +83,23 @@ def test_to_subscribe_is_to_be_asked_by_a_letter(site: Visitor) -> None:
     assert read["next_at"] == "2026-11-23T07:00:00+01:00"
 
 
+@pytest.mark.parametrize(
+    ("remote", "stored"),
+    [
+        ("fe80::1%eth0", "fe80::1"),
+        ("fe80::1%\x00\x1b[31m", "fe80::1"),
+        ("::ffff:1.2.3.4", "1.2.3.4"),
+        ("192.0.2.7:4711", "192.0.2.7"),
+        ("", None),
+    ],
+)
+def test_a_network_address_is_stored_in_one_spelling(
+    site: Visitor, remote: str, stored: str | None
+) -> None:
+    assert call(site, "POST", PATH, address=ANN, remote=remote).status_code == 202
+    assert site.consents()[0].remote == stored
+
+
 def test_the_answer_is_the_same_for_who_is_known(site: Visitor) -> None:
     site.add("known@readers.example")
     known = call(site, "POST", PATH, address="known@readers.example")
@@ -120,6 +137,9 @@ def test_what_contradicts_is_a_conflict_and_changes_nothing(site: Visitor) -> No
         {"address": "nobody"},
         {"address": ANN, "cadence": "hourly"},
         {"address": ANN, "remote": "home"},
+        {"address": ANN, "remote": "192.0.2.7, 198.51.100.1"},
+        {"address": ANN, "remote": "::1\x00"},
+        {"address": ANN, "remote": "1" * 300},
         {"address": ANN, "admin": True},
         {"address": "\ud800@x.org"},
         {"address": "a@x.org\r\nBcc: b@x.org"},

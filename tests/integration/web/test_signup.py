@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import timedelta
 
 import pytest
@@ -170,6 +171,68 @@ def test_a_home_on_ipv6_is_one_machine(visit: Make, remote: str, same: str) -> N
     visitor = visit(signups_per_machine=1, trusted_proxies=["192.0.2.7"])
     assert visitor.sign_up(headers={"X-Forwarded-For": remote}).status_code == 200
     assert visitor.sign_up("b@x.org", headers={"X-Forwarded-For": same}).status_code == 429
+
+
+def answers_from(visitor: Visitor, remotes: Iterable[str]) -> list[int]:
+    """Sign up a new address from each machine in turn."""
+    return [
+        visitor.sign_up(
+            f"reader{visitor.now.timestamp():.0f}-{number}@readers.example",
+            headers={"X-Forwarded-For": remote},
+        ).status_code
+        for number, remote in enumerate(remotes)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("remotes", "homes"),
+    [
+        ([f"2001:db8:1:2::{number:x}" for number in range(12)], 1),
+        ([f"2001:db8:1:2{number:02x}::1" for number in range(12)], 2),
+        ([f"2001:db8:1:{number:x}00::1" for number in range(12)], 4),
+    ],
+    ids=["/64", "/56", "/48"],
+)
+def test_wider_networks_of_ipv6_have_limits_of_their_own(
+    visit: Make, remotes: list[str], homes: int
+) -> None:
+    visitor = visit(signups_per_machine=2, trusted_proxies=["192.0.2.7"])
+
+    assert answers_from(visitor, remotes).count(200) == 2 * homes
+
+
+@pytest.mark.parametrize(
+    "prefix", ["2001:db8:1:{:x}::1", "198.51.100.{}"], ids=["a /48 of IPv6", "a /24 of IPv4"]
+)
+def test_one_network_never_closes_sign_up_for_the_rest(visit: Make, prefix: str) -> None:
+    visitor = visit(signups_in_all=40, signups_per_machine=20, trusted_proxies=["192.0.2.7"])
+    attack = answers_from(visitor, (prefix.format(number) for number in range(1, 61)))
+    assert attack.count(200) == 10
+
+    visitor.wait(seconds=1)
+    others = [*(f"203.0.{number}.1" for number in range(15)), *(f"2a00:{n}::1" for n in range(15))]
+    assert answers_from(visitor, others) == [200] * 30
+    assert answers_from(visitor, ["203.0.99.1"]) == [429]
+
+
+def test_twenty_subaddresses_of_one_mailbox_get_one_letter_a_day(visitor: Visitor) -> None:
+    for number in range(20):
+        assert visitor.sign_up(f"victim+{number}@readers.example").status_code == 200
+    addresses = [f"victim+{number}@readers.example" for number in range(20)]
+    assert sum(len(visitor.letters(address)) for address in addresses) == 1
+
+    for number in range(3):
+        visitor.wait(days=2)
+        visitor.sign_up(f"victim+more{number}@readers.example")
+    more = [f"victim+more{number}@readers.example" for number in range(3)]
+    assert sum(len(visitor.letters(address)) for address in [*addresses, *more]) == 3
+
+
+def test_a_reader_is_written_to_at_the_address_as_it_was_typed(visitor: Visitor) -> None:
+    visitor.sign_up("Ann.Lee+news@gmail.com")
+    assert [letter["To"] for letter in visitor.letters("ann.lee+news@gmail.com")] == [
+        "ann.lee+news@gmail.com"
+    ]
 
 
 def test_a_machine_without_a_good_name_is_limited_too(visit: Make) -> None:

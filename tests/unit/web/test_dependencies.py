@@ -46,15 +46,3 @@ def test_a_network_address_is_one_or_none(host: str, remote: str | None) -> None
 
 def test_without_a_peer_there_is_no_address() -> None:
     assert dependencies.remote(Request({"type": "http", "headers": [], "client": None})) is None
-
-
-@pytest.mark.parametrize(
-    ("address", "machine"),
-    [
-        ("192.0.2.7", "192.0.2.7"),
-        ("2001:db8:1:2:3:4:5:6", "2001:0db8:0001:0002"),
-        (None, "unknown"),
-    ],
-)
-def test_limits_bind_machines(address: str | None, machine: str) -> None:
-    assert dependencies.machine(address) == machine

@@ -1,0 +1,58 @@
+"""Network addresses of visitors: one spelling for each, and the networks that each is part of.
+
+Pure. A provider gives a home or a phone a whole network of IPv6, a /64 at least and often a /56,
+and a rented server or a company a /48 (RFC 6177): whoever has one has all of its addresses.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from ipaddress import IPv6Address, ip_address, ip_network
+
+#: Where the limits of a visitor without a network address are counted.
+UNKNOWN = "unknown"
+# `192.0.2.7:4711`, `[2001:db8::1]`, `[2001:db8::1]:4711`, as proxies write them.
+_WITH_PORT = re.compile(r"\[([^\[\]]*)\](?::[0-9]{1,5})?|([0-9.]+):[0-9]{1,5}", re.ASCII)
+#: Prefix lengths, and how many homes' worth of sign-ups each may make; None: no limit of its own.
+_IPV6: tuple[tuple[int, int | None], ...] = ((64, 1), (56, 2), (48, 4))
+# A carrier's NAT has thousands of readers behind one /24.
+_IPV4: tuple[tuple[int, int | None], ...] = ((32, 1), (24, None))
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network that a visitor's address is part of."""
+
+    name: str
+    prefix: int
+    #: How many times as often as a home it may sign up; None where only the share in all counts.
+    homes: int | None
+
+
+def normalise(text: str) -> str | None:
+    """Return the one spelling of a network address, None if `text` is none.
+
+    Without its port or scope, which mean nothing elsewhere (RFC 4007); IPv4 that is mapped into
+    IPv6 (RFC 4291) is IPv4.
+    """
+    bare = text.strip()
+    if (found := _WITH_PORT.fullmatch(bare)) is not None:
+        bare = found[1] or found[2] or ""
+    try:
+        address = ip_address(bare.partition("%")[0])
+    except ValueError:
+        return None
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return str(mapped or address)
+
+
+def networks(address: str | None) -> list[Network]:
+    """Return the networks of a normalised address, from the widest to the narrowest."""
+    if address is None:
+        return [Network(UNKNOWN, 0, 1)]
+    prefixes = _IPV6 if ":" in address else _IPV4
+    return [
+        Network(str(ip_network(f"{address}/{prefix}", strict=False)), prefix, homes)
+        for prefix, homes in reversed(prefixes)
+    ]
