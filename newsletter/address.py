@@ -55,8 +55,11 @@ _BY_FIRST_LABEL = {"yahoo": _YAHOO, "yandex": _YANDEX}
 _ANY_OTHER = _Provider()
 
 
-def normalise(text: str) -> str:
-    """Return the one spelling of the address in `text`; raise InvalidAddress with the reason."""
+def normalise(text: str, *, local: bool = False) -> str:
+    """Return the one spelling of the address in `text`; raise InvalidAddress with the reason.
+
+    With `local`, mailboxes of this machine are addresses, too: an operator may name them.
+    """
     address = text.strip(" \t\r\n")
     if not address:
         raise InvalidAddress("The address is empty.")
@@ -68,12 +71,12 @@ def normalise(text: str) -> str:
     # An encoded-word would be decoded into another recipient on the way.
     if "=?" in address:
         raise InvalidAddress(f"{_shown(address)} has an encoded-word in it.")
-    local, at, domain = address.lower().rpartition("@")
+    name, at, domain = address.lower().rpartition("@")
     try:
-        if at and _PLAIN_LOCAL.fullmatch(local):
-            spelled = f"{local}@{_domain(domain)}"
+        if at and _PLAIN_LOCAL.fullmatch(name):
+            spelled = f"{name}@{_domain(domain, local=local)}"
         else:
-            spelled = _validated(address)
+            spelled = _validated(address, local=local)
     except EmailNotValidError as exc:
         raise InvalidAddress(f"{_shown(address)}: {exc}") from exc
     _check_length(spelled)
@@ -100,22 +103,32 @@ def mailbox(address: str) -> str:
     return f"{name or local}@{provider.domain or domain}"
 
 
+def is_local_domain(domain: str) -> bool:
+    """Tell whether a domain is this machine, whichever that is (RFC 6761 §6.3)."""
+    return domain in {"localhost", "localhost.localdomain"} or domain.endswith(".localhost")
+
+
 def needs_smtputf8(address: str) -> bool:
     """Tell whether only a server with SMTPUTF8 (RFC 6531) can take this address."""
     return not address.isascii()
 
 
 @lru_cache(maxsize=65_536)
-def _domain(domain: str) -> str:
+def _domain(domain: str, *, local: bool) -> str:
     """Return the A-label spelling of a domain; validated once per domain, not once per reader."""
-    return _validated(f"reader@{domain}").rpartition("@")[2]
+    return _validated(f"reader@{domain}", local=local).rpartition("@")[2]
 
 
-def _validated(address: str) -> str:
+def _validated(address: str, *, local: bool) -> str:
+    domain = address.rpartition("@")[2].lower()
+    if local and is_local_domain(domain):
+        # The validator knows no way to allow these; the local part is judged all the same.
+        spelled = _validated(f"{address.rpartition('@')[0]}@example.org", local=False)
+        return f"{spelled.rpartition('@')[0]}@{domain}"
     found = validate_email(address, check_deliverability=False, test_environment=True)
     # Lower-casing can take a composed letter apart.
-    local = normalize("NFC", found.local_part.lower())
-    return f"{local}@{found.ascii_domain.lower()}"
+    name = normalize("NFC", found.local_part.lower())
+    return f"{name}@{found.ascii_domain.lower()}"
 
 
 def _check_length(address: str) -> None:

@@ -395,8 +395,7 @@ class Settings(BaseSettings):
                 'must be one mailbox: "Name <address>"; a name with a comma stands in quotes'
             )
         try:
-            if not found.endswith("@localhost"):
-                address.normalise(found)
+            address.normalise(found, local=True)
         except InvalidAddress as exc:
             raise ValueError(f'must be "Name <address>": {exc}') from exc
         return value
@@ -495,6 +494,11 @@ class Settings(BaseSettings):
     def bounce_address(self) -> str:
         """The envelope sender: where bounces go."""
         return parseaddr(self.return_path or "")[1] or self.sender_address
+
+    @property
+    def reply_to_address(self) -> str | None:
+        """The bare address in `reply_to`."""
+        return _address(self.reply_to) if self.reply_to else None
 
     @property
     def zone(self) -> ZoneInfo:
@@ -638,8 +642,7 @@ def load(file: Path | None = None, *, environment: bool = True) -> Settings:
 
 
 def _address(mailbox: str) -> str:
-    found = parseaddr(mailbox)[1]
-    return found if found.endswith("@localhost") else address.normalise(found)
+    return address.normalise(parseaddr(mailbox)[1], local=True)
 
 
 def _spelled(mailbox: str) -> str:

@@ -80,7 +80,7 @@ class Keyring:
             check_key(key)
         if not keys:
             raise ConfigurationError(
-                "No secret key is set.",
+                "No secret key is set: secret_keys is empty, and no link can be signed.",
                 setting="secret_keys",
                 hint="Run `newsletter init`, or set NEWSLETTER_SECRET_KEYS to 32 random ones.",
             )

@@ -13,7 +13,7 @@ import typer
 
 from newsletter import clock
 from newsletter.cadence import Cadence
-from newsletter.cli import context, output, preview
+from newsletter.cli import context, output, preview, setup
 from newsletter.cli.send import DryRun
 from newsletter.errors import InvalidInput
 from newsletter.models import State
@@ -189,8 +189,10 @@ def correct(
     notice = correcting.notice(edition, article, _read(text), subject=subject)
     with here.database() as engine:
         if dry_run:
+            setup.warn(here.settings)
             found = correcting.rehearse(engine, notice, now=now, settings=here.settings)
         else:
+            setup.require_for_readers(engine, here.settings)
             with output.progress() as progress:
                 task = progress.add_task(f"correction of {edition}", total=None)
                 found = correcting.send(

@@ -12,7 +12,7 @@ import typer
 
 from newsletter import address, clock, tokens
 from newsletter.cadence import Cadence
-from newsletter.cli import context, files, output
+from newsletter.cli import context, files, output, setup
 from newsletter.cli.send import CadenceArgument
 from newsletter.errors import TransportUnavailable
 
@@ -41,7 +41,10 @@ def preview(
     from newsletter.editions import publish
 
     found = context.of(ctx)
-    recipient = address.normalise(to) if to else f"reader@{found.settings.sender_domain}"
+    recipient = f"reader@{found.settings.sender_domain}"
+    if to:
+        recipient = address.normalise(to, local=True)
+        setup.require_for(recipient, found.settings)
     with found.database() as engine:
         rendered = publish.preview(engine, cadence, now=clock.utc_now(), settings=found.settings)
     message = filled(rendered.message, found.settings, recipient)

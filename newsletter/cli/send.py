@@ -11,7 +11,7 @@ import typer
 
 from newsletter import clock
 from newsletter.cadence import Cadence
-from newsletter.cli import context, output
+from newsletter.cli import context, output, setup
 from newsletter.delivery.shutdown import Shutdown, on_signals
 from newsletter.errors import NewsletterError
 
@@ -39,7 +39,8 @@ def send(
         bool,
         typer.Option(
             "--force",
-            help="Send what is stale, or what a restored backup has waiting, too.",
+            help="Send what is stale, or what a restored backup has waiting, too; and with "
+            "sender, base_url or postal_address not filled in.",
         ),
     ] = False,
     workers: Annotated[
@@ -52,8 +53,10 @@ def send(
     # To the last word: what is said of a run that was stopped is not cut off by another Ctrl-C.
     with found.database() as engine, nullcontext() if dry_run else on_signals():
         if dry_run:
+            setup.warn(found.settings)
             summary = _rehearse(engine, cadence, found.settings)
         else:
+            setup.require_for_readers(engine, found.settings, force=force)
             summary = deliver(
                 engine,
                 cadence,
@@ -77,11 +80,21 @@ def send(
         raise typer.Exit(75)
 
 
-def cron(ctx: typer.Context, *, dry_run: DryRun = False, json: output.Json = False) -> None:
+def cron(
+    ctx: typer.Context,
+    *,
+    dry_run: DryRun = False,
+    force: setup.Force = False,
+    json: output.Json = False,
+) -> None:
     """Fetch the feeds and send what is due: one line for each edition that moved, else nothing."""
     found = context.of(ctx)
     now = clock.utc_now()
     with found.database() as engine:
+        if dry_run:
+            setup.warn(found.settings)
+        else:
+            setup.require_for_readers(engine, found.settings, force=force)
         failed = [] if dry_run else fetch(engine, found.settings, now)
         with nullcontext(Shutdown()) if dry_run else on_signals() as shutdown:
             summaries, failure = _due(engine, found.settings, shutdown, now=now, dry_run=dry_run)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from newsletter.cli import context, output
+from newsletter.cli import context, output, setup
 from newsletter.cli import worker as working
 from newsletter.delivery.shutdown import Shutdown, on_signals
 
@@ -33,6 +33,7 @@ def serve(
     letters: Annotated[
         bool, typer.Option("--letters/--no-letters", help="Send what is due from here, too.")
     ] = True,
+    force: setup.Force = False,
 ) -> None:
     """Serve the readers' pages and send their letters; SIGTERM ends both when they are done.
 
@@ -44,6 +45,8 @@ def serve(
     from newsletter.web.peers import Proxies, ProxyNotice
 
     found = context.of(ctx)
+    setup.require(found.settings, force=force)
+    found.settings.keyring()
     with found.database() as engine, on_signals() as shutdown:
         proxies = Proxies(found.settings.trusted_proxies)
         served = ProxyNotice(app.create_app(found.settings, engine), proxies, say=output.warn)

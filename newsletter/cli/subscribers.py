@@ -52,7 +52,7 @@ def add(
     from newsletter.subscribers import signup
     from newsletter.subscribers.consent import Origin
 
-    here, now, spelled = context.of(ctx), clock.utc_now(), addresses.normalise(address)
+    here, now, spelled = context.of(ctx), clock.utc_now(), addresses.normalise(address, local=True)
     keyring = here.settings.keyring()
     with here.database() as engine, sessions.writing(engine) as session:
         reader, came_to = signup.add(
@@ -116,7 +116,7 @@ def show(ctx: typer.Context, address: Address, *, json: output.Json = False) -> 
     from newsletter.db import session as sessions
     from newsletter.subscribers import store
 
-    here, spelled = context.of(ctx), addresses.normalise(address)
+    here, spelled = context.of(ctx), addresses.normalise(address, local=True)
     keyring = here.settings.keyring()
     with here.database() as engine, sessions.reading(engine) as session:
         reader = store.find(session, spelled)
@@ -234,7 +234,7 @@ def forget(
     from newsletter.db import session as sessions
     from newsletter.subscribers import forget as erasure
 
-    here, spelled = context.of(ctx), addresses.normalise(address)
+    here, spelled = context.of(ctx), addresses.normalise(address, local=True)
     keyring = here.settings.keyring()
     with here.database() as engine:
         if not yes:
@@ -261,7 +261,7 @@ def forget(
 def _found(session: Session, address: str, *, locked: bool = False) -> Subscriber:
     from newsletter.subscribers import store
 
-    spelled = addresses.normalise(address)
+    spelled = addresses.normalise(address, local=True)
     reader = store.find(session, spelled, locked=locked)
     if reader is None:
         raise _not_found(spelled)

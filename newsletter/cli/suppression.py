@@ -31,7 +31,7 @@ def add(
     from newsletter.subscribers import suppress
     from newsletter.suppression import Grounds
 
-    here, spelled = context.of(ctx), addresses.normalise(address)
+    here, spelled = context.of(ctx), addresses.normalise(address, local=True)
     grounds = Grounds(Cause.OPERATOR, reason, source="command line")
     keyring = here.settings.keyring()
     with here.database() as engine, sessions.writing(engine) as session:
@@ -51,7 +51,7 @@ def remove(ctx: typer.Context, address: Address, *, json: output.Json = False) -
     from newsletter.subscribers import suppress
     from newsletter.subscribers.consent import Origin
 
-    here, spelled = context.of(ctx), addresses.normalise(address)
+    here, spelled = context.of(ctx), addresses.normalise(address, local=True)
     origin, keyring = Origin("command line"), here.settings.keyring()
     with here.database() as engine, sessions.writing(engine) as session:
         removed = suppress.release(

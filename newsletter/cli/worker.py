@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from newsletter import clock
-from newsletter.cli import context, output, send
+from newsletter.cli import context, output, send, setup
 from newsletter.delivery.shutdown import Shutdown, on_signals
 
 if TYPE_CHECKING:
@@ -34,12 +34,16 @@ def worker(
             "--schedule", help="Do what `newsletter cron` does, too; of a fleet, one does it."
         ),
     ] = False,
+    force: setup.Force = False,
 ) -> None:
     """Send what is due, letters and editions, until SIGTERM; run as many as you want.
 
     Any number of processes on any number of machines may share one PostgreSQL database.
     """
     found = context.of(ctx)
+    # It stays, and whoever signs up meanwhile is mailed: who reads now does not matter.
+    setup.require(found.settings, force=force)
+    found.settings.keyring()
     with found.database() as engine:
         with on_signals() as shutdown:
             calendar = threading.Thread(

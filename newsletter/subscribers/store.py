@@ -18,6 +18,7 @@ from sqlalchemy import (
     insert,
     literal,
     or_,
+    union_all,
     update,
 )
 from sqlalchemy import select as rows_of
@@ -114,6 +115,25 @@ def count(session: Session, *, status: Status | None = None, cadence: Cadence | 
     """Return how many subscribers there are of a status and a cadence."""
     query = select(func.count()).select_from(Subscriber).where(*_chosen(status, cadence))
     return session.exec(query).one()
+
+
+def has_only_local(session: Session) -> bool:
+    """Tell whether there is somebody to mail, and all of them have a mailbox on this machine.
+
+    That is, at localhost or below it; those are counted whom a mail waits for, and readers who have
+    not left.
+    """
+    mailed = union_all(
+        rows_of(col(Delivery.address)).where(col(Delivery.state).in_(ledger.OPEN)),
+        rows_of(col(Subscriber.address)).where(
+            _status.in_((Status.ACTIVE, Status.PENDING, Status.PAUSED))
+        ),
+    ).subquery()
+    is_local = mailed.c.address.like("%@localhost") | mailed.c.address.like("%.localhost")
+    anybody, anybody_else = session.execute(
+        rows_of(exists(rows_of(mailed)), exists(rows_of(mailed).where(~is_local)))
+    ).one()
+    return anybody and not anybody_else
 
 
 def counts(session: Session) -> dict[tuple[Cadence, Status], int]:

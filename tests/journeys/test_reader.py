@@ -158,7 +158,7 @@ def test_a_reader_signs_up_on_a_foreign_page_reads_and_leaves_for_good(
         mails.open(2, "Welcome, you are subscribed", f"Your first digest comes {first_digest}.")
 
         newsletter.run("feeds", "add", write_feed("alpha"))
-        assert newsletter.json("send", "weekly")["accepted"] == 1
+        assert newsletter.json("send", "weekly", "--force")["accepted"] == 1
         mails.open(3, "alpha", "About alpha.", "You get this once a week.")
         record.says("active", "weekly", got="digest")
 
@@ -206,7 +206,7 @@ def test_a_reader_signs_up_on_a_foreign_page_reads_and_leaves_for_good(
         tab.see("You have unsubscribed")
         record.says("unsubscribed", "monthly", did="unsubscribed", at="unsubscribe link")
 
-        edition = newsletter.json("send", "monthly")
+        edition = newsletter.json("send", "monthly", "--force")
         assert (edition["audience"], edition["accepted"]) == (1, 1)
         assert stories(mailbox.to("bob")) == ["alpha", "beta"]
         assert len(mailbox.to("ann")) == 3

@@ -72,7 +72,7 @@ def test_a_reader_comes_by_the_page_gets_a_digest_and_leaves_by_one_click(
         assert newsletter.json("subscribers", "show", ANN)["status"] == "active"
 
         newsletter.run("feeds", "add", write_feed("alpha"))
-        newsletter.run("send", "weekly")
+        newsletter.run("send", "weekly", "--force")
         until(lambda: len(mailbox.to("ann")) == 3)
         digest = mailbox.to("ann")[2]
         assert browser.get(path(digest, "view")).status_code == 200

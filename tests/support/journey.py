@@ -306,7 +306,8 @@ def serving(newsletter: Newsletter) -> Iterator[tuple[str, subprocess.Popen[str]
     """
     port = free_port()
     site = newsletter.env["NEWSLETTER_BASE_URL"] = f"http://127.0.0.1:{port}"
-    running = newsletter.start("serve", "--port", port)
+    # Its links lead to this machine, so that a browser can follow them.
+    running = newsletter.start("serve", "--port", port, "--force")
     try:
         until(lambda: _is_ready(site))
         yield site, running

@@ -28,10 +28,21 @@ class Ran(NamedTuple):
 Run = Callable[..., Ran]
 
 
+def complete() -> dict[str, str]:
+    """Return the settings without which no mail may leave, and no link can be signed."""
+    return {
+        "sender": "Mia's Feed <digest@miasfeed.example>",
+        "base_url": "https://news.miasfeed.example",
+        "postal_address": "Mia's Feed, 12 Harbour Street, Portsmouth",
+        "secret_keys": ledgers.SECRET,
+    }
+
+
 def at(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
     """Return what runs a command, on a wide terminal, with the database of that folder."""
     monkeypatch.chdir(folder)
-    monkeypatch.setenv("NEWSLETTER_SECRET_KEYS", ledgers.SECRET)
+    for name, value in complete().items():
+        monkeypatch.setenv(f"NEWSLETTER_{name.upper()}", value)
     monkeypatch.setenv("COLUMNS", "200")
 
     def run(*arguments: str) -> Ran:
