@@ -96,5 +96,9 @@ class DatabaseUnavailable(NewsletterError, ConnectionError):
     """The database could not be used."""
 
 
+class DiskFull(DatabaseUnavailable):
+    """The disk of the database is full."""
+
+
 class SchemaOutOfDate(NewsletterError):
     """The database was made by another version."""

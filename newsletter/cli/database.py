@@ -10,6 +10,7 @@ import typer
 
 from newsletter.cli import context, output
 from newsletter.db import schema
+from newsletter.db.engine import shown
 from newsletter.errors import SchemaOutOfDate
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def status(ctx: typer.Context, *, json: output.Json = False) -> None:
     with context.of(ctx).database(checked=False) as engine:
         found, wanted = schema.current(engine), schema.newest()
         way_out = _way_out(engine)
-        url = engine.url.render_as_string(hide_password=True)
+        url = shown(engine)
     if json:
         output.as_json(
             {"url": url, "current": found, "newest": wanted, "up_to_date": found == wanted}

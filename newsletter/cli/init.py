@@ -17,6 +17,7 @@ from pydantic_core import PydanticUndefined
 from newsletter import settings as configuration
 from newsletter.cli import context, output
 from newsletter.db import schema
+from newsletter.db.engine import shown
 from newsletter.errors import Conflict
 from newsletter.settings import Settings
 
@@ -31,7 +32,7 @@ def init(ctx: typer.Context) -> None:
     write(file)
     with context.Context(config=file).database(checked=False) as engine:
         schema.upgrade(engine)
-        url = engine.url.render_as_string(hide_password=True)
+        url = shown(engine)
     output.say(f"Wrote {file} (with a new secret key: keep it private) and made {url}.")
     output.say(f"Next: fill in the first lines of {file}, then")
     output.say("  newsletter feeds add https://your-site.example/feed.xml")

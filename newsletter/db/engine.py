@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
+import tempfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
@@ -18,7 +20,7 @@ from sqlalchemy.exc import (
 )
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from newsletter.errors import ConfigurationError, DatabaseUnavailable, NewsletterError
+from newsletter.errors import ConfigurationError, DatabaseUnavailable, DiskFull, NewsletterError
 
 if TYPE_CHECKING:
     # SQLAlchemy imports it where there is a PostgreSQL; to others it would cost 50 ms a command.
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
 
 #: How long a transaction waits for SQLite's one writer before it gives up.
 BUSY_SECONDS = 60
+#: How long a PostgreSQL server may take to answer at first.
+_CONNECT_SECONDS = 10
 #: How long a PostgreSQL transaction that writes may say nothing, in milliseconds: whoever was
 #: suspended or cut off in the middle of one keeps its locks, and everybody else waiting, no longer.
 _SILENCE_MILLISECONDS = 60_000
@@ -33,6 +37,9 @@ _SILENCE_MILLISECONDS = 60_000
 _KEEPALIVE = b"""
     SET tcp_keepalives_idle = 30; SET tcp_keepalives_interval = 10; SET tcp_keepalives_count = 3
 """
+#: What is written to see whether anything can be: more than a small transaction's log.
+_PROBE_OCTETS = 65_536
+_NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 #: The execution option of a connection that writes: it asks for SQLite's write lock at BEGIN.
 WRITING = "newsletter_writing"
 
@@ -45,10 +52,33 @@ def open(url: str) -> Engine:  # noqa: A001 - called as engine.open
     parsed = _parse(url)
     if parsed.get_backend_name() == "sqlite":
         return _open_sqlite(parsed)
-    engine = create_engine(parsed, hide_parameters=True, pool_pre_ping=True, max_overflow=40)
+    # A server that answers nothing at all is away, not slow.
+    patience = {} if "connect_timeout" in parsed.query else {"connect_timeout": _CONNECT_SECONDS}
+    engine = create_engine(
+        parsed, hide_parameters=True, pool_pre_ping=True, max_overflow=40, connect_args=patience
+    )
     event.listen(engine, "connect", _prepare_postgresql)
     event.listen(engine, "begin", _begin_postgresql)
     return engine
+
+
+def shown(engine: Engine) -> str:
+    """Return the database's URL as anybody may read it: without the password, or any option.
+
+    Options may hold secrets, too (password, sslpassword, passfile).
+    """
+    url = engine.url
+    if is_sqlite(engine):
+        return f"sqlite:///{url.database}"
+    # libpq takes the host, or the folder of the server's socket, as an option, too.
+    host = url.host or ",".join(_values(url.query.get("host")))
+    port = f":{url.port}" if url.port else ""
+    user = f"{url.username}@" if url.username else ""
+    return f"postgresql://{user}{host}{port}/{url.database or ''}"
+
+
+def _values(found: str | tuple[str, ...] | None) -> tuple[str, ...]:
+    return (found,) if isinstance(found, str) else found or ()
 
 
 def is_sqlite(engine: Engine | Connection) -> bool:
@@ -64,7 +94,7 @@ def explained() -> Iterator[None]:
     # What psycopg calls internal is a server that takes no writes (it is failing over), or that has
     # ended a silent transaction: both pass.
     except (OperationalError, InternalError) as exc:
-        raise DatabaseUnavailable(
+        raise (DiskFull if _is_disk_full(exc) else DatabaseUnavailable)(
             f"The database could not be used: {_reason(exc)}.",
             hint="Look at NEWSLETTER_DATABASE_URL, at the folder or the server that it names, and "
             "at the space on its disk.",
@@ -78,6 +108,34 @@ def explained() -> Iterator[None]:
             hint="NEWSLETTER_DATABASE_URL must name a database of this program; a damaged one has "
             "to be replaced by its backup.",
         ) from exc
+
+
+def check_writable(engine: Engine) -> None:
+    """Raise DatabaseUnavailable, or DiskFull, unless a transaction could write something.
+
+    Nothing in the database is changed. A file without a name is written beside a SQLite database,
+    as its log would be; whether a PostgreSQL server has space left, only the server can tell.
+    """
+    if not is_sqlite(engine):
+        with explained(), engine.connect() as connection:
+            if connection.exec_driver_sql("SHOW transaction_read_only").scalar() == "on":
+                raise DatabaseUnavailable("The database takes no writes.")
+        return
+    folder = os.path.dirname(os.path.abspath(engine.url.database or ""))  # noqa: PTH100, PTH120 - a path as SQLite has it
+    try:
+        with tempfile.TemporaryFile(dir=folder) as probe:
+            probe.write(bytes(_PROBE_OCTETS))
+            probe.flush()
+    except OSError as exc:
+        kind = DiskFull if exc.errno in _NO_SPACE else DatabaseUnavailable
+        raise kind(f"The database could not be written: {exc.strerror}.") from exc
+
+
+def _is_disk_full(exc: DatabaseError) -> bool:
+    # SQLITE_FULL, and disk_full of PostgreSQL (appendix A).
+    cause: Any = exc.orig
+    is_full = getattr(cause, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
+    return is_full or getattr(cause, "sqlstate", None) == "53100"
 
 
 def _reason(exc: DatabaseError) -> str:

@@ -15,7 +15,7 @@ from sqlalchemy import Engine
 
 from newsletter import paths
 from newsletter.db import witness
-from newsletter.db.engine import WRITING, explained, is_sqlite
+from newsletter.db.engine import WRITING, explained, is_sqlite, shown
 from newsletter.errors import Conflict, DatabaseUnavailable, InvalidInput, SchemaOutOfDate
 
 
@@ -65,7 +65,7 @@ def check(engine: Engine) -> None:
         return
     if found is None:
         raise SchemaOutOfDate(
-            f"There is no newsletter in {engine.url.render_as_string()}.",
+            f"There is no newsletter in {shown(engine)}.",
             hint="Go to the folder of its newsletter.toml, or name that with --config. A new one: "
             "`newsletter init`. An empty database: `newsletter database upgrade`.",
         )

@@ -23,6 +23,7 @@ from newsletter.subscribers import outlook
 from newsletter.subscribers.letters import Stationery
 from newsletter.tokens import Bearer, Keyring, Purpose
 from newsletter.web import network, pages
+from newsletter.web.outages import Outages
 from newsletter.web.pages import Choice, Site, Words
 
 #: What a reader agrees to by signing up, as the page and the box have it.
@@ -49,6 +50,11 @@ class Front:
     def keyring(self) -> Keyring:
         """What signs the links."""
         return self.stationery.keyring
+
+    @cached_property
+    def outages(self) -> Outages:
+        """What was logged of a database that cannot be used."""
+        return Outages()
 
     @cached_property
     def templates(self) -> jinja2.Environment:

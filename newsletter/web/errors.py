@@ -93,6 +93,8 @@ def _on_domain(request: Request, exc: Exception) -> Response:
         return _dead_link(request, exc, status)
     if status == _OURS:
         raise exc
+    if status == 503:
+        dependencies.front(request).outages.note("A request could not be answered", exc)
     return answer(request, status, problem, message or "Please try again later.", headers)
 
 

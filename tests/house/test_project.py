@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+import tomllib
 import zipfile
 from pathlib import Path
 
@@ -71,6 +72,38 @@ def test_every_dependency_is_explained_and_pinned() -> None:
     for name in named:
         assert f"`{name}`" in explained, f"docs/dependencies.md does not say why {name} is here"
         assert f"\n{name}==" in pins, f"constraints.txt does not pin {name}"
+
+
+@pytest.mark.parametrize(
+    ("name", "safe"),
+    [
+        # Command injection, and a late reply paired with another message.
+        ("aiosmtplib", "5.1.2"),
+        # STARTTLS response injection (CVE-2024-34083).
+        ("aiosmtpd", "1.4.6"),
+        # Chunked requests smuggled (CVE-2025-43859).
+        ("h11", "0.16"),
+        # Quadratic time over an address (CVE-2026-45409).
+        ("idna", "3.15"),
+        # Out of the sandbox (CVE-2025-27516).
+        ("jinja2", "3.1.6"),
+        # Forms without bounds.
+        ("python-multipart", "0.0.31"),
+        ("starlette", "1.3.1"),
+    ],
+)
+def test_no_lower_bound_admits_a_version_known_to_be_vulnerable(name: str, safe: str) -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    (bound,) = [
+        found[1]
+        for one in project["dependencies"]
+        if (found := re.match(rf"{re.escape(name)}>=([0-9.]+)$", one))
+    ]
+    assert _parts(bound) >= _parts(safe)
+
+
+def _parts(version: str) -> list[int]:
+    return [int(part) for part in version.split(".")]
 
 
 @pytest.fixture(scope="module")

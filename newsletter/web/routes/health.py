@@ -4,12 +4,27 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 from fastapi.responses import JSONResponse, PlainTextResponse, RedirectResponse
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
+from newsletter.db import engine as engines
 from newsletter.db import schema
+from newsletter.errors import (
+    DatabaseUnavailable,
+    DiskFull,
+    NewsletterError,
+    SchemaOutOfDate,
+)
 from newsletter.web.dependencies import TheFront
 
 router = APIRouter()
 
+#: The first family that fits counts.
+_REASONS: list[tuple[type[Exception], str]] = [
+    (DiskFull, "disk_full"),
+    (DatabaseUnavailable, "database_unavailable"),
+    (PoolTimeout, "database_busy"),
+    (SchemaOutOfDate, "schema_out_of_date"),
+]
 _ROBOTS = """User-agent: *
 Disallow: /confirm/
 Disallow: /preferences/
@@ -28,12 +43,27 @@ async def healthz() -> dict[str, str]:
     "/readyz",
     tags=["health"],
     summary="Can it do its work?",
-    responses={503: {"description": "The database cannot be used, or has another schema."}},
+    responses={
+        503: {"description": "It cannot; `reason` says what kind of thing is in the way."},
+    },
 )
 def readyz(front: TheFront) -> JSONResponse:
-    """Answer when the database is there, and of this version."""
-    schema.check(front.engine)
+    """Answer whether the database is there, of this version, and can be written.
+
+    The reason is a word that gives nothing away; the log has the sentence.
+    """
+    try:
+        schema.check(front.engine)
+        engines.check_writable(front.engine)
+    except (NewsletterError, PoolTimeout) as exc:
+        front.outages.note("Not ready", exc)
+        words = {"status": "refused", "problem": "unavailable", "reason": _reason(exc)}
+        return JSONResponse(words, status_code=503, headers={"Retry-After": "30"})
     return JSONResponse({"status": "ok"})
+
+
+def _reason(exc: Exception) -> str:
+    return next((word for family, word in _REASONS if isinstance(exc, family)), "database_error")
 
 
 @router.get("/robots.txt", include_in_schema=False)
