@@ -6,6 +6,7 @@ Exit codes: 0 done or nothing to do, 1 failed, 2 usage, 3 findings, 75 try again
 from __future__ import annotations
 
 import gc
+import inspect
 import sys
 import traceback
 from importlib import metadata
@@ -68,6 +69,22 @@ for verb in (
     app.command()(verb)
 for noun in (subscribers, feeds, articles, editions, delivery, suppression, feedback, database):
     app.add_typer(noun.app, name=noun.__name__.rpartition(".")[2])
+
+
+def _unwrap_help(commands: typer.Typer) -> None:
+    """Give each command a help of one line a paragraph, from its docstring.
+
+    Where our source breaks a line, a terminal of another width must not.
+    """
+    for command in commands.registered_commands:
+        paragraphs = (inspect.getdoc(command.callback) or "").split("\n\n")
+        command.help = "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
+    for group in commands.registered_groups:
+        if group.typer_instance is not None:
+            _unwrap_help(group.typer_instance)
+
+
+_unwrap_help(app)
 
 
 def _say(on: bool) -> None:
@@ -142,9 +159,9 @@ def _give_up_output() -> None:
 
 
 def _fail(sentence: str, hint: str | None) -> None:
-    output.err.print(sentence, style="bold red", markup=False)
+    output.err.print(output.printable(sentence), style="bold red", markup=False)
     if hint:
-        output.err.print(hint, markup=False)
+        output.err.print(output.printable(hint), markup=False)
 
 
 def _first_line(exc: Exception) -> str:

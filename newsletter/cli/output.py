@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
+import traceback
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import date, datetime
@@ -33,6 +35,11 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instea
 LARGEST = 2**63 - 1
 
 _LOG_WIDTH = 200
+#: C1 controls, line separators, marks of direction, and halves of characters.
+_ABOVE_ASCII = "\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff"
+_ACTING = re.compile(f"[\x00-\x1f{_ABOVE_ASCII}]")
+_ACTING_IN_JSON = re.compile(f"[{_ABOVE_ASCII}]")
+_BREAK = re.compile(r"[\r\n\t]+")
 
 
 class _Console(Console):
@@ -54,19 +61,36 @@ err = _Console(stderr=True, soft_wrap=True, highlight=False)
 
 def say(sentence: str) -> None:
     """Print a sentence for the operator; markup in it is text."""
-    out.print(sentence, markup=False)
+    out.print("\n".join(map(printable, sentence.split("\n"))), markup=False)
 
 
 def warn(sentence: str, hint: str | None = None) -> None:
     """Print a sentence, and the way out where there is one, to standard error."""
-    err.print(f"{sentence} {hint or ''}".rstrip(), markup=False, style="yellow")
+    err.print(printable(f"{sentence} {hint or ''}".rstrip()), markup=False, style="yellow")
+
+
+def trace() -> None:
+    """Print the traceback of the error that is handled, to standard error."""
+    lines = traceback.format_exc().splitlines()
+    err.print("\n".join(map(printable, lines)), markup=False)
+
+
+def printable(text: str) -> str:
+    """Return a text of one line that does nothing to a terminal but stand there.
+
+    What a mail server, a feed or a reader said is in it: line breaks become blanks, and other
+    control characters, and those that turn the direction of what follows (UAX 9), their escapes.
+    """
+    return _ACTING.sub(lambda found: ascii(found[0])[1:-1], _BREAK.sub(" ", text))
 
 
 def as_json(value: Mapping[str, Any]) -> None:
     """Print one JSON object: instants in ISO 8601 with their offset, dates as dates."""
     # Where the output is no UTF-8, JSON's own escapes stand for what it cannot hold.
     is_utf8 = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
-    sys.stdout.write(json.dumps(value, default=_plain, ensure_ascii=not is_utf8, indent=2) + "\n")
+    written = json.dumps(value, default=_plain, ensure_ascii=not is_utf8, indent=2)
+    # Of control characters, JSON itself escapes those below the blank alone.
+    sys.stdout.write(_ACTING_IN_JSON.sub(lambda found: f"\\u{ord(found[0]):04x}", written) + "\n")
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: str = "") -> None:
@@ -75,7 +99,7 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: st
     for column in columns:
         made.add_column(column, header_style="bold", overflow="fold")
     for row in rows:
-        made.add_row(*(Text(_shown(cell)) for cell in row))
+        made.add_row(*(Text(printable(_shown(cell))) for cell in row))
     # Where nobody watches, a row stays a line: it is read by grep, or from a log.
     _Console(highlight=False, width=None if out.is_terminal else _LOG_WIDTH).print(made)
 

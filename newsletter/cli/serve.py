@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import socket
 import threading
 from contextlib import contextmanager
 from resource import RLIMIT_NOFILE, getrlimit
@@ -12,6 +14,7 @@ import typer
 from newsletter.cli import context, output, setup
 from newsletter.cli import worker as working
 from newsletter.delivery.shutdown import Shutdown, on_signals
+from newsletter.errors import InvalidInput
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -50,15 +53,37 @@ def serve(
     with found.database() as engine, on_signals() as shutdown:
         proxies = Proxies(found.settings.trusted_proxies)
         served = ProxyNotice(app.create_app(found.settings, engine), proxies, say=output.warn)
-        server = uvicorn.Server(uvicorn.Config(served, host=host, port=port, **_options(proxies)))
-        output.say(f"Serving {found.settings.base_url} on http://{host}:{port}")
+        server = uvicorn.Server(uvicorn.Config(served, **_options(proxies)))
+        sockets = _listening(host, port)
+        at = sockets[0].getsockname()
+        name = f"[{host}]" if ":" in host else host
+        output.say(f"Serving {found.settings.base_url} on http://{name}:{at[1]}")
 
         def end() -> None:
             server.should_exit = True
 
         # While it runs it hears signals itself, and hands them on when it has ended.
         with shutdown.heeded_by(end), _working(engine, found.settings, shutdown, sends=letters):
-            server.run()
+            server.run(sockets)
+
+
+def _listening(host: str, port: int) -> list[socket.socket]:
+    """Listen on a port, at each address of a host; raises InvalidInput if it cannot be had."""
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        places = dict.fromkeys((family, address[:2]) for family, *_, address in found)
+        return [socket.create_server(place, family=family) for family, place in places]
+    except (OSError, UnicodeError) as exc:
+        if isinstance(exc, OSError) and exc.errno == errno.EADDRINUSE:
+            raise InvalidInput(
+                f"Port {port} of {host} is taken: another program serves there.",
+                hint="End that one, or choose another port with --port.",
+            ) from exc
+        reason = exc.strerror if isinstance(exc, OSError) else "it is no host"
+        raise InvalidInput(
+            f"Port {port} of {host} cannot be listened on: {reason}.",
+            hint="Choose others with --host and --port; ports below 1024 are root's alone.",
+        ) from exc
 
 
 def _options(proxies: Proxies) -> dict[str, Any]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-import traceback
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -79,7 +78,7 @@ def keep_sending(engine: Engine, settings: Settings, shutdown: Shutdown) -> None
         except NewsletterError as exc:
             output.warn(exc.message, exc.hint)
         except Exception:  # noqa: BLE001 - whatever else runs here goes on, and this tries again
-            traceback.print_exc()
+            output.trace()
         shutdown.wait(_PAUSE_SECONDS)
 
 
@@ -97,7 +96,7 @@ def _keep(engine: Engine, settings: Settings, shutdown: Shutdown) -> None:
             except NewsletterError as exc:
                 output.warn(exc.message, exc.hint)
             except Exception:  # noqa: BLE001 - sending goes on, and the next look may be better
-                traceback.print_exc()
+                output.trace()
             shutdown.wait(_LOOK_SECONDS)
 
 

@@ -41,6 +41,16 @@ def test_every_command_says_what_it_does_and_stands_in_the_docs(
         assert getattr(parameter, "help", None), f"{path} {parameter.name} has no help"
 
 
+@pytest.mark.parametrize(
+    ("path", "command"),
+    commands(typer.main.get_command(app)),
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_no_help_breaks_a_line_where_the_source_does(path: str, command: click.Command) -> None:
+    paragraphs = (command.help or "").split("\n\n")
+    assert all("\n" not in paragraph for paragraph in paragraphs), path
+
+
 def test_the_generated_pages_are_what_the_code_says() -> None:
     checked = subprocess.run(
         [sys.executable, ROOT / "docs" / "generate.py", "--check"],
