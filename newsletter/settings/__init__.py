@@ -13,7 +13,7 @@ from email.utils import getaddresses, parseaddr
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from urllib.parse import SplitResult, unquote, urlsplit
+from urllib.parse import unquote, urlsplit
 from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
@@ -30,6 +30,7 @@ from newsletter.cadence import Cadence
 from newsletter.errors import ConfigurationError, InvalidAddress, NewsletterError
 from newsletter.rendering import language as languages
 from newsletter.rendering.content import Brand, Image
+from newsletter.settings import urls, wording
 
 #: Where settings are looked for when --config does not name another file.
 DEFAULT_FILE = Path("newsletter.toml")
@@ -45,10 +46,6 @@ _HOST_NAME = re.compile(r"[A-Za-z0-9._-]{1,253}|\[[A-Za-z0-9.:]{1,60}\]")
 #: The setting that the environment has in no form that can be read.
 _NAMED = re.compile(r'field "(\w+)"')
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
-_SMTP_PORTS = {"smtp": 25, "smtp+starttls": 587, "smtps": 465}
-#: What stands between two URLs; a comma or a blank in a password is followed by no scheme.
-_BETWEEN_URLS = re.compile(r"[\s,]+(?=[A-Za-z][A-Za-z0-9+.-]*://)")
-_WEIGHT = re.compile(r"weight=([1-9][0-9]?|100)")
 
 
 class DomainLimit(BaseModel):
@@ -58,7 +55,7 @@ class DomainLimit(BaseModel):
 
     #: Messages at the same time.
     connections: int | None = Field(None, ge=1, le=10_000)
-    per_minute: float | None = Field(None, gt=0)
+    per_minute: float | None = Field(None, gt=0, le=1e6)
 
 
 class Settings(BaseSettings):
@@ -321,6 +318,27 @@ class Settings(BaseSettings):
                 raise ValueError("has a key that is short or a placeholder") from exc
         return value
 
+    @field_validator("daily_at", "weekly_at", "monthly_at", mode="before")
+    @classmethod
+    def _no_number(cls, value: Any) -> Any:  # noqa: ANN401 - whatever the source holds
+        # As seconds since midnight it would be taken, and 7 would be 00:00:07.
+        return value if isinstance(value, str | time) else str(value)
+
+    @field_validator("daily_at", "weekly_at", "monthly_at")
+    @classmethod
+    def _local_time(cls, value: time) -> time:
+        if value.tzinfo is not None:
+            raise ValueError("must be a time without an offset: it is one of the setting timezone")
+        return value
+
+    @field_validator("warm_up_from", mode="before")
+    @classmethod
+    def _no_instant(cls, value: Any) -> Any:  # noqa: ANN401 - whatever the source holds
+        # A number would be taken for seconds since 1970.
+        if value is not None and "-" not in str(value)[1:]:
+            raise ValueError("must be a date such as 2026-11-23")
+        return value
+
     @field_validator("retry_minutes")
     @classmethod
     def _minutes(cls, value: list[float]) -> list[float]:
@@ -346,7 +364,15 @@ class Settings(BaseSettings):
     @field_validator("trusted_proxies")
     @classmethod
     def _networks(cls, value: list[str]) -> list[str]:
-        return [str(ip_network(network)) for network in value]
+        found = []
+        for network in value:
+            try:
+                found.append(str(ip_network(network)))
+            except ValueError:
+                raise ValueError(
+                    f"{network!r} must be an address or a network such as 10.0.0.0/8"
+                ) from None
+        return found
 
     @field_validator(
         "name",
@@ -432,14 +458,17 @@ class Settings(BaseSettings):
     def _web_address(cls, value: str | None) -> str | None:
         if value is None or not value:
             return None
-        parts = urlsplit(value)
+        try:
+            parts = urlsplit(value)
+            _ = parts.port
+        except ValueError:
+            raise ValueError("has a host or a port that cannot be one") from None
         if parts.scheme not in {"http", "https"} or not _NETWORK_LOCATION.fullmatch(parts.netloc):
             raise ValueError(
                 "must start with https:// (or http://) and name a host, other scripts as xn--"
             )
         if not value.isprintable() or " " in value:
             raise ValueError("has a blank or a control character in it")
-        _ = parts.port  # raises ValueError for one that cannot be
         return value.rstrip("/")
 
     @field_validator("base_url")
@@ -460,18 +489,33 @@ class Settings(BaseSettings):
             raise ValueError("must be a host name such as mail.example.org")
         return value
 
+    @field_validator("database_url")
+    @classmethod
+    def _database_address(cls, value: str) -> str:
+        if not value.startswith("sqlite"):
+            urls.check_user(value)
+        return value
+
+    @field_validator("smtp_url", mode="before")
+    @classmethod
+    def _urls_in_quotes(cls, value: Any) -> Any:  # noqa: ANN401 - whatever the source holds
+        listed = value if isinstance(value, list) else [value]
+        if not all(isinstance(url, str) for url in listed):
+            raise ValueError("must be a URL in quotes, or a list of them")
+        return value
+
     @field_validator("smtp_url")
     @classmethod
     def _smtp_address(cls, value: str | list[str]) -> str | list[str]:
-        urls = _urls(value)
-        if not urls:
+        found = urls.several(value)
+        if not found:
             raise ValueError("must name a mail server")
-        for number, url in enumerate(urls, 1):
+        for number, url in enumerate(found, 1):
             try:
-                _check_smtp(url)
+                urls.check_smtp(url)
             except ValueError as exc:
                 # By its number: in a URL that is wrong, anything may be the password.
-                which = f"number {number} of {len(urls)} " if len(urls) > 1 else ""
+                which = f"number {number} of {len(found)} " if len(found) > 1 else ""
                 raise ValueError(f"{which}{exc}") from None
         return value
 
@@ -553,7 +597,7 @@ class Settings(BaseSettings):
 
     def smtp_servers(self) -> list[SmtpServer]:
         """Return the mail servers that `smtp_url` names, in its order."""
-        return [SmtpServer.of(self, url) for url in _urls(self.smtp_url)]
+        return [SmtpServer.of(self, url) for url in urls.several(self.smtp_url)]
 
 
 class _OfFile(Settings):
@@ -608,12 +652,12 @@ class SmtpServer:
             security = "plain"
         return cls(
             host=host,
-            port=_port(parts),
+            port=urls.port(parts),
             username=unquote(parts.username) if parts.username else None,
             password=unquote(parts.password) if parts.password else None,
             security=security,
             hostname=settings.smtp_hostname,
-            weight=_weight(parts),
+            weight=urls.weight(parts),
         )
 
     def __str__(self) -> str:
@@ -666,54 +710,12 @@ def _read(file: Path | None) -> dict[str, Any]:
 
 
 def _explained(exc: ValidationError) -> ConfigurationError:
-    sentences = []
-    names = []
-    for error in exc.errors(include_url=False, include_input=False):
-        name = str(error["loc"][0]) if error["loc"] else "settings"
-        names.append(name)
-        if error["type"] == "extra_forbidden":
-            sentences.append(f"There is no setting {name}.")
-        else:
-            reason = error["msg"].removeprefix("Value error, ").rstrip(".")
-            sentences.append(f"{name}: {reason}.")
+    errors = exc.errors(include_url=False)
+    names = [str(error["loc"][0]) if error["loc"] else "settings" for error in errors]
     return ConfigurationError(
-        " ".join(sentences),
+        " ".join(map(wording.sentence, errors)),
         setting=names[0],
         hint="Mend it in newsletter.toml, or in the environment as "
         + ", ".join(f"NEWSLETTER_{name.upper()}" for name in dict.fromkeys(names))
         + ". docs/settings.md lists every setting.",
     )
-
-
-def _port(parts: SplitResult) -> int:
-    try:
-        return parts.port or _SMTP_PORTS[parts.scheme]
-    except ValueError as exc:
-        raise ValueError("has a port that is no number up to 65535") from exc
-
-
-def _urls(value: str | list[str]) -> list[str]:
-    return _BETWEEN_URLS.split(value.strip(" \t\r\n,")) if isinstance(value, str) else value
-
-
-def _check_smtp(url: str) -> None:
-    try:
-        parts = urlsplit(url)
-    except ValueError:
-        # Its own words may quote the password.
-        raise ValueError("is not a URL") from None
-    if parts.scheme not in _SMTP_PORTS or not parts.hostname:
-        raise ValueError("must be smtp://, smtp+starttls:// or smtps:// and name a host")
-    if {" ", ","} & set(parts.hostname):
-        raise ValueError("has a blank or a comma in its host: each relay starts with its smtp://")
-    _port(parts)
-    _weight(parts)
-
-
-def _weight(parts: SplitResult) -> int:
-    if not parts.query:
-        return 1
-    found = _WEIGHT.fullmatch(parts.query)
-    if found is None:
-        raise ValueError("may end in ?weight=1 to ?weight=100, and in nothing else")
-    return int(found[1])
