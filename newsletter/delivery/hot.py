@@ -104,8 +104,10 @@ LANES = _statement(
     """
 )
 SUPPRESSED = _statement(
-    "SELECT address FROM suppression WHERE address IN ([])", _values("addresses")
+    "SELECT address, cause FROM suppression WHERE address IN ([])", _values("addresses")
 )
+# Letters that ask for a consent.
+ASKING = _statement("SELECT id FROM mailing WHERE id [] AND kind = 'confirm'", _ids("mailings"))
 # A domain that had trouble with us, or that has a pace for another reason.
 PACED = _statement("SELECT key FROM pace WHERE key IN ([])", _values("domains"))
 MARK = _statement(

@@ -42,6 +42,7 @@ from sqlalchemy import (
 from sqlalchemy import select as rows_of
 from sqlmodel import Session, col, select
 
+from newsletter import suppression
 from newsletter.db import statements
 from newsletter.db.statements import Statement
 from newsletter.delivery import hot
@@ -247,8 +248,9 @@ def claim(
     """Give up to `limit` due rows to a worker: letters first, then the mailing longest due.
 
     Only rows of `mailings`, if given, and none of `excluded`. Rows of an address that was
-    suppressed in the meantime are skipped. On PostgreSQL, workers pass over each other's rows. What
-    it costs depends on `limit` and on how many mailings wait, not on how many rows there are.
+    suppressed in the meantime are skipped, except confirm letters where the cause allows them. On
+    PostgreSQL, workers pass over each other's rows. What it costs depends on `limit` and on how
+    many mailings wait, not on how many rows there are.
     """
     taken: list[Claim] = []
     for mailing_id in _agenda(session, now, mailings, excluded):
@@ -724,12 +726,24 @@ def _without_suppressed(session: Session, claims: list[Claim], now: datetime) ->
     if not claims:
         return claims
     addresses = json.dumps([claim.address for claim in claims])
-    suppressed = {row[0] for row in hot.SUPPRESSED.run(session, addresses=addresses)}
-    if not suppressed:
+    causes = dict(hot.SUPPRESSED.run(session, addresses=addresses))
+    if not causes:
         return claims
-    ids = [claim.id for claim in claims if claim.address in suppressed]
-    _close(session, State.SKIPPED, "suppressed", now, _id.in_(ids))
-    return [claim for claim in claims if claim.address not in suppressed]
+    asking = _asking(session, [claim for claim in claims if claim.address in causes])
+    barred = {
+        claim.id
+        for claim in claims
+        if claim.address in causes
+        and not (claim.mailing_id in asking and suppression.is_liftable(causes[claim.address]))
+    }
+    _close(session, State.SKIPPED, "suppressed", now, _id.in_(barred))
+    return [claim for claim in claims if claim.id not in barred]
+
+
+def _asking(session: Session, claims: Sequence[Claim]) -> set[int]:
+    """Return which of the mailings ask for a consent: by it, some suppressions are lifted."""
+    mailings = json.dumps([*{claim.mailing_id for claim in claims}])
+    return {row[0] for row in hot.ASKING.run(session, mailings=mailings)}
 
 
 def _by(session: Session, worker_id: int, now: datetime) -> dict[str, object]:

@@ -79,5 +79,11 @@ def record_all(
 ) -> int:
     """Write what all the chosen subscribers have just become, in one statement."""
     return store.add_consents(
-        session, chosen, action=action, source=origin.source, wording=origin.wording, now=now
+        session,
+        chosen,
+        action=action,
+        source=origin.source,
+        wording=origin.wording,
+        remote=origin.remote,
+        now=now,
     )

@@ -101,13 +101,25 @@ def confirm(
     session: Session,
     subscriber: Subscriber,
     *,
+    cadence: Cadence,
     generation: int,
+    is_sent: bool,
     stationery: Stationery,
     now: datetime,
 ) -> None:
-    """Ask a reader whether it was they who signed up; the link begins that generation."""
-    content = Confirm(cadence=subscriber.cadence)
-    _send(session, subscriber, content, generation=generation, stationery=stationery, now=now)
+    """Ask a reader whether it was they who signed up; the link begins that generation.
+
+    Does the same work for nobody unless it `is_sent`.
+    """
+    _send(
+        session,
+        subscriber,
+        Confirm(cadence=cadence),
+        generation=generation,
+        is_sent=is_sent,
+        stationery=stationery,
+        now=now,
+    )
 
 
 def welcome(
@@ -126,9 +138,17 @@ def welcome(
 
 
 def present(
-    session: Session, subscriber: Subscriber, *, stationery: Stationery, now: datetime
+    session: Session,
+    subscriber: Subscriber,
+    *,
+    is_sent: bool,
+    stationery: Stationery,
+    now: datetime,
 ) -> None:
-    """Tell a reader who signed up again that they are subscribed, and where to change it."""
+    """Tell a reader who signed up again that they are subscribed, and where to change it.
+
+    Does the same work for nobody unless it `is_sent`.
+    """
     times = stationery.settings.send_times
     until = subscriber.paused_until
     content = Present(
@@ -137,7 +157,7 @@ def present(
         is_paused=outlook.is_paused(subscriber, now),
         paused_until=until.astimezone(times.zone).date() if until else None,
     )
-    _send(session, subscriber, content, stationery=stationery, now=now)
+    _send(session, subscriber, content, is_sent=is_sent, stationery=stationery, now=now)
 
 
 def goodbye(
@@ -157,6 +177,7 @@ def _send(
     stationery: Stationery,
     now: datetime,
     generation: int | None = None,
+    is_sent: bool = True,
 ) -> None:
     """Queue one letter; a reader who gets the same words again gets another mailing.
 
@@ -164,7 +185,7 @@ def _send(
     """
     copies = _count(session, subscriber, content.kind)
     mailing_id = _mailing(session, stationery, content, copies, now=now)
-    recipient = _recipient(subscriber, generation or subscriber.generation)
+    recipient = _recipient(subscriber, generation or subscriber.generation).where(literal(is_sent))
     ledger.enqueue(
         session, mailing_id=mailing_id, recipients=recipient, priority=_PRIORITY, now=now
     )

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from sqlalchemy import literal
 from sqlmodel import Session
 
 from newsletter import address as addresses
@@ -19,9 +20,9 @@ from newsletter import suppression, throttle, tokens
 from newsletter.cadence import Cadence
 from newsletter.delivery import ledger
 from newsletter.errors import Conflict, OutdatedToken
-from newsletter.models import Consent, Status, Subscriber
+from newsletter.models import Consent, Status, Subscriber, Suppression
 from newsletter.rendering.letter import Latest
-from newsletter.subscribers import consent, letters, preferences, store, unsubscribe
+from newsletter.subscribers import consent, letters, preferences, store, suppress, unsubscribe
 from newsletter.subscribers.consent import Action, Origin
 from newsletter.subscribers.letters import Stationery
 from newsletter.suppression import Cause
@@ -34,8 +35,10 @@ VOUCHED = "The operator says that this reader has asked for the newsletter."
 ASKS = Limit("ask", 10, timedelta(hours=24))
 #: How often somebody may cause a letter to a mailbox.
 LETTERS = Limit("letter", 1, timedelta(hours=24))
-#: How many confirm letters go to a mailbox that confirms none of them.
-UNCONFIRMED = Limit("unconfirmed", 3, timedelta(days=365))
+#: How many confirm letters go to a mailbox that confirms none of them, and how many letters that
+#: somebody else may have caused go to a reader.
+UNCONFIRMED = Limit("unanswered", 3, timedelta(days=30))
+PRESENTS = Limit("present", 3, timedelta(days=30))
 #: For how long a goodbye can be undone without a new letter.
 UNDO = timedelta(hours=24)
 
@@ -105,35 +108,40 @@ def ask(
 ) -> Asked:
     """Answer somebody who has entered an address, in its one spelling, with at most one letter.
 
-    1. Every address counts against its limits, known or not. 2. Who must never be mailed gets
-    nothing. 3. A reader gets "you are subscribed", and nothing of theirs is changed. 4. Everybody
-    else gets a confirm letter for the cadence asked last; who has left stays away until then.
+    1. Every address counts against its limits, known or not. 2. Who is suppressed for a cause that
+    the operator alone lifts gets nothing. 3. A reader gets "you are subscribed", and nothing of
+    theirs is changed. 4. Everybody else gets a confirm letter for the cadence asked last; who has
+    left or is suppressed stays so until then. The statements are the same for all of them, and
+    change no row where nothing is to be changed.
     """
     may_write = _may_write(session, address, now=now, keyring=stationery.keyring)
     if may_write is None:
         return Asked.NOTHING
     subscriber, is_new = _found_or_made(session, address, cadence, now)
     # With the row in hand: whoever erases or suppresses them at this moment has it before or after.
-    if suppression.is_suppressed(session, address, keyring=stationery.keyring):
-        if is_new:
-            session.delete(subscriber)
-        return Asked.NOTHING
-    if subscriber.status == Status.SUPPRESSED:
-        return Asked.NOTHING
-    if subscriber.status in {Status.ACTIVE, Status.PAUSED}:
-        if may_write:
-            letters.present(session, subscriber, stationery=stationery, now=now)
-        return Asked.PRESENT if may_write else Asked.NOTHING
+    suppressed = suppression.find(session, address, keyring=stationery.keyring)
+    is_reader = _is_mailed(subscriber, suppressed)
+    is_asked = not is_reader and _may_begin(subscriber, suppressed)
+    store.remove(session, literal(is_new and not is_asked), [address])
+    limit = PRESENTS if is_reader else UNCONFIRMED
     may_write = may_write and throttle.take(
-        session, UNCONFIRMED, addresses.mailbox(address), now=now, keyring=stationery.keyring
+        session, limit, addresses.mailbox(address), now=now, keyring=stationery.keyring
     )
-    if may_write or subscriber.cadence != cadence:
-        subscriber.cadence = cadence
-        consent.record(session, subscriber, Action.ASKED, origin=origin, now=now)
-    if may_write:
-        begins = _generation_asked(subscriber)
-        letters.confirm(session, subscriber, generation=begins, stationery=stationery, now=now)
-    return Asked.CONFIRM if may_write else Asked.NOTHING
+    is_news = is_asked and (may_write or subscriber.cadence != cadence)
+    _record_asked(session, subscriber, cadence, is_news=is_news, origin=origin, now=now)
+    if is_reader:
+        letters.present(session, subscriber, is_sent=may_write, stationery=stationery, now=now)
+        return Asked.PRESENT if may_write else Asked.NOTHING
+    letters.confirm(
+        session,
+        subscriber,
+        cadence=cadence,
+        generation=_generation_asked(subscriber),
+        is_sent=is_asked and may_write,
+        stationery=stationery,
+        now=now,
+    )
+    return Asked.CONFIRM if is_asked and may_write else Asked.NOTHING
 
 
 def confirm(
@@ -147,14 +155,18 @@ def confirm(
 ) -> Confirmed:
     """Begin the consent that a confirm link was made for, and welcome the reader.
 
-    Doing it again changes nothing. Raises OutdatedToken for a link whose consent cannot begin: they
-    have left or come back since, or must never be mailed.
+    Their address may be mailed again, if it was suppressed. Doing it again changes nothing. Raises
+    OutdatedToken for a link whose consent cannot begin: they have left or come back since, or the
+    operator alone lets them be mailed.
     """
     subscriber = awaited(session, bearer, stationery=stationery, locked=True)
-    if subscriber.status in {Status.ACTIVE, Status.PAUSED}:
+    is_reader = subscriber.status in {Status.ACTIVE, Status.PAUSED}
+    if is_reader and subscriber.generation == bearer.generation:
         return Confirmed(subscriber, was_already=True)
+    address, keyring = subscriber.address, stationery.keyring
+    suppress.release(session, address, origin=origin, now=now, keyring=keyring)
     subscriber.generation = bearer.generation
-    _begin(session, subscriber, Signup.CONFIRMED, origin, now, keyring=stationery.keyring)
+    _begin(session, subscriber, Signup.CONFIRMED, origin, now, keyring=keyring)
     letters.welcome(session, subscriber, latest=latest, stationery=stationery, now=now)
     return Confirmed(subscriber, was_already=False)
 
@@ -166,12 +178,11 @@ def awaited(
     subscriber = store.find_public(session, bearer.public_id, locked=locked)
     if subscriber is None:
         raise OutdatedToken
-    is_reader = subscriber.status in {Status.ACTIVE, Status.PAUSED}
+    suppressed = suppression.find(session, subscriber.address, keyring=stationery.keyring)
+    is_reader = _is_mailed(subscriber, suppressed)
     begins = subscriber.generation if is_reader else _generation_asked(subscriber)
-    if subscriber.status == Status.SUPPRESSED or begins != bearer.generation:
+    if not _may_begin(subscriber, suppressed) or begins != bearer.generation:
         raise OutdatedToken(has_returned=is_reader)
-    if suppression.is_suppressed(session, subscriber.address, keyring=stationery.keyring):
-        raise OutdatedToken
     return subscriber
 
 
@@ -241,6 +252,32 @@ def _may_write(session: Session, address: str, *, now: datetime, keyring: Keyrin
     if not throttle.take(session, ASKS, mailbox, now=now, keyring=keyring):
         return None
     return throttle.take(session, LETTERS, mailbox, now=now, keyring=keyring)
+
+
+def _is_mailed(subscriber: Subscriber, suppressed: Suppression | None) -> bool:
+    return subscriber.status in {Status.ACTIVE, Status.PAUSED} and suppressed is None
+
+
+def _may_begin(subscriber: Subscriber, suppressed: Suppression | None) -> bool:
+    """Tell whether a reader may be asked to confirm, and by that lifts what suppresses them."""
+    if suppressed is None:
+        return subscriber.status != Status.SUPPRESSED
+    return suppression.is_liftable(suppressed.cause)
+
+
+def _record_asked(
+    session: Session,
+    subscriber: Subscriber,
+    cadence: Cadence,
+    *,
+    is_news: bool,
+    origin: Origin,
+    now: datetime,
+) -> None:
+    assert subscriber.id is not None
+    theirs = store.with_ids([subscriber.id]) & literal(is_news)
+    store.change(session, theirs, {"cadence": cadence}, now=now)
+    consent.record_all(session, theirs, Action.ASKED, origin=origin, now=now)
 
 
 def _generation_asked(subscriber: Subscriber) -> int:

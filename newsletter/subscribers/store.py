@@ -256,16 +256,18 @@ def add_consents(
     action: str,
     source: str,
     wording: str,
+    remote: str | None,
     now: datetime,
 ) -> int:
     """Write a consent row for each of the chosen subscribers, as they now are."""
     written = session.execute(
         insert(Consent).from_select(
             ["subscriber_id", "at", "action", "cadence", "status", "generation",
-             "wording", "source"],
+             "wording", "source", "remote"],
             rows_of(
                 _id, literal(now, Instant()), literal(action), col(Subscriber.cadence), _status,
                 col(Subscriber.generation), literal(wording), literal(source),
+                literal(remote, String()),
             ).where(chosen),
         ),
         # Of an insert, SQLAlchemy counts the rows only on request.

@@ -99,7 +99,8 @@ def release(
     """
     subscriber = store.find(session, address, locked=True)
     released = suppression.release(session, address, keyring=keyring)
-    if subscriber is not None and subscriber.status == Status.SUPPRESSED:
-        subscriber.status = Status.UNSUBSCRIBED
+    is_suppressed = subscriber is not None and subscriber.status == Status.SUPPRESSED
+    if subscriber is not None and (released or is_suppressed):
+        subscriber.status = Status.UNSUBSCRIBED if is_suppressed else subscriber.status
         consent.record(session, subscriber, Action.RELEASED, origin=origin, now=now)
     return released

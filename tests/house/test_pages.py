@@ -16,6 +16,7 @@ import typer
 
 from newsletter.cli.app import app
 from newsletter.settings import Settings
+from newsletter.suppression import RULES
 
 ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
@@ -218,3 +219,16 @@ def _try(parameter: click.Parameter, value: object, context: click.Context) -> N
     except Refusal as exc:
         if "does not exist" not in str(exc):
             raise
+
+
+def test_the_causes_of_suppression_are_the_ones_of_the_code() -> None:
+    page = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+    section = page.partition("## Suppressed addresses")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| ([a-z-]+) \| (.+) \| (yes|no) \| (the .+) \|$", section, re.MULTILINE)
+    lifted = {
+        True: ("yes", "the reader, by confirming; or the operator"),
+        False: ("no", "the operator"),
+    }
+    assert rows == [
+        (cause.value, rule.meaning, *lifted[rule.is_liftable]) for cause, rule in RULES.items()
+    ]

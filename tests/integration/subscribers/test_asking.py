@@ -12,10 +12,12 @@ from readers import Readers
 from sqlmodel import col, select
 from visitor import filled
 
+from newsletter import suppression
 from newsletter.cadence import Cadence
 from newsletter.db import session as sessions
+from newsletter.delivery import ledger
 from newsletter.delivery.personalize import Filler
-from newsletter.errors import InvalidToken
+from newsletter.errors import Conflict, InvalidToken
 from newsletter.models import Delivery, Mailing, Status
 from newsletter.rendering.letter import Latest
 from newsletter.settings import Settings
@@ -239,21 +241,22 @@ def test_a_confirm_link_does_not_bring_back_who_has_left_since(door: Door) -> No
 
 def test_who_must_never_be_mailed_gets_nothing(door: Door) -> None:
     readers = door.readers
-    for address in (ANN, "bob@readers.example", "eve@readers.example"):
+    for address in (ANN, "eve@readers.example"):
         readers.add(address)
     with sessions.writing(readers.engine) as session:
         grounds = Grounds(Cause.COMPLAINT, "complaint", "operator")
-        both = [ANN, "new@readers.example"]
+        both = [ANN, "new@readers.example", "eve@readers.example"]
         suppress.suppress_all(
             session, both, grounds=grounds, now=readers.now, keyring=readers.keyring
         )
-        forget.forget(session, "bob@readers.example", now=readers.now, keyring=readers.keyring)
+        # Who has complained, and was erased then, is not written to either.
+        forget.forget(session, "eve@readers.example", now=readers.now, keyring=readers.keyring)
 
-    for address in (*both, "bob@readers.example"):
+    for address in both:
         assert door.ask(address) is Asked.NOTHING
     assert door.letters() == []
     with sessions.reading(readers.engine) as session:
-        assert store.find(session, "bob@readers.example") is None
+        assert store.find(session, "eve@readers.example") is None
         assert store.find(session, "new@readers.example") is None
 
 
@@ -267,6 +270,114 @@ def test_a_suppression_in_the_meantime_keeps_a_link_from_acting(door: Door) -> N
         )
     with pytest.raises(InvalidToken):
         door.confirm(token)
+
+
+LIFTABLE = [cause for cause, rule in suppression.RULES.items() if rule.is_liftable]
+
+
+def suppress_for(door: Door, cause: Cause) -> None:
+    now, keyring = door.readers.now, door.readers.keyring
+    with sessions.writing(door.readers.engine) as session:
+        if cause is Cause.ERASED:
+            forget.forget(session, ANN, now=now, keyring=keyring)
+        else:
+            grounds = Grounds(cause, "test", "test")
+            suppress.suppress(session, ANN, grounds=grounds, now=now, keyring=keyring)
+
+
+def claimed(door: Door) -> list[str]:
+    """The kinds of the letters that the sender takes on."""
+    with sessions.writing(door.readers.engine) as session:
+        now = door.readers.now + DAY
+        claims = ledger.claim(session, worker_id=1, limit=10, now=now)
+        return [ledger.mailing(session, claim.mailing_id).kind for claim in claims]
+
+
+def is_suppressed(door: Door) -> bool:
+    with sessions.reading(door.readers.engine) as session:
+        return suppression.is_suppressed(session, ANN, keyring=door.readers.keyring)
+
+
+@pytest.mark.parametrize("was_reader", [True, False], ids=["a reader", "nobody"])
+@pytest.mark.parametrize("cause", LIFTABLE)
+def test_who_signs_up_again_and_confirms_may_be_mailed_again(
+    door: Door, cause: Cause, was_reader: bool
+) -> None:
+    if was_reader:
+        door.readers.add(ANN)
+    suppress_for(door, cause)
+
+    assert door.ask() is Asked.CONFIRM
+    assert is_suppressed(door)
+    assert claimed(door) == ["confirm"]
+    door.confirm(door.token())
+
+    assert not is_suppressed(door)
+    reader = door.readers.get(ANN)
+    is_another = was_reader and cause is not Cause.ERASED
+    assert (reader.status, reader.generation) == ("active", 2 if is_another else 1)
+    actions = [action for action, *_ in door.readers.actions(ANN)]
+    assert actions[-3:] == ["asked", "released", "confirmed"]
+    assert claimed(door) == ["welcome"]
+
+
+@pytest.mark.parametrize("cause", LIFTABLE)
+def test_nothing_but_a_confirm_letter_leaves_for_a_suppressed_address(
+    door: Door, cause: Cause
+) -> None:
+    door.readers.add(ANN)
+    door.ask()
+    with sessions.writing(door.readers.engine) as session:
+        # As the sender does it: the reader's status comes later.
+        grounds = Grounds(cause, "test", "test")
+        suppression.suppress(
+            session, ANN, grounds=grounds, now=door.readers.now, keyring=door.readers.keyring
+        )
+    assert door.ask(after=DAY) is Asked.CONFIRM
+    assert door.kinds() == ["present", "confirm"]
+    assert claimed(door) == ["confirm"]
+
+
+@pytest.mark.parametrize("cause", [cause for cause in Cause if cause not in LIFTABLE])
+def test_a_graver_cause_stops_a_confirm_letter_that_is_on_its_way(door: Door, cause: Cause) -> None:
+    door.readers.add(ANN)
+    suppress_for(door, Cause.DEAD)
+    door.ask()
+    token = door.token()
+    suppress_for(door, cause)
+
+    assert claimed(door) == []
+    with pytest.raises(InvalidToken):
+        door.confirm(token)
+    assert door.ask(after=DAY) is Asked.NOTHING
+    assert is_suppressed(door)
+
+
+def test_an_address_that_is_still_dead_stays_suppressed_whoever_signs_it_up(door: Door) -> None:
+    suppress_for(door, Cause.DEAD)
+    door.ask()
+    suppress_for(door, Cause.DEAD)
+    with sessions.writing(door.readers.engine) as session:
+        assert suppress.catch_up(session, now=door.readers.now) == 0
+
+    assert is_suppressed(door)
+    assert door.readers.get(ANN).status == "suppressed"
+    with pytest.raises(Conflict, match=r"suppressed \(dead: a mail server said"):
+        door.readers.add(ANN)
+
+
+def test_a_dead_address_that_was_lifted_is_suppressed_again_when_it_is_dead_again(
+    door: Door,
+) -> None:
+    suppress_for(door, Cause.DEAD)
+    door.ask()
+    door.confirm(door.token())
+    suppress_for(door, Cause.DEAD)
+    assert is_suppressed(door)
+    assert door.readers.get(ANN).status == "suppressed"
+    assert door.ask(after=DAY) is Asked.CONFIRM
+    door.confirm(door.token(), after=DAY)
+    assert door.readers.get(ANN).generation == 2
 
 
 def test_a_goodbye_can_be_undone_for_a_day_and_is_the_same_consent(door: Door) -> None:

@@ -1,41 +1,58 @@
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 
 import pytest
-from visitor import ANN, JSON, NOW, Make, Visitor
+from sqlalchemy import Engine, event
+from visitor import ANN, JSON, Make, Visitor
 
+from newsletter import suppression
 from newsletter.cadence import Cadence
 from newsletter.db import session as sessions
 from newsletter.errors import TooManyRequests
-from newsletter.subscribers import signup, store, suppress
+from newsletter.settings import Settings
+from newsletter.subscribers import forget, signup, store, suppress
 from newsletter.subscribers.consent import Origin
 from newsletter.suppression import Cause, Grounds
 from newsletter.tokens import Purpose
 from newsletter.web import gate
 from newsletter.web.dependencies import Front
 
-KINDS = ("new", "pending", "active", "unsubscribed", "suppressed")
+#: Addresses by what they are, and how many letters they have had when somebody signs them up.
+KINDS = {
+    "new": 1,
+    "pending": 2,
+    "active": 1,
+    "unsubscribed": 1,
+    "suppressed-reader": 1,
+    **{cause.value: int(rule.is_liftable) for cause, rule in suppression.RULES.items()},
+}
 
 
 def make_known(visitor: Visitor) -> dict[str, str]:
-    """An address of each kind."""
+    """An address of each kind; those of a cause are no reader's."""
     addresses = {kind: f"{kind}@readers.example" for kind in KINDS}
     visitor.sign_up(addresses["pending"])
-    visitor.add(addresses["active"])
-    visitor.add(addresses["unsubscribed"])
+    for kind in ("active", "unsubscribed", "suppressed-reader"):
+        visitor.add(addresses[kind])
     visitor.post(visitor.link(Purpose.UNSUBSCRIBE, addresses["unsubscribed"]))
-    with sessions.writing(visitor.engine) as session:
-        suppress.suppress(
-            session,
-            addresses["suppressed"],
-            grounds=Grounds(Cause.COMPLAINT, "complaint", "test"),
-            now=NOW,
-            keyring=visitor.keyring,
-        )
+    for cause in Cause:
+        suppress_for(visitor, addresses[cause], cause)
+    suppress_for(visitor, addresses["suppressed-reader"], Cause.DEAD)
     visitor.wait(days=2)
     return addresses
+
+
+def suppress_for(visitor: Visitor, address: str, cause: Cause) -> None:
+    now, keyring = visitor.now, visitor.keyring
+    with sessions.writing(visitor.engine) as session:
+        if cause is Cause.ERASED:
+            forget.forget(session, address, now=now, keyring=keyring)
+            return
+        grounds = Grounds(cause, "test", "test")
+        suppress.suppress(session, address, grounds=grounds, now=now, keyring=keyring)
 
 
 def test_a_reader_signs_up_on_the_page_and_confirms_from_the_letter(visitor: Visitor) -> None:
@@ -86,7 +103,41 @@ def test_the_answer_is_the_same_bytes_for_the_five_kinds_of_address(
     assert all(answer == answers["new"] for answer in answers.values())
     assert answers["new"][0] == 200
     letters = {kind: len(visitor.letters(address)) for kind, address in addresses.items()}
-    assert letters == {"new": 1, "pending": 2, "active": 1, "unsubscribed": 1, "suppressed": 0}
+    assert letters == KINDS
+
+
+def test_the_statements_of_a_sign_up_are_the_same_for_the_five_kinds_of_address(
+    engine: Engine, settings: Callable[..., Settings]
+) -> None:
+    visitor = Visitor(engine, settings(signups_per_machine=1_000))
+    addresses = make_known(visitor)
+    visitor.add("reader@readers.example")
+    # Once the words of the letters are compiled, and those of one more letter after them.
+    for address in ("stranger@readers.example", "reader@readers.example"):
+        for _ in range(3):
+            visitor.sign_up(address)
+            visitor.wait(days=2)
+    counts = {}
+    for is_letter_spent in (False, True):
+        for kind, address in addresses.items():
+            with counted(visitor.engine) as statements:
+                visitor.sign_up(address)
+            counts[kind, is_letter_spent] = len(statements)
+
+    for is_letter_spent in (False, True):
+        assert len({counts[kind, is_letter_spent] for kind in KINDS}) == 1, counts
+
+
+@contextmanager
+def counted(engine: Engine) -> Iterator[list[str]]:
+    statements: list[str] = []
+
+    def note(_: object, __: object, sql: str, *___: object) -> None:
+        statements.append(sql)
+
+    event.listen(engine, "before_cursor_execute", note)
+    yield statements
+    event.remove(engine, "before_cursor_execute", note)
 
 
 def test_10_000_sign_ups_for_one_address_make_one_letter(visit: Make) -> None:
@@ -418,10 +469,31 @@ def test_three_letters_go_to_an_address_that_confirms_none_of_them(visit: Make) 
         visitor.sign_up()
         visitor.wait(days=2)
     assert len(visitor.letters()) == signup.UNCONFIRMED.count == 3
+
+
+def test_nobody_is_locked_out_by_letters_that_somebody_else_has_caused_30_days_ago(
+    visit: Make,
+) -> None:
+    visitor = visit()
     for _ in range(3):
-        visitor.wait(days=100)
         visitor.sign_up()
-    assert len(visitor.letters()) == 3
+        visitor.wait(days=1)
+    visitor.wait(days=27, seconds=1)
+
+    visitor.sign_up()
+
+    assert len(visitor.letters()) == 4
+    assert visitor.post(visitor.path("confirm")).status_code == 200
+    assert visitor.status() == "active"
+
+
+def test_strangers_cause_three_letters_a_month_to_a_reader(visit: Make) -> None:
+    visitor = visit()
+    visitor.add()
+    for _ in range(10):
+        visitor.sign_up()
+        visitor.wait(days=2)
+    assert len(visitor.letters()) == signup.PRESENTS.count == 3
 
 
 def test_who_has_been_a_reader_since_may_ask_again(visitor: Visitor) -> None:
