@@ -1,9 +1,9 @@
 """Signed links: one salt per purpose, a list of keys for rotation, never an address inside.
 
 A token says which reader (public id) and which of their consents (generation) a link was made for.
-Only the confirm link expires; an unsubscribe link works for ever, for the consent that it was made
-under. A form is signed too: its token names no reader, and says when the page was given out. All
-tokens of one purpose have the same length, so that they fit a compiled message's slots.
+Only links that confirm something expire; an unsubscribe link works for ever, for the consent that
+it was made under. A form is signed too: its token names no reader, and says when the page was given
+out. All tokens of one purpose have the same length, so that they fit a compiled message's slots.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _GENERATION_LENGTH = 4
 SIGNATURE_LENGTH = 43
 #: Octets of an unsubscribe, manage or view token: id, generation, dot, signature.
 TOKEN_LENGTH = PUBLIC_ID_LENGTH + _GENERATION_LENGTH + 1 + SIGNATURE_LENGTH
-#: How long a confirm link works.
+#: How long a link works that confirms something: a sign-up, an erasure, a copy of one's data.
 CONFIRM_LIFETIME = timedelta(hours=72)
 #: How long a page with a form may stand open.
 FORM_LIFETIME = timedelta(hours=24)
@@ -52,6 +52,8 @@ class Purpose(StrEnum):
     """What a link does; a token of one purpose is worthless for every other."""
 
     CONFIRM = "confirm"
+    ERASE = "erase"
+    DATA = "data"
     MANAGE = "manage"
     UNSUBSCRIBE = "unsubscribe"
     VIEW = "view"
@@ -59,7 +61,12 @@ class Purpose(StrEnum):
 
 
 #: The purposes whose tokens say when they were made, and for how long they are good.
-_LIFETIMES = {Purpose.CONFIRM: CONFIRM_LIFETIME, Purpose.FORM: FORM_LIFETIME}
+_LIFETIMES = {
+    Purpose.CONFIRM: CONFIRM_LIFETIME,
+    Purpose.ERASE: CONFIRM_LIFETIME,
+    Purpose.DATA: CONFIRM_LIFETIME,
+    Purpose.FORM: FORM_LIFETIME,
+}
 
 
 @dataclass(frozen=True)
@@ -68,7 +75,7 @@ class Bearer:
 
     public_id: str
     generation: int
-    #: When the token was made; only those for confirm and form carry it.
+    #: When the token was made; only those that expire carry it.
     issued_at: datetime | None = None
 
 

@@ -83,8 +83,9 @@ class Filler:
             case Slot.UNSUBSCRIBE | Slot.MANAGE:
                 bearers = ((claim.reference, claim.generation) for claim in claims)
                 return self._keyring.issue_all(_PURPOSES[field.slot], bearers, key=stamp.key)
-            case Slot.CONFIRM:
-                return [self._confirm(claim, stamp) for claim in claims]
+            case Slot.CONFIRM | Slot.ERASE | Slot.DATA:
+                purpose = _PURPOSES[field.slot]
+                return [self._expiring(purpose, claim, stamp) for claim in claims]
             case Slot.MESSAGE_ID:
                 return [
                     message_id(stamp.public_id, claim.reference, stamp.domain).encode()
@@ -100,9 +101,9 @@ class Filler:
                 # Whoever subscribed on the same day reads the same words.
                 return _each(days, lambda day: _day(day, field, stamp))
 
-    def _confirm(self, claim: Claim, stamp: Stamp) -> bytes:
+    def _expiring(self, purpose: Purpose, claim: Claim, stamp: Stamp) -> bytes:
         return self._keyring.issue(
-            Purpose.CONFIRM,
+            purpose,
             claim.reference,
             claim.generation,
             at=claim.created_at,
@@ -127,9 +128,12 @@ def _day(day: date, field: Field, stamp: Stamp) -> bytes:
 _PURPOSES = {
     Slot.UNSUBSCRIBE: Purpose.UNSUBSCRIBE,
     Slot.MANAGE: Purpose.MANAGE,
+    Slot.CONFIRM: Purpose.CONFIRM,
+    Slot.ERASE: Purpose.ERASE,
+    Slot.DATA: Purpose.DATA,
 }
 #: Needs no escaping, wherever it stands.
-_SAME_EVERYWHERE = {Slot.UNSUBSCRIBE, Slot.MANAGE, Slot.CONFIRM, Slot.MESSAGE_ID}
+_SAME_EVERYWHERE = {*_PURPOSES, Slot.MESSAGE_ID}
 
 
 def message_id(mailing: str, reference: str, domain: str) -> str:

@@ -19,6 +19,8 @@ class Kind(StrEnum):
     WELCOME = "welcome"
     GOODBYE = "goodbye"
     PRESENT = "present"
+    ERASE = "erase"
+    DATA = "data"
     CORRECTION = "correction"
 
 

@@ -60,6 +60,8 @@ class Links:
     unsubscribe_mailto: str | None = None
     view: str | None = None
     confirm: str | None = None
+    erase: str | None = None
+    data: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

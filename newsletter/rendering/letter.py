@@ -72,7 +72,23 @@ class Goodbye:
     can_leave: ClassVar[bool] = False
 
 
-Letter = Confirm | Welcome | Present | Goodbye
+@dataclass(frozen=True, kw_only=True)
+class Erase:
+    """Somebody asked to erase this reader: did you? Needs `links.erase`."""
+
+    kind: ClassVar[str] = "erase"
+    can_leave: ClassVar[bool] = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Data:
+    """Somebody asked for a copy of this reader's data: did you? Needs `links.data`."""
+
+    kind: ClassVar[str] = "data"
+    can_leave: ClassVar[bool] = False
+
+
+Letter = Confirm | Welcome | Present | Goodbye | Erase | Data
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -30,6 +30,8 @@ class Slot(StrEnum):
     UNSUBSCRIBE = "unsubscribe"
     MANAGE = "manage"
     CONFIRM = "confirm"
+    ERASE = "erase"
+    DATA = "data"
 
 
 class Place(StrEnum):

@@ -27,7 +27,17 @@ from newsletter.models import Delivery, Kind, Mailing, Subscriber
 from newsletter.models.columns import Instant
 from newsletter.rendering import environment, letter
 from newsletter.rendering.content import Brand, Links
-from newsletter.rendering.letter import Confirm, Draft, Goodbye, Latest, Letter, Present, Welcome
+from newsletter.rendering.letter import (
+    Confirm,
+    Data,
+    Draft,
+    Erase,
+    Goodbye,
+    Latest,
+    Letter,
+    Present,
+    Welcome,
+)
 from newsletter.rendering.message import Markers, Slot
 from newsletter.settings import Settings
 from newsletter.subscribers import outlook
@@ -36,6 +46,9 @@ from newsletter.tokens import Keyring
 
 #: Whoever leaves and comes back all day is written to once.
 GOODBYES = Limit("goodbye", 1, timedelta(hours=24))
+#: Who has a forwarded mail can ask for these letters, again and again.
+ERASURES = Limit("erase", 1, timedelta(hours=24))
+COPIES = Limit("data", 1, timedelta(hours=24))
 #: Letters leave before digests.
 _PRIORITY = 0
 
@@ -80,6 +93,8 @@ class Stationery:
             links=replace(
                 self.links(markers),
                 confirm=f"{self.settings.base_url}/confirm/{markers.of(Slot.CONFIRM)}",
+                erase=f"{self.settings.base_url}/erase/{markers.of(Slot.ERASE)}",
+                data=f"{self.settings.base_url}/data/{markers.of(Slot.DATA)}",
             ),
             markers=markers,
             environment=self.templates,
@@ -167,6 +182,22 @@ def goodbye(
     address, keyring = subscriber.address, stationery.keyring
     if throttle.take(session, GOODBYES, address, now=now, keyring=keyring):
         _send(session, subscriber, Goodbye(), stationery=stationery, now=now)
+
+
+def erase(
+    session: Session, subscriber: Subscriber, *, stationery: Stationery, now: datetime
+) -> None:
+    """Ask a reader whether it was they who asked to be erased; at most once a day."""
+    if throttle.take(session, ERASURES, subscriber.public_id, now=now, keyring=stationery.keyring):
+        _send(session, subscriber, Erase(), stationery=stationery, now=now)
+
+
+def data(
+    session: Session, subscriber: Subscriber, *, stationery: Stationery, now: datetime
+) -> None:
+    """Send a reader the link to a copy of their data; at most once a day."""
+    if throttle.take(session, COPIES, subscriber.public_id, now=now, keyring=stationery.keyring):
+        _send(session, subscriber, Data(), stationery=stationery, now=now)
 
 
 def _send(

@@ -17,11 +17,16 @@ from newsletter.settings import Settings
 from newsletter.web import errors, pages
 from newsletter.web.dependencies import Front
 from newsletter.web.middleware import BodyLimit, CleanLinks, EvenPace, Methods, SafeHeaders
-from newsletter.web.routes import api, archive, health, preferences, signup, unsubscribe
+from newsletter.web.routes import api, archive, health, own_data, preferences, signup, unsubscribe
 
 #: How long an answer to a sign-up takes at least; longer than what any sign-up needs.
 STEP_SECONDS = 0.25
-_PACED = {"/subscribe": "", "/subscriptions": "", "/confirm/": "/again"}
+_PACED = {
+    "/subscribe": "",
+    "/subscriptions": "",
+    "/api/v1/subscriptions": "",
+    "/confirm/": "/again",
+}
 
 
 def create_app(
@@ -51,7 +56,13 @@ def create_app(
 
 
 def _routers(settings: Settings) -> list[APIRouter]:
-    routers = [signup.router, preferences.router, unsubscribe.router, archive.router]
+    routers = [
+        signup.router,
+        preferences.router,
+        own_data.router,
+        unsubscribe.router,
+        archive.router,
+    ]
     if settings.archive:
         routers.append(archive.public)
     if settings.api_keys:

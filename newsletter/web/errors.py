@@ -113,7 +113,9 @@ def _dead_link(request: Request, exc: InvalidToken, status: int) -> Response:
     front = dependencies.front(request)
     token = request.path_params.get("token", "")
     if isinstance(exc, ExpiredToken):
-        page = pages.Expired(token=token, age=front.clock() - exc.issued_at)
+        is_signup = request.url.path.startswith("/confirm/")
+        age = front.clock() - exc.issued_at
+        page = pages.Expired(token=token if is_signup else None, age=age)
         return front.page("expired", page, status=status)
     is_outdated = isinstance(exc, OutdatedToken)
     has_returned = isinstance(exc, OutdatedToken) and exc.has_returned

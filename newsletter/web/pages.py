@@ -20,9 +20,11 @@ Instants are aware and already on the publication's own clock. Every form is POS
                                                 action=pause    until (a date of `pauses`) or
                                                                 until=other and until_date
                                                 action=resume
-                  /preferences/{manage}/erase   sure=yes; without it the page again: problem="sure"
-                  /preferences/{manage}/data    address; answered by JSON to save
+                  /preferences/{manage}/erase   (no field) a letter with a link; `mailed`
+                  /preferences/{manage}/data    (no field) the same
                   links: GET /unsubscribe/{token}
+    own_data      /erase/{token}                (no field) answered by `forgotten`
+                  /data/{token}                 (no field) answered by JSON to save
     saved         /preferences/{manage}         the undo: one of the three actions above
     unsubscribe   /preferences/{manage}         action=cadence cadence; action=pause until
                   /unsubscribe/{token}          (no field) the goodbye itself, as RFC 8058's POST
@@ -150,9 +152,10 @@ class Confirmed:
 
 @dataclass(frozen=True, kw_only=True)
 class Expired:
-    """A confirm link past its 72 hours."""
+    """A link to confirm something past its 72 hours."""
 
-    token: str
+    #: Of a sign-up, which can be asked for again; None of what is asked for on the preferences.
+    token: str | None
     age: timedelta
 
 
@@ -185,9 +188,8 @@ class Preferences:
     #: The first and the last date that `until_date` may be.
     pause_from: date
     pause_to: date
-    #: until: no date, or none that a pause can have; cadence: none of the three; sure: not ticked;
-    #: address: not the one of this reader, who asked for a copy of their data.
-    problem: Literal["until", "cadence", "sure", "address"] | None = None
+    #: until: no date, or none that a pause can have; cadence: none of the three.
+    problem: Literal["until", "cadence"] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -227,9 +229,30 @@ class Goodbye:
     can_undo: bool = True
 
 
+#: What a reader confirms by a mail to their address.
+Act = Literal["erase", "data"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mailed:
+    """POST /preferences/{manage}/erase or data: the same whether a letter goes out or has today."""
+
+    act: Act
+    masked: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class OwnData:
+    """GET /erase/{token} and /data/{token}: one button."""
+
+    act: Act
+    token: str
+    masked: str
+
+
 @dataclass(frozen=True, kw_only=True)
 class Forgotten:
-    """POST /preferences/{manage}/erase."""
+    """POST /erase/{token}."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -44,6 +44,8 @@ LINKS = replace(
     DIGESTS.LINKS,
     view=None,
     confirm=f"https://news.miasfeed.example/confirm/{DIGESTS.MARKERS.of(Slot.CONFIRM)}",
+    erase=f"https://news.miasfeed.example/erase/{DIGESTS.MARKERS.of(Slot.ERASE)}",
+    data=f"https://news.miasfeed.example/data/{DIGESTS.MARKERS.of(Slot.DATA)}",
 )
 
 DAILY = Choice(cadence="daily", at=datetime(2026, 11, 23, 7, tzinfo=ZONE))
@@ -120,6 +122,7 @@ def gallery(language: str) -> dict[str, tuple[str, object]]:
         "confirmed": ("confirmed", confirmed),
         "confirmed-again": ("confirmed", replace(confirmed, was_already=True, latest=None)),
         "expired": ("expired", pages.Expired(token=TOKEN, age=timedelta(days=4, hours=2))),
+        "expired-own-data": ("expired", pages.Expired(token=None, age=timedelta(days=4))),
         "invalid": ("invalid", pages.Invalid()),
         "outdated": ("invalid", pages.Invalid(is_outdated=True, has_returned=True)),
         "ended": ("invalid", pages.Invalid(is_outdated=True)),
@@ -130,8 +133,10 @@ def gallery(language: str) -> dict[str, tuple[str, object]]:
         ),
         "preferences-open": ("preferences", replace(PREFERENCES, is_paused=True, since=None)),
         "preferences-until": ("preferences", replace(PREFERENCES, problem="until")),
-        "preferences-address": ("preferences", replace(PREFERENCES, problem="address")),
-        "preferences-sure": ("preferences", replace(PREFERENCES, problem="sure")),
+        "mailed-erase": ("mailed", pages.Mailed(act="erase", masked=MASKED)),
+        "mailed-data": ("mailed", pages.Mailed(act="data", masked=MASKED)),
+        "own-data-erase": ("own_data", pages.OwnData(act="erase", token=TOKEN, masked=MASKED)),
+        "own-data": ("own_data", pages.OwnData(act="data", token=TOKEN, masked=MASKED)),
         "saved": ("saved", SAVED),
         "saved-pause": (
             "saved",
@@ -219,6 +224,8 @@ def letters(language: str) -> dict[str, letter.Letter]:
         ),
         "present-open": letter.Present(cadence="weekly", next_at=None, is_paused=True),
         "goodbye": letter.Goodbye(),
+        "erase": letter.Erase(),
+        "data": letter.Data(),
     }
 
 

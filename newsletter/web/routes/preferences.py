@@ -7,21 +7,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Form, Request
-from fastapi.responses import HTMLResponse, JSONResponse, Response
+from fastapi.responses import HTMLResponse
 from sqlmodel import Session
 
-from newsletter import address as addresses
-from newsletter import throttle
 from newsletter.cadence import Cadence
 from newsletter.db import session as sessions
-from newsletter.errors import InvalidAddress, InvalidInput, OutdatedToken, TooManyRequests
+from newsletter.errors import InvalidInput, OutdatedToken
 from newsletter.models import Status, Subscriber
-from newsletter.subscribers import forget, outlook, preferences, signup, store
+from newsletter.subscribers import outlook, preferences, signup, store
 from newsletter.subscribers.consent import Origin
-from newsletter.throttle import Limit
 from newsletter.tokens import Purpose
 from newsletter.web import dependencies, pages
 from newsletter.web.dependencies import Front, TheFront
@@ -31,14 +28,10 @@ router = APIRouter(include_in_schema=False)
 #: The pauses that are offered, in days, and the longest that can be had.
 _PAUSES = (7, 30, 90)
 _LONGEST_PAUSE = 366
-#: The newest deliveries in a copy of one's data.
-_DELIVERIES = 1_000
-#: Wrong addresses that may be typed for one reader's data.
-_GUESSES = Limit("data", 10, timedelta(hours=1))
 
 Typed = Annotated[str, Form()]
 Change = Literal["cadence", "pause", "resume", "nothing"]
-Problem = Literal["until", "cadence", "sure", "address"]
+Problem = Literal["until", "cadence"]
 
 
 @dataclass(frozen=True)
@@ -61,9 +54,9 @@ class _Refused(Exception):
 def show(front: TheFront, token: str) -> HTMLResponse:
     """Show what a reader has chosen."""
     with sessions.reading(front.engine) as session:
-        reader = _reader(front, session, token)
+        reader = reader_of(front, session, token)
         if reader.status in {Status.UNSUBSCRIBED, Status.SUPPRESSED}:
-            return _gone(front, session, reader)
+            return gone(front, session, reader)
     return _page(front, reader)
 
 
@@ -85,49 +78,15 @@ def change(
         with sessions.writing(front.engine) as session:
             # Before the reader is held: a freeze that is running may want them.
             sessions.hold_freeze(session)
-            reader = _reader(front, session, token, locked=True)
+            reader = reader_of(front, session, token, locked=True)
             if reader.status in {Status.UNSUBSCRIBED, Status.SUPPRESSED}:
-                return _gone(front, session, reader)
+                return gone(front, session, reader)
             done = _act(front, session, reader, action, fields, origin=origin)
     except _Refused as refused:
         with sessions.reading(front.engine) as session:
-            reader = _reader(front, session, token)
+            reader = reader_of(front, session, token)
         return _page(front, reader, problem=refused.problem)
     return saved(front, reader, done.change, undo=done.undo)
-
-
-@router.post("/preferences/{token}/data", response_model=None)
-def copy(front: TheFront, token: str, address: Typed = "") -> Response:
-    """Give a reader a copy of what is kept about them.
-
-    The link may have been forwarded: only who knows the address gets the copy, and guessing is
-    limited.
-    """
-    with sessions.writing(front.engine) as session:
-        reader = _reader(front, session, token)
-        # Counted before it is looked at, so that guesses at once are no way around it.
-        now, keyring = front.clock(), front.keyring
-        if not throttle.take(session, _GUESSES, reader.public_id, now=now, keyring=keyring):
-            raise TooManyRequests(retry_after=_GUESSES.window)
-        if not _is_theirs(reader, address):
-            return _again(front, session, reader, "address")
-        throttle.reset(session, _GUESSES, reader.public_id, keyring=keyring)
-        data = _data(session, reader)
-    headers = {"Content-Disposition": 'attachment; filename="newsletter-data.json"'}
-    return JSONResponse(data, headers=headers)
-
-
-@router.post("/preferences/{token}/erase")
-def erase(front: TheFront, token: str, sure: Typed = "") -> HTMLResponse:
-    """Erase a reader everywhere, for good."""
-    with sessions.writing(front.engine) as session:
-        sessions.hold_freeze(session)
-        reader = _reader(front, session, token, locked=True)
-        if sure != "yes":
-            return _again(front, session, reader, "sure")
-        forget.forget(session, reader.address, now=front.clock(), keyring=front.keyring)
-    forget.sweep(front.engine, patience_seconds=0)
-    return front.page("forgotten", pages.Forgotten())
 
 
 def saved(
@@ -154,8 +113,16 @@ def _paused_until(front: Front, reader: Subscriber) -> date | None:
     return front.day(reader.paused_until) if is_paused and reader.paused_until else None
 
 
-def _reader(front: Front, session: Session, token: str, *, locked: bool = False) -> Subscriber:
-    bearer = front.keyring.read(Purpose.MANAGE, token, now=front.clock())
+def reader_of(
+    front: Front,
+    session: Session,
+    token: str,
+    *,
+    purpose: Purpose = Purpose.MANAGE,
+    locked: bool = False,
+) -> Subscriber:
+    """Return the reader that a link was made for; raises InvalidToken for a dead link."""
+    bearer = front.keyring.read(purpose, token, now=front.clock())
     reader = store.find_public(session, bearer.public_id, locked=locked)
     found = dependencies.check_generation(reader, bearer)
     if found.status == Status.PENDING:
@@ -264,14 +231,7 @@ def _page(front: Front, reader: Subscriber, *, problem: Problem | None = None) -
     return front.page("preferences", page, status=422 if problem else 200)
 
 
-def _again(front: Front, session: Session, reader: Subscriber, problem: Problem) -> HTMLResponse:
-    """Show the page again, of a reader or of one who has left."""
-    if reader.status in {Status.UNSUBSCRIBED, Status.SUPPRESSED}:
-        return _gone(front, session, reader)
-    return _page(front, reader, problem=problem)
-
-
-def _gone(front: Front, session: Session, reader: Subscriber) -> HTMLResponse:
+def gone(front: Front, session: Session, reader: Subscriber) -> HTMLResponse:
     """Say that a reader has left, and let them undo it where they can."""
     page = pages.Goodbye(
         token=front.issue(Purpose.UNSUBSCRIBE, reader),
@@ -279,44 +239,3 @@ def _gone(front: Front, session: Session, reader: Subscriber) -> HTMLResponse:
         can_undo=signup.can_come_back(session, reader, now=front.clock()),
     )
     return front.page("goodbye", page)
-
-
-def _data(session: Session, reader: Subscriber) -> dict[str, Any]:
-    consents = store.consents(session, reader)
-    deliveries = store.deliveries(session, reader, limit=_DELIVERIES)
-    return {
-        "address": reader.address,
-        "cadence": reader.cadence,
-        "status": reader.status,
-        "subscribed_at": _written(reader.subscribed_at),
-        "paused_until": _written(reader.paused_until),
-        "created_at": _written(reader.created_at),
-        "updated_at": _written(reader.updated_at),
-        "consents": [
-            {
-                "at": _written(row.at),
-                "action": row.action,
-                "cadence": row.cadence,
-                "status": row.status,
-                "wording": row.wording,
-                "source": row.source,
-                "remote": row.remote,
-            }
-            for row in consents
-        ],
-        "mails": [
-            {"at": _written(row.at), "subject": row.subject, "state": row.state}
-            for row in deliveries
-        ],
-    }
-
-
-def _is_theirs(reader: Subscriber, typed: str) -> bool:
-    try:
-        return addresses.normalise(typed).casefold() == reader.address.casefold()
-    except InvalidAddress:
-        return False
-
-
-def _written(instant: datetime | None) -> str | None:
-    return instant.isoformat() if instant else None

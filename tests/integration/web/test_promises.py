@@ -24,6 +24,8 @@ from newsletter.web import app, middleware
 KEY = "site-0123456789abcdef0123456789abcdef"
 TOKENS = {
     "/confirm/": Purpose.CONFIRM,
+    "/erase/": Purpose.ERASE,
+    "/data/": Purpose.DATA,
     "/preferences/": Purpose.MANAGE,
     "/unsubscribe/": Purpose.UNSUBSCRIBE,
     "/view/": Purpose.VIEW,

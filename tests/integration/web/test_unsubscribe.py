@@ -161,7 +161,7 @@ def test_a_link_of_an_earlier_consent_ends_no_newer_one(visitor: Visitor) -> Non
 def test_the_link_of_who_was_forgotten_still_answers_well(visitor: Visitor) -> None:
     visitor.add()
     link, manage = visitor.link(Purpose.UNSUBSCRIBE), visitor.link(Purpose.MANAGE)
-    visitor.post(f"{manage}/erase", {"sure": "yes"})
+    visitor.post(visitor.link(Purpose.ERASE))
     assert visitor.post(link).status_code == visitor.get(link).status_code == 200
     assert visitor.post(f"{link}/undo").status_code == 410
     assert visitor.get(manage).status_code == 410
@@ -262,6 +262,6 @@ def test_only_who_has_come_back_is_told_so(visitor: Visitor) -> None:
     visitor.post(visitor.path("confirm"))
     assert told in visitor.get(link).text
     assert told in visitor.post(link).text
-    visitor.post(f"{visitor.link(Purpose.MANAGE)}/erase", {"sure": "yes"})
+    visitor.post(visitor.link(Purpose.ERASE))
     for path in (manage, link):
         assert told not in visitor.get(path).text

@@ -104,5 +104,7 @@ def _filled(settings: Settings) -> str:
         Slot.UNSUBSCRIBE: "UNSUB",
         Slot.MANAGE: "MANAGE",
         Slot.CONFIRM: "CONFIRM",
+        Slot.ERASE: "ERASE",
+        Slot.DATA: "DATA",
     }
     return rendered.message.address_to(values).decode().replace("=\r\n", "")

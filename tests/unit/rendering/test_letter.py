@@ -15,7 +15,16 @@ from newsletter.errors import RenderError
 from newsletter.rendering import environment, letter
 from newsletter.rendering.message import Markers, Slot
 
-LETTERS = ("confirm", "welcome", "welcome-first", "present", "present-paused", "goodbye")
+LETTERS = (
+    "confirm",
+    "welcome",
+    "welcome-first",
+    "present",
+    "present-paused",
+    "goodbye",
+    "erase",
+    "data",
+)
 WITH_A_LIST = {"welcome", "welcome-first", "present", "present-paused"}
 
 
@@ -58,6 +67,8 @@ def visible(html: str) -> str:
         ("welcome", "Your first digest comes Monday 23 November, 07:00"),
         ("present", "You are subscribed to Mia’s Feed already"),
         ("goodbye", "You have unsubscribed from Mia’s Feed"),
+        ("erase", "Erase your data at Mia’s Feed?"),
+        ("data", "Your data at Mia’s Feed"),
     ],
 )
 def test_the_subject_says_what_it_is(samples: SimpleNamespace, name: str, subject: str) -> None:
@@ -75,6 +86,21 @@ def test_only_a_reader_can_leave(samples: SimpleNamespace, name: str) -> None:
     assert (found["List-Unsubscribe"] is not None) == (name in WITH_A_LIST)
     assert (found["List-Unsubscribe-Post"] is not None) == (name in WITH_A_LIST)
     assert (found["List-Id"] is not None) == (name in WITH_A_LIST)
+
+
+@pytest.mark.parametrize("name", ["erase", "data"])
+def test_a_letter_about_ones_own_data_has_one_link_and_names_the_way_out(
+    samples: SimpleNamespace, name: str
+) -> None:
+    text, html = parts(samples, name)
+
+    assert text.count("https://") == 1
+    assert f"https://news.miasfeed.example/{name}/{samples.TOKEN}" in text
+    assert "/unsubscribe/" not in html
+    assert "/preferences/" not in html
+    for part in (text, visible(html)):
+        assert "The link works for 72 hours." in part
+        assert "If it was not you, do nothing:" in part
 
 
 def test_a_confirm_letter_has_one_link_that_does_something(samples: SimpleNamespace) -> None:

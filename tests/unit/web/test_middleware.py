@@ -35,6 +35,8 @@ async def _answer(_scope: Scope, _receive: Receive, send: Send) -> None:
     [
         ("POST", "/subscribe", True),
         ("POST", "/subscriptions", True),
+        ("POST", "/api/v1/subscriptions", True),
+        ("PATCH", "/api/v1/subscriptions/ann@x.org", False),
         ("POST", "/confirm/abc/again", True),
         ("POST", "/confirm/abc", False),
         ("GET", "/subscribe", False),

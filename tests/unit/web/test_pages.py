@@ -164,8 +164,6 @@ def test_signing_up_asks_for_an_address_and_a_cadence(templates: jinja2.Environm
         ("subscribe-address", "address", "Please write your whole email address"),
         ("subscribe-cadence", "cadence", "Please choose one of the three."),
         ("preferences-until", "until", "Please choose a day from 23 November 2026"),
-        ("preferences-sure", "sure", "Please tick the box"),
-        ("preferences-address", "address", "This subscription has another address."),
     ],
 )
 def test_a_problem_stands_in_words_beside_its_field(
@@ -203,6 +201,10 @@ def test_the_answer_to_a_sign_up_depends_on_nothing(templates: jinja2.Environmen
         ("confirmed", []),
         ("expired", [(f"/confirm/{SAMPLES.TOKEN}/again", {})]),
         ("goodbye", [(f"/unsubscribe/{SAMPLES.TOKEN}/undo", {})]),
+        ("own-data", [(f"/data/{SAMPLES.TOKEN}", {})]),
+        ("own-data-erase", [(f"/erase/{SAMPLES.TOKEN}", {})]),
+        ("mailed-erase", []),
+        ("expired-own-data", []),
         ("goodbye-again", []),
         ("forgotten", []),
         (
@@ -246,8 +248,8 @@ def test_preferences_can_be_changed_paused_taken_along_and_erased(
                 "until_date": [""],
             },
         ),
-        (f"{address}/data", {"address": [""]}),
-        (f"{address}/erase", {"sure": ["yes"]}),
+        (f"{address}/data", {}),
+        (f"{address}/erase", {}),
     ]
     assert f"{SAMPLES.BASE_URL}/unsubscribe/{SAMPLES.TOKEN}" in page.links()
     assert "m…@example.org, a reader since 2 September 2025." in page.text

@@ -1,0 +1,123 @@
+"""A reader's own data: a copy of it, and its erasure, each confirmed by a mail to their address.
+
+The link to the preferences stands in every mail, and mails are forwarded, with the address in their
+footer. So neither that link nor the address proves whose data it is: only the mailbox does. A link
+in a letter to it, of its own purpose, leads to a page with one button; opening it does nothing.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from fastapi import APIRouter
+from fastapi.responses import HTMLResponse, JSONResponse
+from sqlmodel import Session
+
+from newsletter.db import session as sessions
+from newsletter.models import Status, Subscriber
+from newsletter.subscribers import forget, letters, store
+from newsletter.tokens import Purpose
+from newsletter.web import dependencies, pages
+from newsletter.web.dependencies import Front, TheFront
+from newsletter.web.routes.preferences import gone, reader_of
+
+router = APIRouter(include_in_schema=False)
+
+#: The newest deliveries in a copy of one's data.
+_DELIVERIES = 1_000
+
+
+@router.post("/preferences/{token}/data")
+def ask_for_copy(front: TheFront, token: str) -> HTMLResponse:
+    """Send a reader the link to a copy of their data."""
+    return _ask(front, token, "data")
+
+
+@router.post("/preferences/{token}/erase")
+def ask_to_erase(front: TheFront, token: str) -> HTMLResponse:
+    """Send a reader the link that erases them."""
+    return _ask(front, token, "erase")
+
+
+@router.get("/data/{token}")
+def show_copy(front: TheFront, token: str) -> HTMLResponse:
+    """Show one button; opening the link gives nothing away."""
+    return _page(front, token, "data")
+
+
+@router.post("/data/{token}")
+def copy(front: TheFront, token: str) -> JSONResponse:
+    """Give a reader a copy of what is kept about them."""
+    with sessions.reading(front.engine) as session:
+        data = _data(session, reader_of(front, session, token, purpose=Purpose.DATA))
+    headers = {"Content-Disposition": 'attachment; filename="newsletter-data.json"'}
+    return JSONResponse(data, headers=headers)
+
+
+@router.get("/erase/{token}")
+def show_erase(front: TheFront, token: str) -> HTMLResponse:
+    """Show one button; opening the link erases nobody."""
+    return _page(front, token, "erase")
+
+
+@router.post("/erase/{token}")
+def erase(front: TheFront, token: str) -> HTMLResponse:
+    """Erase a reader everywhere, for good."""
+    with sessions.writing(front.engine) as session:
+        sessions.hold_freeze(session)
+        reader = reader_of(front, session, token, purpose=Purpose.ERASE, locked=True)
+        forget.forget(session, reader.address, now=front.clock(), keyring=front.keyring)
+    forget.sweep(front.engine, patience_seconds=0)
+    return front.page("forgotten", pages.Forgotten())
+
+
+def _ask(front: Front, token: str, act: pages.Act) -> HTMLResponse:
+    write = letters.erase if act == "erase" else letters.data
+    with sessions.writing(front.engine) as session:
+        reader = reader_of(front, session, token, locked=True)
+        if reader.status == Status.SUPPRESSED:
+            return gone(front, session, reader)
+        write(session, reader, stationery=front.stationery, now=front.clock())
+    return front.page("mailed", pages.Mailed(act=act, masked=dependencies.masked(reader)))
+
+
+def _page(front: Front, token: str, act: pages.Act) -> HTMLResponse:
+    with sessions.reading(front.engine) as session:
+        reader = reader_of(front, session, token, purpose=Purpose(act))
+    page = pages.OwnData(act=act, token=token, masked=dependencies.masked(reader))
+    return front.page("own_data", page)
+
+
+def _data(session: Session, reader: Subscriber) -> dict[str, Any]:
+    consents = store.consents(session, reader)
+    deliveries = store.deliveries(session, reader, limit=_DELIVERIES)
+    return {
+        "address": reader.address,
+        "cadence": reader.cadence,
+        "status": reader.status,
+        "subscribed_at": _written(reader.subscribed_at),
+        "paused_until": _written(reader.paused_until),
+        "created_at": _written(reader.created_at),
+        "updated_at": _written(reader.updated_at),
+        "consents": [
+            {
+                "at": _written(row.at),
+                "action": row.action,
+                "cadence": row.cadence,
+                "status": row.status,
+                "wording": row.wording,
+                "source": row.source,
+                "remote": row.remote,
+            }
+            for row in consents
+        ],
+        "mails": [
+            {"at": _written(row.at), "subject": row.subject, "state": row.state}
+            for row in deliveries
+        ],
+    }
+
+
+def _written(instant: datetime | None) -> str | None:
+    return instant.isoformat() if instant else None
