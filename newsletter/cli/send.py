@@ -88,6 +88,8 @@ def cron(
     json: output.Json = False,
 ) -> None:
     """Fetch the feeds and send what is due: one line for each edition that moved, else nothing."""
+    from newsletter.subscribers import unconfirmed
+
     found = context.of(ctx)
     now = clock.utc_now()
     with found.database() as engine:
@@ -96,6 +98,8 @@ def cron(
         else:
             setup.require_for_readers(engine, found.settings, force=force)
         failed = [] if dry_run else fetch(engine, found.settings, now)
+        if not dry_run:
+            unconfirmed.delete(engine, now=now)
         with nullcontext(Shutdown()) if dry_run else on_signals() as shutdown:
             summaries, failure = _due(engine, found.settings, shutdown, now=now, dry_run=dry_run)
             if json:

@@ -11,6 +11,7 @@ from newsletter.editions import publish
 from newsletter.editions.store import Summary
 from newsletter.errors import NewsletterError
 from newsletter.settings import Settings
+from newsletter.subscribers import unconfirmed
 
 
 @dataclass
@@ -25,7 +26,10 @@ class Done:
 
 
 def keep(engine: Engine, *, now: datetime, settings: Settings) -> Done:
-    """Give up stale editions, make those that are due, and finish those that are complete."""
+    """Give up stale editions, make those that are due, and finish those that are complete.
+
+    And delete the sign-ups that nobody has confirmed in time.
+    """
     done = Done()
     publish.expire(engine, now=now, times=settings.send_times)
     for due in publish.due_editions(engine, now=now, settings=settings):
@@ -34,4 +38,5 @@ def keep(engine: Engine, *, now: datetime, settings: Settings) -> Done:
         except NewsletterError as exc:
             done.failures.append(exc)
     done.finished = publish.finish(engine, now=now)
+    unconfirmed.delete(engine, now=now)
     return done

@@ -38,8 +38,9 @@ def forget(session: Session, address: str, *, now: datetime, keyring: Keyring) -
     public_id = subscriber.public_id if subscriber else None
     if public_id is not None:
         ledger.cancel(session, reference=public_id, reason=suppression.FORGOTTEN, now=now)
-    deliveries = store.erase_deliveries(session, public_id=public_id, address=address, now=now)
-    consents = store.erase(session, subscriber) if subscriber else 0
+    theirs = store.deliveries_of([public_id] if public_id else [], address=address)
+    deliveries = store.erase_deliveries(session, theirs, now=now)
+    consents = store.erase(session, [subscriber.id]) if subscriber else 0
     suppression.forget(session, address, now=now, keyring=keyring)
     return Forgotten(subscriber=subscriber is not None, consents=consents, deliveries=deliveries)
 

@@ -216,6 +216,19 @@ def lock(
     ).all()
 
 
+def lock_pending(session: Session, *, until: datetime, limit: int) -> Sequence[Row[Any]]:
+    """Return id and public_id of those who are pending, unchanged since `until`, and hold them."""
+    # Naming every cadence lets the index that begins with it be used.
+    is_pending = col(Subscriber.cadence).in_(list(Cadence)) & (_status == Status.PENDING)
+    return session.execute(
+        rows_of(_id, col(Subscriber.public_id))
+        .where(is_pending, col(Subscriber.updated_at) <= until)
+        .order_by(_id)
+        .limit(limit)
+        .with_for_update()
+    ).all()
+
+
 def suppressed_late(session: Session, *, limit: int) -> list[str]:
     """Return suppressed addresses whose readers do not have that status yet.
 
@@ -293,16 +306,17 @@ def covered_until(session: Session, subscriber: Subscriber) -> datetime | None:
 # Erasure
 
 
-def erase_deliveries(
-    session: Session, *, public_id: str | None, address: str, now: datetime
-) -> int:
-    """Leave of a person's deliveries what the books need, and nothing that names them.
+def deliveries_of(public_ids: Sequence[str], *, address: str | None = None) -> ColumnElement[bool]:
+    """Choose the deliveries of readers, and of whoever else had that address."""
+    theirs = col(Delivery.reference).in_(public_ids)
+    return theirs if address is None else or_(theirs, col(Delivery.address) == address)
+
+
+def erase_deliveries(session: Session, theirs: ColumnElement[bool], *, now: datetime) -> int:
+    """Leave of the deliveries chosen what the books need, and nothing that names a person.
 
     The rows stay, so that the states of every edition still sum to its audience.
     """
-    theirs = col(Delivery.address) == address
-    if public_id is not None:
-        theirs = or_(theirs, col(Delivery.reference) == public_id)
     session.execute(
         update(Attempt)
         .where(col(Attempt.delivery_id).in_(rows_of(col(Delivery.id)).where(theirs)))
@@ -334,12 +348,10 @@ def erase_deliveries(
     return _rows(erased)
 
 
-def erase(session: Session, subscriber: Subscriber) -> int:
-    """Delete a subscriber with their consents; return how many consents there were."""
-    consents_gone = session.execute(
-        delete(Consent).where(col(Consent.subscriber_id) == subscriber.id)
-    )
-    session.execute(delete(Subscriber).where(_id == subscriber.id))
+def erase(session: Session, ids: Sequence[int | None]) -> int:
+    """Delete subscribers with their consents; return how many consents there were."""
+    consents_gone = session.execute(delete(Consent).where(col(Consent.subscriber_id).in_(ids)))
+    session.execute(delete(Subscriber).where(_id.in_(ids)))
     return _rows(consents_gone)
 
 

@@ -109,3 +109,17 @@ def test_what_waited_for_its_domain_goes_as_soon_as_that_takes_more(
 
     assert ledgers.states(engine) == {"accepted": 3}
     engine.dispose()
+
+
+def test_cron_deletes_who_has_not_confirmed_in_30_days(run: Run, tmp_path: Path) -> None:
+    sheet = tmp_path / "old.csv"
+    sheet.write_text("address\nann@example.org\n")
+    run("subscribers", "import", str(sheet))
+    with closing(sqlite3.connect(tmp_path / "newsletter.db")) as database:
+        database.execute("UPDATE subscriber SET updated_at = '2026-01-01 00:00:00.000000'")
+        database.commit()
+
+    assert run("cron", "--dry-run").code == 0
+    assert len(run("subscribers", "list", "--json").json["subscribers"]) == 1
+    assert run("cron").code == 0
+    assert run("subscribers", "list", "--json").json["subscribers"] == []

@@ -1,0 +1,109 @@
+"""Whoever has not confirmed within 30 days is deleted, with all that names them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from sqlalchemy import Engine, text
+from sqlmodel import select
+from visitor import Visitor
+
+from newsletter.cadence import Cadence
+from newsletter.db import session as sessions
+from newsletter.editions import schedule
+from newsletter.models import Delivery
+from newsletter.settings import Settings
+from newsletter.subscribers import unconfirmed
+from newsletter.tokens import Purpose
+
+BOB = "bob@readers.example"
+
+
+@pytest.fixture
+def visitor(engine: Engine, settings: Callable[..., Settings]) -> Visitor:
+    return Visitor(engine, settings())
+
+
+def left(visitor: Visitor, word: str) -> list[str]:
+    """The tables in which a word stands."""
+    tables = ("subscriber", "consent", "suppression", "delivery", "attempt", "mailing")
+    with sessions.reading(visitor.engine) as session:
+        return [
+            table
+            for table in tables
+            for row in session.execute(text(f"SELECT * FROM {table}"))
+            if word in str(tuple(row))
+        ]
+
+
+def test_who_does_not_confirm_in_30_days_is_deleted_with_all_that_names_them(
+    visitor: Visitor,
+) -> None:
+    visitor.sign_up("archaeopteryx@readers.example")
+    public_id = visitor.reader("archaeopteryx@readers.example").public_id
+    visitor.sign_up(BOB)
+    visitor.post(visitor.path("confirm", BOB))
+    visitor.wait(days=30, seconds=-1)
+    assert unconfirmed.delete(visitor.engine, now=visitor.now) == 0
+    visitor.wait(seconds=1)
+
+    assert unconfirmed.delete(visitor.engine, now=visitor.now) == 1
+
+    assert left(visitor, "archaeopteryx") == left(visitor, public_id) == []
+    assert visitor.status(BOB) == "active"
+    # And nothing keeps the address from being entered again.
+    visitor.sign_up("archaeopteryx@readers.example")
+    visitor.post(visitor.path("confirm", "archaeopteryx@readers.example"))
+    assert visitor.status("archaeopteryx@readers.example") == "active"
+
+
+def test_the_30_days_begin_anew_with_every_letter(visitor: Visitor) -> None:
+    visitor.sign_up()
+    visitor.wait(days=20)
+    visitor.sign_up()
+    visitor.wait(days=20)
+
+    assert unconfirmed.delete(visitor.engine, now=visitor.now) == 0
+    visitor.wait(days=10)
+    assert unconfirmed.delete(visitor.engine, now=visitor.now) == 1
+
+
+@pytest.mark.parametrize("status", ["active", "paused", "unsubscribed", "suppressed"])
+def test_nobody_else_is_deleted_however_long_nothing_has_happened(
+    visitor: Visitor, status: str
+) -> None:
+    visitor.add(BOB)
+    with sessions.writing(visitor.engine) as session:
+        session.execute(text("UPDATE subscriber SET status = :status"), {"status": status})
+    visitor.wait(days=4_000)
+
+    assert unconfirmed.delete(visitor.engine, now=visitor.now) == 0
+
+
+def test_a_link_of_somebody_who_was_deleted_says_that_it_is_old(visitor: Visitor) -> None:
+    visitor.sign_up()
+    link = visitor.link(Purpose.CONFIRM)
+    visitor.wait(days=30)
+    unconfirmed.delete(visitor.engine, now=visitor.now)
+
+    assert visitor.post(link).status_code == 410
+
+
+def test_more_than_a_batch_are_deleted_in_one_go_and_the_rows_of_the_books_stay(
+    visitor: Visitor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(unconfirmed, "_BATCH", 2)
+    for number in range(5):
+        visitor.sign_up(f"reader{number}@readers.example", Cadence.DAILY)
+    visitor.wait(days=31)
+
+    done = schedule.keep(visitor.engine, now=visitor.now, settings=visitor.settings)
+
+    assert done.failures == []
+    with sessions.reading(visitor.engine) as session:
+        assert session.execute(text("SELECT count(*) FROM subscriber")).scalar() == 0
+        rows = session.exec(select(Delivery)).all()
+    assert [(row.address, row.state, row.reason) for row in rows] == [
+        ("", "cancelled", "forgotten")
+    ] * 5
