@@ -3,14 +3,29 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from html import escape
 from typing import Any
 
 from newsletter.articles import link, markup, text
+from newsletter.articles.bounded import (
+    MAX_AUTHOR,
+    MAX_ITEMS,
+    MAX_MARKUP,
+    MAX_PARTS,
+    MAX_TITLE_SOURCE,
+    MAX_VALUE,
+)
 from newsletter.articles.item import Item
 from newsletter.articles.markup import Picture
 from newsletter.errors import FeedError
+
+#: Items past the limit are counted up to here, and nothing behind them is read.
+_MAX_COUNTED = 2 * MAX_ITEMS
+_SPACE = re.compile(r"[ \t\n\r]*+")
+_DECODER = json.JSONDecoder()
 
 
 def is_json(body: bytes, content_type: str) -> bool:
@@ -20,30 +35,93 @@ def is_json(body: bytes, content_type: str) -> bool:
     return "json" in content_type.lower() or body.removeprefix(b"\xef\xbb\xbf").lstrip()[:1] == b"{"
 
 
-def read(body: bytes, url: str) -> tuple[str, str | None, list[Item]]:
-    """Return the feed's title, site and items; raises FeedError if it is no JSON Feed."""
+def read(body: bytes, url: str) -> tuple[str, str | None, list[Item], int]:
+    """Return the feed's title, site and items, and how many items were left out.
+
+    Raises FeedError if it is no JSON Feed.
+    """
     try:
-        found = json.loads(body)
+        found, left_out = _load(body.decode(json.detect_encoding(body), "surrogatepass"))
     except (ValueError, RecursionError) as exc:
         raise FeedError("That is not a feed: the JSON cannot be read.") from exc
-    if not isinstance(found, dict) or not isinstance(found.get("items"), list):
+    if found is None or not isinstance(found.get("items"), list):
         raise FeedError(
             "That is JSON, but not a JSON Feed.", hint="A JSON Feed has a list of items."
         )
-    title = text.shorten(markup.plain(_string(found, "title")), text.MAX_TITLE)
+    title = text.shorten(markup.plain(_string(found, "title", MAX_TITLE_SOURCE)), text.MAX_TITLE)
     items = [one for one in found["items"] if isinstance(one, dict)]
     site_url = link.canonical(_string(found, "home_page_url"), url)
-    return title, site_url, [_item(one, found, url) for one in items]
+    return title, site_url, [_item(one, found, url) for one in items], left_out
+
+
+def _load(document: str) -> tuple[dict[str, Any] | None, int]:
+    """Read an object member by member, so that items are counted while they are built.
+
+    Where there are too many, what stands behind them is not read. None if it is no object.
+    """
+    found: dict[str, Any] = {}
+    at = _skip(document, document.startswith("\ufeff"))
+    if document[at : at + 1] != "{":
+        _DECODER.raw_decode(document, at)
+        return None, 0
+    at = _skip(document, at + 1)
+    while document[at : at + 1] != "}":
+        name, at = _DECODER.raw_decode(document, at)
+        at = _expect(document, at, ":")
+        if name == "items" and document[at : at + 1] == "[":
+            items: list[Any] = []
+            count = 0
+            for count, (item, end) in enumerate(_elements(document, at + 1), start=1):
+                at = end
+                if count <= MAX_ITEMS:
+                    items.append(item)
+                elif count == _MAX_COUNTED:
+                    break
+            found["items"] = items
+            if count > MAX_ITEMS:
+                return found, count - MAX_ITEMS
+            at = _expect(document, at, "]") if count else _expect(document, at + 1, "]")
+        else:
+            found[str(name)], at = _DECODER.raw_decode(document, at)
+        at = _skip(document, at)
+        at = at if document[at : at + 1] == "}" else _expect(document, at, ",")
+    return found, 0
+
+
+def _elements(document: str, at: int) -> Iterator[tuple[Any, int]]:
+    """Give the elements of an array that begins before `at`, and where each ends."""
+    at = _skip(document, at)
+    while document[at : at + 1] != "]":
+        element, at = _DECODER.raw_decode(document, at)
+        yield element, at
+        at = _skip(document, at)
+        if document[at : at + 1] != "]":
+            at = _expect(document, at, ",")
+
+
+def _expect(document: str, at: int, sign: str) -> int:
+    """Return where the next token is behind a sign; raises ValueError if it is not there."""
+    at = _skip(document, at)
+    if document[at : at + 1] != sign:
+        raise json.JSONDecodeError(f"Expecting {sign}", document, at)
+    return _skip(document, at + 1)
+
+
+def _skip(document: str, at: int) -> int:
+    space = _SPACE.match(document, at)
+    return space.end() if space else at
 
 
 def _item(one: dict[str, Any], feed: dict[str, Any], url: str) -> Item:
-    content = _string(one, "content_html") or escape(_string(one, "content_text"), quote=False)
+    content = _string(one, "content_html", MAX_MARKUP) or escape(
+        _string(one, "content_text", MAX_MARKUP), quote=False
+    )
     picture = link.image(_string(one, "image") or _string(one, "banner_image"), url)
     return Item(
         guid=_guid(one.get("id")),
         links=(_string(one, "url"), _string(one, "external_url")),
-        title=markup.plain(_string(one, "title")),
-        summary=escape(_string(one, "summary"), quote=False),
+        title=markup.plain(_string(one, "title", MAX_TITLE_SOURCE)),
+        summary=escape(_string(one, "summary", MAX_MARKUP), quote=False),
         content=content,
         base=url,
         pictures=(Picture(picture),) if picture else (),
@@ -57,18 +135,18 @@ def _item(one: dict[str, Any], feed: dict[str, Any], url: str) -> Item:
 def _guid(value: object) -> str:
     """Return an id as text; version 1.0 allows numbers."""
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return value if isinstance(value, str) else repr(value) if is_number else ""
+    return value[:MAX_MARKUP] if isinstance(value, str) else repr(value) if is_number else ""
 
 
 def _author(holder: dict[str, Any]) -> str:
     several = holder.get("authors")
     first = several[0] if isinstance(several, list) and several else holder.get("author")
-    return _string(first, "name") if isinstance(first, dict) else ""
+    return _string(first, "name", MAX_AUTHOR) if isinstance(first, dict) else ""
 
 
 def _tags(value: object) -> list[str]:
-    found = value if isinstance(value, list) else []
-    return [markup.plain(tag) for tag in found if isinstance(tag, str)]
+    found = value[:MAX_PARTS] if isinstance(value, list) else []
+    return [markup.plain(tag[:MAX_VALUE]) for tag in found if isinstance(tag, str)]
 
 
 def _instant(value: str) -> datetime | None:
@@ -80,6 +158,6 @@ def _instant(value: str) -> datetime | None:
         return None
 
 
-def _string(holder: dict[str, Any], name: str) -> str:
+def _string(holder: dict[str, Any], name: str, limit: int = MAX_VALUE) -> str:
     value = holder.get(name)
-    return value if isinstance(value, str) else ""
+    return value[:limit] if isinstance(value, str) else ""

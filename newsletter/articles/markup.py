@@ -10,9 +10,7 @@ from html.parser import HTMLParser
 import nh3
 
 from newsletter.articles import link, text
-
-#: No more of one article is read; a page of 300 kB has about 40,000 words.
-MAX_MARKUP = 300_000
+from newsletter.articles.bounded import MAX_MARKUP
 
 # Tags that nh3 is to see. All others go before it does: its parser needs time that grows with the
 # square of the depth (200,000 nested <div> took 156 seconds).
@@ -22,7 +20,16 @@ _INLINE = {
     "mark", "q", "s", "samp", "small", "span", "strong", "sub", "sup", "time", "tt", "u", "var",
     "wbr",
 }  # fmt: skip
-_TAG = re.compile(r"""</?([A-Za-z][A-Za-z0-9:_-]*+)(?:[^<>"']|"[^"]*+"|'[^']*+')*+>""")
+# As in HTML, a quote counts only behind an equals sign; one without its pair is a letter. A tag has
+# a limited number of attributes, so that one without an end does not cost the rest of the text.
+_TAG = re.compile(
+    r"""</?([A-Za-z][A-Za-z0-9:_-]{0,60}+)"""
+    r"""(?:=\s{0,9}+(?:"[^"]{0,4000}+"|'[^']{0,4000}+')|[^<>=]++|=){0,120}+>"""
+)
+# What is left of the others once the whole ones are gone: text.
+_BROKEN_TAG = re.compile(r"<(?=/?[A-Za-z])(?!/?(?:a|img|script|style)(?:[\s/>]|$))", re.IGNORECASE)
+# html.unescape makes a number of it, and Python refuses long ones.
+_HUGE_CHARREF = re.compile(r"&#(?:[xX][0-9a-fA-F]{9,}+|[0-9]{9,}+);?")
 _KNOWN_TAG = re.compile(
     r"</?(?:a|abbr|b|big|blockquote|br|cite|code|div|em|font|h[1-6]|i|img|li|ol|p|s|small|span|"
     r"strong|sub|sup|u|ul)(?:\s[^<>]*)?/?>",
@@ -53,9 +60,8 @@ class Reading:
 
 def read(html: str, base: str = "") -> Reading:
     """Read HTML that nobody vouches for; any text at all gives a Reading."""
-    flat = _TAG.sub(_flatten, html[:MAX_MARKUP])
     harmless = nh3.clean(
-        flat,
+        flat(html[:MAX_MARKUP]),
         tags={"a", "img"},
         attributes={"a": {"href"}, "img": {"src", "alt", "width", "height"}},
         clean_content_tags={"script", "style"},
@@ -67,11 +73,16 @@ def read(html: str, base: str = "") -> Reading:
     return collector.reading()
 
 
+def flat(html: str) -> str:
+    """Return HTML without any tag that nests; what is broken of one is text."""
+    return _BROKEN_TAG.sub("&lt;", _TAG.sub(_flatten, html))
+
+
 def plain(value: str) -> str:
     """Return the text of a field that should be plain, but may be HTML or escaped twice."""
     if _KNOWN_TAG.search(value):
         return read(value).text
-    return text.clean(unescape(value))
+    return text.clean(unescape(_HUGE_CHARREF.sub("\ufffd", value)))
 
 
 def pixels(value: object) -> int | None:

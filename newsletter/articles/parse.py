@@ -5,28 +5,24 @@ Nothing here opens a file or a connection, and no bytes make it fail otherwise t
 
 from __future__ import annotations
 
-import io
 import re
 from calendar import timegm
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-import feedparser
-
-from newsletter.articles import json_feed, link, markup, text
+from newsletter.articles import bounded, json_feed, link, markup, text
+from newsletter.articles.bounded import MAX_MARKUP, MAX_PARTS
 from newsletter.articles.item import Item, ParsedFeed, finish
 from newsletter.articles.markup import Picture
 from newsletter.errors import FeedError
 
-#: A document of more items is read to here; the newest stand first.
-MAX_ITEMS = 5_000
-
 # feedparser takes a picture's caption (Media RSS) for the article's own title and description.
 _CAPTIONS = re.compile(rb"(</?media:)(title|description)\b")
 # RSS writes authors as "desk@example.com (The desk)", feedparser as "The desk (desk@example.com)".
-_ADDRESS = re.compile(r"[<(]?[^\s<>()]+@[^\s<>()]+[>)]?")
-_ALTERNATE = re.compile(rb"<link\b[^<>]*\balternate\b[^<>]*>", re.IGNORECASE)
+# A word at a time: an expression with the @ in its middle would begin anew at every letter.
+_WORD = re.compile(r"[<(]?([^\s<>()]++)[>)]?")
+_LINK = re.compile(rb"<link\b[^<>]{0,2000}+>", re.IGNORECASE)
 _FEED_TYPE = re.compile(rb"application/(?:rss\+xml|atom\+xml|feed\+json)", re.IGNORECASE)
 _HREF = re.compile(rb"""\bhref\s*=\s*["']?([^"'\s<>]+)""", re.IGNORECASE)
 
@@ -34,16 +30,15 @@ _HREF = re.compile(rb"""\bhref\s*=\s*["']?([^"'\s<>]+)""", re.IGNORECASE)
 def parse(body: bytes, *, content_type: str = "", url: str = "") -> ParsedFeed:
     """Read a feed's document, fetched from `url`; raises FeedError if it is none."""
     if json_feed.is_json(body, content_type):
-        title, site_url, items = json_feed.read(body, url)
+        title, site_url, items, left_out = json_feed.read(body, url)
     else:
-        title, site_url, items = _read_xml(body, content_type, url)
-    articles = [finish(item) for item in items[:MAX_ITEMS]]
-    kept = tuple(article for article in articles if article)
-    return ParsedFeed(title, site_url, kept, dropped=len(items) - len(kept))
+        title, site_url, items, left_out = _read_xml(body, content_type, url)
+    kept = tuple(article for article in map(finish, items) if article)
+    return ParsedFeed(title, site_url, kept, dropped=left_out + len(items) - len(kept))
 
 
-def _read_xml(body: bytes, content_type: str, url: str) -> tuple[str, str | None, list[Item]]:
-    found = _feedparser(body, content_type, url)
+def _read_xml(body: bytes, content_type: str, url: str) -> tuple[str, str | None, list[Item], int]:
+    found, left_out = _feedparser(body, content_type, url)
     if not found.get("version") and not found.get("entries"):
         raise FeedError("That is not a feed: no RSS, Atom or JSON Feed.", hint=_hint(body, url))
     channel = found.get("feed") or {}
@@ -54,27 +49,23 @@ def _read_xml(body: bytes, content_type: str, url: str) -> tuple[str, str | None
     # RFC 4287 4.2.1: an entry without an author has the feed's.
     inherited = {"author": channel.get("author")} if is_atom else {}
     entries = [inherited | dict(entry) for entry in found.get("entries", ())]
-    return title, site_url, [_item(entry, url, is_atom=is_atom) for entry in entries]
+    return title, site_url, [_item(entry, url, is_atom=is_atom) for entry in entries], left_out
 
 
-def _feedparser(body: bytes, content_type: str, url: str) -> Mapping[str, Any]:
-    headers = {"content-type": content_type or "application/xml", "content-location": url}
-    # A stream, because feedparser opens anything else: a string as a URL or a file, and
-    # even bytes as the name of a file.
-    stream = io.BytesIO(_CAPTIONS.sub(rb"\1caption-\2", body))
+def _feedparser(body: bytes, content_type: str, url: str) -> tuple[Mapping[str, Any], int]:
+    body = _CAPTIONS.sub(rb"\1caption-\2", body)
     try:
-        found: Mapping[str, Any] = feedparser.parse(
-            stream, response_headers=headers, sanitize_html=False, resolve_relative_uris=False
-        )
+        return bounded.read(body, content_type=content_type, url=url)
+    except MemoryError:
+        raise
     except Exception as exc:  # whatever a parser of hostile bytes raises
         raise FeedError("The feed is broken beyond reading.") from exc
-    return found
 
 
 def _hint(body: bytes, url: str) -> str:
     """Name the feed that a web page offers, if this is one."""
-    for tag in _ALTERNATE.findall(body[:200_000]):
-        address = _HREF.search(tag)
+    for tag in _LINK.findall(body[:200_000]):
+        address = _HREF.search(tag) if b"alternate" in tag.lower() else None
         if address and _FEED_TYPE.search(tag):
             found = link.image(address[1].decode("utf-8", "replace").replace("&amp;", "&"), url)
             if found:
@@ -94,7 +85,7 @@ def _item(entry: Mapping[str, Any], url: str, *, is_atom: bool) -> Item:
         content=content,
         base=base,
         pictures=tuple(_pictures(entry, base)),
-        author=_ADDRESS.sub("", _string(entry, "author")).strip(" ()"),
+        author=_without_addresses(_string(entry, "author")),
         source=_source(entry),
         categories=tuple(_categories(entry)),
         published_at=_published_at(entry),
@@ -105,6 +96,11 @@ def _title(entry: Mapping[str, Any], *, is_atom: bool) -> str:
     value, detail = _string(entry, "title"), entry.get("title_detail")
     is_literal = is_atom and isinstance(detail, Mapping) and detail.get("type") == "text/plain"
     return text.clean(value) if is_literal else markup.plain(value)
+
+
+def _without_addresses(author: str) -> str:
+    named = _WORD.sub(lambda word: "" if "@" in word[1].strip("@") else word[0], author)
+    return named.strip(" ()")
 
 
 def _summary(entry: Mapping[str, Any]) -> str:
@@ -186,9 +182,10 @@ def _published_at(entry: Mapping[str, Any]) -> datetime | None:
 
 def _mappings(entry: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
     found = entry.get(name)
-    return [one for one in found if isinstance(one, Mapping)] if isinstance(found, list) else []
+    several = found[:MAX_PARTS] if isinstance(found, list) else []
+    return [one for one in several if isinstance(one, Mapping)]
 
 
 def _string(holder: Mapping[str, Any], name: str) -> str:
     value = holder.get(name)
-    return value if isinstance(value, str) else ""
+    return value[:MAX_MARKUP] if isinstance(value, str) else ""

@@ -27,12 +27,17 @@ _BOILERPLATE = (
     re.compile(r"\s*The post .{1,300} (?:appeared first on|first appeared on) .{1,200}$"),
     re.compile(r"\s*(?:Continue reading|Read more|Weiterlesen|Lire la suite)\b.{0,200}$"),
 )
+#: Boilerplate stands at the end, and is no longer than this.
+_MAX_BOILERPLATE = 600
+# Unicode's stream-safe format (UAX 15): no script needs more marks on one letter, and putting a
+# longer run of them into order takes time that grows with its square.
+_MAX_MARKS = 30
 _MORE = re.compile(r"(?P<end>[.!?…])?\s*[\[(](?:…|\.\.\.)[\])]\s*$")
 
 
 def clean(text: str) -> str:
     """Return one line of readable text: no control, no hidden character, single spaces."""
-    text = _INVISIBLE.sub("", unicodedata.normalize("NFC", " ".join(text.split())))
+    text = _INVISIBLE.sub("", unicodedata.normalize("NFC", _stream_safe(" ".join(text.split()))))
     kept = "".join(mark for mark in text if unicodedata.category(mark) not in _DROPPED)
     return " ".join(kept.split())
 
@@ -50,9 +55,10 @@ def shorten(text: str, limit: int) -> str:
 
 def standfirst(text: str, *, is_article: bool) -> str:
     """Return the teaser: a summary's first sentences, an article's first one, never more."""
+    head, tail = text[:-_MAX_BOILERPLATE], text[-_MAX_BOILERPLATE:]
     for pattern in _BOILERPLATE:
-        text = pattern.sub("", text)
-    text = _MORE.sub(lambda more: more["end"] or "…", text)
+        tail = pattern.sub("", tail)
+    text = head + _MORE.sub(lambda more: more["end"] or "…", tail)
     if is_article:
         text = text[: _first_end(text)]
     if len(text) <= MAX_STANDFIRST:
@@ -74,6 +80,18 @@ def title_key(title: str) -> str:
     """Return what is left of a title when case, punctuation and spacing do not count."""
     folded = unicodedata.normalize("NFKC", title).casefold()
     return " ".join(re.findall(r"\w+", folded)) or folded
+
+
+def _stream_safe(text: str) -> str:
+    """Return a text of which no letter bears more marks than the first thirty."""
+    if text.isascii():
+        return text
+    kept, marks = [], 0
+    for mark in text:
+        marks = marks + 1 if unicodedata.combining(mark) else 0
+        if marks <= _MAX_MARKS:
+            kept.append(mark)
+    return "".join(kept)
 
 
 def _first_end(text: str) -> int:

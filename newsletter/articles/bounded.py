@@ -1,0 +1,259 @@
+"""feedparser within bounds: what a document may hold is capped before feedparser's own work on it.
+
+feedparser builds every item before it returns, and several of its expressions need time that grows
+with the square of a field's length. Here items are counted while they are built, each field is cut
+before any expression sees it, and what stands before the first element is made short.
+"""
+
+from __future__ import annotations
+
+import codecs
+import io
+import re
+from collections.abc import Mapping
+from typing import Any
+from xml.sax.xmlreader import AttributesNSImpl
+
+import feedparser
+import feedparser.api
+from feedparser.encodings import convert_to_utf8
+
+#: A document of more items is read to here; the newest stand first.
+MAX_ITEMS = 5_000
+#: No more of a field with markup is read; a page of 300 kB has about 40,000 words.
+MAX_MARKUP = 300_000
+#: A title as it stands in the document, markup and entities included.
+MAX_TITLE_SOURCE = 10_000
+#: Names and addresses of authors.
+MAX_AUTHOR = 300
+#: Any other field, and any attribute; one more than the longest link that is looked at.
+MAX_VALUE = 4_001
+#: Categories, enclosures, pictures and the like of one item.
+MAX_PARTS = 50
+
+_MAX_DATE = 100
+_MAX_BASE = 2_000
+_MAX_NAMESPACES = 100
+_MAX_ATTRIBUTES = 50
+_MAX_DECLARATION = 1_000
+_MAX_HEAD = 20_000
+_MAX_TAG = 10_000
+
+_CAPS = {
+    **dict.fromkeys(
+        ("content", "description", "summary", "subtitle", "info", "rights", "id"), MAX_MARKUP
+    ),
+    "title": MAX_TITLE_SOURCE,
+    **dict.fromkeys(("author", "name", "email", "publisher"), MAX_AUTHOR),
+    **dict.fromkeys(("published", "updated", "created", "expired"), _MAX_DATE),
+}
+# Text encodings of Python's that need time that grows with the square of the length.
+_SLOW_CODECS = {"punycode", "idna"}
+_WIDE = (
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+    (b"\0\0\0<", "utf-32-be"),
+    (b"<\0\0\0", "utf-32-le"),
+    (b"\0<\0?", "utf-16-be"),
+    (b"<\0?\0", "utf-16-le"),
+)
+_DECLARATION = re.compile(r"\ufeff?\s*+<\?xml[^>]{0,1000}>")
+_ENCODING = re.compile(rb"""encoding\s{0,9}=\s{0,9}['"]([^'"<>]{1,50})""")
+_CHARSET = re.compile(r"""charset\s{0,9}=\s{0,9}["']?([^"';\s]{1,50})""", re.IGNORECASE)
+_SPACES = re.compile(rb"\s{2,}")
+_FIRST_ELEMENT = re.compile(rb"<\w")
+_ITEM = re.compile(rb"<(?:\w{1,20}:)?(?:item|entry)[\s/>]", re.IGNORECASE)
+
+
+class _Full(Exception):
+    """Carries a parser out of feedparser when it has as many items as are read."""
+
+    def __init__(self, parser: _Bounds) -> None:
+        super().__init__()
+        self.parser = parser
+
+
+def read(body: bytes, *, content_type: str, url: str) -> tuple[Mapping[str, Any], int]:
+    """Return what feedparser makes of a document, and how many items past the limit were left out.
+
+    Raises whatever a parser of hostile bytes raises.
+    """
+    prepared = prepare(body, content_type)
+    headers = {"content-type": "application/xml; charset=utf-8", "content-location": url}
+    # A stream, because feedparser opens anything else: a string as a URL or a file, and
+    # even bytes as the name of a file.
+    try:
+        found: Mapping[str, Any] = feedparser.parse(
+            io.BytesIO(prepared),
+            response_headers=headers,
+            sanitize_html=False,
+            resolve_relative_uris=False,
+        )
+    except _Full as full:
+        parser = full.parser
+        found = {"feed": parser.feeddata, "entries": parser.entries, "version": parser.version}
+        return found, max(1, len(_ITEM.findall(prepared)) - MAX_ITEMS)
+    return found, 0
+
+
+def prepare(body: bytes, content_type: str) -> bytes:
+    """Return a document as UTF-8, with little before its first element."""
+    body = _narrow(body)
+    body, declared = _without_long_declaration(body)
+    labelled = _CHARSET.search(content_type)
+    if labelled and _is_slow(labelled[1]):
+        labelled, content_type = None, ""
+    if not labelled and not declared and _is_utf8(body):
+        # Nothing to guess: guessing reads the whole document, slowly.
+        content_type = "application/xml; charset=utf-8"
+    found: dict[str, Any] = {}
+    body = convert_to_utf8({"content-type": content_type or "application/xml"}, body, found)
+    if not found.get("encoding"):
+        body = body.decode("utf-8", "replace").encode()
+    return _without_long_head(body)
+
+
+def _narrow(body: bytes) -> bytes:
+    """Return UTF-16 and UTF-32 as UTF-8, without the declaration that says otherwise."""
+    body = body.lstrip()
+    encoding = next((name for mark, name in _WIDE if body.startswith(mark)), None)
+    if encoding is None:
+        return body
+    text = body.decode(encoding, "replace")
+    declaration = _DECLARATION.match(text)
+    text = text[declaration.end() if declaration else 0 :]
+    return codecs.BOM_UTF8 + text.lstrip("\ufeff \t\r\n").encode("utf-8", "replace")
+
+
+def _without_long_declaration(body: bytes) -> tuple[bytes, bool]:
+    """Return a document whose XML declaration is short, and whether it names an encoding.
+
+    feedparser looks for the encoding with three wildcards in the first line.
+    """
+    bom = codecs.BOM_UTF8 if body.startswith(codecs.BOM_UTF8) else b""
+    body = body.removeprefix(bom).lstrip()
+    if not body.startswith(b"<?"):
+        return bom + body, bool(bom)
+    end = body.find(b"?>", 0, _MAX_DECLARATION)
+    if end < 0:
+        first = _FIRST_ELEMENT.search(body)
+        return bom + (body[first.start() :] if first else b""), bool(bom)
+    declaration, rest = body[: end + 2], body[end + 2 :]
+    named = _ENCODING.search(declaration)
+    if named and _is_slow(named[1].decode("ascii", "replace")):
+        return bom + rest.lstrip(), bool(bom)
+    return bom + declaration + b"\n" + rest, bool(bom or named)
+
+
+def _is_slow(encoding: str) -> bool:
+    try:
+        return codecs.lookup(encoding).name in _SLOW_CODECS
+    except (LookupError, ValueError):
+        return False
+
+
+def _is_utf8(body: bytes) -> bool:
+    try:
+        body.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _without_long_head(body: bytes) -> bytes:
+    """Make what stands before the first element short: feedparser looks there line by line."""
+    first = _FIRST_ELEMENT.search(body)
+    if first is None:
+        return body
+    head = _SPACES.sub(b"\n", body[: first.start()])
+    if len(head) > _MAX_HEAD:
+        head = b""
+    return head + body[first.start() :]
+
+
+class _Bounds:
+    """Mixed into feedparser's parsers, strict and loose: it sees everything before they do."""
+
+    # What is used of feedparser's own state.
+    entries: list[Any]
+    feeddata: Any
+    version: str
+    baseuri: str
+    contentparams: Any
+    elementstack: list[list[Any]]
+    namespaces_in_use: dict[str | None, str]
+
+    def _start_item(self, attributes: dict[str, str]) -> None:
+        if len(self.entries) >= MAX_ITEMS:
+            raise _Full(self)
+        super()._start_item(attributes)  # type: ignore[misc]
+
+    _start_entry = _start_item
+
+    def startElementNS(  # noqa: N802 - the name that SAX gives it
+        self, name: tuple[str | None, str], qname: str | None, attributes: AttributesNSImpl
+    ) -> None:
+        """Start an element with few attributes: SAX looks for each among all."""
+        if len(attributes) > _MAX_ATTRIBUTES:
+            kept = list(attributes.getNames())[:_MAX_ATTRIBUTES]
+            attributes = AttributesNSImpl(
+                {one: attributes.getValue(one) for one in kept},
+                {one: attributes.getQNameByName(one) for one in kept},
+            )
+        super().startElementNS(name, qname, attributes)  # type: ignore[misc]
+
+    def unknown_starttag(self, tag: str, attributes: list[tuple[str, str]]) -> None:
+        """Start an element with few and short attributes."""
+        kept = [
+            (name, value[:MAX_VALUE])
+            for name, value in attributes[:_MAX_ATTRIBUTES]
+            if name.lower() not in {"base", "xml:base"}
+            or len(self.baseuri) + len(value) <= _MAX_BASE
+        ]
+        super().unknown_starttag(tag, kept)  # type: ignore[misc]
+
+    def track_namespace(self, prefix: str | None, uri: str) -> None:
+        """Note a namespace; every element looks through all of them."""
+        if len(self.namespaces_in_use) < _MAX_NAMESPACES:
+            super().track_namespace(prefix, uri)  # type: ignore[misc]
+
+    def handle_data(self, text: str, escape: int = 1) -> None:
+        """Add text to the element that is open."""
+        if not self.elementstack:
+            return
+        if escape and dict.get(self.contentparams, "type") == "application/xhtml+xml":
+            text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+        self.elementstack[-1][2].append(text)
+
+    def handle_charref(self, name: str) -> None:
+        """Add a character by its number; a number that is no character's is replaced."""
+        try:
+            super().handle_charref(name)  # type: ignore[misc]
+        except (ValueError, OverflowError):
+            self.handle_data("\ufffd")
+
+    def pop(self, element: str, strip_whitespace: int = 1) -> Any:  # noqa: ANN401 - feedparser's
+        """End an element: its text is cut before anything is done with it."""
+        if self.elementstack and self.elementstack[-1][0] == element:
+            open_element = self.elementstack[-1]
+            open_element[2] = [_joined(open_element[2])[: _CAPS.get(element, MAX_VALUE)]]
+        return super().pop(element, strip_whitespace)  # type: ignore[misc]
+
+    def _add_tag(self, term: str | None, scheme: str | None, label: str | None) -> None:
+        """Add a category; each is compared with all that are there."""
+        context = self._get_context()  # type: ignore[attr-defined]
+        if len(context.get("tags", ())) < MAX_PARTS:
+            super()._add_tag(term, scheme, label)  # type: ignore[misc]
+
+
+def _joined(pieces: list[str | bytes]) -> str:
+    return "".join(
+        one.decode("utf-8", "replace") if isinstance(one, bytes) else one for one in pieces
+    )
+
+
+# The parsers that feedparser.parse makes; it offers no other way to name one's own.
+for _name in ("StrictFeedParser", "LooseFeedParser"):
+    setattr(feedparser.api, _name, type(_name, (_Bounds, getattr(feedparser.api, _name)), {}))

@@ -1,0 +1,139 @@
+"""Documents that cost a careless parser far more than their size, by kind, for about `size` octets.
+
+Most of them made an expression or a list begin anew at every octet: twice the size, four times the
+time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from html import escape
+
+ATOM = "http://www.w3.org/2005/Atom"
+ITUNES = "http://www.itunes.com/DTDs/PodCast-1.0.dtd"
+
+
+def rss(inner: str, *, title: str = "T") -> bytes:
+    """A feed of one item."""
+    return (
+        f'<rss version="2.0"><channel><title>T</title><item><title>{title}</title>'
+        f"<link>https://a.example/1</link>{inner}</item></channel></rss>"
+    ).encode()
+
+
+def atom(inner: str) -> bytes:
+    """A feed of one entry."""
+    return (
+        f'<feed xmlns="{ATOM}"><title>T</title><entry><title>T</title>'
+        f'<link href="https://a.example/1"/>{inner}</entry></feed>'
+    ).encode()
+
+
+def described(markup: str, size: int) -> bytes:
+    """An item of which the description repeats some markup."""
+    text = escape(markup)
+    return rss(f"<description>{text * (size // len(text.encode()))}</description>")
+
+
+def loose(piece: str, size: int) -> bytes:
+    """A document that is not well-formed, so that feedparser's own reading of tags sees it."""
+    return f"<rss><channel><title>&nope;</title><item>{piece * (size // len(piece))}".encode()
+
+
+def marks(size: int) -> str:
+    """One letter with marks that are not in their canonical order."""
+    return "a" + "\u0301\u0316" * (size // 4)
+
+
+KINDS: dict[str, Callable[[int], bytes]] = {
+    "newlines before rss": lambda size: b"\n" * size + rss(""),
+    "newlines in a comment": lambda size: b"<!--" + b"\n" * size + b"-->" + rss(""),
+    "newlines behind a declaration": lambda size: b"<?xml version='1.0'?>" + b"\n" * size + rss(""),
+    "newlines in UTF-16": lambda size: ("\n" * (size // 2) + rss("").decode()).encode("utf-16"),
+    "encodings": lambda size: b"<?xml " + b'encoding="' * (size // 10) + rss(""),
+    "encodings behind": lambda size: b"<?xml ?>" + b'encoding="' * (size // 10) + rss(""),
+    "punycode": lambda size: (
+        b'<?xml version="1.0" encoding="punycode"?>' + rss("", title="a-b9" * (size // 4))
+    ),
+    "doctypes": lambda size: b"<!DOCTYPE\n" * (size // 10) + rss(""),
+    "entities": lambda size: b"<!DOCTYPE rss [\n" + b"<!ENTITY\n" * (size // 9) + b"]>" + rss(""),
+    "expansion": lambda size: (
+        f'<!DOCTYPE rss [<!ENTITY a "{"x" * (size // 2)}">]>'.encode() + rss("&a;" * (size // 6))
+    ),
+    "author": lambda size: rss(f"<author>{'a' * size}</author>"),
+    "author with an @": lambda size: rss(f"<author>{'a' * size} @</author>"),
+    "marks in the title": lambda size: rss("", title=marks(size)),
+    "marks in the guid": lambda size: rss(f"<guid>{marks(size)}</guid>"),
+    "marks in a category": lambda size: rss(f"<category>{marks(size)}</category>"),
+    "marks in the text": lambda size: rss(f"<description>{marks(size)}</description>"),
+    "unpaired quotes": lambda size: described('<ul ">"', size),
+    "unpaired quotes of links": lambda size: described('<a ">"', size),
+    "quotes out of step": lambda size: described('<a "="', size),
+    "nested div": lambda size: described("<div>", size),
+    "nested a": lambda size: described("<a href=x>", size),
+    "scripts": lambda size: described("<script>", size),
+    "comments": lambda size: described("<!--", size),
+    "declarations": lambda size: described("<![CDATA[", size),
+    "less-than": lambda size: described("<", size),
+    "tags without an end": lambda size: described("<a x='", size),
+    "sentences": lambda size: described('."" ', size),
+    "boilerplate": lambda size: described("The post a appeared first on ", size),
+    "page": lambda size: b"<html><head><link " + b"alternate " * (size // 10) + b"</html>",
+    "pages": lambda size: b"<html><head>" + b"<link alternate " * (size // 16) + b"</html>",
+    "items": lambda size: b"<rss><channel>" + b"<item/>" * (size // 7) + b"</channel></rss>",
+    "entries": lambda size: (
+        f'<feed xmlns="{ATOM}">'.encode() + b"<entry/>" * (size // 8) + b"</feed>"
+    ),
+    "items without an end": lambda size: b"<rss><channel>" + b"<item>" * (size // 6),
+    "json": lambda size: b'{"title": "T", "items": [' + b"{}," * (size // 3) + b"{}]}",
+    "json tags": lambda size: (
+        b'{"items": [{"url": "https://a.example/", "title": "T", "tags": ['
+        + b'"a",' * (size // 4)
+        + b'"b"]}]}'
+    ),
+    "categories": lambda size: rss(
+        "".join(f"<category>{number}</category>" for number in range(size // 26))
+    ),
+    "keywords": lambda size: rss(
+        f"<i:keywords xmlns:i='{ITUNES}'>{','.join(map(str, range(size // 6)))}</i:keywords>"
+    ),
+    "links": lambda size: atom("<link href='https://a.example/x'/>" * (size // 34)),
+    "enclosures": lambda size: rss(
+        "<enclosure url='https://a.example/x.jpg' type='image/png'/>" * (size // 59)
+    ),
+    "contents": lambda size: atom("<content type='html'>x</content>" * (size // 32)),
+    "depth": lambda size: rss("<x>" * (size // 7) + "</x>" * (size // 7)),
+    "depth of XHTML": lambda size: atom(
+        f"<content type='xhtml'>{'<b>' * (size // 7)}{'</b>' * (size // 7)}</content>"
+    ),
+    "newlines in XHTML": lambda size: atom(
+        f"<content type='xhtml'>{'&#10;' * (size // 5)}<div>x</div></content>"
+    ),
+    "namespaces": lambda size: (
+        "<rss "
+        + " ".join(f"xmlns:n{number}='u{number}'" for number in range(size // 40))
+        + f"><channel>{'<x/>' * (size // 8)}</channel></rss>"
+    ).encode(),
+    "nested namespaces": lambda size: (
+        "<rss>" + "".join(f"<x xmlns='u{number}'>" for number in range(size // 16))
+    ).encode(),
+    "attributes": lambda size: (
+        "<rss><channel><item "
+        + " ".join(f"a{number}='1'" for number in range(size // 11))
+        + "/></channel></rss>"
+    ).encode(),
+    "bases": lambda size: rss("<x xml:base='abcdefgh/'>" * (size // 30) + "</x>" * (size // 30)),
+    "dates": lambda size: rss(f"<pubDate>{'Mon, ' * (size // 5)}</pubDate>"),
+    "loose quotes": lambda size: loose('<a "', size),
+    "loose comments": lambda size: loose("<!--", size),
+    "loose declarations": lambda size: loose("<!DOCTYPE a [", size),
+    "loose instructions": lambda size: loose("<?", size),
+    "loose depth": lambda size: loose("<b>", size),
+    "loose ampersands": lambda size: loose("&#", size),
+    "long number": lambda size: rss("", title=escape("&#" + "9" * size)),
+}
+
+
+def endless(size: int = 9_000_000) -> bytes:
+    """What takes half a minute and more, however well it is read: feedparser's work on each tag."""
+    return loose("<b>", size)
