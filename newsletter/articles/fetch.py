@@ -55,6 +55,11 @@ class Limits:
     max_redirects: int = 3
     #: Lets feeds come from loopback and private networks.
     allow_private: bool = False
+    #: What parsing one document may cost (see `newsletter.articles.sandbox`): seconds of processor
+    #: time, seconds in all, and octets that the process which parses may have.
+    parse_processor_seconds: int = 5
+    parse_seconds: float = 20
+    parse_memory_bytes: int = 300_000_000
 
 
 @dataclass(frozen=True)

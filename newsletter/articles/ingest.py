@@ -7,8 +7,10 @@ and only under the freeze lock: so no article ever appears behind a coverage end
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection
-from concurrent.futures import ThreadPoolExecutor
+import queue
+import threading
+from collections.abc import Callable, Collection, Iterator, Sequence
+from concurrent.futures import Future, wait
 from dataclasses import dataclass, fields
 from datetime import datetime
 from pathlib import Path
@@ -17,12 +19,13 @@ from typing import Any
 from sqlalchemy import Engine
 from sqlmodel import Session
 
-from newsletter.articles import fetch, link, matching, parse, quarantine, store, text
+from newsletter.articles import fetch, link, matching, quarantine, store, text
 from newsletter.articles.fetch import Fetched, Limits, Validators
 from newsletter.articles.item import ParsedArticle, ParsedFeed
 from newsletter.articles.markup import Picture
 from newsletter.articles.matching import Match
 from newsletter.articles.quarantine import Background, Reason
+from newsletter.articles.sandbox import Sandbox
 from newsletter.db import session as sessions
 from newsletter.errors import Conflict, FeedError, InvalidInput, NotFound
 from newsletter.models import Article, Feed
@@ -31,6 +34,8 @@ logger = logging.getLogger(__name__)
 
 #: Feeds that are fetched at the same time: dead ones must not make the others wait.
 PARALLEL = 8
+#: How long a run that is to stop may go unnoticed (seconds).
+_STOP_SECONDS = 0.2
 
 #: Brings a feed's bytes: `fetch.fetch`, or a double.
 Fetcher = Callable[[str, Limits, Validators], Fetched]
@@ -65,21 +70,30 @@ class Result:
 
 
 def fetch_all(
-    engine: Engine, limits: Limits, now: datetime, *, fetcher: Fetcher | None = None
+    engine: Engine,
+    limits: Limits,
+    now: datetime,
+    *,
+    fetcher: Fetcher | None = None,
+    is_stopped: Callable[[], bool] = lambda: False,
 ) -> list[Result]:
     """Fetch every feed and take its articles in; return how each of them went.
 
     1. The feeds are read, and the transaction ends.
-    2. Documents come over the network, several at a time, without any transaction.
+    2. Documents come over the network, several at a time, without any transaction, and are parsed
+       by one child process, one after another.
     3. Each is taken in within one transaction of its own; a bad one is noted on its feed's row.
+
+    Once `is_stopped` says so, what is under way is given up: its feeds stay as they are, and those
+    that were taken in are returned.
     """
     with sessions.reading(engine) as session:
         feeds = store.feeds(session)
-    with ThreadPoolExecutor(PARALLEL, thread_name_prefix="feed") as pool:
-        documents = pool.map(lambda feed: _try(feed, limits, fetcher or _fetch), feeds)
+    with Sandbox(limits) as sandbox:
+        documents = _in_parallel(feeds, lambda feed: _try(feed, limits, fetcher or _fetch, sandbox))
         return [
             _settle(engine, feed, document, now)
-            for feed, document in zip(feeds, documents, strict=True)
+            for feed, document in _until_stopped(feeds, documents, is_stopped)
         ]
 
 
@@ -99,7 +113,10 @@ def add_feed(
     url = fetch.normalise(source)
     with sessions.reading(engine) as session:
         _refuse_double(store.find_feed(session, url=url))
-    document = _read(url, limits, Validators(), fetcher or _fetch) if is_fetched else None
+    document = None
+    if is_fetched:
+        with Sandbox(limits) as sandbox:
+            document = _read(url, limits, Validators(), fetcher or _fetch, sandbox)
     with sessions.writing(engine) as session:
         instant = sessions.freeze_lock(session, now)
         _refuse_double(store.find_feed(session, url=url))
@@ -171,10 +188,50 @@ class _Document:
     parsed: ParsedFeed | None
 
 
-def _try(feed: Feed, limits: Limits, fetcher: Fetcher) -> _Document | FeedError:
+def _in_parallel(
+    feeds: Sequence[Feed], read: Callable[[Feed], _Document | FeedError]
+) -> list[Future[_Document | FeedError]]:
+    """Read feeds, several at a time, in threads that nobody waits for.
+
+    An executor's threads are joined when the interpreter ends, whatever they wait for.
+    """
+    documents: list[Future[_Document | FeedError]] = [Future() for _ in feeds]
+    waiting = queue.SimpleQueue[tuple[Feed, Future[_Document | FeedError]]]()
+    for pair in zip(feeds, documents, strict=True):
+        waiting.put(pair)
+
+    def work() -> None:
+        while not waiting.empty():
+            try:
+                feed, document = waiting.get_nowait()
+            except queue.Empty:
+                return
+            document.set_result(read(feed))
+
+    for _ in range(min(PARALLEL, len(feeds))):
+        threading.Thread(target=work, name="feed", daemon=True).start()
+    return documents
+
+
+def _until_stopped(
+    feeds: Sequence[Feed],
+    documents: Sequence[Future[_Document | FeedError]],
+    is_stopped: Callable[[], bool],
+) -> Iterator[tuple[Feed, _Document | FeedError]]:
+    """Give each feed with its document, in the order of the feeds, until the run is to stop."""
+    for feed, document in zip(feeds, documents, strict=True):
+        while not wait([document], _STOP_SECONDS).done:
+            if is_stopped():
+                return
+        if is_stopped():
+            return
+        yield feed, document.result()
+
+
+def _try(feed: Feed, limits: Limits, fetcher: Fetcher, sandbox: Sandbox) -> _Document | FeedError:
     """Fetch and read one feed: whatever it holds, the others go on."""
     try:
-        return _read(feed.url, limits, Validators(feed.etag, feed.last_modified), fetcher)
+        return _read(feed.url, limits, Validators(feed.etag, feed.last_modified), fetcher, sandbox)
     except FeedError as exc:
         return exc
     except Exception as exc:
@@ -186,11 +243,13 @@ def _fetch(url: str, limits: Limits, validators: Validators) -> Fetched:
     return fetch.fetch(url, limits, validators=validators)
 
 
-def _read(url: str, limits: Limits, validators: Validators, fetcher: Fetcher) -> _Document:
+def _read(
+    url: str, limits: Limits, validators: Validators, fetcher: Fetcher, sandbox: Sandbox
+) -> _Document:
     fetched = fetcher(url, limits, validators)
     if fetched.not_modified:
         return _Document(fetched, None)
-    parsed = parse.parse(fetched.body, content_type=fetched.content_type, url=fetched.final_url)
+    parsed = sandbox.parse(fetched.body, content_type=fetched.content_type, url=fetched.final_url)
     return _Document(fetched, parsed)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import asdict
 from datetime import datetime
@@ -194,16 +195,25 @@ def _rehearse(engine: Engine, cadence: Cadence, settings: Settings) -> Summary:
     return publish.rehearse(engine, cadence, now=clock.utc_now(), settings=settings, force=True)
 
 
-def fetch(engine: Engine, settings: Settings, now: datetime) -> list[Result]:
-    """Fetch every feed; say which failed, and what waits for approval."""
+def fetch(
+    engine: Engine,
+    settings: Settings,
+    now: datetime,
+    *,
+    is_stopped: Callable[[], bool] = lambda: False,
+) -> list[Result]:
+    """Fetch every feed; say which failed, what waits for approval, and what was too much."""
     from newsletter.articles import ingest
     from newsletter.articles.ingest import Counts
     from newsletter.cli import feeds
 
-    results = list(ingest.fetch_all(engine, feeds.limits(settings), now))
+    results = ingest.fetch_all(engine, feeds.limits(settings), now, is_stopped=is_stopped)
     failed = [one for one in results if one.error]
     for one in failed:
         output.warn(f"{one.title}: {one.error}", one.hint)
+    for one in results:
+        if one.counts.left_out:
+            output.warn(feeds.left_out(one))
     counts: Counts = sum((one.counts for one in results), Counts())
     if counts.quarantined:
         output.warn(

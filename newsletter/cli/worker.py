@@ -52,7 +52,6 @@ def worker(
                 calendar.start()
             keep_sending(engine, found.settings, shutdown)
         if schedule:
-            # It may be fetching; another signal does not wait for that.
             calendar.join()
 
 
@@ -92,7 +91,7 @@ def _keep(engine: Engine, settings: Settings, shutdown: Shutdown) -> None:
         while not shutdown.is_wanted:
             try:
                 if candidate.is_elected():
-                    fetch_at = _look(engine, settings, fetch_at)
+                    fetch_at = _look(engine, settings, fetch_at, shutdown)
             except NewsletterError as exc:
                 output.warn(exc.message, exc.hint)
             except Exception:  # noqa: BLE001 - sending goes on, and the next look may be better
@@ -100,7 +99,7 @@ def _keep(engine: Engine, settings: Settings, shutdown: Shutdown) -> None:
             shutdown.wait(_LOOK_SECONDS)
 
 
-def _look(engine: Engine, settings: Settings, fetch_at: float) -> float:
+def _look(engine: Engine, settings: Settings, fetch_at: float, shutdown: Shutdown) -> float:
     """Fetch the feeds if it is time, or an edition is; make what is due. Return the next fetch."""
     from newsletter.editions import publish
     from newsletter.editions import schedule as calendar
@@ -108,7 +107,10 @@ def _look(engine: Engine, settings: Settings, fetch_at: float) -> float:
     now = clock.utc_now()
     is_due = bool(publish.due_editions(engine, now=now, settings=settings))
     if is_due or time.monotonic() >= fetch_at:
-        send.fetch(engine, settings, now)
+        send.fetch(engine, settings, now, is_stopped=lambda: shutdown.is_wanted)
+        if shutdown.is_wanted:
+            # Not every feed was read: an edition that is made now would miss their articles.
+            return fetch_at
         fetch_at = time.monotonic() + _FETCH_SECONDS
     done = calendar.keep(engine, now=clock.utc_now(), settings=settings)
     for summary in done.made:

@@ -1,0 +1,114 @@
+"""The process that parses documents: it limits itself, reads one after another, and answers.
+
+Only `newsletter.articles.sandbox` starts it. Descriptor 0 is its end of a socket pair, and all that
+it has of its parent: no other descriptor, no terminal, no setting. It ends when that socket closes.
+Frames have their length in front, in four octets (network order). A request is two frames: the
+label as JSON, then the document. An answer is one frame of JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import signal
+import socket
+import struct
+import sys
+import traceback
+from dataclasses import asdict
+from datetime import datetime
+from typing import Protocol
+
+#: How it ends when a document needs more memory than it may have.
+OUT_OF_MEMORY = 71
+
+_LENGTH = struct.Struct("!I")
+_CHUNK = 1 << 20
+
+
+class Peer(Protocol):
+    """The other side of a socket."""
+
+    def sendall(self, data: bytes, /) -> None: ...
+
+    def recv(self, size: int, /) -> bytes: ...
+
+
+def main() -> None:
+    """Serve the parent until it closes the socket; argv: seconds for a document, octets in all."""
+    seconds, octets = map(int, sys.argv[1:3])
+    # It has a session of its own; what the parent blocks or ignores is not for it.
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    signal.signal(signal.SIGXCPU, signal.SIG_DFL)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    _limit(resource.RLIMIT_CORE, 0)
+    _limit(resource.RLIMIT_AS, octets)
+    with socket.socket(fileno=0) as parent:
+        while (label := receive(parent)) is not None:
+            body = receive(parent)
+            assert body is not None
+            # A limit of the process, not of a document: so it grows with each.
+            used = resource.getrusage(resource.RUSAGE_SELF)
+            _limit(resource.RLIMIT_CPU, int(used.ru_utime + used.ru_stime) + seconds)
+            send(parent, _answer(json.loads(label), body))
+
+
+def send(peer: Peer, data: bytes) -> None:
+    """Send a frame."""
+    peer.sendall(_LENGTH.pack(len(data)))
+    peer.sendall(data)
+
+
+def receive(peer: Peer, limit: int | None = None) -> bytes | None:
+    """Return the next frame, or None if the other side has closed.
+
+    Raises ValueError for one that is longer than `limit` octets, EOFError for one that is cut off.
+    """
+    head = _read(peer, _LENGTH.size)
+    if not head:
+        return None
+    (length,) = _LENGTH.unpack(head)
+    if limit is not None and length > limit:
+        raise ValueError(length)
+    return _read(peer, length)
+
+
+def _read(peer: Peer, length: int) -> bytes:
+    """Return so many octets; none at all only at the end."""
+    found = bytearray()
+    while len(found) < length:
+        chunk = peer.recv(min(_CHUNK, length - len(found)))
+        if not chunk:
+            if found:
+                raise EOFError
+            return b""
+        found += chunk
+    return bytes(found)
+
+
+def _answer(label: dict[str, str], body: bytes) -> bytes:
+    from newsletter.articles import parse  # noqa: PLC0415 - the parent needs only the frames
+    from newsletter.errors import FeedError  # noqa: PLC0415
+
+    try:
+        feed = parse.parse(body, content_type=label["content_type"], url=label["url"])
+        return json.dumps({"feed": asdict(feed)}, default=datetime.isoformat).encode()
+    except MemoryError:
+        # What is left of it may be in pieces.
+        os._exit(OUT_OF_MEMORY)
+    except FeedError as exc:
+        return json.dumps({"error": exc.message, "hint": exc.hint}).encode()
+    except Exception as exc:  # noqa: BLE001 - whatever it is, it is of this document
+        name = type(exc).__name__
+        return json.dumps({"failure": name, "trace": traceback.format_exc()[-4_000:]}).encode()
+
+
+def _limit(kind: int, value: int) -> None:
+    """Lower a limit of this process; where the system has no such limit, there is none."""
+    try:
+        _, hard = resource.getrlimit(kind)
+        allowed = value if hard == resource.RLIM_INFINITY else min(value, hard)
+        resource.setrlimit(kind, (allowed, hard))
+    except (OSError, ValueError):
+        pass
