@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import Future, wait
 from dataclasses import dataclass, fields
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +51,8 @@ class Counts:
     quarantined: int = 0
     #: Items that have no link, or nothing to show.
     dropped: int = 0
+    #: Articles that were not taken in, because the feed has brought more than a day's share.
+    left_out: int = 0
 
     def __add__(self, other: Counts) -> Counts:
         return Counts(*(getattr(self, one.name) + getattr(other, one.name) for one in fields(self)))
@@ -280,8 +282,9 @@ def _take(session: Session, feed: Feed, document: _Document, instant: datetime) 
     changes = {
         "title": _title(feed, document),
         "items": items,
-        "etag": document.fetched.etag,
-        "last_modified": document.fetched.last_modified,
+        # What was left out is in the next answer only if that is a whole one.
+        "etag": None if counts.left_out else document.fetched.etag,
+        "last_modified": None if counts.left_out else document.fetched.last_modified,
     }
     store.record_success(session, feed.id, now=instant, changes=changes)
     return counts
@@ -302,35 +305,43 @@ def _take_articles(
     pairs = matching.match(groups, stored, feed_id=feed.id)
     met = [(one.article, found) for one, found in pairs if found]
     unknown = [one.article for one, found in pairs if not found]
-    background = _background(session, feed, unknown, knows_any=bool(met))
+    background = _background(session, feed, unknown, knows_any=bool(met), instant=instant)
     why = quarantine.reasons(unknown, background, now=instant)
+    admitted = quarantine.admitted(unknown, why, background)
     for article, found in met:
         _change(session, article, found, feed_id=feed.id, instant=instant)
-    rows = [_row(one, feed.id, reason, instant) for one, reason in zip(unknown, why, strict=True)]
+    rows = [_row(unknown[position], feed.id, why[position], instant) for position in admitted]
     store.add_articles(session, rows)
     updated = sum(found.is_edit for _, found in met)
+    new = why.count(None)
     counts = Counts(
-        new=why.count(None),
+        new=new,
         updated=updated,
         known=len(met) - updated,
-        quarantined=len(why) - why.count(None),
+        quarantined=len(rows) - new,
         dropped=parsed.dropped,
+        left_out=len(unknown) - len(rows),
     )
     return counts, len(groups)
 
 
 def _background(
-    session: Session, feed: Feed, unknown: list[ParsedArticle], *, knows_any: bool
+    session: Session,
+    feed: Feed,
+    unknown: list[ParsedArticle],
+    *,
+    knows_any: bool,
+    instant: datetime,
 ) -> Background:
     assert feed.id is not None
     is_first = feed.succeeded_at is None or not (knows_any or store.has_articles(session, feed.id))
+    if not unknown:
+        return Background(is_first)
     wanted = {text.title_key(one.title) for one in unknown}
-    titles, columns = (
-        store.title_keys(session, feed_id=feed.id, wanted=wanted)
-        if wanted
-        else (frozenset[str](), frozenset[str]())
-    )
-    return Background(is_first, knows_any, titles, columns)
+    titles, columns = store.title_keys(session, feed_id=feed.id, wanted=wanted)
+    since = instant - timedelta(days=quarantine.Rules.memory_days)
+    arrivals = store.arrivals(session, feed_id=feed.id, since=since)
+    return Background(is_first, titles, columns, quarantine.traffic(arrivals, now=instant))
 
 
 def _change(

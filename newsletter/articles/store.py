@@ -14,6 +14,7 @@ from sqlmodel import Session, and_, col, or_, select
 
 from newsletter.articles import text
 from newsletter.articles.matching import Known
+from newsletter.articles.quarantine import Arrivals
 from newsletter.errors import NotFound
 from newsletter.models import Article, Feed
 
@@ -124,6 +125,22 @@ def title_keys(
     return frozenset(keys), frozenset(key for key, count in sent.items() if count >= 2)
 
 
+def arrivals(session: Session, *, feed_id: int, since: datetime) -> list[Arrivals]:
+    """Return what a feed has brought after an instant, and after its first fetch."""
+    is_feeds = col(Article.feed_id) == feed_id
+    created_at = col(Article.created_at)
+    first: datetime | None = session.exec(select(func.min(created_at)).where(is_feeds)).one()
+    if first is None:
+        return []
+    out, all_of_them = func.count(col(Article.seen_at)), func.count()
+    rows = session.execute(
+        select_columns(created_at, out, all_of_them - out)
+        .where(is_feeds, created_at > max(since, first))
+        .group_by(created_at)
+    )
+    return [Arrivals(*row) for row in rows]
+
+
 def add_articles(session: Session, rows: Sequence[Mapping[str, Any]]) -> None:
     """Insert articles, the newest of a document first."""
     for chunk in _chunks(rows):
@@ -205,15 +222,24 @@ def missing(session: Session, ids: Collection[int]) -> list[int]:
 
 
 def between(session: Session, *, start: datetime, end: datetime, limit: int) -> list[Article]:
-    """Return the articles with start < seen_at <= end, the newest first."""
-    return list(
-        session.exec(
-            select(Article)
-            .where(col(Article.seen_at) > start, col(Article.seen_at) <= end)
-            .order_by(_newest().desc(), col(Article.id))
-            .limit(limit)
-        )
+    """Return the articles with start < seen_at <= end, the newest first.
+
+    Of more than `limit` each feed has a fair share: its newest, then every feed's second, and so
+    on, so that one feed fills what the others leave and no more.
+    """
+    by_age = _newest().desc(), col(Article.id)
+    turn = func.row_number().over(partition_by=col(Article.feed_id), order_by=by_age)
+    found = (
+        select_columns(col(Article.id), turn.label("turn"), _newest().label("newest"))
+        .where(col(Article.seen_at) > start, col(Article.seen_at) <= end)
+        .subquery()
     )
+    chosen = (
+        select_columns(found.c.id)
+        .order_by(found.c.turn, found.c.newest.desc(), found.c.id)
+        .limit(limit)
+    )
+    return list(session.exec(select(Article).where(col(Article.id).in_(chosen)).order_by(*by_age)))
 
 
 def count_between(session: Session, *, start: datetime, end: datetime) -> int:

@@ -89,6 +89,9 @@ def fetch(ctx: typer.Context, *, json: output.Json = False) -> None:
         feeds = "1 feed" if len(results) == 1 else f"{len(results):,} feeds"
         output.say(f"{feeds}: {_words(counts)}" + (f", {len(failed)} failed." if failed else "."))
         _point_to_quarantine(counts)
+    for one in results:
+        if one.counts.left_out:
+            output.warn(left_out(one), "`newsletter articles list --quarantined` shows them.")
     for one in failed:
         output.warn(f"Feed {one.feed_id} ({one.title}): {one.error}", one.hint)
     if failed:
@@ -180,6 +183,7 @@ def _counts(counts: Counts) -> dict[str, int]:
         "known": counts.known,
         "quarantined": counts.quarantined,
         "dropped": counts.dropped,
+        "left_out": counts.left_out,
     }
 
 
@@ -189,7 +193,17 @@ def _words(counts: Counts) -> str:
         named.append(f"{counts.quarantined:,} in quarantine")
     if counts.dropped:
         named.append(f"{counts.dropped:,} unusable")
+    if counts.left_out:
+        named.append(f"{counts.left_out:,} not taken in")
     return ", ".join(named)
+
+
+def left_out(result: Result) -> str:
+    """Say that a feed has brought more than is taken in."""
+    return (
+        f"{result.title}: {result.counts.left_out:,} articles are not taken in today: "
+        "more of this feed wait for approval than a day's share."
+    )
 
 
 def _point_to_quarantine(counts: Counts) -> None:

@@ -38,7 +38,7 @@ class Article(SQLModel, table=True):
     #: When we first had it, given under the freeze lock; none while it waits in quarantine.
     seen_at: datetime | None = Field(default=None, sa_type=Instant, index=True)
     quarantined_at: datetime | None = Field(default=None, sa_type=Instant)
-    #: ancient, future, republished, flood.
+    #: ancient, future, republished, archive, flood.
     quarantine_reason: str | None = Field(default=None, max_length=16)
     #: SHA-256 of what a reader sees of it.
     content_hash: str = Field(max_length=64)

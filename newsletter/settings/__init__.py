@@ -165,7 +165,10 @@ class Settings(BaseSettings):
         description="A reader who was away catches up on articles this old (days).",
     )
     catch_up_articles: int = Field(
-        200, ge=1, le=500, description="No digest has more articles than this; the newest stay."
+        200,
+        ge=1,
+        le=500,
+        description="No digest has more articles than this; of each feed the newest stay.",
     )
 
     # Feeds

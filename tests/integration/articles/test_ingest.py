@@ -96,15 +96,15 @@ def test_an_edit_updates_the_article_and_is_not_new(engine: Engine) -> None:
 
 def test_new_guids_for_old_links_are_the_same_articles(engine: Engine) -> None:
     feed = new_feed(engine)
-    names = [f"n{number}" for number in range(40)]
+    names = [f"n{number}" for number in range(20)]
     ingest.take_in(engine, feed, document(*map(item, names)), NOW)
 
     churned = [item(name, guid=f"new-{name}") for name in names]
     counts = ingest.take_in(engine, feed, document(*churned), NOW)
 
-    assert counts == Counts(known=40)
+    assert counts == Counts(known=20)
     moved = [item(f"moved/{name}", guid=f"new-{name}", title=f"Title of {name}") for name in names]
-    assert ingest.take_in(engine, feed, document(*moved), NOW) == Counts(updated=40)
+    assert ingest.take_in(engine, feed, document(*moved), NOW) == Counts(updated=20)
 
 
 def test_seen_at_is_later_than_any_instant_given_before_even_if_the_clock_steps_back(
@@ -213,12 +213,116 @@ def test_a_flood_of_strangers_waits(engine: Engine) -> None:
     assert {one.quarantine_reason for one in stored(engine)[1:]} == {"flood"}
 
 
-def test_a_busy_day_of_a_known_feed_is_no_flood(engine: Engine) -> None:
+def test_a_flood_waits_whatever_else_is_known(engine: Engine) -> None:
     feed = new_feed(engine)
     ingest.take_in(engine, feed, document(item("a")), NOW)
-    busy = [item("a"), *(item(f"n{number}") for number in range(60))]
+    flood = [item("a"), *(item(f"n{number}") for number in range(60))]
 
-    assert ingest.take_in(engine, feed, document(*busy), NOW) == Counts(new=60, known=1)
+    assert ingest.take_in(engine, feed, document(*flood), NOW) == Counts(quarantined=60, known=1)
+    assert {one.quarantine_reason for one in stored(engine)[1:]} == {"flood"}
+
+
+def fresh(step: int, count: int = 4_990) -> list[ParsedArticle]:
+    """One item that is always there, and many that were never there before."""
+    return [
+        item("constant"),
+        *(item(f"{step}.{number}", published_at=None) for number in range(count)),
+    ]
+
+
+def test_a_flood_of_fresh_items_brings_two_hundred_a_day_and_none_goes_out(engine: Engine) -> None:
+    feed = new_feed(engine)
+    ingest.take_in(engine, feed, document(item("constant")), NOW)
+
+    found = [
+        ingest.take_in(engine, feed, document(*fresh(hour)), NOW + timedelta(hours=hour))
+        for hour in range(3)
+    ]
+
+    assert found == [
+        Counts(known=1, quarantined=200, left_out=4_790),
+        Counts(known=1, left_out=4_990),
+        Counts(known=1, left_out=4_990),
+    ]
+    assert [one.title for one in stored(engine) if one.seen_at] == ["Title of constant"]
+    # The newest stood first, and nothing that was known is forgotten.
+    assert [one.guid for one in stored(engine)[1:3]] == ["0.0", "0.1"]
+
+
+def test_what_was_left_out_is_taken_in_on_another_day(engine: Engine) -> None:
+    feed = new_feed(engine)
+    ingest.take_in(engine, feed, document(item("constant")), NOW)
+    moved = fresh(0, 450)
+
+    found = [
+        ingest.take_in(engine, feed, document(*moved), NOW + timedelta(days=day, hours=day))
+        for day in range(4)
+    ]
+
+    assert [(one.quarantined, one.left_out) for one in found] == [
+        (200, 250), (200, 50), (50, 0), (0, 0),
+    ]  # fmt: skip
+    news = item("news")
+    later = NOW + timedelta(days=5)
+    assert ingest.take_in(engine, feed, document(news, *moved), later) == Counts(new=1, known=451)
+
+
+def test_a_feed_of_which_something_was_left_out_is_asked_for_all_of_it_again(
+    engine: Engine, web: Web
+) -> None:
+    def answer(items: int) -> Answer:
+        body = "".join(
+            f"<item><title>T {number}</title><link>https://a.example/{number}</link></item>"
+            for number in range(items)
+        )
+        feed = f"<rss version='2.0'><channel><title>T</title>{body}</channel></rss>"
+        return Answer(feed.encode(), headers={"ETag": f'"{items}"'})
+
+    web.answers["/feed"] = answer(1)
+    ingest.add_feed(engine, web.url("/feed"), OPEN, NOW)
+    for items, is_whole in ((100, True), (400, False), (400, False)):
+        web.answers["/feed"] = answer(items)
+        ingest.fetch_all(engine, OPEN, NOW)
+        assert (feeds(engine)[0].etag is not None) == is_whole
+
+    [result] = ingest.fetch_all(engine, OPEN, NOW + timedelta(days=2))
+
+    assert (result.counts.quarantined, result.counts.left_out) == (199, 0)
+    assert feeds(engine)[0].etag == '"400"'
+
+
+def test_thirty_a_day_go_out_when_they_come_little_by_little(engine: Engine) -> None:
+    feed = new_feed(engine)
+    ingest.take_in(engine, feed, document(item("a")), NOW)
+
+    for hour in range(10 * 24):
+        news = [item(f"{hour}")] if hour % 24 else [item(f"{hour}.{n}") for n in range(7)]
+        now = NOW + timedelta(hours=hour + 1)
+        assert ingest.take_in(engine, feed, document(*news), now).quarantined == 0
+
+
+def test_thirty_once_a_day_go_out_from_the_first_approval_on(engine: Engine) -> None:
+    feed = new_feed(engine)
+    ingest.take_in(engine, feed, document(item("a")), NOW)
+
+    def a_day(day: int) -> Counts:
+        news = [item(f"{day}.{number}") for number in range(30)]
+        return ingest.take_in(engine, feed, document(*news), NOW + timedelta(days=day))
+
+    assert a_day(1) == Counts(quarantined=30)
+    ingest.approve(engine, None, NOW + timedelta(days=1, hours=1))
+    assert [a_day(day) for day in range(2, 6)] == [Counts(new=30)] * 4
+
+
+def test_drops_in_one_day_are_a_flood_together(engine: Engine) -> None:
+    feed = new_feed(engine)
+    ingest.take_in(engine, feed, document(item("constant")), NOW)
+
+    for hour in range(1, 20):
+        ingest.take_in(engine, feed, document(*fresh(hour, 15)), NOW + timedelta(hours=hour))
+
+    assert sum(one.seen_at is not None for one in stored(engine)) == 51
+    assert len(stored(engine)) == 1 + 50 + 200
 
 
 def test_a_feed_that_was_empty_at_first_is_still_on_its_first_fetch(engine: Engine) -> None:
@@ -227,7 +331,20 @@ def test_a_feed_that_was_empty_at_first_is_still_on_its_first_fetch(engine: Engi
 
     counts = ingest.take_in(engine, feed, document(*(item(f"n{n}") for n in range(40))), NOW)
 
-    assert counts == Counts(new=40)
+    assert counts == Counts(new=20, quarantined=20)
+    assert {one.quarantine_reason for one in stored(engine)[20:]} == {"archive"}
+
+
+def test_a_first_fetch_without_dates_brings_the_twenty_that_stand_first(engine: Engine) -> None:
+    feed = new_feed(engine)
+    undated = document(*(item(f"n{n}", published_at=None) for n in range(60)))
+
+    assert ingest.take_in(engine, feed, undated, NOW) == Counts(new=20, quarantined=40)
+    assert [one.guid for one in stored(engine) if one.seen_at] == [f"n{n}" for n in range(20)]
+    # The archive is known now: neither a flood nor news later.
+    later = NOW + timedelta(hours=1)
+    news = document(item("news", published_at=None), *undated.items)
+    assert ingest.take_in(engine, feed, news, later) == Counts(new=1, known=60)
 
 
 def test_doubles_in_one_document_are_one_article(engine: Engine) -> None:
@@ -274,12 +391,12 @@ def test_a_removed_feed_leaves_its_articles_and_knows_them_when_it_returns(engin
 
 def test_fetches_at_the_same_time_give_each_article_once(engine: Engine) -> None:
     feed = new_feed(engine)
-    parsed = document(*(item(f"n{number}") for number in range(30)))
+    parsed = document(*(item(f"n{number}") for number in range(20)))
 
     with ThreadPoolExecutor(4) as pool:
         counts = list(pool.map(lambda _: ingest.take_in(engine, feed, parsed, NOW), range(4)))
 
-    assert sum(counts, Counts()) == Counts(new=30, known=90)
+    assert sum(counts, Counts()) == Counts(new=20, known=60)
 
 
 def test_articles_of_a_feed_removed_in_the_meantime_are_not_taken_in(engine: Engine) -> None:

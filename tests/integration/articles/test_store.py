@@ -65,6 +65,31 @@ def test_the_newest_stand_first_by_publication_but_not_by_a_date_ahead(engine: E
     assert titles(found) == ["no date", "from tomorrow", "late", "early"]
 
 
+def test_one_feed_fills_what_the_others_leave_and_no_more(engine: Engine) -> None:
+    with sessions.writing(engine) as session:
+        flood, small, other = (
+            store.add_feed(session, url=f"https://{n}.example/", title="", now=NOW).id
+            for n in range(3)
+        )
+    for number in range(40):
+        add(engine, f"flood {number}", feed_id=flood, seen_at=hours(5 + number / 100))
+    for number in range(3):
+        add(engine, f"small {number}", feed_id=small, seen_at=hours(1 + number))
+    add(engine, "other", feed_id=other, seen_at=hours(0.5))
+    add(engine, "by hand", seen_at=hours(4.5))
+
+    with sessions.reading(engine) as session:
+
+        def found(limit: int) -> list[str]:
+            return titles(store.between(session, start=NOW, end=hours(9), limit=limit))
+
+        assert found(10) == [*(f"flood {n}" for n in range(39, 34, -1)),
+                             "by hand", "small 2", "small 1", "small 0", "other"]  # fmt: skip
+        assert found(4) == ["flood 39", "by hand", "small 2", "other"]
+        assert found(2) == ["flood 39", "by hand"]
+        assert len(found(100)) == store.count_between(session, start=NOW, end=hours(9)) == 45
+
+
 def test_articles_of_one_document_keep_its_order(engine: Engine) -> None:
     for name in "abc":
         add(engine, name)
