@@ -15,7 +15,7 @@ from pathlib import Path
 
 import hostile
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from journey import until
 from sqlalchemy import Engine
@@ -298,6 +298,7 @@ def test_an_article_that_no_parser_of_ours_makes_is_refused(field: str, value: o
         ),
     ).map(lambda value: json.dumps(value).encode())
 )
+@settings(deadline=None)
 def test_whatever_a_child_sends_is_a_feed_or_an_error(answer: bytes) -> None:
     with pytest.raises(FeedError):
         sandbox._read(answer)

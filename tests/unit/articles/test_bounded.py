@@ -13,7 +13,7 @@ import feedparser.mixin
 import hostile
 import nh3
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from newsletter.articles import bounded, json_feed, markup, parse, text
@@ -185,6 +185,7 @@ def test_a_link_tag_is_looked_at_one_at_a_time() -> None:
 
 @given(st.lists(st.sampled_from(["<ul", "<a", "<img", ">", '"', "'", "=", " ", "x", "</ul", "<!--",
                                  "<script", "<", "é"]), max_size=40))  # fmt: skip
+@settings(deadline=None)
 def test_no_markup_brings_another_tag_to_the_tree(pieces: list[str]) -> None:
     flat = markup.flat("".join(pieces))
 
@@ -225,6 +226,7 @@ def test_a_number_that_is_no_characters_costs_one_letter_and_not_the_feed() -> N
 
 
 @given(st.text("a\u0301\u0316\u05b0 é", max_size=80))
+@settings(deadline=None)
 def test_letters_keep_their_marks_up_to_thirty(value: str) -> None:
     cleaned = text.clean(value)
 
