@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -31,6 +32,20 @@ def opened(file: Path) -> Iterator[BufferedReader]:
         raise InvalidInput(f"{file} cannot be read: {exc.strerror}.") from exc
     with stream:
         yield stream
+
+
+@contextmanager
+def seekable(file: Path) -> Iterator[BinaryIO]:
+    """Open a file that can be read twice; a pipe goes by way of a private file without a name."""
+    with opened(file) as stream:
+        if stream.seekable():
+            yield stream
+            return
+        # Unlinked as it is made (0600): nothing stays, even after a kill.
+        with tempfile.TemporaryFile() as spool:
+            shutil.copyfileobj(stream, spool)
+            spool.seek(0)
+            yield cast(BinaryIO, spool)
 
 
 @contextmanager

@@ -17,8 +17,12 @@ from newsletter.errors import InvalidInput
 from newsletter.models import Status
 
 if TYPE_CHECKING:
-    from newsletter.subscribers.imports import Tally
+    from newsletter.subscribers.imports import Import, Tally
     from newsletter.subscribers.rejections import Rejections
+    from newsletter.subscribers.sheet import Choice, Rejection, Survey
+
+#: Rejected lines of a dry run.
+_SHOWN = 10
 
 
 def import_sheet(
@@ -27,11 +31,28 @@ def import_sheet(
     *,
     confirmed: Annotated[
         bool,
-        typer.Option("--confirmed", help="You vouch that they have all agreed: mail them."),
+        typer.Option(
+            "--confirmed", help="You vouch that readers without a state in the file have agreed."
+        ),
     ] = False,
     cadence: Annotated[
         Cadence, typer.Option("--cadence", help="For readers of whom the file says none.")
     ] = Cadence.WEEKLY,
+    column: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--column",
+            metavar="FIELD=NAME",
+            help="Read the column NAME as FIELD: status, unsubscribed, bounced, address ...",
+        ),
+    ] = None,
+    ignore_column: Annotated[
+        list[str] | None,
+        typer.Option("--ignore-column", metavar="NAME", help="Do not read the column NAME."),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show what each column and reader would become.")
+    ] = False,
     rejected: Annotated[
         Path | None,
         typer.Option(
@@ -40,11 +61,13 @@ def import_sheet(
     ] = None,
     json: output.Json = False,
 ) -> None:
-    """Import readers from CSV: our own, listmonk's, Ghost's, Mailchimp's, or an address a line.
+    """Import readers from CSV: an export of another system, our own, or an address a line.
 
-    Import only those who have asked for it: they are active at once, unless the file says that
-    they left. Safe to run twice. Nobody who has left here is brought back, and no reader's cadence
-    is changed.
+    Only readers whom the file calls active are mailed. Readers without a state are pending, unless
+    you vouch for them with --confirmed; who is pending in the file stays so, and who left, bounced
+    or complained is never mailed. If a column or a word looks like a state and is not known,
+    nothing is imported. Safe to run twice: nobody who has left here is brought back, and no
+    reader's cadence is changed. docs/moving.md tells what becomes of each system's states.
     """
     from newsletter.subscribers import imports
     from newsletter.subscribers.imports import Import
@@ -58,11 +81,17 @@ def import_sheet(
         keyring=here.settings.keyring(),
         cadence=cadence,
         confirmed=confirmed,
+        choice=_choice(column or [], ignore_column or []),
     )
+    if dry_run:
+        _preview(file, name, how, json=json)
+        return
+    found: list[Survey] = []
+    target = _rejected_file(file, rejected)
     with (
-        files.opened(file) as stream,
+        files.seekable(file) as stream,
         here.database() as engine,
-        Rejections(_rejected_file(file, rejected)) as rejections,
+        Rejections(lambda: files.replaced(target)) as rejections,
         output.progress() as bar,
     ):
         size = None if str(file) == "-" else file.stat().st_size
@@ -71,8 +100,14 @@ def import_sheet(
         def advance(_: Tally) -> None:
             bar.update(task, completed=stream.tell() if size else None)
 
-        tally = imports.run(engine, stream, how, reject=rejections.add, progress=advance)
-    _report_import(name, tally, rejections, confirmed=confirmed, json=json)
+        def surveyed(survey: Survey) -> None:
+            found.append(survey)
+            rejections.begin(survey)
+
+        tally = imports.run(
+            engine, stream, how, reject=rejections.add, progress=advance, surveyed=surveyed
+        )
+    _report_import(name, tally, found[0], rejections, target, json=json)
 
 
 def export(
@@ -133,25 +168,114 @@ def _rejected_file(file: Path, chosen: Path | None) -> Path:
     return chosen
 
 
+def _choice(columns: list[str], ignored: list[str]) -> Choice:
+    from newsletter.subscribers.sheet import Choice
+
+    read = {}
+    for said in columns:
+        wanted, equals, name = said.partition("=")
+        if not (wanted and equals and name):
+            raise InvalidInput(
+                f"--column {said[:100]!r} names no column.",
+                hint="Write --column status=NAME, with the name of the column in the file.",
+            )
+        read[wanted] = name
+    return Choice(read, tuple(ignored))
+
+
+def _preview(file: Path, name: str, how: Import, *, json: bool) -> None:
+    """Show what an import would do, without a database."""
+    from newsletter.subscribers import imports
+
+    found: list[Survey] = []
+    rejected: list[Rejection] = []
+    with files.seekable(file) as stream:
+        counts = imports.preview(
+            stream,
+            how,
+            reject=lambda one: rejected.append(one) if len(rejected) < _SHOWN else None,
+            surveyed=found.append,
+        )
+    columns = _described(found[0])
+    if json:
+        output.as_json(
+            {
+                "tool": _tool(found[0]),
+                "assumed": found[0].encoding.assumed,
+                "columns": columns,
+                "counts": dict(sorted(counts.items())),
+                "first_rejected": _first(rejected),
+            }
+        )
+        return
+    _say_survey(name, found[0])
+    rows = [[row["name"], row["read_as"]] for row in columns]
+    output.table(("column", "is read as"), rows)
+    counted = ", ".join(f"{count:,} {status}" for status, count in sorted(counts.items()))
+    output.say(f"{name} would give: {counted or 'nobody'}. Nothing was written.")
+    for one in rejected:
+        output.warn(f"Line {one.line}: {one.reason}")
+
+
+def _described(survey: Survey) -> list[dict[str, str]]:
+    """Return each column with what it becomes, in words."""
+    described = []
+    for column in survey.columns.all if survey.columns else ():
+        parts = [str(column.role)] if column.role else []
+        parts += ["state"] if column.meaning and column.role != "state" else []
+        described.append({"name": column.name, "read_as": ", ".join(parts) or "not read"})
+    return described
+
+
+def _tool(survey: Survey) -> str | None:
+    return survey.columns.tool.name if survey.columns and survey.columns.tool else None
+
+
+def _say_survey(name: str, survey: Survey) -> None:
+    tool = _tool(survey)
+    if tool is not None:
+        output.say(f"{name} has the columns of an export of {tool}.")
+    if survey.encoding.assumed:
+        output.warn(f"{name}: {survey.encoding.assumed}")
+
+
 def _report_import(
-    name: str, tally: Tally, rejections: Rejections, *, confirmed: bool, json: bool
+    name: str,
+    tally: Tally,
+    survey: Survey,
+    rejections: Rejections,
+    target: Path,
+    *,
+    json: bool,
 ) -> None:
     if json:
-        first = [{"line": one.line, "reason": one.reason} for one in rejections.first]
-        file = rejections.file if rejections.count else None
-        output.as_json({**asdict(tally), "rejected_file": file, "first_rejected": first})
+        output.as_json(
+            {
+                **asdict(tally),
+                "tool": _tool(survey),
+                "assumed": survey.encoding.assumed,
+                "rejected_file": target if rejections.count else None,
+                "first_rejected": _first(rejections.first),
+            }
+        )
         return
-    counts = {key: value for key, value in asdict(tally).items() if key != "read"}
+    _say_survey(name, survey)
+    counts = {k: v for k, v in asdict(tally).items() if k not in {"read", "unstated"}}
     output.say(
         f"{name}: {', '.join(f'{value:,} {key}' for key, value in counts.items())} "
         f"of {tally.read:,}."
     )
-    if tally.added and not confirmed:
+    if tally.unstated:
         output.say(
-            "Nobody is mailed whom the file does not call active: they are pending. If they have "
-            "all agreed, run it again with --confirmed."
+            f"{output.counted(tally.unstated, 'reader')} of whom the file says no state "
+            f"{'is' if tally.unstated == 1 else 'are'} pending and not mailed. If all of them have "
+            "agreed, run it again with --confirmed."
         )
     for one in rejections.first:
         output.warn(f"Line {one.line}: {one.reason}")
     if rejections.count:
-        output.warn(f"All rejected lines are in {rejections.file}.")
+        output.warn(f"All rejected lines are in {target}: mend them there, and import that file.")
+
+
+def _first(rejected: list[Rejection]) -> list[dict[str, object]]:
+    return [{"line": one.line, "reason": one.reason} for one in rejected]

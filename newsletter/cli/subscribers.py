@@ -17,6 +17,7 @@ from newsletter.cli import context, output, sheets
 from newsletter.errors import InvalidInput, NotFound
 from newsletter.models import Status
 from newsletter.settings import Settings
+from newsletter.subscribers import evidence
 
 if TYPE_CHECKING:
     from sqlmodel import Session
@@ -282,6 +283,8 @@ def _reader(reader: Subscriber) -> dict[str, Any]:
         "generation": reader.generation,
         "subscribed_at": reader.subscribed_at,
         "paused_until": reader.paused_until,
+        "language": reader.language,
+        "timezone": reader.timezone,
         "watermark": reader.watermark,
         "created_at": reader.created_at,
         "updated_at": reader.updated_at,
@@ -290,7 +293,9 @@ def _reader(reader: Subscriber) -> dict[str, Any]:
 
 def _consent(row: Any) -> dict[str, Any]:  # noqa: ANN401 - a row of the consent table
     names = ("at", "action", "cadence", "status", "generation", "wording", "source", "remote")
-    return {name: getattr(row, name) for name in names}
+    kept = evidence.from_json(row.evidence)
+    known = {name: value for name, value in kept._asdict().items() if value}
+    return {**{name: getattr(row, name) for name in names}, "evidence": known or None}
 
 
 def _suppression(row: Suppression | None) -> dict[str, Any] | None:
@@ -336,8 +341,9 @@ def _show(reader: Subscriber | None, address: str, suppressed: Suppression | Non
 
 
 def _show_history(consents: list[dict[str, Any]], deliveries: list[dict[str, Any]]) -> None:
-    names = ("at", "action", "cadence", "status", "source", "wording")
-    output.table(names, [[row[name] for name in names] for row in consents], title="Consent")
+    names = ("at", "action", "cadence", "status", "source", "remote", "wording")
+    rows = [[*(row[name] for name in names[:-1]), _words(row)] for row in consents]
+    output.table(names, rows, title="Consent")
     if deliveries:
         rows = [
             [
@@ -350,6 +356,13 @@ def _show_history(consents: list[dict[str, Any]], deliveries: list[dict[str, Any
             for row in deliveries
         ]
         output.table(("at", "mail", "state", "why", "subject"), rows, title="Deliveries")
+
+
+def _words(consent: dict[str, Any]) -> str:
+    """Return the words of a consent, and what another system said of it."""
+    said = consent["evidence"]
+    told = evidence.sentence(evidence.NONE._replace(**said)) if said else ""
+    return f"{consent['wording']} The file says: {told}." if told else consent["wording"]
 
 
 def _start_of(day: date, settings: Settings) -> datetime:

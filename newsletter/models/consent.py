@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import BigInteger, Column, ForeignKey
+from sqlalchemy import BigInteger, Column, ForeignKey, Text
 from sqlmodel import Field, SQLModel
 
 from newsletter.models.columns import Instant, RowId
@@ -29,3 +29,5 @@ class Consent(SQLModel, table=True):
     source: str = Field(default="")
     #: The network address of the reader, where there was one.
     remote: str | None = Field(default=None, max_length=64)
+    #: What another system said of the sign-up that an import brought: `subscribers.evidence`.
+    evidence: str | None = Field(default=None, sa_type=Text)

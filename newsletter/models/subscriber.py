@@ -39,5 +39,9 @@ class Subscriber(SQLModel, table=True):
     #: When the present consent began.
     subscribed_at: datetime | None = Field(default=None, sa_type=Instant)
     paused_until: datetime | None = Field(default=None, sa_type=Instant)
+    #: BCP 47, where it is known.
+    language: str | None = Field(default=None, max_length=35)
+    #: IANA, where it is known.
+    timezone: str | None = Field(default=None, max_length=64)
     created_at: datetime = Field(sa_type=Instant)
     updated_at: datetime = Field(sa_type=Instant)

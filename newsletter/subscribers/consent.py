@@ -6,6 +6,7 @@ its row in the transaction that makes the change.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -15,6 +16,7 @@ from sqlmodel import Session
 
 from newsletter.models import Consent, Subscriber
 from newsletter.subscribers import store
+from newsletter.subscribers.evidence import Evidence, to_json
 
 
 class Action(StrEnum):
@@ -76,8 +78,23 @@ def record_all(
     *,
     origin: Origin,
     now: datetime,
+    evidence: Mapping[str, Evidence] | None = None,
 ) -> int:
-    """Write what all the chosen subscribers have just become, in one statement."""
+    """Write what all the chosen subscribers have just become, in one statement.
+
+    `evidence` is what another system says of some of their addresses.
+    """
+    if evidence:
+        told = {address: (said.remote, to_json(said)) for address, said in evidence.items()}
+        return store.add_consents_each(
+            session,
+            chosen,
+            told,
+            action=action,
+            source=origin.source,
+            wording=origin.wording,
+            now=now,
+        )
     return store.add_consents(
         session,
         chosen,

@@ -1,19 +1,30 @@
-"""Gives readers out as a sheet, in constant memory, with no cell that a spreadsheet would run."""
+"""Gives readers out as a sheet, in constant memory, with no cell that a spreadsheet would run.
+
+Imported into an empty database it gives the same sheet again: a reader's state and its times, the
+evidence of their consent, and why a suppressed address is suppressed.
+"""
 
 from __future__ import annotations
 
 import csv
 from collections.abc import Callable
 from datetime import datetime
-from typing import TextIO
+from typing import Any, TextIO
 
+from sqlalchemy import Row
 from sqlmodel import Session
 
 from newsletter.cadence import Cadence
 from newsletter.models import Status
-from newsletter.subscribers import sheet, store
+from newsletter.subscribers import evidence, sheet, store
+from newsletter.subscribers.sheet import cells
 
-COLUMNS = ("address", "cadence", "status", "subscribed_at", "paused_until", "created_at")
+COLUMNS = (
+    *("address", "cadence", "status", "subscribed_at", "paused_until", "created_at"),
+    *("language", "timezone", "suppression"),
+    *("opted_in_at", "opted_in_from", "confirmed_at", "confirmed_from"),
+    *("consent_source", "consent_wording"),
+)
 
 
 def write(
@@ -24,16 +35,26 @@ def write(
     cadence: Cadence | None = None,
     progress: Callable[[int], None] = lambda _: None,
 ) -> int:
-    """Write a line for each subscriber and return how many; the import reads them back."""
+    """Write a line for each subscriber, by address, and return how many; the import reads them."""
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(COLUMNS)
     written = 0
-    for row in store.stream(session, status=status, cadence=cadence):
-        writer.writerow([sheet.guard(_cell(value)) for value in row])
-        written += 1
-        if written % store.CHUNK == 0:
-            progress(written)
+    for chunk in store.stream(session, status=status, cadence=cadence):
+        histories = store.histories(session, [row.id for row in chunk])
+        for row in chunk:
+            said = _evidence(histories.get(row.id, []))
+            writer.writerow([sheet.guard(_cell(value)) for value in (*row[1:], *said)])
+        written += len(chunk)
+        progress(written)
     return written
+
+
+def _evidence(history: list[Row[Any]]) -> tuple[object, ...]:
+    found = evidence.of_history(history)
+    return found._replace(
+        opted_in_from=cells.ip(found.opted_in_from or ""),
+        confirmed_from=cells.ip(found.confirmed_from or ""),
+    )
 
 
 def _cell(value: object) -> str:

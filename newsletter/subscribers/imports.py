@@ -1,13 +1,16 @@
 """Takes readers over from a sheet of any size, in constant memory, a batch a transaction.
 
-Safe to run twice, and to run again after a kill: who is known stays as they are. An import never
-brings back those who left, were suppressed or forgotten, and never changes a reader's cadence.
+Nothing is written before all states of the sheet are understood. Safe to run twice, and to run
+again after a kill: who is known stays as they are. An import never brings back those who left, were
+suppressed or forgotten, and never changes a reader's cadence. Of several states that sheets give
+to one reader the strictest counts, unless the reader has said otherwise here.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, BinaryIO
@@ -20,10 +23,11 @@ from newsletter.address import mailbox
 from newsletter.cadence import Cadence
 from newsletter.db import session as sessions
 from newsletter.db.engine import is_sqlite
+from newsletter.delivery import ledger
 from newsletter.models import Status
-from newsletter.subscribers import consent, preferences, sheet, signup, store, suppress
+from newsletter.subscribers import consent, preferences, sheet, signup, store, suppress, unsubscribe
 from newsletter.subscribers.consent import Action, Origin
-from newsletter.subscribers.sheet import Entry, Rejection
+from newsletter.subscribers.sheet import Choice, Entry, Rejection, Survey
 from newsletter.suppression import Cause, Grounds
 from newsletter.tokens import Keyring
 
@@ -35,22 +39,35 @@ _WORDING = {
     Status.PAUSED: "Imported as paused.",
     Status.PENDING: "Imported, not confirmed yet.",
     Status.UNSUBSCRIBED: "Imported as unsubscribed.",
+    Status.SUPPRESSED: "Imported as suppressed.",
+}
+_REASON = {
+    Cause.BOUNCE: "imported as bounced",
+    Cause.COMPLAINT: "imported as complained",
+}
+#: What a sheet ends or holds back, of readers who are here by an import alone.
+_LESS_STRICT = {
+    Status.UNSUBSCRIBED: [Status.ACTIVE, Status.PAUSED, Status.PENDING],
+    Status.PENDING: [Status.ACTIVE, Status.PAUSED],
 }
 
 
 @dataclass
 class Tally:
-    """What became of the lines of a sheet; `read` is the sum of all others."""
+    """What became of the lines of a sheet; `read` is the sum of all others but `unstated`."""
 
     read: int = 0
     added: int = 0
-    #: Those who were pending, and are active now on the operator's word.
+    #: Those who were here and have another state now: active on the operator's word, or held back
+    #: because the sheet has them in a stricter state than an import before.
     updated: int = 0
     #: Those who were known, or stand in the sheet twice.
     unchanged: int = 0
     #: Those who must never be mailed, and are not.
     suppressed: int = 0
     rejected: int = 0
+    #: Of those added, the pending ones of whom the sheet says no state.
+    unstated: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,8 +80,10 @@ class Import:
     keyring: Keyring
     #: For readers of whom the sheet says none.
     cadence: Cadence = Cadence.WEEKLY
-    #: The operator knows that those who are pending, in the sheet or here, have agreed too.
+    #: The operator knows that those of whom the sheet says no state have agreed, and so have those
+    #: of them who are pending here. Who is pending in the sheet stays so.
     confirmed: bool = False
+    choice: Choice = field(default_factory=Choice)
     batch: int = BATCH
 
 
@@ -75,22 +94,57 @@ def run(
     *,
     reject: Callable[[Rejection], None],
     progress: Callable[[Tally], None] = lambda _: None,
+    surveyed: Callable[[Survey], None] = lambda _: None,
 ) -> Tally:
-    """Take over the readers of a sheet; `reject` is told of each line that cannot be used.
+    """Take over the readers of a sheet, from a stream that can go back.
 
-    `progress` is told after each batch, when it is safely in the database.
+    `surveyed` is told what the sheet is before anything is written, `reject` of each line that
+    cannot be used, `progress` after each batch, when it is safely in the database. Raises
+    InvalidInput, and writes nothing, where a state of the sheet is not understood.
     """
     tally = Tally()
-    text = sheet.decode(stream)
-    try:
-        for batch in _batches(sheet.read(text), how, tally, reject):
+    with _lines(stream, how, surveyed) as lines:
+        for batch in _batches(lines, how, tally, reject):
             with sessions.writing(engine) as session:
                 found = _take_over(session, batch, how)
             _count(tally, found, len(batch))
             progress(tally)
+    return tally
+
+
+def preview(
+    stream: BinaryIO,
+    how: Import,
+    *,
+    reject: Callable[[Rejection], None],
+    surveyed: Callable[[Survey], None],
+) -> Counter[str]:
+    """Count what the lines of a sheet would become in an empty database, and write nothing."""
+    counts: Counter[str] = Counter()
+    with _lines(stream, how, surveyed) as lines:
+        for line in lines:
+            if isinstance(line, Rejection):
+                counts["rejected"] += 1
+                reject(line)
+            else:
+                counts[_status(line, how)] += 1
+    return counts
+
+
+@contextmanager
+def _lines(
+    stream: BinaryIO, how: Import, surveyed: Callable[[Survey], None]
+) -> Iterator[Iterator[Entry | Rejection]]:
+    """Look at the whole sheet, then give its lines."""
+    start = stream.tell()
+    survey = sheet.survey(stream, how.choice)
+    surveyed(survey)
+    stream.seek(start)
+    text = sheet.decode(stream, survey.encoding)
+    try:
+        yield sheet.read(text, survey, now=how.now)
     finally:
         text.detach()
-    return tally
 
 
 @dataclass
@@ -110,6 +164,7 @@ class _Found:
     added: int
     updated: int
     suppressed: int
+    unstated: int
 
 
 def _batches(
@@ -118,7 +173,7 @@ def _batches(
     tally: Tally,
     reject: Callable[[Rejection], None],
 ) -> Iterator[_Batch]:
-    """Yield batches; an address that comes again with another status waits for the next one."""
+    """Yield batches; of an address that comes again the strictest state counts."""
     batch = _Batch()
     for line in lines:
         tally.read += 1
@@ -127,10 +182,12 @@ def _batches(
             reject(line)
             continue
         before = batch.entries.get(line.address)
-        if before is not None and before.status == line.status:
+        if before is not None:
             tally.unchanged += 1
+            if line.standing > before.standing:
+                batch.entries[line.address] = line
             continue
-        if before is not None or len(batch) >= how.batch:
+        if len(batch) >= how.batch:
             yield batch
             batch = _Batch()
         batch.entries[line.address] = line
@@ -142,6 +199,7 @@ def _count(tally: Tally, found: _Found, size: int) -> None:
     tally.added += found.added
     tally.updated += found.updated
     tally.suppressed += found.suppressed
+    tally.unstated += found.unstated
     tally.unchanged += size - found.added - found.updated - found.suppressed
 
 
@@ -149,53 +207,121 @@ def _take_over(session: Session, batch: _Batch, how: Import) -> _Found:
     """Write one batch, each step in one statement, whatever its size.
 
     1. Suppress whom the sheet has as blocked. 2. Leave out all who are suppressed or were
-    forgotten. 3. Add who is not known, with their consents. 4. Confirm who was pending.
+    forgotten. 3. Add who is not known, with their consents. 4. Hold back who is here by an import
+    alone and left, or never confirmed. 5. Confirm who was pending.
     """
-    blocked = [e.address for e in batch.entries.values() if e.status is Status.SUPPRESSED]
-    grounds = Grounds(Cause.IMPORTED, "imported as blocked", how.source)
-    suppress.suppress_all(session, blocked, grounds=grounds, now=how.now, keyring=how.keyring)
+    _suppress(session, [e for e in batch.entries.values() if e.cause is not None], how)
     kept_out = suppression.suppressed_among(session, batch.entries, keyring=how.keyring)
     # In one order, so that two imports at once do not wait for each other.
     welcome = [batch.entries[a] for a in sorted(batch.entries) if a not in kept_out]
-    added = sum(_add(session, of_one, status, how) for status, of_one in _grouped(welcome, how))
-    updated = _confirm(session, welcome, how) if how.confirmed and added < len(welcome) else 0
-    return _Found(added=added, updated=updated, suppressed=len(kept_out))
+    added = updated = unstated = 0
+    for (status, is_stated), entries in _grouped(welcome, how):
+        new = _add(session, entries, status, how)
+        added += new
+        if status is Status.PENDING and not is_stated:
+            unstated += new
+        elif status in _LESS_STRICT and new < len(entries):
+            updated += _hold_back(session, entries, status, how)
+    if how.confirmed and added < len(welcome):
+        updated += _confirm(session, welcome, how)
+    return _Found(added, updated, suppressed=len(kept_out), unstated=unstated)
 
 
-def _grouped(entries: list[Entry], how: Import) -> Iterable[tuple[Status, list[Entry]]]:
-    groups: defaultdict[Status, list[Entry]] = defaultdict(list)
+def _grouped(
+    entries: list[Entry], how: Import
+) -> Iterable[tuple[tuple[Status, bool], list[Entry]]]:
+    groups: defaultdict[tuple[Status, bool], list[Entry]] = defaultdict(list)
     for entry in entries:
-        groups[_status(entry, how)].append(entry)
+        groups[_status(entry, how), entry.status is not None].append(entry)
     return groups.items()
+
+
+def _suppress(session: Session, blocked: list[Entry], how: Import) -> None:
+    """Suppress addresses; our own export's readers among them become readers again."""
+    if not blocked:
+        return
+    sessions.hold_freeze(session)
+    addresses = [entry.address for entry in blocked]
+    before = suppression.suppressed_among(session, addresses, keyring=how.keyring)
+    grounds = {entry.address: _grounds(entry, how) for entry in blocked}
+    suppress.suppress_each(session, grounds, now=how.now, keyring=how.keyring)
+    # Who was forgotten here must not come back by name.
+    ours = [entry for entry in blocked if entry.ours and entry.address not in before]
+    if ours:
+        _add(session, ours, Status.SUPPRESSED, how)
+
+
+def _grounds(entry: Entry, how: Import) -> Grounds:
+    assert entry.cause is not None
+    return Grounds(entry.cause, _REASON.get(entry.cause, "imported as blocked"), how.source)
 
 
 def _add(session: Session, entries: list[Entry], status: Status, how: Import) -> int:
     """Add those of one status who are not known, and return how many they are."""
+    inserted = store.insert_missing(
+        session, _rows(entries, status, how), status=status, now=how.now
+    )
+    # With the rows in hand: who was suppressed or forgotten meanwhile is taken out again. SQLite
+    # has one writer, so there nobody can have been.
+    if status is not Status.SUPPRESSED and not is_sqlite(session.connection()):
+        addresses = [entry.address for entry in entries]
+        late = suppression.suppressed_among(session, addresses, keyring=how.keyring)
+        store.remove(session, inserted, late)
+    origin = Origin(how.source, wording=_WORDING[status])
+    said = {e.address: e.evidence for e in entries if any(e.evidence)}
+    return consent.record_all(
+        session, inserted, Action.IMPORTED, origin=origin, now=how.now, evidence=said
+    )
+
+
+def _rows(entries: list[Entry], status: Status, how: Import) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = [
         {
             "public_id": public_id,
             "address": entry.address,
             "cadence": entry.cadence or how.cadence,
+            "language": entry.language,
+            "timezone": entry.timezone,
         }
         for public_id, entry in zip(tokens.new_public_ids(len(entries)), entries, strict=True)
     ]
+    if any(entry.ours or entry.evidence.since for entry in entries):
+        for row, entry in zip(rows, entries, strict=True):
+            row["created_at"] = entry.ours.created_at if entry.ours else how.now
+            row["subscribed_at"] = _subscribed_at(entry, status, how)
     if status is Status.PAUSED:
         for row, entry in zip(rows, entries, strict=True):
             row["paused_until"] = entry.paused_until
             # They catch up like those who pause here.
             row["watermark"] = preferences.first_place(row["cadence"], how.now)
-    inserted = store.insert_missing(session, rows, status=status, now=how.now)
-    # With the rows in hand: who was suppressed or forgotten meanwhile is taken out again. SQLite
-    # has one writer, so there nobody can have been.
-    if not is_sqlite(session.connection()):
-        addresses = [entry.address for entry in entries]
-        late = suppression.suppressed_among(session, addresses, keyring=how.keyring)
-        store.remove(session, inserted, late)
+    return rows
+
+
+def _subscribed_at(entry: Entry, status: Status, how: Import) -> datetime | None:
+    """Return when a consent began: when it was confirmed, else when it was given."""
+    if entry.ours:
+        return entry.ours.subscribed_at
+    return entry.evidence.since or how.now if status in {Status.ACTIVE, Status.PAUSED} else None
+
+
+def _hold_back(session: Session, entries: list[Entry], status: Status, how: Import) -> int:
+    """Give readers whom only imports know the stricter status of this one; return how many."""
+    addresses = [entry.address for entry in entries]
+    sessions.hold_freeze(session)
+    readers = store.lock_imported(session, addresses, statuses=_LESS_STRICT[status])
+    if not readers:
+        return 0
+    theirs = store.with_ids([reader.id for reader in readers])
+    store.change(session, theirs, {"status": status, "paused_until": None}, now=how.now)
+    action = Action.UNSUBSCRIBED if status is Status.UNSUBSCRIBED else Action.IMPORTED
     origin = Origin(how.source, wording=_WORDING[status])
-    return consent.record_all(session, inserted, Action.IMPORTED, origin=origin, now=how.now)
+    consent.record_all(session, theirs, action, origin=origin, now=how.now)
+    for reader in readers:
+        ledger.cancel(session, reference=reader.public_id, reason=unsubscribe.REASON, now=how.now)
+    return len(readers)
 
 
-def _confirm(session: Session, entries: list[Entry], how: Import) -> int:
+def _confirm(session: Session, entries: Sequence[Entry], how: Import) -> int:
     """Make those active who were pending, and return how many they are."""
     vouched = [e.address for e in entries if _status(e, how) is Status.ACTIVE]
     pending = store.lock(session, vouched, statuses=[Status.PENDING])
@@ -207,12 +333,14 @@ def _confirm(session: Session, entries: list[Entry], how: Import) -> int:
     mailboxes = map(mailbox, vouched)
     throttle.reset(session, signup.UNCONFIRMED, *mailboxes, keyring=how.keyring)
     origin = Origin(how.source, wording=_WORDING[Status.ACTIVE])
-    return consent.record_all(session, theirs, Action.CONFIRMED, origin=origin, now=how.now)
+    said = {e.address: e.evidence for e in entries if any(e.evidence)}
+    return consent.record_all(
+        session, theirs, Action.CONFIRMED, origin=origin, now=how.now, evidence=said
+    )
 
 
 def _status(entry: Entry, how: Import) -> Status:
     """Return what a reader becomes: without the sheet's or the operator's word nobody is mailed."""
-    if entry.status in {None, Status.PENDING}:
+    if entry.status is None:
         return Status.ACTIVE if how.confirmed else Status.PENDING
-    assert entry.status is not None
     return entry.status

@@ -115,7 +115,10 @@ def _keep_place(session: Session, subscriber: Subscriber) -> None:
     """
     if subscriber.watermark is not None or subscriber.subscribed_at is None:
         return
-    begins_at = first_place(Cadence(subscriber.cadence), subscriber.subscribed_at)
+    # An imported reader agreed long before there was anything to send them.
+    imported_at = store.imported_at(session, subscriber) or subscriber.subscribed_at
+    came_at = max(subscriber.subscribed_at, imported_at)
+    begins_at = first_place(Cadence(subscriber.cadence), came_at)
     arrived_until = store.covered_until(session, subscriber)
     subscriber.watermark = max(begins_at, arrived_until or begins_at)
 

@@ -1,35 +1,53 @@
-"""The lines that an import could not use: counted, the first ones kept, all of them in a file."""
+"""The lines that an import could not use: counted, the first ones kept, all of them in a file.
+
+The file is a sheet of the same form, with two columns more, which an import passes over: mend the
+lines and import it.
+"""
 
 from __future__ import annotations
 
 import csv
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
-from pathlib import Path
+from types import TracebackType
 from typing import Any, Self, TextIO
 
 from newsletter.errors import InvalidInput
 from newsletter.subscribers import sheet
-from newsletter.subscribers.sheet import Rejection
+from newsletter.subscribers.sheet import Rejection, Survey
+from newsletter.subscribers.sheet.columns import Columns
+from newsletter.subscribers.sheet.names import REJECTED
+from newsletter.subscribers.sheet.tools import Role
 
 #: How many are kept to be shown; the file has them all.
 SHOWN = 10
+_LINE, _BECAUSE = (name.replace(" ", "_") for name in REJECTED)
 
 
 @dataclass
 class Rejections:
     """Takes rejections as they come; the file is made with the first one."""
 
-    file: Path
+    #: Gives the stream of the file.
+    open: Callable[[], AbstractContextManager[TextIO]]
     count: int = 0
     first: list[Rejection] = field(default_factory=list)
-    _stream: TextIO | None = field(default=None, repr=False)
+    _columns: Columns | None = field(default=None, repr=False)
+    _stack: ExitStack = field(default_factory=ExitStack, repr=False)
     _writer: Any = field(default=None, repr=False)
 
+    def begin(self, survey: Survey) -> None:
+        """Take the columns of the sheet that the lines come from."""
+        self._columns = survey.columns
+
     def add(self, rejection: Rejection) -> None:
-        """Write one down: line number, reason, and the line as it stands."""
-        if self._stream is None:
+        """Write one down: line number, reason, and its cells as they stand."""
+        if self._writer is None:
             self._open()
-        self._writer.writerow([rejection.line, rejection.reason, sheet.guard(rejection.text)])
+        cells = [rejection.cells[index] for index in self._kept(len(rejection.cells))]
+        shown = [sheet.guard(sheet.unguard(_writable(cell))) for cell in cells]
+        self._writer.writerow([rejection.line, rejection.reason, *shown])
         self.count += 1
         if len(self.first) < SHOWN:
             self.first.append(rejection)
@@ -37,18 +55,60 @@ class Rejections:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_error: object) -> None:
-        if self._stream is not None:
-            self._stream.close()
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._stack.__exit__(kind, error, trace)
 
     def _open(self) -> None:
         try:
-            self._stream = self.file.open("w", encoding="utf-8", newline="")
-        except OSError as exc:
+            stream = self._stack.enter_context(self.open())
+        except InvalidInput as exc:
             raise InvalidInput(
-                f"{self.file} cannot be written: {exc.strerror}.",
+                exc.message,
                 hint="Name a file for the rejected lines with --rejected. "
                 "Then import again: what was taken over already stays as it is.",
             ) from exc
-        self._writer = csv.writer(self._stream, lineterminator="\n")
-        self._writer.writerow(["line", "reason", "text"])
+        delimiter = self._columns.delimiter if self._columns else ","
+        self._writer = csv.writer(stream, delimiter=delimiter, lineterminator="\n")
+        names = _names(self._columns)
+        shown = [sheet.guard(_writable(names[index])) for index in self._kept(len(names))]
+        self._writer.writerow([_LINE, _BECAUSE, *shown])
+
+    def _kept(self, width: int) -> list[int]:
+        """Return which cells are written: not those that an earlier rejects file added."""
+        added = {c.index for c in self._columns.all if _is_ours(c.name)} if self._columns else set()
+        return [index for index in range(width) if index not in added]
+
+
+def _is_ours(name: str) -> bool:
+    return name in {_LINE, _BECAUSE}
+
+
+def _names(columns: Columns | None) -> list[str]:
+    """Return a header under which the sheet's own cells are read as they were."""
+    if columns is None:
+        return ["address"]
+    if columns.has_header:
+        return [column.name for column in columns.all]
+    roles = {Role.ADDRESS: "address", Role.CADENCE: "cadence"}
+    return [
+        "status"
+        if column.meaning
+        else (roles.get(column.role) if column.role else None) or column.name
+        for column in columns.all
+    ]
+
+
+def _writable(cell: str) -> str:
+    """Return a cell that any file can hold; what is not UTF-8 is shown as Windows-1252."""
+    if cell.isascii():
+        return cell
+    octets = cell.encode("utf-8", "surrogateescape")
+    try:
+        return octets.decode()
+    except UnicodeDecodeError:
+        return octets.decode("cp1252", "replace")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -148,21 +149,51 @@ def counts(session: Session) -> dict[tuple[Cadence, Status], int]:
 
 def stream(
     session: Session, *, status: Status | None = None, cadence: Cadence | None = None
-) -> Iterator[Row[Any]]:
-    """Yield address, cadence, status, subscribed_at, paused_until and created_at of each one."""
+) -> Iterator[Sequence[Row[Any]]]:
+    """Yield subscribers by address, many at a time.
+
+    Of each one: id, address, cadence, status, subscribed_at, paused_until, created_at, language,
+    time zone, and the cause of the suppression of the address.
+    """
     query = (
         rows_of(
+            _id,
             col(Subscriber.address),
             col(Subscriber.cadence),
             _status,
             col(Subscriber.subscribed_at),
             _paused_until,
             col(Subscriber.created_at),
+            col(Subscriber.language),
+            col(Subscriber.timezone),
+            col(Suppression.cause),
         )
+        .outerjoin(Suppression, col(Suppression.address) == col(Subscriber.address))
         .where(*_chosen(status, cadence))
-        .order_by(_id)
+        .order_by(col(Subscriber.address))
     )
-    yield from session.execute(query, execution_options={"yield_per": CHUNK})
+    yield from session.execute(query, execution_options={"yield_per": CHUNK}).partitions()
+
+
+def histories(session: Session, ids: Sequence[int]) -> dict[int, list[Row[Any]]]:
+    """Return the consents of subscribers by their ids, oldest first."""
+    found: defaultdict[int, list[Row[Any]]] = defaultdict(list)
+    rows = session.execute(
+        rows_of(
+            col(Consent.subscriber_id),
+            col(Consent.action),
+            col(Consent.at),
+            col(Consent.remote),
+            col(Consent.source),
+            col(Consent.wording),
+            col(Consent.evidence),
+        )
+        .where(col(Consent.subscriber_id).in_(ids))
+        .order_by(col(Consent.subscriber_id), col(Consent.at), col(Consent.id))
+    )
+    for row in rows:
+        found[row.subscriber_id].append(row)
+    return found
 
 
 def insert_missing(
@@ -170,12 +201,15 @@ def insert_missing(
 ) -> ColumnElement[bool]:
     """Insert the subscribers whose address nobody has yet, and choose those that were inserted.
 
-    Where `status` means that they are mailed, at once or after a pause, their consent begins now.
+    Where `status` means that they are mailed, at once or after a pause, their consent begins now,
+    unless the rows say when it began.
     """
     newest = session.exec(select(func.max(_id))).one()
     constants = {"status": status, "generation": 1, "created_at": now, "updated_at": now}
     if status in {Status.ACTIVE, Status.PAUSED}:
         constants["subscribed_at"] = now
+    if rows:
+        constants = {name: value for name, value in constants.items() if name not in rows[0]}
     statements.insert_missing(session, Subscriber, rows, constants=constants)
     # Nobody else's have no consent yet: others commit the two together. (Asking for thousands of
     # public ids would take longer than inserting them.)
@@ -225,6 +259,19 @@ def lock_pending(session: Session, *, until: datetime, limit: int) -> Sequence[R
         .where(is_pending, col(Subscriber.updated_at) <= until)
         .order_by(_id)
         .limit(limit)
+        .with_for_update()
+    ).all()
+
+
+def lock_imported(
+    session: Session, addresses: Sequence[str], *, statuses: Sequence[Status]
+) -> Sequence[Row[Any]]:
+    """Return id and public_id of those of `addresses` whom only imports know, and hold them."""
+    said_here = exists().where(col(Consent.subscriber_id) == _id, col(Consent.action) != "imported")
+    return session.execute(
+        rows_of(_id, col(Subscriber.public_id))
+        .where(col(Subscriber.address).in_(addresses), _status.in_(statuses), ~said_here)
+        .order_by(_id)
         .with_for_update()
     ).all()
 
@@ -287,6 +334,55 @@ def add_consents(
         execution_options={"preserve_rowcount": True},
     )  # fmt: skip
     return _rows(written)
+
+
+def add_consents_each(
+    session: Session,
+    chosen: ColumnElement[bool],
+    told: Mapping[str, tuple[str | None, str | None]],
+    *,
+    action: str,
+    source: str,
+    wording: str,
+    now: datetime,
+) -> int:
+    """Write a consent row for each of the chosen subscribers, with what is told of some.
+
+    `told` gives IP address and evidence by a subscriber's address.
+    """
+    found = session.execute(
+        rows_of(
+            _id, col(Subscriber.address), col(Subscriber.cadence), _status,
+            col(Subscriber.generation),
+        ).where(chosen)
+    ).all()  # fmt: skip
+    rows = []
+    for reader in found:
+        remote, evidence = told.get(reader.address, (None, None))
+        rows.append(
+            {
+                "subscriber_id": reader.id,
+                "cadence": reader.cadence,
+                "status": reader.status,
+                "generation": reader.generation,
+                "wording": wording,
+                "source": source,
+                "remote": remote,
+                "evidence": evidence,
+            }
+        )
+    statements.insert_missing(session, Consent, rows, constants={"action": action, "at": now})
+    return len(rows)
+
+
+def imported_at(session: Session, subscriber: Subscriber) -> datetime | None:
+    """Return when a reader was last imported, if they ever were."""
+    found: datetime | None = session.execute(
+        rows_of(func.max(col(Consent.at))).where(
+            col(Consent.subscriber_id) == subscriber.id, col(Consent.action) == "imported"
+        )
+    ).scalar()
+    return found
 
 
 def covered_until(session: Session, subscriber: Subscriber) -> datetime | None:

@@ -7,6 +7,7 @@ in a letter to it, of its own purpose, leads to a page with one button; opening 
 
 from __future__ import annotations
 
+import json
 from datetime import datetime
 from typing import Any
 
@@ -98,6 +99,8 @@ def _data(session: Session, reader: Subscriber) -> dict[str, Any]:
         "status": reader.status,
         "subscribed_at": _written(reader.subscribed_at),
         "paused_until": _written(reader.paused_until),
+        "language": reader.language,
+        "timezone": reader.timezone,
         "created_at": _written(reader.created_at),
         "updated_at": _written(reader.updated_at),
         "consents": [
@@ -109,6 +112,7 @@ def _data(session: Session, reader: Subscriber) -> dict[str, Any]:
                 "wording": row.wording,
                 "source": row.source,
                 "remote": row.remote,
+                "evidence": json.loads(row.evidence) if row.evidence else None,
             }
             for row in consents
         ],

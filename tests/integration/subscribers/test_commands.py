@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -194,13 +196,161 @@ def test_an_import_is_one_object_for_scripts(operator: Operator) -> None:
     assert [one["line"] for one in found["first_rejected"]] == [3, 5]
 
 
-def test_rejected_lines_are_in_a_file_with_number_and_reason(operator: Operator) -> None:
+def test_rejected_lines_are_in_a_private_file_with_number_and_reason(operator: Operator) -> None:
     operator.says("subscribers", "import", operator.writes("readers.csv", SHEET))
 
-    lines = (operator.folder / "readers.csv.rejected.csv").read_text().splitlines()
-    assert lines[0] == "line,reason,text"
-    assert [line.partition(",")[0] for line in lines[1:]] == ["3", "5"]
-    assert lines[1].endswith("bad;daily")
+    file = operator.folder / "readers.csv.rejected.csv"
+    lines = file.read_text().splitlines()
+    assert lines[0] == "rejected_line;rejected_because;email;cadence"
+    assert [line.partition(";")[0] for line in lines[1:]] == ["3", "5"]
+    assert lines[1].endswith(";bad;daily")
+    assert file.stat().st_mode & 0o777 == 0o600
+
+
+def test_the_rejects_file_can_be_mended_and_imported(operator: Operator) -> None:
+    text = (
+        'sep=;\r\nName;E-Mail;Cadence;Status;Note\r\nAnn;ann@@x.org;daily;active;"a; ""b"""\r\n'
+        "=Bob;'=bob@x.org;hourly;unsubscribed;-1\r\n\"Cy;cy@x.org;;active;\r\n"
+        "Dan;dan@x.org;sometimes;active;\r\nEve;eve@x.org;weekly;active;\r\n"
+    )
+    operator.says("subscribers", "import", operator.writes("readers.csv", text))
+    rejects = (operator.folder / "readers.csv.rejected.csv").read_text()
+    assert "'=Bob" not in rejects  # they left: how often does not matter
+    mended = rejects.replace("@@", "@").replace("sometimes", "daily").replace('"""Cy"', "Cy")
+
+    found = operator.reads("subscribers", "import", operator.writes("mended.csv", mended))
+
+    assert (found["added"], found["rejected"]) == (3, 0)
+    readers = operator.reads("subscribers", "list")["subscribers"]
+    assert sorted((one["address"], one["status"]) for one in readers) == [
+        ("=bob@x.org", "unsubscribed"),
+        ("ann@x.org", "active"),
+        ("cy@x.org", "active"),
+        ("dan@x.org", "active"),
+        ("eve@x.org", "active"),
+    ]
+
+
+def test_what_a_second_import_rejects_can_be_mended_too(operator: Operator) -> None:
+    operator.says("subscribers", "import", operator.writes("r.csv", "bad\nann@x.org\n"))
+    operator.says("subscribers", "import", "r.csv.rejected.csv", "--rejects", "again.csv")
+
+    assert (operator.folder / "again.csv").read_text().splitlines()[0] == (
+        "rejected_line,rejected_because,address"
+    )
+
+
+def test_a_rejects_file_is_no_sheet_of_formulas_and_follows_no_link(operator: Operator) -> None:
+    (operator.folder / "victim").write_text("kept")
+    (operator.folder / "no.csv").symlink_to("victim")
+    name = operator.writes("readers.csv", "email,＝x\nbad,=1+1\nbad,＝1\n")
+
+    operator.says("subscribers", "import", name, "--rejected", "no.csv")
+
+    assert (operator.folder / "victim").read_text() == "kept"
+    rows = (operator.folder / "no.csv").read_text().splitlines()
+    assert [row.rpartition(",")[2] for row in rows] == ["'＝x", "'=1+1", "'＝1"]
+
+
+# What an import is
+
+
+def test_a_dry_run_shows_columns_and_counts_and_writes_nothing(operator: Operator) -> None:
+    operator.says("subscribers", "add", "ann@x.org")
+    before = {file.name: file.read_bytes() for file in operator.folder.iterdir() if file.is_file()}
+    text = "email,type,creation_date\na@x.org,regular,2024-01-01\nb@x.org,removed,\nbad,regular,\n"
+    name = operator.writes("readers.csv", text)
+
+    said = operator.run("subscribers", "import", name, "--dry-run").stdout
+    found = operator.reads("subscribers", "import", name, "--dry-run")
+
+    assert "has the columns of an export of Buttondown" in said
+    assert "1 active, 1 rejected, 1 unsubscribed. Nothing was written." in said
+    assert found["tool"] == "Buttondown"
+    assert found["counts"] == {"active": 1, "rejected": 1, "unsubscribed": 1}
+    assert found["columns"] == [
+        {"name": "email", "read_as": "address"},
+        {"name": "type", "read_as": "state"},
+        {"name": "creation_date", "read_as": "time of sign-up"},
+    ]
+    (operator.folder / name).unlink()
+    assert before == {
+        file.name: file.read_bytes() for file in operator.folder.iterdir() if file.is_file()
+    }
+
+
+def test_a_column_that_is_not_understood_stops_with_the_way_out(operator: Operator) -> None:
+    name = operator.writes("readers.csv", "email,Mein Abo-Status\na@x.org,aktiv\nb@x.org,weg\n")
+
+    with pytest.raises(InvalidInput, match="Mein Abo-Status") as raised:
+        operator.run("subscribers", "import", name, "--confirmed")
+
+    assert "--column status='Mein Abo-Status'" in str(raised.value.hint)
+    assert operator.reads("subscribers", "list")["total"] == 0
+    with pytest.raises(InvalidInput, match="'weg'"):
+        operator.run("subscribers", "import", name, "--column", "status=Mein Abo-Status")
+    found = operator.reads("subscribers", "import", name, "--ignore-column", "Mein Abo-Status")
+    assert (found["added"], found["unstated"]) == (2, 2)
+
+
+def test_a_column_option_that_names_no_column_is_refused(operator: Operator) -> None:
+    name = operator.writes("readers.csv", "a@x.org\n")
+
+    with pytest.raises(InvalidInput, match="names no column"):
+        operator.run("subscribers", "import", name, "--column", "status")
+
+
+def test_the_hint_to_vouch_comes_only_where_rows_without_a_state_are_pending(
+    operator: Operator,
+) -> None:
+    stated = operator.writes("stated.csv", "email,status\na@x.org,pending\nb@x.org,active\n")
+    unstated = operator.writes("unstated.csv", "email,status\nc@x.org,\nd@x.org,active\n")
+
+    assert "--confirmed" not in operator.says("subscribers", "import", stated)
+    assert "1 reader of whom the file says no state is pending" in (
+        operator.says("subscribers", "import", unstated)
+    )
+
+
+def test_the_encoding_that_was_assumed_is_said(operator: Operator) -> None:
+    name = operator.writes("readers.csv", "name;email\nJörg;joerg@x.org\n".encode("cp1252"))
+
+    result = operator.run("subscribers", "import", name)
+
+    assert "was read as Windows-1252" in result.stderr
+    assert "1 added" in result.stdout
+
+
+def test_the_evidence_of_an_import_is_shown(operator: Operator) -> None:
+    text = (
+        "email,status,optin_time,optin_ip,source\n"
+        "a@x.org,active,2024-01-02 03:04:05,192.0.2.7,Landing page\n"
+    )
+    operator.says("subscribers", "import", operator.writes("readers.csv", text))
+
+    said = " ".join(operator.says("subscribers", "show", "a@x.org").split())
+    [consent] = operator.reads("subscribers", "show", "a@x.org")["consents"]
+
+    assert "192.0.2.7" in said
+    assert consent["evidence"] == {
+        "opted_in_at": "2024-01-02T03:04:05+00:00",
+        "opted_in_from": "192.0.2.7",
+        "source": "Landing page",
+    }
+
+
+def test_a_pipe_is_read_twice_by_way_of_a_file_without_a_name(operator: Operator) -> None:
+    script = (
+        "import os, sys, tempfile; from pathlib import Path; from newsletter.cli import files\n"
+        "with files.seekable(Path('-')) as stream:\n"
+        "    stream.read(); stream.seek(0); info = os.fstat(stream.fileno())\n"
+        "    print(info.st_nlink, oct(info.st_mode & 0o777), stream.read())\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], input=b"a@x.org\n", capture_output=True, check=True
+    )
+
+    assert done.stdout.decode().strip() == "0 0o600 b'a@x.org\\n'"
 
 
 def test_no_file_is_made_where_nothing_is_rejected(operator: Operator) -> None:

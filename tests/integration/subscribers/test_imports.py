@@ -2,9 +2,7 @@ from __future__ import annotations
 
 import io
 import tracemalloc
-from collections.abc import Iterator
-from datetime import timedelta
-from itertools import islice
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +18,10 @@ from newsletter.cadence import Cadence
 from newsletter.db import engine as engines
 from newsletter.db import schema
 from newsletter.db import session as sessions
+from newsletter.errors import InvalidInput
 from newsletter.models import Consent, State, Status, Subscriber, Suppression
-from newsletter.subscribers import forget, imports, suppress
+from newsletter.subscribers import evidence, forget, imports, preferences, suppress
+from newsletter.subscribers.evidence import Evidence
 from newsletter.subscribers.imports import Import, Tally
 from newsletter.subscribers.sheet import Rejection
 from newsletter.suppression import Cause, Grounds
@@ -197,9 +197,9 @@ def test_a_reader_whom_a_sheet_has_as_blocked_is_mailed_no_more(readers: Readers
     assert readers.deliveries()[0].state == State.CANCELLED
 
 
-def test_a_pending_reader_waits_until_the_operator_vouches(readers: Readers) -> None:
-    text = "email,status,cadence\nann@x.org,unconfirmed,daily\n"
-    take_over(readers, text, confirmed=False)
+def test_a_reader_without_a_state_waits_until_the_operator_vouches(readers: Readers) -> None:
+    text = "email,status,cadence\nann@x.org,,daily\n"
+    assert take_over(readers, text, confirmed=False) == Tally(read=1, added=1, unstated=1)
     assert readers.get("ann@x.org").status == Status.PENDING
 
     assert take_over(readers, "ann@x.org\n", confirmed=False) == Tally(read=1, unchanged=1)
@@ -211,30 +211,170 @@ def test_a_pending_reader_waits_until_the_operator_vouches(readers: Readers) -> 
     assert take_over(readers, text, confirmed=True) == Tally(read=1, unchanged=1)
 
 
+@pytest.mark.parametrize("word", ["pending", "unconfirmed", "unactivated"])
+def test_explicit_pending_stays_pending_whatever_confirmed_says(
+    readers: Readers, word: str
+) -> None:
+    text = f"email,status\nann@x.org,{word}\n"
+
+    assert take_over(readers, text, confirmed=True) == Tally(read=1, added=1)
+    assert take_over(readers, text, confirmed=True) == Tally(read=1, unchanged=1)
+
+    assert readers.get("ann@x.org").status == Status.PENDING
+
+
+def test_who_typed_an_address_here_is_not_confirmed_by_their_pending_row(readers: Readers) -> None:
+    readers.add("ann@x.org", status=Status.PENDING)
+
+    text = "email,status\nann@x.org,pending\n"
+    assert take_over(readers, text, confirmed=True) == Tally(read=1, unchanged=1)
+
+    assert readers.get("ann@x.org").status == Status.PENDING
+
+
 def test_nobody_is_mailed_on_a_bare_list_of_addresses(readers: Readers) -> None:
     text = "email,status\nann@x.org,\nbob@x.org,active\n"
-    assert take_over(readers, text, confirmed=False) == Tally(read=2, added=2)
+    assert take_over(readers, text, confirmed=False) == Tally(read=2, added=2, unstated=1)
 
     assert [reader.status for reader in readers.all()] == ["pending", "active"]
 
 
-def test_an_operator_vouches_for_all_of_a_sheet_at_once(readers: Readers) -> None:
-    take_over(readers, "email,status\nann@x.org,pending\nbob@x.org,disabled\n", confirmed=True)
+def test_an_operator_vouches_for_those_without_a_state_alone(readers: Readers) -> None:
+    text = "email,status\nann@x.org,pending\nbob@x.org,disabled\ncy@x.org,\n"
+    take_over(readers, text, confirmed=True)
 
-    assert [reader.status for reader in readers.all()] == ["active", "unsubscribed"]
+    assert [reader.status for reader in readers.all()] == ["pending", "unsubscribed", "active"]
+
+
+# The strictest of several states
+
+
+@pytest.mark.parametrize("batch", [1, 1_000])
+@pytest.mark.parametrize("order", [1, -1])
+@pytest.mark.parametrize(
+    ("word", "status"), [("unsubscribed", "unsubscribed"), ("unconfirmed", "pending")]
+)
+def test_of_several_rows_of_one_reader_the_strictest_counts(
+    readers: Readers, batch: int, order: int, word: str, status: str
+) -> None:
+    rows = ["ann@x.org,active", f"ann@x.org,{word}"][::order]
+
+    take_over(readers, "\n".join(["email,status", *rows]), batch=batch)
+
+    assert readers.get("ann@x.org").status == status
+
+
+def test_a_later_sheet_ends_what_an_import_alone_began(readers: Readers) -> None:
+    take_over(readers, "email,status\nann@x.org,active\n")
+    readers.deliver("ann@x.org", [State.QUEUED])
+
+    left = take_over(readers, "email,status\nann@x.org,unsubscribed\n", now=LATER)
+
+    assert left == Tally(read=1, updated=1)
+    assert readers.get("ann@x.org").status == Status.UNSUBSCRIBED
+    assert readers.deliveries()[0].state == State.CANCELLED
+    assert [row[0] for row in readers.actions("ann@x.org")] == ["imported", "unsubscribed"]
+
+
+def test_a_sheet_ends_nothing_that_a_reader_asked_for_here(readers: Readers) -> None:
+    readers.add("ann@x.org")
+
+    for word in ("unsubscribed", "unconfirmed"):
+        text = f"email,status\nann@x.org,{word}\n"
+        assert take_over(readers, text) == Tally(read=1, unchanged=1)
+
+    assert readers.get("ann@x.org").status == Status.ACTIVE
+
+
+# What is not understood
+
+
+def test_a_state_that_is_not_understood_stops_the_import_before_anything_is_written(
+    readers: Readers,
+) -> None:
+    rows = "".join(f"r{n}@x.org,active\n" for n in range(500))
+    told: list[Tally] = []
+
+    with pytest.raises(InvalidInput, match="gone"):
+        imports.run(
+            readers.engine,
+            io.BytesIO(f"email,status\n{rows}last@x.org,gone\n".encode()),
+            Import(source="t", now=NOW, keyring=readers.keyring, batch=50),
+            reject=pytest.fail,
+            progress=told.append,
+        )
+
+    assert readers.all() == []
+    assert told == []
+
+
+@pytest.mark.parametrize("word", ["complained", "bounced", "blocked"])
+def test_a_suppressed_row_with_an_odd_cadence_is_suppressed_for_its_cause(
+    readers: Readers, word: str
+) -> None:
+    cause = {"complained": "complaint", "bounced": "bounce", "blocked": "imported"}[word]
+
+    tally = take_over(readers, f"email,status,cadence\nann@x.org,{word},hourly\n")
+
+    assert tally == Tally(read=1, suppressed=1)
+    with sessions.reading(readers.engine) as session:
+        found = suppression.find(session, "ann@x.org", keyring=readers.keyring)
+    assert found
+    assert found.cause == cause
+
+
+# Evidence
+
+
+def test_the_evidence_of_a_sheet_is_kept_with_the_consent(readers: Readers) -> None:
+    text = (
+        "Email Address,OPTIN_TIME,OPTIN_IP,CONFIRM_TIME,CONFIRM_IP,TIMEZONE,LANGUAGE,SOURCE,LEID\n"
+        "ann@x.org,2024-01-02 03:00:00,192.0.2.7,2024-01-02 03:04:05,192.0.2.8,Europe/Berlin,de,"
+        "Landing page,1\nbob@x.org,2024-01-02 03:00:00,nowhere,2031-01-01,<b>,Mars/X,9,,2\n"
+    )
+
+    take_over(readers, text)
+
+    ann, bob = readers.get("ann@x.org"), readers.get("bob@x.org")
+    began = datetime(2024, 1, 2, 3, 4, 5, tzinfo=UTC)
+    assert (ann.subscribed_at, ann.created_at) == (began, NOW)
+    assert (ann.language, ann.timezone) == ("de", "Europe/Berlin")
+    [consent] = readers.consents("ann@x.org")
+    assert (consent.at, consent.action, consent.remote) == (NOW, "imported", "192.0.2.8")
+    assert evidence.from_json(consent.evidence) == Evidence(
+        datetime(2024, 1, 2, 3, tzinfo=UTC), "192.0.2.7", began, "192.0.2.8", "Landing page"
+    )
+    # What cannot be evidence is dropped, and costs nobody their row.
+    assert bob.subscribed_at == datetime(2024, 1, 2, 3, tzinfo=UTC)
+    assert (bob.language, bob.timezone) == (None, None)
+    [consent] = readers.consents("bob@x.org")
+    assert consent.remote is None
+
+
+def test_a_reader_with_old_evidence_who_pauses_catches_up_from_the_import(
+    readers: Readers,
+) -> None:
+    take_over(readers, "email,status,optin_time\nann@x.org,active,2020-01-01\n")
+
+    readers.change(
+        "ann@x.org",
+        lambda session, reader: preferences.pause(
+            session, reader, until=None, origin=readers.origin, now=NOW
+        ),
+    )
+
+    began = readers.get("ann@x.org").watermark
+    assert began
+    assert began > NOW - timedelta(days=8)
 
 
 def test_a_killed_import_can_be_run_again(readers: Readers) -> None:
     class Killed(Exception):
         pass
 
-    class Dying(io.BytesIO):
-        def read1(self, size: int | None = -1, /) -> bytes:
-            if self.tell() > 5_000:
-                raise Killed
-            return super().read1(1_000)
-
-        read = read1  # type: ignore[assignment]
+    def die(tally: Tally) -> None:
+        if tally.added > 300:
+            raise Killed
 
     text = sheet_of(1_000)
     how = Import(
@@ -245,7 +385,7 @@ def test_a_killed_import_can_be_run_again(readers: Readers) -> None:
         batch=50,
     )
     with pytest.raises(Killed):
-        imports.run(readers.engine, Dying(text.encode()), how, reject=print)
+        imports.run(readers.engine, io.BytesIO(text.encode()), how, reject=print, progress=die)
     survived = len(readers.all())
     assert 0 < survived < 1_000
     assert len(state(readers.engine)["consents"]) == survived
@@ -279,38 +419,23 @@ def test_the_stream_stays_open_for_its_owner(readers: Readers) -> None:
     assert not stream.closed
 
 
-def test_five_times_the_readers_cost_the_same_memory(
-    sqlite_engine: Engine,
-) -> None:
+def test_five_times_the_readers_cost_the_same_memory(sqlite_engine: Engine, tmp_path: Path) -> None:
     readers = Readers(sqlite_engine)
 
     def peak(count: int) -> int:
-        stream = _Generated(f"r{count}-{n}@x.org,daily\n" for n in range(count))
+        file = tmp_path / "readers.csv"
+        file.write_text("".join(f"r{count}-{n}@x.org,daily\n" for n in range(count)))
         how = Import(source="t", now=NOW, keyring=readers.keyring, batch=500)
-        tracemalloc.start()
-        tally = imports.run(sqlite_engine, stream, how, reject=print)  # type: ignore[arg-type]
-        _, highest = tracemalloc.get_traced_memory()
-        tracemalloc.stop()
+        with file.open("rb") as stream:
+            tracemalloc.start()
+            tally = imports.run(sqlite_engine, stream, how, reject=print)
+            _, highest = tracemalloc.get_traced_memory()
+            tracemalloc.stop()
         assert tally.added == count
         return highest
 
     peak(1_000)
     assert peak(40_000) < 1.3 * peak(8_000)
-
-
-class _Generated(io.RawIOBase):
-    """A file that is made while it is read, some lines at a time."""
-
-    def __init__(self, lines: Iterator[str]) -> None:
-        self._lines = lines
-
-    def readable(self) -> bool:
-        return True
-
-    def read1(self, size: int = -1, /) -> bytes:
-        return "".join(islice(self._lines, 300)).encode()
-
-    read = read1
 
 
 LINES = st.sampled_from(
@@ -320,7 +445,7 @@ LINES = st.sampled_from(
         for cadence in ("", "daily", "monthly")
         for status in ("", "enabled", "disabled", "unconfirmed", "paused", "blocklisted")
     ]
-    + ["bad,,", '"open@x.org,,', "dan@x.org,hourly,", "eve@x.org,,vanished", ""]
+    + ["bad,,", '"open@x.org,,', "dan@x.org,hourly,", "eve@x.org,,unconfirmed", ""]
 )
 
 

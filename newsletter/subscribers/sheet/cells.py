@@ -1,0 +1,136 @@
+"""Single cells of a sheet: spreadsheet formulas, names of columns, dates, IP addresses, languages.
+
+What cannot be used is None; only an address that cannot be used is an error.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from functools import cache, lru_cache
+from ipaddress import ip_address
+from zoneinfo import available_timezones
+
+from newsletter import address as addresses
+from newsletter.errors import InvalidAddress
+
+#: What a spreadsheet takes for the beginning of a formula, once it has made the wide, small and
+#: raised forms of the signs into ASCII (NFKC), after white space and invisible characters too.
+_FORMULA = re.compile(r"[\s\u200b-\u200f\u2060\ufeff]*[=+\-@＝﹦⁼₌⩵⩶＋﹢⁺₊﬩－﹣⁻₋−＠﹫]|[\t\r\n']")
+_NAME = re.compile(r"[\W_]+")
+#: Between the words of `emailAddress`, not between those of `E-Mail` or `LEID`.
+_HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
+#: BCP 47 as far as catalogues and content negotiation use it.
+_LANGUAGE = re.compile(r"[A-Za-z]{2,3}(?:-[A-Za-z0-9]{2,8}){0,3}")
+#: Nobody agreed to a newsletter by electronic mail before that.
+_FIRST_YEAR = 1_990
+#: `%d/%m` and `%m/%d` look alike: such a date is no evidence.
+_FORMS = ("%Y-%m-%d %H:%M:%S %z", "%Y-%m-%d %H:%M:%S UTC", "%Y/%m/%d", "%Y/%m/%d %H:%M:%S",
+          "%d.%m.%Y", "%d.%m.%Y %H:%M", "%d.%m.%Y %H:%M:%S", "%b %d, %Y", "%B %d, %Y",
+          "%d %b %Y", "%d %B %Y", "%a, %d %b %Y %H:%M:%S %z")  # fmt: skip
+_EPOCH = re.compile(r"\d{9,10}(?:\d{3})?")
+#: How databases and spreadsheets write nothing where a date is expected.
+NOTHING = frozenset(
+    {"", "-", "null", "none", "nan", "nat", "n/a", "\\n", "0", "0000-00-00", "0000-00-00 00:00:00"}
+)
+
+
+def guard(cell: str) -> str:
+    """Return the cell so that no spreadsheet takes it for a formula."""
+    return f"'{cell}" if _FORMULA.match(cell) else cell
+
+
+def unguard(cell: str) -> str:
+    """Return what `guard` was given."""
+    return cell[1:] if cell[:1] == "'" and _FORMULA.match(cell, 1) else cell
+
+
+def plain(cell: str) -> str:
+    """Return a cell without its guard and the white space around it."""
+    return (unguard(cell) if cell[:1] == "'" else cell).strip()
+
+
+@lru_cache(maxsize=4_096)
+def key(name: str) -> str:
+    """Return the words of a column's name or of a state, in one spelling.
+
+    `emailAddress`, `EMAIL_ADDRESS` and `Email address` are the same.
+    """
+    return " ".join(_NAME.sub(" ", _HUMP.sub(" ", plain(name))).casefold().split())
+
+
+def address(cell: str, *, is_guess: bool) -> str:
+    """Return the one spelling of an address; raises InvalidAddress for what is none.
+
+    `is_guess` tells that letters outside ASCII are: a wrong one would be another person.
+    """
+    if not cell.isascii() and (is_guess or any("\ud800" <= letter <= "\udfff" for letter in cell)):
+        raise InvalidAddress("The address is not UTF-8.")
+    return addresses.normalise(cell)
+
+
+def moment(cell: str, *, now: datetime) -> datetime | None:
+    """Return the instant that a cell says something happened, if it can have; UTC if unsaid.
+
+    None for what is no date or an ambiguous one (01/02/2024), in the future or before 1990.
+    """
+    found = instant(cell)
+    return found if found is not None and found.year >= _FIRST_YEAR and found <= now else None
+
+
+@lru_cache(maxsize=8_192)
+def instant(cell: str) -> datetime | None:
+    """Return the instant of a cell in UTC, which it is in if it does not say."""
+    if not cell or len(cell) > 40 or not cell.isascii():
+        return None
+    try:
+        if _EPOCH.fullmatch(cell):
+            return datetime.fromtimestamp(int(cell[:-3] if len(cell) > 10 else cell), UTC)
+        found = _parsed(cell)
+        if found is None:
+            return None
+        return found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)
+    except (ValueError, OverflowError, OSError):
+        return None
+
+
+def ip(cell: str) -> str | None:
+    """Return the IP address of a cell in its one spelling, without a scope."""
+    try:
+        return str(ip_address(cell.partition("%")[0])) if cell else None
+    except ValueError:
+        return None
+
+
+@lru_cache(maxsize=1_024)
+def language(cell: str) -> str | None:
+    """Return a BCP 47 tag (`de`, `pt-BR`); locales such as `pt_BR.UTF-8` are read as one."""
+    tag = cell.partition(".")[0].replace("_", "-")
+    if not _LANGUAGE.fullmatch(tag):
+        return None
+    primary, *others = tag.split("-")
+    cased = [part.upper() if len(part) == 2 else part.title() for part in others]
+    return "-".join([primary.lower(), *cased])
+
+
+def timezone(cell: str) -> str | None:
+    """Return the IANA time zone of a cell, as it is spelled there."""
+    return _zones().get(cell.casefold()) if cell else None
+
+
+def _parsed(cell: str) -> datetime | None:
+    try:
+        return datetime.fromisoformat(cell)
+    except ValueError:
+        pass
+    for form in _FORMS:
+        try:
+            return datetime.strptime(cell, form)  # noqa: DTZ007 - made aware by its caller
+        except ValueError:
+            continue
+    return None
+
+
+@cache
+def _zones() -> dict[str, str]:
+    return {name.casefold(): name for name in available_timezones()}

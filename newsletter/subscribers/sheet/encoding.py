@@ -1,0 +1,90 @@
+"""The encoding of a sheet: UTF-8, UTF-16, or what Excel calls CSV, which is Windows-1252."""
+
+from __future__ import annotations
+
+import codecs
+from dataclasses import dataclass
+from io import TextIOWrapper
+from typing import BinaryIO
+
+_BLOCK = 1 << 16
+_MARKS = (
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """How to decode a sheet."""
+
+    name: str
+    #: How octets that the encoding does not have are kept.
+    errors: str = "surrogateescape"
+    #: What was taken for granted, for the operator.
+    assumed: str | None = None
+    #: Whether letters outside ASCII are a guess.
+    is_guess: bool = False
+
+
+UTF_8 = Encoding("utf-8-sig")
+
+
+def find(stream: BinaryIO) -> Encoding:
+    """Read a stream to its end and return its encoding, in constant memory.
+
+    Octets that are not UTF-8 are Windows-1252 where nothing in the stream speaks for UTF-8.
+    """
+    block = stream.read(_BLOCK)
+    wide = _wide(block)
+    if wide is not None:
+        return wide
+    has_utf_8 = is_broken = False
+    decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
+    while block:
+        if not block.isascii():
+            text = decoder.decode(block)
+            is_broken = is_broken or any("\udc80" <= letter <= "\udcff" for letter in set(text))
+            has_utf_8 = has_utf_8 or any(
+                letter > "\x7f" and not "\ud800" <= letter <= "\udfff" for letter in set(text)
+            )
+        block = stream.read(_BLOCK)
+    if not is_broken:
+        return UTF_8
+    if has_utf_8:
+        return Encoding(
+            "utf-8-sig", assumed="It is UTF-8, but for some characters that could not be read."
+        )
+    return Encoding(
+        "cp1252",
+        assumed="It is not UTF-8 and was read as Windows-1252, as Excel writes it. "
+        "Addresses with letters outside ASCII are rejected.",
+        is_guess=True,
+    )
+
+
+def decode(stream: BinaryIO, encoding: Encoding = UTF_8) -> TextIOWrapper:
+    """Return the text of a sheet; octets that cannot be read stay marked."""
+    return TextIOWrapper(stream, encoding=encoding.name, errors=encoding.errors, newline=None)
+
+
+def _wide(block: bytes) -> Encoding | None:
+    """Tell UTF-16 and UTF-32 by their mark, or UTF-16 of plain letters by its NULs."""
+    for mark, name in _MARKS:
+        if block.startswith(mark):
+            return Encoding(name, errors="replace", assumed=f"It was read as {name.upper()}.")
+    start = block[:1_000]
+    pairs = len(start) // 2
+    if pairs < 4:
+        return None
+    for offset, name in ((1, "utf-16-le"), (0, "utf-16-be")):
+        zeros = start[offset::2][:pairs].count(0)
+        if zeros > 0.7 * pairs and start[1 - offset :: 2].count(0) == 0:
+            return Encoding(
+                name,
+                errors="replace",
+                assumed="It has no byte order mark and was read as UTF-16.",
+            )
+    return None

@@ -1,0 +1,220 @@
+"""Readers of a sheet: what each record says of one, by columns that a survey has understood."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from typing import NamedTuple, TextIO
+
+from newsletter.cadence import Cadence, parse_cadence
+from newsletter.errors import InvalidInput
+from newsletter.models import Status
+from newsletter.subscribers import evidence
+from newsletter.subscribers.evidence import Evidence
+from newsletter.subscribers.sheet import cells
+from newsletter.subscribers.sheet.columns import Column, at_least
+from newsletter.subscribers.sheet.records import Record, Rejection, Sheet
+from newsletter.subscribers.sheet.states import Standing
+from newsletter.subscribers.sheet.survey import Survey
+from newsletter.subscribers.sheet.tools import Role
+from newsletter.suppression import Cause
+
+#: Of a date. The calendar ends in 9999, and what comes after a pause must have a place in it.
+_LAST_YEAR = 2_999
+_CADENCES: Mapping[str, Cadence] = {cadence.value: cadence for cadence in Cadence}
+_STATUSES: Mapping[Standing, Status | None] = {
+    Standing.SILENT: None,
+    Standing.ACTIVE: Status.ACTIVE,
+    Standing.PAUSED: Status.PAUSED,
+    Standing.PENDING: Status.PENDING,
+    Standing.UNSUBSCRIBED: Status.UNSUBSCRIBED,
+    Standing.BLOCKED: Status.SUPPRESSED,
+    Standing.BOUNCED: Status.SUPPRESSED,
+    Standing.COMPLAINED: Status.SUPPRESSED,
+}
+_CAUSES: Mapping[Standing, Cause] = {
+    Standing.BLOCKED: Cause.IMPORTED,
+    Standing.BOUNCED: Cause.BOUNCE,
+    Standing.COMPLAINED: Cause.COMPLAINT,
+}
+_EVIDENCE = (
+    Role.OPTED_IN_AT,
+    Role.OPTED_IN_IP,
+    Role.CONFIRMED_AT,
+    Role.CONFIRMED_IP,
+    Role.SOURCE,
+    Role.WORDING,
+)
+
+
+class Ours(NamedTuple):
+    """What only our own export says of a reader, to be restored as it was."""
+
+    created_at: datetime
+    subscribed_at: datetime | None
+
+
+class Entry(NamedTuple):
+    """One reader, as a sheet has them."""
+
+    line: int
+    #: In its one spelling.
+    address: str
+    #: None where the sheet does not say.
+    cadence: Cadence | None = None
+    status: Status | None = None
+    paused_until: datetime | None = None
+    standing: Standing = Standing.SILENT
+    #: Why they are suppressed, if they are.
+    cause: Cause | None = None
+    evidence: Evidence = evidence.NONE
+    language: str | None = None
+    timezone: str | None = None
+    ours: Ours | None = None
+
+
+def read(stream: TextIO, survey: Survey, *, now: datetime) -> Iterator[Entry | Rejection]:
+    """Yield each reader and each record that cannot be used, in order, in constant memory."""
+    if survey.columns is None:
+        return
+    sheet = Sheet(stream, survey.choice)
+    reader = _Reader(survey, now)
+    for record in sheet.records(survey.columns):
+        yield record if isinstance(record, Rejection) else reader.entry(record)
+
+
+class _Reader:
+    """Reads records of one sheet."""
+
+    def __init__(self, survey: Survey, now: datetime) -> None:
+        assert survey.columns is not None
+        columns = survey.columns
+        self._now = now
+        self._is_guess = survey.encoding.is_guess
+        self._address = _needed(columns.of(Role.ADDRESS))
+        self._cadence = columns.of(Role.CADENCE)
+        self._paused_until = columns.of(Role.PAUSED_UNTIL)
+        self._language = columns.of(Role.LANGUAGE)
+        self._timezone = columns.of(Role.TIMEZONE)
+        self._subscribed_at = columns.of(Role.SUBSCRIBED_AT)
+        self._created_at = columns.of(Role.CREATED_AT)
+        self._evidence = [columns.of(role) for role in _EVIDENCE]
+        self._has_evidence = any(self._evidence)
+        self._states = columns.states
+        self._at_least = at_least(columns.tool)
+        self._width = len(columns.all)
+        self._suppression = next((c for c in self._states if c.name == "suppression"), None)
+
+    def entry(self, record: Record) -> Entry | Rejection:
+        """Return what a record says; a state that nobody knows was found by the survey."""
+        try:
+            return self._read(record)
+        except InvalidInput as exc:
+            return Rejection(record.line, exc.message, record.cells)
+
+    def _read(self, record: Record) -> Entry:
+        row = record.cells
+        found = cells.address(_cell(row, self._address), is_guess=self._is_guess)
+        standing = self._standing(row)
+        status = _STATUSES[standing]
+        is_gone = standing >= Standing.UNSUBSCRIBED
+        return Entry(
+            record.line,
+            found,
+            _cadence(_cell(row, self._cadence), is_gone=is_gone),
+            status,
+            _pause(_cell(row, self._paused_until)) if status is Status.PAUSED else None,
+            standing,
+            self._cause(row, standing),
+            self._said(row) if self._has_evidence else evidence.NONE,
+            cells.language(_cell(row, self._language)) if self._language else None,
+            cells.timezone(_cell(row, self._timezone)) if self._timezone else None,
+            self._ours(row) if self._created_at else None,
+        )
+
+    def _standing(self, row: list[str]) -> Standing:
+        if not self._states:
+            return self._at_least
+        if len(row) != self._width:
+            _check_width(row, self._width, self._states)
+        strictest = self._at_least
+        for column in self._states:
+            standing = column.standing(row[column.index])
+            if standing is None:
+                raise InvalidInput(f"{row[column.index][:100]!r} is not a state.")
+            strictest = max(strictest, standing)
+        return strictest
+
+    def _cause(self, row: list[str], standing: Standing) -> Cause | None:
+        if self._suppression is not None and standing >= Standing.BLOCKED:
+            said = _cell(row, self._suppression)
+            return Cause(said) if said in set(Cause) else _CAUSES[standing]
+        return _CAUSES.get(standing)
+
+    def _said(self, row: list[str]) -> Evidence:
+        opted_at, opted_from, at, remote, source, wording = (
+            _cell(row, column) for column in self._evidence
+        )
+        return Evidence(
+            cells.moment(opted_at, now=self._now) if opted_at else None,
+            cells.ip(opted_from) if opted_from else None,
+            cells.moment(at, now=self._now) if at else None,
+            cells.ip(remote) if remote else None,
+            evidence.text(source) if source else None,
+            evidence.text(wording) if wording else None,
+        )
+
+    def _ours(self, row: list[str]) -> Ours | None:
+        created_at = cells.instant(_cell(row, self._created_at))
+        if created_at is None:
+            return None
+        return Ours(created_at, cells.instant(_cell(row, self._subscribed_at)))
+
+
+def _check_width(row: list[str], width: int, states: tuple[Column, ...]) -> None:
+    """Refuse a record whose state may stand under another column."""
+    if len(row) > width and any(cell.strip() for cell in row[width:]):
+        raise InvalidInput(f"The line has {len(row)} cells, and there are {width} columns.")
+    if len(row) <= max(column.index for column in states):
+        missing = next(column for column in states if column.index >= len(row))
+        raise InvalidInput(f"The line ends before the column {missing.name!r}.")
+
+
+def _needed(column: Column | None) -> Column:
+    assert column is not None
+    return column
+
+
+def _cell(row: list[str], column: Column | None) -> str:
+    if column is None or column.index >= len(row):
+        return ""
+    cell = row[column.index]
+    return cells.plain(cell) if cell[:1] == "'" else cell.strip()
+
+
+def _cadence(cell: str, *, is_gone: bool) -> Cadence | None:
+    """Return how often a reader reads; what is no cadence does not matter for who is gone."""
+    if not cell:
+        return None
+    known = _CADENCES.get(cell)
+    if known is not None:
+        return known
+    try:
+        return parse_cadence(cell[:100])
+    except InvalidInput:
+        if is_gone:
+            return None
+        raise
+
+
+def _pause(cell: str) -> datetime | None:
+    if not cell:
+        return None
+    try:
+        found = datetime.fromisoformat(cell)
+        instant = found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):
+        raise InvalidInput(f"{cell[:100]!r} is not a date.") from None
+    if instant.year > _LAST_YEAR:
+        raise InvalidInput(f"{cell[:100]!r} is too far away.")
+    return instant

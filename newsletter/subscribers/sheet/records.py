@@ -1,0 +1,194 @@
+"""The records of a sheet: CSV as people and other systems write it, one bad line at a time.
+
+A record that cannot be read is a `Rejection` with its line number and reason, and the next line is
+read as if the bad one had not been there. Constant memory, whatever the sheet.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import NamedTuple, TextIO
+
+from newsletter.subscribers.sheet import columns
+from newsletter.subscribers.sheet.columns import Choice, Columns
+from newsletter.subscribers.sheet.tools import Role
+
+#: A longer line (or record of several lines) is refused; reading one costs no more than this.
+MAXIMUM_LENGTH = 65_536
+#: A quoted cell that goes on for longer than this was never meant to be quoted.
+MAXIMUM_LINES = 100
+#: What is kept of a line that cannot be read as cells.
+_SHOWN = 300
+_DELIMITERS = (",", ";", "\t")
+#: Excel's own first line, where it is no record.
+_SEPARATOR = re.compile(r'"?sep=([^\w\s"]|\t)"?[,;\t]*', re.IGNORECASE)
+
+
+class Record(NamedTuple):
+    """One record, as its cells stand in the sheet."""
+
+    line: int
+    cells: list[str]
+
+
+class Rejection(NamedTuple):
+    """One record that cannot be used."""
+
+    line: int
+    reason: str
+    #: Its cells as they stand in the sheet, as far as they can be told.
+    cells: list[str]
+
+
+class Sheet:
+    """A sheet that is read once, from its beginning.
+
+    Raises InvalidInput only where the first line shows that this is no list of readers.
+    """
+
+    def __init__(self, stream: TextIO, choice: Choice) -> None:
+        self._lines = _Lines(stream)
+        self._flawed: list[Rejection] = []
+        #: None where there is no record at all.
+        self.columns = self._begin(choice)
+
+    def records(self, columns: Columns) -> Iterator[Record | Rejection]:
+        """Yield each record, in order; `columns` tells which cells end with their line."""
+        yield from self._flawed
+        delimiter = columns.delimiter
+        blank = f'{delimiter} \t"'
+        whole = _whole(columns)
+        while (line := self._lines.take()) is not None:
+            if line.flaw:
+                yield _flawed(line, delimiter)
+            elif '"' in line.text:
+                if line.text.strip(blank):
+                    yield self._quoted(line, delimiter, whole)
+            elif line.text.strip(blank):
+                yield Record(line.number, line.text.split(delimiter))
+
+    def _begin(self, choice: Choice) -> Columns | None:
+        """Find the delimiter and the columns by the first line that is one."""
+        delimiters: tuple[str, ...] = _DELIMITERS
+        while (line := self._lines.take()) is not None:
+            if line.flaw:
+                self._flawed.append(_flawed(line, ","))
+            elif said := _SEPARATOR.fullmatch(line.text.strip(" ")):
+                delimiters = (said[1],)
+            elif line.text.strip():
+                found = _columns(line.text, delimiters, choice)
+                if not found.has_header:
+                    self._lines.give_back([line])
+                return found
+        return None
+
+    def _quoted(self, line: _Line, delimiter: str, whole: list[int]) -> Record | Rejection:
+        """Read the record that begins with this line, and no line beyond it."""
+        cells = _cells(line.text, delimiter)
+        if cells is None:
+            cells = self._cells_of_lines(line, delimiter, whole)
+        if cells is None:
+            bare = line.text[:MAXIMUM_LENGTH].split(delimiter)
+            return Rejection(line.number, "The quotation marks do not pair.", bare)
+        return Record(line.number, cells)
+
+    def _cells_of_lines(self, line: _Line, delimiter: str, whole: list[int]) -> list[str] | None:
+        """Read a record whose quoted cell goes on over the next lines.
+
+        If nothing good comes of it the quotation mark was a slip: the other lines are given back.
+        """
+        text = line.text
+        taken: list[_Line] = []
+        while len(taken) < MAXIMUM_LINES and len(text) < MAXIMUM_LENGTH:
+            following = self._lines.take()
+            if following is None:
+                break
+            taken.append(following)
+            if following.flaw:
+                break
+            text = f"{text}\n{following.text}"
+            if '"' not in following.text:
+                continue
+            cells = _cells(text, delimiter)
+            if cells is not None:
+                if not any("\n" in cells[index] for index in whole if index < len(cells)):
+                    return cells
+                break
+        self._lines.give_back(taken)
+        return None
+
+
+@dataclass(frozen=True)
+class _Line:
+    number: int
+    text: str
+    flaw: str | None
+
+
+@dataclass
+class _Lines:
+    """The lines of a stream, numbered; lines that were read too far can be given back."""
+
+    _stream: TextIO
+    _number: int = 0
+    _returned: deque[_Line] = field(default_factory=deque)
+
+    def take(self) -> _Line | None:
+        if self._returned:
+            return self._returned.popleft()
+        text = self._stream.readline(MAXIMUM_LENGTH + 1)
+        if not text:
+            return None
+        self._number += 1
+        return _Line(self._number, text.rstrip("\n"), self._flaw(text))
+
+    def give_back(self, lines: list[_Line]) -> None:
+        self._returned.extendleft(reversed(lines))
+
+    def _flaw(self, text: str) -> str | None:
+        if len(text) > MAXIMUM_LENGTH and not text.endswith("\n"):
+            while (more := self._stream.readline(MAXIMUM_LENGTH)) and not more.endswith("\n"):
+                pass
+            return f"The line has more than {MAXIMUM_LENGTH:,} characters."
+        return "The line has a NUL character in it." if "\0" in text else None
+
+
+def _columns(text: str, delimiters: tuple[str, ...], choice: Choice) -> Columns:
+    rows = [(delimiter, _cells(text, delimiter) or [text]) for delimiter in delimiters]
+    for delimiter, cells in rows:
+        named = columns.of_header(delimiter, cells, choice)
+        if named is not None:
+            return named
+    return columns.of_first_row(*max(rows, key=lambda row: len(row[1])), choice)
+
+
+def _whole(columns: Columns) -> list[int]:
+    """Return the columns whose cells never go over a line's end."""
+    roles = {Role.ADDRESS, Role.CADENCE, Role.PAUSED_UNTIL}
+    return [c.index for c in columns.all if c.role in roles or c.meaning is not None]
+
+
+def _cells(text: str, delimiter: str) -> list[str] | None:
+    try:
+        return next(csv.reader([text], delimiter=delimiter, strict=True), [])
+    except csv.Error:
+        return _escaped(text, delimiter) if '\\"' in text else None
+
+
+def _escaped(text: str, delimiter: str) -> list[str] | None:
+    r"""Read a line of a tool that writes \" for a quotation mark in a cell, as MailPoet does."""
+    try:
+        return next(
+            csv.reader([text], delimiter=delimiter, strict=True, escapechar="\\", doublequote=False)
+        )
+    except csv.Error:
+        return None
+
+
+def _flawed(line: _Line, delimiter: str) -> Rejection:
+    assert line.flaw is not None
+    return Rejection(line.number, line.flaw, line.text[:_SHOWN].replace("\0", "?").split(delimiter))
