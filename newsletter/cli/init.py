@@ -34,7 +34,10 @@ def init(ctx: typer.Context) -> None:
         schema.upgrade(engine)
         url = shown(engine)
     output.say(f"Wrote {file} (with a new secret key: keep it private) and made {url}.")
-    output.say(f"Next: fill in the first lines of {file}, then")
+    output.say(
+        f"Next: fill in sender, postal_address and base_url in {file} (before that no mail leaves "
+        "it), then"
+    )
     output.say("  newsletter feeds add https://your-site.example/feed.xml")
     output.say("  newsletter subscribers add you@your-site.example --cadence weekly")
     output.say("  newsletter preview weekly")

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
     from newsletter.articles.ingest import Result
+    from newsletter.delivery.waiting import Waiting
     from newsletter.editions.store import Summary
     from newsletter.settings import Settings
 
@@ -66,12 +67,12 @@ def send(
                 force=force,
                 workers=workers,
             )
+        waits = [] if dry_run else _waiting(engine, summary, found.settings)
         if json:
-            output.as_json({**asdict(summary), "dry_run": dry_run})
+            waiting = [asdict(one) for one in waits]
+            output.as_json({**asdict(summary), "waiting": waiting, "dry_run": dry_run})
         else:
-            output.say(sentence(summary, dry_run=dry_run))
-            if summary.queued and summary.state == "open" and not dry_run:
-                _explain_limits(found.settings)
+            output.say(_with_reasons(sentence(summary, dry_run=dry_run), waits, found.settings))
             if not dry_run and summary.refused > summary.accepted:
                 output.warn(
                     "More were refused than accepted.",
@@ -89,37 +90,49 @@ def cron(
     json: output.Json = False,
 ) -> None:
     """Fetch the feeds and send what is due: one line for each edition that moved, else nothing."""
-    from newsletter.subscribers import unconfirmed
+    from newsletter.editions import scheduler
 
     found = context.of(ctx)
-    now = clock.utc_now()
     with found.database() as engine:
         if dry_run:
             setup.warn(found.settings)
+            code = _run(engine, found.settings, dry_run=True, json=json)
         else:
             setup.require_for_readers(engine, found.settings, force=force)
-        failed = [] if dry_run else fetch(engine, found.settings, now)
-        if not dry_run:
-            unconfirmed.delete(engine, now=now)
-        with nullcontext(Shutdown()) if dry_run else on_signals() as shutdown:
-            summaries, failure = _due(engine, found.settings, shutdown, now=now, dry_run=dry_run)
-            if json:
-                output.as_json(
-                    {
-                        "editions": [asdict(summary) for summary in summaries],
-                        "feeds_failed": [one.url for one in failed],
-                        "dry_run": dry_run,
-                    }
-                )
-            else:
-                for summary in summaries:
-                    output.say(sentence(summary, dry_run=dry_run))
+            with scheduler.noted(engine, "cron"):
+                code = _run(engine, found.settings, dry_run=False, json=json)
+    if code:
+        raise typer.Exit(code)
+
+
+def _run(engine: Engine, settings: Settings, *, dry_run: bool, json: bool) -> int:
+    """Do one run of cron and report it; return its exit code."""
+    from newsletter.subscribers import unconfirmed
+
+    now = clock.utc_now()
+    failed: list[Result] = []
+    if not dry_run:
+        failed = fetch(engine, settings, now)
+        unconfirmed.delete(engine, now=now)
+    with nullcontext(Shutdown()) if dry_run else on_signals() as shutdown:
+        summaries, failure = _due(engine, settings, shutdown, now=now, dry_run=dry_run)
+        if json:
+            output.as_json(
+                {
+                    "editions": [asdict(summary) for summary in summaries],
+                    "feeds_failed": [one.url for one in failed],
+                    "dry_run": dry_run,
+                }
+            )
+        else:
+            for summary in summaries:
+                waits = [] if dry_run else _waiting(engine, summary, settings)
+                output.say(_with_reasons(sentence(summary, dry_run=dry_run), waits, settings))
     if failure is not None:
         raise failure
     if shutdown.is_wanted:
-        raise typer.Exit(75)
-    if failed:
-        raise typer.Exit(1)
+        return 75
+    return 1 if failed else 0
 
 
 def deliver(
@@ -175,13 +188,25 @@ def sentence(summary: Summary, *, dry_run: bool = False) -> str:
     return f"{name} is {state}: {readers}{_books(summary)}{waiting}."
 
 
-def _explain_limits(settings: Settings) -> None:
+def _waiting(engine: Engine, summary: Summary, settings: Settings) -> list[Waiting]:
+    """Return for what the rest of an edition waits; of one that is paused it is said already."""
+    from newsletter.db import session as sessions
+    from newsletter.delivery import waiting
     from newsletter.delivery.limits import Limits
+    from newsletter.editions import store
 
-    if Limits.of(settings).is_limited:
-        output.say(
-            "As many have gone as a limit allows for now; `newsletter cron` or a worker goes on."
-        )
+    if not summary.is_open or summary.state != "open":
+        return []
+    with sessions.reading(engine) as session:
+        mailings = store.mailings(store.by_slug(session, summary.edition))
+        return waiting.of(session, mailings, limits=Limits.of(settings), now=clock.utc_now())
+
+
+def _with_reasons(said: str, waits: list[Waiting], settings: Settings) -> str:
+    from newsletter.delivery import waiting
+
+    why = waiting.sentences(waits, zone=settings.zone, now=clock.utc_now())
+    return f"{said} {why}".rstrip()
 
 
 def _books(summary: Summary) -> str:

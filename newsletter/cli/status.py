@@ -1,4 +1,4 @@
-"""`newsletter status`: readers, the last editions and what comes next, on one screen."""
+"""`newsletter status`: what needs a look, readers, the last editions and what comes next."""
 
 from __future__ import annotations
 
@@ -13,61 +13,107 @@ from newsletter.cadence import Cadence
 from newsletter.cli import context, output
 
 if TYPE_CHECKING:
-    from newsletter.editions.store import Summary
+    from datetime import datetime
 
+    from newsletter.doctor.findings import Finding
+    from newsletter.doctor.standing import Standing
+    from newsletter.editions.store import Summary
+    from newsletter.settings import Settings
+
+#: The exit code of a command that has found something.
+FOUND = 3
 _COLUMNS = ("edition", "state", "audience", "accepted", "waiting", "refused", "unknown", "not sent")
 
 
 def status(ctx: typer.Context, *, json: output.Json = False) -> None:
-    """Show readers by cadence and status, the last edition of each cadence, and what is due."""
-    from newsletter.db import session as sessions
-    from newsletter.editions import store
-    from newsletter.subscribers import store as readers
+    """Show what needs a look, readers, the last editions, what waits, and what is due next.
 
-    found = context.of(ctx)
-    now, times = clock.utc_now(), found.settings.send_times
-    with found.database() as engine, sessions.reading(engine) as session:
-        counts: dict[str, dict[str, int]] = {str(cadence): {} for cadence in Cadence}
-        for (cadence, standing), count in readers.counts(session).items():
-            counts[cadence][standing] = count
-        last = {c: next(iter(store.recent(session, cadence=c, limit=1)), None) for c in Cadence}
-    upcoming: list[dict[str, Any]] = []
-    for cadence in Cadence:
-        period = calendar.next_due(cadence, now, times)
-        upcoming.append(
-            {
-                "cadence": str(cadence),
-                "period": period,
-                "due_at": calendar.due_at(cadence, period, times).astimezone(times.zone),
-            }
-        )
+    The first line says whether all is well. The exit code is 3 if something needs a look, such as a
+    feed that fails, articles in quarantine, an edition that was not made, mails that nobody sends,
+    a backup that was restored, or a setting that is not filled in.
+    """
+    from newsletter.doctor import daily, standing
+
+    found, now = context.of(ctx), clock.utc_now()
+    with found.database() as engine:
+        stands = standing.look(engine, settings=found.settings, now=now)
+    findings = daily.findings(stands, settings=found.settings, now=now)
+    upcoming = _upcoming(found.settings, now)
     if json:
-        output.as_json(
-            {
-                "readers": counts,
-                "editions": {str(c): asdict(one) if one else None for c, one in last.items()},
-                "next": upcoming,
-            }
-        )
+        output.as_json(_as_json(stands, findings, upcoming))
+    else:
+        _print_findings(findings)
+        _print(stands, upcoming, found.settings, now)
+    if findings:
+        raise typer.Exit(FOUND)
+
+
+def _upcoming(settings: Settings, now: datetime) -> list[dict[str, Any]]:
+    times = settings.send_times
+    periods = [(cadence, calendar.next_due(cadence, now, times)) for cadence in Cadence]
+    return [
+        {
+            "cadence": str(cadence),
+            "period": period,
+            "due_at": calendar.due_at(cadence, period, times).astimezone(times.zone),
+        }
+        for cadence, period in periods
+    ]
+
+
+def _as_json(
+    stands: Standing, findings: list[Finding], upcoming: list[dict[str, Any]]
+) -> dict[str, Any]:
+    return {
+        "findings": [asdict(finding) for finding in findings],
+        "readers": stands.readers,
+        "suppressed": stands.suppressed,
+        "editions": {c: asdict(one) if one else None for c, one in stands.last.items()},
+        "open": [asdict(edition) for edition in stands.open],
+        "letters": [asdict(one) for one in stands.letters],
+        "unknown": stands.unknown,
+        "feeds_failing": [{"url": one.url, "error": one.error} for one in stands.failing],
+        "quarantined": stands.quarantined,
+        "last_run": stands.run.model_dump(exclude={"id"}) if stands.run else None,
+        "restored": stands.restored is not None,
+        "next": upcoming,
+    }
+
+
+def _print_findings(findings: list[Finding]) -> None:
+    if not findings:
+        output.say("All is well.\n")
         return
-    _print(counts, [one for one in last.values() if one], upcoming)
+    needs = (
+        "1 thing needs a look:" if len(findings) == 1 else f"{len(findings)} things need a look:"
+    )
+    output.say(needs)
+    for finding in findings:
+        output.say(output.printable(f"- {finding.sentence} {finding.hint}"))
+    output.say("")
 
 
 def _print(
-    counts: dict[str, dict[str, int]], last: list[Any], upcoming: list[dict[str, Any]]
+    stands: Standing, upcoming: list[dict[str, Any]], settings: Settings, now: datetime
 ) -> None:
-    statuses = sorted({status for found in counts.values() for status in found})
+    statuses = sorted({status for found in stands.readers.values() for status in found})
     if statuses:
         output.table(
             ["readers", *statuses],
-            ([cadence, *(found.get(s, 0) for s in statuses)] for cadence, found in counts.items()),
+            ([cadence, *(n.get(s, 0) for s in statuses)] for cadence, n in stands.readers.items()),
         )
     else:
         output.say("There are no readers yet: `newsletter subscribers add ADDRESS`.")
+    if stands.suppressed:
+        addresses = (
+            "1 address is" if stands.suppressed == 1 else f"{stands.suppressed:,} addresses are"
+        )
+        output.say(f"{addresses} suppressed and never mailed.")
     output.say("")
-    if last:
+    if last := [one for one in stands.last.values() if one]:
         output.table(_COLUMNS, (_books(one) for one in last))
         output.say("")
+    _print_waiting(stands, settings, now)
     output.table(
         ["next", "due"],
         (
@@ -75,6 +121,32 @@ def _print(
             for one in upcoming
         ),
     )
+    output.say(_last_run(stands, settings))
+
+
+def _print_waiting(stands: Standing, settings: Settings, now: datetime) -> None:
+    from newsletter.delivery import waiting
+
+    waits = [(edition.name, edition.waiting) for edition in stands.open]
+    waits.append(("letters", stands.letters))
+    said = [
+        output.printable(f"{name}: {waiting.sentences(of, zone=settings.zone, now=now)}")
+        for name, of in waits
+        if of
+    ]
+    for sentence in said:
+        output.say(sentence)
+    if said:
+        output.say("")
+
+
+def _last_run(stands: Standing, settings: Settings) -> str:
+    run = stands.run
+    if run is None:
+        return "Neither `newsletter cron` nor `newsletter worker --schedule` has run yet."
+    ended = run.ended_at.astimezone(settings.zone)
+    came_to = "failed" if run.error else "went well"
+    return f"Last run: {run.command} on {run.host}, {ended:%Y-%m-%d %H:%M %Z}; it {came_to}."
 
 
 def _books(one: Summary) -> tuple[object, ...]:

@@ -101,18 +101,20 @@ def _keep(engine: Engine, settings: Settings, shutdown: Shutdown) -> None:
 
 def _look(engine: Engine, settings: Settings, fetch_at: float, shutdown: Shutdown) -> float:
     """Fetch the feeds if it is time, or an edition is; make what is due. Return the next fetch."""
-    from newsletter.editions import publish
+    from newsletter.editions import publish, scheduler
     from newsletter.editions import schedule as calendar
 
     now = clock.utc_now()
-    is_due = bool(publish.due_editions(engine, now=now, settings=settings))
-    if is_due or time.monotonic() >= fetch_at:
-        send.fetch(engine, settings, now, is_stopped=lambda: shutdown.is_wanted)
-        if shutdown.is_wanted:
-            # Not every feed was read: an edition that is made now would miss their articles.
-            return fetch_at
-        fetch_at = time.monotonic() + _FETCH_SECONDS
-    done = calendar.keep(engine, now=clock.utc_now(), settings=settings)
+    with scheduler.noted(engine, "worker") as errors:
+        is_due = bool(publish.due_editions(engine, now=now, settings=settings))
+        if is_due or time.monotonic() >= fetch_at:
+            send.fetch(engine, settings, now, is_stopped=lambda: shutdown.is_wanted)
+            if shutdown.is_wanted:
+                # Not every feed was read: an edition that is made now would miss their articles.
+                return fetch_at
+            fetch_at = time.monotonic() + _FETCH_SECONDS
+        done = calendar.keep(engine, now=clock.utc_now(), settings=settings)
+        errors += [failure.message for failure in done.failures]
     for summary in done.made:
         output.say(send.sentence(summary))
     for name in done.finished:

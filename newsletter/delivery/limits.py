@@ -175,6 +175,15 @@ def lease(
     return Lease(granted, now, retry_at)
 
 
+def opens_at(session: Session, limits: Limits, now: datetime) -> datetime | None:
+    """Return when the limits for all mail let more go; None if they do now. Changes nothing."""
+    found = [
+        _left(session, name, _lasts(window), most, now)
+        for name, window, most in limits.windows(now)
+    ]
+    return max((free_at for free, free_at in found if not free), default=None)
+
+
 def instants(session: Session, limits: Limits, *, lead: timedelta, now: datetime) -> Instants:
     """Take instants of a limit by the second, none of them before `lead` has passed.
 
@@ -200,14 +209,24 @@ def _free(
     session: Session, name: str, window: timedelta, most: int, now: datetime
 ) -> tuple[int, datetime]:
     """Return how many may go now, and when more may, if none."""
-    # From here on, a message of a slice could be in one window with one that goes now.
-    lasts = window + window / _SLICES + LEASE
+    lasts = _lasts(window)
     session.execute(
         delete(Spending)
         .where(col(Spending.name) == name, col(Spending.began_at) <= now - 2 * lasts)
         .execution_options(synchronize_session=False)
     )
     _bring_back(session, name, window, now)
+    return _left(session, name, lasts, most, now)
+
+
+def _lasts(window: timedelta) -> timedelta:
+    """Return for how long a message of a slice can be in one window with one that goes now."""
+    return window + window / _SLICES + LEASE
+
+
+def _left(
+    session: Session, name: str, lasts: timedelta, most: int, now: datetime
+) -> tuple[int, datetime]:
     counted = (col(Spending.name) == name, col(Spending.began_at) > now - lasts)
     spent, oldest = session.exec(
         select(

@@ -13,6 +13,7 @@ from newsletter.models.mailing import Kind, Mailing, MailingArticle, Role
 from newsletter.models.pace import Pace, Spending
 from newsletter.models.progress import Progress
 from newsletter.models.publication import Publication
+from newsletter.models.scheduler import SchedulerRun
 from newsletter.models.subscriber import Status, Subscriber
 from newsletter.models.suppression import Cause, Suppression
 from newsletter.models.throttle import Throttle
@@ -34,6 +35,7 @@ __all__ = [
     "Progress",
     "Publication",
     "Role",
+    "SchedulerRun",
     "Spending",
     "State",
     "Status",

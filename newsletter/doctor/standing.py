@@ -1,0 +1,163 @@
+"""How the newsletter stands: what an operator looks at every day, read in one transaction."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Engine, Select, func
+from sqlalchemy import select as rows_of
+from sqlmodel import Session, col, select
+
+from newsletter import cadence as calendar
+from newsletter import suppression
+from newsletter.articles import store as articles
+from newsletter.cadence import Cadence
+from newsletter.db import session as sessions
+from newsletter.db import witness
+from newsletter.delivery import waiting
+from newsletter.delivery.limits import Limits
+from newsletter.delivery.waiting import Waiting
+from newsletter.editions import scheduler, store
+from newsletter.editions.store import Summary
+from newsletter.errors import Conflict
+from newsletter.models import (
+    Article,
+    Delivery,
+    EditionState,
+    Feed,
+    Kind,
+    Mailing,
+    SchedulerRun,
+    State,
+    Status,
+)
+from newsletter.settings import Settings
+from newsletter.subscribers import store as readers
+
+#: How long an edition may be overdue before it is missed: a run of cron takes its time.
+_GRACE = timedelta(hours=1)
+#: For how long what may have arrived is the operator's to settle; then nobody's log has it.
+_SETTLED_BY_TIME = timedelta(days=30)
+
+
+@dataclass(frozen=True, kw_only=True)
+class OpenEdition:
+    """An edition that is on its way, and for what its rest waits."""
+
+    name: str
+    waiting: list[Waiting]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Missed:
+    """An edition that fell due and was not made."""
+
+    name: str
+    due_at: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class Standing:
+    """What there is to see at one moment."""
+
+    #: Readers by cadence and status.
+    readers: dict[str, dict[str, int]]
+    #: Addresses that are never mailed, readers or not.
+    suppressed: int
+    #: The last edition of each cadence, None where there was none.
+    last: dict[str, Summary | None]
+    open: list[OpenEdition]
+    missed: list[Missed]
+    letters: list[Waiting]
+    #: Deliveries of the last 30 days that may or may not have arrived.
+    unknown: int
+    failing: list[Feed]
+    quarantined: int
+    run: SchedulerRun | None
+    #: Why the database seems to be a backup that was restored; None if it does not.
+    restored: Conflict | None
+
+
+def look(engine: Engine, *, settings: Settings, now: datetime) -> Standing:
+    """Return how the newsletter stands; changes nothing."""
+    limits = Limits.of(settings)
+    with sessions.reading(engine) as session:
+        counts = _readers(session)
+        return Standing(
+            readers=counts,
+            suppressed=suppression.count(session),
+            last={c: next(iter(store.recent(session, cadence=c, limit=1)), None) for c in Cadence},
+            open=_open(session, limits, now),
+            missed=_missed(session, counts, settings, now),
+            letters=waiting.of(session, _letters(), limits=limits, now=now),
+            unknown=_unknown(session, now),
+            failing=[feed for feed in articles.feeds(session) if feed.error],
+            quarantined=_quarantined(session),
+            run=scheduler.last(session),
+            restored=_restored(session, engine),
+        )
+
+
+def _readers(session: Session) -> dict[str, dict[str, int]]:
+    counts: dict[str, dict[str, int]] = {str(cadence): {} for cadence in Cadence}
+    for (cadence, standing), count in readers.counts(session).items():
+        counts[cadence][standing] = count
+    return counts
+
+
+def _open(session: Session, limits: Limits, now: datetime) -> list[OpenEdition]:
+    return [
+        OpenEdition(
+            name=calendar.slug(Cadence(edition.cadence), edition.period),
+            waiting=waiting.of(session, store.mailings(edition), limits=limits, now=now),
+        )
+        for edition in store.in_states(session, [EditionState.OPEN])
+    ]
+
+
+def _missed(
+    session: Session, counts: dict[str, dict[str, int]], settings: Settings, now: datetime
+) -> list[Missed]:
+    """Return the newest editions that readers wait for and nobody has made or skipped."""
+    times, since = settings.send_times, store.began_at(session)
+    found = []
+    for cadence in Cadence:
+        period = calendar.newest_due(cadence, now, times)
+        due_at = calendar.due_at(cadence, period, times)
+        is_wanted = counts[cadence].get(Status.ACTIVE, 0) > 0
+        is_over = since <= due_at <= now - _GRACE
+        if is_wanted and is_over and store.find(session, cadence, period) is None:
+            found.append(Missed(name=calendar.slug(cadence, period), due_at=due_at))
+    return found
+
+
+def _letters() -> Select[Any]:
+    return rows_of(col(Mailing.id)).where(col(Mailing.kind).not_in((Kind.DIGEST, Kind.CORRECTION)))
+
+
+def _unknown(session: Session, now: datetime) -> int:
+    found = rows_of(func.count()).where(
+        col(Delivery.state) == State.UNKNOWN,
+        # One with a reason is settled: it is not to be tried again.
+        col(Delivery.reason).is_(None),
+        col(Delivery.state_at) > now - _SETTLED_BY_TIME,
+    )
+    count: int = session.execute(found).scalar_one()
+    return count
+
+
+def _quarantined(session: Session) -> int:
+    found = select(func.count()).where(
+        col(Article.quarantined_at).is_not(None), col(Article.seen_at).is_(None)
+    )
+    return session.exec(found).one()
+
+
+def _restored(session: Session, engine: Engine) -> Conflict | None:
+    try:
+        witness.check(session, engine)
+    except Conflict as exc:
+        return exc
+    return None

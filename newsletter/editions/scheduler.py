@@ -1,0 +1,61 @@
+"""Notes when the calendar was last kept: whether cron still runs is seen by that."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import datetime
+
+from sqlalchemy import Engine, delete
+from sqlmodel import Session, select
+
+from newsletter.clock import utc_now
+from newsletter.db import session as sessions
+from newsletter.errors import NewsletterError
+from newsletter.models import SchedulerRun
+
+#: Characters of an error that are kept.
+_LONGEST = 500
+
+
+@contextmanager
+def noted(engine: Engine, command: str) -> Iterator[list[str]]:
+    """Write down a run when it has ended, in place of the one before.
+
+    Gives a list for what kept it from doing all of its work; an error that is raised is one more.
+    """
+    began_at, errors = utc_now(), list[str]()
+    try:
+        yield errors
+    except NewsletterError as exc:
+        errors.append(exc.message)
+        raise
+    except BaseException as exc:
+        errors.append(f"It was ended by {type(exc).__name__}.")
+        raise
+    finally:
+        # The run's own error is the one to tell.
+        with suppress(NewsletterError):
+            _write(engine, command, began_at=began_at, error=next(iter(errors), None))
+
+
+def last(session: Session) -> SchedulerRun | None:
+    """Return the last run that has ended, if there was one."""
+    return session.exec(select(SchedulerRun)).one_or_none()
+
+
+def _write(engine: Engine, command: str, *, began_at: datetime, error: str | None) -> None:
+    with sessions.writing(engine) as session:
+        session.execute(delete(SchedulerRun))
+        session.add(
+            SchedulerRun(
+                command=command,
+                host=socket.gethostname()[:64],
+                pid=os.getpid(),
+                began_at=began_at,
+                ended_at=utc_now(),
+                error=error[:_LONGEST] if error else None,
+            )
+        )

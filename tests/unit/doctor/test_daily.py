@@ -1,0 +1,108 @@
+"""What needs a look today, from one standing to its findings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from newsletter.delivery.waiting import Waiting, Why
+from newsletter.doctor import daily
+from newsletter.doctor.standing import Missed, OpenEdition, Standing
+from newsletter.errors import Conflict
+from newsletter.models import Feed, SchedulerRun
+from newsletter.settings import Settings
+
+NOW = datetime(2026, 11, 30, 12, tzinfo=UTC)
+WELL = Standing(
+    readers={"daily": {"active": 3}, "weekly": {}, "monthly": {}},
+    suppressed=7,
+    last={},
+    open=[],
+    missed=[],
+    letters=[],
+    unknown=0,
+    failing=[],
+    quarantined=0,
+    run=None,
+    restored=None,
+)
+DUE = Waiting(why=Why.DUE, rows=2, at=NOW - timedelta(hours=2))
+SENDING = Waiting(why=Why.WORKER, rows=1, at=NOW)
+
+
+def run(**changes: Any) -> SchedulerRun:
+    values = {"command": "cron", "host": "mail", "pid": 1, "began_at": NOW, "ended_at": NOW}
+    return SchedulerRun(**{**values, **changes})
+
+
+def edition(*waiting: Waiting) -> list[OpenEdition]:
+    return [OpenEdition(name="weekly-2026-11-30", waiting=list(waiting))]
+
+
+def ids(standing: Standing, settings: Settings) -> list[str]:
+    return [one.id for one in daily.findings(standing, settings=settings, now=NOW)]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"run": run(ended_at=NOW - timedelta(hours=25))},
+        {"letters": [replace(DUE, at=NOW - timedelta(minutes=5))]},
+        {"letters": [DUE, SENDING]},
+        {"open": edition(replace(DUE, at=NOW - timedelta(minutes=50)))},
+        {"open": edition(DUE, SENDING)},
+        {"open": edition(Waiting(why=Why.RETRY, rows=1, at=NOW + timedelta(hours=1)))},
+        {"open": edition(Waiting(why=Why.LIMIT, rows=9, at=NOW + timedelta(hours=1)))},
+        {"open": edition(Waiting(why=Why.DOMAIN, rows=9, domain="gmail.com"))},
+    ],
+    ids=str,
+)
+def test_what_goes_its_way_needs_no_look(
+    settings: Callable[..., Settings], changes: dict[str, Any]
+) -> None:
+    assert ids(replace(WELL, **changes), settings()) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "found"),
+    [
+        ({"restored": Conflict("It seems to be a backup.", hint="x")}, "database.restored"),
+        ({"missed": [Missed(name="daily-2026-11-30", due_at=NOW)]}, "scheduler.missed"),
+        ({"run": run(ended_at=NOW - timedelta(hours=27))}, "scheduler.late"),
+        ({"run": run(error="The mail server is away.")}, "scheduler.failed"),
+        ({"failing": [Feed(url="u", added_at=NOW, error="404.")]}, "feeds.failing"),
+        ({"quarantined": 1}, "articles.quarantined"),
+        ({"letters": [DUE]}, "letters.waiting"),
+        ({"open": edition(DUE)}, "editions.stuck"),
+        ({"unknown": 2}, "delivery.unknown"),
+    ],
+)
+def test_each_thing_that_needs_a_look_has_an_id_a_sentence_and_a_way_out(
+    settings: Callable[..., Settings], changes: dict[str, Any], found: str
+) -> None:
+    (finding,) = daily.findings(replace(WELL, **changes), settings=settings(), now=NOW)
+
+    assert finding.id == found
+    assert finding.sentence.endswith(".")
+    assert finding.hint
+
+
+def test_settings_that_are_missing_come_first() -> None:
+    found = ids(replace(WELL, quarantined=1), Settings())
+
+    assert found[0] == "setup.sender"
+    assert found[-1] == "articles.quarantined"
+
+
+def test_of_many_feeds_three_are_named(settings: Callable[..., Settings]) -> None:
+    failing = [Feed(url=f"u{n}", title=f"Feed {n}", added_at=NOW, error="404.") for n in range(5)]
+
+    (finding,) = daily.findings(replace(WELL, failing=failing), settings=settings(), now=NOW)
+
+    assert finding.sentence.startswith("5 feeds fail: Feed 0: 404.; Feed 1")
+    assert finding.sentence.endswith("and 2 more.")
