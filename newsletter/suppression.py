@@ -120,11 +120,36 @@ def suppress_each(
     return len(rows)
 
 
+def suppress_hashes(session: Session, each: Mapping[str, Grounds], *, now: datetime) -> int:
+    """Suppress erased persons by what another database has of them: hashes under the same keys.
+
+    Returns how many were not suppressed before. At most once in a transaction, after addresses.
+    """
+    if not each:
+        return 0
+    known = known_hashes(session, each)
+    rows = [
+        {"address_hash": one, "cause": each[one].cause, "created_at": each[one].since or now}
+        for one in sorted(each.keys() - known)
+    ]
+    nameless = {"address": None, "reason": FORGOTTEN, "source": ""}
+    statements.insert_missing(
+        session, Suppression, [{**nameless, **row} for row in rows], constants={}
+    )
+    _aggravate(session, {}, each)
+    return len(rows)
+
+
+def known_hashes(session: Session, hashes: Collection[str]) -> set[str]:
+    """Return those of `hashes` that are suppressed."""
+    return set(session.exec(select(_hash).where(_hash.in_(hashes))))
+
+
 def _aggravate(
     session: Session, by_id: Mapping[int, Grounds], by_hash: Mapping[str, Grounds]
 ) -> None:
     """Give rows that have a lesser cause the graver one; an erased person's takes no words."""
-    gravest = max((one.cause for one in (*by_id.values(), *by_hash.values())), key=_gravity)
+    gravest = max((one.cause for one in (*by_id.values(), *by_hash.values())), key=gravity)
     found = session.exec(
         select(Suppression)
         .where(or_(_id.in_(by_id), _hash.in_(by_hash)), _cause.in_(_below(gravest)))
@@ -134,7 +159,7 @@ def _aggravate(
     )
     for row in found.all():
         grounds = by_id.get(row.id or 0) or by_hash[row.address_hash]
-        if _gravity(row.cause) >= _gravity(grounds.cause):
+        if gravity(row.cause) >= gravity(grounds.cause):
             continue
         row.cause = grounds.cause
         if row.address is not None:
@@ -143,12 +168,13 @@ def _aggravate(
     session.flush()
 
 
-def _gravity(cause: str) -> int:
+def gravity(cause: str) -> int:
+    """Return the place of a cause in the order of replacement: the graver, the higher."""
     return _ORDER.index(Cause(cause))
 
 
 def _below(cause: Cause) -> list[str]:
-    return [one.value for one in _ORDER if _gravity(one) < _gravity(cause)]
+    return [one.value for one in _ORDER if gravity(one) < gravity(cause)]
 
 
 def is_liftable(cause: str) -> bool:
@@ -177,7 +203,7 @@ def forget(session: Session, address: str, *, now: datetime, keyring: Keyring) -
     session.flush()
     newest = keyring.fingerprints(address)[0]
     nameless = {"address": None, "reason": FORGOTTEN, "source": ""}
-    row = {**nameless, "address_hash": newest, "cause": max(causes, key=_gravity)}
+    row = {**nameless, "address_hash": newest, "cause": max(causes, key=gravity)}
     statements.insert_missing(session, Suppression, [row], constants={"created_at": now})
     # Somebody else may have written theirs at this moment, with the address in it.
     graver = case((_cause.in_(_below(Cause.ERASED)), Cause.ERASED.value), else_=_cause)

@@ -87,7 +87,7 @@ def import_sheet(
         _preview(file, name, how, json=json)
         return
     found: list[Survey] = []
-    target = _rejected_file(file, rejected)
+    target = rejected_file(file, rejected)
     with (
         files.seekable(file) as stream,
         here.database() as engine,
@@ -135,7 +135,7 @@ def export(
         )
     with context.of(ctx).database() as engine, sessions.reading(engine) as session:
         if file is None or is_stream:
-            exports.write(session, _utf8(sys.stdout), status=status, cadence=cadence)
+            exports.write(session, utf8(sys.stdout), status=status, cadence=cadence)
             return
         total = store.count(session, status=status, cadence=cadence)
         with files.replaced(file) as stream, output.progress() as bar:
@@ -153,14 +153,14 @@ def export(
         output.say(f"{written:,} readers are in {file}.")
 
 
-def _utf8(stream: TextIO) -> TextIO:
+def utf8(stream: TextIO) -> TextIO:
     """Write what the import reads, whatever the terminal's own encoding is."""
     if isinstance(stream, TextIOWrapper):
         stream.reconfigure(encoding="utf-8", errors="strict")
     return stream
 
 
-def _rejected_file(file: Path, chosen: Path | None) -> Path:
+def rejected_file(file: Path, chosen: Path | None) -> Path:
     if chosen is None:
         return Path("stdin.rejected.csv") if str(file) == "-" else Path(f"{file}.rejected.csv")
     if chosen.exists() and file.exists() and chosen.samefile(file):

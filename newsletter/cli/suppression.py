@@ -8,7 +8,8 @@ import typer
 
 from newsletter import address as addresses
 from newsletter import clock
-from newsletter.cli import context, output
+from newsletter.cli import context, output, suppression_lists
+from newsletter.errors import InvalidInput
 from newsletter.models import Cause
 
 app = typer.Typer(help="Addresses that must never be mailed.", no_args_is_help=True)
@@ -24,24 +25,35 @@ def add(
     reason: Annotated[
         str, typer.Option("--reason", callback=context.legible, help="Why.")
     ] = "operator",
+    cause: Annotated[
+        Cause, typer.Option("--cause", help="Which decides who lifts it: docs/operations.md.")
+    ] = Cause.OPERATOR,
     json: output.Json = False,
 ) -> None:
     """Never mail an address again, and take back what was on its way."""
+    from newsletter import suppression
     from newsletter.db import session as sessions
     from newsletter.subscribers import suppress
     from newsletter.suppression import Grounds
 
+    if cause is Cause.ERASED:
+        raise InvalidInput(
+            "To suppress erases nobody.", hint=f"`newsletter subscribers forget {address}` does."
+        )
     here, spelled = context.of(ctx), addresses.normalise(address, local=True)
-    grounds = Grounds(Cause.OPERATOR, reason, source="command line")
+    grounds = Grounds(cause, reason, source="command line")
     keyring = here.settings.keyring()
     with here.database() as engine, sessions.writing(engine) as session:
         added = suppress.suppress(
             session, spelled, grounds=grounds, now=clock.utc_now(), keyring=keyring
         )
+        found = suppression.find(session, spelled, keyring=keyring)
+    assert found is not None
     if json:
-        output.as_json({"address": spelled, "added": added})
+        output.as_json({"address": spelled, "added": added, "cause": found.cause})
     else:
-        output.say(f"{spelled} {'is suppressed' if added else 'was suppressed already'}.")
+        was = "is suppressed" if added else "was suppressed already"
+        output.say(f"{spelled} {was} ({found.cause}).")
 
 
 @app.command()
@@ -70,9 +82,7 @@ def remove(ctx: typer.Context, address: Address, *, json: output.Json = False) -
 def list_suppressions(
     ctx: typer.Context,
     *,
-    cause: Annotated[
-        Cause | None, typer.Option("--cause", help="Only those suppressed for this cause.")
-    ] = None,
+    cause: suppression_lists.OfCause = None,
     limit: Annotated[
         int, typer.Option("--limit", min=1, max=output.LARGEST, help="Show no more than this.")
     ] = 100,
@@ -97,3 +107,7 @@ def list_suppressions(
     output.table(["address", "cause", "reason", "source", "since"], rows)
     if total > len(rows):
         output.say(f"{len(rows):,} of {total:,} are shown; --limit shows more.")
+
+
+app.command("import")(suppression_lists.import_list)
+app.command()(suppression_lists.export)

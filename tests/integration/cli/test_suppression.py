@@ -1,0 +1,49 @@
+"""`newsletter suppression`, as an operator at a terminal sees it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from terminal import Run
+
+
+def test_suppressions_travel_by_commands(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "ses.csv").write_text(
+        "emailAddress,reason\nann@x.org,BOUNCE\nbob@x.org,COMPLAINT\nno address,BOUNCE\n"
+    )
+    dry = run("suppression", "import", "ses.csv", "--dry-run", "--json")
+    assert (dry.json["added"], dry.json["dry_run"], dry.json["rejected_file"]) == (2, True, None)
+    assert run("suppression", "list").out.strip() == "No address is suppressed."
+
+    ran = run("suppression", "import", "ses.csv")
+    assert ran.code == 0
+    assert ran.out.strip() == "ses.csv: 2 suppressed, 0 suppressed before, 1 rejected of 3."
+    assert "Line 4: " in ran.err
+    rejected = tmp_path / "ses.csv.rejected.csv"
+    assert "no address" in rejected.read_text()
+    listed = run("suppression", "list", "--cause", "complaint", "--json").json
+    assert [(one["address"], one["cause"]) for one in listed["suppressions"]] == [
+        ("bob@x.org", "complaint")
+    ]
+
+    exported = tmp_path / "out.csv"
+    assert run("suppression", "export", "out.csv", "--json").json["exported"] == 2
+    for file in (rejected, exported):
+        assert file.stat().st_mode & 0o777 == 0o600
+    for address in ("ann@x.org", "bob@x.org"):
+        run("suppression", "remove", address)
+    assert run("suppression", "import", "out.csv", "--json").json["added"] == 2
+
+    refused = run("subscribers", "add", "ann@x.org")
+    assert refused.code == 1
+    assert (
+        "ann@x.org is suppressed (bounce: a bounce mail said that nobody is there)" in refused.err
+    )
+    assert "newsletter suppression remove ann@x.org" in refused.err
+    assert run("suppression", "import", "out.csv", "--cause", "erased").code == 2
+    assert run("suppression", "add", "ann@x.org", "--cause", "erased").code == 2
+    assert run("suppression", "add", "ann@x.org", "--cause", "opt-out").out.strip() == (
+        "ann@x.org was suppressed already (opt-out)."
+    )
