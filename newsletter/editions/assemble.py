@@ -6,6 +6,7 @@ bytes. That is a variant, and almost everyone is in one. Nothing here reads a ta
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
@@ -14,6 +15,7 @@ from newsletter import cadence as calendar
 from newsletter.cadence import Cadence, SendTimes
 from newsletter.models import Article
 from newsletter.rendering.content import DigestContent, Image, Related, Story
+from newsletter.rendering.selection import MOST_SHOWN
 
 #: How many earlier articles stand under the lead.
 RELATED = 3
@@ -59,6 +61,22 @@ def coverage_start(
     if covered is None:
         return end - cadence.length
     return max(covered, window_start(cadence, end=end, catch_up=catch_up))
+
+
+def in_turns(articles: Sequence[Article]) -> list[Article]:
+    """Order articles so that a mail which cannot show them all shows some of every feed.
+
+    Where it can show them all the newest stand first, as they come. Otherwise each feed has its
+    turn: the newest of each, then the second of each, and so on; the newest of all still leads.
+    """
+    if len(articles) <= MOST_SHOWN:
+        return list(articles)
+    turns: Counter[int | None] = Counter()
+    placed = []
+    for article in articles:
+        placed.append((turns[article.feed_id], article))
+        turns[article.feed_id] += 1
+    return [article for _, article in sorted(placed, key=lambda one: one[0])]
 
 
 def variants(batches: Sequence[Batch], *, min_articles: int) -> list[Variant]:

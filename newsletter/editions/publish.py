@@ -366,7 +366,8 @@ def _batch(
     total = len(found)
     if total == limit:
         total = articles.count_between(session, start=start, end=end)
-    return Batch(start=start, readers=readers, articles=tuple(found), total=total)
+    chosen = tuple(assemble.in_turns(found))
+    return Batch(start=start, readers=readers, articles=chosen, total=total)
 
 
 def _related(session: Session, variant: Variant) -> list[Article]:

@@ -27,6 +27,8 @@ DETAILS = (
     Detail(summaries=1, headlines=9, contents=0),
     Detail(summaries=1, headlines=0, contents=0),
 )
+#: No mail shows more stories than this.
+MOST_SHOWN = DETAILS[0].summaries + DETAILS[0].headlines
 
 
 @dataclass(frozen=True)

@@ -184,3 +184,25 @@ def test_a_long_list_is_paged(run: Run) -> None:
 
     assert "2 of 5; --offset 3 shows the next." in page.out
     assert len(run("articles", "list", "--limit", "2", "--json").json["articles"]) == 2
+
+
+def test_a_flood_is_said_with_what_of_it_was_not_taken_in(run: Run, tmp_path: Path) -> None:
+    def feed(items: int) -> str:
+        body = "".join(
+            f"<item><title>T {number}</title><link>https://a.example/{number}</link></item>"
+            for number in range(items)
+        )
+        path = tmp_path / "feed.xml"
+        path.write_text(f"<rss version='2.0'><channel><title>Busy</title>{body}</channel></rss>")
+        return str(path)
+
+    run("feeds", "add", feed(1))
+    feed(300)
+
+    fetched = run("feeds", "fetch")
+
+    assert fetched.code == 0
+    assert "1 feed: 0 new, 0 updated, 1 known, 200 in quarantine, 99 not taken in." in fetched.out
+    assert "Busy: 99 articles are not taken in today" in fetched.err
+    again = run("feeds", "fetch", "--json")
+    assert (again.json["known"], again.json["left_out"]) == (201, 99)

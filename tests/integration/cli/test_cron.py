@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import hostile
 import ledgers
 import pytest
 from scripted_smtp import ScriptedServer, running
@@ -109,6 +110,30 @@ def test_what_waited_for_its_domain_goes_as_soon_as_that_takes_more(
 
     assert ledgers.states(engine) == {"accepted": 3}
     engine.dispose()
+
+
+@pytest.mark.usefixtures("due_today")
+def test_hostile_feeds_keep_neither_other_feeds_nor_the_edition_from_this_run(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def feed(name: str, body: bytes) -> None:
+        (tmp_path / name).write_bytes(body)
+        assert run("feeds", "add", "--no-fetch", str(tmp_path / name)).code == 0
+
+    feed("endless.xml", hostile.endless())
+    feed("flood.xml", hostile.KINDS["items"](1_000_000))
+    feed("good.xml", hostile.rss("", title="Good news"))
+
+    with running(ScriptedServer()) as server:
+        monkeypatch.setenv("NEWSLETTER_SMTP_URL", f"smtp://127.0.0.1:{server.port}")
+        ran = run("cron", "--json")
+        sent = [arrival.content for arrival in server.arrivals]
+
+    assert ran.code == 1
+    assert [one["accepted"] for one in ran.json["editions"]] == [1, 1, 1]
+    assert ran.json["feeds_failed"] == [str(tmp_path / "endless.xml")]
+    assert "endless.xml: Parsing the feed took" in ran.err
+    assert [b"Good news" in content for content in sent] == [True] * 3
 
 
 def test_cron_deletes_who_has_not_confirmed_in_30_days(run: Run, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from sqlmodel import select, update
+from sqlmodel import insert, select, update
 
 from newsletter import suppression
 from newsletter.cadence import Cadence
@@ -17,7 +17,16 @@ from newsletter.db import session as sessions
 from newsletter.delivery import ledger, reconcile
 from newsletter.editions import publish, store
 from newsletter.errors import NotFound, RenderError
-from newsletter.models import Article, Delivery, Edition, Mailing, Role, State
+from newsletter.models import (
+    Article,
+    Delivery,
+    Edition,
+    Feed,
+    Mailing,
+    MailingArticle,
+    Role,
+    State,
+)
 from newsletter.rendering.message import CompiledMessage, Slot
 from newsletter.smtp.reply import Kind
 from newsletter.subscribers import forget, imports, signup
@@ -624,6 +633,53 @@ def test_a_digest_says_how_many_articles_it_left_out(make_world: Callable[..., W
     (mailing,) = world.mailings("weekly-2026-06-01")
 
     assert "and 5 more on miasfeed.example" in " ".join(mailing.html.split())
+
+
+def test_ten_thousand_articles_of_one_feed_never_fill_a_digest(
+    make_world: Callable[..., World],
+) -> None:
+    world = make_world()
+    world.reader()
+    early = [world.article(title=f"Early {number}") for number in range(5)]
+    world.tick(hours=1)
+    with sessions.writing(world.engine) as session:
+        seen_at = sessions.freeze_lock(session, world.now)
+        session.add(Feed(id=1, url="https://flood.example/", title="Flood", added_at=seen_at))
+        session.flush()
+        session.execute(
+            insert(Article),
+            [
+                {
+                    "feed_id": 1,
+                    "link": f"https://flood.example/{number}",
+                    "title": f"Flood {number}",
+                    "standfirst": "",
+                    "categories": [],
+                    "minutes": 1,
+                    "published_at": seen_at,
+                    "seen_at": seen_at,
+                    "content_hash": f"{number:064d}",
+                    "created_at": seen_at,
+                    "updated_at": seen_at,
+                }
+                for number in range(10_000)
+            ],
+        )
+
+    previewed = publish.preview(
+        world.engine, Cadence.WEEKLY, now=world.now, settings=world.settings
+    )
+    world.send()
+
+    (mailing,) = world.mailings("weekly-2026-06-01")
+    for page in (previewed.page, mailing.html):
+        assert page is not None
+        assert all(f"Early {number}" in page for number in range(5))
+        assert " more on miasfeed.example" in " ".join(page.split())
+    with sessions.reading(world.engine) as session:
+        placed = set(session.exec(select(MailingArticle.article_id)))
+    assert set(early) < placed
+    assert len(placed) == world.settings.catch_up_articles == 200
 
 
 def test_without_articles_the_edition_is_skipped_and_the_watermark_stays(world: World) -> None:

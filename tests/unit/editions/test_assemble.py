@@ -40,6 +40,21 @@ def batch(days_ago: float, readers: int, *articles: Article, total: int | None =
     )
 
 
+def test_what_a_mail_can_show_stands_as_it_comes() -> None:
+    articles = [article(n, feed_id=1 if n < 40 else 2) for n in range(48)]
+
+    assert assemble.in_turns(articles) == articles
+
+
+def test_of_more_than_a_mail_can_show_each_feed_has_its_turn() -> None:
+    flood = [article(n, feed_id=1) for n in range(60)]
+    others = [article(n, feed_id=2) for n in (70, 71)] + [article(80), article(90, feed_id=3)]
+
+    found = [one.id for one in assemble.in_turns([*flood, *others])]
+
+    assert found == [0, 70, 80, 90, 1, 71, *range(2, 60)]
+
+
 def test_batches_with_equal_articles_are_one_variant() -> None:
     one, two = article(1), article(2)
 
