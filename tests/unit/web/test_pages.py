@@ -252,7 +252,7 @@ def test_preferences_can_be_changed_paused_taken_along_and_erased(
         (f"{address}/erase", {}),
     ]
     assert f"{SAMPLES.BASE_URL}/unsubscribe/{SAMPLES.TOKEN}" in page.links()
-    assert "m…@example.org, a reader since 2 September 2025." in page.text
+    assert "m…@example.org, on our list since 2 September 2025." in page.text
 
 
 def test_a_paused_reader_can_come_back_at_once(templates: jinja2.Environment) -> None:
