@@ -1,9 +1,10 @@
-"""Where templates, migrations and run files are: the one place that knows checkout from wheel."""
+"""Where templates, migrations and this user's state are; only here checkout and wheel differ."""
 
 from __future__ import annotations
 
+import errno
 import os
-import tempfile
+import stat
 from pathlib import Path
 
 _PACKAGE = Path(__file__).parent
@@ -15,21 +16,25 @@ MIGRATIONS = _ROOT / "migrations"
 
 
 def state_folder() -> Path:
-    """Return this user's folder for what has to outlive a reboot, made on first use."""
-    base = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
-    folder = Path(base) / "newsletter"
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return folder
+    """Return this user's folder for what has to outlive a process, made on first use.
 
-
-def run_folder() -> Path:
-    """Return this user's folder for lock files, made on first use, closed to everyone else.
-
-    Raises PermissionError if somebody else owns it.
+    Raises OSError if there is no place for it, or if another user owns it or may write to it.
     """
-    folder = Path(tempfile.gettempdir()) / f"newsletter-{os.getuid()}"
-    folder.mkdir(mode=0o700, exist_ok=True)
-    found = folder.lstat()
-    if found.st_uid != os.getuid() or folder.is_symlink():
-        raise PermissionError(f"{folder} belongs to somebody else")
+    folder = _state_home() / "newsletter"
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    # A link is as good as a folder if both it and what it leads to are this user's.
+    link, found = folder.lstat(), folder.stat()
+    if {link.st_uid, found.st_uid} != {os.geteuid()}:
+        raise PermissionError(errno.EPERM, "belongs to another user", str(folder))
+    if stat.S_IMODE(found.st_mode) & (stat.S_IWGRP | stat.S_IWOTH):
+        raise PermissionError(errno.EPERM, "can be written to by other users", str(folder))
     return folder
+
+
+def _state_home() -> Path:
+    if named := os.environ.get("XDG_STATE_HOME"):
+        return Path(named)
+    try:
+        return Path.home() / ".local" / "state"
+    except RuntimeError as exc:
+        raise FileNotFoundError(errno.ENOENT, "this user has no home folder", "~") from exc

@@ -87,7 +87,7 @@ def _keep(engine: Engine, settings: Settings, shutdown: Shutdown) -> None:
     from newsletter.errors import NewsletterError
 
     fetch_at = 0.0
-    with Candidate(engine) as candidate:
+    with Candidate(engine, "schedule") as candidate:
         while not shutdown.is_wanted:
             try:
                 if candidate.is_elected():

@@ -2,32 +2,30 @@
 
 from __future__ import annotations
 
-import fcntl
-import hashlib
 import os
 from contextlib import suppress
-from pathlib import Path
 from typing import Self
 
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import SQLAlchemyError
 
-from newsletter import paths
+from newsletter.db import lockfile
 from newsletter.db.engine import explained, is_sqlite
-
-#: PostgreSQL's advisory locks are numbers, and count in one database.
-_KEY = int.from_bytes(b"schedule")
 
 
 class Candidate:
     """One process's candidacy; its votes are counted each time that somebody asks.
 
     On PostgreSQL by an advisory lock, which the server takes back when the connection ends, however
-    it ends; on SQLite, which has one machine, by a lock on a file.
+    it ends; on SQLite, which has one machine, by a lock on a file. `name` is what the election is
+    about, in at most eight ASCII characters: each has its own.
     """
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, name: str) -> None:
         self._engine = engine
+        self._name = name
+        # PostgreSQL's advisory locks are numbers, and count in one database.
+        self._key = int.from_bytes(name.encode("ascii"))
         self._connection: Connection | None = None
         self._descriptor: int | None = None
 
@@ -52,7 +50,7 @@ class Candidate:
                     self._connection.execute(text("SELECT 1"))
                     return True
                 connection = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
-                lock = text("SELECT pg_try_advisory_lock(:key)").bindparams(key=_KEY)
+                lock = text("SELECT pg_try_advisory_lock(:key)").bindparams(key=self._key)
                 if connection.execute(lock).scalar():
                     self._connection = connection
                     return True
@@ -63,21 +61,15 @@ class Candidate:
         return False
 
     def _holds_file(self) -> bool:
-        if self._descriptor is not None:
-            return True
-        descriptor = os.open(self._file(), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            os.close(descriptor)
-            return False
-        self._descriptor = descriptor
+        if self._descriptor is None:
+            try:
+                self._descriptor = lockfile.take(self._engine, self._name)
+            except BlockingIOError:
+                return False
+            except OSError:
+                # No election without a lock file. What is done twice then costs time, no more.
+                return True
         return True
-
-    def _file(self) -> Path:
-        database = str(Path(self._engine.url.database or "").resolve())
-        name = hashlib.sha256(database.encode()).hexdigest()[:16]
-        return paths.run_folder() / f"schedule-{name}.lock"
 
     def _resign(self) -> None:
         if self._connection is not None:

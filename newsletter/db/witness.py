@@ -34,9 +34,6 @@ from newsletter import paths
 from newsletter.db.engine import is_sqlite
 from newsletter.errors import Conflict
 
-#: There is no place for it, or this user has no home.
-_NOWHERE = (OSError, RuntimeError)
-
 #: A larger number is no witness's.
 _LARGEST = 2**62
 
@@ -97,7 +94,7 @@ def remember(engine: Engine, mark: Mark) -> None:
     if seen is not None and seen.serial > mark.serial:
         # Another worker was faster.
         return
-    with suppress(*_NOWHERE):
+    with suppress(OSError):
         path = _path(engine)
         partial = path.with_name(f"{path.name}.{os.getpid()}")
         partial.write_text(f"{mark.serial} {mark.worked_until.astimezone(UTC).isoformat()}\n")
@@ -106,13 +103,13 @@ def remember(engine: Engine, mark: Mark) -> None:
 
 def forget(engine: Engine) -> None:
     """Let a new database have no witness of one that was in its place."""
-    with suppress(*_NOWHERE):
+    with suppress(OSError):
         _path(engine).unlink()
 
 
 def recall(engine: Engine) -> Mark | None:
     """Return what the witness knows; None if there is none."""
-    with suppress(*_NOWHERE, ValueError):
+    with suppress(OSError, ValueError):
         serial, _, instant = _path(engine).read_text(encoding="ascii").partition(" ")
         found = Mark(int(serial), datetime.fromisoformat(instant.strip()))
         if 0 <= found.serial < _LARGEST and found.worked_until.tzinfo:

@@ -316,7 +316,7 @@ class Committer:
         self._claimed.difference_update(verdict.delivery_id for verdict in cycle.verdicts)
         self._claimed.difference_update(cycle.returned)
         self._claimed.update(claim.id for found in answers.claimed for claim in found.claims)
-        roster.forget(presence.name for presence in answers.dead)
+        roster.forget(self._engine, (presence.name for presence in answers.dead))
 
     def _release_untold(self, session: Session) -> None:
         """Give back claims of a commit that came through although its answer was lost."""

@@ -2,29 +2,30 @@
 
 A worker holds a lock on a file of its own for as long as it lives; the kernel drops that lock when
 the process ends, however it ends. So on the same machine a worker is known to be dead, or alive,
-at once and for certain; from another machine it is dead once its lease has run out.
+at once and for certain; from another machine, or where it has no such file, it is dead once its
+lease has run out.
 """
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import os
 import secrets
 import socket
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from pathlib import Path
 
-from sqlalchemy import update
+from sqlalchemy import Engine, update
 from sqlmodel import Session, col, select
 
-from newsletter import paths
+from newsletter.db import lockfile
 from newsletter.delivery import ledger
 from newsletter.delivery.retry import Policy
 from newsletter.models import Worker
+
+#: Told of trouble: a sentence, and the way out.
+Trouble = Callable[[str, str | None], None]
 
 #: How long a worker that does not renew its lease is believed to live.
 LEASE = timedelta(minutes=3)
@@ -41,19 +42,23 @@ class Presence:
 
 
 @contextmanager
-def alive(name: str) -> Iterator[None]:
+def alive(engine: Engine, name: str, *, on_trouble: Trouble | None = None) -> Iterator[None]:
     """Hold the lock that says this worker lives; its file stays until somebody forgets it.
 
     A worker whose database is away or full when it ends leaves rows behind, and so is known to be
-    dead at once.
+    dead at once. Without a place for the file its lease alone says that it lives, and `on_trouble`
+    is told so, once in a process.
     """
-    path = _lock_file(name)
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    descriptor: int | None = None
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        descriptor = lockfile.take(engine, _lock(name))
+    except OSError as exc:
+        _tell_once(on_trouble, exc)
+    try:
         yield
     finally:
-        os.close(descriptor)
+        if descriptor is not None:
+            os.close(descriptor)
 
 
 def new_name() -> str:
@@ -93,48 +98,48 @@ def take_over_dead(session: Session, *, policy: Policy, now: datetime) -> list[P
     """
     holders = ledger.holders(session)
     struck_off = holders - set(session.exec(select(Worker.id)))
+    engine = session.connection().engine
     dead = [
         Presence(worker.id, worker.name)
         for worker in session.exec(select(Worker).with_for_update(skip_locked=True))
-        if worker.id is not None and _is_dead(worker, now)
+        if worker.id is not None
+        and not is_alive(engine, name=worker.name, lease_until=worker.lease_until, now=now)
     ]
     ids = struck_off | {presence.id for presence in dead}
     ledger.take_over(session, dead=ids, policy=policy, now=now)
     return dead
 
 
-def forget(names: Iterable[str]) -> None:
+def forget(engine: Engine, names: Iterable[str]) -> None:
     """Remove the lock files of workers that hold no rows: theirs have been taken over.
 
     Not earlier: until then the file is how the next to look knows that they died.
     """
     for name in names:
-        with contextlib.suppress(OSError):
-            _lock_file(name).unlink()
+        lockfile.remove(engine, _lock(name))
 
 
-def _is_dead(worker: Worker, now: datetime) -> bool:
-    is_locked = _is_locked(_lock_file(worker.name))
-    if is_locked is None:
-        return worker.lease_until < now
-    return not is_locked
+def is_alive(engine: Engine, *, name: str, lease_until: datetime, now: datetime) -> bool:
+    """Tell whether a worker lives: by its lock if that is to be seen here, else by its lease."""
+    is_held = lockfile.is_held(engine, _lock(name))
+    return lease_until >= now if is_held is None else is_held
 
 
-def _is_locked(path: Path) -> bool | None:
-    """Tell whether somebody holds the lock; None if this machine has no such file."""
-    try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-    except OSError:
-        return None
-    try:
-        # Shared: two that look at the same time must not take each other for the worker.
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except OSError:
-        return True
-    finally:
-        os.close(descriptor)
-    return False
+def _lock(name: str) -> str:
+    return f"worker-{name}"
 
 
-def _lock_file(name: str) -> Path:
-    return paths.run_folder() / f"worker-{name}.lock"
+#: What this process has told already: a worker that stays begins again and again.
+_told: set[str] = set()
+
+
+def _tell_once(on_trouble: Trouble | None, exc: OSError) -> None:
+    if on_trouble is None or str(exc) in _told:
+        return
+    _told.add(str(exc))
+    on_trouble(
+        f"No lock file can be kept in {exc.filename} ({exc.strerror}). Sending goes on; if this "
+        f"process is killed, what it holds waits for {LEASE // timedelta(minutes=1)} minutes.",
+        "Look at the owner and mode of that folder; with PostgreSQL, XDG_STATE_HOME can name "
+        "another one.",
+    )

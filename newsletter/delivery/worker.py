@@ -34,7 +34,7 @@ from newsletter.delivery.limits import Limits, domain_of
 from newsletter.delivery.loop import loop_time, wait_or_stop
 from newsletter.delivery.personalize import Filler, Stamp
 from newsletter.delivery.processor import Processor
-from newsletter.delivery.roster import Presence
+from newsletter.delivery.roster import Presence, Trouble
 from newsletter.delivery.shutdown import Shutdown, on_signals
 from newsletter.errors import (
     ConfigurationError,
@@ -84,8 +84,6 @@ _LOOKS_AT_PROCESSOR = 25
 
 #: What is said when a signal ends the sending.
 TOLD_TO_STOP = "Told to stop: what is under way is finished, the rest goes back."
-#: Told of trouble: a sentence, and the way out.
-Trouble = Callable[[str, str | None], None]
 
 
 @dataclass
@@ -156,7 +154,7 @@ def run(
     as a relay that refuses us while others go on: a sentence, and the way out.
     """
     name = roster.new_name()
-    with roster.alive(name), on_signals() as heard:
+    with roster.alive(engine, name, on_trouble=on_trouble), on_signals() as heard:
         now = utc_now()
         try:
             with sessions.writing(engine) as session:
@@ -166,10 +164,10 @@ def run(
                 mark = witness.advance(session, now)
         except BaseException:
             # It holds nothing, so nobody has to see that it is dead.
-            roster.forget([name])
+            roster.forget(engine, [name])
             raise
         witness.remember(engine, mark)
-        roster.forget(other.name for other in dead)
+        roster.forget(engine, (other.name for other in dead))
         worker = Worker(
             engine,
             plan,
@@ -187,7 +185,7 @@ def run(
                 policy = plan.retries.policy
                 ledger.take_over(session, dead=[presence.id], policy=policy, now=utc_now())
                 mark = witness.advance(session, utc_now())
-            roster.forget([name])
+            roster.forget(engine, [name])
             witness.remember(engine, mark)
             if on_tally is not None:
                 on_tally(worker.tally)

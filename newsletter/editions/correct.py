@@ -24,7 +24,7 @@ from newsletter.cadence import Cadence
 from newsletter.db import session as sessions
 from newsletter.db import witness
 from newsletter.delivery import ledger
-from newsletter.delivery.worker import Trouble
+from newsletter.delivery.roster import Trouble
 from newsletter.editions import audience, fleet, store
 from newsletter.editions.compose import Press
 from newsletter.errors import Conflict, InvalidInput, NotFound

@@ -17,8 +17,9 @@ from newsletter.clock import utc_now
 from newsletter.db import engine as engines
 from newsletter.db import session as sessions
 from newsletter.delivery import ledger, worker
+from newsletter.delivery.roster import Trouble
 from newsletter.delivery.shutdown import STOPS, Shutdown, on_signals
-from newsletter.delivery.worker import Plan, Tally, Trouble
+from newsletter.delivery.worker import Plan, Tally
 from newsletter.editions import store
 from newsletter.errors import NewsletterError
 from newsletter.settings import Settings

@@ -13,7 +13,8 @@ from newsletter.clock import utc_now
 from newsletter.db import session as sessions
 from newsletter.db import witness
 from newsletter.delivery import worker
-from newsletter.delivery.worker import Plan, Trouble
+from newsletter.delivery.roster import Trouble
+from newsletter.delivery.worker import Plan
 from newsletter.editions import fleet, publish, store
 from newsletter.editions.store import Summary
 from newsletter.errors import NewsletterError

@@ -261,7 +261,7 @@ def test_a_stop_while_every_process_watches_the_rows_of_another_ends_them_all(
 ) -> None:
     publish.freeze(engine, Cadence.WEEKLY, now=utc_now(), settings=settings(), force=True)
     name = roster.new_name()
-    with roster.alive(name):
+    with roster.alive(engine, name):
         with sessions.writing(engine) as session:
             another = roster.sign_in(session, name=name, now=utc_now())
             ledger.claim(session, worker_id=another.id, limit=5, now=utc_now())

@@ -95,9 +95,9 @@ def _arm_take_over(fuse: Fuse) -> None:
     fuse.around(roster, "take_over_dead", "take-over")
     forget, close = roster.forget, Committer.close
 
-    def forgotten(names: Any) -> None:
+    def forgotten(engine: Any, names: Any) -> None:
         fuse.burn("after take-over")
-        forget(names)
+        forget(engine, names)
 
     async def closed(committer: Committer) -> None:
         await close(committer)

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 from journey import until
@@ -21,7 +22,7 @@ import sys
 from newsletter.db import engine
 from newsletter.db.election import Candidate
 
-with Candidate(engine.open(sys.argv[1])) as candidate:
+with Candidate(engine.open(sys.argv[1]), "schedule") as candidate:
     print(candidate.is_elected(), flush=True)
     sys.stdin.read()
 """
@@ -68,7 +69,7 @@ def is_elected_at_last(candidate: Candidate) -> bool:
 def test_of_two_candidates_one_is_elected_and_stays_it(
     engine: Engine, another: Callable[[], Engine]
 ) -> None:
-    with Candidate(engine) as first, Candidate(another()) as second:
+    with Candidate(engine, "schedule") as first, Candidate(another(), "schedule") as second:
         asked = [(first.is_elected(), second.is_elected()) for _ in range(3)]
 
     assert asked == [(True, False)] * 3
@@ -77,24 +78,24 @@ def test_of_two_candidates_one_is_elected_and_stays_it(
 def test_whoever_resigns_makes_way_for_the_other(
     engine: Engine, another: Callable[[], Engine]
 ) -> None:
-    with Candidate(another()) as second:
-        with Candidate(engine) as first:
+    with Candidate(another(), "schedule") as second:
+        with Candidate(engine, "schedule") as first:
             assert first.is_elected()
             assert not second.is_elected()
         assert second.is_elected()
 
-        with Candidate(engine) as first:
+        with Candidate(engine, "schedule") as first:
             assert not first.is_elected()
 
 
 def test_a_candidate_that_was_never_asked_or_never_elected_can_leave(
     engine: Engine, another: Callable[[], Engine]
 ) -> None:
-    with Candidate(engine):
+    with Candidate(engine, "schedule"):
         pass
-    with Candidate(engine) as first:
+    with Candidate(engine, "schedule") as first:
         assert first.is_elected()
-        with Candidate(another()) as second:
+        with Candidate(another(), "schedule") as second:
             assert not second.is_elected()
         assert first.is_elected()
 
@@ -104,14 +105,38 @@ def test_each_database_has_an_election_of_its_own(
 ) -> None:
     elsewhere = engines.open(f"sqlite:///{tmp_path_factory.mktemp('other') / 'newsletter.db'}")
 
-    with Candidate(sqlite_engine) as first, Candidate(elsewhere) as second:
+    with Candidate(sqlite_engine, "schedule") as first, Candidate(elsewhere, "schedule") as second:
         assert first.is_elected()
         assert second.is_elected()
     elsewhere.dispose()
 
 
+def test_elections_about_different_things_do_not_touch_each_other(
+    engine: Engine, another: Callable[[], Engine]
+) -> None:
+    with Candidate(engine, "schedule") as first, Candidate(another(), "fetch") as second:
+        assert first.is_elected()
+        with Candidate(engine, "fetch") as third:
+            assert third.is_elected()
+            assert not second.is_elected()
+        # The end of one gives back no lock of another on the same engine.
+        assert first.is_elected()
+        with Candidate(another(), "schedule") as fourth:
+            assert not fourth.is_elected()
+        assert second.is_elected()
+
+
+def test_a_file_that_cannot_be_locked_keeps_nobody_from_working(
+    sqlite_engine: Engine, tmp_path: Path
+) -> None:
+    (tmp_path / "newsletter.db-fetch.lock").mkdir()
+
+    with Candidate(sqlite_engine, "fetch") as candidate:
+        assert candidate.is_elected()
+
+
 def test_a_process_that_is_killed_makes_way_at_once(engine: Engine) -> None:
-    with Candidate(engine) as waiting, running(engine) as elected:
+    with Candidate(engine, "schedule") as waiting, running(engine) as elected:
         assert not waiting.is_elected()
         elected.kill()
         elected.wait(timeout=60)
@@ -122,7 +147,7 @@ def test_a_process_that_is_killed_makes_way_at_once(engine: Engine) -> None:
 
 def test_a_file_of_an_election_does_not_keep_anybody_from_the_next(engine: Engine) -> None:
     for _ in range(2):
-        with Candidate(engine) as candidate:
+        with Candidate(engine, "schedule") as candidate:
             # PostgreSQL takes the lock back once it has noticed the end of the connection.
             until(candidate.is_elected)
 
@@ -131,7 +156,7 @@ def test_a_file_of_an_election_does_not_keep_anybody_from_the_next(engine: Engin
 def test_whoever_loses_the_connection_is_not_elected_before_it_has_been_elected_again(
     engine: Engine, another: Callable[[], Engine]
 ) -> None:
-    with Candidate(engine) as first, Candidate(another()) as second:
+    with Candidate(engine, "schedule") as first, Candidate(another(), "schedule") as second:
         assert first.is_elected()
         assert cut_off(another()) == 1
         assert second.is_elected()
@@ -149,13 +174,13 @@ def test_whoever_loses_the_connection_is_not_elected_before_it_has_been_elected_
 def test_a_candidate_whose_connection_is_lost_can_leave(
     engine: Engine, another: Callable[[], Engine]
 ) -> None:
-    with Candidate(engine) as first:
+    with Candidate(engine, "schedule") as first:
         assert first.is_elected()
         assert cut_off(another()) == 1
         with pytest.raises(DatabaseUnavailable):
             first.is_elected()
 
-    with Candidate(engine) as second:
+    with Candidate(engine, "schedule") as second:
         assert second.is_elected()
         assert cut_off(another()) == 1
         # And it leaves without having heard of it.
@@ -166,7 +191,7 @@ def test_neither_an_election_nor_its_end_leaves_a_connection_that_holds_the_lock
     engine: Engine, another: Callable[[], Engine]
 ) -> None:
     for _ in range(3):
-        with Candidate(engine) as candidate:
+        with Candidate(engine, "schedule") as candidate:
             assert candidate.is_elected()
 
     assert cut_off(another()) == 0

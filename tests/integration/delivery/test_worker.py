@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
 import signal
 import sys
@@ -11,8 +12,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
-from datetime import timedelta
-from pathlib import Path
+from datetime import datetime, timedelta
 from typing import Any
 
 import ledgers
@@ -24,6 +24,7 @@ from sqlmodel import Session
 
 from newsletter.clock import utc_now
 from newsletter.db import engine as engines
+from newsletter.db import lockfile
 from newsletter.db import session as sessions
 from newsletter.delivery import committer, ledger, roster, worker
 from newsletter.errors import (
@@ -722,38 +723,33 @@ def test_a_database_that_stays_away_ends_the_worker(
 # The dead, and those taken for dead
 
 
-def test_a_dead_worker_of_this_machine_is_known_at_once(
-    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(roster.paths, "run_folder", lambda: tmp_path / "run")
-    (tmp_path / "run").mkdir()
+def sign_in_and_claim(engine: Engine, name: str, *, now: datetime) -> None:
+    """Be a worker with five rows in hand."""
+    with sessions.writing(engine) as session:
+        presence = roster.sign_in(session, name=name, now=now)
+        ledger.claim(session, worker_id=presence.id, limit=5, now=ledgers.NOW)
+
+
+def test_a_dead_worker_of_this_machine_is_known_at_once(engine: Engine) -> None:
     ledgers.fill(engine, 10)
     name = roster.new_name()
-    with sessions.writing(engine) as session:
-        presence = roster.sign_in(session, name=name, now=utc_now())
-        ledger.claim(session, worker_id=presence.id, limit=5, now=ledgers.NOW)
-    (tmp_path / "run" / f"worker-{name}.lock").touch()
+    with roster.alive(engine, name):
+        sign_in_and_claim(engine, name, now=utc_now())
 
     with running(ScriptedServer()) as server:
         worker.run(engine, ledgers.plan(server.port))
 
     assert sorted(server.recipients()) == everybody(10)
-    assert list((tmp_path / "run").iterdir()) == []
+    assert lockfile.is_held(engine, f"worker-{name}") is None
     assert left_behind(engine) == 0
 
 
-def test_a_living_worker_of_this_machine_is_believed_past_its_lease(
-    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_living_worker_of_this_machine_is_believed_past_its_lease(engine: Engine) -> None:
     """A laptop that was asleep for an hour."""
-    monkeypatch.setattr(roster.paths, "run_folder", lambda: tmp_path / "run")
-    (tmp_path / "run").mkdir()
     ledgers.fill(engine, 10)
     name = roster.new_name()
-    with roster.alive(name):
-        with sessions.writing(engine) as session:
-            presence = roster.sign_in(session, name=name, now=utc_now() - timedelta(hours=1))
-            ledger.claim(session, worker_id=presence.id, limit=5, now=ledgers.NOW)
+    with roster.alive(engine, name):
+        sign_in_and_claim(engine, name, now=utc_now() - timedelta(hours=1))
 
         with running(ScriptedServer()) as server:
             worker.run(engine, ledgers.plan(server.port))
@@ -763,20 +759,44 @@ def test_a_living_worker_of_this_machine_is_believed_past_its_lease(
 
 @pytest.mark.parametrize(("late", "taken"), [(-1, 5), (1, 10)])
 def test_a_worker_of_another_machine_is_dead_once_its_lease_has_run_out(
-    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, late: int, taken: int
+    engine: Engine, late: int, taken: int
 ) -> None:
-    monkeypatch.setattr(roster.paths, "run_folder", lambda: tmp_path / "run")
-    (tmp_path / "run").mkdir()
     ledgers.fill(engine, 10)
     signed_in_at = utc_now() - roster.LEASE - timedelta(minutes=late)
-    with sessions.writing(engine) as session:
-        presence = roster.sign_in(session, name=roster.new_name(), now=signed_in_at)
-        ledger.claim(session, worker_id=presence.id, limit=5, now=ledgers.NOW)
+    sign_in_and_claim(engine, roster.new_name(), now=signed_in_at)
 
     with running(ScriptedServer()) as server:
         worker.run(engine, ledgers.plan(server.port))
 
     assert len(server.arrivals) == taken
+
+
+@pytest.mark.parametrize(("late", "taken"), [(-1, 5), (1, 10)])
+def test_without_a_place_for_lock_files_the_lease_decides_and_it_is_said_once(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, late: int, taken: int
+) -> None:
+    def nowhere(*_: object) -> int:
+        raise PermissionError(errno.EACCES, "Permission denied", "/var/lib/news")
+
+    monkeypatch.setattr(lockfile, "_path", nowhere)
+    monkeypatch.setattr(roster, "_told", set())
+    ledgers.fill(engine, 10)
+    told: list[str] = []
+    name = roster.new_name()
+    with roster.alive(engine, name):
+        sign_in_and_claim(engine, name, now=utc_now() - roster.LEASE - timedelta(minutes=late))
+
+        with running(ScriptedServer()) as server:
+            for _ in range(3):
+                worker.run(
+                    engine,
+                    ledgers.plan(server.port),
+                    on_trouble=lambda sentence, _: told.append(sentence),
+                )
+
+    assert len(server.arrivals) == taken
+    (sentence,) = told
+    assert sentence.startswith("No lock file can be kept in /var/lib/news (Permission denied). ")
 
 
 def test_a_worker_that_was_suspended_past_its_lease_sends_nothing_that_was_marked_before(
