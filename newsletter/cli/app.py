@@ -9,7 +9,6 @@ import gc
 import inspect
 import sys
 import traceback
-from importlib import metadata
 from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated
@@ -42,6 +41,7 @@ from newsletter.errors import (
     NewsletterError,
     TransportUnavailable,
 )
+from newsletter.version import VERSION
 
 FAILED = 1
 USAGE = 2
@@ -89,15 +89,8 @@ _unwrap_help(app)
 
 def _say(on: bool) -> None:
     if on:
-        output.say(f"newsletter {_version_of_this()}")
+        output.say(f"newsletter {VERSION}")
         raise typer.Exit
-
-
-def _version_of_this() -> str:
-    try:
-        return metadata.version("newsletter-delivery")
-    except metadata.PackageNotFoundError:
-        return "(not installed)"
 
 
 @app.callback()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,10 +15,14 @@ from newsletter.db.engine import shown
 from newsletter.errors import SchemaOutOfDate
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sqlalchemy import Engine
 
     from newsletter.editions.pruning import Rows
 
+#: How often it is looked whether processes are gone.
+_LOOK_SECONDS = 1.0
 #: A century: what a calendar can surely subtract.
 _LARGEST_DAYS = 36_525
 
@@ -27,15 +32,43 @@ app = typer.Typer(
 
 
 @app.command()
-def upgrade(ctx: typer.Context) -> None:
-    """Make or upgrade the tables. Safe to run at any time, and twice."""
+def upgrade(
+    ctx: typer.Context,
+    *,
+    wait: Annotated[
+        bool, typer.Option("--wait", help="Wait until no process works with the database.")
+    ] = False,
+) -> None:
+    """Make or upgrade the tables. Safe to run twice.
+
+    Refuses, and names them, while workers or web processes of the version before are running.
+    """
+    from newsletter.delivery import upgrading
+
     here = context.of(ctx)
     with here.database(checked=False) as engine:
-        before, after = schema.upgrade(engine, timezone=here.settings.timezone)
+        attempt = partial(upgrading.upgrade, engine, timezone=here.settings.timezone)
+        before, after = _once_unused(attempt) if wait else attempt()
     if before == after:
         output.say(f"The database is up to date (schema {after}).")
     else:
         output.say(f"The database went from schema {before or 'none'} to {after}.")
+
+
+def _once_unused(attempt: Callable[[], tuple[str | None, str]]) -> tuple[str | None, str]:
+    """Try until no process works with the database; on a terminal, say for whom it waits."""
+    from newsletter.delivery.shutdown import on_signals
+    from newsletter.delivery.upgrading import StillInUse
+
+    with on_signals() as shutdown, output.waiting() as tell:
+        while not shutdown.is_wanted:
+            try:
+                return attempt()
+            except StillInUse as exc:
+                tell("Waiting for " + ", ".join(map(str, exc.processes)))
+            shutdown.wait(_LOOK_SECONDS)
+    output.warn("Told to stop: nothing was upgraded.")
+    raise typer.Exit(75)
 
 
 @app.command()

@@ -7,8 +7,8 @@ import os
 import re
 import sys
 import traceback
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from datetime import date, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -122,6 +122,21 @@ def progress() -> Progress:
         disable=not err.is_terminal,
         transient=True,
     )
+
+
+@contextmanager
+def waiting() -> Iterator[Callable[[str], None]]:
+    """Show a spinner and what is waited for; nothing where nobody watches."""
+    shown = Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}", markup=False),
+        console=err,
+        disable=not err.is_terminal,
+        transient=True,
+    )
+    with shown:
+        task = shown.add_task("", total=None)
+        yield lambda words: shown.update(task, description=words)
 
 
 class _Rate(ProgressColumn):

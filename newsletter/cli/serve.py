@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import socket
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from resource import RLIMIT_NOFILE, getrlimit
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,7 +14,7 @@ import typer
 from newsletter.cli import context, output, setup
 from newsletter.cli import worker as working
 from newsletter.delivery.shutdown import Shutdown, on_signals
-from newsletter.errors import InvalidInput
+from newsletter.errors import InvalidInput, SchemaOutOfDate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,6 +44,8 @@ def serve(
     """
     import uvicorn
 
+    from newsletter.delivery.registration import registered
+    from newsletter.models import ProcessKind
     from newsletter.web import app
     from newsletter.web.peers import Proxies, ProxyNotice
 
@@ -63,7 +65,11 @@ def serve(
             server.should_exit = True
 
         # While it runs it hears signals itself, and hands them on when it has ended.
-        with shutdown.heeded_by(end), _working(engine, found.settings, shutdown, sends=letters):
+        with (
+            shutdown.heeded_by(end),
+            registered(engine, ProcessKind.WEB, on_outdated=shutdown.ask, on_trouble=output.warn),
+            _working(engine, found.settings, shutdown, sends=letters),
+        ):
             server.run(sockets)
 
 
@@ -115,9 +121,7 @@ def _working(
     threads = [threading.Thread(target=_prune, args=(engine, shutdown), daemon=True)]
     if sends:
         threads.append(
-            threading.Thread(
-                target=working.keep_sending, args=(engine, settings, shutdown), daemon=True
-            )
+            threading.Thread(target=_send, args=(engine, settings, shutdown), daemon=True)
         )
     for thread in threads:
         thread.start()
@@ -127,6 +131,12 @@ def _working(
         shutdown.ask()
         for thread in threads:
             thread.join()
+
+
+def _send(engine: Engine, settings: Settings, shutdown: Shutdown) -> None:
+    """Send until told to stop; that the database was upgraded is the registration's to say."""
+    with suppress(SchemaOutOfDate):
+        working.keep_sending(engine, settings, shutdown)
 
 
 def _prune(engine: Engine, shutdown: Shutdown) -> None:

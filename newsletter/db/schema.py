@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from collections.abc import Callable
 from contextlib import closing
+from functools import cache
 from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine, text
+from sqlmodel import Session
 
 from newsletter import paths
 from newsletter.db import witness
@@ -19,11 +22,18 @@ from newsletter.db.engine import WRITING, explained, is_sqlite, shown
 from newsletter.errors import Conflict, DatabaseUnavailable, InvalidInput, SchemaOutOfDate
 
 
-def upgrade(engine: Engine, *, timezone: str = "UTC") -> tuple[str | None, str]:
+def upgrade(
+    engine: Engine,
+    *,
+    timezone: str = "UTC",
+    guard: Callable[[Connection], object] = lambda _: None,
+) -> tuple[str | None, str]:
     """Bring the schema to this version in one transaction; return the versions before and after.
 
-    Safe to run at any time and from several processes: the second finds nothing to do. `timezone`
-    is the publication's: mails that are on their way keep the dates that they were written with.
+    Safe to run from several processes: the second finds nothing to do. `timezone` is the
+    publication's: mails that are on their way keep the dates that they were written with. `guard`
+    is called in the same transaction before the tables of an older version are changed, and may
+    raise to prevent that.
     """
     with explained(), engine.connect() as bare:
         connection = bare.execution_options(**{WRITING: True})
@@ -32,6 +42,8 @@ def upgrade(engine: Engine, *, timezone: str = "UTC") -> tuple[str | None, str]:
             if before is not None and before not in _known():
                 raise _of_another_version(before)
             if before != newest():
+                if before is not None:
+                    guard(connection)
                 config = _config()
                 config.attributes["connection"] = connection
                 config.attributes["timezone"] = timezone
@@ -51,6 +63,7 @@ def current(engine: Engine) -> str | None:
         return MigrationContext.configure(connection).get_current_revision()
 
 
+@cache
 def newest() -> str:
     """Return the version that this code works with."""
     head = ScriptDirectory.from_config(_config()).get_current_head()
@@ -75,6 +88,17 @@ def check(engine: Engine) -> None:
         f"The database has schema {found}, this program works with {newest()}.",
         hint="Run `newsletter database upgrade` (after `newsletter database backup`).",
     )
+
+
+def require(session: Session) -> None:
+    """Raise SchemaOutOfDate if the schema was changed while this process ran."""
+    found = session.execute(text("SELECT version_num FROM alembic_version")).scalar_one()
+    if found != newest():
+        raise SchemaOutOfDate(
+            f"The database was brought to schema {found} while this process ran, which works with "
+            f"{newest()}.",
+            hint="Start it again, with the version that has upgraded the database.",
+        )
 
 
 def _known() -> set[str]:

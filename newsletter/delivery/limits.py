@@ -31,7 +31,7 @@ from sqlmodel import Session, col, select
 from newsletter.db.engine import is_sqlite
 from newsletter.delivery import hot
 from newsletter.delivery.ledger import Verdict
-from newsletter.models import Pace, Spending, State, Worker
+from newsletter.models import Pace, ProcessKind, Spending, State, Worker
 from newsletter.models.pace import EVERYONE
 from newsletter.settings import DomainLimit, Settings
 from newsletter.smtp.reply import Act, Outcome
@@ -328,7 +328,8 @@ def allowances(
         return {}
     _lock(session, now)
     slow = _slow(session, limited)
-    workers = list(session.exec(select(Worker.id).order_by(col(Worker.id))))
+    senders = select(Worker.id).where(Worker.kind == ProcessKind.WORKER)
+    workers = list(session.exec(senders.order_by(col(Worker.id))))
     found = {}
     for domain in limited:
         turn = _Turn.of(slow.get(domain), limits.of_domain(domain), now)

@@ -1,4 +1,4 @@
-"""Who is sending: workers sign in, keep their lease, and the dead are found.
+"""Who is at work: workers and web processes sign in, keep their lease, and the dead are found.
 
 A worker holds a lock on a file of its own for as long as it lives; the kernel drops that lock when
 the process ends, however it ends. So on the same machine a worker is known to be dead, or alive,
@@ -16,13 +16,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import Engine, update
+from sqlalchemy import Engine, delete, update
 from sqlmodel import Session, col, select
 
-from newsletter.db import lockfile
+from newsletter.db import lockfile, schema
 from newsletter.delivery import ledger
 from newsletter.delivery.retry import Policy
-from newsletter.models import Worker
+from newsletter.models import ProcessKind, Worker
+from newsletter.version import VERSION
 
 #: Told of trouble: a sentence, and the way out.
 Trouble = Callable[[str, str | None], None]
@@ -66,12 +67,20 @@ def new_name() -> str:
     return secrets.token_hex(16)
 
 
-def sign_in(session: Session, *, name: str, now: datetime) -> Presence:
-    """Add this process to the roster."""
+def sign_in(
+    session: Session, *, name: str, now: datetime, kind: ProcessKind = ProcessKind.WORKER
+) -> Presence:
+    """Add this process to the roster; raises SchemaOutOfDate if the database was upgraded since.
+
+    In this order: an upgrade looks at the roster while it keeps others from signing in, so either
+    it sees this process, or this process sees it.
+    """
     worker = Worker(
         # Never an id that was in use before: rows and verdicts go by it.
         id=1 + secrets.randbits(62),
         name=name,
+        kind=kind,
+        version=VERSION[:32],
         host=socket.gethostname()[:64],
         pid=os.getpid(),
         started_at=now,
@@ -79,16 +88,26 @@ def sign_in(session: Session, *, name: str, now: datetime) -> Presence:
     )
     session.add(worker)
     session.flush()
+    schema.require(session)
     assert worker.id is not None
     return Presence(worker.id, name)
 
 
 def renew(session: Session, presence: Presence, *, now: datetime) -> bool:
-    """Extend the lease; answer False if somebody has taken this worker for dead."""
+    """Extend the lease; answer False if somebody has taken this worker for dead.
+
+    Raises SchemaOutOfDate if the database was upgraded while this process was suspended.
+    """
     renewed = session.execute(
         update(Worker).where(col(Worker.id) == presence.id).values(lease_until=now + LEASE)
     )
+    schema.require(session)
     return bool(getattr(renewed, "rowcount", 0))
+
+
+def sign_out(session: Session, presence: Presence) -> None:
+    """Take a process off the roster that holds no deliveries."""
+    session.execute(delete(Worker).where(col(Worker.id) == presence.id))
 
 
 def take_over_dead(session: Session, *, policy: Policy, now: datetime) -> list[Presence]:
@@ -121,8 +140,13 @@ def forget(engine: Engine, names: Iterable[str]) -> None:
 
 def is_alive(engine: Engine, *, name: str, lease_until: datetime, now: datetime) -> bool:
     """Tell whether a worker lives: by its lock if that is to be seen here, else by its lease."""
-    is_held = lockfile.is_held(engine, _lock(name))
+    is_held = is_seen(engine, name)
     return lease_until >= now if is_held is None else is_held
+
+
+def is_seen(engine: Engine, name: str) -> bool | None:
+    """Tell whether a process of this machine lives; None if that cannot be seen from here."""
+    return lockfile.is_held(engine, _lock(name))
 
 
 def _lock(name: str) -> str:

@@ -17,7 +17,7 @@ from newsletter.models.scheduler import SchedulerRun
 from newsletter.models.subscriber import Status, Subscriber
 from newsletter.models.suppression import Cause, Suppression
 from newsletter.models.throttle import Throttle
-from newsletter.models.worker import Worker
+from newsletter.models.worker import ProcessKind, Worker
 
 __all__ = [
     "Article",
@@ -32,6 +32,7 @@ __all__ = [
     "Mailing",
     "MailingArticle",
     "Pace",
+    "ProcessKind",
     "Progress",
     "Publication",
     "Role",

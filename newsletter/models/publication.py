@@ -16,3 +16,5 @@ class Publication(SQLModel, table=True):
     created_at: datetime = Field(sa_type=Instant)
     #: The newest instant given as a seen_at or a coverage end; the next one is later.
     latest_instant: datetime = Field(sa_type=Instant)
+    #: When a fetch of every feed had last ended, by the clock of the process that made it.
+    fetched_at: datetime | None = Field(default=None, sa_type=Instant)
