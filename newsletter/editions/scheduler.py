@@ -8,11 +8,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
 
-from sqlalchemy import Engine, delete
+from sqlalchemy import Engine
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlmodel import Session, select
 
 from newsletter.clock import utc_now
 from newsletter.db import session as sessions
+from newsletter.db.engine import is_sqlite
 from newsletter.errors import NewsletterError
 from newsletter.models import SchedulerRun
 
@@ -47,15 +49,16 @@ def last(session: Session) -> SchedulerRun | None:
 
 
 def _write(engine: Engine, command: str, *, began_at: datetime, error: str | None) -> None:
+    values = {
+        "command": command,
+        "host": socket.gethostname()[:64],
+        "pid": os.getpid(),
+        "began_at": began_at,
+        "ended_at": utc_now(),
+        "error": error[:_LONGEST] if error else None,
+    }
+    insert = sqlite.insert if is_sqlite(engine) else postgresql.insert
     with sessions.writing(engine) as session:
-        session.execute(delete(SchedulerRun))
-        session.add(
-            SchedulerRun(
-                command=command,
-                host=socket.gethostname()[:64],
-                pid=os.getpid(),
-                began_at=began_at,
-                ended_at=utc_now(),
-                error=error[:_LONGEST] if error else None,
-            )
-        )
+        # Two runs may end at the same instant.
+        noted = insert(SchedulerRun).values(id=1, **values)
+        session.execute(noted.on_conflict_do_update(index_elements=["id"], set_=values))
