@@ -16,7 +16,7 @@ from newsletter.articles import text
 from newsletter.articles.matching import Known
 from newsletter.articles.quarantine import Arrivals
 from newsletter.errors import NotFound
-from newsletter.models import Article, Feed
+from newsletter.models import Article, Feed, Publication
 
 T = TypeVar("T")
 # A statement takes only so many parameters.
@@ -73,6 +73,16 @@ def record_success(
         .where(col(Feed.id) == feed_id)
         .values(fetched_at=now, succeeded_at=now, error=None, failures=0, **changes)
     )
+
+
+def fetch_ended_at(session: Session) -> datetime | None:
+    """Return when every feed had last been fetched, by whichever process; None for never."""
+    return session.exec(select(Publication.fetched_at)).one()
+
+
+def end_fetch(session: Session, now: datetime) -> None:
+    """Note that every feed has been fetched, well or not."""
+    session.execute(update(Publication).values(fetched_at=now))
 
 
 def article_counts(session: Session) -> dict[int, int]:

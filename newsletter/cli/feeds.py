@@ -11,10 +11,12 @@ from newsletter.cli import context, output
 from newsletter.errors import NotFound
 
 if TYPE_CHECKING:
+    from sqlalchemy import Engine
     from sqlmodel import Session
 
     from newsletter.articles.fetch import Limits
     from newsletter.articles.ingest import Counts, Result
+    from newsletter.articles.turn import Elsewhere
     from newsletter.models import Feed
     from newsletter.settings import Settings
 
@@ -71,20 +73,29 @@ def list_feeds(ctx: typer.Context, *, json: output.Json = False) -> None:
 
 @app.command()
 def fetch(ctx: typer.Context, *, json: output.Json = False) -> None:
-    """Fetch every feed and take in what is new; exit code 1 if one of them failed."""
-    from newsletter.articles import ingest
+    """Fetch every feed and take in what is new; exit code 1 if one of them failed.
+
+    If another process is at it, its fetch is waited for, up to a minute, and counts as this one.
+    """
     from newsletter.articles.ingest import Counts
+    from newsletter.articles.turn import Elsewhere
 
     here = context.of(ctx)
     with here.database() as engine:
-        results = ingest.fetch_all(engine, limits(here.settings), clock.utc_now())
+        found = _fetched(engine, here.settings)
+    if found is Elsewhere.RUNNING:
+        output.warn("Another process still fetches the feeds.", "Its articles will be there.")
+        raise typer.Exit(75)
+    results = found if isinstance(found, list) else []
     counts = sum((one.counts for one in results), Counts())
     failed = [one for one in results if one.error]
     if json:
         output.as_json(
             {"feeds": len(results), **_counts(counts), "failed": len(failed)}
-            | {"results": [_result(one) for one in results]}
+            | {"results": [_result(one) for one in results], "elsewhere": found is Elsewhere.DONE}
         )
+    elif found is Elsewhere.DONE:
+        output.say("Another process has just fetched the feeds: `newsletter feeds list`.")
     else:
         feeds = "1 feed" if len(results) == 1 else f"{len(results):,} feeds"
         output.say(f"{feeds}: {_words(counts)}" + (f", {len(failed)} failed." if failed else "."))
@@ -129,6 +140,20 @@ def limits(settings: Settings) -> Limits:
         timeout_seconds=settings.feed_timeout_seconds,
         allow_private=settings.feed_private_networks,
     )
+
+
+def _fetched(engine: Engine, settings: Settings) -> list[Result] | Elsewhere:
+    from newsletter.articles import turn
+    from newsletter.articles.turn import Elsewhere
+    from newsletter.delivery.shutdown import on_signals
+    from newsletter.editions import fetching
+
+    now = clock.utc_now()
+    found = turn.fetch_all(engine, limits(settings), now)
+    if found is not Elsewhere.RUNNING:
+        return found
+    with on_signals() as shutdown:
+        return fetching.wait(engine, limits(settings), now=now, shutdown=shutdown)
 
 
 def _find(session: Session, named: str) -> Feed:

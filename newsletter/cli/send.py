@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import asdict
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated
@@ -17,9 +17,12 @@ from newsletter.delivery.shutdown import Shutdown, on_signals
 from newsletter.errors import NewsletterError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sqlalchemy import Engine
 
     from newsletter.articles.ingest import Result
+    from newsletter.articles.turn import Elsewhere
     from newsletter.delivery.waiting import Waiting
     from newsletter.editions.store import Summary
     from newsletter.settings import Settings
@@ -110,12 +113,24 @@ def _run(engine: Engine, settings: Settings, *, dry_run: bool, json: bool) -> in
     from newsletter.subscribers import unconfirmed
 
     now = clock.utc_now()
-    failed: list[Result] = []
+    fetched: list[Result] | Elsewhere = []
     if not dry_run:
-        failed = fetch(engine, settings, now)
+        fetched = fetch(engine, settings, now)
         unconfirmed.delete(engine, now=now)
     with nullcontext(Shutdown()) if dry_run else on_signals() as shutdown:
-        summaries, failure = _due(engine, settings, shutdown, now=now, dry_run=dry_run)
+        moved: list[Summary] = []
+        fetched = wait(
+            fetched,
+            engine,
+            settings,
+            shutdown,
+            now=now,
+            meanwhile=lambda: moved.extend(_resume(engine, settings, now)),
+        )
+        failed = report(fetched)
+        made, failure = _due(engine, settings, shutdown, now=now, dry_run=dry_run)
+        # Of an edition that has moved twice, how far it has come in the end.
+        summaries = {one.edition: one for one in [*moved, *made]}.values()
         if json:
             output.as_json(
                 {
@@ -226,13 +241,43 @@ def fetch(
     now: datetime,
     *,
     is_stopped: Callable[[], bool] = lambda: False,
-) -> list[Result]:
-    """Fetch every feed; say which failed, what waits for approval, and what was too much."""
-    from newsletter.articles import ingest
+) -> list[Result] | Elsewhere:
+    """Fetch every feed, unless another process is at it."""
+    from newsletter.articles import turn
+    from newsletter.cli import feeds
+
+    return turn.fetch_all(engine, feeds.limits(settings), now, is_stopped=is_stopped)
+
+
+def wait(
+    fetched: list[Result] | Elsewhere,
+    engine: Engine,
+    settings: Settings,
+    shutdown: Shutdown,
+    *,
+    now: datetime,
+    meanwhile: Callable[[], object] = lambda: None,
+) -> list[Result] | Elsewhere:
+    """Where an edition is due, and another process still fetches, let that end first."""
+    from newsletter.articles.turn import Elsewhere
+    from newsletter.cli import feeds
+    from newsletter.editions import fetching, publish
+
+    if fetched is not Elsewhere.RUNNING:
+        return fetched
+    if not publish.due_editions(engine, now=now, settings=settings):
+        return fetched
+    return fetching.wait(
+        engine, feeds.limits(settings), now=now, shutdown=shutdown, meanwhile=meanwhile
+    )
+
+
+def report(fetched: list[Result] | Elsewhere) -> list[Result]:
+    """Say which feeds failed, what waits for approval, and what was too much; return the failed."""
     from newsletter.articles.ingest import Counts
     from newsletter.cli import feeds
 
-    results = ingest.fetch_all(engine, feeds.limits(settings), now, is_stopped=is_stopped)
+    results = fetched if isinstance(fetched, list) else []
     failed = [one for one in results if one.error]
     for one in failed:
         output.warn(f"{one.title}: {one.error}", one.hint)
@@ -246,6 +291,15 @@ def fetch(
             "`newsletter articles list --quarantined`."
         )
     return failed
+
+
+def _resume(engine: Engine, settings: Settings, now: datetime) -> list[Summary]:
+    """Send what is open; what prevents that prevents it later, too, and is told then."""
+    from newsletter.editions import send as sending
+
+    with suppress(NewsletterError):
+        return sending.resume(engine, now=now, settings=settings, on_trouble=output.warn)
+    return []
 
 
 def _due(

@@ -58,11 +58,12 @@ def worker(
 def keep_sending(engine: Engine, settings: Settings, shutdown: Shutdown) -> None:
     """Send whatever is due until told to stop.
 
-    A failure is said, and sending is tried again later.
+    A failure is said, and sending is tried again later. Raises SchemaOutOfDate once the database
+    was upgraded under this process.
     """
     from newsletter.delivery.worker import Plan, run
     from newsletter.editions import store
-    from newsletter.errors import NewsletterError
+    from newsletter.errors import NewsletterError, SchemaOutOfDate
 
     while not shutdown.is_wanted:
         try:
@@ -74,6 +75,8 @@ def keep_sending(engine: Engine, settings: Settings, shutdown: Shutdown) -> None
                 shutdown=shutdown,
                 on_trouble=output.warn,
             )
+        except SchemaOutOfDate:
+            raise
         except NewsletterError as exc:
             output.warn(exc.message, exc.hint)
         except Exception:  # noqa: BLE001 - whatever else runs here goes on, and this tries again
@@ -108,12 +111,14 @@ def _look(engine: Engine, settings: Settings, fetch_at: float, shutdown: Shutdow
     with scheduler.noted(engine, "worker") as errors:
         is_due = bool(publish.due_editions(engine, now=now, settings=settings))
         if is_due or time.monotonic() >= fetch_at:
-            send.fetch(engine, settings, now, is_stopped=lambda: shutdown.is_wanted)
+            fetched = send.fetch(engine, settings, now, is_stopped=lambda: shutdown.is_wanted)
+            send.report(send.wait(fetched, engine, settings, shutdown, now=now))
             if shutdown.is_wanted:
                 # Not every feed was read: an edition that is made now would miss their articles.
                 return fetch_at
             fetch_at = time.monotonic() + _FETCH_SECONDS
-        done = calendar.keep(engine, now=clock.utc_now(), settings=settings)
+        # Of the same instant: what has fallen due since has its own fetch first.
+        done = calendar.keep(engine, now=now, settings=settings)
         errors += [failure.message for failure in done.failures]
     for summary in done.made:
         output.say(send.sentence(summary))

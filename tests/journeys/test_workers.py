@@ -10,24 +10,23 @@ import subprocess
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
-from zoneinfo import ZoneInfo
 
 import killing
 import ledgers
 import pytest
 import scripted_smtp
-from journey import Newsletter, at_noon, until
+from journey import Newsletter, at_noon, due_an_hour_ago, until
 from scripted_smtp import ScriptedServer, Turn
-from sqlalchemy import Engine, func, select, update
+from sqlalchemy import Engine, func, select
 
 from newsletter.cadence import Cadence
 from newsletter.clock import utc_now
 from newsletter.db import session as sessions
 from newsletter.delivery import ledger, roster
 from newsletter.editions import publish
-from newsletter.models import Edition, Publication, Worker
+from newsletter.models import Edition, Worker
 from newsletter.settings import Settings
 from newsletter.subscribers import signup
 from newsletter.subscribers.consent import Origin
@@ -87,22 +86,6 @@ def once_sending(
             then()
 
     return rule
-
-
-def due_an_hour_ago(newsletter: Newsletter, engine: Engine, *, weekly_in: timedelta) -> None:
-    """Have the daily edition fall due, the weekly one on another day of choice, the monthly not."""
-    at_noon(newsletter)
-    today = datetime.now(ZoneInfo(newsletter.env["NEWSLETTER_TIMEZONE"]))
-    newsletter.env |= {
-        "NEWSLETTER_DAILY_AT": "11:00",
-        "NEWSLETTER_WEEKLY_ON": f"{today + weekly_in:%A}".lower(),
-        "NEWSLETTER_WEEKLY_AT": "11:00",
-        "NEWSLETTER_MONTHLY_ON": str(min((today + timedelta(days=10)).day, 28)),
-        "NEWSLETTER_CRON_TOLERANCE_HOURS": "6",
-    }
-    with sessions.writing(engine) as session:
-        began = utc_now().replace(year=2020)
-        session.execute(update(Publication).values(created_at=began))
 
 
 #: What a worker says when it is to end.

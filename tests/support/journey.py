@@ -17,18 +17,23 @@ import urllib.request
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from email import message_from_bytes, policy
 from email.message import EmailMessage
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 import trustme
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
+from sqlalchemy import Engine, update
 
 from newsletter.cli import catcher
+from newsletter.clock import utc_now
+from newsletter.db import session as sessions
+from newsletter.models import Publication
 
 SECRET = "0123456789abcdef0123456789abcdef-for-tests"
 _HERE = Path(__file__).parent
@@ -174,6 +179,22 @@ def at_noon(newsletter: Newsletter) -> None:
     offset = datetime.now(UTC).hour - 12
     # POSIX's sign: Etc/GMT+5 is five hours behind UTC.
     newsletter.env["NEWSLETTER_TIMEZONE"] = f"Etc/GMT{offset:+d}" if offset else "Etc/GMT"
+
+
+def due_an_hour_ago(newsletter: Newsletter, engine: Engine, *, weekly_in: timedelta) -> None:
+    """Have the daily edition fall due, the weekly one on another day of choice, the monthly not."""
+    at_noon(newsletter)
+    today = datetime.now(ZoneInfo(newsletter.env["NEWSLETTER_TIMEZONE"]))
+    newsletter.env |= {
+        "NEWSLETTER_DAILY_AT": "11:00",
+        "NEWSLETTER_WEEKLY_ON": f"{today + weekly_in:%A}".lower(),
+        "NEWSLETTER_WEEKLY_AT": "11:00",
+        "NEWSLETTER_MONTHLY_ON": str(min((today + timedelta(days=10)).day, 28)),
+        "NEWSLETTER_CRON_TOLERANCE_HOURS": "6",
+    }
+    with sessions.writing(engine) as session:
+        began = utc_now().replace(year=2020)
+        session.execute(update(Publication).values(created_at=began))
 
 
 class _Refusing(catcher.Catcher):

@@ -1,0 +1,51 @@
+"""Fetches the feeds in turn: one process at a time does, and what it brings counts for all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from enum import Enum, auto
+
+from sqlalchemy import Engine
+
+from newsletter.articles import ingest, store
+from newsletter.articles.fetch import Limits
+from newsletter.articles.ingest import Result
+from newsletter.clock import utc_now
+from newsletter.db import session as sessions
+from newsletter.db.election import Candidate
+
+
+class Elsewhere(Enum):
+    """Why this process has not fetched the feeds: another one does."""
+
+    RUNNING = auto()
+    DONE = auto()
+
+
+def fetch_all(
+    engine: Engine,
+    limits: Limits,
+    now: datetime,
+    *,
+    is_stopped: Callable[[], bool] = lambda: False,
+) -> list[Result] | Elsewhere:
+    """Fetch every feed and return how each went, unless another process is at it.
+
+    A fetch that has ended since `now`, when this run began, counts as its own. One whose process
+    was killed or stopped has not ended, and the feeds are fetched again. Raises
+    DatabaseUnavailable.
+    """
+    with Candidate(engine, "fetch") as candidate:
+        if not candidate.is_elected():
+            return Elsewhere.RUNNING
+        with sessions.reading(engine) as session:
+            ended_at = store.fetch_ended_at(session)
+        # Not in the future: the clock may have been set back since.
+        if ended_at is not None and now < ended_at <= utc_now():
+            return Elsewhere.DONE
+        results = ingest.fetch_all(engine, limits, now, is_stopped=is_stopped)
+        if not is_stopped():
+            with sessions.writing(engine) as session:
+                store.end_fetch(session, utc_now())
+        return results

@@ -1,0 +1,43 @@
+"""Waits for the process that fetches the feeds: an edition is not made in the middle of a fetch."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from datetime import datetime
+
+from sqlalchemy import Engine
+
+from newsletter.articles import turn
+from newsletter.articles.fetch import Limits
+from newsletter.articles.ingest import Result
+from newsletter.articles.turn import Elsewhere
+from newsletter.delivery.shutdown import Shutdown
+
+#: How long an edition waits for the fetch of another process: that one may be suspended.
+PATIENCE_SECONDS = 60.0
+_LOOK_SECONDS = 1.0
+
+
+def wait(
+    engine: Engine,
+    limits: Limits,
+    *,
+    now: datetime,
+    shutdown: Shutdown,
+    meanwhile: Callable[[], object] = lambda: None,
+    clock: Callable[[], float] = time.monotonic,
+) -> list[Result] | Elsewhere:
+    """Do something else until another process has fetched the feeds, but no longer than a minute.
+
+    Fetches them itself if that process dies before it has ended, and returns how that went. RUNNING
+    if the other one still fetches after the minute, or this process was told to stop.
+    """
+    end = clock() + PATIENCE_SECONDS
+    meanwhile()
+    while not shutdown.is_wanted:
+        found = turn.fetch_all(engine, limits, now, is_stopped=lambda: shutdown.is_wanted)
+        if found is not Elsewhere.RUNNING or clock() >= end:
+            return found
+        shutdown.wait(_LOOK_SECONDS)
+    return Elsewhere.RUNNING
