@@ -241,9 +241,9 @@ def is_overdue(status: Status, now: datetime) -> ColumnElement[bool]:
 def lock(
     session: Session, addresses: Sequence[str], *, statuses: Sequence[Status]
 ) -> Sequence[Row[Any]]:
-    """Return id, public_id and address of `addresses` in one of `statuses`, and hold them."""
+    """Return id, public_id, address and status of `addresses` in one of `statuses`; hold them."""
     return session.execute(
-        rows_of(_id, col(Subscriber.public_id), col(Subscriber.address))
+        rows_of(_id, col(Subscriber.public_id), col(Subscriber.address), _status)
         .where(col(Subscriber.address).in_(addresses), _status.in_(statuses))
         .order_by(_id)
         .with_for_update()

@@ -53,11 +53,14 @@ def suppress_each(
     if not each:
         return 0
     sessions.hold_freeze(session)
-    # Readers before suppressions, as an erasure does: in another order they could block each other.
-    readers = store.lock(session, list(each), statuses=_MAILABLE)
+    # Lock order: readers before suppressions, as an erasure does, or the two deadlock. Suppressed
+    # ones are locked too: who confirms at this moment would lift the cause that comes.
+    readers = store.lock(session, list(each), statuses=list(Status))
     added = suppression.suppress_each(session, each, now=now, keyring=keyring)
     by_words: dict[Origin, list[Row[Any]]] = {}
     for reader in readers:
+        if reader.status == Status.SUPPRESSED:
+            continue
         grounds = each[reader.address]
         origin = Origin(grounds.source, wording=grounds.reason)
         by_words.setdefault(origin, []).append(reader)

@@ -141,7 +141,10 @@ router = APIRouter(tags=["subscriptions"], dependencies=[Depends(_check_key)], r
 
 @router.post("/api/v1/subscriptions", status_code=202, summary="Subscribe somebody")
 def subscribe(front: TheFront, wanted: NewSubscription) -> Taken:
-    """Send a confirm letter; nothing begins before the reader has followed its link."""
+    """Ask by a confirm letter, if one may go to the address; nothing begins before it is confirmed.
+
+    At most one letter a day goes to an address, and three in 30 days while none is confirmed.
+    """
     origin = Origin(_SOURCE, wording=" ".join(wanted.wording.split()), remote=wanted.remote)
     asking = Asking(addresses.normalise(wanted.address), wanted.cadence, origin)
     gate.ask(front, asking, is_trusted=True)

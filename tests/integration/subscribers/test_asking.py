@@ -6,6 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from email.message import EmailMessage
 from itertools import pairwise
+from threading import Thread
+from typing import Any
 
 import pytest
 from readers import Readers
@@ -351,6 +353,30 @@ def test_a_graver_cause_stops_a_confirm_letter_that_is_on_its_way(door: Door, ca
         door.confirm(token)
     assert door.ask(after=DAY) is Asked.NOTHING
     assert is_suppressed(door)
+
+
+def test_a_complaint_that_comes_while_its_reader_confirms_is_not_lifted(
+    door: Door, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    door.readers.add(ANN)
+    suppress_for(door, Cause.DEAD)
+    door.ask()
+    release = suppress.release
+
+    def meanwhile(*args: Any, **how: Any) -> bool:
+        complaint.start()
+        # Waits for the reader's row, or for SQLite's only writer: this transaction.
+        complaint.join(timeout=1)
+        return release(*args, **how)
+
+    complaint = Thread(target=suppress_for, args=(door, Cause.COMPLAINT))
+    monkeypatch.setattr(suppress, "release", meanwhile)
+    door.confirm(door.token())
+    complaint.join()
+
+    assert is_suppressed(door)
+    assert door.readers.get(ANN).status == "suppressed"
+    assert claimed(door) == []
 
 
 def test_an_address_that_is_still_dead_stays_suppressed_whoever_signs_it_up(door: Door) -> None:
