@@ -9,14 +9,16 @@ from enum import StrEnum
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import Select, case, func
+from sqlalchemy import Select, func, null, text
 from sqlalchemy import select as rows_of
 from sqlmodel import Session, col
 
-from newsletter.delivery import ledger, limits
+from newsletter.delivery import limits
 from newsletter.delivery.limits import Limits
 from newsletter.models import Delivery
+from newsletter.models.delivery import CLAIMABLE, HELD, LANED
 
+_mailing = col(Delivery.mailing_id)
 _worker = col(Delivery.worker_id)
 _lane = col(Delivery.lane)
 _due_at = col(Delivery.due_at)
@@ -52,19 +54,11 @@ class Waiting:
 
 def of(session: Session, mailings: Select[Any], *, limits: Limits, now: datetime) -> list[Waiting]:
     """Return for what the open rows of `mailings` wait, those that come first before the others."""
-    why = case(
-        (_worker.is_not(None), Why.WORKER.value),
-        (_lane.is_not(None), Why.DOMAIN.value),
-        (_due_at > now, Why.RETRY.value),
-        else_=Why.DUE.value,
-    )
-    found = session.execute(
-        rows_of(why.label("why"), _lane, func.count().label("rows"), func.min(_due_at).label("at"))
-        .where(col(Delivery.mailing_id).in_(mailings), col(Delivery.state).in_(ledger.OPEN))
-        .group_by(why, _lane)
-    )
     waiting = [
-        Waiting(why=Why(row.why), rows=row.rows, at=row.at, domain=row.lane) for row in found
+        *_counted(session, Why.WORKER, text(HELD), (_mailing + 0).in_(mailings)),
+        *_counted(session, Why.DOMAIN, text(LANED), _mailing.in_(mailings), _worker.is_(None)),
+        *_counted(session, Why.RETRY, text(CLAIMABLE), _mailing.in_(mailings), _due_at > now),
+        *_counted(session, Why.DUE, text(CLAIMABLE), _mailing.in_(mailings), _due_at <= now),
     ]
     return sorted(
         (_explained(session, one, mailings, limits, now) for one in waiting),
@@ -75,6 +69,16 @@ def of(session: Session, mailings: Select[Any], *, limits: Limits, now: datetime
 def sentences(waiting: Iterable[Waiting], *, zone: ZoneInfo, now: datetime) -> str:
     """Say why and until when, with times of a zone; nothing if nothing waits."""
     return " ".join(_sentence(one, zone, now) for one in waiting)
+
+
+def _counted(session: Session, why: Why, *chosen: Any) -> list[Waiting]:  # noqa: ANN401 - SQL expressions
+    """Count rows by one partial index: how many others a mailing has does not matter."""
+    domain = _lane if why is Why.DOMAIN else null()
+    counted = rows_of(domain, func.count(), func.min(_due_at)).where(*chosen)
+    if why is Why.DOMAIN:
+        counted = counted.group_by(domain)
+    found = session.execute(counted)
+    return [Waiting(why=why, rows=rows, at=at, domain=of) for of, rows, at in found if rows]
 
 
 def _explained(
@@ -95,8 +99,8 @@ def _reply(session: Session, mailings: Select[Any], now: datetime) -> str | None
     found = session.execute(
         rows_of(col(Delivery.code), col(Delivery.reply))
         .where(
-            col(Delivery.mailing_id).in_(mailings),
-            col(Delivery.state).in_(ledger.OPEN),
+            text(CLAIMABLE),
+            _mailing.in_(mailings),
             _due_at > now,
         )
         .order_by(_due_at, col(Delivery.id))

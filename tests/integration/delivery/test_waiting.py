@@ -101,6 +101,24 @@ def test_a_limit_that_is_used_up_says_when_more_may_go(engine: Engine, said: Sai
     assert said(rules).startswith("3 wait for a limit: more may go at 09:")
 
 
+def test_what_has_ended_or_is_held_for_the_operator_does_not_wait(
+    engine: Engine, said: Said
+) -> None:
+    ledgers.fill(engine, 5)
+    for number, state in enumerate(("refused", "unknown", "skipped", "cancelled"), start=1):
+        with sessions.writing(engine) as session:
+            session.execute(update(Delivery).where(col(Delivery.id) == number).values(state=state))
+
+    assert said() == "1 is due: `newsletter cron` or a worker goes on."
+
+
+def test_a_row_of_a_domain_that_a_worker_has_is_counted_once(engine: Engine, said: Said) -> None:
+    ledgers.fill(engine, 1)
+    change(engine, state="claimed", worker_id=1, lane="gmail.com")
+
+    assert said() == "1 is being sent by a worker."
+
+
 def test_what_a_worker_has_in_hand_is_being_sent(engine: Engine, said: Said) -> None:
     ledgers.fill(engine, 1)
     change(engine, state="claimed", worker_id=1)
