@@ -11,11 +11,13 @@ import codecs
 import io
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 from xml.sax.xmlreader import AttributesNSImpl
 
 import feedparser
 import feedparser.api
+import feedparser.mixin
 from feedparser.encodings import convert_to_utf8
 
 #: A document of more items is read to here; the newest stand first.
@@ -254,6 +256,10 @@ def _joined(pieces: list[str | bytes]) -> str:
     )
 
 
+# Asked at every element for the base of relative links, which seldom changes.
+feedparser.mixin.make_safe_absolute_uri = lru_cache(maxsize=16)(
+    feedparser.mixin.make_safe_absolute_uri
+)
 # The parsers that feedparser.parse makes; it offers no other way to name one's own.
 for _name in ("StrictFeedParser", "LooseFeedParser"):
     setattr(feedparser.api, _name, type(_name, (_Bounds, getattr(feedparser.api, _name)), {}))

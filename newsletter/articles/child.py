@@ -42,15 +42,15 @@ def main() -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     signal.signal(signal.SIGXCPU, signal.SIG_DFL)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    _limit(resource.RLIMIT_CORE, 0)
-    _limit(resource.RLIMIT_AS, octets)
+    _limit("RLIMIT_CORE", 0)
+    _limit("RLIMIT_AS", octets)
     with socket.socket(fileno=0) as parent:
         while (label := receive(parent)) is not None:
             body = receive(parent)
             assert body is not None
             # A limit of the process, not of a document: so it grows with each.
             used = resource.getrusage(resource.RUSAGE_SELF)
-            _limit(resource.RLIMIT_CPU, int(used.ru_utime + used.ru_stime) + seconds)
+            _limit("RLIMIT_CPU", int(used.ru_utime + used.ru_stime) + seconds)
             send(parent, _answer(json.loads(label), body))
 
 
@@ -104,8 +104,11 @@ def _answer(label: dict[str, str], body: bytes) -> bytes:
         return json.dumps({"failure": name, "trace": traceback.format_exc()[-4_000:]}).encode()
 
 
-def _limit(kind: int, value: int) -> None:
+def _limit(name: str, value: int) -> None:
     """Lower a limit of this process; where the system has no such limit, there is none."""
+    kind = getattr(resource, name, None)
+    if kind is None:
+        return
     try:
         _, hard = resource.getrlimit(kind)
         allowed = value if hard == resource.RLIM_INFINITY else min(value, hard)

@@ -110,9 +110,9 @@ def finish(item: Item) -> ParsedArticle | None:
 
 
 def _link(item: Item) -> str | None:
-    found = [link.canonical(one, item.base) for one in item.links]
+    found = (link.canonical(one, item.base) for one in item.links)
     # A GUID that is a web address is a permalink (RSS 2.0), if nothing better is there.
-    return next((one for one in [*found, link.canonical(item.guid)] if one), None)
+    return next((one for one in found if one), None) or link.canonical(item.guid)
 
 
 def _guid(value: str) -> str | None:
