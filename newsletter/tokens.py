@@ -54,6 +54,7 @@ class Purpose(StrEnum):
     CONFIRM = "confirm"
     ERASE = "erase"
     DATA = "data"
+    NEW_ADDRESS = "new-address"
     MANAGE = "manage"
     UNSUBSCRIBE = "unsubscribe"
     VIEW = "view"
@@ -65,6 +66,7 @@ _LIFETIMES = {
     Purpose.CONFIRM: CONFIRM_LIFETIME,
     Purpose.ERASE: CONFIRM_LIFETIME,
     Purpose.DATA: CONFIRM_LIFETIME,
+    Purpose.NEW_ADDRESS: CONFIRM_LIFETIME,
     Purpose.FORM: FORM_LIFETIME,
 }
 

@@ -14,7 +14,7 @@ from newsletter import cadence as calendar
 from newsletter import clock
 from newsletter.cadence import Cadence
 from newsletter.cli import context, output, sheets
-from newsletter.errors import InvalidInput, NotFound
+from newsletter.errors import Conflict, InvalidInput, NotFound
 from newsletter.models import Status
 from newsletter.settings import Settings
 from newsletter.subscribers import evidence
@@ -22,7 +22,7 @@ from newsletter.subscribers import evidence
 if TYPE_CHECKING:
     from sqlmodel import Session
 
-    from newsletter.models import Subscriber, Suppression
+    from newsletter.models import AddressChange, Subscriber, Suppression
 
 app = typer.Typer(help="Who reads, how often, and how they agreed to it.", no_args_is_help=True)
 
@@ -115,7 +115,7 @@ def show(ctx: typer.Context, address: Address, *, json: output.Json = False) -> 
     """Show all that is kept about one reader, and what comes next for them."""
     from newsletter import suppression
     from newsletter.db import session as sessions
-    from newsletter.subscribers import store
+    from newsletter.subscribers import address_change, store
 
     here, spelled = context.of(ctx), addresses.normalise(address, local=True)
     keyring = here.settings.keyring()
@@ -124,6 +124,7 @@ def show(ctx: typer.Context, address: Address, *, json: output.Json = False) -> 
         suppressed = suppression.find(session, spelled, keyring=keyring)
         if reader is None and suppressed is None:
             raise _not_found(spelled)
+        moving = address_change.pending(session, reader, now=clock.utc_now()) if reader else None
         consents = [_consent(row) for row in store.consents(session, reader)] if reader else []
         found = (
             store.deliveries(session, reader, limit=None if json else _DELIVERIES_SHOWN)
@@ -138,12 +139,18 @@ def show(ctx: typer.Context, address: Address, *, json: output.Json = False) -> 
                 "suppression": _suppression(suppressed),
                 "consents": consents,
                 "deliveries": deliveries,
+                "address_change": _moving(moving),
                 "next": _next(reader, here.settings) if reader else None,
             }
         )
         return
     _show(reader, spelled, suppressed)
     if reader:
+        if moving is not None:
+            output.say(
+                f"A change of address to {moving.address} waits to be confirmed there, until "
+                f"{moving.expires_at:%Y-%m-%d %H:%M} UTC."
+            )
         _show_history(consents, deliveries)
         output.say(_outlook(reader, here.settings))
 
@@ -160,17 +167,33 @@ def change(
         typer.Option("--pause-until", formats=["%Y-%m-%d"], help="Send nothing before this day."),
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="End a pause.")] = False,
+    new_address: Annotated[
+        str | None,
+        typer.Option("--address", help="Ask them by a letter to confirm this new address."),
+    ] = None,
     json: output.Json = False,
 ) -> None:
-    """Change how often a reader reads, pause them, or end a pause. They miss nothing by it."""
+    """Change how often a reader reads, pause them, or end a pause. They miss nothing by it.
+
+    A new address is theirs once its owner has confirmed it: a letter with a link goes there, and a
+    note to the present one.
+    """
     from newsletter.db import session as sessions
     from newsletter.subscribers import preferences
     from newsletter.subscribers.consent import Origin
 
     if sum([pause, pause_until is not None, resume]) > 1:
         raise InvalidInput("--pause, --pause-until and --resume exclude one another.")
-    if cadence is None and not (pause or pause_until or resume):
-        raise InvalidInput("There is nothing to change.", hint="Name a cadence, or a pause.")
+    is_kept = cadence is None and not (pause or pause_until or resume)
+    if new_address is not None:
+        if not is_kept:
+            raise InvalidInput("--address is changed alone.", hint="Run the command twice.")
+        _ask_for_address(context.of(ctx), address, new_address, json=json)
+        return
+    if is_kept:
+        raise InvalidInput(
+            "There is nothing to change.", hint="Name a cadence, a pause or an address."
+        )
     here, now, origin = context.of(ctx), clock.utc_now(), Origin(_SOURCE)
     until = _start_of(pause_until.date(), here.settings) if pause_until else None
     with here.database() as engine, sessions.writing(engine) as session:
@@ -192,6 +215,53 @@ def change(
     was = "is now" if changed else "was already"
     output.say(f"{reader.address} {was} {reader.cadence}, {reader.status}.")
     output.say(_outlook(reader, here.settings))
+
+
+def _ask_for_address(here: context.Context, address: str, new: str, *, json: bool) -> None:
+    """Write to the new address of a reader, or say why that is not done."""
+    from newsletter.db import session as sessions
+    from newsletter.subscribers import address_change
+    from newsletter.subscribers.letters import Stationery
+
+    spelled, stationery = addresses.normalise(new), Stationery(here.settings)
+    with here.database() as engine, sessions.writing(engine) as session:
+        reader = _found(session, address, locked=True)
+        came_to = address_change.ask(
+            session, reader, spelled, stationery=stationery, now=clock.utc_now()
+        )
+        # What is refused is not even asked: no note is written about it.
+        _check_asked(came_to, reader.address, spelled)
+        until = address_change.pending(session, reader, now=clock.utc_now())
+    if json:
+        expires_at = until.expires_at if until else None
+        output.as_json({"result": came_to, "new_address": spelled, "expires_at": expires_at})
+        return
+    output.say(
+        f"{spelled} is asked to confirm by a letter with a link, which works for 72 hours; "
+        f"{reader.address} is told at most once a day."
+    )
+    output.say(f"Until it is confirmed nothing changes: mail goes to {reader.address}.")
+
+
+def _check_asked(came_to: str, address: str, new: str) -> None:
+    refusals = {
+        "same": (f"{address} is their address already.", None),
+        "reader": (
+            f"{new} is another reader's address, and two readers are never merged.",
+            f"If they want one subscription: `newsletter subscribers unsubscribe {address}`.",
+        ),
+        "suppressed": (
+            f"{new} is suppressed, so it must not be mailed.",
+            f"If it may be mailed again, run `newsletter suppression remove {new}` first.",
+        ),
+        "nothing": (
+            f"{new} has been written to today, or has confirmed none of our letters lately.",
+            "Ask again tomorrow; a link that was sent still works.",
+        ),
+    }
+    if came_to in refusals:
+        message, hint = refusals[came_to]
+        raise Conflict(message, hint=hint)
 
 
 @app.command()
@@ -296,6 +366,12 @@ def _consent(row: Any) -> dict[str, Any]:  # noqa: ANN401 - a row of the consent
     kept = evidence.from_json(row.evidence)
     known = {name: value for name, value in kept._asdict().items() if value}
     return {**{name: getattr(row, name) for name in names}, "evidence": known or None}
+
+
+def _moving(row: AddressChange | None) -> dict[str, Any] | None:
+    if row is None:
+        return None
+    return {"address": row.address, "asked_at": row.asked_at, "expires_at": row.expires_at}
 
 
 def _suppression(row: Suppression | None) -> dict[str, Any] | None:

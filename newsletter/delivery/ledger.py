@@ -150,15 +150,26 @@ def enqueue(
     return _count(made)
 
 
-def cancel(session: Session, *, reference: str, reason: str, now: datetime) -> int:
-    """End a recipient's open rows; one whose body may be leaving right now is not repeated.
+def cancel(
+    session: Session,
+    *,
+    reference: str,
+    reason: str,
+    now: datetime,
+    mailings: Select[Any] | None = None,
+) -> int:
+    """End a recipient's open rows, all or those of `mailings`.
 
-    Nor is one that is held because it may have arrived: it is told the reason, too.
+    One whose body may be leaving right now is not repeated. Nor is one that is held because it may
+    have arrived: it is told the reason, too.
     """
-    cancelled = _cancel(session, reason, now, _reference == reference)
+    chosen = _reference == reference
+    if mailings is not None:
+        chosen &= _mailing.in_(mailings)
+    cancelled = _cancel(session, reason, now, chosen)
     session.execute(
         update(Delivery)
-        .where(_reference == reference, _state == State.UNKNOWN, _reason.is_(None))
+        .where(chosen, _state == State.UNKNOWN, _reason.is_(None))
         .values(reason=reason)
         .execution_options(synchronize_session=False)
     )

@@ -83,7 +83,7 @@ class Filler:
             case Slot.UNSUBSCRIBE | Slot.MANAGE:
                 bearers = ((claim.reference, claim.generation) for claim in claims)
                 return self._keyring.issue_all(_PURPOSES[field.slot], bearers, key=stamp.key)
-            case Slot.CONFIRM | Slot.ERASE | Slot.DATA:
+            case Slot.CONFIRM | Slot.ERASE | Slot.DATA | Slot.NEW_ADDRESS:
                 purpose = _PURPOSES[field.slot]
                 return [self._expiring(purpose, claim, stamp) for claim in claims]
             case Slot.MESSAGE_ID:
@@ -131,6 +131,7 @@ _PURPOSES = {
     Slot.CONFIRM: Purpose.CONFIRM,
     Slot.ERASE: Purpose.ERASE,
     Slot.DATA: Purpose.DATA,
+    Slot.NEW_ADDRESS: Purpose.NEW_ADDRESS,
 }
 #: Needs no escaping, wherever it stands.
 _SAME_EVERYWHERE = {*_PURPOSES, Slot.MESSAGE_ID}

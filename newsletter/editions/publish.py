@@ -29,7 +29,7 @@ from newsletter.errors import Conflict, NotFound
 from newsletter.models import Article, Edition, EditionState
 from newsletter.rendering.compile import Rendered
 from newsletter.settings import Settings
-from newsletter.subscribers import preferences, suppress
+from newsletter.subscribers import address_change, preferences, suppress
 
 #: Letters and corrections leave before digests.
 _PRIORITY = 2
@@ -151,13 +151,15 @@ def current(
 def finish(engine: Engine, *, now: datetime) -> list[str]:
     """Finish the editions that have no open row left; return their names.
 
-    And have the readers suppressed whose addresses were found dead.
+    And have the readers suppressed whose addresses were found dead, and changes of address
+    forgotten that nobody has confirmed in time.
     """
     is_left = True
     while is_left:
         with sessions.writing(engine) as session:
             is_left = suppress.catch_up(session, now=now) > 0
     with sessions.writing(engine) as session:
+        address_change.prune(session, now=now)
         return store.finish(session, now=now)
 
 

@@ -3,6 +3,7 @@
 Model files never import one another: foreign keys go by table name.
 """
 
+from newsletter.models.address_change import AddressChange
 from newsletter.models.article import Article
 from newsletter.models.attempt import Attempt
 from newsletter.models.consent import Consent
@@ -20,6 +21,7 @@ from newsletter.models.throttle import Throttle
 from newsletter.models.worker import ProcessKind, Worker
 
 __all__ = [
+    "AddressChange",
     "Article",
     "Attempt",
     "Cause",

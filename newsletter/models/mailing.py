@@ -21,6 +21,8 @@ class Kind(StrEnum):
     PRESENT = "present"
     ERASE = "erase"
     DATA = "data"
+    NEW_ADDRESS = "new_address"
+    OLD_ADDRESS = "old_address"
     CORRECTION = "correction"
 
 

@@ -62,6 +62,7 @@ class Links:
     confirm: str | None = None
     erase: str | None = None
     data: str | None = None
+    new_address: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -81,6 +81,14 @@ class Erase:
 
 
 @dataclass(frozen=True, kw_only=True)
+class NewAddress:
+    """To an address that a reader's mail may go to from now on. Needs `links.new_address`."""
+
+    kind: ClassVar[str] = "new_address"
+    can_leave: ClassVar[bool] = False
+
+
+@dataclass(frozen=True, kw_only=True)
 class Data:
     """Somebody asked for a copy of this reader's data: did you? Needs `links.data`."""
 
@@ -88,7 +96,16 @@ class Data:
     can_leave: ClassVar[bool] = False
 
 
-Letter = Confirm | Welcome | Present | Goodbye | Erase | Data
+@dataclass(frozen=True, kw_only=True)
+class OldAddress:
+    """To the present address of a reader: somebody asked to send their mail elsewhere."""
+
+    kind: ClassVar[str] = "old_address"
+    can_leave: ClassVar[bool] = True
+    cadence: str
+
+
+Letter = Confirm | Welcome | Present | Goodbye | Erase | Data | NewAddress | OldAddress
 
 
 @dataclass(frozen=True, kw_only=True)

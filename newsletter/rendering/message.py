@@ -32,6 +32,7 @@ class Slot(StrEnum):
     CONFIRM = "confirm"
     ERASE = "erase"
     DATA = "data"
+    NEW_ADDRESS = "new_address"
 
 
 class Place(StrEnum):

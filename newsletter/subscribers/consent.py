@@ -27,6 +27,7 @@ class Action(StrEnum):
     IMPORTED = "imported"
     CONFIRMED = "confirmed"
     CADENCE = "cadence"
+    ADDRESS = "address"
     PAUSED = "paused"
     RESUMED = "resumed"
     UNSUBSCRIBED = "unsubscribed"

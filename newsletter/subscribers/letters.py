@@ -23,7 +23,7 @@ from newsletter import throttle, tokens
 from newsletter.cadence import Cadence
 from newsletter.db import statements
 from newsletter.delivery import ledger
-from newsletter.models import Delivery, Kind, Mailing, Subscriber
+from newsletter.models import AddressChange, Delivery, Kind, Mailing, Subscriber
 from newsletter.models.columns import Instant
 from newsletter.rendering import environment, letter
 from newsletter.rendering.content import Brand, Links
@@ -35,6 +35,8 @@ from newsletter.rendering.letter import (
     Goodbye,
     Latest,
     Letter,
+    NewAddress,
+    OldAddress,
     Present,
     Welcome,
 )
@@ -95,6 +97,7 @@ class Stationery:
                 confirm=f"{self.settings.base_url}/confirm/{markers.of(Slot.CONFIRM)}",
                 erase=f"{self.settings.base_url}/erase/{markers.of(Slot.ERASE)}",
                 data=f"{self.settings.base_url}/data/{markers.of(Slot.DATA)}",
+                new_address=f"{self.settings.base_url}/new-address/{markers.of(Slot.NEW_ADDRESS)}",
             ),
             markers=markers,
             environment=self.templates,
@@ -200,6 +203,38 @@ def data(
         _send(session, subscriber, Data(), stationery=stationery, now=now)
 
 
+def new_address(
+    session: Session,
+    change: AddressChange,
+    *,
+    generation: int,
+    is_sent: bool,
+    stationery: Stationery,
+    now: datetime,
+) -> None:
+    """Ask the owner of an address whether a reader's mail may go there from now on."""
+    recipient = _Recipient(change.address, change.public_id, generation, since_at=None)
+    _queue(session, recipient, NewAddress(), stationery=stationery, now=now, is_sent=is_sent)
+
+
+def old_address(
+    session: Session, subscriber: Subscriber, *, stationery: Stationery, now: datetime
+) -> None:
+    """Tell a reader that somebody has asked to send their mail elsewhere."""
+    content = OldAddress(cadence=subscriber.cadence)
+    _send(session, subscriber, content, stationery=stationery, now=now)
+
+
+@dataclass(frozen=True)
+class _Recipient:
+    """What the ledger keeps of whom a letter goes to."""
+
+    address: str
+    reference: str
+    generation: int
+    since_at: datetime | None
+
+
 def _send(
     session: Session,
     subscriber: Subscriber,
@@ -210,15 +245,33 @@ def _send(
     generation: int | None = None,
     is_sent: bool = True,
 ) -> None:
+    recipient = _Recipient(
+        subscriber.address,
+        subscriber.public_id,
+        generation or subscriber.generation,
+        subscriber.subscribed_at,
+    )
+    _queue(session, recipient, content, stationery=stationery, now=now, is_sent=is_sent)
+
+
+def _queue(
+    session: Session,
+    recipient: _Recipient,
+    content: Letter,
+    *,
+    stationery: Stationery,
+    now: datetime,
+    is_sent: bool = True,
+) -> None:
     """Queue one letter; a reader who gets the same words again gets another mailing.
 
     One mailing is sent to one reader once, and Message-IDs and links are made from the two.
     """
-    copies = _count(session, subscriber, content.kind)
+    copies = _count(session, recipient, content.kind)
     mailing_id = _mailing(session, stationery, content, copies, now=now)
-    recipient = _recipient(subscriber, generation or subscriber.generation).where(literal(is_sent))
+    recipients = _row(recipient).where(literal(is_sent))
     ledger.enqueue(
-        session, mailing_id=mailing_id, recipients=recipient, priority=_PRIORITY, now=now
+        session, mailing_id=mailing_id, recipients=recipients, priority=_PRIORITY, now=now
     )
 
 
@@ -255,21 +308,21 @@ def _find(session: Session, key: str) -> int | None:
     return session.exec(select(Mailing.id).where(Mailing.key == key)).one_or_none()
 
 
-def _count(session: Session, subscriber: Subscriber, kind: str) -> int:
+def _count(session: Session, recipient: _Recipient, kind: str) -> int:
     """Return how many letters of a kind a reader has been sent."""
     return session.exec(
         select(func.count())
         .select_from(Delivery)
         .join(Mailing, col(Mailing.id) == col(Delivery.mailing_id))
-        .where(Delivery.reference == subscriber.public_id, Mailing.kind == kind)
+        .where(Delivery.reference == recipient.reference, Mailing.kind == kind)
     ).one()
 
 
-def _recipient(subscriber: Subscriber, generation: int) -> Select[Any]:
+def _row(recipient: _Recipient) -> Select[Any]:
     columns: list[ColumnElement[Any]] = [
-        cast(literal(subscriber.address), String).label("address"),
-        cast(literal(subscriber.public_id), String).label("reference"),
-        literal(generation).label("generation"),
-        literal(subscriber.subscribed_at, Instant()).label("since_at"),
+        cast(literal(recipient.address), String).label("address"),
+        cast(literal(recipient.reference), String).label("reference"),
+        literal(recipient.generation).label("generation"),
+        literal(recipient.since_at, Instant()).label("since_at"),
     ]
     return rows_of(*columns)

@@ -28,6 +28,11 @@ def of(subscriber: Subscriber, *, now: datetime, times: SendTimes) -> datetime |
     return next_at(Cadence(subscriber.cadence), after=after, times=times)
 
 
+def resumes_at(subscriber: Subscriber, now: datetime) -> datetime | None:
+    """Return from when on mail comes: now, or the end of a pause; None if the pause is open."""
+    return subscriber.paused_until if is_paused(subscriber, now) else now
+
+
 def is_paused(subscriber: Subscriber, now: datetime) -> bool:
     """Tell whether nothing comes for now, at the reader's own word."""
     until = subscriber.paused_until

@@ -32,7 +32,7 @@ def change_cadence(
     _check_reading(subscriber)
     if subscriber.cadence == cadence:
         return False
-    _keep_place(session, subscriber)
+    keep_place(session, subscriber)
     subscriber.cadence = cadence
     consent.record(session, subscriber, Action.CADENCE, origin=origin, now=now)
     return True
@@ -62,7 +62,7 @@ def pause(
         raise Conflict(f"{subscriber.address} has not confirmed yet: there is nothing to pause.")
     if subscriber.status == Status.PAUSED and subscriber.paused_until == until:
         return False
-    _keep_place(session, subscriber)
+    keep_place(session, subscriber)
     subscriber.status = Status.PAUSED
     subscriber.paused_until = until
     consent.record(session, subscriber, Action.PAUSED, origin=origin, now=now)
@@ -108,7 +108,7 @@ def first_place(cadence: Cadence, subscribed_at: datetime) -> datetime:
     return (subscribed_at - cadence.length).replace(minute=0, second=0, microsecond=0)
 
 
-def _keep_place(session: Session, subscriber: Subscriber) -> None:
+def keep_place(session: Session, subscriber: Subscriber) -> None:
     """Let a reader who moves or pauses before their first edition miss nothing of it.
 
     Nor have anything twice that they got under an earlier consent.

@@ -246,6 +246,13 @@ def can_come_back(session: Session, subscriber: Subscriber, *, now: datetime) ->
     return last.action == Action.UNSUBSCRIBED and now - last.at <= UNDO
 
 
+def may_ask(session: Session, address: str, *, now: datetime, keyring: Keyring) -> bool:
+    """Count a letter that asks its reader to confirm something; tell whether it may go."""
+    if not _may_write(session, address, now=now, keyring=keyring):
+        return False
+    return throttle.take(session, UNCONFIRMED, addresses.mailbox(address), now=now, keyring=keyring)
+
+
 def _may_write(session: Session, address: str, *, now: datetime, keyring: Keyring) -> bool | None:
     """Count somebody's asking; tell whether a letter may go, None if it is not even looked at."""
     mailbox = addresses.mailbox(address)

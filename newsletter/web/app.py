@@ -17,7 +17,16 @@ from newsletter.settings import Settings
 from newsletter.web import errors, pages
 from newsletter.web.dependencies import Front
 from newsletter.web.middleware import BodyLimit, CleanLinks, EvenPace, Methods, SafeHeaders
-from newsletter.web.routes import api, archive, health, own_data, preferences, signup, unsubscribe
+from newsletter.web.routes import (
+    api,
+    archive,
+    health,
+    new_address,
+    own_data,
+    preferences,
+    signup,
+    unsubscribe,
+)
 
 #: How long an answer to a sign-up takes at least; longer than what any sign-up needs.
 STEP_SECONDS = 0.25
@@ -26,6 +35,7 @@ _PACED = {
     "/subscriptions": "",
     "/api/v1/subscriptions": "",
     "/confirm/": "/again",
+    "/preferences/": "/address",
 }
 
 
@@ -60,6 +70,7 @@ def _routers(settings: Settings) -> list[APIRouter]:
         signup.router,
         preferences.router,
         own_data.router,
+        new_address.router,
         unsubscribe.router,
         archive.router,
     ]

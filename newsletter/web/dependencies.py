@@ -24,7 +24,7 @@ from newsletter.subscribers.letters import Stationery
 from newsletter.tokens import Bearer, Keyring, Purpose
 from newsletter.web import network, pages
 from newsletter.web.outages import Outages
-from newsletter.web.pages import Choice, Site, Words
+from newsletter.web.pages import Choice, Pause, Site, Words
 
 #: What a reader agrees to by signing up, as the page and the box have it.
 _WORDING = """{% import "web/_layout/words.txt" as words with context -%}
@@ -99,14 +99,26 @@ class Front:
         """Return a token for a link on a page of this reader."""
         return self.keyring.issue(purpose, subscriber.public_id, subscriber.generation)
 
-    def choice(self, cadence: Cadence, *, after: datetime) -> Choice:
-        """Return a cadence, and when its next digest comes."""
-        at = outlook.next_at(cadence, after=after, times=self.settings.send_times)
+    def choice(self, cadence: Cadence, *, after: datetime | None) -> Choice:
+        """Return a cadence, and when its next digest comes: none during a pause without an end."""
+        times = self.settings.send_times
+        at = outlook.next_at(cadence, after=after, times=times) if after else None
         return Choice(cadence=cadence, at=at)
 
-    def choices(self, *, after: datetime) -> list[Choice]:
+    def choices(self, *, after: datetime | None) -> list[Choice]:
         """Return all cadences, the fastest first."""
         return [self.choice(cadence, after=after) for cadence in Cadence]
+
+    def pause(self, reader: Subscriber) -> Pause | None:
+        """Return the pause that a reader is in."""
+        if not outlook.is_paused(reader, self.clock()):
+            return None
+        until = reader.paused_until
+        return Pause(until=self.day(until) if until else None)
+
+    def resumes_at(self, reader: Subscriber) -> datetime | None:
+        """Return from when on a reader gets mail; None during a pause without an end."""
+        return outlook.resumes_at(reader, self.clock())
 
     def day(self, instant: datetime) -> date:
         """Return the date of an instant on the publication's own clock."""

@@ -22,9 +22,12 @@ Instants are aware and already on the publication's own clock. Every form is POS
                                                 action=resume
                   /preferences/{manage}/erase   (no field) a letter with a link; `mailed`
                   /preferences/{manage}/data    (no field) the same
+                  /preferences/{manage}/address address, or call_off=yes; answered by
+                                                `address_asked`, or the page again
                   links: GET /unsubscribe/{token}
     own_data      /erase/{token}                (no field) answered by `forgotten`
                   /data/{token}                 (no field) answered by JSON to save
+    new_address   /new-address/{token}          (no field) answered by `address_changed`
     saved         /preferences/{manage}         the undo: one of the three actions above
     unsubscribe   /preferences/{manage}         action=cadence cadence; action=pause until
                   /unsubscribe/{token}          (no field) the goodbye itself, as RFC 8058's POST
@@ -45,7 +48,8 @@ Instants are aware and already on the publication's own clock. Every form is POS
                                                 to /subscribe as that of `box` does.
 
 `form` is the signed form token; `homepage` is the honeypot: people leave it empty, and a filled one
-is answered as if all were well. The pages say `no-referrer`, so a form's Origin header is "null".
+is asked once more, by a page without it. The pages say `no-referrer`, so a form's Origin header is
+"null".
 """
 
 from __future__ import annotations
@@ -103,7 +107,16 @@ class Choice:
     """One cadence, and when its next digest comes."""
 
     cadence: str
-    at: datetime
+    #: None during a pause without an end.
+    at: datetime | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pause:
+    """Every page that is reached by a reader's link says so while they pause."""
+
+    #: None: until the reader comes back.
+    until: date | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,8 +132,10 @@ class Subscribe:
     #: What was typed; shown again, escaped.
     address: str = ""
     #: address: missing or none; cadence: none of the three; once_more: the form token is missing,
-    #: too young or too old; the button must be pressed again.
+    #: too young or too old, or the honeypot was filled; the button must be pressed again.
     problem: Literal["address", "cadence", "once_more"] | None = None
+    #: Not once it was filled: a browser that fills it for a person would do so again.
+    has_trap: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,6 +151,7 @@ class Confirm:
     #: "m…@example.org": the link may have been forwarded.
     masked: str
     choice: Choice
+    pause: Pause | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,6 +164,7 @@ class Confirmed:
     manage: str
     latest: Latest | None = None
     was_already: bool = False
+    pause: Pause | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -180,16 +197,19 @@ class Preferences:
     #: For each cadence, when the next digest would come; after the pause, if there is one.
     choices: Sequence[Choice]
     since: date | None = None
-    is_paused: bool = False
-    #: None while paused: until the reader comes back.
-    paused_until: date | None = None
+    pause: Pause | None = None
+    #: The new address, masked, that waits to be confirmed, and until when its link works.
+    moving_to: str | None = None
+    moving_until: date | None = None
     #: The dates offered for a pause, soonest first (in a week, a month, three months).
     pauses: Sequence[date] = ()
     #: The first and the last date that `until_date` may be.
     pause_from: date
     pause_to: date
-    #: until: no date, or none that a pause can have; cadence: none of the three.
-    problem: Literal["until", "cadence"] | None = None
+    #: The new address that was typed; shown again, escaped.
+    typed: str = ""
+    #: until: no date, or none that a pause can have; cadence: none of the three; new_address: none.
+    problem: Literal["until", "cadence", "new_address"] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -201,7 +221,7 @@ class Saved:
     cadence: str
     #: The next digest, after the pause if there is one; none if that is open.
     next_at: datetime | None
-    paused_until: date | None = None
+    pause: Pause | None = None
     #: How to undo it: the fields of a POST to the same address, such as {"action": "resume"}.
     undo: dict[str, str] | None = None
 
@@ -218,6 +238,7 @@ class Unsubscribe:
     slower: Choice | None = None
     #: The date of the pause that is offered; none if the reader is paused.
     pause_until: date | None = None
+    pause: Pause | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -248,6 +269,38 @@ class OwnData:
     act: Act
     token: str
     masked: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class AddressAsked:
+    """POST /preferences/{manage}/address: the same whoever has the new address."""
+
+    manage: str
+    masked: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewAddress:
+    """GET /new-address/{token}: one button."""
+
+    token: str
+    #: The present address and the new one.
+    masked: str
+    masked_new: str
+    #: reader: somebody who gets mail at the new address; suppressed: it must not be mailed.
+    obstacle: Literal["reader", "suppressed"] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class AddressChanged:
+    """POST /new-address/{token}, the first time and every later one."""
+
+    manage: str
+    masked: str
+    cadence: str
+    #: The next digest, after the pause if there is one; none if that is open.
+    next_at: datetime | None
+    pause: Pause | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

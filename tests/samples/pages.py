@@ -46,6 +46,7 @@ LINKS = replace(
     confirm=f"https://news.miasfeed.example/confirm/{DIGESTS.MARKERS.of(Slot.CONFIRM)}",
     erase=f"https://news.miasfeed.example/erase/{DIGESTS.MARKERS.of(Slot.ERASE)}",
     data=f"https://news.miasfeed.example/data/{DIGESTS.MARKERS.of(Slot.DATA)}",
+    new_address=f"{BASE_URL}/new-address/{DIGESTS.MARKERS.of(Slot.NEW_ADDRESS)}",
 )
 
 DAILY = Choice(cadence="daily", at=datetime(2026, 11, 23, 7, tzinfo=ZONE))
@@ -68,6 +69,11 @@ PREFERENCES = pages.Preferences(
     pauses=(date(2026, 11, 29), date(2026, 12, 22), date(2027, 2, 22)),
     pause_from=date(2026, 11, 23),
     pause_to=date(2027, 11, 22),
+)
+PAUSE = pages.Pause(until=date(2026, 12, 22))
+NEW_ADDRESS = pages.NewAddress(token=TOKEN, masked=MASKED, masked_new="n…@example.net")
+ADDRESS_CHANGED = pages.AddressChanged(
+    manage=TOKEN, masked="n…@example.net", cadence="weekly", next_at=WEEKLY.at
 )
 SAVED = pages.Saved(
     manage=TOKEN,
@@ -119,7 +125,25 @@ def gallery(language: str) -> dict[str, tuple[str, object]]:
         ),
         "asked": ("asked", pages.Asked()),
         "confirm": ("confirm", pages.Confirm(token=TOKEN, masked=MASKED, choice=WEEKLY)),
+        "confirm-paused": (
+            "confirm",
+            pages.Confirm(token=TOKEN, masked=MASKED, choice=WEEKLY, pause=PAUSE),
+        ),
         "confirmed": ("confirmed", confirmed),
+        "confirmed-paused": (
+            "confirmed",
+            replace(confirmed, was_already=True, latest=None, pause=PAUSE),
+        ),
+        "confirmed-open": (
+            "confirmed",
+            replace(
+                confirmed,
+                was_already=True,
+                latest=None,
+                choice=Choice(cadence="weekly", at=None),
+                pause=pages.Pause(),
+            ),
+        ),
         "confirmed-again": ("confirmed", replace(confirmed, was_already=True, latest=None)),
         "expired": ("expired", pages.Expired(token=TOKEN, age=timedelta(days=4, hours=2))),
         "expired-own-data": ("expired", pages.Expired(token=None, age=timedelta(days=4))),
@@ -129,9 +153,37 @@ def gallery(language: str) -> dict[str, tuple[str, object]]:
         "preferences": ("preferences", PREFERENCES),
         "preferences-paused": (
             "preferences",
-            replace(PREFERENCES, is_paused=True, paused_until=date(2026, 12, 22)),
+            replace(PREFERENCES, pause=PAUSE),
         ),
-        "preferences-open": ("preferences", replace(PREFERENCES, is_paused=True, since=None)),
+        "preferences-open": (
+            "preferences",
+            replace(
+                PREFERENCES,
+                pause=pages.Pause(),
+                since=None,
+                choices=[replace(choice, at=None) for choice in CHOICES],
+            ),
+        ),
+        "preferences-moving": (
+            "preferences",
+            replace(PREFERENCES, moving_to="n…@example.net", moving_until=date(2026, 11, 25)),
+        ),
+        "preferences-new-address": (
+            "preferences",
+            replace(PREFERENCES, problem="new_address", typed='"><b>mia@'),
+        ),
+        "address-asked": (
+            "address_asked",
+            pages.AddressAsked(manage=TOKEN, masked="n…@example.net"),
+        ),
+        "new-address": ("new_address", NEW_ADDRESS),
+        "new-address-reader": ("new_address", replace(NEW_ADDRESS, obstacle="reader")),
+        "new-address-suppressed": ("new_address", replace(NEW_ADDRESS, obstacle="suppressed")),
+        "address-changed": ("address_changed", ADDRESS_CHANGED),
+        "address-changed-open": (
+            "address_changed",
+            replace(ADDRESS_CHANGED, next_at=None, pause=pages.Pause()),
+        ),
         "preferences-until": ("preferences", replace(PREFERENCES, problem="until")),
         "mailed-erase": ("mailed", pages.Mailed(act="erase", masked=MASKED)),
         "mailed-data": ("mailed", pages.Mailed(act="data", masked=MASKED)),
@@ -143,16 +195,32 @@ def gallery(language: str) -> dict[str, tuple[str, object]]:
             replace(
                 SAVED,
                 change="pause",
-                paused_until=date(2026, 12, 22),
+                pause=PAUSE,
                 next_at=datetime(2026, 12, 23, 7, tzinfo=ZONE),
                 undo={"action": "resume"},
             ),
         ),
-        "saved-open": ("saved", replace(SAVED, change="pause", next_at=None, undo=None)),
+        "saved-open": (
+            "saved",
+            replace(SAVED, change="pause", next_at=None, undo=None, pause=pages.Pause()),
+        ),
         "saved-resume": ("saved", replace(SAVED, change="resume")),
         "saved-back": ("saved", replace(SAVED, change="back", undo=None)),
         "saved-nothing": ("saved", replace(SAVED, change="nothing", undo=None)),
         "unsubscribe": ("unsubscribe", UNSUBSCRIBE),
+        "unsubscribe-paused": (
+            "unsubscribe",
+            replace(UNSUBSCRIBE, pause_until=None, pause=PAUSE),
+        ),
+        "unsubscribe-open": (
+            "unsubscribe",
+            replace(
+                UNSUBSCRIBE,
+                slower=replace(WEEKLY, at=None),
+                pause_until=None,
+                pause=pages.Pause(),
+            ),
+        ),
         "unsubscribe-monthly": (
             "unsubscribe",
             replace(UNSUBSCRIBE, cadence="monthly", slower=None, pause_until=None),
@@ -226,6 +294,8 @@ def letters(language: str) -> dict[str, letter.Letter]:
         "goodbye": letter.Goodbye(),
         "erase": letter.Erase(),
         "data": letter.Data(),
+        "new-address": letter.NewAddress(),
+        "old-address": letter.OldAddress(cadence="weekly"),
     }
 
 

@@ -27,6 +27,7 @@ _REASONS: list[tuple[type[Exception], str]] = [
 ]
 _ROBOTS = """User-agent: *
 Disallow: /confirm/
+Disallow: /new-address/
 Disallow: /preferences/
 Disallow: /unsubscribe/
 Disallow: /view/

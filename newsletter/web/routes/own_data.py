@@ -17,7 +17,8 @@ from sqlmodel import Session
 
 from newsletter.db import session as sessions
 from newsletter.models import Status, Subscriber
-from newsletter.subscribers import forget, letters, store
+from newsletter.subscribers import address_change, forget, letters, store
+from newsletter.subscribers.consent import Action
 from newsletter.tokens import Purpose
 from newsletter.web import dependencies, pages
 from newsletter.web.dependencies import Front, TheFront
@@ -51,7 +52,9 @@ def show_copy(front: TheFront, token: str) -> HTMLResponse:
 def copy(front: TheFront, token: str) -> JSONResponse:
     """Give a reader a copy of what is kept about them."""
     with sessions.reading(front.engine) as session:
-        data = _data(session, reader_of(front, session, token, purpose=Purpose.DATA))
+        data = _data(
+            session, reader_of(front, session, token, purpose=Purpose.DATA), now=front.clock()
+        )
     headers = {"Content-Disposition": 'attachment; filename="newsletter-data.json"'}
     return JSONResponse(data, headers=headers)
 
@@ -90,8 +93,19 @@ def _page(front: Front, token: str, act: pages.Act) -> HTMLResponse:
     return front.page("own_data", page)
 
 
-def _data(session: Session, reader: Subscriber) -> dict[str, Any]:
+def _data(session: Session, reader: Subscriber, *, now: datetime) -> dict[str, Any]:
     consents = store.consents(session, reader)
+    moved_at = max((row.at for row in consents if row.action == Action.ADDRESS), default=None)
+    moving = address_change.pending(session, reader, now=now)
+
+    def is_proven(at: datetime) -> bool:
+        """Tell whether the mailbox speaks for that time.
+
+        Whoever has moved a reader to theirs, by a forwarded mail, does not learn where from that
+        one had come.
+        """
+        return moved_at is None or at >= moved_at
+
     deliveries = store.deliveries(session, reader, limit=_DELIVERIES)
     return {
         "address": reader.address,
@@ -103,6 +117,12 @@ def _data(session: Session, reader: Subscriber) -> dict[str, Any]:
         "timezone": reader.timezone,
         "created_at": _written(reader.created_at),
         "updated_at": _written(reader.updated_at),
+        "address_change": moving
+        and {
+            "address": moving.address,
+            "asked_at": _written(moving.asked_at),
+            "expires_at": _written(moving.expires_at),
+        },
         "consents": [
             {
                 "at": _written(row.at),
@@ -111,8 +131,10 @@ def _data(session: Session, reader: Subscriber) -> dict[str, Any]:
                 "status": row.status,
                 "wording": row.wording,
                 "source": row.source,
-                "remote": row.remote,
-                "evidence": json.loads(row.evidence) if row.evidence else None,
+                "remote": row.remote if is_proven(row.at) else None,
+                "evidence": json.loads(row.evidence)
+                if row.evidence and is_proven(row.at)
+                else None,
             }
             for row in consents
         ],

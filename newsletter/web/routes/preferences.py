@@ -13,11 +13,12 @@ from fastapi import APIRouter, Form, Request
 from fastapi.responses import HTMLResponse
 from sqlmodel import Session
 
+from newsletter import address as addresses
 from newsletter.cadence import Cadence
 from newsletter.db import session as sessions
 from newsletter.errors import InvalidInput, OutdatedToken
 from newsletter.models import Status, Subscriber
-from newsletter.subscribers import outlook, preferences, signup, store
+from newsletter.subscribers import address_change, outlook, preferences, signup, store
 from newsletter.subscribers.consent import Origin
 from newsletter.tokens import Purpose
 from newsletter.web import dependencies, pages
@@ -31,7 +32,7 @@ _LONGEST_PAUSE = 366
 
 Typed = Annotated[str, Form()]
 Change = Literal["cadence", "pause", "resume", "nothing"]
-Problem = Literal["until", "cadence"]
+Problem = Literal["until", "cadence", "new_address"]
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ def show(front: TheFront, token: str) -> HTMLResponse:
         reader = reader_of(front, session, token)
         if reader.status in {Status.UNSUBSCRIBED, Status.SUPPRESSED}:
             return gone(front, session, reader)
-    return _page(front, reader)
+        return page_of(front, session, reader)
 
 
 @router.post("/preferences/{token}")
@@ -85,7 +86,7 @@ def change(
     except _Refused as refused:
         with sessions.reading(front.engine) as session:
             reader = reader_of(front, session, token)
-        return _page(front, reader, problem=refused.problem)
+            return page_of(front, session, reader, problem=refused.problem)
     return saved(front, reader, done.change, undo=done.undo)
 
 
@@ -102,15 +103,10 @@ def saved(
         change=change,
         cadence=reader.cadence,
         next_at=outlook.of(reader, now=front.clock(), times=front.settings.send_times),
-        paused_until=_paused_until(front, reader),
+        pause=front.pause(reader),
         undo=undo,
     )
     return front.page("saved", page)
-
-
-def _paused_until(front: Front, reader: Subscriber) -> date | None:
-    is_paused = outlook.is_paused(reader, front.clock())
-    return front.day(reader.paused_until) if is_paused and reader.paused_until else None
 
 
 def reader_of(
@@ -213,20 +209,31 @@ def _last(front: Front) -> date:
     return _today(front) + timedelta(days=_LONGEST_PAUSE)
 
 
-def _page(front: Front, reader: Subscriber, *, problem: Problem | None = None) -> HTMLResponse:
+def page_of(
+    front: Front,
+    session: Session,
+    reader: Subscriber,
+    *,
+    problem: Problem | None = None,
+    typed: str = "",
+) -> HTMLResponse:
+    """Show what a reader has chosen, and what is wrong with what they have typed."""
+    moving = address_change.pending(session, reader, now=front.clock())
     page = pages.Preferences(
         manage=front.issue(Purpose.MANAGE, reader),
         unsubscribe=front.issue(Purpose.UNSUBSCRIBE, reader),
         masked=dependencies.masked(reader),
         cadence=reader.cadence,
-        choices=front.choices(after=max(front.clock(), reader.paused_until or front.clock())),
+        choices=front.choices(after=front.resumes_at(reader)),
         since=front.day(reader.subscribed_at) if reader.subscribed_at else None,
-        is_paused=outlook.is_paused(reader, front.clock()),
-        paused_until=_paused_until(front, reader),
+        pause=front.pause(reader),
+        moving_to=addresses.masked(moving.address) if moving else None,
+        moving_until=front.day(moving.expires_at) if moving else None,
         pauses=[_today(front) + timedelta(days=days) for days in _PAUSES],
         pause_from=_first(front),
         pause_to=_last(front),
         problem=problem,
+        typed=typed[: addresses.MAXIMUM_LENGTH],
     )
     return front.page("preferences", page, status=422 if problem else 200)
 

@@ -55,14 +55,15 @@ def ask_by_page(
     homepage: Typed = "",
 ) -> HTMLResponse:
     """Take a sign-up from our page, or from a form on another one."""
-    if not homepage:
-        asking = _understood(front, request, address, cadence)
-        chosen = cadence if cadence in list(Cadence) else front.settings.box_cadence
-        if isinstance(asking, str):
-            return _form(front, cadence=chosen, address=address, problem=asking)
-        if not _is_in_time(front, form) or not proof.spend(front, form, altcha):
-            return _form(front, cadence=chosen, address=address, problem="once_more")
-        gate.ask(front, asking)
+    asking = _understood(front, request, address, cadence)
+    chosen = cadence if cadence in list(Cadence) else front.settings.box_cadence
+    if homepage:
+        return _without_trap(front, cadence=chosen, address=address, form=form)
+    if isinstance(asking, str):
+        return _form(front, cadence=chosen, address=address, problem=asking)
+    if not _is_in_time(front, form) or not proof.spend(front, form, altcha):
+        return _form(front, cadence=chosen, address=address, problem="once_more")
+    gate.ask(front, asking)
     return front.page("asked", pages.Asked())
 
 
@@ -86,16 +87,15 @@ def ask_by_box(
     homepage: Typed = "",
 ) -> JSONResponse:
     """Take a sign-up from the box on another page."""
-    if not homepage:
-        asking = _understood(front, request, address, cadence)
-        if not isinstance(asking, str) and not (
-            _is_in_time(front, form) and proof.spend(front, form, altcha)
-        ):
-            asking = "once_more"
-        if isinstance(asking, str):
-            words = {"status": "refused", "problem": asking}
-            return JSONResponse(words, status_code=422)
-        gate.ask(front, asking)
+    asking = "once_more" if homepage else _understood(front, request, address, cadence)
+    if not isinstance(asking, str) and not (
+        _is_in_time(front, form) and proof.spend(front, form, altcha)
+    ):
+        asking = "once_more"
+    if isinstance(asking, str):
+        words = {"status": "refused", "problem": asking}
+        return JSONResponse(words, status_code=422)
+    gate.ask(front, asking)
     return JSONResponse({"status": "asked"})
 
 
@@ -133,7 +133,8 @@ def show_confirm(front: TheFront, token: str) -> HTMLResponse:
     page = pages.Confirm(
         token=token,
         masked=dependencies.masked(subscriber),
-        choice=front.choice(Cadence(subscriber.cadence), after=now),
+        choice=front.choice(Cadence(subscriber.cadence), after=front.resumes_at(subscriber)),
+        pause=front.pause(subscriber),
     )
     return front.page("confirm", page)
 
@@ -156,7 +157,8 @@ def confirm(front: TheFront, request: Request, token: str) -> HTMLResponse:
     reader = done.subscriber
     page = pages.Confirmed(
         masked=dependencies.masked(reader),
-        choice=front.choice(Cadence(reader.cadence), after=reader.paused_until or now),
+        choice=front.choice(Cadence(reader.cadence), after=front.resumes_at(reader)),
+        pause=front.pause(reader),
         manage=front.issue(Purpose.MANAGE, reader),
         latest=latest,
         was_already=done.was_already,
@@ -176,15 +178,29 @@ def ask_again(front: TheFront, request: Request, token: str) -> HTMLResponse:
     return front.page("asked", pages.Asked())
 
 
+def _without_trap(front: Front, *, cadence: str, address: str, form: str) -> HTMLResponse:
+    """Ask once more, by a form that a browser cannot fill for its reader where nobody sees it.
+
+    A form token that counts is given back: a machine gains nothing by it, and a person need not
+    wait for a new one to count.
+    """
+    kept = form if _is_in_time(front, form) else None
+    return _form(
+        front, cadence=cadence, address=address, problem="once_more", form=kept, has_trap=False
+    )
+
+
 def _form(
     front: Front,
     *,
     cadence: str,
     address: str = "",
     problem: Problem | None = None,
+    form: str | None = None,
+    has_trap: bool = True,
 ) -> HTMLResponse:
     now = front.clock()
-    token = front.keyring.form(now=now)
+    token = form or front.keyring.form(now=now)
     work = proof.challenge(front, token)
     page = pages.Subscribe(
         form=token,
@@ -193,6 +209,7 @@ def _form(
         cadence=cadence,
         address=address[: addresses.MAXIMUM_LENGTH],
         problem=problem,
+        has_trap=has_trap,
     )
     policy = pages.policy(front.templates, has_proof=work is not None)
     return front.page(

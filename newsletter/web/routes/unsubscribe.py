@@ -16,7 +16,7 @@ from newsletter.cadence import Cadence
 from newsletter.db import session as sessions
 from newsletter.errors import OutdatedToken
 from newsletter.models import Status, Subscriber
-from newsletter.subscribers import outlook, signup, store, unsubscribe
+from newsletter.subscribers import signup, store, unsubscribe
 from newsletter.subscribers.consent import Origin
 from newsletter.subscribers.unsubscribe import Goodbye
 from newsletter.tokens import Purpose
@@ -78,15 +78,16 @@ def undo(front: TheFront, request: Request, token: str) -> HTMLResponse:
 
 
 def _offer(front: Front, token: str, reader: Subscriber) -> HTMLResponse:
-    now = front.clock()
+    now, pause = front.clock(), front.pause(reader)
     slower = Cadence(reader.cadence).slower
     page = pages.Unsubscribe(
         token=token,
         manage=front.issue(Purpose.MANAGE, reader),
         masked=dependencies.masked(reader),
         cadence=reader.cadence,
-        slower=front.choice(slower, after=now) if slower else None,
-        pause_until=None if outlook.is_paused(reader, now) else front.day(now + _PAUSE),
+        slower=front.choice(slower, after=front.resumes_at(reader)) if slower else None,
+        pause_until=None if pause else front.day(now + _PAUSE),
+        pause=pause,
     )
     return front.page("unsubscribe", page)
 

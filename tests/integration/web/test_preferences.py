@@ -12,7 +12,7 @@ from visitor import ANN, Visitor
 from newsletter.cadence import Cadence
 from newsletter.db import session as sessions
 from newsletter.models import Subscriber
-from newsletter.subscribers import preferences, suppress
+from newsletter.subscribers import preferences, store, suppress
 from newsletter.subscribers.consent import Origin
 from newsletter.suppression import Cause, Grounds
 from newsletter.tokens import Purpose
@@ -332,3 +332,26 @@ def test_a_rotated_key_keeps_old_links_alive(visitor: Visitor, manage: str) -> N
     assert rotated.get(manage).status_code == 200
     assert rotated.get(rotated.link(Purpose.MANAGE)).status_code == 200
     assert visitor.get(rotated.link(Purpose.MANAGE)).status_code == 404
+
+
+@pytest.mark.parametrize("is_open", [False, True], ids=["until a day", "until they come back"])
+def test_every_page_of_a_paused_reader_says_so(visitor: Visitor, is_open: bool) -> None:
+    visitor.sign_up()
+    confirm = visitor.path("confirm")
+    visitor.post(confirm)
+    until = None if is_open else visitor.now + timedelta(days=30)
+    with sessions.writing(visitor.engine) as session:
+        reader = store.find(session, ANN, locked=True)
+        assert reader is not None
+        preferences.pause(session, reader, until=until, origin=Origin("test"), now=visitor.now)
+    manage, leave = visitor.link(Purpose.MANAGE), visitor.link(Purpose.UNSUBSCRIBE)
+    page = visitor.get(manage)
+
+    said = "until you come back" if is_open else "Tuesday 22 December"
+    pages = [page, visitor.get(leave), visitor.get(confirm), visitor.post(confirm)]
+    pages += [
+        visitor.submit(page, "'action': 'cadence'", cadence=each) for each in ("weekly", "daily")
+    ]
+    for each in pages:
+        assert said in each.text
+        assert "23 November" not in each.text

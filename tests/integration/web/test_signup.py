@@ -343,14 +343,36 @@ def test_the_box_with_scripts_asks_for_a_token_and_says_where_it_stood(visit: Ma
     assert visitor.consents()[0].source == "box on www.miasfeed.example"
 
 
-def test_who_fills_in_what_people_do_not_see_is_answered_as_if_all_were_well(visit: Make) -> None:
-    visitor = visit()
-    good = visitor.sign_up("somebody@readers.example")
-    fields = {"address": ANN, "cadence": "weekly", "form": visitor.form(), "homepage": "x"}
-    trapped = visitor.post("/subscribe", fields)
-    assert (trapped.status_code, trapped.content) == (good.status_code, good.content)
-    assert visitor.post("/subscriptions", fields).json() == {"status": "asked"}
+def test_a_person_whose_browser_filled_the_hidden_field_gets_through_on_the_second_try(
+    visitor: Visitor,
+) -> None:
+    page = visitor.get("/subscribe")
+    visitor.wait(seconds=20)
+    asked = visitor.submit(page, address=ANN, cadence="monthly", homepage="https://ann.example")
+    assert asked.status_code == 200
+    assert "once more" in asked.text
+    assert 'name="homepage"' not in asked.text
     assert visitor.find() is None
+
+    # At once, as a person presses who has read nothing.
+    assert visitor.submit(asked, address=ANN, cadence="monthly").status_code == 200
+    assert len(visitor.letters()) == 1
+
+
+def test_who_fills_the_hidden_field_gains_nothing(visit: Make) -> None:
+    visitor = visit()
+    for form in (visitor.keyring.form(now=visitor.now), "", "junk"):
+        fields = {"address": ANN, "cadence": "weekly", "form": form, "homepage": "x"}
+        asked = visitor.post("/subscribe", fields)
+        assert visitor.submit(asked, address=ANN).status_code == 200
+    assert visitor.find() is None
+
+    fields = {"address": ANN, "cadence": "weekly", "form": visitor.form(), "homepage": "x"}
+    for _ in range(2):
+        spoken = visitor.post("/subscriptions", fields)
+        assert (spoken.status_code, spoken.json()["problem"]) == (422, "once_more")
+    assert visitor.find() is None
+    assert visitor.post("/subscriptions", {**fields, "homepage": ""}).status_code == 200
 
 
 @pytest.mark.parametrize("address", ["", "ann", "ann@", "a b@x.org", "a@x.org\r\nBcc: b@x.org"])

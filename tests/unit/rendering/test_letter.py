@@ -24,8 +24,10 @@ LETTERS = (
     "goodbye",
     "erase",
     "data",
+    "new-address",
+    "old-address",
 )
-WITH_A_LIST = {"welcome", "welcome-first", "present", "present-paused"}
+WITH_A_LIST = {"welcome", "welcome-first", "present", "present-paused", "old-address"}
 
 
 @pytest.fixture(scope="module")
@@ -69,6 +71,8 @@ def visible(html: str) -> str:
         ("goodbye", "You have unsubscribed from Mia’s Feed"),
         ("erase", "Erase your data at Mia’s Feed?"),
         ("data", "Your data at Mia’s Feed"),
+        ("new-address", "Please confirm your new address for Mia’s Feed"),
+        ("old-address", "A change of your address for Mia’s Feed was asked for"),
     ],
 )
 def test_the_subject_says_what_it_is(samples: SimpleNamespace, name: str, subject: str) -> None:

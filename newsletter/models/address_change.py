@@ -1,0 +1,30 @@
+"""A change of address: what a reader asked for, until the owner of the new one has confirmed it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import BigInteger, Column, ForeignKey
+from sqlmodel import Field, SQLModel
+
+from newsletter.models.columns import Instant, RowId
+
+
+class AddressChange(SQLModel, table=True):
+    """One change of address, open or done: one at most for each reader, until it expires."""
+
+    __tablename__ = "address_change"
+
+    id: int | None = Field(default=None, sa_column=Column(RowId, primary_key=True))
+    #: What the link in the letter to the new address carries, in place of a reader's.
+    public_id: str = Field(max_length=16, unique=True)
+    subscriber_id: int = Field(
+        sa_column=Column(BigInteger, ForeignKey("subscriber.id"), nullable=False, unique=True)
+    )
+    #: The new address.
+    address: str = Field(max_length=254, index=True)
+    asked_at: datetime = Field(sa_type=Instant)
+    #: When the link stops to work.
+    expires_at: datetime = Field(sa_type=Instant, index=True)
+    #: When the owner of the new address confirmed it.
+    done_at: datetime | None = Field(default=None, sa_type=Instant)

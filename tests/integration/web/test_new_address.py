@@ -1,0 +1,370 @@
+"""A change of address: one mailbox asks, the other confirms, and nobody learns who is known."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from sqlalchemy import event
+from sqlmodel import select
+from visitor import ANN, Visitor
+
+from newsletter.cadence import Cadence
+from newsletter.db import session as sessions
+from newsletter.models import AddressChange, Delivery, Status
+from newsletter.subscribers import address_change, forget, suppress
+from newsletter.suppression import Cause, Grounds
+from newsletter.tokens import Purpose
+
+NEW = "ann@new.example"
+KINDS = ("free", "reader", "paused", "pending", "left", "suppressed", "erased", "same")
+
+
+def ask(visitor: Visitor, address: str = NEW, *, of: str = ANN) -> object:
+    page = visitor.get(visitor.link(Purpose.MANAGE, of))
+    return visitor.submit(page, "'address': ", address=address)
+
+
+def link(visitor: Visitor, address: str = NEW) -> str:
+    return visitor.path("new-address", address)
+
+
+def suppressed(visitor: Visitor, address: str, cause: Cause = Cause.COMPLAINT) -> None:
+    with sessions.writing(visitor.engine) as session:
+        grounds = Grounds(cause, "words", "test")
+        suppress.suppress(
+            session, address, grounds=grounds, now=visitor.now, keyring=visitor.keyring
+        )
+
+
+def forgotten(visitor: Visitor, address: str) -> None:
+    with sessions.writing(visitor.engine) as session:
+        forget.forget(session, address, now=visitor.now, keyring=visitor.keyring)
+
+
+def make(visitor: Visitor, kind: str) -> str:
+    """An address of a kind, to which a reader wants to move."""
+    address = f"{kind}@other.example"
+    if kind in {"reader", "paused", "left", "erased"}:
+        visitor.add(address)
+    if kind == "paused":
+        page = visitor.get(visitor.link(Purpose.MANAGE, address))
+        visitor.submit(page, "'action': 'pause'")
+    if kind == "left":
+        visitor.post(visitor.link(Purpose.UNSUBSCRIBE, address))
+    if kind == "pending":
+        visitor.sign_up(address)
+    if kind == "suppressed":
+        suppressed(visitor, address)
+    if kind == "erased":
+        forgotten(visitor, address)
+    visitor.wait(days=2)
+    return ANN if kind == "same" else address
+
+
+def test_a_reader_moves_by_a_letter_to_the_new_address_and_a_note_to_the_old_one(
+    visitor: Visitor,
+) -> None:
+    before = visitor.add(cadence=Cadence.DAILY)
+    manage = visitor.link(Purpose.MANAGE)
+    assert ask(visitor).status_code == 200  # type: ignore[attr-defined]
+
+    (letter,), (note,) = visitor.letters(NEW), visitor.letters(ANN)
+    assert letter["Subject"] == "Please confirm your new address for Mia's Feed"
+    assert letter["List-Unsubscribe"] is None
+    assert note["Subject"] == "A change of your address for Mia's Feed was asked for"
+    assert NEW not in note.as_string()
+    assert ANN not in letter.as_string()
+    opened = visitor.get(link(visitor))
+    assert opened.status_code == 200
+    assert visitor.reader().address == ANN
+
+    changed = visitor.submit(opened)
+    assert changed.status_code == 200
+    assert "a…@new.example" in changed.text
+    assert visitor.find(ANN) is None
+    after = visitor.reader(NEW)
+    assert (after.public_id, after.cadence, after.generation, after.status) == (
+        before.public_id,
+        "daily",
+        1,
+        "active",
+    )
+    assert visitor.actions(NEW) == ["added", "address"]
+    assert visitor.consents(NEW)[-1].remote == "192.0.2.7"
+    assert "ann@" not in visitor.consents(NEW)[-1].model_dump_json()
+    assert visitor.get(manage).status_code == 200
+
+
+def test_the_link_used_twice_shows_the_same_page_and_changes_nothing(visitor: Visitor) -> None:
+    visitor.add()
+    ask(visitor)
+    path = link(visitor)
+    first, again = visitor.post(path), visitor.post(path)
+
+    assert first.content == again.content == visitor.get(path).content
+    assert visitor.actions(NEW) == ["added", "address"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_answer_is_the_same_whoever_has_the_new_address(visitor: Visitor, kind: str) -> None:
+    """The bytes of the answer and of the preferences page after it, but for the masked address."""
+    pages = []
+    for each in ("free", kind):
+        reader = f"asker-{len(pages)}@readers.example"
+        target = make(visitor, each)
+        visitor.add(reader)
+        wanted = reader if each == "same" else target
+        answer = ask(visitor, wanted, of=reader)
+        after = visitor.get(visitor.link(Purpose.MANAGE, reader))
+        shown = wanted[0] + "…@" + wanted.partition("@")[2]
+        tokens = [
+            visitor.link(purpose, reader) for purpose in (Purpose.MANAGE, Purpose.UNSUBSCRIBE)
+        ]
+        texts = [answer.text, after.text]  # type: ignore[attr-defined]
+        for token in tokens:
+            texts = [text.replace(token, "") for text in texts]
+        pages.append([text.replace(shown, "MASKED") for text in texts])
+        assert len(visitor.letters(reader)) >= 1
+        visitor.wait(seconds=-2 * 86_400)
+
+    assert pages[0][0] == pages[1][0]
+    assert pages[0][1].count("MASKED") == 1
+    if kind != "same":
+        assert pages[0][1] == pages[1][1]
+
+
+def test_asking_takes_as_many_statements_whoever_has_the_new_address(visitor: Visitor) -> None:
+    counted = {}
+    targets = {
+        kind: make(visitor, kind)
+        for kind in ("free", "reader", "pending", "left", "suppressed", "erased")
+    }
+    # The first of each letter is compiled, as is the first that names the end of a pause.
+    for address in ("first@readers.example", "second@readers.example"):
+        visitor.add(address)
+    ask(visitor, "warm@other.example", of="first@readers.example")
+    ask(visitor, "second@readers.example", of="first@readers.example")
+    for kind, target in targets.items():
+        reader = f"{kind}@readers.example"
+        visitor.add(reader)
+        visitor.get(visitor.link(Purpose.MANAGE, reader))
+        counted[kind] = _statements(visitor, lambda r=reader, t=target: ask(visitor, t, of=r))
+    assert len(set(counted.values())) == 1, counted
+
+
+def _statements(visitor: Visitor, act: Callable[[], object]) -> int:
+    seen: list[str] = []
+
+    def note(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+        seen.append(statement)
+
+    event.listen(visitor.engine, "before_cursor_execute", note)
+    act()
+    event.remove(visitor.engine, "before_cursor_execute", note)
+    return len(seen)
+
+
+@pytest.mark.parametrize("kind", ["reader", "paused"])
+def test_two_readers_are_never_merged_and_the_other_one_is_told(
+    visitor: Visitor, kind: str
+) -> None:
+    other = make(visitor, kind)
+    visitor.add()
+    ask(visitor, other)
+
+    subjects = [letter["Subject"] for letter in visitor.letters(other)]
+    assert subjects == ["You are subscribed to Mia's Feed already"]
+    assert visitor.reader().address == ANN
+    assert visitor.reader(other).public_id != visitor.reader().public_id
+
+
+def test_who_became_a_reader_in_the_meantime_is_not_merged(visitor: Visitor) -> None:
+    visitor.add()
+    ask(visitor)
+    path = link(visitor)
+    visitor.add(NEW)
+
+    for answer in (visitor.get(path), visitor.post(path)):
+        assert answer.status_code == 409
+        assert "never made one" in answer.text
+    assert (visitor.status(ANN), visitor.status(NEW)) == ("active", "active")
+
+
+@pytest.mark.parametrize("kind", ["suppressed", "erased"])
+def test_an_address_that_must_not_be_mailed_gets_no_letter(visitor: Visitor, kind: str) -> None:
+    other = make(visitor, kind)
+    visitor.add()
+    ask(visitor, other)
+    assert visitor.letters(other) == []
+
+
+def test_a_suppression_is_looked_at_again_when_the_link_is_used(visitor: Visitor) -> None:
+    visitor.add()
+    ask(visitor)
+    path = link(visitor)
+    suppressed(visitor, NEW)
+
+    answer = visitor.post(path)
+    assert answer.status_code == 409
+    assert "must not write" in answer.text
+    assert visitor.reader().address == ANN
+    assert visitor.find(NEW) is None
+
+
+@pytest.mark.parametrize("kind", ["pending", "left"])
+def test_an_address_without_a_reader_is_free(visitor: Visitor, kind: str) -> None:
+    other = make(visitor, kind)
+    visitor.add()
+    public_id = visitor.reader().public_id
+    ask(visitor, other)
+    assert visitor.post(link(visitor, other)).status_code == 200
+    assert visitor.reader(other).public_id == public_id
+    assert visitor.find(ANN) is None
+
+
+def test_what_is_queued_for_the_old_address_is_called_off_and_comes_to_the_new_one(
+    visitor: Visitor,
+) -> None:
+    visitor.add()
+    visitor.wait(days=1)
+    visitor.publish("First")
+    ask(visitor)
+    visitor.post(link(visitor))
+
+    states = [(row.state, row.reason) for row in visitor.deliveries(ANN)]
+    # The digest is called off; the note stays on its way.
+    assert states == [("cancelled", "address changed"), ("queued", None)]
+    visitor.wait(days=7)
+    visitor.publish("Second")
+    digest = visitor.letters(NEW)[-1]
+    text = digest.get_body(("plain",)).get_content()  # type: ignore[union-attr]
+    assert "First" in text
+    assert "Second" in text
+
+
+def test_a_pause_goes_on_at_the_new_address_and_every_page_says_so(visitor: Visitor) -> None:
+    visitor.add()
+    visitor.submit(visitor.get(visitor.link(Purpose.MANAGE)), "'action': 'pause'")
+    until = visitor.reader().paused_until
+    ask(visitor)
+    changed = visitor.post(link(visitor))
+
+    assert "Paused until" in changed.text
+    assert (visitor.status(NEW), visitor.reader(NEW).paused_until) == (Status.PAUSED, until)
+
+
+def test_a_goodbye_ends_the_change_that_was_asked_for(visitor: Visitor) -> None:
+    visitor.add()
+    ask(visitor)
+    path = link(visitor)
+    visitor.post(visitor.link(Purpose.UNSUBSCRIBE))
+    for answer in (visitor.get(path), visitor.post(path)):
+        assert answer.status_code == 410
+    assert visitor.find(NEW) is None
+
+
+def test_a_reader_calls_a_change_off_by_the_link_in_the_note(visitor: Visitor) -> None:
+    visitor.add()
+    ask(visitor)
+    path = link(visitor)
+    page = visitor.get(visitor.path("preferences", ANN))
+    assert "a…@new.example" in page.text
+    called_off = visitor.submit(page, "call_off")
+    assert "a…@new.example" not in called_off.text
+    assert visitor.post(path).status_code == 410
+    assert visitor.reader().address == ANN
+
+
+def test_a_link_works_for_72_hours_and_leaves_nothing_behind(visitor: Visitor) -> None:
+    visitor.add()
+    ask(visitor)
+    path = link(visitor)
+    visitor.wait(hours=73)
+    expired = visitor.get(path)
+    assert expired.status_code == visitor.post(path).status_code == 410
+    assert "/again" not in expired.text
+
+    with sessions.writing(visitor.engine) as session:
+        assert address_change.prune(session, now=visitor.now) == 1
+    with sessions.reading(visitor.engine) as session:
+        assert session.exec(select(AddressChange)).all() == []
+        assert session.exec(select(Delivery).where(Delivery.address == NEW)).all() == []
+
+
+def test_a_link_of_one_purpose_changes_nothing_of_another(visitor: Visitor) -> None:
+    visitor.add()
+    ask(visitor)
+    token = link(visitor).rpartition("/")[2]
+    for folder in ("confirm", "preferences", "unsubscribe"):
+        assert visitor.get(f"/{folder}/{token}").status_code == 404
+    manage = visitor.link(Purpose.MANAGE).rpartition("/")[2]
+    assert visitor.post(f"/new-address/{manage}").status_code == 404
+
+
+def test_no_mailbox_gets_more_than_a_letter_a_day(visitor: Visitor) -> None:
+    for number in range(4):
+        visitor.add(f"reader{number}@readers.example")
+        ask(visitor, f"victim+{number}@new.example", of=f"reader{number}@readers.example")
+    victims = [f"victim+{number}@new.example" for number in range(4)]
+    assert sum(len(visitor.letters(victim)) for victim in victims) == 1
+
+    ask(visitor, "other@new.example", of="reader0@readers.example")
+    assert len(visitor.letters("reader0@readers.example")) == 1
+
+
+def test_one_reader_may_ask_five_times_a_day(visitor: Visitor) -> None:
+    visitor.add()
+    answers = [ask(visitor, f"a{number}@new.example") for number in range(7)]
+    assert [answer.status_code for answer in answers] == [200] * 5 + [429] * 2  # type: ignore[attr-defined]
+
+
+def test_asking_again_keeps_the_link_that_was_sent(visitor: Visitor) -> None:
+    visitor.add()
+    ask(visitor)
+    path = link(visitor)
+    ask(visitor)
+    assert len(visitor.letters(NEW)) == 1
+    assert visitor.post(path).status_code == 200
+
+
+@pytest.mark.parametrize("text", ["", "ann", "a b@x.org", '"><script>@x.org', "a" * 2_000])
+def test_what_is_no_address_is_said_beside_the_field(visitor: Visitor, text: str) -> None:
+    visitor.add()
+    page = ask(visitor, text)
+    assert page.status_code == 422  # type: ignore[attr-defined]
+    assert "new-address-problem" in page.text  # type: ignore[attr-defined]
+    assert "<script>" not in page.text  # type: ignore[attr-defined]
+    assert visitor.letters(ANN) == []
+
+
+@pytest.mark.parametrize("who", [ANN, NEW])
+def test_erasing_either_address_forgets_the_change(visitor: Visitor, who: str) -> None:
+    visitor.add()
+    ask(visitor)
+    path = link(visitor)
+    forgotten(visitor, who)
+
+    assert visitor.post(path).status_code == 410
+    with sessions.reading(visitor.engine) as session:
+        assert session.exec(select(AddressChange)).all() == []
+        assert session.exec(select(Delivery).where(Delivery.address == NEW)).all() == []
+
+
+def test_erasing_after_a_change_leaves_neither_address(visitor: Visitor) -> None:
+    visitor.add()
+    visitor.publish()
+    ask(visitor)
+    visitor.post(link(visitor))
+    forgotten(visitor, NEW)
+    with sessions.reading(visitor.engine) as session:
+        rows = session.exec(select(Delivery)).all()
+    assert {row.address for row in rows} == {""}
+
+
+def test_two_readers_who_take_each_others_address_stay_two(visitor: Visitor) -> None:
+    visitor.add()
+    visitor.add("bob@readers.example")
+    ask(visitor, "bob@readers.example")
+    ask(visitor, ANN, of="bob@readers.example")
+    assert visitor.reader().public_id != visitor.reader("bob@readers.example").public_id
