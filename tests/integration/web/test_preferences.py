@@ -347,7 +347,7 @@ def test_every_page_of_a_paused_reader_says_so(visitor: Visitor, is_open: bool) 
     manage, leave = visitor.link(Purpose.MANAGE), visitor.link(Purpose.UNSUBSCRIBE)
     page = visitor.get(manage)
 
-    said = "until you come back" if is_open else "Tuesday 22 December"
+    said = "until you come back" if is_open else "Tuesday, 22 December 2026"
     pages = [page, visitor.get(leave), visitor.get(confirm), visitor.post(confirm)]
     pages += [
         visitor.submit(page, "'action': 'cadence'", cadence=each) for each in ("weekly", "daily")
