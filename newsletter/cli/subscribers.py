@@ -13,8 +13,8 @@ from newsletter import address as addresses
 from newsletter import cadence as calendar
 from newsletter import clock
 from newsletter.cadence import Cadence
-from newsletter.cli import context, output, sheets
-from newsletter.errors import Conflict, InvalidInput, NotFound
+from newsletter.cli import context, new_address, output, sheets
+from newsletter.errors import InvalidInput, NotFound
 from newsletter.models import Status
 from newsletter.settings import Settings
 from newsletter.subscribers import evidence
@@ -167,7 +167,7 @@ def change(
         typer.Option("--pause-until", formats=["%Y-%m-%d"], help="Send nothing before this day."),
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="End a pause.")] = False,
-    new_address: Annotated[
+    address_to: Annotated[
         str | None,
         typer.Option("--address", help="Ask them by a letter to confirm this new address."),
     ] = None,
@@ -185,10 +185,10 @@ def change(
     if sum([pause, pause_until is not None, resume]) > 1:
         raise InvalidInput("--pause, --pause-until and --resume exclude one another.")
     is_kept = cadence is None and not (pause or pause_until or resume)
-    if new_address is not None:
+    if address_to is not None:
         if not is_kept:
             raise InvalidInput("--address is changed alone.", hint="Run the command twice.")
-        _ask_for_address(context.of(ctx), address, new_address, json=json)
+        _ask_for_address(context.of(ctx), address, address_to, json=json)
         return
     if is_kept:
         raise InvalidInput(
@@ -218,50 +218,19 @@ def change(
 
 
 def _ask_for_address(here: context.Context, address: str, new: str, *, json: bool) -> None:
-    """Write to the new address of a reader, or say why that is not done."""
     from newsletter.db import session as sessions
     from newsletter.subscribers import address_change
     from newsletter.subscribers.letters import Stationery
 
-    spelled, stationery = addresses.normalise(new), Stationery(here.settings)
+    spelled, now, stationery = addresses.normalise(new), clock.utc_now(), Stationery(here.settings)
     with here.database() as engine, sessions.writing(engine) as session:
         reader = _found(session, address, locked=True)
-        came_to = address_change.ask(
-            session, reader, spelled, stationery=stationery, now=clock.utc_now()
-        )
-        # What is refused is not even asked: no note is written about it.
-        _check_asked(came_to, reader.address, spelled)
-        until = address_change.pending(session, reader, now=clock.utc_now())
-    if json:
-        expires_at = until.expires_at if until else None
-        output.as_json({"result": came_to, "new_address": spelled, "expires_at": expires_at})
-        return
-    output.say(
-        f"{spelled} is asked to confirm by a letter with a link, which works for 72 hours; "
-        f"{reader.address} is told at most once a day."
-    )
-    output.say(f"Until it is confirmed nothing changes: mail goes to {reader.address}.")
-
-
-def _check_asked(came_to: str, address: str, new: str) -> None:
-    refusals = {
-        "same": (f"{address} is their address already.", None),
-        "reader": (
-            f"{new} is another reader's address, and two readers are never merged.",
-            f"If they want one subscription: `newsletter subscribers unsubscribe {address}`.",
-        ),
-        "suppressed": (
-            f"{new} is suppressed, so it must not be mailed.",
-            f"If it may be mailed again, run `newsletter suppression remove {new}` first.",
-        ),
-        "nothing": (
-            f"{new} has been written to today, or has confirmed none of our letters lately.",
-            "Ask again tomorrow; a link that was sent still works.",
-        ),
-    }
-    if came_to in refusals:
-        message, hint = refusals[came_to]
-        raise Conflict(message, hint=hint)
+        came_to = address_change.ask(session, reader, spelled, stationery=stationery, now=now)
+        # What is refused was not asked: the transaction takes the note back.
+        new_address.check(came_to, old=reader.address, new=spelled)
+        change = address_change.pending(session, reader, now=now)
+    assert change is not None
+    new_address.say(change, old=reader.address, json=json)
 
 
 @app.command()

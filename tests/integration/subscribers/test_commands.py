@@ -68,6 +68,52 @@ def test_adding_a_reader_with_another_cadence_says_what_changed(operator: Operat
     assert found["next"]["cadence"] == "monthly"
 
 
+def test_a_new_address_is_asked_by_a_letter_and_nothing_changes_before_it_is_confirmed(
+    operator: Operator,
+) -> None:
+    operator.says("subscribers", "add", "ann@x.org")
+
+    said = operator.says("subscribers", "change", "ann@x.org", "--address", "Ann@New.org")
+
+    assert "ann@new.org is asked to confirm by a letter" in said
+    assert "ann@x.org gets a note about it" in said
+    assert "ann@new.org waits to be confirmed" in operator.says("subscribers", "show", "ann@x.org")
+    shown = operator.reads("subscribers", "show", "ann@x.org")
+    assert shown["address_change"]["address"] == "ann@new.org"
+    assert [row["kind"] for row in shown["deliveries"]] == ["old_address"]
+
+
+@pytest.mark.parametrize(
+    ("new", "why"),
+    [
+        ("ann@x.org", "is their address already"),
+        ("bob@x.org", "two readers are never merged"),
+        ("dead@x.org", "is suppressed"),
+    ],
+)
+def test_a_new_address_that_cannot_be_is_refused_and_nobody_is_written_to(
+    operator: Operator, new: str, why: str
+) -> None:
+    for address in ("ann@x.org", "bob@x.org"):
+        operator.says("subscribers", "add", address)
+    operator.says("suppression", "add", "dead@x.org")
+
+    with pytest.raises(Conflict, match=why):
+        operator.run("subscribers", "change", "ann@x.org", "--address", new)
+
+    for address in ("ann@x.org", "bob@x.org"):
+        shown = operator.reads("subscribers", "show", address)
+        assert (shown["deliveries"], shown["address_change"]) == ([], None)
+
+
+def test_a_new_address_is_asked_for_alone(operator: Operator) -> None:
+    operator.says("subscribers", "add", "ann@x.org")
+    with pytest.raises(InvalidInput, match="alone"):
+        operator.run("subscribers", "change", "ann@x.org", "--address", "b@x.org", "--pause")
+    with pytest.raises(InvalidAddress):
+        operator.run("subscribers", "change", "ann@x.org", "--address", "nobody")
+
+
 def test_one_who_left_is_added_with_again(operator: Operator) -> None:
     operator.says("subscribers", "add", "ann@x.org")
     assert "is unsubscribed" in operator.says("subscribers", "unsubscribe", "ann@x.org")
