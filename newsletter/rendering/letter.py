@@ -98,11 +98,12 @@ class Data:
 
 @dataclass(frozen=True, kw_only=True)
 class OldAddress:
-    """To the present address of a reader: somebody asked to send their mail elsewhere."""
+    """To the old address of a reader: somebody asked to send their mail elsewhere, or it goes."""
 
     kind: ClassVar[str] = "old_address"
     can_leave: ClassVar[bool] = True
     cadence: str
+    is_done: bool = False
 
 
 Letter = Confirm | Welcome | Present | Goodbye | Erase | Data | NewAddress | OldAddress

@@ -128,13 +128,15 @@ def awaited(session: Session, bearer: Bearer, *, keyring: Keyring) -> Awaited:
 
 
 def confirm(
-    session: Session, bearer: Bearer, *, origin: Origin, keyring: Keyring, now: datetime
+    session: Session, bearer: Bearer, *, origin: Origin, stationery: Stationery, now: datetime
 ) -> Awaited:
     """Give a reader the new address, on its owner's word; doing it again changes nothing.
 
-    An address that somebody has only asked with, or has left with, is free: that row goes. Raises
+    The old address is told so: the note about the asking may have been another day's, or lost in
+    a row of them. An address that somebody has only asked with, or has left with, is free: that row goes. Raises
     OutdatedToken as `awaited` does.
     """
+    keyring = stationery.keyring
     # Before any reader is held: a freeze that is running may want them.
     sessions.hold_freeze(session)
     change = _find(session, col(AddressChange.public_id) == bearer.public_id)
@@ -147,6 +149,7 @@ def confirm(
         if is_new:
             store.erase(session, [owner.id])
         return found
+    letters.old_address(session, found.subscriber, is_done=True, stationery=stationery, now=now)
     _move(session, found, owner, origin=origin, now=now)
     throttle.reset(session, signup.UNCONFIRMED, addresses.mailbox(change.address), keyring=keyring)
     return found

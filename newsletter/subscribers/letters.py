@@ -218,10 +218,15 @@ def new_address(
 
 
 def old_address(
-    session: Session, subscriber: Subscriber, *, stationery: Stationery, now: datetime
+    session: Session,
+    subscriber: Subscriber,
+    *,
+    stationery: Stationery,
+    now: datetime,
+    is_done: bool = False,
 ) -> None:
-    """Tell a reader that somebody has asked to send their mail elsewhere."""
-    content = OldAddress(cadence=subscriber.cadence)
+    """Tell a reader that somebody has asked to send their mail elsewhere, or that it goes there."""
+    content = OldAddress(cadence=subscriber.cadence, is_done=is_done)
     _send(session, subscriber, content, stationery=stationery, now=now)
 
 

@@ -296,6 +296,7 @@ def letters(language: str) -> dict[str, letter.Letter]:
         "data": letter.Data(),
         "new-address": letter.NewAddress(),
         "old-address": letter.OldAddress(cadence="weekly"),
+        "old-address-done": letter.OldAddress(cadence="weekly", is_done=True),
     }
 
 

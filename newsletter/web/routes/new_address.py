@@ -59,7 +59,7 @@ def confirm(front: TheFront, request: Request, token: str) -> HTMLResponse:
     origin = Origin(_SOURCE, remote=dependencies.remote(request))
     with sessions.writing(front.engine) as session:
         found = address_change.confirm(
-            session, bearer, origin=origin, keyring=front.keyring, now=now
+            session, bearer, origin=origin, stationery=front.stationery, now=now
         )
     return _changed(front, found) if found.is_done else _question(front, token, found)
 

@@ -233,14 +233,34 @@ def test_what_is_queued_for_the_old_address_is_called_off_and_comes_to_the_new_o
     visitor.post(link(visitor))
 
     states = [(row.state, row.reason) for row in visitor.deliveries(ANN)]
-    # The digest is called off; the note stays on its way.
-    assert states == [("cancelled", "address changed"), ("queued", None)]
+    # The digest is called off; the two notes stay on their way.
+    assert states == [("cancelled", "address changed"), ("queued", None), ("queued", None)]
     visitor.wait(days=7)
     visitor.publish("Second")
     digest = visitor.letters(NEW)[-1]
     text = digest.get_body(("plain",)).get_content()  # type: ignore[union-attr]
     assert "First" in text
     assert "Second" in text
+
+
+def test_who_moves_a_reader_by_a_forwarded_mail_cannot_do_it_in_silence(visitor: Visitor) -> None:
+    """The day's note was about something else; the change itself has one of its own."""
+    visitor.add()
+    manage = visitor.link(Purpose.MANAGE)
+    ask(visitor, "decoy@new.example")
+    ask(visitor, "eve@stranger.example")
+    visitor.post(link(visitor, "eve@stranger.example"))
+
+    *_, last = visitor.letters(ANN)
+    assert last["Subject"] == "Your address for Mia's Feed has changed"
+    assert "eve@" not in last.as_string()
+    # The reader's own link still works, and gets the address back.
+    visitor.wait(days=1)
+    page = visitor.get(manage)
+    assert "e…@stranger.example" in page.text
+    visitor.submit(page, "'address': ", address=ANN)
+    assert visitor.post(link(visitor, ANN)).status_code == 200
+    assert visitor.reader().cadence == "weekly"
 
 
 def test_a_pause_goes_on_at_the_new_address_and_every_page_says_so(visitor: Visitor) -> None:

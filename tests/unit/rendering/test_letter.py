@@ -72,6 +72,7 @@ def visible(html: str) -> str:
         ("erase", "Erase your data at Mia’s Feed?"),
         ("data", "Your data at Mia’s Feed"),
         ("new-address", "Please confirm your new address for Mia’s Feed"),
+        ("old-address-done", "Your address for Mia’s Feed has changed"),
         ("old-address", "A change of your address for Mia’s Feed was asked for"),
     ],
 )
