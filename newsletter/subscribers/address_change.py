@@ -132,8 +132,8 @@ def confirm(
 ) -> Awaited:
     """Give a reader the new address, on its owner's word; doing it again changes nothing.
 
-    The old address is told so: the note about the asking may have been another day's, or lost in
-    a row of them. An address that somebody has only asked with, or has left with, is free: that row goes. Raises
+    The old address is told so: the day's note about the asking may have been about another one. An
+    address that somebody has only asked with, or has left with, is free: that row goes. Raises
     OutdatedToken as `awaited` does.
     """
     keyring = stationery.keyring

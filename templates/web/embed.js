@@ -10,7 +10,6 @@ const words = {{ {
   "headline": words.headline(), "sentence": words.sentence(), "button": words.button(), "note": words.note(),
   "question": words.question(), "cadence": page.cadence, "label": _("Your email address"), "first": words.first_of("%"),
   "address": words.bad_address(), "look": words.look(), "sent": words.sent(), "busy": words.busy(),
-  "more": words.once_more(),
 }|tojson }};
 const choices = [
 {% for choice in page.choices %}
@@ -54,7 +53,6 @@ customElements.get("newsletter-box") || customElements.define("newsletter-box", 
     const address = make("input", {type: "email", name: "address", autocomplete: "email", maxLength: 254, required: true, dir: "ltr"});
     const fault = make("p", {className: "e", id: "e", hidden: true});
     const token = make("input", {type: "hidden", name: "form"});
-    const trap = make("input", {name: "homepage", hidden: true, autocomplete: "off"});
     const when = make("small", {ariaLive: "polite"});
     const options = choices.map(([value, name, at]) => {
       const radio = make("input", {type: "radio", name: "cadence", value, checked: value == said.cadence});
@@ -64,7 +62,7 @@ customElements.get("newsletter-box") || customElements.define("newsletter-box", 
       return make("label", {}, radio, name);
     });
     const form = make("form", {method: "post", action: base + "/subscribe", noValidate: true},
-      trap, token,
+      make("input", {name: "homepage", hidden: true, autocomplete: "off"}), token,
       make("div", {}, make("label", {}, said.label, address), fault),
       make("fieldset", {}, make("legend", {}, said.question), make("div", {className: "o"}, ...options), when),
       make("button", {}, said.button), make("small", {}, said.note));
@@ -99,10 +97,7 @@ customElements.get("newsletter-box") || customElements.define("newsletter-box", 
         head.focus();
       } else if (status == "too_many") refuse(said.busy);
       else if (problem == "address") refuse(said.address);
-      else if (trap.value) {
-        trap.remove();
-        refuse(said.more);
-      } else if (again) form.submit();
+      else if (again) form.submit();
       else {
         await ticket();
         await new Promise(go => setTimeout(go, 2500));

@@ -238,7 +238,7 @@ def test_preferences_can_be_changed_paused_taken_along_and_erased(
     page = seen("preferences", templates)
 
     address = f"/preferences/{SAMPLES.TOKEN}"
-    assert [page.fields(number) for number in range(4)] == [
+    assert [page.fields(number) for number in range(5)] == [
         (address, {"action": ["cadence"], "cadence": ["daily", "weekly", "monthly"]}),
         (
             address,
@@ -248,6 +248,7 @@ def test_preferences_can_be_changed_paused_taken_along_and_erased(
                 "until_date": [""],
             },
         ),
+        (f"{address}/address", {"address": [""]}),
         (f"{address}/data", {}),
         (f"{address}/erase", {}),
     ]
