@@ -24,6 +24,7 @@ from newsletter.web import app, middleware
 KEY = "site-0123456789abcdef0123456789abcdef"
 TOKENS = {
     "/confirm/": Purpose.CONFIRM,
+    "/new-address/": Purpose.NEW_ADDRESS,
     "/erase/": Purpose.ERASE,
     "/data/": Purpose.DATA,
     "/preferences/": Purpose.MANAGE,
