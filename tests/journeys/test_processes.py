@@ -23,9 +23,9 @@ from journey import (
     Newsletter,
     due_an_hour_ago,
     free_port,
+    is_ready,
     stories,
     until,
-    wait_for,
 )
 from readers import Readers
 from scripted_smtp import ScriptedServer, Turn
@@ -96,7 +96,7 @@ def test_a_session_and_cron_agree_on_who_lives_and_nobody_is_mailed_twice(
             assert ledgers.states(engine)["claimed"] == held
         finally:
             started[0].send_signal(signal.SIGCONT)
-            started[0].communicate(timeout=60)
+            started[0].communicate(timeout=300)
 
     assert Counter(server.recipients()) == Counter(READERS)
 
@@ -121,7 +121,7 @@ def test_a_folder_that_a_stranger_made_first_in_the_temporary_folder_stops_no_se
     with scripted_smtp.running(server):
         published.env["NEWSLETTER_SMTP_URL"] = f"smtp://127.0.0.1:{server.port}"
         done = published.start("send", "weekly")
-        _, err = done.communicate(timeout=60)
+        _, err = done.communicate(timeout=300)
 
     assert (done.returncode, err) == (0, "")
     assert Counter(server.recipients()) == Counter(READERS)
@@ -154,7 +154,7 @@ def test_without_a_place_for_lock_files_sending_goes_on_and_that_is_said_once(
     with scripted_smtp.running(server):
         published.env["NEWSLETTER_SMTP_URL"] = f"smtp://127.0.0.1:{server.port}"
         done = published.start("send", "weekly", "--workers", "2")
-        _, err = done.communicate(timeout=60)
+        _, err = done.communicate(timeout=300)
 
     assert done.returncode == 0
     assert err.count("No lock file can be kept") == 1, err
@@ -220,7 +220,7 @@ def test_of_two_crons_one_fetches_and_the_other_sends_what_is_open_and_waits(
     assert editions(engine) == []
 
     feeds.answers.set()
-    said = [one.communicate(timeout=120) for one in (first, second)]
+    said = [one.communicate(timeout=300) for one in (first, second)]
 
     assert [one.returncode for one in (first, second)] == [0, 0], said
     assert feeds.requests == {"alpha": 1, "beta": 1, "gamma": 1}
@@ -256,11 +256,11 @@ def test_a_fetch_whose_process_is_killed_is_made_by_who_waits(
     second = newsletter.start("cron")
     until(lambda: morning.to("bob"))
     first.kill()
-    first.communicate(timeout=60)
+    first.communicate(timeout=300)
 
     until(lambda: feeds.requests.total() == 6)
     feeds.answers.set()
-    _, err = second.communicate(timeout=120)
+    _, err = second.communicate(timeout=300)
 
     assert (second.returncode, err) == (0, "")
     assert stories(morning.to("ann")) == ["alpha", "beta", "gamma"]
@@ -276,12 +276,12 @@ def test_sigterm_ends_who_waits_for_a_fetch(
     second = newsletter.start(*words)
     until(lambda: handles_sigterm(second.pid))
     second.terminate()
-    second.communicate(timeout=20)
+    second.communicate(timeout=300)
 
     assert second.returncode == (0 if words[0] == "worker" else 75)
     assert editions(engine) == []
     feeds.answers.set()
-    out, _ = first.communicate(timeout=60)
+    out, _ = first.communicate(timeout=300)
     assert out.startswith("3 feeds: 3 new")
     assert feeds.requests.total() == 3
 
@@ -300,8 +300,8 @@ def test_a_fetch_by_hand_waits_for_the_one_that_is_under_way(
     until(lambda: handles_sigterm(second.pid))
     feeds.answers.set()
 
-    out, err = second.communicate(timeout=120)
-    first.communicate(timeout=120)
+    out, err = second.communicate(timeout=300)
+    first.communicate(timeout=300)
     assert (second.returncode, err) == (0, "")
     assert out == "Another process has just fetched the feeds: `newsletter feeds list`.\n"
     assert feeds.requests.total() == 3
@@ -320,7 +320,8 @@ def serving_the_old_version(
     port = free_port()
     running = newsletter.start("serve", "--no-letters", "--port", port)
     try:
-        wait_for(port)
+        # It listens before it signs in, and answers after that.
+        until(lambda: is_ready(f"http://127.0.0.1:{port}"), seconds=300)
         running.send_signal(signal.SIGSTOP)
         until(lambda: is_stopped(running.pid))
         with engine.connect() as connection, connection.begin():
@@ -330,7 +331,7 @@ def serving_the_old_version(
         yield running
     finally:
         running.kill()
-        running.communicate(timeout=60)
+        running.communicate(timeout=300)
 
 
 def test_an_upgrade_names_the_web_server_that_must_stop_and_not_one_that_was_killed(
@@ -344,7 +345,7 @@ def test_an_upgrade_names_the_web_server_that_must_stop_and_not_one_that_was_kil
         assert schema.current(engine) == before
 
         running.kill()
-        running.wait(timeout=60)
+        running.wait(timeout=300)
         assert f"to {schema.newest()}." in newsletter.run("database", "upgrade")
 
 
@@ -357,13 +358,13 @@ def test_an_upgrade_that_waits_is_quiet_and_begins_when_the_last_process_has_end
         waiting = newsletter.start("database", "upgrade", "--wait")
         until(lambda: handles_sigterm(stopped.pid) and handles_sigterm(waiting.pid))
         stopped.terminate()
-        assert stopped.communicate(timeout=60) == ("", "Told to stop: nothing was upgraded.\n")
+        assert stopped.communicate(timeout=300) == ("", "Told to stop: nothing was upgraded.\n")
         assert (stopped.returncode, schema.current(engine)) == (75, before)
         assert waiting.poll() is None
 
         running.send_signal(signal.SIGCONT)
         running.terminate()
-        out, err = waiting.communicate(timeout=120)
+        out, err = waiting.communicate(timeout=300)
 
     assert (waiting.returncode, err) == (0, "")
     assert out == f"The database went from schema {before} to {schema.newest()}.\n"

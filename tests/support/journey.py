@@ -330,7 +330,7 @@ def serving(newsletter: Newsletter) -> Iterator[tuple[str, subprocess.Popen[str]
     # Its links lead to this machine, so that a browser can follow them.
     running = newsletter.start("serve", "--port", port, "--force")
     try:
-        until(lambda: _is_ready(site))
+        until(lambda: is_ready(site))
         yield site, running
     finally:
         running.send_signal(signal.SIGTERM)
@@ -349,7 +349,8 @@ def until(true: Callable[[], object], seconds: float = 60) -> None:
         time.sleep(0.05)
 
 
-def _is_ready(site: str) -> bool:
+def is_ready(site: str) -> bool:
+    """Tell whether `newsletter serve` answers there, and can work."""
     try:
         with urllib.request.urlopen(f"{site}/readyz", timeout=10) as answer:
             return bool(answer.status == 200)
