@@ -38,11 +38,14 @@ class Evidence(NamedTuple):
 
 
 NONE = Evidence()
+_written = json.JSONEncoder(ensure_ascii=False).encode
 
 
 def text(value: str) -> str | None:
     """Return words as evidence keeps them: one line, printable, not for ever."""
-    kept = "".join(letter if letter.isprintable() else " " for letter in value)
+    kept = value
+    if not value.isprintable():
+        kept = "".join(letter if letter.isprintable() else " " for letter in value)
     return " ".join(kept.split())[:_MAXIMUM_TEXT].strip() or None
 
 
@@ -53,7 +56,7 @@ def to_json(evidence: Evidence) -> str | None:
         for name, value in evidence._asdict().items()
         if value
     }
-    return json.dumps(known, ensure_ascii=False) if known else None
+    return _written(known) if known else None
 
 
 def from_json(kept: str | None) -> Evidence:

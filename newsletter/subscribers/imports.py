@@ -287,8 +287,10 @@ def _rows(entries: list[Entry], status: Status, how: Import) -> list[dict[str, A
     ]
     if any(entry.ours or entry.evidence.since for entry in entries):
         for row, entry in zip(rows, entries, strict=True):
-            row["created_at"] = entry.ours.created_at if entry.ours else how.now
             row["subscribed_at"] = _subscribed_at(entry, status, how)
+    if any(entry.ours for entry in entries):
+        for row, entry in zip(rows, entries, strict=True):
+            row["created_at"] = entry.ours.created_at if entry.ours else how.now
     if status is Status.PAUSED:
         for row, entry in zip(rows, entries, strict=True):
             row["paused_until"] = entry.paused_until

@@ -356,21 +356,21 @@ def add_consents_each(
             col(Subscriber.generation),
         ).where(chosen)
     ).all()  # fmt: skip
-    rows = []
-    for reader in found:
-        remote, evidence = told.get(reader.address, (None, None))
-        rows.append(
-            {
-                "subscriber_id": reader.id,
-                "cadence": reader.cadence,
-                "status": reader.status,
-                "generation": reader.generation,
-                "wording": wording,
-                "source": source,
-                "remote": remote,
-                "evidence": evidence,
-            }
-        )
+    nothing = (None, None)
+    rows = [
+        {
+            "subscriber_id": subscriber_id,
+            "cadence": cadence,
+            "status": status,
+            "generation": generation,
+            "wording": wording,
+            "source": source,
+            "remote": (said := told.get(address, nothing))[0],
+            "evidence": said[1],
+        }
+        # As tuples: a row of SQLAlchemy finds its columns by name much slower.
+        for subscriber_id, address, cadence, status, generation in found
+    ]
     statements.insert_missing(session, Consent, rows, constants={"action": action, "at": now})
     return len(rows)
 

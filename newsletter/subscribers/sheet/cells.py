@@ -6,9 +6,9 @@ What cannot be used is None; only an address that cannot be used is an error.
 from __future__ import annotations
 
 import re
+import socket
 from datetime import UTC, datetime
 from functools import cache, lru_cache
-from ipaddress import ip_address
 from zoneinfo import available_timezones
 
 from newsletter import address as addresses
@@ -28,6 +28,7 @@ _FIRST_YEAR = 1_990
 _FORMS = ("%Y-%m-%d %H:%M:%S %z", "%Y-%m-%d %H:%M:%S UTC", "%Y/%m/%d", "%Y/%m/%d %H:%M:%S",
           "%d.%m.%Y", "%d.%m.%Y %H:%M", "%d.%m.%Y %H:%M:%S", "%b %d, %Y", "%B %d, %Y",
           "%d %b %Y", "%d %B %Y", "%a, %d %b %Y %H:%M:%S %z")  # fmt: skip
+_LONGEST_DATE = 40
 _EPOCH = re.compile(r"\d{9,10}(?:\d{3})?")
 #: How databases and spreadsheets write nothing where a date is expected.
 NOTHING = frozenset(
@@ -74,14 +75,14 @@ def moment(cell: str, *, now: datetime) -> datetime | None:
 
     None for what is no date or an ambiguous one (01/02/2024), in the future or before 1990.
     """
-    found = instant(cell)
+    found = instant(cell) if len(cell) <= _LONGEST_DATE else None
     return found if found is not None and found.year >= _FIRST_YEAR and found <= now else None
 
 
 @lru_cache(maxsize=8_192)
 def instant(cell: str) -> datetime | None:
     """Return the instant of a cell in UTC, which it is in if it does not say."""
-    if not cell or len(cell) > 40 or not cell.isascii():
+    if not cell or len(cell) > _LONGEST_DATE or not cell.isascii():
         return None
     try:
         if _EPOCH.fullmatch(cell):
@@ -96,13 +97,14 @@ def instant(cell: str) -> datetime | None:
 
 def ip(cell: str) -> str | None:
     """Return the IP address of a cell in its one spelling, without a scope."""
+    bare = cell.partition("%")[0]
+    family = socket.AF_INET6 if ":" in bare else socket.AF_INET
     try:
-        return str(ip_address(cell.partition("%")[0])) if cell else None
-    except ValueError:
+        return socket.inet_ntop(family, socket.inet_pton(family, bare)) if bare else None
+    except (OSError, ValueError):
         return None
 
 
-@lru_cache(maxsize=1_024)
 def language(cell: str) -> str | None:
     """Return a BCP 47 tag (`de`, `pt-BR`); locales such as `pt_BR.UTF-8` are read as one."""
     tag = cell.partition(".")[0].replace("_", "-")

@@ -48,7 +48,7 @@ class Column:
         if known is None:
             assert self.meaning is not None
             known = self.meaning.standing(cells.plain(cell))
-            if known is not None and len(self._read) < _REMEMBERED:
+            if known is not None and len(self._read) < _REMEMBERED and len(cell) < 100:
                 self._read[cell] = known
         return known
 
@@ -91,7 +91,7 @@ def of_header(delimiter: str, header: Sequence[str], choice: Choice) -> Columns 
 
     Raises InvalidInput for a choice that names a column which is not there, or none of ours.
     """
-    shown = [cells.plain(name) for name in header]
+    shown = [_shown(name) for name in header]
     own = [cells.key(name) for name in header]
     address = _address(own, choice)
     if address is None:
@@ -123,6 +123,12 @@ def of_first_row(delimiter: str, row: Sequence[str], choice: Choice) -> Columns:
         read[index] = Column(index, own[index], Role.IGNORED)
     read[address] = Column(address, own[address], Role.ADDRESS)
     return Columns(delimiter, has_header=False, all=tuple(read))
+
+
+def _shown(name: str) -> str:
+    """Return a column's name as any terminal can show it."""
+    kept = "".join(letter if letter.isprintable() else " " for letter in cells.plain(name)[:100])
+    return kept.strip()
 
 
 def _address(own: list[str], choice: Choice) -> int | None:

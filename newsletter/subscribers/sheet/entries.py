@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
-from typing import NamedTuple, TextIO
+from functools import partial
+from typing import Any, NamedTuple, TextIO
 
 from newsletter.cadence import Cadence, parse_cadence
 from newsletter.errors import InvalidInput
@@ -37,14 +38,15 @@ _CAUSES: Mapping[Standing, Cause] = {
     Standing.BOUNCED: Cause.BOUNCE,
     Standing.COMPLAINED: Cause.COMPLAINT,
 }
-_EVIDENCE = (
-    Role.OPTED_IN_AT,
-    Role.OPTED_IN_IP,
-    Role.CONFIRMED_AT,
-    Role.CONFIRMED_IP,
-    Role.SOURCE,
-    Role.WORDING,
-)
+#: The parts of evidence, and the columns that they stand in.
+_EVIDENCE = {
+    "opted_in_at": Role.OPTED_IN_AT,
+    "opted_in_from": Role.OPTED_IN_IP,
+    "confirmed_at": Role.CONFIRMED_AT,
+    "confirmed_from": Role.CONFIRMED_IP,
+    "source": Role.SOURCE,
+    "wording": Role.WORDING,
+}
 
 
 class Ours(NamedTuple):
@@ -98,8 +100,11 @@ class _Reader:
         self._timezone = columns.of(Role.TIMEZONE)
         self._subscribed_at = columns.of(Role.SUBSCRIBED_AT)
         self._created_at = columns.of(Role.CREATED_AT)
-        self._evidence = [columns.of(role) for role in _EVIDENCE]
-        self._has_evidence = any(self._evidence)
+        self._evidence = [
+            (part, column, self._parser(part))
+            for part, role in _EVIDENCE.items()
+            if (column := columns.of(role)) is not None
+        ]
         self._states = columns.states
         self._at_least = at_least(columns.tool)
         self._width = len(columns.all)
@@ -118,15 +123,16 @@ class _Reader:
         standing = self._standing(row)
         status = _STATUSES[standing]
         is_gone = standing >= Standing.UNSUBSCRIBED
+        cadence = _cell(row, self._cadence) if self._cadence else ""
         return Entry(
             record.line,
             found,
-            _cadence(_cell(row, self._cadence), is_gone=is_gone),
+            _CADENCES.get(cadence) or _cadence(cadence, is_gone=is_gone),
             status,
             _pause(_cell(row, self._paused_until)) if status is Status.PAUSED else None,
             standing,
-            self._cause(row, standing),
-            self._said(row) if self._has_evidence else evidence.NONE,
+            self._cause(row, standing) if is_gone else None,
+            self._said(row) if self._evidence else evidence.NONE,
             cells.language(_cell(row, self._language)) if self._language else None,
             cells.timezone(_cell(row, self._timezone)) if self._timezone else None,
             self._ours(row) if self._created_at else None,
@@ -152,17 +158,16 @@ class _Reader:
         return _CAUSES.get(standing)
 
     def _said(self, row: list[str]) -> Evidence:
-        opted_at, opted_from, at, remote, source, wording = (
-            _cell(row, column) for column in self._evidence
-        )
-        return Evidence(
-            cells.moment(opted_at, now=self._now) if opted_at else None,
-            cells.ip(opted_from) if opted_from else None,
-            cells.moment(at, now=self._now) if at else None,
-            cells.ip(remote) if remote else None,
-            evidence.text(source) if source else None,
-            evidence.text(wording) if wording else None,
-        )
+        said: dict[str, Any] = {}
+        for part, column, parse in self._evidence:
+            if cell := _cell(row, column):
+                said[part] = parse(cell)
+        return Evidence(**said) if said else evidence.NONE
+
+    def _parser(self, part: str) -> Callable[[str], object]:
+        if part.endswith("_at"):
+            return partial(cells.moment, now=self._now)
+        return cells.ip if part.endswith("_from") else evidence.text
 
     def _ours(self, row: list[str]) -> Ours | None:
         created_at = cells.instant(_cell(row, self._created_at))
@@ -186,9 +191,12 @@ def _needed(column: Column | None) -> Column:
 
 
 def _cell(row: list[str], column: Column | None) -> str:
-    if column is None or column.index >= len(row):
+    if column is None:
         return ""
-    cell = row[column.index]
+    index = column.index
+    if index >= len(row):
+        return ""
+    cell = row[index]
     return cells.plain(cell) if cell[:1] == "'" else cell.strip()
 
 
@@ -196,9 +204,6 @@ def _cadence(cell: str, *, is_gone: bool) -> Cadence | None:
     """Return how often a reader reads; what is no cadence does not matter for who is gone."""
     if not cell:
         return None
-    known = _CADENCES.get(cell)
-    if known is not None:
-        return known
     try:
         return parse_cadence(cell[:100])
     except InvalidInput:

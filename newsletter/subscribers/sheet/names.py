@@ -139,7 +139,7 @@ _OTHERS = re.compile(
     r"status|\bstate\b|\bstat(ut|o)\b|\bestado\b|\bzustand|\bsubscribed?\b|\bsubscribing|\boptin"
     r"|\bopt(ed)? in|\bin ?activ|\bactiv(e|ated)\b|\bin?aktiv|\bin?actif|\benabl|\bdisabl"
     r"|\b(un)?confirm|\b(un)?verif|\bbestätig|\bunbestätig|\bconsent|\beinwillig|\bwiderruf"
-    r"|\bpermission|\bmarketing|\bgdpr|\bdsgvo|\brgpd|\bnewsletter|\babonn|\bangemeld|\binscri"
+    r"|\bpermission|\bmarketing|\bgdpr|\bdsgvo|\brgpd|\bnewsletter|\babonn|\babo\b|\breason\b|\bangemeld|\binscri"
     r"|\bsuscri|\biscri|\bdo ?not\b|\bdnc\b|\bcancel|\barchiv|\bvalid|\binvalid|\bunreach"
     r"|\bpending|\bpaused?\b|\bmailable|\bemailable|\breceives?\b|\bdeliverab|\bkündig|\bsperr"
     r"|\bbloqu|\brevok|\bwithdr|\bobjected|\ballow|\baccept|\berlaub|\bsuspend"

@@ -60,14 +60,15 @@ class Sheet:
         """Yield each record, in order; `columns` tells which cells end with their line."""
         yield from self._flawed
         delimiter = columns.delimiter
-        blank = f'{delimiter} \t"'
+        blank = f"{delimiter} \t"
         whole = _whole(columns)
         while (line := self._lines.take()) is not None:
             if line.flaw:
                 yield _flawed(line, delimiter)
             elif '"' in line.text:
-                if line.text.strip(blank):
-                    yield self._quoted(line, delimiter, whole)
+                found = self._quoted(line, delimiter, whole)
+                if isinstance(found, Rejection) or any(cell.strip() for cell in found.cells):
+                    yield found
             elif line.text.strip(blank):
                 yield Record(line.number, line.text.split(delimiter))
 
@@ -92,6 +93,8 @@ class Sheet:
         if cells is None:
             cells = self._cells_of_lines(line, delimiter, whole)
         if cells is None:
+            cells = _escaped(line.text, delimiter)
+        if cells is None:
             bare = line.text[:MAXIMUM_LENGTH].split(delimiter)
             return Rejection(line.number, "The quotation marks do not pair.", bare)
         return Record(line.number, cells)
@@ -103,6 +106,8 @@ class Sheet:
         """
         text = line.text
         taken: list[_Line] = []
+        if not _is_open(text, delimiter):
+            return None
         while len(taken) < MAXIMUM_LINES and len(text) < MAXIMUM_LENGTH:
             following = self._lines.take()
             if following is None:
@@ -122,8 +127,7 @@ class Sheet:
         return None
 
 
-@dataclass(frozen=True)
-class _Line:
+class _Line(NamedTuple):
     number: int
     text: str
     flaw: str | None
@@ -144,7 +148,8 @@ class _Lines:
         if not text:
             return None
         self._number += 1
-        return _Line(self._number, text.rstrip("\n"), self._flaw(text))
+        flaw = self._flaw(text) if len(text) > MAXIMUM_LENGTH or "\0" in text else None
+        return _Line(self._number, text.rstrip("\n"), flaw)
 
     def give_back(self, lines: list[_Line]) -> None:
         self._returned.extendleft(reversed(lines))
@@ -176,11 +181,22 @@ def _cells(text: str, delimiter: str) -> list[str] | None:
     try:
         return next(csv.reader([text], delimiter=delimiter, strict=True), [])
     except csv.Error:
-        return _escaped(text, delimiter) if '\\"' in text else None
+        return None
+
+
+def _is_open(text: str, delimiter: str) -> bool:
+    """Tell whether a line ends in a quoted cell, which the next ones may close."""
+    try:
+        next(csv.reader([text], delimiter=delimiter, strict=True), [])
+    except csv.Error as exc:
+        return "end of data" in str(exc)
+    return False
 
 
 def _escaped(text: str, delimiter: str) -> list[str] | None:
     r"""Read a line of a tool that writes \" for a quotation mark in a cell, as MailPoet does."""
+    if '\\"' not in text:
+        return None
     try:
         return next(
             csv.reader([text], delimiter=delimiter, strict=True, escapechar="\\", doublequote=False)

@@ -92,6 +92,8 @@ NO = frozenset(
 TELLING = frozenset(
     word for word, standing in WORDS.items() if standing > Standing.ACTIVE and word != "hard"
 )
+#: A longer cell is no word and no date.
+_LONGEST = 100
 _DATE = re.compile(r"\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.]\d{2,4}|\d{9,13}$")
 
 
@@ -112,6 +114,8 @@ class Meaning:
         bare = cell.strip().casefold()
         if not bare:
             return self.empty
+        if len(bare) > _LONGEST:
+            return self.other
         found = self.words.get(bare)
         if found is None and self.dated is not None:
             if bare in cells.NOTHING:

@@ -27,6 +27,9 @@ _DIFFERENT = 100
 #: A word that gives a column away counts only among so few.
 _FEW = 30
 _SHOWN = 5
+_NAMED = 10
+#: What is kept of a cell to be counted.
+_LONGEST = 100
 _CADENCES = frozenset(cadence.value for cadence in Cadence)
 
 
@@ -125,6 +128,7 @@ def _fits(row: list[str], width: int) -> bool:
 def _count(one: _Watched, cell: str) -> bool:
     """Count a cell; return False once its column has too many different ones."""
     seen = one.seen
+    cell = cell[:_LONGEST]
     assert seen is not None
     if cell in seen:
         seen[cell] += 1
@@ -138,7 +142,7 @@ def _count(one: _Watched, cell: str) -> bool:
 
 def _doubt(one: _Watched, row: list[str], address: Column | None) -> None:
     """Count a cell that is no state, where it is about a reader and not in a broken record."""
-    cell = row[one.index]
+    cell = row[one.index][:_LONGEST]
     if cell in one.unknown or len(one.unknown) < _DIFFERENT:
         with suppress(InvalidInput):
             cells.address(row[address.index] if address else "", is_guess=False)
@@ -211,7 +215,8 @@ def _stop(unknown: list[_Watched], unread: list[_Watched]) -> None:
             f"the column out with --ignore-column {_quoted(one.column.name)}.",
         )
     if unknown:
-        named = "; ".join(f"{one.column.name!r} ({_cells_of(one)})" for one in unknown)
+        named = "; ".join(f"{one.column.name!r} ({_cells_of(one)})" for one in unknown[:_NAMED])
+        named += f"; and {len(unknown) - _NAMED} more" if len(unknown) > _NAMED else ""
         first = _quoted(unknown[0].column.name)
         columns = "This column looks" if len(unknown) == 1 else "These columns look"
         raise InvalidInput(

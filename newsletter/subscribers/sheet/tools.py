@@ -374,13 +374,14 @@ TOOLS: tuple[Tool, ...] = (
         name="SendGrid bounces, blocks",
         signature=("status", "reason", "email", "created"),
         is_all=True,
-        harmless=_names("status"),
+        harmless=_names("status, reason"),
         every=BOUNCED,
     ),
     Tool(
         name="SendGrid invalid emails",
         signature=("reason", "email", "created"),
         is_all=True,
+        harmless=_names("reason"),
         every=BOUNCED,
     ),
     Tool(

@@ -5,7 +5,7 @@ import unicodedata
 from datetime import UTC, datetime
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from newsletter.subscribers.sheet import cells
@@ -32,6 +32,7 @@ def test_whatever_a_spreadsheet_normalises_into_a_formula_is_guarded() -> None:
     assert [one for one in signs if not cells.guard(f"{one}1").startswith("'")] == []
 
 
+@settings(deadline=None)
 @given(st.text(max_size=20) | st.text("'=+-@＝＠ \t\u200bax", max_size=6))
 def test_the_guard_comes_off_again(cell: str) -> None:
     guarded = cells.guard(cell)
@@ -72,6 +73,7 @@ def test_a_date_is_evidence_only_if_it_can_mean_one_past_instant(
     assert cells.moment(cell, now=NOW) == found
 
 
+@settings(deadline=None)
 @given(st.text(max_size=50))
 def test_no_cell_breaks_what_reads_it(cell: str) -> None:
     cells.moment(cell, now=NOW)

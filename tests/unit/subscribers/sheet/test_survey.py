@@ -5,7 +5,7 @@ import io
 from datetime import UTC, datetime
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from newsletter.errors import InvalidInput
@@ -53,6 +53,8 @@ def of_column(name: str, *cells: str) -> str:
     ("name", "cell"),
     [
         ("Kundenstatus", "neu"),
+        ("Abo", "nein"),
+        ("reason", "mailbox full"),
         ("Customer status", "gold"),
         ("Newsletter", "nein"),
         ("Marketing permissions", "none"),
@@ -311,6 +313,21 @@ def test_a_sheet_without_a_header_stops_at_states_that_are_not_understood() -> N
     assert statuses(text, Choice(ignored=["3"])) == [None, None, None]
 
 
+def test_a_name_of_a_column_does_nothing_to_a_terminal() -> None:
+    error = stop("email,\x1b]0;evil\x07 status\na@x.org,x\n")
+
+    assert "\x1b" not in error.message + str(error.hint)
+
+
+def test_a_sheet_of_a_thousand_odd_columns_stops_in_few_words() -> None:
+    error = stop(
+        "email," + ",".join(f"status {n}" for n in range(1_000)) + "\na@x.org" + ",x" * 1_000
+    )
+
+    assert "and 990 more" in error.message
+    assert len(error.message) < 1_000
+
+
 # Any sheet
 
 
@@ -324,6 +341,7 @@ CELLS = st.sampled_from(
 ) | st.text(max_size=6)
 
 
+@settings(deadline=None)
 @given(
     st.lists(NAMES, min_size=1, max_size=4, unique=True).flatmap(
         lambda names: st.tuples(
@@ -355,6 +373,7 @@ def test_no_sheet_makes_anybody_active_whose_state_is_not_an_active_word(
                     assert cell.strip().casefold() not in bad, (name, cell)
 
 
+@settings(deadline=None)
 @given(st.text(max_size=300) | st.text('email,status\n"aactive;@x.org\t=', max_size=300))
 def test_any_text_gives_entries_rejections_or_a_clear_stop(text: str) -> None:
     try:
@@ -364,6 +383,7 @@ def test_any_text_gives_entries_rejections_or_a_clear_stop(text: str) -> None:
         is_clear(error)
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=300))
 def test_any_octets_give_entries_rejections_or_a_clear_stop(octets: bytes) -> None:
     try:
