@@ -3,35 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from ipaddress import ip_address, ip_network
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
+
+from newsletter.web.network import networks, normalise
 
 #: How proxies name their client: the one header that is read, and two that are not.
 _READ = "x-forwarded-for"
 _NOT_READ = ("forwarded", "x-real-ip")
 
 
-def parse(host: str) -> IPv4Address | IPv6Address | None:
-    """Return the network address of a peer, or None if that is none.
-
-    A scope id is dropped, and IPv4 in IPv6's form (RFC 4291 2.5.5.2) is IPv4.
-    """
-    try:
-        found = ip_address(host.partition("%")[0])
-    except ValueError:
-        return None
-    mapped = found.ipv4_mapped if isinstance(found, IPv6Address) else None
-    return mapped or found
-
-
-def network(host: str) -> str:
-    """Return the network that a home or a phone has to itself: an IPv4 address, a /64 of IPv6."""
-    found = parse(host)
-    if isinstance(found, IPv6Address):
-        return str(ip_network((found, 64), strict=False))
-    return str(found or host)
+def home(host: str) -> str:
+    """Return the smallest network whose connections are one peer's: of IPv6, a /64."""
+    return networks(normalise(host))[-1].name
 
 
 class Proxies:
@@ -41,8 +27,8 @@ class Proxies:
         self._networks = [ip_network(one) for one in networks]
 
     def __contains__(self, host: str) -> bool:
-        found = parse(host)
-        return found is not None and any(found in one for one in self._networks)
+        found = normalise(host)
+        return found is not None and any(ip_address(found) in one for one in self._networks)
 
 
 def notice(peer: str, headers: Headers, proxies: Proxies) -> str | None:

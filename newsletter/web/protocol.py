@@ -64,6 +64,7 @@ class GuardedProtocol(H11Protocol):
         self.network: str | None = None
         self.phase, self.since = Phase.HEAD, self.loop.time()
         self._noted = (self.phase, self.cycle)
+        self._flush: asyncio.TimerHandle | None = None
 
     @property
     def unread(self) -> int:
@@ -73,7 +74,7 @@ class GuardedProtocol(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self.peer = self.client[0] if self.client else ""
-        self.network = None if self.peer in self.proxies else peers.network(self.peer)
+        self.network = None if self.peer in self.proxies else peers.home(self.peer)
         cause = self.guard.admit(self)
         self.guard.start(self.loop)
         if cause is not None:
@@ -81,6 +82,8 @@ class GuardedProtocol(H11Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.guard.leave(self)
+        if self._flush is not None:
+            self._flush.cancel()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -119,8 +122,9 @@ class GuardedProtocol(H11Protocol):
             self.cycle.message_event.set()
         self.transport.write(answer)
         self.transport.close()
-        # It closes when the answer has gone; a peer that reads nothing could put that off.
-        self.loop.call_later(_FLUSH_SECONDS, self.transport.abort)
+        if answer and self._flush is None:
+            # It closes when the answer has gone; a peer that reads nothing could put that off.
+            self._flush = self.loop.call_later(_FLUSH_SECONDS, self.transport.abort)
 
     def _note_phase(self) -> None:
         """Let the next deadline begin when a request, or the next part of it, does."""

@@ -8,11 +8,12 @@ import struct
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import click
 import pytest
 import typer
+from fences import blocks
 
 from newsletter.cli.app import app
 from newsletter.settings import Settings
@@ -28,18 +29,6 @@ LARGEST_PICTURE = 200_000
 ANNOUNCED: set[str] = set()
 #: What the command line says no with; which module it is in depends on the version of typer.
 Refusal: Any = next(one for one in typer.BadParameter.__mro__ if one.__name__ == "ClickException")
-
-
-class Block(NamedTuple):
-    """A fenced block of a page."""
-
-    language: str
-    text: str
-
-
-def blocks(text: str) -> list[Block]:
-    found = re.findall(r"^```(\w*)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
-    return [Block(*one) for one in found]
 
 
 def prose(text: str) -> str:
@@ -61,7 +50,7 @@ def quoted_commands(text: str) -> Iterator[list[str]]:
         # A column of a table of cron, a change of folder or an environment may stand before it.
         found = re.match(r"(?:\$ |.*[ /=])?newsletter(?= [a-z-]|$)(.*)", line)
         starts = line.startswith(
-            ("newsletter ", "$ newsletter ", "ExecStart=", "*/", "NEWSLETTER_")
+            ("newsletter ", "$ newsletter ", "ExecStart=", "*/", "NEWSLETTER_", "runuser ")
         )
         if found and starts:
             yield shlex.split(re.split(r" [|>#&]| 2>", found[1])[0])

@@ -22,6 +22,7 @@ from email import message_from_bytes, policy
 from email.message import EmailMessage
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -174,6 +175,15 @@ def stories(message: EmailMessage | list[EmailMessage]) -> list[str]:
     return sorted(set(re.findall(r"https://miasfeed\.example/(\w+)", body.get_content())))
 
 
+def path(message: EmailMessage, where: str) -> str:
+    """Return the path of the link in a mail whose path begins with `where`."""
+    body = message.get_body(("plain",))
+    assert body is not None
+    found = re.search(rf"https?://\S+/{where}/\S+", body.get_content())
+    assert found
+    return urlsplit(found[0]).path
+
+
 def at_noon(newsletter: Newsletter) -> None:
     """Choose the time zone in which it is about noon: every hour of its day is today."""
     offset = datetime.now(UTC).hour - 12
@@ -301,7 +311,7 @@ def _stripped(data: bytes) -> bytes:
 
 def wait_for(port: int) -> None:
     """Wait until something listens on a port."""
-    for _ in range(200):
+    for _ in range(1_200):
         try:
             socket.create_connection(("127.0.0.1", port), timeout=1).close()
         except OSError:

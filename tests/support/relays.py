@@ -83,7 +83,7 @@ in_flow_delay = 0
 
 
 def _master_cf(doors: Mapping[int, str]) -> str:
-    inside = "bounce defer=bounce trace=bounce rewrite=trivial-rewrite smtp error retry=error"
+    inside = "rewrite=trivial-rewrite smtp error retry=error"
     agents = [name.partition("=") for name in f"{inside} discard".split()]
     return "\n".join(
         (
@@ -96,7 +96,9 @@ def _master_cf(doors: Mapping[int, str]) -> str:
             "anvil unix - - n - 1 anvil",
             "scache unix - - n - 1 scache",
             "proxymap unix - - n - - proxymap",
+            "local unix - n n - - local",
             "postlog unix-dgram n - n - 1 postlogd",
+            *(f"{name} unix - - n - 0 bounce" for name in ("bounce", "defer", "trace")),
             *(f"{name} unix - - n - - {command or name}" for name, _, command in agents),
             "",
         )

@@ -12,18 +12,11 @@ from newsletter.web.peers import Proxies, ProxyNotice
 PROXIES = Proxies(["127.0.0.1/32", "10.0.0.0/8", "2001:db8:1::/48"])
 
 
-@pytest.mark.parametrize(
-    ("host", "network"),
-    [
-        ("192.0.2.7", "192.0.2.7"),
-        ("::ffff:192.0.2.7", "192.0.2.7"),
-        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
-        ("fe80::1%eth0", "fe80::/64"),
-        ("testclient", "testclient"),
-    ],
-)
-def test_a_home_is_one_network(host: str, network: str) -> None:
-    assert peers.network(host) == network
+def test_a_home_is_one_peer_and_its_neighbour_another() -> None:
+    assert peers.home("2001:db8:1:2::3") == peers.home("2001:db8:1:2:ffff::4%eth0")
+    assert peers.home("2001:db8:1:2::3") != peers.home("2001:db8:1:3::3")
+    assert peers.home("192.0.2.7") == peers.home("::ffff:192.0.2.7")
+    assert peers.home("192.0.2.7") != peers.home("192.0.2.8")
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::ffff:127.0.0.1", "10.9.8.7", "2001:db8:1:2::3"])
