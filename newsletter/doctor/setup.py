@@ -18,7 +18,8 @@ from newsletter.settings import Settings
 
 _WAY_OUT = (
     "Set them in newsletter.toml, or in the environment as NEWSLETTER_SENDER and so on. To try "
-    "things out, have readers at localhost only, or use `newsletter send --force`."
+    "things out: --force of send, cron, worker and serve; or mail to localhost only, by send, cron "
+    "and preview."
 )
 
 

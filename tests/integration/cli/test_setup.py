@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -74,6 +75,18 @@ def test_a_bare_init_mails_no_reader_and_names_each_setting(
     assert ran.code == 2
     assert all(f"{name} is " in ran.err for name in MISSING), ran.err
     assert caught.mails == []
+
+
+def test_a_correction_does_not_leave_either(bare: Run, caught: Catcher, tmp_path: Path) -> None:
+    bare("subscribers", "add", "reader@example.org", "--cadence", "weekly")
+    name = json.loads(bare("send", "weekly", "--force", "--json").out)["edition"]
+    (tmp_path / "words.txt").write_text("It was not so.")
+
+    ran = bare("editions", "correct", name, "--article", "1", "--text", "words.txt")
+
+    assert ran.code == 2
+    assert all(f"{setting} is " in ran.err for setting in MISSING), ran.err
+    assert len(caught.mails) == 1
 
 
 def test_cron_with_nobody_to_mail_says_at_once_what_is_missing(bare: Run) -> None:
