@@ -225,9 +225,11 @@ def _words(counts: Counts) -> str:
 
 def left_out(result: Result) -> str:
     """Say that a feed has brought more than is taken in."""
+    from newsletter.articles.quarantine import Rules
+
     return (
         f"{result.title}: {result.counts.left_out:,} articles are not taken in today: "
-        "more of this feed wait for approval than a day's share."
+        f"of one feed no more than {Rules.waiting_per_day} a day are kept for approval."
     )
 
 
