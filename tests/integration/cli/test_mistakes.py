@@ -89,7 +89,6 @@ def test_an_imported_pause_that_no_calendar_holds_is_a_rejected_line(
         ["--config", "nowhere/newsletter.toml", "init"],
         ["demo", "--folder", "file"],
         ["demo", "--folder", "file/below"],
-        ["subscribers", "import", "readers.csv", "--rejects", "/dev/full"],
     ],
 )
 def test_what_cannot_be_written_is_said_in_words(
@@ -103,6 +102,15 @@ def test_what_cannot_be_written_is_said_in_words(
     assert ran.code == 1
     assert "The program failed" not in ran.err
     assert "Look at the folder" in ran.err
+
+
+def test_rejected_lines_go_to_no_device(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "readers.csv").write_text("address\nnobody\n")
+
+    ran = run("subscribers", "import", "readers.csv", "--rejects", "/dev/full")
+
+    assert ran.code == 2
+    assert "/dev/full is no file." in ran.err
 
 
 @pytest.mark.parametrize("place", ["pipe", "."])
