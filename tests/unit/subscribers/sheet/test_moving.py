@@ -38,8 +38,8 @@ def rows_of_tools() -> list[str]:
     for tool in TOOLS:
         known = ", ".join(f"`{part.replace('|', '` or `')}`" for part in tool.signature)
         states = "; ".join(_columns(tool)) or "none"
-        every = f" Every row is at least {BECOMES[tool.every]}." if tool.every else ""
-        rows.append(f"| {tool.name} | {known} | {states}.{every} |")
+        every = f"; every row is at least {BECOMES[tool.every]}" if tool.every else ""
+        rows.append(f"| {tool.name} | {known} | {states}{every} |")
     return rows
 
 
