@@ -7,6 +7,7 @@ import shlex
 import struct
 import tomllib
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -182,7 +183,7 @@ def test_a_picture_is_small_and_shown_somewhere(picture: Path) -> None:
 
 def complaint(words: list[str]) -> str | None:
     """Return what the program would object to in these words, without running anything."""
-    command: Any = typer.main.get_command(app)
+    command: Any = _program()
     while True:
         context: Any = typer.Context(command)
         try:
@@ -197,6 +198,11 @@ def complaint(words: list[str]) -> str | None:
         if rest[0] not in children:
             return f"no command {rest[0]}"
         command, words = children[rest[0]], rest[1:]
+
+
+@cache
+def _program() -> Any:
+    return typer.main.get_command(app)
 
 
 def _try(parameter: click.Parameter, value: object, context: click.Context) -> None:
