@@ -8,14 +8,18 @@ label as JSON, then the document. An answer is one frame of JSON.
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import resource
+import select
 import signal
 import socket
 import struct
 import sys
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import datetime
 from typing import Protocol
@@ -42,6 +46,7 @@ def main() -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     signal.signal(signal.SIGXCPU, signal.SIG_DFL)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGIO, signal.SIG_DFL)
     _limit("RLIMIT_CORE", 0)
     _limit("RLIMIT_AS", octets)
     with socket.socket(fileno=0) as parent:
@@ -51,7 +56,9 @@ def main() -> None:
             # A limit of the process, not of a document: so it grows with each.
             used = resource.getrusage(resource.RUSAGE_SELF)
             _limit("RLIMIT_CPU", int(used.ru_utime + used.ru_stime) + seconds)
-            send(parent, _answer(json.loads(label), body))
+            with _ending_with(parent):
+                answer = _answer(json.loads(label), body)
+            send(parent, answer)
 
 
 def send(peer: Peer, data: bytes) -> None:
@@ -85,6 +92,24 @@ def _read(peer: Peer, length: int) -> bytes:
             return b""
         found += chunk
     return bytes(found)
+
+
+@contextmanager
+def _ending_with(parent: socket.socket) -> Iterator[None]:
+    """Have the kernel end this process as soon as the parent is gone, whatever runs meanwhile.
+
+    A parent that is killed closes its socket, and SIGIO ends who has asked for it and does not
+    handle it (on Linux; elsewhere the limits end it). Not by PR_SET_PDEATHSIG: that looks at the
+    thread that started the child, and threads of a fetch end before it does.
+    """
+    flags = fcntl.fcntl(parent, fcntl.F_GETFL)
+    fcntl.fcntl(parent, fcntl.F_SETOWN, os.getpid())
+    fcntl.fcntl(parent, fcntl.F_SETFL, flags | os.O_ASYNC)
+    # While it has no answer, the parent sends nothing: what can be read is its end.
+    if select.select([parent], [], [], 0)[0]:
+        os._exit(0)
+    yield
+    fcntl.fcntl(parent, fcntl.F_SETFL, flags)
 
 
 def _answer(label: dict[str, str], body: bytes) -> bytes:
