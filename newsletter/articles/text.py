@@ -38,8 +38,10 @@ _MORE = re.compile(r"(?P<end>[.!?…])?\s*[\[(](?:…|\.\.\.)[\])]\s*$")
 def clean(text: str) -> str:
     """Return one line of readable text: no control, no hidden character, single spaces."""
     text = _INVISIBLE.sub("", unicodedata.normalize("NFC", _stream_safe(" ".join(text.split()))))
-    kept = "".join(mark for mark in text if unicodedata.category(mark) not in _DROPPED)
-    return " ".join(kept.split())
+    if not text.isprintable():
+        dropped = {mark for mark in set(text) if unicodedata.category(mark) in _DROPPED}
+        text = text.translate(dict.fromkeys(map(ord, dropped)))
+    return " ".join(text.split())
 
 
 def shorten(text: str, limit: int) -> str:
@@ -84,7 +86,7 @@ def title_key(title: str) -> str:
 
 def _stream_safe(text: str) -> str:
     """Return a text of which no letter bears more marks than the first thirty."""
-    if text.isascii():
+    if text.isascii() or not any(map(unicodedata.combining, set(text))):
         return text
     kept, marks = [], 0
     for mark in text:

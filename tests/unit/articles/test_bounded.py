@@ -195,6 +195,37 @@ def test_no_markup_brings_another_tag_to_the_tree(pieces: list[str]) -> None:
     } == set()
 
 
+@given(st.text(st.characters(min_codepoint=0x20, max_codepoint=0xFF, exclude_characters="<&>\r")))
+def test_letters_that_a_tree_writes_slowly_do_not_come_to_it_and_come_back(letters: str) -> None:
+    seen: list[str] = []
+    nh3_clean = nh3.clean
+
+    def clean(html: str, **options: Any) -> str:
+        seen.append(html)
+        return nh3_clean(html, **options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(nh3, "clean", clean)
+        found = markup.read(f'<a href="https://a.example/">{letters}</a>x<img src=/i.png>').text
+
+    assert found == text.clean(f"{letters}x")
+    assert not re.search("[\x80-\xbf]", "".join(seen))
+
+
+def test_each_letter_of_a_text_is_looked_up_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked: list[str] = []
+    lookup = unicodedata.category
+
+    def category(letter: str) -> str:
+        looked.append(letter)
+        return lookup(letter)
+
+    monkeypatch.setattr("newsletter.articles.text.unicodedata.category", category)
+
+    assert text.clean("\u200dé\x07" * 10_000) == "\u200dé" * 10_000
+    assert len(looked) == 3
+
+
 def test_an_unpaired_quote_is_no_part_of_the_text() -> None:
     assert markup.read('<ul "><li>One</ul>').text == "One"
     assert markup.read('<p title="a > b">Two <b>three</b></p>').text == "Two three"
