@@ -6,6 +6,7 @@ import io
 import json
 import os
 import sqlite3
+import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import closing
@@ -319,12 +320,23 @@ def test_the_demo_replaces_an_older_demo_but_no_newsletter(run: Run, tmp_path: P
         assert not (older / "newsletter.toml").exists()
 
 
-def test_the_version_is_said_even_where_nothing_is_installed(
-    run: Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def missing(_name: str) -> str:
-        raise app.metadata.PackageNotFoundError
+def test_the_version_is_said_even_where_nothing_is_installed() -> None:
+    program = """
+import sys
+from importlib import metadata
 
-    monkeypatch.setattr(app.metadata, "version", missing)
+known = metadata.version
 
-    assert run("--version").out == "newsletter (not installed)\n"
+def version(name):
+    if name == "newsletter-delivery":
+        raise metadata.PackageNotFoundError(name)
+    return known(name)
+
+metadata.version = version
+sys.argv = ["newsletter", "--version"]
+from newsletter.cli.app import main
+main()
+"""
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+
+    assert ended.stdout == "newsletter (not installed)\n"
