@@ -9,6 +9,7 @@ import re
 import socket
 from datetime import UTC, datetime
 from functools import cache, lru_cache
+from unicodedata import normalize
 from zoneinfo import available_timezones
 
 from newsletter import address as addresses
@@ -18,6 +19,8 @@ from newsletter.errors import InvalidAddress
 #: raised forms of the signs into ASCII (NFKC), after white space and invisible characters too.
 _FORMULA = re.compile(r"[\s\u200b-\u200f\u2060\ufeff]*[=+\-@＝﹦⁼₌⩵⩶＋﹢⁺₊﬩－﹣⁻₋−＠﹫]|[\t\r\n']")
 _NAME = re.compile(r"[\W_]+")
+#: Copied along from web pages and documents, and seen by nobody.
+_INVISIBLE = re.compile(r"[\u00ad\u200b-\u200f\u2060\ufeff]")
 #: Between the words of `emailAddress`, not between those of `E-Mail` or `LEID`.
 _HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 #: BCP 47 as far as catalogues and content negotiation use it.
@@ -57,7 +60,17 @@ def key(name: str) -> str:
 
     `emailAddress`, `EMAIL_ADDRESS` and `Email address` are the same.
     """
-    return " ".join(_NAME.sub(" ", _HUMP.sub(" ", plain(name))).casefold().split())
+    return " ".join(_NAME.sub(" ", _HUMP.sub(" ", _composed(plain(name)))).casefold().split())
+
+
+def bare(cell: str) -> str:
+    """Return what a cell says, whatever its case, its white space and its way to write letters."""
+    return (cell if cell.isascii() else _composed(cell)).strip().casefold()
+
+
+def _composed(text: str) -> str:
+    """Return text in composed letters: macOS writes `é` as two, and some fonts are letters."""
+    return _INVISIBLE.sub("", normalize("NFKC", text))
 
 
 def address(cell: str, *, is_guess: bool) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -12,6 +13,7 @@ from newsletter.subscribers.sheet.states import Meaning, Standing
 from newsletter.subscribers.sheet.tools import TOOLS, Role, Tool
 
 _REMEMBERED = 1_000
+_DELIMITERS = re.compile(r"[,;\t|]")
 _CADENCES = frozenset(cadence.value for cadence in Cadence)
 
 
@@ -111,6 +113,17 @@ def of_header(delimiter: str, header: Sequence[str], choice: Choice) -> Columns 
     return Columns(delimiter, has_header=True, all=tuple(read), tool=tool)
 
 
+def is_other_header(row: Sequence[str], columns: Columns) -> bool:
+    """Tell whether a record names columns, and other ones than those that it stands under."""
+    # Below a title of one cell the delimiter is not known yet.
+    named = [cells.key(cell) for cell in (row if len(row) > 1 else _DELIMITERS.split(row[0]))]
+    while named and not named[-1]:
+        del named[-1]
+    if len(named) < 2 or not set(names.ADDRESS) & set(named) or any("@" in cell for cell in row):
+        return False
+    return named != [cells.key(column.name) for column in columns.all][: len(named)]
+
+
 def of_first_row(delimiter: str, row: Sequence[str], choice: Choice) -> Columns:
     """Tell the columns of a sheet without a header by its first row."""
     own = [f"column {index + 1}" for index in range(len(row))]
@@ -168,14 +181,16 @@ def _chosen(own: list[str], choice: Choice) -> tuple[list[str], set[int]]:
                 hint="Use status, unsubscribed, blocked, bounced, complained, subscribed, "
                 "confirmed, active, address or cadence.",
             )
-        known[_index(own, name)] = under
-    return known, {_index(own, name) for name in choice.ignored}
+        for index in _indexes(own, name):
+            known[index] = under
+    return known, {index for name in choice.ignored for index in _indexes(own, name)}
 
 
-def _index(own: Sequence[str], name: str) -> int:
+def _indexes(own: Sequence[str], name: str) -> list[int]:
+    """Return the places of all columns of a name."""
     for wanted in (cells.key(name), f"column {name.strip()}"):
         if wanted in own:
-            return own.index(wanted)
+            return [index for index, one in enumerate(own) if one == wanted]
     listed = ", ".join(repr(one) for one in own[:20])
     raise InvalidInput(f"There is no column {name[:100]!r}.", hint=f"There are {listed}.")
 

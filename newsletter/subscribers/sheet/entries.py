@@ -139,8 +139,6 @@ class _Reader:
         )
 
     def _standing(self, row: list[str]) -> Standing:
-        if not self._states:
-            return self._at_least
         if len(row) != self._width:
             _check_width(row, self._width, self._states)
         strictest = self._at_least
@@ -179,9 +177,10 @@ class _Reader:
 def _check_width(row: list[str], width: int, states: tuple[Column, ...]) -> None:
     """Refuse a record whose state may stand under another column."""
     if len(row) > width and any(cell.strip() for cell in row[width:]):
-        raise InvalidInput(f"The line has {len(row)} cells, and there are {width} columns.")
-    if len(row) <= max(column.index for column in states):
-        missing = next(column for column in states if column.index >= len(row))
+        columns = "is 1 column" if width == 1 else f"are {width} columns"
+        raise InvalidInput(f"The line has {len(row)} cells, and there {columns}.")
+    missing = next((column for column in states if column.index >= len(row)), None)
+    if missing is not None:
         raise InvalidInput(f"The line ends before the column {missing.name!r}.")
 
 

@@ -124,10 +124,12 @@ STATES: Mapping[str, Meaning] = _meanings(
 # Parts of names. Whether a part has to be a whole word is in the expression.
 _GONE = re.compile(
     r"\bunsub|\bopt(ed)? ?out|\bdesabon|\bdésabon|\bdésinscr|\babgemeld|\babmeld|\bafgemeld"
-    r"|\bdelet|\bremov|\bdeactiv|\bleft\b|\bgelöscht|\bgekündigt|\bsupprim"
+    r"|\bafmeld|\buitgeschr|\bavregistr|\bavmeld|\bdesinscri|\bdesuscri|\bdisiscri|\bdescadastr"
+    r"|\bdelet|\bremov|\bdeactiv|\bleft\b|\bgelöscht|\bgekündigt|\bsupprim|\baustritt"
+    r"|\bausgetreten|\blapsed\b|отпис|退订|取消|購読停止|配信停止"
 )
 _BOUNCED = re.compile(r"\bbounc|\bundeliver|\bclean(ed)?\b|\bunzustell")
-_BLOCKED = re.compile(r"\bblock|\bblack ?list|\bsuppress|\bgesperrt|\bbanned\b|\bquarantin")
+_BLOCKED = re.compile(r"\bblock|\bblack ?list|\bsuppress|sperr|\bbanned\b|\bquarantin")
 _COMPLAINED = re.compile(r"\bcomplain|\bspam|\babuse|\bbeschwerde|\bplainte")
 _NEGATIVE = (
     (_COMPLAINED, Standing.COMPLAINED),
@@ -142,6 +144,9 @@ _OTHERS = re.compile(
     r"|\bpermission|\bmarketing|\bgdpr|\bdsgvo|\brgpd|\bnewsletter|\babonn|\babo\b|\breason\b|\bangemeld|\binscri"
     r"|\bsuscri|\biscri|\bdo ?not\b|\bdnc\b|\bcancel|\barchiv|\bvalid|\binvalid|\bunreach"
     r"|\bpending|\bpaused?\b|\bmailable|\bemailable|\breceives?\b|\bdeliverab|\bkündig|\bsperr"
+    r"|\b(can|may|wants?|no|kein|keine) (e ?)?(mails?|newsletter|enviar|werbung)\b|\bzustimm"
+    r"|\btoestemm|\bprenumer|\btilmeld|\bingeschr|\bban\b|\bgone\b|\bdead\b|\bexpired\b"
+    r"|\bnicht (an)?schreib|\bwerbung|\bchurn|подпис|рассыл|订阅|購読|配信|구독|수신"
     r"|\bbloqu|\brevok|\bwithdr|\bobjected|\ballow|\baccept|\berlaub|\bsuspend"
 )
 _DATED = re.compile(r"\b(at|on|time|date|datetime|timestamp|datum|am|reason)\b")
@@ -153,6 +158,14 @@ _DETAIL = re.compile(
     r"|title|version|form|page|language|locale|method|tier|plan)\b"
 )
 _MEASURE = re.compile(r"\b(rating|count|number|days|interval)\b")
+#: Names that are about a state only where the cells are yes and no.
+_VAGUE = re.compile(r"\b(subscriptions?|robinson)\b")
+_FREE_TEXT = re.compile(
+    r"\b(notes?|notiz(en)?|comments?|remarks?|bemerkung(en)?|kommentar(e)?|description|message"
+    r"|names?|firstname|lastname|fname|lname|surname|name|vorname|nachname|nom|prénom|nombre"
+    r"|apellidos?|cognome|company|firma|organi[sz]ation|title|subject|city|town|ort|stadt|ville"
+    r"|ciudad|street|strasse|address)\b"
+)
 _POSTAL = re.compile(
     r"\b(province|region|country|county|billing|shipping|mailing|home|work|code)\b"
 )
@@ -172,6 +185,16 @@ REGIONS = frozenset(
     south-australia tasmania victoria western-australia
     """.split()  # noqa: SIM905 - a list of them would be two pages long
 )
+
+
+def may_be_state(name: str) -> bool:
+    """Tell whether a name may be that of a state, if there is only yes and no in the column."""
+    return mentions_state(name) or bool(_VAGUE.search(name))
+
+
+def is_free_text(name: str) -> bool:
+    """Tell whether a name is that of a column in which any word may stand."""
+    return bool(_FREE_TEXT.search(name))
 
 
 def meaning_of(name: str) -> Meaning | None:

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple, TextIO
 
+from newsletter.errors import InvalidInput
 from newsletter.subscribers.sheet import columns
 from newsletter.subscribers.sheet.columns import Choice, Columns
 from newsletter.subscribers.sheet.tools import Role
@@ -24,6 +25,8 @@ MAXIMUM_LINES = 100
 #: What is kept of a line that cannot be read as cells.
 _SHOWN = 300
 _DELIMITERS = (",", ";", "\t")
+#: In a header alone: an address may have it.
+_BAR = "|"
 #: Excel's own first line, where it is no record.
 _SEPARATOR = re.compile(r'"?sep=([^\w\s"]|\t)"?[,;\t]*', re.IGNORECASE)
 
@@ -52,13 +55,11 @@ class Sheet:
 
     def __init__(self, stream: TextIO, choice: Choice) -> None:
         self._lines = _Lines(stream)
-        self._flawed: list[Rejection] = []
         #: None where there is no record at all.
         self.columns = self._begin(choice)
 
     def records(self, columns: Columns) -> Iterator[Record | Rejection]:
         """Yield each record, in order; `columns` tells which cells end with their line."""
-        yield from self._flawed
         delimiter = columns.delimiter
         blank = f"{delimiter} \t"
         whole = _whole(columns)
@@ -77,15 +78,35 @@ class Sheet:
         delimiters: tuple[str, ...] = _DELIMITERS
         while (line := self._lines.take()) is not None:
             if line.flaw:
-                self._flawed.append(_flawed(line, ","))
-            elif said := _SEPARATOR.fullmatch(line.text.strip(" ")):
+                raise InvalidInput(
+                    f"What the columns are cannot be told from line {line.number}. {line.flaw}",
+                    hint="Begin the file with a line that names the columns.",
+                )
+            if said := _SEPARATOR.fullmatch(line.text.strip(" ")):
                 delimiters = (said[1],)
-            elif line.text.strip():
-                found = _columns(line.text, delimiters, choice)
-                if not found.has_header:
-                    self._lines.give_back([line])
-                return found
+                continue
+            if line.text.strip():
+                return self._header(line, delimiters, choice)
         return None
+
+    def _header(self, line: _Line, delimiters: tuple[str, ...], choice: Choice) -> Columns:
+        """Read a header, whose quoted names may go on over lines, or the first record."""
+        taken: list[_Line] = []
+        text = line.text
+        while len(taken) < MAXIMUM_LINES and any(_is_open(text, one) for one in delimiters):
+            following = self._lines.take()
+            if following is None:
+                break
+            taken.append(following)
+            text = f"{text}\n{following.text}"[:MAXIMUM_LENGTH]
+        found = _columns(text, delimiters, choice) if taken else None
+        if found is not None and found.has_header:
+            return found
+        self._lines.give_back(taken)
+        found = _columns(line.text, delimiters, choice)
+        if not found.has_header:
+            self._lines.give_back([line])
+        return found
 
     def _quoted(self, line: _Line, delimiter: str, whole: list[int]) -> Record | Rejection:
         """Read the record that begins with this line, and no line beyond it."""
@@ -164,7 +185,7 @@ class _Lines:
 
 def _columns(text: str, delimiters: tuple[str, ...], choice: Choice) -> Columns:
     rows = [(delimiter, _cells(text, delimiter) or [text]) for delimiter in delimiters]
-    for delimiter, cells in rows:
+    for delimiter, cells in (*rows, (_BAR, _cells(text, _BAR) or [text])):
         named = columns.of_header(delimiter, cells, choice)
         if named is not None:
             return named

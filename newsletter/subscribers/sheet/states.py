@@ -111,7 +111,7 @@ class Meaning:
 
     def standing(self, cell: str) -> Standing | None:
         """Return what a cell says, or None if that is not known."""
-        bare = cell.strip().casefold()
+        bare = cells.bare(cell)
         if not bare:
             return self.empty
         if len(bare) > _LONGEST:
@@ -141,11 +141,15 @@ def status() -> Meaning:
 
 
 def flag(yes: Standing, no: Standing = Standing.SILENT) -> Meaning:
-    """Read a column of yes and no, of words, and of dates, which mean that it happened."""
+    """Read a column of yes and no, of words, and of dates, which mean that it happened.
+
+    In a column of those who agreed, many write yes and leave the others empty.
+    """
     # `confirmed` in a column of spam reports says the opposite of `confirmed` in one of readers.
     words = {w: s for w, s in WORDS.items() if s is not Standing.ACTIVE or no > Standing.SILENT}
     return Meaning(
         {**words, **dict.fromkeys(YES, yes), **dict.fromkeys(NO, no)},
+        empty=Standing.PENDING if yes <= Standing.ACTIVE < no else Standing.SILENT,
         # The date of a sign-up is no proof that it lasts.
         dated=Standing.SILENT if yes is Standing.ACTIVE else yes,
     )

@@ -7,19 +7,28 @@ understood would have somebody mailed who left.
 
 from __future__ import annotations
 
+import re
 import shlex
-from collections.abc import Collection
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import BinaryIO
 
 from newsletter.cadence import Cadence
 from newsletter.errors import InvalidInput
 from newsletter.subscribers.sheet import cells, encoding, names, states
-from newsletter.subscribers.sheet.columns import Choice, Column, Columns, is_open
+from newsletter.subscribers.sheet.columns import (
+    Choice,
+    Column,
+    Columns,
+    at_least,
+    is_open,
+    is_other_header,
+)
 from newsletter.subscribers.sheet.encoding import Encoding
 from newsletter.subscribers.sheet.records import Record, Sheet
-from newsletter.subscribers.sheet.states import Meaning
+from newsletter.subscribers.sheet.states import Meaning, Standing
 from newsletter.subscribers.sheet.tools import Role
 
 #: Of one column. What has more different cells than that is no state.
@@ -30,6 +39,12 @@ _SHOWN = 5
 _NAMED = 10
 #: What is kept of a cell to be counted.
 _LONGEST = 100
+#: No word of a state is longer.
+_WORD = 30
+_NUMERIC = frozenset(("", *"0123456789"))
+_LISTED = re.compile(r"[,;|]|: ")
+#: What a mail server said (RFC 3463): `5.1.1`, `550 5.1.1 No such user`.
+_CODE = re.compile(r"(?:[45]\d\d[ -])?[45]\.[0-7]\.\d{1,3}(?:\s|$)")
 _CADENCES = frozenset(cadence.value for cadence in Cadence)
 
 
@@ -86,49 +101,72 @@ class _Watched:
     column: Column
     #: How often each cell came; None once there are too many to be states.
     seen: dict[str, int] | None = field(default_factory=dict)
+    #: Of the cells that came after too many, those that are words of a state.
+    telling: dict[str, int] = field(default_factory=dict)
     #: Cells of a state's column that are no state.
     unknown: dict[str, int] = field(default_factory=dict)
 
-    @property
-    def index(self) -> int:
-        return self.column.index
+    index: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.index = self.column.index
 
     @property
     def words(self) -> set[str]:
         """The different cells in one spelling, but for empty ones."""
-        return {word for cell in self.seen or () if (word := cell.strip().casefold())}
+        return {word for cell in self.seen or () if (word := cells.bare(cell))}
 
 
 def _look(sheet: Sheet, columns: Columns, watched: list[_Watched], known: list[_Watched]) -> int:
     count = 0
-    width = len(columns.all)
     address = columns.of(Role.ADDRESS)
     counted = list(watched)
-    for record in sheet.records(columns):
-        if not isinstance(record, Record):
-            continue
+    full: list[_Watched] = []
+    for row in _rows(sheet, columns, address.index if address else 0):
         count += 1
-        row = record.cells
-        if len(row) != width and not _fits(row, width):
-            # It will be rejected: what stands under which column is anybody's guess.
-            continue
-        for one in counted:
-            if one.index < len(row) and not _count(one, row[one.index]):
-                counted = [other for other in counted if other is not one]
+        for one in [one for one in counted if not _count(one, row)]:
+            counted.remove(one)
+            full += [one] if _is_followed(one, columns) else []
+        for one in full:
+            _follow(one, row)
         for one in known:
             if one.index < len(row) and one.column.standing(row[one.index]) is None:
                 _doubt(one, row, address)
     return count
 
 
-def _fits(row: list[str], width: int) -> bool:
-    return len(row) < width or not any(cell.strip() for cell in row[width:])
+def _rows(sheet: Sheet, columns: Columns, address: int) -> Iterator[list[str]]:
+    """Yield the cells of each record that will not be rejected for its form."""
+    width = len(columns.all)
+    for record in sheet.records(columns):
+        if not isinstance(record, Record):
+            continue
+        row = record.cells
+        if address >= len(row) or "@" not in row[address]:
+            _check_header(record, columns)
+        # Of one too long, what stands under which column is anybody's guess.
+        if len(row) <= width or not any(cell.strip() for cell in row[width:]):
+            yield row
 
 
-def _count(one: _Watched, cell: str) -> bool:
+def _check_header(record: Record, columns: Columns) -> None:
+    """Stop where another table begins, or the first line was a title above one."""
+    if is_other_header(record.cells, columns):
+        named = ", ".join(f"{cell[:40]!a}" for cell in record.cells[:_NAMED])
+        raise InvalidInput(
+            f"Line {record.line} names other columns than the first line of the file: {named}. "
+            "Nothing was imported.",
+            hint="Remove the lines above the names of the columns, and import each table as a "
+            "file of its own.",
+        )
+
+
+def _count(one: _Watched, row: list[str]) -> bool:
     """Count a cell; return False once its column has too many different ones."""
+    if one.index >= len(row):
+        return True
     seen = one.seen
-    cell = cell[:_LONGEST]
+    cell = row[one.index][:_LONGEST]
     assert seen is not None
     if cell in seen:
         seen[cell] += 1
@@ -138,6 +176,16 @@ def _count(one: _Watched, cell: str) -> bool:
         one.seen = None
         return False
     return True
+
+
+def _follow(one: _Watched, row: list[str]) -> None:
+    """Count a cell of a column with many different ones, if it is a word of a state.
+
+    Most of them are numbers or dates, and those are looked at no further.
+    """
+    cell = row[one.index] if one.index < len(row) else ""
+    if cell[:1] not in _NUMERIC and _tells(cell):
+        one.telling[cell] = one.telling.get(cell, 0) + 1
 
 
 def _doubt(one: _Watched, row: list[str], address: Column | None) -> None:
@@ -175,9 +223,9 @@ def _looks_like_state(one: _Watched, columns: Columns) -> bool:
     words = one.words
     if one.column.role is Role.CADENCE:
         return bool(words & states.TELLING) and not words & _CADENCES
-    if one.column.role is None and len(words) <= _FEW and _tell(words):
-        return True
     name = cells.key(one.column.name)
+    if _gives_itself_away(one, columns, name):
+        return True
     if not is_open(one.column, columns.tool):
         return False
     if not names.sounds_like_state(name) and not _says_yes(words, name):
@@ -192,15 +240,48 @@ def _looks_like_state(one: _Watched, columns: Columns) -> bool:
 def _says_yes(words: set[str], name: str) -> bool:
     """Tell whether a column mentions a state, of whatever detail, and has only yes and no in it."""
     is_plain = bool(words) and words <= states.YES | states.NO | states.WORDS.keys()
-    return is_plain and names.mentions_state(name)
+    return is_plain and names.may_be_state(name)
 
 
 def _regions(name: str) -> frozenset[str]:
     return names.REGIONS if name == "state" else frozenset()
 
 
-def _tell(words: Collection[str]) -> bool:
-    return any(word in states.TELLING or cells.key(word) in states.TELLING for word in words)
+def _gives_itself_away(one: _Watched, columns: Columns, name: str) -> bool:
+    """Tell whether there are words of a state in a column, whatever it is called."""
+    if not _is_unread(one, columns):
+        return False
+    if names.is_free_text(name):
+        # People and towns are called like that, and notes tell stories.
+        return len(one.words) <= _FEW and any(map(_is_telling, one.words))
+    return bool(one.telling) or any(map(_tells, one.seen or ()))
+
+
+def _is_followed(one: _Watched, columns: Columns) -> bool:
+    name = cells.key(one.column.name)
+    return _is_unread(one, columns) and not names.is_free_text(name)
+
+
+def _is_unread(one: _Watched, columns: Columns) -> bool:
+    """Tell whether nothing reads a column of a sheet in which somebody may be mailed."""
+    return one.column.role is None and at_least(columns.tool) < Standing.UNSUBSCRIBED
+
+
+def _tells(cell: str) -> bool:
+    """Tell whether a cell is a word of a state, or a list that has one in it."""
+    if len(cell) > _LONGEST:
+        return False
+    if "," in cell or ";" in cell or "|" in cell or ": " in cell:
+        return any(map(_is_telling, _LISTED.split(cell)))
+    return len(cell) < _WORD and _is_telling(cell)
+
+
+@lru_cache(maxsize=4_096)
+def _is_telling(word: str) -> bool:
+    bare = cells.bare(word)
+    if bare in states.TELLING or _CODE.match(bare):
+        return True
+    return not bare.isalnum() and cells.key(bare) in states.TELLING
 
 
 def _stop(unknown: list[_Watched], unread: list[_Watched]) -> None:
@@ -229,7 +310,11 @@ def _stop(unknown: list[_Watched], unread: list[_Watched]) -> None:
 
 
 def _cells_of(one: _Watched) -> str:
-    return "many different cells" if one.seen is None else _listed(one.seen)
+    if one.seen is None:
+        return _listed(one.telling) + " and others" if one.telling else "many different cells"
+    told = {cell: count for cell, count in one.seen.items() if _tells(cell)}
+    # Among many, those that give the column away.
+    return _listed(told) + " and others" if told and len(one.seen) > _SHOWN else _listed(one.seen)
 
 
 def _listed(seen: dict[str, int]) -> str:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import io
+import unicodedata
 from datetime import UTC, datetime
 
 import pytest
@@ -392,3 +393,162 @@ def test_any_octets_give_entries_rejections_or_a_clear_stop(octets: bytes) -> No
         list(sheet.read(text, survey, now=NOW))
     except InvalidInput as error:
         is_clear(error)
+
+
+# Sheets that are more, or less, than one table
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Contacts of 2026\nemail,status\nleft@x.org,unsubscribed\n",
+        "Contacts of 2026\n\nemail;status\nleft@x.org;unsubscribed\n",
+        "email,name\nr1@x.org,Ann\nemail,status\nleft@x.org,unsubscribed\n",
+        "email,status,name\nr1@x.org,active,Ann\nemail,name,status\nleft@x.org,active,unsubscribed\n",
+        "email,name\nr1@x.org,Ann\nname,email,opt_out\nBob,left@x.org,1\n",
+        "r1@x.org,Ann\nemail,status\nleft@x.org,0\n",
+        *(
+            "email,first,last\n"
+            + "".join(f"r{n}@x.org,F{n},L{n}\n" for n in range(200))
+            + f"Email,{name},Last\nleft@x.org,{cell},L\n"
+            for name, cell in (("Status", "unsubscribed"), ("opt out", "1"))
+        ),
+    ],
+)
+def test_a_second_header_of_other_columns_stops_the_import(text: str) -> None:
+    error = stop(text)
+
+    assert "names other columns" in error.message
+    is_clear(error)
+
+
+def test_the_same_header_again_in_a_merged_file_costs_no_reader() -> None:
+    text = "email,status\na@x.org,active\nEmail,Status\nleft@x.org,unsubscribed\n"
+
+    assert statuses(text) == [Status.ACTIVE, Status.UNSUBSCRIBED]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "email\na@x.org\nleft@x.org,unsubscribed\n",
+        "a@x.org\nleft@x.org,1\n",
+        "email;name\na@x.org;Ann\nleft@x.org;Bob;unsubscribed\n",
+    ],
+)
+def test_a_line_with_more_cells_than_columns_is_rejected_not_read_in_part(text: str) -> None:
+    found = read(text)
+
+    assert [line.address for line in found if isinstance(line, Entry)] == ["a@x.org"]
+    assert len(found) == 2
+
+
+@pytest.mark.parametrize("flaw", ["\0", "x" * 70_000])
+def test_a_header_that_cannot_be_read_stops_the_import(flaw: str) -> None:
+    error = stop(f"email,opt_out,{flaw}\nleft@x.org,1,\n")
+
+    assert "line 1" in error.message
+    is_clear(error)
+
+
+def test_a_header_may_go_on_over_lines() -> None:
+    text = 'email,"opt\nout","a ""note"""\nleft@x.org,1,\nr@x.org,0,\n'
+
+    assert statuses(text) == [Status.UNSUBSCRIBED, None]
+
+
+def test_a_bar_divides_the_columns_of_a_header() -> None:
+    assert statuses("status|email\nunsubscribed|left@x.org\n") == [Status.UNSUBSCRIBED]
+
+
+# Spellings
+
+
+@pytest.mark.parametrize("name", ["désabonné", "gelöscht", "o\u200bpt_out", "ｂｌｏｃｋｅｄ"])
+def test_a_column_is_known_however_its_letters_are_written(name: str) -> None:
+    for form in ("NFC", "NFD"):
+        found = statuses(of_column(unicodedata.normalize(form, name), "oui", "non"))
+        assert found[0] in {Status.UNSUBSCRIBED, Status.SUPPRESSED}
+        assert found[1] is None
+
+
+@pytest.mark.parametrize("cell", ["désabonné", "gelöscht", "un\u00adsubscribed", "ｂｏｕｎｃｅｄ"])
+def test_a_word_of_a_state_is_one_however_its_letters_are_written(cell: str) -> None:
+    for form in ("NFC", "NFD"):
+        written = unicodedata.normalize(form, cell)
+        assert statuses(of_column("status", written))[0] in {Status.UNSUBSCRIBED, Status.SUPPRESSED}
+        stop(of_column("info", "", written))
+
+
+# States in columns of neutral names
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        "unsubscribed",
+        "vip,unsubscribed",
+        "vip; Opted-out",
+        "Weekly: unsubscribed",
+        '{"state": "bounced"}',
+    ],
+)
+@pytest.mark.parametrize("others", [3, 60, 300])
+def test_a_word_of_a_state_stops_the_import_among_any_number_of_others(
+    cell: str, others: int
+) -> None:
+    error = stop(of_column("Gruppe", *(f"g{n}" for n in range(others)), cell))
+
+    assert f"{cell!a} (1)" in error.message
+    assert len(error.message) < 500
+
+
+def test_a_word_of_a_state_is_found_after_a_hundred_thousand_empty_cells() -> None:
+    stop(of_column("x", *[""] * 100_000, "unsubscribed"))
+
+
+@pytest.mark.parametrize("cell", ["5.1.1", "4.2.2", "550 5.1.1 No such user", "552-5.2.2 full"])
+def test_a_code_of_a_mail_server_gives_a_column_away(cell: str) -> None:
+    stop(of_column("x", "", cell))
+
+
+@pytest.mark.parametrize("name", ["Last name", "Notes", "Ort", "Firma"])
+def test_names_and_notes_may_have_any_word_in_them(name: str) -> None:
+    cells = [*(f"N{n}" for n in range(40)), "Junk", "asked twice, cancelled, called"]
+
+    assert statuses(of_column(name, *cells)) == [None] * len(cells)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "Zustimmung",
+        "Can email",
+        "Subscription",
+        "No enviar",
+        "Werbesperre",
+        "Tilmeldt",
+        "Отписан",
+        "退订",
+        "購読停止",
+        "Expired",
+        "Robinson",
+    ],
+)
+@pytest.mark.parametrize("cell", ["1", "yes", "ja"])
+def test_a_column_of_yes_and_no_that_may_be_a_state_stops_the_import(name: str, cell: str) -> None:
+    error = stop(of_column(name, cell, "no"))
+
+    assert "like the state of a reader" in error.message
+
+
+@pytest.mark.parametrize("name", ["confirmed", "subscribed", "opt_in", "is active", "verified"])
+def test_an_empty_cell_among_those_who_agreed_is_pending(name: str) -> None:
+    assert statuses(of_column(name, "x", ""))[1] is Status.PENDING
+
+
+def test_a_choice_is_of_all_columns_of_its_name() -> None:
+    text = "email,stand,stand\nleft@x.org,active,unsubscribed\n"
+
+    assert statuses(text, Choice({"status": "stand"})) == [Status.UNSUBSCRIBED]
+    assert statuses(text, Choice(ignored=["stand"])) == [None]
