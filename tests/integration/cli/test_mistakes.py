@@ -337,6 +337,8 @@ sys.argv = ["newsletter", "--version"]
 from newsletter.cli.app import main
 main()
 """
-    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    ended = subprocess.run(
+        [sys.executable, "-c", program], check=False, capture_output=True, text=True
+    )
 
     assert ended.stdout == "newsletter (not installed)\n"
