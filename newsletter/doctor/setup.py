@@ -16,6 +16,8 @@ from newsletter.doctor.findings import Finding, Level
 from newsletter.errors import ConfigurationError
 from newsletter.settings import Settings
 
+#: Of ::1 in the hosts files of Debian and Red Hat.
+_NAMES = frozenset({"ip6-localhost", "ip6-loopback", "localhost6", "localhost6.localdomain6"})
 _WAY_OUT = (
     "Set them in newsletter.toml, or in the environment as NEWSLETTER_SENDER and so on. To try "
     "things out: --force of send, cron, worker and serve; or mail to localhost only, by send, cron "
@@ -45,7 +47,7 @@ def is_loopback(host: str) -> bool:
     takes, such as 127.1 or 2130706433.
     """
     name = host.strip("[]").rstrip(".").lower()
-    if address.is_local_domain(name):
+    if address.is_local_domain(name) or name in _NAMES:
         return True
     try:
         found = ip_address(name)

@@ -28,6 +28,7 @@ from newsletter.models import Status
 from newsletter.subscribers import consent, preferences, sheet, signup, store, suppress, unsubscribe
 from newsletter.subscribers.consent import Action, Origin
 from newsletter.subscribers.sheet import Choice, Entry, Rejection, Survey
+from newsletter.subscribers.sheet.states import Standing
 from newsletter.suppression import Cause, Grounds
 from newsletter.tokens import Keyring
 
@@ -103,10 +104,13 @@ def run(
     InvalidInput, and writes nothing, where a state of the sheet is not understood.
     """
     tally = Tally()
+    held: set[str] = set()
     with _lines(stream, how, surveyed) as lines:
         for batch in _batches(lines, how, tally, reject):
+            if how.confirmed:
+                held.update(e.address for e in batch.entries.values() if _is_held(e))
             with sessions.writing(engine) as session:
-                found = _take_over(session, batch, how)
+                found = _take_over(session, batch, how, held)
             _count(tally, found, len(batch))
             progress(tally)
     return tally
@@ -119,15 +123,21 @@ def preview(
     reject: Callable[[Rejection], None],
     surveyed: Callable[[Survey], None],
 ) -> Counter[str]:
-    """Count what the lines of a sheet would become in an empty database, and write nothing."""
+    """Count what the readers of a sheet would become in an empty database, and write nothing.
+
+    Of each address one number is kept, for those that stand in the sheet more than once.
+    """
     counts: Counter[str] = Counter()
+    found: dict[int, tuple[Standing, Status]] = {}
     with _lines(stream, how, surveyed) as lines:
         for line in lines:
             if isinstance(line, Rejection):
                 counts["rejected"] += 1
                 reject(line)
             else:
-                counts[_status(line, how)] += 1
+                became = line.standing, _status(line, how)
+                found[hash(line.address)] = max(found.get(hash(line.address), became), became)
+    counts.update(status for _, status in found.values())
     return counts
 
 
@@ -203,8 +213,15 @@ def _count(tally: Tally, found: _Found, size: int) -> None:
     tally.unchanged += size - found.added - found.updated - found.suppressed
 
 
-def _take_over(session: Session, batch: _Batch, how: Import) -> _Found:
+def _is_held(entry: Entry) -> bool:
+    """Tell whether a sheet has a reader as pending: no later line of it confirms them."""
+    return entry.status is Status.PENDING
+
+
+def _take_over(session: Session, batch: _Batch, how: Import, held: set[str]) -> _Found:
     """Write one batch, each step in one statement, whatever its size.
+
+    `held` are those whom this sheet has as pending so far.
 
     1. Suppress whom the sheet has as blocked. 2. Leave out all who are suppressed or were
     forgotten. 3. Add who is not known, with their consents. 4. Hold back who is here by an import
@@ -223,7 +240,7 @@ def _take_over(session: Session, batch: _Batch, how: Import) -> _Found:
         elif status in _LESS_STRICT and new < len(entries):
             updated += _hold_back(session, entries, status, how)
     if how.confirmed and added < len(welcome):
-        updated += _confirm(session, welcome, how)
+        updated += _confirm(session, [e for e in welcome if e.address not in held], how)
     return _Found(added, updated, suppressed=len(kept_out), unstated=unstated)
 
 

@@ -264,6 +264,32 @@ def test_of_several_rows_of_one_reader_the_strictest_counts(
     assert readers.get("ann@x.org").status == status
 
 
+@pytest.mark.parametrize("batch", [1, 1_000])
+@pytest.mark.parametrize("word", ["", "active"])
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_pending_row_is_confirmed_by_no_other_row_of_its_sheet(
+    readers: Readers, batch: int, word: str, order: int
+) -> None:
+    rows = ["ann@x.org,pending", f"ann@x.org,{word}"][::order]
+    text = "\n".join(["email,status", *rows])
+
+    for _ in range(2):
+        take_over(readers, text, batch=batch, confirmed=True)
+
+        assert readers.get("ann@x.org").status == Status.PENDING
+
+
+def test_a_dry_run_counts_a_reader_of_several_rows_once_as_the_strictest(
+    readers: Readers,
+) -> None:
+    text = b"email,status\nann@x.org,active\nANN@x.org,unsubscribed\nann@x.org,\nbob@x.org,\n"
+    how = Import(source="t", now=NOW, keyring=readers.keyring, confirmed=True)
+
+    counts = imports.preview(io.BytesIO(text), how, reject=lambda _: None, surveyed=lambda _: None)
+
+    assert counts == {"unsubscribed": 1, "active": 1}
+
+
 def test_a_later_sheet_ends_what_an_import_alone_began(readers: Readers) -> None:
     take_over(readers, "email,status\nann@x.org,active\n")
     readers.deliver("ann@x.org", [State.QUEUED])
