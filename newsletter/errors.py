@@ -57,10 +57,12 @@ class ExpiredToken(InvalidToken):
 class OutdatedToken(InvalidToken):
     """That link belongs to an earlier subscription."""
 
-    def __init__(self, *, has_returned: bool = False) -> None:
+    def __init__(self, *, has_returned: bool = False, has_moved: bool = False) -> None:
         super().__init__()
         #: Whether its reader has subscribed again since.
         self.has_returned = has_returned
+        #: Whether their mail goes to another address since.
+        self.has_moved = has_moved
 
 
 class NotFound(NewsletterError, LookupError):

@@ -25,7 +25,7 @@ from newsletter.cadence import Cadence
 from newsletter.db import session as sessions
 from newsletter.delivery import ledger
 from newsletter.errors import Conflict, OutdatedToken, TooManyRequests
-from newsletter.models import AddressChange, Kind, Mailing, Status, Subscriber
+from newsletter.models import AddressChange, Consent, Kind, Mailing, Status, Subscriber
 from newsletter.subscribers import consent, letters, preferences, signup, store
 from newsletter.subscribers.consent import Action, Origin
 from newsletter.subscribers.letters import Stationery
@@ -170,6 +170,16 @@ def pending(session: Session, subscriber: Subscriber, *, now: datetime) -> Addre
     )
 
 
+def has_moved_since(session: Session, subscriber: Subscriber, then: datetime) -> bool:
+    """Tell whether a reader's mail goes to another mailbox than it went to at that time."""
+    moved = select(Consent.id).where(
+        Consent.subscriber_id == subscriber.id,
+        Consent.action == Action.ADDRESS,
+        col(Consent.at) >= then,
+    )
+    return session.exec(moved.limit(1)).first() is not None
+
+
 def prune(session: Session, *, now: datetime) -> int:
     """Forget the changes whose links have expired, and whom they named; return how many."""
     expired = session.exec(select(AddressChange).where(col(AddressChange.expires_at) <= now)).all()
@@ -225,8 +235,7 @@ def _hold(session: Session, change: AddressChange, *, now: datetime) -> tuple[Su
     """
     public_id = tokens.new_public_id()
     row = {"public_id": public_id, "address": change.address, "cadence": Cadence.WEEKLY}
-    store.insert_missing(session, [row], status=Status.PENDING, now=now)
-    held = session.exec(
+    chosen = (
         select(Subscriber)
         .where(
             (col(Subscriber.id) == change.subscriber_id)
@@ -235,8 +244,14 @@ def _hold(session: Session, change: AddressChange, *, now: datetime) -> tuple[Su
         .order_by(col(Subscriber.id))
         .with_for_update()
         .execution_options(populate_existing=True)
-    ).all()
-    owner = next(one for one in held if one.address == change.address)
+    )
+    # Who has the address at the insert may be gone by the time that the row can be held: another
+    # reader was given the address, or it was erased.
+    owner = None
+    while owner is None:
+        store.insert_missing(session, [row], status=Status.PENDING, now=now)
+        held = session.exec(chosen).all()
+        owner = next((one for one in held if one.address == change.address), None)
     return owner, owner.public_id == public_id
 
 

@@ -117,9 +117,11 @@ def _dead_link(request: Request, exc: InvalidToken, status: int) -> Response:
         age = front.clock() - exc.issued_at
         page = pages.Expired(token=token if is_signup else None, age=age)
         return front.page("expired", page, status=status)
-    is_outdated = isinstance(exc, OutdatedToken)
-    has_returned = isinstance(exc, OutdatedToken) and exc.has_returned
-    invalid = pages.Invalid(is_outdated=is_outdated, has_returned=has_returned)
+    invalid = pages.Invalid()
+    if isinstance(exc, OutdatedToken):
+        invalid = pages.Invalid(
+            is_outdated=True, has_returned=exc.has_returned, has_moved=exc.has_moved
+        )
     return front.page("invalid", invalid, status=status)
 
 

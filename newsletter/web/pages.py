@@ -183,6 +183,8 @@ class Invalid:
     is_outdated: bool = False
     #: Whether its reader has subscribed again since.
     has_returned: bool = False
+    #: Whether their mail goes to another address since.
+    has_moved: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

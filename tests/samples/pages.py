@@ -149,6 +149,7 @@ def gallery(language: str) -> dict[str, tuple[str, object]]:
         "expired-own-data": ("expired", pages.Expired(token=None, age=timedelta(days=4))),
         "invalid": ("invalid", pages.Invalid()),
         "outdated": ("invalid", pages.Invalid(is_outdated=True, has_returned=True)),
+        "moved": ("invalid", pages.Invalid(is_outdated=True, has_moved=True)),
         "ended": ("invalid", pages.Invalid(is_outdated=True)),
         "preferences": ("preferences", PREFERENCES),
         "preferences-paused": (

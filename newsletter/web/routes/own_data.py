@@ -16,6 +16,7 @@ from fastapi.responses import HTMLResponse, JSONResponse
 from sqlmodel import Session
 
 from newsletter.db import session as sessions
+from newsletter.errors import OutdatedToken
 from newsletter.models import Status, Subscriber
 from newsletter.subscribers import address_change, forget, letters, store
 from newsletter.subscribers.consent import Action
@@ -52,9 +53,7 @@ def show_copy(front: TheFront, token: str) -> HTMLResponse:
 def copy(front: TheFront, token: str) -> JSONResponse:
     """Give a reader a copy of what is kept about them."""
     with sessions.reading(front.engine) as session:
-        data = _data(
-            session, reader_of(front, session, token, purpose=Purpose.DATA), now=front.clock()
-        )
+        data = _data(session, _reader_of(front, session, token, "data"), now=front.clock())
     headers = {"Content-Disposition": 'attachment; filename="newsletter-data.json"'}
     return JSONResponse(data, headers=headers)
 
@@ -70,7 +69,7 @@ def erase(front: TheFront, token: str) -> HTMLResponse:
     """Erase a reader everywhere, for good."""
     with sessions.writing(front.engine) as session:
         sessions.hold_freeze(session)
-        reader = reader_of(front, session, token, purpose=Purpose.ERASE, locked=True)
+        reader = _reader_of(front, session, token, "erase", locked=True)
         forget.forget(session, reader.address, now=front.clock(), keyring=front.keyring)
     forget.sweep(front.engine, patience_seconds=0)
     return front.page("forgotten", pages.Forgotten())
@@ -88,9 +87,24 @@ def _ask(front: Front, token: str, act: pages.Act) -> HTMLResponse:
 
 def _page(front: Front, token: str, act: pages.Act) -> HTMLResponse:
     with sessions.reading(front.engine) as session:
-        reader = reader_of(front, session, token, purpose=Purpose(act))
+        reader = _reader_of(front, session, token, act)
     page = pages.OwnData(act=act, token=token, masked=dependencies.masked(reader))
     return front.page("own_data", page)
+
+
+def _reader_of(
+    front: Front, session: Session, token: str, act: pages.Act, *, locked: bool = False
+) -> Subscriber:
+    """Return the reader whose mailbox has the link, as long as it is theirs.
+
+    A letter to the address of before proves nothing any more: raises OutdatedToken.
+    """
+    bearer = front.keyring.read(Purpose(act), token, now=front.clock())
+    reader = reader_of(front, session, token, purpose=Purpose(act), locked=locked)
+    assert bearer.issued_at is not None
+    if address_change.has_moved_since(session, reader, bearer.issued_at):
+        raise OutdatedToken(has_moved=True)
+    return reader
 
 
 def _data(session: Session, reader: Subscriber, *, now: datetime) -> dict[str, Any]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
 
 import pytest
 from sqlalchemy import event
@@ -17,6 +19,7 @@ from newsletter.suppression import Cause, Grounds
 from newsletter.tokens import Purpose
 
 NEW = "ann@new.example"
+BOB = "bob@readers.example"
 KINDS = ("free", "reader", "paused", "pending", "left", "suppressed", "erased", "same")
 
 
@@ -388,3 +391,61 @@ def test_two_readers_who_take_each_others_address_stay_two(visitor: Visitor) -> 
     ask(visitor, "bob@readers.example")
     ask(visitor, ANN, of="bob@readers.example")
     assert visitor.reader().public_id != visitor.reader("bob@readers.example").public_id
+
+
+@pytest.mark.parametrize("is_pending", [False, True])
+def test_of_two_readers_who_confirm_one_address_at_once_one_gets_it(
+    visitor: Visitor, is_pending: bool
+) -> None:
+    """The row of whoever only asked with the address goes while the other one waits for it."""
+    visitor.add()
+    visitor.add(BOB)
+    links = []
+    for reader in (ANN, BOB):
+        ask(visitor, of=reader)
+        links.append(link(visitor))
+        visitor.wait(days=1, minutes=1)
+    if is_pending:
+        visitor.sign_up(NEW)
+    start = Barrier(4)
+
+    def press(path: str) -> int:
+        start.wait()
+        return int(visitor.post(path).status_code)
+
+    with ThreadPoolExecutor(4) as pressed:
+        answers = sorted(pressed.map(press, links * 2))
+    assert answers == [200, 200, 409, 409]
+    assert len([one for one in (ANN, BOB) if visitor.find(one) is None]) == 1
+
+
+@pytest.mark.parametrize("act", ["data", "erase"])
+def test_a_letter_to_the_old_address_proves_nothing_after_a_change(
+    visitor: Visitor, act: str
+) -> None:
+    visitor.add()
+    visitor.post(f"{visitor.link(Purpose.MANAGE)}/{act}")
+    old = visitor.path(act)
+    ask(visitor)
+    visitor.wait(minutes=5)
+    visitor.post(link(visitor))
+
+    for answer in (visitor.get(old), visitor.post(old)):
+        assert answer.status_code == 410
+        assert "The mail goes to another address since this link was sent." in answer.text
+        assert NEW not in answer.text
+    assert visitor.status(NEW) == "active"
+
+    visitor.wait(days=1)
+    visitor.post(f"{visitor.link(Purpose.MANAGE, NEW)}/{act}")
+    assert visitor.post(visitor.path(act, NEW)).status_code == 200
+
+
+def test_the_last_mail_to_the_old_address_does_not_say_that_more_comes(visitor: Visitor) -> None:
+    visitor.add()
+    ask(visitor)
+    visitor.post(link(visitor))
+    *_, last = visitor.letters()
+    text = last.get_body(("plain",)).get_content()  # type: ignore[union-attr]
+    assert "This is the last mail to this one." in " ".join(text.split())
+    assert "You get this" not in last.as_string()

@@ -190,7 +190,7 @@ def test_the_answer_to_a_sign_up_depends_on_nothing(templates: jinja2.Environmen
     html = SAMPLES.page("asked", "en", templates)
 
     assert html == pages.render(templates, "asked", pages.Asked())
-    assert "only then do you get the newsletter" in html
+    assert "only then does a subscription begin" in html
 
 
 @pytest.mark.parametrize(
