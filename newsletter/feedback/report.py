@@ -37,7 +37,11 @@ _OURS = re.compile(
 # auto-generated` is no answer, and the List-* headers and `Precedence: list` come from a mailing
 # list that our own address may be: mailboxes write to both for a reader.
 _AUTOMATIC: dict[str, re.Pattern[str]] = {
-    "Auto-Submitted": re.compile(r"\s*auto-(replied|notified)\b", re.IGNORECASE),
+    "Auto-Submitted": re.compile(
+        r"(?:\s|\([^()]*+\))*+auto-(replied|notified)\b", re.IGNORECASE
+    ),
+    # What a mail has come to: not delivered, read, taken for spam (RFC 6522).
+    "Content-Type": re.compile(r"\s*multipart/report\b", re.IGNORECASE),
     "Precedence": re.compile(r"\s*(auto_?reply|bulk|junk)\b", re.IGNORECASE),
     "X-Auto-Response-Suppress": re.compile(r"\s*(?!none\s*$)\S", re.IGNORECASE),
     **dict.fromkeys(

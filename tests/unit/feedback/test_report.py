@@ -68,6 +68,9 @@ def test_a_subject_that_only_quotes_ours_is_for_a_person_to_read(before: str) ->
 
 AUTOMATIC = [
     "Auto-Submitted: auto-replied",
+    "Auto-Submitted: (a comment) auto-replied (vacation)",
+    "Content-Type: multipart/report; report-type=delivery-status",
+    "Content-Type: Multipart/Report; report-type=disposition-notification",
     "Auto-Submitted: Auto-Replied (vacation)",
     "X-Auto-Response-Suppress: All",
     "X-Auto-Response-Suppress: DR, OOF, AutoReply",
