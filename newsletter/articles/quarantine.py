@@ -146,11 +146,10 @@ def _newest_only(
 ) -> list[Reason | None]:
     """Let the newest articles of a first fetch out, however old, and no others."""
     could_go = [at for at, reason in enumerate(found) if reason in {None, Reason.ANCIENT}]
-    newest = set(_newest_first(articles, could_go)[: rules.at_first])
-    return [
-        None if position in newest else reason or Reason.ARCHIVE
-        for position, reason in enumerate(found)
-    ]
+    why = list(found)
+    for place, position in enumerate(_newest_first(articles, could_go)):
+        why[position] = None if place < rules.at_first else Reason.ARCHIVE
+    return why
 
 
 def _by_date(article: ParsedArticle, now: datetime, rules: Rules) -> Reason | None:

@@ -13,6 +13,7 @@ from sqlmodel import Session, col, select
 from newsletter import cadence as calendar
 from newsletter import suppression
 from newsletter.articles import store as articles
+from newsletter.articles.quarantine import Reason
 from newsletter.cadence import Cadence
 from newsletter.db import session as sessions
 from newsletter.db import witness
@@ -74,6 +75,7 @@ class Standing:
     #: Deliveries of the last 30 days that may or may not have arrived.
     unknown: int
     failing: list[Feed]
+    #: Articles that wait for the operator; the archives of new feeds are not counted.
     quarantined: int
     run: SchedulerRun | None
     #: Why the database seems to be a backup that was restored; None if it does not.
@@ -150,7 +152,10 @@ def _unknown(session: Session, now: datetime) -> int:
 
 def _quarantined(session: Session) -> int:
     found = select(func.count()).where(
-        col(Article.quarantined_at).is_not(None), col(Article.seen_at).is_(None)
+        col(Article.quarantined_at).is_not(None),
+        col(Article.seen_at).is_(None),
+        # Nearly every feed brings one along: it waits for nobody.
+        col(Article.quarantine_reason).is_distinct_from(Reason.ARCHIVE.value),
     )
     return session.exec(found).one()
 

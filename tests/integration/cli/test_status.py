@@ -64,6 +64,18 @@ def test_a_feed_that_fails_and_quarantine_need_a_look(run: Run, tmp_path: Path) 
     assert "1 article waits for your approval." in run("status").out
 
 
+def test_the_archive_that_a_new_feed_brings_along_needs_no_look(run: Run, tmp_path: Path) -> None:
+    feed = tmp_path / "feed.xml"
+    items = "".join(
+        f"<item><title>Old {number}</title><link>https://example.org/{number}</link>{date}</item>"
+        for number, date in enumerate(["", "<pubDate>Mon, 03 Jan 2022 08:00:00 GMT</pubDate>"] * 15)
+    )
+    feed.write_text(f"<rss version='2.0'><channel><title>F</title>{items}</channel></rss>")
+    assert "20 new" in run("feeds", "add", str(feed)).out
+
+    assert ids(run) == []
+
+
 def test_an_edition_that_fell_due_and_was_not_made_needs_a_look(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

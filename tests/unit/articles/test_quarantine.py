@@ -59,7 +59,7 @@ def test_a_first_fetch_brings_the_newest_twenty_of_an_archive() -> None:
     reasons = why(article("fresh"), *reversed(archive), background=FIRST)
 
     assert reasons[0] is None
-    assert reasons[1:] == [Reason.ANCIENT] * 11 + [None] * 19
+    assert reasons[1:] == [Reason.ARCHIVE] * 11 + [None] * 19
 
 
 def test_a_first_fetch_still_holds_the_future_back() -> None:
