@@ -132,6 +132,8 @@ def _validated(address: str, *, local: bool) -> str:
 
 
 def _check_length(address: str) -> None:
+    if len(address) <= MAXIMUM_LOCAL_LENGTH and address.isascii():
+        return
     local = address.rpartition("@")[0]
     if len(local.encode()) > MAXIMUM_LOCAL_LENGTH:
         raise InvalidAddress(

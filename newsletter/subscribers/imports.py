@@ -197,7 +197,7 @@ def _batches(
             if line.standing > before.standing:
                 batch.entries[line.address] = line
             continue
-        if len(batch) >= how.batch:
+        if len(batch.entries) >= how.batch:
             yield batch
             batch = _Batch()
         batch.entries[line.address] = line

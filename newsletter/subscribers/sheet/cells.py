@@ -25,6 +25,9 @@ _INVISIBLE = re.compile(r"[\u00ad\u200b-\u200f\u2060\ufeff]")
 _HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 #: BCP 47 as far as catalogues and content negotiation use it.
 _LANGUAGE = re.compile(r"[A-Za-z]{2,3}(?:-[A-Za-z0-9]{2,8}){0,3}")
+_LONGEST_TAG = 35
+#: IPv6 with the last four octets as IPv4.
+_LONGEST_IP = 45
 #: Nobody agreed to a newsletter by electronic mail before that.
 _FIRST_YEAR = 1_990
 #: `%d/%m` and `%m/%d` look alike: such a date is no evidence.
@@ -88,17 +91,39 @@ def moment(cell: str, *, now: datetime) -> datetime | None:
 
     None for what is no date or an ambiguous one (01/02/2024), in the future or before 1990.
     """
-    found = instant(cell) if len(cell) <= _LONGEST_DATE else None
+    found = instant(cell)
     return found if found is not None and found.year >= _FIRST_YEAR and found <= now else None
 
 
-@lru_cache(maxsize=8_192)
 def instant(cell: str) -> datetime | None:
     """Return the instant of a cell in UTC, which it is in if it does not say."""
-    if not cell or len(cell) > _LONGEST_DATE or not cell.isascii():
+    # Before the cache, which must not keep long cells.
+    return _instant(cell) if cell and len(cell) <= _LONGEST_DATE else None
+
+
+def ip(cell: str) -> str | None:
+    """Return the IP address of a cell in its one spelling, without a scope."""
+    bare = cell.partition("%")[0]
+    return _ip(bare) if 0 < len(bare) <= _LONGEST_IP else None
+
+
+def language(cell: str) -> str | None:
+    """Return a BCP 47 tag (`de`, `pt-BR`); locales such as `pt_BR.UTF-8` are read as one."""
+    tag = cell.partition(".")[0]
+    return _language(tag) if len(tag) <= _LONGEST_TAG else None
+
+
+def timezone(cell: str) -> str | None:
+    """Return the IANA time zone of a cell, as it is spelled there."""
+    return _zones().get(cell.casefold()) if cell else None
+
+
+@lru_cache(maxsize=8_192)
+def _instant(cell: str) -> datetime | None:
+    if not cell.isascii():
         return None
     try:
-        if _EPOCH.fullmatch(cell):
+        if cell.isdigit() and _EPOCH.fullmatch(cell):
             return datetime.fromtimestamp(int(cell[:-3] if len(cell) > 10 else cell), UTC)
         found = _parsed(cell)
         if found is None:
@@ -106,31 +131,6 @@ def instant(cell: str) -> datetime | None:
         return found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)
     except (ValueError, OverflowError, OSError):
         return None
-
-
-def ip(cell: str) -> str | None:
-    """Return the IP address of a cell in its one spelling, without a scope."""
-    bare = cell.partition("%")[0]
-    family = socket.AF_INET6 if ":" in bare else socket.AF_INET
-    try:
-        return socket.inet_ntop(family, socket.inet_pton(family, bare)) if bare else None
-    except (OSError, ValueError):
-        return None
-
-
-def language(cell: str) -> str | None:
-    """Return a BCP 47 tag (`de`, `pt-BR`); locales such as `pt_BR.UTF-8` are read as one."""
-    tag = cell.partition(".")[0].replace("_", "-")
-    if not _LANGUAGE.fullmatch(tag):
-        return None
-    primary, *others = tag.split("-")
-    cased = [part.upper() if len(part) == 2 else part.title() for part in others]
-    return "-".join([primary.lower(), *cased])
-
-
-def timezone(cell: str) -> str | None:
-    """Return the IANA time zone of a cell, as it is spelled there."""
-    return _zones().get(cell.casefold()) if cell else None
 
 
 def _parsed(cell: str) -> datetime | None:
@@ -144,6 +144,25 @@ def _parsed(cell: str) -> datetime | None:
         except ValueError:
             continue
     return None
+
+
+@lru_cache(maxsize=4_096)
+def _ip(bare: str) -> str | None:
+    family = socket.AF_INET6 if ":" in bare else socket.AF_INET
+    try:
+        return socket.inet_ntop(family, socket.inet_pton(family, bare))
+    except (OSError, ValueError):
+        return None
+
+
+@lru_cache(maxsize=1_024)
+def _language(tag: str) -> str | None:
+    tag = tag.replace("_", "-")
+    if not _LANGUAGE.fullmatch(tag):
+        return None
+    primary, *others = tag.split("-")
+    cased = [part.upper() if len(part) == 2 else part.title() for part in others]
+    return "-".join([primary.lower(), *cased])
 
 
 @cache

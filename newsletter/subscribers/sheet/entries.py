@@ -100,11 +100,11 @@ class _Reader:
         self._timezone = columns.of(Role.TIMEZONE)
         self._subscribed_at = columns.of(Role.SUBSCRIBED_AT)
         self._created_at = columns.of(Role.CREATED_AT)
+        # In the order of the parts of `Evidence`, those that the sheet does not have as None.
         self._evidence = [
-            (part, column, self._parser(part))
-            for part, role in _EVIDENCE.items()
-            if (column := columns.of(role)) is not None
+            (columns.of(_EVIDENCE[part]), self._parser(part)) for part in Evidence._fields
         ]
+        self._has_evidence = any(column is not None for column, _ in self._evidence)
         self._states = columns.states
         self._at_least = at_least(columns.tool)
         self._width = len(columns.all)
@@ -132,7 +132,7 @@ class _Reader:
             _pause(_cell(row, self._paused_until)) if status is Status.PAUSED else None,
             standing,
             self._cause(row, standing) if is_gone else None,
-            self._said(row) if self._evidence else evidence.NONE,
+            self._said(row) if self._has_evidence else evidence.NONE,
             cells.language(_cell(row, self._language)) if self._language else None,
             cells.timezone(_cell(row, self._timezone)) if self._timezone else None,
             self._ours(row) if self._created_at else None,
@@ -156,13 +156,14 @@ class _Reader:
         return _CAUSES.get(standing)
 
     def _said(self, row: list[str]) -> Evidence:
-        said: dict[str, Any] = {}
-        for part, column, parse in self._evidence:
-            if cell := _cell(row, column):
-                said[part] = parse(cell)
-        return Evidence(**said) if said else evidence.NONE
+        return Evidence._make(
+            [
+                parse(cell) if column is not None and (cell := _cell(row, column)) else None
+                for column, parse in self._evidence
+            ]
+        )
 
-    def _parser(self, part: str) -> Callable[[str], object]:
+    def _parser(self, part: str) -> Callable[[str], Any]:
         if part.endswith("_at"):
             return partial(cells.moment, now=self._now)
         return cells.ip if part.endswith("_from") else evidence.text
@@ -192,10 +193,10 @@ def _needed(column: Column | None) -> Column:
 def _cell(row: list[str], column: Column | None) -> str:
     if column is None:
         return ""
-    index = column.index
-    if index >= len(row):
+    try:
+        cell = row[column.index]
+    except IndexError:
         return ""
-    cell = row[index]
     return cells.plain(cell) if cell[:1] == "'" else cell.strip()
 
 
