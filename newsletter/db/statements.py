@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
-from operator import itemgetter
 from typing import Any, NamedTuple
 
 from sqlalchemy import (
@@ -148,12 +147,23 @@ def _for_driver(
 ) -> list[tuple[Any, ...]] | list[dict[str, Any]]:
     """Return the rows as the driver takes them, each value as it is stored."""
     assert isinstance(compiled, SQLCompiler)
-    if converters := _converters(compiled):
-        rows = [{**row, **_as_stored(row, converters)} for row in rows]
+    names = compiled.positiontup or list(rows[0])
+    converters = _converters(compiled)
+    # A column at a time, as most are stored as they are.
+    columns = (_column(name, rows, converters.get(name)) for name in names)
+    values = list(zip(*columns, strict=True))
     if compiled.positiontup is None:
-        return [dict(row) for row in rows]
-    in_order = itemgetter(*compiled.positiontup)
-    return [in_order(row) for row in rows]
+        return [dict(zip(names, each, strict=True)) for each in values]
+    return values
+
+
+def _column(
+    name: str, rows: Sequence[Mapping[str, Any]], convert: Callable[[Any], Any] | None
+) -> list[Any]:
+    """Return the values of one parameter as they are stored."""
+    if convert is None:
+        return [row[name] for row in rows]
+    return [convert(row[name]) for row in rows]
 
 
 def _converters(compiled: SQLCompiler) -> dict[str, Callable[[Any], Any]]:
