@@ -9,7 +9,7 @@ to one reader the strictest counts, unless the reader has said otherwise here.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -104,15 +104,25 @@ def run(
     InvalidInput, and writes nothing, where a state of the sheet is not understood.
     """
     tally = Tally()
-    held: set[str] = set()
-    with _lines(stream, how, surveyed) as lines:
+    start = stream.tell()
+    survey = sheet.survey(stream, how.choice)
+    surveyed(survey)
+    held: set[int] = set()
+    with _lines(stream, start, survey, how) as lines:
         for batch in _batches(lines, how, tally, reject):
-            if how.confirmed:
-                held.update(e.address for e in batch.entries.values() if _is_held(e))
+            held.update(hash(e.address) for e in batch.entries.values() if _is_held(e))
             with sessions.writing(engine) as session:
-                found = _take_over(session, batch, how, held)
+                found = _take_over(session, batch, how)
             _count(tally, found, len(batch))
             progress(tally)
+    if how.confirmed and tally.unchanged:
+        with _lines(stream, start, survey, how) as lines:
+            for batch in _batches(lines, how, Tally(), lambda _: None):
+                with sessions.writing(engine) as session:
+                    confirmed = _confirm(session, batch, how, held)
+                tally.updated += confirmed
+                tally.unchanged -= confirmed
+                progress(tally)
     return tally
 
 
@@ -129,7 +139,10 @@ def preview(
     """
     counts: Counter[str] = Counter()
     found: dict[int, tuple[Standing, Status]] = {}
-    with _lines(stream, how, surveyed) as lines:
+    start = stream.tell()
+    survey = sheet.survey(stream, how.choice)
+    surveyed(survey)
+    with _lines(stream, start, survey, how) as lines:
         for line in lines:
             if isinstance(line, Rejection):
                 counts["rejected"] += 1
@@ -143,12 +156,9 @@ def preview(
 
 @contextmanager
 def _lines(
-    stream: BinaryIO, how: Import, surveyed: Callable[[Survey], None]
+    stream: BinaryIO, start: int, survey: Survey, how: Import
 ) -> Iterator[Iterator[Entry | Rejection]]:
-    """Look at the whole sheet, then give its lines."""
-    start = stream.tell()
-    survey = sheet.survey(stream, how.choice)
-    surveyed(survey)
+    """Give the lines of a sheet from its start."""
     stream.seek(start)
     text = sheet.decode(stream, survey.encoding)
     try:
@@ -214,18 +224,16 @@ def _count(tally: Tally, found: _Found, size: int) -> None:
 
 
 def _is_held(entry: Entry) -> bool:
-    """Tell whether a sheet has a reader as pending: no later line of it confirms them."""
-    return entry.status is Status.PENDING
+    """Tell whether a sheet has a reader in a state that no other line of it may lift."""
+    return entry.status in {Status.PENDING, Status.UNSUBSCRIBED}
 
 
-def _take_over(session: Session, batch: _Batch, how: Import, held: set[str]) -> _Found:
+def _take_over(session: Session, batch: _Batch, how: Import) -> _Found:
     """Write one batch, each step in one statement, whatever its size.
-
-    `held` are those whom this sheet has as pending so far.
 
     1. Suppress whom the sheet has as blocked. 2. Leave out all who are suppressed or were
     forgotten. 3. Add who is not known, with their consents. 4. Hold back who is here by an import
-    alone and left, or never confirmed. 5. Confirm who was pending.
+    alone and left, or never confirmed.
     """
     _suppress(session, [e for e in batch.entries.values() if e.cause is not None], how)
     kept_out = suppression.suppressed_among(session, batch.entries, keyring=how.keyring)
@@ -239,8 +247,6 @@ def _take_over(session: Session, batch: _Batch, how: Import, held: set[str]) -> 
             unstated += new
         elif status in _LESS_STRICT and new < len(entries):
             updated += _hold_back(session, entries, status, how)
-    if how.confirmed and added < len(welcome):
-        updated += _confirm(session, [e for e in welcome if e.address not in held], how)
     return _Found(added, updated, suppressed=len(kept_out), unstated=unstated)
 
 
@@ -340,9 +346,19 @@ def _hold_back(session: Session, entries: list[Entry], status: Status, how: Impo
     return len(readers)
 
 
-def _confirm(session: Session, entries: Sequence[Entry], how: Import) -> int:
-    """Make those active who were pending, and return how many they are."""
-    vouched = [e.address for e in entries if _status(e, how) is Status.ACTIVE]
+def _confirm(session: Session, batch: _Batch, how: Import, held: set[int]) -> int:
+    """Make those of a batch active who were pending, and return how many they are.
+
+    After the last batch: `held` has the hashes of the addresses that any line holds back, and a
+    collision only leaves somebody pending.
+    """
+    kept_out = suppression.suppressed_among(session, batch.entries, keyring=how.keyring)
+    entries = [e for a, e in sorted(batch.entries.items()) if a not in kept_out]
+    vouched = [
+        e.address
+        for e in entries
+        if _status(e, how) is Status.ACTIVE and hash(e.address) not in held
+    ]
     pending = store.lock(session, vouched, statuses=[Status.PENDING])
     if not pending:
         return 0

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from readers import NOW, Readers
 from sqlalchemy import Engine, delete
@@ -475,6 +475,7 @@ LINES = st.sampled_from(
 )
 
 
+@example(["cy@x.org,,enabled", "ann@x.org,,", "cy@x.org,daily,unconfirmed"], 1, True)
 @given(st.lists(LINES, max_size=20), st.integers(1, 5), st.booleans())
 @settings(
     max_examples=40,
