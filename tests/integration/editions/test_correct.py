@@ -267,7 +267,7 @@ def test_it_leaves_after_letters_and_before_digests(world: World) -> None:
     world.tick(minutes=1)
     with world.subscriber(reader) as (session, subscriber):
         stationery = Stationery(world.settings)
-        letters.present(session, subscriber, stationery=stationery, now=world.now)
+        letters.present(session, subscriber, is_sent=True, stationery=stationery, now=world.now)
 
     claims = world.take()
 
