@@ -243,7 +243,13 @@ def _begin_postgresql(connection: Connection) -> None:
     if writes and not connection.info.get(WRITING):
         driver = connection.connection.driver_connection
         assert driver is not None
-        _set(driver, b"SET idle_in_transaction_session_timeout = %d" % _SILENCE_MILLISECONDS)
+        silence = b"SET idle_in_transaction_session_timeout = %d" % _SILENCE_MILLISECONDS
+        try:
+            _set(driver, silence)
+        except connection.dialect.loaded_dbapi.Error as exc:
+            # SQLAlchemy translates no error of a listener; the connection was cut after its ping.
+            connection.invalidate(exc)
+            raise OperationalError(None, None, exc) from exc
         connection.info[WRITING] = True
 
 
