@@ -21,8 +21,8 @@ MAXIMUM_LENGTH = 254
 MAXIMUM_LOCAL_LENGTH = 64
 # Control characters and the line separators that some parsers honour; none may reach a header.
 _FORBIDDEN = re.compile(r"[\x00-\x20\x7f-\xa0\u2028\u2029]")
-# RFC 5321 4.1.2: a dot-string of plain atoms, which needs no second look.
-_PLAIN_LOCAL = re.compile(r"[a-z0-9_+-]+(?:\.[a-z0-9_+-]+)*")
+# RFC 5321 4.1.2: a dot-string of plain atoms, which needs no second look, and a domain.
+_PLAIN = re.compile(r"([a-z0-9_+-]+(?:\.[a-z0-9_+-]+)*)@([a-z0-9.-]+)")
 
 
 @dataclass(frozen=True)
@@ -63,20 +63,14 @@ def normalise(text: str, *, local: bool = False) -> str:
     address = text.strip(" \t\r\n")
     if not address:
         raise InvalidAddress("The address is empty.")
-    # No spelling of a good one is this long; the validator takes its time with what is.
-    if len(address) > 4 * MAXIMUM_LENGTH:
-        raise InvalidAddress(_too_long(address))
-    if _FORBIDDEN.search(address):
-        raise InvalidAddress(f"{_shown(address)} has a space or a control character in it.")
-    # An encoded-word would be decoded into another recipient on the way.
-    if "=?" in address:
-        raise InvalidAddress(f"{_shown(address)} has an encoded-word in it.")
-    name, at, domain = address.lower().rpartition("@")
+    plain = _PLAIN.fullmatch(address.lower()) if len(address) <= MAXIMUM_LENGTH else None
+    if plain is None:
+        _check_form(address)
     try:
-        if at and _PLAIN_LOCAL.fullmatch(name):
-            spelled = f"{name}@{_domain(domain, local=local)}"
-        else:
+        if plain is None:
             spelled = _validated(address, local=local)
+        else:
+            spelled = f"{plain[1]}@{_domain(plain[2], local=local)}"
     except EmailNotValidError as exc:
         raise InvalidAddress(f"{_shown(address)}: {exc}") from exc
     _check_length(spelled)
@@ -129,6 +123,18 @@ def _validated(address: str, *, local: bool) -> str:
     # Lower-casing can take a composed letter apart.
     name = normalize("NFC", found.local_part.lower())
     return f"{name}@{found.ascii_domain.lower()}"
+
+
+def _check_form(address: str) -> None:
+    """Refuse what no spelling of an address has, before anything looks closer."""
+    # No spelling of a good one is this long; the validator takes its time with what is.
+    if len(address) > 4 * MAXIMUM_LENGTH:
+        raise InvalidAddress(_too_long(address))
+    if _FORBIDDEN.search(address):
+        raise InvalidAddress(f"{_shown(address)} has a space or a control character in it.")
+    # An encoded-word would be decoded into another recipient on the way.
+    if "=?" in address:
+        raise InvalidAddress(f"{_shown(address)} has an encoded-word in it.")
 
 
 def _check_length(address: str) -> None:

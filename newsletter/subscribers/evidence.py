@@ -53,7 +53,9 @@ def text(value: str) -> str | None:
 def to_json(evidence: Evidence) -> str | None:
     """Return what a consent keeps; None where nothing is known."""
     known = [
-        f'"{name}": {_written(value.isoformat() if isinstance(value, datetime) else value)}'
+        f'"{name}": "{value.isoformat()}"'
+        if isinstance(value, datetime)
+        else f'"{name}": {_written(value)}'
         for name, value in zip(Evidence._fields, evidence, strict=True)
         if value
     ]

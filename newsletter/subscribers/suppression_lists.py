@@ -154,8 +154,9 @@ def _lines(text: TextIO, survey: Survey, how: Import) -> Iterator[_Entry | Rejec
         return
     places = {cells.key(column.name): column.index for column in columns.all}
     if "cause" in places:
-        for record in Sheet(text, survey.choice).records(columns):
-            yield record if isinstance(record, Rejection) else _ours(record, places, how)
+        for records in Sheet(text, survey.choice).blocks(columns):
+            for record in records:
+                yield record if isinstance(record, Rejection) else _ours(record, places, how)
         return
     for line in sheet.read(text, survey, now=how.now):
         if isinstance(line, Rejection):

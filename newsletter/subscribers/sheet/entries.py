@@ -81,34 +81,36 @@ def read(stream: TextIO, survey: Survey, *, now: datetime) -> Iterator[Entry | R
         return
     sheet = Sheet(stream, survey.choice)
     reader = _Reader(survey, now)
-    for record in sheet.records(survey.columns):
-        yield record if isinstance(record, Rejection) else reader.entry(record)
+    for records in sheet.blocks(survey.columns):
+        for record in records:
+            yield record if isinstance(record, Rejection) else reader.entry(record)
 
 
 class _Reader:
-    """Reads records of one sheet."""
+    """Reads records of one sheet: what is the same for all of them is looked up once."""
 
     def __init__(self, survey: Survey, now: datetime) -> None:
         assert survey.columns is not None
         columns = survey.columns
         self._now = now
         self._is_guess = survey.encoding.is_guess
-        self._address = _needed(columns.of(Role.ADDRESS))
-        self._cadence = columns.of(Role.CADENCE)
-        self._paused_until = columns.of(Role.PAUSED_UNTIL)
-        self._language = columns.of(Role.LANGUAGE)
-        self._timezone = columns.of(Role.TIMEZONE)
-        self._subscribed_at = columns.of(Role.SUBSCRIBED_AT)
-        self._created_at = columns.of(Role.CREATED_AT)
-        # In the order of the parts of `Evidence`, those that the sheet does not have as None.
-        self._evidence = [
-            (columns.of(_EVIDENCE[part]), self._parser(part)) for part in Evidence._fields
-        ]
-        self._has_evidence = any(column is not None for column, _ in self._evidence)
         self._states = columns.states
         self._at_least = at_least(columns.tool)
         self._width = len(columns.all)
-        self._suppression = next((c for c in self._states if c.name == "suppression"), None)
+        self._address = _index(columns.of(Role.ADDRESS))
+        self._cadence = _index(columns.of(Role.CADENCE))
+        self._paused_until = _index(columns.of(Role.PAUSED_UNTIL))
+        self._language = _index(columns.of(Role.LANGUAGE))
+        self._timezone = _index(columns.of(Role.TIMEZONE))
+        self._subscribed_at = _index(columns.of(Role.SUBSCRIBED_AT))
+        self._created_at = _index(columns.of(Role.CREATED_AT))
+        self._suppression = _index(next((c for c in self._states if c.name == "suppression"), None))
+        # The parts of evidence that the sheet has: where they go, where they stand, how to read.
+        self._evidence = [
+            (place, column.index, self._parser(part))
+            for place, part in enumerate(Evidence._fields)
+            if (column := columns.of(_EVIDENCE[part])) is not None
+        ]
 
     def entry(self, record: Record) -> Entry | Rejection:
         """Return what a record says; a state that nobody knows was found by the survey."""
@@ -118,24 +120,24 @@ class _Reader:
             return Rejection(record.line, exc.message, record.cells)
 
     def _read(self, record: Record) -> Entry:
-        row = record.cells
+        line, row = record
         found = cells.address(_cell(row, self._address), is_guess=self._is_guess)
         standing = self._standing(row)
         status = _STATUSES[standing]
         is_gone = standing >= Standing.UNSUBSCRIBED
-        cadence = _cell(row, self._cadence) if self._cadence else ""
+        cadence = _cell(row, self._cadence)
         return Entry(
-            record.line,
+            line,
             found,
             _CADENCES.get(cadence) or _cadence(cadence, is_gone=is_gone),
             status,
             _pause(_cell(row, self._paused_until)) if status is Status.PAUSED else None,
             standing,
             self._cause(row, standing) if is_gone else None,
-            self._said(row) if self._has_evidence else evidence.NONE,
-            cells.language(_cell(row, self._language)) if self._language else None,
-            cells.timezone(_cell(row, self._timezone)) if self._timezone else None,
-            self._ours(row) if self._created_at else None,
+            self._said(row) if self._evidence else evidence.NONE,
+            cells.language(cell) if (cell := _cell(row, self._language)) else None,
+            cells.timezone(cell) if (cell := _cell(row, self._timezone)) else None,
+            self._ours(row) if self._created_at is not None else None,
         )
 
     def _standing(self, row: list[str]) -> Standing:
@@ -146,7 +148,8 @@ class _Reader:
             standing = column.standing(row[column.index])
             if standing is None:
                 raise InvalidInput(f"{row[column.index][:100]!r} is not a state.")
-            strictest = max(strictest, standing)
+            if standing > strictest:
+                strictest = standing
         return strictest
 
     def _cause(self, row: list[str], standing: Standing) -> Cause | None:
@@ -156,12 +159,12 @@ class _Reader:
         return _CAUSES.get(standing)
 
     def _said(self, row: list[str]) -> Evidence:
-        return Evidence._make(
-            [
-                parse(cell) if column is not None and (cell := _cell(row, column)) else None
-                for column, parse in self._evidence
-            ]
-        )
+        found: list[Any] = [None] * len(Evidence._fields)
+        for place, index, parse in self._evidence:
+            cell = _cell(row, index)
+            if cell:
+                found[place] = parse(cell)
+        return Evidence._make(found)
 
     def _parser(self, part: str) -> Callable[[str], Any]:
         if part.endswith("_at"):
@@ -185,18 +188,15 @@ def _check_width(row: list[str], width: int, states: tuple[Column, ...]) -> None
         raise InvalidInput(f"The line ends before the column {missing.name!r}.")
 
 
-def _needed(column: Column | None) -> Column:
-    assert column is not None
-    return column
+def _index(column: Column | None) -> int | None:
+    return None if column is None else column.index
 
 
-def _cell(row: list[str], column: Column | None) -> str:
-    if column is None:
+def _cell(row: list[str], index: int | None) -> str:
+    """Return a cell without its guard and the white space around it; empty if there is none."""
+    if index is None or index >= len(row):
         return ""
-    try:
-        cell = row[column.index]
-    except IndexError:
-        return ""
+    cell = row[index]
     return cells.plain(cell) if cell[:1] == "'" else cell.strip()
 
 

@@ -22,6 +22,8 @@ from newsletter.subscribers.sheet.tools import Role
 MAXIMUM_LENGTH = 65_536
 #: A quoted cell that goes on for longer than this was never meant to be quoted.
 MAXIMUM_LINES = 100
+#: Characters that are read at once.
+_BLOCK = 65_536
 #: What is kept of a line that cannot be read as cells.
 _SHOWN = 300
 _DELIMITERS = (",", ";", "\t")
@@ -58,20 +60,30 @@ class Sheet:
         #: None where there is no record at all.
         self.columns = self._begin(choice)
 
-    def records(self, columns: Columns) -> Iterator[Record | Rejection]:
-        """Yield each record, in order; `columns` tells which cells end with their line."""
-        delimiter = columns.delimiter
-        blank = f"{delimiter} \t"
+    def blocks(self, columns: Columns) -> Iterator[list[Record | Rejection]]:
+        """Yield the records, in order, some hundreds at a time; `columns` are what they have."""
+        while True:
+            if not self._lines.returned:
+                number, lines = self._lines.block()
+                if not lines:
+                    return
+                plain = _plain(number, lines, columns.delimiter)
+                if plain is not None:
+                    yield plain
+                    continue
+                self._lines.give_back(_numbered(number, lines))
+            yield list(self._returned(columns))
+
+    def _returned(self, columns: Columns) -> Iterator[Record | Rejection]:
+        """Read the lines that were given back one at a time, and those that belong to the last."""
         whole = _whole(columns)
-        while (line := self._lines.take()) is not None:
+        while self._lines.returned and (line := self._lines.take()) is not None:
             if line.flaw:
-                yield _flawed(line, delimiter)
-            elif '"' in line.text:
-                found = self._quoted(line, delimiter, whole)
+                yield _flawed(line, columns.delimiter)
+            else:
+                found = self._quoted(line, columns.delimiter, whole)
                 if isinstance(found, Rejection) or any(cell.strip() for cell in found.cells):
                     yield found
-            elif line.text.strip(blank):
-                yield Record(line.number, line.text.split(delimiter))
 
     def _begin(self, choice: Choice) -> Columns | None:
         """Find the delimiter and the columns by the first line that is one."""
@@ -159,28 +171,65 @@ class _Lines:
     """The lines of a stream, numbered; lines that were read too far can be given back."""
 
     _stream: TextIO
+    returned: deque[_Line] = field(default_factory=deque)
     _number: int = 0
-    _returned: deque[_Line] = field(default_factory=deque)
 
     def take(self) -> _Line | None:
-        if self._returned:
-            return self._returned.popleft()
-        text = self._stream.readline(MAXIMUM_LENGTH + 1)
+        if self.returned:
+            return self.returned.popleft()
+        text = self._rest()
         if not text:
             return None
         self._number += 1
-        flaw = self._flaw(text) if len(text) > MAXIMUM_LENGTH or "\0" in text else None
-        return _Line(self._number, text.rstrip("\n"), flaw)
+        return _line(self._number, text.rstrip("\n"))
+
+    def block(self) -> tuple[int, list[str]]:
+        """Take the next lines, without their ends, and the number of the first; none at the end."""
+        text = self._stream.read(_BLOCK)
+        if text and not text.endswith("\n"):
+            text += self._rest()
+        lines = text.removesuffix("\n").split("\n") if text else []
+        first = self._number + 1
+        self._number += len(lines)
+        return first, lines
 
     def give_back(self, lines: list[_Line]) -> None:
-        self._returned.extendleft(reversed(lines))
+        self.returned.extendleft(reversed(lines))
 
-    def _flaw(self, text: str) -> str | None:
+    def _rest(self) -> str:
+        """Read to the end of a line, and keep no more of it than shows that it is too long."""
+        text = self._stream.readline(MAXIMUM_LENGTH + 1)
         if len(text) > MAXIMUM_LENGTH and not text.endswith("\n"):
             while (more := self._stream.readline(MAXIMUM_LENGTH)) and not more.endswith("\n"):
                 pass
-            return f"The line has more than {MAXIMUM_LENGTH:,} characters."
-        return "The line has a NUL character in it." if "\0" in text else None
+        return text
+
+
+def _line(number: int, text: str) -> _Line:
+    flaw = None
+    if len(text) > MAXIMUM_LENGTH:
+        flaw = f"The line has more than {MAXIMUM_LENGTH:,} characters."
+    elif "\0" in text:
+        flaw = "The line has a NUL character in it."
+    return _Line(number, text, flaw)
+
+
+def _numbered(first: int, lines: list[str]) -> list[_Line]:
+    return [_line(number, text) for number, text in enumerate(lines, first)]
+
+
+def _plain(first: int, lines: list[str], delimiter: str) -> list[Record | Rejection] | None:
+    """Read lines that are a record each, as nearly all are; None if one of them may not be."""
+    if max(map(len, lines)) > MAXIMUM_LENGTH or any("\0" in line for line in lines):
+        return None
+    try:
+        rows = list(csv.reader(lines, delimiter=delimiter, strict=True))
+    except csv.Error:
+        return None
+    # Of fewer, one goes on over the end of its line.
+    if len(rows) != len(lines):
+        return None
+    return [Record(n, row) for n, row in enumerate(rows, first) if any(map(str.strip, row))]
 
 
 def _columns(text: str, delimiters: tuple[str, ...], choice: Choice) -> Columns:

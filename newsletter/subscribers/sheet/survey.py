@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import re
 import shlex
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from itertools import zip_longest
 from typing import BinaryIO
 
 from newsletter.cadence import Cadence
@@ -37,7 +39,7 @@ _DIFFERENT = 100
 _FEW = 30
 _SHOWN = 5
 _NAMED = 10
-#: What is kept of a cell to be counted.
+#: Of a cell with a word of a state in it.
 _LONGEST = 100
 #: No word of a state is longer.
 _WORD = 30
@@ -45,6 +47,7 @@ _NUMERIC = frozenset(("", *"0123456789"))
 _LISTED = re.compile(r"[,;|]|: ")
 #: What a mail server said (RFC 3463): `5.1.1`, `550 5.1.1 No such user`.
 _CODE = re.compile(r"(?:[45]\d\d[ -])?[45]\.[0-7]\.\d{1,3}(?:\s|$)")
+_DIGIT = re.compile(r"\d")
 _CADENCES = frozenset(cadence.value for cadence in Cadence)
 
 
@@ -100,16 +103,15 @@ class _Watched:
 
     column: Column
     #: How often each cell came; None once there are too many to be states.
-    seen: dict[str, int] | None = field(default_factory=dict)
-    #: Of the cells that came after too many, those that are words of a state.
-    telling: dict[str, int] = field(default_factory=dict)
+    seen: Counter[str] | None = field(default_factory=Counter)
+    #: Of a column with too many, the cells that are words of a state.
+    telling: Counter[str] = field(default_factory=Counter)
     #: Cells of a state's column that are no state.
-    unknown: dict[str, int] = field(default_factory=dict)
+    unknown: Counter[str] = field(default_factory=Counter)
 
-    index: int = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.index = self.column.index
+    @property
+    def index(self) -> int:
+        return self.column.index
 
     @property
     def words(self) -> set[str]:
@@ -119,34 +121,43 @@ class _Watched:
 
 def _look(sheet: Sheet, columns: Columns, watched: list[_Watched], known: list[_Watched]) -> int:
     count = 0
-    address = columns.of(Role.ADDRESS)
-    counted = list(watched)
-    full: list[_Watched] = []
-    for row in _rows(sheet, columns, address.index if address else 0):
-        count += 1
-        for one in [one for one in counted if not _count(one, row)]:
-            counted.remove(one)
-            full += [one] if _is_followed(one, columns) else []
-        for one in full:
-            _follow(one, row)
+    for rows in _blocks(sheet, columns):
+        count += len(rows)
+        # A column at a time: most have few different cells, or only new ones.
+        counted = [Counter(column) for column in zip_longest(*rows)]
+        for column in counted:
+            del column[None]
+        for one in watched:
+            if one.index < len(counted):
+                _count(one, counted[one.index], columns)
         for one in known:
-            if one.index < len(row) and one.column.standing(row[one.index]) is None:
-                _doubt(one, row, address)
+            if one.index < len(counted):
+                _doubt(one, counted[one.index], rows, columns)
     return count
 
 
-def _rows(sheet: Sheet, columns: Columns, address: int) -> Iterator[list[str]]:
-    """Yield the cells of each record that will not be rejected for its form."""
+def _blocks(sheet: Sheet, columns: Columns) -> Iterator[list[list[str]]]:
+    """Yield the cells of the records that will not be rejected for their form."""
     width = len(columns.all)
-    for record in sheet.records(columns):
-        if not isinstance(record, Record):
-            continue
-        row = record.cells
-        if address >= len(row) or "@" not in row[address]:
-            _check_header(record, columns)
-        # Of one too long, what stands under which column is anybody's guess.
-        if len(row) <= width or not any(cell.strip() for cell in row[width:]):
-            yield row
+    address = _address(columns)
+    for records in sheet.blocks(columns):
+        rows = []
+        for record in records:
+            if not isinstance(record, Record):
+                continue
+            row = record.cells
+            if address >= len(row) or "@" not in row[address]:
+                _check_header(record, columns)
+            # Of one too long, what stands under which column is anybody's guess.
+            if len(row) <= width or not any(cell.strip() for cell in row[width:]):
+                rows.append(row)
+        yield rows
+
+
+def _address(columns: Columns) -> int:
+    column = columns.of(Role.ADDRESS)
+    assert column is not None
+    return column.index
 
 
 def _check_header(record: Record, columns: Columns) -> None:
@@ -161,40 +172,34 @@ def _check_header(record: Record, columns: Columns) -> None:
         )
 
 
-def _count(one: _Watched, row: list[str]) -> bool:
-    """Count a cell; return False once its column has too many different ones."""
-    if one.index >= len(row):
-        return True
-    seen = one.seen
-    cell = row[one.index][:_LONGEST]
-    assert seen is not None
-    if cell in seen:
-        seen[cell] += 1
-    elif len(seen) < _DIFFERENT:
-        seen[cell] = 1
-    else:
-        one.seen = None
-        return False
-    return True
+def _count(one: _Watched, counted: Counter[str], columns: Columns) -> None:
+    """Count the cells of a block; once they are too many, those that are words of a state."""
+    if one.seen is not None:
+        one.seen.update(counted)
+        if len(one.seen) <= _DIFFERENT:
+            return
+        counted, one.seen = one.seen, None
+    if _is_followed(one, columns):
+        for cell, times in counted.items():
+            # Most are numbers or dates, and those are looked at no further.
+            if cell[:1] not in _NUMERIC and _tells(cell):
+                one.telling[cell] += times
 
 
-def _follow(one: _Watched, row: list[str]) -> None:
-    """Count a cell of a column with many different ones, if it is a word of a state.
-
-    Most of them are numbers or dates, and those are looked at no further.
-    """
-    cell = row[one.index] if one.index < len(row) else ""
-    if cell[:1] not in _NUMERIC and _tells(cell):
-        one.telling[cell] = one.telling.get(cell, 0) + 1
-
-
-def _doubt(one: _Watched, row: list[str], address: Column | None) -> None:
-    """Count a cell that is no state, where it is about a reader and not in a broken record."""
-    cell = row[one.index][:_LONGEST]
-    if cell in one.unknown or len(one.unknown) < _DIFFERENT:
-        with suppress(InvalidInput):
-            cells.address(row[address.index] if address else "", is_guess=False)
-            one.unknown[cell] = one.unknown.get(cell, 0) + 1
+def _doubt(
+    one: _Watched, counted: Counter[str], rows: list[list[str]], columns: Columns
+) -> None:
+    """Count the cells that are no state, where they are about a reader."""
+    doubted = {cell for cell in counted if one.column.standing(cell) is None}
+    if not doubted:
+        return
+    address = _address(columns)
+    for row in rows:
+        cell = row[one.index] if one.index < len(row) else None
+        if cell in doubted and (cell in one.unknown or len(one.unknown) < _DIFFERENT):
+            with suppress(InvalidInput):
+                cells.address(row[address] if address < len(row) else "", is_guess=False)
+                one.unknown[cell] += 1
 
 
 def _judged(columns: Columns, watched: list[_Watched]) -> tuple[dict[int, Meaning], list[_Watched]]:
@@ -281,7 +286,8 @@ def _is_telling(word: str) -> bool:
     bare = cells.bare(word)
     if bare in states.TELLING or _CODE.match(bare):
         return True
-    return not bare.isalnum() and cells.key(bare) in states.TELLING
+    # No word of a state has a digit in it.
+    return not bare.isalnum() and not _DIGIT.search(bare) and cells.key(bare) in states.TELLING
 
 
 def _stop(unknown: list[_Watched], unread: list[_Watched]) -> None:
