@@ -13,6 +13,7 @@ import typer
 from newsletter import clock
 from newsletter.cadence import Cadence
 from newsletter.cli import context, files, output
+from newsletter.cli import rejected as rejected_lines
 from newsletter.errors import InvalidInput
 from newsletter.models import Status
 
@@ -87,7 +88,7 @@ def import_sheet(
         _preview(file, name, how, json=json)
         return
     found: list[Survey] = []
-    target = rejected_file(file, rejected)
+    target = rejected_lines.file_beside(file, rejected)
     with (
         files.seekable(file) as stream,
         here.database() as engine,
@@ -160,14 +161,6 @@ def utf8(stream: TextIO) -> TextIO:
     return stream
 
 
-def rejected_file(file: Path, chosen: Path | None) -> Path:
-    if chosen is None:
-        return Path("stdin.rejected.csv") if str(file) == "-" else Path(f"{file}.rejected.csv")
-    if chosen.exists() and file.exists() and chosen.samefile(file):
-        raise InvalidInput("The rejected lines would overwrite the file that is imported.")
-    return chosen
-
-
 def _choice(columns: list[str], ignored: list[str]) -> Choice:
     from newsletter.subscribers.sheet import Choice
 
@@ -204,7 +197,7 @@ def _preview(file: Path, name: str, how: Import, *, json: bool) -> None:
                 "assumed": found[0].encoding.assumed,
                 "columns": columns,
                 "counts": dict(sorted(counts.items())),
-                "first_rejected": _first(rejected),
+                "first_rejected": rejected_lines.as_json(rejected),
             }
         )
         return
@@ -213,8 +206,7 @@ def _preview(file: Path, name: str, how: Import, *, json: bool) -> None:
     output.table(("column", "is read as"), rows)
     counted = ", ".join(f"{count:,} {status}" for status, count in sorted(counts.items()))
     output.say(f"{name} would give: {counted or 'nobody'}. Nothing was written.")
-    for one in rejected:
-        output.warn(f"Line {one.line}: {one.reason}")
+    rejected_lines.say(rejected)
 
 
 def _described(survey: Survey) -> list[dict[str, str]]:
@@ -248,14 +240,15 @@ def _report_import(
     *,
     json: bool,
 ) -> None:
+    file = target if rejections.count else None
     if json:
         output.as_json(
             {
                 **asdict(tally),
                 "tool": _tool(survey),
                 "assumed": survey.encoding.assumed,
-                "rejected_file": target if rejections.count else None,
-                "first_rejected": _first(rejections.first),
+                "rejected_file": file,
+                "first_rejected": rejected_lines.as_json(rejections.first),
             }
         )
         return
@@ -271,11 +264,4 @@ def _report_import(
             f"{'is' if tally.unstated == 1 else 'are'} pending and not mailed. If all of them have "
             "agreed, run it again with --confirmed."
         )
-    for one in rejections.first:
-        output.warn(f"Line {one.line}: {one.reason}")
-    if rejections.count:
-        output.warn(f"All rejected lines are in {target}: mend them there, and import that file.")
-
-
-def _first(rejected: list[Rejection]) -> list[dict[str, object]]:
-    return [{"line": one.line, "reason": one.reason} for one in rejected]
+    rejected_lines.say(rejections.first, file)

@@ -13,6 +13,7 @@ import typer
 
 from newsletter import clock
 from newsletter.cli import context, files, output, sheets
+from newsletter.cli import rejected as rejected_lines
 from newsletter.errors import InvalidInput
 from newsletter.models import Cause
 
@@ -63,7 +64,7 @@ def import_list(
         cause=cause,
         is_dry=dry_run,
     )
-    target = sheets.rejected_file(file, rejected)
+    target = rejected_lines.file_beside(file, rejected)
     with (
         files.seekable(file) as stream,
         here.database() as engine,
@@ -114,13 +115,12 @@ def _report(
 ) -> None:
     file = target if rejections.count else None
     if json:
-        first = [{"line": one.line, "reason": one.reason} for one in rejections.first]
         output.as_json(
             {
                 **asdict(tally),
                 "dry_run": target is None,
                 "rejected_file": file,
-                "first_rejected": first,
+                "first_rejected": rejected_lines.as_json(rejections.first),
             }
         )
         return
@@ -131,7 +131,4 @@ def _report(
     )
     if tally.mailable:
         output.say(f"{tally.mailable:,} lines are of readers whom the file calls mailable: left.")
-    for one in rejections.first:
-        output.warn(f"Line {one.line}: {one.reason}")
-    if file:
-        output.warn(f"All rejected lines are in {file}.")
+    rejected_lines.say(rejections.first, file)

@@ -148,8 +148,7 @@ class _Reader:
             standing = column.standing(row[column.index])
             if standing is None:
                 raise InvalidInput(f"{row[column.index][:100]!r} is not a state.")
-            if standing > strictest:
-                strictest = standing
+            strictest = max(strictest, standing)
         return strictest
 
     def _cause(self, row: list[str], standing: Standing) -> Cause | None:

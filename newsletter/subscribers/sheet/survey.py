@@ -186,9 +186,7 @@ def _count(one: _Watched, counted: Counter[str], columns: Columns) -> None:
                 one.telling[cell] += times
 
 
-def _doubt(
-    one: _Watched, counted: Counter[str], rows: list[list[str]], columns: Columns
-) -> None:
+def _doubt(one: _Watched, counted: Counter[str], rows: list[list[str]], columns: Columns) -> None:
     """Count the cells that are no state, where they are about a reader."""
     doubted = {cell for cell in counted if one.column.standing(cell) is None}
     if not doubted:
