@@ -20,6 +20,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 
+import feeds
 import page
 import profiling
 from journey import tool
@@ -51,6 +52,7 @@ class Bench:
         self.studio = Studio(folder)
         self.runs: dict[str, list[Run]] = defaultdict(list)
         self.profile: dict[str, float] = {}
+        self.feeds: dict[str, list[float]] = {}
         self.message = b""
         self.values = b""
         self.addresses: list[str] = []
@@ -75,6 +77,8 @@ class Bench:
         console.print("Memory and the freeze")
         self.large()
         self.profile = profiling.of_sending(self)
+        console.print("Hostile feeds")
+        self.feeds = feeds.costs()
 
     def near(self) -> None:
         """50 connections to a sink on the same machine."""
@@ -167,6 +171,7 @@ class Bench:
             "octets": len(self.message),
             "runs": {name: [asdict(run) for run in runs] for name, runs in self.runs.items()},
             "profile": self.profile,
+            "feeds": self.feeds,
         }
 
 

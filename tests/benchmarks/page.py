@@ -10,8 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import charts
+import feeds
 
 Runs = Mapping[str, Sequence[Mapping[str, float]]]
+#: Seconds by kind, at each size.
+Feeds = Mapping[str, Sequence[float]]
 _HERE = Path(__file__).parent
 
 
@@ -146,10 +149,26 @@ def figures(runs: Runs) -> list[Figure]:
     return found
 
 
+def growth_of_feeds(costs: Feeds) -> Figure:
+    """Return what was promised of hostile feeds: twice the size, at most twice the cost."""
+    growth = {kind: (taken[-1] / taken[0]) ** 0.5 for kind, taken in costs.items()}
+    worst = max(growth, key=lambda kind: growth[kind])
+    return Figure(
+        "processor time of a hostile feed of twice the size, the worst of "
+        f"{len(costs)} kinds : of the size",
+        # What is twice the work is a little more for the processor's caches.
+        "at most 2.3 x",
+        f"{growth[worst]:.2f} x ({worst})",
+        growth[worst],
+        2.3,
+        is_cost=True,
+    )
+
+
 def write(results: Mapping[str, Any], docs: Path) -> list[Figure]:
     """Write the page and its charts; return the figures in it."""
     runs: Runs = results["runs"]
-    found = figures(runs)
+    found = [*figures(runs), growth_of_feeds(results["feeds"])]
     before = json.loads((_HERE / "before.json").read_text())
     images = docs / "images"
     (images / "performance-rates.svg").write_text(_rates(runs))
@@ -164,6 +183,7 @@ def write(results: Mapping[str, Any], docs: Path) -> list[Figure]:
         "machine": _machine_table(results["machine"]),
         "runs": _runs_table(runs),
         "profile": _profile_table(before, results),
+        "feeds": _feeds_table(results["feeds"]),
         "uvloop": f"{_ratio(runs, 'SQLite', 'aiosmtplib-uvloop', rate):.2f}",
         "rate_before": f"{before['rate']:,.0f}",
         "rate_after": f"{_typical(runs, 'SQLite', rate):,.0f}",
@@ -216,6 +236,16 @@ def _profile_table(before: Mapping[str, Any], results: Mapping[str, Any]) -> str
         shares = before["profile"].get(room, 0), after.get(room, 0)
         rows.append(f"| {room} | {then * shares[0]:.0f} µs | {now * shares[1]:.0f} µs |")
     rows.append(f"| **all** | **{then:.0f} µs** | **{now:.0f} µs** |")
+    return "\n".join(rows)
+
+
+def _feeds_table(costs: Feeds) -> str:
+    sizes = " | ".join(f"{size / 1e6:g} MB" for size in feeds.SIZES)
+    rows = [f"| kind | {sizes} |", "|---|" + "---|" * len(feeds.SIZES)]
+    dearest = sorted(costs, key=lambda kind: -costs[kind][-1])[:10]
+    rows += [
+        f"| {kind} | {' | '.join(f'{taken:.2f} s' for taken in costs[kind])} |" for kind in dearest
+    ]
     return "\n".join(rows)
 
 
