@@ -10,11 +10,11 @@ import hostile
 from newsletter.articles import parse
 from newsletter.errors import FeedError
 
-#: Octets; the largest is near what a fetch takes at most.
-SIZES = (1_000_000, 2_000_000, 4_000_000)
+#: Octets; a fetch takes ten million at most.
+SIZES = (250_000, 500_000, 1_000_000)
 #: A size is read again until that much has been seen, and its best counts: the machine is shared.
-_ENOUGH = 0.5
-_TRIES = 5
+_ENOUGH = 0.3
+_TRIES = 20
 
 
 def costs() -> dict[str, list[float]]:
