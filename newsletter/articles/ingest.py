@@ -22,12 +22,13 @@ from sqlmodel import Session
 from newsletter.articles import fetch, link, matching, quarantine, store, text
 from newsletter.articles.fetch import Fetched, Limits, Validators
 from newsletter.articles.item import ParsedArticle, ParsedFeed
-from newsletter.articles.markup import Picture
 from newsletter.articles.matching import Match
+from newsletter.articles.pictures import Picture
 from newsletter.articles.quarantine import Background, Reason
 from newsletter.articles.sandbox import Sandbox
 from newsletter.db import session as sessions
 from newsletter.errors import Conflict, FeedError, InvalidInput, NotFound
+from newsletter.graphemes import shorten
 from newsletter.models import Article, Feed
 
 logger = logging.getLogger(__name__)
@@ -399,7 +400,7 @@ def _written(draft: Draft) -> ParsedArticle:
         raise InvalidInput(
             "That link cannot be used.", hint="It must start with https:// or http://."
         )
-    title = text.shorten(text.clean(draft.title), text.MAX_TITLE)
+    title = shorten(text.clean(draft.title), text.MAX_TITLE)
     if not title:
         raise InvalidInput("An article needs a title.")
     image = link.image(draft.image) if draft.image else None

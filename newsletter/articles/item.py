@@ -7,8 +7,11 @@ import json
 from dataclasses import dataclass
 from datetime import datetime
 
-from newsletter.articles import link, markup, text
-from newsletter.articles.markup import Picture, Reading
+from newsletter.articles import categories, link, markup, pictures, prose, text
+from newsletter.articles.markup import Reading
+from newsletter.articles.pictures import Picture
+from newsletter.articles.prose import About
+from newsletter.graphemes import shorten
 
 MAX_GUID = 500
 MAX_NAME = 200
@@ -30,12 +33,17 @@ class Item:
     #: HTML, both of them.
     summary: str
     content: str
+    #: Where relative links start.
     base: str
+    #: Where relative addresses in the markup start; empty for the item's own page.
+    markup_base: str
     pictures: tuple[Picture, ...]
     author: str
     source: str
     categories: tuple[str, ...]
     published_at: datetime | None
+    #: The page of its comments.
+    comments: str = ""
 
 
 @dataclass(frozen=True)
@@ -81,28 +89,30 @@ class ParsedFeed:
     dropped: int = 0
 
 
-def finish(item: Item) -> ParsedArticle | None:
-    """Clean an item up; None if it has no link, or nothing to show."""
+def finish(item: Item, *, site: str = "", site_title: str = "") -> ParsedArticle | None:
+    """Clean an item of a site up; None if it has no link, or nothing to show."""
     address = _link(item)
     if address is None:
         return None
-    summary, content = markup.read(item.summary, item.base), markup.read(item.content, item.base)
-    standfirst = _standfirst(summary, content)
-    title = text.shorten(item.title, text.MAX_TITLE)
+    base = item.markup_base or address
+    summary, content = markup.read(item.summary, base), markup.read(item.content, base)
+    title = shorten(item.title, text.MAX_TITLE)
+    author = shorten(text.clean(item.author), MAX_NAME)
+    about = About(title, author, address, item.comments, site, site_title)
+    teaser, named = _teaser(summary, content, about)
     if not title:
-        title = text.shorten(standfirst, _TITLE_FROM_TEXT)
-        standfirst = "" if title == standfirst else standfirst
+        title = shorten(teaser, _TITLE_FROM_TEXT)
+        teaser = "" if title == teaser else teaser
     if not title:
         return None
-    source = text.clean(item.source) or content.source or summary.source or ""
     return ParsedArticle(
         guid=_guid(item.guid),
         link=address,
         title=title,
-        standfirst=standfirst,
-        image=_picture(item, content, summary),
-        author=text.shorten(text.clean(item.author), MAX_NAME) or None,
-        source=text.shorten(source, MAX_NAME) or None,
+        standfirst=teaser,
+        image=pictures.best((*item.pictures, *content.pictures, *summary.pictures)),
+        author=author or None,
+        source=shorten(text.clean(item.source) or named or "", MAX_NAME) or None,
         categories=_categories(item.categories),
         minutes=text.minutes(content.text or summary.text),
         published_at=_published_at(item.published_at),
@@ -122,22 +132,23 @@ def _guid(value: str) -> str | None:
     return guid or None
 
 
-def _standfirst(summary: Reading, content: Reading) -> str:
-    if summary.text:
-        return text.standfirst(summary.text, is_article=False)
-    return text.standfirst(content.text, is_article=True)
-
-
-def _picture(item: Item, content: Reading, summary: Reading) -> Picture | None:
-    candidates = [*item.pictures, content.picture, summary.picture]
-    return next((one for one in candidates if one and not markup.is_pixel(one)), None)
+def _teaser(summary: Reading, content: Reading, about: About) -> tuple[str, str | None]:
+    """Return the standfirst, and the source that a closing line names."""
+    named, blocks = prose.source(content.blocks)
+    named_first, first_blocks = prose.source(summary.blocks)
+    paragraphs = prose.own(first_blocks, about)
+    if paragraphs:
+        found = text.standfirst(" ".join(paragraphs), is_article=False)
+    else:
+        found = text.standfirst(prose.opening(prose.own(blocks, about)), is_article=True)
+    return found, named or named_first
 
 
 def _categories(names: tuple[str, ...]) -> tuple[str, ...]:
     unique: dict[str, str] = {}
     for name in names:
-        cleaned = text.shorten(text.clean(name), MAX_CATEGORY)
-        if cleaned:
+        cleaned = shorten(text.clean(name), MAX_CATEGORY)
+        if cleaned and not categories.is_default(cleaned):
             unique.setdefault(cleaned.casefold(), cleaned)
     return tuple(unique.values())[:MAX_CATEGORIES]
 

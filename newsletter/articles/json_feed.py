@@ -19,8 +19,9 @@ from newsletter.articles.bounded import (
     MAX_VALUE,
 )
 from newsletter.articles.item import Item
-from newsletter.articles.markup import Picture
+from newsletter.articles.pictures import Picture
 from newsletter.errors import FeedError
+from newsletter.graphemes import shorten
 
 #: Items past the limit are counted up to here, and nothing behind them is read.
 _MAX_COUNTED = 2 * MAX_ITEMS
@@ -48,7 +49,7 @@ def read(body: bytes, url: str) -> tuple[str, str | None, list[Item], int]:
         raise FeedError(
             "That is JSON, but not a JSON Feed.", hint="A JSON Feed has a list of items."
         )
-    title = text.shorten(markup.plain(_string(found, "title", MAX_TITLE_SOURCE)), text.MAX_TITLE)
+    title = shorten(markup.plain(_string(found, "title", MAX_TITLE_SOURCE)), text.MAX_TITLE)
     items = [one for one in found["items"] if isinstance(one, dict)]
     site_url = link.canonical(_string(found, "home_page_url"), url)
     return title, site_url, [_item(one, found, url) for one in items], left_out
@@ -124,6 +125,7 @@ def _item(one: dict[str, Any], feed: dict[str, Any], url: str) -> Item:
         summary=escape(_string(one, "summary", MAX_MARKUP), quote=False),
         content=content,
         base=url,
+        markup_base="",
         pictures=(Picture(picture),) if picture else (),
         author=_author(one) or _author(feed),
         source="",

@@ -1,169 +1,397 @@
-"""Reads what matters out of a feed's HTML: its text, its first picture, the source it names."""
+"""Reads a feed's HTML as a tree: its paragraphs in order, and the pictures among them.
+
+The tree is lxml's. What would cost it more than linear time is made harmless before (attributes by
+the thousand); a document that is nested deeper than libxml2 builds is read again without its tags.
+"""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from html import unescape
-from html.parser import HTMLParser
 
-import nh3
+from lxml import etree
 
-from newsletter.articles import link, text
-from newsletter.articles.bounded import MAX_MARKUP
+from newsletter.articles import pictures, text
+from newsletter.articles.bounded import MAX_MARKUP, MAX_PARTS
+from newsletter.articles.pictures import Picture
+from newsletter.graphemes import shorten
 
-# Tags that nh3 is to see. All others go before it does: its parser needs time that grows with the
-# square of the depth (200,000 nested <div> took 156 seconds).
-_SEEN = {"a", "img", "script", "style"}
-_INLINE = {
-    "abbr", "b", "bdi", "bdo", "big", "cite", "code", "del", "dfn", "em", "font", "i", "ins", "kbd",
-    "mark", "q", "s", "samp", "small", "span", "strong", "sub", "sup", "time", "tt", "u", "var",
-    "wbr",
-}  # fmt: skip
+#: libxml2 builds no deeper tree, and gives up what follows.
+_MAX_DEPTH = 256
+#: A tag longer than this is written anew, with the attributes that are read.
+_LONG_TAG = 200
 # As in HTML, a quote counts only behind an equals sign; one without its pair is a letter. A tag has
 # a limited number of attributes, so that one without an end does not cost the rest of the text.
-_TAG = re.compile(
+_TAG = (
     r"""</?([A-Za-z][A-Za-z0-9:_-]{0,60}+)"""
     r"""(?:=\s{0,9}+(?:"[^"]{0,4000}+"|'[^']{0,4000}+')|[^<>=]++|=){0,120}+>"""
 )
-# What is left of the others once the whole ones are gone: text.
-_BROKEN_TAG = re.compile(r"<(?=/?[A-Za-z])(?!/?(?:a|img|script|style)(?:[\s/>]|$))", re.IGNORECASE)
-# html.unescape makes a number of it, and Python refuses long ones.
-_HUGE_CHARREF = re.compile(r"&#(?:[xX][0-9a-fA-F]{9,}+|[0-9]{9,}+);?")
-_KNOWN_TAG = re.compile(
-    r"</?(?:a|abbr|b|big|blockquote|br|cite|code|div|em|font|h[1-6]|i|img|li|ol|p|s|small|span|"
-    r"strong|sub|sup|u|ul)(?:\s[^<>]*)?/?>",
+_WHOLE_TAG = re.compile(_TAG)
+# What is no whole tag is text.
+_TAG_OR_SIGN = re.compile(rf"{_TAG}|<(?=/?[A-Za-z])")
+_ATTRIBUTE = re.compile(
+    r"""([a-z][a-z-]{0,30}+)\s{0,9}=\s{0,9}("[^"]{0,4000}+"|'[^']{0,4000}+'|[^\s"'<>=]{1,4000}+)""",
     re.IGNORECASE,
 )
-# nh3 writes text in time that grows with the number of these, times the length: all that begin with
-# the octet C2 in UTF-8. Meanwhile others, that nobody writes, stand for them (or nothing, or a
-# space, for those that `text.clean` drops).
-_AWAY = {
-    **dict.fromkeys(range(0x80, 0xA0)),
-    **dict.fromkeys((0x85, 0xA0), " "),
-    **{code: chr(0x10_FF00 + code) for code in range(0xA1, 0xC0)},
-}
-_BACK = {0x10_FF00 + code: chr(code) for code in range(0xA1, 0xC0)}
-_SOURCE = re.compile(r"(?:^|[\s.])(?:original )?sources?\s*:\s*$", re.IGNORECASE)
+# html.unescape makes a number of it, and Python refuses long ones.
+_HUGE_CHARREF = re.compile(r"&#(?:[xX][0-9a-fA-F]{9,}+|[0-9]{9,}+);?")
+_PLAIN_TAG = re.compile(
+    r"<(/?)(a|abbr|b|big|blockquote|br|cite|code|div|em|font|h[1-6]|i|img|li|mark|ol|p|q|s|small"
+    r"|span|strike|strong|sub|sup|tt|u|ul|wbr)((?:[\s/][^<>]*+)?)>",
+    re.IGNORECASE,
+)
+
+_INLINE = {
+    "a", "abbr", "acronym", "b", "bdi", "bdo", "big", "cite", "code", "data", "del", "dfn", "em",
+    "font", "i", "img", "ins", "kbd", "label", "mark", "nobr", "picture", "q", "ruby", "s", "samp",
+    "small", "source", "span", "strike", "strong", "sub", "sup", "time", "tt", "u", "var", "wbr",
+    *("rb", "rt", "rp", "noscript", "button", "svg", "math", "html", "body"),
+}  # fmt: skip
+_HEADINGS = {"h1", "h2", "h3", "h4", "h5", "h6"}
+#: Nothing in them is text of the article or a picture of it.
+_SKIPPED = {
+    "annotation", "annotation-xml", "applet", "audio", "button", "canvas", "dialog", "embed",
+    "form", "frameset", "iframe", "map", "nav", "noembed", "noframes", "object", "rp", "rt",
+    "script", "select", "style", "svg", "template", "textarea", "title", "video",
+}  # fmt: skip
+#: Their text is not the article's; a picture in them may be.
+_MUTED = {"caption", "figcaption", "noscript"}
+_EMPHASES = {"em": "slanted", "i": "slanted", "small": "slanted", "b": "bold", "strong": "bold"}
+
+
+def _names(words: str) -> re.Pattern[str]:
+    """Match any of these as a whole part of a class: `wp-block-button` has the part `button`."""
+    return re.compile(rf"(?<![a-z])(?:{words})(?![a-z])", re.IGNORECASE)
+
+
+#: Classes of what is no text of the article: for other eyes, for sharing, for subscribing.
+_SKIPPED_CLASSES = _names(
+    r"sr-only|screen-reader-text|visually-hidden|visuallyhidden|invisible|buttons?|btn"
+    r"|sharedaddy|sd-sharing|jp-relatedposts|related-posts|feedflare|addtoany_\w+|share-links"
+    r"|social-(?:share|links?|icons?)|sharing-buttons?|share-buttons?|subscription-widget\S*"
+    r"|cta-caption|footnote-ref|footnote-anchor|headerlink|mw-editsection|poll-embed"
+)
+_MUTED_CLASSES = _names(
+    r"wp-caption(?:-text)?|tr-caption\S*|image-caption|img-caption|photo-credit|caption(?:-text)?"
+    r"|credit|kg-card-caption|media-caption"
+)
+#: Classes of lines about the article. Where the element holds more than a line, it is the article.
+_ABOUT_CLASSES = re.compile(
+    r"(?:^|\s)(?:author|by-?line|date|date-?line|meta|submitted|username|timestamp|posted-on|byline-\S+"
+    r"|(?:entry|post|article)-(?:meta|date|author|byline|header)|published|post-info|reading-time"
+    r"|field--name-(?:title|uid|created|changed)|field-name-(?:title|author|post-date|created)"
+    r"|views-field-(?:title|created|name|uid))(?:\s|$)",
+    re.IGNORECASE,
+)
+_LONGEST_LINE = 150
+#: Where links lead that share a page.
+_SHARING = re.compile(
+    r"^mailto:\?|^https?://(?:www\.|m\.)?(?:facebook\.com/(?:sharer|share|dialog)"
+    r"|(?:twitter|x)\.com/(?:share|intent|home\?status)|bsky\.app/intent|linkedin\.com/share"
+    r"|wa\.me/\?|api\.whatsapp\.com/send|t\.me/share|telegram\.me/share|reddit\.com/submit"
+    r"|pinterest\.[a-z.]+/pin/create|tumblr\.com/(?:share|widgets/share)|addtoany\.com"
+    r"|news\.ycombinator\.com/submitlink|getpocket\.com/save|feeds\.feedburner\.com/~ff/"
+    r"|feeds\.wordpress\.com/1\.0/go)",
+    re.IGNORECASE,
+)
 
 
 @dataclass(frozen=True)
-class Picture:
-    """A picture of an article; sizes in pixels where the feed names them."""
+class Run:
+    """A piece of text within one block."""
 
-    url: str
-    width: int | None = None
-    height: int | None = None
-    alt: str | None = None
+    text: str
+    #: Where it leads, if it is the text of a link.
+    href: str | None = None
+    #: The classes of that link.
+    classes: str = ""
+    #: "slanted", "bold", or "" for neither.
+    emphasis: str = ""
+
+
+@dataclass(frozen=True)
+class Block:
+    """A paragraph, a heading, a line: text that stands on lines of its own."""
+
+    runs: tuple[Run, ...]
+    is_heading: bool = False
+    #: A picture stands directly before it.
+    follows_picture: bool = False
+
+    @cached_property
+    def text(self) -> str:
+        """The text as it can be shown."""
+        return text.clean("".join(run.text for run in self.runs))
+
+    @cached_property
+    def unlinked(self) -> str:
+        """The text that is outside of links."""
+        return text.clean("".join(run.text for run in self.runs if run.href is None))
+
+    @cached_property
+    def hrefs(self) -> tuple[str, ...]:
+        """Where its links lead, those without text left out."""
+        return tuple(run.href for run in self.runs if run.href is not None and run.text.strip())
+
+    def is_all(self, emphasis: str) -> bool:
+        """Tell whether all of its text has one emphasis."""
+        return all(run.emphasis == emphasis for run in self.runs if run.text.strip())
 
 
 @dataclass(frozen=True)
 class Reading:
-    """What a reader gets out of some HTML."""
+    """What stands in some HTML."""
 
-    text: str
-    picture: Picture | None = None
-    #: The host of a closing "Source: <a href=...>", which is no part of the text.
-    source: str | None = None
+    blocks: tuple[Block, ...]
+    #: Those that may be the article's, in order.
+    pictures: tuple[Picture, ...] = ()
+
+    @property
+    def text(self) -> str:
+        """All that is not a heading or a caption."""
+        return " ".join(one.text for one in self.blocks if not one.is_heading)
 
 
 def read(html: str, base: str = "") -> Reading:
     """Read HTML that nobody vouches for; any text at all gives a Reading."""
-    harmless = nh3.clean(
-        flat(html[:MAX_MARKUP]).translate(_AWAY),
-        tags={"a", "img"},
-        attributes={"a": {"href"}, "img": {"src", "alt", "width", "height"}},
-        clean_content_tags={"script", "style"},
-        link_rel=None,
-    )
-    collector = _Collector(base)
-    collector.feed(harmless.translate(_BACK))
-    collector.close()
-    return collector.reading()
-
-
-def flat(html: str) -> str:
-    """Return HTML without any tag that nests; what is broken of one is text."""
-    return _BROKEN_TAG.sub("&lt;", _TAG.sub(_flatten, html))
+    harmless = _harmless(html[:MAX_MARKUP])
+    root = _tree(harmless)
+    if root is not None and _is_cut_off(root):
+        root = _tree(_WHOLE_TAG.sub(_flat, harmless))
+    return _Collector(base).read(root) if root is not None else Reading(())
 
 
 def plain(value: str) -> str:
-    """Return the text of a field that should be plain, but may be HTML or escaped twice."""
-    if _KNOWN_TAG.search(value):
-        return read(value).text
+    """Return the text of a field that should be plain, but may be HTML or escaped twice.
+
+    A tag without its pair is text: a title may be about it.
+    """
+    tags = list(_PLAIN_TAG.finditer(value))
+    for tag in reversed(_paired(tags)):
+        gap = "" if tag[2].lower() in _INLINE else " "
+        value = value[: tag.start()] + gap + value[tag.end() :]
     return text.clean(unescape(_HUGE_CHARREF.sub("\ufffd", value)))
 
 
-def pixels(value: object) -> int | None:
-    """Return a size that a picture can have, or None."""
-    found = re.fullmatch(r"\s*(\d{1,5})(?:px)?\s*", str(value), re.ASCII)
-    return int(found[1]) if found and 0 < int(found[1]) <= 20_000 else None
+def _paired(tags: list[re.Match[str]]) -> list[re.Match[str]]:
+    """Return the tags that mark something up, in order: those with a partner, pictures, breaks."""
+    waiting: dict[str, list[re.Match[str]]] = {}
+    found = []
+    for tag in tags:
+        name = tag[2].lower()
+        if name in {"br", "img", "wbr"}:
+            if _is_complete(tag):
+                found.append(tag)
+        elif not tag[1]:
+            waiting.setdefault(name, []).append(tag)
+        elif waiting.get(name):
+            found += [waiting[name].pop(), tag]
+    return sorted(found, key=lambda one: one.start())
 
 
-def is_pixel(picture: Picture) -> bool:
-    """Tell whether a picture only counts readers."""
-    return (picture.width or 99) <= 2 or (picture.height or 99) <= 2
+def _is_complete(tag: re.Match[str]) -> bool:
+    """Tell a tag that needs no partner from a word about it, such as "The <br> element"."""
+    if tag[3].strip():
+        return True
+    before, after = tag.string[: tag.start()], tag.string[tag.end() :]
+    stands_apart = before[-1:].isspace() or not before
+    return tag[2].lower() != "img" and not (stands_apart and after[:1].isspace())
 
 
-def _flatten(tag: re.Match[str]) -> str:
+def _harmless(html: str) -> str:
+    """Return HTML in which no tag is without an end, and none has attributes by the thousand."""
+    html = html.replace("\0", "").replace("<![CDATA[", "").replace("]]>", "")
+    return _TAG_OR_SIGN.sub(_tamed, _HUGE_CHARREF.sub("\ufffd", html))
+
+
+def _tamed(found: re.Match[str]) -> str:
+    tag = found[0]
+    if tag == "<":
+        return "&lt;"
+    if len(tag) <= _LONG_TAG or tag[1] == "/":
+        return tag if tag[1] != "/" else f"</{found[1]}>"
+    kept = _ATTRIBUTE.findall(tag)[:MAX_PARTS]
+    return f"<{found[1]} {' '.join(f'{name}={value}' for name, value in kept)}>"
+
+
+def _flat(tag: re.Match[str]) -> str:
     name = tag[1].lower()
-    if name in _SEEN:
+    if name in {"img", "script", "style"}:
         return tag[0]
-    return "" if name in _INLINE else " "
+    return "" if name in _INLINE else "<br>"
 
 
-class _Collector(HTMLParser):
-    """Gathers text, links and pictures from what nh3 made well-formed."""
+def _tree(html: str) -> etree._Element | None:
+    parser = etree.HTMLParser(
+        encoding="utf-8",
+        no_network=True,
+        recover=True,
+        remove_comments=True,
+        remove_pis=True,
+        huge_tree=False,
+    )
+    try:
+        return etree.fromstring(html.encode("utf-8", "replace"), parser)
+    except etree.XMLSyntaxError:
+        # There is nothing in it.
+        return None
+
+
+def _is_cut_off(root: etree._Element) -> bool:
+    depth = 0
+    for event, _ in etree.iterwalk(root, events=("start", "end")):
+        depth += 1 if event == "start" else -1
+        if depth >= _MAX_DEPTH - 1:
+            return True
+    return False
+
+
+class _Collector:
+    """Walks through a tree once and gathers blocks and pictures."""
 
     def __init__(self, base: str) -> None:
-        super().__init__(convert_charrefs=True)
         self._base = base
-        self._parts: list[str] = []
-        self._picture: Picture | None = None
-        #: The last link: its address, and how many parts stood before and after it.
-        self._link: tuple[str, int, int] | None = None
+        self._blocks: list[Block] = []
+        self._runs: list[Run] = []
+        self._pictures: list[Picture] = []
+        #: Pictures that a <picture> offers beside its own.
+        self._sources: list[Picture] = []
+        self._links: list[tuple[str, str]] = []
+        self._emphases: list[str] = []
+        self._headings = 0
+        self._muted: list[etree._Element] = []
+        self._follows_picture = False
 
-    def handle_data(self, data: str) -> None:
-        self._parts.append(data)
+    def read(self, root: etree._Element) -> Reading:
+        """Return what stands in a tree."""
+        walker = etree.iterwalk(root, events=("start", "end"))
+        skipped: set[etree._Element] = set()
+        for event, element in walker:
+            if event == "start" and _is_skipped(element):
+                skipped.add(element)
+                walker.skip_subtree()
+                self._break(element.tag)
+            elif event == "start":
+                self._start(element)
+                self._add(element.text)
+            else:
+                self._end(element, is_skipped=element in skipped)
+                self._add(element.tail)
+        self._flush()
+        return Reading(tuple(self._blocks), tuple(self._pictures))
 
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        named = dict(attrs)
-        if tag == "a":
-            self._link = (named.get("href") or "", len(self._parts), len(self._parts))
-        elif tag == "img" and self._picture is None:
-            self._picture = self._read_picture(named)
+    def _start(self, element: etree._Element) -> None:
+        name = element.tag
+        self._break(name)
+        if self._muted or _is_muted(element):
+            self._muted.append(element)
+        self._headings += name in _HEADINGS
+        if name == "a":
+            self._links.append((element.get("href") or "", element.get("class") or ""))
+        elif name in _EMPHASES:
+            self._emphases.append(_EMPHASES[name])
+        elif name in {"img", "amp-img"}:
+            self._see(element)
+        elif name == "source":
+            self._offer(element)
 
-    def handle_endtag(self, tag: str) -> None:
-        if tag == "a" and self._link:
-            self._link = (self._link[0], self._link[1], len(self._parts))
+    def _end(self, element: etree._Element, *, is_skipped: bool) -> None:
+        name = element.tag
+        self._break(name)
+        if is_skipped:
+            return
+        if self._muted:
+            self._muted.pop()
+        self._headings -= name in _HEADINGS
+        if name == "a":
+            self._links.pop()
+        elif name in _EMPHASES:
+            self._emphases.pop()
+        elif name == "picture":
+            self._pictures += self._sources[:1]
+            self._sources = []
 
-    def reading(self) -> Reading:
-        """Return what was gathered."""
-        source = self._closing_source()
-        parts = self._parts[: self._link[1]] if source and self._link else self._parts
-        found = text.clean("".join(parts))
-        if source:
-            found = _SOURCE.sub(lambda match: match[0][0].strip(), found)
-        return Reading(found, self._picture, source)
+    def _see(self, element: etree._Element) -> None:
+        if len(self._pictures) >= MAX_PARTS:
+            return
+        alt = shorten(text.clean(element.get("alt") or ""), text.MAX_TITLE) or None
+        found = pictures.of_element(_attributes(element), self._base, alt=alt)
+        if found:
+            self._pictures.append(found)
+            self._sources = []
+        self._follows_picture = not any(run.text.strip() for run in self._runs)
 
-    def _closing_source(self) -> str | None:
-        if self._link is None:
-            return None
-        address, before, after = self._link
-        head = "".join(self._parts[max(0, before - 3) : before])
-        tail = "".join(self._parts[after:])
-        if len(tail.strip(" .)\n\t")) > 0 or not _SOURCE.search(head):
-            return None
-        return link.host(address)
+    def _offer(self, element: etree._Element) -> None:
+        parent = element.getparent()
+        is_shown = element.get("type", "").lower() not in {"image/svg+xml", "image/avif"}
+        if parent is not None and parent.tag == "picture" and is_shown:
+            found = pictures.of_element(_attributes(element), self._base, alt=None)
+            self._sources += [found] if found else []
 
-    def _read_picture(self, named: dict[str, str | None]) -> Picture | None:
-        url = link.image(named.get("src") or "", self._base)
-        if url is None:
-            return None
-        picture = Picture(
-            url,
-            pixels(named.get("width")),
-            pixels(named.get("height")),
-            text.shorten(text.clean(named.get("alt") or ""), text.MAX_TITLE) or None,
-        )
-        return None if is_pixel(picture) else picture
+    def _add(self, words: str | None) -> None:
+        if not words or self._muted:
+            return
+        href, classes = self._links[-1] if self._links else (None, "")
+        emphasis = self._emphases[-1] if self._emphases else ""
+        self._runs.append(Run(words, href, classes, emphasis))
+
+    def _break(self, name: str) -> None:
+        """End the block where an element begins or ends that does not stand within a line."""
+        if name not in _INLINE:
+            self._flush(is_heading=self._headings > 0)
+
+    def _flush(self, *, is_heading: bool = False) -> None:
+        block = Block(tuple(self._runs), is_heading, self._follows_picture)
+        self._runs = []
+        if block.text:
+            self._blocks.append(block)
+            self._follows_picture = False
+
+
+def _attributes(element: etree._Element) -> dict[str, str]:
+    return {str(name): str(value) for name, value in element.attrib.items()}
+
+
+def _is_skipped(element: etree._Element) -> bool:
+    """Tell whether nothing in an element is part of the article."""
+    name = element.tag
+    if name in _SKIPPED:
+        return True
+    if name == "img":
+        return False
+    classes = element.get("class") or ""
+    return (
+        (bool(classes) and bool(_SKIPPED_CLASSES.search(classes)))
+        or element.get("role") in {"button", "navigation"}
+        or (name == "a" and bool(_SHARING.match(element.get("href") or "")))
+        or pictures.is_hidden(_attributes(element))
+    )
+
+
+def _is_muted(element: etree._Element) -> bool:
+    """Tell whether the text of an element is not the article's, or is only about it."""
+    if element.tag in _MUTED or element.get("aria-hidden") == "true":
+        return True
+    classes = element.get("class") or ""
+    if not classes:
+        return False
+    return bool(_MUTED_CLASSES.search(classes)) or bool(
+        _ABOUT_CLASSES.search(classes) and _is_line(element)
+    )
+
+
+def _is_line(element: etree._Element) -> bool:
+    """Tell whether an element holds no more text than a line."""
+    return sum(map(len, _up_to(element.itertext(), _LONGEST_LINE))) <= _LONGEST_LINE
+
+
+def _up_to(pieces: Iterator[str], limit: int) -> Iterator[str]:
+    """Give pieces of text until they are longer than a limit."""
+    for piece in pieces:
+        yield piece
+        limit -= len(piece)
+        if limit < 0:
+            return

@@ -9,13 +9,15 @@ import re
 from calendar import timegm
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from newsletter.articles import bounded, json_feed, link, markup, text
 from newsletter.articles.bounded import MAX_MARKUP, MAX_PARTS
 from newsletter.articles.item import Item, ParsedFeed, finish
-from newsletter.articles.markup import Picture
+from newsletter.articles.pictures import Picture, pixels
 from newsletter.errors import FeedError
+from newsletter.graphemes import shorten
 
 # feedparser takes a picture's caption (Media RSS) for the article's own title and description.
 _CAPTIONS = re.compile(rb"(</?media:)(title|description)\b")
@@ -25,6 +27,10 @@ _WORD = re.compile(r"[<(]?([^\s<>()]++)[>)]?")
 _LINK = re.compile(rb"<link\b[^<>]{0,2000}+>", re.IGNORECASE)
 _FEED_TYPE = re.compile(rb"application/(?:rss\+xml|atom\+xml|feed\+json)", re.IGNORECASE)
 _HREF = re.compile(rb"""\bhref\s*=\s*["']?([^"'\s<>]+)""", re.IGNORECASE)
+_HREFLANG = re.compile(rb"""\bhreflang\s*=\s*["']?([A-Za-z0-9-]{1,35})""", re.IGNORECASE)
+_PAGE_LANGUAGE = re.compile(
+    rb"""<html\b[^<>]{0,2000}?\slang\s*=\s*["']?([A-Za-z0-9-]{1,35})""", re.IGNORECASE
+)
 
 
 def parse(body: bytes, *, content_type: str = "", url: str = "") -> ParsedFeed:
@@ -33,7 +39,8 @@ def parse(body: bytes, *, content_type: str = "", url: str = "") -> ParsedFeed:
         title, site_url, items, left_out = json_feed.read(body, url)
     else:
         title, site_url, items, left_out = _read_xml(body, content_type, url)
-    kept = tuple(article for article in map(finish, items) if article)
+    finished = (finish(one, site=site_url or "", site_title=title) for one in items)
+    kept = tuple(article for article in finished if article)
     return ParsedFeed(title, site_url, kept, dropped=left_out + len(items) - len(kept))
 
 
@@ -42,14 +49,22 @@ def _read_xml(body: bytes, content_type: str, url: str) -> tuple[str, str | None
     if not found.get("version") and not found.get("entries"):
         raise FeedError("That is not a feed: no RSS, Atom or JSON Feed.", hint=_hint(body, url))
     channel = found.get("feed") or {}
-    title = text.shorten(markup.plain(_string(channel, "title")), text.MAX_TITLE)
+    title = shorten(markup.plain(_string(channel, "title")), text.MAX_TITLE)
     site_url = link.canonical(_string(channel, "link"), url)
     is_atom = str(found.get("version")).startswith("atom")
     # Plain dictionaries, because feedparser's own warn about names that they answer for others.
     # RFC 4287 4.2.1: an entry without an author has the feed's.
     inherited = {"author": channel.get("author")} if is_atom else {}
     entries = [inherited | dict(entry) for entry in found.get("entries", ())]
-    return title, site_url, [_item(entry, url, is_atom=is_atom) for entry in entries], left_out
+    read = partial(
+        _item,
+        url=url,
+        # A feed from a file has no address: its links start at the site.
+        start=url or site_url or "",
+        language=_string(channel, "language"),
+        is_atom=is_atom,
+    )
+    return title, site_url, list(map(read, entries)), left_out
 
 
 def _feedparser(body: bytes, content_type: str, url: str) -> tuple[Mapping[str, Any], int]:
@@ -63,33 +78,71 @@ def _feedparser(body: bytes, content_type: str, url: str) -> tuple[Mapping[str, 
 
 
 def _hint(body: bytes, url: str) -> str:
-    """Name the feed that a web page offers, if this is one."""
-    for tag in _LINK.findall(body[:200_000]):
+    """Name the feed that a web page offers, if this is one: of several, that in its language."""
+    page = body[:200_000]
+    spoken = _PAGE_LANGUAGE.search(page)
+    language = spoken[1].decode() if spoken else ""
+    offers = []
+    for tag in _LINK.findall(page):
         address = _HREF.search(tag) if b"alternate" in tag.lower() else None
         if address and _FEED_TYPE.search(tag):
             found = link.image(address[1].decode("utf-8", "replace").replace("&amp;", "&"), url)
-            if found:
-                return f"That page offers a feed: {found}"
+            named = _HREFLANG.search(tag)
+            offers += [(found, named[1].decode() if named else "")] if found else []
+    if offers:
+        best, _ = max(offers, key=lambda offer: _kinship(offer[1], language))
+        return f"That page offers a feed: {best}"
     return "Look for a link named RSS or feed on the site."
 
 
-def _item(entry: Mapping[str, Any], url: str, *, is_atom: bool) -> Item:
-    base = _base(entry, url)
+def _item(entry: Mapping[str, Any], *, url: str, start: str, language: str, is_atom: bool) -> Item:
+    named = _base(entry)
+    # feedparser gives the document's own address where there is no xml:base.
+    markup_base = named if named != url else ""
+    base = markup_base or start
+    address = _page(entry, language)
     summary, content = _summary(entry), _content(entry)
+    beside = markup_base or link.canonical(address, base) or base
     return Item(
         guid=_string(entry, "id"),
-        links=(_string(entry, "link"),),
+        links=(address,),
         title=_title(entry, is_atom=is_atom),
         # feedparser gives the content as summary too, where there is no other.
         summary="" if summary == content else summary,
         content=content,
         base=base,
-        pictures=tuple(_pictures(entry, base)),
+        markup_base=markup_base,
+        pictures=tuple(_pictures(entry, beside)),
         author=_without_addresses(_string(entry, "author")),
         source=_source(entry),
         categories=tuple(_categories(entry)),
         published_at=_published_at(entry),
+        comments=link.canonical(_string(entry, "comments"), base) or "",
     )
+
+
+def _page(entry: Mapping[str, Any], language: str) -> str:
+    """Return an entry's page: of several in different languages, the one in the feed's own."""
+    found = [
+        one
+        for one in _mappings(entry, "links")
+        if one.get("rel") == "alternate" and "html" in (_string(one, "type") or "html")
+    ]
+    if not any(_string(one, "hreflang") for one in found):
+        return _string(entry, "link")
+    detail = entry.get("title_detail")
+    own = language or _string(detail if isinstance(detail, Mapping) else {}, "language")
+    return _string(max(found, key=lambda one: _kinship(_string(one, "hreflang"), own)), "href")
+
+
+def _kinship(language: str, own: str) -> int:
+    """Return how near a language is to another one; none at all is nearer than a foreign one."""
+    language, own = language.lower().replace("_", "-"), own.lower().replace("_", "-")
+    if not language:
+        return 1
+    if language == own:
+        return 3
+    return 2 if language.partition("-")[0] == own.partition("-")[0] else 0
 
 
 def _title(entry: Mapping[str, Any], *, is_atom: bool) -> str:
@@ -116,12 +169,12 @@ def _content(entry: Mapping[str, Any]) -> str:
     )
 
 
-def _base(entry: Mapping[str, Any], url: str) -> str:
-    """Return where relative addresses in the content start (xml:base, or the feed's own URL)."""
+def _base(entry: Mapping[str, Any]) -> str:
+    """Return where feedparser has relative addresses in the content start."""
     contents = entry.get("content")
     details = [*(contents if isinstance(contents, list) else []), entry.get("summary_detail")]
     bases = (_string(detail, "base") for detail in details if isinstance(detail, Mapping))
-    return next((base for base in bases if base), "") or url
+    return next((base for base in bases if base), "")
 
 
 def _pictures(entry: Mapping[str, Any], base: str) -> Iterator[Picture]:
@@ -131,7 +184,7 @@ def _pictures(entry: Mapping[str, Any], base: str) -> Iterator[Picture]:
         if one.get("rel") == "enclosure" and _string(one, "type").startswith("image/"):
             yield from _picture(_string(one, "href"), one, base, "")
     found = [one for one in _mappings(entry, "media_content") if _is_image(one)]
-    for one in sorted(found, key=lambda one: -(markup.pixels(one.get("width")) or 0)):
+    for one in sorted(found, key=lambda one: -(pixels(one.get("width")) or 0)):
         yield from _picture(_string(one, "url"), one, base, alt)
     for one in _mappings(entry, "media_thumbnail"):
         yield from _picture(_string(one, "url"), one, base, alt)
@@ -143,7 +196,7 @@ def _pictures(entry: Mapping[str, Any], base: str) -> Iterator[Picture]:
 def _picture(address: str, sizes: Mapping[str, Any], base: str, alt: str) -> Iterator[Picture]:
     url = link.image(address, base)
     if url:
-        width, height = markup.pixels(sizes.get("width")), markup.pixels(sizes.get("height"))
+        width, height = pixels(sizes.get("width")), pixels(sizes.get("height"))
         yield Picture(url, width, height, alt or None)
 
 

@@ -6,6 +6,8 @@ import math
 import re
 import unicodedata
 
+from newsletter.graphemes import shorten
+
 MAX_TITLE = 500
 #: A standfirst is at most about this long.
 MAX_STANDFIRST = 300
@@ -14,25 +16,111 @@ WORDS_PER_MINUTE = 225
 # Overrides and isolates of direction, and characters that nobody sees: a title with them can look
 # like another one. The plain marks of direction and the joiners stay; scripts and emoji need them.
 _INVISIBLE = re.compile("[\u00ad\u200b\u2060-\u2064\u202a-\u202e\u2066-\u206f\ufeff\ufff9-\ufffb]")
-_DROPPED = {"Cc", "Cs", "Cn"}
+_DROPPED = {"Cc", "Cs"}
+# Never characters (Unicode 23.7). What is only not assigned yet in Python's tables stays.
+_NONCHARACTERS = re.compile(
+    "[\ufdd0-\ufdef"
+    + "".join(f"{chr(0xFFFE | n << 16)}{chr(0xFFFF | n << 16)}" for n in range(17))
+    + "]"
+)
 # Written without spaces; a character counts for about as much reading as half a word.
 _DENSE = re.compile("[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]")
-_SENTENCE_END = re.compile(r"[.!?…](?:[\"'”’»)\]]*)(?=\s)|[。！？](?:[」』）]*)")
+_SENTENCE_END = re.compile(r"[.!?…।॥؟۔።։။។](?:[\"'”’»)\]]*)(?=\s)|[。！？](?:[」』）”’]*)")
 _ABBREVIATED = re.compile(
     r"(?:^|[\s(])(?:[A-Za-z]|Dr|Mr|Mrs|Ms|Prof|St|Sr|Jr|vs|No|Inc|Ltd|Co|Corp|Gen|Sen|Rep|Gov|"
     r"approx|etc|e\.g|i\.e|ca|cf|al|Fig|Nr|z\.B|bzw|(?:[A-Za-z]\.)+[A-Za-z])\.$"
 )
-# What blog engines put under every teaser.
-_BOILERPLATE = (
-    re.compile(r"\s*The post .{1,300} (?:appeared first on|first appeared on) .{1,200}$"),
-    re.compile(r"\s*(?:Continue reading|Read more|Weiterlesen|Lire la suite)\b.{0,200}$"),
+# What blog engines put under every teaser, where it is no paragraph of its own.
+_APPEARED = re.compile(r"\s*The post .{1,300} (?:appeared first on|first appeared on) .{1,200}$")
+_ASKING = "|".join(
+    (
+        *(
+            "read (?:the )?(?:full |whole |entire )?(?:more|on|story|article|post)",
+            "more",
+            "full story",
+        ),
+        *(
+            "read (?:it )?(?:in full|the rest)",
+            "(?:continue|keep) reading",
+            "view (?:full )?(?:post|article)",
+        ),
+        *(
+            "weiterlesen",
+            "mehr lesen",
+            "lesen sie (?:hier )?(?:mehr|weiter)",
+            "(?:hier )?weiter lesen",
+            "mehr",
+        ),
+        *(
+            "lire (?:la suite|plus|l['’]article)",
+            "en savoir plus",
+            "(?:continuer|poursuivre) la lecture",
+        ),
+        *(
+            "(?:leer|ver) más",
+            "(?:seguir|sigue|continuar|continúa) leyendo",
+            "leggi (?:tutto|di più|ancora)",
+        ),
+        *(
+            "continua (?:a leggere|la lettura)",
+            "(?:ler|leia|saiba) mais",
+            "continu(?:e|ar) (?:lendo|a ler)",
+        ),
+        *(
+            "lees (?:meer|verder)",
+            "verder lezen",
+            "läs mer?a?",
+            "les mer?e?",
+            "læs mere?",
+            "lue lisää",
+        ),
+        *(
+            "czytaj (?:dalej|więcej|całość)",
+            "více",
+            "číst (?:dál(?:e)?|více)",
+            "čítať ďalej",
+            "celý článek",
+        ),
+        *(
+            "tovább(?: olvas\\w*)?",
+            "olvass tovább",
+            "citește (?:mai mult|mai departe)",
+            "devamı(?:nı oku)?",
+        ),
+        *(
+            "читать (?:далее|дальше|полностью|ещё)",
+            "подробнее",
+            "далее",
+            "читати далі",
+            "докладніше",
+        ),
+        *("διαβάστε (?:περισσότερα|τη συνέχεια)", "περισσότερα", "прочетете повече", "opširnije"),
+        *("اقرأ المزيد", "المزيد", "(?:تابع|أكمل|متابعة) القراءة", "ادامه مطلب", "مزید پڑھیں"),
+        *("קרא(?:ו)? (?:עוד|הכל)", "(?:ל)?המש(?:ך|יכו) (?:ל)?קר(?:יאה|וא)", "(?:और|आगे) पढ़ें"),
+        *("อ่าน(?:ต่อ|เพิ่มเติม)", "đọc (?:tiếp|thêm)", "xem thêm", "(?:baca )?selengkapnya"),
+        *(
+            "続きを読む",
+            "もっと(?:読む|見る)",
+            "(?:阅读|閱讀)(?:全文|更多)",
+            "(?:继续阅读|繼續閱讀)",
+            "더 ?보기",
+        ),
+        *("계속 읽기", "자세히 보기"),
+    )
+)
+_READ_ON = re.compile(
+    rf"(?:^|(?<=[.!?…。！？।؟۔\])\"”»]))\s*[\[(]?(?:{_ASKING})"
+    r"(?:\s?[:：]?\s?[“\"«„‘'].{1,200}[”\"»“’'])?(?:\s?[:：]?\s?https?://\S+)?[\s.…:»›→>⟶\])]*$",
+    re.IGNORECASE,
 )
 #: Boilerplate stands at the end, and is no longer than this.
 _MAX_BOILERPLATE = 600
 # Unicode's stream-safe format (UAX 15): no script needs more marks on one letter, and putting a
 # longer run of them into order takes time that grows with its square.
 _MAX_MARKS = 30
-_MORE = re.compile(r"(?P<end>[.!?…])?\s*[\[(](?:…|\.\.\.)[\])]\s*$")
+_CUT_OFF = re.compile(
+    r"(?P<end>[.!?…。！？।؟۔])?[\s,;:–—-]*[\[(]\s?(?:…|\.\s?\.\s?\.)\s?[\])][\s.…»›→>]*$"
+)
 
 
 def clean(text: str) -> str:
@@ -40,35 +128,40 @@ def clean(text: str) -> str:
     text = _INVISIBLE.sub("", unicodedata.normalize("NFC", _stream_safe(" ".join(text.split()))))
     if not text.isprintable():
         dropped = {mark for mark in set(text) if unicodedata.category(mark) in _DROPPED}
-        text = text.translate(dict.fromkeys(map(ord, dropped)))
+        text = _NONCHARACTERS.sub("", text.translate(dict.fromkeys(map(ord, dropped))))
     return " ".join(text.split())
-
-
-def shorten(text: str, limit: int) -> str:
-    """Cut at a word's end, with an ellipsis, if the text is longer than the limit."""
-    if len(text) <= limit:
-        return text
-    head = text[: limit - 1]
-    at = head.rfind(" ")
-    # A script without spaces, or one endless word, is cut where it is.
-    head = head[:at] if at > limit // 2 else head
-    return head.rstrip(" ,;:.–—-") + "…"
 
 
 def standfirst(text: str, *, is_article: bool) -> str:
     """Return the teaser: a summary's first sentences, an article's first one, never more."""
-    head, tail = text[:-_MAX_BOILERPLATE], text[-_MAX_BOILERPLATE:]
-    for pattern in _BOILERPLATE:
-        tail = pattern.sub("", tail)
-    text = head + _MORE.sub(lambda more: more["end"] or "…", tail)
+    text = without_engine(text)
     if is_article:
-        text = text[: _first_end(text)]
+        text = text[: next(iter(ends(text)), len(text))]
     if len(text) <= MAX_STANDFIRST:
         return text
-    ends = [end for end in _ends(text[: MAX_STANDFIRST + 1]) if end <= MAX_STANDFIRST]
-    if ends and ends[-1] >= MAX_STANDFIRST // 3:
-        return text[: ends[-1]]
+    found = [end for end in ends(text[: MAX_STANDFIRST + 1]) if end <= MAX_STANDFIRST]
+    if found and found[-1] >= MAX_STANDFIRST // 3:
+        return text[: found[-1]]
     return shorten(text, MAX_STANDFIRST)
+
+
+def without_engine(text: str) -> str:
+    """Return a text without what a blog engine puts behind it: "[…]", "Read more"."""
+    head, tail = text[:-_MAX_BOILERPLATE], text[-_MAX_BOILERPLATE:]
+    for pattern in (_APPEARED, _CUT_OFF, _READ_ON, _CUT_OFF):
+        tail = pattern.sub(_end_of, tail)
+    return head + tail
+
+
+def ends(text: str) -> list[int]:
+    """Return where sentences end, abbreviations and initials left aside."""
+    found = []
+    for match in _SENTENCE_END.finditer(text):
+        following = text[match.end() : match.end() + 2].strip()
+        head = text[max(0, match.start() - 12) : match.start() + 1]
+        if not _ABBREVIATED.search(head) and not following[:1].islower():
+            found.append(match.end())
+    return found
 
 
 def minutes(text: str) -> int:
@@ -96,16 +189,8 @@ def _stream_safe(text: str) -> str:
     return "".join(kept)
 
 
-def _first_end(text: str) -> int:
-    return next(iter(_ends(text)), len(text))
-
-
-def _ends(text: str) -> list[int]:
-    """Return where sentences end, abbreviations and initials left aside."""
-    found = []
-    for match in _SENTENCE_END.finditer(text):
-        following = text[match.end() : match.end() + 2].strip()
-        head = text[max(0, match.start() - 12) : match.start() + 1]
-        if not _ABBREVIATED.search(head) and not following[:1].islower():
-            found.append(match.end())
-    return found
+def _end_of(found: re.Match[str]) -> str:
+    """Return what stays of a closing: the mark of a text that goes on elsewhere."""
+    if "end" not in found.re.groupindex:
+        return ""
+    return found["end"] or ("…" if found.start() else "")

@@ -166,12 +166,12 @@ def _instant(value: str, timezone: str) -> datetime:
 
 
 def _cells(article: Article) -> tuple[object, ...]:
-    from newsletter.articles import text
+    from newsletter.graphemes import shorten
 
     published_at, seen_at = article.published_at, article.seen_at
     return (
         article.id,
-        text.shorten(article.title, 90),
+        shorten(article.title, 90),
         published_at.date() if published_at else None,
         (seen_at or article.created_at).date(),
         f"waits: {article.quarantine_reason}" if seen_at is None else "out",

@@ -7,10 +7,11 @@ of slots inside where they differ from reader to reader.
 from __future__ import annotations
 
 import re
-import unicodedata
 from dataclasses import dataclass, replace
 from datetime import date
 from urllib.parse import urlsplit
+
+from newsletter.graphemes import shorten
 
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\s]+")
 
@@ -152,21 +153,6 @@ def is_web(url: str) -> bool:
 def one_line(text: str) -> str:
     """Return `text` without control characters and with single blanks."""
     return _CONTROLS.sub(" ", text).strip()
-
-
-def shorten(text: str, limit: int) -> str:
-    """Return `text` in at most `limit` characters, cut after a word if there is one."""
-    if len(text) <= limit:
-        return text
-    end = limit - 1
-    # Never between a letter and its marks, nor inside a joined emoji.
-    while end > 1 and (unicodedata.combining(text[end]) or "\u200d" in text[end - 1 : end + 1]):
-        end -= 1
-    cut = text[:end]
-    if not text[end].isspace():
-        head = cut.rpartition(" ")[0]
-        cut = head if len(head) > limit // 2 else cut
-    return cut.rstrip(" ,;:.–—-") + "…"
 
 
 def _clean_story(story: Story, site_url: str) -> Story:

@@ -7,10 +7,11 @@ import re
 import jinja2
 
 from newsletter.errors import InvalidInput
+from newsletter.graphemes import shorten
 from newsletter.rendering import colour, message, plaintext
 from newsletter.rendering import compile as compiling
 from newsletter.rendering.compile import Rendered
-from newsletter.rendering.content import Brand, CorrectionContent, Links, one_line, shorten
+from newsletter.rendering.content import Brand, CorrectionContent, Links, one_line
 from newsletter.rendering.environment import render
 from newsletter.rendering.message import Markers, Slot
 

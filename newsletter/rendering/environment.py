@@ -28,8 +28,9 @@ from markupsafe import Markup
 
 from newsletter import paths
 from newsletter.errors import RenderError
-from newsletter.rendering import content, plaintext
+from newsletter.graphemes import shorten
 from newsletter.rendering import language as languages
+from newsletter.rendering import plaintext
 
 #: What a template's own code can raise; anything else is our bug and stays as it is.
 _FAULTS = (
@@ -154,8 +155,8 @@ def _add_words(environment: jinja2.Environment, locale: Locale, language: str) -
 def _shortened(text: str, limit: int) -> str:
     """Shorten what a reader sees, not how it is escaped."""
     if isinstance(text, Markup):
-        return Markup.escape(content.shorten(text.unescape(), limit))
-    return content.shorten(text, limit)
+        return Markup.escape(shorten(text.unescape(), limit))
+    return shorten(text, limit)
 
 
 def _apart(words: str, locale: Locale) -> str:

@@ -6,8 +6,9 @@ Columns are counted as a terminal shows them: East Asian letters take two, marks
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Iterator
+
+from newsletter.graphemes import clusters, columns
 
 COLUMNS = 72
 
@@ -32,13 +33,13 @@ def wrap(text: str, *, first: str = "", rest: str | None = None) -> str:
 
     A no-break space holds its words together and comes out as a common blank.
     """
-    rest = " " * width(first) if rest is None else rest
+    rest = " " * columns(first) if rest is None else rest
     lines, line = [], first
     opening = first
-    for word in _words(text, COLUMNS - max(width(first), width(rest))):
+    for word in _words(text, COLUMNS - max(columns(first), columns(rest))):
         if line == opening:
             line += word
-        elif width(line) + 1 + width(word) <= COLUMNS:
+        elif columns(line) + 1 + columns(word) <= COLUMNS:
             line += f" {word}"
         else:
             lines.append(line)
@@ -52,11 +53,6 @@ def rule() -> str:
     return "-" * COLUMNS
 
 
-def width(text: str) -> int:
-    """Return the columns that `text` takes."""
-    return sum(_columns(character) for character in text)
-
-
 def tidy(text: str) -> str:
     """Return a rendered page without trailing blanks and without more than one empty line."""
     lines = "\n".join(line.rstrip() for line in text.split("\n"))
@@ -66,23 +62,20 @@ def tidy(text: str) -> str:
 def _words(text: str, room: int) -> Iterator[str]:
     """Yield the words of `text`; one that is too long comes in pieces, unless it is a link."""
     for word in re.split(r"[ \t\r\n]+", text.strip(" \t\r\n")):
-        if width(word) <= room or word.startswith(("http://", "https://")):
+        if columns(word) <= room or word.startswith(("http://", "https://")):
             yield word
         else:
             yield from _pieces(word, room)
 
 
 def _pieces(word: str, room: int) -> Iterator[str]:
-    piece = ""
-    for character in word:
-        if width(piece) + _columns(character) > room:
+    """Yield a word in pieces that fit, cut between its letters."""
+    piece, taken = "", 0
+    for letter in clusters(word):
+        size = columns(letter)
+        if piece and taken + size > room:
             yield piece
-            piece = ""
-        piece += character
+            piece, taken = "", 0
+        piece += letter
+        taken += size
     yield piece
-
-
-def _columns(character: str) -> int:
-    if unicodedata.combining(character) or unicodedata.category(character) in {"Mn", "Cf"}:
-        return 0
-    return 2 if unicodedata.east_asian_width(character) in {"W", "F"} else 1

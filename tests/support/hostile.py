@@ -71,6 +71,18 @@ KINDS: dict[str, Callable[[int], bytes]] = {
     "quotes out of step": lambda size: described('<a "="', size),
     "nested div": lambda size: described("<div>", size),
     "nested a": lambda size: described("<a href=x>", size),
+    "attributes of a tag": lambda size: rss(
+        f"<description>{escape('<a ' + ' '.join(f'a{n}=1' for n in range(size // 8)) + '>')}x"
+        "</description>"
+    ),
+    "bare attributes of a tag": lambda size: described(f"<a{'/a' * 2_000}>", size),
+    "ends of nothing": lambda size: described("<b></i>", size),
+    "hidden in hidden": lambda size: described('<b class="meta"><i></i>', size),
+    "sets of pictures": lambda size: described(f'<img srcset="{"a," * 1_900}">', size),
+    "links to itself": lambda size: described('<a href="https://a.example/1">', size),
+    "links in a row": lambda size: described('<a href="https://a.example/1">x</a>', size),
+    "closing lines": lambda size: described("<p>T</p>", size),
+    "cut off": lambda size: described("[…] ", size),
     "scripts": lambda size: described("<script>", size),
     "comments": lambda size: described("<!--", size),
     "declarations": lambda size: described("<![CDATA[", size),

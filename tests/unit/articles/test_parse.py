@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from newsletter.articles import parse
 from newsletter.articles.item import ParsedArticle, ParsedFeed
-from newsletter.articles.markup import Picture
+from newsletter.articles.pictures import Picture
 from newsletter.errors import FeedError
 
 SAMPLES = Path(__file__).parents[2] / "samples" / "feeds"
@@ -79,7 +79,7 @@ def test_a_blog_is_read_without_its_tracking_and_its_footer() -> None:
     assert salt.link == "https://plain.example/2026/11/salt/"
     assert salt.standfirst == "Five grams a day is a teaspoon. Most of it is in bread."
     assert salt.image == Picture(
-        "https://base.example/media/salt.jpg", 1200, 800, "A teaspoon of salt"
+        "https://plain.example/media/salt.jpg", 1200, 800, "A teaspoon of salt"
     )
     assert salt.categories == ("Nutrition", "Heart")
     assert steps.author == "The desk"
@@ -268,7 +268,7 @@ def test_a_standfirst_is_never_the_whole_article() -> None:
 def test_a_title_is_cut_cleaned_and_unescaped() -> None:
     long = "word " * 300
     [article] = rss(
-        f"<item><title>AT&amp;amp;T\u202e &lt;b&gt;{long}</title>"
+        f"<item><title>AT&amp;amp;T\u202e &lt;b&gt;{long}&lt;/b&gt;</title>"
         "<link>https://a.example/</link></item>"
     ).items
 

@@ -4,35 +4,11 @@ from dataclasses import replace
 from datetime import date
 from types import SimpleNamespace
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from newsletter.rendering.content import DigestContent, Story, cleaned, one_line, shorten
+from newsletter.rendering.content import DigestContent, Story, cleaned, one_line
 from newsletter.rendering.selection import DETAILS, Detail, select
-
-
-@given(st.text(), st.integers(8, 80))
-def test_a_shortened_text_is_never_longer_than_asked(text: str, limit: int) -> None:
-    assert len(shorten(text, limit)) <= limit
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("A short one", "A short one"),
-        ("A headline that goes on", "A headline that…"),
-        ("A headline, that goes on", "A headline, that…"),
-        ("Unbreakablelongword!", "Unbreakablelongwo…"),
-        ("Twelve words: yes more", "Twelve words: yes…"),
-    ],
-)
-def test_a_text_is_cut_after_a_word(text: str, expected: str) -> None:
-    assert shorten(text, 18) == expected
-
-
-def test_a_cut_never_parts_a_letter_from_its_mark() -> None:
-    assert shorten("e\u0301" * 20, 10) == "e\u0301" * 4 + "…"
 
 
 def test_a_title_with_line_ends_and_controls_is_one_line() -> None:

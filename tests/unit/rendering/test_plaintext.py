@@ -3,6 +3,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
+from newsletter.graphemes import columns
 from newsletter.rendering import plaintext
 
 
@@ -10,7 +11,7 @@ from newsletter.rendering import plaintext
 def test_no_line_is_wider_than_72_columns(text: str) -> None:
     lines = plaintext.wrap(text.replace("://", ""), first="- ").split("\n")
 
-    assert all(plaintext.width(line) <= 72 for line in lines)
+    assert all(columns(line) <= 72 for line in lines)
 
 
 @given(st.text(st.characters(categories=["L", "N", "P"]), max_size=400))
@@ -34,7 +35,7 @@ def test_a_no_break_space_holds_and_becomes_a_blank() -> None:
 
 
 def test_a_wide_letter_takes_two_columns() -> None:
-    assert plaintext.width("朝刊") == 4
+    assert columns("朝刊") == 4
     assert [len(line) for line in plaintext.wrap("朝" * 80).split("\n")] == [36, 36, 8]
 
 

@@ -1,0 +1,220 @@
+"""Which picture of an article stands above it: the widest one known, and no decoration.
+
+Counters, smileys, avatars, badges, share icons, placeholders and SVG (which mailboxes do not show)
+are no pictures of an article, whatever place of a feed they come from.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from urllib.parse import unquote, urlsplit
+
+from newsletter.articles import link
+
+#: Less of it, in either direction, is an icon, a button or a counter (pixels).
+_SMALLEST = 50
+#: What a picture of unknown width is taken for: it beats a thumbnail, and a large one beats it.
+_UNKNOWN_WIDTH = 400
+#: Wider than this, times its height, is a banner or a rule.
+_LONGEST_SHAPE = 7
+
+#: Where scripts that load pictures late keep the address, the better ones first.
+_LAZY = (
+    *("data-src", "data-lazy-src", "data-original", "data-orig-file", "data-large-file"),
+    *("data-lazy", "data-actualsrc", "data-hi-res-src", "data-echo", "data-url"),
+)
+_SETS = ("srcset", "data-srcset", "data-lazy-srcset")
+_DESCRIPTOR = re.compile(r"(\d{1,5}(?:\.\d{1,3})?)([wx])(?:,(.*))?", re.ASCII | re.DOTALL)
+
+_LENGTH = re.compile(r"\s*(\d{1,5})(?:\.\d{0,9})?(?:px)?\s*", re.ASCII)
+_STYLE = re.compile(
+    r"(?<![-\w])(?:(max)-)?(width|height)\s{0,9}:\s{0,9}(\d{0,5}(?:\.\d{1,9})?)(px|r?em|ex|pt|)(?![\w%.])",
+    re.ASCII | re.IGNORECASE,
+)
+_HIDING = re.compile(
+    r"(?<![-\w])(?:display:none|visibility:(?:hidden|collapse)|opacity:0?\.?0*(?![.\d])"
+    r"|font-size:0|max-(?:height|width):0(?![.\d])|mso-hide:all|(?:left|top|text-indent):-\d{3})",
+    re.IGNORECASE,
+)
+#: Sizes that well-known engines write into addresses.
+_SIZED = (
+    re.compile(r"-(\d{2,4})x(\d{2,4})\.\w{3,5}$", re.ASCII),
+    re.compile(r"/w(\d{2,4})-h(\d{2,4})(?:-[a-z-]{1,20})?/", re.ASCII),
+    re.compile(r"/s(\d{2,4})(?:-[a-z0-9-]{1,20})?/", re.ASCII),
+    re.compile(r"[?&](?:w|width)=(\d{2,4})(?:&|$)", re.ASCII),
+)
+
+_HOSTS = re.compile(
+    r"(?:^|\.)(?:gravatar\.com|shields\.io|badgen\.net|badge\.fury\.io|feedburner\.com"
+    r"|feedsportal\.com|pixel\.wp\.com|stats\.wordpress\.com|doubleclick\.net|addtoany\.com"
+    r"|google-analytics\.com|sharethis\.com|scorecardresearch\.com|quantserve\.com"
+    r"|avatars\d?\.githubusercontent\.com|codecov\.io|travis-ci\.(?:org|com))$"
+)
+_FOLDERS = {
+    "avatar", "avatars", "user_avatar", "letter_avatar_proxy", "emoji", "emojis", "custom_emojis",
+    "twemoji", "emoticons", "smilies", "smileys", "smiley", "badge", "badges", "favicons",
+    "share-icons", "social-icons",
+}  # fmt: skip
+_COUNTER = re.compile(
+    r"(?:[a-z0-9]|blank|pixel|px|count(?:er)?|clear(?:gif)?|dot|trans(?:parent)?|empty|beacon"
+    r"|track(?:er|ing)?|hit|stats?|open|impression|ping|collect|spinner|load(?:ing|er))"
+)
+_PLACEHOLDER = re.compile(
+    r"(?:.*[-_.])?(?:placeholder|spacer|1x1|lazy-?load(?:er|ing)?)(?:[-_.].*)?|lazy", re.DOTALL
+)
+_NETWORKS = (
+    "facebook|twitter|linkedin|whatsapp|pinterest|telegram|mastodon|bluesky|bsky|reddit|instagram"
+    "|youtube|tumblr|rss|feed|email|e-?mail|print|share|tweet|digg|delicious|stumbleupon|x"
+)
+_ICON = re.compile(
+    rf"(?:.{{1,40}}[-_])?(?:fav)?icon(?:[-_].{{1,40}})?|avatar(?:[-_]?\d+(?:x\d+)?)?"
+    rf"|(?:{_NETWORKS})(?:[-_.]?(?:icon|logo|share|button|badge|f|\d+(?:x\d+)?))*"
+    rf"|(?:icon|share|follow|logo)[-_](?:on[-_])?(?:{_NETWORKS})(?:[-_]?\d+)?"
+)
+_DECORATED = re.compile(
+    r"(?<![a-z])(?:wp-smiley|emojis?|emoticons?|smiley|gravatar|avatar|badge|icon|pixel|tracker)"
+    r"(?![a-z])",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture of an article; sizes in pixels where the feed names them."""
+
+    url: str
+    width: int | None = None
+    height: int | None = None
+    alt: str | None = None
+
+
+def best(pictures: Iterable[Picture]) -> Picture | None:
+    """Return the widest picture that is one of the article, the first of equals, or None."""
+    fit = [_sized(one) for one in pictures if not is_decoration(one)]
+    return max(fit, key=lambda one: one.width or _UNKNOWN_WIDTH, default=None)
+
+
+def is_decoration(picture: Picture) -> bool:
+    """Tell whether a picture is an icon, a counter or the like, by its sizes and its address."""
+    width, height = picture.width, picture.height
+    if min(width or _SMALLEST, height or _SMALLEST) < _SMALLEST:
+        return True
+    if width and height and max(width / height, height / width) > _LONGEST_SHAPE:
+        return True
+    parts = urlsplit(picture.url)
+    return bool(_HOSTS.search(parts.hostname or "")) or _is_named_so(unquote(parts.path).lower())
+
+
+def pixels(value: object) -> int | None:
+    """Return a size that a picture can have, or None; zero is one, of what is not to be seen."""
+    found = _LENGTH.fullmatch(str(value))
+    return int(found[1]) if found and int(found[1]) <= 20_000 else None
+
+
+def is_hidden(attributes: Mapping[str, str]) -> bool:
+    """Tell whether an element is not to be seen, by its own attributes."""
+    style = "".join(attributes.get("style", "").split())
+    return "hidden" in attributes or bool(style and _HIDING.search(style))
+
+
+def of_element(attributes: Mapping[str, str], base: str, *, alt: str | None) -> Picture | None:
+    """Return what an `img` shows once its page has loaded; None for a decoration or nothing."""
+    classes = f"{attributes.get('class', '')} {attributes.get('id', '')}"
+    if is_hidden(attributes) or _DECORATED.search(classes):
+        return None
+    sizes = _sizes(attributes)
+    if min(sizes.get("width", _SMALLEST), sizes.get("height", _SMALLEST)) < _SMALLEST:
+        return None
+    width, height = sizes.get("width"), sizes.get("height")
+    for url, wide in _addresses(attributes, base, width):
+        # The same picture in another size has the same shape.
+        high = round(height * wide / width) if wide and width and height else height
+        found = Picture(url, wide or width, high, alt)
+        if not is_decoration(found):
+            return found
+    return None
+
+
+def _addresses(
+    attributes: Mapping[str, str], base: str, width: int | None
+) -> Iterator[tuple[str, int | None]]:
+    """Give the addresses of an `img` with the widths that they name, the best first."""
+    sets = [one for name in _SETS for one in _set(attributes.get(name, ""), width)]
+    for address, wide in sorted(sets, key=lambda one: -(one[1] or 0)):
+        url = link.image(address, base)
+        if url and wide:
+            yield url, wide
+    for name in (*_LAZY, "src"):
+        url = link.image(attributes.get(name, ""), base)
+        if url:
+            yield url, None
+    for address, _ in sets:
+        url = link.image(address, base)
+        if url:
+            yield url, None
+
+
+def _set(value: str, width: int | None) -> Iterator[tuple[str, int | None]]:
+    """Give the candidates of a `srcset`; addresses may hold commas, so blanks divide it."""
+    address = ""
+    for word in value.split():
+        described = _DESCRIPTOR.fullmatch(word) if address else None
+        if described is None:
+            if address:
+                yield address, None
+            address = word.strip(",")
+            continue
+        number = float(described[1])
+        wide = number if described[2] == "w" else number * (width or 0)
+        yield address, round(wide) or None
+        address = described[3] or ""
+    if address:
+        yield address, None
+
+
+def _sizes(attributes: Mapping[str, str]) -> dict[str, int]:
+    """Return the width and the height in pixels, as far as attributes or styles name them."""
+    found = {}
+    for name in ("width", "height"):
+        size = pixels(attributes.get(name, ""))
+        if size is not None:
+            found[name] = size
+    for limit, name, number, unit in _STYLE.findall(attributes.get("style", "")[:4_000]):
+        if not number:
+            continue
+        size = round(float(number) * (1 if unit.lower() in {"", "px"} else 16))
+        if limit and size >= _SMALLEST:
+            # How wide it may become, not how wide it is.
+            continue
+        found[name] = min(size, 20_000)
+    return found
+
+
+def _sized(picture: Picture) -> Picture:
+    """Return a picture with the size that its address names, if nothing else does."""
+    if picture.width:
+        return picture
+    for pattern in _SIZED:
+        found = pattern.search(picture.url)
+        if found:
+            height = int(found[2]) if found.lastindex == 2 else picture.height
+            return replace(picture, width=int(found[1]), height=height)
+    return picture
+
+
+def _is_named_so(path: str) -> bool:
+    """Tell whether a path is one of a decoration: its folders, or the name of its file."""
+    *folders, name = path.split("/")
+    stem, dot, ending = name.rpartition(".")
+    if not dot:
+        stem, ending = name, ""
+    if ending in {"svg", "svgz"} or not _FOLDERS.isdisjoint(folders):
+        return True
+    if _PLACEHOLDER.fullmatch(stem):
+        return True
+    # Photographs are called all sorts of things: "x.jpg", "share.jpg".
+    is_photograph = ending in {"jpg", "jpeg", "webp", "avif", "heic"}
+    is_counter = ending != "png" and _COUNTER.fullmatch(stem)
+    return not is_photograph and bool(is_counter or _ICON.fullmatch(stem))

@@ -1,0 +1,284 @@
+"""Which paragraphs of an item are its own: not its title again, not what an engine adds around it.
+
+Engines write their lines in the language of the site, so they are known by what they are made of:
+links to the item and its site, the title, the author, a date. Where that leaves nothing, all stays.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from urllib.parse import urlsplit
+
+from newsletter.articles import link, text
+from newsletter.articles.markup import Block, Run
+
+#: A closing line is no longer than this, the titles in it left aside.
+_MAX_CLOSING = 160
+#: A line about the article, above it.
+_MAX_LINE = 120
+#: A link that asks to read on.
+_MAX_MORE = 60
+#: So many lines around the text are looked at.
+_MAX_LINES = 6
+_MAX_CREDIT = 140
+#: A first paragraph of fewer letters, and no sentence, is read with the next one.
+_SHORT = 25
+
+_SOURCE = re.compile(r"(^|[\s.])(?:original )?sources?\s*:\s*$", re.IGNORECASE)
+_SENTENCE_END = re.compile(r"[.!?…。！？।؟۔։።។။:\"”»’)\]]\W*$")
+_ENDS_AS_SENTENCE = re.compile(r"[.!?…。！？।؟۔։።។။]\W{0,3}$")
+_DATE = re.compile(
+    r"\d{1,4}[./-]\d{1,2}[./-]\d{1,4}|\d{1,2}\.?(?:st|nd|rd|th|º|er)?\s(?:de\s)?[^\W\d_]{3,12}\.?,?\s"
+    r"(?:de\s)?\d{4}|[^\W\d_]{3,12}\.?\s\d{1,2}(?:st|nd|rd|th)?,?\s\d{4}"
+    r"|\d{4}\s?[年년]\s?\d{1,2}\s?[月월]\s?\d{1,2}\s?[日일]"
+)
+_TIME = re.compile(r"\b\d{1,2}:\d{2}(?::\d{2})?\b(?:\s?[ap]\.?m\.?)?", re.IGNORECASE)
+#: "4 min read", "Lesezeit: 3 Minuten", "3 分で読めます".
+_READING_TIME = re.compile(
+    r"^\D{0,30}\d{1,3}\s?(?:min\b|mins\b|minut|perc\b|мин|хв|دقيق|دقائق|分|분|นาที|मिनट)\D{0,30}$",
+    re.IGNORECASE,
+)
+_BY = re.compile(
+    r"^(?:by|words by|written by|posted by|von|par|por|di|door|av|af|przez|autor|автор|yazan|作者)"
+    r"\s?[:：]?\s(?:(?:[A-ZÀ-Þ][^\s.!?]*|and|und|et|y|e|en|och|og|&)\s?){1,7}$"
+)
+_CREDIT = re.compile(
+    r"^(?:(?:photo|foto|fotos|image|picture|illustration|bild|abbildung|imagen|immagine|crédit|credit"
+    r"|credits|getty|reuters|фото|写真|图片|圖片|사진|صورة)\b|©|\(c\)\s)",
+    re.IGNORECASE,
+)
+#: "4 posts - 3 participants", as forums close a topic.
+_COUNTS = re.compile(r"\d+\s\S{1,20}\s[-–—·•|]\s\d+\s\S{1,20}")
+_BRACKETED = re.compile(r"(?:\W*\[[^\[\]]{1,20}\])+")
+_NO_WORDS = re.compile(r"[\W_]*")
+
+
+@dataclass(frozen=True)
+class About:
+    """What is known of an item beside its text; addresses are absolute, or empty."""
+
+    title: str = ""
+    author: str = ""
+    page: str = ""
+    #: The page of its comments.
+    comments: str = ""
+    site: str = ""
+    site_title: str = ""
+
+    @property
+    def own(self) -> frozenset[str]:
+        """The addresses of the item itself."""
+        return frozenset(filter(None, (_spelled(self.page), _spelled(self.comments))))
+
+
+def source(blocks: Sequence[Block]) -> tuple[str | None, list[Block]]:
+    """Return the host of a closing "Source: <a href=...>", and the blocks without it."""
+    if not blocks:
+        return None, []
+    *others, last = blocks
+    at = max((at for at, run in enumerate(last.runs) if run.href), default=None)
+    if at is None:
+        return None, list(blocks)
+    first = at
+    while first and last.runs[first - 1].href == last.runs[at].href:
+        first -= 1
+    head = "".join(run.text for run in last.runs[:first])
+    tail = "".join(run.text for run in last.runs[at + 1 :])
+    found = link.host(last.runs[at].href or "")
+    if found is None or tail.strip(" .)\n\t") or not _SOURCE.search(head):
+        return None, list(blocks)
+    rest = text.clean(_SOURCE.sub(lambda match: match[1].strip(), head))
+    runs = (Run(rest),) if rest else ()
+    return found, [*others, *([Block(runs, last.is_heading)] if runs else [])]
+
+
+def own(blocks: Sequence[Block], about: About) -> list[str]:
+    """Return the paragraphs that are the article's own words."""
+    kept = _without_closing(list(blocks), about)
+    kept = _without_opening(kept, about)
+    paragraphs = [one.text for one in kept if not one.is_heading] or [one.text for one in kept]
+    if paragraphs:
+        paragraphs[-1] = _without_names(paragraphs[-1], about)
+    return [shown for one in paragraphs if (shown := text.without_engine(one))]
+
+
+def opening(paragraphs: Sequence[str]) -> str:
+    """Return what an article begins with: its first paragraph, and the next ones if it is short."""
+    found = ""
+    for one in paragraphs:
+        found = f"{found} {one}".strip()
+        if len(found) >= _SHORT or text.ends(found + " "):
+            break
+    return found
+
+
+def _without_closing(blocks: list[Block], about: About) -> list[Block]:
+    for _ in range(_MAX_LINES):
+        if not blocks or not _is_closing(blocks[-1], about, is_only=len(blocks) == 1):
+            break
+        blocks = blocks[:-1]
+    return [*blocks[:-1], *_without_more(blocks[-1], about)] if blocks else []
+
+
+def _is_closing(block: Block, about: About, *, is_only: bool) -> bool:
+    """Tell whether a last block is an engine's line."""
+    words = block.text
+    if _NO_WORDS.fullmatch(words) or _COUNTS.fullmatch(words):
+        return True
+    if not block.unlinked.strip(" .,:;|·•–—-→»›>[]()") and block.hrefs and _is_short(words):
+        # Nothing but links: to the item, to its comments, or marked as links by an engine.
+        is_own = all(_spelled(href) in about.own for href in block.hrefs)
+        return is_own or bool(_BRACKETED.fullmatch(words) and len(block.hrefs) > 1)
+    if _BRACKETED.search(words) and _is_submission(block):
+        return True
+    if is_only and not block.hrefs:
+        return False
+    return _names_item_and_site(block, about)
+
+
+def _is_short(words: str) -> bool:
+    return len(words) <= _MAX_MORE or not _ENDS_AS_SENTENCE.search(words)
+
+
+def _is_submission(block: Block) -> bool:
+    """Tell "submitted by /u/mia [link] [comments]" from text."""
+    return len(block.text) <= _MAX_LINE and bool(re.search(r"(?:^|\s)/?u/\S+", block.text))
+
+
+def _names_item_and_site(block: Block, about: About) -> bool:
+    """Tell whether a block names the item and then its site, by links or by titles, and no more."""
+    words = block.text
+    titles = len(about.title) + len(about.site_title)
+    if len(words) > _MAX_CLOSING + titles:
+        return False
+    if block.hrefs:
+        own = {href for href in block.hrefs if _spelled(href) in about.own}
+        others = [href for href in block.hrefs if href not in own]
+        return bool(own and others) and all(_is_of_site(href, about) for href in others)
+    return _has_both_titles(words, about)
+
+
+def _has_both_titles(words: str, about: About) -> bool:
+    title, site = about.title.casefold(), about.site_title.casefold()
+    folded = words.casefold()
+    if len(title) < 3 or len(site) < 2 or title not in folded:
+        return False
+    return site in folded.replace(title, " ", 1)
+
+
+def _is_of_site(href: str, about: About) -> bool:
+    """Tell whether an address is the site's front, or that of a publication on the same host."""
+    url, site, page = urlsplit(href), urlsplit(about.site), urlsplit(about.page)
+    if _spelled(href) == _spelled(about.site):
+        return True
+    return url.netloc in {site.netloc, page.netloc} and url.path.count("/") <= 1
+
+
+def _without_names(words: str, about: About) -> str:
+    """Return a text without a last sentence that names the item and then its site."""
+    if not about.title or not _has_both_titles(words[-text.MAX_TITLE - _MAX_CLOSING :], about):
+        return words
+    at = words.casefold().rfind(about.title.casefold())
+    start = max((end for end in text.ends(words[:at]) if end <= at), default=0)
+    tail = words[start:]
+    is_line = len(tail) <= _MAX_CLOSING + len(about.title) + len(about.site_title)
+    is_named = _has_both_titles(tail, about) and len(text.ends(tail + " ")) <= 1
+    return words[:start].rstrip() if start and is_line and is_named else words
+
+
+def _without_more(block: Block, about: About) -> list[Block]:
+    """Return the last block without the link at its end that asks to read on."""
+    runs = list(block.runs)
+    while runs and _NO_WORDS.fullmatch(runs[-1].text) and runs[-1].href is None and len(runs) > 1:
+        if _ENDS_AS_SENTENCE.search(runs[-1].text):
+            return [block]
+        runs.pop()
+    last = runs[-1]
+    if last.href is None:
+        return [block]
+    while runs and runs[-1].href == last.href:
+        runs.pop()
+    head = text.clean("".join(run.text for run in runs))
+    asked = "".join(run.text for run in block.runs[len(runs) :])
+    is_apart = not head or bool(_SENTENCE_END.search(head))
+    is_asking = "more" in re.split(r"[\s_-]", last.classes.lower())
+    is_own = _spelled(last.href) in about.own
+    if head and is_own and len(asked) <= _MAX_MORE + len(about.title) and (is_apart or is_asking):
+        return [Block(tuple(runs), block.is_heading, block.follows_picture)]
+    return [block]
+
+
+def _without_opening(blocks: list[Block], about: About) -> list[Block]:
+    for _ in range(_MAX_LINES):
+        if len(blocks) < 2 or not _is_opening(blocks[0], about):
+            break
+        blocks = blocks[1:]
+    if not blocks:
+        return []
+    return [_without_title(blocks[0], about, is_only=len(blocks) == 1), *blocks[1:]]
+
+
+def _is_opening(block: Block, about: About) -> bool:
+    """Tell whether a first block is about the article, and not of it."""
+    words = block.text
+    if block.is_heading or text.title_key(words) == text.title_key(about.title):
+        return True
+    if block.follows_picture and (
+        (block.is_all("slanted") and len(words) <= _MAX_LINE * 2)
+        or (len(words) <= _MAX_CREDIT and _CREDIT.search(words))
+    ):
+        return True
+    if block.is_all("bold") and len(words) <= _MAX_LINE and not _ENDS_AS_SENTENCE.search(words):
+        return True
+    return _is_by_line(words, about)
+
+
+def _is_by_line(words: str, about: About) -> bool:
+    """Tell whether a line names the author, the date or the reading time, and hardly more."""
+    if len(words) > _MAX_LINE + len(about.title):
+        return False
+    if _BY.fullmatch(words) or _READING_TIME.search(words):
+        return True
+    rest = words
+    for name in filter(None, (about.title, about.author)):
+        rest = _cut(rest, name)
+    has_author = bool(about.author) and len(_cut(words, about.author)) < len(words)
+    rest, dates = _DATE.subn(" ", rest)
+    rest = _TIME.sub(" ", rest)
+    if _ENDS_AS_SENTENCE.search(rest) and not dates:
+        return False
+    # "Submitted by admin on Fri,": the words of such a line are few, whatever the language.
+    return (has_author or dates > 0) and len(re.findall(r"[^\W\d_]{4,}", rest)) <= 3
+
+
+def _cut(words: str, name: str) -> str:
+    """Return words without a name in them, whatever its case."""
+    at = words.casefold().find(name.casefold())
+    return words if at < 0 else words[:at] + " " + words[at + len(name) :]
+
+
+def _without_title(block: Block, about: About, *, is_only: bool) -> Block:
+    """Return a block without the title as its first sentence, if more follows."""
+    title = about.title
+    rest = block.text[len(title) :]
+    is_title = bool(title) and block.text[: len(title)].casefold() == title.casefold()
+    marked = re.match(r"\s?[.:|!?…–—-]+\s", rest) or (title[-1:] in ".!?…" and rest[:1] == " ")
+    if not is_title or not marked or not re.search(r"\w", rest):
+        return block
+    shown = rest.lstrip(" .:|!?…–—-")
+    return block if is_only and not shown else Block((Run(shown),))
+
+
+@lru_cache(maxsize=1_024)
+def _spelled(href: str) -> str:
+    """Return what of an address names its page: no scheme, no fragment, no query behind a path."""
+    found = link.canonical(href)
+    if found is None:
+        return ""
+    url = urlsplit(found)
+    path = url.path.rstrip("/")
+    query = "" if path else url.query
+    return f"{url.netloc.removeprefix('www.')}{path}?{query}"

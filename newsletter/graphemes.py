@@ -1,0 +1,45 @@
+"""Cuts and measures text by grapheme clusters (UAX 29): what a reader sees as one letter."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import wcwidth
+
+#: No letter that means one is longer, in code points: a family with its skin tones, a subdivision's
+#: flag, an Indic conjunct with its marks.
+_LONGEST = 40
+
+
+def clusters(text: str) -> Iterator[str]:
+    """Give the letters of a text, each with its marks, joiners and modifiers."""
+    return wcwidth.iter_graphemes(text)
+
+
+def columns(text: str) -> int:
+    """Return the columns that a text takes on a terminal; what is a control takes none."""
+    return wcwidth.width(text, control_codes="ignore")
+
+
+def shorten(text: str, limit: int) -> str:
+    """Return a text of at most `limit` code points, cut at a word's end, else behind a letter."""
+    if len(text) <= limit:
+        return text
+    end = _boundary(text, limit - 1)
+    head = text[:end]
+    if not text[end].isspace():
+        at = head.rfind(" ")
+        # A script without spaces, or one endless word, is cut where it is.
+        head = head[:at] if at > limit // 2 else head
+    return head.rstrip(" ,;:.–—-") + "…"
+
+
+def _boundary(text: str, limit: int) -> int:
+    """Return the end of the last letter that ends within `limit`; a longer one is cut."""
+    end = 0
+    # One more letter than fits, so that the last that does is known to be whole.
+    for letter in clusters(text[: limit + _LONGEST]):
+        if end + len(letter) > limit:
+            break
+        end += len(letter)
+    return end or limit
