@@ -15,6 +15,7 @@ from functools import lru_cache
 from io import BytesIO
 from itertools import product
 from pathlib import Path
+from types import CodeType
 from typing import Literal
 
 import jinja2
@@ -24,6 +25,7 @@ from babel.messages.mofile import write_mo
 from babel.messages.pofile import PoFileError, read_po
 from babel.numbers import format_decimal
 from babel.units import format_unit
+from jinja2.bccache import Bucket
 from markupsafe import Markup
 
 from newsletter import paths
@@ -47,6 +49,28 @@ _SHORT_MONTH = re.compile(r"(?<!M)MMM(?!M)")
 _SHORT_DAY = re.compile(r"(?<!E)E(?!E)")
 
 
+class _Compiled(jinja2.BytecodeCache):
+    """The templates that this process has compiled: each edition and letter has an environment."""
+
+    def __init__(self) -> None:
+        #: By the template's name and file, the checksum of its source and its code.
+        self._codes: dict[str, tuple[str, CodeType]] = {}
+
+    def load_bytecode(self, bucket: Bucket) -> None:
+        """Give back the code of the same source."""
+        checksum, code = self._codes.get(bucket.key, ("", None))
+        bucket.code = code if checksum == bucket.checksum else None
+
+    def dump_bytecode(self, bucket: Bucket) -> None:
+        """Keep the code of a template, in place of that of an older source."""
+        if bucket.code is not None:
+            self._codes[bucket.key] = (bucket.checksum, bucket.code)
+
+
+#: The code of a template says what it escapes.
+_COMPILED, _COMPILED_ESCAPING = _Compiled(), _Compiled()
+
+
 def build(override_folder: Path | None, language: str) -> jinja2.Environment:
     """Return the environment for one publication, its own templates before ours."""
     folders = [override_folder] if override_folder else []
@@ -63,6 +87,7 @@ def build(override_folder: Path | None, language: str) -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
+        bytecode_cache=_COMPILED,
     )
     locale = languages.parse(language)
     environment.install_gettext_translations(  # type: ignore[attr-defined]  # the extension's
@@ -96,7 +121,7 @@ def _escaping(environment: jinja2.Environment) -> jinja2.Environment:
 
     By its name alone a .txt would not be, and what its macros give would count as safe.
     """
-    return environment.overlay(autoescape=True)
+    return environment.overlay(autoescape=True, bytecode_cache=_COMPILED_ESCAPING)
 
 
 def _translations(folders: Sequence[Path], locale: Locale) -> gettext.NullTranslations:

@@ -2,8 +2,9 @@ from __future__ import annotations
 
 from datetime import date
 from pathlib import Path
-from types import SimpleNamespace
+from types import CodeType, SimpleNamespace
 
+import jinja2
 import pytest
 from babel import Locale
 
@@ -176,3 +177,32 @@ def test_a_mail_that_no_reader_may_be_sent_is_refused(
         render(digests, tmp_path)
 
     assert f"email/digest/{name}" in (caught.value.hint or "")
+
+
+def test_a_template_is_compiled_once_in_a_process_and_again_when_it_was_edited(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compiled = 0
+    original = jinja2.Environment._compile
+
+    def counted(self: jinja2.Environment, source: str, filename: str) -> CodeType:
+        nonlocal compiled
+        compiled += 1
+        return original(self, source, filename)
+
+    monkeypatch.setattr(jinja2.Environment, "_compile", counted)
+
+    def rendered(name: str) -> str:
+        return environment.render(environment.build(tmp_path, "en"), name, {"word": "<b>"})
+
+    (tmp_path / "words.txt").write_text("{{ word }}")
+    (tmp_path / "words.html").write_text("{% include 'words.txt' %}")
+    assert [rendered("words.txt") for _ in range(3)] == ["<b>"] * 3
+    assert compiled == 1
+    # The same file has another code where it is part of HTML.
+    assert [rendered("words.html") for _ in range(3)] == ["&lt;b&gt;"] * 3
+    assert compiled == 3
+
+    (tmp_path / "words.txt").write_text("now {{ word }}")
+    assert (rendered("words.txt"), rendered("words.html")) == ("now <b>", "now &lt;b&gt;")
+    assert compiled == 5
