@@ -85,6 +85,20 @@ class TooManyRequests(NewsletterError):
 class FeedError(NewsletterError):
     """That feed could not be read."""
 
+    def __init__(
+        self,
+        message: str | None = None,
+        *,
+        hint: str | None = None,
+        retry_after: timedelta | None = None,
+        is_gone: bool = False,
+    ) -> None:
+        super().__init__(message, hint=hint)
+        #: How long its server wants to be left alone, if it says so.
+        self.retry_after = retry_after
+        #: Whether its server says that it will never be there again (410).
+        self.is_gone = is_gone
+
 
 class RenderError(NewsletterError):
     """A message could not be composed."""

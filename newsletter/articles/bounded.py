@@ -32,6 +32,8 @@ MAX_AUTHOR = 300
 MAX_VALUE = 4_001
 #: Categories, enclosures, pictures and the like of one item.
 MAX_PARTS = 50
+#: Where a channel's hours and days are kept in which it does not want to be asked.
+SKIPPED = {"hour": "newsletter_hours", "day": "newsletter_days"}
 
 _MAX_DATE = 100
 _MAX_BASE = 2_000
@@ -193,6 +195,19 @@ class _Bounds:
         super()._start_item(attributes)  # type: ignore[misc]
 
     _start_entry = _start_item
+
+    def _end_hour(self) -> None:
+        self._skip("hour", "skiphours")
+
+    def _end_day(self) -> None:
+        self._skip("day", "skipdays")
+
+    def _skip(self, element: str, holder: str) -> None:
+        """Add to the hours or days that a channel skips; feedparser keeps the last alone."""
+        value = self.pop(element)
+        if self.elementstack and self.elementstack[-1][0] == holder:
+            kept = self.feeddata.setdefault(SKIPPED[element], [])
+            kept += [value] if isinstance(value, str) and len(kept) < MAX_PARTS else []
 
     def startElementNS(  # noqa: N802 - the name that SAX gives it
         self, name: tuple[str | None, str], qname: str | None, attributes: AttributesNSImpl

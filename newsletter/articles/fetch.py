@@ -23,8 +23,9 @@ from urllib.parse import urlsplit
 import httpcore
 import httpx
 
-from newsletter.articles import link
+from newsletter.articles import link, polling
 from newsletter.articles.guard import Clock, Deadline, Guard, GuardedTransport, Resolver, resolve
+from newsletter.clock import utc_now
 from newsletter.errors import FeedError, InvalidInput
 
 #: A URL longer than this is not a feed's.
@@ -39,8 +40,11 @@ _REFUSALS = {
     401: ("wants a password", "Put it in the URL: https://user:password@host/feed."),
     403: ("refuses to give it", "Ask its publisher whether feed readers are let in."),
     404: ("does not have it", "Check the URL, or look for a new one on the site."),
-    410: ("says that it is gone for good", "Remove the feed: `newsletter feeds remove`."),
-    429: ("has been asked too often", "Fetch less often."),
+    410: (
+        "says that it is gone for good",
+        "It is not asked again. Remove the feed, or ask once more: `newsletter feeds fetch FEED`.",
+    ),
+    429: ("has been asked too often", "It is asked again when its server allows it."),
 }
 
 
@@ -96,7 +100,7 @@ def normalise(source: str) -> str:
     Raises InvalidInput for another scheme, a broken URL, or a file that is not there.
     """
     spelled = spell(source)
-    if not _is_url(spelled) and not Path(spelled).is_file():
+    if not is_url(spelled) and not Path(spelled).is_file():
         raise InvalidInput(
             f"There is no file {spelled}.", hint="Name a feed's file, or a URL with https://."
         )
@@ -106,7 +110,7 @@ def normalise(source: str) -> str:
 def spell(source: str) -> str:
     """Do what `normalise` does for a file that may be gone."""
     source = source.strip()
-    if _is_url(source):
+    if is_url(source):
         return _spell_url(source)
     scheme, separator, rest = source.partition("://")
     if separator and scheme.lower() != "file":
@@ -116,6 +120,11 @@ def spell(source: str) -> str:
     if "\0" in source:
         raise InvalidInput("That is not the name of a file.")
     return str(Path(rest if separator else source).expanduser().resolve())
+
+
+def is_url(source: str) -> bool:
+    """Tell whether a feed comes over the network, and not from a file."""
+    return source.lower().startswith(("http://", "https://"))
 
 
 def fetch(
@@ -128,7 +137,7 @@ def fetch(
     tls: ssl.SSLContext | None = None,
 ) -> Fetched:
     """Fetch a feed that `normalise` has spelled; raises FeedError, whatever the other side does."""
-    if not _is_url(source):
+    if not is_url(source):
         return _read_file(Path(source), limits)
     deadline = Deadline(limits.timeout_seconds, clock)
     guard = Guard(deadline, allow_private=limits.allow_private, resolver=resolver)
@@ -163,10 +172,6 @@ def masked(source: str) -> str:
     scheme, separator, rest = source.partition("://")
     host, slash, path = rest.partition("/")
     return f"{scheme}{separator}{host.rpartition('@')[2]}{slash}{path}" if separator else source
-
-
-def _is_url(source: str) -> bool:
-    return source.lower().startswith(("http://", "https://"))
 
 
 def _spell_url(source: str) -> str:
@@ -254,7 +259,7 @@ def _take(response: httpx.Response, limits: Limits, *, is_home: bool) -> Fetched
     if not_modified and not {"if-none-match", "if-modified-since"} & set(response.request.headers):
         raise FeedError("The feed's server says that nothing changed, without having been asked.")
     if not not_modified and status != 200:
-        raise _refusal(status, str(response.url))
+        raise _refusal(response)
     return Fetched(
         body=b"" if not_modified else _unpack(response, limits),
         content_type=response.headers.get("content-type", ""),
@@ -272,11 +277,19 @@ def _validator(response: httpx.Response, name: str) -> str | None:
     )
 
 
-def _refusal(status: int, url: str) -> FeedError:
+def _refusal(response: httpx.Response) -> FeedError:
+    status, headers = response.status_code, response.headers
     says, hint = _REFUSALS.get(
         status, (f"answers with status {status}", "Try again later, or check the URL.")
     )
-    return FeedError(f"The server of {shown(url)} {says} (HTTP {status}).", hint=hint)
+    return FeedError(
+        f"The server of {shown(str(response.url))} {says} (HTTP {status}).",
+        hint=hint,
+        retry_after=polling.retry_after(
+            headers.get("retry-after", ""), date=headers.get("date", ""), now=utc_now()
+        ),
+        is_gone=status == 410,
+    )
 
 
 def _unpack(response: httpx.Response, limits: Limits) -> bytes:

@@ -19,11 +19,12 @@ from typing import Any
 from sqlalchemy import Engine
 from sqlmodel import Session
 
-from newsletter.articles import fetch, link, matching, quarantine, store, text
+from newsletter.articles import fetch, link, matching, polling, quarantine, store, text
 from newsletter.articles.fetch import Fetched, Limits, Validators
 from newsletter.articles.item import ParsedArticle, ParsedFeed
 from newsletter.articles.matching import Match
 from newsletter.articles.pictures import Picture
+from newsletter.articles.polling import Occasion, WaitsFor
 from newsletter.articles.quarantine import Background, Reason
 from newsletter.articles.sandbox import Sandbox
 from newsletter.db import session as sessions
@@ -77,12 +78,13 @@ def fetch_all(
     limits: Limits,
     now: datetime,
     *,
+    occasion: Occasion = polling.BY_HAND,
     fetcher: Fetcher | None = None,
     is_stopped: Callable[[], bool] = lambda: False,
 ) -> list[Result]:
-    """Fetch every feed and take its articles in; return how each of them went.
+    """Fetch the feeds of an occasion and take their articles in; return how each of them went.
 
-    1. The feeds are read, and the transaction ends.
+    1. The feeds are read, and the transaction ends; those that are not to be asked now are left.
     2. Documents come over the network, several at a time, without any transaction, and are parsed
        by one child process, one after another.
     3. Each is taken in within one transaction of its own; a bad one is noted on its feed's row.
@@ -91,7 +93,7 @@ def fetch_all(
     that were taken in are returned.
     """
     with sessions.reading(engine) as session:
-        feeds = store.feeds(session)
+        feeds = [one for one in store.feeds(session) if polling.is_wanted(one, occasion, now=now)]
     with Sandbox(limits) as sandbox:
         documents = _in_parallel(feeds, lambda feed: _try(feed, limits, fetcher or _fetch, sandbox))
         return [
@@ -260,7 +262,7 @@ def _settle(engine: Engine, feed: Feed, document: _Document | FeedError, now: da
     assert feed.id is not None
     if isinstance(document, FeedError):
         with sessions.writing(engine) as session:
-            store.record_failure(session, feed.id, error=document.message, now=now)
+            store.record_failure(session, feed.id, now=now, changes=_failure(feed, document, now))
         title = _title(feed, None)
         return Result(feed.id, feed.url, title, Counts(), document.message, document.hint)
     try:
@@ -273,22 +275,41 @@ def _settle(engine: Engine, feed: Feed, document: _Document | FeedError, now: da
     return Result(feed.id, feed.url, _title(feed, document), counts)
 
 
+def _failure(feed: Feed, error: FeedError, now: datetime) -> dict[str, Any]:
+    """Return what a failure changes about a feed."""
+    if error.is_gone:
+        return {"error": error.message, "next_fetch_at": None, "waits_for": WaitsFor.GONE}
+    at, waits_for = polling.after_failure(now, feed.failures + 1, retry_after=error.retry_after)
+    return {"error": error.message, "next_fetch_at": at, "waits_for": waits_for}
+
+
 def _take(session: Session, feed: Feed, document: _Document, instant: datetime) -> Counts:
     """Take a fetched document in and note the success on the feed."""
     assert feed.id is not None
     if document.parsed is None:
-        store.record_success(session, feed.id, now=instant, changes={})
+        changes: dict[str, Any] = {"next_fetch_at": _next(feed, instant, feed.ttl_minutes)}
+        store.record_success(session, feed.id, now=instant, changes=changes)
         return Counts(known=feed.items)
     counts, items = _take_articles(session, feed, document.parsed, instant)
+    parsed = document.parsed
     changes = {
         "title": _title(feed, document),
         "items": items,
+        "ttl_minutes": parsed.ttl_minutes,
+        "skip_hours": list(parsed.skip_hours),
+        "next_fetch_at": _next(feed, instant, parsed.ttl_minutes),
         # What was left out is in the next answer only if that is a whole one.
         "etag": None if counts.left_out else document.fetched.etag,
         "last_modified": None if counts.left_out else document.fetched.last_modified,
     }
     store.record_success(session, feed.id, now=instant, changes=changes)
     return counts
+
+
+def _next(feed: Feed, now: datetime, ttl_minutes: int | None) -> datetime | None:
+    """Return when a feed that was read is asked again; a file is looked at in every run."""
+    is_file = not fetch.is_url(feed.url)
+    return None if is_file else polling.after_success(now, ttl_minutes=ttl_minutes)
 
 
 def _take_articles(

@@ -87,6 +87,10 @@ class ParsedFeed:
     items: tuple[ParsedArticle, ...]
     #: Items with neither a usable link nor a title, and those past the limit.
     dropped: int = 0
+    #: How long the document may be kept, as it says (RSS `ttl`).
+    ttl_minutes: int | None = None
+    #: Hours of the week in UTC in which it does not want to be asked (`skipHours`, `skipDays`).
+    skip_hours: tuple[int, ...] = ()
 
 
 def finish(item: Item, *, site: str = "", site_title: str = "") -> ParsedArticle | None:

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
-from newsletter.articles import bounded, json_feed, link, markup, text
+from newsletter.articles import bounded, json_feed, link, markup, polling, text
 from newsletter.articles.bounded import MAX_MARKUP, MAX_PARTS
 from newsletter.articles.item import Item, ParsedFeed, finish
 from newsletter.articles.pictures import Picture, pixels
@@ -32,19 +32,32 @@ _PAGE_LANGUAGE = re.compile(
     rb"""<html\b[^<>]{0,2000}?\slang\s*=\s*["']?([A-Za-z0-9-]{1,35})""", re.IGNORECASE
 )
 
+_SHORT_NUMBER = re.compile(r"[0-9]{1,9}")
+_DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
+
 
 def parse(body: bytes, *, content_type: str = "", url: str = "") -> ParsedFeed:
     """Read a feed's document, fetched from `url`; raises FeedError if it is none."""
     if json_feed.is_json(body, content_type):
         title, site_url, items, left_out = json_feed.read(body, url)
+        channel: Mapping[str, Any] = {}
     else:
-        title, site_url, items, left_out = _read_xml(body, content_type, url)
+        title, site_url, items, left_out, channel = _read_xml(body, content_type, url)
     finished = (finish(one, site=site_url or "", site_title=title) for one in items)
     kept = tuple(article for article in finished if article)
-    return ParsedFeed(title, site_url, kept, dropped=left_out + len(items) - len(kept))
+    return ParsedFeed(
+        title,
+        site_url,
+        kept,
+        dropped=left_out + len(items) - len(kept),
+        ttl_minutes=_ttl(channel),
+        skip_hours=_skip_hours(channel),
+    )
 
 
-def _read_xml(body: bytes, content_type: str, url: str) -> tuple[str, str | None, list[Item], int]:
+def _read_xml(
+    body: bytes, content_type: str, url: str
+) -> tuple[str, str | None, list[Item], int, Mapping[str, Any]]:
     found, left_out = _feedparser(body, content_type, url)
     if not found.get("version") and not found.get("entries"):
         raise FeedError("That is not a feed: no RSS, Atom or JSON Feed.", hint=_hint(body, url))
@@ -64,7 +77,21 @@ def _read_xml(body: bytes, content_type: str, url: str) -> tuple[str, str | None
         language=_string(channel, "language"),
         is_atom=is_atom,
     )
-    return title, site_url, list(map(read, entries)), left_out
+    return title, site_url, list(map(read, entries)), left_out, channel
+
+
+def _ttl(channel: Mapping[str, Any]) -> int | None:
+    value = _string(channel, "ttl").strip()
+    return int(value) if _SHORT_NUMBER.fullmatch(value) else None
+
+
+def _skip_hours(channel: Mapping[str, Any]) -> tuple[int, ...]:
+    """Return the hours of the week that `skipHours` and `skipDays` name (RSS 2.0; GMT)."""
+    hours, days = (channel.get(bounded.SKIPPED[name]) or () for name in ("hour", "day"))
+    # Older feeds count hours from 1 to 24.
+    numbers = {int(one) % 24 for one in hours if _SHORT_NUMBER.fullmatch(one) and int(one) <= 24}
+    named = {_DAYS.index(one.lower()) for one in days if one.lower() in _DAYS}
+    return tuple(polling.skipped_hours(numbers, named))
 
 
 def _feedparser(body: bytes, content_type: str, url: str) -> tuple[Mapping[str, Any], int]:

@@ -48,6 +48,7 @@ class _Answer:
     trace: str | None = None
 
 
+_HOURS_OF_WEEK = set(range(7 * 24))
 _ANSWER = TypeAdapter(_Answer)
 
 
@@ -236,6 +237,8 @@ def _read(answer: bytes) -> ParsedFeed:
         raise FeedError(f"The feed could not be read: {found.failure}.")
     feed = found.feed
     if feed is None or len(feed.items) > MAX_ITEMS or not all(map(_is_sound, feed.items)):
+        raise _nonsense()
+    if not 0 <= (feed.ttl_minutes or 0) < 10**9 or not set(feed.skip_hours) <= _HOURS_OF_WEEK:
         raise _nonsense()
     return feed
 

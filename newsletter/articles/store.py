@@ -55,23 +55,25 @@ def remove_feed(session: Session, feed_id: int) -> None:
     session.execute(delete(Feed).where(col(Feed.id) == feed_id))
 
 
-def record_failure(session: Session, feed_id: int, *, error: str, now: datetime) -> None:
-    """Note on the feed that a fetch failed."""
+def record_failure(
+    session: Session, feed_id: int, *, now: datetime, changes: Mapping[str, Any]
+) -> None:
+    """Note on the feed that a fetch failed: its error, and when it is asked again."""
     session.execute(
         update(Feed)
         .where(col(Feed.id) == feed_id)
-        .values(fetched_at=now, error=error, failures=col(Feed.failures) + 1)
+        .values(fetched_at=now, failures=col(Feed.failures) + 1, **changes)
     )
 
 
 def record_success(
     session: Session, feed_id: int, *, now: datetime, changes: Mapping[str, Any]
 ) -> None:
-    """Note on the feed that a fetch went well, and what it changed (title, items, validators)."""
+    """Note on the feed that a fetch went well, and what it changed (title, items, next fetch)."""
     session.execute(
         update(Feed)
         .where(col(Feed.id) == feed_id)
-        .values(fetched_at=now, succeeded_at=now, error=None, failures=0, **changes)
+        .values(fetched_at=now, succeeded_at=now, error=None, failures=0, waits_for=None, **changes)
     )
 
 

@@ -8,9 +8,10 @@ from enum import Enum, auto
 
 from sqlalchemy import Engine
 
-from newsletter.articles import ingest, store
+from newsletter.articles import ingest, polling, store
 from newsletter.articles.fetch import Limits
 from newsletter.articles.ingest import Result
+from newsletter.articles.polling import Occasion
 from newsletter.clock import utc_now
 from newsletter.db import session as sessions
 from newsletter.db.election import Candidate
@@ -28,12 +29,13 @@ def fetch_all(
     limits: Limits,
     now: datetime,
     *,
+    occasion: Occasion = polling.BY_HAND,
     is_stopped: Callable[[], bool] = lambda: False,
 ) -> list[Result] | Elsewhere:
-    """Fetch every feed and return how each went, unless another process is at it.
+    """Fetch the feeds of an occasion and return how each went, unless another process is at it.
 
-    A fetch that has ended since `now`, when this run began, counts as its own. One whose process
-    was killed or stopped has not ended, and the feeds are fetched again. Raises
+    A fetch of every feed that has ended since `now`, when this run began, counts as its own. One
+    whose process was killed or stopped has not ended, and the feeds are fetched again. Raises
     DatabaseUnavailable.
     """
     with Candidate(engine, "fetch") as candidate:
@@ -44,8 +46,8 @@ def fetch_all(
         # Not in the future: the clock may have been set back since.
         if ended_at is not None and now < ended_at <= utc_now():
             return Elsewhere.DONE
-        results = ingest.fetch_all(engine, limits, now, is_stopped=is_stopped)
-        if not is_stopped():
+        results = ingest.fetch_all(engine, limits, now, occasion=occasion, is_stopped=is_stopped)
+        if occasion.is_whole and not is_stopped():
             with sessions.writing(engine) as session:
                 store.end_fetch(session, utc_now())
         return results

@@ -11,6 +11,9 @@ from newsletter.cli import context, output
 from newsletter.errors import NotFound
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+    from datetime import datetime
+
     from sqlalchemy import Engine
     from sqlmodel import Session
 
@@ -64,16 +67,27 @@ def list_feeds(ctx: typer.Context, *, json: output.Json = False) -> None:
     elif not rows:
         output.say("There is no feed yet: `newsletter feeds add URL_OR_FILE` adds one.")
     else:
-        columns = ("feed", "title", "url", "articles", "fetched_at", "error")
+        columns = ("feed", "title", "url", "articles", "fetched_at", "next_fetch_at", "error")
         output.table(
-            [name.removesuffix("_at") for name in columns],
+            [name.removesuffix("_at").replace("_", " ") for name in columns],
             [[row[name] for name in columns] for row in rows],
         )
 
 
 @app.command()
-def fetch(ctx: typer.Context, *, json: output.Json = False) -> None:
+def fetch(
+    ctx: typer.Context,
+    feed: Annotated[
+        str | None,
+        typer.Argument(help="Only this one: its number in `feeds list`, its URL or its file."),
+    ] = None,
+    *,
+    json: output.Json = False,
+) -> None:
     """Fetch every feed and take in what is new; exit code 1 if one of them failed.
+
+    A feed whose server has asked for a pause (Retry-After), or has said that the feed is gone for
+    good (410), is left alone unless it is named.
 
     If another process is at it, its fetch is waited for, up to a minute, and counts as this one.
     """
@@ -82,7 +96,9 @@ def fetch(ctx: typer.Context, *, json: output.Json = False) -> None:
 
     here = context.of(ctx)
     with here.database() as engine:
-        found = _fetched(engine, here.settings)
+        found = _fetched(engine, here.settings, feed)
+        asked = {one.feed_id for one in found} if isinstance(found, list) else set()
+        waiting = [] if feed else _left_alone(engine, asked, clock.utc_now())
     if found is Elsewhere.RUNNING:
         output.warn("Another process still fetches the feeds.", "Its articles will be there.")
         raise typer.Exit(75)
@@ -103,6 +119,8 @@ def fetch(ctx: typer.Context, *, json: output.Json = False) -> None:
     for one in results:
         if one.counts.left_out:
             output.warn(left_out(one), "`newsletter articles list --quarantined` shows them.")
+    for paused in waiting:
+        output.warn(_why_left_alone(paused), f"`newsletter feeds fetch {paused.id}` asks it now.")
     for one in failed:
         output.warn(f"Feed {one.feed_id} ({one.title}): {one.error}", one.hint)
     if failed:
@@ -142,18 +160,46 @@ def limits(settings: Settings) -> Limits:
     )
 
 
-def _fetched(engine: Engine, settings: Settings) -> list[Result] | Elsewhere:
-    from newsletter.articles import turn
+def _fetched(engine: Engine, settings: Settings, named: str | None) -> list[Result] | Elsewhere:
+    from newsletter.articles import polling, turn
     from newsletter.articles.turn import Elsewhere
+    from newsletter.db import session as sessions
     from newsletter.delivery.shutdown import on_signals
     from newsletter.editions import fetching
 
     now = clock.utc_now()
-    found = turn.fetch_all(engine, limits(settings), now)
+    occasion = polling.BY_HAND
+    if named:
+        with sessions.reading(engine) as session:
+            occasion = polling.Occasion(feed_id=_find(session, named).id)
+    found = turn.fetch_all(engine, limits(settings), now, occasion=occasion)
     if found is not Elsewhere.RUNNING:
         return found
     with on_signals() as shutdown:
-        return fetching.wait(engine, limits(settings), now=now, shutdown=shutdown)
+        return fetching.wait(
+            engine, limits(settings), now=now, occasion=occasion, shutdown=shutdown
+        )
+
+
+def _left_alone(engine: Engine, asked: Collection[int], now: datetime) -> list[Feed]:
+    """Return the feeds that were not asked, because no fetch of all feeds asks them now."""
+    from newsletter.articles import polling, store
+    from newsletter.db import session as sessions
+
+    with sessions.reading(engine) as session:
+        feeds = store.feeds(session)
+    return [
+        one
+        for one in feeds
+        if one.id not in asked and not polling.is_wanted(one, polling.BY_HAND, now=now)
+    ]
+
+
+def _why_left_alone(feed: Feed) -> str:
+    name = f"Feed {feed.id} ({feed.title})"
+    if feed.next_fetch_at is None:
+        return f"{name} is gone for good (HTTP 410) and is not asked any more."
+    return f"{name} is not asked before {feed.next_fetch_at:%Y-%m-%d %H:%M UTC}: {feed.error}"
 
 
 def _find(session: Session, named: str) -> Feed:
@@ -183,6 +229,8 @@ def _feed(feed: Feed, articles: int) -> dict[str, Any]:
         "added_at": feed.added_at,
         "fetched_at": feed.fetched_at,
         "succeeded_at": feed.succeeded_at,
+        "next_fetch_at": feed.next_fetch_at,
+        "waits_for": feed.waits_for,
         "failures": feed.failures,
         "error": feed.error,
     }

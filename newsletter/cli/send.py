@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
     from newsletter.articles.ingest import Result
+    from newsletter.articles.notices import Notice
+    from newsletter.articles.polling import Occasion
     from newsletter.articles.turn import Elsewhere
     from newsletter.delivery.waiting import Waiting
     from newsletter.editions.store import Summary
@@ -92,7 +94,11 @@ def cron(
     force: setup.Force = False,
     json: output.Json = False,
 ) -> None:
-    """Fetch the feeds and send what is due: one line for each edition that moved, else nothing."""
+    """Fetch the feeds and send what is due: one line for each edition that moved, else nothing.
+
+    A feed is spoken of when it starts to fail, once a day while it does, and when it is well again;
+    the exit code is 1 in a run that says that one fails.
+    """
     from newsletter.editions import scheduler
 
     found = context.of(ctx)
@@ -114,8 +120,9 @@ def _run(engine: Engine, settings: Settings, *, dry_run: bool, json: bool) -> in
 
     now = clock.utc_now()
     fetched: list[Result] | Elsewhere = []
+    occasion = fetch_occasion(engine, settings, now)
     if not dry_run:
-        fetched = fetch(engine, settings, now)
+        fetched = fetch(engine, settings, now, occasion)
         unconfirmed.delete(engine, now=now)
     with nullcontext(Shutdown()) if dry_run else on_signals() as shutdown:
         moved: list[Summary] = []
@@ -125,9 +132,10 @@ def _run(engine: Engine, settings: Settings, *, dry_run: bool, json: bool) -> in
             settings,
             shutdown,
             now=now,
+            occasion=occasion,
             meanwhile=lambda: moved.extend(_resume(engine, settings, now)),
         )
-        failed = report(fetched)
+        failing = [] if dry_run else report(engine, fetched, now)
         made, failure = _due(engine, settings, shutdown, now=now, dry_run=dry_run)
         # Of an edition that has moved twice, how far it has come in the end.
         summaries = {one.edition: one for one in [*moved, *made]}.values()
@@ -135,7 +143,7 @@ def _run(engine: Engine, settings: Settings, *, dry_run: bool, json: bool) -> in
             output.as_json(
                 {
                     "editions": [asdict(summary) for summary in summaries],
-                    "feeds_failed": [one.url for one in failed],
+                    "feeds_failed": [one.url for one in failing],
                     "dry_run": dry_run,
                 }
             )
@@ -147,7 +155,7 @@ def _run(engine: Engine, settings: Settings, *, dry_run: bool, json: bool) -> in
         raise failure
     if shutdown.is_wanted:
         return 75
-    return 1 if failed else 0
+    return 1 if failing else 0
 
 
 def deliver(
@@ -235,18 +243,29 @@ def _rehearse(engine: Engine, cadence: Cadence, settings: Settings) -> Summary:
     return publish.rehearse(engine, cadence, now=clock.utc_now(), settings=settings, force=True)
 
 
+def fetch_occasion(engine: Engine, settings: Settings, now: datetime) -> Occasion:
+    """Return why feeds are fetched now: an edition that is due, or the time of single feeds."""
+    from newsletter.articles import polling
+    from newsletter.editions import publish
+
+    due = publish.due_editions(engine, now=now, settings=settings)
+    return polling.before_edition(max(one.due_at for one in due)) if due else polling.ROUTINE
+
+
 def fetch(
     engine: Engine,
     settings: Settings,
     now: datetime,
+    occasion: Occasion,
     *,
     is_stopped: Callable[[], bool] = lambda: False,
 ) -> list[Result] | Elsewhere:
-    """Fetch every feed, unless another process is at it."""
+    """Fetch the feeds that are to be asked now, unless another process is at it."""
     from newsletter.articles import turn
     from newsletter.cli import feeds
 
-    return turn.fetch_all(engine, feeds.limits(settings), now, is_stopped=is_stopped)
+    limits = feeds.limits(settings)
+    return turn.fetch_all(engine, limits, now, occasion=occasion, is_stopped=is_stopped)
 
 
 def wait(
@@ -256,31 +275,44 @@ def wait(
     shutdown: Shutdown,
     *,
     now: datetime,
+    occasion: Occasion,
     meanwhile: Callable[[], object] = lambda: None,
 ) -> list[Result] | Elsewhere:
     """Where an edition is due, and another process still fetches, let that end first."""
     from newsletter.articles.turn import Elsewhere
     from newsletter.cli import feeds
-    from newsletter.editions import fetching, publish
+    from newsletter.editions import fetching
 
-    if fetched is not Elsewhere.RUNNING:
-        return fetched
-    if not publish.due_editions(engine, now=now, settings=settings):
+    if fetched is not Elsewhere.RUNNING or not occasion.is_whole:
         return fetched
     return fetching.wait(
-        engine, feeds.limits(settings), now=now, shutdown=shutdown, meanwhile=meanwhile
+        engine,
+        feeds.limits(settings),
+        now=now,
+        occasion=occasion,
+        shutdown=shutdown,
+        meanwhile=meanwhile,
     )
 
 
-def report(fetched: list[Result] | Elsewhere) -> list[Result]:
-    """Say which feeds failed, what waits for approval, and what was too much; return the failed."""
+def report(engine: Engine, fetched: list[Result] | Elsewhere, now: datetime) -> list[Notice]:
+    """Say which feeds fail or are well again, and which articles wait or were too much.
+
+    Return the notices of feeds that fail: those that are said for the first time, or once a day.
+    """
+    from newsletter.articles import notices
     from newsletter.articles.ingest import Counts
     from newsletter.cli import feeds
 
-    results = fetched if isinstance(fetched, list) else []
-    failed = [one for one in results if one.error]
-    for one in failed:
-        output.warn(f"{one.title}: {one.error}", one.hint)
+    if not isinstance(fetched, list):
+        # The process that fetches reports.
+        return []
+    results = fetched
+    hints = {one.feed_id: one.hint for one in results}
+    said = notices.take(engine, now)
+    for notice in said:
+        hint = hints.get(notice.feed_id) if notice.is_failing else None
+        output.warn(notice.sentence, hint)
     for one in results:
         if one.counts.left_out:
             output.warn(feeds.left_out(one))
@@ -290,7 +322,7 @@ def report(fetched: list[Result] | Elsewhere) -> list[Result]:
             f"{counts.quarantined:,} articles wait for approval: "
             "`newsletter articles list --quarantined`."
         )
-    return failed
+    return [one for one in said if one.is_failing]
 
 
 def _resume(engine: Engine, settings: Settings, now: datetime) -> list[Summary]:

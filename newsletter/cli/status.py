@@ -64,6 +64,8 @@ def _upcoming(settings: Settings, now: datetime) -> list[dict[str, Any]]:
 def _as_json(
     stands: Standing, findings: list[Finding], upcoming: list[dict[str, Any]]
 ) -> dict[str, Any]:
+    from newsletter.articles.fetch import masked
+
     return {
         "findings": [asdict(finding) for finding in findings],
         "readers": stands.readers,
@@ -72,7 +74,7 @@ def _as_json(
         "open": [asdict(edition) for edition in stands.open],
         "letters": [asdict(one) for one in stands.letters],
         "unknown": stands.unknown,
-        "feeds_failing": [{"url": one.url, "error": one.error} for one in stands.failing],
+        "feeds_failing": [{"url": masked(one.url), "error": one.error} for one in stands.failing],
         "quarantined": stands.quarantined,
         "last_run": stands.run.model_dump(exclude={"id"}) if stands.run else None,
         "restored": stands.restored is not None,

@@ -104,15 +104,18 @@ def _keep(engine: Engine, settings: Settings, shutdown: Shutdown) -> None:
 
 def _look(engine: Engine, settings: Settings, fetch_at: float, shutdown: Shutdown) -> float:
     """Fetch the feeds if it is time, or an edition is; make what is due. Return the next fetch."""
-    from newsletter.editions import publish, scheduler
     from newsletter.editions import schedule as calendar
+    from newsletter.editions import scheduler
 
     now = clock.utc_now()
     with scheduler.noted(engine, "worker") as errors:
-        is_due = bool(publish.due_editions(engine, now=now, settings=settings))
-        if is_due or time.monotonic() >= fetch_at:
-            fetched = send.fetch(engine, settings, now, is_stopped=lambda: shutdown.is_wanted)
-            send.report(send.wait(fetched, engine, settings, shutdown, now=now))
+        occasion = send.fetch_occasion(engine, settings, now)
+        if occasion.is_whole or time.monotonic() >= fetch_at:
+            fetched = send.fetch(
+                engine, settings, now, occasion, is_stopped=lambda: shutdown.is_wanted
+            )
+            fetched = send.wait(fetched, engine, settings, shutdown, now=now, occasion=occasion)
+            send.report(engine, fetched, now)
             if shutdown.is_wanted:
                 # Not every feed was read: an edition that is made now would miss their articles.
                 return fetch_at

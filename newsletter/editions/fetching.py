@@ -8,9 +8,10 @@ from datetime import datetime
 
 from sqlalchemy import Engine
 
-from newsletter.articles import turn
+from newsletter.articles import polling, turn
 from newsletter.articles.fetch import Limits
 from newsletter.articles.ingest import Result
+from newsletter.articles.polling import Occasion
 from newsletter.articles.turn import Elsewhere
 from newsletter.delivery.shutdown import Shutdown
 
@@ -24,6 +25,7 @@ def wait(
     limits: Limits,
     *,
     now: datetime,
+    occasion: Occasion = polling.BY_HAND,
     shutdown: Shutdown,
     meanwhile: Callable[[], object] = lambda: None,
     clock: Callable[[], float] = time.monotonic,
@@ -36,7 +38,9 @@ def wait(
     end = clock() + PATIENCE_SECONDS
     meanwhile()
     while not shutdown.is_wanted:
-        found = turn.fetch_all(engine, limits, now, is_stopped=lambda: shutdown.is_wanted)
+        found = turn.fetch_all(
+            engine, limits, now, occasion=occasion, is_stopped=lambda: shutdown.is_wanted
+        )
         if found is not Elsewhere.RUNNING or clock() >= end:
             return found
         shutdown.wait(_LOOK_SECONDS)

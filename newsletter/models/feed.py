@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import Column
+from sqlalchemy import JSON, Column
 from sqlmodel import Field, SQLModel
 
 from newsletter.models.columns import Instant, RowId
@@ -29,3 +29,13 @@ class Feed(SQLModel, table=True):
     failures: int = Field(default=0)
     #: How many items its document had when it was last read in full.
     items: int = Field(default=0)
+    #: Not asked earlier, unless an edition is due; none for at once (see `articles.polling`).
+    next_fetch_at: datetime | None = Field(default=None, sa_type=Instant)
+    #: After a failure: back_off, retry_after, or gone for never again.
+    waits_for: str | None = Field(default=None, max_length=16)
+    #: How long the document says that it may be kept (RSS `ttl`).
+    ttl_minutes: int | None = Field(default=None)
+    #: Hours of the week in UTC, 0 for Monday's first, in which it does not want to be asked.
+    skip_hours: list[int] | None = Field(default=None, sa_column=Column(JSON, nullable=True))
+    #: When the operator was last told that it fails; none when they know that it does not.
+    reported_at: datetime | None = Field(default=None, sa_type=Instant)

@@ -1,0 +1,148 @@
+"""Decides when a feed is asked again, and which feeds a run asks. Pure: instants in, instants out.
+
+About once an hour, later if the feed says so itself (RSS `ttl`, `skipHours`, `skipDays`); after a
+failure with exponential back-off, or when the server allows it (`Retry-After`, RFC 9110 10.2.3);
+never again after 410. An edition that is due has every feed asked that only rests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from enum import StrEnum
+from typing import Protocol
+
+#: Two minutes short of an hour: a cron job starts some seconds early or late.
+HOURLY = timedelta(minutes=58)
+#: Back-off after the first failure; doubled by each further one, up to the longest.
+FIRST_RETRY = timedelta(minutes=10)
+LONGEST_RETRY = timedelta(hours=6)
+#: No feed asks for longer rests, and no server for a later retry, than is believed here.
+LONGEST_TTL = timedelta(days=1)
+LONGEST_RETRY_AFTER = timedelta(days=7)
+
+_HOURS_A_WEEK = 7 * 24
+#: A later instant was written by a clock that has been set back since.
+_FARTHEST = LONGEST_RETRY_AFTER + timedelta(days=2)
+
+
+class WaitsFor(StrEnum):
+    """Why a feed that failed is not asked now."""
+
+    BACK_OFF = "back_off"
+    RETRY_AFTER = "retry_after"
+    #: For nothing: its server has answered 410.
+    GONE = "gone"
+
+
+class Polled(Protocol):
+    """What a feed's row says about when to ask it."""
+
+    id: int | None
+    fetched_at: datetime | None
+    next_fetch_at: datetime | None
+    waits_for: str | None
+    #: Hours of the week in UTC, 0 for Monday's first.
+    skip_hours: list[int] | None
+
+
+@dataclass(frozen=True)
+class Occasion:
+    """Why feeds are fetched."""
+
+    #: A feed that was last asked before this instant is asked although it still rests.
+    since: datetime | None = None
+    #: Whether feeds are left alone that failed a short time ago.
+    heeds_back_off: bool = True
+    #: The one feed to ask, whatever it waits for; all of them for None.
+    feed_id: int | None = None
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether every feed is asked that may be."""
+        return self.since is not None and self.feed_id is None
+
+
+#: The regular look: whatever has come due.
+ROUTINE = Occasion()
+#: At an operator's word: every feed whose server allows it.
+BY_HAND = Occasion(since=datetime.max.replace(tzinfo=UTC), heeds_back_off=False)
+
+
+def before_edition(due_at: datetime) -> Occasion:
+    """Return the occasion of an edition: every feed is asked once after the edition fell due."""
+    return Occasion(since=due_at)
+
+
+def is_wanted(feed: Polled, occasion: Occasion, *, now: datetime) -> bool:
+    """Tell whether a feed is asked now."""
+    if occasion.feed_id is not None:
+        return feed.id == occasion.feed_id
+    if feed.waits_for == WaitsFor.GONE:
+        return False
+    if feed.next_fetch_at is None or not now < feed.next_fetch_at <= now + _FARTHEST:
+        return occasion != ROUTINE or _hour_of_week(now) not in (feed.skip_hours or ())
+    if feed.waits_for == WaitsFor.RETRY_AFTER:
+        return False
+    if occasion.since is None or (feed.waits_for and occasion.heeds_back_off):
+        return False
+    return feed.fetched_at is None or feed.fetched_at < occasion.since
+
+
+def after_success(now: datetime, *, ttl_minutes: int | None = None) -> datetime:
+    """Return when a feed that was read is asked again."""
+    # A number of minutes that no timedelta holds is as good as a day.
+    ttl = timedelta(minutes=min(ttl_minutes or 0, LONGEST_TTL // timedelta(minutes=1)))
+    return now + max(HOURLY, ttl)
+
+
+def after_failure(
+    now: datetime, failures: int, *, retry_after: timedelta | None = None
+) -> tuple[datetime, WaitsFor]:
+    """Return when a feed is asked again that has failed so often in a row, and why then.
+
+    A server that names an instant is asked then, but not more than hourly if it goes on failing.
+    """
+    back_off = min(FIRST_RETRY * 2 ** min(failures - 1, 16), LONGEST_RETRY)
+    if retry_after is None:
+        return now + back_off, WaitsFor.BACK_OFF
+    asked = min(retry_after, LONGEST_RETRY_AFTER)
+    return now + max(asked, min(back_off, HOURLY)), WaitsFor.RETRY_AFTER
+
+
+def retry_after(value: str, *, date: str = "", now: datetime) -> timedelta | None:
+    """Read a Retry-After header: seconds or a date (RFC 9110 10.2.3); None if it is neither.
+
+    A date counts from the server's own clock, its Date header, where that can be read.
+    """
+    value = value.strip()
+    if value.isascii() and value.isdigit():
+        return timedelta(seconds=min(int(value[:12]), LONGEST_RETRY_AFTER.total_seconds()))
+    until = _http_date(value)
+    if until is None:
+        return None
+    return max(until - (_http_date(date) or now), timedelta(0))
+
+
+def skipped_hours(hours: Collection[int], days: Collection[int]) -> list[int]:
+    """Return the hours of the week that a feed skips, of its hours and its days (0 is Monday).
+
+    One that skips all of them is taken to skip none.
+    """
+    found = [hour for hour in range(_HOURS_A_WEEK) if hour % 24 in hours or hour // 24 in days]
+    return found if len(found) < _HOURS_A_WEEK else []
+
+
+def _hour_of_week(at: datetime) -> int:
+    at = at.astimezone(UTC)
+    return at.weekday() * 24 + at.hour
+
+
+def _http_date(value: str) -> datetime | None:
+    try:
+        found = parsedate_to_datetime(value[:100])
+    except (ValueError, TypeError, OverflowError):
+        return None
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
