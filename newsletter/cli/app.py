@@ -32,6 +32,7 @@ from newsletter.cli import (
     status,
     subscribers,
     suppression,
+    templates,
     worker,
 )
 from newsletter.errors import (
@@ -67,7 +68,17 @@ for verb in (
     status.status,
 ):
     app.command()(verb)
-for noun in (subscribers, feeds, articles, editions, delivery, suppression, feedback, database):
+for noun in (
+    subscribers,
+    feeds,
+    articles,
+    editions,
+    delivery,
+    suppression,
+    feedback,
+    templates,
+    database,
+):
     app.add_typer(noun.app, name=noun.__name__.rpartition(".")[2])
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import shutil
 import sys
-import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
@@ -23,7 +22,7 @@ from sqlalchemy import URL
 
 from newsletter import clock
 from newsletter.cadence import Cadence
-from newsletter.cli import context, output
+from newsletter.cli import context, output, sample
 from newsletter.cli import send as sending
 from newsletter.errors import Conflict
 
@@ -35,7 +34,6 @@ if TYPE_CHECKING:
     from newsletter.subscribers.sheet import Rejection
 
 _SENDER = "Mia's Feed <digest@miasfeed.example>"
-_ARTICLES = Path(__file__).parent / "samples" / "articles.toml"
 _READERS = {
     Cadence.DAILY: ("ada", "grace", "rosalind", "barbara"),
     Cadence.WEEKLY: ("marie", "lise", "tu-youyou"),
@@ -140,7 +138,7 @@ def _take_in(engine: Engine, settings: Settings, folder: Path) -> int:
     from newsletter.cli import feeds
 
     file, today = folder / "feed.xml", clock.utc_now()
-    samples = tomllib.loads(_ARTICLES.read_text(encoding="utf-8"))["article"]
+    samples = sample.articles()
     new = 0
     for reading in _READINGS:
         now = today - reading

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import webbrowser
+from contextlib import suppress
 from email import message_from_bytes, policy
 from email.message import EmailMessage
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,16 +14,20 @@ import typer
 
 from newsletter import address, clock, tokens
 from newsletter.cadence import Cadence
-from newsletter.cli import context, files, output, setup
+from newsletter.cli import context, files, output, sample, setup
 from newsletter.cli.send import CadenceArgument
-from newsletter.errors import TransportUnavailable
+from newsletter.errors import ConfigurationError, NotFound, RenderError, TransportUnavailable
 
 if TYPE_CHECKING:
+    from newsletter.rendering.compile import Rendered
     from newsletter.rendering.message import CompiledMessage
     from newsletter.settings import Settings
 
 #: Whose links a preview carries: no reader has this id.
 _NOBODY = "preview_________"
+_LOOK_SECONDS = 0.5
+#: Has a browser load the page anew every two seconds, without a script.
+_RELOAD = '<meta http-equiv="refresh" content="2">'
 
 
 def preview(
@@ -35,20 +41,35 @@ def preview(
         str | None, typer.Option("--to", help="Send the mail to this one address as well.")
     ] = None,
     opened: Annotated[bool, typer.Option("--open", help="Open the mail in the browser.")] = False,
+    sampled: Annotated[
+        bool,
+        typer.Option("--sample", help="Show sample articles, with every section of a digest."),
+    ] = False,
+    watched: Annotated[
+        bool,
+        typer.Option("--watch", help="Write it again whenever a template changes; Ctrl-C ends it."),
+    ] = False,
     json: output.Json = False,
 ) -> None:
-    """Write the mail that a new reader would get now as HTML, text and .eml; send no edition."""
-    from newsletter.editions import publish
+    """Write the mail that a new reader would get now as HTML, text and .eml; send no edition.
 
+    With --sample, the mail is about sample articles and needs no database: to look at templates.
+    With --watch, the page that is written loads itself anew.
+    """
     found = context.of(ctx)
     recipient = f"reader@{found.settings.sender_domain}"
+    if watched:
+        if to or json:
+            raise typer.BadParameter("--watch goes with neither --to nor --json.")
+        _watch(found, folder, cadence, sampled=sampled, opened=opened)
+        return
     if to:
         recipient = address.normalise(to, local=True)
         setup.require_for(recipient, found.settings)
-    with found.database() as engine:
-        rendered = publish.preview(engine, cadence, now=clock.utc_now(), settings=found.settings)
+    rendered = _rendered(found, cadence, sampled=sampled)
     message = filled(rendered.message, found.settings, recipient)
-    written = _write(folder, cadence, message)
+    written = _write(folder, cadence, message, found.settings)
+    _warn_of_unused(found.settings)
     if to:
         _send(found.settings, recipient, message)
     if json:
@@ -83,13 +104,93 @@ def filled(compiled: CompiledMessage, settings: Settings, recipient: str) -> byt
     return Filler(settings.keyring()).fill(compiled, stamp=stamp, claim=claim)
 
 
-def _write(folder: Path, cadence: Cadence, message: bytes) -> tuple[Path, Path, Path]:
+def _rendered(found: context.Context, cadence: Cadence, *, sampled: bool) -> Rendered:
+    from newsletter.editions import publish
+    from newsletter.editions.compose import Press
+
+    settings, now = found.settings, clock.utc_now()
+    if sampled:
+        return sample.rendered(Press(settings), cadence, settings, now)
+    with found.database() as engine:
+        return publish.preview(engine, cadence, now=now, settings=settings)
+
+
+def _write(
+    folder: Path, cadence: Cadence, message: bytes, settings: Settings, *, head: str = ""
+) -> tuple[Path, Path, Path]:
+    """Write the three files; `head` is added to the page alone."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     page, text, eml = (folder / f"{cadence}.{kind}" for kind in ("html", "txt", "eml"))
-    for path, kind in ((page, "html"), (text, "plain")):
-        files.write(path, part(message, kind))
+    html = part(message, "html").replace(sample.picture_url(settings), sample.PICTURE)
+    files.write(page, html.replace("<head>", f"<head>{head}", 1))
+    files.write(text, part(message, "plain"))
     files.write(eml, message)
     return page, text, eml
+
+
+def _watch(
+    found: context.Context, folder: Path, cadence: Cadence, *, sampled: bool, opened: bool
+) -> None:
+    """Write the mail each time that a file of the templates changes, until a signal comes."""
+    from newsletter.delivery.shutdown import on_signals
+
+    templates = found.settings.templates
+    if templates is None:
+        raise ConfigurationError(
+            "No folder of templates is set: there is nothing to watch.",
+            setting="templates",
+            hint="`newsletter templates copy email/digest --folder templates` makes one; then set "
+            'templates = "templates" in newsletter.toml.',
+        )
+    output.say(f"Watching {templates}; Ctrl-C ends it.")
+    seen: object = None
+    with on_signals() as shutdown:
+        while not shutdown.is_wanted:
+            files_now = _fingerprint(templates)
+            if files_now != seen:
+                _write_again(found, folder, cadence, sampled=sampled)
+                if opened and seen is None:
+                    webbrowser.open((folder / f"{cadence}.html").resolve().as_uri())
+            seen = files_now
+            shutdown.wait(_LOOK_SECONDS)
+
+
+def _fingerprint(templates: Path) -> frozenset[tuple[str, int, int]]:
+    """Return what changes with any file of a folder."""
+    found = set()
+    for path in templates.rglob("*"):
+        # An editor may replace a file between the two looks.
+        with suppress(OSError):
+            stat = path.stat()
+            found.add((str(path), stat.st_mtime_ns, stat.st_size))
+    return frozenset(found)
+
+
+def _write_again(found: context.Context, folder: Path, cadence: Cadence, *, sampled: bool) -> None:
+    """Write the mail, or what is wrong with its templates, as a page that loads itself anew."""
+    settings = found.settings
+    try:
+        rendered = _rendered(found, cadence, sampled=sampled)
+        message = filled(rendered.message, settings, f"reader@{settings.sender_domain}")
+        written = _write(folder, cadence, message, settings, head=_RELOAD)
+    except (RenderError, NotFound) as exc:
+        output.warn(exc.message, exc.hint)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        wrong = f"<!doctype html><meta charset=utf-8>{_RELOAD}<p>{escape(exc.message)}</p>"
+        files.write(folder / f"{cadence}.html", wrong)
+        return
+    output.say(f"{clock.utc_now().astimezone(settings.zone):%H:%M:%S} Wrote {written[0]}.")
+    _warn_of_unused(settings)
+
+
+def _warn_of_unused(settings: Settings) -> None:
+    """Name files of the publisher's templates that change nothing."""
+    from newsletter.rendering import environment, overrides
+
+    if settings.templates is not None:
+        templates = environment.build(settings.templates, settings.language)
+        if idle := overrides.sentence(settings.templates, templates):
+            output.warn(idle, "`newsletter templates list` shows all names.")
 
 
 def part(message: bytes, kind: str) -> str:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import gettext
 import re
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import date, timedelta
 from functools import lru_cache
 from io import BytesIO
@@ -100,8 +101,21 @@ def build(override_folder: Path | None, language: str) -> jinja2.Environment:
 def render(environment: jinja2.Environment, name: str, values: Mapping[str, object]) -> str:
     """Render a template; a mistake in it becomes a RenderError naming file and line."""
     chosen = _escaping(environment) if name.endswith(".html") else environment
-    try:
+    with _placed(environment, name):
         return chosen.get_template(name).render(values)
+
+
+def check(environment: jinja2.Environment, name: str) -> None:
+    """Load a template without rendering it; raises RenderError naming file and line."""
+    with _placed(environment, name):
+        environment.get_template(name)
+
+
+@contextmanager
+def _placed(environment: jinja2.Environment, name: str) -> Iterator[None]:
+    """Turn what a template's own code raises into a RenderError that says where."""
+    try:
+        yield
     except UnicodeDecodeError as exc:
         raise RenderError(
             f"{name}, or a template that it uses, is not UTF-8.", hint="Save it as UTF-8."

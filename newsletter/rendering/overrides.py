@@ -1,0 +1,114 @@
+"""A publisher's folder of templates beside ours: what it replaces, and which files do nothing.
+
+A file replaces ours of the same path. One of another name counts only where a template that counts
+extends, includes or imports it.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import jinja2
+from jinja2 import meta
+
+from newsletter import paths
+
+#: No folder of templates has more files; a folder of something else may.
+_MOST = 2_000
+_CATALOGUE = "locale/*/LC_MESSAGES/messages.po"
+
+
+@dataclass(frozen=True)
+class Unused:
+    """A file of the publisher's that changes nothing."""
+
+    name: str
+    #: The template whose name it may be meant to have.
+    meant: str | None
+
+    @property
+    def sentence(self) -> str:
+        """What to do about it."""
+        if self.meant is None:
+            return f"{self.name} replaces no template and is used by none."
+        return f"{self.name} replaces no template and is used by none; {self.meant} is one."
+
+
+def builtin() -> list[str]:
+    """Return the names of the templates that a publisher can replace."""
+    return sorted(_names(paths.TEMPLATES))
+
+
+def replaced(folder: Path) -> list[str]:
+    """Return the names of the publisher's files that stand in the place of ours."""
+    ours = set(builtin())
+    return [name for name in _names(folder) if name in ours or Path(name).match(_CATALOGUE)]
+
+
+def unused(folder: Path, environment: jinja2.Environment) -> list[Unused]:
+    """Return the publisher's files that change nothing."""
+    used = set(used_files(folder, environment))
+    ours = builtin()
+    return [Unused(name, _meant(name, ours)) for name in _names(folder) if name not in used]
+
+
+def used_files(folder: Path, environment: jinja2.Environment) -> list[str]:
+    """Return the files that replace ours, and those that these use, and so on."""
+    theirs = set(_names(folder))
+    found: dict[str, None] = {}
+    waiting = replaced(folder)
+    while waiting:
+        name = waiting.pop()
+        if name in found:
+            continue
+        found[name] = None
+        waiting += [one for one in _references(folder / name, environment) if one in theirs]
+    return sorted(found)
+
+
+def sentence(folder: Path, environment: jinja2.Environment) -> str | None:
+    """Say that a folder replaces nothing, or which files of it do nothing; None if all count."""
+    idle = unused(folder, environment)
+    if not replaced(folder):
+        files = "it is empty" if not idle else f"{idle[0].sentence}"
+        return f"The folder of templates {folder} replaces no template: {files.rstrip('.')}."
+    if not idle:
+        return None
+    more = f" And {len(idle) - 1:,} more files." if len(idle) > 1 else ""
+    return f"In the folder of templates {folder}, {idle[0].sentence}{more}"
+
+
+def _names(folder: Path) -> list[str]:
+    """Return the files of a folder, by their paths in it; hidden ones are an editor's own."""
+    return sorted(name for _, name in zip(range(_MOST), _walk(folder), strict=False))
+
+
+def _walk(folder: Path) -> Iterator[str]:
+    for path in folder.rglob("*"):
+        name = path.relative_to(folder)
+        is_hidden = any(part.startswith(".") for part in name.parts) or path.name.endswith("~")
+        if not is_hidden and path.is_file():
+            yield name.as_posix()
+
+
+def _references(path: Path, environment: jinja2.Environment) -> list[str]:
+    """Return the templates that one names; none where it cannot be read, which `check` says."""
+    try:
+        tree = environment.parse(path.read_text(encoding="utf-8"))
+    except (jinja2.TemplateError, UnicodeDecodeError, OSError):
+        return []
+    return [name for name in meta.find_referenced_templates(tree) if name]
+
+
+def _meant(name: str, ours: list[str]) -> str | None:
+    """Return the template of ours that a file may be meant for: of the same end, or nearly."""
+    parts = name.split("/")
+    for start in range(len(parts)):
+        end = "/".join(parts[start:])
+        same = [one for one in ours if one == end or one.endswith(f"/{end}")]
+        if len(same) == 1:
+            return same[0]
+    return next(iter(difflib.get_close_matches(name, ours, n=1, cutoff=0.75)), None)
