@@ -72,7 +72,7 @@ _SKIPPED_CLASSES = _names(
     r"sr-only|screen-reader-text|visually-hidden|visuallyhidden|invisible|buttons?|btn"
     r"|sharedaddy|sd-sharing|jp-relatedposts|related-posts|feedflare|addtoany_\w+|share-links"
     r"|social-(?:share|links?|icons?)|sharing-buttons?|share-buttons?|subscription-widget\S*"
-    r"|cta-caption|footnote-ref|footnote-anchor|headerlink|mw-editsection|poll-embed"
+    r"|cta-caption|footnote-ref|footnote-anchor|footnotes|headerlink|mw-editsection|poll-embed"
 )
 _MUTED_CLASSES = _names(
     r"wp-caption(?:-text)?|tr-caption\S*|image-caption|img-caption|photo-credit|caption(?:-text)?"
@@ -366,9 +366,18 @@ def _is_skipped(element: etree._Element) -> bool:
     return (
         (bool(classes) and bool(_SKIPPED_CLASSES.search(classes)))
         or element.get("role") in {"button", "navigation"}
-        or (name == "a" and bool(_SHARING.match(element.get("href") or "")))
+        or (name == "a" and _is_apparatus(element))
         or pictures.is_hidden(_attributes(element))
     )
+
+
+def _is_apparatus(link: etree._Element) -> bool:
+    """Tell whether a link shares the page, or leads to a footnote and back."""
+    href = link.get("href") or ""
+    parent = link.getparent()
+    is_note = href.startswith("#") and parent is not None and parent.tag == "sup"
+    is_note = is_note or link.get("role") in {"doc-noteref", "doc-backlink"}
+    return is_note or bool(_SHARING.match(href))
 
 
 def _is_muted(element: etree._Element) -> bool:
