@@ -9,6 +9,7 @@ from __future__ import annotations
 import runpy
 from dataclasses import replace
 from datetime import date
+from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -48,6 +49,7 @@ def read(dialect: str) -> ParsedFeed:
     return parse.parse(body, url=f"https://{dialect}.example/feed")
 
 
+@cache
 def digest(dialect: str) -> Rendered:
     """The weekly digest of a publication that has this feed alone."""
     feed = read(dialect)
