@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import subprocess
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
+import holders
 import pytest
 from journey import until
 from sqlalchemy import Engine, text
@@ -30,22 +30,10 @@ with Candidate(engine.open(sys.argv[1]), "schedule") as candidate:
 on_postgresql = pytest.mark.parametrize("database_kind", ["postgresql"])
 
 
-@contextmanager
-def running(engine: Engine) -> Iterator[subprocess.Popen[str]]:
+def running(engine: Engine) -> AbstractContextManager[subprocess.Popen[str]]:
     """Run a candidate in a process of its own, which is elected."""
     url = engine.url.render_as_string(hide_password=False)
-    with subprocess.Popen(
-        [sys.executable, "-c", PROGRAM, url],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as process:
-        try:
-            assert process.stdout
-            assert process.stdout.readline() == "True\n"
-            yield process
-        finally:
-            process.kill()
+    return holders.holding(PROGRAM, url, says="True")
 
 
 def cut_off(engine: Engine) -> int:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
+import holders
 import pytest
 from sqlalchemy import Engine
 
@@ -31,22 +31,11 @@ sys.stdin.read()
 """
 
 
-@contextmanager
-def holding(url: str, name: str, **environment: object) -> Iterator[subprocess.Popen[str]]:
+def holding(
+    url: str, name: str, **environment: object
+) -> AbstractContextManager[subprocess.Popen[str]]:
     """Run a process with an environment of its own that holds a lock."""
-    with subprocess.Popen(
-        [sys.executable, "-c", HOLDER, url, name],
-        env={**os.environ, **{key: str(value) for key, value in environment.items()}},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as process:
-        try:
-            assert process.stdout
-            assert process.stdout.readline() == "held\n"
-            yield process
-        finally:
-            process.kill()
+    return holders.holding(HOLDER, url, name, says="held", **environment)
 
 
 def url_of(engine: Engine) -> str:
