@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
 from html import unescape
+from typing import NamedTuple
 
 from lxml import etree
 
@@ -72,7 +72,7 @@ _SKIPPED_CLASSES = _names(
     r"sr-only|screen-reader-text|visually-hidden|visuallyhidden|invisible|buttons?|btn"
     r"|sharedaddy|sd-sharing|jp-relatedposts|related-posts|feedflare|addtoany_\w+|share-links"
     r"|social-(?:share|links?|icons?)|sharing-buttons?|share-buttons?|subscription-widget\S*"
-    r"|cta-caption|footnote-ref|footnote-anchor|footnotes|headerlink|mw-editsection|poll-embed"
+    r"|cta-caption|toc|ez-toc\S*|table-of-contents|footnote-ref|footnote-anchor|footnotes|headerlink|mw-editsection|poll-embed"
 )
 _MUTED_CLASSES = _names(
     r"wp-caption(?:-text)?|tr-caption\S*|image-caption|img-caption|photo-credit|caption(?:-text)?"
@@ -99,8 +99,7 @@ _SHARING = re.compile(
 )
 
 
-@dataclass(frozen=True)
-class Run:
+class Run(NamedTuple):
     """A piece of text within one block."""
 
     text: str
@@ -117,21 +116,18 @@ class Block:
     """A paragraph, a heading, a line: text that stands on lines of its own."""
 
     runs: tuple[Run, ...]
+    #: The text as it can be shown.
+    text: str
     is_heading: bool = False
     #: A picture stands directly before it.
     follows_picture: bool = False
 
-    @cached_property
-    def text(self) -> str:
-        """The text as it can be shown."""
-        return text.clean("".join(run.text for run in self.runs))
-
-    @cached_property
+    @property
     def unlinked(self) -> str:
         """The text that is outside of links."""
         return text.clean("".join(run.text for run in self.runs if run.href is None))
 
-    @cached_property
+    @property
     def hrefs(self) -> tuple[str, ...]:
         """Where its links lead, those without text left out."""
         return tuple(run.href for run in self.runs if run.href is not None and run.text.strip())
@@ -158,10 +154,14 @@ class Reading:
 def read(html: str, base: str = "") -> Reading:
     """Read HTML that nobody vouches for; any text at all gives a Reading."""
     harmless = _harmless(html[:MAX_MARKUP])
-    root = _tree(harmless)
-    if root is not None and _is_cut_off(root):
-        root = _tree(_WHOLE_TAG.sub(_flat, harmless))
-    return _Collector(base).read(root) if root is not None else Reading(())
+    try:
+        return _Collector(base).read(_tree(harmless))
+    except _TooDeep:
+        return _Collector(base).read(_tree(_WHOLE_TAG.sub(_flat, harmless)))
+
+
+class _TooDeep(Exception):
+    """The tree was cut off where it became too deep."""
 
 
 def plain(value: str) -> str:
@@ -240,15 +240,6 @@ def _tree(html: str) -> etree._Element | None:
         return None
 
 
-def _is_cut_off(root: etree._Element) -> bool:
-    depth = 0
-    for event, _ in etree.iterwalk(root, events=("start", "end")):
-        depth += 1 if event == "start" else -1
-        if depth >= _MAX_DEPTH - 1:
-            return True
-    return False
-
-
 class _Collector:
     """Walks through a tree once and gathers blocks and pictures."""
 
@@ -265,11 +256,17 @@ class _Collector:
         self._muted: list[etree._Element] = []
         self._follows_picture = False
 
-    def read(self, root: etree._Element) -> Reading:
-        """Return what stands in a tree."""
+    def read(self, root: etree._Element | None) -> Reading:
+        """Return what stands in a tree; raises _TooDeep."""
+        if root is None:
+            return Reading(())
+        depth = 0
         walker = etree.iterwalk(root, events=("start", "end"))
         skipped: set[etree._Element] = set()
         for event, element in walker:
+            depth += 1 if event == "start" else -1
+            if depth >= _MAX_DEPTH - 1:
+                raise _TooDeep
             if event == "start" and _is_skipped(element):
                 skipped.add(element)
                 walker.skip_subtree()
@@ -344,11 +341,12 @@ class _Collector:
             self._flush(is_heading=self._headings > 0)
 
     def _flush(self, *, is_heading: bool = False) -> None:
-        block = Block(tuple(self._runs), is_heading, self._follows_picture)
-        self._runs = []
-        if block.text:
+        shown = text.clean("".join(run.text for run in self._runs)) if self._runs else ""
+        if shown:
+            block = Block(tuple(self._runs), shown, is_heading, self._follows_picture)
             self._blocks.append(block)
             self._follows_picture = False
+        self._runs = []
 
 
 def _attributes(element: etree._Element) -> dict[str, str]:
@@ -367,7 +365,7 @@ def _is_skipped(element: etree._Element) -> bool:
         (bool(classes) and bool(_SKIPPED_CLASSES.search(classes)))
         or element.get("role") in {"button", "navigation"}
         or (name == "a" and _is_apparatus(element))
-        or pictures.is_hidden(_attributes(element))
+        or pictures.is_hidden(element.get("style"), element.get("hidden"))
     )
 
 

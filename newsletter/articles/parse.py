@@ -131,7 +131,8 @@ def _item(entry: Mapping[str, Any], *, url: str, start: str, language: str, is_a
     base = markup_base or start
     address = _page(entry, language)
     summary, content = _summary(entry), _content(entry)
-    beside = markup_base or link.canonical(address, base) or base
+    is_whole = address.startswith(("https://", "http://"))
+    beside = markup_base or (address if is_whole else link.canonical(address, base)) or base
     return Item(
         guid=_string(entry, "id"),
         links=(address,),

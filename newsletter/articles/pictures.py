@@ -59,7 +59,7 @@ _FOLDERS = {
 }  # fmt: skip
 _COUNTER = re.compile(
     r"(?:[a-z0-9]|blank|pixel|px|count(?:er)?|clear(?:gif)?|dot|trans(?:parent)?|empty|beacon"
-    r"|track(?:er|ing)?|hit|stats?|open|impression|ping|collect|spinner|load(?:ing|er))"
+    r"|track(?:er|ing)?|hit|stats?|open|impression|ping|collect|tr|spinner|load(?:ing|er))"
 )
 _PLACEHOLDER = re.compile(
     r"(?:.*[-_.])?(?:placeholder|spacer|1x1|lazy-?load(?:er|ing)?)(?:[-_.].*)?|lazy", re.DOTALL
@@ -113,16 +113,16 @@ def pixels(value: object) -> int | None:
     return int(found[1]) if found and int(found[1]) <= 20_000 else None
 
 
-def is_hidden(attributes: Mapping[str, str]) -> bool:
-    """Tell whether an element is not to be seen, by its own attributes."""
-    style = "".join(attributes.get("style", "").split())
-    return "hidden" in attributes or bool(style and _HIDING.search(style))
+def is_hidden(style: str | None, hidden: str | None) -> bool:
+    """Tell whether an element is not to be seen, by its attributes `style` and `hidden`."""
+    return hidden is not None or bool(style and _HIDING.search("".join(style.split())))
 
 
 def of_element(attributes: Mapping[str, str], base: str, *, alt: str | None) -> Picture | None:
     """Return what an `img` shows once its page has loaded; None for a decoration or nothing."""
     classes = f"{attributes.get('class', '')} {attributes.get('id', '')}"
-    if is_hidden(attributes) or _DECORATED.search(classes):
+    is_unseen = is_hidden(attributes.get("style"), attributes.get("hidden"))
+    if is_unseen or _DECORATED.search(classes):
         return None
     sizes = _sizes(attributes)
     if min(sizes.get("width", _SMALLEST), sizes.get("height", _SMALLEST)) < _SMALLEST:

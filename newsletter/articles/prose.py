@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from newsletter.articles import link, text
 from newsletter.articles.markup import Block, Run
@@ -93,8 +93,7 @@ def source(blocks: Sequence[Block]) -> tuple[str | None, list[Block]]:
     if found is None or tail.strip(" .)\n\t") or not _SOURCE.search(head):
         return None, list(blocks)
     rest = text.clean(_SOURCE.sub(lambda match: match[1].strip(), head))
-    runs = (Run(rest),) if rest else ()
-    return found, [*others, *([Block(runs, last.is_heading)] if runs else [])]
+    return found, [*others, *([_block(rest)] if rest else [])]
 
 
 def own(blocks: Sequence[Block], about: About) -> list[str]:
@@ -211,7 +210,7 @@ def _without_more(block: Block, about: About) -> list[Block]:
     is_asking = "more" in re.split(r"[\s_-]", last.classes.lower())
     is_own = _spelled(last.href) in about.own
     if head and is_own and len(asked) <= _MAX_MORE + len(about.title) and (is_apart or is_asking):
-        return [Block(tuple(runs), block.is_heading, block.follows_picture)]
+        return [_block(head.rstrip(" »›→>|"))]
     return [block]
 
 
@@ -234,7 +233,7 @@ def _without_opening(blocks: list[Block], about: About) -> list[Block]:
         blocks = blocks[1:]
     if not blocks:
         return []
-    return [_without_title(blocks[0], about, is_only=len(blocks) == 1), *blocks[1:]]
+    return [_without_title(blocks[0], about), *blocks[1:]]
 
 
 def _is_opening(block: Block, about: About) -> bool:
@@ -242,10 +241,11 @@ def _is_opening(block: Block, about: About) -> bool:
     words = block.text
     if _is_heading(block) or text.title_key(words) == text.title_key(about.title):
         return True
-    if block.follows_picture and (
-        (block.is_all("slanted") and len(words) <= _MAX_LINE * 2)
-        or (len(words) <= _MAX_CREDIT and _CREDIT.search(words))
-    ):
+    is_slanted = block.is_all("slanted")
+    if block.follows_picture and is_slanted and len(words) <= 2 * _MAX_LINE:
+        return True
+    is_beside = block.follows_picture or is_slanted
+    if is_beside and len(words) <= _MAX_CREDIT and _CREDIT.search(words):
         return True
     return _is_by_line(words, about)
 
@@ -274,7 +274,7 @@ def _cut(words: str, name: str) -> str:
     return words if at < 0 else words[:at] + " " + words[at + len(name) :]
 
 
-def _without_title(block: Block, about: About, *, is_only: bool) -> Block:
+def _without_title(block: Block, about: About) -> Block:
     """Return a block without the title as its first sentence, if more follows."""
     title = about.title
     rest = block.text[len(title) :]
@@ -283,16 +283,20 @@ def _without_title(block: Block, about: About, *, is_only: bool) -> Block:
     if not is_title or not marked or not re.search(r"\w", rest):
         return block
     shown = rest.lstrip(" .:|!?…–—-")
-    return block if is_only and not shown else Block((Run(shown),))
+    return block if shown[:1].islower() else _block(shown)
+
+
+def _block(words: str) -> Block:
+    return Block((Run(words),), words)
 
 
 @lru_cache(maxsize=1_024)
 def _spelled(href: str) -> str:
     """Return what of an address names its page: no scheme, no fragment, no query behind a path."""
-    found = link.canonical(href)
-    if found is None:
+    try:
+        url = urlsplit(href.strip())
+    except ValueError:
         return ""
-    url = urlsplit(found)
-    path = url.path.rstrip("/")
+    path = unquote(url.path.rstrip("/"))
     query = "" if path else url.query
-    return f"{url.netloc.removeprefix('www.')}{path}?{query}"
+    return f"{url.netloc.lower().removeprefix('www.')}{path}?{query}" if url.netloc else ""

@@ -42,6 +42,7 @@ def only(html: str) -> str | None:
         '<img src="https://count.example/content/1/count.gif?distributor=republish">',
         '<img src="https://pixel.wp.com/b.gif?host=site.example">',
         '<img src="https://site.example/pixel.php?id=4">',
+        '<img src="https://www.facebook.example/tr?id=1&ev=PageView">',
     ],
 )
 def test_a_counter_is_no_picture(tag: str) -> None:
