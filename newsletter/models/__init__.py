@@ -4,13 +4,15 @@ Model files never import one another: foreign keys go by table name.
 """
 
 from newsletter.models.address_change import AddressChange
-from newsletter.models.article import Article
+from newsletter.models.article import Article, ArticleState
 from newsletter.models.attempt import Attempt
+from newsletter.models.audit import Audit
 from newsletter.models.consent import Consent
 from newsletter.models.delivery import Delivery, State
 from newsletter.models.edition import Edition, EditionState
 from newsletter.models.feed import Feed
 from newsletter.models.mailing import Kind, Mailing, MailingArticle, Role
+from newsletter.models.note import Note
 from newsletter.models.pace import Pace, Spending
 from newsletter.models.progress import Progress
 from newsletter.models.publication import Publication
@@ -23,7 +25,9 @@ from newsletter.models.worker import ProcessKind, Worker
 __all__ = [
     "AddressChange",
     "Article",
+    "ArticleState",
     "Attempt",
+    "Audit",
     "Cause",
     "Consent",
     "Delivery",
@@ -33,6 +37,7 @@ __all__ = [
     "Kind",
     "Mailing",
     "MailingArticle",
+    "Note",
     "Pace",
     "ProcessKind",
     "Progress",

@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 from datetime import datetime
+from enum import StrEnum
 
 from sqlalchemy import JSON, BigInteger, Column, ForeignKey, UniqueConstraint
 from sqlmodel import Field, SQLModel
 
 from newsletter.models.columns import Instant, RowId
+
+
+class ArticleState(StrEnum):
+    """Whether editions may have an article: only one that is out."""
+
+    OUT = "out"
+    QUARANTINED = "quarantined"
+    HELD = "held"
+    REJECTED = "rejected"
 
 
 class Article(SQLModel, table=True):
@@ -35,12 +45,27 @@ class Article(SQLModel, table=True):
     #: Reading time.
     minutes: int = Field(default=1)
     published_at: datetime | None = Field(default=None, sa_type=Instant)
-    #: When we first had it, given under the freeze lock; none while it waits in quarantine.
+    #: When we first had it, given under the freeze lock; none while no edition may have it.
     seen_at: datetime | None = Field(default=None, sa_type=Instant, index=True)
     quarantined_at: datetime | None = Field(default=None, sa_type=Instant)
     #: ancient, future, republished, archive, flood.
     quarantine_reason: str | None = Field(default=None, max_length=16)
+    #: When the editor took it back before any edition had it, until it is released.
+    held_at: datetime | None = Field(default=None, sa_type=Instant)
+    #: When the editor refused it, for good.
+    rejected_at: datetime | None = Field(default=None, sa_type=Instant)
+    #: When it was chosen to lead: it leads the first edition of each cadence after this.
+    pinned_at: datetime | None = Field(default=None, sa_type=Instant)
     #: SHA-256 of what a reader sees of it.
     content_hash: str = Field(max_length=64)
     created_at: datetime = Field(sa_type=Instant)
     updated_at: datetime = Field(sa_type=Instant)
+
+    @property
+    def state(self) -> ArticleState:
+        """Where it stands between the feed and an edition."""
+        if self.seen_at is not None:
+            return ArticleState.OUT
+        if self.rejected_at is not None:
+            return ArticleState.REJECTED
+        return ArticleState.QUARANTINED if self.held_at is None else ArticleState.HELD

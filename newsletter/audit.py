@@ -1,0 +1,36 @@
+"""The audit: which operator or editor did what, and when. Rows are added, never changed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+
+from sqlmodel import Session, col, select
+
+from newsletter.models import Audit
+
+
+def record(
+    session: Session, action: str, subjects: Mapping[str, str], *, actor: str, at: datetime
+) -> None:
+    """Add one row for each subject, with its detail, in the transaction of the act.
+
+    `actor` is the door and the person, such as "cli:mia"; `action` is noun and verb, such as
+    "articles.hold".
+    """
+    session.add_all(
+        Audit(at=at, actor=actor, action=action, subject=subject, detail=detail)
+        for subject, detail in subjects.items()
+    )
+    session.flush()
+
+
+def of(session: Session, subjects: Iterable[str]) -> list[Audit]:
+    """Return what was done to any of some subjects, the oldest first."""
+    return list(
+        session.exec(
+            select(Audit)
+            .where(col(Audit.subject).in_(list(subjects)))
+            .order_by(col(Audit.at), col(Audit.id))
+        )
+    )
