@@ -1,0 +1,200 @@
+"""An edition's note: Markdown from the editor, as HTML for the mail and as text of 72 columns.
+
+Both are written from one HTML, which nh3 has cleaned: what is not in one is not in the other.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from functools import lru_cache
+from html import escape
+from html.parser import HTMLParser
+
+import nh3
+from markdown_it import MarkdownIt
+from markdown_it.renderer import RendererHTML
+from markdown_it.token import Token
+from markupsafe import Markup
+
+from newsletter.errors import InvalidInput
+from newsletter.rendering.plaintext import Notes, wrap
+
+#: Characters of a note: it introduces an edition, and is no article.
+LONGEST = 5_000
+
+#: What no line may have in it: controls, line separators, halves of characters, and what turns the
+#: direction of the text after it (UAX #9).
+_CONTROLS = re.compile(
+    "[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
+)
+_STYLES = {
+    "p": "text ink",
+    "li": "text ink",
+    "blockquote": "text muted",
+    "h2": "title ink",
+    "a": "accent link",
+}
+_MARGINS = {
+    "p": "padding:0 0 12px",
+    "h2": "padding:4px 0 8px",
+    "ul": "margin:0;padding:0 24px 12px",
+    "ol": "margin:0;padding:0 24px 12px",
+    "blockquote": "margin:0;padding:0 24px",
+}
+_TAGS = {*_STYLES, *_MARGINS, "br", "strong", "em", "code"}
+#: What stands on lines of its own.
+_BLOCKS = {"p", "h2", "ul", "ol", "li", "blockquote"}
+_HEADING = re.compile(r"(</?)h[1-6](?=[ >])")
+
+
+def check(text: str) -> str:
+    """Return a note as it is kept: Unix line ends, no blanks around it.
+
+    Raises InvalidInput for one that says nothing, is too long or has control characters.
+    """
+    written = text.replace("\r\n", "\n").replace("\t", "    ").strip()
+    if len(written) > LONGEST:
+        raise InvalidInput(
+            f"The note is too long: it may have {LONGEST:,} characters.",
+            hint="Say it in fewer words, and link to the rest.",
+        )
+    if found := _CONTROLS.search(written):
+        raise InvalidInput(
+            f"The note has a control character in it: {found[0]!a}.",
+            hint="Leave it out; lines end with a line feed.",
+        )
+    if not plain(written, Notes()).strip():
+        raise InvalidInput("The note says nothing.", hint="Write a sentence, in Markdown.")
+    return written
+
+
+def html(markdown: str) -> Markup:
+    """Return a note as HTML for a digest: classes of the layout, links to the web and to mail."""
+    return Markup(_clean(markdown))  # noqa: S704 - nh3 has cleaned it
+
+
+def plain(markdown: str, notes: Notes) -> str:
+    """Return a note as text: 72 columns, its links numbered as those of the stories are."""
+    writer = _Writer(notes)
+    writer.feed(_clean(markdown))
+    writer.close()
+    return writer.text
+
+
+def _clean(markdown: str) -> str:
+    made = _HEADING.sub(r"\1h2", _parser().render(markdown))
+    return nh3.clean(
+        made,
+        tags=_TAGS,
+        attributes={"a": {"href"}},
+        clean_content_tags={"script", "style"},
+        set_tag_attribute_values=_attributes(),
+        attribute_filter=_whole_link,
+        link_rel=None,
+    ).strip()
+
+
+def _whole_link(_tag: str, _name: str, value: str) -> str | None:
+    """Keep addresses on the web and of mailboxes: in a mail, a relative one leads nowhere."""
+    return value if re.match(r"(?:https?://|mailto:)[^\s]", value, re.IGNORECASE) else None
+
+
+@lru_cache(maxsize=1)
+def _parser() -> MarkdownIt:
+    # Not as code, which would not be wrapped, and without underlined headings: "---" under a
+    # sentence is a dash.
+    parser = MarkdownIt("commonmark").disable(["code", "fence", "lheading", "hr"])
+    parser.add_render_rule("image", _alternative)
+    return parser
+
+
+def _alternative(
+    _renderer: RendererHTML, tokens: Sequence[Token], index: int, _options: object, _env: object
+) -> str:
+    """A picture's words stand for it: a mail fetches nothing for a note."""
+    return escape(tokens[index].content)
+
+
+@lru_cache(maxsize=1)
+def _attributes() -> dict[str, dict[str, str]]:
+    attributes: dict[str, dict[str, str]] = {tag: {"class": name} for tag, name in _STYLES.items()}
+    for tag, style in _MARGINS.items():
+        attributes.setdefault(tag, {}).update({"style": style, "dir": "auto"})
+    return attributes
+
+
+class _Writer(HTMLParser):
+    """Writes clean HTML as lines of text, an empty one between its blocks."""
+
+    def __init__(self, notes: Notes) -> None:
+        super().__init__(convert_charrefs=True)
+        self.text = ""
+        self._notes = notes
+        self._line = ""
+        #: What opens each line: the indents of lists and the marks of quotations.
+        self._indents: list[str] = []
+        #: What opens the next line in place of the last indent: the mark of an item.
+        self._mark: str | None = None
+        #: Of each list that is open, the number of its next item; None for one with bullets.
+        self._lists: list[int | None] = []
+        #: The address of the link that is open, and where in the line it begins.
+        self._link = ("", 0)
+        self._gap = ""
+
+    def handle_data(self, data: str) -> None:
+        self._line += data
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag == "a":
+            self._link = (dict(attrs).get("href") or "", len(self._line))
+        elif tag == "br":
+            self._end_line(gap="\n")
+        elif tag in _BLOCKS:
+            self._end_line()
+        if tag in {"ul", "ol"}:
+            self._lists.append(1 if tag == "ol" else None)
+        elif tag == "li":
+            self._begin_item()
+        elif tag == "blockquote":
+            self._indents.append("> ")
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag == "a":
+            self._end_link()
+        elif tag in _BLOCKS:
+            self._end_line()
+        if tag in {"ul", "ol"} and self._lists:
+            self._lists.pop()
+        elif tag in {"li", "blockquote"} and self._indents:
+            self._indents.pop()
+            self._mark = None
+
+    def close(self) -> None:
+        super().close()
+        self._end_line()
+
+    def _begin_item(self) -> None:
+        number = self._lists[-1] if self._lists else None
+        self._mark = "- " if number is None else f"{number}. "
+        if number is not None:
+            self._lists[-1] = number + 1
+        self._indents.append(" " * len(self._mark))
+
+    def _end_link(self) -> None:
+        href, start = self._link
+        label = self._line[start:].strip()
+        if href and label not in {href, href.removeprefix("mailto:")}:
+            self._line += f"\u00a0[{self._notes.number(href)}]"
+
+    def _end_line(self, *, gap: str | None = None) -> None:
+        """Write what was gathered as one paragraph; `gap` is what comes before the next."""
+        if self._line.strip():
+            rest = "".join(self._indents)
+            first = rest if self._mark is None else "".join(self._indents[:-1]) + self._mark
+            self.text += self._gap + wrap(self._line, first=first, rest=rest)
+            self._mark = None
+            self._gap = gap or ("\n" if self._lists else "\n\n")
+        elif self.text and gap is None and not self._lists:
+            self._gap = "\n\n"
+        self._line = ""
