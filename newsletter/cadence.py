@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from calendar import monthrange
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from enum import StrEnum
@@ -88,11 +89,17 @@ def newest_due(cadence: Cadence, now: datetime, times: SendTimes) -> date:
     return next(period for period in periods if due_at(cadence, period, times) <= now)
 
 
-def next_due(cadence: Cadence, now: datetime, times: SendTimes) -> date:
-    """Return the first period that is due strictly after now."""
+def next_due(
+    cadence: Cadence, now: datetime, times: SendTimes, *, skipped: Collection[date] = ()
+) -> date:
+    """Return the first period that is due strictly after now and is none of `skipped`."""
     newest = newest_due(cadence, now, times)
     periods = (_period(cadence, n, times) for n in count(_number(cadence, newest)))
-    return next(period for period in periods if due_at(cadence, period, times) > now)
+    return next(
+        period
+        for period in periods
+        if due_at(cadence, period, times) > now and period not in skipped
+    )
 
 
 def preceding(cadence: Cadence, period: date, times: SendTimes) -> date:

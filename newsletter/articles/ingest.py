@@ -1,7 +1,8 @@
 """Takes articles in: what is new gets its `seen_at` under the freeze lock, what is odd waits.
 
 Every instant that an article can be seen from is given here (`take_in`, `approve`, `add_article`),
-and only under the freeze lock: so no article ever appears behind a coverage end.
+or when the editor releases one (`editions.editor`), and only under the freeze lock: so no article
+ever appears behind a coverage end.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from typing import Any
 from sqlalchemy import Engine
 from sqlmodel import Session
 
+from newsletter import audit
 from newsletter.articles import fetch, link, matching, polling, quarantine, store, text
 from newsletter.articles.fetch import Fetched, Limits, Validators
 from newsletter.articles.item import ParsedArticle, ParsedFeed
@@ -30,7 +32,7 @@ from newsletter.articles.sandbox import Sandbox
 from newsletter.db import session as sessions
 from newsletter.errors import Conflict, FeedError, InvalidInput, NotFound
 from newsletter.graphemes import shorten
-from newsletter.models import Article, Feed
+from newsletter.models import Article, ArticleState, Feed
 
 logger = logging.getLogger(__name__)
 
@@ -140,21 +142,26 @@ def take_in(engine: Engine, feed_id: int, parsed: ParsedFeed, now: datetime) -> 
         return _take(session, store.feed(session, feed_id), _Document(fetched, parsed), instant)
 
 
-def approve(engine: Engine, ids: Collection[int] | None, now: datetime) -> list[int]:
+def approve(engine: Engine, ids: Collection[int] | None, now: datetime, *, actor: str) -> list[int]:
     """Let quarantined articles out, all of them for None; return the ids of those that were.
 
-    They go into the next editions like new ones. Raises NotFound if an id is no article's; those
-    that are out already are left alone.
+    They go into the next editions like new ones. Raises NotFound if an id is no article's, and
+    Conflict if an editor has held or rejected it; those that are out already are left alone.
     """
     with sessions.writing(engine) as session:
         instant = sessions.freeze_lock(session, now)
+        for one in store.by_ids(session, ids or ()):
+            _refuse_editors(one)
         unknown = store.missing(session, ids) if ids is not None else []
         if unknown:
             raise NotFound(
                 f"There is no article {', '.join(map(str, unknown))}.",
                 hint="`newsletter articles list --quarantined` shows those that wait.",
             )
-        return store.approve(session, ids, seen_at=instant)
+        released = store.let_out(session, ids, state=ArticleState.QUARANTINED, seen_at=instant)
+        titles = {f"article:{one.id}": one.title for one in store.by_ids(session, released)}
+        audit.record(session, "articles.approve", titles, actor=actor, at=instant)
+        return released
 
 
 @dataclass(frozen=True)
@@ -441,6 +448,17 @@ def _written(draft: Draft) -> ParsedArticle:
         minutes=max(1, draft.minutes),
         published_at=draft.published_at,
     )
+
+
+def _refuse_editors(article: Article) -> None:
+    """Quarantine is lifted by `approve`; what an editor has done is not undone by it."""
+    if article.state is ArticleState.HELD:
+        raise Conflict(
+            f"Article {article.id} is held.",
+            hint=f"`newsletter articles release {article.id}` lets it out.",
+        )
+    if article.state is ArticleState.REJECTED:
+        raise Conflict(f"Article {article.id} is rejected, for good.")
 
 
 def _refuse_double(found: Feed | None) -> None:

@@ -16,7 +16,7 @@ from newsletter.articles import text
 from newsletter.articles.matching import Known
 from newsletter.articles.quarantine import Arrivals
 from newsletter.errors import NotFound
-from newsletter.models import Article, Feed, Publication
+from newsletter.models import Article, ArticleState, Feed, Publication
 
 T = TypeVar("T")
 # A statement takes only so many parameters.
@@ -182,16 +182,15 @@ def find_article(session: Session, *, link: str) -> Article | None:
 def articles(
     session: Session,
     *,
-    quarantined: bool | None = None,
+    state: ArticleState | None = None,
     feed_id: int | None = None,
     limit: int = 50,
     offset: int = 0,
 ) -> tuple[list[Article], int]:
     """Return one page of articles, the latest come first, and how many there are in all."""
     conditions: list[ColumnElement[bool]] = []
-    if quarantined is not None:
-        seen_at = col(Article.seen_at)
-        conditions.append(seen_at.is_(None) if quarantined else seen_at.is_not(None))
+    if state is not None:
+        conditions.append(is_in(state))
     if feed_id is not None:
         conditions.append(col(Article.feed_id) == feed_id)
     came_at = func.coalesce(col(Article.seen_at), col(Article.created_at))
@@ -206,19 +205,40 @@ def articles(
     return list(session.exec(page)), total
 
 
-def approve(session: Session, ids: Collection[int] | None, *, seen_at: datetime) -> list[int]:
-    """Let quarantined articles out (all of them for None); return the ids of those that were.
+def is_in(state: ArticleState) -> ColumnElement[bool]:
+    """Say in SQL what `Article.state` says of a row."""
+    is_out, is_rejected, is_held = (
+        col(column).is_not(None)
+        for column in (Article.seen_at, Article.rejected_at, Article.held_at)
+    )
+    return {
+        ArticleState.OUT: is_out,
+        ArticleState.REJECTED: and_(~is_out, is_rejected),
+        ArticleState.HELD: and_(~is_out, ~is_rejected, is_held),
+        ArticleState.QUARANTINED: and_(~is_out, ~is_rejected, ~is_held),
+    }[state]
+
+
+def let_out(
+    session: Session, ids: Collection[int] | None, *, state: ArticleState, seen_at: datetime
+) -> list[int]:
+    """Let articles out of quarantine, or those that are held (all of them for None).
 
     `seen_at` must come from the freeze lock, so that they stand before every reader's watermark.
+    Returns the ids of those that were in that state; the others are left as they are.
     """
     released: list[int] = []
     for chunk in [None] if ids is None else _chunks(sorted(ids)):
-        statement = update(Article).where(col(Article.seen_at).is_(None))
+        statement = update(Article).where(is_in(state))
         if chunk is not None:
             statement = statement.where(col(Article.id).in_(chunk))
         rows = session.execute(
             statement.values(
-                seen_at=seen_at, quarantined_at=None, quarantine_reason=None, updated_at=seen_at
+                seen_at=seen_at,
+                quarantined_at=None,
+                quarantine_reason=None,
+                held_at=None,
+                updated_at=seen_at,
             ).returning(col(Article.id))
         )
         released += [found for found in rows.scalars() if found is not None]
@@ -233,17 +253,74 @@ def missing(session: Session, ids: Collection[int]) -> list[int]:
     return sorted(set(ids) - found)
 
 
-def between(session: Session, *, start: datetime, end: datetime, limit: int) -> list[Article]:
+def by_ids(session: Session, ids: Collection[int]) -> list[Article]:
+    """Return those articles of some ids that are there, by id."""
+    found: list[Article] = []
+    for chunk in _chunks(sorted(set(ids))):
+        found += session.exec(
+            select(Article).where(col(Article.id).in_(chunk)).order_by(col(Article.id))
+        )
+    return found
+
+
+def pin(session: Session, article_id: int | None, *, at: datetime) -> None:
+    """Have one article lead, and no other; none for None."""
+    session.execute(
+        update(Article).where(col(Article.pinned_at).is_not(None)).values(pinned_at=None)
+    )
+    if article_id is not None:
+        change_article(session, article_id, {"pinned_at": at})
+
+
+def pinned(session: Session) -> Article | None:
+    """Return the article that was chosen to lead, whether or not an edition has taken it."""
+    return session.exec(select(Article).where(col(Article.pinned_at).is_not(None))).first()
+
+
+def count_in(session: Session, state: ArticleState) -> int:
+    """Return how many articles are in a state."""
+    return session.exec(select(func.count()).select_from(Article).where(is_in(state))).one()
+
+
+def spellings(session: Session, names: Collection[str]) -> frozenset[str]:
+    """Return the categories of articles that are among `names`, in each case they are written."""
+    wanted = {text.clean(name).casefold() for name in names}
+    if not wanted:
+        return frozenset()
+    # As text: PostgreSQL cannot compare what is stored as JSON.
+    stored = session.execute(
+        select_columns(cast(col(Article.categories), Text))
+        .where(col(Article.seen_at).is_not(None))
+        .distinct()
+    )
+    found = {name for written in stored.scalars() for name in json.loads(written)}
+    return frozenset(name for name in found if name.casefold() in wanted)
+
+
+def between(
+    session: Session,
+    *,
+    start: datetime,
+    end: datetime,
+    limit: int,
+    without: Collection[str] = (),
+    pinned_after: datetime | None = None,
+) -> list[Article]:
     """Return the articles with start < seen_at <= end, the newest first.
 
     Of more than `limit` each feed has a fair share: its newest, then every feed's second, and so
-    on, so that one feed fills what the others leave and no more.
+    on, so that one feed fills what the others leave and no more. None of a category in `without`
+    is among them; one that was pinned after `pinned_after` is, if any is.
     """
     by_age = _newest().desc(), col(Article.id)
-    turn = func.row_number().over(partition_by=col(Article.feed_id), order_by=by_age)
+    turn: ColumnElement[int] = func.row_number().over(
+        partition_by=col(Article.feed_id), order_by=by_age
+    )
+    if pinned_after is not None:
+        turn = case((col(Article.pinned_at) > pinned_after, 0), else_=turn)
     found = (
         select_columns(col(Article.id), turn.label("turn"), _newest().label("newest"))
-        .where(col(Article.seen_at) > start, col(Article.seen_at) <= end)
+        .where(*_covered(start, end, without))
         .subquery()
     )
     chosen = (
@@ -254,12 +331,12 @@ def between(session: Session, *, start: datetime, end: datetime, limit: int) -> 
     return list(session.exec(select(Article).where(col(Article.id).in_(chosen)).order_by(*by_age)))
 
 
-def count_between(session: Session, *, start: datetime, end: datetime) -> int:
-    """Return how many articles have start < seen_at <= end."""
+def count_between(
+    session: Session, *, start: datetime, end: datetime, without: Collection[str] = ()
+) -> int:
+    """Return how many articles have start < seen_at <= end, and no category in `without`."""
     return session.exec(
-        select(func.count())
-        .select_from(Article)
-        .where(col(Article.seen_at) > start, col(Article.seen_at) <= end)
+        select(func.count()).select_from(Article).where(*_covered(start, end, without))
     ).one()
 
 
@@ -270,22 +347,39 @@ def earlier_in_categories(
     before: datetime,
     exclude_ids: Collection[int],
     limit: int,
+    without: Collection[str] = (),
 ) -> list[Article]:
-    """Return articles of any of these categories with seen_at up to `before`, the newest first."""
+    """Return articles of any of these categories with seen_at up to `before`, the newest first.
+
+    None of a category in `without`.
+    """
     if not categories or limit < 1:
         return []
-    # JSON as the column stores it, so a name between its quotes is found whatever is in it.
-    stored = cast(col(Article.categories), Text)
     found = session.exec(
         select(Article)
         .where(
             col(Article.seen_at) <= before,
-            or_(*(stored.contains(json.dumps(name), autoescape=True) for name in categories)),
+            or_(*map(_has_category, categories)),
+            *(~_has_category(name) for name in without),
         )
         .order_by(_newest().desc(), col(Article.id))
         .limit(limit + len(exclude_ids))
     )
     return [one for one in found if one.id not in set(exclude_ids)][:limit]
+
+
+def _covered(start: datetime, end: datetime, without: Collection[str]) -> list[ColumnElement[bool]]:
+    return [
+        col(Article.seen_at) > start,
+        col(Article.seen_at) <= end,
+        *(~_has_category(name) for name in without),
+    ]
+
+
+def _has_category(name: str) -> ColumnElement[bool]:
+    # JSON as the column stores it, so a name between its quotes is found whatever is in it.
+    stored = cast(col(Article.categories), Text)
+    return stored.contains(json.dumps(name), autoescape=True)
 
 
 def _newest() -> ColumnElement[Any]:
@@ -303,7 +397,7 @@ def _known(session: Session, condition: ColumnElement[bool]) -> Iterator[Known]:
             col(Article.guid),
             col(Article.link),
             col(Article.content_hash),
-            col(Article.seen_at).is_(None),
+            is_in(ArticleState.QUARANTINED),
         ).where(condition)
     )
     for row in rows:

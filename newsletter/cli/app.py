@@ -25,6 +25,7 @@ from newsletter.cli import (
     feedback,
     feeds,
     init,
+    note,
     output,
     preview,
     send,
@@ -65,6 +66,7 @@ for verb in (
     serve.serve,
     worker.worker,
     preview.preview,
+    note.note,
     status.status,
 ):
     app.command()(verb)

@@ -1,4 +1,4 @@
-"""`newsletter articles`: what came from the feeds, what waits, and articles added by hand."""
+"""`newsletter articles`: what came, what waits, the editor's choices, and articles by hand."""
 
 from __future__ import annotations
 
@@ -11,11 +11,27 @@ import typer
 from newsletter import clock
 from newsletter.cli import context, output
 from newsletter.errors import InvalidInput
+from newsletter.models import ArticleState
 
 if TYPE_CHECKING:
-    from newsletter.models import Article
+    from newsletter.models import Article, Audit
+    from newsletter.settings import Settings
 
-app = typer.Typer(help="The articles, and those that wait in quarantine.", no_args_is_help=True)
+app = typer.Typer(
+    help="The articles: what came, what waits in quarantine, and what an editor does with them.",
+    no_args_is_help=True,
+)
+
+Number = Annotated[int, typer.Argument(max=output.LARGEST, help="Its number in `articles list`.")]
+Numbers = Annotated[
+    list[int], typer.Argument(max=output.LARGEST, help="Their numbers in `articles list`.")
+]
+#: What is said where none is in a state.
+_NONE = {
+    ArticleState.QUARANTINED: "No article waits.",
+    ArticleState.HELD: "No article is held.",
+    ArticleState.REJECTED: "No article is rejected.",
+}
 
 
 @app.command("list")
@@ -24,6 +40,10 @@ def list_articles(
     *,
     quarantined: Annotated[
         bool, typer.Option("--quarantined", help="Only those that wait for approval.")
+    ] = False,
+    held: Annotated[bool, typer.Option("--held", help="Only those that an editor holds.")] = False,
+    rejected: Annotated[
+        bool, typer.Option("--rejected", help="Only those that an editor has rejected.")
     ] = False,
     feed: Annotated[
         int | None, typer.Option(max=output.LARGEST, help="Only those of this feed.")
@@ -36,50 +56,57 @@ def list_articles(
     from newsletter.articles import store
     from newsletter.db import session as sessions
 
-    with context.of(ctx).database() as engine, sessions.reading(engine) as session:
+    here = context.of(ctx)
+    state = _chosen(quarantined=quarantined, held=held, rejected=rejected)
+    with here.database() as engine, sessions.reading(engine) as session:
         found, total = store.articles(
-            session,
-            quarantined=True if quarantined else None,
-            feed_id=feed,
-            limit=limit,
-            offset=offset,
+            session, state=state, feed_id=feed, limit=limit, offset=offset
         )
     if json:
-        output.as_json({"articles": [_article(one) for one in found], "total": total})
+        shown = [_article(one, here.settings) for one in found]
+        output.as_json({"articles": shown, "total": total})
         return
     if not found:
-        output.say("No article waits." if quarantined else "There is no article here.")
+        output.say(_NONE[state] if state else "There is no article here.")
         return
     output.table(
         ("article", "title", "published", "came", "state"),
-        [_cells(one) for one in found],
+        [_cells(one, here.settings) for one in found],
     )
     if total > len(found):
         output.say(f"{len(found):,} of {total:,}; --offset {offset + len(found)} shows the next.")
     if quarantined:
         output.say("`newsletter articles approve ID...` (or --all) lets them out.")
+    if held:
+        output.say("`newsletter articles release ID...` lets them out.")
 
 
 @app.command()
 def show(
     ctx: typer.Context,
-    article: Annotated[
-        int, typer.Argument(max=output.LARGEST, help="Its number in `articles list`.")
-    ],
+    article: Number,
     *,
     json: output.Json = False,
 ) -> None:
-    """Show one article."""
+    """Show one article, the latest edition that has it, and what editors did with it."""
+    from newsletter import audit
     from newsletter.articles import store
     from newsletter.db import session as sessions
+    from newsletter.editions import store as editions
 
-    with context.of(ctx).database() as engine, sessions.reading(engine) as session:
-        found = _article(store.article(session, article))
+    here = context.of(ctx)
+    with here.database() as engine, sessions.reading(engine) as session:
+        found = _article(store.article(session, article), here.settings)
+        found["edition"] = editions.edition_with(session, article)
+        history = audit.of(session, [f"article:{article}"])
     if json:
-        output.as_json(found)
+        output.as_json({**found, "history": [_act(one) for one in history]})
         return
     lines = [(name.replace("_", " "), _line(value)) for name, value in found.items()]
     output.table(("", ""), [line for line in lines if line[1] is not None])
+    for one in history:
+        at = one.at.astimezone(here.settings.zone)
+        output.say(f"{at:%Y-%m-%d %H:%M %Z}: {one.action.partition('.')[2]}, by {one.actor}")
 
 
 @app.command()
@@ -120,7 +147,7 @@ def add(
     with here.database() as engine:
         made = ingest.add_article(engine, draft, clock.utc_now())
     if json:
-        output.as_json(_article(made))
+        output.as_json(_article(made, here.settings))
     else:
         output.say(f"Article {made.id} is added: {made.title}")
 
@@ -143,7 +170,7 @@ def approve(
         raise InvalidInput("Name the articles to let out, or --all, not both.")
     with context.of(ctx).database() as engine:
         ids = None if everything else set(articles or ())
-        released = ingest.approve(engine, ids, clock.utc_now())
+        released = ingest.approve(engine, ids, clock.utc_now(), actor=context.actor())
     if json:
         output.as_json({"approved": len(released), "articles": released})
     elif released:
@@ -151,6 +178,100 @@ def approve(
         output.say(f"{len(released):,} {noun} let out and will be in the next editions.")
     else:
         output.say("Nothing waited.")
+
+
+@app.command()
+def hold(ctx: typer.Context, articles: Numbers, *, json: output.Json = False) -> None:
+    """Hold articles back until they are released, while no edition of any cadence has them."""
+    from newsletter.editions import editor
+
+    with context.of(ctx).database() as engine:
+        held = editor.hold(engine, set(articles), now=clock.utc_now(), actor=context.actor())
+    _report("held", held, "held: no edition has them before `newsletter articles release`", json)
+
+
+@app.command()
+def release(ctx: typer.Context, articles: Numbers, *, json: output.Json = False) -> None:
+    """Let held articles out; they go into the next editions like new ones."""
+    from newsletter.editions import editor
+
+    with context.of(ctx).database() as engine:
+        ids = editor.release(engine, set(articles), now=clock.utc_now(), actor=context.actor())
+    _report("released", ids, "released and will be in the next editions", json)
+
+
+@app.command()
+def reject(ctx: typer.Context, articles: Numbers, *, json: output.Json = False) -> None:
+    """Keep articles out of every edition for good, even if their feed brings them again.
+
+    Possible until an edition has them, whether they are out, held or in quarantine. It cannot be
+    undone.
+    """
+    from newsletter.editions import editor
+
+    with context.of(ctx).database() as engine:
+        ids = editor.reject(engine, set(articles), now=clock.utc_now(), actor=context.actor())
+    _report("rejected", ids, "rejected: no edition will have them", json)
+
+
+@app.command()
+def pin(ctx: typer.Context, article: Number, *, json: output.Json = False) -> None:
+    """Have an article lead the next edition of each cadence; one at a time is pinned."""
+    from newsletter.editions import editor
+
+    here = context.of(ctx)
+    with here.database() as engine:
+        found, leads = editor.pin(
+            engine, article, now=clock.utc_now(), actor=context.actor(), settings=here.settings
+        )
+    if json:
+        output.as_json({"pinned": found.id, "leads": leads})
+    else:
+        output.say(
+            f"Article {found.id} leads the next {output.listed(leads)} edition: {found.title}"
+        )
+
+
+@app.command()
+def unpin(ctx: typer.Context, *, json: output.Json = False) -> None:
+    """Let the newest article lead again."""
+    from newsletter.editions import editor
+
+    with context.of(ctx).database() as engine:
+        found = editor.unpin(engine, now=clock.utc_now(), actor=context.actor())
+    if json:
+        output.as_json({"unpinned": found.id if found else None})
+    elif found:
+        output.say(f"Article {found.id} is pinned no more: {found.title}")
+    else:
+        output.say("No article was pinned.")
+
+
+def _report(name: str, ids: list[int], done: str, json: bool) -> None:
+    if json:
+        output.as_json({name: len(ids), "articles": ids})
+    elif not ids:
+        output.say(f"Nothing was to be {name}.")
+    else:
+        said = done.replace("them", "it") if len(ids) == 1 else done
+        output.say(
+            f"{output.counted(len(ids), 'article')} {'is' if len(ids) == 1 else 'are'} {said}."
+        )
+
+
+def _chosen(*, quarantined: bool, held: bool, rejected: bool) -> ArticleState | None:
+    chosen = [
+        state
+        for state, is_chosen in (
+            (ArticleState.QUARANTINED, quarantined),
+            (ArticleState.HELD, held),
+            (ArticleState.REJECTED, rejected),
+        )
+        if is_chosen
+    ]
+    if len(chosen) > 1:
+        raise InvalidInput("Choose one of --quarantined, --held and --rejected.")
+    return next(iter(chosen), None)
 
 
 def _instant(value: str, timezone: str) -> datetime:
@@ -165,7 +286,7 @@ def _instant(value: str, timezone: str) -> datetime:
         ) from exc
 
 
-def _cells(article: Article) -> tuple[object, ...]:
+def _cells(article: Article, settings: Settings) -> tuple[object, ...]:
     from newsletter.graphemes import shorten
 
     published_at, seen_at = article.published_at, article.seen_at
@@ -174,11 +295,29 @@ def _cells(article: Article) -> tuple[object, ...]:
         shorten(article.title, 90),
         published_at.date() if published_at else None,
         (seen_at or article.created_at).date(),
-        f"waits: {article.quarantine_reason}" if seen_at is None else "out",
+        _state(article, settings),
     )
 
 
-def _article(article: Article) -> dict[str, Any]:
+def _state(article: Article, settings: Settings) -> str:
+    from newsletter.editions import assemble
+
+    if article.state is ArticleState.QUARANTINED:
+        return f"waits: {article.quarantine_reason}"
+    left_out = assemble.left_out(article.categories, settings.skip_categories)
+    words = [article.state.value]
+    if article.state is not ArticleState.REJECTED and left_out is not None:
+        words = [f"left out: {left_out}"]
+    return ", ".join([*words, *(["pinned"] if article.pinned_at else [])])
+
+
+def _act(one: Audit) -> dict[str, Any]:
+    return {"at": one.at, "actor": one.actor, "action": one.action}
+
+
+def _article(article: Article, settings: Settings) -> dict[str, Any]:
+    from newsletter.editions import assemble
+
     image = {
         "url": article.image_url,
         "width": article.image_width,
@@ -187,6 +326,7 @@ def _article(article: Article) -> dict[str, Any]:
     }
     return {
         "article": article.id,
+        "state": article.state,
         "feed": article.feed_id,
         "guid": article.guid,
         "title": article.title,
@@ -201,6 +341,10 @@ def _article(article: Article) -> dict[str, Any]:
         "seen_at": article.seen_at,
         "quarantined_at": article.quarantined_at,
         "quarantine_reason": article.quarantine_reason,
+        "held_at": article.held_at,
+        "rejected_at": article.rejected_at,
+        "pinned_at": article.pinned_at,
+        "left_out": assemble.left_out(article.categories, settings.skip_categories),
         "updated_at": article.updated_at,
     }
 

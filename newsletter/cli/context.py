@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import getpass
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -42,6 +44,16 @@ class Context:
             yield engine
         finally:
             engine.dispose()
+
+
+def actor() -> str:
+    """Return who runs this command, as the audit names them: cli:mia, also behind sudo."""
+    try:
+        name = os.environ.get("SUDO_USER") or getpass.getuser()
+    except (KeyError, ImportError, OSError):
+        # A container's user may have no name.
+        name = str(os.getuid())
+    return f"cli:{''.join(filter(str.isprintable, name))[:90]}"
 
 
 def legible(value: str | None) -> str | None:

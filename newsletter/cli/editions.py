@@ -14,12 +14,13 @@ import typer
 from newsletter import clock
 from newsletter.cadence import Cadence
 from newsletter.cli import context, output, preview, setup
-from newsletter.cli.send import DryRun
+from newsletter.cli.send import CadenceArgument, DryRun
 from newsletter.errors import InvalidInput
 from newsletter.models import State
 
 if TYPE_CHECKING:
     from newsletter.editions.correct import Correction
+    from newsletter.editions.editor import Skipped
     from newsletter.editions.store import Contents, Corrected, Summary
     from newsletter.models import Edition
     from newsletter.settings import Settings
@@ -65,6 +66,7 @@ def list_editions(
 @app.command()
 def show(ctx: typer.Context, edition: Name, *, json: output.Json = False) -> None:
     """Show one edition: its books, its coverage, the articles of each variant, and corrections."""
+    from newsletter import audit
     from newsletter.db import session as sessions
     from newsletter.editions import store
 
@@ -72,7 +74,8 @@ def show(ctx: typer.Context, edition: Name, *, json: output.Json = False) -> Non
     with here.database() as engine, sessions.reading(engine) as session:
         row = store.by_slug(session, edition)
         summary, mailings = store.summary(session, row), store.contents(session, row)
-        corrections = store.corrections(session, row)
+        corrections, note = store.corrections(session, row), store.note_of(session, row)
+        history = audit.of(session, [f"edition:{edition}"])
     if json:
         output.as_json(
             {
@@ -80,6 +83,8 @@ def show(ctx: typer.Context, edition: Name, *, json: output.Json = False) -> Non
                 **_instants(row),
                 "mailings": [asdict(one) for one in mailings],
                 "corrections": [asdict(one) for one in corrections],
+                "note": note.text if note else None,
+                "history": [one.model_dump(include={"at", "actor", "action"}) for one in history],
             }
         )
         return
@@ -89,6 +94,11 @@ def show(ctx: typer.Context, edition: Name, *, json: output.Json = False) -> Non
         f"Covers {row.coverage_start.astimezone(zone):%Y-%m-%d %H:%M} "
         f"to {row.coverage_end.astimezone(zone):%Y-%m-%d %H:%M %Z}."
     )
+    for one in history:
+        at = one.at.astimezone(zone)
+        output.say(f"{at:%Y-%m-%d %H:%M %Z}: {one.action.partition('.')[2]}, by {one.actor}")
+    if note:
+        output.say(f"\nIts note:\n{note.text}")
     for mailing in mailings:
         _print_mailing(mailing)
     for correction in corrections:
@@ -149,6 +159,43 @@ def cancel(
     if stopped:
         sentence += f"; its correction is cancelled for {output.counted(stopped, 'reader')}"
     _report(summary, f"{sentence}.", json=json)
+
+
+@app.command()
+def skip(ctx: typer.Context, cadence: CadenceArgument, *, json: output.Json = False) -> None:
+    """Leave out the next edition of a cadence; the one after it has what came meanwhile.
+
+    Run again before its time, it changes nothing.
+    """
+    from newsletter.editions import editor
+
+    here = context.of(ctx)
+    with here.database() as engine:
+        found = editor.skip(
+            engine, cadence, now=clock.utc_now(), actor=context.actor(), settings=here.settings
+        )
+    already = "" if found.is_new else " already"
+    due = found.due_at.astimezone(here.settings.zone)
+    _told(
+        found,
+        f"{found.edition}, due {due:%Y-%m-%d %H:%M %Z}, is skipped{already}; the next one is "
+        f"{found.following}. `newsletter editions unskip {cadence}` takes that back.",
+        json=json,
+    )
+
+
+@app.command()
+def unskip(ctx: typer.Context, cadence: CadenceArgument, *, json: output.Json = False) -> None:
+    """Have the next edition of a cadence made after all, before its time has come."""
+    from newsletter.editions import editor
+
+    here = context.of(ctx)
+    with here.database() as engine:
+        found = editor.unskip(
+            engine, cadence, now=clock.utc_now(), actor=context.actor(), settings=here.settings
+        )
+    due = found.due_at.astimezone(here.settings.zone)
+    _told(found, f"{found.edition} will be made, {due:%Y-%m-%d %H:%M %Z}.", json=json)
 
 
 @app.command()
@@ -279,6 +326,13 @@ def _correction(found: Correction) -> dict[str, Any]:
 
 def _counts(states: Mapping[State, int] | Mapping[str, int]) -> str:
     return "".join(f", {count:,} {state}" for state, count in sorted(states.items()))
+
+
+def _told(found: Skipped, sentence: str, *, json: bool) -> None:
+    if json:
+        output.as_json(asdict(found))
+    else:
+        output.say(sentence)
 
 
 def _report(summary: Summary, sentence: str, *, json: bool) -> None:

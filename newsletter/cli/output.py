@@ -28,8 +28,6 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
-from newsletter.cli.cells import Cell
-
 #: The option of everything that lists or reports.
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of words.")]
 
@@ -101,7 +99,7 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: st
     for column in columns:
         made.add_column(column, header_style="bold", overflow="fold")
     for row in rows:
-        made.add_row(*(Cell(printable(_shown(cell))) for cell in row))
+        made.add_row(*(Text(printable(_shown(cell))) for cell in row))
     # Where nobody watches, a row stays a line: it is read by grep, or from a log.
     _Console(highlight=False, width=None if out.is_terminal else _LOG_WIDTH).print(made)
 
@@ -109,6 +107,12 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: st
 def counted(count: int, thing: str) -> str:
     """Return `1 reader`, `2 readers`."""
     return f"{count:,} {thing}" if count == 1 else f"{count:,} {thing}s"
+
+
+def listed(words: Sequence[str]) -> str:
+    """Return `a`, `a and b`, `a, b and c`."""
+    *others, last = words
+    return f"{', '.join(others)} and {last}" if others else last
 
 
 def progress() -> Progress:

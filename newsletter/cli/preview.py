@@ -19,6 +19,7 @@ from newsletter.cli.send import CadenceArgument
 from newsletter.errors import ConfigurationError, NotFound, RenderError, TransportUnavailable
 
 if TYPE_CHECKING:
+    from newsletter.editions.editor import Skipped
     from newsletter.rendering.compile import Rendered
     from newsletter.rendering.message import CompiledMessage
     from newsletter.settings import Settings
@@ -67,6 +68,7 @@ def preview(
         recipient = address.normalise(to, local=True)
         setup.require_for(recipient, found.settings)
     rendered = _rendered(found, cadence, sampled=sampled)
+    off = None if sampled else _skipped(found, cadence)
     message = filled(rendered.message, found.settings, recipient)
     written = _write(folder, cadence, message, found.settings)
     _warn_of_unused(found.settings)
@@ -74,13 +76,21 @@ def preview(
         _send(found.settings, recipient, message)
     if json:
         output.as_json(
-            {"cadence": cadence, "subject": rendered.message.subject, "files": written, "to": to}
+            {
+                "cadence": cadence,
+                "subject": rendered.message.subject,
+                "files": written,
+                "to": to,
+                "skipped": off.edition if off else None,
+            }
         )
     else:
         output.say(f"{rendered.message.subject}")
         output.say(f"Wrote {', '.join(map(str, written))}.")
         if to:
             output.say(f"Sent to {recipient}; its links work for nobody.")
+        if off:
+            output.say(f"{off.edition} is skipped; the next one is {off.following}.")
     if opened:
         webbrowser.open(written[0].resolve().as_uri())
 
@@ -113,6 +123,13 @@ def _rendered(found: context.Context, cadence: Cadence, *, sampled: bool) -> Ren
         return sample.rendered(Press(settings), cadence, settings, now)
     with found.database() as engine:
         return publish.preview(engine, cadence, now=now, settings=settings)
+
+
+def _skipped(found: context.Context, cadence: Cadence) -> Skipped | None:
+    from newsletter.editions import editor
+
+    with found.database() as engine:
+        return editor.next_skipped(engine, cadence, now=clock.utc_now(), settings=found.settings)
 
 
 def _write(

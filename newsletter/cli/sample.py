@@ -27,6 +27,12 @@ if TYPE_CHECKING:
     from newsletter.settings import Settings
 
 _ARTICLES = Path(__file__).parent / "samples" / "articles.toml"
+_NOTE = """
+This note stands above *one edition*, in the editor's own words:
+
+- paragraphs, **strong words** and lists,
+- and [links](https://commonmark.org/help/).
+"""
 #: How many stories of the edition are only on the site.
 _MORE = 5
 _RELATED = (
@@ -84,6 +90,7 @@ def digest(cadence: Cadence, settings: Settings, now: datetime) -> DigestContent
         ),
         total_stories=len(stories) + _MORE,
         next_on=calendar.next_due(cadence, now, times),
+        note=_NOTE,
     )
 
 

@@ -38,7 +38,7 @@ def status(ctx: typer.Context, *, json: output.Json = False) -> None:
     with found.database() as engine:
         stands = standing.look(engine, settings=found.settings, now=now)
     findings = daily.findings(stands, settings=found.settings, now=now)
-    upcoming = _upcoming(found.settings, now)
+    upcoming = _upcoming(found.settings, now, stands)
     if json:
         output.as_json(_as_json(stands, findings, upcoming))
     else:
@@ -48,7 +48,7 @@ def status(ctx: typer.Context, *, json: output.Json = False) -> None:
         raise typer.Exit(FOUND)
 
 
-def _upcoming(settings: Settings, now: datetime) -> list[dict[str, Any]]:
+def _upcoming(settings: Settings, now: datetime, stands: Standing) -> list[dict[str, Any]]:
     times = settings.send_times
     periods = [(cadence, calendar.next_due(cadence, now, times)) for cadence in Cadence]
     return [
@@ -56,6 +56,7 @@ def _upcoming(settings: Settings, now: datetime) -> list[dict[str, Any]]:
             "cadence": str(cadence),
             "period": period,
             "due_at": calendar.due_at(cadence, period, times).astimezone(times.zone),
+            "skipped": period in stands.skipped[cadence],
         }
         for cadence, period in periods
     ]
@@ -76,6 +77,9 @@ def _as_json(
         "unknown": stands.unknown,
         "feeds_failing": [{"url": masked(one.url), "error": one.error} for one in stands.failing],
         "quarantined": stands.quarantined,
+        "held": stands.held,
+        "pinned": asdict(stands.pinned) if stands.pinned else None,
+        "notes": stands.notes,
         "last_run": stands.run.model_dump(exclude={"id"}) if stands.run else None,
         "restored": stands.restored is not None,
         "next": upcoming,
@@ -117,12 +121,17 @@ def _print(
         output.say("")
     _print_waiting(stands, settings, now)
     output.table(
-        ["next", "due"],
+        ["next", "due", ""] if any(one["skipped"] for one in upcoming) else ["next", "due"],
         (
-            [calendar.slug(Cadence(one["cadence"]), one["period"]), one["due_at"]]
+            [
+                calendar.slug(Cadence(one["cadence"]), one["period"]),
+                one["due_at"],
+                *(["skipped"] if one["skipped"] else []),
+            ]
             for one in upcoming
         ),
     )
+    _print_choices(stands)
     output.say(_last_run(stands, settings))
 
 
@@ -140,6 +149,22 @@ def _print_waiting(stands: Standing, settings: Settings, now: datetime) -> None:
         output.say(sentence)
     if said:
         output.say("")
+
+
+def _print_choices(stands: Standing) -> None:
+    """Say what an editor has chosen for the editions to come."""
+    if stands.held:
+        held = output.counted(stands.held, "article")
+        is_held = "is" if stands.held == 1 else "are"
+        output.say(f"{held} {is_held} held: `newsletter articles list --held`.")
+    if stands.pinned:
+        leads = output.listed(stands.pinned.leads)
+        output.say(
+            f"Article {stands.pinned.article} leads the next {leads} edition: {stands.pinned.title}"
+        )
+    if stands.notes:
+        cadences = output.listed(list(stands.notes))
+        output.say(f"A note waits for the next {cadences} edition: `newsletter note` shows it.")
 
 
 def _last_run(stands: Standing, settings: Settings) -> str:

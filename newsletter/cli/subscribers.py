@@ -17,7 +17,7 @@ from newsletter.cli import context, new_address, output, sheets
 from newsletter.errors import InvalidInput, NotFound
 from newsletter.models import Status
 from newsletter.settings import Settings
-from newsletter.subscribers import evidence
+from newsletter.subscribers import evidence, outlook
 
 if TYPE_CHECKING:
     from sqlmodel import Session
@@ -65,8 +65,11 @@ def add(
             keyring=keyring,
             again=again,
         )
+        skipped = outlook.skipped_ahead(session, now=now)
     if json:
-        output.as_json({"result": came_to, **_reader(reader), "next": _next(reader, here.settings)})
+        output.as_json(
+            {"result": came_to, **_reader(reader), "next": _next(reader, here.settings, skipped)}
+        )
         return
     sentences = {
         signup.Signup.ADDED: f"{spelled} is added: {reader.cadence}.",
@@ -76,7 +79,7 @@ def add(
         signup.Signup.UNCHANGED: f"{spelled} is there already: {reader.cadence}, {reader.status}.",
     }
     output.say(sentences[came_to])
-    output.say(_outlook(reader, here.settings))
+    output.say(_outlook(reader, here.settings, skipped))
 
 
 @app.command("list")
@@ -132,6 +135,7 @@ def show(ctx: typer.Context, address: Address, *, json: output.Json = False) -> 
             else []
         )
         deliveries = [dict(row._mapping) for row in found]  # noqa: SLF001 - its public name
+        skipped = outlook.skipped_ahead(session, now=clock.utc_now())
     if json:
         output.as_json(
             {
@@ -140,7 +144,7 @@ def show(ctx: typer.Context, address: Address, *, json: output.Json = False) -> 
                 "consents": consents,
                 "deliveries": deliveries,
                 "address_change": _moving(moving),
-                "next": _next(reader, here.settings) if reader else None,
+                "next": _next(reader, here.settings, skipped) if reader else None,
             }
         )
         return
@@ -152,7 +156,7 @@ def show(ctx: typer.Context, address: Address, *, json: output.Json = False) -> 
                 f"{moving.expires_at:%Y-%m-%d %H:%M} UTC."
             )
         _show_history(consents, deliveries)
-        output.say(_outlook(reader, here.settings))
+        output.say(_outlook(reader, here.settings, skipped))
 
 
 @app.command()
@@ -207,14 +211,15 @@ def change(
             changed |= preferences.pause(session, reader, until=until, origin=origin, now=now)
         if resume:
             changed |= preferences.resume(session, reader, origin=origin, now=now)
+        skipped = outlook.skipped_ahead(session, now=now)
     if json:
         output.as_json(
-            {"changed": changed, **_reader(reader), "next": _next(reader, here.settings)}
+            {"changed": changed, **_reader(reader), "next": _next(reader, here.settings, skipped)}
         )
         return
     was = "is now" if changed else "was already"
     output.say(f"{reader.address} {was} {reader.cadence}, {reader.status}.")
-    output.say(_outlook(reader, here.settings))
+    output.say(_outlook(reader, here.settings, skipped))
 
 
 def _ask_for_address(here: context.Context, address: str, new: str, *, json: bool) -> None:
@@ -350,7 +355,9 @@ def _suppression(row: Suppression | None) -> dict[str, Any] | None:
     return {name: getattr(row, name) for name in names}
 
 
-def _next(reader: Subscriber, settings: Settings) -> dict[str, Any] | None:
+def _next(
+    reader: Subscriber, settings: Settings, skipped: outlook.Skipped
+) -> dict[str, Any] | None:
     """Return the next edition that this reader gets, if nothing changes; None if there is none."""
     now, times = clock.utc_now(), settings.send_times
     if reader.status == Status.PAUSED and reader.paused_until is not None:
@@ -358,13 +365,13 @@ def _next(reader: Subscriber, settings: Settings) -> dict[str, Any] | None:
     elif reader.status != Status.ACTIVE:
         return None
     cadence = Cadence(reader.cadence)
-    period = calendar.next_due(cadence, now, times)
+    period = calendar.next_due(cadence, now, times, skipped=skipped[cadence])
     due_at = calendar.due_at(cadence, period, times).astimezone(times.zone)
     return {"cadence": str(cadence), "period": period, "due_at": due_at}
 
 
-def _outlook(reader: Subscriber, settings: Settings) -> str:
-    coming = _next(reader, settings)
+def _outlook(reader: Subscriber, settings: Settings, skipped: outlook.Skipped) -> str:
+    coming = _next(reader, settings, skipped)
     if coming is not None:
         return f"Next: the {coming['cadence']} edition of {coming['due_at']:%A %d %B %Y, %H:%M}."
     if reader.status == Status.PAUSED:

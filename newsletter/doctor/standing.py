@@ -20,11 +20,12 @@ from newsletter.db import witness
 from newsletter.delivery import waiting
 from newsletter.delivery.limits import Limits
 from newsletter.delivery.waiting import Waiting
-from newsletter.editions import scheduler, store
+from newsletter.editions import editor, scheduler, store
 from newsletter.editions.store import Summary
 from newsletter.errors import Conflict
 from newsletter.models import (
     Article,
+    ArticleState,
     Delivery,
     EditionState,
     Feed,
@@ -35,6 +36,7 @@ from newsletter.models import (
     Status,
 )
 from newsletter.settings import Settings
+from newsletter.subscribers import outlook
 from newsletter.subscribers import store as readers
 
 #: How long an edition may be overdue before it is missed: a run of cron takes its time.
@@ -60,6 +62,15 @@ class Missed:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Pinned:
+    """An article that leads editions to come."""
+
+    article: int
+    title: str
+    leads: list[Cadence]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Standing:
     """What there is to see at one moment."""
 
@@ -77,6 +88,14 @@ class Standing:
     failing: list[Feed]
     #: Articles that wait for the operator; the archives of new feeds are not counted.
     quarantined: int
+    #: Articles that an editor holds.
+    held: int
+    #: The article that was chosen to lead, and the cadences whose next edition it leads.
+    pinned: Pinned | None
+    #: The note that waits for the next edition of each cadence that has one.
+    notes: dict[str, str]
+    #: Periods to come that will have no edition.
+    skipped: outlook.Skipped
     run: SchedulerRun | None
     #: Why the database seems to be a backup that was restored; None if it does not.
     restored: Conflict | None
@@ -90,13 +109,17 @@ def look(engine: Engine, *, settings: Settings, now: datetime) -> Standing:
         return Standing(
             readers=counts,
             suppressed=suppression.count(session),
-            last={c: next(iter(store.recent(session, cadence=c, limit=1)), None) for c in Cadence},
+            last={c: _last(session, c, settings, now) for c in Cadence},
             open=_open(session, limits, now),
             missed=_missed(session, counts, settings, now),
             letters=waiting.of(session, _letters(), limits=limits, now=now),
             unknown=_unknown(session, now),
             failing=[feed for feed in articles.feeds(session) if feed.error],
             quarantined=_quarantined(session),
+            held=articles.count_in(session, ArticleState.HELD),
+            pinned=_pinned(session, settings, now),
+            notes=_notes(session),
+            skipped=outlook.skipped_ahead(session, now=now),
             run=scheduler.last(session),
             restored=_restored(session, engine),
         )
@@ -133,6 +156,27 @@ def _missed(
         if is_wanted and is_over and store.find(session, cadence, period) is None:
             found.append(Missed(name=calendar.slug(cadence, period), due_at=due_at))
     return found
+
+
+def _last(session: Session, cadence: Cadence, settings: Settings, now: datetime) -> Summary | None:
+    """Return the last edition that has been due: one that is skipped ahead is none."""
+    newest = calendar.newest_due(cadence, now, settings.send_times)
+    found = store.recent(session, cadence=cadence, limit=2)
+    return next((one for one in found if one.period <= newest), None)
+
+
+def _pinned(session: Session, settings: Settings, now: datetime) -> Pinned | None:
+    found = editor.leading(session, now=now, settings=settings)
+    if found is None:
+        return None
+    article, leads = found
+    assert article.id is not None
+    return Pinned(article=article.id, title=article.title, leads=leads)
+
+
+def _notes(session: Session) -> dict[str, str]:
+    waiting = [store.waiting_note(session, cadence) for cadence in Cadence]
+    return {one.cadence: one.text for one in waiting if one is not None}
 
 
 def _letters() -> Select[Any]:

@@ -7,11 +7,12 @@ bytes. That is a variant, and almost everyone is in one. Nothing here reads a ta
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
 from newsletter import cadence as calendar
+from newsletter.articles import text
 from newsletter.cadence import Cadence, SendTimes
 from newsletter.models import Article
 from newsletter.rendering.content import DigestContent, Image, Related, Story
@@ -79,6 +80,19 @@ def in_turns(articles: Sequence[Article]) -> list[Article]:
     return [article for _, article in sorted(placed, key=lambda one: one[0])]
 
 
+def in_order(articles: Sequence[Article], *, pinned_after: datetime) -> list[Article]:
+    """Order articles, the newest first, as a mail has them: one that was pinned since leads."""
+    return sorted(
+        in_turns(articles), key=lambda one: one.pinned_at is None or one.pinned_at <= pinned_after
+    )
+
+
+def left_out(categories: Sequence[str], skipped: Sequence[str]) -> str | None:
+    """Return the first of an article's categories that is left out of editions, in any case."""
+    wanted = {text.clean(name).casefold() for name in skipped}
+    return next((name for name in categories if name.casefold() in wanted), None)
+
+
 def variants(batches: Sequence[Batch], *, min_articles: int) -> list[Variant]:
     """Join batches with equal articles, the largest variant first; too few articles make none."""
     found: dict[tuple[int | None, ...], list[Batch]] = {}
@@ -131,26 +145,37 @@ def content(
     end: datetime,
     related: Sequence[Article],
     times: SendTimes,
+    skipped: Collection[date] = (),
+    is_first: bool = False,
+    note: str = "",
 ) -> DigestContent:
-    """Return what the mail of one variant shows, in the publication's own dates."""
+    """Return what the mail of one variant shows, in the publication's own dates.
+
+    The first edition of a cadence has what its feeds had when they were added, however old: there
+    the cover line names the days of its articles, too. `skipped` are periods to come that will have
+    no edition.
+    """
     covers_from, covers_to = calendar.covered_dates(variant.starts[-1], end, times)
+    stories = tuple(story(article, times) for article in variant.articles)
+    days = [one.published_on for one in stories if is_first and one.published_on]
     return DigestContent(
         cadence=cadence,
         period_on=period,
-        covers_from=covers_from,
-        covers_to=covers_to,
-        stories=tuple(story(article, times) for article in variant.articles),
+        covers_from=min([covers_from, *days]),
+        covers_to=max([covers_to, *days]),
+        reaches_back=any(day < covers_from for day in days),
+        stories=stories,
         related=tuple(
             Related(title=one.title, url=one.link, minutes=one.minutes) for one in related
         ),
         total_stories=variant.total,
-        next_on=calendar.next_due(cadence, end, times),
+        next_on=calendar.next_due(cadence, end, times, skipped=skipped),
+        note=note,
     )
 
 
 def story(article: Article, times: SendTimes) -> Story:
     """Return an article as a mail shows it."""
-    published_at = article.published_at or article.seen_at
     return Story(
         title=article.title,
         url=article.link,
@@ -159,8 +184,17 @@ def story(article: Article, times: SendTimes) -> Story:
         source=article.source,
         category=next(iter(article.categories), None),
         image=_image(article),
-        published_on=published_at.astimezone(times.zone).date() if published_at else None,
+        published_on=_published_on(article, times),
     )
+
+
+def _published_on(article: Article, times: SendTimes) -> date | None:
+    """Return the local day of an article; one with a date to come, or with none, is of its arrival.
+
+    None if it has neither.
+    """
+    known = [at for at in (article.published_at, article.seen_at) if at is not None]
+    return min(known).astimezone(times.zone).date() if known else None
 
 
 def _image(article: Article) -> Image | None:

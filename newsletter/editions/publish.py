@@ -29,7 +29,7 @@ from newsletter.errors import Conflict, NotFound
 from newsletter.models import Article, Edition, EditionState
 from newsletter.rendering.compile import Rendered
 from newsletter.settings import Settings
-from newsletter.subscribers import address_change, preferences, suppress
+from newsletter.subscribers import address_change, outlook, preferences, suppress
 
 #: Letters and corrections leave before digests.
 _PRIORITY = 2
@@ -43,6 +43,30 @@ class Due:
     cadence: Cadence
     period: date
     due_at: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Choice:
+    """Which articles an edition may have, and which of them leads."""
+
+    settings: Settings
+    #: Where its coverage ends.
+    end: datetime
+    #: An article leads that was pinned after this, since the edition before.
+    pinned_after: datetime
+    #: Categories that are left out, as articles spell them.
+    without: frozenset[str]
+
+    @classmethod
+    def of(
+        cls, session: Session, settings: Settings, *, pinned_after: datetime, end: datetime
+    ) -> _Choice:
+        return cls(
+            settings=settings,
+            end=end,
+            pinned_after=pinned_after,
+            without=articles.spellings(session, settings.skip_categories),
+        )
 
 
 class _Rehearsed(Exception):
@@ -93,49 +117,55 @@ def preview(engine: Engine, cadence: Cadence, *, now: datetime, settings: Settin
     any article of the period.
     """
     with sessions.reading(engine) as session:
-        start = _coverage_start(session, cadence, end=now, settings=settings)
-        batch = _batch(session, start, readers=1, end=now, settings=settings)
+        start = coverage_start(session, cadence, end=now, settings=settings)
+        choice = _Choice.of(session, settings, pinned_after=start, end=now)
+        batch = _batch(session, start, readers=1, choice=choice)
         if not batch.articles:
-            batch = _batch(session, now - cadence.length, readers=1, end=now, settings=settings)
+            batch = _batch(session, now - cadence.length, readers=1, choice=choice)
         if not batch.articles:
             raise NotFound(
                 "There are no new articles to preview.",
                 hint="Run `newsletter feeds fetch`, or add one by `newsletter articles add`.",
             )
         (variant,) = assemble.variants([batch], min_articles=1)
-        related = _related(session, variant)
-    content = assemble.content(
-        variant,
-        cadence=cadence,
-        period=calendar.newest_due(cadence, now, settings.send_times),
-        end=now,
-        related=related,
-        times=settings.send_times,
-    )
+        waiting = store.waiting_note(session, cadence)
+        content = assemble.content(
+            variant,
+            cadence=cadence,
+            period=calendar.newest_due(cadence, now, settings.send_times),
+            end=now,
+            related=_related(session, variant, choice),
+            times=settings.send_times,
+            skipped=outlook.skipped_ahead(session, now=now)[cadence],
+            is_first=store.is_first(session, cadence, end=now),
+            note=waiting.text if waiting else "",
+        )
     return Press(settings).digest(content, public_id=tokens.new_public_id())
 
 
 def due_editions(engine: Engine, *, now: datetime, settings: Settings) -> list[Due]:
     """Return the periods whose edition is due, is not too late and was not made yet."""
-    times = settings.send_times
     with sessions.reading(engine) as session:
-        since = store.began_at(session)
-        newest = [
-            (cadence, calendar.newest_due(cadence, now, times))
-            for cadence in Cadence
-            if assemble.is_due(
-                cadence,
-                now=now,
-                times=times,
-                tolerance=timedelta(hours=settings.cron_tolerance_hours),
-                since=since,
-            )
-        ]
-        return [
-            Due(cadence, period, calendar.due_at(cadence, period, times))
-            for cadence, period in newest
-            if store.find(session, cadence, period) is None
-        ]
+        found = [_due(session, cadence, now=now, settings=settings) for cadence in Cadence]
+        return [due for due in found if due is not None]
+
+
+def upcoming(session: Session, cadence: Cadence, *, now: datetime, settings: Settings) -> date:
+    """Return the period whose edition is made next: one that is due, or the next to fall due."""
+    due = _due(session, cadence, now=now, settings=settings)
+    return due.period if due else calendar.next_due(cadence, now, settings.send_times)
+
+
+def coverage_start(
+    session: Session, cadence: Cadence, *, end: datetime, settings: Settings
+) -> datetime:
+    """Return where a reader without a watermark begins, in an edition that is made at `end`."""
+    return assemble.coverage_start(
+        cadence,
+        end=end,
+        covered=store.last_covered(session, cadence),
+        catch_up=_catch_up(settings),
+    )
 
 
 def current(
@@ -219,16 +249,22 @@ def cancel(engine: Engine, slug: str, *, now: datetime, reason: str) -> tuple[Su
         return store.summary(session, edition), stopped
 
 
-def skip_current(
-    session: Session, cadence: Cadence, *, reason: str, now: datetime, settings: Settings
+def skip_period(
+    session: Session,
+    cadence: Cadence,
+    period: date,
+    *,
+    reason: str,
+    now: datetime,
+    settings: Settings,
 ) -> bool:
-    """Record the edition of the newest due period as skipped; False if there is one."""
+    """Record the edition of a period as skipped; False if there is one."""
     end = sessions.freeze_lock(session, now)
     edition = store.create(
         session,
         cadence,
-        calendar.newest_due(cadence, now, settings.send_times),
-        coverage_start=_coverage_start(session, cadence, end=end, settings=settings),
+        period,
+        coverage_start=coverage_start(session, cadence, end=end, settings=settings),
         coverage_end=end,
         now=now,
     )
@@ -243,7 +279,7 @@ def _freeze(
     end = sessions.freeze_lock(session, now)
     period = calendar.newest_due(cadence, now, settings.send_times)
     # Before the skipped edition is gone: it may be all that says where the first one began.
-    start = _coverage_start(session, cadence, end=end, settings=settings)
+    start = coverage_start(session, cadence, end=end, settings=settings)
     if force:
         store.discard_skipped(session, cadence, period)
     edition = store.create(
@@ -274,13 +310,14 @@ def _fill(session: Session, edition: Edition, settings: Settings) -> None:
         earlier=_settle(session, edition, now=now),
     )
     audience.remember(session, chosen)
+    choice = _Choice.of(session, settings, pinned_after=edition.coverage_start, end=end)
     batches = [
-        _batch(session, start, readers=count, end=end, settings=settings)
+        _batch(session, start, readers=count, choice=choice)
         for start, count in audience.count_by_start(session, chosen).items()
     ]
     variants = assemble.variants(batches, min_articles=settings.min_articles)
     if variants:
-        _queue(session, edition, chosen, variants, settings)
+        _queue(session, edition, chosen, variants, choice)
         return
     reason = assemble.why_skipped(
         cadence,
@@ -310,7 +347,7 @@ def _queue(
     edition: Edition,
     chosen: Audience,
     variants: Sequence[Variant],
-    settings: Settings,
+    choice: _Choice,
 ) -> None:
     now = edition.created_at
     starts = [start for variant in variants for start in variant.starts]
@@ -321,10 +358,11 @@ def _queue(
             mailings=store.mailings_among(chosen.earlier),
             now=now,
         )
-    press = Press(settings)
+    press = Press(choice.settings)
+    note = store.take_note(session, edition)
     readers = 0
     for variant in variants:
-        mailing_id = _compile(session, edition, variant, press)
+        mailing_id = _compile(session, edition, variant, press, choice=choice, note=note)
         readers += ledger.enqueue(
             session,
             mailing_id=mailing_id,
@@ -336,15 +374,27 @@ def _queue(
     store.set_audience(session, edition, readers)
 
 
-def _compile(session: Session, edition: Edition, variant: Variant, press: Press) -> int:
-    related = _related(session, variant)
+def _compile(
+    session: Session,
+    edition: Edition,
+    variant: Variant,
+    press: Press,
+    *,
+    choice: _Choice,
+    note: str,
+) -> int:
+    cadence, end, times = Cadence(edition.cadence), edition.coverage_end, choice.settings.send_times
+    related = _related(session, variant, choice)
     content = assemble.content(
         variant,
-        cadence=Cadence(edition.cadence),
+        cadence=cadence,
         period=edition.period,
-        end=edition.coverage_end,
+        end=end,
         related=related,
-        times=press.settings.send_times,
+        times=times,
+        skipped=outlook.skipped_ahead(session, now=end)[cadence],
+        is_first=store.is_first(session, cadence, end=end),
+        note=note,
     )
     public_id = tokens.new_public_id()
     rendered = press.digest(content, public_id=public_id)
@@ -360,19 +410,24 @@ def _compile(session: Session, edition: Edition, variant: Variant, press: Press)
     return mailing_id
 
 
-def _batch(
-    session: Session, start: datetime, *, readers: int, end: datetime, settings: Settings
-) -> Batch:
-    limit = settings.catch_up_articles
-    found = articles.between(session, start=start, end=end, limit=limit)
+def _batch(session: Session, start: datetime, *, readers: int, choice: _Choice) -> Batch:
+    limit = choice.settings.catch_up_articles
+    found = articles.between(
+        session,
+        start=start,
+        end=choice.end,
+        limit=limit,
+        without=choice.without,
+        pinned_after=choice.pinned_after,
+    )
     total = len(found)
     if total == limit:
-        total = articles.count_between(session, start=start, end=end)
-    chosen = tuple(assemble.in_turns(found))
-    return Batch(start=start, readers=readers, articles=chosen, total=total)
+        total = articles.count_between(session, start=start, end=choice.end, without=choice.without)
+    chosen = assemble.in_order(found, pinned_after=choice.pinned_after)
+    return Batch(start=start, readers=readers, articles=tuple(chosen), total=total)
 
 
-def _related(session: Session, variant: Variant) -> list[Article]:
+def _related(session: Session, variant: Variant, choice: _Choice) -> list[Article]:
     """Return earlier articles on the lead's subject that these readers were not sent just now."""
     sent = store.sent_at(session, variant.starts)
     return articles.earlier_in_categories(
@@ -381,18 +436,23 @@ def _related(session: Session, variant: Variant) -> list[Article]:
         before=variant.starts[0],
         exclude_ids=sent | {one.id for one in variant.articles if one.id is not None},
         limit=assemble.RELATED,
+        without=choice.without,
     )
 
 
-def _coverage_start(
-    session: Session, cadence: Cadence, *, end: datetime, settings: Settings
-) -> datetime:
-    return assemble.coverage_start(
+def _due(session: Session, cadence: Cadence, *, now: datetime, settings: Settings) -> Due | None:
+    times = settings.send_times
+    is_due = assemble.is_due(
         cadence,
-        end=end,
-        covered=store.last_covered(session, cadence),
-        catch_up=_catch_up(settings),
+        now=now,
+        times=times,
+        tolerance=timedelta(hours=settings.cron_tolerance_hours),
+        since=store.began_at(session),
     )
+    period = calendar.newest_due(cadence, now, times)
+    if not is_due or store.find(session, cadence, period) is not None:
+        return None
+    return Due(cadence, period, calendar.due_at(cadence, period, times))
 
 
 def _turn(

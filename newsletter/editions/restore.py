@@ -47,8 +47,10 @@ def accept(engine: Engine, *, now: datetime, settings: Settings) -> Done:
             )
         done.unknown = ledger.doubt(session, now=now)
         for cadence in Cadence:
-            if publish.skip_current(session, cadence, reason=_REASON, now=now, settings=settings):
-                period = calendar.newest_due(cadence, now, settings.send_times)
+            period = calendar.newest_due(cadence, now, settings.send_times)
+            if publish.skip_period(
+                session, cadence, period, reason=_REASON, now=now, settings=settings
+            ):
                 done.skipped.append(calendar.slug(cadence, period))
         done.finished = store.finish(session, now=now)
         mark = witness.accept(session, engine, now)

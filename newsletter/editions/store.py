@@ -27,6 +27,7 @@ from newsletter.models import (
     Kind,
     Mailing,
     MailingArticle,
+    Note,
     Publication,
     Role,
     State,
@@ -261,6 +262,46 @@ def sent_at(session: Session, ends: Collection[datetime]) -> set[int]:
     return set(found.scalars())
 
 
+# The editor's notes
+
+
+def waiting_note(session: Session, cadence: Cadence) -> Note | None:
+    """Return the note that the next edition of a cadence takes, if one waits."""
+    return session.exec(
+        select(Note).where(Note.cadence == cadence, col(Note.edition_id).is_(None))
+    ).one_or_none()
+
+
+def add_note(session: Session, cadence: Cadence, text: str, *, now: datetime) -> Note:
+    """Have a note wait for the next edition; there must be none that waits already."""
+    made = Note(cadence=cadence, text=text, created_at=now)
+    session.add(made)
+    session.flush()
+    return made
+
+
+def discard_note(session: Session, cadence: Cadence) -> None:
+    """Delete the note that waits for the next edition of a cadence."""
+    session.execute(
+        delete(Note).where(col(Note.cadence) == cadence, col(Note.edition_id).is_(None))
+    )
+
+
+def take_note(session: Session, edition: Edition) -> str:
+    """Give the note that waits to an edition, and return it as it was written; "" for none."""
+    found = waiting_note(session, Cadence(edition.cadence))
+    if found is None:
+        return ""
+    found.edition_id = edition.id
+    session.flush()
+    return found.text
+
+
+def note_of(session: Session, edition: Edition) -> Note | None:
+    """Return the note that an edition has, if it has one."""
+    return session.exec(select(Note).where(Note.edition_id == edition.id)).one_or_none()
+
+
 # Settling
 
 
@@ -431,6 +472,42 @@ def find(session: Session, cadence: Cadence, period: date) -> Edition | None:
     return session.exec(
         select(Edition).where(Edition.cadence == cadence, Edition.period == period)
     ).one_or_none()
+
+
+def is_first(session: Session, cadence: Cadence, *, end: datetime) -> bool:
+    """Say whether no edition of a cadence was made, other than skipped, that ended before `end`."""
+    found = session.exec(
+        select(Edition.id)
+        .where(
+            Edition.cadence == cadence,
+            _edition_state != EditionState.SKIPPED,
+            col(Edition.coverage_end) < end,
+        )
+        .limit(1)
+    )
+    return found.first() is None
+
+
+def edition_with(session: Session, article_id: int, *, but_cancelled: bool = False) -> str | None:
+    """Return the name of the latest edition that has an article as its lead or as a story.
+
+    With `but_cancelled`, of those that were not cancelled. None if there is none.
+    """
+    chosen = (
+        select(Edition)
+        .join(Mailing, col(Mailing.edition_id) == _edition_id)
+        .join(MailingArticle, col(MailingArticle.mailing_id) == col(Mailing.id))
+        .where(
+            col(MailingArticle.article_id) == article_id,
+            col(MailingArticle.role) != Role.RELATED,
+        )
+        .order_by(col(Edition.coverage_end).desc())
+        .limit(1)
+    )
+    if but_cancelled:
+        chosen = chosen.where(_edition_state != EditionState.CANCELLED)
+    found = session.exec(chosen).first()
+    return calendar.slug(Cadence(found.cadence), found.period) if found else None
 
 
 def by_slug(session: Session, slug: str) -> Edition:

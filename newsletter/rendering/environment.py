@@ -33,7 +33,7 @@ from newsletter import paths
 from newsletter.errors import RenderError
 from newsletter.graphemes import shorten
 from newsletter.rendering import language as languages
-from newsletter.rendering import plaintext
+from newsletter.rendering import note, plaintext
 
 #: What a template's own code can raise; anything else is our bug and stays as it is.
 _FAULTS = (
@@ -188,6 +188,8 @@ def _add_words(environment: jinja2.Environment, locale: Locale, language: str) -
         number=lambda count: format_decimal(count, locale=locale),
         shorten=_shortened,
         wrap=plaintext.wrap,
+        note_html=note.html,
+        note_text=note.plain,
     )
 
 
@@ -262,11 +264,7 @@ def month_of(period_on: date, covers_from: date) -> date | None:
 
 
 def _unit(count: int, name: str, length: Literal["short", "long"], locale: Locale) -> str:
-    unit = f"duration-{name}"
-    # CLDR leaves out a long form that is no other than the short one; babel shows the unit's name.
-    lengths: tuple[Literal["short", "long", "narrow"], ...] = (length, "short", "long", "narrow")
-    written = [str(format_unit(count, unit, length=one, locale=locale)) for one in lengths]
-    return next((one for one in written if unit not in one), written[0])
+    return str(format_unit(count, f"duration-{name}", length=length, locale=locale))
 
 
 def _place(exc: BaseException, environment: jinja2.Environment) -> str | None:

@@ -171,6 +171,12 @@ class Settings(BaseSettings):
         description="No digest has more articles than this; of each feed the newest stay.",
     )
 
+    skip_categories: Annotated[list[str], NoDecode] = Field(
+        default_factory=list,
+        description="Articles of these categories are left out of every edition, in upper or lower "
+        "case. In the environment: separated by commas.",
+    )
+
     # Feeds
     feed_private_networks: bool = Field(
         default=False, description="Let feeds come from loopback and private networks."
@@ -303,7 +309,13 @@ class Settings(BaseSettings):
         return None if value == "" else value
 
     @field_validator(
-        "secret_keys", "api_keys", "trusted_proxies", "retry_minutes", "warm_up", mode="before"
+        "secret_keys",
+        "api_keys",
+        "trusted_proxies",
+        "retry_minutes",
+        "warm_up",
+        "skip_categories",
+        mode="before",
     )
     @classmethod
     def _split(cls, value: Any) -> Any:  # noqa: ANN401 - whatever the source holds

@@ -26,7 +26,7 @@ from newsletter.db import session as sessions
 from newsletter.delivery import ledger
 from newsletter.errors import Conflict, OutdatedToken, TooManyRequests
 from newsletter.models import AddressChange, Consent, Kind, Mailing, Status, Subscriber
-from newsletter.subscribers import consent, letters, preferences, signup, store
+from newsletter.subscribers import consent, letters, outlook, preferences, signup, store
 from newsletter.subscribers.consent import Action, Origin
 from newsletter.subscribers.letters import Stationery
 from newsletter.throttle import Limit
@@ -95,8 +95,16 @@ def ask(
     change = _keep(session, subscriber, address, now=now)
     if throttle.take(session, NOTES, subscriber.public_id, now=now, keyring=keyring):
         letters.old_address(session, subscriber, stationery=stationery, now=now)
+    skipped = outlook.skipped_ahead(session, now=now)
     if owner is not None and owner.status in _READING:
-        letters.present(session, owner, is_sent=may_write, stationery=stationery, now=now)
+        letters.present(
+            session,
+            owner,
+            is_sent=may_write,
+            skipped=skipped,
+            stationery=stationery,
+            now=now,
+        )
         return Asked.SAME if owner.id == subscriber.id else Asked.READER
     is_suppressed |= owner is not None and owner.status == Status.SUPPRESSED
     letters.new_address(

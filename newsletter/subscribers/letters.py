@@ -150,7 +150,8 @@ def welcome(
 ) -> None:
     """Tell a new reader when the first digest comes, and what they may read now."""
     cadence = Cadence(subscriber.cadence)
-    first_at = outlook.next_at(cadence, after=now, times=stationery.settings.send_times)
+    times, skipped = stationery.settings.send_times, outlook.skipped_ahead(session, now=now)
+    first_at = outlook.next_at(cadence, after=now, times=times, skipped=skipped)
     content = Welcome(cadence=cadence, first_at=first_at, latest=latest)
     _send(session, subscriber, content, stationery=stationery, now=now)
 
@@ -160,18 +161,20 @@ def present(
     subscriber: Subscriber,
     *,
     is_sent: bool,
+    skipped: outlook.Skipped,
     stationery: Stationery,
     now: datetime,
 ) -> None:
     """Tell a reader who signed up again that they are subscribed, and where to change it.
 
-    Does the same work for nobody unless it `is_sent`.
+    Does the same work for nobody unless it `is_sent`. `skipped` are the periods without an edition:
+    read by the caller for whoever asks, so that a reader costs no statement more than a stranger.
     """
     times = stationery.settings.send_times
     until = subscriber.paused_until
     content = Present(
         cadence=subscriber.cadence,
-        next_at=outlook.of(subscriber, now=now, times=times),
+        next_at=outlook.of(subscriber, now=now, times=times, skipped=skipped),
         is_paused=outlook.is_paused(subscriber, now),
         paused_until=until.astimezone(times.zone).date() if until else None,
     )

@@ -2,20 +2,48 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from collections.abc import Mapping
+from datetime import date, datetime, timedelta
+
+from sqlalchemy import select
+from sqlmodel import Session, col
 
 from newsletter import cadence as calendar
 from newsletter.cadence import Cadence, SendTimes
-from newsletter.models import Status, Subscriber
+from newsletter.models import Edition, EditionState, Status, Subscriber
+
+#: Of each cadence, the periods to come that will have no edition.
+Skipped = Mapping[Cadence, frozenset[date]]
+NONE_SKIPPED: Skipped = {cadence: frozenset() for cadence in Cadence}
 
 
-def next_at(cadence: Cadence, *, after: datetime, times: SendTimes) -> datetime:
-    """Return when the first edition after an instant is due, on the publication's own clock."""
-    period = calendar.next_due(cadence, after, times)
+def skipped_ahead(session: Session, *, now: datetime) -> Skipped:
+    """Return the periods of each cadence that are still to come and will have no edition."""
+    found = session.execute(
+        select(col(Edition.cadence), col(Edition.period)).where(
+            col(Edition.state) == EditionState.SKIPPED,
+            # A zone's today is the day before, or after, at most.
+            col(Edition.period) >= now.date() - timedelta(days=1),
+        )
+    ).all()
+    return {
+        cadence: frozenset(period for name, period in found if name == cadence)
+        for cadence in Cadence
+    }
+
+
+def next_at(cadence: Cadence, *, after: datetime, times: SendTimes, skipped: Skipped) -> datetime:
+    """Return when the first edition after an instant is due, on the publication's own clock.
+
+    Of those that are made: not one of `skipped`, which `skipped_ahead` gives.
+    """
+    period = calendar.next_due(cadence, after, times, skipped=skipped[cadence])
     return calendar.due_at(cadence, period, times).astimezone(times.zone)
 
 
-def of(subscriber: Subscriber, *, now: datetime, times: SendTimes) -> datetime | None:
+def of(
+    subscriber: Subscriber, *, now: datetime, times: SendTimes, skipped: Skipped
+) -> datetime | None:
     """Return when this reader's next digest is due, after their pause if there is one.
 
     None if that is open: a pause without an end, or no consent that would bring one.
@@ -25,7 +53,7 @@ def of(subscriber: Subscriber, *, now: datetime, times: SendTimes) -> datetime |
         after = max(now, subscriber.paused_until)
     elif subscriber.status != Status.ACTIVE:
         return None
-    return next_at(Cadence(subscriber.cadence), after=after, times=times)
+    return next_at(Cadence(subscriber.cadence), after=after, times=times, skipped=skipped)
 
 
 def resumes_at(subscriber: Subscriber, now: datetime) -> datetime | None:

@@ -22,7 +22,15 @@ from newsletter.delivery import ledger
 from newsletter.errors import Conflict, OutdatedToken
 from newsletter.models import Consent, Status, Subscriber, Suppression
 from newsletter.rendering.letter import Latest
-from newsletter.subscribers import consent, letters, preferences, store, suppress, unsubscribe
+from newsletter.subscribers import (
+    consent,
+    letters,
+    outlook,
+    preferences,
+    store,
+    suppress,
+    unsubscribe,
+)
 from newsletter.subscribers.consent import Action, Origin
 from newsletter.subscribers.letters import Stationery
 from newsletter.suppression import Cause
@@ -129,8 +137,16 @@ def ask(
     )
     is_news = is_asked and (may_write or subscriber.cadence != cadence)
     _record_asked(session, subscriber, cadence, is_news=is_news, origin=origin, now=now)
+    skipped = outlook.skipped_ahead(session, now=now)
     if is_reader:
-        letters.present(session, subscriber, is_sent=may_write, stationery=stationery, now=now)
+        letters.present(
+            session,
+            subscriber,
+            is_sent=may_write,
+            skipped=skipped,
+            stationery=stationery,
+            now=now,
+        )
         return Asked.PRESENT if may_write else Asked.NOTHING
     letters.confirm(
         session,

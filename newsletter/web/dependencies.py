@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, datetime
 from functools import cached_property
@@ -13,10 +14,12 @@ import jinja2
 from fastapi import Depends, Request
 from fastapi.responses import HTMLResponse
 from sqlalchemy import Engine
+from sqlmodel import Session
 
 from newsletter import address as addresses
 from newsletter.cadence import Cadence
-from newsletter.errors import OutdatedToken
+from newsletter.db import session as sessions
+from newsletter.errors import DatabaseUnavailable, OutdatedToken
 from newsletter.models import Status, Subscriber
 from newsletter.settings import Settings
 from newsletter.subscribers import outlook
@@ -101,13 +104,17 @@ class Front:
 
     def choice(self, cadence: Cadence, *, after: datetime | None) -> Choice:
         """Return a cadence, and when its next digest comes: none during a pause without an end."""
-        times = self.settings.send_times
-        at = outlook.next_at(cadence, after=after, times=times) if after else None
-        return Choice(cadence=cadence, at=at)
+        return self._choice(cadence, after, self._skipped())
 
-    def choices(self, *, after: datetime | None) -> list[Choice]:
+    def choices(self, *, after: datetime | None, session: Session | None = None) -> list[Choice]:
         """Return all cadences, the fastest first."""
-        return [self.choice(cadence, after=after) for cadence in Cadence]
+        skipped = self._skipped(session)
+        return [self._choice(cadence, after, skipped) for cadence in Cadence]
+
+    def next_at(self, reader: Subscriber, session: Session | None = None) -> datetime | None:
+        """Return when a reader's next digest is due; None if that is open."""
+        times, skipped = self.settings.send_times, self._skipped(session)
+        return outlook.of(reader, now=self.clock(), times=times, skipped=skipped)
 
     def pause(self, reader: Subscriber) -> Pause | None:
         """Return the pause that a reader is in."""
@@ -123,6 +130,24 @@ class Front:
     def day(self, instant: datetime) -> date:
         """Return the date of an instant on the publication's own clock."""
         return instant.astimezone(self.settings.zone).date()
+
+    def _choice(self, cadence: Cadence, after: datetime | None, skipped: outlook.Skipped) -> Choice:
+        if after is None:
+            return Choice(cadence=cadence, at=None)
+        times = self.settings.send_times
+        at = outlook.next_at(cadence, after=after, times=times, skipped=skipped)
+        return Choice(cadence=cadence, at=at)
+
+    def _skipped(self, session: Session | None = None) -> outlook.Skipped:
+        """Return the periods to come that will have no edition.
+
+        None while the database is away: a page that needs nothing else of it is shown all the same.
+        """
+        if session is not None:
+            return outlook.skipped_ahead(session, now=self.clock())
+        with suppress(DatabaseUnavailable), sessions.reading(self.engine) as opened:
+            return outlook.skipped_ahead(opened, now=self.clock())
+        return outlook.NONE_SKIPPED
 
 
 def front(request: Request) -> Front:

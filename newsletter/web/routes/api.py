@@ -22,7 +22,7 @@ from newsletter.cadence import Cadence
 from newsletter.db import session as sessions
 from newsletter.errors import InvalidInput, NotFound
 from newsletter.models import Subscriber
-from newsletter.subscribers import outlook, preferences, store, unsubscribe
+from newsletter.subscribers import preferences, store, unsubscribe
 from newsletter.subscribers.consent import Origin
 from newsletter.web import gate, network
 from newsletter.web.dependencies import Front, TheFront
@@ -157,7 +157,7 @@ def subscribe(front: TheFront, wanted: NewSubscription) -> Taken:
 def read(front: TheFront, address: str) -> Subscription:
     """Return what is known of one reader."""
     with sessions.reading(front.engine) as session:
-        return _shown(front, _found(session, address))
+        return _shown(front, session, _found(session, address))
 
 
 @router.patch(
@@ -179,7 +179,7 @@ def change(front: TheFront, address: str, wanted: Change) -> Subscription:
             preferences.change_cadence(session, reader, wanted.cadence, origin=origin, now=now)
         if wanted.status is not None:
             _change_status(session, reader, wanted, origin=origin, now=now)
-        return _shown(front, reader)
+        return _shown(front, session, reader)
 
 
 def _change_status(
@@ -200,8 +200,7 @@ def _found(session: Session, address: str, *, locked: bool = False) -> Subscribe
     return reader
 
 
-def _shown(front: Front, reader: Subscriber) -> Subscription:
-    times = front.settings.send_times
+def _shown(front: Front, session: Session, reader: Subscriber) -> Subscription:
     return Subscription.model_validate(
         {
             "address": reader.address,
@@ -209,7 +208,7 @@ def _shown(front: Front, reader: Subscriber) -> Subscription:
             "status": reader.status,
             "subscribed_at": reader.subscribed_at,
             "paused_until": reader.paused_until,
-            "next_at": outlook.of(reader, now=front.clock(), times=times),
+            "next_at": front.next_at(reader, session),
             "created_at": reader.created_at,
             "updated_at": reader.updated_at,
         }

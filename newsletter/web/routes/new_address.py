@@ -15,7 +15,7 @@ from newsletter import address as addresses
 from newsletter.db import session as sessions
 from newsletter.errors import InvalidAddress
 from newsletter.models import Status, Subscriber
-from newsletter.subscribers import address_change, outlook
+from newsletter.subscribers import address_change
 from newsletter.subscribers.address_change import Awaited
 from newsletter.subscribers.consent import Origin
 from newsletter.tokens import Purpose
@@ -92,7 +92,7 @@ def _changed(front: Front, found: Awaited) -> HTMLResponse:
         manage=front.issue(Purpose.MANAGE, reader),
         masked=dependencies.masked(reader),
         cadence=reader.cadence,
-        next_at=outlook.of(reader, now=front.clock(), times=front.settings.send_times),
+        next_at=front.next_at(reader),
         pause=front.pause(reader),
     )
     return front.page("address_changed", page)

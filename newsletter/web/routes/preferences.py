@@ -102,7 +102,7 @@ def saved(
         manage=front.issue(Purpose.MANAGE, reader),
         change=change,
         cadence=reader.cadence,
-        next_at=outlook.of(reader, now=front.clock(), times=front.settings.send_times),
+        next_at=front.next_at(reader),
         pause=front.pause(reader),
         undo=undo,
     )
@@ -224,7 +224,7 @@ def page_of(
         unsubscribe=front.issue(Purpose.UNSUBSCRIBE, reader),
         masked=dependencies.masked(reader),
         cadence=reader.cadence,
-        choices=front.choices(after=front.resumes_at(reader)),
+        choices=front.choices(after=front.resumes_at(reader), session=session),
         since=front.day(reader.subscribed_at) if reader.subscribed_at else None,
         pause=front.pause(reader),
         moving_to=addresses.masked(moving.address) if moving else None,

@@ -131,7 +131,7 @@ def test_what_waits_has_no_seen_at_until_it_is_approved(engine: Engine) -> None:
     with sessions.writing(engine) as session:
         coverage_end = sessions.freeze_lock(session, NOW)
 
-    assert ingest.approve(engine, {waiting.id}, NOW) == [waiting.id]
+    assert ingest.approve(engine, {waiting.id}, NOW, actor="cli:mia") == [waiting.id]
 
     [out] = stored(engine)
     assert out.seen_at is not None
@@ -151,10 +151,10 @@ def test_what_waits_and_comes_again_is_known_and_still_waits(engine: Engine) -> 
 def test_approving_twice_gives_no_second_seen_at(engine: Engine) -> None:
     feed = new_feed(engine)
     ingest.take_in(engine, feed, document(item("a", published_at=NOW + timedelta(days=9))), NOW)
-    [released] = ingest.approve(engine, None, NOW)
+    [released] = ingest.approve(engine, None, NOW, actor="cli:mia")
     [before] = stored(engine)
 
-    assert ingest.approve(engine, {released}, NOW + timedelta(days=1)) == []
+    assert ingest.approve(engine, {released}, NOW + timedelta(days=1), actor="cli:mia") == []
 
     assert stored(engine)[0].seen_at == before.seen_at
 
@@ -166,7 +166,7 @@ def test_approving_what_is_not_there_changes_nothing(engine: Engine) -> None:
     assert waiting.id is not None
 
     with pytest.raises(NotFound, match="no article 999"):
-        ingest.approve(engine, {waiting.id, 999}, NOW)
+        ingest.approve(engine, {waiting.id, 999}, NOW, actor="cli:mia")
 
     assert stored(engine)[0].seen_at is None
 
@@ -310,7 +310,7 @@ def test_thirty_once_a_day_go_out_from_the_first_approval_on(engine: Engine) -> 
         return ingest.take_in(engine, feed, document(*news), NOW + timedelta(days=day))
 
     assert a_day(1) == Counts(quarantined=30)
-    ingest.approve(engine, None, NOW + timedelta(days=1, hours=1))
+    ingest.approve(engine, None, NOW + timedelta(days=1, hours=1), actor="cli:mia")
     assert [a_day(day) for day in range(2, 6)] == [Counts(new=30)] * 4
 
 

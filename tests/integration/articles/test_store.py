@@ -11,7 +11,7 @@ from sqlalchemy import Engine
 from newsletter.articles import store
 from newsletter.db import session as sessions
 from newsletter.errors import NotFound
-from newsletter.models import Article
+from newsletter.models import Article, ArticleState
 
 NOW = datetime(2026, 11, 22, 7, tzinfo=UTC)
 
@@ -129,8 +129,8 @@ def test_lists_are_paged_and_those_that_wait_are_listed_alone(engine: Engine) ->
 
     with sessions.reading(engine) as session:
         page, total = store.articles(session, limit=3, offset=1)
-        waiting, waiting_total = store.articles(session, quarantined=True)
-        _, out = store.articles(session, quarantined=False)
+        waiting, waiting_total = store.articles(session, state=ArticleState.QUARANTINED)
+        _, out = store.articles(session, state=ArticleState.OUT)
 
     assert (titles(page), total) == (["out 3", "waits", "out 2"], 6)
     assert (titles(waiting), waiting_total, out) == (["waits"], 1, 5)
@@ -144,12 +144,14 @@ def test_a_thousand_approvals_are_one_call(engine: Engine) -> None:
             for n in range(1_100)
         ]  # fmt: skip
         store.add_articles(session, rows)
-        waiting, _ = store.articles(session, quarantined=True, limit=2_000)
+        waiting, _ = store.articles(session, state=ArticleState.QUARANTINED, limit=2_000)
         ids = [one.id for one in waiting if one.id]
 
         assert store.missing(session, [*ids, 5_000]) == [5_000]
-        assert store.approve(session, ids, seen_at=NOW) == sorted(ids)
-        assert store.articles(session, quarantined=True)[1] == 0
+        assert store.let_out(session, ids, state=ArticleState.QUARANTINED, seen_at=NOW) == sorted(
+            ids
+        )
+        assert store.articles(session, state=ArticleState.QUARANTINED)[1] == 0
 
 
 def test_what_is_not_there_is_not_found(engine: Engine) -> None:

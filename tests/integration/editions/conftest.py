@@ -21,7 +21,7 @@ from newsletter.cadence import Cadence
 from newsletter.db import session as sessions
 from newsletter.delivery import ledger, retry
 from newsletter.delivery.ledger import Claim, Verdict
-from newsletter.editions import publish, store
+from newsletter.editions import editor, publish, store
 from newsletter.editions.store import Summary
 from newsletter.models import (
     Article,
@@ -85,6 +85,13 @@ class World:
 
     def articles(self, number: int) -> list[int]:
         return [self.article() for _ in range(number)]
+
+    def edit(self, act: str, article: int) -> None:
+        """Let an editor hold, release, reject or pin an article now."""
+        if act == "pin":
+            editor.pin(self.engine, article, now=self.now, actor="cli:mia", settings=self.settings)
+        else:
+            getattr(editor, act)(self.engine, [article], now=self.now, actor="cli:mia")
 
     def reader(self, cadence: str = "weekly", address: str = "") -> str:
         """Let somebody subscribe now; return their reference."""

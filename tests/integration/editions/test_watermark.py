@@ -2,9 +2,10 @@
 
 Readers join, move, pause, leave and come back; articles come in; editions of every cadence are
 frozen, half sent, paused, cancelled and given up; mail is accepted, refused, deferred or uncertain;
-what was uncertain is reconciled or sent again, and workers die with mail in their hands. After
-every step the books balance, and for every reader the mails that arrived fit together without a gap
-and without an overlap.
+what was uncertain is reconciled or sent again, and workers die with mail in their hands. Editors
+hold, release, reject and pin articles, skip editions and write notes. After every step the books
+balance, and for every reader the mails that arrived fit together without a gap and without an
+overlap: of what was released nothing is missing, and what is held or rejected is in none.
 """
 
 from __future__ import annotations
@@ -21,16 +22,16 @@ import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import settings as options
 from hypothesis import strategies as st
-from sqlmodel import select
+from sqlmodel import col, select
 
 from newsletter.cadence import Cadence
 from newsletter.db import engine as engines
 from newsletter.db import schema
 from newsletter.db import session as sessions
 from newsletter.delivery import ledger, listing, reconcile
-from newsletter.editions import publish, store
+from newsletter.editions import editor, publish, store
 from newsletter.errors import Conflict
-from newsletter.models import Article, Edition, State
+from newsletter.models import Article, ArticleState, Edition, Mailing, State
 from newsletter.settings import Settings
 from newsletter.smtp.reply import Kind
 
@@ -42,6 +43,8 @@ CATCH_UP = timedelta(days=40)
 
 cadences = st.sampled_from(list(Cadence))
 whom = st.integers(0, 5)
+#: An article, counted from the newest.
+which = st.integers(0, 3)
 #: What a server says to one mail after the other; mostly yes.
 fates = st.lists(st.sampled_from([*[Kind.ACCEPTED] * 3, *Kind]), min_size=1, max_size=5)
 #: Hours, so that the next period of some cadence has come.
@@ -76,6 +79,12 @@ steps = st.one_of(
             st.just("retry"), st.lists(st.sampled_from([Kind.ACCEPTED, Kind.UNKNOWN]), min_size=1)
         ),
     ),
+    st.one_of(
+        st.tuples(st.just("edit"), st.sampled_from(["hold", "release", "reject", "pin"]), which),
+        st.tuples(st.just("skip"), cadences),
+        st.tuples(st.just("unskip"), cadences),
+        st.tuples(st.just("note"), cadences),
+    ),
 )
 
 
@@ -90,6 +99,7 @@ class History:
         #: When each reader's consents began.
         self.begun: dict[str, list[datetime]] = {}
         self.held: list[Any] = []
+        self.notes: list[str] = []
         for cadence in (*Cadence, Cadence.DAILY):
             self.join(cadence)
 
@@ -200,25 +210,67 @@ class History:
             kind = kinds[number % len(kinds)]
             self.world.record([claim], {claim.reference: kind}, policy="hold")
 
-    def check(self) -> None:
-        """Hold what arrived against what came in."""
+    def edit(self, act: str, number: int) -> None:
+        """Let an editor change one of the newest articles."""
         with sessions.reading(self.world.engine) as session:
-            came = session.exec(select(Article.id, Article.seen_at)).all()
-            editions = {one.id: one for one in session.exec(select(Edition))}
-        for reference in self.readers:
-            self.check_reader(reference, came, editions)
+            newest = session.exec(
+                select(Article.id).order_by(col(Article.id).desc()).limit(4)
+            ).all()
+        if newest:
+            article = newest[number % len(newest)]
+            assert article is not None
+            self.world.edit(act, article)
 
-    def check_reader(self, reference: str, came: Any, editions: dict[Any, Edition]) -> None:
+    def skip(self, cadence: Cadence) -> None:
+        editor.skip(self.world.engine, cadence, **self.editing())
+
+    def unskip(self, cadence: Cadence) -> None:
+        editor.unskip(self.world.engine, cadence, **self.editing())
+
+    def note(self, cadence: Cadence) -> None:
+        self.notes.append(f"Note {len(self.notes)}.")
+        editor.write_note(
+            self.world.engine, cadence, self.notes[-1], now=self.world.now, actor="cli:mia"
+        )
+
+    def editing(self) -> dict[str, Any]:
+        return {"now": self.world.now, "actor": "cli:mia", "settings": self.world.settings}
+
+    def check(self) -> None:
+        """Hold what arrived against what came in and may go out."""
+        with sessions.reading(self.world.engine) as session:
+            articles = session.exec(select(Article)).all()
+            editions = {one.id: one for one in session.exec(select(Edition))}
+            mailings = session.exec(select(Mailing)).all()
+        for reference in self.readers:
+            self.check_reader(reference, articles, editions)
+        for note in self.notes:
+            having = {one.edition_id for one in mailings if note in one.html}
+            assert len(having) <= 1, "a note came twice"
+            assert all(note in one.html for one in mailings if one.edition_id in having), (
+                "a variant lacks the note"
+            )
+
+    def check_reader(
+        self, reference: str, came: Sequence[Article], editions: dict[Any, Edition]
+    ) -> None:
         mails = self.world.arrived(reference)
         everything = [article for _, articles in mails for article in articles]
         assert len(everything) == len(set(everything)), "an article came twice"
+        # What a cancelled edition had brought to some may be rejected; what is held, none has had.
+        rejected = {one.id for one in came if one.state is ArticleState.REJECTED}
+        assert not {one.id for one in came if one.state is ArticleState.HELD} & set(everything)
         previous = None
         for edition_id, articles in mails:
             edition = editions[edition_id]
             start, is_exact = self.start(reference, previous, edition)
-            owed = {one for one, seen_at in came if start < seen_at <= edition.coverage_end}
+            owed = {
+                one.id
+                for one in came
+                if one.seen_at and start < one.seen_at <= edition.coverage_end
+            }
             assert owed <= set(articles), "an article was missed"
-            assert not is_exact or owed == set(articles)
+            assert not is_exact or owed == set(articles) - rejected
             previous = edition.coverage_end
 
     def start(
@@ -249,7 +301,9 @@ def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
     digest.mkdir(parents=True)
     (digest / "subject.txt").write_text("{{ digest.lead.title }}")
     (digest / "body.txt").write_text("{{ links.unsubscribe }}")
-    (digest / "body.html").write_text("<html><body>{{ links.unsubscribe }}</body></html>")
+    (digest / "body.html").write_text(
+        "<html><body>{{ content.note }} {{ links.unsubscribe }}</body></html>"
+    )
     return folder
 
 

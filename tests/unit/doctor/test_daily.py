@@ -15,6 +15,7 @@ from newsletter.doctor.standing import Missed, OpenEdition, Standing
 from newsletter.errors import Conflict
 from newsletter.models import Feed, SchedulerRun
 from newsletter.settings import Settings
+from newsletter.subscribers.outlook import NONE_SKIPPED
 
 NOW = datetime(2026, 11, 30, 12, tzinfo=UTC)
 WELL = Standing(
@@ -27,6 +28,10 @@ WELL = Standing(
     unknown=0,
     failing=[],
     quarantined=0,
+    held=0,
+    pinned=None,
+    notes={},
+    skipped=NONE_SKIPPED,
     run=None,
     restored=None,
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, date, datetime, time, timedelta
+from typing import Any
 
 import pytest
 
@@ -10,6 +11,7 @@ from newsletter.cadence import Cadence, SendTimes
 from newsletter.editions import assemble
 from newsletter.editions.assemble import Batch, Variant
 from newsletter.models import Article
+from newsletter.rendering.content import DigestContent
 
 NOW = datetime(2026, 6, 1, 7, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -38,6 +40,17 @@ def batch(days_ago: float, readers: int, *articles: Article, total: int | None =
         articles=articles,
         total=len(articles) if total is None else total,
     )
+
+
+def content(variant: Variant, **changes: Any) -> DigestContent:
+    values: dict[str, Any] = {
+        "cadence": Cadence.WEEKLY,
+        "period": date(2026, 6, 1),
+        "end": NOW,
+        "related": [],
+        "times": SendTimes(),
+    }
+    return assemble.content(variant, **{**values, **changes})
 
 
 def test_what_a_mail_can_show_stands_as_it_comes() -> None:
@@ -187,6 +200,79 @@ def test_an_edition_that_is_sent_early_announces_the_one_that_is_due() -> None:
     )
 
     assert found.next_on == date(2026, 6, 8)
+
+
+@pytest.mark.parametrize("cadence", list(Cadence))
+def test_the_cover_line_of_a_first_edition_names_the_days_of_what_it_holds(
+    cadence: Cadence,
+) -> None:
+    days_ago = [article(n, published_at=NOW - n * DAY) for n in (0, 1, 21, 45)]
+    variant = Variant(starts=(NOW - DAY,), articles=tuple(days_ago), total=4, readers=3)
+
+    found = content(variant, cadence=cadence, is_first=True)
+
+    days = [one.published_on for one in found.stories]
+    assert found.reaches_back
+    assert (found.covers_from, found.covers_to) == (min(days), max(days))
+
+
+def test_the_cover_line_of_a_first_edition_is_its_period_where_that_holds_all() -> None:
+    variant = Variant(starts=(NOW - 7 * DAY,), articles=(article(1),), total=1, readers=3)
+
+    found = content(variant, is_first=True)
+
+    assert (found.covers_from, found.reaches_back) == (date(2026, 5, 25), False)
+
+
+def test_the_cover_line_of_a_later_edition_is_what_it_covers() -> None:
+    late = article(1, published_at=NOW - 9 * DAY)
+    variant = Variant(starts=(NOW - 7 * DAY,), articles=(late,), total=1, readers=3)
+
+    found = content(variant)
+
+    assert (found.covers_from, found.covers_to) == (date(2026, 5, 25), date(2026, 5, 31))
+
+
+def test_a_date_to_come_does_not_lengthen_the_cover_line() -> None:
+    early = article(1, published_at=NOW + DAY)
+    variant = Variant(starts=(NOW - 7 * DAY,), articles=(early,), total=1, readers=3)
+
+    assert content(variant, is_first=True).covers_to == date(2026, 6, 1)
+
+
+def test_a_skipped_period_is_not_announced() -> None:
+    variant = Variant(starts=(NOW,), articles=(article(1),), total=1, readers=1)
+
+    found = content(variant, skipped=[date(2026, 6, 8)])
+
+    assert found.next_on == date(2026, 6, 15)
+
+
+def test_an_article_that_was_pinned_since_the_edition_before_leads() -> None:
+    pinned = article(60, pinned_at=NOW, feed_id=1)
+    articles = [article(n, feed_id=1) for n in range(50)] + [pinned]
+
+    since = assemble.in_order(articles, pinned_after=NOW - DAY)
+    before = assemble.in_order(articles, pinned_after=NOW)
+
+    assert [one.id for one in since[:2]] == [60, 0]
+    assert [one.id for one in before] == [one.id for one in articles]
+
+
+@pytest.mark.parametrize(
+    ("skipped", "found"),
+    [
+        ([], None),
+        (["Sport"], None),
+        (["medicine"], "Medicine"),
+        ([" HEART "], "Heart"),
+        (["Med"], None),
+    ],
+)
+def test_a_category_is_left_out_in_any_case_and_only_whole(
+    skipped: list[str], found: str | None
+) -> None:
+    assert assemble.left_out(["Medicine", "Heart"], skipped) == found
 
 
 def test_a_story_has_what_a_mail_shows() -> None:

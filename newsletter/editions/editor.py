@@ -1,0 +1,335 @@
+"""The editor's hand: articles held, rejected or pinned, a week off, and a note.
+
+Each act is one transaction that takes the freeze lock first: a freeze has seen it, or the act sees
+what was frozen. Each that changes anything stands in the audit, with who and when.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import date, datetime
+
+from sqlalchemy import Engine
+from sqlmodel import Session
+
+from newsletter import audit
+from newsletter import cadence as calendar
+from newsletter.articles import store as articles
+from newsletter.cadence import Cadence
+from newsletter.db import session as sessions
+from newsletter.editions import assemble, publish, store
+from newsletter.errors import Conflict, NotFound
+from newsletter.models import Article, ArticleState, EditionState, Note
+from newsletter.rendering import note as notes
+from newsletter.settings import Settings
+from newsletter.subscribers import outlook
+
+#: Why an edition that was skipped ahead is not made.
+WEEK_OFF = "Skipped by the editor."
+
+
+@dataclass(frozen=True, kw_only=True)
+class Skipped:
+    """A period that is left out, or is so no more, and the next one that will be made."""
+
+    cadence: str
+    period: date
+    edition: str
+    due_at: datetime
+    following: str
+    #: Whether it was this call that changed anything.
+    is_new: bool
+
+
+def hold(engine: Engine, ids: Collection[int], *, now: datetime, actor: str) -> list[int]:
+    """Take articles back before any edition has them; return the ids of those it took.
+
+    They have no `seen_at` until `release` gives them a new one. Those that are held already are
+    left alone. Raises NotFound, and Conflict for one that is not out or that an edition has had,
+    even one that was cancelled; nothing is changed then.
+    """
+    with _editing(engine, ids, now) as (session, instant, found):
+        chosen = [one for one in found if one.state is not ArticleState.HELD]
+        for one in chosen:
+            _refuse_quarantined(one)
+            _refuse_rejected(one)
+            _refuse_frozen(session, one, "held")
+            articles.change_article(
+                session, _id(one), {"seen_at": None, "held_at": instant, "updated_at": instant}
+            )
+        return _noted(session, "articles.hold", chosen, actor=actor, at=instant)
+
+
+def release(engine: Engine, ids: Collection[int], *, now: datetime, actor: str) -> list[int]:
+    """Let held articles out; return the ids of those that were held.
+
+    They get their `seen_at` from the freeze lock, as approved ones do: no watermark has passed it,
+    and the next editions have them like new ones. Raises NotFound, and Conflict for one that is
+    rejected or in quarantine.
+    """
+    with _editing(engine, ids, now) as (session, instant, found):
+        for one in found:
+            _refuse_quarantined(one)
+            _refuse_rejected(one)
+        released = set(
+            articles.let_out(
+                session, [_id(one) for one in found], state=ArticleState.HELD, seen_at=instant
+            )
+        )
+        chosen = [one for one in found if one.id in released]
+        return _noted(session, "articles.release", chosen, actor=actor, at=instant)
+
+
+def reject(engine: Engine, ids: Collection[int], *, now: datetime, actor: str) -> list[int]:
+    """Keep articles out of every edition, for good; return the ids of those it rejected.
+
+    The rows stay, so that the same items are known when their feed brings them again. Raises
+    NotFound, and Conflict for one that an edition has, unless that was cancelled.
+    """
+    with _editing(engine, ids, now) as (session, instant, found):
+        chosen = [one for one in found if one.state is not ArticleState.REJECTED]
+        changes = dict.fromkeys(("seen_at", "quarantined_at", "quarantine_reason", "pinned_at"))
+        for one in chosen:
+            _refuse_frozen(session, one, "rejected", but_cancelled=True)
+            articles.change_article(
+                session, _id(one), {**changes, "rejected_at": instant, "updated_at": instant}
+            )
+        return _noted(session, "articles.reject", chosen, actor=actor, at=instant)
+
+
+def pin(
+    engine: Engine, article_id: int, *, now: datetime, actor: str, settings: Settings
+) -> tuple[Article, list[Cadence]]:
+    """Have an article lead the next edition of each cadence, in place of any pinned before.
+
+    Returns it, and the cadences whose next edition is to have it. Raises NotFound, and Conflict for
+    one that none will have.
+    """
+    with _editing(engine, [article_id], now) as (session, instant, (found,)):
+        _refuse_quarantined(found)
+        _refuse_rejected(found)
+        _refuse_left_out(found, settings)
+        leads = _to_come(session, found, pinned_at=instant, now=now, settings=settings)
+        if not leads:
+            raise Conflict(
+                f"No edition is to come that has article {article_id}.",
+                hint="Pin one that came since; `newsletter articles list` shows the latest first.",
+            )
+        articles.pin(session, article_id, at=instant)
+        _noted(session, "articles.pin", [found], actor=actor, at=instant)
+        return found, leads
+
+
+def unpin(engine: Engine, *, now: datetime, actor: str) -> Article | None:
+    """Let the newest article lead again; return the one that was pinned, if there was one."""
+    with _editing(engine, [], now) as (session, instant, _):
+        found = articles.pinned(session)
+        if found is not None:
+            articles.pin(session, None, at=instant)
+            _noted(session, "articles.unpin", [found], actor=actor, at=instant)
+        return found
+
+
+def leading(
+    session: Session, *, now: datetime, settings: Settings
+) -> tuple[Article, list[Cadence]] | None:
+    """Return the article that is pinned and the cadences whose next edition it leads, if any."""
+    found = articles.pinned(session)
+    if found is None or found.pinned_at is None:
+        return None
+    leads = _to_come(session, found, pinned_at=found.pinned_at, now=now, settings=settings)
+    return (found, leads) if leads else None
+
+
+def skip(
+    engine: Engine, cadence: Cadence, *, now: datetime, actor: str, settings: Settings
+) -> Skipped:
+    """Leave out the next edition of a cadence: it is recorded as skipped before it is made.
+
+    Every watermark stays, so the edition after it has what came meanwhile. Run again before that
+    edition's time, it changes nothing.
+    """
+    with sessions.writing(engine) as session:
+        instant = sessions.freeze_lock(session, now)
+        period = publish.upcoming(session, cadence, now=now, settings=settings)
+        made = publish.skip_period(
+            session, cadence, period, reason=WEEK_OFF, now=now, settings=settings
+        )
+        if made:
+            _edition_noted(session, "editions.skip", cadence, period, actor=actor, at=instant)
+        elif not _is_skipped(session, cadence, period):
+            raise Conflict(f"{calendar.slug(cadence, period)} is made already.")
+        return _skipped(session, cadence, period, settings, is_new=made)
+
+
+def unskip(
+    engine: Engine, cadence: Cadence, *, now: datetime, actor: str, settings: Settings
+) -> Skipped:
+    """Have the edition made after all that `skip` left out; raises Conflict if there is none."""
+    with sessions.writing(engine) as session:
+        instant = sessions.freeze_lock(session, now)
+        period = calendar.next_due(cadence, now, settings.send_times)
+        if not _is_skipped(session, cadence, period):
+            raise Conflict(
+                f"The next {cadence} edition, {calendar.slug(cadence, period)}, is not skipped.",
+                hint=f"`newsletter send {cadence} --force` makes a skipped one that has been due.",
+            )
+        store.discard_skipped(session, cadence, period)
+        _edition_noted(session, "editions.unskip", cadence, period, actor=actor, at=instant)
+        return _skipped(session, cadence, period, settings, is_new=True)
+
+
+def next_skipped(
+    engine: Engine, cadence: Cadence, *, now: datetime, settings: Settings
+) -> Skipped | None:
+    """Return the next period of a cadence if it is left out."""
+    with sessions.reading(engine) as session:
+        period = calendar.next_due(cadence, now, settings.send_times)
+        if not _is_skipped(session, cadence, period):
+            return None
+        return _skipped(session, cadence, period, settings, is_new=False)
+
+
+def write_note(engine: Engine, cadence: Cadence, text: str, *, now: datetime, actor: str) -> Note:
+    """Put a note above the articles of the next edition, in place of one that waits.
+
+    `text` is Markdown. Raises InvalidInput for one that says nothing, is too long or has control
+    characters.
+    """
+    written = notes.check(text)
+    with sessions.writing(engine) as session:
+        instant = sessions.freeze_lock(session, now)
+        store.discard_note(session, cadence)
+        made = store.add_note(session, cadence, written, now=instant)
+        _note_noted(session, "note.write", made, actor=actor, at=instant)
+        return made
+
+
+def waiting_note(engine: Engine, cadence: Cadence) -> Note | None:
+    """Return the note that waits for the next edition of a cadence, if there is one."""
+    with sessions.reading(engine) as session:
+        return store.waiting_note(session, cadence)
+
+
+def remove_note(engine: Engine, cadence: Cadence, *, now: datetime, actor: str) -> Note | None:
+    """Take back the note that waits for the next edition; return it, if there was one."""
+    with sessions.writing(engine) as session:
+        instant = sessions.freeze_lock(session, now)
+        found = store.waiting_note(session, cadence)
+        if found is not None:
+            store.discard_note(session, cadence)
+            _note_noted(session, "note.remove", found, actor=actor, at=instant)
+        return found
+
+
+@contextmanager
+def _editing(
+    engine: Engine, ids: Collection[int], now: datetime
+) -> Iterator[tuple[Session, datetime, list[Article]]]:
+    """Give a transaction under the freeze lock, its instant, and the articles of some ids."""
+    with sessions.writing(engine) as session:
+        instant = sessions.freeze_lock(session, now)
+        missing = articles.missing(session, ids)
+        if missing:
+            raise NotFound(
+                f"There is no article {', '.join(map(str, missing))}.",
+                hint="`newsletter articles list` shows them.",
+            )
+        yield session, instant, articles.by_ids(session, ids)
+
+
+def _refuse_quarantined(article: Article) -> None:
+    if article.state is ArticleState.QUARANTINED:
+        raise Conflict(
+            f"Article {article.id} waits in quarantine ({article.quarantine_reason}).",
+            hint=f"No edition has it before `newsletter articles approve {article.id}`.",
+        )
+
+
+def _refuse_rejected(article: Article) -> None:
+    if article.state is ArticleState.REJECTED:
+        raise Conflict(f"Article {article.id} is rejected, for good.")
+
+
+def _refuse_frozen(
+    session: Session, article: Article, done: str, *, but_cancelled: bool = False
+) -> None:
+    edition = store.edition_with(session, _id(article), but_cancelled=but_cancelled)
+    if edition is not None:
+        raise Conflict(
+            f"Article {article.id} is in {edition} and cannot be {done}.",
+            hint=f"`newsletter editions cancel {edition}` stops what has not left; "
+            f"`newsletter editions correct {edition}` writes to those who had it.",
+        )
+
+
+def _refuse_left_out(article: Article, settings: Settings) -> None:
+    left_out = assemble.left_out(article.categories, settings.skip_categories)
+    if left_out is not None:
+        raise Conflict(
+            f"Article {article.id} is in no edition: its category {left_out} is left out.",
+            hint="Look at the setting skip_categories.",
+        )
+
+
+def _to_come(
+    session: Session, article: Article, *, pinned_at: datetime, now: datetime, settings: Settings
+) -> list[Cadence]:
+    """Return the cadences whose next edition has an article, pinned at an instant, as its lead."""
+    found = []
+    for cadence in Cadence:
+        start = publish.coverage_start(session, cadence, end=now, settings=settings)
+        is_new = article.state is ArticleState.HELD or (
+            article.seen_at is not None and article.seen_at > start
+        )
+        if is_new and pinned_at > start:
+            found.append(cadence)
+    return found
+
+
+def _is_skipped(session: Session, cadence: Cadence, period: date) -> bool:
+    found = store.find(session, cadence, period)
+    return found is not None and found.state == EditionState.SKIPPED
+
+
+def _skipped(
+    session: Session, cadence: Cadence, period: date, settings: Settings, *, is_new: bool
+) -> Skipped:
+    times = settings.send_times
+    due_at = calendar.due_at(cadence, period, times)
+    ahead = outlook.skipped_ahead(session, now=due_at)[cadence]
+    following = calendar.next_due(cadence, due_at - datetime.resolution, times, skipped=ahead)
+    return Skipped(
+        cadence=cadence,
+        period=period,
+        edition=calendar.slug(cadence, period),
+        due_at=due_at,
+        following=calendar.slug(cadence, following),
+        is_new=is_new,
+    )
+
+
+def _noted(
+    session: Session, action: str, chosen: Sequence[Article], *, actor: str, at: datetime
+) -> list[int]:
+    subjects = {f"article:{one.id}": one.title for one in chosen}
+    audit.record(session, action, subjects, actor=actor, at=at)
+    return [_id(one) for one in chosen]
+
+
+def _edition_noted(
+    session: Session, action: str, cadence: Cadence, period: date, *, actor: str, at: datetime
+) -> None:
+    subject = f"edition:{calendar.slug(cadence, period)}"
+    audit.record(session, action, {subject: ""}, actor=actor, at=at)
+
+
+def _note_noted(session: Session, action: str, note: Note, *, actor: str, at: datetime) -> None:
+    audit.record(session, action, {f"note:{note.cadence}": note.text}, actor=actor, at=at)
+
+
+def _id(article: Article) -> int:
+    assert article.id is not None
+    return article.id
