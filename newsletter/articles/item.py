@@ -105,10 +105,12 @@ def finish(item: Item, *, site: str = "", site_title: str = "") -> ParsedArticle
     about = About(title, author, address, item.comments, site, site_title)
     teaser, named = _teaser(summary, content, about)
     if not title:
-        title = shorten(teaser, _TITLE_FROM_TEXT)
-        teaser = "" if title == teaser else teaser
+        title, teaser = _titled(teaser)
     if not title:
         return None
+    source = text.clean(item.source) or named or ""
+    # A forum names each topic as the source of itself.
+    source = "" if text.title_key(source) == text.title_key(title) else source
     return ParsedArticle(
         guid=_guid(item.guid),
         link=address,
@@ -116,7 +118,7 @@ def finish(item: Item, *, site: str = "", site_title: str = "") -> ParsedArticle
         standfirst=teaser,
         image=pictures.best((*item.pictures, *content.pictures, *summary.pictures)),
         author=author or None,
-        source=shorten(text.clean(item.source) or named or "", MAX_NAME) or None,
+        source=shorten(source, MAX_NAME) or None,
         categories=_categories(item.categories),
         minutes=text.minutes(content.text or summary.text),
         published_at=_published_at(item.published_at),
@@ -146,6 +148,15 @@ def _teaser(summary: Reading, content: Reading, about: About) -> tuple[str, str 
     else:
         found = text.standfirst(prose.opening(prose.own(blocks, about)), is_article=True)
     return found, named or named_first
+
+
+def _titled(teaser: str) -> tuple[str, str]:
+    """Return a title for an item without one, and what of its text stands below."""
+    end = next(iter(text.ends(teaser)), 0)
+    if 0 < end <= _TITLE_FROM_TEXT:
+        return teaser[:end], teaser[end:].strip()
+    title = shorten(teaser, _TITLE_FROM_TEXT)
+    return title, "" if title == teaser else teaser
 
 
 def _categories(names: tuple[str, ...]) -> tuple[str, ...]:

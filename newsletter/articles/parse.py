@@ -10,6 +10,7 @@ from calendar import timegm
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from functools import partial
+from html import escape
 from typing import Any
 
 from newsletter.articles import bounded, json_feed, link, markup, polling, text
@@ -19,8 +20,9 @@ from newsletter.articles.pictures import Picture, pixels
 from newsletter.errors import FeedError
 from newsletter.graphemes import shorten
 
-# feedparser takes a picture's caption (Media RSS) for the article's own title and description.
-_CAPTIONS = re.compile(rb"(</?media:)(title|description)\b")
+# feedparser takes a picture's caption (Media RSS) for the article's own title and description; of
+# an element that it does not know it keeps the attributes and not the text, unless it has none.
+_CAPTIONS = re.compile(rb"(</?media:)(title|description)\b(?:[^<>]{0,1000}(?<!/)(?=>))?")
 # RSS writes authors as "desk@example.com (The desk)", feedparser as "The desk (desk@example.com)".
 # A word at a time: an expression with the @ in its middle would begin anew at every letter.
 _WORD = re.compile(r"[<(]?([^\s<>()]++)[>)]?")
@@ -185,7 +187,8 @@ def _without_addresses(author: str) -> str:
 
 
 def _summary(entry: Mapping[str, Any]) -> str:
-    return _string(entry, "summary") or _string(entry, "media_caption-description")
+    described = escape(_string(entry, "media_caption-description"), quote=False)
+    return _string(entry, "summary") or described.replace("\n", "<br>")
 
 
 def _content(entry: Mapping[str, Any]) -> str:
@@ -207,7 +210,11 @@ def _base(entry: Mapping[str, Any]) -> str:
 
 def _pictures(entry: Mapping[str, Any], base: str) -> Iterator[Picture]:
     """Give the pictures that stand beside the text, the best first."""
-    alt = text.clean(_string(entry, "media_caption-title"))
+    caption = _string(entry, "media_caption-title")
+    if not caption and _string(entry, "summary"):
+        # Where there is a text, the description is the picture's.
+        caption = _string(entry, "media_caption-description")
+    alt = shorten(text.clean(caption), text.MAX_TITLE)
     for one in _mappings(entry, "links"):
         if one.get("rel") == "enclosure" and _string(one, "type").startswith("image/"):
             yield from _picture(_string(one, "href"), one, base, "")

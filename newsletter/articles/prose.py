@@ -52,6 +52,8 @@ _CREDIT = re.compile(
 )
 #: "4 posts - 3 participants", as forums close a topic.
 _COUNTS = re.compile(r"\d+\s\S{1,20}\s[-–—·•|]\s\d+\s\S{1,20}")
+#: "Follow: https://social.example/@harbour #tide", as video sites have it under a description.
+_REFERENCES = re.compile(r"(?:[^\s:：]{1,30}\s?[:：]\s?)?(?:(?:https?://|[#@])\S+\s?)+")
 _BRACKETED = re.compile(r"(?:\W*\[[^\[\]]{1,20}\])+")
 _NO_WORDS = re.compile(r"[\W_]*")
 
@@ -95,9 +97,9 @@ def source(blocks: Sequence[Block]) -> tuple[str | None, list[Block]]:
 
 
 def own(blocks: Sequence[Block], about: About) -> list[str]:
-    """Return the paragraphs that are the article's own words."""
+    """Return the paragraphs that are the article's own words, up to a heading between them."""
     kept = _without_closing(list(blocks), about)
-    kept = _without_opening(kept, about)
+    kept = _up_to_heading(_without_opening(kept, about))
     paragraphs = [one.text for one in kept if not one.is_heading] or [one.text for one in kept]
     if paragraphs:
         paragraphs[-1] = _without_names(paragraphs[-1], about)
@@ -125,7 +127,9 @@ def _without_closing(blocks: list[Block], about: About) -> list[Block]:
 def _is_closing(block: Block, about: About, *, is_only: bool) -> bool:
     """Tell whether a last block is an engine's line."""
     words = block.text
-    if _NO_WORDS.fullmatch(words) or _COUNTS.fullmatch(words):
+    if any(one.fullmatch(words) for one in (_NO_WORDS, _COUNTS)):
+        return True
+    if not is_only and not block.hrefs and _REFERENCES.fullmatch(words):
         return True
     if not block.unlinked.strip(" .,:;|·•–—-→»›>[]()") and block.hrefs and _is_short(words):
         # Nothing but links: to the item, to its comments, or marked as links by an engine.
@@ -210,6 +214,18 @@ def _without_more(block: Block, about: About) -> list[Block]:
     return [block]
 
 
+def _up_to_heading(blocks: list[Block]) -> list[Block]:
+    """Return the blocks before the first heading, if there are any."""
+    at = next((at for at, one in enumerate(blocks) if at and _is_heading(one)), len(blocks))
+    return blocks[:at]
+
+
+def _is_heading(block: Block) -> bool:
+    words = block.text
+    is_line = len(words) <= _MAX_LINE and not _ENDS_AS_SENTENCE.search(words)
+    return block.is_heading or (block.is_all("bold") and is_line)
+
+
 def _without_opening(blocks: list[Block], about: About) -> list[Block]:
     for _ in range(_MAX_LINES):
         if len(blocks) < 2 or not _is_opening(blocks[0], about):
@@ -223,15 +239,13 @@ def _without_opening(blocks: list[Block], about: About) -> list[Block]:
 def _is_opening(block: Block, about: About) -> bool:
     """Tell whether a first block is about the article, and not of it."""
     words = block.text
-    if block.is_heading or text.title_key(words) == text.title_key(about.title):
+    if _is_heading(block) or text.title_key(words) == text.title_key(about.title):
         return True
     is_slanted = block.is_all("slanted")
     if block.follows_picture and is_slanted and len(words) <= 2 * _MAX_LINE:
         return True
     is_beside = block.follows_picture or is_slanted
     if is_beside and len(words) <= _MAX_CREDIT and _CREDIT.search(words):
-        return True
-    if block.is_all("bold") and len(words) <= _MAX_LINE and not _ENDS_AS_SENTENCE.search(words):
         return True
     return _is_by_line(words, about)
 

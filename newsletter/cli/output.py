@@ -28,6 +28,8 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
+from newsletter.cli.cells import Cell
+
 #: The option of everything that lists or reports.
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of words.")]
 
@@ -99,7 +101,7 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: st
     for column in columns:
         made.add_column(column, header_style="bold", overflow="fold")
     for row in rows:
-        made.add_row(*(Text(printable(_shown(cell))) for cell in row))
+        made.add_row(*(Cell(printable(_shown(cell))) for cell in row))
     # Where nobody watches, a row stays a line: it is read by grep, or from a log.
     _Console(highlight=False, width=None if out.is_terminal else _LOG_WIDTH).print(made)
 

@@ -264,7 +264,11 @@ def month_of(period_on: date, covers_from: date) -> date | None:
 
 
 def _unit(count: int, name: str, length: Literal["short", "long"], locale: Locale) -> str:
-    return str(format_unit(count, f"duration-{name}", length=length, locale=locale))
+    unit = f"duration-{name}"
+    # CLDR leaves out a long form that is no other than the short one; babel shows the unit's name.
+    lengths: tuple[Literal["short", "long", "narrow"], ...] = (length, "short", "long", "narrow")
+    written = [str(format_unit(count, unit, length=one, locale=locale)) for one in lengths]
+    return next((one for one in written if unit not in one), written[0])
 
 
 def _place(exc: BaseException, environment: jinja2.Environment) -> str | None:

@@ -3,10 +3,12 @@ from __future__ import annotations
 from datetime import date
 from pathlib import Path
 from types import CodeType, SimpleNamespace
+from typing import Literal
 
 import jinja2
 import pytest
 from babel import Locale
+from babel.localedata import locale_identifiers
 
 from newsletter.errors import InvalidInput, RenderError
 from newsletter.rendering import compile as compiling
@@ -206,3 +208,27 @@ def test_a_template_is_compiled_once_in_a_process_and_again_when_it_was_edited(
     (tmp_path / "words.txt").write_text("now {{ word }}")
     assert (rendered("words.txt"), rendered("words.html")) == ("now <b>", "now &lt;b&gt;")
     assert compiled == 5
+
+
+@pytest.mark.parametrize(
+    ("language", "expected"),
+    [
+        ("ja", "2 分"),
+        ("th", "2 นาที"),
+        ("zh", "2分钟"),
+        ("ko", "2분"),
+        ("vi", "2 phút"),
+        ("fa", "2 دقیقه"),
+    ],
+)
+def test_a_reading_time_has_words_in_languages_without_a_long_form(
+    language: str, expected: str
+) -> None:
+    assert environment.reading_time(2, Locale.parse(language)) == expected
+
+
+@pytest.mark.parametrize("length", ["short", "long"])
+def test_no_language_shows_the_name_of_a_unit(length: Literal["short", "long"]) -> None:
+    for language in (Locale.parse(one) for one in locale_identifiers() if len(one) == 2):
+        for name in ("minute", "hour"):
+            assert "duration" not in environment._unit(2, name, length, language)
