@@ -47,7 +47,7 @@ floors: $(STAMP)
 docs-check: $(STAMP)
 	@$(BIN)/python docs/generate.py --check
 
-docs: $(STAMP) ## Write the generated pages: docs/settings.md and docs/cli.md
+docs: $(STAMP) ## Write the generated pages: docs/settings.md, cli.md and templates.md
 	@$(BIN)/python docs/generate.py
 
 words: $(STAMP) ## Collect the words of the templates into the catalogues of templates/locale

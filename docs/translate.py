@@ -34,10 +34,14 @@ msgstr ""
 def collect() -> Catalog:
     """Return every message of the templates, with the files that say it."""
     found = Catalog(charset="utf-8", fuzzy=False)
-    for path in sorted(path for path in TEMPLATES.rglob("*.*") if path.suffix in {".html", ".txt", ".js"}):
+    for path in sorted(
+        path for path in TEMPLATES.rglob("*.*") if path.suffix in {".html", ".txt", ".js"}
+    ):
         place = (path.relative_to(TEMPLATES).as_posix(), 0)
         with path.open("rb") as file:
-            for _, _, message, comments in babel_extract(file, ("_", "gettext", "ngettext"), [], _OPTIONS):
+            for _, _, message, comments in babel_extract(
+                file, ("_", "gettext", "ngettext"), [], _OPTIONS
+            ):
                 words = message if isinstance(message, str) else tuple(message[:2])
                 found.add(words, locations=[place], auto_comments=comments)
     return found

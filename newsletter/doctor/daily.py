@@ -29,6 +29,7 @@ def findings(standing: Standing, *, settings: Settings, now: datetime) -> list[F
         *_restored(standing),
         *_calendar(standing, zone, now),
         *_feeds(standing),
+        *_templates(standing),
         *_stuck(standing, zone, now),
         *_unknown(standing),
     ]
@@ -90,6 +91,16 @@ def _feeds(standing: Standing) -> Iterator[Finding]:
             level=Level.WARNING,
             sentence=f"{articles} for your approval.",
             hint="`newsletter articles list --quarantined` shows them.",
+        )
+
+
+def _templates(standing: Standing) -> Iterator[Finding]:
+    if standing.templates is not None:
+        yield Finding(
+            id="templates.unused",
+            level=Level.WARNING,
+            sentence=standing.templates,
+            hint="`newsletter templates check` says more.",
         )
 
 

@@ -22,7 +22,7 @@ from newsletter.delivery.limits import Limits
 from newsletter.delivery.waiting import Waiting
 from newsletter.editions import editor, scheduler, store
 from newsletter.editions.store import Summary
-from newsletter.errors import Conflict
+from newsletter.errors import Conflict, RenderError
 from newsletter.models import (
     Article,
     ArticleState,
@@ -35,6 +35,7 @@ from newsletter.models import (
     State,
     Status,
 )
+from newsletter.rendering import environment, overrides
 from newsletter.settings import Settings
 from newsletter.subscribers import outlook
 from newsletter.subscribers import store as readers
@@ -99,6 +100,8 @@ class Standing:
     run: SchedulerRun | None
     #: Why the database seems to be a backup that was restored; None if it does not.
     restored: Conflict | None
+    #: What is wrong with the publisher's folder of templates as a whole; None if nothing is.
+    templates: str | None = None
 
 
 def look(engine: Engine, *, settings: Settings, now: datetime) -> Standing:
@@ -122,6 +125,7 @@ def look(engine: Engine, *, settings: Settings, now: datetime) -> Standing:
             skipped=outlook.skipped_ahead(session, now=now),
             run=scheduler.last(session),
             restored=_restored(session, engine),
+            templates=_templates(settings),
         )
 
 
@@ -210,3 +214,14 @@ def _restored(session: Session, engine: Engine) -> Conflict | None:
     except Conflict as exc:
         return exc
     return None
+
+
+def _templates(settings: Settings) -> str | None:
+    """Say that files of the publisher's templates do nothing, or that none can be used."""
+    if settings.templates is None:
+        return None
+    try:
+        templates = environment.build(settings.templates, settings.language)
+    except RenderError as exc:
+        return exc.message
+    return overrides.sentence(settings.templates, templates)

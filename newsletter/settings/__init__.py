@@ -101,7 +101,9 @@ class Settings(BaseSettings):
     box_button: str = Field("", description="The word on the box's button.")
     box_note: str = Field("", description="The line under the button.")
     templates: Path | None = Field(
-        None, description="A folder whose templates take the place of the built-in ones."
+        None,
+        description="A folder whose templates take the place of the built-in ones, file by file: "
+        "`newsletter templates copy` puts some into it.",
     )
 
     # The readers' pages

@@ -64,9 +64,7 @@ def seconds(body: bytes) -> float:
 
 
 def test_every_document_is_read_or_refused_in_words(documents: dict[str, bytes]) -> None:
-    refused = {
-        name: said for name, body in documents.items() if (said := outcome(body)) != "read"
-    }
+    refused = {name: said for name, body in documents.items() if (said := outcome(body)) != "read"}
 
     assert len(documents) >= 2_242
     assert set(refused.values()) <= {"That is not a feed: no RSS, Atom or JSON Feed."}
