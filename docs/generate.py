@@ -31,6 +31,8 @@ FILTERS = {
     "from_now": "how long from now: in 12 minutes",
     "length_of_time": "how long something takes: 4 days",
     "month": "a month with its year: November 2026",
+    "note_html": "an editor's note in Markdown, as HTML",
+    "note_text": "an editor's note in Markdown, for the text part",
     "number": "a number as the language writes it: 1,200",
     "reading_time": "minutes in full words: 2 hours 5 minutes",
     "shorten": "a text in at most so many characters, cut after a word",

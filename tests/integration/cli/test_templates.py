@@ -170,6 +170,7 @@ def test_a_sample_has_every_section_and_needs_no_database(
     assert not (tmp_path / "newsletter.db").exists()
     page = (tmp_path / "preview" / f"{cadence}.html").read_text()
     for section in (
+        "This note stands above",
         "In this edition",
         "and 6 more below",
         "Read the full story",
