@@ -25,7 +25,7 @@ _LAZY = (
     *("data-src", "data-lazy-src", "data-original", "data-orig-file", "data-large-file"),
     *("data-lazy", "data-actualsrc", "data-hi-res-src", "data-echo", "data-url"),
 )
-_SETS = ("srcset", "data-srcset", "data-lazy-srcset")
+_LIKE_AN_ADDRESS = re.compile("[./]")
 _DESCRIPTOR = re.compile(r"(\d{1,5}(?:\.\d{1,3})?)([wx])(?:,(.*))?", re.ASCII | re.DOTALL)
 
 _LENGTH = re.compile(r"\s*(\d{1,5})(?:\.\d{0,9})?(?:px)?\s*", re.ASCII)
@@ -62,13 +62,17 @@ _COUNTER = re.compile(
     r"|track(?:er|ing)?|hit|stats?|open|impression|ping|collect|tr|spinner|load(?:ing|er))"
 )
 _PLACEHOLDER = re.compile(
-    r"(?:.*[-_.])?(?:placeholder|spacer|1x1|lazy-?load(?:er|ing)?)(?:[-_.].*)?|lazy", re.DOTALL
+    r"(?:.*[-_.])?(?:placeholder|spacer|1x1|lazy-?load(?:er|ing)?"
+    r"|no-?(?:image|photo|picture|thumb(?:nail)?)(?:-available)?)(?:[-_.].*)?|lazy",
+    re.DOTALL,
 )
 _NETWORKS = (
     "facebook|twitter|linkedin|whatsapp|pinterest|telegram|mastodon|bluesky|bsky|reddit|instagram"
     "|youtube|tumblr|rss|feed|email|e-?mail|print|share|tweet|digg|delicious|stumbleupon|x"
 )
 _ICON = re.compile(
+    # An emoji's file has its code points for a name.
+    r"1f[0-9a-f]{3}(?:-[0-9a-f]{2,5})*|"
     rf"(?:.{{1,40}}[-_])?(?:fav)?icon(?:[-_].{{1,40}})?|avatar(?:[-_]?\d+(?:x\d+)?)?"
     rf"|(?:{_NETWORKS})(?:[-_.]?(?:icon|logo|share|button|badge|f|\d+(?:x\d+)?))*"
     rf"|(?:icon|share|follow|logo)[-_](?:on[-_])?(?:{_NETWORKS})(?:[-_]?\d+)?"
@@ -141,19 +145,29 @@ def _addresses(
     attributes: Mapping[str, str], base: str, width: int | None
 ) -> Iterator[tuple[str, int | None]]:
     """Give the addresses of an `img` with the widths that they name, the best first."""
-    sets = [one for name in _SETS for one in _set(attributes.get(name, ""), width)]
+    named = ("srcset", *_named(attributes, "srcset"))
+    sets = [one for name in named for one in _set(attributes.get(name, ""), width)]
     for address, wide in sorted(sets, key=lambda one: -(one[1] or 0)):
         url = link.image(address, base)
         if url and wide:
             yield url, wide
-    for name in (*_LAZY, "src"):
-        url = link.image(attributes.get(name, ""), base)
+    for name in (*_LAZY, *_named(attributes, "src"), "src"):
+        value = attributes.get(name, "")
+        # Some say "true" or "1" in the same attributes.
+        url = link.image(value, base) if name == "src" or _LIKE_AN_ADDRESS.search(value) else None
         if url:
             yield url, None
     for address, _ in sets:
         url = link.image(address, base)
         if url:
             yield url, None
+
+
+def _named(attributes: Mapping[str, str], kind: str) -> Iterator[str]:
+    """Give the attributes of any script whose names end so, and which hold an address."""
+    for name, value in attributes.items():
+        if name.startswith("data-") and name.endswith(kind) and _LIKE_AN_ADDRESS.search(value):
+            yield name
 
 
 def _set(value: str, width: int | None) -> Iterator[tuple[str, int | None]]:
@@ -210,7 +224,9 @@ def _is_named_so(path: str) -> bool:
     stem, dot, ending = name.rpartition(".")
     if not dot:
         stem, ending = name, ""
-    if ending in {"svg", "svgz"} or not _FOLDERS.isdisjoint(folders):
+    if ending in {"svg", "svgz", "ico", "cur"} or not _FOLDERS.isdisjoint(folders):
+        return True
+    if any(one.startswith(("twemoji", "emoji.php")) for one in folders):
         return True
     if _PLACEHOLDER.fullmatch(stem):
         return True

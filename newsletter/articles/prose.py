@@ -21,6 +21,9 @@ _MAX_CLOSING = 160
 _MAX_LINE = 120
 #: A link that asks to read on.
 _MAX_MORE = 60
+#: Words of a closing line beside the titles that it names.
+_MAX_BESIDE = 9
+_SHORT_TITLE = 12
 #: So many lines around the text are looked at.
 _MAX_LINES = 6
 _MAX_CREDIT = 140
@@ -157,19 +160,24 @@ def _names_item_and_site(block: Block, about: About) -> bool:
     titles = len(about.title) + len(about.site_title)
     if len(words) > _MAX_CLOSING + titles:
         return False
-    if block.hrefs:
-        own = {href for href in block.hrefs if _spelled(href) in about.own}
-        others = [href for href in block.hrefs if href not in own]
-        return bool(own and others) and all(_is_of_site(href, about) for href in others)
+    own = {href for href in block.hrefs if _spelled(href) in about.own}
+    others = [href for href in block.hrefs if href not in own]
+    if own and others and all(_is_of_site(href, about) for href in others):
+        return True
     return _has_both_titles(words, about)
 
 
 def _has_both_titles(words: str, about: About) -> bool:
+    """Tell whether a line names the item and the site, in few words beside."""
     title, site = about.title.casefold(), about.site_title.casefold()
     folded = words.casefold()
     if len(title) < 3 or len(site) < 2 or title not in folded:
         return False
-    return site in folded.replace(title, " ", 1)
+    rest = folded.replace(title, " ", 1)
+    # A sentence may well begin with a short title: "Fog is what the Harbour Blog is about."
+    is_sentence = folded.startswith(title) and len(title) < _SHORT_TITLE
+    beside = len(re.findall(r"\w+", rest.replace(site, " ", 1)))
+    return site in rest and not is_sentence and beside <= _MAX_BESIDE
 
 
 def _is_of_site(href: str, about: About) -> bool:

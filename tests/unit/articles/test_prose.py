@@ -13,6 +13,7 @@ ABOUT = About(
 )
 LINK = f'<a href="{PAGE}">'
 HOME = '<a href="https://site.example">'
+PROXY = "<a href='https://proxy.example/~3/x'>"
 IMAGE = "<img src='https://a.example/a.jpg'>"
 TEXT = "<p>The crane lifts eighty tonnes.</p>"
 
@@ -78,6 +79,7 @@ def test_what_stands_before_the_text_is_not_its_first_sentence(before: str) -> N
         f"<p>Сообщение {LINK}Crane</a> появились сначала на {HOME}Порт</a>.</p>",
         f"<p>{LINK}Crane</a> yazısı ilk önce {HOME}Liman</a> üzerinde ortaya çıktı.</p>",
         "<p>Der Beitrag Crane erschien zuerst auf Harbour Blog.</p>",
+        f"<p>Der Beitrag {PROXY}Crane</a> erschien zuerst auf {PROXY}Harbour Blog</a>.</p>",
         f"<p>{LINK}Weiterlesen</a></p>",
         f"<p>{LINK}もっと読む →</a></p>",
         f"<p>{LINK}Read full topic</a></p>",
@@ -133,6 +135,8 @@ def test_a_closing_within_the_last_paragraph_goes_alone(html: str, left: str) ->
         "Weiterlesen hilft, sagt die Studie.",
         "Crane drivers are rare.",
         "Crane: a word of many meanings.",
+        "<p>It lifts.</p><p>Crane drivers read Harbour Blog.</p>",
+        "<p>It lifts.</p><p>What a Crane does is told by Harbour Blog and by all the books.</p>",
         "Lena Holm asked the drivers what they see.",
         "On 27 November 2026 the crane fell.",
         "“The crane […] lifts,” he said.",

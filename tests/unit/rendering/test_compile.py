@@ -63,6 +63,33 @@ def test_the_weekly_digest_is_byte_for_byte_the_golden_one(digests: SimpleNamesp
     assert raw == GOLDEN.read_bytes()
 
 
+@pytest.mark.parametrize(
+    ("width", "height", "shown", "style"),
+    [
+        (1200, 630, ("536", "281"), "width:100%; max-width:536px; height:auto"),
+        (300, 200, ("300", "200"), "width:100%; max-width:300px; height:auto"),
+        (72, None, ("72", None), "width:100%; max-width:72px; height:auto"),
+        (None, None, ("536", None), "width:auto; max-width:100%; height:auto"),
+    ],
+)
+def test_a_picture_is_never_stretched_beyond_its_size(
+    digests: SimpleNamespace,
+    width: int | None,
+    height: int | None,
+    shown: tuple[str, str | None],
+    style: str,
+) -> None:
+    image = Image(url="https://a.example/1.jpg", width=width, height=height)
+    lead = replace(digests.FIVE[0], image=image)
+
+    page = Page(digests.render(replace(digests.ONE, stories=(lead,))).html)
+
+    [(_, found)] = page.all("img")
+    # The attribute is Outlook's, which knows no max-width.
+    assert (found["width"], found.get("height")) == shown
+    assert style.replace(" ", "") in (found["style"] or "").replace(" ", "")
+
+
 def test_compiling_twice_gives_the_same_bytes(digests: SimpleNamespace) -> None:
     first, second = (digests.render(digests.WEEKLY) for _ in range(2))
 
