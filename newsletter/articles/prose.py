@@ -252,7 +252,7 @@ def _is_opening(block: Block, about: About) -> bool:
     is_slanted = block.is_all("slanted")
     if block.follows_picture and is_slanted and len(words) <= 2 * _MAX_LINE:
         return True
-    is_beside = block.follows_picture or is_slanted
+    is_beside = block.follows_picture or is_slanted or not _ENDS_AS_SENTENCE.search(words)
     if is_beside and len(words) <= _MAX_CREDIT and _CREDIT.search(words):
         return True
     return _is_by_line(words, about)

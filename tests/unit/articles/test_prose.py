@@ -56,6 +56,8 @@ def teaser(html: str, about: About = ABOUT) -> str:
         "<div class='entry-meta'>Posted in News</div>",
         "<p>4 min read</p>",
         "<p><small>Photo: Jane / Agency</small></p>",
+        "<div>Photo credit: Agency<br></div>",
+        "<p>© Agency</p>",
         "<div class='toc'><p>Contents</p><ul><li><a href='#a'>A</a></li></ul></div>",
         "<p>Lesezeit: 3 Minuten</p>",
         "<p><strong>At the quay</strong></p>",
