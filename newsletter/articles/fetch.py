@@ -16,7 +16,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http.cookiejar import CookieJar, DefaultCookiePolicy
-from importlib import metadata
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -27,11 +26,13 @@ from newsletter.articles import link, polling
 from newsletter.articles.guard import Clock, Deadline, Guard, GuardedTransport, Resolver, resolve
 from newsletter.clock import utc_now
 from newsletter.errors import FeedError, InvalidInput
+from newsletter.version import VERSION
 
 #: A URL longer than this is not a feed's.
 MAX_URL = 2_000
 
 _REDIRECTS = {301, 302, 303, 307, 308}
+_USER_AGENT = f"newsletter-delivery/{VERSION} (feed reader)"
 _ACCEPT = (
     "application/rss+xml, application/atom+xml, application/feed+json, "
     "application/rdf+xml;q=0.9, application/xml;q=0.9, text/xml;q=0.8, */*;q=0.5"
@@ -216,7 +217,7 @@ def _follow(
     """Ask, and follow redirects; user and password go to the feed's own origin only."""
     start = url
     for _ in range(limits.max_redirects + 1):
-        headers = {"Accept": _ACCEPT, "Accept-Encoding": "gzip", "User-Agent": _user_agent()}
+        headers = {"Accept": _ACCEPT, "Accept-Encoding": "gzip", "User-Agent": _USER_AGENT}
         if url.host == start.host:
             headers |= validators.headers()
         with client.stream(
@@ -373,11 +374,3 @@ def _unreachable(name: str, exc: httpcore.ConnectError) -> FeedError:
         return FeedError(f"{name} could not be reached: encryption failed.")
     reason = cause.strerror if isinstance(cause, OSError) and cause.strerror else "no answer"
     return FeedError(f"{name} could not be reached: {reason}.", hint="Try again later.")
-
-
-def _user_agent() -> str:
-    try:
-        version = metadata.version("newsletter-delivery")
-    except metadata.PackageNotFoundError:
-        version = "0"
-    return f"newsletter-delivery/{version} (feed reader)"
