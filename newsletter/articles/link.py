@@ -2,42 +2,90 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
+import unicodedata
+from urllib.parse import quote, urljoin
 
 import httpx
+import idna
 
 #: Longer links are not links (and would not fit into an index of PostgreSQL).
 MAX_LINK = 2_000
 
+# RFC 1035 3.1; punycode takes time that grows with the square of the length.
+_MAX_HOST, _MAX_LABEL = 253, 63
 # Names as A-labels, or addresses; underscores exist.
 _HOST = re.compile(rb"(?:[a-z0-9_-]+\.)*[a-z0-9_-]+\.?|[0-9a-f:.]*:[0-9a-f:.]*", re.IGNORECASE)
-_TRACKING_PREFIXES = ("utm_", "mtm_", "pk_", "hsa_", "at_", "stm_")
-_TRACKING = {
-    "_ga", "_hsenc", "_hsmi", "campaign_id", "cmpid", "dclid", "fbclid", "gbraid", "gclid",
-    "gclsrc", "icid", "igshid", "li_fat_id", "mc_cid", "mc_eid", "mkt_tok", "msclkid", "ncid",
-    "oly_anon_id", "oly_enc_id", "rss_id", "s_cid", "spm", "srsltid", "ttclid", "twclid", "vero_id",
-    "wbraid", "xtor", "yclid",
-}  # fmt: skip
+_ABSOLUTE = re.compile(r"https?://", re.IGNORECASE)
+_AUTHORITY = re.compile(r"((?:https?:)?//(?:[^/?#@]*@)?)([^/?#@:]*)(.*)", re.IGNORECASE | re.DOTALL)
+_DOTS = re.compile("[.\u3002\uff0e\uff61]")
+# Removed from links wherever they stand; browsers remove the breaks (WHATWG URL 4.4).
+_CONTROLS = re.compile(r"[\x00-\x1f\x7f]")
+_SURROGATE = re.compile("[\ud800-\udfff]")
+# UTS 46 ignores them in names of hosts. In paths they may mean something: Persian words need them.
+_ZERO_WIDTH = re.compile("[\u00ad\u200b-\u200d\u2060\ufeff]")
+# What nobody sees before and behind a link.
+_BLANK = "".join(
+    mark
+    for mark in [*map(chr, range(0x3001)), "\ufeff"]
+    if mark.isspace() or unicodedata.category(mark) in {"Cc", "Cf"}
+)
+# Only names that say who sent a reader, in no system which page was asked for.
+_TRACKING = re.compile(
+    r"utm_\w+|_ga|_gl|_hsenc|_hsmi|__hs\w+|hsa_(?:acc|ad|cam|grp|kw|la|mt|net|ol|src|tgt|ver)|"
+    r"(?:mtm|matomo|pk|piwik)_(?:campaign|cid|content|group|keyword|kwd|medium|placement|source)|"
+    r"at_(?:bbc_team|campaign|creation|custom\d|format|link_(?:id|origin|type)|medium|ptr_name)|"
+    r"stm_(?:campaign|content|medium|source|term)|mc_[ce]id|ml_subscriber(?:_hash)?|"
+    r"fbclid|gclid|gclsrc|gbraid|wbraid|dclid|msclkid|ttclid|twclid|yclid|ysclid|igshid|li_fat_id|"
+    r"mkt_tok|oly_(?:anon|enc)_id|srsltid|vero_(?:conv|id)|xtor",
+    re.ASCII | re.IGNORECASE,
+)
+# Medium names the feed in it, so one story has another link in each feed.
+_MEDIUM = re.compile(r"source=rss-[\w-]*", re.ASCII)
 
 
-def canonical(text: str, base: str = "") -> str | None:
-    """Return an absolute http(s) link without fragment, tracking, user or default port, or None.
+def canonical(text: str, base: str = "", *, strip_tracking: bool = True) -> str | None:
+    """Return an absolute http(s) link without tracking, user or default port, or None.
 
-    The host comes lower-cased and as A-labels, everything else percent-encoded where needed.
+    The host comes lower-cased and as A-labels, everything else percent-encoded where needed. The
+    fragment stays: the entries of a changelog differ in nothing else.
     """
     url = _absolute(text, base)
     if url is None:
         return None
-    query = _without_tracking(url.query.decode("ascii")) if url.query else ""
     plain = url.copy_with(
         fragment=None,
         userinfo=None,
         host=url.raw_host.decode("ascii").lower().rstrip("."),
-        query=query.encode("ascii") or None,
+        query=_query(url.query.decode("ascii"), strip_tracking=strip_tracking),
     )
     # RFC 9110 4.2.3: no path and "/" are the same.
     found = str(plain.copy_with(path="/") if plain.path == "/" else plain)
+    fragment = _query(str(url).partition("#")[2], strip_tracking=strip_tracking)
+    found += f"#{fragment.decode()}" if fragment else ""
     return found if len(found) <= MAX_LINK else None
+
+
+def page(canonical_link: str) -> str:
+    """Return a canonical link without its fragment."""
+    return canonical_link.partition("#")[0]
+
+
+def is_route(canonical_link: str) -> bool:
+    """Tell whether a link's fragment names the page itself, as in pages made by scripts."""
+    return canonical_link.partition("#")[2].startswith(("/", "!"))
+
+
+def with_parameters(canonical_link: str, parameters: str) -> str:
+    """Return a link with query parameters (`a=1&b=2`) in place of those of the same names."""
+    if not parameters:
+        return canonical_link
+    head, hash_sign, fragment = canonical_link.partition("#")
+    address, _, query = head.partition("?")
+    own = {_name(one) for one in parameters.split("&")}
+    kept = [one for one in query.split("&") if one and _name(one) not in own]
+    return f"{address}?{'&'.join([*kept, parameters])}{hash_sign}{fragment}"
 
 
 def image(text: str, base: str = "") -> str | None:
@@ -48,9 +96,17 @@ def image(text: str, base: str = "") -> str | None:
 
 
 def host(text: str) -> str | None:
-    """Return the host name of a link for people: without `www.`, in its own script."""
+    """Return the host name of a link for people: without `www.`, in its own script.
+
+    A name that IDNA 2008 does not allow (RFC 5891) is shown as it stands.
+    """
     url = _absolute(text, "")
-    return url.host.removeprefix("www.") or None if url else None
+    if url is None:
+        return None
+    name = url.raw_host.decode("ascii").lower()
+    with contextlib.suppress(UnicodeError):
+        name = idna.decode(name) if "xn--" in name else name
+    return name.removeprefix("www.") or None
 
 
 def is_web(url: httpx.URL) -> bool:
@@ -59,21 +115,64 @@ def is_web(url: httpx.URL) -> bool:
     return has_host and (url.port or 0) < 65_536
 
 
-def _absolute(text: str, base: str) -> httpx.URL | None:
-    text = text.strip()
-    if not text or len(text) > 2 * MAX_LINK or not text.isprintable():
-        return None
+def parsed(text: str) -> httpx.URL | None:
+    """Return a URL whose host is in ASCII, whatever IDNA says of it; None if it is none."""
     try:
-        url = httpx.URL(base).join(text) if base else httpx.URL(text)
+        return httpx.URL(_in_ascii(text))
     except (httpx.InvalidURL, ValueError):
         return None
-    return url if is_web(url) else None
 
 
-def _without_tracking(query: str) -> str:
-    kept = [part for part in query.split("&") if not _is_tracking(part.partition("=")[0].lower())]
-    return "&".join(kept)
+def _absolute(text: str, base: str) -> httpx.URL | None:
+    text = _SURROGATE.sub("\ufffd", _CONTROLS.sub("", text)).strip(_BLANK)
+    if not text or len(text) > 2 * MAX_LINK:
+        return None
+    if base and not _ABSOLUTE.match(text):
+        try:
+            text = urljoin(base, text)
+        except ValueError:
+            return None
+    url = parsed(text)
+    return url if url and is_web(url) else None
 
 
-def _is_tracking(name: str) -> bool:
-    return name in _TRACKING or name.startswith(_TRACKING_PREFIXES)
+def _in_ascii(text: str) -> str:
+    """Return a URL with an A-label for each part of its host, and nothing hidden."""
+    if text.isascii():
+        return text
+    found = _AUTHORITY.fullmatch(text)
+    if found:
+        text = found[1] + _a_labels(_ZERO_WIDTH.sub("", found[2])) + found[3]
+    return "".join(mark if mark.isprintable() or mark.isascii() else quote(mark) for mark in text)
+
+
+def _a_labels(name: str) -> str:
+    if name.isascii() or len(name) > _MAX_HOST:
+        return name
+    try:
+        return idna.encode(name, uts46=True).decode("ascii")
+    except UnicodeError:
+        return ".".join(map(_a_label, _DOTS.split(name)))
+
+
+def _a_label(label: str) -> str:
+    """Return punycode for what is no IDNA 2008, as emoji are: such names are registered."""
+    label = unicodedata.normalize("NFKC", label).lower()
+    if label.isascii() or not label.isprintable():
+        return label
+    coded = "xn--" + label.encode("punycode").decode("ascii")
+    return coded if len(coded) <= _MAX_LABEL else label
+
+
+def _query(query: str, *, strip_tracking: bool) -> bytes | None:
+    parts = query.split("&")
+    kept = [part for part in parts if not (strip_tracking and _is_tracking(part))]
+    return "&".join(kept).encode("ascii") or None
+
+
+def _is_tracking(part: str) -> bool:
+    return bool(_TRACKING.fullmatch(_name(part)) or _MEDIUM.fullmatch(part))
+
+
+def _name(part: str) -> str:
+    return part.partition("=")[0].lower()
