@@ -8,16 +8,17 @@ not used, and no error repeats a password or a query.
 from __future__ import annotations
 
 import os
+import re
 import ssl
 import stat
 import time
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from http.cookiejar import CookieJar, DefaultCookiePolicy
+from itertools import chain
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 
 import httpcore
 import httpx
@@ -31,6 +32,13 @@ from newsletter.version import VERSION
 #: A URL longer than this is not a feed's.
 MAX_URL = 2_000
 
+_GZIP = b"\x1f\x8b"
+_GZIP_NAMES = {"gzip", "x-gzip"}
+_UNREADABLE = {"br", "zstd", "compress", "x-compress", "dcb", "dcz"}
+# A server in front may pack once more what comes packed.
+_MAX_LAYERS = 2
+_PEEK = 64
+_PLAIN = re.compile(rb"(?:\xef\xbb\xbf|\xff\xfe|\xfe\xff)?[\s\0]*[<{]")
 _REDIRECTS = {301, 302, 303, 307, 308}
 _USER_AGENT = f"newsletter-delivery/{VERSION} (feed reader)"
 _ACCEPT = (
@@ -65,6 +73,8 @@ class Limits:
     parse_processor_seconds: int = 5
     parse_seconds: float = 20
     parse_memory_bytes: int = 300_000_000
+    #: Whether links lose what says who sent a reader (see `newsletter.articles.link`).
+    strip_tracking: bool = True
 
 
 @dataclass(frozen=True)
@@ -143,16 +153,8 @@ def fetch(
     deadline = Deadline(limits.timeout_seconds, clock)
     guard = Guard(deadline, allow_private=limits.allow_private, resolver=resolver)
     transport = GuardedTransport(guard, tls or httpx.create_ssl_context())
-    with (
-        _explained(source, deadline),
-        httpx.Client(
-            transport=transport,
-            trust_env=False,
-            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
-            timeout=limits.timeout_seconds,
-        ) as client,
-    ):
-        return _follow(client, httpx.URL(source), limits=limits, validators=validators)
+    with _explained(source, deadline), transport:
+        return _follow(transport, httpx.URL(source), limits=limits, validators=validators)
 
 
 def shown(url: str) -> str:
@@ -177,13 +179,13 @@ def masked(source: str) -> str:
 
 def _spell_url(source: str) -> str:
     hint = "It looks like https://example.com/feed.xml."
-    try:
-        url = httpx.URL(source).copy_with(fragment=None)
-    except (httpx.InvalidURL, ValueError) as exc:
-        raise InvalidInput("That URL cannot be read.", hint=hint) from exc
-    if not link.is_web(url) or len(str(url)) > MAX_URL:
+    url = link.parsed(source)
+    if url is None:
+        raise InvalidInput("That URL cannot be read.", hint=hint)
+    spelled = str(url.copy_with(fragment=None))
+    if not link.is_web(url) or len(spelled) > MAX_URL:
         raise InvalidInput("That URL cannot be a feed's.", hint=hint)
-    return str(url)
+    return spelled
 
 
 def _read_file(path: Path, limits: Limits) -> Fetched:
@@ -212,22 +214,21 @@ def _read_file(path: Path, limits: Limits) -> Fetched:
 
 
 def _follow(
-    client: httpx.Client, url: httpx.URL, *, limits: Limits, validators: Validators
+    transport: GuardedTransport, url: httpx.URL, *, limits: Limits, validators: Validators
 ) -> Fetched:
     """Ask, and follow redirects; user and password go to the feed's own origin only."""
     start = url
     for _ in range(limits.max_redirects + 1):
-        headers = {"Accept": _ACCEPT, "Accept-Encoding": "gzip", "User-Agent": _USER_AGENT}
-        if url.host == start.host:
-            headers |= validators.headers()
-        with client.stream(
-            "GET",
-            url.copy_with(userinfo=None),
-            headers=headers,
-            auth=_credentials(start) if _origin(url) == _origin(start) else None,
-        ) as response:
+        is_home = url.raw_host == start.raw_host
+        request = _request(url, validators if is_home else Validators())
+        if start.userinfo and _origin(url) == _origin(start):
+            next(httpx.BasicAuth(start.username, start.password).auth_flow(request))
+        # Not by a client of httpx: it reads each redirect itself, and fails at hosts that are odd.
+        response = transport.handle_request(request)
+        with closing(response):
+            response.request = request
             if response.status_code not in _REDIRECTS:
-                return _take(response, limits, is_home=url.host == start.host)
+                return _take(response, limits, is_home=is_home)
             url = _next(url, response)
     raise FeedError(
         f"The feed redirects more than {limits.max_redirects} times.",
@@ -235,23 +236,33 @@ def _follow(
     )
 
 
-def _origin(url: httpx.URL) -> tuple[str, str, int | None]:
-    return url.scheme, url.host, url.port
+def _request(url: httpx.URL, validators: Validators) -> httpx.Request:
+    headers = {
+        # httpx would make it of the host's name, and refuses what IDNA does.
+        "Host": url.netloc.decode("ascii"),
+        "Accept": _ACCEPT,
+        "Accept-Encoding": "gzip",
+        "User-Agent": _USER_AGENT,
+        **validators.headers(),
+    }
+    return httpx.Request("GET", url.copy_with(userinfo=None), headers=headers)
 
 
-def _credentials(url: httpx.URL) -> tuple[str, str] | None:
-    return (url.username, url.password) if url.userinfo else None
+def _origin(url: httpx.URL) -> tuple[str, bytes, int | None]:
+    return url.scheme, url.raw_host, url.port
 
 
 def _next(url: httpx.URL, response: httpx.Response) -> httpx.URL:
     location = response.headers.get("location", "")
     try:
-        target = url.join(location).copy_with(fragment=None, userinfo=None)
-    except (httpx.InvalidURL, ValueError) as exc:
-        raise FeedError("The feed redirects to a URL that cannot be read.") from exc
+        target = link.parsed(urljoin(str(url), location))
+    except ValueError:
+        target = None
+    if target is None:
+        raise FeedError("The feed redirects to a URL that cannot be read.")
     if not location or not link.is_web(target):
         raise FeedError("The feed redirects to something that is not on the web.")
-    return target
+    return target.copy_with(fragment=None, userinfo=None)
 
 
 def _take(response: httpx.Response, limits: Limits, *, is_home: bool) -> Fetched:
@@ -294,16 +305,47 @@ def _refusal(response: httpx.Response) -> FeedError:
 
 
 def _unpack(response: httpx.Response, limits: Limits) -> bytes:
-    """Read the body; no more than the cap is ever held, packed or unpacked."""
-    coding = response.headers.get("content-encoding", "identity").strip().lower()
-    if coding in {"identity", ""}:
-        return b"".join(_capped(response.iter_raw(), limits))
-    if coding not in {"gzip", "x-gzip"}:
+    """Read the body; no more than the cap is ever held, packed or unpacked.
+
+    What the body begins with counts, not what its header claims: servers say `none`, `utf-8` or
+    `aws-chunked` of plain documents, pack what is packed already, and do not say so.
+    """
+    header = response.headers.get("content-encoding", "").lower()
+    codings = {one.strip() for one in header.split(",")}
+    if codings & _UNREADABLE:
         raise FeedError("The feed is packed in a way that was not asked for.")
+    chunks = _capped(response.iter_raw(), limits)
     try:
-        return b"".join(_gunzip(_capped(response.iter_raw(), limits), limits))
+        for _ in range(_MAX_LAYERS):
+            chunks = _unpacked(chunks, codings, limits)
+        return b"".join(chunks)
     except zlib.error as exc:
         raise FeedError("The feed arrived damaged: it cannot be unpacked.") from exc
+
+
+def _unpacked(chunks: Iterator[bytes], codings: set[str], limits: Limits) -> Iterator[bytes]:
+    """Take one layer of packing off, if there is one."""
+    head, chunks = _peek(chunks)
+    if head.startswith(_GZIP):
+        codings -= _GZIP_NAMES
+        return _members(chunks, 31, limits)
+    if _PLAIN.match(head) or not codings & {"deflate", *_GZIP_NAMES}:
+        return chunks
+    # Some send RFC 1950 by that name, as RFC 9110 says, and some RFC 1951.
+    is_zlib = head[:1] == b"\x78" and int.from_bytes(head[:2], "big") % 31 == 0
+    wbits = 31 if codings & _GZIP_NAMES else 15 if is_zlib else -15
+    codings -= {"deflate", *_GZIP_NAMES}
+    return _members(chunks, wbits, limits)
+
+
+def _peek(chunks: Iterator[bytes]) -> tuple[bytes, Iterator[bytes]]:
+    """Return what a body begins with, and the whole body."""
+    head = b""
+    for chunk in chunks:
+        head += chunk
+        if len(head) >= _PEEK:
+            break
+    return head, chain([head], chunks)
 
 
 def _capped(chunks: Iterator[bytes], limits: Limits) -> Iterator[bytes]:
@@ -315,15 +357,25 @@ def _capped(chunks: Iterator[bytes], limits: Limits) -> Iterator[bytes]:
         yield chunk
 
 
-def _gunzip(chunks: Iterator[bytes], limits: Limits) -> Iterator[bytes]:
-    """Unpack gzip members (RFC 1952 2.2), never making more than the cap at once."""
+def _members(chunks: Iterator[bytes], wbits: int, limits: Limits) -> Iterator[bytes]:
+    """Unpack gzip members (RFC 1952 2.2), never making more than the cap at once.
+
+    What follows a member and is none is padding, as for gzip itself.
+    """
     left = limits.max_bytes
-    member = zlib.decompressobj(wbits=31)
+    member = zlib.decompressobj(wbits)
+    behind = b""
     for chunk in chunks:
-        packed = chunk
+        packed, behind = behind + chunk, b""
         while packed:
             if member.eof:
-                member = zlib.decompressobj(wbits=31)
+                packed = packed.lstrip(b"\0")
+                if len(packed) < len(_GZIP):
+                    behind = packed
+                    break
+                if not packed.startswith(_GZIP):
+                    return
+                member = zlib.decompressobj(wbits)
             out = member.decompress(packed, left + 1)
             left -= len(out)
             if left < 0:
