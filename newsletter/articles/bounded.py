@@ -8,10 +8,15 @@ before any expression sees it, and what stands before the first element is made 
 from __future__ import annotations
 
 import codecs
+import heapq
 import io
+import math
 import re
 from collections.abc import Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from functools import lru_cache
+from itertools import pairwise
 from typing import Any
 from xml.sax.xmlreader import AttributesNSImpl
 
@@ -20,7 +25,7 @@ import feedparser.api
 import feedparser.mixin
 from feedparser.encodings import convert_to_utf8
 
-#: A document of more items is read to here; the newest stand first.
+#: Of a document with more items the newest are read.
 MAX_ITEMS = 5_000
 #: No more of a field with markup is read; a page of 300 kB has about 40,000 words.
 MAX_MARKUP = 300_000
@@ -53,6 +58,10 @@ _CAPS = {
 }
 # Text encodings of Python's that need time that grows with the square of the length.
 _SLOW_CODECS = {"punycode", "idna"}
+_LATIN_CODECS = {"ascii", "iso8859-1", "cp1252"}
+_WHOLE = re.compile("[^\x00-\x7f\ufffd]")
+# The beginning of a character of UTF-8 (RFC 3629 4), as no word of Latin-1 ends.
+_CUT = re.compile(rb"[\xc2-\xde](?![\x80-\xbf])|[\xe0-\xf4][\x80-\xbf]{1,2}(?![\x80-\xbf])")
 _WIDE = (
     (codecs.BOM_UTF32_LE, "utf-32"),
     (codecs.BOM_UTF32_BE, "utf-32"),
@@ -69,6 +78,19 @@ _CHARSET = re.compile(r"""charset\s{0,9}=\s{0,9}["']?([^"';\s]{1,50})""", re.IGN
 _SPACES = re.compile(rb"\s{2,}")
 _FIRST_ELEMENT = re.compile(rb"<\w")
 _ITEM = re.compile(rb"<(?:\w{1,20}:)?(?:item|entry)[\s/>]", re.IGNORECASE)
+_ITEM_END = re.compile(rb"</(?:\w{1,20}:)?(?:item|entry)\s*>", re.IGNORECASE)
+_DATE = re.compile(
+    rb"<(?:pubDate|(?:\w{1,20}:)?(?:published|updated|issued|date))\b[^<>]{0,200}>([^<]{6,100})<",
+    re.IGNORECASE,
+)
+# Markup in it is text.
+_QUOTED = re.compile(rb"<!\[CDATA\[.*?\]\]>|<!--.*?-->", re.DOTALL)
+# In no XML 1.0 document (2.2): the strict parser gives up at the first.
+_CONTROLS = bytes({*range(32)} - {0x09, 0x0A, 0x0D})
+_NONCHARACTER = re.compile(rb"\xef\xbf[\xbe\xbf]")
+_CONTROL_REFERENCE = re.compile(
+    rb"&#(?:0*(?:[0-8]|1[124-9]|2\d|3[01])|[xX]0*(?:[0-8bcefBCEF]|1[0-9a-fA-F]));"
+)
 
 
 class _Full(Exception):
@@ -84,7 +106,7 @@ def read(body: bytes, *, content_type: str, url: str) -> tuple[Mapping[str, Any]
 
     Raises whatever a parser of hostile bytes raises.
     """
-    prepared = prepare(body, content_type)
+    prepared, left_out = _newest(prepare(body, content_type))
     headers = {"content-type": "application/xml; charset=utf-8", "content-location": url}
     # A stream, because feedparser opens anything else: a string as a URL or a file, and
     # even bytes as the name of a file.
@@ -98,8 +120,8 @@ def read(body: bytes, *, content_type: str, url: str) -> tuple[Mapping[str, Any]
     except _Full as full:
         parser = full.parser
         found = {"feed": parser.feeddata, "entries": parser.entries, "version": parser.version}
-        return found, max(1, len(_ITEM.findall(prepared)) - MAX_ITEMS)
-    return found, 0
+        return found, max(1, left_out, len(_ITEM.findall(prepared)) - MAX_ITEMS)
+    return found, left_out
 
 
 def prepare(body: bytes, content_type: str) -> bytes:
@@ -109,14 +131,49 @@ def prepare(body: bytes, content_type: str) -> bytes:
     labelled = _CHARSET.search(content_type)
     if labelled and _is_slow(labelled[1]):
         labelled, content_type = None, ""
-    if not labelled and not declared and _is_utf8(body):
-        # Nothing to guess: guessing reads the whole document, slowly.
+    if _is_utf8(body, declared=declared, labelled=labelled[1] if labelled else ""):
+        # Nothing to guess: guessing reads the whole document, slowly, and one octet misleads it.
+        body = body.decode("utf-8", "replace").encode()
         content_type = "application/xml; charset=utf-8"
     found: dict[str, Any] = {}
     body = convert_to_utf8({"content-type": content_type or "application/xml"}, body, found)
     if not found.get("encoding"):
         body = body.decode("utf-8", "replace").encode()
+    body = _NONCHARACTER.sub(b"", _CONTROL_REFERENCE.sub(b"", body.translate(None, _CONTROLS)))
     return _without_long_head(body)
+
+
+def _newest(body: bytes) -> tuple[bytes, int]:
+    """Leave the oldest items of a document out that has too many; return how many those were.
+
+    By date, because not every feed has the newest first; without dates, those that stand first.
+    """
+    if len(_ITEM.findall(body)) <= MAX_ITEMS:
+        return body, 0
+    # Same length, so that what is found in the one is cut out of the other.
+    bare = _QUOTED.sub(lambda quoted: b" " * len(quoted[0]), body)
+    starts = [item.start() for item in _ITEM.finditer(bare)]
+    if len(starts) <= MAX_ITEMS:
+        return body, 0
+    *_, last = [starts[-1], *(end.end() for end in _ITEM_END.finditer(bare, starts[-1]))]
+    spans = list(pairwise([*starts, last]))
+    dates = [_date(bare, *span) for span in spans]
+    kept = sorted(heapq.nlargest(MAX_ITEMS, range(len(spans)), key=lambda at: (dates[at], -at)))
+    items = (body[slice(*spans[at])] for at in kept)
+    return b"".join([body[: starts[0]], *items, body[last:]]), len(spans) - MAX_ITEMS
+
+
+def _date(body: bytes, start: int, end: int) -> float:
+    """Return the first date of an item as seconds; one without any is the oldest."""
+    found = _DATE.search(body, start, end)
+    text = found[1].decode("ascii", "replace").strip() if found else ""
+    for read in (parsedate_to_datetime, datetime.fromisoformat):
+        try:
+            moment = read(text)
+            return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+        except (ValueError, TypeError, OverflowError):
+            continue
+    return -math.inf
 
 
 def _narrow(body: bytes) -> bytes:
@@ -131,39 +188,61 @@ def _narrow(body: bytes) -> bytes:
     return codecs.BOM_UTF8 + text.lstrip("\ufeff \t\r\n").encode("utf-8", "replace")
 
 
-def _without_long_declaration(body: bytes) -> tuple[bytes, bool]:
-    """Return a document whose XML declaration is short, and whether it names an encoding.
+def _without_long_declaration(body: bytes) -> tuple[bytes, str]:
+    """Return a document whose XML declaration is short, and the encoding that it names, if any.
 
     feedparser looks for the encoding with three wildcards in the first line.
     """
     bom = codecs.BOM_UTF8 if body.startswith(codecs.BOM_UTF8) else b""
+    marked = "utf-8" if bom else ""
     body = body.removeprefix(bom).lstrip()
     if not body.startswith(b"<?"):
-        return bom + body, bool(bom)
+        return bom + body, marked
     end = body.find(b"?>", 0, _MAX_DECLARATION)
     if end < 0:
         first = _FIRST_ELEMENT.search(body)
-        return bom + (body[first.start() :] if first else b""), bool(bom)
+        return bom + (body[first.start() :] if first else b""), marked
     declaration, rest = body[: end + 2], body[end + 2 :]
     named = _ENCODING.search(declaration)
-    if named and _is_slow(named[1].decode("ascii", "replace")):
-        return bom + rest.lstrip(), bool(bom)
-    return bom + declaration + b"\n" + rest, bool(bom or named)
+    encoding = named[1].decode("ascii", "replace") if named else ""
+    if _is_slow(encoding):
+        return bom + rest.lstrip(), marked
+    return bom + declaration + b"\n" + rest, marked or encoding
 
 
 def _is_slow(encoding: str) -> bool:
+    return _codec(encoding) in _SLOW_CODECS
+
+
+def _codec(encoding: str) -> str:
+    """Return Python's own name of an encoding, none for one that is not known."""
     try:
-        return codecs.lookup(encoding).name in _SLOW_CODECS
+        return codecs.lookup(encoding).name if encoding else ""
     except (LookupError, ValueError):
-        return False
+        return ""
 
 
-def _is_utf8(body: bytes) -> bool:
+def _is_utf8(body: bytes, *, declared: str, labelled: str) -> bool:
+    """Tell whether a document is UTF-8, broken characters aside, in spite of what may be said.
+
+    Servers add a label of Latin-1 to whatever they send, and what reads as UTF-8 is.
+    """
+    names = {_codec(declared), _codec(labelled)} - {""}
+    if not names - {"utf-8"} or _codec(declared) == "utf-8":
+        return _is_nearly_utf8(body)
     try:
-        body.decode()
+        return names <= {"utf-8", *_LATIN_CODECS} and not body.isascii() and bool(body.decode())
     except UnicodeDecodeError:
         return False
-    return True
+
+
+def _is_nearly_utf8(body: bytes) -> bool:
+    """Tell whether more characters are whole than broken, or all broken ones were cut."""
+    text = body.decode("utf-8", "replace")
+    if "\ufffd" not in text:
+        return True
+    whole, broken = len(_WHOLE.findall(text)), text.count("\ufffd")
+    return broken <= max(whole, len(_CUT.findall(body)))
 
 
 def _without_long_head(body: bytes) -> bytes:
@@ -188,6 +267,9 @@ class _Bounds:
     contentparams: Any
     elementstack: list[list[Any]]
     namespaces_in_use: dict[str | None, str]
+
+    # A GUID is compared letter by letter (RFC 4287 4.2.6.1), whatever address the feed comes from.
+    can_be_relative_uri = feedparser.api.StrictFeedParser.can_be_relative_uri - {"id"}
 
     def _start_item(self, attributes: dict[str, str]) -> None:
         if len(self.entries) >= MAX_ITEMS:

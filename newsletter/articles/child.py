@@ -22,7 +22,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import datetime
-from typing import Protocol
+from typing import Any, Protocol
 
 #: How it ends when a document needs more memory than it may have.
 OUT_OF_MEMORY = 71
@@ -112,12 +112,12 @@ def _ending_with(parent: socket.socket) -> Iterator[None]:
     fcntl.fcntl(parent, fcntl.F_SETFL, flags)
 
 
-def _answer(label: dict[str, str], body: bytes) -> bytes:
+def _answer(label: dict[str, Any], body: bytes) -> bytes:
     from newsletter.articles import parse  # noqa: PLC0415 - the parent needs only the frames
     from newsletter.errors import FeedError  # noqa: PLC0415
 
     try:
-        feed = parse.parse(body, content_type=label["content_type"], url=label["url"])
+        feed = parse.parse(body, **label)
         return json.dumps({"feed": asdict(feed)}, default=datetime.isoformat).encode()
     except MemoryError:
         # What is left of it may be in pieces.

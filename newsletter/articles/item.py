@@ -44,13 +44,15 @@ class Item:
     published_at: datetime | None
     #: The page of its comments.
     comments: str = ""
+    #: Where what is heard or watched is: readers find it there where there is no page.
+    recordings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class ParsedArticle:
     """One article that can be shown and recognised."""
 
-    #: None if the feed gives none: then the link alone identifies the article.
+    #: None if the feed gives none: then the link identifies the article, where it can.
     guid: str | None
     link: str
     title: str
@@ -85,7 +87,7 @@ class ParsedFeed:
     title: str
     site_url: str | None
     items: tuple[ParsedArticle, ...]
-    #: Items with neither a usable link nor a title, and those past the limit.
+    #: Items that lead nowhere or have nothing to show, and those past the limit.
     dropped: int = 0
     #: How long the document may be kept, as it says (RSS `ttl`).
     ttl_minutes: int | None = None
@@ -93,9 +95,11 @@ class ParsedFeed:
     skip_hours: tuple[int, ...] = ()
 
 
-def finish(item: Item, *, site: str = "", site_title: str = "") -> ParsedArticle | None:
-    """Clean an item of a site up; None if it has no link, or nothing to show."""
-    address = _link(item)
+def finish(
+    item: Item, *, site: str = "", site_title: str = "", strip_tracking: bool = True
+) -> ParsedArticle | None:
+    """Clean an item of a site up; None if it leads nowhere, or has nothing to show."""
+    address = _link(item, site, strip_tracking=strip_tracking)
     if address is None:
         return None
     base = item.markup_base or address
@@ -125,10 +129,14 @@ def finish(item: Item, *, site: str = "", site_title: str = "") -> ParsedArticle
     )
 
 
-def _link(item: Item) -> str | None:
-    found = (link.canonical(one, item.base) for one in item.links)
+def _link(item: Item, site: str, *, strip_tracking: bool) -> str | None:
+    """Return an item's page, else its recording, else the page of the whole feed."""
     # A GUID that is a web address is a permalink (RSS 2.0), if nothing better is there.
-    return next((one for one in found if one), None) or link.canonical(item.guid)
+    permalink = item.guid, item.base if item.guid.startswith("/") else ""
+    named = [*((one, item.base) for one in item.links), permalink]
+    named += ((one, item.base) for one in (*item.recordings, site))
+    found = (link.canonical(one, base, strip_tracking=strip_tracking) for one, base in named)
+    return next((one for one in found if one), None)
 
 
 def _guid(value: str) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 import json
 import re
 from collections.abc import Iterator
@@ -24,7 +25,8 @@ from newsletter.errors import FeedError
 from newsletter.graphemes import shorten
 
 #: Items past the limit are counted up to here, and nothing behind them is read.
-_MAX_COUNTED = 2 * MAX_ITEMS
+_MAX_COUNTED = 20 * MAX_ITEMS
+_NEVER = datetime.min.replace(tzinfo=UTC)
 _SPACE = re.compile(r"[ \t\n\r]*+")
 _DECODER = json.JSONDecoder()
 
@@ -52,7 +54,7 @@ def read(body: bytes, url: str) -> tuple[str, str | None, list[Item], int]:
     title = shorten(markup.plain(_string(found, "title", MAX_TITLE_SOURCE)), text.MAX_TITLE)
     items = [one for one in found["items"] if isinstance(one, dict)]
     site_url = link.canonical(_string(found, "home_page_url"), url)
-    return title, site_url, [_item(one, found, url) for one in items], left_out
+    return title, site_url, [_item(one, found, url or site_url or "") for one in items], left_out
 
 
 def _load(document: str) -> tuple[dict[str, Any] | None, int]:
@@ -61,6 +63,7 @@ def _load(document: str) -> tuple[dict[str, Any] | None, int]:
     Where there are too many, what stands behind them is not read. None if it is no object.
     """
     found: dict[str, Any] = {}
+    left_out = 0
     at = _skip(document, document.startswith("\ufeff"))
     if document[at : at + 1] != "{":
         _DECODER.raw_decode(document, at)
@@ -70,23 +73,37 @@ def _load(document: str) -> tuple[dict[str, Any] | None, int]:
         name, at = _DECODER.raw_decode(document, at)
         at = _expect(document, at, ":")
         if name == "items" and document[at : at + 1] == "[":
-            items: list[Any] = []
-            count = 0
-            for count, (item, end) in enumerate(_elements(document, at + 1), start=1):
-                at = end
-                if count <= MAX_ITEMS:
-                    items.append(item)
-                elif count == _MAX_COUNTED:
-                    break
-            found["items"] = items
-            if count > MAX_ITEMS:
+            found["items"], count, at = _newest(document, at + 1)
+            if count == _MAX_COUNTED:
                 return found, count - MAX_ITEMS
-            at = _expect(document, at, "]") if count else _expect(document, at + 1, "]")
+            left_out = max(0, count - MAX_ITEMS)
+            at = _expect(document, at, "]")
         else:
             found[str(name)], at = _DECODER.raw_decode(document, at)
         at = _skip(document, at)
         at = at if document[at : at + 1] == "}" else _expect(document, at, ",")
-    return found, 0
+    return found, left_out
+
+
+def _newest(document: str, at: int) -> tuple[list[Any], int, int]:
+    """Read an array's newest items, no more than the limit at a time.
+
+    Return them in their order, how many there were (or were counted), and where the array ends.
+    """
+    #: Date and place, for a heap with the oldest on top.
+    kept: list[tuple[datetime, int, Any]] = []
+    count = 0
+    for count, (item, end) in enumerate(_elements(document, at), start=1):
+        at = end
+        date = _date(item) if isinstance(item, dict) else None
+        entry = (date or _NEVER, -count, item)
+        if len(kept) < MAX_ITEMS:
+            heapq.heappush(kept, entry)
+        else:
+            heapq.heappushpop(kept, entry)
+        if count == _MAX_COUNTED:
+            break
+    return [item for _, _, item in sorted(kept, key=lambda one: -one[1])], count, at
 
 
 def _elements(document: str, at: int) -> Iterator[tuple[Any, int]]:
@@ -130,8 +147,21 @@ def _item(one: dict[str, Any], feed: dict[str, Any], url: str) -> Item:
         author=_author(one) or _author(feed),
         source="",
         categories=tuple(_tags(one.get("tags"))),
-        published_at=_instant(_string(one, "date_published") or _string(one, "date_modified")),
+        published_at=_date(one),
+        recordings=tuple(_recordings(one)),
     )
+
+
+def _recordings(one: dict[str, Any]) -> Iterator[str]:
+    """Give the addresses of what is heard or watched, not of pictures."""
+    found = one.get("attachments")
+    for each in found[:MAX_PARTS] if isinstance(found, list) else ():
+        if isinstance(each, dict) and not _string(each, "mime_type").startswith("image/"):
+            yield _string(each, "url")
+
+
+def _date(one: dict[str, Any]) -> datetime | None:
+    return _instant(_string(one, "date_published") or _string(one, "date_modified"))
 
 
 def _guid(value: object) -> str:

@@ -38,14 +38,19 @@ _SHORT_NUMBER = re.compile(r"[0-9]{1,9}")
 _DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 
 
-def parse(body: bytes, *, content_type: str = "", url: str = "") -> ParsedFeed:
+def parse(
+    body: bytes, *, content_type: str = "", url: str = "", strip_tracking: bool = True
+) -> ParsedFeed:
     """Read a feed's document, fetched from `url`; raises FeedError if it is none."""
     if json_feed.is_json(body, content_type):
         title, site_url, items, left_out = json_feed.read(body, url)
         channel: Mapping[str, Any] = {}
     else:
         title, site_url, items, left_out, channel = _read_xml(body, content_type, url)
-    finished = (finish(one, site=site_url or "", site_title=title) for one in items)
+    finished = (
+        finish(one, site=site_url or "", site_title=title, strip_tracking=strip_tracking)
+        for one in items
+    )
     kept = tuple(article for article in finished if article)
     return ParsedFeed(
         title,
@@ -135,7 +140,7 @@ def _item(entry: Mapping[str, Any], *, url: str, start: str, language: str, is_a
     beside = markup_base or (address if is_whole else link.canonical(address, base)) or base
     return Item(
         guid=_string(entry, "id"),
-        links=(address,),
+        links=(address,) if address else (),
         title=_title(entry, is_atom=is_atom),
         # feedparser gives the content as summary too, where there is no other.
         summary="" if summary == content else summary,
@@ -147,6 +152,7 @@ def _item(entry: Mapping[str, Any], *, url: str, start: str, language: str, is_a
         source=_source(entry),
         categories=tuple(_categories(entry)),
         published_at=_published_at(entry),
+        recordings=tuple(_recordings(entry)),
         comments=link.canonical(_string(entry, "comments"), base) or "",
     )
 
@@ -159,7 +165,9 @@ def _page(entry: Mapping[str, Any], language: str) -> str:
         if one.get("rel") == "alternate" and "html" in (_string(one, "type") or "html")
     ]
     if not any(_string(one, "hreflang") for one in found):
-        return _string(entry, "link")
+        # feedparser takes the GUID for a link, in want of one, as whatever it is.
+        is_only_guid = entry.get("guidislink") and entry.get("link") == entry.get("id")
+        return "" if is_only_guid else _string(entry, "link")
     detail = entry.get("title_detail")
     own = language or _string(detail if isinstance(detail, Mapping) else {}, "language")
     return _string(max(found, key=lambda one: _kinship(_string(one, "hreflang"), own)), "href")
@@ -173,6 +181,13 @@ def _kinship(language: str, own: str) -> int:
     if language == own:
         return 3
     return 2 if language.partition("-")[0] == own.partition("-")[0] else 0
+
+
+def _recordings(entry: Mapping[str, Any]) -> Iterator[str]:
+    """Give the addresses of what is heard or watched, not of pictures."""
+    for one in _mappings(entry, "links"):
+        if one.get("rel") == "enclosure" and not _string(one, "type").startswith("image/"):
+            yield _string(one, "href")
 
 
 def _title(entry: Mapping[str, Any], *, is_atom: bool) -> str:

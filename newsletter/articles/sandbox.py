@@ -79,7 +79,9 @@ class Sandbox:
 
     def parse(self, body: bytes, *, content_type: str, url: str) -> ParsedFeed:
         """Parse a document; raises FeedError if it is no feed, costs too much, or `close` comes."""
-        label = json.dumps({"content_type": content_type, "url": url}).encode()
+        strip = self._limits.strip_tracking
+        named = {"content_type": content_type, "url": url, "strip_tracking": strip}
+        label = json.dumps(named).encode()
         with self._turn:
             running = self._running()
             try:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from pathlib import Path
 
 import feedparser
@@ -118,7 +119,7 @@ def test_json_feed_11_is_read() -> None:
     schools, filters = feed.items
 
     assert (feed.title, feed.site_url, feed.dropped) == ("Clear Air", "https://air.example/", 1)
-    assert schools.link == "https://air.example/schools"
+    assert schools.link == "https://air.example/schools#top"
     assert schools.image == Picture("https://air.example/img/class.jpg")
     assert (schools.author, schools.categories) == ("Noor Haddad", ("Schools", "Air"))
     assert schools.published_at == datetime(2026, 11, 19, 7, tzinfo=UTC)
@@ -301,6 +302,181 @@ def test_five_thousand_items_are_enough() -> None:
     feed = parse.parse(json.dumps({"items": items}).encode())
 
     assert (len(feed.items), feed.dropped) == (5_000, 10)
+
+
+@pytest.mark.parametrize(
+    ("item", "link"),
+    [
+        (
+            '<enclosure url="https://pod.example/456.mp3" type="audio/mpeg"/><guid>P</guid>',
+            "https://pod.example/456.mp3",
+        ),
+        ('<enclosure url="/456.mp3"/><guid>Pod-456</guid>', "https://feeds.example/456.mp3"),
+        ('<enclosure url="https://a.example/i.png" type="image/png"/>', "https://site.example/"),
+        ('<enclosure url="" type="audio/mpeg"/>', "https://site.example/"),
+        ("<guid>Pod-456</guid>", "https://site.example/"),
+        ("<guid>https://a.example/p</guid>", "https://a.example/p"),
+        ("<link></link>", "https://site.example/"),
+        ("<link>mailto:a@a.example</link>", "https://site.example/"),
+        (f"<link>https://a.example/{'x' * 2_000}</link>", "https://site.example/"),
+    ],
+)
+def test_an_item_without_a_link_links_its_recording_or_the_feeds_site(item: str, link: str) -> None:
+    [article] = parse.parse(
+        b'<rss version="2.0"><channel><title>T</title><link>https://site.example/</link>'
+        b"<item><title>Tides</title>" + item.encode() + b"</item></channel></rss>",
+        url="https://feeds.example/rss",
+    ).items
+
+    assert article.link == link
+
+
+def test_an_item_of_json_without_a_link_links_its_attachment_or_the_feeds_site() -> None:
+    feed = {
+        "title": "T",
+        "home_page_url": "https://site.example/",
+        "items": [
+            {"id": "1", "title": "A", "attachments": [{"url": "https://pod.example/1.mp3"}]},
+            {"id": "2", "title": "B", "attachments": [{"url": 7}, 8]},
+        ],
+    }
+
+    links = [one.link for one in parse.parse(json.dumps(feed).encode()).items]
+
+    assert links == ["https://pod.example/1.mp3", "https://site.example/"]
+
+
+def test_relative_links_of_a_feed_from_a_file_start_at_its_site() -> None:
+    [article] = parse.parse(
+        b'<rss version="2.0"><channel><link>https://site.example/blog/</link>'
+        b"<item><title>A</title><link>a</link></item></channel></rss>"
+    ).items
+
+    assert article.link == "https://site.example/blog/a"
+
+
+def test_one_odd_host_costs_no_item() -> None:
+    feed = parse.parse(
+        "<rss version='2.0'><channel><link>https://xn--yt8h.la/</link>"
+        "<image><url>https://\U0001f4a9.la/i.png</url></image>"
+        "<item><title>A</title><link>https://\U0001f4a9.la/a</link></item>"
+        "<item><title>B</title><link>https://b.example/</link><description>&lt;p&gt;Well said. "
+        "Source: &lt;a href='https://xn--yt8h.la/p'&gt;link&lt;/a&gt;</description></item>"
+        "<item><title>C</title><link>https://c.example/</link>"
+        "<source url='https://xn--yt8h.la/'></source></item></channel></rss>".encode()
+    )
+
+    assert [one.link for one in feed.items] == [
+        "https://xn--ls8h.la/a", "https://b.example/", "https://c.example/",
+    ]  # fmt: skip
+    assert [one.source for one in feed.items] == [None, "xn--yt8h.la", "xn--yt8h.la"]
+
+
+_RSS = (
+    "{declaration}<rss version='2.0'><channel><title>Caf\xe9</title><item><title>{title}</title>"
+    "<link>https://a.example/</link></item></channel></rss>"
+)
+
+
+@pytest.mark.parametrize(
+    ("broken", "read"),
+    [
+        (b"gek\xc3\xbcrzt \xc3", "gek\xfcrzt \ufffd"),
+        (b"\xe2\x82 5", "\ufffd 5"),
+        (b"\xff 5", "\ufffd 5"),
+        (b"\xf0\x9f\x98", "\ufffd"),
+        (b"it\x92s", "it\ufffds"),
+        (b"a\x00b\x0bc\x1bd", "abcd"),
+        (b"a\xef\xbf\xbfb", "ab"),
+        (b"a&#0;b&#x1F;c&#11;d", "abcd"),
+    ],
+)
+@pytest.mark.parametrize("declaration", ["<?xml version='1.0' encoding='UTF-8'?>", ""])
+@pytest.mark.parametrize("label", ["", "text/xml", "application/rss+xml; charset=utf-8"])
+def test_one_bad_octet_costs_one_character(
+    broken: bytes, read: str, declaration: str, label: str
+) -> None:
+    body = _RSS.format(declaration=declaration, title="TITLE").encode().replace(b"TITLE", broken)
+
+    feed = parse.parse(body, content_type=label)
+
+    assert (feed.title, feed.items[0].title) == ("Caf\xe9", read)
+
+
+def test_a_cut_character_among_letters_of_ascii_is_no_latin() -> None:
+    declared = b"<?xml version='1.0' encoding='utf-8'?>"
+
+    def title(octets: bytes) -> str:
+        channel = b"<rss version='2.0'><channel><title>" + octets + b"</title></channel></rss>"
+        return parse.parse(declared + channel).title
+
+    assert title(b"caf\xc3") == "caf\ufffd"
+    assert title(b"wait\xe2\x80") == "wait\ufffd"
+    # A document of Latin-1 that says otherwise is read all the same.
+    assert title(b"caf\xe9 cr\xe8me") == "caf\xe9 cr\xe8me"
+
+
+@pytest.mark.parametrize("label", ["text/xml; charset=iso-8859-1", "text/xml; charset=us-ascii"])
+@pytest.mark.parametrize("declared", ["", "utf-8", "iso-8859-1"])
+def test_what_reads_as_utf_8_is_whatever_its_label_says(label: str, declared: str) -> None:
+    declaration = f"<?xml version='1.0' encoding='{declared}'?>" if declared else ""
+    body = _RSS.format(declaration=declaration, title="K\xf6nig").encode()
+
+    assert parse.parse(body, content_type=label).items[0].title == "K\xf6nig"
+
+
+def _many(count: int, *, kind: str = "rss", is_dated: bool = True, text: str = "") -> bytes:
+    """A feed with the oldest item first."""
+    start = datetime(2000, 1, 1, tzinfo=UTC)
+    days = [(n, start + timedelta(days=n) if is_dated else None) for n in range(count)]
+    if kind == "json":
+        items = [
+            {"id": str(n), "url": f"https://a.example/{n}", "title": f"T{n}"}
+            | ({"date_published": day.isoformat()} if day else {})
+            for n, day in days
+        ]
+        return json.dumps({"items": items}).encode()
+    if kind == "atom":
+        entries = "".join(
+            f"<entry><title>T{n}</title><id>{n}</id><link href='https://a.example/{n}'/>"
+            f"{f'<published>{day.isoformat()}</published>' if day else ''}{text}</entry>"
+            for n, day in days
+        )
+        return (
+            f"<feed xmlns='http://www.w3.org/2005/Atom'><title>T</title>{entries}</feed>".encode()
+        )
+    items = "".join(
+        f"<item><title>T{n}</title><link>https://a.example/{n}</link>"
+        f"{f'<pubDate>{format_datetime(day)}</pubDate>' if day else ''}{text}</item>"
+        for n, day in days
+    )
+    return f"<rss version='2.0'><channel><title>T</title>{items}</channel></rss>".encode()
+
+
+@pytest.mark.parametrize("kind", ["rss", "atom", "json"])
+def test_of_too_many_items_the_newest_are_read_wherever_they_stand(kind: str) -> None:
+    feed = parse.parse(_many(5_010, kind=kind))
+
+    assert (len(feed.items), feed.dropped) == (5_000, 10)
+    assert [feed.items[0].title, feed.items[-1].title] == ["T10", "T5009"]
+
+
+@pytest.mark.parametrize("kind", ["rss", "atom", "json"])
+def test_of_too_many_items_without_dates_those_that_stand_first_are_read(kind: str) -> None:
+    feed = parse.parse(_many(5_010, kind=kind, is_dated=False))
+
+    assert (len(feed.items), feed.dropped) == (5_000, 10)
+    assert [feed.items[0].title, feed.items[-1].title] == ["T0", "T4999"]
+
+
+def test_items_that_are_quoted_in_a_text_are_not_counted() -> None:
+    quoted = "<description><![CDATA[Write <item> and <entry>.]]></description><!-- <item> -->"
+
+    feed = parse.parse(_many(2_600, text=quoted))
+
+    assert (len(feed.items), feed.dropped) == (2_600, 0)
+    assert feed.items[0].standfirst.startswith("Write")
+    assert len(parse.parse(_many(5_010, text=quoted)).items) == 5_000
 
 
 def test_a_broken_document_gives_the_items_before_the_break() -> None:
