@@ -24,7 +24,7 @@ from newsletter import audit
 from newsletter.articles import fetch, link, matching, polling, quarantine, store, text
 from newsletter.articles.fetch import Fetched, Limits, Validators
 from newsletter.articles.item import ParsedArticle, ParsedFeed
-from newsletter.articles.matching import Match
+from newsletter.articles.matching import Group, Match
 from newsletter.articles.pictures import Picture
 from newsletter.articles.polling import Occasion, WaitsFor
 from newsletter.articles.quarantine import Background, Reason
@@ -32,7 +32,7 @@ from newsletter.articles.sandbox import Sandbox
 from newsletter.db import session as sessions
 from newsletter.errors import Conflict, FeedError, InvalidInput, NotFound
 from newsletter.graphemes import shorten
-from newsletter.models import Article, ArticleState, Feed
+from newsletter.models import Article, ArticleAlias, ArticleState, Feed
 
 logger = logging.getLogger(__name__)
 
@@ -180,17 +180,21 @@ class Draft:
 
 
 def add_article(engine: Engine, draft: Draft, now: datetime) -> Article:
-    """Add an article by hand; raises InvalidInput, or Conflict if its link is there already."""
+    """Add an article by hand; raises InvalidInput, or Conflict if it is there already."""
     parsed = _written(draft)
     with sessions.writing(engine) as session:
         instant = sessions.freeze_lock(session, now)
-        found = store.find_article(session, link=parsed.link)
+        found = _same(parsed, store.find_articles(session, link=parsed.link))
         if found:
             raise Conflict(f"That link is article {found.id} already: {found.title}")
         store.add_articles(session, [_row(parsed, None, None, instant)])
-        made = store.find_article(session, link=parsed.link)
-        assert made is not None
-        return made
+        return store.find_articles(session, link=parsed.link)[0]
+
+
+def _same(parsed: ParsedArticle, found: Sequence[Article]) -> Article | None:
+    """Return the article that is there already under a link, which several may share."""
+    namesake = (one for one in found if one.title == parsed.title)
+    return next(namesake, found[0] if len(found) == 1 else None)
 
 
 @dataclass(frozen=True)
@@ -325,13 +329,7 @@ def _take_articles(
     """Match a document with what is stored and write the difference; say how many it had."""
     assert feed.id is not None
     groups = matching.group(parsed.items)
-    stored = store.known(
-        session,
-        feed_id=feed.id,
-        guids=[guid for one in groups for guid in one.guids],
-        links=[address for one in groups for address in one.links],
-    )
-    pairs = matching.match(groups, stored, feed_id=feed.id)
+    pairs = _matched(session, groups, feed_id=feed.id, site_url=parsed.site_url)
     met = [(one.article, found) for one, found in pairs if found]
     unknown = [one.article for one, found in pairs if not found]
     background = _background(session, feed, unknown, knows_any=bool(met), instant=instant)
@@ -352,6 +350,19 @@ def _take_articles(
         left_out=len(unknown) - len(rows),
     )
     return counts, len(groups)
+
+
+def _matched(
+    session: Session, groups: Sequence[Group], *, feed_id: int, site_url: str | None
+) -> list[tuple[Group, Match | None]]:
+    guids = [guid for one in groups for guid in one.guids]
+    links = {address for one in groups for address in one.links}
+    pages = {link.page(address) for address in links}
+    stored = store.known(session, feed_id=feed_id, guids=guids, links=sorted(links | pages))
+    if links - pages:
+        # The same page by another fragment; most feeds have none.
+        stored = list(dict.fromkeys([*stored, *store.anchored(session, feed_id=feed_id)]))
+    return matching.match(groups, stored, feed_id=feed_id, common={site_url})
 
 
 def _background(
@@ -377,6 +388,9 @@ def _change(
     session: Session, article: ParsedArticle, found: Match, *, feed_id: int, instant: datetime
 ) -> None:
     """Write what an item changes about its article; `seen_at` never."""
+    if found.is_alias:
+        _keep_alias(session, article, found, feed_id=feed_id)
+        return
     changes: dict[str, Any] = {}
     if found.is_renamed:
         changes |= {"guid": found.guid, "link": found.link}
@@ -386,6 +400,21 @@ def _change(
         changes |= _content(article) | {"updated_at": instant}
     if changes:
         store.change_article(session, found.known.id, changes)
+
+
+def _keep_alias(session: Session, article: ParsedArticle, found: Match, *, feed_id: int) -> None:
+    """Write what this feed calls another's article, or it would not know a second one apart."""
+    known = found.known
+    if known.is_alias and not found.is_renamed and known.title == article.title:
+        return
+    alias = ArticleAlias(
+        feed_id=feed_id,
+        article_id=known.id,
+        guid=found.guid,
+        link=found.link,
+        title=article.title,
+    )
+    store.put_alias(session, alias)
 
 
 def _row(
@@ -424,6 +453,7 @@ def _content(article: ParsedArticle) -> dict[str, Any]:
 
 def _written(draft: Draft) -> ParsedArticle:
     address = link.canonical(draft.link)
+    address = address if address is None or link.is_route(address) else link.page(address)
     if address is None:
         raise InvalidInput(
             "That link cannot be used.", hint="It must start with https:// or http://."

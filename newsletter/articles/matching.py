@@ -1,50 +1,54 @@
-"""Decides which item of a feed is which article: same GUID or same link, the same article.
+"""Decides which item of a feed is which article.
+
+Items of one feed that differ in GUID and in title are different articles, whatever they link to:
+merging two articles loses one, which is worse than sending one twice. A GUID that changes under the
+same link and title is the same article, and so is a new title under the same GUID. Between feeds,
+whose GUIDs mean nothing to each other, a link joins two items, unless several items of one feed
+share it.
 
 Pure: what is stored comes in as values, what is to be done goes out as values.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
+from newsletter.articles import link as links
 from newsletter.articles.item import ParsedArticle
 
 
 @dataclass(frozen=True)
 class Known:
-    """A stored article, as far as recognising it needs."""
+    """A stored article, or a feed's own names for another feed's, as far as recognising needs."""
 
+    #: The article's, in both cases.
     id: int
     #: None: its feed was removed, or it was added by hand.
     feed_id: int | None
     guid: str | None
     link: str
+    title: str
     content_hash: str
-    is_quarantined: bool = False
+    #: These are the names that `feed_id` has for an article which is not its own.
+    is_alias: bool = False
+
+    @property
+    def is_orphan(self) -> bool:
+        """Tell whether its feed was removed."""
+        return self.feed_id is None and self.guid is not None
 
 
 @dataclass(frozen=True)
 class Group:
     """The items of one document that are one article; the first of them is shown."""
 
-    position: int
     article: ParsedArticle
-    guids: list[str]
-    links: list[str]
-
-    def names(self) -> list[tuple[str, str]]:
-        """Return everything that it goes by."""
-        return [("guid", one) for one in self.guids] + [("link", one) for one in self.links]
-
-    def joined(self, other: Group) -> Group:
-        """Return both as one; this one is shown."""
-        return Group(
-            self.position,
-            self.article,
-            list(dict.fromkeys(self.guids + other.guids)),
-            list(dict.fromkeys(self.links + other.links)),
-        )
+    guids: frozenset[str]
+    links: frozenset[str]
+    #: Page and title of each item.
+    stories: frozenset[tuple[str, str]]
 
 
 @dataclass(frozen=True)
@@ -52,13 +56,15 @@ class Match:
     """What to do with an article that is known: any of these may be nothing."""
 
     known: Known
-    #: What the row is to be called from now on, so that it is recognised by its newest names.
+    #: What it is to be called from now on, so that it is recognised by its newest names.
     guid: str | None
     link: str
     #: Belongs to this feed from now on: its own feed was removed.
     is_adopted: bool = False
     #: The content (or the link) changed, and the row takes it.
     is_edit: bool = False
+    #: The article stays as it is; the names are those that this feed has for it.
+    is_alias: bool = False
 
     @property
     def is_renamed(self) -> bool:
@@ -67,86 +73,191 @@ class Match:
 
 
 def group(articles: Iterable[ParsedArticle]) -> list[Group]:
-    """Join the items that share a GUID or a link, directly or through others."""
-    owners: dict[tuple[str, str], Group] = {}
-    groups: dict[int, Group] = {}
-    for position, article in enumerate(articles):
-        joined = Group(position, article, [article.guid] if article.guid else [], [article.link])
-        touched = {owners[name].position: owners[name] for name in joined.names() if name in owners}
-        for _, other in sorted(touched.items(), reverse=True):
-            joined = groups.pop(other.position).joined(joined)
-        groups[joined.position] = joined
-        owners.update(dict.fromkeys(joined.names(), joined))
-    return [groups[position] for position in sorted(groups)]
+    """Join the items of a document that agree in two of GUID, page and title.
+
+    A GUID that several articles are left with tells nothing, and is dropped from all of them.
+    """
+    items = list(articles)
+    members: dict[int, list[ParsedArticle]] = defaultdict(list)
+    for item, first in zip(items, _first_of_each(items), strict=True):
+        members[first].append(item)
+    bearers = Counter(
+        guid for several in members.values() for guid in {one.guid for one in several}
+    )
+    return [_group(several, bearers) for several in members.values()]
 
 
 def match(
-    groups: Sequence[Group], stored: Iterable[Known], *, feed_id: int
+    groups: Sequence[Group],
+    stored: Iterable[Known],
+    *,
+    feed_id: int,
+    common: Collection[str | None] = (),
 ) -> list[tuple[Group, Match | None]]:
     """Pair each group with the stored article that it is, or with None.
 
-    The GUID goes before the link, and the names of the item that is shown before those of its
-    doubles. A stored article takes the content of one group at most. It keeps a name that is still
-    in the document, so whatever is known stays known; and it takes none that another row has, so
-    the result never violates a unique index.
+    `common` are links that identify nothing, as that of the feed's own site. A stored article
+    goes to one group at most, and no (feed, GUID) is given out twice, so the result never violates
+    the unique index. The groups come back with the links that they are to have.
     """
-    names = _Names(stored, feed_id, {name for one in groups for name in one.names()})
+    names = _Names(stored, feed_id)
+    crowds = Counter(page for one in groups for page in {page for page, _ in one.stories})
+    groups = [names.addressed(one, crowds) for one in groups]
+    names.share(groups, common)
+    found: dict[int, Known] = {}
     taken: set[int] = set()
-    pairs: list[tuple[Group, Match | None]] = []
-    for one in groups:
-        known = names.find(one)
-        if known is None:
-            pairs.append((one, None))
-        elif known.id in taken:
-            pairs.append((one, Match(known, known.guid, known.link)))
-        else:
-            pairs.append((one, names.meet(one.article, known)))
-            taken.add(known.id)
-    return pairs
+    # Rule by rule: an item that is known by its GUID goes before all that only resemble it.
+    for rule in (names.by_guid, names.by_story, names.by_link, names.elsewhere):
+        for position, one in enumerate(groups):
+            if position not in found:
+                known = next((known for known in rule(one) if known.id not in taken), None)
+                if known:
+                    found[position] = known
+                    taken.add(known.id)
+    return [
+        (one, names.meet(one, found[position]) if position in found else None)
+        for position, one in enumerate(groups)
+    ]
 
 
 class _Names:
-    """Who goes by which name among the stored articles, and which names are in the document."""
+    """The names that stored articles go by: in this feed, and elsewhere."""
 
-    def __init__(
-        self, stored: Iterable[Known], feed_id: int, present: set[tuple[str, str]]
-    ) -> None:
+    def __init__(self, stored: Iterable[Known], feed_id: int) -> None:
         self._feed_id = feed_id
-        self._present = present
-        self._by_guid: dict[str, Known] = {}
-        self._by_link: dict[str, Known] = {}
+        self._by_guid: dict[str, list[Known]] = defaultdict(list)
+        self._by_story: dict[tuple[str, str], list[Known]] = defaultdict(list)
+        self._by_page: dict[str, list[Known]] = defaultdict(list)
+        self._by_link: dict[str, list[Known]] = defaultdict(list)
+        #: By link; by link and title; by link and GUID, if their feed was removed.
+        self._elsewhere: dict[tuple[str, ...], list[Known]] = defaultdict(list)
+        #: Links that do not tell one article from another.
+        self._shared: set[str | None] = set()
+        bearers: dict[tuple[int | None, str], set[int]] = defaultdict(set)
         for known in sorted(stored, key=lambda one: one.id):
-            self._by_link.setdefault(known.link, known)
-            if known.feed_id == feed_id and known.guid is not None:
-                self._by_guid.setdefault(known.guid, known)
+            bearers[known.feed_id, known.link].add(known.id)
+            if known.feed_id == feed_id:
+                self._add(known)
+            elif not known.is_alias:
+                self._add_elsewhere(known)
+        self._shared |= {address for (_, address), ids in bearers.items() if len(ids) > 1}
 
-    def find(self, one: Group) -> Known | None:
-        found = [self._by_guid.get(guid) for guid in one.guids]
-        found += [self._by_link.get(address) for address in one.links]
-        return next((known for known in found if known), None)
+    def _add(self, known: Known) -> None:
+        if known.guid is not None:
+            self._by_guid[known.guid].append(known)
+        page = links.page(known.link)
+        self._by_story[page, known.title].append(known)
+        self._by_page[page].append(known)
+        self._by_link[known.link].append(known)
 
-    def meet(self, article: ParsedArticle, known: Known) -> Match:
-        """Decide what a known article takes from the item that it was found in."""
-        is_adopted = known.feed_id is None and known.guid is not None
-        if known.feed_id != self._feed_id and not is_adopted:
+    def _add_elsewhere(self, known: Known) -> None:
+        self._elsewhere[known.link,].append(known)
+        self._elsewhere["title", known.link, known.title].append(known)
+        if known.is_orphan and known.guid is not None:
+            self._elsewhere["guid", known.link, known.guid].append(known)
+
+    def addressed(self, one: Group, crowds: Counter[str]) -> Group:
+        """Return a group whose links have fragments only where those tell articles apart."""
+
+        def address(link: str) -> str:
+            page = links.page(link)
+            others = (known for known in self._by_page.get(page, ()) if _are_two(one, known))
+            is_kept = crowds[page] > 1 or links.is_route(link) or any(others)
+            return link if is_kept else page
+
+        if not any("#" in link for link in one.links):
+            return one
+        article = replace(one.article, link=address(one.article.link))
+        return replace(one, article=article, links=frozenset(map(address, one.links)))
+
+    def share(self, groups: Sequence[Group], common: Collection[str | None]) -> None:
+        """Take note of the links that several articles of a document have, or a feed's own site."""
+        once = Counter(address for one in groups for address in one.links)
+        self._shared |= {address for address, count in once.items() if count > 1} | set(common)
+
+    def by_guid(self, one: Group) -> Iterator[Known]:
+        """Give this feed's articles with the same GUID."""
+        for guid in sorted(one.guids):
+            yield from self._by_guid.get(guid, ())
+
+    def by_story(self, one: Group) -> Iterator[Known]:
+        """Give this feed's articles with the same page and title: their GUIDs have changed."""
+        for story in sorted(one.stories):
+            yield from self._by_story.get(story, ())
+
+    def by_link(self, one: Group) -> Iterator[Known]:
+        """Give this feed's articles with the same link, where neither side has a GUID."""
+        for address in sorted(one.links - self._shared if not one.guids else ()):
+            yield from (known for known in self._by_link.get(address, ()) if known.guid is None)
+
+    def elsewhere(self, one: Group) -> Iterator[Known]:
+        """Give the articles of other feeds, or of none, with the same link; the likeliest first."""
+        found = self._elsewhere
+        for address in sorted(one.links):
+            for _, title in sorted(one.stories):
+                yield from found.get(("title", address, title), ())
+            for guid in sorted(one.guids):
+                yield from found.get(("guid", address, guid), ())
+            if address not in self._shared and address not in self._by_link:
+                yield from found.get((address,), ())
+
+    def meet(self, one: Group, known: Known) -> Match:
+        """Decide what a known article takes from the items that it was found in."""
+        article = one.article
+        is_adopted = known.is_orphan
+        # What is still in the document stays, or doubles would take turns.
+        guid = known.guid if known.guid in one.guids and not is_adopted else article.guid
+        link = known.link if known.link in one.links else article.link
+        if known.is_alias or (known.feed_id != self._feed_id and not is_adopted):
             # Another feed's article, or one added by hand, is not this feed's to change.
-            return Match(known, known.guid, known.link)
-        # An adopted row's own GUID may be another row's in this feed, so it is not kept.
-        guid = None if is_adopted else known.guid
-        if article.guid is not None and self._is_replaced(
-            "guid", guid, self._by_guid, article.guid
-        ):
-            guid = article.guid
-        is_moved = self._is_replaced("link", known.link, self._by_link, article.link)
-        link = article.link if is_moved else known.link
+            return Match(known, guid, link, is_alias=True)
         is_edit = link != known.link or article.content_hash != known.content_hash
         return Match(
             known,
-            guid,
+            # No GUID any more is no reason to forget the one that it had.
+            guid if guid is not None or is_adopted else known.guid,
             link,
             is_adopted=is_adopted,
-            is_edit=is_edit and not known.is_quarantined,
+            is_edit=is_edit,
         )
 
-    def _is_replaced(self, kind: str, old: str | None, owners: dict[str, Known], new: str) -> bool:
-        return new not in owners and (old is None or (kind, old) not in self._present)
+
+def _are_two(one: Group, known: Known) -> bool:
+    """Tell whether an article and a stored one of the same page agree in nothing else."""
+    story = links.page(known.link), known.title
+    return known.guid not in one.guids and story not in one.stories
+
+
+def _first_of_each(items: Sequence[ParsedArticle]) -> list[int]:
+    """Return for each item the position of the first one that is the same article."""
+    roots = list(range(len(items)))
+
+    def root(at: int) -> int:
+        while roots[at] != at:
+            roots[at] = at = roots[roots[at]]
+        return at
+
+    owners: dict[tuple[str, str | None, str | None], int] = {}
+    for position, item in enumerate(items):
+        for name in _names(item):
+            first, second = sorted((root(owners.setdefault(name, position)), root(position)))
+            roots[second] = first
+    return [root(position) for position in range(len(items))]
+
+
+def _names(item: ParsedArticle) -> Iterator[tuple[str, str | None, str | None]]:
+    page = links.page(item.link)
+    yield "story", page, item.title
+    if item.guid is not None:
+        yield "page", item.guid, page
+        yield "title", item.guid, item.title
+
+
+def _group(several: Sequence[ParsedArticle], bearers: Counter[str | None]) -> Group:
+    guids = list(dict.fromkeys(one.guid for one in several if one.guid and bearers[one.guid] == 1))
+    return Group(
+        replace(several[0], guid=guids[0] if guids else None),
+        frozenset(guids),
+        frozenset(one.link for one in several),
+        frozenset((links.page(one.link), one.title) for one in several),
+    )

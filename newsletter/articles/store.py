@@ -16,7 +16,7 @@ from newsletter.articles import text
 from newsletter.articles.matching import Known
 from newsletter.articles.quarantine import Arrivals
 from newsletter.errors import NotFound
-from newsletter.models import Article, ArticleState, Feed, Publication
+from newsletter.models import Article, ArticleAlias, ArticleState, Feed, Publication
 
 T = TypeVar("T")
 # A statement takes only so many parameters.
@@ -52,6 +52,7 @@ def feed(session: Session, feed_id: int) -> Feed:
 def remove_feed(session: Session, feed_id: int) -> None:
     """Remove a feed; its articles stay, belonging to none."""
     session.execute(update(Article).where(col(Article.feed_id) == feed_id).values(feed_id=None))
+    session.execute(delete(ArticleAlias).where(col(ArticleAlias.feed_id) == feed_id))
     session.execute(delete(Feed).where(col(Feed.id) == feed_id))
 
 
@@ -106,17 +107,33 @@ def has_articles(session: Session, feed_id: int) -> bool:
 def known(
     session: Session, *, feed_id: int, guids: Collection[str], links: Collection[str]
 ) -> list[Known]:
-    """Return the stored articles that go by one of these names."""
-    found: dict[int, Known] = {}
+    """Return the articles and aliases that go by one of these GUIDs in a feed, or links in any."""
+    found: dict[Known, None] = {}
     for chunk in _chunks(guids):
-        for one in _known(
-            session, and_(col(Article.feed_id) == feed_id, col(Article.guid).in_(chunk))
-        ):
-            found[one.id] = one
+        own = and_(col(Article.feed_id) == feed_id, col(Article.guid).in_(chunk))
+        found |= dict.fromkeys(_known(session, own))
+        own = and_(col(ArticleAlias.feed_id) == feed_id, col(ArticleAlias.guid).in_(chunk))
+        found |= dict.fromkeys(_aliases(session, own))
     for chunk in _chunks(links):
-        for one in _known(session, col(Article.link).in_(chunk)):
-            found[one.id] = one
-    return list(found.values())
+        found |= dict.fromkeys(_known(session, col(Article.link).in_(chunk)))
+        found |= dict.fromkeys(_aliases(session, col(ArticleAlias.link).in_(chunk)))
+    return list(found)
+
+
+def anchored(session: Session, *, feed_id: int) -> Iterator[Known]:
+    """Return the articles and aliases of a feed whose links have a fragment."""
+    yield from _known(
+        session, and_(col(Article.feed_id) == feed_id, col(Article.link).contains("#"))
+    )
+    yield from _aliases(
+        session, and_(col(ArticleAlias.feed_id) == feed_id, col(ArticleAlias.link).contains("#"))
+    )
+
+
+def put_alias(session: Session, alias: ArticleAlias) -> None:
+    """Keep what a feed calls an article that is not its own, in place of what it called it."""
+    session.merge(alias)
+    session.flush()
 
 
 def title_keys(
@@ -174,9 +191,10 @@ def article(session: Session, article_id: int) -> Article:
     return found
 
 
-def find_article(session: Session, *, link: str) -> Article | None:
-    """Return the article of a canonical link, if there is one."""
-    return session.exec(select(Article).where(Article.link == link)).one_or_none()
+def find_articles(session: Session, *, link: str) -> list[Article]:
+    """Return the articles of a canonical link, the latest first; several may share it."""
+    found = select(Article).where(Article.link == link).order_by(col(Article.id).desc())
+    return list(session.exec(found))
 
 
 def articles(
@@ -396,12 +414,26 @@ def _known(session: Session, condition: ColumnElement[bool]) -> Iterator[Known]:
             col(Article.feed_id),
             col(Article.guid),
             col(Article.link),
+            col(Article.title),
             col(Article.content_hash),
-            is_in(ArticleState.QUARANTINED),
         ).where(condition)
     )
     for row in rows:
         yield Known(*row)
+
+
+def _aliases(session: Session, condition: ColumnElement[bool]) -> Iterator[Known]:
+    rows = session.execute(
+        select_columns(
+            col(ArticleAlias.article_id),
+            col(ArticleAlias.feed_id),
+            col(ArticleAlias.guid),
+            col(ArticleAlias.link),
+            col(ArticleAlias.title),
+        ).where(condition)
+    )
+    for article_id, feed_id, guid, link, title in rows:
+        yield Known(article_id, feed_id, guid, link, title, content_hash="", is_alias=True)
 
 
 def _chunks(values: Iterable[T]) -> Iterator[list[T]]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -28,7 +28,7 @@ from newsletter.delivery.roster import Trouble
 from newsletter.editions import audience, fleet, store
 from newsletter.editions.compose import Press
 from newsletter.errors import Conflict, InvalidInput, NotFound
-from newsletter.models import Edition, MailingArticle, Role, State, Status
+from newsletter.models import Article, Edition, MailingArticle, Role, State, Status
 from newsletter.rendering.content import CorrectionContent, one_line
 from newsletter.rendering.message import CompiledMessage
 from newsletter.settings import Settings
@@ -217,16 +217,22 @@ def _mailing(
 
 def _find(session: Session, edition: Edition, text: str) -> MailingArticle:
     """Return an article of an edition as its readers know it; raises NotFound."""
-    names = {text, link.canonical(text)}
     placed = store.placements(session, edition)
-    ids = {one.article_id for one in placed if names & {str(one.article_id), one.link}}
+    ids = _placed_ids(placed, {text, link.canonical(text)})
+    # A fragment may have been added since, in a browser.
+    ids = ids or _placed_ids(placed, {link.page(link.canonical(text) or "")})
     # Perhaps by a link that it has got since; or it is in another edition, or in none.
-    ids = ids or {_article_id(session, text)}
+    ids = ids or _article_ids(session, text)
     found = [one for one in placed if one.article_id in ids]
-    for one in found:
-        if one.role != Role.RELATED:
-            return one
+    shown = {one.article_id: one for one in reversed(found) if one.role != Role.RELATED}
     slug = _slug(edition)
+    if len(shown) > 1:
+        raise InvalidInput(
+            f"Several articles of {slug} have that link: {', '.join(map(str, sorted(shown)))}.",
+            hint="Name one of these numbers instead of the link.",
+        )
+    if shown:
+        return next(iter(shown.values()))
     raise NotFound(
         f"The article {text} is in {slug} only as a related headline."
         if found
@@ -235,16 +241,21 @@ def _find(session: Session, edition: Edition, text: str) -> MailingArticle:
     )
 
 
-def _article_id(session: Session, article: str) -> int:
+def _placed_ids(placed: Sequence[MailingArticle], names: set[str | None]) -> set[int | None]:
+    return {one.article_id for one in placed if names & {str(one.article_id), one.link}}
+
+
+def _article_ids(session: Session, article: str) -> set[int | None]:
     hint = "`newsletter articles list` shows their numbers and `articles show` their links."
-    found = None
+    found: list[Article] = []
     if article.isascii() and article.isdecimal() and len(article) < 19:
-        found = articles.article(session, int(article))
+        found = [articles.article(session, int(article))]
     elif (address := link.canonical(article)) is not None:
-        found = articles.find_article(session, link=address)
-    if found is None or found.id is None:
+        found = articles.find_articles(session, link=address)
+        found = found or articles.find_articles(session, link=link.page(address))
+    if not found:
         raise NotFound(f"There is no article {article}.", hint=hint)
-    return found.id
+    return {one.id for one in found}
 
 
 def _correction(

@@ -4,7 +4,7 @@ Model files never import one another: foreign keys go by table name.
 """
 
 from newsletter.models.address_change import AddressChange
-from newsletter.models.article import Article, ArticleState
+from newsletter.models.article import Article, ArticleAlias, ArticleState
 from newsletter.models.attempt import Attempt
 from newsletter.models.audit import Audit
 from newsletter.models.consent import Consent
@@ -25,6 +25,7 @@ from newsletter.models.worker import ProcessKind, Worker
 __all__ = [
     "AddressChange",
     "Article",
+    "ArticleAlias",
     "ArticleState",
     "Attempt",
     "Audit",

@@ -21,7 +21,7 @@ class ArticleState(StrEnum):
 
 
 class Article(SQLModel, table=True):
-    """One article, identified by its feed's GUID and by its canonical link."""
+    """One article; `newsletter.articles.matching` says which item of a feed it is."""
 
     __table_args__ = (UniqueConstraint("feed_id", "guid", name="uq_article_feed_guid"),)
 
@@ -31,7 +31,8 @@ class Article(SQLModel, table=True):
         sa_column=Column(BigInteger, ForeignKey("feed.id", ondelete="SET NULL"), nullable=True),
     )
     guid: str | None = Field(default=None)
-    link: str = Field(unique=True)
+    #: Canonical; items of one feed may share it.
+    link: str = Field(index=True)
     title: str
     #: Plain text, one or two sentences.
     standfirst: str = Field(default="")
@@ -69,3 +70,19 @@ class Article(SQLModel, table=True):
         if self.rejected_at is not None:
             return ArticleState.REJECTED
         return ArticleState.QUARANTINED if self.held_at is None else ArticleState.HELD
+
+
+class ArticleAlias(SQLModel, table=True):
+    """What a feed calls an article that it shares with another feed, whose article it is."""
+
+    __tablename__ = "article_alias"
+
+    feed_id: int = Field(
+        sa_column=Column(BigInteger, ForeignKey("feed.id", ondelete="CASCADE"), primary_key=True)
+    )
+    article_id: int = Field(
+        sa_column=Column(BigInteger, ForeignKey("article.id", ondelete="CASCADE"), primary_key=True)
+    )
+    guid: str | None = Field(default=None)
+    link: str = Field(index=True)
+    title: str

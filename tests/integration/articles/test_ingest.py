@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -349,9 +350,121 @@ def test_a_first_fetch_without_dates_brings_the_twenty_that_stand_first(engine: 
 
 def test_doubles_in_one_document_are_one_article(engine: Engine) -> None:
     feed = new_feed(engine)
-    twice = document(item("a"), item("a", guid="other"), item("b", guid="a"), item("c"))
+    moved = item("b", guid="a", title="Title of a")
+    twice = document(item("a"), item("a", guid="other"), moved, item("c"))
 
     assert ingest.take_in(engine, feed, twice, NOW) == Counts(new=2)
+    assert ingest.take_in(engine, feed, twice, NOW) == Counts(known=2)
+
+
+def episode(number: int, *, guid: str = "", link: str = "https://show.example/") -> ParsedArticle:
+    return replace(item(f"ep-{number}", guid=guid or f"ep-{number}"), link=link)
+
+
+def test_episodes_that_link_one_page_are_each_an_article_and_the_next_one_goes_out(
+    engine: Engine,
+) -> None:
+    feed = new_feed(engine)
+    episodes = [episode(number) for number in (3, 2, 1)]
+    assert ingest.take_in(engine, feed, document(*episodes), NOW) == Counts(new=3)
+
+    later = ingest.take_in(engine, feed, document(episode(4), *episodes), NOW)
+    alone = ingest.take_in(engine, feed, document(episode(5)), NOW)
+
+    assert (later, alone) == (Counts(new=1, known=3), Counts(new=1))
+    assert [one.title for one in stored(engine)] == [f"Title of ep-{n}" for n in (3, 2, 1, 4, 5)]
+    churned = [episode(number, guid=f"new-{number}") for number in (5, 4, 3)]
+    assert ingest.take_in(engine, feed, document(*churned), NOW) == Counts(known=3)
+
+
+def test_what_waits_keeps_up_with_its_title_and_so_with_a_new_guid(engine: Engine) -> None:
+    feed = new_feed(engine)
+    future = item("a", published_at=NOW + timedelta(days=9))
+    ingest.take_in(engine, feed, document(future), NOW)
+    edited = replace(future, title="Better title")
+    ingest.take_in(engine, feed, document(edited), NOW)
+
+    counts = ingest.take_in(engine, feed, document(replace(edited, guid="new")), NOW)
+
+    assert counts == Counts(known=1)
+    [waiting] = stored(engine)
+    assert (waiting.title, waiting.guid, waiting.seen_at) == ("Better title", "new", None)
+
+
+def test_episodes_know_their_articles_when_their_feed_returns(engine: Engine) -> None:
+    feed = new_feed(engine)
+    episodes = document(*(episode(number) for number in range(3)))
+    ingest.take_in(engine, feed, episodes, NOW)
+    with sessions.writing(engine) as session:
+        store.remove_feed(session, feed)
+
+    assert ingest.take_in(engine, new_feed(engine), episodes, NOW) == Counts(known=3)
+
+
+def test_the_entries_of_a_changelog_keep_their_anchors(engine: Engine) -> None:
+    feed = new_feed(engine)
+    page = "https://a.example/changelog"
+    versions = [episode(number, link=f"{page}#v{number}") for number in (3, 2, 1)]
+    double = replace(versions[0], link=f"{page}#top", guid="double")
+
+    first = ingest.take_in(engine, feed, document(double, *versions), NOW)
+    alone = ingest.take_in(engine, feed, document(episode(4, link=f"{page}#v4")), NOW)
+
+    assert (first, alone) == (Counts(new=3), Counts(new=1))
+    assert [one.link for one in stored(engine)] == [
+        f"{page}#{n}" for n in ("top", "v2", "v1", "v4")
+    ]
+
+
+def test_an_anchor_that_tells_nothing_apart_is_dropped(engine: Engine) -> None:
+    first, second = new_feed(engine), new_feed(engine, "https://b.example/feed")
+
+    for feed, link in ((first, "https://a.example/a#top"), (second, "https://a.example/a")):
+        ingest.take_in(engine, feed, document(replace(item("a"), link=link)), NOW)
+
+    assert [one.link for one in stored(engine)] == ["https://a.example/a"]
+
+
+def test_a_link_that_another_feed_has_costs_no_later_item_that_shares_it(engine: Engine) -> None:
+    blog, show = new_feed(engine), new_feed(engine, "https://show.example/feed")
+    post = replace(item("post"), link="https://show.example/")
+    ingest.take_in(engine, blog, document(post), NOW)
+
+    assert ingest.take_in(engine, show, document(episode(1)), NOW) == Counts(known=1)
+    # The first has left the document by now: that it was known is remembered.
+    assert ingest.take_in(engine, show, document(episode(2)), NOW) == Counts(new=1)
+    both = document(episode(2), episode(1))
+    assert ingest.take_in(engine, show, both, NOW) == Counts(known=2)
+    assert stored(engine)[0].title == "Title of post"
+
+
+def test_a_story_of_two_feeds_whose_links_name_the_feed_is_one(engine: Engine) -> None:
+    for name in ("medium-user", "medium-tag"):
+        ingest.add_feed(engine, str(SAMPLES / f"{name}.xml"), OPEN, NOW)
+    ingest.fetch_all(engine, OPEN, NOW)
+
+    assert [one.link for one in stored(engine)] == ["https://medium.com/@l/tide-0123"]
+
+
+def test_links_keep_their_tracking_where_that_is_wanted(engine: Engine) -> None:
+    kept = replace(OPEN, strip_tracking=False)
+
+    ingest.add_feed(engine, str(SAMPLES / "medium-user.xml"), kept, NOW)
+
+    assert stored(engine)[0].link.endswith("?source=rss-aa11------2")
+    ingest.fetch_all(engine, OPEN, NOW)
+    assert stored(engine)[0].link == "https://medium.com/@l/tide-0123"
+
+
+def test_an_article_by_hand_may_share_its_link_with_episodes(engine: Engine) -> None:
+    ingest.take_in(engine, new_feed(engine), document(episode(1), episode(2)), NOW)
+    draft = Draft(title="About the show", link="https://show.example/")
+
+    made = ingest.add_article(engine, draft, NOW)
+
+    assert made.title == "About the show"
+    with pytest.raises(Conflict, match="About the show"):
+        ingest.add_article(engine, draft, NOW)
 
 
 def test_the_same_article_in_two_feeds_is_one(engine: Engine) -> None:
@@ -658,3 +771,84 @@ def test_over_any_mess_of_names_nothing_crashes_and_nothing_known_is_new(
 
         assert (again.new, again.quarantined) == (0, 0)
         assert before.items() <= _seen(sqlite_engine).items()
+
+
+_LINKS = st.sampled_from(
+    ["", "https://show.example/", "https://a.example/p", "https://a.example/p#x",
+     "https://a.example/p#y"]
+)  # fmt: skip
+_HISTORY = st.lists(
+    st.tuples(
+        st.integers(0, 1),
+        st.lists(
+            st.tuples(st.integers(0, 7), _LINKS, st.sampled_from([None, -40, -1, 0, 9])),
+            max_size=6,
+            unique_by=lambda one: one[0],
+        ),
+    ),
+    max_size=8,
+)
+
+
+@given(history=_HISTORY)
+@_property
+def test_over_any_history_of_distinct_guids_and_titles_every_item_is_one_article(
+    sqlite_engine: Engine, history: list[tuple[int, list[tuple[int, str, int | None]]]]
+) -> None:
+    """Whatever links and dates do; each feed has items and titles of its own.
+
+    An item may be another feed's article, by a link that was nobody else's then: it is known from
+    its first time on, and never takes another item's place.
+    """
+    feeds_of_it = [_empty(sqlite_engine), new_feed(sqlite_engine, "https://show.example/feed")]
+    met: dict[int, set[int]] = {0: set(), 1: set()}
+    joined = 0
+
+    for step, (feed, appearances) in enumerate(history):
+        items = [
+            replace(
+                item(f"{feed}.{number}", title=f"Story {feed}.{number}"),
+                link=link or f"https://a.example/{feed}.{number}",
+                published_at=None if days is None else NOW + timedelta(days=days),
+            )
+            for number, link, days in appearances
+        ]
+        parsed = ParsedFeed("A feed", "https://show.example/", tuple(items))
+        now = NOW + timedelta(hours=step)
+        before = _seen(sqlite_engine)
+
+        counts = ingest.take_in(sqlite_engine, feeds_of_it[feed], parsed, now)
+
+        unmet = {number for number, _, _ in appearances} - met[feed]
+        met[feed] |= unmet
+        made = counts.new + counts.quarantined
+        assert made <= len(unmet)
+        joined += len(unmet) - made
+        # One feed alone never loses an item, and of two at most one page is common.
+        assert joined == 0 or all(met.values())
+        assert len(stored(sqlite_engine)) == len(met[0]) + len(met[1]) - joined
+        assert before.items() <= _seen(sqlite_engine).items()
+        again = ingest.take_in(sqlite_engine, feeds_of_it[feed], parsed, now)
+        assert (again.new, again.quarantined) == (0, 0)
+    own = [(one.feed_id, one.guid) for one in stored(sqlite_engine)]
+    assert len(set(own)) == len(own)
+
+
+@given(
+    documents=st.lists(
+        st.lists(st.integers(0, 7), max_size=6, unique=True), min_size=1, max_size=8
+    ),
+    is_shared=st.booleans(),
+)
+@_property
+def test_guids_that_churn_under_the_same_links_and_titles_make_no_article(
+    sqlite_engine: Engine, documents: list[list[int]], is_shared: bool
+) -> None:
+    feed = _empty(sqlite_engine)
+
+    for step, numbers in enumerate(documents):
+        link = "https://show.example/" if is_shared else "https://a.example/{}"
+        items = [episode(n, guid=f"{step}.{n}", link=link.format(n)) for n in numbers]
+        ingest.take_in(sqlite_engine, feed, document(*items), NOW + timedelta(hours=step))
+
+    assert len(stored(sqlite_engine)) == len({n for numbers in documents for n in numbers})

@@ -255,6 +255,30 @@ def test_it_names_the_article_as_its_readers_know_it(world: World) -> None:
     assert queue(world, said("https://miasfeed.example/2")).mailing_id == by_its_new_link.mailing_id
 
 
+def test_a_link_that_several_articles_have_asks_for_a_number(world: World) -> None:
+    world.reader()
+    ids = [world.article() for _ in range(2)]
+    with sessions.writing(world.engine) as session:
+        session.execute(update(Article).values(link="https://miasfeed.example/show"))
+    world.send()
+
+    with pytest.raises(InvalidInput, match=f"{ids[0]}, {ids[1]}") as caught:
+        queue(world, said("https://miasfeed.example/show"))
+
+    assert "numbers" in str(caught.value.hint)
+    assert queue(world, said(ids[1])).article.article_id == ids[1]
+
+
+def test_a_link_is_known_with_a_fragment_of_the_readers_own(world: World) -> None:
+    world.reader()
+    world.article()
+    world.send()
+
+    found = queue(world, said("https://miasfeed.example/2#section"))
+
+    assert found.article.link == "https://miasfeed.example/2"
+
+
 def test_it_leaves_after_letters_and_before_digests(world: World) -> None:
     reader = world.reader()
     article = world.article()
