@@ -157,6 +157,7 @@ def limits(settings: Settings) -> Limits:
         max_bytes=settings.feed_max_bytes,
         timeout_seconds=settings.feed_timeout_seconds,
         allow_private=settings.feed_private_networks,
+        strip_tracking=settings.strip_tracking,
     )
 
 

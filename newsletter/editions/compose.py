@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import date
 
 from newsletter import cadence as calendar
+from newsletter.articles import link
 from newsletter.cadence import Cadence
 from newsletter.models import Kind
 from newsletter.rendering import compile as compiling
@@ -27,7 +28,7 @@ class Press(Stationery):
         # New for every mailing, so that no article can hold a marker.
         markers = Markers(secrets.token_hex(16))
         return compiling.digest(
-            content,
+            self._linked(content),
             brand=self.brand,
             links=replace(self.links(markers), view=self._view(public_id)),
             markers=markers,
@@ -41,7 +42,7 @@ class Press(Stationery):
         """Compile a correction of an article in an edition of that cadence."""
         markers = Markers(secrets.token_hex(16))
         return correcting.correction(
-            content,
+            replace(content, url=self._link(content.url)),
             brand=self.brand,
             links=self.links(markers),
             markers=markers,
@@ -50,6 +51,14 @@ class Press(Stationery):
                 cadence, content.period_on, self.settings.sender_domain, kind=Kind.CORRECTION
             ),
         )
+
+    def _linked(self, content: DigestContent) -> DigestContent:
+        stories = tuple(replace(one, url=self._link(one.url)) for one in content.stories)
+        related = tuple(replace(one, url=self._link(one.url)) for one in content.related)
+        return replace(content, stories=stories, related=related)
+
+    def _link(self, url: str) -> str:
+        return link.with_parameters(url, self.settings.link_parameters)
 
     def _view(self, public_id: str) -> str:
         token = self.keyring.issue(Purpose.VIEW, public_id, 0)

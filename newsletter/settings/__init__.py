@@ -43,6 +43,12 @@ _LINK_START = re.compile(
 )
 #: What EHLO takes (RFC 5321 4.1.1.1): a domain, or an address in brackets.
 _HOST_NAME = re.compile(r"[A-Za-z0-9._-]{1,253}|\[[A-Za-z0-9.:]{1,60}\]")
+#: Query parameters (RFC 3986 3.4), written as they are to stand in a link.
+_PARAMETERS = re.compile(
+    r"(?:(?:[\w.~-]|%[0-9A-Fa-f]{2})+=(?:[\w.~+-]|%[0-9A-Fa-f]{2})*"
+    r"(?:&(?:[\w.~-]|%[0-9A-Fa-f]{2})+=(?:[\w.~+-]|%[0-9A-Fa-f]{2})*)*)?",
+    re.ASCII,
+)
 #: The setting that the environment has in no form that can be read.
 _NAMED = re.compile(r'field "(\w+)"')
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
@@ -188,6 +194,18 @@ class Settings(BaseSettings):
     )
     feed_timeout_seconds: float = Field(
         30, gt=0, le=3_600, description="A feed that takes longer is refused (seconds, in all)."
+    )
+
+    strip_tracking: bool = Field(
+        default=True,
+        description="Links of feeds lose what only says who sent a reader (utm_source, fbclid and "
+        "the like), and keep all that identifies the page. If false, they stay as the feed has "
+        "them, and the same page in two feeds may go out twice.",
+    )
+    link_parameters: str = Field(
+        "",
+        description="Added to each link of an article in a mail, in place of parameters of the "
+        'same names: "utm_source=digest&utm_medium=email". Every reader gets the same.',
     )
 
     # Storage
@@ -496,6 +514,17 @@ class Settings(BaseSettings):
             raise ValueError(
                 "must be an address that links can start with, such as https://news.example.org: "
                 "up to 500 characters, no user, no blank, no ? or #, and other scripts as xn--"
+            )
+        return value
+
+    @field_validator("link_parameters")
+    @classmethod
+    def _query_parameters(cls, value: str) -> str:
+        value = value.strip().lstrip("?&")
+        if len(value) > 300 or not _PARAMETERS.fullmatch(value):
+            raise ValueError(
+                "must be parameters such as utm_source=digest&utm_medium=email: names and values "
+                "of letters, digits and . _ ~ - + %, other characters percent-encoded"
             )
         return value
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, date, datetime
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from newsletter.cadence import Cadence
 from newsletter.editions import compose
 from newsletter.editions.compose import Press
-from newsletter.rendering.content import DigestContent, Story
+from newsletter.rendering.content import DigestContent, Related, Story
 from newsletter.rendering.message import Slot
 from newsletter.settings import Settings
 from newsletter.tokens import Purpose
@@ -33,6 +34,20 @@ def test_links_lead_to_the_publication_with_a_token_of_the_reader(
     assert "List-Unsubscribe: <https://news.miasfeed.example/unsubscribe/UNSUB>," in message
     assert "<mailto:digest@miasfeed.example?subject=unsubscribe%20UNSUB>" in message
     assert "https://news.miasfeed.example/preferences/MANAGE" in message
+
+
+def test_links_to_articles_bear_the_parameters_of_the_settings_and_no_other_link_does(
+    settings: Callable[..., Settings],
+) -> None:
+    related = (Related(title="Earlier", url="https://miasfeed.example/2?id=2#v3", minutes=2),)
+    content = replace(CONTENT, related=related)
+    made = settings(link_parameters="utm_source=digest&utm_medium=email")
+
+    found = Press(made).digest(content, public_id=PUBLIC_ID).text
+
+    assert f"{CONTENT.stories[0].url}?utm_source=digest&utm_medium=email" in found
+    assert "https://miasfeed.example/2?id=2&utm_source=digest&utm_medium=email#v3" in found
+    assert found.count("utm_source") == len(CONTENT.stories) + 1
 
 
 def test_the_view_link_speaks_of_the_mailing_and_of_no_reader(

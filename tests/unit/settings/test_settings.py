@@ -85,6 +85,12 @@ def test_a_base_url_that_links_can_start_with_stays(
         "cron_tolerance_hours = nan",
         "feed_timeout_seconds = 1e300",
         'weekly_on = "someday"',
+        'link_parameters = "utm_source"',
+        'link_parameters = "a=1&"',
+        'link_parameters = "a=1#b"',
+        'link_parameters = "a=\\"><b"',
+        'link_parameters = "a=b c"',
+        'link_parameters = "a=é"',
         'smtp_hostname = "mail example.org"',
         'smtp_hostname = "mail.example.org\\r\\nMAIL"',
         'smtp_hostname = "bücher.example"',
@@ -98,6 +104,13 @@ def test_what_could_only_fail_later_is_refused_at_once(
         load(line)
     assert f"NEWSLETTER_{name.upper()}" in (caught.value.hint or "")
     assert ".." not in caught.value.message
+
+
+@pytest.mark.parametrize("written", ["utm_source=a.b&c=%C3%A9", "?utm_source=a.b&c=%C3%A9", ""])
+def test_parameters_of_links_are_taken_with_their_question_mark(
+    load: Callable[[str], Settings], written: str
+) -> None:
+    assert load(f'link_parameters = "{written}"').link_parameters == written.lstrip("?")
 
 
 def test_a_name_with_a_comma_stands_in_quotes(load: Callable[[str], Settings]) -> None:
