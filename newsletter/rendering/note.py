@@ -23,6 +23,12 @@ from newsletter.rendering.plaintext import Notes, wrap
 #: Characters of a note: it introduces an edition, and is no article.
 LONGEST = 5_000
 
+#: Octets that a note may have in a mail, of the 100,000 that mailboxes show.
+_HEAVIEST = 65_000
+#: About what the style of one element takes, once it is written into it.
+_STYLE = 200
+#: Lists and quotations within one another that are indented; deeper ones stand as this one does.
+_DEEPEST = 6
 #: What no line may have in it: controls, line separators, halves of characters, and what turns the
 #: direction of the text after it (UAX #9).
 _CONTROLS = re.compile(
@@ -66,6 +72,11 @@ def check(text: str) -> str:
         )
     if not plain(written, Notes()).strip():
         raise InvalidInput("The note says nothing.", hint="Write a sentence, in Markdown.")
+    if _weight(html(written)) > _HEAVIEST:
+        raise InvalidInput(
+            "The note is too large for a mail: it has too many lists, paragraphs or links.",
+            hint="Say it in fewer words, and link to the rest.",
+        )
     return written
 
 
@@ -80,6 +91,13 @@ def plain(markdown: str, notes: Notes) -> str:
     writer.feed(_clean(markdown))
     writer.close()
     return writer.text
+
+
+def _weight(made: str) -> int:
+    """Return about how many octets HTML takes, in quoted-printable and with its styles in it."""
+    octets = len(made.encode())
+    foreign = octets - sum(character.isascii() for character in made)
+    return octets + 2 * foreign + _STYLE * (made.count("<") - made.count("</"))
 
 
 def _clean(markdown: str) -> str:
@@ -157,7 +175,7 @@ class _Writer(HTMLParser):
         elif tag == "li":
             self._begin_item()
         elif tag == "blockquote":
-            self._indents.append("> ")
+            self._indents.append(self._indent("> "))
 
     def handle_endtag(self, tag: str) -> None:
         if tag == "a":
@@ -176,10 +194,13 @@ class _Writer(HTMLParser):
 
     def _begin_item(self) -> None:
         number = self._lists[-1] if self._lists else None
-        self._mark = "- " if number is None else f"{number}. "
+        self._mark = self._indent("- " if number is None else f"{number}. ")
         if number is not None:
             self._lists[-1] = number + 1
         self._indents.append(" " * len(self._mark))
+
+    def _indent(self, mark: str) -> str:
+        return mark if len(self._indents) < _DEEPEST else ""
 
     def _end_link(self) -> None:
         href, start = self._link

@@ -14,6 +14,7 @@ from sqlmodel import Session, select
 from newsletter import audit
 from newsletter.articles import ingest
 from newsletter.articles import store as articles
+from newsletter.articles.item import ParsedArticle, ParsedFeed
 from newsletter.cadence import Cadence
 from newsletter.db import session as sessions
 from newsletter.editions import editor, publish
@@ -589,6 +590,18 @@ def test_the_last_note_that_was_written_is_the_one_and_it_can_be_taken_back(worl
     ]
 
 
+@pytest.mark.parametrize("text", ["🎈" * 5_000, "- a\n" * 200, "[a](https://a.example/) *b* " * 80])
+def test_the_largest_note_leaves_room_for_the_articles(
+    make_world: Callable[..., World], text: str
+) -> None:
+    world = make_world()
+    world.reader("weekly")
+    world.articles(30)
+    write(world, text)
+
+    assert world.freeze("weekly").audience == 1
+
+
 def test_a_note_that_cannot_be_sent_changes_nothing(world: World) -> None:
     write(world, "Fine.")
     with pytest.raises(InvalidInput):
@@ -637,3 +650,77 @@ def test_an_edition_that_was_skipped_before_leaves_the_next_one_the_first(world:
     assert "12 May\u2009–\u20091 June 2026" in first.html
     with sessions.reading(world.engine) as session:
         assert len(session.exec(select(Edition)).all()) == 2
+
+
+# What the feed brings again
+
+
+def take_in(world: World, feed: int, *items: tuple[str, str, str]) -> ingest.Counts:
+    """Let a feed's document come in: a GUID, a title and a standfirst for each item."""
+    parsed = [
+        ParsedArticle(
+            guid=guid,
+            link=f"https://miasfeed.example/{guid}",
+            title=title,
+            standfirst=standfirst,
+            image=None,
+            author=None,
+            source=None,
+            categories=("Health",),
+            minutes=1,
+            published_at=world.now,
+        )
+        for guid, title, standfirst in items
+    ]
+    return ingest.take_in(world.engine, feed, ParsedFeed("Mia", None, tuple(parsed)), world.now)
+
+
+def fed(world: World, *items: tuple[str, str, str]) -> tuple[int, dict[str, int]]:
+    """Return a feed that has brought some items, and the numbers of its articles by GUID."""
+    with sessions.writing(world.engine) as session:
+        feed = articles.add_feed(
+            session, url="https://miasfeed.example/feed", title="", now=world.now
+        )
+        assert feed.id is not None
+    take_in(world, feed.id, *items)
+    with sessions.reading(world.engine) as session:
+        found = session.exec(select(Article)).all()
+    return feed.id, {one.guid or "": one.id or 0 for one in found}
+
+
+@pytest.mark.parametrize(
+    "again",
+    [
+        ("a", "Alpha", "About it."),
+        ("a", "Alpha", "More about it."),
+        ("a", "Alpha, continued", "About it."),
+        ("another", "Alpha", "About it."),
+    ],
+    ids=["the same", "edited", "with another title", "under another name"],
+)
+def test_what_was_rejected_is_not_brought_back_by_its_feed(
+    world: World, again: tuple[str, str, str]
+) -> None:
+    reader = world.reader("daily")
+    feed, numbers = fed(world, ("a", "Alpha", "About it."), ("b", "Beta", "About b."))
+    world.edit("reject", numbers["a"])
+    world.tick(hours=1)
+
+    take_in(world, feed, again, ("b", "Beta", "About b."))
+    world.send("daily")
+
+    assert world.mails(reader) == [[numbers["b"]]]
+    assert article(world, numbers["a"]).state is ArticleState.REJECTED
+
+
+def test_what_is_held_goes_out_as_its_feed_has_corrected_it(world: World) -> None:
+    world.reader("daily")
+    feed, numbers = fed(world, ("a", "Alhpa", "About it."))
+    world.edit("hold", numbers["a"])
+    world.tick(hours=1)
+
+    take_in(world, feed, ("a", "Alpha", "About it."))
+
+    assert article(world, numbers["a"]).state is ArticleState.HELD
+    world.edit("release", numbers["a"])
+    assert leads(world, world.freeze("daily").edition) == {"Alpha"}

@@ -128,6 +128,22 @@ def test_a_note_has_so_many_characters_and_no_more() -> None:
         note.check("a" * (note.LONGEST + 1))
 
 
+@pytest.mark.parametrize("heavy", ["- a\n" * 1_200, "a\n\n" * 1_200, "[a](http://a) " * 350])
+def test_a_note_that_would_crowd_out_the_mail_is_refused(heavy: str) -> None:
+    with pytest.raises(InvalidInput, match="too large"):
+        note.check(heavy)
+
+
+@pytest.mark.parametrize("letter", ["a", "ü", "ก", "🎈"])
+def test_a_note_of_as_many_letters_as_there_may_be_fits_whatever_its_script(letter: str) -> None:
+    assert note.check(letter * note.LONGEST)
+
+
+@pytest.mark.parametrize("deep", ["<blockquote>" * 300 + "a b", ">" * 2_000 + "a b"])
+def test_quotations_within_quotations_are_not_indented_for_ever(deep: str) -> None:
+    assert all(columns(line) <= COLUMNS for line in plain(deep).split("\n"))
+
+
 def test_line_ends_and_tabs_are_what_markdown_takes_them_for() -> None:
     assert note.check(" a\r\nb\t c \r\n") == "a\nb     c"
 
