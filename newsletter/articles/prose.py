@@ -49,8 +49,9 @@ _BY = re.compile(
     r"\s?[:：]?\s(?:(?:[A-ZÀ-Þ][^\s.!?]*|and|und|et|y|e|en|och|og|&)\s?){1,7}$"
 )
 _CREDIT = re.compile(
-    r"^(?:(?:photo|foto|fotos|image|picture|illustration|bild|abbildung|imagen|immagine|crédit|credit"
-    r"|credits|getty|reuters|фото|写真|图片|圖片|사진|صورة)\b|©|\(c\)\s)",
+    r"^(?:(?:photo|foto|fotos|image|picture|illustration|bild|abbildung|imagen|immagine|crédit"
+    r"|credits?|фото|写真|图片|圖片|사진|صورة)(?:\s(?:credits?|by|von|par|de|di|door))?\s?[:：]"
+    r"|photo by\b|©|\(c\)\s)",
     re.IGNORECASE,
 )
 #: "4 posts - 3 participants", as forums close a topic.

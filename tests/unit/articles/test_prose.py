@@ -136,6 +136,8 @@ def test_a_closing_within_the_last_paragraph_goes_alone(html: str, left: str) ->
         "We know it. Continue reading aloud to children, the study says.",
         "Weiterlesen hilft, sagt die Studie.",
         "Crane drivers are rare.",
+        "<p>Photo exhibition at the quay</p><p>It opens.</p>",
+        "<p>Image and likeness</p><p>It is a phrase.</p>",
         "Crane: a word of many meanings.",
         "<p>It lifts.</p><p>Crane drivers read Harbour Blog.</p>",
         "<p>It lifts.</p><p>What a Crane does is told by Harbour Blog and by all the books.</p>",
