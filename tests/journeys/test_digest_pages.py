@@ -7,6 +7,7 @@ import re
 import runpy
 import shutil
 import subprocess
+from collections.abc import Mapping
 from html import escape
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,6 +19,8 @@ BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "
 DIGESTS = SimpleNamespace(
     **runpy.run_path(str(Path(__file__).parents[1] / "samples" / "digests.py"))
 )
+#: One mail for each dialect of feeds, written from right to left in Arabic.
+DIALECTS = Path(__file__).parents[1] / "unit" / "editions" / "golden"
 WIDTHS = (320, 600, 1200)
 #: Chromium's names of the two schemes.
 SCHEMES = {"dark": 0, "light": 1}
@@ -56,12 +59,12 @@ addEventListener('load', () => { document.body.textContent =
 """
 
 
-def look(scheme: str, folder: Path) -> list[dict[str, Any]]:
-    """Open every sample at every width in one page, and return what was measured."""
+def look(scheme: str, folder: Path, pages: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Open pages at every width in one page, and return what was measured."""
     frames = "".join(
-        f'<iframe data-name="{name}" srcdoc="{escape(page(name))}" '
+        f'<iframe data-name="{name}" srcdoc="{escape(html)}" '
         f'style="border:0;width:{width}px;height:800px"></iframe>'
-        for name in DIGESTS.GALLERY
+        for name, html in pages.items()
         for width in WIDTHS
     )
     harness = folder / "harness.html"
@@ -96,7 +99,11 @@ def look(scheme: str, folder: Path) -> list[dict[str, Any]]:
 
 def page(name: str) -> str:
     """The mail as this reader gets it, with its picture from the sample instead of the web."""
-    html = DIGESTS.render(*DIGESTS.GALLERY[name]).html
+    return filled(DIGESTS.render(*DIGESTS.GALLERY[name]).html)
+
+
+def filled(html: str) -> str:
+    """Return a mail with a reader's values in its slots."""
     for slot, value in DIGESTS.READER.items():
         html = html.replace(DIGESTS.MARKERS.of(slot), escape(value))
     return html.replace(DIGESTS.PICTURE_URL, DIGESTS.PICTURE)
@@ -104,7 +111,8 @@ def page(name: str) -> str:
 
 @pytest.fixture(scope="module", params=list(SCHEMES))
 def seen(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Seen:
-    return request.param, look(request.param, tmp_path_factory.mktemp(request.param))
+    pages = {name: page(name) for name in DIGESTS.GALLERY}
+    return request.param, look(request.param, tmp_path_factory.mktemp(request.param), pages)
 
 
 def test_every_sample_was_seen_at_its_true_width(seen: Seen) -> None:
@@ -145,3 +153,16 @@ def test_the_picture_fills_the_column_and_keeps_its_shape(seen: Seen) -> None:
 def test_arabic_begins_at_the_right(seen: Seen) -> None:
     for page in seen[1]:
         assert page["align"] == ("right" if "arabic" in page["name"] else "left"), page
+
+
+def test_the_digest_of_every_dialect_fits_its_screen_and_can_be_read(tmp_path: Path) -> None:
+    pages = {file.stem: filled(file.read_text("utf-8")) for file in DIALECTS.glob("*.html")}
+    assert len(pages) == 12
+
+    for page in look("light", tmp_path, pages):
+        assert page["needs"] <= page["width"], page
+        assert page["paper"] == min(600, page["width"]), page
+        assert page["worst"] >= 4.5, page
+        assert page["smallest"] >= 13, page
+        assert page["align"] == ("right" if page["name"] == "blogger" else "left"), page
+        assert all(width <= page["width"] for width, _ in page["images"]), page
