@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 import unicodedata
+from functools import lru_cache
 from urllib.parse import quote, urljoin
 
 import httpx
@@ -54,14 +55,10 @@ def canonical(text: str, base: str = "", *, strip_tracking: bool = True) -> str 
     url = _absolute(text, base)
     if url is None:
         return None
-    plain = url.copy_with(
-        fragment=None,
-        userinfo=None,
-        host=url.raw_host.decode("ascii").lower().rstrip("."),
-        query=_query(url.query.decode("ascii"), strip_tracking=strip_tracking),
-    )
-    # RFC 9110 4.2.3: no path and "/" are the same.
-    found = str(plain.copy_with(path="/") if plain.path == "/" else plain)
+    query = _query(url.query.decode("ascii"), strip_tracking=strip_tracking)
+    # Put together here: httpx would read it all once more for each part that is changed.
+    found = f"{url.scheme}://{_netloc(url)}{url.raw_path.partition(b'?')[0].decode('ascii') or '/'}"
+    found += f"?{query.decode()}" if query else ""
     fragment = _query(str(url).partition("#")[2], strip_tracking=strip_tracking)
     found += f"#{fragment.decode()}" if fragment else ""
     return found if len(found) <= MAX_LINK else None
@@ -123,6 +120,8 @@ def parsed(text: str) -> httpx.URL | None:
         return None
 
 
+# Asked for an item's own page again and again.
+@lru_cache(maxsize=4_096)
 def _absolute(text: str, base: str) -> httpx.URL | None:
     text = _SURROGATE.sub("\ufffd", _CONTROLS.sub("", text)).strip(_BLANK)
     if not text or len(text) > 2 * MAX_LINK:
@@ -134,6 +133,13 @@ def _absolute(text: str, base: str) -> httpx.URL | None:
             return None
     url = parsed(text)
     return url if url and is_web(url) else None
+
+
+def _netloc(url: httpx.URL) -> str:
+    """Return host and port, if that is not the scheme's own, in their one spelling."""
+    name = url.raw_host.decode("ascii").lower().rstrip(".")
+    name = f"[{name}]" if ":" in name else name
+    return name if url.port is None else f"{name}:{url.port}"
 
 
 def _in_ascii(text: str) -> str:
