@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 
 from newsletter.articles import link as links
 from newsletter.articles.item import ParsedArticle
@@ -129,8 +130,9 @@ class _Names:
         self._by_story: dict[tuple[str, str], list[Known]] = defaultdict(list)
         self._by_page: dict[str, list[Known]] = defaultdict(list)
         self._by_link: dict[str, list[Known]] = defaultdict(list)
-        #: By link; by link and title; by link and GUID, if their feed was removed.
-        self._elsewhere: dict[tuple[str, ...], list[Known]] = defaultdict(list)
+        #: By link, and by page and title.
+        self._elsewhere: dict[str | tuple[str, str], list[Known]] = defaultdict(list)
+        self._orphans: dict[str, list[Known]] = defaultdict(list)
         #: Links that do not tell one article from another.
         self._shared: set[str | None] = set()
         bearers: dict[tuple[int | None, str], set[int]] = defaultdict(set)
@@ -151,10 +153,10 @@ class _Names:
         self._by_link[known.link].append(known)
 
     def _add_elsewhere(self, known: Known) -> None:
-        self._elsewhere[known.link,].append(known)
-        self._elsewhere["title", known.link, known.title].append(known)
+        self._elsewhere[known.link].append(known)
+        self._elsewhere[links.page(known.link), known.title].append(known)
         if known.is_orphan and known.guid is not None:
-            self._elsewhere["guid", known.link, known.guid].append(known)
+            self._orphans[known.guid].append(known)
 
     def addressed(self, one: Group, crowds: Counter[str]) -> Group:
         """Return a group whose links have fragments only where those tell articles apart."""
@@ -192,14 +194,14 @@ class _Names:
 
     def elsewhere(self, one: Group) -> Iterator[Known]:
         """Give the articles of other feeds, or of none, with the same link; the likeliest first."""
-        found = self._elsewhere
+        namesakes = (self._elsewhere.get(story, ()) for story in sorted(one.stories))
+        orphans = (self._orphans.get(guid, ()) for guid in sorted(one.guids))
+        for known in chain.from_iterable(chain(namesakes, orphans)):
+            if known.link in one.links:
+                yield known
         for address in sorted(one.links):
-            for _, title in sorted(one.stories):
-                yield from found.get(("title", address, title), ())
-            for guid in sorted(one.guids):
-                yield from found.get(("guid", address, guid), ())
             if address not in self._shared and address not in self._by_link:
-                yield from found.get((address,), ())
+                yield from self._elsewhere.get(address, ())
 
     def meet(self, one: Group, known: Known) -> Match:
         """Decide what a known article takes from the items that it was found in."""
