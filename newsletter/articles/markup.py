@@ -154,6 +154,9 @@ class Reading:
 def read(html: str, base: str = "") -> Reading:
     """Read HTML that nobody vouches for; any text at all gives a Reading."""
     harmless = _harmless(html[:MAX_MARKUP])
+    if "<" not in harmless and "&" not in harmless:
+        # Most summaries: without markup there is no tree to be built.
+        return _Collector(base).read_plain(harmless)
     try:
         return _Collector(base).read(_tree(harmless))
     except _TooDeep:
@@ -279,6 +282,12 @@ class _Collector:
                 self._add(element.tail)
         self._flush()
         return Reading(tuple(self._blocks), tuple(self._pictures))
+
+    def read_plain(self, text: str) -> Reading:
+        """Return what stands in a text without any markup."""
+        self._add(text)
+        self._flush()
+        return Reading(tuple(self._blocks))
 
     def _start(self, element: etree._Element) -> None:
         name = element.tag

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from newsletter.articles import markup, prose
@@ -97,3 +97,9 @@ def test_a_plain_field_loses_markup_but_no_mathematics(value: str, expected: str
 )  # fmt: skip
 def test_a_size_is_a_number_of_pixels(value: object, expected: int | None) -> None:
     assert pixels(value) == expected
+
+
+@given(st.text(st.characters(exclude_characters="<&", exclude_categories=["Cs"]), max_size=60))
+@settings(deadline=None)
+def test_a_text_without_markup_reads_as_its_paragraph_would(text: str) -> None:
+    assert markup.read(text).text == markup.read(f"<p>{text}</p>").text
