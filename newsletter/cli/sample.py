@@ -36,9 +36,9 @@ This note stands above *one edition*, in the editor's own words:
 #: How many stories of the edition are only on the site.
 _MORE = 5
 _RELATED = (
-    ("Why a walk after lunch does less than one after dinner", 3),
-    ("The sensors that count a day's sugar, and what they miss", 5),
-    ("Four small habits that doctors keep themselves", 2),
+    ("Why most tumours of the pancreas are found too late", 3),
+    ("What a screening test has to do before its false alarms are worth it", 5),
+    ("How cells send each other parcels with sugar on them", 2),
 )
 #: The lead's picture, in the page that is written: it has to be seen without a network.
 PICTURE = (
