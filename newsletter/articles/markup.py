@@ -172,11 +172,12 @@ def plain(value: str) -> str:
 
     A tag without its pair is text: a title may be about it.
     """
-    tags = list(_PLAIN_TAG.finditer(value))
-    for tag in reversed(_paired(tags)):
-        gap = "" if tag[2].lower() in _INLINE else " "
-        value = value[: tag.start()] + gap + value[tag.end() :]
-    return text.clean(unescape(_HUGE_CHARREF.sub("\ufffd", value)))
+    pieces, at = [], 0
+    for tag in _paired(list(_PLAIN_TAG.finditer(value))):
+        pieces += [value[at : tag.start()], "" if tag[2].lower() in _INLINE else " "]
+        at = tag.end()
+    pieces.append(value[at:])
+    return text.clean(unescape(_HUGE_CHARREF.sub("\ufffd", "".join(pieces))))
 
 
 def _paired(tags: list[re.Match[str]]) -> list[re.Match[str]]:
@@ -199,9 +200,10 @@ def _is_complete(tag: re.Match[str]) -> bool:
     """Tell a tag that needs no partner from a word about it, such as "The <br> element"."""
     if tag[3].strip():
         return True
-    before, after = tag.string[: tag.start()], tag.string[tag.end() :]
-    stands_apart = before[-1:].isspace() or not before
-    return tag[2].lower() != "img" and not (stands_apart and after[:1].isspace())
+    before = tag.string[max(0, tag.start() - 1) : tag.start()]
+    after = tag.string[tag.end() : tag.end() + 1]
+    stands_apart = before.isspace() or not before
+    return tag[2].lower() != "img" and not (stands_apart and after.isspace())
 
 
 def _harmless(html: str) -> str:

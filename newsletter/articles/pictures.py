@@ -74,7 +74,7 @@ _ICON = re.compile(
     # An emoji's file has its code points for a name.
     r"1f[0-9a-f]{3}(?:-[0-9a-f]{2,5})*|"
     rf"(?:.{{1,40}}[-_])?(?:fav)?icon(?:[-_].{{1,40}})?|avatar(?:[-_]?\d+(?:x\d+)?)?"
-    rf"|(?:{_NETWORKS})(?:[-_.]?(?:icon|logo|share|button|badge|f|\d+(?:x\d+)?))*"
+    rf"|(?:{_NETWORKS})(?:[-_.]?(?:icon|logo|share|button|badge|f|\d++(?:x\d++)?))*+"
     rf"|(?:icon|share|follow|logo)[-_](?:on[-_])?(?:{_NETWORKS})(?:[-_]?\d+)?"
 )
 _DECORATED = re.compile(

@@ -31,7 +31,7 @@ _MAX_CREDIT = 140
 _SHORT = 25
 
 _SOURCE = re.compile(r"(^|[\s.])(?:original )?sources?\s*:\s*$", re.IGNORECASE)
-_SENTENCE_END = re.compile(r"[.!?…。！？।؟۔։።។။:\"”»’)\]]\W*$")
+_SENTENCE_END = re.compile(r"[.!?…。！？।؟۔։።។။:\"”»’)\]]\W{0,5}$")
 _ENDS_AS_SENTENCE = re.compile(r"[.!?…。！？।؟۔։።។။]\W{0,3}$")
 _DATE = re.compile(
     r"\d{1,4}[./-]\d{1,2}[./-]\d{1,4}|\d{1,2}\.?(?:st|nd|rd|th|º|er)?\s(?:de\s)?[^\W\d_]{3,12}\.?,?\s"
@@ -46,7 +46,7 @@ _READING_TIME = re.compile(
 )
 _BY = re.compile(
     r"^(?:by|words by|written by|posted by|von|par|por|di|door|av|af|przez|autor|автор|yazan|作者)"
-    r"\s?[:：]?\s(?:(?:[A-ZÀ-Þ][^\s.!?]*|and|und|et|y|e|en|och|og|&)\s?){1,7}$"
+    r"\s?[:：]?\s(?:(?:[A-ZÀ-Þ][^\s.!?]*|and|und|et|y|e|en|och|og|&)(?:\s|$)){1,7}$"
 )
 _CREDIT = re.compile(
     r"^(?:(?:photo|foto|fotos|image|picture|illustration|bild|abbildung|imagen|immagine|crédit"
@@ -57,8 +57,8 @@ _CREDIT = re.compile(
 #: "4 posts - 3 participants", as forums close a topic.
 _COUNTS = re.compile(r"\d+\s\S{1,20}\s[-–—·•|]\s\d+\s\S{1,20}")
 #: "Follow: https://social.example/@harbour #tide", as video sites have it under a description.
-_REFERENCES = re.compile(r"(?:[^\s:：]{1,30}\s?[:：]\s?)?(?:(?:https?://|[#@])\S+\s?)+")
-_BRACKETED = re.compile(r"(?:\W*\[[^\[\]]{1,20}\])+")
+_REFERENCES = re.compile(r"(?:[^\s:：]{1,30}\s?[:：]\s?)?(?:(?:https?://|[#@])\S++(?:\s|$))++")
+_BRACKETED = re.compile(r"(?:[^\w\[\]]*+\[[^\[\]]{1,20}\])++")
 _NO_WORDS = re.compile(r"[\W_]*")
 
 

@@ -82,6 +82,16 @@ KINDS: dict[str, Callable[[int], bytes]] = {
     "links to itself": lambda size: described('<a href="https://a.example/1">', size),
     "links in a row": lambda size: described('<a href="https://a.example/1">x</a>', size),
     "closing lines": lambda size: described("<p>T</p>", size),
+    "names without an end": lambda size: described("<p>By " + "A" * 110 + "!</p>", size),
+    "tags of a network": lambda size: described("<p>T</p><p>" + "#a" * 2_000 + " x</p>", size),
+    "brackets": lambda size: described("<p>" + "[!]" * 200 + " x</p><p>y</p>", size),
+    "ends of sentences": lambda size: described(
+        f'<p>{".!" * (size // 2)}x <a href="https://a.example/1">y</a></p>', size * 2
+    ),
+    "numbers of a network": lambda size: described(
+        f'<img src="https://a.example/x{"1" * 60}!">', size
+    ),
+    "breaks in the title": lambda size: rss("", title=escape("a<br>" * (size // 5))),
     "cut off": lambda size: described("[…] ", size),
     "scripts": lambda size: described("<script>", size),
     "comments": lambda size: described("<!--", size),
