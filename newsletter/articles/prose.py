@@ -139,7 +139,7 @@ def _is_closing(block: Block, about: About, *, is_only: bool) -> bool:
         # Nothing but links: to the item, to its comments, or marked as links by an engine.
         is_own = all(_spelled(href) in about.own for href in block.hrefs)
         return is_own or bool(_BRACKETED.fullmatch(words) and len(block.hrefs) > 1)
-    if _BRACKETED.search(words) and _is_submission(block):
+    if _is_submission(block) and _BRACKETED.search(words):
         return True
     if is_only and not block.hrefs:
         return False
