@@ -12,6 +12,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 from sqlalchemy import Engine, create_engine, text
 from sqlalchemy.pool import NullPool
@@ -23,6 +24,10 @@ from newsletter.settings import Settings
 for name in list(os.environ):
     if name.startswith("NEWSLETTER_"):
         del os.environ[name]
+
+# Machines are shared: no test may fail because one of its examples took long.
+hypothesis.settings.register_profile("no deadline", deadline=None)
+hypothesis.settings.load_profile("no deadline")
 
 # What outlives a test must not outlive the run.
 os.environ["XDG_STATE_HOME"] = tempfile.mkdtemp(prefix="newsletter-state-")
