@@ -120,17 +120,18 @@ def _placed(environment: jinja2.Environment, name: str) -> Iterator[None]:
         raise RenderError(
             f"{name}, or a template that it uses, is not UTF-8.", hint="Save it as UTF-8."
         ) from exc
-    except OSError as exc:
-        raise RenderError(
-            f"{exc.filename or name} cannot be read: {exc.strerror}.",
-            hint="Let the newsletter's own user read its templates.",
-        ) from exc
     except _FAULTS as exc:
         place = _place(exc, environment)
         if place is None:
             raise
         raise RenderError(
             f"{place}: {exc or type(exc).__name__}", hint="Correct the template and try again."
+        ) from exc
+    # After those: a template that is not found is an OSError, too.
+    except OSError as exc:
+        raise RenderError(
+            f"{exc.filename or name} cannot be read: {exc.strerror}.",
+            hint="Let the newsletter's own user read its templates.",
         ) from exc
 
 

@@ -88,6 +88,18 @@ def test_a_template_that_is_missing_is_named() -> None:
         environment.render(environment.build(None, "en"), "email/nowhere.txt", {})
 
 
+@pytest.mark.skipif(not Path("/proc/self/mem").exists(), reason="no file that fails to be read")
+def test_a_template_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    # Root reads everything but this.
+    (tmp_path / "words.txt").symlink_to("/proc/self/mem")
+
+    with pytest.raises(
+        RenderError, match=r"words\.txt cannot be read: Input/output error"
+    ) as caught:
+        environment.render(environment.build(tmp_path, "en"), "words.txt", {})
+    assert caught.value.hint == "Let the newsletter's own user read its templates."
+
+
 def test_a_mistake_of_ours_stays_what_it_is() -> None:
     class Broken:
         def get_template(self, _: str) -> None:
