@@ -20,7 +20,7 @@ from newsletter.errors import Conflict, InvalidInput, NotFound
 from newsletter.models import Article, Delivery, Edition, Kind, Mailing, State, Subscriber
 from newsletter.settings import Settings
 from newsletter.smtp import reply
-from newsletter.subscribers import forget, letters, suppress
+from newsletter.subscribers import forget, letters, outlook, suppress
 from newsletter.subscribers.letters import Stationery
 from newsletter.suppression import Cause, Grounds
 
@@ -291,7 +291,14 @@ def test_it_leaves_after_letters_and_before_digests(world: World) -> None:
     world.tick(minutes=1)
     with world.subscriber(reader) as (session, subscriber):
         stationery = Stationery(world.settings)
-        letters.present(session, subscriber, is_sent=True, stationery=stationery, now=world.now)
+        letters.present(
+            session,
+            subscriber,
+            is_sent=True,
+            skipped=outlook.skipped_ahead(session, now=world.now),
+            stationery=stationery,
+            now=world.now,
+        )
 
     claims = world.take()
 
