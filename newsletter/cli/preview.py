@@ -15,7 +15,6 @@ import typer
 from newsletter import address, clock, tokens
 from newsletter.cadence import Cadence
 from newsletter.cli import context, files, output, sample, setup
-from newsletter.cli.send import CadenceArgument
 from newsletter.errors import ConfigurationError, NotFound, RenderError, TransportUnavailable
 
 if TYPE_CHECKING:
@@ -33,7 +32,10 @@ _RELOAD = '<meta http-equiv="refresh" content="2">'
 
 def preview(
     ctx: typer.Context,
-    cadence: CadenceArgument,
+    cadence: Annotated[
+        Cadence | None,
+        typer.Argument(help="daily, weekly or monthly; of a sample, weekly by default."),
+    ] = None,
     *,
     folder: Annotated[
         Path, typer.Option("--folder", help="Where the .html, .txt and .eml files are written.")
@@ -57,6 +59,7 @@ def preview(
     With --sample, the mail is about sample articles and needs no database: to look at templates.
     With --watch, the page that is written loads itself anew.
     """
+    cadence = cadence or _of_sample(sampled=sampled)
     found = context.of(ctx)
     recipient = f"reader@{found.settings.sender_domain}"
     if watched:
@@ -93,6 +96,13 @@ def preview(
             output.say(f"{off.edition} is skipped; the next one is {off.following}.")
     if opened:
         webbrowser.open(written[0].resolve().as_uri())
+
+
+def _of_sample(*, sampled: bool) -> Cadence:
+    """Return what a sample is if nobody says; a preview has to be of something."""
+    if not sampled:
+        raise typer.BadParameter("name a cadence: daily, weekly or monthly.")
+    return Cadence.WEEKLY
 
 
 def filled(compiled: CompiledMessage, settings: Settings, recipient: str) -> bytes:

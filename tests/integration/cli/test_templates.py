@@ -184,6 +184,16 @@ def test_a_sample_has_every_section_and_needs_no_database(
         assert section in page, section
 
 
+def test_a_sample_is_weekly_by_default_and_a_preview_needs_a_cadence(
+    run: Run, tmp_path: Path
+) -> None:
+    assert "preview/weekly.html" in run("preview", "--sample").out
+    refused = run("preview")
+
+    assert refused.code == 2
+    assert "name a cadence: daily, weekly or monthly" in refused.err
+
+
 def test_a_typo_is_found_by_the_sample(run: Run, folder: Path, tmp_path: Path) -> None:
     write(folder, DIGEST, "{{ diggest }}")
 
