@@ -51,6 +51,8 @@ _MARGINS = {
 _TAGS = {*_STYLES, *_MARGINS, "br", "strong", "em", "code"}
 #: What stands on lines of its own.
 _BLOCKS = {"p", "h2", "ul", "ol", "li", "blockquote"}
+#: A link that has lost its address.
+_LEADS_NOWHERE = re.compile(f'<a class="{_STYLES["a"]}">(.*?)</a>', re.DOTALL)
 _HEADING = re.compile(r"(</?)h[1-6](?=[ >])")
 
 
@@ -102,7 +104,7 @@ def _weight(made: str) -> int:
 
 def _clean(markdown: str) -> str:
     made = _HEADING.sub(r"\1h2", _parser().render(markdown))
-    return nh3.clean(
+    cleaned = nh3.clean(
         made,
         tags=_TAGS,
         attributes={"a": {"href"}},
@@ -110,11 +112,15 @@ def _clean(markdown: str) -> str:
         set_tag_attribute_values=_attributes(),
         attribute_filter=_whole_link,
         link_rel=None,
-    ).strip()
+    )
+    return _LEADS_NOWHERE.sub(r"\1", cleaned).strip()
 
 
-def _whole_link(_tag: str, _name: str, value: str) -> str | None:
+def _whole_link(_tag: str, name: str, value: str) -> str | None:
     """Keep addresses on the web and of mailboxes: in a mail, a relative one leads nowhere."""
+    if name != "href":
+        # A class or a style of ours.
+        return value
     return value if re.match(r"(?:https?://|mailto:)[^\s]", value, re.IGNORECASE) else None
 
 

@@ -158,3 +158,18 @@ def test_any_note_is_two_parts_that_are_whole(markdown: str) -> None:
     assert sorted(opened) == sorted(closed)
     for line in plain(markdown).split("\n"):
         assert columns(line) <= COLUMNS or "http" in line or line.startswith(">")
+
+
+def test_what_a_note_consists_of_looks_as_the_mail_does() -> None:
+    found = note.html("Dear *all*, see [here](https://a.example/):\n\n- a\n\n# H\n\n> q\n\n1. b")
+
+    for tag in ("p", "li", "blockquote", "h2", "a"):
+        assert re.search(rf"<{tag} [^>]*class=\"[a-z ]+\"", found), tag
+    for tag in ("p", "ul", "ol", "blockquote", "h2"):
+        assert re.search(rf"<{tag} [^>]*style=\"[^\"]+\"", found), tag
+
+
+def test_a_link_that_leads_nowhere_in_a_mail_is_its_words() -> None:
+    found = note.html("See [the page](/x), [that](#y) and [this](https://a.example/).")
+
+    assert bare(found) == '<p>See the page, that and <a href="https://a.example/">this</a>.</p>'
