@@ -360,8 +360,9 @@ def test_a_worker_that_waits_for_its_mail_server_ends_when_it_is_told(
     settings: Callable[..., Settings],
     options: list[str],
 ) -> None:
-    # Else the daily edition falls due on whoever runs this at seven.
+    # Else the daily edition falls due on whoever runs this at seven, and on a Monday the weekly one.
     at_noon(published)
+    published.env["NEWSLETTER_WEEKLY_ON"] = f"{utc_now() + timedelta(days=3):%A}".lower()
     publish.freeze(engine, Cadence.WEEKLY, now=utc_now(), settings=settings(), force=True)
     with socket.socket() as nobody:
         nobody.bind(("127.0.0.1", 0))
