@@ -360,10 +360,11 @@ def test_a_worker_that_waits_for_its_mail_server_ends_when_it_is_told(
     settings: Callable[..., Settings],
     options: list[str],
 ) -> None:
-    # Else the daily edition falls due on whoever runs this at seven, and on a Monday the weekly one.
+    # Else the daily edition falls due on whoever runs this at seven.
     at_noon(published)
-    published.env["NEWSLETTER_WEEKLY_ON"] = f"{utc_now() + timedelta(days=3):%A}".lower()
-    publish.freeze(engine, Cadence.WEEKLY, now=utc_now(), settings=settings(), force=True)
+    # On a Monday, another zone's edition would be the one of the week before.
+    here = settings(timezone=published.env["NEWSLETTER_TIMEZONE"])
+    publish.freeze(engine, Cadence.WEEKLY, now=utc_now(), settings=here, force=True)
     with socket.socket() as nobody:
         nobody.bind(("127.0.0.1", 0))
         published.env["NEWSLETTER_SMTP_URL"] = f"smtp://127.0.0.1:{nobody.getsockname()[1]}"
