@@ -328,7 +328,8 @@ def disturbed(engine: Engine, rng: random.Random) -> Iterator[Counter[str]]:
     is_over, disturbances = threading.Event(), Counter[str]()
 
     def go_on() -> None:
-        while not is_over.wait(rng.uniform(0.02, 0.15)):
+        # Now and then long enough for a process to start in between, on a busy machine, too.
+        while not is_over.wait(rng.uniform(0.02, 0.5)):
             disturbances["times"] += disturb(engine, rng)
 
     thread = threading.Thread(target=go_on)
