@@ -47,7 +47,7 @@ class Due:
 
 @dataclass(frozen=True, kw_only=True)
 class _Choice:
-    """Which articles an edition may have, and which of them leads."""
+    """What is the same for all variants of an edition."""
 
     settings: Settings
     #: Where its coverage ends.
@@ -56,16 +56,28 @@ class _Choice:
     pinned_after: datetime
     #: Categories that are left out, as articles spell them.
     without: frozenset[str]
+    #: The periods of its cadence to come that will have no edition.
+    skipped: frozenset[date]
+    #: Whether its cadence had none before.
+    is_first: bool
 
     @classmethod
     def of(
-        cls, session: Session, settings: Settings, *, pinned_after: datetime, end: datetime
+        cls,
+        session: Session,
+        cadence: Cadence,
+        settings: Settings,
+        *,
+        pinned_after: datetime,
+        end: datetime,
     ) -> _Choice:
         return cls(
             settings=settings,
             end=end,
             pinned_after=pinned_after,
             without=articles.spellings(session, settings.skip_categories),
+            skipped=outlook.skipped_ahead(session, now=end)[cadence],
+            is_first=store.is_first(session, cadence, end=end),
         )
 
 
@@ -118,7 +130,7 @@ def preview(engine: Engine, cadence: Cadence, *, now: datetime, settings: Settin
     """
     with sessions.reading(engine) as session:
         start = coverage_start(session, cadence, end=now, settings=settings)
-        choice = _Choice.of(session, settings, pinned_after=start, end=now)
+        choice = _Choice.of(session, cadence, settings, pinned_after=start, end=now)
         batch = _batch(session, start, readers=1, choice=choice)
         if not batch.articles:
             batch = _batch(session, now - cadence.length, readers=1, choice=choice)
@@ -136,8 +148,8 @@ def preview(engine: Engine, cadence: Cadence, *, now: datetime, settings: Settin
             end=now,
             related=_related(session, variant, choice),
             times=settings.send_times,
-            skipped=outlook.skipped_ahead(session, now=now)[cadence],
-            is_first=store.is_first(session, cadence, end=now),
+            skipped=choice.skipped,
+            is_first=choice.is_first,
             note=waiting.text if waiting else "",
         )
     return Press(settings).digest(content, public_id=tokens.new_public_id())
@@ -310,7 +322,7 @@ def _fill(session: Session, edition: Edition, settings: Settings) -> None:
         earlier=_settle(session, edition, now=now),
     )
     audience.remember(session, chosen)
-    choice = _Choice.of(session, settings, pinned_after=edition.coverage_start, end=end)
+    choice = _Choice.of(session, cadence, settings, pinned_after=edition.coverage_start, end=end)
     batches = [
         _batch(session, start, readers=count, choice=choice)
         for start, count in audience.count_by_start(session, chosen).items()
@@ -383,17 +395,16 @@ def _compile(
     choice: _Choice,
     note: str,
 ) -> int:
-    cadence, end, times = Cadence(edition.cadence), edition.coverage_end, choice.settings.send_times
     related = _related(session, variant, choice)
     content = assemble.content(
         variant,
-        cadence=cadence,
+        cadence=Cadence(edition.cadence),
         period=edition.period,
-        end=end,
+        end=choice.end,
         related=related,
-        times=times,
-        skipped=outlook.skipped_ahead(session, now=end)[cadence],
-        is_first=store.is_first(session, cadence, end=end),
+        times=choice.settings.send_times,
+        skipped=choice.skipped,
+        is_first=choice.is_first,
         note=note,
     )
     public_id = tokens.new_public_id()
