@@ -9,12 +9,12 @@ from zoneinfo import ZoneInfo
 import typer
 
 from newsletter import clock
-from newsletter.cli import context, output
+from newsletter.cli import context, history, output
 from newsletter.errors import InvalidInput
 from newsletter.models import ArticleState
 
 if TYPE_CHECKING:
-    from newsletter.models import Article, Audit
+    from newsletter.models import Article
     from newsletter.settings import Settings
 
 app = typer.Typer(
@@ -98,15 +98,13 @@ def show(
     with here.database() as engine, sessions.reading(engine) as session:
         found = _article(store.article(session, article), here.settings)
         found["edition"] = editions.edition_with(session, article)
-        history = audit.of(session, [f"article:{article}"])
+        acts = audit.of(session, [f"article:{article}"])
     if json:
-        output.as_json({**found, "history": [_act(one) for one in history]})
+        output.as_json({**found, "history": history.as_json(acts)})
         return
     lines = [(name.replace("_", " "), _line(value)) for name, value in found.items()]
     output.table(("", ""), [line for line in lines if line[1] is not None])
-    for one in history:
-        at = one.at.astimezone(here.settings.zone)
-        output.say(f"{at:%Y-%m-%d %H:%M %Z}: {one.action.partition('.')[2]}, by {one.actor}")
+    history.say(acts, here.settings.zone)
 
 
 @app.command()
@@ -309,10 +307,6 @@ def _state(article: Article, settings: Settings) -> str:
     if article.state is not ArticleState.REJECTED and left_out is not None:
         words = [f"left out: {left_out}"]
     return ", ".join([*words, *(["pinned"] if article.pinned_at else [])])
-
-
-def _act(one: Audit) -> dict[str, Any]:
-    return {"at": one.at, "actor": one.actor, "action": one.action}
 
 
 def _article(article: Article, settings: Settings) -> dict[str, Any]:

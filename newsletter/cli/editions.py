@@ -13,7 +13,7 @@ import typer
 
 from newsletter import clock
 from newsletter.cadence import Cadence
-from newsletter.cli import context, output, preview, setup
+from newsletter.cli import context, history, output, preview, setup
 from newsletter.cli.send import CadenceArgument, DryRun
 from newsletter.errors import InvalidInput
 from newsletter.models import State
@@ -75,7 +75,7 @@ def show(ctx: typer.Context, edition: Name, *, json: output.Json = False) -> Non
         row = store.by_slug(session, edition)
         summary, mailings = store.summary(session, row), store.contents(session, row)
         corrections, note = store.corrections(session, row), store.note_of(session, row)
-        history = audit.of(session, [f"edition:{edition}"])
+        acts = audit.of(session, [f"edition:{edition}"])
     if json:
         output.as_json(
             {
@@ -84,7 +84,7 @@ def show(ctx: typer.Context, edition: Name, *, json: output.Json = False) -> Non
                 "mailings": [asdict(one) for one in mailings],
                 "corrections": [asdict(one) for one in corrections],
                 "note": note.text if note else None,
-                "history": [one.model_dump(include={"at", "actor", "action"}) for one in history],
+                "history": history.as_json(acts),
             }
         )
         return
@@ -94,9 +94,7 @@ def show(ctx: typer.Context, edition: Name, *, json: output.Json = False) -> Non
         f"Covers {row.coverage_start.astimezone(zone):%Y-%m-%d %H:%M} "
         f"to {row.coverage_end.astimezone(zone):%Y-%m-%d %H:%M %Z}."
     )
-    for one in history:
-        at = one.at.astimezone(zone)
-        output.say(f"{at:%Y-%m-%d %H:%M %Z}: {one.action.partition('.')[2]}, by {one.actor}")
+    history.say(acts, zone)
     if note:
         output.say(f"\nIts note:\n{note.text}")
     for mailing in mailings:
