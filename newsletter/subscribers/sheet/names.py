@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 
 from newsletter.subscribers.sheet import states
 from newsletter.subscribers.sheet.states import Meaning, Standing
@@ -59,7 +60,8 @@ STATES: Mapping[str, Meaning] = _meanings(
         states.word(),
         (
             "email status, subscriber status, subscription status, subscription state, "
-            "subscriber state, mailing status, newsletter status, email subscription status"
+            "subscriber state, mailing status, newsletter status, email subscription status, "
+            "email marketing status, email marketing consent"
         ),
     ),
     (
@@ -128,6 +130,12 @@ _GONE = re.compile(
     r"|\bdelet|\bremov|\bdeactiv|\bleft\b|\bgelöscht|\bgekündigt|\bsupprim|\baustritt"
     r"|\bausgetreten|\blapsed\b|отпис|退订|取消|購読停止|配信停止"
 )
+#: Of an end that may be another one than that of the mails: such a column is asked about.
+_ENDED = re.compile(
+    r"\bstop(ped)?\b|\bquit\b|\bresign|\bcancel|\bexclu|\bdropped\b|\btrash|\bended\b"
+    r"|\bend date\b|\bretired\b|\bterminat|\bdeceased\b|\bverstorben|\baustrag|\bausgetragen"
+    r"|\bgeloescht|\bgekuendigt|\bkuendig|\bbaja\b"
+)
 _BOUNCED = re.compile(r"\bbounc|\bundeliver|\bclean(ed)?\b|\bunzustell")
 _BLOCKED = re.compile(r"\bblock|\bblack ?list|\bsuppress|sperr|\bbanned\b|\bquarantin")
 _COMPLAINED = re.compile(r"\bcomplain|\bspam|\babuse|\bbeschwerde|\bplainte")
@@ -140,14 +148,14 @@ _NEGATIVE = (
 _OTHERS = re.compile(
     r"status|\bstate\b|\bstat(ut|o)\b|\bestado\b|\bzustand|\bsubscribed?\b|\bsubscribing|\boptin"
     r"|\bopt(ed)? in|\bin ?activ|\bactiv(e|ated)\b|\bin?aktiv|\bin?actif|\benabl|\bdisabl"
-    r"|\b(un)?confirm|\b(un)?verif|\bbestätig|\bunbestätig|\bconsent|\beinwillig|\bwiderruf"
-    r"|\bpermission|\bmarketing|\bgdpr|\bdsgvo|\brgpd|\bnewsletter|\babonn|\babo\b|\breason\b|\bangemeld|\binscri"
-    r"|\bsuscri|\biscri|\bdo ?not\b|\bdnc\b|\bcancel|\barchiv|\bvalid|\binvalid|\bunreach"
+    r"|\b(un)?confirm|\b(un)?verif|\bbestätig|\bunbestätig|\beinwillig|\bwiderruf"
+    r"|\bconsen[ts]|\bopt\b|\bpermission|\bmarketing|\bgdpr|\bdsgvo|\brgpd|\bnewsletter|\babonn|\babo\b|\breason\b|\bangemeld|\binscri"
+    r"|\bsuscri|\biscri|\bdo ?not\b|\bdnc\b|\barchiv|\bvalid|\binvalid|\bunreach"
     r"|\bpending|\bpaused?\b|\bmailable|\bemailable|\breceives?\b|\bdeliverab|\bkündig|\bsperr"
     r"|\b(can|may|wants?|no|kein|keine) (e ?)?(mails?|newsletter|enviar|werbung)\b|\bzustimm"
     r"|\btoestemm|\bprenumer|\btilmeld|\bingeschr|\bban\b|\bgone\b|\bdead\b|\bexpired\b"
     r"|\bnicht (an)?schreib|\bwerbung|\bchurn|подпис|рассыл|订阅|購読|配信|구독|수신"
-    r"|\bbloqu|\brevok|\bwithdr|\bobjected|\ballow|\baccept|\berlaub|\bsuspend"
+    r"|\bbloqu|\brevok|\bwithdr|\bobjected|\ballow|\baccept|\berlaub|\bsuspend|\berrors?\b"
 )
 _DATED = re.compile(r"\b(at|on|time|date|datetime|timestamp|datum|am|reason)\b")
 #: An unsubscribe link is no state.
@@ -159,13 +167,31 @@ _DETAIL = re.compile(
 )
 _MEASURE = re.compile(r"\b(rating|count|number|days|interval)\b")
 #: Names that are about a state only where the cells are yes and no.
-_VAGUE = re.compile(r"\b(subscriptions?|robinson)\b")
+_VAGUE = re.compile(
+    r"\b(subscriptions?|robinson|nl|mailings?|send (e ?)?mails?|(e ?)?mails? ok|live|hidden)\b"
+)
 _FREE_TEXT = re.compile(
     r"\b(notes?|notiz(en)?|comments?|remarks?|bemerkung(en)?|kommentar(e)?|description|message"
     r"|names?|firstname|lastname|fname|lname|surname|name|vorname|nachname|nom|prénom|nombre"
     r"|apellidos?|cognome|company|firma|organi[sz]ation|title|subject|city|town|ort|stadt|ville"
     r"|ciudad|street|strasse|address)\b"
 )
+#: The words of names that databases write as one: `hasoptedoutofemail`, `ISDELETED`.
+_PARTS = frozenset(
+    """
+    is ist has was do not can email emails mail mails user contact subscriber member customer
+    newsletter marketing hard soft global double of from all to by at on am date time datum since
+    seit reason grund flag count yn ts status state opt opted in out unsub unsubscribe unsubscribed
+    subscribe subscribed subscription bounce bounced bounces block blocked blocklist blocklisted
+    blacklist blacklisted complaint complained spam delete deleted remove removed disable disabled
+    enable enabled confirm confirmed unconfirmed verified unverified active inactive archived
+    banned suppressed suppression send call invalid valid pause paused pending cancelled canceled
+    stop stopped withdrawn revoked consent permission accept accepts receive receives wants dnc
+    aktiv inaktiv abgemeldet angemeldet gesperrt gelöscht geloescht gekündigt gekuendigt bestätigt
+    """.split()  # noqa: SIM905 - a list of them would be two pages long
+)
+_LONGEST_PART = max(map(len, _PARTS))
+_LONGEST_NAME = 60
 _POSTAL = re.compile(
     r"\b(province|region|country|county|billing|shipping|mailing|home|work|code)\b"
 )
@@ -189,7 +215,7 @@ REGIONS = frozenset(
 
 def may_be_state(name: str) -> bool:
     """Tell whether a name may be that of a state, if there is only yes and no in the column."""
-    return mentions_state(name) or bool(_VAGUE.search(name))
+    return mentions_state(name) or bool(_VAGUE.search(_apart(name)))
 
 
 def is_free_text(name: str) -> bool:
@@ -199,6 +225,7 @@ def is_free_text(name: str) -> bool:
 
 def meaning_of(name: str) -> Meaning | None:
     """Return how a column is read as a state by its name alone; None if it is not."""
+    name = name if name in STATES else _apart(name)
     if name in STATES:
         return STATES[name]
     if name.startswith("opted out of "):
@@ -210,11 +237,13 @@ def meaning_of(name: str) -> Meaning | None:
 
 def sounds_bad(name: str) -> bool:
     """Tell whether a name is about readers who must not be mailed."""
-    return _negative(name) is not None
+    name = _apart(name)
+    return _negative(name) is not None or bool(_ENDED.search(name))
 
 
 def mentions_state(name: str) -> bool:
     """Tell whether a name has the word for a state in it, whatever else is in it."""
+    name = _apart(name)
     if _MEASURE.search(name) and not sounds_bad(name):
         return False
     if _POSTAL.search(name):
@@ -224,10 +253,29 @@ def mentions_state(name: str) -> bool:
 
 def sounds_like_state(name: str) -> bool:
     """Tell whether a name that has no meaning may be that of a state."""
-    return mentions_state(name) and (sounds_bad(name) or not _DETAIL.search(name))
+    return mentions_state(name) and (sounds_bad(name) or not _DETAIL.search(_apart(name)))
 
 
 def _negative(name: str) -> Standing | None:
     if _POINTER.search(name):
         return None
     return next((standing for parts, standing in _NEGATIVE if parts.search(name)), None)
+
+
+@lru_cache(maxsize=1_024)
+def _apart(name: str) -> str:
+    """Return a name with spaces where it is several words of states written as one."""
+    return " ".join(map(_parts, name.split())) if len(name) <= _LONGEST_NAME else name
+
+
+def _parts(word: str) -> str:
+    """Return the fewest parts that a word is made of; the word where there are others in it."""
+    made: list[list[str] | None] = [[]]
+    for end in range(1, len(word) + 1):
+        ways = [
+            [*before, word[start:end]]
+            for start in range(max(0, end - _LONGEST_PART), end)
+            if (before := made[start]) is not None and word[start:end] in _PARTS
+        ]
+        made.append(min(ways, key=len, default=None))
+    return " ".join(made[-1] or [word])

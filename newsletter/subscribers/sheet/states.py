@@ -50,8 +50,9 @@ WORDS: Mapping[str, Standing] = _table(
         ),
         Standing.UNSUBSCRIBED: (
             "unsubscribed, unsubscribe, unsub, not subscribed, non subscribed, nonsubscribed, "
-            "opted out, opt out, optout, disabled, inactive, cancelled, canceled, archived, "
-            "deleted, removed, signed off, do not contact, do not mail, do not email, dnc, "
+            "never subscribed, opted out, opt out, optout, disabled, inactive, cancelled, "
+            "canceled, archived, deleted, removed, signed off, do not contact, do not mail, "
+            "do not email, dnc, "
             "suspended, churned, deactivated, revoked, withdrawn, "
             "inaktiv, abgemeldet, abbestellt, gekündigt, gelöscht, widerrufen, "
             "inactif, désabonné, desabonne, désinscrit, desinscrit, supprimé, résilié, "
@@ -123,8 +124,8 @@ class Meaning:
             if _DATE.match(bare) or cells.instant(cell.strip()):
                 return self.dated
         if found is None and bare[0].isalpha():
-            # `Opted-out`, but never -1 for 1 or !active for active.
-            found = self.words.get(cells.key(bare))
+            # `Opted-out` and `MarkedAsSpam`, but never -1 for 1 or !active for active.
+            found = self.words.get(cells.key(cell), self.words.get(cells.key(bare)))
         return self.other if found is None else found
 
 
@@ -156,8 +157,14 @@ def flag(yes: Standing, no: Standing = Standing.SILENT) -> Meaning:
 
 
 def happened(standing: Standing) -> Meaning:
-    """Read a column that is filled when something has happened: its date, its reason."""
-    return Meaning(dict.fromkeys(NO, Standing.SILENT), dated=standing, other=standing)
+    """Read a column that is filled when something has happened: its date, its reason.
+
+    A stricter word counts: who left because of a complaint has complained.
+    """
+    stricter = {word: said for word, said in WORDS.items() if said > standing}
+    return Meaning(
+        {**stricter, **dict.fromkeys(NO, Standing.SILENT)}, dated=standing, other=standing
+    )
 
 
 def proof() -> Meaning:

@@ -121,7 +121,7 @@ TOOLS: tuple[Tool, ...] = (
         name="Substack",
         signature=("email", "email disabled|active subscription"),
         states={"email disabled": flag(UNSUBSCRIBED, ACTIVE)},
-        harmless=_names("active subscription, digest enabled"),
+        harmless=_names("active subscription, digest enabled, cancel date"),
     ),
     Tool(
         name="Buttondown",

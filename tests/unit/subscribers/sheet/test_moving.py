@@ -74,5 +74,5 @@ def _cells(meaning: Meaning) -> str:
         said.setdefault(meaning.empty, []).append("empty")
     parts = [f"{', '.join(words)}: {BECOMES[standing]}" for standing, words in said.items()]
     if any(WORDS.get(word) for word in meaning.words):
-        parts.append("words")
+        parts.append("words" if meaning.other is None else "stricter words")
     return " / ".join(parts)

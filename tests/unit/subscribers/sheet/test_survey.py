@@ -13,6 +13,7 @@ from newsletter.errors import InvalidInput
 from newsletter.models import Status
 from newsletter.subscribers import sheet
 from newsletter.subscribers.sheet import Choice, Entry, Rejection, states
+from newsletter.suppression import Cause
 
 NOW = datetime(2026, 11, 22, 9, tzinfo=UTC)
 
@@ -540,6 +541,86 @@ def test_a_column_of_yes_and_no_that_may_be_a_state_stops_the_import(name: str, 
     error = stop(of_column(name, cell, "no"))
 
     assert "like the state of a reader" in error.message
+
+
+@pytest.mark.parametrize(
+    ("name", "cell"),
+    [
+        ("stopped", "yes"),
+        ("Stop Time", "01/03/24"),
+        ("cancelled_at", "2024-01-05"),
+        ("Excluded", "1"),
+        ("ausgetragen", "ja"),
+        ("geloescht", "1"),
+        ("Kuendigungsdatum", "2024-01-05"),
+        ("fecha_baja", "2024-01-05"),
+        ("consenso", "no"),
+        ("Send mail", "no"),
+        ("NL", "0"),
+        ("error", "No such mailbox"),
+    ],
+)
+def test_a_column_of_an_end_or_a_refusal_stops_the_import(name: str, cell: str) -> None:
+    error = stop(of_column(name, cell))
+
+    assert "like the state of a reader" in error.message
+
+
+@pytest.mark.parametrize(
+    ("name", "cell", "status"),
+    [
+        ("HASOPTEDOUTOFEMAIL", "true", Status.UNSUBSCRIBED),
+        ("isunsubscribed", "1", Status.UNSUBSCRIBED),
+        ("emailoptout", "Y", Status.UNSUBSCRIBED),
+        ("ISDELETED", "true", Status.UNSUBSCRIBED),
+        ("isactive", "0", Status.UNSUBSCRIBED),
+        ("isblacklisted", "1", Status.SUPPRESSED),
+        ("unsubscribedat", "2024-01-05", Status.UNSUBSCRIBED),
+        ("EMAILBOUNCEDDATE", "2024-01-05", Status.SUPPRESSED),
+        ("isconfirmed", "0", Status.PENDING),
+        ("ISDELETED", "false", None),
+    ],
+)
+def test_a_name_that_is_written_as_one_word_is_read_as_its_words(
+    name: str, cell: str, status: Status | None
+) -> None:
+    assert statuses(of_column(name, cell)) == [status]
+
+
+@pytest.mark.parametrize("name", ["donotsend", "hardbounces", "USERSTATE", "newsletteroptin"])
+def test_a_state_written_as_one_word_and_not_known_stops_the_import(name: str) -> None:
+    assert repr(name) in stop(of_column(name, "1", "2")).message
+
+
+@pytest.mark.parametrize(
+    ("name", "cell", "cause"),
+    [
+        ("Suppression Reason", "SPAM_COMPLAINT", Cause.COMPLAINT),
+        ("suppression_reason_text", "HardBounce", Cause.BOUNCE),
+        ("unsubscribe_reason", "Marked as spam", Cause.COMPLAINT),
+        ("unsubscribe_reason", "too many mails", None),
+        ("bounce_reason", "subscribed", Cause.BOUNCE),
+    ],
+)
+def test_the_reason_of_an_end_says_its_cause(name: str, cell: str, cause: Cause | None) -> None:
+    [entry] = read(of_column(name, cell))
+
+    assert isinstance(entry, Entry)
+    assert entry.cause is cause
+    assert entry.status is (Status.SUPPRESSED if cause else Status.UNSUBSCRIBED)
+
+
+@pytest.mark.parametrize(
+    ("cell", "status"),
+    [
+        ("MarkedAsSpam", Status.SUPPRESSED),
+        ("NotConfirmed", Status.PENDING),
+        ("NEVER_SUBSCRIBED", Status.UNSUBSCRIBED),
+        ("OptedOut", Status.UNSUBSCRIBED),
+    ],
+)
+def test_a_word_of_a_state_may_be_written_as_one(cell: str, status: Status) -> None:
+    assert statuses(of_column("status", cell)) == [status]
 
 
 @pytest.mark.parametrize("name", ["confirmed", "subscribed", "opt_in", "is active", "verified"])
