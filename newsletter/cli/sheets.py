@@ -25,6 +25,19 @@ if TYPE_CHECKING:
 #: Rejected lines of a dry run.
 _SHOWN = 10
 
+Columns = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--column",
+        metavar="FIELD=NAME",
+        help="Read the column NAME as FIELD: status, unsubscribed, bounced, address ...",
+    ),
+]
+Ignored = Annotated[
+    list[str] | None,
+    typer.Option("--ignore-column", metavar="NAME", help="Do not read the column NAME."),
+]
+
 
 def import_sheet(
     ctx: typer.Context,
@@ -39,18 +52,8 @@ def import_sheet(
     cadence: Annotated[
         Cadence, typer.Option("--cadence", help="For readers of whom the file says none.")
     ] = Cadence.WEEKLY,
-    column: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--column",
-            metavar="FIELD=NAME",
-            help="Read the column NAME as FIELD: status, unsubscribed, bounced, address ...",
-        ),
-    ] = None,
-    ignore_column: Annotated[
-        list[str] | None,
-        typer.Option("--ignore-column", metavar="NAME", help="Do not read the column NAME."),
-    ] = None,
+    column: Columns = None,
+    ignore_column: Ignored = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show what each column and reader would become.")
     ] = False,
@@ -82,7 +85,7 @@ def import_sheet(
         keyring=here.settings.keyring(),
         cadence=cadence,
         confirmed=confirmed,
-        choice=_choice(column or [], ignore_column or []),
+        choice=choice_of(column, ignore_column),
     )
     if dry_run:
         _preview(file, name, how, json=json)
@@ -161,11 +164,12 @@ def utf8(stream: TextIO) -> TextIO:
     return stream
 
 
-def _choice(columns: list[str], ignored: list[str]) -> Choice:
+def choice_of(columns: list[str] | None, ignored: list[str] | None) -> Choice:
+    """Return what the options `--column` and `--ignore-column` say of a sheet's columns."""
     from newsletter.subscribers.sheet import Choice
 
     read = {}
-    for said in columns:
+    for said in columns or []:
         wanted, equals, name = said.partition("=")
         if not (wanted and equals and name):
             raise InvalidInput(
@@ -173,7 +177,7 @@ def _choice(columns: list[str], ignored: list[str]) -> Choice:
                 hint="Write --column status=NAME, with the name of the column in the file.",
             )
         read[wanted] = name
-    return Choice(read, tuple(ignored))
+    return Choice(read, tuple(ignored or ()))
 
 
 def _preview(file: Path, name: str, how: Import, *, json: bool) -> None:

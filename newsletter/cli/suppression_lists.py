@@ -33,6 +33,8 @@ def import_list(
     cause: Annotated[
         Cause, typer.Option("--cause", help="For addresses of which the file says none.")
     ] = Cause.IMPORTED,
+    column: sheets.Columns = None,
+    ignore_column: sheets.Ignored = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Count only, and write nothing.")
     ] = False,
@@ -62,6 +64,7 @@ def import_list(
         now=clock.utc_now(),
         keyring=here.settings.keyring(),
         cause=cause,
+        choice=sheets.choice_of(column, ignore_column),
         is_dry=dry_run,
     )
     target = rejected_lines.file_beside(file, rejected)

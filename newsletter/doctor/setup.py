@@ -16,8 +16,13 @@ from newsletter.doctor.findings import Finding, Level
 from newsletter.errors import ConfigurationError
 from newsletter.settings import Settings
 
-#: Of ::1 in the hosts files of Debian and Red Hat.
-_NAMES = frozenset({"ip6-localhost", "ip6-loopback", "localhost6", "localhost6.localdomain6"})
+#: Of loopback addresses in the hosts files of Debian and Red Hat.
+_NAMES = frozenset(
+    {
+        *("ip6-localhost", "ip6-loopback", "localhost6", "localhost6.localdomain6"),
+        *("localhost4", "localhost4.localdomain4"),
+    }
+)
 _WAY_OUT = (
     "Set them in newsletter.toml, or in the environment as NEWSLETTER_SENDER and so on. To try "
     "things out: --force of send, cron, worker and serve; or mail to localhost only, by send, cron "

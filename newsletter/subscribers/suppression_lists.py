@@ -23,6 +23,7 @@ from newsletter.models import Status, Suppression
 from newsletter.subscribers import sheet, suppress
 from newsletter.subscribers.sheet import Choice, Rejection, Survey, cells, encoding
 from newsletter.subscribers.sheet.records import Record, Sheet
+from newsletter.subscribers.sheet.tools import Role
 from newsletter.suppression import Cause, Grounds
 from newsletter.tokens import Keyring
 
@@ -153,6 +154,8 @@ def _lines(text: TextIO, survey: Survey, how: Import) -> Iterator[_Entry | Rejec
     if columns is None:
         return
     places = {cells.key(column.name): column.index for column in columns.all}
+    if address := columns.of(Role.ADDRESS):
+        places["address"] = address.index
     if "cause" in places:
         for records in Sheet(text, survey.choice).blocks(columns):
             for record in records:
@@ -189,7 +192,7 @@ def _cause(word: str, how: Import) -> Cause:
     if not word:
         return how.cause
     try:
-        return Cause(word.casefold())
+        return Cause(cells.key(word).replace(" ", "-"))
     except ValueError:
         causes = ", ".join(Cause)
         raise InvalidInput(f"{word[:100]!r} is no cause; there are {causes}.") from None

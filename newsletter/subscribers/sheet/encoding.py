@@ -7,13 +7,25 @@ from dataclasses import dataclass
 from io import TextIOWrapper
 from typing import BinaryIO
 
+from newsletter.errors import InvalidInput
+
 _BLOCK = 1 << 16
+#: NULs of a text in UTF-16 without a mark: at least so many, and in so many of its characters.
+_FEWEST = 4
+_SHARE = 0.1
 _MARKS = (
     (codecs.BOM_UTF32_LE, "utf-32"),
     (codecs.BOM_UTF32_BE, "utf-32"),
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
+
+#: How files begin that are no text, and what they are.
+_NO_TEXT = {
+    b"PK\x03\x04": "a ZIP archive or an Excel workbook",
+    b"\xd0\xcf\x11\xe0": "an Excel workbook",
+    b"\x1f\x8b": "compressed with gzip",
+}
 
 
 @dataclass(frozen=True)
@@ -35,9 +47,11 @@ UTF_8 = Encoding("utf-8-sig")
 def find(stream: BinaryIO) -> Encoding:
     """Read a stream to its end and return its encoding, in constant memory.
 
-    Octets that are not UTF-8 are Windows-1252 where nothing in the stream speaks for UTF-8.
+    Octets that are not UTF-8 are Windows-1252 where nothing in the stream speaks for UTF-8. Raises
+    InvalidInput for a file that is no text.
     """
     block = stream.read(_BLOCK)
+    _check_text(block)
     wide = _wide(block)
     if wide is not None:
         return wide
@@ -70,8 +84,17 @@ def decode(stream: BinaryIO, encoding: Encoding = UTF_8) -> TextIOWrapper:
     return TextIOWrapper(stream, encoding=encoding.name, errors=encoding.errors, newline=None)
 
 
+def _check_text(block: bytes) -> None:
+    for start, kind in _NO_TEXT.items():
+        if block.startswith(start):
+            raise InvalidInput(
+                f"The file is {kind}, and no CSV.",
+                hint="Take the CSV file out of it, or save the sheet as CSV (UTF-8).",
+            )
+
+
 def _wide(block: bytes) -> Encoding | None:
-    """Tell UTF-16 and UTF-32 by their mark, or UTF-16 of plain letters by its NULs."""
+    """Tell UTF-16 and UTF-32 by their mark, or UTF-16 by the NULs of its addresses and commas."""
     for mark, name in _MARKS:
         if block.startswith(mark):
             return Encoding(name, errors="replace", assumed=f"It was read as {name.upper()}.")
@@ -81,7 +104,9 @@ def _wide(block: bytes) -> Encoding | None:
         return None
     for offset, name in ((1, "utf-16-le"), (0, "utf-16-be")):
         zeros = start[offset::2][:pairs].count(0)
-        if zeros > 0.7 * pairs and start[1 - offset :: 2].count(0) == 0:
+        # Some letters of other scripts end in a NUL.
+        others = start[1 - offset :: 2].count(0)
+        if zeros >= max(_FEWEST, _SHARE * pairs) and zeros > 4 * others:
             return Encoding(
                 name,
                 errors="replace",

@@ -9,6 +9,17 @@ if TYPE_CHECKING:
     from terminal import Run
 
 
+def test_the_way_out_of_a_list_that_is_not_understood_is_one(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "gone.csv").write_text("email,reason\nann@x.org,no such user\n")
+
+    stopped = run("suppression", "import", "gone.csv")
+    assert stopped.code == 2
+    assert "--ignore-column reason" in stopped.err
+
+    ran = run("suppression", "import", "gone.csv", "--ignore-column", "reason", "--json")
+    assert ran.json["added"] == 1
+
+
 def test_suppressions_travel_by_commands(run: Run, tmp_path: Path) -> None:
     (tmp_path / "ses.csv").write_text(
         "emailAddress,reason\nann@x.org,BOUNCE\nbob@x.org,COMPLAINT\nno address,BOUNCE\n"

@@ -103,6 +103,8 @@ def test_the_hash_of_an_erased_person_binds_under_the_same_key_alone(readers: Re
         ("email,created\nann@x.org,1600000000\n", "imported"),
         ("address;cause\nann@x.org;Opt-Out\n", "opt-out"),
         ("address,cause\nann@x.org,\n", "imported"),
+        ("E-Mail,Cause\nann@x.org,complaint\n", "complaint"),
+        ("email,cause\nann@x.org,OPT_OUT\n", "opt-out"),
     ],
 )
 def test_the_lists_of_other_systems_are_understood(readers: Readers, text: str, cause: str) -> None:

@@ -56,7 +56,7 @@ def test_a_mailbox_of_this_machine_is_found_by_every_spelling(
         "localhost", "localhost:8000", "LOCALHOST", "localhost.", "news.localhost", "127.0.0.1",
         "127.8.9.10:80", "127.1", "2130706433", "0x7f.1", "0.0.0.0", "0", "[::1]", "[::1]:8000",
         "[::]", "[::ffff:127.0.0.1]", "[0:0:0:0:0:0:0:1]", "localhost.localdomain",
-        "ip6-localhost", "localhost6",
+        "ip6-localhost", "localhost6", "localhost4",
     ],
 )  # fmt: skip
 def test_a_link_to_the_readers_own_machine_is_found_by_every_spelling(

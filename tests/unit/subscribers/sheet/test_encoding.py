@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from newsletter.errors import InvalidInput
 from newsletter.subscribers import sheet
 from newsletter.subscribers.sheet import Entry, Rejection, Survey
 from newsletter.subscribers.sheet import encoding as encodings
@@ -32,6 +33,37 @@ def test_excels_encodings_are_read(name: str) -> None:
         ("ann@x.org", "unsubscribed"),
     ]
     assert (survey.encoding.assumed is None) == name.startswith("utf-8")
+
+
+@pytest.mark.parametrize("name", ["utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize("words", ["Владимир Владимирович Александров", "一二三 不一样", "Jörg"])
+def test_utf_16_without_a_mark_is_told_in_any_script(name: str, words: str) -> None:
+    text = "email;Имя;status\r\n" + f"ann@x.org;{words};unsubscribed\r\n" * 30
+
+    survey, found = read(text.encode(name))
+
+    assert survey.encoding.name == name
+    assert {e.status for e in found if isinstance(e, Entry)} == {"unsubscribed"}
+
+
+def test_a_stray_nul_makes_no_utf_16() -> None:
+    survey, found = read(b"email\na\0nn@x.org\nbob@x.org\n")
+
+    assert survey.encoding == encodings.UTF_8
+    assert [isinstance(one, Entry) for one in found] == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("octets", "kind"),
+    [
+        (b"PK\x03\x04\x14\0\6\0", "Excel"),
+        (b"\xd0\xcf\x11\xe0\xa1\xb1", "Excel"),
+        (b"\x1f\x8b\x08\0", "gzip"),
+    ],
+)
+def test_a_file_that_is_no_text_is_named(octets: bytes, kind: str) -> None:
+    with pytest.raises(InvalidInput, match=kind):
+        read(octets + bytes(range(256)))
 
 
 def test_what_was_assumed_is_said() -> None:
