@@ -9,13 +9,13 @@ to one reader the strictest counts, unless the reader has said otherwise here.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, BinaryIO
 
-from sqlalchemy import Engine
+from sqlalchemy import Engine, Row
 from sqlmodel import Session
 
 from newsletter import suppression, throttle, tokens
@@ -50,6 +50,7 @@ _REASON = {
 _LESS_STRICT = {
     Status.UNSUBSCRIBED: [Status.ACTIVE, Status.PAUSED, Status.PENDING],
     Status.PENDING: [Status.ACTIVE, Status.PAUSED],
+    Status.PAUSED: [Status.ACTIVE],
 }
 
 
@@ -337,13 +338,31 @@ def _hold_back(session: Session, entries: list[Entry], status: Status, how: Impo
     if not readers:
         return 0
     theirs = store.with_ids([reader.id for reader in readers])
-    store.change(session, theirs, {"status": status, "paused_until": None}, now=how.now)
+    reason = unsubscribe.REASON
+    if status is Status.PAUSED:
+        _pause(session, {entry.address: entry.paused_until for entry in entries}, readers)
+        reason = preferences.PAUSED
+    else:
+        store.change(session, theirs, {"status": status, "paused_until": None}, now=how.now)
     action = Action.UNSUBSCRIBED if status is Status.UNSUBSCRIBED else Action.IMPORTED
     origin = Origin(how.source, wording=_WORDING[status])
     consent.record_all(session, theirs, action, origin=origin, now=how.now)
     for reader in readers:
-        ledger.cancel(session, reference=reader.public_id, reason=unsubscribe.REASON, now=how.now)
+        ledger.cancel(session, reference=reader.public_id, reason=reason, now=how.now)
     return len(readers)
+
+
+def _pause(
+    session: Session, until: Mapping[str, datetime | None], readers: Sequence[Row[Any]]
+) -> None:
+    """Pause readers one at a time: each keeps the place from which they catch up."""
+    for reader in readers:
+        subscriber = store.find(session, reader.address)
+        assert subscriber is not None
+        preferences.keep_place(session, subscriber)
+        subscriber.status = Status.PAUSED
+        subscriber.paused_until = until[reader.address]
+    session.flush()
 
 
 def _confirm(session: Session, batch: _Batch, how: Import, held: set[int]) -> int:

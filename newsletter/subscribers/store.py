@@ -266,10 +266,10 @@ def lock_pending(session: Session, *, until: datetime, limit: int) -> Sequence[R
 def lock_imported(
     session: Session, addresses: Sequence[str], *, statuses: Sequence[Status]
 ) -> Sequence[Row[Any]]:
-    """Return id and public_id of those of `addresses` whom only imports know, and hold them."""
+    """Return those of `addresses` whom only imports know, as id, public_id, address; hold them."""
     said_here = exists().where(col(Consent.subscriber_id) == _id, col(Consent.action) != "imported")
     return session.execute(
-        rows_of(_id, col(Subscriber.public_id))
+        rows_of(_id, col(Subscriber.public_id), col(Subscriber.address))
         .where(col(Subscriber.address).in_(addresses), _status.in_(statuses), ~said_here)
         .order_by(_id)
         .with_for_update()

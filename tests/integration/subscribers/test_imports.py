@@ -252,7 +252,8 @@ def test_an_operator_vouches_for_those_without_a_state_alone(readers: Readers) -
 @pytest.mark.parametrize("batch", [1, 1_000])
 @pytest.mark.parametrize("order", [1, -1])
 @pytest.mark.parametrize(
-    ("word", "status"), [("unsubscribed", "unsubscribed"), ("unconfirmed", "pending")]
+    ("word", "status"),
+    [("unsubscribed", "unsubscribed"), ("unconfirmed", "pending"), ("paused", "paused")],
 )
 def test_of_several_rows_of_one_reader_the_strictest_counts(
     readers: Readers, batch: int, order: int, word: str, status: str
@@ -302,10 +303,26 @@ def test_a_later_sheet_ends_what_an_import_alone_began(readers: Readers) -> None
     assert [row[0] for row in readers.actions("ann@x.org")] == ["imported", "unsubscribed"]
 
 
+def test_a_later_sheet_pauses_what_an_import_alone_began(readers: Readers) -> None:
+    take_over(readers, "email,status\nann@x.org,active\n")
+    readers.deliver("ann@x.org", [State.QUEUED])
+
+    text = "email,status,paused_until\nann@x.org,paused,2030-01-01\n"
+    assert take_over(readers, text, now=LATER) == Tally(read=1, updated=1)
+
+    ann = readers.get("ann@x.org")
+    assert (ann.status, ann.paused_until) == (Status.PAUSED, datetime(2030, 1, 1, tzinfo=UTC))
+    assert ann.watermark is not None
+    assert readers.deliveries()[0].state == State.CANCELLED
+    # It is still known by imports alone.
+    take_over(readers, "email,status\nann@x.org,unsubscribed\n", now=LATER)
+    assert readers.get("ann@x.org").status == Status.UNSUBSCRIBED
+
+
 def test_a_sheet_ends_nothing_that_a_reader_asked_for_here(readers: Readers) -> None:
     readers.add("ann@x.org")
 
-    for word in ("unsubscribed", "unconfirmed"):
+    for word in ("unsubscribed", "unconfirmed", "paused"):
         text = f"email,status\nann@x.org,{word}\n"
         assert take_over(readers, text) == Tally(read=1, unchanged=1)
 
