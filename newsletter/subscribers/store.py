@@ -251,12 +251,24 @@ def lock(
 
 
 def lock_pending(session: Session, *, until: datetime, limit: int) -> Sequence[Row[Any]]:
-    """Return id and public_id of those who are pending, unchanged since `until`, and hold them."""
-    # Naming every cadence lets the index that begins with it be used.
-    is_pending = col(Subscriber.cadence).in_(list(Cadence)) & (_status == Status.PENDING)
+    """Return id and public_id of those who are pending, unchanged since `until`, and hold them.
+
+    And of those who were suppressed before they confirmed: what suppresses the address stays.
+    """
+    done = ("asked", "suppressed")
+    did_more = exists().where(col(Consent.subscriber_id) == _id, col(Consent.action).not_in(done))
+    was_pending = (
+        (_status == Status.SUPPRESSED) & col(Subscriber.subscribed_at).is_(None) & ~did_more
+    )
     return session.execute(
         rows_of(_id, col(Subscriber.public_id))
-        .where(is_pending, col(Subscriber.updated_at) <= until)
+        .where(
+            # Naming every cadence lets the index that begins with it be used.
+            col(Subscriber.cadence).in_(list(Cadence)),
+            _status.in_((Status.PENDING, Status.SUPPRESSED)),
+            (_status == Status.PENDING) | was_pending,
+            col(Subscriber.updated_at) <= until,
+        )
         .order_by(_id)
         .limit(limit)
         .with_for_update()

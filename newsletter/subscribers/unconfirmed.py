@@ -1,6 +1,7 @@
 """Deletes who has not confirmed: after 30 days nothing is left that names them.
 
-As in an erasure, but without a hash: an address that nobody confirmed may be entered again.
+As in an erasure, but without a hash: an address that nobody confirmed may be entered again. One
+that was suppressed meanwhile stays so.
 """
 
 from __future__ import annotations

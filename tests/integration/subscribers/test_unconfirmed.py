@@ -14,7 +14,8 @@ from newsletter.db import session as sessions
 from newsletter.editions import schedule
 from newsletter.models import Delivery
 from newsletter.settings import Settings
-from newsletter.subscribers import unconfirmed
+from newsletter.subscribers import suppress, unconfirmed
+from newsletter.suppression import Cause, Grounds
 from newsletter.tokens import Purpose
 
 BOB = "bob@readers.example"
@@ -67,6 +68,25 @@ def test_the_30_days_begin_anew_with_every_letter(visitor: Visitor) -> None:
     assert unconfirmed.delete(visitor.engine, now=visitor.now) == 0
     visitor.wait(days=10)
     assert unconfirmed.delete(visitor.engine, now=visitor.now) == 1
+
+
+def test_who_was_suppressed_before_they_confirmed_is_deleted_and_the_address_stays_so(
+    visitor: Visitor,
+) -> None:
+    visitor.sign_up(BOB)
+    public_id = visitor.reader(BOB).public_id
+    grounds = Grounds(Cause.BOUNCE, "no such user", "bounce mail")
+    keyring = visitor.keyring
+    with sessions.writing(visitor.engine) as session:
+        suppress.suppress(session, BOB, grounds=grounds, now=visitor.now, keyring=keyring)
+    visitor.wait(days=30, seconds=-1)
+    assert unconfirmed.delete(visitor.engine, now=visitor.now) == 0
+    visitor.wait(seconds=1)
+
+    assert unconfirmed.delete(visitor.engine, now=visitor.now) == 1
+
+    assert left(visitor, public_id) == []
+    assert left(visitor, BOB) == ["suppression"]
 
 
 @pytest.mark.parametrize("status", ["active", "paused", "unsubscribed", "suppressed"])
