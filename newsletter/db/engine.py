@@ -57,9 +57,23 @@ def open(url: str) -> Engine:  # noqa: A001 - called as engine.open
     engine = create_engine(
         parsed, hide_parameters=True, pool_pre_ping=True, max_overflow=40, connect_args=patience
     )
+    _check_options(engine)
     event.listen(engine, "connect", _prepare_postgresql)
     event.listen(engine, "begin", _begin_postgresql)
     return engine
+
+
+def _check_options(engine: Engine) -> None:
+    """Raise ConfigurationError for an option of the URL that libpq does not know."""
+    from psycopg.pq import Conninfo
+
+    known = {option.keyword.decode() for option in Conninfo.get_defaults()}
+    if unknown := sorted(engine.url.query.keys() - known):
+        raise ConfigurationError(
+            f"PostgreSQL has no option {unknown[0][:100]!r}, which the database URL names.",
+            setting="database_url",
+            hint="Leave it out; PostgreSQL's manual lists the parameter key words of libpq.",
+        )
 
 
 def shown(engine: Engine) -> str:

@@ -211,6 +211,7 @@ class Settings(BaseSettings):
     # Storage
     database_url: str = Field(
         "sqlite:///newsletter.db",
+        repr=False,
         description="sqlite:///FILE, or postgresql://user:password@host/database.",
     )
     secret_keys: Annotated[list[str], NoDecode] = Field(

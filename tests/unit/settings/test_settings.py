@@ -209,3 +209,16 @@ def test_what_the_environment_has_that_is_not_json_is_named(
         configuration.load()
 
     assert refused.value.setting == "domain_limits"
+
+
+def test_what_stands_for_the_settings_in_a_traceback_has_no_secret() -> None:
+    shown = repr(
+        Settings(
+            database_url="postgresql://u:s3cret@db.example/n",
+            smtp_url="smtps://u:s3cret@mail.example",
+            secret_keys=["s3cret" * 6],
+            api_keys=["s3cret" * 6],
+        )
+    )
+
+    assert "s3cret" not in shown
