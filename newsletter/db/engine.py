@@ -65,9 +65,8 @@ def open(url: str) -> Engine:  # noqa: A001 - called as engine.open
 
 def _check_options(engine: Engine) -> None:
     """Raise ConfigurationError for an option of the URL that libpq does not know."""
-    from psycopg.pq import Conninfo
-
-    known = {option.keyword.decode() for option in Conninfo.get_defaults()}
+    psycopg: Any = engine.dialect.loaded_dbapi
+    known = {option.keyword.decode() for option in psycopg.pq.Conninfo.get_defaults()}
     if unknown := sorted(engine.url.query.keys() - known):
         raise ConfigurationError(
             f"PostgreSQL has no option {unknown[0][:100]!r}, which the database URL names.",
