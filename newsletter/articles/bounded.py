@@ -17,7 +17,9 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from itertools import pairwise
+from types import SimpleNamespace
 from typing import Any
+from xml.sax.expatreader import ExpatParser
 from xml.sax.xmlreader import AttributesNSImpl
 
 import feedparser
@@ -46,7 +48,7 @@ _MAX_NAMESPACES = 100
 _MAX_ATTRIBUTES = 50
 _MAX_DECLARATION = 1_000
 _MAX_HEAD = 20_000
-_MAX_TAG = 10_000
+_BUFFER = 1 << 16
 
 _CAPS = {
     **dict.fromkeys(
@@ -347,12 +349,29 @@ class _Bounds:
             super()._add_tag(term, scheme, label)  # type: ignore[misc]
 
 
+class _Buffered(ExpatParser):
+    """Gives text in long pieces; else every entity begins one, and escaped HTML is full of them."""
+
+    def reset(self) -> None:
+        super().reset()
+        self._parser.buffer_text = True
+        self._parser.buffer_size = _BUFFER
+
+
+def create_parser() -> ExpatParser:
+    """Return the parser that feedparser has read XML; `xml.sax.make_parser` calls it."""
+    return _Buffered()
+
+
 def _joined(pieces: list[str | bytes]) -> str:
     return "".join(
         one.decode("utf-8", "replace") if isinstance(one, bytes) else one for one in pieces
     )
 
 
+# Of an element's type, language and base, which are strings.
+feedparser.mixin.copy = SimpleNamespace(deepcopy=dict)
+feedparser.api.PREFERRED_XML_PARSERS = [__name__]
 # Asked at every element for the base of relative links, which seldom changes.
 feedparser.mixin.make_safe_absolute_uri = lru_cache(maxsize=16)(
     feedparser.mixin.make_safe_absolute_uri

@@ -30,8 +30,13 @@ _TAG = (
     r"""(?:=\s{0,9}+(?:"[^"]{0,4000}+"|'[^']{0,4000}+')|[^<>=]++|=){0,120}+>"""
 )
 _WHOLE_TAG = re.compile(_TAG)
+# Nearly every tag is like this, and stays as it is.
+_TAME = (
+    r"/[A-Za-z][A-Za-z0-9]{0,20}+>"
+    r"""|[A-Za-z][A-Za-z0-9]{0,20}+(?:\s{1,9}+[A-Za-z-]{1,30}+="[^"<>]{0,1000}+"){0,8}+\s?/?>"""
+)
 # What is no whole tag is text.
-_TAG_OR_SIGN = re.compile(rf"{_TAG}|<(?=/?[A-Za-z])")
+_WILD_TAG_OR_SIGN = re.compile(rf"(?!<(?:{_TAME}))(?:{_TAG}|<(?=/?[A-Za-z]))")
 _ATTRIBUTE = re.compile(
     r"""([a-z][a-z-]{0,30}+)\s{0,9}=\s{0,9}("[^"]{0,4000}+"|'[^']{0,4000}+'|[^\s"'<>=]{1,4000}+)""",
     re.IGNORECASE,
@@ -209,7 +214,7 @@ def _is_complete(tag: re.Match[str]) -> bool:
 def _harmless(html: str) -> str:
     """Return HTML in which no tag is without an end, and none has attributes by the thousand."""
     html = html.replace("\0", "").replace("<![CDATA[", "").replace("]]>", "")
-    return _TAG_OR_SIGN.sub(_tamed, _HUGE_CHARREF.sub("\ufffd", html))
+    return _WILD_TAG_OR_SIGN.sub(_tamed, _HUGE_CHARREF.sub("\ufffd", html))
 
 
 def _tamed(found: re.Match[str]) -> str:
