@@ -39,6 +39,8 @@ MAX_AUTHOR = 300
 MAX_VALUE = 4_001
 #: Categories, enclosures, pictures and the like of one item.
 MAX_PARTS = 50
+#: What Media RSS says about a picture, by names that are not those of an item's own fields.
+CAPTIONS = ("media_caption-title", "media_caption-description")
 #: Where a channel's hours and days are kept in which it does not want to be asked.
 SKIPPED = {"hour": "newsletter_hours", "day": "newsletter_days"}
 
@@ -280,6 +282,16 @@ class _Bounds:
 
     _start_entry = _start_item
 
+    #: The picture or recording (Media RSS) that is open: what is said in it is about it alone.
+    _medium: dict[str, Any] | None = None
+
+    def _start_media_content(self, attributes: dict[str, str]) -> None:
+        super()._start_media_content(attributes)  # type: ignore[misc]
+        self._medium = self._get_context()["media_content"][-1]  # type: ignore[attr-defined]
+
+    def _end_media_content(self) -> None:
+        self._medium = None
+
     def _end_hour(self) -> None:
         self._skip("hour", "skiphours")
 
@@ -340,7 +352,10 @@ class _Bounds:
         if self.elementstack and self.elementstack[-1][0] == element:
             open_element = self.elementstack[-1]
             open_element[2] = [_joined(open_element[2])[: _CAPS.get(element, MAX_VALUE)]]
-        return super().pop(element, strip_whitespace)  # type: ignore[misc]
+        value = super().pop(element, strip_whitespace)  # type: ignore[misc]
+        if self._medium is not None and element in CAPTIONS and isinstance(value, str):
+            self._medium.setdefault(element, value)
+        return value
 
     def _add_tag(self, term: str | None, scheme: str | None, label: str | None) -> None:
         """Add a category; each is compared with all that are there."""

@@ -70,7 +70,7 @@ class Limits:
     allow_private: bool = False
     #: What parsing one document may cost (see `newsletter.articles.sandbox`): seconds of processor
     #: time, seconds in all, and octets that the process which parses may have.
-    parse_processor_seconds: int = 5
+    parse_processor_seconds: int = 10
     parse_seconds: float = 20
     parse_memory_bytes: int = 300_000_000
     #: Whether links lose what says who sent a reader (see `newsletter.articles.link`).

@@ -16,6 +16,7 @@ MAX_LINK = 2_000
 
 # RFC 1035 3.1; punycode takes time that grows with the square of the length.
 _MAX_HOST, _MAX_LABEL = 253, 63
+_PORTS = {"http": 80, "https": 443}
 # Names as A-labels, or addresses; underscores exist.
 _HOST = re.compile(rb"(?:[a-z0-9_-]+\.)*[a-z0-9_-]+\.?|[0-9a-f:.]*:[0-9a-f:.]*", re.IGNORECASE)
 _ABSOLUTE = re.compile(r"https?://", re.IGNORECASE)
@@ -38,7 +39,7 @@ _TRACKING = re.compile(
     r"(?:mtm|matomo|pk|piwik)_(?:campaign|cid|content|group|keyword|kwd|medium|placement|source)|"
     r"at_(?:bbc_team|campaign|creation|custom\d|format|link_(?:id|origin|type)|medium|ptr_name)|"
     r"stm_(?:campaign|content|medium|source|term)|mc_[ce]id|ml_subscriber(?:_hash)?|"
-    r"fbclid|gclid|gclsrc|gbraid|wbraid|dclid|msclkid|ttclid|twclid|yclid|ysclid|igshid|li_fat_id|"
+    r"fbclid|gad_(?:source|campaignid)|gclid|gclsrc|gbraid|wbraid|dclid|msclkid|ttclid|twclid|yclid|ysclid|igshid|li_fat_id|"
     r"mkt_tok|oly_(?:anon|enc)_id|srsltid|vero_(?:conv|id)|xtor",
     re.ASCII | re.IGNORECASE,
 )
@@ -139,7 +140,9 @@ def _netloc(url: httpx.URL) -> str:
     """Return host and port, if that is not the scheme's own, in their one spelling."""
     name = url.raw_host.decode("ascii").lower().rstrip(".")
     name = f"[{name}]" if ":" in name else name
-    return name if url.port is None else f"{name}:{url.port}"
+    # httpx leaves it out only where the scheme is in small letters.
+    is_default = url.port in {None, _PORTS.get(url.scheme)}
+    return name if is_default else f"{name}:{url.port}"
 
 
 def _in_ascii(text: str) -> str:

@@ -77,12 +77,17 @@ _SKIPPED_CLASSES = _names(
     r"sr-only|screen-reader-text|visually-hidden|visuallyhidden|invisible|buttons?|btn"
     r"|sharedaddy|sd-sharing|jp-relatedposts|related-posts|feedflare|addtoany_\w+|share-links"
     r"|social-(?:share|links?|icons?)|sharing-buttons?|share-buttons?|subscription-widget\S*"
-    r"|cta-caption|toc|ez-toc\S*|table-of-contents|footnote-ref|footnote-anchor|footnotes|headerlink|mw-editsection|poll-embed"
+    r"|kg-(?:audio|bookmark|file|video|signup|button)-card|wp-embedded-content|skip-(?:to-\w+-)?link"
+    r"|cta-caption|toc|toc_\w+|ez-toc\S*|table-of-contents|footnote-ref|footnote-anchor|footnotes|headerlink|mw-editsection|poll-embed"
 )
 _MUTED_CLASSES = _names(
     r"wp-caption(?:-text)?|tr-caption\S*|image-caption|img-caption|photo-credit|caption(?:-text)?"
     r"|credit|kg-card-caption|media-caption"
+    # What others wrote elsewhere; scripts make a frame of it.
+    r"|twitter-tweet|twitter-video|instagram-media|tiktok-embed|bluesky-embed|mastodon-embed"
+    r"|reddit-embed-bq|fb-post|threads-embed|text-post-media"
 )
+_SKIPPED_IDS = {"toc", "toc_container", "toc-container", "ez-toc-container"}
 #: Classes of lines about the article. Where the element holds more than a line, it is the article.
 _ABOUT_CLASSES = re.compile(
     r"(?:^|\s)(?:author|by-?line|date|date-?line|meta|submitted|username|timestamp|posted-on|byline-\S+"
@@ -258,6 +263,8 @@ class _Collector:
         self._blocks: list[Block] = []
         self._runs: list[Run] = []
         self._pictures: list[Picture] = []
+        #: The element of the last of them.
+        self._seen: etree._Element | None = None
         #: Pictures that a <picture> offers beside its own.
         self._sources: list[Picture] = []
         self._links: list[tuple[str, str]] = []
@@ -333,9 +340,19 @@ class _Collector:
         alt = shorten(text.clean(element.get("alt") or ""), text.MAX_TITLE) or None
         found = pictures.of_element(_attributes(element), self._base, alt=alt)
         if found:
+            self._forget_placeholder(element, found)
             self._pictures.append(found)
+            self._seen = element
             self._sources = []
         self._follows_picture = not any(run.text.strip() for run in self._runs)
+
+    def _forget_placeholder(self, element: etree._Element, found: Picture) -> None:
+        """Forget the picture whose `noscript` holds this one, unless it is known to be wider."""
+        noscript = next(element.iterancestors("noscript"), None)
+        if noscript is None or self._seen is None or noscript.getprevious() is not self._seen:
+            return
+        if (self._pictures[-1].width or 0) <= (found.width or 0):
+            self._pictures.pop()
 
     def _offer(self, element: etree._Element) -> None:
         parent = element.getparent()
@@ -380,6 +397,7 @@ def _is_skipped(element: etree._Element) -> bool:
     return (
         (bool(classes) and bool(_SKIPPED_CLASSES.search(classes)))
         or element.get("role") in {"button", "navigation"}
+        or element.get("id") in _SKIPPED_IDS
         or (name == "a" and _is_apparatus(element))
         or pictures.is_hidden(element.get("style"), element.get("hidden"))
     )

@@ -186,7 +186,7 @@ def _kinship(language: str, own: str) -> int:
 def _recordings(entry: Mapping[str, Any]) -> Iterator[str]:
     """Give the addresses of what is heard or watched, not of pictures."""
     for one in _mappings(entry, "links"):
-        if one.get("rel") == "enclosure" and not _string(one, "type").startswith("image/"):
+        if one.get("rel") == "enclosure" and not _is_image(one):
             yield _string(one, "href")
 
 
@@ -225,22 +225,34 @@ def _base(entry: Mapping[str, Any]) -> str:
 
 def _pictures(entry: Mapping[str, Any], base: str) -> Iterator[Picture]:
     """Give the pictures that stand beside the text, the best first."""
-    caption = _string(entry, "media_caption-title")
-    if not caption and _string(entry, "summary"):
-        # Where there is a text, the description is the picture's.
-        caption = _string(entry, "media_caption-description")
-    alt = shorten(text.clean(caption), text.MAX_TITLE)
     for one in _mappings(entry, "links"):
-        if one.get("rel") == "enclosure" and _string(one, "type").startswith("image/"):
+        if one.get("rel") == "enclosure" and _is_image(one):
             yield from _picture(_string(one, "href"), one, base, "")
+    # Where there is a text, the description is the picture's.
+    has_text = bool(_string(entry, "summary"))
     found = [one for one in _mappings(entry, "media_content") if _is_image(one)]
-    for one in sorted(found, key=lambda one: -(pixels(one.get("width")) or 0)):
+    own = [_caption(one, has_text=True) for one in found]
+    shared = _caption(entry, has_text=has_text)
+    pairs = sorted(
+        zip(found, own, strict=True), key=lambda pair: -(pixels(pair[0].get("width")) or 0)
+    )
+    for one, caption in pairs:
+        # One without a caption has that of its group, and none of its neighbour's.
+        alt = caption or ("" if any(own) else shared)
         yield from _picture(_string(one, "url"), one, base, alt)
     for one in _mappings(entry, "media_thumbnail"):
-        yield from _picture(_string(one, "url"), one, base, alt)
+        yield from _picture(_string(one, "url"), one, base, "" if len(set(own)) > 1 else shared)
     itunes = entry.get("image")
     if isinstance(itunes, Mapping):
         yield from _picture(_string(itunes, "href"), itunes, base, "")
+    # An <image> with an <url>, as a channel has it.
+    if _is_image({"href": entry.get("href")}):
+        yield from _picture(_string(entry, "href"), {}, base, "")
+
+
+def _caption(holder: Mapping[str, Any], *, has_text: bool) -> str:
+    title, description = (text.clean(_string(holder, name)) for name in bounded.CAPTIONS)
+    return shorten(title or (description if has_text else ""), text.MAX_TITLE)
 
 
 def _picture(address: str, sizes: Mapping[str, Any], base: str, alt: str) -> Iterator[Picture]:
@@ -252,8 +264,10 @@ def _picture(address: str, sizes: Mapping[str, Any], base: str, alt: str) -> Ite
 
 def _is_image(media: Mapping[str, Any]) -> bool:
     kind = _string(media, "medium") or _string(media, "type").partition("/")[0]
-    path = _string(media, "url").partition("?")[0].lower()
-    return kind == "image" or (not kind and path.endswith((".jpg", ".jpeg", ".png", ".webp")))
+    address = _string(media, "url") or _string(media, "href")
+    path = address.partition("?")[0].lower()
+    is_named = path.endswith((".jpg", ".jpeg", ".png", ".webp", ".gif"))
+    return (kind == "image" and "svg" not in _string(media, "type")) or (not kind and is_named)
 
 
 def _source(entry: Mapping[str, Any]) -> str:

@@ -7,6 +7,7 @@ are no pictures of an article, whatever place of a feed they come from.
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from urllib.parse import unquote, urlsplit
@@ -25,7 +26,10 @@ _LAZY = (
     *("data-src", "data-lazy-src", "data-original", "data-orig-file", "data-large-file"),
     *("data-lazy", "data-actualsrc", "data-hi-res-src", "data-echo", "data-url"),
 )
+_CODE = re.compile(r":[a-z0-9_+-]{1,60}:", re.IGNORECASE)
+_LONGEST_ALT = 100
 _LIKE_AN_ADDRESS = re.compile("[./]")
+_PICTURE_FILE = re.compile(r"^\S+\.(?:jpe?g|png|webp|gif)(?:[?#]\S*)?\s*$", re.IGNORECASE)
 _DESCRIPTOR = re.compile(r"(\d{1,5}(?:\.\d{1,3})?)([wx])(?:,(.*))?", re.ASCII | re.DOTALL)
 
 _LENGTH = re.compile(r"\s*(\d{1,5})(?:\.\d{0,9})?(?:px)?\s*", re.ASCII)
@@ -34,8 +38,13 @@ _STYLE = re.compile(
     re.ASCII | re.IGNORECASE,
 )
 _HIDING = re.compile(
-    r"(?<![-\w])(?:display:none|visibility:(?:hidden|collapse)|opacity:0?\.?0*(?![.\d])"
+    r"(?<![-\w])(?:display:none|visibility:(?:hidden|collapse)|opacity:0?\.?0*[0-4]?%?(?![.\d])|clip:rect\(0|clip-path:inset\((?:50|100)%"
     r"|font-size:0|max-(?:height|width):0(?![.\d])|mso-hide:all|(?:left|top|text-indent):-\d{3})",
+    re.IGNORECASE,
+)
+#: So small that what is in it is cut off; a padding holds the place of what is loaded later.
+_CLOSED = re.compile(
+    r"(?=.*overflow:hidden)(?!.*padding).*(?<![-\w])(?:height|width):[01](?:px)?(?![.\d%\w])",
     re.IGNORECASE,
 )
 #: Sizes that well-known engines write into addresses.
@@ -47,23 +56,37 @@ _SIZED = (
 )
 
 _HOSTS = re.compile(
-    r"(?:^|\.)(?:gravatar\.com|shields\.io|badgen\.net|badge\.fury\.io|feedburner\.com"
-    r"|feedsportal\.com|pixel\.wp\.com|stats\.wordpress\.com|doubleclick\.net|addtoany\.com"
-    r"|google-analytics\.com|sharethis\.com|scorecardresearch\.com|quantserve\.com"
-    r"|avatars\d?\.githubusercontent\.com|codecov\.io|travis-ci\.(?:org|com))$"
+    r"(?:^|\.)(?:gravatar\.com|libravatar\.org|shields\.io|badgen\.net|badge\.fury\.io"
+    r"|feedburner\.com|feedsportal\.com|pixel\.wp\.com|stats\.wordpress\.com|doubleclick\.net"
+    r"|addtoany\.com|google-analytics\.com|sharethis\.com|scorecardresearch\.com|quantserve\.com"
+    r"|avatars\d?\.githubusercontent\.com|codecov\.io|coveralls\.io|travis-ci\.(?:org|com)"
+    r"|statcounter\.com|vgwort\.de|mc\.yandex\.(?:ru|com)|yadro\.ru|xiti\.com|hit\.gemius\.pl"
+    r"|creativecommons\.org|licensebuttons\.net|buymeacoffee\.com|ko-fi\.com|paypalobjects\.com"
+    r"|patreon\.com|placehold\.(?:co|it)|via\.placeholder\.com|dummyimage\.com|codecogs\.com)$"
 )
-_FOLDERS = {
-    "avatar", "avatars", "user_avatar", "letter_avatar_proxy", "emoji", "emojis", "custom_emojis",
-    "twemoji", "emoticons", "smilies", "smileys", "smiley", "badge", "badges", "favicons",
-    "share-icons", "social-icons",
-}  # fmt: skip
+#: The first part of a host's name, of those that count.
+_COUNTING_HOSTS = re.compile(
+    r"(?:pixels?|stats?|counter|track(?:er|ing)?|beacon|analytics|matomo|piwik|hits|[a-z]+-badge)\d*\."
+)
+_FOLDERS = re.compile(
+    r"(?:user_|custom_|letter_|user-)?(?:avatars?|emojis?|emoticons|smil(?:ies|eys?)|badges?)(?:_proxy)?"
+    r"|(?:tw|open|noto)emoji.*|emoji\.php|emojione|joypixels|favicons|(?:share|social)-icons"
+    r"|profile[_-](?:images|pictures|photos)|btn|buttons"
+)
+_PHOTOGRAPHS = (".jpg", ".jpeg", ".webp", ".avif", ".heic")
 _COUNTER = re.compile(
     r"(?:[a-z0-9]|blank|pixel|px|count(?:er)?|clear(?:gif)?|dot|trans(?:parent)?|empty|beacon"
-    r"|track(?:er|ing)?|hit|stats?|open|impression|ping|collect|tr|spinner|load(?:ing|er))"
+    r"|track(?:er|ing)?|hit|stats?|open|impression|ping|collect|tr|spinner|load(?:ing|er)"
+    r"|matomo|piwik|__utm|gr[ae]y|view)"
+)
+#: A name of several such words, or one that says it all, is that of no picture in any format.
+_SURE_COUNTER = re.compile(
+    r"(?:(?:hit|page|view|visit(?:or)?|track(?:er|ing)?|ajax|lazy|image|clear|blank|empty|open)[-_.]?)?"
+    r"(?:pixel|counter|tracker|beacon|loader|loading|spinner|transparent|blank|1px)(?:[-_.]?\d{1,2})?"
 )
 _PLACEHOLDER = re.compile(
     r"(?:.*[-_.])?(?:placeholder|spacer|1x1|lazy-?load(?:er|ing)?"
-    r"|no-?(?:image|photo|picture|thumb(?:nail)?)(?:-available)?)(?:[-_.].*)?|lazy",
+    r"|(?:no|default)[-_]?(?:image|photo|picture|thumb(?:nail)?)(?:-available)?)(?:[-_.].*)?|lazy",
     re.DOTALL,
 )
 _NETWORKS = (
@@ -72,13 +95,16 @@ _NETWORKS = (
 )
 _ICON = re.compile(
     # An emoji's file has its code points for a name.
-    r"1f[0-9a-f]{3}(?:-[0-9a-f]{2,5})*|"
-    rf"(?:.{{1,40}}[-_])?(?:fav)?icon(?:[-_].{{1,40}})?|avatar(?:[-_]?\d+(?:x\d+)?)?"
+    r"(?:1f[0-9a-f]{3}|2[367b](?:\d?[a-f]|[a-f]\d)|2[367b][0-9a-f]{2}(?=-)|00[23][0-9a-f](?=-20e3))(?:-[0-9a-f]{2,5})*|"
+    rf"(?:.{{1,40}}[-_])?(?:fav)?icons?(?:[-_].{{1,40}})?|avatar(?:[-_]?\d+(?:x\d+)?)?"
     rf"|(?:{_NETWORKS})(?:[-_.]?(?:icon|logo|share|button|badge|f|\d++(?:x\d++)?))*+"
+    r"|88x31|gif\.latex|latex|(?:.{1,40}[-_])?(?:store|play|donate|patron|support)[-_](?:badge|button|btn)"
+    r"|(?:badge|button|btn)(?:[-_](?:donate|buy|pay|subscribe|follow).{0,40})?"
     rf"|(?:icon|share|follow|logo)[-_](?:on[-_])?(?:{_NETWORKS})(?:[-_]?\d+)?"
 )
 _DECORATED = re.compile(
-    r"(?<![a-z])(?:wp-smiley|emojis?|emoticons?|smiley|gravatar|avatar|badge|icon|pixel|tracker)"
+    r"(?<![a-z])(?:wp-smiley|emojis?|emoticons?|smiley|gravatar|avatar|badge|icon|pixel|tracker"
+    r"|author-(?:photo|image|picture|pic|thumb\w*)|latex|mwe-math\S*|mathjax\S*)"
     r"(?![a-z])",
     re.IGNORECASE,
 )
@@ -108,7 +134,10 @@ def is_decoration(picture: Picture) -> bool:
     if width and height and max(width / height, height / width) > _LONGEST_SHAPE:
         return True
     parts = urlsplit(picture.url)
-    return bool(_HOSTS.search(parts.hostname or "")) or _is_named_so(unquote(parts.path).lower())
+    host, path = parts.hostname or "", unquote(parts.path).lower()
+    is_counting = _COUNTING_HOSTS.match(host) and not path.endswith(_PHOTOGRAPHS)
+    is_avatar = host.endswith(".googleusercontent.com") and path.startswith(("/a/", "/a-/"))
+    return bool(is_counting or is_avatar or _HOSTS.search(host) or _is_named_so(path))
 
 
 def pixels(value: object) -> int | None:
@@ -119,16 +148,18 @@ def pixels(value: object) -> int | None:
 
 def is_hidden(style: str | None, hidden: str | None) -> bool:
     """Tell whether an element is not to be seen, by its attributes `style` and `hidden`."""
-    return hidden is not None or bool(style and _HIDING.search("".join(style.split())))
+    joined = "".join(style[:4_000].split()) if style else ""
+    return hidden is not None or bool(_HIDING.search(joined) or _CLOSED.match(joined))
 
 
 def of_element(attributes: Mapping[str, str], base: str, *, alt: str | None) -> Picture | None:
     """Return what an `img` shows once its page has loaded; None for a decoration or nothing."""
     classes = f"{attributes.get('class', '')} {attributes.get('id', '')}"
     is_unseen = is_hidden(attributes.get("style"), attributes.get("hidden"))
-    if is_unseen or _DECORATED.search(classes):
-        return None
     sizes = _sizes(attributes)
+    is_smiley = _is_smiley(attributes.get("alt", "")) and sizes.get("width", 0) < _UNKNOWN_WIDTH
+    if is_unseen or is_smiley or _DECORATED.search(classes):
+        return None
     if min(sizes.get("width", _SMALLEST), sizes.get("height", _SMALLEST)) < _SMALLEST:
         return None
     width, height = sizes.get("width"), sizes.get("height")
@@ -141,23 +172,32 @@ def of_element(attributes: Mapping[str, str], base: str, *, alt: str | None) -> 
     return None
 
 
+def _is_smiley(alt: str) -> bool:
+    """Tell whether a caption is nothing but an emoji, or the name of one, ":smile:"."""
+    words = alt.strip()[:_LONGEST_ALT]
+    is_drawn = any(unicodedata.category(mark) in {"So", "Sk", "Me"} for mark in words)
+    return bool(_CODE.fullmatch(words)) or (
+        is_drawn and not any(mark.isalpha() or mark.isspace() for mark in words)
+    )
+
+
 def _addresses(
     attributes: Mapping[str, str], base: str, width: int | None
 ) -> Iterator[tuple[str, int | None]]:
     """Give the addresses of an `img` with the widths that they name, the best first."""
     named = ("srcset", *_named(attributes, "srcset"))
     sets = [one for name in named for one in _set(attributes.get(name, ""), width)]
-    for address, wide in sorted(sets, key=lambda one: -(one[1] or 0)):
+    for address, wide, density in sorted(sets, key=lambda one: (-(one[1] or 0), -one[2])):
         url = link.image(address, base)
-        if url and wide:
+        if url and (wide or density > 1):
             yield url, wide
-    for name in (*_LAZY, *_named(attributes, "src"), "src"):
+    for name in (*_LAZY, *_named(attributes, "src"), *_of_pictures(attributes), "src"):
         value = attributes.get(name, "")
         # Some say "true" or "1" in the same attributes.
         url = link.image(value, base) if name == "src" or _LIKE_AN_ADDRESS.search(value) else None
         if url:
             yield url, None
-    for address, _ in sets:
+    for address, *_ in sets:
         url = link.image(address, base)
         if url:
             yield url, None
@@ -170,22 +210,33 @@ def _named(attributes: Mapping[str, str], kind: str) -> Iterator[str]:
             yield name
 
 
-def _set(value: str, width: int | None) -> Iterator[tuple[str, int | None]]:
-    """Give the candidates of a `srcset`; addresses may hold commas, so blanks divide it."""
+def _of_pictures(attributes: Mapping[str, str]) -> Iterator[str]:
+    """Give the attributes of any script that hold the address of a picture."""
+    for name, value in attributes.items():
+        if name.startswith("data-") and _PICTURE_FILE.search(value):
+            yield name
+
+
+def _set(value: str, width: int | None) -> Iterator[tuple[str, int | None, float]]:
+    """Give the candidates of a `srcset`, with width and density.
+
+    Addresses may hold commas, so blanks divide it.
+    """
     address = ""
     for word in value.split():
         described = _DESCRIPTOR.fullmatch(word) if address else None
         if described is None:
             if address:
-                yield address, None
+                yield address, None, 0
             address = word.strip(",")
             continue
         number = float(described[1])
-        wide = number if described[2] == "w" else number * (width or 0)
-        yield address, round(wide) or None
+        is_width = described[2] == "w"
+        wide = number if is_width else number * (width or 0)
+        yield address, round(wide) or None, 0 if is_width else number
         address = described[3] or ""
     if address:
-        yield address, None
+        yield address, None, 0
 
 
 def _sizes(attributes: Mapping[str, str]) -> dict[str, int]:
@@ -224,13 +275,11 @@ def _is_named_so(path: str) -> bool:
     stem, dot, ending = name.rpartition(".")
     if not dot:
         stem, ending = name, ""
-    if ending in {"svg", "svgz", "ico", "cur"} or not _FOLDERS.isdisjoint(folders):
-        return True
-    if any(one.startswith(("twemoji", "emoji.php")) for one in folders):
+    if ending in {"svg", "svgz", "ico", "cur"} or any(map(_FOLDERS.fullmatch, folders)):
         return True
     if _PLACEHOLDER.fullmatch(stem):
         return True
     # Photographs are called all sorts of things: "x.jpg", "share.jpg".
-    is_photograph = ending in {"jpg", "jpeg", "webp", "avif", "heic"}
-    is_counter = ending != "png" and _COUNTER.fullmatch(stem)
+    is_photograph = name.endswith(_PHOTOGRAPHS)
+    is_counter = _SURE_COUNTER.fullmatch(stem) or (ending != "png" and _COUNTER.fullmatch(stem))
     return not is_photograph and bool(is_counter or _ICON.fullmatch(stem))

@@ -33,9 +33,13 @@ _SHORT = 25
 _SOURCE = re.compile(r"(^|[\s.])(?:original )?sources?\s*:\s*$", re.IGNORECASE)
 _SENTENCE_END = re.compile(r"[.!?…。！？।؟۔։።។။:\"”»’)\]]\W{0,5}$")
 _ENDS_AS_SENTENCE = re.compile(r"[.!?…。！？।؟۔։።។။]\W{0,3}$")
+# Letters of some scripts bear marks, which are no letters to an expression.
+_MONTH = r"[^\W\d_][^\s\d.,،]{2,14}"
 _DATE = re.compile(
-    r"\d{1,4}[./-]\d{1,2}[./-]\d{1,4}|\d{1,2}\.?(?:st|nd|rd|th|º|er)?\s(?:de\s)?[^\W\d_]{3,12}\.?,?\s"
-    r"(?:de\s)?\d{4}|[^\W\d_]{3,12}\.?\s\d{1,2}(?:st|nd|rd|th)?,?\s\d{4}"
+    r"\d{1,4}[./-]\d{1,2}[./-]\d{1,4}"
+    rf"|\d{{1,2}}\.?(?:st|nd|rd|th|º|er)?\s(?:de\s)?{_MONTH}[.,،]?\s(?:de\s)?\d{{4}}"
+    rf"|{_MONTH}\.?\s\d{{1,2}}(?:st|nd|rd|th)?[,،]?\s\d{{4}}"
+    rf"|\d{{4}}\.?\s(?:m\.\s)?{_MONTH}\s\d{{1,2}}\b\.?"
     r"|\d{4}\s?[年년]\s?\d{1,2}\s?[月월]\s?\d{1,2}\s?[日일]"
 )
 _TIME = re.compile(r"\b\d{1,2}:\d{2}(?::\d{2})?\b(?:\s?[ap]\.?m\.?)?", re.IGNORECASE)
@@ -44,16 +48,40 @@ _READING_TIME = re.compile(
     r"^\D{0,30}\d{1,3}\s?(?:min\b|mins\b|minut|perc\b|мин|хв|دقيق|دقائق|分|분|นาที|मिनट)\D{0,30}$",
     re.IGNORECASE,
 )
+_NAME = r"[A-ZÀ-ÞΑ-ΩЀ-Я][^\s.!?:]*"
+_BETWEEN = r"and|und|et|y|e|en|och|og|i|и|та|och|ve|de|del|da|di|van|von|der|den|la|le|[&/|,–—-]"
+_NAMES = rf"(?:(?:{_NAME}|[A-Z]\.|\({_NAME}\)|{_BETWEEN})(?:\s|$)){{1,9}}"
 _BY = re.compile(
-    r"^(?:by|words by|written by|posted by|von|par|por|di|door|av|af|przez|autor|автор|yazan|作者)"
-    r"\s?[:：]?\s(?:(?:[A-ZÀ-Þ][^\s.!?]*|and|und|et|y|e|en|och|og|&)(?:\s|$)){1,7}$"
+    r"^(?:(?i:by|words by|written by|posted by|published by|von|par|por|di|de|door|av|af|przez"
+    rf"|autor|автор|yazan))\s?[:：]?\s{_NAMES}$"
+)
+#: "Текст: Иван Петров", "Photos by: Anna Berg / AFP"; the words of a sentence are not all names.
+_LABELLED = re.compile(rf"^[^\W\d_]{{2,20}}+(?:\s[^\W\d_]{{1,12}}+){{0,2}}\s?:\s{_NAMES}$")
+# Scripts without capital letters tell a name by what stands before it.
+_LABELLED_PLAINLY = re.compile(
+    r"^(?:作者|記者|记者|撰文|執筆|取材|撮影|文|图|圖|写真|写真提供|글|사진|글쓴이|기자|بقلم|كتب|كتبت|كتبه|تصوير|الصورة"
+    r"|الكاتب|تحریر|نویسنده|عکس|מאת|צילום|लेखक|द्वारा|फोटो|तस्वीर|ผู้เขียน|โดย|เรื่อง|ภาพ|ภาพโดย)(?:[・･/／·][^\s:：=＝]{1,6})?"
+    r"\s?[:：=＝/／]\s?[^.!?。！？।؟۔]{2,40}$|^(?:بقلم|מאת|โดย)\s[^.!?]{2,40}$"
 )
 _CREDIT = re.compile(
-    r"^(?:(?:photo|foto|fotos|image|picture|illustration|bild|abbildung|imagen|immagine|crédit"
-    r"|credits?|фото|写真|图片|圖片|사진|صورة)(?:\s(?:credits?|by|von|par|de|di|door))?\s?[:：]"
-    r"|photo by\b|©|\(c\)\s)",
+    r"^(?:(?:photos?|fotos?|fotografía|fotografie|fotograf|fotoğraf|fot|zdjęcie|zdjęcia|kuva|bilde"
+    r"|billede|kép|image|picture|illustration|bild|abbildung|imagen|imagem|immagine|crédits?"
+    r"|credits?|фото|иллюстрация|φωτογραφία|фотографија|фото|写真|写真提供|图片|圖片|사진|صورة|الصورة)"
+    r"(?:\s(?:credits?|photos?|by|von|par|de|di|door))?\s?[:：]"
+    r"|(?:photo|foto|zdjęcie) (?:by|von|par|de|di|door)\b|fot\.\s|©|\(c\)\s)",
     re.IGNORECASE,
 )
+#: What browsers show that cannot play something; some feeds have it without its element.
+_FALLBACK = re.compile(
+    r"^(?=.{0,160}$)(?=.*\b(?:html5?|video|vidéo|audio|iframe|frame|canvas|видео|аудио)|.*(?:動画|音声|视频"
+    r"|視頻|音频|비디오|오디오|فيديو|الصوت))"
+    r"(?:.{0,40}\b(?:your|votre|ton|ihr|dein|tu|su|seu|il tuo|uw|je|din|ваш|вашият|twoja)"
+    r"\s(?:web\s)?(?:browser|navigateur|navegador|nettleser|webbläsare|браузер|przeglądarka)\b"
+    r"|tarayıcınız|متصفحك|(?:お使い|ご利用)の(?:ブラウザ|環境)|您的(?:浏览器|瀏覽器)|사용\S*\s브라우저)",
+    re.IGNORECASE,
+)
+#: Short codes that nobody has replaced: "[caption id=7]", "[vc_row][vc_column]".
+_SHORT_CODES = re.compile(r"(?:\[/?[a-z]+[a-z0-9_-]*(?:\s[^\[\]]{0,300})?\]\s?)++")
 #: "4 posts - 3 participants", as forums close a topic.
 _COUNTS = re.compile(r"\d+\s\S{1,20}\s[-–—·•|]\s\d+\s\S{1,20}")
 #: "Follow: https://social.example/@harbour #tide", as video sites have it under a description.
@@ -237,7 +265,7 @@ def _is_heading(block: Block) -> bool:
 
 def _without_opening(blocks: list[Block], about: About) -> list[Block]:
     for _ in range(_MAX_LINES):
-        if len(blocks) < 2 or not _is_opening(blocks[0], about):
+        if len(blocks) < 2 or not (_is_opening(blocks[0], about) or _is_caption(*blocks[:2])):
             break
         blocks = blocks[1:]
     if not blocks:
@@ -250,6 +278,8 @@ def _is_opening(block: Block, about: About) -> bool:
     words = block.text
     if _is_heading(block) or text.title_key(words) == text.title_key(about.title):
         return True
+    if _FALLBACK.search(words) or _SHORT_CODES.fullmatch(words) or _is_button(block):
+        return True
     is_slanted = block.is_all("slanted")
     if block.follows_picture and is_slanted and len(words) <= 2 * _MAX_LINE:
         return True
@@ -259,11 +289,25 @@ def _is_opening(block: Block, about: About) -> bool:
     return _is_by_line(words, about)
 
 
+def _is_caption(block: Block, following: Block) -> bool:
+    """Tell whether what stands below a picture is no sentence, as what comes next is."""
+    is_line = len(block.text) <= _MAX_LINE and not _SENTENCE_END.search(block.text)
+    return block.follows_picture and is_line and bool(_ENDS_AS_SENTENCE.search(following.text))
+
+
+def _is_button(block: Block) -> bool:
+    """Tell whether a block is nothing but a link to act on, or links to what follows."""
+    words = block.text
+    if not block.hrefs or re.search(r"\w", block.unlinked) or _ENDS_AS_SENTENCE.search(words):
+        return False
+    return len(words) <= _MAX_MORE or all(href.startswith("#") for href in block.hrefs)
+
+
 def _is_by_line(words: str, about: About) -> bool:
     """Tell whether a line names the author, the date or the reading time, and hardly more."""
     if len(words) > _MAX_LINE + len(about.title):
         return False
-    if _BY.fullmatch(words) or _READING_TIME.search(words):
+    if any(one.search(words) for one in (_BY, _LABELLED, _LABELLED_PLAINLY, _READING_TIME)):
         return True
     rest = words
     for name in filter(None, (about.title, about.author)):

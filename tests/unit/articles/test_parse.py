@@ -100,6 +100,73 @@ def test_captions_of_pictures_are_neither_title_nor_standfirst() -> None:
     assert beds.image == Picture("https://radio.example/i/beds.jpg", 640, 360)
 
 
+_MEDIA = (
+    '<media:content url="https://a.example/{0}.jpg" medium="image" width="{1}">{2}</media:content>'
+)
+
+
+@pytest.mark.parametrize(
+    ("media", "name", "alt"),
+    [
+        (
+            _MEDIA.format("small", 300, "<media:title>Small</media:title>")
+            + _MEDIA.format("wide", 900, "<media:title>Wide</media:title>")
+            + _MEDIA.format("middle", 500, "<media:title>Middle</media:title>"),
+            "wide",
+            "Wide",
+        ),
+        (
+            _MEDIA.format("wide", 900, "<media:description>Wide</media:description>")
+            + _MEDIA.format("small", 300, "<media:description>Small</media:description>"),
+            "wide",
+            "Wide",
+        ),
+        (
+            _MEDIA.format("wide", 900, "")
+            + _MEDIA.format("small", 300, "<media:title>Small</media:title>"),
+            "wide",
+            None,
+        ),
+        (
+            "<media:group><media:title>Both</media:title>"
+            + _MEDIA.format("small", 300, "")
+            + _MEDIA.format("wide", 900, "")
+            + "</media:group>",
+            "wide",
+            "Both",
+        ),
+        (
+            _MEDIA.format("wide", 900, "<media:title>Wide</media:title>")
+            + '<media:thumbnail url="https://a.example/t.jpg" width="72"/>',
+            "wide",
+            "Wide",
+        ),
+    ],
+)
+def test_a_picture_has_its_own_caption_or_that_of_its_group(
+    media: str, name: str, alt: str | None
+) -> None:
+    space = 'xmlns:media="http://search.yahoo.com/mrss/"'
+    article = only(f"<description>It is.</description><x {space}>{media}</x>")
+
+    assert article.image is not None
+    assert (article.image.url, article.image.alt) == (f"https://a.example/{name}.jpg", alt)
+
+
+@pytest.mark.parametrize(
+    "named",
+    [
+        '<enclosure url="https://a.example/p.jpg" length="0"/>',
+        "<image><url>https://a.example/p.jpg</url><title>Logo</title></image>",
+    ],
+)
+def test_a_picture_without_a_type_is_one_by_its_name(named: str) -> None:
+    article = only(named)
+
+    assert article.image == Picture("https://a.example/p.jpg")
+    assert (article.title, article.link) == ("T", "https://a.example/1")
+
+
 def test_atom_is_read_with_its_base_its_types_and_its_authors() -> None:
     feed = read("atom-1.0.xml")
     value, placebo = feed.items

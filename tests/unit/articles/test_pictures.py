@@ -43,6 +43,20 @@ def only(html: str) -> str | None:
         '<img src="https://pixel.wp.com/b.gif?host=site.example">',
         '<img src="https://site.example/pixel.php?id=4">',
         '<img src="https://www.facebook.example/tr?id=1&ev=PageView">',
+        '<img src="https://count.example/p.jpg" style="opacity: 0.01">',
+        '<img src="https://count.example/p.jpg" style="position:absolute;clip:rect(0, 0, 0, 0)">',
+        '<div style="height:0;overflow:hidden"><img src="https://count.example/p.jpg"></div>',
+        '<div style="width:1px; overflow:hidden"><img src="https://count.example/p.jpg"></div>',
+        '<img src="https://pixel.propublica.example/p.png">',
+        '<img src="https://stats.example.org/matomo.php?idsite=1&rec=1">',
+        '<img src="https://site.example/piwik.php?idsite=1&rec=1">',
+        '<img src="https://c.statcounter.com/12345/0/abc/1/">',
+        '<img src="https://vg08.met.vgwort.de/na/0123456789abcdef">',
+        '<img src="https://mc.yandex.ru/watch/123">',
+        '<img src="https://site.example/__utm.gif?a">',
+        '<img src="https://site.example/tracking-pixel.png">',
+        '<img src="https://site.example/hit_counter.php">',
+        '<img src="https://site.example/1px.png">',
     ],
 )
 def test_a_counter_is_no_picture(tag: str) -> None:
@@ -80,6 +94,28 @@ def test_a_counter_is_no_picture(tag: str) -> None:
         '<img src="https://site.example/88x31.png" width="88" height="31">',
         '<img src="https://site.example/ad.jpg" width="728" height="90">',
         '<button><img src="https://site.example/play.jpg"></button>',
+        '<img class="author-photo" src="https://site.example/lena.jpg">',
+        '<img src="https://lh3.googleusercontent.com/a/ACg8ocK=s96-c">',
+        '<img src="https://pbs.example/profile_images/1/lena_400x400.jpg">',
+        '<img src="https://fonts.example/s/e/notoemoji/15.0/1f600/72.png">',
+        '<img src="https://site.example/e/0031-20e3.png">',
+        '<img src="https://site.example/e/2764-fe0f.png">',
+        '<img src="https://site.example/custom/grin.png" alt="😀">',
+        '<img src="https://site.example/custom/grin.png" alt=":grin:">',
+        '<img src="https://cdn.buymeacoffee.com/buttons/v2/default-yellow.png">',
+        '<img src="https://site.example/become_a_patron_button.png">',
+        '<img src="https://site.example/i/btn_donate_LG.gif">',
+        '<img src="https://site.example/img/app-store-badge.png">',
+        '<img src="https://licensebuttons.net/l/by-sa/4.0/88x31.png">',
+        '<img src="https://coveralls.io/repos/github/a/b/badge.png">',
+        '<img src="https://visitor-badge.example/badge?page_id=1">',
+        '<img src="https://site.example/transparent.png">',
+        '<img src="https://site.example/images/ajax-loader.gif">',
+        '<img src="https://placehold.co/600x400">',
+        '<img src="https://site.example/default-thumbnail.png">',
+        '<img src="https://site.example/grey.gif">',
+        '<img class="latex" src="https://site.example/latex.php?latex=x">',
+        '<img src="https://www.example.org/s2/favicons?domain=site.example">',
     ],
 )
 def test_smileys_avatars_badges_and_icons_are_no_pictures(tag: str) -> None:
@@ -92,7 +128,10 @@ def test_smileys_avatars_badges_and_icons_are_no_pictures(tag: str) -> None:
     ["bird-count.jpg", "market-share.png", "police-badge.jpg", "loading-dock.jpg",
      "icon-of-the-north.jpg", "avatar-fire-and-ash.jpg", "social-housing.png", "x.jpg",
      "share.jpg", "emoji-history.png", "a.png",
-     "blank-page.jpg", "open.webp", "lazy-sunday.jpg?w=640", "2026/11/tracking-wolves.gif"],
+     "blank-page.jpg", "open.webp", "lazy-sunday.jpg?w=640", "2026/11/tracking-wolves.gif",
+     "2026.png", "2764.png", "default.png", "view-of-the-port.png", "pixel-art-2026.png",
+     "profile-images-of-birds/heron.png", "latex-gloves.png", "badge-of-honour.jpg",
+     "transparent-boat.png"],
 )  # fmt: skip
 def test_a_photograph_with_a_telling_name_is_a_picture(name: str) -> None:
     assert only(f'<img src="https://site.example/{name}">') == f"https://site.example/{name}"
@@ -114,6 +153,14 @@ def test_a_photograph_with_a_telling_name_is_a_picture(name: str) -> None:
         '<picture><source srcset="real.jpg 800w" type="image/webp"></picture>',
         '<picture><source srcset="other.webp 800w"><img src="real.jpg"></picture>',
         '<amp-img src="real.jpg" width="600" height="400"></amp-img>',
+        '<img src="wait.jpg"><noscript><img src="real.jpg"></noscript>',
+        '<img src="wait.jpg"><noscript><a href="/"><img src="real.jpg"></a></noscript>',
+        '<img src="small.jpg" srcset="small.jpg 1x, real.jpg 2x">',
+        '<img src="small.jpg" srcset="small.jpg, real.jpg 2x">',
+        '<img src="/img/spacer.gif" data-lazyload="real.jpg">',
+        '<img src="/img/spacer.gif" data-img-url="real.jpg" data-id="7.2">',
+        '<div style="height:0;padding-bottom:56%;overflow:hidden"><img src="real.jpg"></div>',
+        '<img src="real.jpg" alt="📷 Lena Holm">',
     ],
 )
 def test_a_picture_that_loads_late_is_found(tag: str) -> None:
@@ -168,6 +215,6 @@ def test_any_attributes_are_read(address: str, candidates: str, style: str) -> N
     st.lists(st.sampled_from(["a.jpg", ",", " ", "1x", "640w", "2x,", "b,c.jpg", "0w", "9" * 9]))
 )
 def test_any_set_of_candidates_is_read(pieces: list[str]) -> None:
-    for url, width in pictures._set("".join(pieces), 300):
+    for url, width, _ in pictures._set("".join(pieces), 300):
         assert url
         assert width is None or width > 0
