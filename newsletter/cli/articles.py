@@ -228,6 +228,8 @@ def pin(ctx: typer.Context, article: Number, *, json: output.Json = False) -> No
         output.say(
             f"Article {found.id} leads the next {output.listed(leads)} edition: {found.title}"
         )
+        if found.state is ArticleState.HELD:
+            output.say(f"It is held: release it first, `newsletter articles release {found.id}`.")
 
 
 @app.command()

@@ -6,9 +6,10 @@ Both are written from one HTML, which nh3 has cleaned: what is not in one is not
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Sequence
 from functools import lru_cache
-from html import escape
+from html import escape, unescape
 from html.parser import HTMLParser
 
 import nh3
@@ -53,6 +54,7 @@ _TAGS = {*_STYLES, *_MARGINS, "br", "strong", "em", "code"}
 _BLOCKS = {"p", "h2", "ul", "ol", "li", "blockquote"}
 #: A link that has lost its address.
 _LEADS_NOWHERE = re.compile(f'<a class="{_STYLES["a"]}">(.*?)</a>', re.DOTALL)
+_ELEMENT = re.compile(r"<[^<>]*>")
 _HEADING = re.compile(r"(</?)h[1-6](?=[ >])")
 
 
@@ -72,7 +74,7 @@ def check(text: str) -> str:
             f"The note has a control character in it: {found[0]!a}.",
             hint="Leave it out; lines end with a line feed.",
         )
-    if not plain(written, Notes()).strip():
+    if not _has_words(written):
         raise InvalidInput("The note says nothing.", hint="Write a sentence, in Markdown.")
     if _weight(html(written)) > _HEAVIEST:
         raise InvalidInput(
@@ -93,6 +95,13 @@ def plain(markdown: str, notes: Notes) -> str:
     writer.feed(_clean(markdown))
     writer.close()
     return writer.text
+
+
+def _has_words(markdown: str) -> bool:
+    """Tell whether anything is to be seen: not of a link without words, or of zero-width marks."""
+    shown = unescape(_ELEMENT.sub("", _clean(markdown)))
+    blanks = {"Cf", "Zs", "Zl", "Zp", "Cc"}
+    return any(unicodedata.category(one) not in blanks for one in shown)
 
 
 def _weight(made: str) -> int:

@@ -101,6 +101,12 @@ def test_a_pin_is_said_by_the_list_the_status_and_the_preview(run: Run) -> None:
     assert run("status", "--json").json["pinned"] is None
 
 
+def test_a_pin_of_a_held_article_says_that_it_is_held(run: Run) -> None:
+    run("articles", "hold", "1")
+
+    assert "`newsletter articles release 1`" in run("articles", "pin", "1").out
+
+
 def test_an_edition_is_skipped_and_made_after_all(run: Run) -> None:
     skipped = run("editions", "skip", "weekly", "--json")
 

@@ -94,7 +94,7 @@ def teaser(html: str, about: About = ABOUT) -> str:
         "<div id='toc_container'><p>Contents</p><p>One</p></div>",
         "<a class='skip-link' href='#content'>Skip to content</a>",
         "<div class='kg-card kg-audio-card'><div>Episode 4</div><span>0:00</span></div>",
-        "<div class='kg-card kg-bookmark-card'><a href='https://a.example/'>A. Of others.</a></div>",
+        "<div class='kg-card kg-bookmark-card'><a href='https://a.example/'>A. Of it.</a></div>",
         "<blockquote class='twitter-tweet'><p>A word of others.</p></blockquote>",
         "<blockquote class='wp-embedded-content'><a href='https://a.example/'>It.</a></blockquote>",
         "<p>[caption id='attachment_7' width='600']</p>",

@@ -108,7 +108,14 @@ def test_its_links_are_numbered_with_those_of_the_stories() -> None:
     assert list(notes) == [(1, "https://a.example/story"), (2, "https://b.example/")]
 
 
-@pytest.mark.parametrize("words", ["", "  \n ", "\n\n", "<script>alert(1)</script>", "<!-- a -->"])
+@pytest.mark.parametrize(
+    "words",
+    [
+        *("", "  \n ", "\n\n", "<script>alert(1)</script>", "<!-- a -->", "#"),
+        *("\u200b", "\ufeff\u2060\n\u00ad", "&#8203;", "&nbsp;", "\u3000", "\u200f"),
+        *("[](https://a.example/)", "[\u200b](https://a.example/)", "![](https://a.example/a.gif)"),
+    ],
+)
 def test_a_note_that_says_nothing_is_refused(words: str) -> None:
     with pytest.raises(InvalidInput, match="says nothing"):
         note.check(words)
