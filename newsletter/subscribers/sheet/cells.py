@@ -38,7 +38,20 @@ _LONGEST_DATE = 40
 _EPOCH = re.compile(r"\d{9,10}(?:\d{3})?")
 #: How databases and spreadsheets write nothing where a date is expected.
 NOTHING = frozenset(
-    {"", "-", "null", "none", "nan", "nat", "n/a", "\\n", "0", "0000-00-00", "0000-00-00 00:00:00"}
+    {
+        "",
+        "-",
+        "null",
+        "(null)",
+        "none",
+        "nan",
+        "nat",
+        "n/a",
+        "\\n",
+        "0",
+        "0000-00-00",
+        "0000-00-00 00:00:00",
+    }
 )
 
 

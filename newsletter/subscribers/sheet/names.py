@@ -14,7 +14,8 @@ from newsletter.subscribers.sheet.tools import Role
 ADDRESS = (
     "email", "email address", "e mail", "e mail address", "emailaddress", "mail", "mail address",
     "subscriber email", "contact email", "user email", "primary email", "e mail adresse",
-    "emailadresse", "email adresse", "adresse email", "adresse e mail", "courriel",
+    "emailadresse", "e mailadresse", "mailadresse", "email adresse", "adresse email",
+    "adresse e mail", "courriel",
     "correo electrónico", "correo", "indirizzo email", "subscriber", "address",
 )  # fmt: skip
 #: What a rejects file adds to the columns of its sheet.

@@ -231,7 +231,7 @@ def _looks_like_state(one: _Watched, columns: Columns) -> bool:
         return True
     if not is_open(one.column, columns.tool):
         return False
-    if not names.sounds_like_state(name) and not _says_yes(words, name):
+    if not names.sounds_like_state(name) and not _says_yes(words, name, columns):
         return False
     if one.seen is not None and names.sounds_bad(name) and words <= states.NO | cells.NOTHING:
         # It counts bounces, say, and nobody has any.
@@ -240,10 +240,13 @@ def _looks_like_state(one: _Watched, columns: Columns) -> bool:
     return one.seen is None or bool({word.replace(" ", "-") for word in words} - _regions(name))
 
 
-def _says_yes(words: set[str], name: str) -> bool:
-    """Tell whether a column mentions a state, of whatever detail, and has only yes and no in it."""
+def _says_yes(words: set[str], name: str, columns: Columns) -> bool:
+    """Tell whether a column may be a state, of whatever detail, and has only yes and no in it.
+
+    Without a header it has no name, and yes and no of what nobody knows.
+    """
     is_plain = bool(words) and words <= states.YES | states.NO | states.WORDS.keys()
-    return is_plain and names.may_be_state(name)
+    return is_plain and (names.may_be_state(name) or not columns.has_header)
 
 
 def _regions(name: str) -> frozenset[str]:

@@ -308,6 +308,16 @@ def test_states_of_a_sheet_without_a_header_are_told_by_its_cells() -> None:
     assert statuses("a@x.org,Ann,active\nb@x.org,Bo,unsubscribed\n") == ["active", "unsubscribed"]
 
 
+def test_yes_and_no_of_a_sheet_without_a_header_stop_the_import() -> None:
+    error = stop("Ann,ann@x.org,1\nBob,bob@x.org,0\n")
+
+    assert "'column 3'" in error.message
+    rows = "Ann,ann@x.org,1\nBob,bob@x.org,0\n"
+    said = Choice(columns={"subscribed": "3"})
+    assert statuses(rows, said) == [Status.ACTIVE, Status.UNSUBSCRIBED]
+    assert statuses(rows, Choice(ignored=["3"])) == [None, None]
+
+
 def test_a_sheet_without_a_header_stops_at_states_that_are_not_understood() -> None:
     text = "a@x.org,Ann,active\nb@x.org,Bo,unsubscribed\nc@x.org,Cy,gone\n"
 
