@@ -85,7 +85,9 @@ _SHORT_CODES = re.compile(r"(?:\[/?[a-z]+[a-z0-9_-]*(?:\s[^\[\]]{0,300})?\]\s?)+
 #: "4 posts - 3 participants", as forums close a topic.
 _COUNTS = re.compile(r"\d+\s\S{1,20}\s[-–—·•|]\s\d+\s\S{1,20}")
 #: "Follow: https://social.example/@harbour #tide", as video sites have it under a description.
-_REFERENCES = re.compile(r"(?:[^\s:：]{1,30}\s?[:：]\s?)?(?:(?:https?://|[#@])\S++(?:\s|$))++")
+_REFERENCES = re.compile(
+    r"(?:[^\s:：]{1,30}\s?[:：]\s?)?(?:(?:https?://|[#@]|[\w-]++(?:\.[\w-]++)++/)\S*+(?:\s|$))++"
+)
 _BRACKETED = re.compile(r"(?:[^\w\[\]]*+\[[^\[\]]{1,20}\])++")
 _NO_WORDS = re.compile(r"[\W_]*")
 
@@ -153,7 +155,9 @@ def _without_closing(blocks: list[Block], about: About) -> list[Block]:
         if not blocks or not _is_closing(blocks[-1], about, is_only=len(blocks) == 1):
             break
         blocks = blocks[:-1]
-    return [*blocks[:-1], *_without_more(blocks[-1], about)] if blocks else []
+    if not blocks:
+        return []
+    return [*blocks[:-1], *_without_more(_without_references(blocks[-1]), about)]
 
 
 def _is_closing(block: Block, about: About, *, is_only: bool) -> bool:
@@ -161,7 +165,7 @@ def _is_closing(block: Block, about: About, *, is_only: bool) -> bool:
     words = block.text
     if any(one.fullmatch(words) for one in (_NO_WORDS, _COUNTS)):
         return True
-    if not is_only and not block.hrefs and _REFERENCES.fullmatch(words):
+    if not is_only and _REFERENCES.fullmatch(words):
         return True
     if not block.unlinked.strip(" .,:;|·•–—-→»›>[]()") and block.hrefs and _is_short(words):
         # Nothing but links: to the item, to its comments, or marked as links by an engine.
@@ -227,6 +231,20 @@ def _without_names(words: str, about: About) -> str:
     is_line = len(tail) <= _MAX_CLOSING + len(about.title) + len(about.site_title)
     is_named = _has_both_titles(tail, about) and len(text.ends(tail + " ")) <= 1
     return words[:start].rstrip() if start and is_line and is_named else words
+
+
+def _without_references(block: Block) -> Block:
+    """Return the last block without the linked addresses and hashtags behind its last sentence."""
+    tail, first = "", len(block.runs)
+    for at, run in reversed(list(enumerate(block.runs))):
+        tail = run.text + tail
+        if len(tail) > _MAX_CLOSING or (run.href is None and _NO_WORDS.fullmatch(run.text) is None):
+            break
+        if run.href is not None and _REFERENCES.fullmatch(text.clean(tail)):
+            first = at
+    head = text.clean("".join(run.text for run in block.runs[:first]))
+    is_behind = first < len(block.runs) and _ENDS_AS_SENTENCE.search(head)
+    return _block(head) if is_behind else block
 
 
 def _without_more(block: Block, about: About) -> list[Block]:

@@ -133,6 +133,8 @@ def test_what_stands_before_the_text_is_not_its_first_sentence(before: str) -> N
         "<div class='sharedaddy'><h3>Share this:</h3><ul><li>Tweet</li></ul></div>",
         "<p><a href='https://www.facebook.com/sharer.php?u=x'>Share on Facebook</a></p>",
         f"<p>submitted by {HOME}/u/mia</a> {HOME}[link]</a> {HOME}[c]</a></p>",
+        f"<p>{HOME}#<span>tide</span></a> {HOME}#port</a></p>",
+        f"<p>{HOME}charts.example/2026/11/low-wat</a></p>",
     ],
 )
 def test_an_engines_closing_line_goes_in_any_language(after: str) -> None:
@@ -159,6 +161,12 @@ def test_an_engines_closing_line_goes_in_any_language(after: str) -> None:
         ("The crane lifts. Leer más »", "The crane lifts."),
         ("クレーンは上がる。続きを読む", "クレーンは上がる。"),
         ("Crane. The crane lifts.", "The crane lifts."),
+        (f"The crane lifts. {HOME}#<span>tide</span></a> {HOME}#port</a>", "The crane lifts."),
+        (
+            f"The crane lifts. {HOME}<span class='invisible'>https://</span>"
+            "<span class='ellipsis'>charts.example/2026/11/low-wat</span></a>",
+            "The crane lifts.",
+        ),
     ],
 )
 def test_a_closing_within_the_last_paragraph_goes_alone(html: str, left: str) -> None:
@@ -205,6 +213,9 @@ def test_a_closing_within_the_last_paragraph_goes_alone(html: str, left: str) ->
         f"{IMAGE}<p>It lifts:</p><p>And how.</p>",
         "<p><a href='https://a.example/'>It lifts, and how.</a></p><p>It does.</p>",
         "<p>[Update] It lifts.</p><p>And how.</p>",
+        "<p>It lifts at <a href='https://a.example/'>a.example/crane</a></p>",
+        "<p>It lifts. They call it <a href='https://a.example/'>#crane</a></p>",
+        "<p>It lifts. <a href='https://a.example/'>Everybody looks</a></p>",
     ],
 )
 def test_nothing_that_is_text_is_cut(html: str) -> None:
