@@ -359,6 +359,12 @@ def _matched(
     links = {address for one in groups for address in one.links}
     pages = {link.page(address) for address in links}
     stored = store.known(session, feed_id=feed_id, guids=guids, links=sorted(links | pages))
+    moved = links - {known.link for known in stored}
+    if moved:
+        # By another scheme, with or without "www." or a slash; for what is new, or has moved.
+        others = {one for address in moved for one in link.spellings(address)} - pages
+        elsewhere = store.known(session, feed_id=feed_id, guids=(), links=sorted(others))
+        stored = list(dict.fromkeys([*stored, *elsewhere]))
     if links - pages:
         # The same page by another fragment; most feeds have none.
         stored = list(dict.fromkeys([*stored, *store.anchored(session, feed_id=feed_id)]))

@@ -16,6 +16,7 @@ MAX_LINK = 2_000
 
 # RFC 1035 3.1; punycode takes time that grows with the square of the length.
 _MAX_HOST, _MAX_LABEL = 253, 63
+_MOVED = re.compile(r"https?://(?:www\.)?")
 _PORTS = {"http": 80, "https": 443}
 # Names as A-labels, or addresses; underscores exist.
 _HOST = re.compile(rb"(?:[a-z0-9_-]+\.)*[a-z0-9_-]+\.?|[0-9a-f:.]*:[0-9a-f:.]*", re.IGNORECASE)
@@ -68,6 +69,23 @@ def canonical(text: str, base: str = "", *, strip_tracking: bool = True) -> str 
 def page(canonical_link: str) -> str:
     """Return a canonical link without its fragment."""
     return canonical_link.partition("#")[0]
+
+
+def place(canonical_link: str) -> str:
+    """Return what stays of a link when its site moves to https or to `www.`, or adds a slash."""
+    head, question_mark, query = page(canonical_link).partition("?")
+    return _MOVED.sub("", head).rstrip("/") + question_mark + query
+
+
+def spellings(canonical_link: str) -> set[str]:
+    """Return the links of the same place, without their fragments."""
+    head, question_mark, query = place(canonical_link).partition("?")
+    return {
+        f"{scheme}://{www}{head}{slash}{question_mark}{query}"
+        for scheme in _PORTS
+        for www in ("", "www.")
+        for slash in ("", "/")
+    }
 
 
 def is_route(canonical_link: str) -> bool:

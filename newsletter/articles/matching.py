@@ -48,7 +48,7 @@ class Group:
     article: ParsedArticle
     guids: frozenset[str]
     links: frozenset[str]
-    #: Page and title of each item.
+    #: Place and title of each item; a site that moves to https takes its articles along.
     stories: frozenset[tuple[str, str]]
 
 
@@ -102,7 +102,7 @@ def match(
     the unique index. The groups come back with the links that they are to have.
     """
     names = _Names(stored, feed_id)
-    crowds = Counter(page for one in groups for page in {page for page, _ in one.stories})
+    crowds = Counter(place for one in groups for place in {place for place, _ in one.stories})
     groups = [names.addressed(one, crowds) for one in groups]
     names.share(groups, common)
     found: dict[int, Known] = {}
@@ -148,13 +148,13 @@ class _Names:
         if known.guid is not None:
             self._by_guid[known.guid].append(known)
         page = links.page(known.link)
-        self._by_story[page, known.title].append(known)
+        self._by_story[links.place(known.link), known.title].append(known)
         self._by_page[page].append(known)
         self._by_link[known.link].append(known)
 
     def _add_elsewhere(self, known: Known) -> None:
         self._elsewhere[known.link].append(known)
-        self._elsewhere[links.page(known.link), known.title].append(known)
+        self._elsewhere[links.place(known.link), known.title].append(known)
         if known.is_orphan and known.guid is not None:
             self._orphans[known.guid].append(known)
 
@@ -164,7 +164,7 @@ class _Names:
         def address(link: str) -> str:
             page = links.page(link)
             others = (known for known in self._by_page.get(page, ()) if _are_two(one, known))
-            is_kept = crowds[page] > 1 or links.is_route(link) or any(others)
+            is_kept = crowds[links.place(link)] > 1 or links.is_route(link) or any(others)
             return link if is_kept else page
 
         if not any("#" in link for link in one.links):
@@ -183,7 +183,7 @@ class _Names:
             yield from self._by_guid.get(guid, ())
 
     def by_story(self, one: Group) -> Iterator[Known]:
-        """Give this feed's articles with the same page and title: their GUIDs have changed."""
+        """Give this feed's articles with the same place and title: their GUIDs have changed."""
         for story in sorted(one.stories):
             yield from self._by_story.get(story, ())
 
@@ -196,8 +196,9 @@ class _Names:
         """Give the articles of other feeds, or of none, with the same link; the likeliest first."""
         namesakes = (self._elsewhere.get(story, ()) for story in sorted(one.stories))
         orphans = (self._orphans.get(guid, ()) for guid in sorted(one.guids))
+        anchors = {_anchor(address) for address in one.links}
         for known in chain.from_iterable(chain(namesakes, orphans)):
-            if known.link in one.links:
+            if _anchor(known.link) in anchors:
                 yield known
         for address in sorted(one.links):
             if address not in self._shared and address not in self._by_link:
@@ -224,9 +225,14 @@ class _Names:
         )
 
 
+def _anchor(address: str) -> tuple[str, str]:
+    """Return a link's place, and where in its page it leads."""
+    return links.place(address), address.partition("#")[2]
+
+
 def _are_two(one: Group, known: Known) -> bool:
     """Tell whether an article and a stored one of the same page agree in nothing else."""
-    story = links.page(known.link), known.title
+    story = links.place(known.link), known.title
     return known.guid not in one.guids and story not in one.stories
 
 
@@ -249,7 +255,7 @@ def _first_of_each(items: Sequence[ParsedArticle]) -> list[int]:
 
 def _names(item: ParsedArticle) -> Iterator[tuple[str, str | None, str | None]]:
     page = links.page(item.link)
-    yield "story", page, item.title
+    yield "story", links.place(item.link), item.title
     if item.guid is not None:
         yield "page", item.guid, page
         yield "title", item.guid, item.title
@@ -261,5 +267,5 @@ def _group(several: Sequence[ParsedArticle], bearers: Counter[str | None]) -> Gr
         replace(several[0], guid=guids[0] if guids else None),
         frozenset(guids),
         frozenset(one.link for one in several),
-        frozenset((links.page(one.link), one.title) for one in several),
+        frozenset((links.place(one.link), one.title) for one in several),
     )

@@ -438,6 +438,38 @@ def test_a_link_that_another_feed_has_costs_no_later_item_that_shares_it(engine:
     assert stored(engine)[0].title == "Title of post"
 
 
+@pytest.mark.parametrize(
+    "moved",
+    [
+        "http://a.example/n",
+        "https://www.a.example/n",
+        "https://a.example/n/",
+        "http://a.example/n/",
+    ],
+)
+@pytest.mark.parametrize("guid", [None, "new"])
+def test_a_site_that_moves_its_pages_brings_nothing_new(
+    engine: Engine, moved: str, guid: str | None
+) -> None:
+    feed, other = new_feed(engine), new_feed(engine, "https://b.example/feed")
+    ingest.take_in(engine, feed, document(item("n", guid=guid and "n")), NOW)
+
+    there = document(replace(item("n", guid=guid), link=moved))
+
+    assert ingest.take_in(engine, feed, there, NOW) == Counts(updated=1)
+    assert ingest.take_in(engine, feed, there, NOW) == Counts(known=1)
+    assert [(one.link, one.guid) for one in stored(engine)] == [(moved, guid)]
+    assert ingest.take_in(engine, other, document(item("n", guid="x")), NOW) == Counts(known=1)
+
+
+def test_two_stories_of_a_page_that_moves_stay_two(engine: Engine) -> None:
+    feed = new_feed(engine)
+    ingest.take_in(engine, feed, document(item("n", guid="1", title="One")), NOW)
+    two = replace(item("n", guid="2", title="Two"), link="http://a.example/n/")
+
+    assert ingest.take_in(engine, feed, document(two), NOW) == Counts(new=1)
+
+
 def test_a_story_of_two_feeds_whose_links_name_the_feed_is_one(engine: Engine) -> None:
     for name in ("medium-user", "medium-tag"):
         ingest.add_feed(engine, str(SAMPLES / f"{name}.xml"), OPEN, NOW)
