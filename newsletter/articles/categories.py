@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 
 from newsletter.articles import text
 
@@ -33,7 +34,7 @@ Tanpa kategori; Tidak dikategorikan; Tiada kategori; 未分類; 未分类; 未�
 Nekategoriita; Heb rummad
 """
 #: A language behind the name: "Uncategorized @de", "Non classé (fr)".
-_LANGUAGE = re.compile(r"\s?[@(\[-]\s?[a-z]{2,3}(?:[-_][a-z]{2,4})?[)\]]?$", re.IGNORECASE)
+_LANGUAGE = re.compile(r"\s?[@(\[_-]\s?[a-z]{2,3}(?:[-_][a-z]{2,4})?[)\]]?$", re.IGNORECASE)
 
 
 def is_default(name: str) -> bool:
@@ -42,7 +43,9 @@ def is_default(name: str) -> bool:
 
 
 def _key(name: str) -> str:
-    return text.title_key(name).replace(" ", "")
+    """Return letters alone: many write "sin categoria" without its accent."""
+    letters = unicodedata.normalize("NFKD", text.title_key(name))
+    return "".join(one for one in letters if one.isalnum())
 
 
 _KEYS = frozenset(_key(name) for name in re.split(r"[;\n]", _DEFAULTS) if name.strip())

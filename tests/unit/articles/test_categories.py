@@ -12,7 +12,8 @@ from newsletter.articles import categories
     ["Uncategorized", "uncategorised", "UNCATEGORIZED", "Allgemein", "Non classé", "Sin categoría",
      "Senza categoria", "Sem categoria", "Geen categorie", "Okategoriserade", "Bez kategorii",
      "Без рубрики", "Χωρίς κατηγορία", "غير مصنف", "ללא קטגוריה", "未分類", "未分类", "미분류",
-     "Chưa phân loại", "ไม่มีหมวดหมู่", "Uncategorized @de", "Non classé (fr)", "Un-categorized"],
+     "Chưa phân loại", "ไม่มีหมวดหมู่", "Uncategorized @de", "Non classé (fr)", "Un-categorized",
+     "sin categoria", "NON CLASSE", "Nezarazene", "Uncategorized_de"],
 )  # fmt: skip
 def test_the_default_category_of_an_engine_is_known_in_any_language(name: str) -> None:
     assert categories.is_default(name)
@@ -20,7 +21,17 @@ def test_the_default_category_of_an_engine_is_known_in_any_language(name: str) -
 
 @pytest.mark.parametrize(
     "name",
-    ["Category theory", "General relativity", "News", "Allgemeinmedizin", "分類", "", "Class"],
+    [
+        "Category theory",
+        "General relativity",
+        "News",
+        "Allgemeinmedizin",
+        "分類",
+        "",
+        "Class",
+        "★",
+        "News_de",
+    ],
 )
 def test_other_categories_are_labels(name: str) -> None:
     assert not categories.is_default(name)
