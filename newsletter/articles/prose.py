@@ -76,7 +76,7 @@ _FALLBACK = re.compile(
     r"^(?=.{0,160}$)(?=.*\b(?:html5?|video|vidéo|audio|iframe|frame|canvas|видео|аудио)|.*(?:動画|音声|视频"
     r"|視頻|音频|비디오|오디오|فيديو|الصوت))"
     r"(?:.{0,40}\b(?:your|votre|ton|ihr|dein|tu|su|seu|il tuo|uw|je|din|ваш|вашият|twoja)"
-    r"\s(?:web\s)?(?:browser|navigateur|navegador|nettleser|webbläsare|браузер|przeglądarka)\b"
+    r"\s(?:web\s)?(?:browser|navigateur|navegador|nettleser|webbläsare|браузер|przeglądarka)(?![-\w])"
     r"|tarayıcınız|متصفحك|(?:お使い|ご利用)の(?:ブラウザ|環境)|您的(?:浏览器|瀏覽器)|사용\S*\s브라우저)",
     re.IGNORECASE,
 )
@@ -283,7 +283,7 @@ def _is_heading(block: Block) -> bool:
 
 def _without_opening(blocks: list[Block], about: About) -> list[Block]:
     for _ in range(_MAX_LINES):
-        if len(blocks) < 2 or not (_is_opening(blocks[0], about) or _is_caption(*blocks[:2])):
+        if len(blocks) < 2 or not (_is_opening(blocks[0], about) or _is_apart(*blocks[:2])):
             break
         blocks = blocks[1:]
     if not blocks:
@@ -296,7 +296,7 @@ def _is_opening(block: Block, about: About) -> bool:
     words = block.text
     if _is_heading(block) or text.title_key(words) == text.title_key(about.title):
         return True
-    if _FALLBACK.search(words) or _SHORT_CODES.fullmatch(words) or _is_button(block):
+    if _FALLBACK.search(words) or _SHORT_CODES.fullmatch(words):
         return True
     is_slanted = block.is_all("slanted")
     if block.follows_picture and is_slanted and len(words) <= 2 * _MAX_LINE:
@@ -307,10 +307,13 @@ def _is_opening(block: Block, about: About) -> bool:
     return _is_by_line(words, about)
 
 
-def _is_caption(block: Block, following: Block) -> bool:
-    """Tell whether what stands below a picture is no sentence, as what comes next is."""
+def _is_apart(block: Block, following: Block) -> bool:
+    """Tell whether a first block is a picture's caption or a button, and the text begins behind."""
+    if following.text[:1].islower():
+        return False
     is_line = len(block.text) <= _MAX_LINE and not _SENTENCE_END.search(block.text)
-    return block.follows_picture and is_line and bool(_ENDS_AS_SENTENCE.search(following.text))
+    is_caption = block.follows_picture and bool(_ENDS_AS_SENTENCE.search(following.text))
+    return (is_line and is_caption) or _is_button(block)
 
 
 def _is_button(block: Block) -> bool:
