@@ -8,18 +8,18 @@ from collections.abc import Callable
 from contextlib import closing
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Engine, text
+from sqlalchemy import Connection, Engine, inspect, text
 from sqlmodel import Session
 
 from newsletter import paths
 from newsletter.db import witness
 from newsletter.db.engine import WRITING, explained, is_sqlite, shown
 from newsletter.errors import Conflict, DatabaseUnavailable, InvalidInput, SchemaOutOfDate
+
+if TYPE_CHECKING:
+    from alembic.config import Config
 
 
 def upgrade(
@@ -38,16 +38,13 @@ def upgrade(
     with explained(), engine.connect() as bare:
         connection = bare.execution_options(**{WRITING: True})
         with connection.begin():
-            before = MigrationContext.configure(connection).get_current_revision()
+            before = _version(connection)
             if before is not None and before not in _known():
                 raise _of_another_version(before)
             if before != newest():
                 if before is not None:
                     guard(connection)
-                config = _config()
-                config.attributes["connection"] = connection
-                config.attributes["timezone"] = timezone
-                command.upgrade(config, "head")
+                _migrate(connection, timezone)
     if before is None:
         witness.forget(engine)
     return before, newest()
@@ -60,15 +57,12 @@ def current(engine: Engine) -> str | None:
         # Asking would make the file.
         return None
     with explained(), engine.connect() as connection:
-        return MigrationContext.configure(connection).get_current_revision()
+        return _version(connection)
 
 
-@cache
 def newest() -> str:
     """Return the version that this code works with."""
-    head = ScriptDirectory.from_config(_config()).get_current_head()
-    assert head is not None
-    return head
+    return _known()[-1]
 
 
 def check(engine: Engine) -> None:
@@ -101,8 +95,38 @@ def require(session: Session) -> None:
         )
 
 
-def _known() -> set[str]:
-    return {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
+def _version(connection: Connection) -> str | None:
+    if not inspect(connection).has_table("alembic_version"):
+        return None
+    found: str | None = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+    return found
+
+
+@cache
+def _known() -> list[str]:
+    """Return the versions, oldest first, by the names of the migrations: 0001_first_schema.py.
+
+    Each command asks, and to import Alembic and every migration would take it a second.
+    """
+    return sorted(path.name[:4] for path in (paths.MIGRATIONS / "versions").glob("[0-9]*.py"))
+
+
+def _migrate(connection: Connection, timezone: str) -> None:
+    from alembic import command  # noqa: PLC0415 - see _known
+
+    config = _config()
+    config.attributes["connection"] = connection
+    config.attributes["timezone"] = timezone
+    command.upgrade(config, "head")
+
+
+def _config() -> Config:
+    from alembic.config import Config  # noqa: PLC0415 - see _known
+
+    config = Config()
+    # ConfigParser interpolates percent signs, and a folder may have one in its name.
+    config.set_main_option("script_location", str(paths.MIGRATIONS).replace("%", "%%"))
+    return config
 
 
 def _of_another_version(found: str) -> SchemaOutOfDate:
@@ -144,10 +168,3 @@ def backup(engine: Engine, target: Path) -> None:
         ) from exc
     finally:
         partial.unlink(missing_ok=True)
-
-
-def _config() -> Config:
-    config = Config()
-    # ConfigParser interpolates percent signs, and a folder may have one in its name.
-    config.set_main_option("script_location", str(paths.MIGRATIONS).replace("%", "%%"))
-    return config

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import jinja2
-from premailer import Premailer
 
 from newsletter.errors import RenderError
 from newsletter.rendering import colour, message, plaintext, selection
@@ -104,6 +103,9 @@ def _html(values: Mapping[str, Any], environment: jinja2.Environment) -> str:
 
 def inline(html: str) -> str:
     """Move styles into the elements, keep media queries, and leave out the indentation."""
+    # It brings cssutils and an HTTP client, and most commands render nothing.
+    from premailer import Premailer  # noqa: PLC0415
+
     inlined = Premailer(
         html,
         allow_network=False,

@@ -12,6 +12,7 @@ import pytest
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlmodel import SQLModel, select
@@ -36,6 +37,12 @@ def test_migrations_and_models_agree(engine: Engine) -> None:
     with engine.connect() as connection:
         context = MigrationContext.configure(connection)
         assert compare_metadata(context, SQLModel.metadata) == []
+
+
+def test_the_files_of_the_migrations_are_named_by_their_versions() -> None:
+    script = ScriptDirectory.from_config(schema._config())
+
+    assert [one.revision for one in script.walk_revisions()] == schema._known()[::-1]
 
 
 def test_an_upgrade_run_again_finds_nothing_to_do(engine: Engine) -> None:

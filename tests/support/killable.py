@@ -25,6 +25,8 @@ from typing import Any
 
 import faults
 import ledgers
+import psycopg  # noqa: F401 - what an engine imports on its first connection
+from sqlalchemy.dialects import postgresql, sqlite  # noqa: F401 - the same
 
 from newsletter.db import engine as engines
 from newsletter.delivery import ledger, roster, worker
