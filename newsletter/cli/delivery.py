@@ -22,7 +22,7 @@ from newsletter.models.delivery import State
 if TYPE_CHECKING:
     from newsletter.delivery.reconcile import Tally
 
-app = typer.Typer(help="The ledger: what became of every mail.", no_args_is_help=True)
+app = typer.Typer(no_args_is_help=True)
 
 # Where nobody can know what became of a mail, its Message-ID is what the server's log knows it by.
 _UNKNOWN = ("id", "address", "attempts", "reply", "reason", "state_at", "message_id")
@@ -114,7 +114,7 @@ def reconcile(
     """
     from newsletter.clock import utc_now
     from newsletter.delivery import reconcile as reconciling
-    from newsletter.editions import publish
+    from newsletter.editions import lifecycle
 
     now = utc_now()
     with (
@@ -131,7 +131,7 @@ def reconcile(
             progress=lambda so_far: bar.update(task, completed=so_far.lines),
         )
         if not dry_run:
-            publish.finish(engine, now=now)
+            lifecycle.finish(engine, now=now)
     if json:
         still = {"still_unknown": tally.still_unknown, "dry_run": dry_run}
         output.as_json({**asdict(tally), **still})
@@ -157,7 +157,7 @@ def retry(
     from newsletter.clock import utc_now
     from newsletter.db import session as sessions
     from newsletter.delivery import ledger
-    from newsletter.editions import publish, store
+    from newsletter.editions import lifecycle, store
 
     if bool(ids) == bool(state) or (edition and not state):
         raise InvalidInput(
@@ -176,7 +176,7 @@ def retry(
             ids=ids or (),
             state=wanted,
             mailings=mailings,
-            excluded=publish.over_mailings(session, now=now, times=here.settings.send_times),
+            excluded=lifecycle.over_mailings(session, now=now, times=here.settings.send_times),
         )
         store.reopen(session)
     if json:

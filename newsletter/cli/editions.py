@@ -25,10 +25,7 @@ if TYPE_CHECKING:
     from newsletter.models import Edition
     from newsletter.settings import Settings
 
-app = typer.Typer(
-    help="Editions: what was published, what is in it, the brakes, and corrections.",
-    no_args_is_help=True,
-)
+app = typer.Typer(no_args_is_help=True)
 
 Name = Annotated[
     str, typer.Argument(metavar="EDITION", help="Its name, such as weekly-2026-11-23.")
@@ -106,10 +103,10 @@ def show(ctx: typer.Context, edition: Name, *, json: output.Json = False) -> Non
 @app.command()
 def pause(ctx: typer.Context, edition: Name, *, json: output.Json = False) -> None:
     """Let no worker take any more of an edition. What is leaving right now still leaves."""
-    from newsletter.editions import publish
+    from newsletter.editions import lifecycle
 
     with context.of(ctx).database() as engine:
-        summary = publish.pause(engine, edition)
+        summary = lifecycle.pause(engine, edition)
     _report(
         summary,
         f"{edition} is paused; `newsletter editions resume {edition}` lets it go on.",
@@ -120,10 +117,10 @@ def pause(ctx: typer.Context, edition: Name, *, json: output.Json = False) -> No
 @app.command()
 def resume(ctx: typer.Context, edition: Name, *, json: output.Json = False) -> None:
     """Let a paused edition go on with the next `newsletter cron` or a running worker."""
-    from newsletter.editions import publish
+    from newsletter.editions import lifecycle
 
     with context.of(ctx).database() as engine:
-        summary = publish.resume(engine, edition)
+        summary = lifecycle.resume(engine, edition)
     left = output.counted(_waiting(summary), "reader")
     _report(summary, f"{edition} goes on; {left} to go.", json=json)
 
@@ -142,10 +139,10 @@ def cancel(
 
     Who did not get it catches up with the next one.
     """
-    from newsletter.editions import publish
+    from newsletter.editions import lifecycle
 
     with context.of(ctx).database() as engine:
-        summary, stopped = publish.cancel(engine, edition, now=clock.utc_now(), reason=reason)
+        summary, stopped = lifecycle.cancel(engine, edition, now=clock.utc_now(), reason=reason)
     uncertain = summary.unknown + summary.in_flight
     sentence = f"{edition} is {summary.state}"
     if summary.state == "cancelled":

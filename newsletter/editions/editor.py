@@ -19,7 +19,7 @@ from newsletter import cadence as calendar
 from newsletter.articles import store as articles
 from newsletter.cadence import Cadence
 from newsletter.db import session as sessions
-from newsletter.editions import assemble, publish, store
+from newsletter.editions import assemble, periods, store
 from newsletter.errors import Conflict, NotFound
 from newsletter.models import Article, ArticleState, EditionState, Note
 from newsletter.rendering import note as notes
@@ -153,8 +153,8 @@ def skip(
     """
     with sessions.writing(engine) as session:
         instant = sessions.freeze_lock(session, now)
-        period = publish.upcoming(session, cadence, now=now, settings=settings)
-        made = publish.skip_period(
+        period = periods.upcoming(session, cadence, now=now, settings=settings)
+        made = periods.skip_period(
             session, cadence, period, reason=WEEK_OFF, now=now, settings=settings
         )
         if made:
@@ -280,7 +280,7 @@ def _to_come(
     """Return the cadences whose next edition has an article, pinned at an instant, as its lead."""
     found = []
     for cadence in Cadence:
-        start = publish.coverage_start(session, cadence, end=now, settings=settings)
+        start = periods.coverage_start(session, cadence, end=now, settings=settings)
         is_new = article.state is ArticleState.HELD or (
             article.seen_at is not None and article.seen_at > start
         )

@@ -7,42 +7,31 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
-from typing import Any
+from datetime import date, datetime
 
-from sqlalchemy import Engine, Select
+from sqlalchemy import Engine
 from sqlmodel import Session
 
 from newsletter import cadence as calendar
 from newsletter import tokens
 from newsletter.articles import store as articles
-from newsletter.cadence import Cadence, SendTimes
+from newsletter.cadence import Cadence
 from newsletter.db import session as sessions
 from newsletter.db import witness
 from newsletter.delivery import ledger
-from newsletter.editions import assemble, audience, store
+from newsletter.editions import assemble, audience, periods, store
 from newsletter.editions.assemble import Batch, Variant
 from newsletter.editions.audience import Audience
 from newsletter.editions.compose import Press
 from newsletter.editions.store import Summary
-from newsletter.errors import Conflict, NotFound
-from newsletter.models import Article, Edition, EditionState
+from newsletter.errors import NotFound
+from newsletter.models import Article, Edition
 from newsletter.rendering.compile import Rendered
 from newsletter.settings import Settings
-from newsletter.subscribers import address_change, outlook, preferences, suppress
+from newsletter.subscribers import outlook, preferences
 
 #: Letters and corrections leave before digests.
 _PRIORITY = 2
-_UNFINISHED = (EditionState.OPEN, EditionState.PAUSED)
-
-
-@dataclass(frozen=True)
-class Due:
-    """A period whose edition is to be made."""
-
-    cadence: Cadence
-    period: date
-    due_at: datetime
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,7 +118,7 @@ def preview(engine: Engine, cadence: Cadence, *, now: datetime, settings: Settin
     any article of the period.
     """
     with sessions.reading(engine) as session:
-        start = coverage_start(session, cadence, end=now, settings=settings)
+        start = periods.coverage_start(session, cadence, end=now, settings=settings)
         choice = _Choice.of(session, cadence, settings, pinned_after=start, end=now)
         batch = _batch(session, start, readers=1, choice=choice)
         if not batch.articles:
@@ -155,143 +144,13 @@ def preview(engine: Engine, cadence: Cadence, *, now: datetime, settings: Settin
     return Press(settings).digest(content, public_id=tokens.new_public_id())
 
 
-def due_editions(engine: Engine, *, now: datetime, settings: Settings) -> list[Due]:
-    """Return the periods whose edition is due, is not too late and was not made yet."""
-    with sessions.reading(engine) as session:
-        found = [_due(session, cadence, now=now, settings=settings) for cadence in Cadence]
-        return [due for due in found if due is not None]
-
-
-def upcoming(session: Session, cadence: Cadence, *, now: datetime, settings: Settings) -> date:
-    """Return the period whose edition is made next: one that is due, or the next to fall due."""
-    due = _due(session, cadence, now=now, settings=settings)
-    return due.period if due else calendar.next_due(cadence, now, settings.send_times)
-
-
-def coverage_start(
-    session: Session, cadence: Cadence, *, end: datetime, settings: Settings
-) -> datetime:
-    """Return where a reader without a watermark begins, in an edition that is made at `end`."""
-    return assemble.coverage_start(
-        cadence,
-        end=end,
-        covered=store.last_covered(session, cadence),
-        catch_up=_catch_up(settings),
-    )
-
-
-def current(
-    engine: Engine, cadence: Cadence, *, now: datetime, settings: Settings
-) -> Summary | None:
-    """Return the edition of the newest due period, if it was made or skipped."""
-    with sessions.reading(engine) as session:
-        period = calendar.newest_due(cadence, now, settings.send_times)
-        edition = store.find(session, cadence, period)
-        return store.summary(session, edition) if edition else None
-
-
-def finish(engine: Engine, *, now: datetime) -> list[str]:
-    """Finish the editions that have no open row left; return their names.
-
-    And have the readers suppressed whose addresses were found dead, and changes of address
-    forgotten that nobody has confirmed in time.
-    """
-    is_left = True
-    while is_left:
-        with sessions.writing(engine) as session:
-            is_left = suppress.catch_up(session, now=now) > 0
-    with sessions.writing(engine) as session:
-        address_change.prune(session, now=now)
-        return store.finish(session, now=now)
-
-
-def expire(engine: Engine, *, now: datetime, times: SendTimes) -> list[str]:
-    """Give up what is left of editions staler than their cadence; return their names.
-
-    Their readers catch up with the next edition: no watermark moves for what was not accepted.
-
-    Raises Conflict for a backup that was restored: there, what is open may have been sent since.
-    """
-    with sessions.writing(engine) as session:
-        witness.check(session, engine)
-        stale = _stale(session, _UNFINISHED, now=now, times=times)
-        ids = [edition.id for edition in stale]
-        if ids:
-            mailings = store.mailings_of(ids)
-            ledger.skip_mailings(session, mailings=mailings, reason="stale", now=now)
-            store.finish(session, now=now)
-        return [_slug(edition) for edition in stale]
-
-
-def over_mailings(session: Session, *, now: datetime, times: SendTimes) -> Select[Any]:
-    """Select the mailings of which nothing is sent any more: cancelled, or stale."""
-    among = [*_UNFINISHED, EditionState.FINISHED]
-    stale = [edition.id for edition in _stale(session, among, now=now, times=times)]
-    return store.cancelled_mailings(and_of=stale)
-
-
-def pause(engine: Engine, slug: str) -> Summary:
-    """Let no worker claim anything of an edition until it is resumed."""
-    return _turn(engine, slug, EditionState.PAUSED, among=_UNFINISHED)
-
-
-def resume(engine: Engine, slug: str) -> Summary:
-    """Let a paused edition go on."""
-    return _turn(engine, slug, EditionState.OPEN, among=_UNFINISHED)
-
-
-def cancel(engine: Engine, slug: str, *, now: datetime, reason: str) -> tuple[Summary, int]:
-    """Send no more of an edition, nor of its corrections; of those alone if it is over.
-
-    Whoever had it keeps it, the others catch up with the next. Returns for how many readers a
-    correction was stopped, too.
-    """
-    with sessions.writing(engine) as session:
-        edition = store.by_slug(session, slug)
-        stopped = ledger.cancel_mailings(
-            session,
-            mailings=store.corrections_of(edition),
-            reason="edition cancelled",
-            now=now,
-        )
-        if edition.state in _UNFINISHED or not stopped:
-            _require(session, edition, EditionState.CANCELLED, among=_UNFINISHED, reason=reason)
-            mailings = store.mailings(edition)
-            ledger.cancel_mailings(session, mailings=mailings, reason="edition cancelled", now=now)
-        return store.summary(session, edition), stopped
-
-
-def skip_period(
-    session: Session,
-    cadence: Cadence,
-    period: date,
-    *,
-    reason: str,
-    now: datetime,
-    settings: Settings,
-) -> bool:
-    """Record the edition of a period as skipped; False if there is one."""
-    end = sessions.freeze_lock(session, now)
-    edition = store.create(
-        session,
-        cadence,
-        period,
-        coverage_start=coverage_start(session, cadence, end=end, settings=settings),
-        coverage_end=end,
-        now=now,
-    )
-    if edition is not None:
-        store.skip(session, edition, reason=reason, now=now)
-    return edition is not None
-
-
 def _freeze(
     session: Session, cadence: Cadence, *, now: datetime, settings: Settings, force: bool
 ) -> Summary:
     end = sessions.freeze_lock(session, now)
     period = calendar.newest_due(cadence, now, settings.send_times)
     # Before the skipped edition is gone: it may be all that says where the first one began.
-    start = coverage_start(session, cadence, end=end, settings=settings)
+    start = periods.coverage_start(session, cadence, end=end, settings=settings)
     if force:
         store.discard_skipped(session, cadence, period)
     edition = store.create(
@@ -318,7 +177,7 @@ def _fill(session: Session, edition: Edition, settings: Settings) -> None:
     chosen = Audience(
         cadence=cadence,
         coverage_start=edition.coverage_start,
-        window_start=assemble.window_start(cadence, end=end, catch_up=_catch_up(settings)),
+        window_start=assemble.window_start(cadence, end=end, catch_up=periods.catch_up(settings)),
         earlier=_settle(session, edition, now=now),
     )
     audience.remember(session, chosen)
@@ -449,62 +308,3 @@ def _related(session: Session, variant: Variant, choice: _Choice) -> list[Articl
         limit=assemble.RELATED,
         without=choice.without,
     )
-
-
-def _due(session: Session, cadence: Cadence, *, now: datetime, settings: Settings) -> Due | None:
-    times = settings.send_times
-    is_due = assemble.is_due(
-        cadence,
-        now=now,
-        times=times,
-        tolerance=timedelta(hours=settings.cron_tolerance_hours),
-        since=store.began_at(session),
-    )
-    period = calendar.newest_due(cadence, now, times)
-    if not is_due or store.find(session, cadence, period) is not None:
-        return None
-    return Due(cadence, period, calendar.due_at(cadence, period, times))
-
-
-def _turn(
-    engine: Engine, slug: str, state: EditionState, *, among: Sequence[EditionState]
-) -> Summary:
-    with sessions.writing(engine) as session:
-        edition = store.by_slug(session, slug)
-        _require(session, edition, state, among=among)
-        return store.summary(session, edition)
-
-
-def _require(
-    session: Session,
-    edition: Edition,
-    state: EditionState,
-    *,
-    among: Sequence[EditionState],
-    reason: str | None = None,
-) -> None:
-    if not store.change_state(session, edition, state, among=among, reason=reason):
-        slug = _slug(edition)
-        raise Conflict(
-            f"{slug} is {edition.state}: nothing of it is on its way.",
-            hint=f"`newsletter editions cancel {slug}` ends a correction of it.",
-        )
-    session.refresh(edition)
-
-
-def _stale(
-    session: Session, states: Sequence[EditionState], *, now: datetime, times: SendTimes
-) -> list[Edition]:
-    return [
-        edition
-        for edition in store.in_states(session, states)
-        if calendar.is_stale(Cadence(edition.cadence), edition.period, now=now, times=times)
-    ]
-
-
-def _catch_up(settings: Settings) -> timedelta:
-    return timedelta(days=settings.catch_up_days)
-
-
-def _slug(edition: Edition) -> str:
-    return calendar.slug(Cadence(edition.cadence), edition.period)

@@ -12,7 +12,7 @@ from newsletter.cadence import Cadence
 from newsletter.db import session as sessions
 from newsletter.db import witness
 from newsletter.delivery import ledger
-from newsletter.editions import publish, store
+from newsletter.editions import periods, store
 from newsletter.errors import Conflict
 from newsletter.settings import Settings
 
@@ -48,7 +48,7 @@ def accept(engine: Engine, *, now: datetime, settings: Settings) -> Done:
         done.unknown = ledger.doubt(session, now=now)
         for cadence in Cadence:
             period = calendar.newest_due(cadence, now, settings.send_times)
-            if publish.skip_period(
+            if periods.skip_period(
                 session, cadence, period, reason=_REASON, now=now, settings=settings
             ):
                 done.skipped.append(calendar.slug(cadence, period))

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from sqlalchemy import Engine
 
-from newsletter.editions import publish
+from newsletter.editions import lifecycle, periods, publish
 from newsletter.editions.store import Summary
 from newsletter.errors import NewsletterError
 from newsletter.settings import Settings
@@ -31,12 +31,12 @@ def keep(engine: Engine, *, now: datetime, settings: Settings) -> Done:
     And delete the sign-ups that nobody has confirmed in time.
     """
     done = Done()
-    publish.expire(engine, now=now, times=settings.send_times)
-    for due in publish.due_editions(engine, now=now, settings=settings):
+    lifecycle.expire(engine, now=now, times=settings.send_times)
+    for due in periods.due_editions(engine, now=now, settings=settings):
         try:
             done.made.append(publish.freeze(engine, due.cadence, now=now, settings=settings))
         except NewsletterError as exc:
             done.failures.append(exc)
-    done.finished = publish.finish(engine, now=now)
+    done.finished = lifecycle.finish(engine, now=now)
     unconfirmed.delete(engine, now=now)
     return done

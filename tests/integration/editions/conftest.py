@@ -21,7 +21,7 @@ from newsletter.cadence import Cadence
 from newsletter.db import session as sessions
 from newsletter.delivery import ledger, retry
 from newsletter.delivery.ledger import Claim, Verdict
-from newsletter.editions import editor, publish, store
+from newsletter.editions import editor, lifecycle, publish, store
 from newsletter.editions.store import Summary
 from newsletter.models import (
     Article,
@@ -166,7 +166,7 @@ class World:
         """Freeze an edition and deliver it; everyone accepts but those with another outcome."""
         frozen = self.freeze(cadence)
         self.deliver(outcomes)
-        publish.finish(self.engine, now=self.now)
+        lifecycle.finish(self.engine, now=self.now)
         self.check_books()
         return self.summary(frozen.edition)
 

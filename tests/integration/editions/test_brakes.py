@@ -13,7 +13,7 @@ from newsletter.cadence import Cadence
 from newsletter.db import session as sessions
 from newsletter.db import witness
 from newsletter.delivery import ledger
-from newsletter.editions import correct, publish, restore, store
+from newsletter.editions import correct, lifecycle, periods, restore, store
 from newsletter.errors import Conflict, InvalidInput, NotFound
 from newsletter.models import Delivery, Publication, State
 from newsletter.smtp.reply import Kind
@@ -33,12 +33,12 @@ def test_an_edition_is_finished_only_when_no_row_is_open(world: World) -> None:
     world.record(world.take(limit=1))
     world.deliver({first: Kind.DEFERRED, second: Kind.DEFERRED})
 
-    assert publish.finish(world.engine, now=world.now) == []
+    assert lifecycle.finish(world.engine, now=world.now) == []
     world.tick(hours=1)
     world.deliver()
 
-    assert publish.finish(world.engine, now=world.now) == [WEEKLY]
-    assert publish.finish(world.engine, now=world.now) == []
+    assert lifecycle.finish(world.engine, now=world.now) == [WEEKLY]
+    assert lifecycle.finish(world.engine, now=world.now) == []
     assert world.summary(WEEKLY).state == "finished"
 
 
@@ -79,7 +79,7 @@ def test_what_is_held_of_a_cancelled_edition_stays_held(world: World) -> None:
     first = world.article()
     world.freeze()
     world.record(world.take(limit=1), {reader: Kind.UNKNOWN, other: Kind.UNKNOWN})
-    publish.cancel(world.engine, WEEKLY, now=world.now, reason="A mistake.")
+    lifecycle.cancel(world.engine, WEEKLY, now=world.now, reason="A mistake.")
 
     with sessions.writing(world.engine) as session:
         excluded = store.cancelled_mailings()
@@ -104,10 +104,10 @@ def test_a_stale_edition_is_given_up_and_its_readers_catch_up(world: World) -> N
     first = world.article()
     world.send(outcomes={missed: Kind.DEFERRED})
     world.tick(days=6)
-    assert publish.expire(world.engine, now=world.now, times=world.settings.send_times) == []
+    assert lifecycle.expire(world.engine, now=world.now, times=world.settings.send_times) == []
     world.tick(days=1, hours=1)
 
-    expired = publish.expire(world.engine, now=world.now, times=world.settings.send_times)
+    expired = lifecycle.expire(world.engine, now=world.now, times=world.settings.send_times)
 
     assert expired == [WEEKLY]
     summary = world.summary(WEEKLY)
@@ -126,11 +126,11 @@ def test_what_is_leaving_while_its_edition_grows_stale_keeps_it_open(world: Worl
     held = world.take()
     world.tick(days=8)
 
-    publish.expire(world.engine, now=world.now, times=world.settings.send_times)
+    lifecycle.expire(world.engine, now=world.now, times=world.settings.send_times)
 
     assert world.summary(WEEKLY).state == "open"
     world.record(held)
-    assert publish.finish(world.engine, now=world.now) == [WEEKLY]
+    assert lifecycle.finish(world.engine, now=world.now) == [WEEKLY]
     assert world.summary(WEEKLY).accepted == 1
 
 
@@ -140,10 +140,10 @@ def test_no_worker_claims_from_a_paused_edition_until_it_is_resumed(world: World
     world.freeze()
     world.record(world.take(limit=1))
 
-    assert publish.pause(world.engine, WEEKLY).state == "paused"
+    assert lifecycle.pause(world.engine, WEEKLY).state == "paused"
     assert world.take() == []
-    assert publish.finish(world.engine, now=world.now) == []
-    assert publish.resume(world.engine, WEEKLY).state == "open"
+    assert lifecycle.finish(world.engine, now=world.now) == []
+    assert lifecycle.resume(world.engine, WEEKLY).state == "open"
 
     world.deliver()
     assert world.summary(WEEKLY).accepted == 2
@@ -153,16 +153,16 @@ def test_pausing_twice_is_pausing_once(world: World) -> None:
     world.reader()
     world.article()
     world.freeze()
-    publish.pause(world.engine, WEEKLY)
+    lifecycle.pause(world.engine, WEEKLY)
 
-    assert publish.pause(world.engine, WEEKLY).state == "paused"
+    assert lifecycle.pause(world.engine, WEEKLY).state == "paused"
 
 
 def test_a_paused_edition_is_superseded_like_any_other(world: World) -> None:
     reader = world.reader()
     first = world.article()
     world.freeze()
-    publish.pause(world.engine, WEEKLY)
+    lifecycle.pause(world.engine, WEEKLY)
     world.tick(days=7)
     second = world.article()
 
@@ -178,7 +178,7 @@ def test_a_cancelled_edition_stops_and_its_readers_catch_up(world: World) -> Non
     world.freeze()
     world.record(world.take(limit=1))
 
-    summary, _ = publish.cancel(world.engine, WEEKLY, now=world.now, reason="A wrong headline.")
+    summary, _ = lifecycle.cancel(world.engine, WEEKLY, now=world.now, reason="A wrong headline.")
 
     assert (summary.state, summary.reason) == ("cancelled", "A wrong headline.")
     assert (summary.accepted, summary.cancelled) == (1, 2)
@@ -197,7 +197,7 @@ def test_what_was_leaving_when_its_edition_was_cancelled_is_not_tried_again(worl
     world.article()
     world.freeze()
     held = world.take()
-    publish.cancel(world.engine, WEEKLY, now=world.now, reason="A wrong headline.")
+    lifecycle.cancel(world.engine, WEEKLY, now=world.now, reason="A wrong headline.")
 
     world.record(held, {reader: Kind.DEFERRED})
 
@@ -212,9 +212,9 @@ def test_a_finished_edition_has_no_brakes(world: World, act: str) -> None:
     world.article()
     world.send()
     acts: dict[str, Callable[[], object]] = {
-        "pause": lambda: publish.pause(world.engine, WEEKLY),
-        "resume": lambda: publish.resume(world.engine, WEEKLY),
-        "cancel": lambda: publish.cancel(world.engine, WEEKLY, now=world.now, reason="No."),
+        "pause": lambda: lifecycle.pause(world.engine, WEEKLY),
+        "resume": lambda: lifecycle.resume(world.engine, WEEKLY),
+        "cancel": lambda: lifecycle.cancel(world.engine, WEEKLY, now=world.now, reason="No."),
     }
 
     with pytest.raises(Conflict, match="weekly-2026-06-01 is finished"):
@@ -241,12 +241,12 @@ def test_a_finished_editions_correction_can_be_cancelled(world: World) -> None:
     world.readers(3)
     correction = _corrected(world)
 
-    summary, stopped = publish.cancel(world.engine, WEEKLY, now=world.now, reason="No.")
+    summary, stopped = lifecycle.cancel(world.engine, WEEKLY, now=world.now, reason="No.")
 
     assert (summary.state, stopped) == ("finished", 3)
     assert _correction_states(world, correction) == {"cancelled"}
     with pytest.raises(Conflict, match="is finished"):
-        publish.cancel(world.engine, WEEKLY, now=world.now, reason="No.")
+        lifecycle.cancel(world.engine, WEEKLY, now=world.now, reason="No.")
 
 
 def test_a_correction_waits_with_its_edition_and_not_for_a_cancelled_one(world: World) -> None:
@@ -254,11 +254,11 @@ def test_a_correction_waits_with_its_edition_and_not_for_a_cancelled_one(world: 
     article = world.article()
     world.send(outcomes={late: Kind.DEFERRED})
     notice = correct.notice(WEEKLY, str(article), "The dose is 5 mg.")
-    publish.pause(world.engine, WEEKLY)
+    lifecycle.pause(world.engine, WEEKLY)
     correct.queue(world.engine, notice, now=world.now, settings=world.settings)
 
     assert world.take() == []
-    publish.cancel(world.engine, WEEKLY, now=world.now, reason="A wrong headline.")
+    lifecycle.cancel(world.engine, WEEKLY, now=world.now, reason="A wrong headline.")
     other = correct.notice(WEEKLY, str(article), "It is 6 mg.")
     correct.queue(world.engine, other, now=world.now, settings=world.settings)
 
@@ -278,7 +278,7 @@ def test_nothing_of_a_restored_backup_grows_stale_before_it_is_known_for_one(
     world.tick(days=15)
 
     with pytest.raises(Conflict, match="it seems to be a backup"):
-        publish.expire(world.engine, now=world.now, times=world.settings.send_times)
+        lifecycle.expire(world.engine, now=world.now, times=world.settings.send_times)
 
     assert world.states(WEEKLY) == {late: "deferred"}
     done = restore.accept(world.engine, now=world.now, settings=world.settings)
@@ -287,9 +287,9 @@ def test_nothing_of_a_restored_backup_grows_stale_before_it_is_known_for_one(
 
 def test_an_edition_that_is_not_there_is_not_found(world: World) -> None:
     with pytest.raises(NotFound):
-        publish.pause(world.engine, WEEKLY)
+        lifecycle.pause(world.engine, WEEKLY)
     with pytest.raises(InvalidInput):
-        publish.pause(world.engine, "weekly")
+        lifecycle.pause(world.engine, "weekly")
 
 
 def test_due_is_what_was_not_made_and_is_not_too_late(world: World) -> None:
@@ -354,9 +354,9 @@ def test_the_latest_editions_come_first(world: World) -> None:
 
 
 def _due(world: World) -> list[str]:
-    found = publish.due_editions(world.engine, now=world.now, settings=world.settings)
+    found = periods.due_editions(world.engine, now=world.now, settings=world.settings)
     return [one.cadence for one in found]
 
 
 def _current(world: World) -> store.Summary | None:
-    return publish.current(world.engine, Cadence.WEEKLY, now=world.now, settings=world.settings)
+    return periods.current(world.engine, Cadence.WEEKLY, now=world.now, settings=world.settings)

@@ -17,7 +17,7 @@ from newsletter.articles import store as articles
 from newsletter.articles.item import ParsedArticle, ParsedFeed
 from newsletter.cadence import Cadence
 from newsletter.db import session as sessions
-from newsletter.editions import editor, publish
+from newsletter.editions import editor, lifecycle, periods, publish
 from newsletter.editions import store as editions
 from newsletter.errors import Conflict, InvalidInput, NotFound
 from newsletter.models import Article, ArticleState, Audit, Edition, Note
@@ -140,7 +140,7 @@ def test_a_mistake_that_was_stopped_is_rejected_before_the_next_edition(world: W
     mistake, other = world.articles(2)
     name = world.freeze("daily").edition
     world.deliver(limit=1)
-    publish.cancel(world.engine, name, now=world.now, reason="A mistake.")
+    lifecycle.cancel(world.engine, name, now=world.now, reason="A mistake.")
     world.edit("reject", mistake)
     with pytest.raises(Conflict):
         world.edit("hold", other)  # one reader had it, and would have it twice
@@ -405,7 +405,7 @@ def unskip(world: World, cadence: str = "weekly") -> editor.Skipped:
 
 
 def due(world: World) -> list[Any]:
-    found = publish.due_editions(world.engine, now=world.now, settings=world.settings)
+    found = periods.due_editions(world.engine, now=world.now, settings=world.settings)
     return [(one.cadence, str(one.period)) for one in found]
 
 

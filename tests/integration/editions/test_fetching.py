@@ -10,8 +10,8 @@ from feed_server import FeedServer, running
 from sqlalchemy import Engine
 
 from newsletter.articles import store, turn
-from newsletter.articles.fetch import Limits
 from newsletter.articles.ingest import Result
+from newsletter.articles.limits import Limits
 from newsletter.articles.turn import Elsewhere
 from newsletter.clock import utc_now
 from newsletter.db import session as sessions

@@ -15,7 +15,7 @@ from newsletter import suppression
 from newsletter.cadence import Cadence
 from newsletter.db import session as sessions
 from newsletter.delivery import ledger, reconcile
-from newsletter.editions import publish, store
+from newsletter.editions import lifecycle, publish, store
 from newsletter.errors import NotFound, RenderError
 from newsletter.models import (
     Article,
@@ -471,12 +471,12 @@ def _leaves_and_comes_back(world: World, reader: str) -> None:
 
 
 def _is_cancelled(world: World, _reader: str) -> None:
-    publish.cancel(world.engine, "weekly-2026-06-01", now=world.now, reason="A wrong headline.")
+    lifecycle.cancel(world.engine, "weekly-2026-06-01", now=world.now, reason="A wrong headline.")
 
 
 def _grows_stale(world: World, _reader: str) -> None:
     world.tick(days=8)
-    publish.expire(world.engine, now=world.now, times=world.settings.send_times)
+    lifecycle.expire(world.engine, now=world.now, times=world.settings.send_times)
 
 
 @pytest.mark.parametrize("call_off", [_pauses, _leaves_and_comes_back, _is_cancelled, _grows_stale])
@@ -539,7 +539,7 @@ def test_an_unknown_that_the_relay_has_accepted_moves_no_watermark_twice(
 
     named = f"{mailing.public_id}.{reader}@{mailing.domain}\n".encode()
     assert reconcile.run(world.engine, BytesIO(named), now=world.now).accepted == 1
-    assert publish.finish(world.engine, now=world.now) == []
+    assert lifecycle.finish(world.engine, now=world.now) == []
 
     assert world.states("weekly-2026-06-01") == {reader: "accepted", other: "unknown"}
     assert world.watermark(reader) == before
@@ -565,7 +565,7 @@ def test_an_unknown_that_is_sent_again_and_refused_comes_again_unless_it_had_cou
         assert ledger.retry_now(session, state=State.UNKNOWN, now=world.now) == 1
         store.reopen(session)
     world.deliver({reader: Kind.REFUSED})
-    assert publish.finish(world.engine, now=world.now) == ["weekly-2026-06-01"]
+    assert lifecycle.finish(world.engine, now=world.now) == ["weekly-2026-06-01"]
     world.tick(days=7)
     last = world.article()
 

@@ -17,7 +17,7 @@ from sqlmodel import col, select
 
 from newsletter.db import session as sessions
 from newsletter.delivery import ledger
-from newsletter.editions import pruning, publish, store
+from newsletter.editions import lifecycle, pruning, store
 from newsletter.editions.pruning import Rows
 from newsletter.errors import InvalidInput
 from newsletter.models import Attempt, Delivery, State, Subscriber
@@ -143,7 +143,7 @@ def test_an_uncertain_row_can_still_be_tried_again_and_goes_the_next_time(histor
 
     assert prune(history).states == {}
     history.deliver()
-    publish.finish(history.engine, now=history.now)
+    lifecycle.finish(history.engine, now=history.now)
     assert prune(history).states == {}
     weeks(history, 1)
     prune(history)
@@ -158,7 +158,7 @@ def test_an_edition_with_an_open_row_stays_whole(world: World) -> None:
     world.article()
     world.freeze()
     world.deliver(limit=1)
-    publish.pause(world.engine, FIRST)
+    lifecycle.pause(world.engine, FIRST)
     # Nobody's weekly edition comes after it, so nothing supersedes the row that is open.
     world.tick(days=200)
     world.freeze("daily")

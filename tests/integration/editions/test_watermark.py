@@ -29,7 +29,7 @@ from newsletter.db import engine as engines
 from newsletter.db import schema
 from newsletter.db import session as sessions
 from newsletter.delivery import ledger, listing, reconcile
-from newsletter.editions import editor, publish, store
+from newsletter.editions import editor, lifecycle, store
 from newsletter.errors import Conflict
 from newsletter.models import Article, ArticleState, Edition, Mailing, State
 from newsletter.settings import Settings
@@ -178,16 +178,18 @@ class History:
             found = store.recent(session, limit=1)
         for one in found:
             if act == "cancel":
-                publish.cancel(self.world.engine, one.edition, now=self.world.now, reason="A test.")
+                lifecycle.cancel(
+                    self.world.engine, one.edition, now=self.world.now, reason="A test."
+                )
             else:
-                getattr(publish, act)(self.world.engine, one.edition)
+                getattr(lifecycle, act)(self.world.engine, one.edition)
 
     def expire(self) -> None:
         times = self.world.settings.send_times
-        publish.expire(self.world.engine, now=self.world.now, times=times)
+        lifecycle.expire(self.world.engine, now=self.world.now, times=times)
 
     def finish(self) -> None:
-        publish.finish(self.world.engine, now=self.world.now)
+        lifecycle.finish(self.world.engine, now=self.world.now)
 
     def reconcile(self, number: int) -> None:
         """Let the relay's log name all that is unknown of a reader."""

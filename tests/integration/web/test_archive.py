@@ -8,7 +8,7 @@ from visitor import ANN, Make, Visitor
 
 from newsletter.cadence import Cadence
 from newsletter.db import session as sessions
-from newsletter.editions import publish, store
+from newsletter.editions import lifecycle, store
 from newsletter.tokens import Purpose
 from newsletter.web import pages
 
@@ -98,7 +98,7 @@ def test_a_cancelled_edition_is_not_shown(visit: Make) -> None:
     visitor = visit(archive=True)
     visitor.add()
     slug = visitor.publish()
-    publish.cancel(visitor.engine, slug, reason="a mistake", now=visitor.now)
+    lifecycle.cancel(visitor.engine, slug, reason="a mistake", now=visitor.now)
     assert visitor.get(f"/editions/{slug}").status_code == 404
     assert slug not in visitor.get("/editions").text
 

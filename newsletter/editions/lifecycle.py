@@ -1,0 +1,134 @@
+"""What happens to an edition after its freeze: pause, resume, cancel, expire, finish."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Engine, Select
+from sqlmodel import Session
+
+from newsletter import cadence as calendar
+from newsletter.cadence import Cadence, SendTimes
+from newsletter.db import session as sessions
+from newsletter.db import witness
+from newsletter.delivery import ledger
+from newsletter.editions import store
+from newsletter.editions.store import Summary
+from newsletter.errors import Conflict
+from newsletter.models import Edition, EditionState
+from newsletter.subscribers import changes, suppress
+
+_UNFINISHED = (EditionState.OPEN, EditionState.PAUSED)
+
+
+def finish(engine: Engine, *, now: datetime) -> list[str]:
+    """Finish the editions that have no open row left; return their names.
+
+    And have the readers suppressed whose addresses were found dead, and changes of address
+    forgotten that nobody has confirmed in time.
+    """
+    is_left = True
+    while is_left:
+        with sessions.writing(engine) as session:
+            is_left = suppress.catch_up(session, now=now) > 0
+    with sessions.writing(engine) as session:
+        changes.prune(session, now=now)
+        return store.finish(session, now=now)
+
+
+def expire(engine: Engine, *, now: datetime, times: SendTimes) -> list[str]:
+    """Give up what is left of editions staler than their cadence; return their names.
+
+    Their readers catch up with the next edition: no watermark moves for what was not accepted.
+
+    Raises Conflict for a backup that was restored: there, what is open may have been sent since.
+    """
+    with sessions.writing(engine) as session:
+        witness.check(session, engine)
+        stale = _stale(session, _UNFINISHED, now=now, times=times)
+        ids = [edition.id for edition in stale]
+        if ids:
+            mailings = store.mailings_of(ids)
+            ledger.skip_mailings(session, mailings=mailings, reason="stale", now=now)
+            store.finish(session, now=now)
+        return [_slug(edition) for edition in stale]
+
+
+def over_mailings(session: Session, *, now: datetime, times: SendTimes) -> Select[Any]:
+    """Select the mailings of which nothing is sent any more: cancelled, or stale."""
+    among = [*_UNFINISHED, EditionState.FINISHED]
+    stale = [edition.id for edition in _stale(session, among, now=now, times=times)]
+    return store.cancelled_mailings(and_of=stale)
+
+
+def pause(engine: Engine, slug: str) -> Summary:
+    """Let no worker claim anything of an edition until it is resumed."""
+    return _turn(engine, slug, EditionState.PAUSED, among=_UNFINISHED)
+
+
+def resume(engine: Engine, slug: str) -> Summary:
+    """Let a paused edition go on."""
+    return _turn(engine, slug, EditionState.OPEN, among=_UNFINISHED)
+
+
+def cancel(engine: Engine, slug: str, *, now: datetime, reason: str) -> tuple[Summary, int]:
+    """Send no more of an edition, nor of its corrections; of those alone if it is over.
+
+    Whoever had it keeps it, the others catch up with the next. Returns for how many readers a
+    correction was stopped, too.
+    """
+    with sessions.writing(engine) as session:
+        edition = store.by_slug(session, slug)
+        stopped = ledger.cancel_mailings(
+            session,
+            mailings=store.corrections_of(edition),
+            reason="edition cancelled",
+            now=now,
+        )
+        if edition.state in _UNFINISHED or not stopped:
+            _require(session, edition, EditionState.CANCELLED, among=_UNFINISHED, reason=reason)
+            mailings = store.mailings(edition)
+            ledger.cancel_mailings(session, mailings=mailings, reason="edition cancelled", now=now)
+        return store.summary(session, edition), stopped
+
+
+def _turn(
+    engine: Engine, slug: str, state: EditionState, *, among: Sequence[EditionState]
+) -> Summary:
+    with sessions.writing(engine) as session:
+        edition = store.by_slug(session, slug)
+        _require(session, edition, state, among=among)
+        return store.summary(session, edition)
+
+
+def _require(
+    session: Session,
+    edition: Edition,
+    state: EditionState,
+    *,
+    among: Sequence[EditionState],
+    reason: str | None = None,
+) -> None:
+    if not store.change_state(session, edition, state, among=among, reason=reason):
+        slug = _slug(edition)
+        raise Conflict(
+            f"{slug} is {edition.state}: nothing of it is on its way.",
+            hint=f"`newsletter editions cancel {slug}` ends a correction of it.",
+        )
+    session.refresh(edition)
+
+
+def _stale(
+    session: Session, states: Sequence[EditionState], *, now: datetime, times: SendTimes
+) -> list[Edition]:
+    return [
+        edition
+        for edition in store.in_states(session, states)
+        if calendar.is_stale(Cadence(edition.cadence), edition.period, now=now, times=times)
+    ]
+
+
+def _slug(edition: Edition) -> str:
+    return calendar.slug(Cadence(edition.cadence), edition.period)

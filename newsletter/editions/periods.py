@@ -1,0 +1,103 @@
+"""Which periods have an edition that is due, and where what it covers begins."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+
+from sqlalchemy import Engine
+from sqlmodel import Session
+
+from newsletter import cadence as calendar
+from newsletter.cadence import Cadence
+from newsletter.db import session as sessions
+from newsletter.editions import assemble, store
+from newsletter.editions.store import Summary
+from newsletter.settings import Settings
+
+
+@dataclass(frozen=True)
+class Due:
+    """A period whose edition is to be made."""
+
+    cadence: Cadence
+    period: date
+    due_at: datetime
+
+
+def due_editions(engine: Engine, *, now: datetime, settings: Settings) -> list[Due]:
+    """Return the periods whose edition is due, is not too late and was not made yet."""
+    with sessions.reading(engine) as session:
+        found = [_due(session, cadence, now=now, settings=settings) for cadence in Cadence]
+        return [due for due in found if due is not None]
+
+
+def upcoming(session: Session, cadence: Cadence, *, now: datetime, settings: Settings) -> date:
+    """Return the period whose edition is made next: one that is due, or the next to fall due."""
+    due = _due(session, cadence, now=now, settings=settings)
+    return due.period if due else calendar.next_due(cadence, now, settings.send_times)
+
+
+def coverage_start(
+    session: Session, cadence: Cadence, *, end: datetime, settings: Settings
+) -> datetime:
+    """Return where a reader without a watermark begins, in an edition that is made at `end`."""
+    return assemble.coverage_start(
+        cadence,
+        end=end,
+        covered=store.last_covered(session, cadence),
+        catch_up=catch_up(settings),
+    )
+
+
+def current(
+    engine: Engine, cadence: Cadence, *, now: datetime, settings: Settings
+) -> Summary | None:
+    """Return the edition of the newest due period, if it was made or skipped."""
+    with sessions.reading(engine) as session:
+        period = calendar.newest_due(cadence, now, settings.send_times)
+        edition = store.find(session, cadence, period)
+        return store.summary(session, edition) if edition else None
+
+
+def skip_period(
+    session: Session,
+    cadence: Cadence,
+    period: date,
+    *,
+    reason: str,
+    now: datetime,
+    settings: Settings,
+) -> bool:
+    """Record the edition of a period as skipped; False if there is one."""
+    end = sessions.freeze_lock(session, now)
+    edition = store.create(
+        session,
+        cadence,
+        period,
+        coverage_start=coverage_start(session, cadence, end=end, settings=settings),
+        coverage_end=end,
+        now=now,
+    )
+    if edition is not None:
+        store.skip(session, edition, reason=reason, now=now)
+    return edition is not None
+
+
+def _due(session: Session, cadence: Cadence, *, now: datetime, settings: Settings) -> Due | None:
+    times = settings.send_times
+    is_due = assemble.is_due(
+        cadence,
+        now=now,
+        times=times,
+        tolerance=timedelta(hours=settings.cron_tolerance_hours),
+        since=store.began_at(session),
+    )
+    period = calendar.newest_due(cadence, now, times)
+    if not is_due or store.find(session, cadence, period) is not None:
+        return None
+    return Due(cadence, period, calendar.due_at(cadence, period, times))
+
+
+def catch_up(settings: Settings) -> timedelta:
+    return timedelta(days=settings.catch_up_days)
