@@ -14,7 +14,7 @@ import jinja2
 import typer
 
 from newsletter.cli import variables
-from newsletter.cli.app import app
+from newsletter.cli.app import program
 from newsletter.cli.init import shown_default
 from newsletter.rendering import environment
 from newsletter.settings import Settings
@@ -99,7 +99,7 @@ def cli_page() -> str:
         NOTE,
         "Exit codes: 0 done or nothing to do, 1 failed, 2 usage, 3 findings, 75 try again later.",
     ]
-    for path, command in _commands(typer.main.get_command(app), "newsletter"):
+    for path, command in _commands(program(), "newsletter"):
         lines += ["", f"## {path}", "", (command.help or "").replace("\n\n", "\n").strip(), ""]
         lines += [f"- `{names}`: {text}" for names, text in _parameters(command)]
     return "\n".join(lines).rstrip() + "\n"

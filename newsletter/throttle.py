@@ -11,10 +11,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sqlalchemy import case, delete, literal
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlmodel import Session, col, select
 
-from newsletter.db.engine import is_sqlite
+from newsletter.db import statements
 from newsletter.models import Throttle
 from newsletter.models.columns import Instant
 from newsletter.tokens import Keyring
@@ -43,9 +42,8 @@ def take(session: Session, limit: Limit, subject: str, *, now: datetime, keyring
 
     One statement, so that of any number of sessions at once no more than the limit get through.
     """
-    insert = sqlite.insert if is_sqlite(session.connection()) else postgresql.insert
     is_over = _ends_at <= literal(now, Instant())
-    statement = insert(Throttle).values(
+    statement = statements.insert_into(session, Throttle).values(
         key=limit.key(subject, keyring), began_at=now, ends_at=now + limit.window, count=1
     )
     taken = statement.on_conflict_do_update(

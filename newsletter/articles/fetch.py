@@ -25,6 +25,7 @@ import httpx
 
 from newsletter.articles import link, polling
 from newsletter.articles.guard import Clock, Deadline, Guard, GuardedTransport, Resolver, resolve
+from newsletter.articles.limits import Limits
 from newsletter.clock import utc_now
 from newsletter.errors import FeedError, InvalidInput
 from newsletter.version import VERSION
@@ -55,26 +56,6 @@ _REFUSALS = {
     ),
     429: ("has been asked too often", "It is asked again when its server allows it."),
 }
-
-
-@dataclass(frozen=True)
-class Limits:
-    """The bounds of one fetch."""
-
-    #: Octets, as sent and again as unpacked.
-    max_bytes: int = 10_000_000
-    #: Seconds from the first look-up to the last octet, redirects included.
-    timeout_seconds: float = 30
-    max_redirects: int = 3
-    #: Lets feeds come from loopback and private networks.
-    allow_private: bool = False
-    #: What parsing one document may cost (see `newsletter.articles.sandbox`): seconds of processor
-    #: time, seconds in all, and octets that the process which parses may have.
-    parse_processor_seconds: int = 10
-    parse_seconds: float = 20
-    parse_memory_bytes: int = 300_000_000
-    #: Whether links lose what says who sent a reader (see `newsletter.articles.link`).
-    strip_tracking: bool = True
 
 
 @dataclass(frozen=True)
@@ -168,13 +149,6 @@ def shown(url: str) -> str:
         return url
     query = "?…" if parts.query else ""
     return f"{parts.scheme}://{parts.hostname}{port}{parts.path}{query}"
-
-
-def masked(source: str) -> str:
-    """Return a feed's address for a list: whole, but for user and password."""
-    scheme, separator, rest = source.partition("://")
-    host, slash, path = rest.partition("/")
-    return f"{scheme}{separator}{host.rpartition('@')[2]}{slash}{path}" if separator else source
 
 
 def _spell_url(source: str) -> str:

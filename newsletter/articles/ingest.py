@@ -22,8 +22,9 @@ from sqlmodel import Session
 
 from newsletter import audit
 from newsletter.articles import fetch, link, matching, polling, quarantine, store, text
-from newsletter.articles.fetch import Fetched, Limits, Validators
+from newsletter.articles.fetch import Fetched, Validators
 from newsletter.articles.item import ParsedArticle, ParsedFeed
+from newsletter.articles.limits import Limits
 from newsletter.articles.matching import Group, Match
 from newsletter.articles.pictures import Picture
 from newsletter.articles.polling import Occasion, WaitsFor

@@ -6,10 +6,13 @@ import contextlib
 import re
 import unicodedata
 from functools import lru_cache
+from typing import TYPE_CHECKING
 from urllib.parse import quote, urljoin
 
-import httpx
 import idna
+
+if TYPE_CHECKING:
+    import httpx
 
 #: Longer links are not links (and would not fit into an index of PostgreSQL).
 MAX_LINK = 2_000
@@ -125,6 +128,13 @@ def host(text: str) -> str | None:
     return name.removeprefix("www.") or None
 
 
+def masked(source: str) -> str:
+    """Return a feed's address for a list: whole, but for user and password."""
+    scheme, separator, rest = source.partition("://")
+    host, slash, path = rest.partition("/")
+    return f"{scheme}{separator}{host.rpartition('@')[2]}{slash}{path}" if separator else source
+
+
 def is_web(url: httpx.URL) -> bool:
     """Tell whether a URL has a scheme, a host and a port that a request could go to."""
     has_host = url.scheme in {"http", "https"} and _HOST.fullmatch(url.raw_host) is not None
@@ -133,6 +143,8 @@ def is_web(url: httpx.URL) -> bool:
 
 def parsed(text: str) -> httpx.URL | None:
     """Return a URL whose host is in ASCII, whatever IDNA says of it; None if it is none."""
+    import httpx  # noqa: PLC0415 - with its own command line, it takes as long as all of ours
+
     try:
         return httpx.URL(_in_ascii(text))
     except (httpx.InvalidURL, ValueError):

@@ -15,30 +15,13 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
+from typing import TYPE_CHECKING
 
 from newsletter.articles import link as links
-from newsletter.articles.item import ParsedArticle
+from newsletter.articles.known import Known
 
-
-@dataclass(frozen=True)
-class Known:
-    """A stored article, or a feed's own names for another feed's, as far as recognising needs."""
-
-    #: The article's, in both cases.
-    id: int
-    #: None: its feed was removed, or it was added by hand.
-    feed_id: int | None
-    guid: str | None
-    link: str
-    title: str
-    content_hash: str
-    #: These are the names that `feed_id` has for an article which is not its own.
-    is_alias: bool = False
-
-    @property
-    def is_orphan(self) -> bool:
-        """Tell whether its feed was removed."""
-        return self.feed_id is None and self.guid is not None
+if TYPE_CHECKING:
+    from newsletter.articles.item import ParsedArticle
 
 
 @dataclass(frozen=True)

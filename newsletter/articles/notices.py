@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Engine
 
-from newsletter.articles import fetch, store
+from newsletter.articles import link, store
 from newsletter.articles.polling import WaitsFor
 from newsletter.db import session as sessions
 from newsletter.models import Feed
@@ -59,4 +59,4 @@ def _notice(feed: Feed) -> Notice:
         sentence = f"{feed.title}: {feed.error}"
     else:
         sentence = f"{feed.title}: still fails, {feed.failures:,} times in a row: {feed.error}"
-    return Notice(feed.id, fetch.masked(feed.url), sentence, is_failing=feed.error is not None)
+    return Notice(feed.id, link.masked(feed.url), sentence, is_failing=feed.error is not None)

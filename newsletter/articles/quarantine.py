@@ -12,9 +12,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 from newsletter.articles import text
-from newsletter.articles.item import ParsedArticle
+
+if TYPE_CHECKING:
+    from newsletter.articles.item import ParsedArticle
 
 
 class Reason(StrEnum):

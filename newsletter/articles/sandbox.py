@@ -2,7 +2,7 @@
 
 A parser of hostile bytes may need any time and any memory, and a regular expression keeps the whole
 interpreter while it runs: no thread and no signal handler gets a turn. So the parent only waits,
-and can be stopped at any time. The limits themselves stand in `newsletter.articles.fetch.Limits`.
+and can be stopped at any time. The limits themselves stand in `newsletter.articles.limits.Limits`.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from newsletter.articles import child, item, link, text
 from newsletter.articles.bounded import MAX_ITEMS
-from newsletter.articles.fetch import Limits
 from newsletter.articles.item import ParsedArticle, ParsedFeed
+from newsletter.articles.limits import Limits
 from newsletter.errors import FeedError
 
 logger = logging.getLogger(__name__)

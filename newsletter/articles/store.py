@@ -13,7 +13,7 @@ from sqlalchemy import select as select_columns
 from sqlmodel import Session, and_, col, or_, select
 
 from newsletter.articles import text
-from newsletter.articles.matching import Known
+from newsletter.articles.known import Known
 from newsletter.articles.quarantine import Arrivals
 from newsletter.errors import NotFound
 from newsletter.models import Article, ArticleAlias, ArticleState, Feed, Publication

@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime
 from enum import Enum, auto
+from typing import TYPE_CHECKING
 
 from sqlalchemy import Engine
 
-from newsletter.articles import ingest, polling, store
-from newsletter.articles.fetch import Limits
-from newsletter.articles.ingest import Result
+from newsletter.articles import polling, store
+from newsletter.articles.limits import Limits
 from newsletter.articles.polling import Occasion
 from newsletter.clock import utc_now
 from newsletter.db import session as sessions
 from newsletter.db.election import Candidate
+
+if TYPE_CHECKING:
+    from newsletter.articles.ingest import Result
 
 
 class Elsewhere(Enum):
@@ -46,8 +49,24 @@ def fetch_all(
         # Not in the future: the clock may have been set back since.
         if ended_at is not None and now < ended_at <= utc_now():
             return Elsewhere.DONE
-        results = ingest.fetch_all(engine, limits, now, occasion=occasion, is_stopped=is_stopped)
+        results = _fetch(engine, limits, now, occasion, is_stopped)
         if occasion.is_whole and not is_stopped():
             with sessions.writing(engine) as session:
                 store.end_fetch(session, utc_now())
         return results
+
+
+def _fetch(
+    engine: Engine,
+    limits: Limits,
+    now: datetime,
+    occasion: Occasion,
+    is_stopped: Callable[[], bool],
+) -> list[Result]:
+    with sessions.reading(engine) as session:
+        if not any(polling.is_wanted(one, occasion, now=now) for one in store.feeds(session)):
+            return []
+    # Most runs of cron find no feed to ask: they do not take the time to import what reads one.
+    from newsletter.articles import ingest  # noqa: PLC0415
+
+    return ingest.fetch_all(engine, limits, now, occasion=occasion, is_stopped=is_stopped)

@@ -1,4 +1,4 @@
-"""Joins the commands and maps what went wrong to a sentence, a way out and an exit code.
+"""Runs a command and maps what went wrong to a sentence, a way out and an exit code.
 
 Exit codes: 0 done or nothing to do, 1 failed, 2 usage, 3 findings, 75 try again later.
 """
@@ -6,7 +6,6 @@ Exit codes: 0 done or nothing to do, 1 failed, 2 usage, 3 findings, 75 try again
 from __future__ import annotations
 
 import gc
-import inspect
 import sys
 import traceback
 from io import TextIOWrapper
@@ -15,27 +14,8 @@ from typing import Annotated
 
 import typer
 
-from newsletter.cli import (
-    articles,
-    context,
-    database,
-    delivery,
-    demo,
-    editions,
-    feedback,
-    feeds,
-    init,
-    note,
-    output,
-    preview,
-    send,
-    serve,
-    status,
-    subscribers,
-    suppression,
-    templates,
-    worker,
-)
+from newsletter.cli import context, output
+from newsletter.cli.commands import Commands
 from newsletter.errors import (
     ConfigurationError,
     DatabaseUnavailable,
@@ -43,7 +23,6 @@ from newsletter.errors import (
     NewsletterError,
     TransportUnavailable,
 )
-from newsletter.version import VERSION
 
 FAILED = 1
 USAGE = 2
@@ -52,56 +31,22 @@ TRY_AGAIN = 75
 
 app = typer.Typer(
     name="newsletter",
+    cls=Commands,
     help="Digests from feeds, one per reader and period, delivered without losing or doubling any.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    # Boxes and colours would take longer to import than everything else that an overview needs.
+    rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for verb in (
-    init.init,
-    demo.demo,
-    send.send,
-    send.cron,
-    serve.serve,
-    worker.worker,
-    preview.preview,
-    note.note,
-    status.status,
-):
-    app.command()(verb)
-for noun in (
-    subscribers,
-    feeds,
-    articles,
-    editions,
-    delivery,
-    suppression,
-    feedback,
-    templates,
-    database,
-):
-    app.add_typer(noun.app, name=noun.__name__.rpartition(".")[2])
-
-
-def _unwrap_help(commands: typer.Typer) -> None:
-    """Give each command a help of one line a paragraph, from its docstring.
-
-    Where our source breaks a line, a terminal of another width must not.
-    """
-    for command in commands.registered_commands:
-        paragraphs = (inspect.getdoc(command.callback) or "").split("\n\n")
-        command.help = "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
-    for group in commands.registered_groups:
-        if group.typer_instance is not None:
-            _unwrap_help(group.typer_instance)
-
-
-_unwrap_help(app)
 
 
 def _say(on: bool) -> None:
     if on:
+        # Reading it from what is installed takes longer than parsing any command line.
+        from newsletter.version import VERSION
+
         output.say(f"newsletter {VERSION}")
         raise typer.Exit
 
@@ -119,6 +64,14 @@ def options(
 ) -> None:
     """Run one command of the newsletter."""
     ctx.obj = context.Context(config=config)
+
+
+def program() -> Commands:
+    """Return all commands, imported, for what documents them."""
+    found = typer.main.get_command(app)
+    assert isinstance(found, Commands)
+    found.load_all()
+    return found
 
 
 def main() -> None:

@@ -17,10 +17,7 @@ if TYPE_CHECKING:
     from newsletter.models import Article
     from newsletter.settings import Settings
 
-app = typer.Typer(
-    help="The articles: what came, what waits in quarantine, and what an editor does with them.",
-    no_args_is_help=True,
-)
+app = typer.Typer(no_args_is_help=True)
 
 Number = Annotated[int, typer.Argument(max=output.LARGEST, help="Its number in `articles list`.")]
 Numbers = Annotated[

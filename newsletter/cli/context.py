@@ -8,14 +8,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
-from sqlalchemy import Engine
 
-from newsletter import settings as configuration
-from newsletter.db import engine as engines
-from newsletter.db import schema
-from newsletter.settings import Settings
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+    from newsletter.settings import Settings
 
 
 @dataclass
@@ -30,6 +30,9 @@ class Context:
     @property
     def settings(self) -> Settings:
         """The settings; ConfigurationError names each bad one."""
+        # Imported on first use: the overview of the commands needs none of it.
+        from newsletter import settings as configuration
+
         if self._settings is None:
             self._settings = configuration.load(self.config, environment=self.environment)
         return self._settings
@@ -37,6 +40,9 @@ class Context:
     @contextmanager
     def database(self, *, checked: bool = True) -> Iterator[Engine]:
         """Open the database; SchemaOutOfDate names the command that mends an old schema."""
+        from newsletter.db import engine as engines
+        from newsletter.db import schema
+
         engine = engines.open(self.settings.database_url)
         try:
             if checked:

@@ -26,9 +26,7 @@ _LOOK_SECONDS = 1.0
 #: A century: what a calendar can surely subtract.
 _LARGEST_DAYS = 36_525
 
-app = typer.Typer(
-    help="The schema's version, upgrades, backups, and pruning.", no_args_is_help=True
-)
+app = typer.Typer(no_args_is_help=True)
 
 
 @app.command()

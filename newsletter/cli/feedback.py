@@ -15,7 +15,7 @@ from newsletter.cli import context, output
 if TYPE_CHECKING:
     from newsletter.feedback.apply import Tally
 
-app = typer.Typer(help="What comes back by mail.", no_args_is_help=True)
+app = typer.Typer(no_args_is_help=True)
 
 
 @app.command()

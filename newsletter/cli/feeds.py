@@ -17,13 +17,13 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
     from sqlmodel import Session
 
-    from newsletter.articles.fetch import Limits
     from newsletter.articles.ingest import Counts, Result
+    from newsletter.articles.limits import Limits
     from newsletter.articles.turn import Elsewhere
     from newsletter.models import Feed
     from newsletter.settings import Settings
 
-app = typer.Typer(help="Where articles come from: RSS, Atom and JSON feeds.", no_args_is_help=True)
+app = typer.Typer(no_args_is_help=True)
 
 
 @app.command()
@@ -151,7 +151,7 @@ def remove(
 
 def limits(settings: Settings) -> Limits:
     """Return the bounds of a fetch from the settings."""
-    from newsletter.articles.fetch import Limits
+    from newsletter.articles.limits import Limits
 
     return Limits(
         max_bytes=settings.feed_max_bytes,
@@ -220,12 +220,12 @@ def _find(session: Session, named: str) -> Feed:
 
 
 def _feed(feed: Feed, articles: int) -> dict[str, Any]:
-    from newsletter.articles import fetch as fetching
+    from newsletter.articles import link
 
     return {
         "feed": feed.id,
         "title": feed.title,
-        "url": fetching.masked(feed.url),
+        "url": link.masked(feed.url),
         "articles": articles,
         "added_at": feed.added_at,
         "fetched_at": feed.fetched_at,
@@ -238,12 +238,12 @@ def _feed(feed: Feed, articles: int) -> dict[str, Any]:
 
 
 def _result(result: Result) -> dict[str, Any]:
-    from newsletter.articles import fetch as fetching
+    from newsletter.articles import link
 
     return {
         "feed": result.feed_id,
         "title": result.title,
-        "url": fetching.masked(result.url),
+        "url": link.masked(result.url),
         **_counts(result.counts),
         "error": result.error,
         "hint": result.hint,

@@ -61,7 +61,7 @@ def send(
     with found.database() as engine, nullcontext() if dry_run else on_signals():
         if dry_run:
             setup.warn(found.settings)
-            summary = _rehearse(engine, cadence, found.settings)
+            summary = _rehearse(engine, cadence, found.settings, clock.utc_now(), force=True)
         else:
             setup.require_for_readers(engine, found.settings, force=force)
             summary = deliver(
@@ -237,18 +237,20 @@ def _books(summary: Summary) -> str:
     return "".join(f", {count:,} {name}" for count, name in counts if count)
 
 
-def _rehearse(engine: Engine, cadence: Cadence, settings: Settings) -> Summary:
+def _rehearse(
+    engine: Engine, cadence: Cadence, settings: Settings, now: datetime, *, force: bool
+) -> Summary:
     from newsletter.editions import publish
 
-    return publish.rehearse(engine, cadence, now=clock.utc_now(), settings=settings, force=True)
+    return publish.rehearse(engine, cadence, now=now, settings=settings, force=force)
 
 
 def fetch_occasion(engine: Engine, settings: Settings, now: datetime) -> Occasion:
     """Return why feeds are fetched now: an edition that is due, or the time of single feeds."""
     from newsletter.articles import polling
-    from newsletter.editions import publish
+    from newsletter.editions import periods
 
-    due = publish.due_editions(engine, now=now, settings=settings)
+    due = periods.due_editions(engine, now=now, settings=settings)
     return polling.before_edition(max(one.due_at for one in due)) if due else polling.ROUTINE
 
 
@@ -301,7 +303,6 @@ def report(engine: Engine, fetched: list[Result] | Elsewhere, now: datetime) -> 
     Return the notices of feeds that fail: those that are said for the first time, or once a day.
     """
     from newsletter.articles import notices
-    from newsletter.articles.ingest import Counts
     from newsletter.cli import feeds
 
     if not isinstance(fetched, list):
@@ -316,11 +317,9 @@ def report(engine: Engine, fetched: list[Result] | Elsewhere, now: datetime) -> 
     for one in results:
         if one.counts.left_out:
             output.warn(feeds.left_out(one))
-    counts: Counts = sum((one.counts for one in results), Counts())
-    if counts.quarantined:
+    if quarantined := sum(one.counts.quarantined for one in results):
         output.warn(
-            f"{counts.quarantined:,} articles wait for approval: "
-            "`newsletter articles list --quarantined`."
+            f"{quarantined:,} articles wait for approval: `newsletter articles list --quarantined`."
         )
     return [one for one in said if one.is_failing]
 
@@ -342,15 +341,12 @@ def _due(
     What keeps one of them from being sent must not keep the others from being made in time: it is
     given back, not raised.
     """
-    from newsletter.editions import publish
+    from newsletter.editions import periods
     from newsletter.editions import send as sending
 
-    due = [one.cadence for one in publish.due_editions(engine, now=now, settings=settings)]
+    due = [one.cadence for one in periods.due_editions(engine, now=now, settings=settings)]
     if dry_run:
-        rehearsed = [
-            publish.rehearse(engine, cadence, now=now, settings=settings) for cadence in due
-        ]
-        return rehearsed, None
+        return [_rehearse(engine, c, settings, now, force=False) for c in due], None
     summaries: list[Summary] = []
     failure: NewsletterError | None = None
     for cadence in due:
@@ -360,7 +356,7 @@ def _due(
             summaries.append(deliver(engine, cadence, settings, now=now))
         except NewsletterError as exc:
             failure = failure or exc
-            made = publish.current(engine, cadence, now=now, settings=settings)
+            made = periods.current(engine, cadence, now=now, settings=settings)
             summaries += [made] if made else []
     if failure is None and not shutdown.is_wanted:
         summaries += sending.resume(engine, now=now, settings=settings, on_trouble=output.warn)

@@ -65,7 +65,7 @@ def _upcoming(settings: Settings, now: datetime, stands: Standing) -> list[dict[
 def _as_json(
     stands: Standing, findings: list[Finding], upcoming: list[dict[str, Any]]
 ) -> dict[str, Any]:
-    from newsletter.articles.fetch import masked
+    from newsletter.articles import link
 
     return {
         "findings": [asdict(finding) for finding in findings],
@@ -75,7 +75,9 @@ def _as_json(
         "open": [asdict(edition) for edition in stands.open],
         "letters": [asdict(one) for one in stands.letters],
         "unknown": stands.unknown,
-        "feeds_failing": [{"url": masked(one.url), "error": one.error} for one in stands.failing],
+        "feeds_failing": [
+            {"url": link.masked(one.url), "error": one.error} for one in stands.failing
+        ],
         "quarantined": stands.quarantined,
         "held": stands.held,
         "pinned": asdict(stands.pinned) if stands.pinned else None,

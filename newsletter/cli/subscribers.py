@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from newsletter.models import AddressChange, Subscriber, Suppression
 
-app = typer.Typer(help="Who reads, how often, and how they agreed to it.", no_args_is_help=True)
+app = typer.Typer(no_args_is_help=True)
 
 _SOURCE = "command line"
 _DELIVERIES_SHOWN = 20

@@ -12,7 +12,7 @@ from newsletter.cli import context, output, suppression_lists
 from newsletter.errors import InvalidInput
 from newsletter.models import Cause
 
-app = typer.Typer(help="Addresses that must never be mailed.", no_args_is_help=True)
+app = typer.Typer(no_args_is_help=True)
 
 Address = Annotated[str, typer.Argument(help="An email address.")]
 

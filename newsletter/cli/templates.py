@@ -19,9 +19,7 @@ if TYPE_CHECKING:
 
     from newsletter.settings import Settings
 
-app = typer.Typer(
-    help="The templates of mails and pages, and a folder of your own.", no_args_is_help=True
-)
+app = typer.Typer(no_args_is_help=True)
 #: Something was found that needs a look.
 FOUND = 3
 _HINT = 'Set it in newsletter.toml: templates = "templates".'

@@ -5,19 +5,18 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import (
     ColumnElement,
     Connection,
     Dialect,
     Select,
+    TableClause,
     bindparam,
     inspect,
     literal_column,
 )
-from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.dialects.postgresql import psycopg
 from sqlalchemy.engine import Compiled
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql.compiler import SQLCompiler
@@ -25,6 +24,10 @@ from sqlalchemy.types import TypeEngine
 from sqlmodel import Session, SQLModel
 
 from newsletter.db.engine import is_sqlite
+
+if TYPE_CHECKING:
+    # A dialect is imported by the engine that speaks it; the other one takes 100 ms.
+    from sqlalchemy.dialects import postgresql, sqlite
 
 #: What needs no quoting on either engine: words, numbers and instants.
 _HARMLESS = re.compile(r"[a-z0-9_ .:+-]*")
@@ -48,16 +51,19 @@ class Statement:
     """
 
     def __init__(self, *, sqlite: str, postgresql: str) -> None:
-        self._sqlite = _Written(sqlite, {})
-        self._postgresql = _Written(_PARAMETER.sub(r"%(\1)s", postgresql), {})
+        self._query: Select[Any] | None = None
+        #: By the name of the engine.
+        self._written = {
+            "sqlite": _Written(sqlite, {}),
+            "postgresql": _Written(_PARAMETER.sub(r"%(\1)s", postgresql), {}),
+        }
 
     @classmethod
     def of(cls, query: Select[Any]) -> Statement:
-        """Take one from SQLAlchemy, compiled once; the parameters without values are left open."""
+        """Take one from SQLAlchemy; the parameters without values are left open."""
         statement = cls(sqlite="", postgresql="")
-        statement._sqlite = _compiled(query, sqlite.dialect(paramstyle="named"))
-        pyformat = psycopg.dialect(paramstyle="pyformat")  # type: ignore[no-untyped-call]
-        statement._postgresql = _compiled(query, pyformat)
+        statement._query = query
+        statement._written = {}
         return statement
 
     def run(self, session: Session, **parameters: object) -> list[Any]:
@@ -78,13 +84,25 @@ class Statement:
     def _execute(self, session: Session, parameters: Mapping[str, object]) -> Any:  # noqa: ANN401 - a cursor of either driver
         connection = session.bind
         assert isinstance(connection, Connection)
-        written = self._sqlite if is_sqlite(connection) else self._postgresql
+        written = self._of_engine(connection.dialect)
         driver = connection.connection.driver_connection
         assert driver is not None
         try:
             return driver.execute(written.sql, {**written.constants, **parameters})
         except connection.dialect.loaded_dbapi.Error as exc:
             raise _as_of_sqlalchemy(connection, written.sql, exc) from exc
+
+    def _of_engine(self, dialect: Dialect) -> _Written:
+        if dialect.name not in self._written:
+            assert self._query is not None
+            named = "named" if dialect.name == "sqlite" else "pyformat"
+            self._written[dialect.name] = _compiled(self._query, _dialect(dialect, named))
+        return self._written[dialect.name]
+
+
+def _dialect(dialect: Dialect, paramstyle: str) -> Dialect:
+    kind: Callable[..., Dialect] = type(dialect)
+    return kind(paramstyle=paramstyle)
 
 
 def _compiled(query: Select[Any], dialect: Dialect) -> _Written:
@@ -118,6 +136,19 @@ def stored(session: Session, kind: TypeEngine[Any], value: object) -> object:
     return convert(value) if convert else value
 
 
+def insert_into(
+    session: Session, table: type[SQLModel] | TableClause
+) -> sqlite.Insert | postgresql.Insert:
+    """Return an INSERT of the session's engine, which can say what to do ON CONFLICT."""
+    if is_sqlite(session.connection()):
+        from sqlalchemy.dialects import sqlite  # noqa: PLC0415 - see above
+
+        return sqlite.insert(table)
+    from sqlalchemy.dialects import postgresql  # noqa: PLC0415
+
+    return postgresql.insert(table)
+
+
 def insert_missing(
     session: Session,
     table: type[SQLModel],
@@ -133,11 +164,11 @@ def insert_missing(
     if not rows:
         return
     connection = session.connection()
-    insert = sqlite.insert if is_sqlite(connection) else postgresql.insert
     values: dict[str, ColumnElement[Any]] = {name: bindparam(name) for name in rows[0]}
     for name, value in constants.items():
         values[name] = _constant(session, table, name, value)
-    compiled = insert(table).values(values).on_conflict_do_nothing().compile(connection)
+    statement = insert_into(session, table).values(values).on_conflict_do_nothing()
+    compiled = statement.compile(connection)
     # Handed to the driver as it is: SQLAlchemy's own way takes longer than the insert, too.
     connection.exec_driver_sql(str(compiled), _for_driver(compiled, rows))
 

@@ -27,10 +27,10 @@ from sqlalchemy import (
     table,
     update,
 )
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlmodel import Session
 
 from newsletter import paths
+from newsletter.db import statements
 from newsletter.db.engine import is_sqlite
 from newsletter.errors import Conflict
 
@@ -74,8 +74,8 @@ def check(session: Session, engine: Engine) -> None:
 
 def advance(session: Session, now: datetime, *, beyond: int = 0) -> Mark:
     """Have the database know that it was worked with until now; `remember` it after the commit."""
-    insert = sqlite.insert if is_sqlite(session.connection()) else postgresql.insert
-    first = insert(_progress).values(id=1, serial=0, worked_until=_stored(session, now))
+    row = {"id": 1, "serial": 0, "worked_until": _stored(session, now)}
+    first = statements.insert_into(session, _progress).values(row)
     session.execute(first.on_conflict_do_nothing(index_elements=[_id]))
     serial = case((_serial < beyond, beyond), else_=_serial) + 1
     moved = update(_progress).values(serial=serial, worked_until=_stored(session, now))

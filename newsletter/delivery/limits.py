@@ -25,10 +25,9 @@ from datetime import UTC, date, datetime, timedelta
 from typing import NamedTuple
 
 from sqlalchemy import delete, func, update
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlmodel import Session, col, select
 
-from newsletter.db.engine import is_sqlite
+from newsletter.db import statements
 from newsletter.delivery import hot
 from newsletter.delivery.ledger import Verdict
 from newsletter.models import Pace, ProcessKind, Spending, State, Worker
@@ -260,9 +259,8 @@ def _take_back(session: Session, name: str, began_at: datetime, count: int) -> N
 
 
 def _spend(session: Session, name: str, began_at: datetime, count: int) -> None:
-    insert = sqlite.insert if is_sqlite(session.connection()) else postgresql.insert
     session.execute(
-        insert(Spending)
+        statements.insert_into(session, Spending)
         .values(name=name, began_at=began_at, count=count)
         .on_conflict_do_update(
             index_elements=[col(Spending.name), col(Spending.began_at)],
@@ -524,9 +522,8 @@ def _slow(session: Session, domains: Collection[str]) -> dict[str, Pace]:
 
 def _lock(session: Session, now: datetime) -> Pace:
     """Have all others who ask for leave wait until this transaction ends."""
-    insert = sqlite.insert if is_sqlite(session.connection()) else postgresql.insert
     session.execute(
-        insert(Pace)
+        statements.insert_into(session, Pace)
         .values(key=EVERYONE, next_at=now, successes=0, reply="", changed_at=now)
         .on_conflict_do_nothing()
     )
@@ -535,9 +532,8 @@ def _lock(session: Session, now: datetime) -> Pace:
 
 
 def _set(session: Session, key: str, **values: object) -> None:
-    insert = sqlite.insert if is_sqlite(session.connection()) else postgresql.insert
     session.execute(
-        insert(Pace)
+        statements.insert_into(session, Pace)
         .values({"key": key, "successes": 0, "reply": "", **values})
         .on_conflict_do_update(index_elements=[col(Pace.key)], set_=values)
     )

@@ -35,7 +35,6 @@ from newsletter.models import (
     State,
     Status,
 )
-from newsletter.rendering import environment, overrides
 from newsletter.settings import Settings
 from newsletter.subscribers import outlook
 from newsletter.subscribers import store as readers
@@ -220,6 +219,8 @@ def _templates(settings: Settings) -> str | None:
     """Say that files of the publisher's templates do nothing, or that none can be used."""
     if settings.templates is None:
         return None
+    from newsletter.rendering import environment, overrides  # noqa: PLC0415 - few have a folder
+
     try:
         templates = environment.build(settings.templates, settings.language)
     except RenderError as exc:

@@ -5,15 +5,18 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from sqlalchemy import Engine
 
 from newsletter.articles import polling, turn
-from newsletter.articles.fetch import Limits
-from newsletter.articles.ingest import Result
+from newsletter.articles.limits import Limits
 from newsletter.articles.polling import Occasion
 from newsletter.articles.turn import Elsewhere
 from newsletter.delivery.shutdown import Shutdown
+
+if TYPE_CHECKING:
+    from newsletter.articles.ingest import Result
 
 #: How long an edition waits for the fetch of another process: that one may be suspended.
 PATIENCE_SECONDS = 60.0

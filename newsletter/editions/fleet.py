@@ -77,19 +77,6 @@ def deliver_mailing(
         _deliver(engine, plan, mailings, shutdown, on_settled=on_settled, on_trouble=on_trouble)
 
 
-def is_due(engine: Engine, mailings: Select[Any] | None = None) -> bool:
-    """Tell whether anything could be sent now; of some mailings only, if they are given."""
-    with sessions.reading(engine) as session:
-        due_at = ledger.next_due(session, mailings)
-    return due_at is not None and due_at <= utc_now()
-
-
-def is_set_aside(engine: Engine) -> bool:
-    """Tell whether anything waits for its domain, which may take more by now."""
-    with sessions.reading(engine) as session:
-        return bool(ledger.lanes(session, limit=1))
-
-
 @contextmanager
 def _beside(
     settings: Settings, slug: str, shutdown: Shutdown, *, processes: int
@@ -218,7 +205,8 @@ def _wait_for_work(engine: Engine, mailings: Select[Any], shutdown: Shutdown) ->
     while not shutdown.is_wanted:
         with sessions.reading(engine) as session:
             found = ledger.held(session, mailings)
-        if is_due(engine, mailings):
+            due_at = ledger.next_due(session, mailings)
+        if due_at is not None and due_at <= utc_now():
             return True
         count, _ = found
         if not count:

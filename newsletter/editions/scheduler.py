@@ -9,12 +9,11 @@ from contextlib import contextmanager, suppress
 from datetime import datetime
 
 from sqlalchemy import Engine
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlmodel import Session, select
 
 from newsletter.clock import utc_now
 from newsletter.db import session as sessions
-from newsletter.db.engine import is_sqlite
+from newsletter.db import statements
 from newsletter.errors import NewsletterError
 from newsletter.models import SchedulerRun
 
@@ -57,8 +56,7 @@ def _write(engine: Engine, command: str, *, began_at: datetime, error: str | Non
         "ended_at": utc_now(),
         "error": error[:_LONGEST] if error else None,
     }
-    insert = sqlite.insert if is_sqlite(engine) else postgresql.insert
     with sessions.writing(engine) as session:
         # Two runs may end at the same instant.
-        noted = insert(SchedulerRun).values(id=1, **values)
+        noted = statements.insert_into(session, SchedulerRun).values(id=1, **values)
         session.execute(noted.on_conflict_do_update(index_elements=["id"], set_=values))

@@ -12,10 +12,9 @@ from newsletter.cadence import Cadence
 from newsletter.clock import utc_now
 from newsletter.db import session as sessions
 from newsletter.db import witness
-from newsletter.delivery import worker
+from newsletter.delivery import ledger
 from newsletter.delivery.roster import Trouble
-from newsletter.delivery.worker import Plan
-from newsletter.editions import fleet, publish, store
+from newsletter.editions import lifecycle, store
 from newsletter.editions.store import Summary
 from newsletter.errors import NewsletterError
 from newsletter.models import EditionState
@@ -43,12 +42,14 @@ def send(
 
     `on_settled` is told how many readers this run has an answer for.
     """
+    from newsletter.editions import fleet, publish  # noqa: PLC0415 - see `resume`
+
     if force:
         with sessions.writing(engine) as session:
             mark = witness.accept(session, engine, now)
         witness.remember(engine, mark)
     else:
-        publish.expire(engine, now=now, times=settings.send_times)
+        lifecycle.expire(engine, now=now, times=settings.send_times)
     frozen = publish.freeze(engine, cadence, now=now, settings=settings, force=True)
     if on_frozen is not None:
         on_frozen(frozen)
@@ -78,9 +79,14 @@ def resume(
     staler than its cadence is given up. Returns the editions of which something has moved.
     """
     before = _open(engine)
-    publish.expire(engine, now=now, times=settings.send_times)
+    lifecycle.expire(engine, now=now, times=settings.send_times)
     with _finishing(engine):
-        if before or fleet.is_due(engine) or fleet.is_set_aside(engine):
+        if before or _is_due(engine):
+            # Cron runs every few minutes, and mostly there is nothing to send: then it does not
+            # take the time to import what sends.
+            from newsletter.delivery import worker  # noqa: PLC0415
+            from newsletter.delivery.worker import Plan  # noqa: PLC0415
+
             excluded = store.withheld_mailings()
             worker.run(engine, Plan.of(settings), excluded=excluded, on_trouble=on_trouble)
     after = [_summary(engine, summary.edition) for summary in before]
@@ -95,9 +101,16 @@ def _finishing(engine: Engine) -> Iterator[None]:
     except NewsletterError:
         # The first error is the one to tell.
         with suppress(NewsletterError):
-            publish.finish(engine, now=utc_now())
+            lifecycle.finish(engine, now=utc_now())
         raise
-    publish.finish(engine, now=utc_now())
+    lifecycle.finish(engine, now=utc_now())
+
+
+def _is_due(engine: Engine) -> bool:
+    """Tell whether anything could be sent, or waits for its domain, which may take more by now."""
+    with sessions.reading(engine) as session:
+        due_at = ledger.next_due(session)
+        return (due_at is not None and due_at <= utc_now()) or bool(ledger.lanes(session, limit=1))
 
 
 def _open(engine: Engine) -> list[Summary]:

@@ -6,17 +6,16 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import ColumnElement, Select, case, delete, func, insert, or_, update
 from sqlalchemy import select as columns
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlmodel import Session, col, select
 
 from newsletter import cadence as calendar
 from newsletter import tokens
 from newsletter.cadence import Cadence
-from newsletter.db.engine import is_sqlite
+from newsletter.db import statements
 from newsletter.delivery import ledger
 from newsletter.errors import NotFound
 from newsletter.models import (
@@ -33,7 +32,9 @@ from newsletter.models import (
     State,
     Subscriber,
 )
-from newsletter.rendering.compile import Rendered
+
+if TYPE_CHECKING:
+    from newsletter.rendering.compile import Rendered
 
 _edition_id = col(Edition.id)
 _edition_state = col(Edition.state)
@@ -125,10 +126,8 @@ def create(
         "audience": 0,
         "created_at": now,
     }
-    insert_into = sqlite.insert if is_sqlite(session.connection()) else postgresql.insert
-    made = session.execute(
-        insert_into(Edition).values(row).on_conflict_do_nothing().returning(_edition_id)
-    ).scalar()
+    first = statements.insert_into(session, Edition).values(row).on_conflict_do_nothing()
+    made = session.execute(first.returning(_edition_id)).scalar()
     return find(session, cadence, period) if made else None
 
 

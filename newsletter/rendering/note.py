@@ -11,15 +11,18 @@ from collections.abc import Sequence
 from functools import lru_cache
 from html import escape, unescape
 from html.parser import HTMLParser
+from typing import TYPE_CHECKING
 
 import nh3
-from markdown_it import MarkdownIt
-from markdown_it.renderer import RendererHTML
-from markdown_it.token import Token
 from markupsafe import Markup
 
 from newsletter.errors import InvalidInput
 from newsletter.rendering.plaintext import Notes, wrap
+
+if TYPE_CHECKING:
+    from markdown_it import MarkdownIt
+    from markdown_it.renderer import RendererHTML
+    from markdown_it.token import Token
 
 #: Characters of a note: it introduces an edition, and is no article.
 LONGEST = 5_000
@@ -135,6 +138,8 @@ def _whole_link(_tag: str, name: str, value: str) -> str | None:
 
 @lru_cache(maxsize=1)
 def _parser() -> MarkdownIt:
+    from markdown_it import MarkdownIt  # noqa: PLC0415 - few commands write a note
+
     # Not as code, which would not be wrapped, and without underlined headings: "---" under a
     # sentence is a dash.
     parser = MarkdownIt("commonmark").disable(["code", "fence", "lheading", "hr"])

@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from sqlalchemy import delete
 from sqlmodel import Session, col, select
 
 from newsletter import address as addresses
@@ -26,7 +25,7 @@ from newsletter.db import session as sessions
 from newsletter.delivery import ledger
 from newsletter.errors import Conflict, OutdatedToken, TooManyRequests
 from newsletter.models import AddressChange, Consent, Kind, Mailing, Status, Subscriber
-from newsletter.subscribers import consent, letters, outlook, preferences, signup, store
+from newsletter.subscribers import changes, consent, letters, outlook, preferences, signup, store
 from newsletter.subscribers.consent import Action, Origin
 from newsletter.subscribers.letters import Stationery
 from newsletter.throttle import Limit
@@ -165,7 +164,7 @@ def confirm(
 
 def call_off(session: Session, subscriber: Subscriber, *, now: datetime) -> None:
     """Forget what a reader, or somebody with their link, has asked for and nobody has confirmed."""
-    _drop(session, _changes_of(session, subscriber), now=now)
+    changes.drop(session, changes.of(session, subscriber), now=now)
 
 
 def pending(session: Session, subscriber: Subscriber, *, now: datetime) -> AddressChange | None:
@@ -188,19 +187,6 @@ def has_moved_since(session: Session, subscriber: Subscriber, then: datetime) ->
     return session.exec(moved.limit(1)).first() is not None
 
 
-def prune(session: Session, *, now: datetime) -> int:
-    """Forget the changes whose links have expired, and whom they named; return how many."""
-    expired = session.exec(select(AddressChange).where(col(AddressChange.expires_at) <= now)).all()
-    return _drop(session, list(expired), now=now)
-
-
-def forget(session: Session, subscriber: Subscriber | None, address: str, *, now: datetime) -> None:
-    """Forget the changes of an erased reader, and those of others to the erased address."""
-    mine = _changes_of(session, subscriber) if subscriber else []
-    theirs = session.exec(select(AddressChange).where(AddressChange.address == address)).all()
-    _drop(session, [*mine, *theirs], now=now)
-
-
 def _keep(
     session: Session, subscriber: Subscriber, address: str, *, now: datetime
 ) -> AddressChange:
@@ -211,7 +197,7 @@ def _keep(
         before.expires_at = expires_at
         session.add(before)
         return before
-    _drop(session, _changes_of(session, subscriber), now=now)
+    changes.drop(session, changes.of(session, subscriber), now=now)
     assert subscriber.id is not None
     change = AddressChange(
         public_id=tokens.new_public_id(),
@@ -268,7 +254,7 @@ def _move(
 ) -> None:
     change, subscriber = found.change, found.subscriber
     ledger.cancel(session, reference=owner.public_id, reason=REASON, now=now)
-    _drop(session, _changes_of(session, owner), now=now)
+    changes.drop(session, changes.of(session, owner), now=now)
     store.erase(session, [owner.id])
     session.expunge(owner)
     # Letters stay on their way: one of them says at the old address that this was asked for.
@@ -287,19 +273,5 @@ def _move(
     session.flush()
 
 
-def _changes_of(session: Session, subscriber: Subscriber) -> list[AddressChange]:
-    chosen = select(AddressChange).where(AddressChange.subscriber_id == subscriber.id)
-    return list(session.exec(chosen))
-
-
 def _find(session: Session, *chosen: object) -> AddressChange | None:
     return session.exec(select(AddressChange).where(*chosen)).one_or_none()  # type: ignore[arg-type]  # columns
-
-
-def _drop(session: Session, changes: list[AddressChange], *, now: datetime) -> int:
-    """Delete changes, and in the ledger the addresses that their letters went to."""
-    theirs = store.deliveries_of([change.public_id for change in changes])
-    store.erase_deliveries(session, theirs, now=now)
-    ids = [change.id for change in changes]
-    session.execute(delete(AddressChange).where(col(AddressChange.id).in_(ids)))
-    return len(ids)

@@ -15,7 +15,7 @@ from newsletter import suppression
 from newsletter.db import engine as engines
 from newsletter.db import session as sessions
 from newsletter.delivery import ledger
-from newsletter.subscribers import address_change, store
+from newsletter.subscribers import changes, store
 from newsletter.tokens import Keyring
 
 
@@ -38,7 +38,7 @@ def forget(session: Session, address: str, *, now: datetime, keyring: Keyring) -
     public_id = subscriber.public_id if subscriber else None
     if public_id is not None:
         ledger.cancel(session, reference=public_id, reason=suppression.FORGOTTEN, now=now)
-    address_change.forget(session, subscriber, address, now=now)
+    changes.forget(session, subscriber, address, now=now)
     theirs = store.deliveries_of([public_id] if public_id else [], address=address)
     deliveries = store.erase_deliveries(session, theirs, now=now)
     consents = store.erase(session, [subscriber.id]) if subscriber else 0

@@ -23,6 +23,7 @@ from pathlib import Path
 import feeds
 import page
 import profiling
+import starts
 from journey import tool
 from rich.console import Console
 from rich.table import Table
@@ -53,6 +54,7 @@ class Bench:
         self.runs: dict[str, list[Run]] = defaultdict(list)
         self.profile: dict[str, float] = {}
         self.feeds: dict[str, list[float]] = {}
+        self.starts: dict[str, float] = {}
         self.message = b""
         self.values = b""
         self.addresses: list[str] = []
@@ -79,6 +81,8 @@ class Bench:
         self.profile = profiling.of_sending(self)
         console.print("Hostile feeds")
         self.feeds = feeds.costs()
+        console.print("Commands")
+        self.starts = starts.costs(self.folder / "starts")
 
     def near(self) -> None:
         """50 connections to a sink on the same machine."""
@@ -172,6 +176,7 @@ class Bench:
             "runs": {name: [asdict(run) for run in runs] for name, runs in self.runs.items()},
             "profile": self.profile,
             "feeds": self.feeds,
+            "starts": self.starts,
         }
 
 

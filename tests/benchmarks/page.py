@@ -11,6 +11,7 @@ from typing import Any
 
 import charts
 import feeds
+import starts
 
 Runs = Mapping[str, Sequence[Mapping[str, float]]]
 #: Seconds by kind, at each size.
@@ -167,10 +168,26 @@ def growth_of_feeds(costs: Feeds) -> Figure:
     )
 
 
+def starts_of_commands(costs: Mapping[str, float]) -> list[Figure]:
+    """Return what was promised of the time that commands take to start."""
+    return [
+        Figure(
+            f"processor time of `newsletter {command}`, nothing due : `{base}`",
+            f"at most {limit} x",
+            f"{costs[command] / costs[base]:.2f} x ({costs[command]:.2f} s : {costs[base]:.2f} s)",
+            costs[command] / costs[base],
+            limit,
+            is_cost=True,
+        )
+        for command, (base, limit) in starts.LIMITS.items()
+    ]
+
+
 def write(results: Mapping[str, Any], docs: Path) -> list[Figure]:
     """Write the page and its charts; return the figures in it."""
     runs: Runs = results["runs"]
     found = [*figures(runs), growth_of_feeds(results["feeds"])]
+    found += starts_of_commands(results["starts"])
     before = json.loads((_HERE / "before.json").read_text())
     images = docs / "images"
     (images / "performance-rates.svg").write_text(_rates(runs))

@@ -16,7 +16,7 @@ import pytest
 import typer
 from fences import blocks
 
-from newsletter.cli.app import app
+from newsletter.cli.app import program
 from newsletter.settings import Settings
 from newsletter.suppression import RULES
 
@@ -202,7 +202,7 @@ def complaint(words: list[str]) -> str | None:
 
 @cache
 def _program() -> Any:
-    return typer.main.get_command(app)
+    return program()
 
 
 def _try(parameter: click.Parameter, value: object, context: click.Context) -> None:

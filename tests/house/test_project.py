@@ -12,9 +12,8 @@ from pathlib import Path
 
 import click
 import pytest
-import typer
 
-from newsletter.cli.app import app
+from newsletter.cli.app import program
 from newsletter.settings import Settings
 
 ROOT = Path(__file__).parents[2]
@@ -29,7 +28,7 @@ def commands(command: click.Command, path: str = "newsletter") -> list[tuple[str
 
 @pytest.mark.parametrize(
     ("path", "command"),
-    commands(typer.main.get_command(app)),
+    commands(program()),
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_every_command_says_what_it_does_and_stands_in_the_docs(
@@ -43,7 +42,7 @@ def test_every_command_says_what_it_does_and_stands_in_the_docs(
 
 @pytest.mark.parametrize(
     ("path", "command"),
-    commands(typer.main.get_command(app)),
+    commands(program()),
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_no_help_breaks_a_line_where_the_source_does(path: str, command: click.Command) -> None:

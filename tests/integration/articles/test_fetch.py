@@ -15,8 +15,9 @@ from typing import BinaryIO
 
 import pytest
 
-from newsletter.articles import fetch
-from newsletter.articles.fetch import Limits, Validators
+from newsletter.articles import fetch, link
+from newsletter.articles.fetch import Validators
+from newsletter.articles.limits import Limits
 from newsletter.errors import FeedError, InvalidInput
 
 from .conftest import SAMPLES, Answer, Web
@@ -540,5 +541,5 @@ def test_a_url_is_shown_without_its_secrets(url: str, expected: str) -> None:
 
 
 def test_a_list_shows_an_address_without_its_password() -> None:
-    assert fetch.masked("https://me:secret@a.example/f?q=1") == "https://a.example/f?q=1"
-    assert fetch.masked("/srv/feed.xml") == "/srv/feed.xml"
+    assert link.masked("https://me:secret@a.example/f?q=1") == "https://a.example/f?q=1"
+    assert link.masked("/srv/feed.xml") == "/srv/feed.xml"

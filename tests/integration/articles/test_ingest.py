@@ -16,9 +16,10 @@ from sqlalchemy import Engine, delete
 from sqlmodel import select
 
 from newsletter.articles import ingest, store
-from newsletter.articles.fetch import Fetched, Limits, Validators
+from newsletter.articles.fetch import Fetched, Validators
 from newsletter.articles.ingest import Counts, Draft
 from newsletter.articles.item import ParsedArticle, ParsedFeed
+from newsletter.articles.limits import Limits
 from newsletter.db import session as sessions
 from newsletter.errors import Conflict, FeedError, InvalidInput, NotFound
 from newsletter.models import Article, Feed

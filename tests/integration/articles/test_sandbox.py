@@ -21,8 +21,9 @@ from journey import until
 from sqlalchemy import Engine
 
 from newsletter.articles import ingest, parse, sandbox, store
-from newsletter.articles.fetch import Fetched, Limits, Validators
+from newsletter.articles.fetch import Fetched, Validators
 from newsletter.articles.ingest import Counts
+from newsletter.articles.limits import Limits
 from newsletter.articles.sandbox import Sandbox
 from newsletter.db import session as sessions
 from newsletter.errors import FeedError
@@ -208,7 +209,7 @@ def test_a_child_does_not_outlive_a_parent_that_was_killed(tmp_path: Path) -> No
     program = """
         import sys
         from pathlib import Path
-        from newsletter.articles.fetch import Limits
+        from newsletter.articles.limits import Limits
         from newsletter.articles.sandbox import Sandbox
 
         # Its limits would end it much later.

@@ -14,7 +14,7 @@ from visitor import ANN, Visitor
 from newsletter.cadence import Cadence
 from newsletter.db import session as sessions
 from newsletter.models import AddressChange, Delivery, Status
-from newsletter.subscribers import address_change, forget, suppress
+from newsletter.subscribers import changes, forget, suppress
 from newsletter.suppression import Cause, Grounds
 from newsletter.tokens import Purpose
 
@@ -309,7 +309,7 @@ def test_a_link_works_for_72_hours_and_leaves_nothing_behind(visitor: Visitor) -
     assert "/again" not in expired.text
 
     with sessions.writing(visitor.engine) as session:
-        assert address_change.prune(session, now=visitor.now) == 1
+        assert changes.prune(session, now=visitor.now) == 1
     with sessions.reading(visitor.engine) as session:
         assert session.exec(select(AddressChange)).all() == []
         assert session.exec(select(Delivery).where(Delivery.address == NEW)).all() == []

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from newsletter.articles import matching
 from newsletter.articles.item import ParsedArticle
-from newsletter.articles.matching import Known, Match
+from newsletter.articles.known import Known
+from newsletter.articles.matching import Match
 
 FEED = 7
 _unhurried = settings(deadline=None)

@@ -1,0 +1,99 @@
+"""The commands by name, each imported when it is run: all of them together take seconds."""
+
+from __future__ import annotations
+
+import inspect
+from importlib import import_module
+from typing import Any
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+from typer.main import get_command, get_group
+
+#: Their lines in the overview.
+_COMMANDS = {
+    "init": "Write newsletter.toml with a fresh secret, make the database.",
+    "demo": "Show everything at work: feed, readers, digests, real SMTP.",
+    "send": "Send the edition of the current period now, or its rest.",
+    "cron": "Fetch the feeds and send what is due, then end.",
+    "serve": "Serve the readers' pages and send their letters.",
+    "worker": "Send what is due until SIGTERM; run as many as you want.",
+    "preview": "Write the mail that a new reader would get now, as files.",
+    "note": "Put a note above the articles of a cadence's next edition.",
+    "status": "Show what needs a look, what waits and what is due next.",
+}
+_GROUPS = {
+    "subscribers": "Who reads, how often, and how they agreed to it.",
+    "feeds": "Where articles come from: RSS, Atom and JSON feeds.",
+    "articles": "What came, what waits, and what an editor does with it.",
+    "editions": "What was published and what is in it; brakes, corrections.",
+    "delivery": "The ledger: what became of every mail.",
+    "suppression": "Addresses that must never be mailed.",
+    "feedback": "What comes back by mail.",
+    "templates": "The templates of mails and pages, and a folder of your own.",
+    "database": "The schema's version, upgrades, backups, and pruning.",
+}
+#: Where a command stands, if not in the module of its name.
+_MODULES = {"cron": "send"}
+#: Of a sentence in an overview: none is cut off.
+_LONGEST = 1_000
+
+
+class Group(TyperGroup):
+    """A group whose overview tells each command in a whole sentence."""
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ANN401 - Typer's own Click
+        """Write a line or two for each command; Click would cut them off."""
+        commands = [(name, self.get_command(ctx, name)) for name in self.list_commands(ctx)]
+        with formatter.section("Commands"):
+            formatter.write_dl([(n, c.get_short_help_str(_LONGEST)) for n, c in commands if c])
+
+
+class Commands(Group):
+    """All commands; none is imported before it is run."""
+
+    def __init__(self, **attributes: Any) -> None:  # noqa: ANN401 - whatever Typer passes on
+        super().__init__(**attributes)
+        self.commands = {
+            name: _Deferred(name, help=summary) for name, summary in (_COMMANDS | _GROUPS).items()
+        }
+
+    def load_all(self) -> None:
+        """Import every command, for what documents them."""
+        self.commands = {name: load(name) for name in (*_COMMANDS, *_GROUPS)}
+
+
+class _Deferred(TyperCommand):
+    """A command whose module is imported when its arguments are parsed."""
+
+    def make_context(self, info_name: Any, args: Any, parent: Any = None, **extra: Any) -> Any:  # noqa: ANN401
+        """Parse the arguments of the command itself, which the context then runs."""
+        assert self.name is not None
+        return load(self.name).make_context(info_name, args, parent=parent, **extra)
+
+
+def load(name: str) -> Any:  # noqa: ANN401 - a command or group of Typer's own Click
+    """Import a command and return it, its help one line a paragraph."""
+    module = import_module(f"newsletter.cli.{_MODULES.get(name, name)}")
+    if name in _GROUPS:
+        commands: typer.Typer = module.app
+        commands.info.cls, commands.info.help = Group, _GROUPS[name]
+        commands.rich_markup_mode = None
+        _unwrap_help(commands)
+        loaded = get_group(commands)
+        loaded.name = name
+        return loaded
+    commands = typer.Typer(add_completion=False, rich_markup_mode=None)
+    commands.command(name)(getattr(module, name))
+    _unwrap_help(commands)
+    return get_command(commands)
+
+
+def _unwrap_help(commands: typer.Typer) -> None:
+    """Give each command a help of one line a paragraph, from its docstring.
+
+    Where our source breaks a line, a terminal of another width must not.
+    """
+    for command in commands.registered_commands:
+        paragraphs = (inspect.getdoc(command.callback) or "").split("\n\n")
+        command.help = "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
