@@ -18,7 +18,7 @@ from sqlalchemy import ColumnElement, Row, case, func, or_, update
 from sqlalchemy import select as rows_of
 from sqlmodel import Session, col, select
 
-from newsletter.db import statements
+from newsletter.db import dialects
 from newsletter.models import Suppression
 from newsletter.models.suppression import Cause
 from newsletter.tokens import Keyring
@@ -112,7 +112,7 @@ def suppress_each(
         }
         for address in sorted(each.keys() - known.keys())
     ]
-    statements.insert_missing(session, Suppression, rows, constants={})
+    dialects.insert_missing(session, Suppression, rows, constants={})
     # After the insert, which finds what somebody else has inserted meanwhile.
     by_id = {row.id: each[address] for address, row in known.items()}
     by_hash = {str(row["address_hash"]): each[str(row["address"])] for row in rows}
@@ -133,7 +133,7 @@ def suppress_hashes(session: Session, each: Mapping[str, Grounds], *, now: datet
         for one in sorted(each.keys() - known)
     ]
     nameless = {"address": None, "reason": FORGOTTEN, "source": ""}
-    statements.insert_missing(
+    dialects.insert_missing(
         session, Suppression, [{**nameless, **row} for row in rows], constants={}
     )
     _aggravate(session, {}, each)
@@ -204,7 +204,7 @@ def forget(session: Session, address: str, *, now: datetime, keyring: Keyring) -
     newest = keyring.fingerprints(address)[0]
     nameless = {"address": None, "reason": FORGOTTEN, "source": ""}
     row = {**nameless, "address_hash": newest, "cause": max(causes, key=gravity)}
-    statements.insert_missing(session, Suppression, [row], constants={"created_at": now})
+    dialects.insert_missing(session, Suppression, [row], constants={"created_at": now})
     # Somebody else may have written theirs at this moment, with the address in it.
     graver = case((_cause.in_(_below(Cause.ERASED)), Cause.ERASED.value), else_=_cause)
     session.execute(

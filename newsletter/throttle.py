@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import case, delete, literal
 from sqlmodel import Session, col, select
 
-from newsletter.db import statements
+from newsletter.db import dialects
 from newsletter.models import Throttle
 from newsletter.models.columns import Instant
 from newsletter.tokens import Keyring
@@ -43,7 +43,7 @@ def take(session: Session, limit: Limit, subject: str, *, now: datetime, keyring
     One statement, so that of any number of sessions at once no more than the limit get through.
     """
     is_over = _ends_at <= literal(now, Instant())
-    statement = statements.insert_into(session, Throttle).values(
+    statement = dialects.insert_into(session, Throttle).values(
         key=limit.key(subject, keyring), began_at=now, ends_at=now + limit.window, count=1
     )
     taken = statement.on_conflict_do_update(

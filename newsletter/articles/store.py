@@ -16,7 +16,7 @@ from newsletter.articles import text
 from newsletter.articles.known import Known
 from newsletter.articles.quarantine import Arrivals
 from newsletter.errors import NotFound
-from newsletter.models import Article, ArticleAlias, ArticleState, Feed, Publication
+from newsletter.models import Article, ArticleAlias, ArticleState, Feed, FreezeLock
 
 T = TypeVar("T")
 # A statement takes only so many parameters.
@@ -80,12 +80,12 @@ def record_success(
 
 def fetch_ended_at(session: Session) -> datetime | None:
     """Return when every feed had last been fetched, by whichever process; None for never."""
-    return session.exec(select(Publication.fetched_at)).one()
+    return session.exec(select(FreezeLock.fetched_at)).one()
 
 
 def end_fetch(session: Session, now: datetime) -> None:
     """Note that every feed has been fetched, well or not."""
-    session.execute(update(Publication).values(fetched_at=now))
+    session.execute(update(FreezeLock).values(fetched_at=now))
 
 
 def article_counts(session: Session) -> dict[int, int]:

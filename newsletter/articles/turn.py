@@ -14,7 +14,7 @@ from newsletter.articles.limits import Limits
 from newsletter.articles.polling import Occasion
 from newsletter.clock import utc_now
 from newsletter.db import session as sessions
-from newsletter.db.election import Candidate
+from newsletter.db.election import LeaderLock
 
 if TYPE_CHECKING:
     from newsletter.articles.ingest import Result
@@ -41,7 +41,7 @@ def fetch_all(
     whose process was killed or stopped has not ended, and the feeds are fetched again. Raises
     DatabaseUnavailable.
     """
-    with Candidate(engine, "fetch") as candidate:
+    with LeaderLock(engine, "fetch") as candidate:
         if not candidate.is_elected():
             return Elsewhere.RUNNING
         with sessions.reading(engine) as session:

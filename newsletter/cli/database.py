@@ -41,7 +41,7 @@ def upgrade(
 
     Refuses, and names them, while workers or web processes of the version before are running.
     """
-    from newsletter.delivery import upgrading
+    from newsletter.ledger import upgrading
 
     here = context.of(ctx)
     with here.database(checked=False) as engine:
@@ -55,8 +55,8 @@ def upgrade(
 
 def _once_unused(attempt: Callable[[], tuple[str | None, str]]) -> tuple[str | None, str]:
     """Try until no process works with the database; on a terminal, say for whom it waits."""
-    from newsletter.delivery.shutdown import on_signals
-    from newsletter.delivery.upgrading import StillInUse
+    from newsletter.ledger.upgrading import StillInUse
+    from newsletter.sender.shutdown import on_signals
 
     with on_signals() as shutdown, output.waiting() as tell:
         while not shutdown.is_wanted:
@@ -172,14 +172,14 @@ def prune(
 
 
 def _as_counts(rows: Rows, *, older_than: int, dry_run: bool) -> dict[str, object]:
-    from newsletter.delivery import ledger
+    from newsletter.ledger import queue
 
     return {
         "older_than_days": older_than,
         "dry_run": dry_run,
         "deliveries": rows.states.total(),
         "editions": rows.editions,
-        **{state.value: rows.states[state] for state in ledger.FINAL},
+        **{state.value: rows.states[state] for state in queue.FINAL},
     }
 
 

@@ -20,7 +20,7 @@ from newsletter.errors import InvalidInput
 from newsletter.models.delivery import State
 
 if TYPE_CHECKING:
-    from newsletter.delivery.reconcile import Tally
+    from newsletter.ledger.reconcile import Tally
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -55,8 +55,8 @@ def listed(
 ) -> None:
     """List deliveries with their state, the server's reply and their Message-ID."""
     from newsletter.db import session as sessions
-    from newsletter.delivery import listing
     from newsletter.editions import store
+    from newsletter.ledger import listing
 
     found = context.of(ctx)
     with found.database() as engine, sessions.reading(engine) as session:
@@ -113,8 +113,8 @@ def reconcile(
     as they are; running it again changes nothing.
     """
     from newsletter.clock import utc_now
-    from newsletter.delivery import reconcile as reconciling
     from newsletter.editions import lifecycle
+    from newsletter.ledger import reconcile as reconciling
 
     now = utc_now()
     with (
@@ -156,8 +156,8 @@ def retry(
     """Make deferred or unknown deliveries due at once; the next run sends them."""
     from newsletter.clock import utc_now
     from newsletter.db import session as sessions
-    from newsletter.delivery import ledger
     from newsletter.editions import lifecycle, store
+    from newsletter.ledger import queue
 
     if bool(ids) == bool(state) or (edition and not state):
         raise InvalidInput(
@@ -169,8 +169,8 @@ def retry(
     with here.database() as engine, sessions.writing(engine) as session:
         mailings = store.mailings(store.by_slug(session, edition)) if edition else None
         wanted = State(state) if state else None
-        asked = ledger.count_in(session, wanted, mailings) if wanted else len(ids or ())
-        retried = ledger.retry_now(
+        asked = queue.count_in(session, wanted, mailings) if wanted else len(ids or ())
+        retried = queue.retry_now(
             session,
             now=now,
             ids=ids or (),

@@ -21,7 +21,7 @@ import typer
 from sqlalchemy import URL
 
 from newsletter import clock
-from newsletter.cadence import Cadence
+from newsletter.cadences import Cadence
 from newsletter.cli import context, output, sample
 from newsletter.cli import send as sending
 from newsletter.errors import Conflict
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from newsletter.cli.catcher import Catcher
     from newsletter.settings import Settings
-    from newsletter.subscribers.sheet import Rejection
+    from newsletter.subscribers.csv_rows import Rejection
 
 _SENDER = "Mia's Feed <digest@miasfeed.example>"
 _READERS = {

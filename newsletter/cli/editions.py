@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from newsletter import clock
-from newsletter.cadence import Cadence
+from newsletter.cadences import Cadence
 from newsletter.cli import context, history, output, preview, setup
 from newsletter.cli.send import CadenceArgument, DryRun
 from newsletter.errors import InvalidInput

@@ -165,8 +165,8 @@ def _fetched(engine: Engine, settings: Settings, named: str | None) -> list[Resu
     from newsletter.articles import polling, turn
     from newsletter.articles.turn import Elsewhere
     from newsletter.db import session as sessions
-    from newsletter.delivery.shutdown import on_signals
     from newsletter.editions import fetching
+    from newsletter.sender.shutdown import on_signals
 
     now = clock.utc_now()
     occasion = polling.BY_HAND

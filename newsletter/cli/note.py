@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from newsletter import clock
-from newsletter.cadence import Cadence
+from newsletter.cadences import Cadence
 from newsletter.cli import context, output
 from newsletter.cli.send import CadenceArgument
 from newsletter.errors import InvalidInput

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from newsletter import address, clock, tokens
-from newsletter.cadence import Cadence
+from newsletter.cadences import Cadence
 from newsletter.cli import context, files, output, sample, setup
 from newsletter.errors import ConfigurationError, NotFound, RenderError, TransportUnavailable
 
@@ -107,8 +107,8 @@ def _of_sample(*, sampled: bool) -> Cadence:
 
 def filled(compiled: CompiledMessage, settings: Settings, recipient: str) -> bytes:
     """Return a message as a reader would get it; its links work for nobody."""
-    from newsletter.delivery.ledger import Claim
-    from newsletter.delivery.personalize import Filler, Stamp
+    from newsletter.ledger.queue import Claim
+    from newsletter.sender.personalize import Filler, SlotValues
 
     claim = Claim(
         id=0,
@@ -120,17 +120,19 @@ def filled(compiled: CompiledMessage, settings: Settings, recipient: str) -> byt
         created_at=clock.utc_now(),
         attempts=0,
     )
-    stamp = Stamp(tokens.new_public_id(), settings.sender_domain, settings.zone, settings.language)
-    return Filler(settings.keyring()).fill(compiled, stamp=stamp, claim=claim)
+    slot_values = SlotValues(
+        tokens.new_public_id(), settings.sender_domain, settings.zone, settings.language
+    )
+    return Filler(settings.keyring()).fill(compiled, slot_values=slot_values, claim=claim)
 
 
 def _rendered(found: context.Context, cadence: Cadence, *, sampled: bool) -> Rendered:
     from newsletter.editions import publish
-    from newsletter.editions.compose import Press
+    from newsletter.editions.compose import MailRenderer
 
     settings, now = found.settings, clock.utc_now()
     if sampled:
-        return sample.rendered(Press(settings), cadence, settings, now)
+        return sample.rendered(MailRenderer(settings), cadence, settings, now)
     with found.database() as engine:
         return publish.preview(engine, cadence, now=now, settings=settings)
 
@@ -159,7 +161,7 @@ def _watch(
     found: context.Context, folder: Path, cadence: Cadence, *, sampled: bool, opened: bool
 ) -> None:
     """Write the mail each time that a file of the templates changes, until a signal comes."""
-    from newsletter.delivery.shutdown import on_signals
+    from newsletter.sender.shutdown import on_signals
 
     templates = found.settings.templates
     if templates is None:
@@ -231,7 +233,7 @@ def part(message: bytes, kind: str) -> str:
 
 
 def _send(settings: Settings, recipient: str, message: bytes) -> None:
-    from newsletter.delivery import worker
+    from newsletter.sender import worker
     from newsletter.smtp.reply import Kind
 
     try:

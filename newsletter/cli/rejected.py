@@ -10,7 +10,7 @@ from newsletter.cli import output
 from newsletter.errors import InvalidInput
 
 if TYPE_CHECKING:
-    from newsletter.subscribers.sheet import Rejection
+    from newsletter.subscribers.csv_rows import Rejection
 
 
 def file_beside(file: Path, chosen: Path | None) -> Path:

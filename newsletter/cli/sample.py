@@ -9,9 +9,8 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from newsletter import cadence as calendar
-from newsletter import tokens
-from newsletter.cadence import Cadence
+from newsletter import cadences, tokens
+from newsletter.cadences import Cadence
 from newsletter.rendering.content import (
     CorrectionContent,
     DigestContent,
@@ -21,7 +20,7 @@ from newsletter.rendering.content import (
 )
 
 if TYPE_CHECKING:
-    from newsletter.editions.compose import Press
+    from newsletter.editions.compose import MailRenderer
     from newsletter.rendering.compile import Rendered
     from newsletter.rendering.letter import Letter
     from newsletter.settings import Settings
@@ -64,7 +63,7 @@ def picture_url(settings: Settings) -> str:
 def digest(cadence: Cadence, settings: Settings, now: datetime) -> DigestContent:
     """Return an edition that has every section a digest can have."""
     site, times = settings.brand().site_url, settings.send_times
-    period = calendar.newest_due(cadence, now, times)
+    period = cadences.newest_due(cadence, now, times)
     stories = [
         Story(
             title=one["title"],
@@ -89,20 +88,22 @@ def digest(cadence: Cadence, settings: Settings, now: datetime) -> DigestContent
             for number, (title, minutes) in enumerate(_RELATED)
         ),
         total_stories=len(stories) + _MORE,
-        next_on=calendar.next_due(cadence, now, times),
+        next_on=cadences.next_due(cadence, now, times),
         note=_NOTE,
     )
 
 
-def rendered(press: Press, cadence: Cadence, settings: Settings, now: datetime) -> Rendered:
+def rendered(
+    renderer: MailRenderer, cadence: Cadence, settings: Settings, now: datetime
+) -> Rendered:
     """Compile the sample edition with the publication's own templates; raises RenderError."""
-    return press.digest(digest(cadence, settings, now), public_id=tokens.new_public_id())
+    return renderer.digest(digest(cadence, settings, now), public_id=tokens.new_public_id())
 
 
-def render_all(press: Press, settings: Settings, now: datetime) -> Iterator[None]:
+def render_all(renderer: MailRenderer, settings: Settings, now: datetime) -> Iterator[None]:
     """Compile mails of every kind, full ones and bare ones, a step each; raises RenderError."""
     for cadence in Cadence:
-        rendered(press, cadence, settings, now)
+        rendered(renderer, cadence, settings, now)
         yield
     bare = Story(title="A title alone", url=settings.brand().site_url, minutes=1)
     full = digest(Cadence.DAILY, settings, now)
@@ -113,7 +114,7 @@ def render_all(press: Press, settings: Settings, now: datetime) -> Iterator[None
         covers_to=full.covers_to,
         stories=(bare,),
     )
-    press.digest(least, public_id=tokens.new_public_id())
+    renderer.digest(least, public_id=tokens.new_public_id())
     yield
     notice = CorrectionContent(
         title=full.stories[0].title,
@@ -121,10 +122,10 @@ def render_all(press: Press, settings: Settings, now: datetime) -> Iterator[None
         period_on=full.period_on,
         paragraphs=("We wrote 142 adults; there were 124.", "The article says so now."),
     )
-    press.correction(notice, cadence=Cadence.DAILY)
+    renderer.correction(notice, cadence=Cadence.DAILY)
     yield
     for letter in _letters(settings, now):
-        press.draft(letter)
+        renderer.draft(letter)
         yield
 
 

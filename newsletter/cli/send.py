@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from newsletter import clock
-from newsletter.cadence import Cadence
+from newsletter.cadences import Cadence
 from newsletter.cli import context, output, setup
-from newsletter.delivery.shutdown import Shutdown, on_signals
 from newsletter.errors import NewsletterError
+from newsletter.sender.shutdown import Shutdown, on_signals
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from newsletter.articles.notices import Notice
     from newsletter.articles.polling import Occasion
     from newsletter.articles.turn import Elsewhere
-    from newsletter.delivery.waiting import Waiting
     from newsletter.editions.store import Summary
+    from newsletter.sender.waiting import Waiting
     from newsletter.settings import Settings
 
 CadenceArgument = Annotated[Cadence, typer.Argument(help="daily, weekly or monthly.")]
@@ -214,9 +214,9 @@ def sentence(summary: Summary, *, dry_run: bool = False) -> str:
 def _waiting(engine: Engine, summary: Summary, settings: Settings) -> list[Waiting]:
     """Return for what the rest of an edition waits; of one that is paused it is said already."""
     from newsletter.db import session as sessions
-    from newsletter.delivery import waiting
-    from newsletter.delivery.limits import Limits
     from newsletter.editions import store
+    from newsletter.sender import waiting
+    from newsletter.sender.limits import Limits
 
     if not summary.is_open or summary.state != "open":
         return []
@@ -226,7 +226,7 @@ def _waiting(engine: Engine, summary: Summary, settings: Settings) -> list[Waiti
 
 
 def _with_reasons(said: str, waits: list[Waiting], settings: Settings) -> str:
-    from newsletter.delivery import waiting
+    from newsletter.sender import waiting
 
     why = waiting.sentences(waits, zone=settings.zone, now=clock.utc_now())
     return f"{said} {why}".rstrip()

@@ -13,8 +13,8 @@ import typer
 
 from newsletter.cli import context, output, setup
 from newsletter.cli import worker as working
-from newsletter.delivery.shutdown import Shutdown, on_signals
 from newsletter.errors import InvalidInput, SchemaOutOfDate
+from newsletter.sender.shutdown import Shutdown, on_signals
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,7 +44,7 @@ def serve(
     """
     import uvicorn
 
-    from newsletter.delivery.registration import registered
+    from newsletter.ledger.registration import registered
     from newsletter.models import ProcessKind
     from newsletter.web import app
     from newsletter.web.peers import Proxies, ProxyNotice

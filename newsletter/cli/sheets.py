@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, Annotated, TextIO
 import typer
 
 from newsletter import clock
-from newsletter.cadence import Cadence
+from newsletter.cadences import Cadence
 from newsletter.cli import context, files, output
 from newsletter.cli import rejected as rejected_lines
 from newsletter.errors import InvalidInput
 from newsletter.models import Status
 
 if TYPE_CHECKING:
+    from newsletter.subscribers.csv_rows import Choice, Rejection, Survey
     from newsletter.subscribers.imports import Import, Tally
     from newsletter.subscribers.rejections import Rejections
-    from newsletter.subscribers.sheet import Choice, Rejection, Survey
 
 #: Rejected lines of a dry run.
 _SHOWN = 10
@@ -166,7 +166,7 @@ def utf8(stream: TextIO) -> TextIO:
 
 def choice_of(columns: list[str] | None, ignored: list[str] | None) -> Choice:
     """Return what the options `--column` and `--ignore-column` say of a sheet's columns."""
-    from newsletter.subscribers.sheet import Choice
+    from newsletter.subscribers.csv_rows import Choice
 
     read = {}
     for said in columns or []:

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from newsletter import cadence as calendar
-from newsletter import clock
-from newsletter.cadence import Cadence
+from newsletter import cadences, clock
+from newsletter.cadences import Cadence
 from newsletter.cli import context, output
 
 if TYPE_CHECKING:
@@ -50,12 +49,12 @@ def status(ctx: typer.Context, *, json: output.Json = False) -> None:
 
 def _upcoming(settings: Settings, now: datetime, stands: Standing) -> list[dict[str, Any]]:
     times = settings.send_times
-    periods = [(cadence, calendar.next_due(cadence, now, times)) for cadence in Cadence]
+    periods = [(cadence, cadences.next_due(cadence, now, times)) for cadence in Cadence]
     return [
         {
             "cadence": str(cadence),
             "period": period,
-            "due_at": calendar.due_at(cadence, period, times).astimezone(times.zone),
+            "due_at": cadences.due_at(cadence, period, times).astimezone(times.zone),
             "skipped": period in stands.skipped[cadence],
         }
         for cadence, period in periods
@@ -126,7 +125,7 @@ def _print(
         ["next", "due", ""] if any(one["skipped"] for one in upcoming) else ["next", "due"],
         (
             [
-                calendar.slug(Cadence(one["cadence"]), one["period"]),
+                cadences.slug(Cadence(one["cadence"]), one["period"]),
                 one["due_at"],
                 *(["skipped"] if one["skipped"] else []),
             ]
@@ -138,7 +137,7 @@ def _print(
 
 
 def _print_waiting(stands: Standing, settings: Settings, now: datetime) -> None:
-    from newsletter.delivery import waiting
+    from newsletter.sender import waiting
 
     waits = [(edition.name, edition.waiting) for edition in stands.open]
     waits.append(("letters", stands.letters))

@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from newsletter import address as addresses
-from newsletter import cadence as calendar
-from newsletter import clock
-from newsletter.cadence import Cadence
+from newsletter import cadences, clock
+from newsletter.cadences import Cadence
 from newsletter.cli import context, new_address, output, sheets
 from newsletter.errors import InvalidInput, NotFound
 from newsletter.models import Status
 from newsletter.settings import Settings
-from newsletter.subscribers import evidence, outlook
+from newsletter.subscribers import evidence, next_digest
 
 if TYPE_CHECKING:
     from sqlmodel import Session
@@ -65,7 +64,7 @@ def add(
             keyring=keyring,
             again=again,
         )
-        skipped = outlook.skipped_ahead(session, now=now)
+        skipped = next_digest.skipped_ahead(session, now=now)
     if json:
         output.as_json(
             {"result": came_to, **_reader(reader), "next": _next(reader, here.settings, skipped)}
@@ -135,7 +134,7 @@ def show(ctx: typer.Context, address: Address, *, json: output.Json = False) -> 
             else []
         )
         deliveries = [dict(row._mapping) for row in found]  # noqa: SLF001 - its public name
-        skipped = outlook.skipped_ahead(session, now=clock.utc_now())
+        skipped = next_digest.skipped_ahead(session, now=clock.utc_now())
     if json:
         output.as_json(
             {
@@ -211,7 +210,7 @@ def change(
             changed |= preferences.pause(session, reader, until=until, origin=origin, now=now)
         if resume:
             changed |= preferences.resume(session, reader, origin=origin, now=now)
-        skipped = outlook.skipped_ahead(session, now=now)
+        skipped = next_digest.skipped_ahead(session, now=now)
     if json:
         output.as_json(
             {"changed": changed, **_reader(reader), "next": _next(reader, here.settings, skipped)}
@@ -225,12 +224,16 @@ def change(
 def _ask_for_address(here: context.Context, address: str, new: str, *, json: bool) -> None:
     from newsletter.db import session as sessions
     from newsletter.subscribers import address_change
-    from newsletter.subscribers.letters import Stationery
+    from newsletter.subscribers.letters import Publication
 
-    spelled, now, stationery = addresses.normalise(new), clock.utc_now(), Stationery(here.settings)
+    spelled, now, publication = (
+        addresses.normalise(new),
+        clock.utc_now(),
+        Publication(here.settings),
+    )
     with here.database() as engine, sessions.writing(engine) as session:
         reader = _found(session, address, locked=True)
-        came_to = address_change.ask(session, reader, spelled, stationery=stationery, now=now)
+        came_to = address_change.ask(session, reader, spelled, publication=publication, now=now)
         # What is refused was not asked: the transaction takes the note back.
         new_address.check(came_to, old=reader.address, new=spelled)
         change = address_change.pending(session, reader, now=now)
@@ -356,7 +359,7 @@ def _suppression(row: Suppression | None) -> dict[str, Any] | None:
 
 
 def _next(
-    reader: Subscriber, settings: Settings, skipped: outlook.Skipped
+    reader: Subscriber, settings: Settings, skipped: next_digest.Skipped
 ) -> dict[str, Any] | None:
     """Return the next edition that this reader gets, if nothing changes; None if there is none."""
     now, times = clock.utc_now(), settings.send_times
@@ -365,12 +368,12 @@ def _next(
     elif reader.status != Status.ACTIVE:
         return None
     cadence = Cadence(reader.cadence)
-    period = calendar.next_due(cadence, now, times, skipped=skipped[cadence])
-    due_at = calendar.due_at(cadence, period, times).astimezone(times.zone)
+    period = cadences.next_due(cadence, now, times, skipped=skipped[cadence])
+    due_at = cadences.due_at(cadence, period, times).astimezone(times.zone)
     return {"cadence": str(cadence), "period": period, "due_at": due_at}
 
 
-def _outlook(reader: Subscriber, settings: Settings, skipped: outlook.Skipped) -> str:
+def _outlook(reader: Subscriber, settings: Settings, skipped: next_digest.Skipped) -> str:
     coming = _next(reader, settings, skipped)
     if coming is not None:
         return f"Next: the {coming['cadence']} edition of {coming['due_at']:%A %d %B %Y, %H:%M}."

@@ -154,10 +154,10 @@ def _problems(settings: Settings) -> list[str]:
 def _of_mails(settings: Settings) -> Iterator[str]:
     """Give the first thing for which a sample mail cannot be made."""
     from newsletter.cli import sample
-    from newsletter.editions.compose import Press
+    from newsletter.editions.compose import MailRenderer
 
     try:
-        for _ in sample.render_all(Press(settings), settings, clock.utc_now()):
+        for _ in sample.render_all(MailRenderer(settings), settings, clock.utc_now()):
             pass
     except RenderError as exc:
         yield exc.message

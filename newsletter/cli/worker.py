@@ -10,7 +10,7 @@ import typer
 
 from newsletter import clock
 from newsletter.cli import context, output, send, setup
-from newsletter.delivery.shutdown import Shutdown, on_signals
+from newsletter.sender.shutdown import Shutdown, on_signals
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -61,9 +61,9 @@ def keep_sending(engine: Engine, settings: Settings, shutdown: Shutdown) -> None
     A failure is said, and sending is tried again later. Raises SchemaOutOfDate once the database
     was upgraded under this process.
     """
-    from newsletter.delivery.worker import Plan, run
     from newsletter.editions import store
     from newsletter.errors import NewsletterError, SchemaOutOfDate
+    from newsletter.sender.worker import Plan, run
 
     while not shutdown.is_wanted:
         try:
@@ -86,11 +86,11 @@ def keep_sending(engine: Engine, settings: Settings, shutdown: Shutdown) -> None
 
 def _keep(engine: Engine, settings: Settings, shutdown: Shutdown) -> None:
     """Keep the calendar, whenever this process is the one that is elected."""
-    from newsletter.db.election import Candidate
+    from newsletter.db.election import LeaderLock
     from newsletter.errors import NewsletterError
 
     fetch_at = 0.0
-    with Candidate(engine, "schedule") as candidate:
+    with LeaderLock(engine, "schedule") as candidate:
         while not shutdown.is_wanted:
             try:
                 if candidate.is_elected():

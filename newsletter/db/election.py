@@ -13,7 +13,7 @@ from newsletter.db import lockfile
 from newsletter.db.engine import explained, is_sqlite
 
 
-class Candidate:
+class LeaderLock:
     """One process's candidacy; its votes are counted each time that somebody asks.
 
     On PostgreSQL by an advisory lock, which the server takes back when the connection ends, however

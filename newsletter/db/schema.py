@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Engine, inspect, text
 from sqlmodel import Session
 
 from newsletter import paths
-from newsletter.db import witness
+from newsletter.db import restore_guard
 from newsletter.db.engine import WRITING, explained, is_sqlite, shown
 from newsletter.errors import Conflict, DatabaseUnavailable, InvalidInput, SchemaOutOfDate
 
@@ -46,7 +46,7 @@ def upgrade(
                     guard(connection)
                 _migrate(connection, timezone)
     if before is None:
-        witness.forget(engine)
+        restore_guard.forget(engine)
     return before, newest()
 
 

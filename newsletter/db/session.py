@@ -12,9 +12,9 @@ from sqlmodel import Session
 from newsletter.db.engine import WRITING, explained
 from newsletter.errors import SchemaOutOfDate
 
-# The publication's one row; this floor knows of no other table.
+# One row; this floor has no other table.
 _latest: ColumnClause[datetime] = column("latest_instant", DateTime(timezone=True))
-_publication = table("publication", _latest)
+_lock = table("freeze_lock", _latest)
 _TICK = timedelta(microseconds=1)
 
 
@@ -81,14 +81,14 @@ def freeze_lock(session: Session, now: datetime) -> datetime:
     stands behind. Held until the transaction ends, so no article can appear behind a watermark.
     """
     # The update itself takes the row's lock on PostgreSQL (SQLite has the write lock already).
-    session.execute(update(_publication).values(latest_instant=_latest))
+    session.execute(update(_lock).values(latest_instant=_latest))
     latest: datetime | None = session.execute(select(_latest)).scalar_one_or_none()
     if latest is None:
         raise SchemaOutOfDate("The database is empty.", hint="Run `newsletter database upgrade`.")
     # SQLite, which has no time zones, answers in UTC without saying so.
     latest = latest.replace(tzinfo=latest.tzinfo or UTC)
     instant = max(now.astimezone(UTC), latest + _TICK)
-    session.execute(update(_publication).values(latest_instant=instant))
+    session.execute(update(_lock).values(latest_instant=instant))
     return instant
 
 
@@ -99,4 +99,4 @@ def hold_freeze(session: Session) -> None:
     has made, and the next freeze sees that the reader is gone. Any number of sessions may hold it
     at once.
     """
-    session.execute(select(_latest).select_from(_publication).with_for_update(read=True)).all()
+    session.execute(select(_latest).select_from(_lock).with_for_update(read=True)).all()

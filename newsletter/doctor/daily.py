@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from newsletter.delivery.waiting import Waiting, Why
 from newsletter.doctor import setup
 from newsletter.doctor.findings import Finding, Level
 from newsletter.doctor.standing import Standing
+from newsletter.sender.waiting import Waiting, Why
 from newsletter.settings import Settings
 
 #: A calendar that was kept once is kept every few minutes, or, by the slowest cron, once a day.

@@ -10,16 +10,12 @@ from sqlalchemy import Engine, Select, func
 from sqlalchemy import select as rows_of
 from sqlmodel import Session, col, select
 
-from newsletter import cadence as calendar
-from newsletter import suppression
+from newsletter import cadences, suppression
 from newsletter.articles import store as articles
 from newsletter.articles.quarantine import Reason
-from newsletter.cadence import Cadence
+from newsletter.cadences import Cadence
+from newsletter.db import restore_guard
 from newsletter.db import session as sessions
-from newsletter.db import witness
-from newsletter.delivery import waiting
-from newsletter.delivery.limits import Limits
-from newsletter.delivery.waiting import Waiting
 from newsletter.editions import editor, scheduler, store
 from newsletter.editions.store import Summary
 from newsletter.errors import Conflict, RenderError
@@ -35,8 +31,11 @@ from newsletter.models import (
     State,
     Status,
 )
+from newsletter.sender import waiting
+from newsletter.sender.limits import Limits
+from newsletter.sender.waiting import Waiting
 from newsletter.settings import Settings
-from newsletter.subscribers import outlook
+from newsletter.subscribers import next_digest
 from newsletter.subscribers import store as readers
 
 #: How long an edition may be overdue before it is missed: a run of cron takes its time.
@@ -95,7 +94,7 @@ class Standing:
     #: The note that waits for the next edition of each cadence that has one.
     notes: dict[str, str]
     #: Periods to come that will have no edition.
-    skipped: outlook.Skipped
+    skipped: next_digest.Skipped
     run: SchedulerRun | None
     #: Why the database seems to be a backup that was restored; None if it does not.
     restored: Conflict | None
@@ -121,7 +120,7 @@ def look(engine: Engine, *, settings: Settings, now: datetime) -> Standing:
             held=articles.count_in(session, ArticleState.HELD),
             pinned=_pinned(session, settings, now),
             notes=_notes(session),
-            skipped=outlook.skipped_ahead(session, now=now),
+            skipped=next_digest.skipped_ahead(session, now=now),
             run=scheduler.last(session),
             restored=_restored(session, engine),
             templates=_templates(settings),
@@ -138,7 +137,7 @@ def _readers(session: Session) -> dict[str, dict[str, int]]:
 def _open(session: Session, limits: Limits, now: datetime) -> list[OpenEdition]:
     return [
         OpenEdition(
-            name=calendar.slug(Cadence(edition.cadence), edition.period),
+            name=cadences.slug(Cadence(edition.cadence), edition.period),
             waiting=waiting.of(session, store.mailings(edition), limits=limits, now=now),
         )
         for edition in store.in_states(session, [EditionState.OPEN])
@@ -152,18 +151,18 @@ def _missed(
     times, since = settings.send_times, store.began_at(session)
     found = []
     for cadence in Cadence:
-        period = calendar.newest_due(cadence, now, times)
-        due_at = calendar.due_at(cadence, period, times)
+        period = cadences.newest_due(cadence, now, times)
+        due_at = cadences.due_at(cadence, period, times)
         is_wanted = counts[cadence].get(Status.ACTIVE, 0) > 0
         is_over = since <= due_at <= now - _GRACE
         if is_wanted and is_over and store.find(session, cadence, period) is None:
-            found.append(Missed(name=calendar.slug(cadence, period), due_at=due_at))
+            found.append(Missed(name=cadences.slug(cadence, period), due_at=due_at))
     return found
 
 
 def _last(session: Session, cadence: Cadence, settings: Settings, now: datetime) -> Summary | None:
     """Return the last edition that has been due: one that is skipped ahead is none."""
-    newest = calendar.newest_due(cadence, now, settings.send_times)
+    newest = cadences.newest_due(cadence, now, settings.send_times)
     found = store.recent(session, cadence=cadence, limit=2)
     return next((one for one in found if one.period <= newest), None)
 
@@ -209,7 +208,7 @@ def _quarantined(session: Session) -> int:
 
 def _restored(session: Session, engine: Engine) -> Conflict | None:
     try:
-        witness.check(session, engine)
+        restore_guard.check(session, engine)
     except Conflict as exc:
         return exc
     return None

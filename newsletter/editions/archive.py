@@ -11,8 +11,8 @@ from sqlalchemy import select as columns
 from sqlalchemy.orm import aliased
 from sqlmodel import Session, col, select
 
-from newsletter import cadence as calendar
-from newsletter.cadence import Cadence
+from newsletter import cadences
+from newsletter.cadences import Cadence
 from newsletter.errors import InvalidInput, NotFound
 from newsletter.models import Edition, EditionState, Kind, Mailing, MailingArticle, Role
 
@@ -36,7 +36,7 @@ class Issue:
     @property
     def slug(self) -> str:
         """Its name in addresses: weekly-2026-11-23."""
-        return calendar.slug(self.cadence, self.period)
+        return cadences.slug(self.cadence, self.period)
 
 
 def listing(session: Session, *, limit: int, offset: int = 0) -> list[Issue]:
@@ -53,7 +53,7 @@ def latest(session: Session) -> Issue | None:
 def by_slug(session: Session, slug: str) -> Issue:
     """Return the edition of a name such as weekly-2026-11-23; raises NotFound."""
     try:
-        cadence, period = calendar.parse_slug(slug)
+        cadence, period = cadences.parse_slug(slug)
     except InvalidInput as exc:
         raise NotFound from exc
     query = _issues().where(col(Edition.cadence) == cadence, col(Edition.period) == period)

@@ -11,9 +11,9 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
-from newsletter import cadence as calendar
+from newsletter import cadences
 from newsletter.articles import text
-from newsletter.cadence import Cadence, SendTimes
+from newsletter.cadences import Cadence, SendTimes
 from newsletter.models import Article
 from newsletter.rendering.content import DigestContent, Image, Related, Story
 from newsletter.rendering.selection import MOST_SHOWN
@@ -133,7 +133,7 @@ def is_due(
     Not when it is later than the tolerance, and not when it was due before the publication began:
     a fresh install must not surprise readers with an old period.
     """
-    due_at = calendar.due_at(cadence, calendar.newest_due(cadence, now, times), times)
+    due_at = cadences.due_at(cadence, cadences.newest_due(cadence, now, times), times)
     return due_at >= since and now - due_at <= tolerance
 
 
@@ -155,7 +155,7 @@ def content(
     the cover line names the days of its articles, too. `skipped` are periods to come that will have
     no edition.
     """
-    covers_from, covers_to = calendar.covered_dates(variant.starts[-1], end, times)
+    covers_from, covers_to = cadences.covered_dates(variant.starts[-1], end, times)
     stories = tuple(story(article, times) for article in variant.articles)
     days = [one.published_on for one in stories if is_first and one.published_on]
     return DigestContent(
@@ -169,7 +169,7 @@ def content(
             Related(title=one.title, url=one.link, minutes=one.minutes) for one in related
         ),
         total_stories=variant.total,
-        next_on=calendar.next_due(cadence, end, times, skipped=skipped),
+        next_on=cadences.next_due(cadence, end, times, skipped=skipped),
         note=note,
     )
 

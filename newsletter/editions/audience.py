@@ -29,8 +29,8 @@ from sqlalchemy import (
 )
 from sqlmodel import Session, col
 
-from newsletter.cadence import Cadence
-from newsletter.delivery import ledger
+from newsletter.cadences import Cadence
+from newsletter.ledger import queue
 from newsletter.models import (
     Delivery,
     Edition,
@@ -85,7 +85,7 @@ def references(audience: Audience, starts: Collection[datetime]) -> Select[Any]:
     Without those to whom an operator lets something go again that their watermark has passed: its
     articles ride in no newer edition, so it goes on beside it.
     """
-    passed = _has_row(audience, col(Delivery.state).in_(ledger.OPEN), ~_is_ahead())
+    passed = _has_row(audience, col(Delivery.state).in_(queue.OPEN), ~_is_ahead())
     return select(_reference).where(
         *_readers(audience, _GONE), ~passed, _start(audience).in_(starts)
     )
@@ -97,7 +97,7 @@ def recipients(audience: Audience, starts: Collection[datetime]) -> Select[Any]:
     Without those who have anything of an earlier edition that arrived or may still arrive: a row
     that a worker held when the others were superseded may by now be in any state.
     """
-    everyone = _readers(audience, (*_GONE, *ledger.OPEN))
+    everyone = _readers(audience, (*_GONE, *queue.OPEN))
     return _as_recipients(*everyone, _start(audience).in_(starts))
 
 
@@ -206,7 +206,7 @@ def _is_uncertain() -> ColumnElement[bool]:
 
     Its articles cannot ride in another mail without the risk of coming twice: it goes on alone.
     """
-    return and_(col(Delivery.state).in_(ledger.OPEN), ledger.may_have_arrived())
+    return and_(col(Delivery.state).in_(queue.OPEN), queue.may_have_arrived())
 
 
 def _is_ahead() -> ColumnElement[bool]:

@@ -7,20 +7,20 @@ import secrets
 from dataclasses import replace
 from datetime import date
 
-from newsletter import cadence as calendar
+from newsletter import cadences
 from newsletter.articles import link
-from newsletter.cadence import Cadence
+from newsletter.cadences import Cadence
 from newsletter.models import Kind
 from newsletter.rendering import compile as compiling
 from newsletter.rendering import correction as correcting
 from newsletter.rendering.compile import Rendered
 from newsletter.rendering.content import CorrectionContent, DigestContent
 from newsletter.rendering.message import Markers
-from newsletter.subscribers.letters import Stationery
+from newsletter.subscribers.letters import Publication
 from newsletter.tokens import Purpose
 
 
-class Press(Stationery):
+class MailRenderer(Publication):
     """Makes the mails of editions out of what all mails of the publication have in common."""
 
     def digest(self, content: DigestContent, *, public_id: str) -> Rendered:
@@ -74,4 +74,4 @@ def feedback_id(cadence: Cadence, period: date, domain: str, *, kind: Kind = Kin
     sender = domain
     if not 5 <= len(domain) <= 15:
         sender = hashlib.blake2b(domain.encode(), digest_size=6).hexdigest()
-    return f"{calendar.slug(cadence, period)}:{cadence}:{kind}:{sender}"
+    return f"{cadences.slug(cadence, period)}:{cadence}:{kind}:{sender}"

@@ -17,17 +17,17 @@ from datetime import datetime
 from sqlalchemy import Engine
 from sqlmodel import Session
 
-from newsletter import cadence as calendar
+from newsletter import cadences
 from newsletter.articles import link
 from newsletter.articles import store as articles
-from newsletter.cadence import Cadence
+from newsletter.cadences import Cadence
+from newsletter.db import restore_guard
 from newsletter.db import session as sessions
-from newsletter.db import witness
-from newsletter.delivery import ledger
-from newsletter.delivery.roster import Trouble
-from newsletter.editions import audience, fleet, store
-from newsletter.editions.compose import Press
+from newsletter.editions import audience, store, subprocesses
+from newsletter.editions.compose import MailRenderer
 from newsletter.errors import Conflict, InvalidInput, NotFound
+from newsletter.ledger import queue
+from newsletter.ledger.registry import Trouble
 from newsletter.models import Article, Edition, MailingArticle, Role, State, Status
 from newsletter.rendering.content import CorrectionContent, one_line
 from newsletter.rendering.message import CompiledMessage
@@ -90,7 +90,7 @@ class Correction:
     @property
     def waiting(self) -> int:
         """How many it has not reached yet, and may."""
-        return sum(self.books.get(state, 0) for state in ledger.OPEN)
+        return sum(self.books.get(state, 0) for state in queue.OPEN)
 
 
 class _Rehearsed(Exception):
@@ -134,9 +134,9 @@ def send(
     Run again it goes on, and takes in readers for whom the edition was accepted since; nobody gets
     the same one twice. `on_settled` is told how many readers this run has an answer for.
     """
-    queued = queue(engine, notice, now=now, settings=settings)
+    queued = enqueue(engine, notice, now=now, settings=settings)
     on_queued(queued)
-    fleet.deliver_mailing(
+    subprocesses.deliver_mailing(
         engine, settings, queued.mailing_id, on_settled=on_settled, on_trouble=on_trouble
     )
     with sessions.reading(engine) as session:
@@ -144,11 +144,11 @@ def send(
         return _correction(session, edition, queued.article, queued.mailing_id)
 
 
-def queue(engine: Engine, notice: Notice, *, now: datetime, settings: Settings) -> Correction:
+def enqueue(engine: Engine, notice: Notice, *, now: datetime, settings: Settings) -> Correction:
     """Put a correction into the ledger, for all to whom it is not there yet; nothing leaves."""
     with sessions.writing(engine) as session:
         # What a restored backup has queued may have been sent: this would be counted with it.
-        witness.check(session, engine)
+        restore_guard.check(session, engine)
         return _queue(session, notice, now=now, settings=settings)
 
 
@@ -170,7 +170,7 @@ def _queue(session: Session, notice: Notice, *, now: datetime, settings: Setting
     edition = store.by_slug(session, notice.edition)
     article = _find(session, edition, notice.article)
     mailing_id = _mailing(session, edition, article, notice, now=now, settings=settings)
-    ledger.enqueue(
+    queue.enqueue(
         session,
         mailing_id=mailing_id,
         recipients=audience.corrected(
@@ -210,9 +210,11 @@ def _mailing(
         paragraphs=notice.paragraphs,
         subject=notice.subject,
     )
-    press = Press(settings)
-    rendered = press.correction(content, cadence=Cadence(edition.cadence))
-    return store.add_correction(session, edition, rendered, key=key, frozen=press.frozen, now=now)
+    renderer = MailRenderer(settings)
+    rendered = renderer.correction(content, cadence=Cadence(edition.cadence))
+    return store.add_correction(
+        session, edition, rendered, key=key, frozen=renderer.frozen, now=now
+    )
 
 
 def _find(session: Session, edition: Edition, text: str) -> MailingArticle:
@@ -262,15 +264,15 @@ def _correction(
     session: Session, edition: Edition, article: MailingArticle, mailing_id: int
 ) -> Correction:
     holding = store.holding(edition, article.article_id)
-    states = ledger.count_states(session, holding)
+    states = queue.count_states(session, holding)
     standing = audience.standings(session, holding)
-    mailing = ledger.mailing(session, mailing_id)
+    mailing = queue.mailing(session, mailing_id)
     return Correction(
         mailing_id=mailing_id,
         edition=_slug(edition),
         article=article,
         message=CompiledMessage.load(mailing.subject, mailing.body, mailing.fields),
-        books=dict(ledger.count_states(session, store.mailings_among([mailing_id]))),
+        books=dict(queue.count_states(session, store.mailings_among([mailing_id]))),
         # Pending are those who left and have asked again, and not said yes to it.
         unsubscribed=standing[Status.UNSUBSCRIBED] + standing[Status.PENDING],
         paused=standing[Status.PAUSED],
@@ -278,7 +280,7 @@ def _correction(
         forgotten=standing["forgotten"],
         pruned=store.pruned_accepted(session, holding),
         uncertain=states.get(State.UNKNOWN, 0),
-        coming=sum(states.get(state, 0) for state in ledger.OPEN),
+        coming=sum(states.get(state, 0) for state in queue.OPEN),
     )
 
 
@@ -307,4 +309,4 @@ def _nobody(correction: Correction) -> Conflict:
 
 
 def _slug(edition: Edition) -> str:
-    return calendar.slug(Cadence(edition.cadence), edition.period)
+    return cadences.slug(Cadence(edition.cadence), edition.period)

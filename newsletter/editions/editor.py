@@ -14,17 +14,16 @@ from datetime import date, datetime
 from sqlalchemy import Engine
 from sqlmodel import Session
 
-from newsletter import audit
-from newsletter import cadence as calendar
+from newsletter import audit, cadences
 from newsletter.articles import store as articles
-from newsletter.cadence import Cadence
+from newsletter.cadences import Cadence
 from newsletter.db import session as sessions
 from newsletter.editions import assemble, periods, store
 from newsletter.errors import Conflict, NotFound
 from newsletter.models import Article, ArticleState, EditionState, Note
 from newsletter.rendering import note as notes
 from newsletter.settings import Settings
-from newsletter.subscribers import outlook
+from newsletter.subscribers import next_digest
 
 #: Why an edition that was skipped ahead is not made.
 WEEK_OFF = "Skipped by the editor."
@@ -160,7 +159,7 @@ def skip(
         if made:
             _edition_noted(session, "editions.skip", cadence, period, actor=actor, at=instant)
         elif not _is_skipped(session, cadence, period):
-            raise Conflict(f"{calendar.slug(cadence, period)} is made already.")
+            raise Conflict(f"{cadences.slug(cadence, period)} is made already.")
         return _skipped(session, cadence, period, settings, is_new=made)
 
 
@@ -170,10 +169,10 @@ def unskip(
     """Have the edition made after all that `skip` left out; raises Conflict if there is none."""
     with sessions.writing(engine) as session:
         instant = sessions.freeze_lock(session, now)
-        period = calendar.next_due(cadence, now, settings.send_times)
+        period = cadences.next_due(cadence, now, settings.send_times)
         if not _is_skipped(session, cadence, period):
             raise Conflict(
-                f"The next {cadence} edition, {calendar.slug(cadence, period)}, is not skipped.",
+                f"The next {cadence} edition, {cadences.slug(cadence, period)}, is not skipped.",
                 hint=f"`newsletter send {cadence} --force` makes a skipped one that has been due.",
             )
         store.discard_skipped(session, cadence, period)
@@ -186,7 +185,7 @@ def next_skipped(
 ) -> Skipped | None:
     """Return the next period of a cadence if it is left out."""
     with sessions.reading(engine) as session:
-        period = calendar.next_due(cadence, now, settings.send_times)
+        period = cadences.next_due(cadence, now, settings.send_times)
         if not _is_skipped(session, cadence, period):
             return None
         return _skipped(session, cadence, period, settings, is_new=False)
@@ -298,15 +297,15 @@ def _skipped(
     session: Session, cadence: Cadence, period: date, settings: Settings, *, is_new: bool
 ) -> Skipped:
     times = settings.send_times
-    due_at = calendar.due_at(cadence, period, times)
-    ahead = outlook.skipped_ahead(session, now=due_at)[cadence]
-    following = calendar.next_due(cadence, due_at - datetime.resolution, times, skipped=ahead)
+    due_at = cadences.due_at(cadence, period, times)
+    ahead = next_digest.skipped_ahead(session, now=due_at)[cadence]
+    following = cadences.next_due(cadence, due_at - datetime.resolution, times, skipped=ahead)
     return Skipped(
         cadence=cadence,
         period=period,
-        edition=calendar.slug(cadence, period),
+        edition=cadences.slug(cadence, period),
         due_at=due_at,
-        following=calendar.slug(cadence, following),
+        following=cadences.slug(cadence, following),
         is_new=is_new,
     )
 
@@ -322,7 +321,7 @@ def _noted(
 def _edition_noted(
     session: Session, action: str, cadence: Cadence, period: date, *, actor: str, at: datetime
 ) -> None:
-    subject = f"edition:{calendar.slug(cadence, period)}"
+    subject = f"edition:{cadences.slug(cadence, period)}"
     audit.record(session, action, {subject: ""}, actor=actor, at=at)
 
 

@@ -13,7 +13,7 @@ from newsletter.articles import polling, turn
 from newsletter.articles.limits import Limits
 from newsletter.articles.polling import Occasion
 from newsletter.articles.turn import Elsewhere
-from newsletter.delivery.shutdown import Shutdown
+from newsletter.sender.shutdown import Shutdown
 
 if TYPE_CHECKING:
     from newsletter.articles.ingest import Result

@@ -9,14 +9,14 @@ from typing import Any
 from sqlalchemy import Engine, Select
 from sqlmodel import Session
 
-from newsletter import cadence as calendar
-from newsletter.cadence import Cadence, SendTimes
+from newsletter import cadences
+from newsletter.cadences import Cadence, SendTimes
+from newsletter.db import restore_guard
 from newsletter.db import session as sessions
-from newsletter.db import witness
-from newsletter.delivery import ledger
 from newsletter.editions import store
 from newsletter.editions.store import Summary
 from newsletter.errors import Conflict
+from newsletter.ledger import queue
 from newsletter.models import Edition, EditionState
 from newsletter.subscribers import changes, suppress
 
@@ -46,12 +46,12 @@ def expire(engine: Engine, *, now: datetime, times: SendTimes) -> list[str]:
     Raises Conflict for a backup that was restored: there, what is open may have been sent since.
     """
     with sessions.writing(engine) as session:
-        witness.check(session, engine)
+        restore_guard.check(session, engine)
         stale = _stale(session, _UNFINISHED, now=now, times=times)
         ids = [edition.id for edition in stale]
         if ids:
             mailings = store.mailings_of(ids)
-            ledger.skip_mailings(session, mailings=mailings, reason="stale", now=now)
+            queue.skip_mailings(session, mailings=mailings, reason="stale", now=now)
             store.finish(session, now=now)
         return [_slug(edition) for edition in stale]
 
@@ -81,7 +81,7 @@ def cancel(engine: Engine, slug: str, *, now: datetime, reason: str) -> tuple[Su
     """
     with sessions.writing(engine) as session:
         edition = store.by_slug(session, slug)
-        stopped = ledger.cancel_mailings(
+        stopped = queue.cancel_mailings(
             session,
             mailings=store.corrections_of(edition),
             reason="edition cancelled",
@@ -90,7 +90,7 @@ def cancel(engine: Engine, slug: str, *, now: datetime, reason: str) -> tuple[Su
         if edition.state in _UNFINISHED or not stopped:
             _require(session, edition, EditionState.CANCELLED, among=_UNFINISHED, reason=reason)
             mailings = store.mailings(edition)
-            ledger.cancel_mailings(session, mailings=mailings, reason="edition cancelled", now=now)
+            queue.cancel_mailings(session, mailings=mailings, reason="edition cancelled", now=now)
         return store.summary(session, edition), stopped
 
 
@@ -126,9 +126,9 @@ def _stale(
     return [
         edition
         for edition in store.in_states(session, states)
-        if calendar.is_stale(Cadence(edition.cadence), edition.period, now=now, times=times)
+        if cadences.is_stale(Cadence(edition.cadence), edition.period, now=now, times=times)
     ]
 
 
 def _slug(edition: Edition) -> str:
-    return calendar.slug(Cadence(edition.cadence), edition.period)
+    return cadences.slug(Cadence(edition.cadence), edition.period)

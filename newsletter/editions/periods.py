@@ -8,8 +8,8 @@ from datetime import date, datetime, timedelta
 from sqlalchemy import Engine
 from sqlmodel import Session
 
-from newsletter import cadence as calendar
-from newsletter.cadence import Cadence
+from newsletter import cadences
+from newsletter.cadences import Cadence
 from newsletter.db import session as sessions
 from newsletter.editions import assemble, store
 from newsletter.editions.store import Summary
@@ -35,7 +35,7 @@ def due_editions(engine: Engine, *, now: datetime, settings: Settings) -> list[D
 def upcoming(session: Session, cadence: Cadence, *, now: datetime, settings: Settings) -> date:
     """Return the period whose edition is made next: one that is due, or the next to fall due."""
     due = _due(session, cadence, now=now, settings=settings)
-    return due.period if due else calendar.next_due(cadence, now, settings.send_times)
+    return due.period if due else cadences.next_due(cadence, now, settings.send_times)
 
 
 def coverage_start(
@@ -55,7 +55,7 @@ def current(
 ) -> Summary | None:
     """Return the edition of the newest due period, if it was made or skipped."""
     with sessions.reading(engine) as session:
-        period = calendar.newest_due(cadence, now, settings.send_times)
+        period = cadences.newest_due(cadence, now, settings.send_times)
         edition = store.find(session, cadence, period)
         return store.summary(session, edition) if edition else None
 
@@ -93,10 +93,10 @@ def _due(session: Session, cadence: Cadence, *, now: datetime, settings: Setting
         tolerance=timedelta(hours=settings.cron_tolerance_hours),
         since=store.began_at(session),
     )
-    period = calendar.newest_due(cadence, now, times)
+    period = cadences.newest_due(cadence, now, times)
     if not is_due or store.find(session, cadence, period) is not None:
         return None
-    return Due(cadence, period, calendar.due_at(cadence, period, times))
+    return Due(cadence, period, cadences.due_at(cadence, period, times))
 
 
 def catch_up(settings: Settings) -> timedelta:

@@ -16,12 +16,12 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Engine
 
-from newsletter.cadence import Cadence
+from newsletter.cadences import Cadence
 from newsletter.db import session as sessions
 from newsletter.db.engine import is_sqlite
-from newsletter.delivery import ledger
 from newsletter.editions import store
 from newsletter.errors import InvalidInput
+from newsletter.ledger import queue
 from newsletter.models import State
 from newsletter.settings import Settings
 
@@ -67,7 +67,7 @@ def prunable(engine: Engine, *, older_than: int, now: datetime, settings: Settin
         )
     with sessions.reading(engine) as session:
         mailings = store.settled_mailings(now - timedelta(days=older_than))
-        return Rows(ledger.count_prunable(session, mailings), store.editions_of(session, mailings))
+        return Rows(queue.count_prunable(session, mailings), store.editions_of(session, mailings))
 
 
 def prune(
@@ -91,7 +91,7 @@ def prune(
             if done and is_sqlite(engine):
                 time.sleep(_TURN_SECONDS)
             with sessions.writing(engine) as session:
-                rows, after = ledger.prune(session, mailing_id=mailing_id, after=after, limit=batch)
+                rows, after = queue.prune(session, mailing_id=mailing_id, after=after, limit=batch)
             if rows:
                 pruned[mailing_id] = pruned.get(mailing_id, Counter()) + rows
                 done += rows.total()

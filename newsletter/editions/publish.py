@@ -12,23 +12,22 @@ from datetime import date, datetime
 from sqlalchemy import Engine
 from sqlmodel import Session
 
-from newsletter import cadence as calendar
-from newsletter import tokens
+from newsletter import cadences, tokens
 from newsletter.articles import store as articles
-from newsletter.cadence import Cadence
+from newsletter.cadences import Cadence
+from newsletter.db import restore_guard
 from newsletter.db import session as sessions
-from newsletter.db import witness
-from newsletter.delivery import ledger
 from newsletter.editions import assemble, audience, periods, store
 from newsletter.editions.assemble import Batch, Variant
 from newsletter.editions.audience import Audience
-from newsletter.editions.compose import Press
+from newsletter.editions.compose import MailRenderer
 from newsletter.editions.store import Summary
 from newsletter.errors import NotFound
+from newsletter.ledger import queue
 from newsletter.models import Article, Edition
 from newsletter.rendering.compile import Rendered
 from newsletter.settings import Settings
-from newsletter.subscribers import outlook, preferences
+from newsletter.subscribers import next_digest, preferences
 
 #: Letters and corrections leave before digests.
 _PRIORITY = 2
@@ -65,7 +64,7 @@ class _Choice:
             end=end,
             pinned_after=pinned_after,
             without=articles.spellings(session, settings.skip_categories),
-            skipped=outlook.skipped_ahead(session, now=end)[cadence],
+            skipped=next_digest.skipped_ahead(session, now=end)[cadence],
             is_first=store.is_first(session, cadence, end=end),
         )
 
@@ -95,7 +94,7 @@ def freeze(
     A skipped edition is made again with `force`. Raises Conflict for a backup that was restored.
     """
     with sessions.writing(engine) as session:
-        witness.check(session, engine)
+        restore_guard.check(session, engine)
         return _freeze(session, cadence, now=now, settings=settings, force=force)
 
 
@@ -133,7 +132,7 @@ def preview(engine: Engine, cadence: Cadence, *, now: datetime, settings: Settin
         content = assemble.content(
             variant,
             cadence=cadence,
-            period=calendar.newest_due(cadence, now, settings.send_times),
+            period=cadences.newest_due(cadence, now, settings.send_times),
             end=now,
             related=_related(session, variant, choice),
             times=settings.send_times,
@@ -141,14 +140,14 @@ def preview(engine: Engine, cadence: Cadence, *, now: datetime, settings: Settin
             is_first=choice.is_first,
             note=waiting.text if waiting else "",
         )
-    return Press(settings).digest(content, public_id=tokens.new_public_id())
+    return MailRenderer(settings).digest(content, public_id=tokens.new_public_id())
 
 
 def _freeze(
     session: Session, cadence: Cadence, *, now: datetime, settings: Settings, force: bool
 ) -> Summary:
     end = sessions.freeze_lock(session, now)
-    period = calendar.newest_due(cadence, now, settings.send_times)
+    period = cadences.newest_due(cadence, now, settings.send_times)
     # Before the skipped edition is gone: it may be all that says where the first one began.
     start = periods.coverage_start(session, cadence, end=end, settings=settings)
     if force:
@@ -223,18 +222,18 @@ def _queue(
     now = edition.created_at
     starts = [start for variant in variants for start in variant.starts]
     if chosen.earlier:
-        ledger.supersede(
+        queue.supersede(
             session,
             references=audience.references(chosen, starts),
             mailings=store.mailings_among(chosen.earlier),
             now=now,
         )
-    press = Press(choice.settings)
+    renderer = MailRenderer(choice.settings)
     note = store.take_note(session, edition)
     readers = 0
     for variant in variants:
-        mailing_id = _compile(session, edition, variant, press, choice=choice, note=note)
-        readers += ledger.enqueue(
+        mailing_id = _compile(session, edition, variant, renderer, choice=choice, note=note)
+        readers += queue.enqueue(
             session,
             mailing_id=mailing_id,
             recipients=audience.recipients(chosen, variant.starts),
@@ -249,7 +248,7 @@ def _compile(
     session: Session,
     edition: Edition,
     variant: Variant,
-    press: Press,
+    renderer: MailRenderer,
     *,
     choice: _Choice,
     note: str,
@@ -267,13 +266,13 @@ def _compile(
         note=note,
     )
     public_id = tokens.new_public_id()
-    rendered = press.digest(content, public_id=public_id)
+    rendered = renderer.digest(content, public_id=public_id)
     mailing_id = store.add_mailing(
         session,
         edition,
         rendered,
         public_id=public_id,
-        frozen=press.frozen,
+        frozen=renderer.frozen,
         now=edition.created_at,
     )
     store.add_articles(session, mailing_id, articles=variant.articles, related=related)

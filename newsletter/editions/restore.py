@@ -7,13 +7,13 @@ from datetime import datetime
 
 from sqlalchemy import Engine
 
-from newsletter import cadence as calendar
-from newsletter.cadence import Cadence
+from newsletter import cadences
+from newsletter.cadences import Cadence
+from newsletter.db import restore_guard
 from newsletter.db import session as sessions
-from newsletter.db import witness
-from newsletter.delivery import ledger
 from newsletter.editions import periods, store
 from newsletter.errors import Conflict
+from newsletter.ledger import queue
 from newsletter.settings import Settings
 
 _REASON = "The database was restored from a backup: it may have been sent before."
@@ -40,19 +40,19 @@ def accept(engine: Engine, *, now: datetime, settings: Settings) -> Done:
     """
     done = Done()
     with sessions.writing(engine) as session:
-        if witness.is_known_better(session, engine):
+        if restore_guard.is_known_better(session, engine):
             raise Conflict(
                 "This database is no restored backup: it knows of all that was sent from here.",
                 hint="Nothing has to be done; `newsletter cron` goes on.",
             )
-        done.unknown = ledger.doubt(session, now=now)
+        done.unknown = queue.mark_open_unknown(session, now=now)
         for cadence in Cadence:
-            period = calendar.newest_due(cadence, now, settings.send_times)
+            period = cadences.newest_due(cadence, now, settings.send_times)
             if periods.skip_period(
                 session, cadence, period, reason=_REASON, now=now, settings=settings
             ):
-                done.skipped.append(calendar.slug(cadence, period))
+                done.skipped.append(cadences.slug(cadence, period))
         done.finished = store.finish(session, now=now)
-        mark = witness.accept(session, engine, now)
-    witness.remember(engine, mark)
+        mark = restore_guard.accept(session, engine, now)
+    restore_guard.remember(engine, mark)
     return done

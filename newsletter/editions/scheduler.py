@@ -12,8 +12,8 @@ from sqlalchemy import Engine
 from sqlmodel import Session, select
 
 from newsletter.clock import utc_now
+from newsletter.db import dialects
 from newsletter.db import session as sessions
-from newsletter.db import statements
 from newsletter.errors import NewsletterError
 from newsletter.models import SchedulerRun
 
@@ -58,5 +58,5 @@ def _write(engine: Engine, command: str, *, began_at: datetime, error: str | Non
     }
     with sessions.writing(engine) as session:
         # Two runs may end at the same instant.
-        noted = statements.insert_into(session, SchedulerRun).values(id=1, **values)
+        noted = dialects.insert_into(session, SchedulerRun).values(id=1, **values)
         session.execute(noted.on_conflict_do_update(index_elements=["id"], set_=values))

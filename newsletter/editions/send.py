@@ -8,15 +8,15 @@ from datetime import datetime
 
 from sqlalchemy import Engine
 
-from newsletter.cadence import Cadence
+from newsletter.cadences import Cadence
 from newsletter.clock import utc_now
+from newsletter.db import restore_guard
 from newsletter.db import session as sessions
-from newsletter.db import witness
-from newsletter.delivery import ledger
-from newsletter.delivery.roster import Trouble
 from newsletter.editions import lifecycle, store
 from newsletter.editions.store import Summary
 from newsletter.errors import NewsletterError
+from newsletter.ledger import queue
+from newsletter.ledger.registry import Trouble
 from newsletter.models import EditionState
 from newsletter.settings import Settings
 
@@ -42,12 +42,12 @@ def send(
 
     `on_settled` is told how many readers this run has an answer for.
     """
-    from newsletter.editions import fleet, publish  # noqa: PLC0415 - see `resume`
+    from newsletter.editions import publish, subprocesses  # noqa: PLC0415 - see `resume`
 
     if force:
         with sessions.writing(engine) as session:
-            mark = witness.accept(session, engine, now)
-        witness.remember(engine, mark)
+            mark = restore_guard.accept(session, engine, now)
+        restore_guard.remember(engine, mark)
     else:
         lifecycle.expire(engine, now=now, times=settings.send_times)
     frozen = publish.freeze(engine, cadence, now=now, settings=settings, force=True)
@@ -55,7 +55,7 @@ def send(
         on_frozen(frozen)
     if frozen.state == EditionState.OPEN:
         with _finishing(engine):
-            fleet.deliver(
+            subprocesses.deliver(
                 engine,
                 settings,
                 frozen.edition,
@@ -84,8 +84,8 @@ def resume(
         if before or _is_due(engine):
             # Cron runs every few minutes, and mostly there is nothing to send: then it does not
             # take the time to import what sends.
-            from newsletter.delivery import worker  # noqa: PLC0415
-            from newsletter.delivery.worker import Plan  # noqa: PLC0415
+            from newsletter.sender import worker  # noqa: PLC0415
+            from newsletter.sender.worker import Plan  # noqa: PLC0415
 
             excluded = store.withheld_mailings()
             worker.run(engine, Plan.of(settings), excluded=excluded, on_trouble=on_trouble)
@@ -109,8 +109,10 @@ def _finishing(engine: Engine) -> Iterator[None]:
 def _is_due(engine: Engine) -> bool:
     """Tell whether anything could be sent, or waits for its domain, which may take more by now."""
     with sessions.reading(engine) as session:
-        due_at = ledger.next_due(session)
-        return (due_at is not None and due_at <= utc_now()) or bool(ledger.lanes(session, limit=1))
+        due_at = queue.next_due(session)
+        return (due_at is not None and due_at <= utc_now()) or bool(
+            queue.blocked_domains(session, limit=1)
+        )
 
 
 def _open(engine: Engine) -> list[Summary]:

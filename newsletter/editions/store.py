@@ -12,22 +12,21 @@ from sqlalchemy import ColumnElement, Select, case, delete, func, insert, or_, u
 from sqlalchemy import select as columns
 from sqlmodel import Session, col, select
 
-from newsletter import cadence as calendar
-from newsletter import tokens
-from newsletter.cadence import Cadence
-from newsletter.db import statements
-from newsletter.delivery import ledger
+from newsletter import cadences, tokens
+from newsletter.cadences import Cadence
+from newsletter.db import dialects
 from newsletter.errors import NotFound
+from newsletter.ledger import queue
 from newsletter.models import (
     Article,
     Delivery,
     Edition,
     EditionState,
+    FreezeLock,
     Kind,
     Mailing,
     MailingArticle,
     Note,
-    Publication,
     Role,
     State,
     Subscriber,
@@ -126,7 +125,7 @@ def create(
         "audience": 0,
         "created_at": now,
     }
-    first = statements.insert_into(session, Edition).values(row).on_conflict_do_nothing()
+    first = dialects.insert_into(session, Edition).values(row).on_conflict_do_nothing()
     made = session.execute(first.returning(_edition_id)).scalar()
     return find(session, cadence, period) if made else None
 
@@ -375,7 +374,7 @@ def finish(session: Session, *, now: datetime) -> list[str]:
         .returning(col(Edition.cadence), col(Edition.period))
         .execution_options(synchronize_session=False)
     )
-    return [calendar.slug(Cadence(cadence), period) for cadence, period in finished]
+    return [cadences.slug(Cadence(cadence), period) for cadence, period in finished]
 
 
 def mailings(edition: Edition) -> Select[Any]:
@@ -392,7 +391,7 @@ def reopen(session: Session) -> list[str]:
         .returning(col(Edition.cadence), col(Edition.period))
         .execution_options(synchronize_session=False)
     )
-    return [calendar.slug(Cadence(cadence), period) for cadence, period in reopened]
+    return [cadences.slug(Cadence(cadence), period) for cadence, period in reopened]
 
 
 def mailings_of(edition_ids: Collection[int | None]) -> Select[Any]:
@@ -463,7 +462,7 @@ def cancelled_mailings(*, and_of: Collection[int | None] = ()) -> Select[Any]:
 
 def began_at(session: Session) -> datetime:
     """Return when the publication was set up."""
-    return session.exec(select(Publication.created_at)).one()
+    return session.exec(select(FreezeLock.created_at)).one()
 
 
 def find(session: Session, cadence: Cadence, period: date) -> Edition | None:
@@ -506,12 +505,12 @@ def edition_with(session: Session, article_id: int, *, but_cancelled: bool = Fal
     if but_cancelled:
         chosen = chosen.where(_edition_state != EditionState.CANCELLED)
     found = session.exec(chosen).first()
-    return calendar.slug(Cadence(found.cadence), found.period) if found else None
+    return cadences.slug(Cadence(found.cadence), found.period) if found else None
 
 
 def by_slug(session: Session, slug: str) -> Edition:
     """Return the edition of a name such as weekly-2026-11-23; raises NotFound."""
-    cadence, period = calendar.parse_slug(slug)
+    cadence, period = cadences.parse_slug(slug)
     found = find(session, cadence, period)
     if found is None:
         raise NotFound(
@@ -554,7 +553,7 @@ def summaries(session: Session, editions: Sequence[Edition]) -> list[Summary]:
 
 def contents(session: Session, edition: Edition) -> list[Contents]:
     """Return the mailings of an edition and what is in them, the largest first."""
-    readers = ledger.size()
+    readers = queue.size()
     found = session.execute(
         columns(col(Mailing.id), col(Mailing.public_id), col(Mailing.subject), readers)
         .where(col(Mailing.edition_id) == edition.id)
@@ -575,7 +574,7 @@ def contents(session: Session, edition: Edition) -> list[Contents]:
 def corrections(session: Session, edition: Edition) -> list[Corrected]:
     """Return what was corrected of an edition, in order."""
     mailings = corrections_of(edition)
-    books = ledger.books(mailings)
+    books = queue.books(mailings)
     states: dict[int, dict[str, int]] = {}
     for mailing_id, state, rows in session.execute(columns(*books.c)):
         states.setdefault(mailing_id, {})[state] = rows
@@ -663,7 +662,7 @@ def _variants(session: Session, edition_ids: Collection[int | None]) -> Counter[
 def _counts(
     session: Session, edition_ids: Collection[int | None]
 ) -> dict[int | None, dict[str, int]]:
-    books = ledger.books(mailings_of(edition_ids))
+    books = queue.books(mailings_of(edition_ids))
     found = session.execute(
         columns(col(Mailing.edition_id), books.c.state, func.sum(books.c.rows))
         .join(books, books.c.mailing_id == col(Mailing.id))
@@ -679,7 +678,7 @@ def _summary(edition: Edition, variants: int, counts: Mapping[str, int]) -> Summ
     return Summary(
         cadence=edition.cadence,
         period=edition.period,
-        edition=calendar.slug(Cadence(edition.cadence), edition.period),
+        edition=cadences.slug(Cadence(edition.cadence), edition.period),
         state=edition.state,
         reason=edition.reason,
         audience=edition.audience,
@@ -700,7 +699,7 @@ def _has_open_row() -> Any:  # noqa: ANN401 - an SQL expression
     mailings = (
         columns(col(Mailing.id)).where(col(Mailing.edition_id) == _edition_id).correlate(Edition)
     )
-    return ledger.is_open(mailings)
+    return queue.is_open(mailings)
 
 
 def _change(session: Session, edition: Edition, **values: object) -> None:

@@ -14,7 +14,7 @@ from newsletter.feedback import report
 from newsletter.feedback.report import Unsubscription
 from newsletter.subscribers import unsubscribe
 from newsletter.subscribers.consent import Origin
-from newsletter.subscribers.letters import Stationery
+from newsletter.subscribers.letters import Publication
 from newsletter.subscribers.unsubscribe import Goodbye
 from newsletter.tokens import Purpose
 
@@ -43,7 +43,7 @@ class Tally:
 
 
 def apply(
-    engine: Engine, mails: Iterable[bytes], *, stationery: Stationery, now: datetime
+    engine: Engine, mails: Iterable[bytes], *, publication: Publication, now: datetime
 ) -> Tally:
     """Read the headers of each of `mails` and do what they ask; doing it again changes nothing."""
     tally = Tally()
@@ -56,22 +56,22 @@ def apply(
             tally.unsigned += 1
             tally.senders += [asked.sender][: NAMED - len(tally.senders)]
         else:
-            _apply(engine, asked, tally, stationery=stationery, now=now)
+            _apply(engine, asked, tally, publication=publication, now=now)
     return tally
 
 
 def _apply(
-    engine: Engine, asked: Unsubscription, tally: Tally, *, stationery: Stationery, now: datetime
+    engine: Engine, asked: Unsubscription, tally: Tally, *, publication: Publication, now: datetime
 ) -> None:
     assert asked.token is not None
     try:
-        bearer = stationery.keyring.read(Purpose.UNSUBSCRIBE, asked.token, now=now)
+        bearer = publication.keyring.read(Purpose.UNSUBSCRIBE, asked.token, now=now)
     except InvalidToken:
         tally.invalid += 1
         return
     with sessions.writing(engine) as session:
         came_to = unsubscribe.leave(
-            session, bearer, origin=Origin("unsubscribe mail"), stationery=stationery, now=now
+            session, bearer, origin=Origin("unsubscribe mail"), publication=publication, now=now
         )
     match came_to:
         case Goodbye.DONE:

@@ -11,11 +11,11 @@ from newsletter.models.consent import Consent
 from newsletter.models.delivery import Delivery, State
 from newsletter.models.edition import Edition, EditionState
 from newsletter.models.feed import Feed
+from newsletter.models.freeze_lock import FreezeLock
 from newsletter.models.mailing import Kind, Mailing, MailingArticle, Role
 from newsletter.models.note import Note
-from newsletter.models.pace import Pace, Spending
+from newsletter.models.pace import Pace, RateWindow
 from newsletter.models.progress import Progress
-from newsletter.models.publication import Publication
 from newsletter.models.scheduler import SchedulerRun
 from newsletter.models.subscriber import Status, Subscriber
 from newsletter.models.suppression import Cause, Suppression
@@ -35,6 +35,7 @@ __all__ = [
     "Edition",
     "EditionState",
     "Feed",
+    "FreezeLock",
     "Kind",
     "Mailing",
     "MailingArticle",
@@ -42,10 +43,9 @@ __all__ = [
     "Pace",
     "ProcessKind",
     "Progress",
-    "Publication",
+    "RateWindow",
     "Role",
     "SchedulerRun",
-    "Spending",
     "State",
     "Status",
     "Subscriber",

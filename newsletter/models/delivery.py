@@ -26,9 +26,9 @@ class State(StrEnum):
 
 
 # Written out, not bound: only a literal lets SQLite see that a query fits the partial index.
-CLAIMABLE = "delivery.state IN ('queued', 'deferred') AND delivery.lane IS NULL"
-# Set aside until its domain takes more. By the lane alone, which neither mark nor verdict changes.
-LANED = "delivery.lane IS NOT NULL"
+CLAIMABLE = "delivery.state IN ('queued', 'deferred') AND delivery.blocked_domain IS NULL"
+# Set aside until its domain takes more. By that column alone: neither mark nor verdict changes it.
+BLOCKED = "delivery.blocked_domain IS NOT NULL"
 # Claimed or in flight. Not by the state, which a mark changes: an index would change with it.
 HELD = "delivery.worker_id IS NOT NULL"
 
@@ -50,12 +50,12 @@ class Delivery(SQLModel, table=True):
             info={"where": CLAIMABLE},
         ),
         Index(
-            "ix_delivery_lane",
+            "ix_delivery_blocked_domain",
             "mailing_id",
-            "lane",
+            "blocked_domain",
             "due_at",
             "id",
-            info={"where": LANED},
+            info={"where": BLOCKED},
         ),
         Index("ix_delivery_held", "worker_id", info={"where": HELD}),
         Index("ix_delivery_reference", "reference"),
@@ -75,7 +75,7 @@ class Delivery(SQLModel, table=True):
     priority: int = Field(sa_column=Column(SmallInteger, nullable=False))
     due_at: datetime = Field(sa_type=Instant)
     #: The domain it waits for: it is due, and its domain takes no more at the moment.
-    lane: str | None = Field(default=None, max_length=253)
+    blocked_domain: str | None = Field(default=None, max_length=253)
     #: Tries that the reader's server answered or that may have reached it.
     attempts: int = Field(default=0, sa_column=Column(SmallInteger, nullable=False))
     worker_id: int | None = Field(default=None, sa_column=Column(BigInteger, nullable=True))

@@ -30,8 +30,10 @@ class Pace(SQLModel, table=True):
     changed_at: datetime = Field(sa_type=Instant)
 
 
-class Spending(SQLModel, table=True):
+class RateWindow(SQLModel, table=True):
     """How many messages of one limit were let go in one slice of its window."""
+
+    __tablename__ = "rate_window"
 
     #: hour, day.
     name: str = Field(max_length=8, primary_key=True)

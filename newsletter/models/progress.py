@@ -11,7 +11,7 @@ from newsletter.models.columns import Instant
 
 
 class Progress(SQLModel, table=True):
-    """The one row that a worker moves on while it sends (see `newsletter.db.witness`)."""
+    """The one row that a worker moves on while it sends (see `newsletter.db.restore_guard`)."""
 
     id: int = Field(default=1, primary_key=True)
     #: How many times it was moved on.

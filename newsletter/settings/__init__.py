@@ -25,8 +25,8 @@ from pydantic_settings import (
     SettingsError,
 )
 
-from newsletter import address, cadence, tokens
-from newsletter.cadence import Cadence
+from newsletter import address, cadences, tokens
+from newsletter.cadences import Cadence
 from newsletter.errors import ConfigurationError, InvalidAddress, NewsletterError
 from newsletter.rendering import language as languages
 from newsletter.rendering.content import Brand, Image
@@ -486,7 +486,7 @@ class Settings(BaseSettings):
     @field_validator("weekly_on")
     @classmethod
     def _known_day(cls, value: str) -> str:
-        cadence.parse_weekday(value)
+        cadences.parse_weekday(value)
         return value.lower()
 
     @field_validator("base_url", "site_url", "logo_url")
@@ -597,12 +597,12 @@ class Settings(BaseSettings):
         return ZoneInfo(self.timezone)
 
     @property
-    def send_times(self) -> cadence.SendTimes:
+    def send_times(self) -> cadences.SendTimes:
         """When editions are due."""
-        return cadence.SendTimes(
+        return cadences.SendTimes(
             timezone=self.timezone,
             daily_at=self.daily_at,
-            weekly_on=cadence.parse_weekday(self.weekly_on),
+            weekly_on=cadences.parse_weekday(self.weekly_on),
             weekly_at=self.weekly_at,
             monthly_on=self.monthly_on,
             monthly_at=self.monthly_at,

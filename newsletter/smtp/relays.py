@@ -28,7 +28,7 @@ _DOMAINS = 5
 
 
 @dataclass(slots=True, eq=False)
-class Line:
+class Connection:
     """One open connection to a relay."""
 
     relay: Relay
@@ -42,7 +42,7 @@ class Relay:
     """One mail server, and what it has made of us lately."""
 
     server: SmtpServer
-    lines: set[Line] = field(default_factory=set)
+    connections: set[Connection] = field(default_factory=set)
     #: Connections that are being made.
     calls: int = 0
     #: Refusals in a row, each of a relay that was put aside before and tried again.
@@ -60,12 +60,15 @@ class Relay:
     @property
     def taken(self) -> int:
         """Connections that it has taken, and that are there to stay."""
-        return sum(line.session.is_open and not line.is_leaving for line in self.lines)
+        return sum(
+            connection.session.is_open and not connection.is_leaving
+            for connection in self.connections
+        )
 
     @property
     def busy(self) -> int:
         """Connections that are there to stay, and those being made."""
-        return self.calls + sum(not line.is_leaving for line in self.lines)
+        return self.calls + sum(not connection.is_leaving for connection in self.connections)
 
     def rests(self, now: float) -> bool:
         """Tell whether it is put aside, and not to be tried yet."""
@@ -102,17 +105,17 @@ class Relays:
             default=None,
         )
 
-    def opened(self, relay: Relay, session: Session, *, now: float) -> Line:
+    def opened(self, relay: Relay, session: Session, *, now: float) -> Connection:
         """Count a connection that was made, even if the relay was put aside meanwhile."""
-        line = Line(relay, session, is_leaving=relay.rests(now))
-        relay.lines.add(line)
+        connection = Connection(relay, session, is_leaving=relay.rests(now))
+        relay.connections.add(connection)
         if not relay.refusals:
-            relay.limit = max(relay.limit, len(relay.lines))
-        return line
+            relay.limit = max(relay.limit, len(relay.connections))
+        return connection
 
-    def closed(self, line: Line) -> None:
+    def closed(self, connection: Connection) -> None:
         """Count a connection no more."""
-        line.relay.lines.discard(line)
+        connection.relay.connections.discard(connection)
 
     def is_full(self, relay: Relay, *, now: float) -> None:
         """Leave a relay that has refused one connection at the others, made or being made."""
@@ -131,40 +134,40 @@ class Relays:
         relay.doubts.clear()
         rest = REST_SECONDS * 2 ** min(relay.refusals - 1, 10)
         relay.rest_until = now + min(rest, LONGEST_REST_SECONDS)
-        for line in relay.lines:
-            line.is_leaving = True
+        for connection in relay.connections:
+            connection.is_leaving = True
         return relay.refusals == 1
 
-    def failed(self, line: Line) -> bool:
+    def failed(self, connection: Connection) -> bool:
         """Count a conversation that a relay ended; return whether that amounts to a refusal.
 
         Not the first ones: some servers take so many messages on a connection and then leave, and
         some readers no server can bear.
         """
-        if line.is_leaving:
+        if connection.is_leaving:
             return False
-        line.is_leaving = True
-        relay = line.relay
+        connection.is_leaving = True
+        relay = connection.relay
         relay.failures += 1
-        return relay.refusals > 0 or relay.failures >= PATIENCE * len(relay.lines)
+        return relay.refusals > 0 or relay.failures >= PATIENCE * len(relay.connections)
 
-    def refused(self, line: Line, domain: str) -> bool:
+    def refused(self, connection: Connection, domain: str) -> bool:
         """Count a refusal that says nothing about the reader; return whether it is one of us.
 
         One policy may be against us, and one reader be odd; but not one after the other, and nobody
         taken between. A relay that is only just tried again has to take a message first.
         """
-        relay = line.relay
+        relay = connection.relay
         relay.doubts[domain] += 1
         if relay.refusals:
             return True
         return relay.doubts.total() >= _REFUSALS and len(relay.doubts) >= _DOMAINS
 
-    def succeeded(self, line: Line) -> bool:
+    def succeeded(self, connection: Connection) -> bool:
         """Forget what a relay has refused; return whether it is back by that."""
-        if line.is_leaving:
+        if connection.is_leaving:
             return False
-        relay = line.relay
+        relay = connection.relay
         was_aside = relay.refusals > 0
         relay.failures = relay.refusals = 0
         if was_aside:
@@ -177,13 +180,13 @@ class Relays:
         One at a time: who has just come back is not run over.
         """
         crowded = max(self._relays, key=lambda each: _load(each, -0.5))
-        if any(line.is_leaving for line in crowded.lines):
+        if any(connection.is_leaving for connection in crowded.connections):
             return
         wanted = self.pick(now)
         if wanted is None or _load(wanted, 0.5) >= _load(crowded, -0.5):
             return
-        for line in crowded.lines:
-            line.is_leaving = True
+        for connection in crowded.connections:
+            connection.is_leaving = True
             return
 
     def failure(self, now: float) -> NewsletterError | None:

@@ -147,7 +147,7 @@ class Scope(StrEnum):
     RUN = "run"
 
 
-class Act(StrEnum):
+class Reaction(StrEnum):
     """What is to be done besides what happens to the delivery."""
 
     NOTHING = "nothing"
@@ -199,7 +199,7 @@ class Outcome(NamedTuple):
     code: int | None = None
     enhanced: str | None = None
     text: str = ""
-    act: Act = Act.NOTHING
+    reaction: Reaction = Reaction.NOTHING
 
     @property
     def is_charged(self) -> bool:
@@ -209,8 +209,8 @@ class Outcome(NamedTuple):
 
 def classify(phase: Phase, reply: Reply) -> Outcome:
     """Return what `reply` means when it answers `phase`."""
-    kind, scope, act = _decide(phase, reply)
-    return Outcome(kind, phase, scope, reply.code, reply.enhanced, reply.words, act)
+    kind, scope, reaction = _decide(phase, reply)
+    return Outcome(kind, phase, scope, reply.code, reply.enhanced, reply.words, reaction)
 
 
 def lost(phase: Phase, reason: str) -> Outcome:
@@ -229,7 +229,7 @@ def advice(outcome: Outcome) -> str:
     words = _words_of(outcome.text)
     if status in _SETUP:
         return _SETUP[status]
-    if outcome.act is Act.ALARM or status in _LARGE:
+    if outcome.reaction is Reaction.ALARM or status in _LARGE:
         return "the size of the mail: the server takes none that is as large"
     if outcome.code in _CREDENTIALS:
         return "the user, the password and the encryption in NEWSLETTER_SMTP_URL"
@@ -240,22 +240,22 @@ def advice(outcome: Outcome) -> str:
             "what the relay asks of its users: NEWSLETTER_SMTP_URL with a user and a password, "
             "and a NEWSLETTER_SENDER that it knows"
         )
-    is_limit = status == "4.5" or (outcome.act is Act.STOP and _LIMIT.search(words))
+    is_limit = status == "4.5" or (outcome.reaction is Reaction.STOP and _LIMIT.search(words))
     return "how much the relay lets you send: NEWSLETTER_LIMIT_PER_DAY" if is_limit else ""
 
 
 class _Meaning(NamedTuple):
     kind: Kind
     scope: Scope
-    act: Act = Act.NOTHING
+    reaction: Reaction = Reaction.NOTHING
 
 
 _NONSENSE = _Meaning(Kind.DEFERRED, Scope.CONNECTION)
 _LEAVES = _Meaning(Kind.DEFERRED, Scope.CONNECTION)
 _LATER = _Meaning(Kind.DEFERRED, Scope.READER)
 _NEVER = _Meaning(Kind.REFUSED, Scope.READER)
-_TOO_MUCH = _Meaning(Kind.DEFERRED, Scope.DOMAIN, Act.PAUSE)
-_OURS = _Meaning(Kind.DEFERRED, Scope.RUN, Act.STOP)
+_TOO_MUCH = _Meaning(Kind.DEFERRED, Scope.DOMAIN, Reaction.PAUSE)
+_OURS = _Meaning(Kind.DEFERRED, Scope.RUN, Reaction.STOP)
 
 
 #: A greeting and a goodbye (RFC 5321 4.2.3) take responsibility for no message.
@@ -333,14 +333,17 @@ _TRANSIENT: _Rules = (
     (lambda said: said.code == 421 and said.has(_PER_CONNECTION), _LEAVES),
     (lambda said: said.has(_GREYLIST) or said.has(_RECIPIENT_RATE), _LATER),
     # "Over its quota" is said of a mailbox, too.
-    (lambda said: said.status == "2.2", _LATER._replace(act=Act.COUNT)),
+    (lambda said: said.status == "2.2", _LATER._replace(reaction=Reaction.COUNT)),
     (lambda said: said.status == "7.0" or said.is_limit, _TOO_MUCH),
     (lambda said: _BUSY.fullmatch(said.status) is not None, _TOO_MUCH),
     # RFC 5321 3.8: the server closes the channel; the command was not carried out.
-    (lambda said: said.code == 421, _LEAVES._replace(act=Act.SLOW)),
-    (lambda said: said.status == "2.1" or said.has(_FULL), _LATER._replace(act=Act.COUNT)),
-    (lambda said: said.status.startswith(("3.", "4.")), _LATER._replace(act=Act.SLOW)),
-    (lambda said: said.code == 450 and not said.status, _LATER._replace(act=Act.SLOW)),
+    (lambda said: said.code == 421, _LEAVES._replace(reaction=Reaction.SLOW)),
+    (
+        lambda said: said.status == "2.1" or said.has(_FULL),
+        _LATER._replace(reaction=Reaction.COUNT),
+    ),
+    (lambda said: said.status.startswith(("3.", "4.")), _LATER._replace(reaction=Reaction.SLOW)),
+    (lambda said: said.code == 450 and not said.status, _LATER._replace(reaction=Reaction.SLOW)),
     (lambda _: True, _LATER),
 )
 #: What a 5xx means that answers one of them: the first that holds. After it, that mail goes to that
@@ -350,24 +353,27 @@ _PERMANENT: _Rules = (
     # Others have sent too much to this reader: that says nothing about anybody.
     (lambda said: said.has(_RECIPIENT_RATE), _NEVER),
     # It stands for this reader and mail; what stops is the sending to everyone else there.
-    (lambda said: said.status in _SETUP, _NEVER._replace(act=Act.PAUSE)),
-    (lambda said: said.status in _LARGE, _NEVER._replace(act=Act.ALARM)),
-    (lambda said: said.code == 552 and said.has(_SIZE), _NEVER._replace(act=Act.ALARM)),
+    (lambda said: said.status in _SETUP, _NEVER._replace(reaction=Reaction.PAUSE)),
+    (lambda said: said.status in _LARGE, _NEVER._replace(reaction=Reaction.ALARM)),
+    (lambda said: said.code == 552 and said.has(_SIZE), _NEVER._replace(reaction=Reaction.ALARM)),
     (lambda said: said.status in {"", "7.0", "7.1"} and said.is_limit, _TOO_MUCH),
     (lambda said: said.status == "7.28", _TOO_MUCH),
-    (lambda said: said.status.startswith("7."), _NEVER._replace(act=Act.BREAK)),
-    (lambda said: said.status == "2.2", _NEVER._replace(act=Act.COUNT)),
+    (lambda said: said.status.startswith("7."), _NEVER._replace(reaction=Reaction.BREAK)),
+    (lambda said: said.status == "2.2", _NEVER._replace(reaction=Reaction.COUNT)),
     (
         lambda said: (said.code == 552 or not said.status) and said.has(_FULL),
-        _NEVER._replace(act=Act.COUNT),
+        _NEVER._replace(reaction=Reaction.COUNT),
     ),
-    (lambda said: said.has(_FILTERED), _NEVER._replace(act=Act.BREAK)),
-    (lambda said: said.is_dead, _NEVER._replace(act=Act.SUPPRESS)),
-    (lambda said: said.has(_NO_ACCOUNT), _NEVER._replace(act=Act.SUPPRESS)),
-    (lambda said: said.status == "2.1" or said.has(_NOBODY), _NEVER._replace(act=Act.SUSPECT)),
+    (lambda said: said.has(_FILTERED), _NEVER._replace(reaction=Reaction.BREAK)),
+    (lambda said: said.is_dead, _NEVER._replace(reaction=Reaction.SUPPRESS)),
+    (lambda said: said.has(_NO_ACCOUNT), _NEVER._replace(reaction=Reaction.SUPPRESS)),
+    (
+        lambda said: said.status == "2.1" or said.has(_NOBODY),
+        _NEVER._replace(reaction=Reaction.SUSPECT),
+    ),
     (
         lambda said: said.status.startswith("5.") and said.has(_UNAVAILABLE),
-        _NEVER._replace(act=Act.SUSPECT),
+        _NEVER._replace(reaction=Reaction.SUSPECT),
     ),
     (lambda _: True, _NEVER),
 )

@@ -124,13 +124,13 @@ class Session(asyncio.Protocol):
         self,
         mail: Mail,
         *,
-        permit: Callable[[], Awaitable[bool]],
+        may_send: Callable[[], Awaitable[bool]],
         following: Callable[[], Mail | None] = lambda: None,
         in_steps: bool = False,
     ) -> Outcome | None:
         """Try one mail.
 
-        1. MAIL and RCPT. 2. `permit` is awaited: it commits that the message is in flight, or
+        1. MAIL and RCPT. 2. `may_send` is awaited: it commits that the message is in flight, or
         answers that it must not leave; then nothing of it is sent and None returned. 3. DATA, and
         the message. Every answer, time-out and disconnect is an Outcome that names its phase.
 
@@ -143,7 +143,7 @@ class Session(asyncio.Protocol):
         if not is_announced and (refusal := self._refused_here(mail.envelope)) is not None:
             return refusal
         if "pipelining" not in self.extensions or (in_steps and not is_announced):
-            return await self._send_in_steps(mail, permit)
+            return await self._send_in_steps(mail, may_send)
         announced, self._announced = self._announced, None
         if announced is None:
             try:
@@ -155,7 +155,7 @@ class Session(asyncio.Protocol):
         may_leave = False
         try:
             outcome = await self._granted(announced)
-            may_leave = outcome is not None or await permit()
+            may_leave = outcome is not None or await may_send()
         finally:
             if not may_leave:
                 # The server waits for a message: nothing else can be said to it any more.
@@ -165,7 +165,7 @@ class Session(asyncio.Protocol):
         return await self._body(mail.content, following) if may_leave else None
 
     async def _send_in_steps(
-        self, mail: Mail, permit: Callable[[], Awaitable[bool]]
+        self, mail: Mail, may_send: Callable[[], Awaitable[bool]]
     ) -> Outcome | None:
         envelope = mail.envelope
         if self._is_dirty:
@@ -173,7 +173,7 @@ class Session(asyncio.Protocol):
             await self._reset()
         outcome = await self._try(Phase.MAIL, self._mail(mail), MAIL_SECONDS, 2)
         outcome = outcome or await self._try(Phase.RCPT, _rcpt(envelope), RCPT_SECONDS, 2)
-        if outcome is None and not await permit():
+        if outcome is None and not await may_send():
             await self._reset()
             return None
         outcome = outcome or await self._try(Phase.DATA, "DATA", DATA_SECONDS, 3)

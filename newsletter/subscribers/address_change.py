@@ -20,14 +20,22 @@ from sqlmodel import Session, col, select
 
 from newsletter import address as addresses
 from newsletter import suppression, throttle, tokens
-from newsletter.cadence import Cadence
+from newsletter.cadences import Cadence
 from newsletter.db import session as sessions
-from newsletter.delivery import ledger
 from newsletter.errors import Conflict, OutdatedToken, TooManyRequests
+from newsletter.ledger import queue
 from newsletter.models import AddressChange, Consent, Kind, Mailing, Status, Subscriber
-from newsletter.subscribers import changes, consent, letters, outlook, preferences, signup, store
+from newsletter.subscribers import (
+    changes,
+    consent,
+    letters,
+    next_digest,
+    preferences,
+    signup,
+    store,
+)
 from newsletter.subscribers.consent import Action, Origin
-from newsletter.subscribers.letters import Stationery
+from newsletter.subscribers.letters import Publication
 from newsletter.throttle import Limit
 from newsletter.tokens import CONFIRM_LIFETIME, Bearer, Keyring
 
@@ -75,7 +83,12 @@ class Awaited:
 
 
 def ask(
-    session: Session, subscriber: Subscriber, address: str, *, stationery: Stationery, now: datetime
+    session: Session,
+    subscriber: Subscriber,
+    address: str,
+    *,
+    publication: Publication,
+    now: datetime,
 ) -> Asked:
     """Ask the owner of an address, in its one spelling, whether a held reader's mail may go there.
 
@@ -83,7 +96,7 @@ def ask(
     belongs to. 3. Write to the new address at most once a day, and to the present one too. Raises
     Conflict for who is no reader, and TooManyRequests by what this reader has asked for alone.
     """
-    keyring = stationery.keyring
+    keyring = publication.keyring
     if subscriber.status not in _READING:
         raise Conflict(f"{subscriber.address} is {subscriber.status}: no mail goes there.")
     if not throttle.take(session, CHANGES, subscriber.public_id, now=now, keyring=keyring):
@@ -93,15 +106,15 @@ def ask(
     is_suppressed = suppression.is_suppressed(session, address, keyring=keyring)
     change = _keep(session, subscriber, address, now=now)
     if throttle.take(session, NOTES, subscriber.public_id, now=now, keyring=keyring):
-        letters.old_address(session, subscriber, stationery=stationery, now=now)
-    skipped = outlook.skipped_ahead(session, now=now)
+        letters.old_address(session, subscriber, publication=publication, now=now)
+    skipped = next_digest.skipped_ahead(session, now=now)
     if owner is not None and owner.status in _READING:
         letters.present(
             session,
             owner,
             is_sent=may_write,
             skipped=skipped,
-            stationery=stationery,
+            publication=publication,
             now=now,
         )
         return Asked.SAME if owner.id == subscriber.id else Asked.READER
@@ -111,7 +124,7 @@ def ask(
         change,
         generation=subscriber.generation,
         is_sent=may_write and not is_suppressed,
-        stationery=stationery,
+        publication=publication,
         now=now,
     )
     if is_suppressed:
@@ -135,7 +148,7 @@ def awaited(session: Session, bearer: Bearer, *, keyring: Keyring) -> Awaited:
 
 
 def confirm(
-    session: Session, bearer: Bearer, *, origin: Origin, stationery: Stationery, now: datetime
+    session: Session, bearer: Bearer, *, origin: Origin, publication: Publication, now: datetime
 ) -> Awaited:
     """Give a reader the new address, on its owner's word; doing it again changes nothing.
 
@@ -143,7 +156,7 @@ def confirm(
     address that somebody has only asked with, or has left with, is free: that row goes. Raises
     OutdatedToken as `awaited` does.
     """
-    keyring = stationery.keyring
+    keyring = publication.keyring
     # Before any reader is held: a freeze that is running may want them.
     sessions.hold_freeze(session)
     change = _find(session, col(AddressChange.public_id) == bearer.public_id)
@@ -156,7 +169,7 @@ def confirm(
         if is_new:
             store.erase(session, [owner.id])
         return found
-    letters.old_address(session, found.subscriber, is_done=True, stationery=stationery, now=now)
+    letters.old_address(session, found.subscriber, is_done=True, publication=publication, now=now)
     _move(session, found, owner, origin=origin, now=now)
     throttle.reset(session, signup.UNCONFIRMED, addresses.mailbox(change.address), keyring=keyring)
     return found
@@ -253,12 +266,12 @@ def _move(
     session: Session, found: Awaited, owner: Subscriber, *, origin: Origin, now: datetime
 ) -> None:
     change, subscriber = found.change, found.subscriber
-    ledger.cancel(session, reference=owner.public_id, reason=REASON, now=now)
+    queue.cancel(session, reference=owner.public_id, reason=REASON, now=now)
     changes.drop(session, changes.of(session, owner), now=now)
     store.erase(session, [owner.id])
     session.expunge(owner)
     # Letters stay on their way: one of them says at the old address that this was asked for.
-    ledger.cancel(
+    queue.cancel(
         session,
         reference=subscriber.public_id,
         reason=REASON,

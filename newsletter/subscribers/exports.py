@@ -14,10 +14,10 @@ from typing import Any, TextIO
 from sqlalchemy import Row
 from sqlmodel import Session
 
-from newsletter.cadence import Cadence
+from newsletter.cadences import Cadence
 from newsletter.models import Status
-from newsletter.subscribers import evidence, sheet, store
-from newsletter.subscribers.sheet import cells
+from newsletter.subscribers import csv_rows, evidence, store
+from newsletter.subscribers.csv_rows import cells
 
 COLUMNS = (
     *("address", "cadence", "status", "subscribed_at", "paused_until", "created_at"),
@@ -43,7 +43,7 @@ def write(
         histories = store.histories(session, [row.id for row in chunk])
         for row in chunk:
             said = _evidence(histories.get(row.id, []))
-            writer.writerow([sheet.guard(_cell(value)) for value in (*row[1:], *said)])
+            writer.writerow([csv_rows.guard(_cell(value)) for value in (*row[1:], *said)])
         written += len(chunk)
         progress(written)
     return written

@@ -14,7 +14,7 @@ from sqlmodel import Session
 from newsletter import suppression
 from newsletter.db import engine as engines
 from newsletter.db import session as sessions
-from newsletter.delivery import ledger
+from newsletter.ledger import queue
 from newsletter.subscribers import changes, store
 from newsletter.tokens import Keyring
 
@@ -37,7 +37,7 @@ def forget(session: Session, address: str, *, now: datetime, keyring: Keyring) -
     subscriber = store.find(session, address, locked=True)
     public_id = subscriber.public_id if subscriber else None
     if public_id is not None:
-        ledger.cancel(session, reference=public_id, reason=suppression.FORGOTTEN, now=now)
+        queue.cancel(session, reference=public_id, reason=suppression.FORGOTTEN, now=now)
     changes.forget(session, subscriber, address, now=now)
     theirs = store.deliveries_of([public_id] if public_id else [], address=address)
     deliveries = store.erase_deliveries(session, theirs, now=now)

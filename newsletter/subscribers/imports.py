@@ -20,15 +20,23 @@ from sqlmodel import Session
 
 from newsletter import suppression, throttle, tokens
 from newsletter.address import mailbox
-from newsletter.cadence import Cadence
+from newsletter.cadences import Cadence
 from newsletter.db import session as sessions
 from newsletter.db.engine import is_sqlite
-from newsletter.delivery import ledger
+from newsletter.ledger import queue
 from newsletter.models import Status
-from newsletter.subscribers import consent, preferences, sheet, signup, store, suppress, unsubscribe
+from newsletter.subscribers import (
+    consent,
+    csv_rows,
+    preferences,
+    signup,
+    store,
+    suppress,
+    unsubscribe,
+)
 from newsletter.subscribers.consent import Action, Origin
-from newsletter.subscribers.sheet import Choice, Entry, Rejection, Survey
-from newsletter.subscribers.sheet.states import Standing
+from newsletter.subscribers.csv_rows import Choice, Entry, Rejection, Survey
+from newsletter.subscribers.csv_rows.states import Standing
 from newsletter.suppression import Cause, Grounds
 from newsletter.tokens import Keyring
 
@@ -106,7 +114,7 @@ def run(
     """
     tally = Tally()
     start = stream.tell()
-    survey = sheet.survey(stream, how.choice)
+    survey = csv_rows.survey(stream, how.choice)
     surveyed(survey)
     held: set[int] = set()
     with _lines(stream, start, survey, how) as lines:
@@ -141,7 +149,7 @@ def preview(
     counts: Counter[str] = Counter()
     found: dict[int, tuple[Standing, Status]] = {}
     start = stream.tell()
-    survey = sheet.survey(stream, how.choice)
+    survey = csv_rows.survey(stream, how.choice)
     surveyed(survey)
     with _lines(stream, start, survey, how) as lines:
         for line in lines:
@@ -161,9 +169,9 @@ def _lines(
 ) -> Iterator[Iterator[Entry | Rejection]]:
     """Give the lines of a sheet from its start."""
     stream.seek(start)
-    text = sheet.decode(stream, survey.encoding)
+    text = csv_rows.decode(stream, survey.encoding)
     try:
-        yield sheet.read(text, survey, now=how.now)
+        yield csv_rows.read(text, survey, now=how.now)
     finally:
         text.detach()
 
@@ -348,7 +356,7 @@ def _hold_back(session: Session, entries: list[Entry], status: Status, how: Impo
     origin = Origin(how.source, wording=_WORDING[status])
     consent.record_all(session, theirs, action, origin=origin, now=how.now)
     for reader in readers:
-        ledger.cancel(session, reference=reader.public_id, reason=reason, now=how.now)
+        queue.cancel(session, reference=reader.public_id, reason=reason, now=how.now)
     return len(readers)
 
 

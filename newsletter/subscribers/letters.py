@@ -20,9 +20,9 @@ from sqlalchemy import select as rows_of
 from sqlmodel import Session, col, select
 
 from newsletter import throttle, tokens
-from newsletter.cadence import Cadence
-from newsletter.db import statements
-from newsletter.delivery import ledger
+from newsletter.cadences import Cadence
+from newsletter.db import dialects
+from newsletter.ledger import queue
 from newsletter.models import AddressChange, Delivery, Kind, Mailing, Subscriber
 from newsletter.models.columns import Instant
 from newsletter.rendering import environment, letter
@@ -42,7 +42,7 @@ from newsletter.rendering.letter import (
 )
 from newsletter.rendering.message import Markers, Slot
 from newsletter.settings import Settings
-from newsletter.subscribers import outlook
+from newsletter.subscribers import next_digest
 from newsletter.throttle import Limit
 from newsletter.tokens import Keyring
 
@@ -56,7 +56,7 @@ _PRIORITY = 0
 
 
 @dataclass(frozen=True)
-class Stationery:
+class Publication:
     """What the mails of one publication have in common, made once and used for each of them."""
 
     settings: Settings
@@ -122,7 +122,7 @@ def confirm(
     cadence: Cadence,
     generation: int,
     is_sent: bool,
-    stationery: Stationery,
+    publication: Publication,
     now: datetime,
 ) -> None:
     """Ask a reader whether it was they who signed up; the link begins that generation.
@@ -135,7 +135,7 @@ def confirm(
         Confirm(cadence=cadence),
         generation=generation,
         is_sent=is_sent,
-        stationery=stationery,
+        publication=publication,
         now=now,
     )
 
@@ -145,15 +145,15 @@ def welcome(
     subscriber: Subscriber,
     *,
     latest: Latest | None,
-    stationery: Stationery,
+    publication: Publication,
     now: datetime,
 ) -> None:
     """Tell a new reader when the first digest comes, and what they may read now."""
     cadence = Cadence(subscriber.cadence)
-    times, skipped = stationery.settings.send_times, outlook.skipped_ahead(session, now=now)
-    first_at = outlook.next_at(cadence, after=now, times=times, skipped=skipped)
+    times, skipped = publication.settings.send_times, next_digest.skipped_ahead(session, now=now)
+    first_at = next_digest.next_at(cadence, after=now, times=times, skipped=skipped)
     content = Welcome(cadence=cadence, first_at=first_at, latest=latest)
-    _send(session, subscriber, content, stationery=stationery, now=now)
+    _send(session, subscriber, content, publication=publication, now=now)
 
 
 def present(
@@ -161,8 +161,8 @@ def present(
     subscriber: Subscriber,
     *,
     is_sent: bool,
-    skipped: outlook.Skipped,
-    stationery: Stationery,
+    skipped: next_digest.Skipped,
+    publication: Publication,
     now: datetime,
 ) -> None:
     """Tell a reader who signed up again that they are subscribed, and where to change it.
@@ -170,40 +170,40 @@ def present(
     Does the same work for nobody unless it `is_sent`. `skipped` are the periods without an edition:
     read by the caller for whoever asks, so that a reader costs no statement more than a stranger.
     """
-    times = stationery.settings.send_times
+    times = publication.settings.send_times
     until = subscriber.paused_until
     content = Present(
         cadence=subscriber.cadence,
-        next_at=outlook.of(subscriber, now=now, times=times, skipped=skipped),
-        is_paused=outlook.is_paused(subscriber, now),
+        next_at=next_digest.of(subscriber, now=now, times=times, skipped=skipped),
+        is_paused=next_digest.is_paused(subscriber, now),
         paused_until=until.astimezone(times.zone).date() if until else None,
     )
-    _send(session, subscriber, content, is_sent=is_sent, stationery=stationery, now=now)
+    _send(session, subscriber, content, is_sent=is_sent, publication=publication, now=now)
 
 
 def goodbye(
-    session: Session, subscriber: Subscriber, *, stationery: Stationery, now: datetime
+    session: Session, subscriber: Subscriber, *, publication: Publication, now: datetime
 ) -> None:
     """Tell a reader that they have left, and how to undo it; at most once a day."""
-    address, keyring = subscriber.address, stationery.keyring
+    address, keyring = subscriber.address, publication.keyring
     if throttle.take(session, GOODBYES, address, now=now, keyring=keyring):
-        _send(session, subscriber, Goodbye(), stationery=stationery, now=now)
+        _send(session, subscriber, Goodbye(), publication=publication, now=now)
 
 
 def erase(
-    session: Session, subscriber: Subscriber, *, stationery: Stationery, now: datetime
+    session: Session, subscriber: Subscriber, *, publication: Publication, now: datetime
 ) -> None:
     """Ask a reader whether it was they who asked to be erased; at most once a day."""
-    if throttle.take(session, ERASURES, subscriber.public_id, now=now, keyring=stationery.keyring):
-        _send(session, subscriber, Erase(), stationery=stationery, now=now)
+    if throttle.take(session, ERASURES, subscriber.public_id, now=now, keyring=publication.keyring):
+        _send(session, subscriber, Erase(), publication=publication, now=now)
 
 
 def data(
-    session: Session, subscriber: Subscriber, *, stationery: Stationery, now: datetime
+    session: Session, subscriber: Subscriber, *, publication: Publication, now: datetime
 ) -> None:
     """Send a reader the link to a copy of their data; at most once a day."""
-    if throttle.take(session, COPIES, subscriber.public_id, now=now, keyring=stationery.keyring):
-        _send(session, subscriber, Data(), stationery=stationery, now=now)
+    if throttle.take(session, COPIES, subscriber.public_id, now=now, keyring=publication.keyring):
+        _send(session, subscriber, Data(), publication=publication, now=now)
 
 
 def new_address(
@@ -212,25 +212,25 @@ def new_address(
     *,
     generation: int,
     is_sent: bool,
-    stationery: Stationery,
+    publication: Publication,
     now: datetime,
 ) -> None:
     """Ask the owner of an address whether a reader's mail may go there from now on."""
     recipient = _Recipient(change.address, change.public_id, generation, since_at=None)
-    _queue(session, recipient, NewAddress(), stationery=stationery, now=now, is_sent=is_sent)
+    _queue(session, recipient, NewAddress(), publication=publication, now=now, is_sent=is_sent)
 
 
 def old_address(
     session: Session,
     subscriber: Subscriber,
     *,
-    stationery: Stationery,
+    publication: Publication,
     now: datetime,
     is_done: bool = False,
 ) -> None:
     """Tell a reader that somebody has asked to send their mail elsewhere, or that it goes there."""
     content = OldAddress(cadence=subscriber.cadence, is_done=is_done)
-    _send(session, subscriber, content, stationery=stationery, now=now)
+    _send(session, subscriber, content, publication=publication, now=now)
 
 
 @dataclass(frozen=True)
@@ -248,7 +248,7 @@ def _send(
     subscriber: Subscriber,
     content: Letter,
     *,
-    stationery: Stationery,
+    publication: Publication,
     now: datetime,
     generation: int | None = None,
     is_sent: bool = True,
@@ -259,7 +259,7 @@ def _send(
         generation or subscriber.generation,
         subscriber.subscribed_at,
     )
-    _queue(session, recipient, content, stationery=stationery, now=now, is_sent=is_sent)
+    _queue(session, recipient, content, publication=publication, now=now, is_sent=is_sent)
 
 
 def _queue(
@@ -267,7 +267,7 @@ def _queue(
     recipient: _Recipient,
     content: Letter,
     *,
-    stationery: Stationery,
+    publication: Publication,
     now: datetime,
     is_sent: bool = True,
 ) -> None:
@@ -276,18 +276,18 @@ def _queue(
     One mailing is sent to one reader once, and Message-IDs and links are made from the two.
     """
     copies = _count(session, recipient, content.kind)
-    mailing_id = _mailing(session, stationery, content, copies, now=now)
+    mailing_id = _mailing(session, publication, content, copies, now=now)
     recipients = _row(recipient).where(literal(is_sent))
-    ledger.enqueue(
+    queue.enqueue(
         session, mailing_id=mailing_id, recipients=recipients, priority=_PRIORITY, now=now
     )
 
 
 def _mailing(
-    session: Session, stationery: Stationery, content: Letter, copies: int, *, now: datetime
+    session: Session, publication: Publication, content: Letter, copies: int, *, now: datetime
 ) -> int:
     """Return the mailing of a letter, compiled now if these words are new."""
-    draft, frozen = stationery.draft(content), stationery.frozen
+    draft, frozen = publication.draft(content), publication.frozen
     identity = " ".join([draft.key, str(copies), *frozen.values()])
     key = hashlib.sha256(identity.encode()).hexdigest()
     if (found := _find(session, key)) is not None:
@@ -306,7 +306,7 @@ def _mailing(
         "created_at": now,
     }
     # Somebody else may compile the same words at this moment: one of the two stays.
-    statements.insert_missing(session, Mailing, [row], constants={})
+    dialects.insert_missing(session, Mailing, [row], constants={})
     made = _find(session, key)
     assert made is not None
     return made

@@ -10,9 +10,9 @@ from datetime import datetime, timedelta
 
 from sqlmodel import Session, col, select
 
-from newsletter.cadence import Cadence
-from newsletter.delivery import ledger
+from newsletter.cadences import Cadence
 from newsletter.errors import Conflict, InvalidInput
+from newsletter.ledger import queue
 from newsletter.models import Status, Subscriber
 from newsletter.subscribers import consent, store
 from newsletter.subscribers.consent import Action, Origin
@@ -66,7 +66,7 @@ def pause(
     subscriber.status = Status.PAUSED
     subscriber.paused_until = until
     consent.record(session, subscriber, Action.PAUSED, origin=origin, now=now)
-    ledger.cancel(session, reference=subscriber.public_id, reason=PAUSED, now=now)
+    queue.cancel(session, reference=subscriber.public_id, reason=PAUSED, now=now)
     return True
 
 
@@ -78,7 +78,7 @@ def resume(session: Session, subscriber: Subscriber, *, origin: Origin, now: dat
     subscriber.status = Status.ACTIVE
     subscriber.paused_until = None
     consent.record(session, subscriber, Action.RESUMED, origin=origin, now=now)
-    ledger.lift(session, references=(subscriber.public_id,), reasons=(PAUSED,))
+    queue.lift(session, references=(subscriber.public_id,), reasons=(PAUSED,))
     return True
 
 
@@ -93,7 +93,7 @@ def resume_due(session: Session, now: datetime) -> int:
     if resumed:
         marked = store.is_overdue(Status.ACTIVE, now)
         consent.record_all(session, marked, Action.RESUMED, origin=_RESUMED, now=now)
-        ledger.lift(
+        queue.lift(
             session, references=select(col(Subscriber.public_id)).where(marked), reasons=(PAUSED,)
         )
         store.change(session, marked, {"paused_until": None}, now=now)

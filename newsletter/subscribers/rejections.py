@@ -14,11 +14,11 @@ from types import TracebackType
 from typing import Any, Self, TextIO
 
 from newsletter.errors import InvalidInput
-from newsletter.subscribers import sheet
-from newsletter.subscribers.sheet import Rejection, Survey
-from newsletter.subscribers.sheet.columns import Columns
-from newsletter.subscribers.sheet.names import REJECTED
-from newsletter.subscribers.sheet.tools import Role
+from newsletter.subscribers import csv_rows
+from newsletter.subscribers.csv_rows import Rejection, Survey
+from newsletter.subscribers.csv_rows.columns import Columns
+from newsletter.subscribers.csv_rows.names import REJECTED
+from newsletter.subscribers.csv_rows.tools import Role
 
 #: How many are kept to be shown; the file has them all.
 SHOWN = 10
@@ -46,7 +46,7 @@ class Rejections:
         if self._writer is None:
             self._open()
         cells = [rejection.cells[index] for index in self._kept(len(rejection.cells))]
-        shown = [sheet.guard(sheet.unguard(_writable(cell))) for cell in cells]
+        shown = [csv_rows.guard(csv_rows.unguard(_writable(cell))) for cell in cells]
         self._writer.writerow([rejection.line, rejection.reason, *shown])
         self.count += 1
         if len(self.first) < SHOWN:
@@ -75,7 +75,7 @@ class Rejections:
         delimiter = self._columns.delimiter if self._columns else ","
         self._writer = csv.writer(stream, delimiter=delimiter, lineterminator="\n")
         names = _names(self._columns)
-        shown = [sheet.guard(_writable(names[index])) for index in self._kept(len(names))]
+        shown = [csv_rows.guard(_writable(names[index])) for index in self._kept(len(names))]
         self._writer.writerow([_LINE, _BECAUSE, *shown])
 
     def _kept(self, width: int) -> list[int]:

@@ -17,22 +17,22 @@ from sqlmodel import Session
 
 from newsletter import address as addresses
 from newsletter import suppression, throttle, tokens
-from newsletter.cadence import Cadence
-from newsletter.delivery import ledger
+from newsletter.cadences import Cadence
 from newsletter.errors import Conflict, OutdatedToken
+from newsletter.ledger import queue
 from newsletter.models import Consent, Status, Subscriber, Suppression
 from newsletter.rendering.letter import Latest
 from newsletter.subscribers import (
     consent,
     letters,
-    outlook,
+    next_digest,
     preferences,
     store,
     suppress,
     unsubscribe,
 )
 from newsletter.subscribers.consent import Action, Origin
-from newsletter.subscribers.letters import Stationery
+from newsletter.subscribers.letters import Publication
 from newsletter.suppression import Cause
 from newsletter.throttle import Limit
 from newsletter.tokens import Bearer, Keyring
@@ -111,7 +111,7 @@ def ask(
     *,
     cadence: Cadence,
     origin: Origin,
-    stationery: Stationery,
+    publication: Publication,
     now: datetime,
 ) -> Asked:
     """Answer somebody who has entered an address, in its one spelling, with at most one letter.
@@ -122,29 +122,29 @@ def ask(
     left or is suppressed stays so until then. The statements are the same for all of them, and
     change no row where nothing is to be changed.
     """
-    may_write = _may_write(session, address, now=now, keyring=stationery.keyring)
+    may_write = _may_write(session, address, now=now, keyring=publication.keyring)
     if may_write is None:
         return Asked.NOTHING
     subscriber, is_new = _found_or_made(session, address, cadence, now)
     # With the row in hand: whoever erases or suppresses them at this moment has it before or after.
-    suppressed = suppression.find(session, address, keyring=stationery.keyring)
+    suppressed = suppression.find(session, address, keyring=publication.keyring)
     is_reader = _is_mailed(subscriber, suppressed)
     is_asked = not is_reader and _may_begin(subscriber, suppressed)
     store.remove(session, literal(is_new and not is_asked), [address])
     limit = PRESENTS if is_reader else UNCONFIRMED
     may_write = may_write and throttle.take(
-        session, limit, addresses.mailbox(address), now=now, keyring=stationery.keyring
+        session, limit, addresses.mailbox(address), now=now, keyring=publication.keyring
     )
     is_news = is_asked and (may_write or subscriber.cadence != cadence)
     _record_asked(session, subscriber, cadence, is_news=is_news, origin=origin, now=now)
-    skipped = outlook.skipped_ahead(session, now=now)
+    skipped = next_digest.skipped_ahead(session, now=now)
     if is_reader:
         letters.present(
             session,
             subscriber,
             is_sent=may_write,
             skipped=skipped,
-            stationery=stationery,
+            publication=publication,
             now=now,
         )
         return Asked.PRESENT if may_write else Asked.NOTHING
@@ -154,7 +154,7 @@ def ask(
         cadence=cadence,
         generation=_generation_asked(subscriber),
         is_sent=is_asked and may_write,
-        stationery=stationery,
+        publication=publication,
         now=now,
     )
     return Asked.CONFIRM if is_asked and may_write else Asked.NOTHING
@@ -166,7 +166,7 @@ def confirm(
     *,
     origin: Origin,
     latest: Latest | None,
-    stationery: Stationery,
+    publication: Publication,
     now: datetime,
 ) -> Confirmed:
     """Begin the consent that a confirm link was made for, and welcome the reader.
@@ -175,26 +175,26 @@ def confirm(
     OutdatedToken for a link whose consent cannot begin: they have left or come back since, or the
     operator alone lets them be mailed.
     """
-    subscriber = awaited(session, bearer, stationery=stationery, locked=True)
+    subscriber = awaited(session, bearer, publication=publication, locked=True)
     is_reader = subscriber.status in {Status.ACTIVE, Status.PAUSED}
     if is_reader and subscriber.generation == bearer.generation:
         return Confirmed(subscriber, was_already=True)
-    address, keyring = subscriber.address, stationery.keyring
+    address, keyring = subscriber.address, publication.keyring
     suppress.release(session, address, origin=origin, now=now, keyring=keyring)
     subscriber.generation = bearer.generation
     _begin(session, subscriber, Signup.CONFIRMED, origin, now, keyring=keyring)
-    letters.welcome(session, subscriber, latest=latest, stationery=stationery, now=now)
+    letters.welcome(session, subscriber, latest=latest, publication=publication, now=now)
     return Confirmed(subscriber, was_already=False)
 
 
 def awaited(
-    session: Session, bearer: Bearer, *, stationery: Stationery, locked: bool = False
+    session: Session, bearer: Bearer, *, publication: Publication, locked: bool = False
 ) -> Subscriber:
     """Return whom a confirm link may begin a consent for, or has; raises OutdatedToken."""
     subscriber = store.find_public(session, bearer.public_id, locked=locked)
     if subscriber is None:
         raise OutdatedToken
-    suppressed = suppression.find(session, subscriber.address, keyring=stationery.keyring)
+    suppressed = suppression.find(session, subscriber.address, keyring=publication.keyring)
     is_reader = _is_mailed(subscriber, suppressed)
     begins = subscriber.generation if is_reader else _generation_asked(subscriber)
     if not _may_begin(subscriber, suppressed) or begins != bearer.generation:
@@ -230,7 +230,7 @@ def come_back(session: Session, bearer: Bearer, *, origin: Origin, now: datetime
     # Somebody else may have asked for another one in the meantime.
     subscriber.cadence = before.cadence
     consent.record(session, subscriber, Action.RETURNED, origin=origin, now=now)
-    ledger.lift(
+    queue.lift(
         session,
         references=(subscriber.public_id,),
         reasons=(unsubscribe.REASON, preferences.PAUSED),

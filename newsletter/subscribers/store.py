@@ -25,9 +25,9 @@ from sqlalchemy import (
 from sqlalchemy import select as rows_of
 from sqlmodel import Session, col, select
 
-from newsletter.cadence import Cadence
-from newsletter.db import statements
-from newsletter.delivery import ledger
+from newsletter.cadences import Cadence
+from newsletter.db import dialects
+from newsletter.ledger import queue
 from newsletter.models import (
     Attempt,
     Consent,
@@ -125,7 +125,7 @@ def has_only_local(session: Session) -> bool:
     not left.
     """
     mailed = union_all(
-        rows_of(col(Delivery.address)).where(col(Delivery.state).in_(ledger.OPEN)),
+        rows_of(col(Delivery.address)).where(col(Delivery.state).in_(queue.OPEN)),
         rows_of(col(Subscriber.address)).where(
             _status.in_((Status.ACTIVE, Status.PENDING, Status.PAUSED))
         ),
@@ -210,7 +210,7 @@ def insert_missing(
         constants["subscribed_at"] = now
     if rows:
         constants = {name: value for name, value in constants.items() if name not in rows[0]}
-    statements.insert_missing(session, Subscriber, rows, constants=constants)
+    dialects.insert_missing(session, Subscriber, rows, constants=constants)
     # Nobody else's have no consent yet: others commit the two together. (Asking for thousands of
     # public ids would take longer than inserting them.)
     recorded = exists().where(col(Consent.subscriber_id) == _id)
@@ -383,7 +383,7 @@ def add_consents_each(
         # As tuples: a row of SQLAlchemy finds its columns by name much slower.
         for subscriber_id, address, cadence, status, generation in found
     ]
-    statements.insert_missing(session, Consent, rows, constants={"action": action, "at": now})
+    dialects.insert_missing(session, Consent, rows, constants={"action": action, "at": now})
     return len(rows)
 
 
@@ -431,7 +431,7 @@ def erase_deliveries(session: Session, theirs: ColumnElement[bool], *, now: date
         .values(reply=None)
         .execution_options(synchronize_session=False)
     )
-    is_open = col(Delivery.state).in_(ledger.OPEN)
+    is_open = col(Delivery.state).in_(queue.OPEN)
     erased = session.execute(
         update(Delivery)
         .where(theirs)

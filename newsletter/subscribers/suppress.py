@@ -11,7 +11,7 @@ from sqlmodel import Session
 
 from newsletter import suppression
 from newsletter.db import session as sessions
-from newsletter.delivery import ledger
+from newsletter.ledger import queue
 from newsletter.models import Status
 from newsletter.subscribers import consent, store
 from newsletter.subscribers.consent import Action, Origin
@@ -90,7 +90,7 @@ def _end(session: Session, readers: Sequence[Row[Any]], origin: Origin, now: dat
     store.change(session, theirs, {"status": Status.SUPPRESSED, "paused_until": None}, now=now)
     consent.record_all(session, theirs, Action.SUPPRESSED, origin=origin, now=now)
     for reader in readers:
-        ledger.cancel(session, reference=reader.public_id, reason="suppressed", now=now)
+        queue.cancel(session, reference=reader.public_id, reason="suppressed", now=now)
 
 
 def release(

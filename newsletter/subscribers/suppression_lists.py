@@ -20,10 +20,10 @@ from newsletter import suppression, tokens
 from newsletter.db import session as sessions
 from newsletter.errors import InvalidInput
 from newsletter.models import Status, Suppression
-from newsletter.subscribers import sheet, suppress
-from newsletter.subscribers.sheet import Choice, Rejection, Survey, cells, encoding
-from newsletter.subscribers.sheet.records import Record, Sheet
-from newsletter.subscribers.sheet.tools import Role
+from newsletter.subscribers import csv_rows, suppress
+from newsletter.subscribers.csv_rows import Choice, Rejection, Survey, cells, encoding
+from newsletter.subscribers.csv_rows.records import Record, Sheet
+from newsletter.subscribers.csv_rows.tools import Role
 from newsletter.suppression import Cause, Grounds
 from newsletter.tokens import Keyring
 
@@ -94,7 +94,7 @@ def run(
     survey = _survey(stream, how)
     surveyed(survey)
     stream.seek(start)
-    text = sheet.decode(stream, survey.encoding)
+    text = csv_rows.decode(stream, survey.encoding)
     try:
         for batch in _batches(_lines(text, survey, how), how, tally, reject):
             added = _count(engine, batch, how) if how.is_dry else _write(engine, batch, how)
@@ -130,14 +130,14 @@ def _row(one: Suppression) -> list[str]:
     fingerprint = "" if one.address else one.address_hash
     at = one.created_at.isoformat()
     row = (one.address or "", one.cause, one.reason, one.source, at, fingerprint)
-    return [sheet.guard(cell) for cell in row]
+    return [csv_rows.guard(cell) for cell in row]
 
 
 def _survey(stream: BinaryIO, how: Import) -> Survey:
     """Find out what a list is: its columns, and what is said in it of whom."""
     found = encoding.find(stream)
     stream.seek(0)
-    text = sheet.decode(stream, found)
+    text = csv_rows.decode(stream, found)
     try:
         columns = Sheet(text, how.choice).columns
     finally:
@@ -145,7 +145,7 @@ def _survey(stream: BinaryIO, how: Import) -> Survey:
     if columns is not None and "cause" in {cells.key(column.name) for column in columns.all}:
         return Survey(how.choice, found, columns)
     stream.seek(0)
-    return sheet.survey(stream, how.choice)
+    return csv_rows.survey(stream, how.choice)
 
 
 def _lines(text: TextIO, survey: Survey, how: Import) -> Iterator[_Entry | Rejection | None]:
@@ -161,7 +161,7 @@ def _lines(text: TextIO, survey: Survey, how: Import) -> Iterator[_Entry | Rejec
             for record in records:
                 yield record if isinstance(record, Rejection) else _ours(record, places, how)
         return
-    for line in sheet.read(text, survey, now=how.now):
+    for line in csv_rows.read(text, survey, now=how.now):
         if isinstance(line, Rejection):
             yield line
         elif line.status in _MAILABLE:

@@ -11,11 +11,11 @@ from enum import StrEnum
 from sqlmodel import Session
 
 from newsletter.db import session as sessions
-from newsletter.delivery import ledger
+from newsletter.ledger import queue
 from newsletter.models import Status
 from newsletter.subscribers import consent, letters, store
 from newsletter.subscribers.consent import Action, Origin
-from newsletter.subscribers.letters import Stationery
+from newsletter.subscribers.letters import Publication
 from newsletter.tokens import Bearer
 
 #: Why the ledger's rows of a reader who has left were taken back.
@@ -33,16 +33,16 @@ class Goodbye(StrEnum):
 
 
 def leave(
-    session: Session, bearer: Bearer, *, origin: Origin, stationery: Stationery, now: datetime
+    session: Session, bearer: Bearer, *, origin: Origin, publication: Publication, now: datetime
 ) -> Goodbye:
     """End the consent that a link was made under, and write to the reader if that is wanted."""
     came_to = unsubscribe(
         session, bearer.public_id, generation=bearer.generation, origin=origin, now=now
     )
-    if came_to is Goodbye.DONE and stationery.settings.goodbye_letter:
+    if came_to is Goodbye.DONE and publication.settings.goodbye_letter:
         reader = store.find_public(session, bearer.public_id)
         assert reader is not None
-        letters.goodbye(session, reader, stationery=stationery, now=now)
+        letters.goodbye(session, reader, publication=publication, now=now)
     return came_to
 
 
@@ -65,5 +65,5 @@ def unsubscribe(
         return Goodbye.ALREADY
     subscriber.status = Status.UNSUBSCRIBED
     consent.record(session, subscriber, Action.UNSUBSCRIBED, origin=origin, now=now)
-    ledger.cancel(session, reference=subscriber.public_id, reason=REASON, now=now)
+    queue.cancel(session, reference=subscriber.public_id, reason=REASON, now=now)
     return Goodbye.DONE

@@ -15,7 +15,7 @@ from newsletter import clock as clocks
 from newsletter.rendering.letter import Confirm
 from newsletter.settings import Settings
 from newsletter.web import errors, pages
-from newsletter.web.dependencies import Front
+from newsletter.web.dependencies import WebContext
 from newsletter.web.middleware import BodyLimit, CleanLinks, EvenPace, Methods, SafeHeaders
 from newsletter.web.routes import (
     api,
@@ -50,11 +50,11 @@ def create_app(
 
     Raises RenderError or ConfigurationError for what it could not be served with.
     """
-    routers, front = _routers(settings), Front(settings, engine, clock)
+    routers, web = _routers(settings), WebContext(settings, engine, clock)
     # A template or a key that is wrong is found now, and not by the first reader.
-    front.page("asked", pages.Asked())
-    front.stationery.draft(Confirm(cadence=settings.box_cadence))
-    app: ASGIApp = _framework(front, routers)
+    web.page("asked", pages.Asked())
+    web.publication.draft(Confirm(cadence=settings.box_cadence))
+    app: ASGIApp = _framework(web, routers)
     app = BodyLimit(app)
     app = EvenPace(app, step_seconds=step_seconds, paths=_PACED)
     app = Methods(app, _routes(routers))
@@ -81,8 +81,8 @@ def _routers(settings: Settings) -> list[APIRouter]:
     return [*routers, health.router]
 
 
-def _framework(front: Front, routers: list[APIRouter]) -> FastAPI:
-    settings = front.settings
+def _framework(web: WebContext, routers: list[APIRouter]) -> FastAPI:
+    settings = web.settings
     app = FastAPI(
         title=settings.name,
         summary="Subscribe readers, read and change subscriptions.",
@@ -92,7 +92,7 @@ def _framework(front: Front, routers: list[APIRouter]) -> FastAPI:
         redoc_url=None,
         redirect_slashes=False,
     )
-    app.state.front = front
+    app.state.web = web
     errors.add_handlers(app)
     for router in routers:
         app.include_router(router)

@@ -17,13 +17,13 @@ from sqlalchemy import Engine
 from sqlmodel import Session
 
 from newsletter import address as addresses
-from newsletter.cadence import Cadence
+from newsletter.cadences import Cadence
 from newsletter.db import session as sessions
 from newsletter.errors import DatabaseUnavailable, OutdatedToken
 from newsletter.models import Status, Subscriber
 from newsletter.settings import Settings
-from newsletter.subscribers import outlook
-from newsletter.subscribers.letters import Stationery
+from newsletter.subscribers import next_digest
+from newsletter.subscribers.letters import Publication
 from newsletter.tokens import Bearer, Keyring, Purpose
 from newsletter.web import network, pages
 from newsletter.web.outages import Outages
@@ -37,7 +37,7 @@ _ORIGIN = re.compile(r"https?://(?P<host>[a-z0-9.-]{1,100}(:[0-9]{1,5})?)")
 
 
 @dataclass(frozen=True)
-class Front:
+class WebContext:
     """The front of the house: everything that a route needs beside the request."""
 
     settings: Settings
@@ -45,14 +45,14 @@ class Front:
     clock: Callable[[], datetime]
 
     @cached_property
-    def stationery(self) -> Stationery:
+    def publication(self) -> Publication:
         """What letters are written on."""
-        return Stationery(self.settings)
+        return Publication(self.settings)
 
     @property
     def keyring(self) -> Keyring:
         """What signs the links."""
-        return self.stationery.keyring
+        return self.publication.keyring
 
     @cached_property
     def outages(self) -> Outages:
@@ -114,50 +114,52 @@ class Front:
     def next_at(self, reader: Subscriber, session: Session | None = None) -> datetime | None:
         """Return when a reader's next digest is due; None if that is open."""
         times, skipped = self.settings.send_times, self._skipped(session)
-        return outlook.of(reader, now=self.clock(), times=times, skipped=skipped)
+        return next_digest.of(reader, now=self.clock(), times=times, skipped=skipped)
 
     def pause(self, reader: Subscriber) -> Pause | None:
         """Return the pause that a reader is in."""
-        if not outlook.is_paused(reader, self.clock()):
+        if not next_digest.is_paused(reader, self.clock()):
             return None
         until = reader.paused_until
         return Pause(until=self.day(until) if until else None)
 
     def resumes_at(self, reader: Subscriber) -> datetime | None:
         """Return from when on a reader gets mail; None during a pause without an end."""
-        return outlook.resumes_at(reader, self.clock())
+        return next_digest.resumes_at(reader, self.clock())
 
     def day(self, instant: datetime) -> date:
         """Return the date of an instant on the publication's own clock."""
         return instant.astimezone(self.settings.zone).date()
 
-    def _choice(self, cadence: Cadence, after: datetime | None, skipped: outlook.Skipped) -> Choice:
+    def _choice(
+        self, cadence: Cadence, after: datetime | None, skipped: next_digest.Skipped
+    ) -> Choice:
         if after is None:
             return Choice(cadence=cadence, at=None)
         times = self.settings.send_times
-        at = outlook.next_at(cadence, after=after, times=times, skipped=skipped)
+        at = next_digest.next_at(cadence, after=after, times=times, skipped=skipped)
         return Choice(cadence=cadence, at=at)
 
-    def _skipped(self, session: Session | None = None) -> outlook.Skipped:
+    def _skipped(self, session: Session | None = None) -> next_digest.Skipped:
         """Return the periods to come that will have no edition.
 
         None while the database is away: a page that needs nothing else of it is shown all the same.
         """
         if session is not None:
-            return outlook.skipped_ahead(session, now=self.clock())
+            return next_digest.skipped_ahead(session, now=self.clock())
         with suppress(DatabaseUnavailable), sessions.reading(self.engine) as opened:
-            return outlook.skipped_ahead(opened, now=self.clock())
-        return outlook.NONE_SKIPPED
+            return next_digest.skipped_ahead(opened, now=self.clock())
+        return next_digest.NONE_SKIPPED
 
 
-def front(request: Request) -> Front:
+def web(request: Request) -> WebContext:
     """Return what the routes share."""
-    found = request.app.state.front
-    assert isinstance(found, Front)
+    found = request.app.state.web
+    assert isinstance(found, WebContext)
     return found
 
 
-TheFront = Annotated[Front, Depends(front)]
+TheFront = Annotated[WebContext, Depends(web)]
 
 
 def masked(subscriber: Subscriber) -> str:

@@ -69,9 +69,9 @@ def answer(
     if wants_json(request):
         words = {"status": "refused", "problem": problem, "message": message}
         return JSONResponse(words, status_code=status, headers=headers)
-    front = dependencies.front(request)
+    web = dependencies.web(request)
     name, page = _page(status)
-    return front.page(name, page, status=status, headers=headers)
+    return web.page(name, page, status=status, headers=headers)
 
 
 def _page(status: int) -> tuple[str, object]:
@@ -94,7 +94,7 @@ def _on_domain(request: Request, exc: Exception) -> Response:
     if status == _OURS:
         raise exc
     if status == 503:
-        dependencies.front(request).outages.note("A request could not be answered", exc)
+        dependencies.web(request).outages.note("A request could not be answered", exc)
     return answer(request, status, problem, message or "Please try again later.", headers)
 
 
@@ -105,24 +105,24 @@ def _too_many(request: Request, exc: TooManyRequests) -> Response:
         words = {"status": "too_many", "problem": "too_many", "message": exc.message}
         return JSONResponse(words, status_code=429, headers=headers)
     page = pages.TooMany(retry_after=wait)
-    return dependencies.front(request).page("too_many", page, status=429, headers=headers)
+    return dependencies.web(request).page("too_many", page, status=429, headers=headers)
 
 
 def _dead_link(request: Request, exc: InvalidToken, status: int) -> Response:
     """Say how old a link is, and offer a new one; or that it is none, or no longer one."""
-    front = dependencies.front(request)
+    web = dependencies.web(request)
     token = request.path_params.get("token", "")
     if isinstance(exc, ExpiredToken):
         is_signup = request.url.path.startswith("/confirm/")
-        age = front.clock() - exc.issued_at
+        age = web.clock() - exc.issued_at
         page = pages.Expired(token=token if is_signup else None, age=age)
-        return front.page("expired", page, status=status)
+        return web.page("expired", page, status=status)
     invalid = pages.Invalid()
     if isinstance(exc, OutdatedToken):
         invalid = pages.Invalid(
             is_outdated=True, has_returned=exc.has_returned, has_moved=exc.has_moved
         )
-    return front.page("invalid", invalid, status=status)
+    return web.page("invalid", invalid, status=status)
 
 
 def _on_http(request: Request, exc: Exception) -> Response:

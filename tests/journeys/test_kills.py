@@ -20,7 +20,7 @@ from killing import Fate
 from scripted_smtp import ScriptedServer, running
 from sqlalchemy import Engine
 
-from newsletter.delivery.retry import Policy
+from newsletter.ledger.retry import Policy
 
 _AUDIENCE = 250
 

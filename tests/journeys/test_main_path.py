@@ -126,7 +126,7 @@ def test_cron_twice_is_cron_once_and_quiet(
     assert mailbox.messages() == []
 
     with closing(sqlite3.connect(tmp_path / "newsletter.db")) as connection, connection:
-        connection.execute("UPDATE publication SET created_at = '2020-01-01 00:00:00.000000'")
+        connection.execute("UPDATE freeze_lock SET created_at = '2020-01-01 00:00:00.000000'")
     newsletter.env["NEWSLETTER_CRON_TOLERANCE_HOURS"] = "0"
     assert newsletter.run("cron") == "", "later than the tolerance"
     newsletter.env["NEWSLETTER_CRON_TOLERANCE_HOURS"] = "6"

@@ -34,7 +34,7 @@ from scripted_smtp import ScriptedServer, Turn
 from sqlalchemy import Engine, select, update
 
 from newsletter.articles import store
-from newsletter.cadence import Cadence
+from newsletter.cadences import Cadence
 from newsletter.clock import utc_now
 from newsletter.db import schema
 from newsletter.db import session as sessions
@@ -42,7 +42,7 @@ from newsletter.models import Edition, Worker
 from newsletter.settings import Settings
 from newsletter.subscribers import signup
 from newsletter.subscribers.consent import Origin
-from newsletter.subscribers.letters import Stationery
+from newsletter.subscribers.letters import Publication
 
 NOBODY = 65534
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
@@ -203,7 +203,7 @@ def ask_to_confirm(engine: Engine, name: str, settings: Callable[..., Settings])
             f"{name}@readers.example",
             cadence=Cadence.WEEKLY,
             origin=Origin("a test"),
-            stationery=Stationery(settings()),
+            publication=Publication(settings()),
             now=utc_now(),
         )
 

@@ -21,16 +21,16 @@ from journey import Newsletter, at_noon, due_an_hour_ago, until
 from scripted_smtp import ScriptedServer, Turn
 from sqlalchemy import Engine, func, select
 
-from newsletter.cadence import Cadence
+from newsletter.cadences import Cadence
 from newsletter.clock import utc_now
 from newsletter.db import session as sessions
-from newsletter.delivery import ledger, roster
 from newsletter.editions import publish
+from newsletter.ledger import queue, registry
 from newsletter.models import Edition, Worker
 from newsletter.settings import Settings
 from newsletter.subscribers import signup
 from newsletter.subscribers.consent import Origin
-from newsletter.subscribers.letters import Stationery
+from newsletter.subscribers.letters import Publication
 
 _AUDIENCE = 400
 
@@ -65,7 +65,7 @@ def signed_in(engine: Engine) -> int:
 def holders(engine: Engine) -> int:
     """How many processes have rows in hand."""
     with sessions.reading(engine) as session:
-        return len(ledger.holders(session))
+        return len(queue.holders(session))
 
 
 @contextmanager
@@ -243,11 +243,11 @@ def test_a_stop_while_every_process_watches_the_rows_of_another_ends_them_all(
     published: Newsletter, engine: Engine, settings: Callable[..., Settings]
 ) -> None:
     publish.freeze(engine, Cadence.WEEKLY, now=utc_now(), settings=settings(), force=True)
-    name = roster.new_name()
-    with roster.alive(engine, name):
+    name = registry.new_name()
+    with registry.liveness_lock(engine, name):
         with sessions.writing(engine) as session:
-            another = roster.sign_in(session, name=name, now=utc_now())
-            ledger.claim(session, worker_id=another.id, limit=5, now=utc_now())
+            another = registry.sign_in(session, name=name, now=utc_now())
+            queue.claim(session, worker_id=another.id, limit=5, now=utc_now())
         server = ScriptedServer()
         with sent_to(published, server):
             command = published.start("send", "weekly", "--workers", "2", is_group=True)
@@ -336,7 +336,7 @@ def test_a_worker_sends_what_comes_later_and_a_stop_finishes_what_is_in_flight(
                 "ann@readers.example",
                 cadence=Cadence.WEEKLY,
                 origin=Origin("a test"),
-                stationery=Stationery(settings()),
+                publication=Publication(settings()),
                 now=utc_now(),
             )
         until(lambda: server.recipients() == ["ann@readers.example"])

@@ -227,7 +227,7 @@ def test_a_transaction_that_fails_leaves_nothing(engine: Engine) -> None:
         fail()
 
     with session.reading(engine) as opened:
-        found = opened.exec(select(newsletter.models.Publication)).one()
+        found = opened.exec(select(newsletter.models.FreezeLock)).one()
     assert found.latest_instant < NOON
 
 
@@ -272,7 +272,7 @@ def test_a_backup_is_a_whole_database_and_overwrites_nothing(
     schema.backup(sqlite_engine, target)
 
     with closing(sqlite3.connect(target)) as copy:
-        assert copy.execute("SELECT count(*) FROM publication").fetchone() == (1,)
+        assert copy.execute("SELECT count(*) FROM freeze_lock").fetchone() == (1,)
     with pytest.raises(Conflict):
         schema.backup(sqlite_engine, target)
 

@@ -211,16 +211,16 @@ class Chaotic(asyncio.Protocol):
             self.transport.close()
         self.is_busy = True
 
-    def later(self, act: Callable[[], None]) -> None:
+    def later(self, reaction: Callable[[], None]) -> None:
         """Do it in time or not, whether anybody still waits for it; meanwhile nothing is read."""
         self.is_busy = True
         self.world.count(+1)
         seconds = self.world.late * self.world.rng.uniform(0, 2)
-        asyncio.get_running_loop().call_later(seconds, self.at_last, act)
+        asyncio.get_running_loop().call_later(seconds, self.at_last, reaction)
 
-    def at_last(self, act: Callable[[], None]) -> None:
+    def at_last(self, reaction: Callable[[], None]) -> None:
         self.is_busy = False
-        act()
+        reaction()
         self.world.count(-1)
         self.read()
 

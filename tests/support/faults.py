@@ -16,7 +16,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, event
 
 from newsletter.db import engine as engines
-from newsletter.delivery import committer, worker
+from newsletter.sender import committer, worker
 from newsletter.smtp import pool, session
 
 #: What a connection that may grow without bound says (SQLite's own default).

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from newsletter.editions.compose import Press
+from newsletter.editions.compose import MailRenderer
 
 
 @contextmanager
@@ -21,7 +21,7 @@ def meanwhile(
     SQLite has one writer at a time, so there it runs when the freeze is over; on PostgreSQL it runs
     at once, unless a lock makes it wait.
     """
-    compiled = getattr(Press, step)
+    compiled = getattr(MailRenderer, step)
     errors: list[BaseException] = []
 
     def run() -> None:
@@ -32,13 +32,13 @@ def meanwhile(
 
     thread = threading.Thread(target=run)
 
-    def interrupted(press: Press, *args: Any, **named: Any) -> Any:
+    def interrupted(renderer: MailRenderer, *args: Any, **named: Any) -> Any:
         if not thread.ident:
             thread.start()
             thread.join(0.5)
-        return compiled(press, *args, **named)
+        return compiled(renderer, *args, **named)
 
-    monkeypatch.setattr(Press, step, interrupted)
+    monkeypatch.setattr(MailRenderer, step, interrupted)
     yield
     thread.join(60)
     assert not errors, errors

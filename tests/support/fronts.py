@@ -27,7 +27,7 @@ _SYSTEM = "/usr/sbin:/usr/local/bin"
 
 
 @dataclass
-class Front:
+class WebContext:
     """A web server that is running: where, and what it has logged."""
 
     name: str
@@ -73,7 +73,7 @@ def command(name: str) -> str:
 
 
 @contextmanager
-def running(name: str, folder: Path, *, upstream: int) -> Iterator[Front]:
+def running(name: str, folder: Path, *, upstream: int) -> Iterator[WebContext]:
     """Run nginx or Caddy on a free port, before the server on the port `upstream`."""
     folder.mkdir()
     authority = trustme.CA()
@@ -111,7 +111,9 @@ def running(name: str, folder: Path, *, upstream: int) -> Iterator[Front]:
         )
     try:
         wait_for(port)
-        yield Front(name, port, authority, [log, folder / "newsletter.log", folder / "error.log"])
+        yield WebContext(
+            name, port, authority, [log, folder / "newsletter.log", folder / "error.log"]
+        )
     finally:
         server.terminate()
         server.wait(timeout=30)

@@ -34,7 +34,7 @@ from sqlalchemy import Engine, update
 from newsletter.cli import catcher
 from newsletter.clock import utc_now
 from newsletter.db import session as sessions
-from newsletter.models import Publication
+from newsletter.models import FreezeLock
 
 SECRET = "0123456789abcdef0123456789abcdef-for-tests"
 _HERE = Path(__file__).parent
@@ -204,7 +204,7 @@ def due_an_hour_ago(newsletter: Newsletter, engine: Engine, *, weekly_in: timede
     }
     with sessions.writing(engine) as session:
         began = utc_now().replace(year=2020)
-        session.execute(update(Publication).values(created_at=began))
+        session.execute(update(FreezeLock).values(created_at=began))
 
 
 class _Refusing(catcher.Catcher):

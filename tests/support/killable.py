@@ -29,9 +29,10 @@ import psycopg  # noqa: F401 - what an engine imports on its first connection
 from sqlalchemy.dialects import postgresql, sqlite  # noqa: F401 - the same
 
 from newsletter.db import engine as engines
-from newsletter.delivery import ledger, roster, worker
-from newsletter.delivery.committer import Committer, LeaseLost
 from newsletter.errors import NewsletterError
+from newsletter.ledger import queue, registry
+from newsletter.sender import worker
+from newsletter.sender.committer import Committer, LeaseLost
 from newsletter.smtp import reply
 from newsletter.smtp.reply import Phase
 from newsletter.smtp.session import Session
@@ -84,18 +85,18 @@ class Fuse:
 
 def arm(fuse: Fuse) -> None:
     """Put the fuse into our code, as it is in this process."""
-    fuse.around(roster, "sign_in", "sign-in")
-    fuse.around(ledger, "claim", "claim")
-    fuse.around(ledger, "mark", "mark")
-    fuse.around(ledger, "record", "record")
+    fuse.around(registry, "sign_in", "sign-in")
+    fuse.around(queue, "claim", "claim")
+    fuse.around(queue, "mark", "mark")
+    fuse.around(queue, "record", "record")
     _arm_take_over(fuse)
     _arm_commit(fuse)
     _arm_session(fuse)
 
 
 def _arm_take_over(fuse: Fuse) -> None:
-    fuse.around(roster, "take_over_dead", "take-over")
-    forget, close = roster.forget, Committer.close
+    fuse.around(registry, "take_over_dead", "take-over")
+    forget, close = registry.forget, Committer.close
 
     def forgotten(engine: Any, names: Any) -> None:
         fuse.burn("after take-over")
@@ -105,7 +106,7 @@ def _arm_take_over(fuse: Fuse) -> None:
         await close(committer)
         fuse.burn("at the end")
 
-    roster.forget = forgotten
+    registry.forget = forgotten
     Committer.close = closed  # type: ignore[method-assign]
 
 

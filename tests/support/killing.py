@@ -23,8 +23,8 @@ from sqlalchemy import Engine, delete, func, select, text, update
 
 from newsletter.db import session as sessions
 from newsletter.db.engine import is_sqlite
-from newsletter.delivery import ledger, retry
-from newsletter.delivery.retry import Policy
+from newsletter.ledger import queue, retry
+from newsletter.ledger.retry import Policy
 from newsletter.models import Attempt, Delivery, Pace, State, Worker
 
 _HERE = Path(__file__).parent
@@ -190,7 +190,7 @@ class Scene:
 
     def is_open(self) -> bool:
         """Tell whether anything is left to be done."""
-        return any(ledgers.states(self.engine)[state] for state in ledger.OPEN)
+        return any(ledgers.states(self.engine)[state] for state in queue.OPEN)
 
     def time_span(self) -> timedelta:
         """Return how much time the books say has passed between two of their changes."""

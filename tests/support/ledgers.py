@@ -9,13 +9,13 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import Engine, Select, String, cast, func, literal, null, select
 
 from newsletter.db import session as sessions
-from newsletter.delivery import faults, ledger
-from newsletter.delivery.limits import Limits
-from newsletter.delivery.personalize import Filler, Stamp
-from newsletter.delivery.retry import Policy, Rules
-from newsletter.delivery.worker import Plan
+from newsletter.ledger import dead_addresses, queue
+from newsletter.ledger.retry import Policy, Rules
 from newsletter.models import Delivery, Mailing
 from newsletter.rendering.message import CompiledMessage, Field, Place, Slot
+from newsletter.sender.limits import Limits
+from newsletter.sender.personalize import Filler, SlotValues
+from newsletter.sender.worker import Plan
 from newsletter.settings import SmtpServer
 from newsletter.tokens import Keyring
 
@@ -24,7 +24,7 @@ DOMAIN = "miasfeed.example"
 #: Long past, so that everything is due.
 NOW = datetime(2026, 9, 1, 6, tzinfo=UTC)
 WAITS = [timedelta(minutes=minutes) for minutes in (5, 15, 30, 60, 120, 240, 480)]
-STAMP = Stamp("mailing000000001", DOMAIN, ZoneInfo("Europe/Berlin"), "en")
+STAMP = SlotValues("mailing000000001", DOMAIN, ZoneInfo("Europe/Berlin"), "en")
 
 
 def compiled(*, size: int = 400) -> CompiledMessage:
@@ -103,7 +103,7 @@ def fill(
     """Queue `count` deliveries of a new mailing and return its id."""
     mailing_id = add_mailing(engine, public_id=public_id, message=message)
     with sessions.writing(engine) as session:
-        made = ledger.enqueue(
+        made = queue.enqueue(
             session, mailing_id=mailing_id, recipients=recipients(count), priority=priority, now=now
         )
     assert made == count
@@ -124,7 +124,7 @@ def plan(
         return_path=f"bounces@{DOMAIN}",
         filler=filler(),
         retries=Rules(policy, WAITS),
-        faults=faults.Rules(Keyring([SECRET]), full_mailboxes=3),
+        suppression=dead_addresses.Rules(Keyring([SECRET]), full_mailboxes=3),
         limits=rules or Limits(),
     )
 

@@ -10,7 +10,7 @@ from sqlalchemy import Engine
 from sqlmodel import Session, select
 
 from newsletter import tokens
-from newsletter.cadence import Cadence
+from newsletter.cadences import Cadence
 from newsletter.db import session as sessions
 from newsletter.models import Attempt, Consent, Delivery, Mailing, State, Subscriber
 from newsletter.subscribers import signup, store

@@ -16,13 +16,13 @@ from fastapi.testclient import TestClient
 from sqlalchemy import Engine
 from sqlmodel import col, select
 
-from newsletter.cadence import Cadence
+from newsletter.cadences import Cadence
 from newsletter.db import session as sessions
-from newsletter.delivery.ledger import Claim
-from newsletter.delivery.personalize import Filler, Stamp
 from newsletter.editions import publish
+from newsletter.ledger.queue import Claim
 from newsletter.models import Article, Consent, Delivery, Mailing, Status, Subscriber
 from newsletter.rendering.message import CompiledMessage
+from newsletter.sender.personalize import Filler, SlotValues
 from newsletter.settings import Settings
 from newsletter.subscribers import signup, store
 from newsletter.subscribers.consent import Origin
@@ -206,7 +206,7 @@ def filled(filler: Filler, row: Delivery, mailing: Mailing) -> EmailMessage:
         attempts=0,
     )
     compiled = CompiledMessage.load(mailing.subject, mailing.body, mailing.fields)
-    content = filler.fill(compiled, stamp=Stamp.of(mailing), claim=claim)
+    content = filler.fill(compiled, slot_values=SlotValues.of(mailing), claim=claim)
     message = message_from_bytes(content, policy=policy.default)
     assert isinstance(message, EmailMessage)
     return message

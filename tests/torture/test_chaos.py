@@ -16,7 +16,7 @@ import ledgers
 import pytest
 from sqlalchemy import Engine
 
-from newsletter.delivery.retry import Policy
+from newsletter.ledger.retry import Policy
 
 pytestmark = pytest.mark.torture
 

@@ -25,7 +25,7 @@ from sqlalchemy import Engine
 
 from newsletter.db import engine as engines
 from newsletter.db import schema
-from newsletter.delivery.retry import Policy
+from newsletter.ledger.retry import Policy
 
 pytestmark = pytest.mark.torture
 

@@ -20,7 +20,7 @@ from killable import OFTEN, PLACES
 from killing import Fate
 from sqlalchemy import Engine
 
-from newsletter.delivery.retry import Policy
+from newsletter.ledger.retry import Policy
 
 pytestmark = pytest.mark.torture
 

@@ -18,15 +18,15 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, field_validato
 from sqlmodel import Session
 
 from newsletter import address as addresses
-from newsletter.cadence import Cadence
+from newsletter.cadences import Cadence
 from newsletter.db import session as sessions
 from newsletter.errors import InvalidInput, NotFound
 from newsletter.models import Subscriber
 from newsletter.subscribers import preferences, store, unsubscribe
 from newsletter.subscribers.consent import Origin
-from newsletter.web import gate, network
-from newsletter.web.dependencies import Front, TheFront
-from newsletter.web.gate import Asking
+from newsletter.web import network, signup_limits
+from newsletter.web.dependencies import TheFront, WebContext
+from newsletter.web.signup_limits import Asking
 
 _SOURCE = "api"
 _bearer = HTTPBearer(auto_error=False, description="One of the setting `api_keys`.")
@@ -108,12 +108,12 @@ class Subscription(BaseModel):
     updated_at: datetime
 
 
-def _check_key(front: TheFront, credentials: _Credentials) -> None:
+def _check_key(web: TheFront, credentials: _Credentials) -> None:
     given = hashlib.sha256((credentials.credentials if credentials else "").encode()).digest()
     # Each key is compared, in a time that does not depend on how much of it is right.
     matches = [
         hmac.compare_digest(given, hashlib.sha256(key.encode()).digest())
-        for key in front.settings.api_keys
+        for key in web.settings.api_keys
     ]
     if not any(matches):
         raise HTTPException(401, "This needs an API key.", headers={"WWW-Authenticate": "Bearer"})
@@ -140,24 +140,24 @@ router = APIRouter(tags=["subscriptions"], dependencies=[Depends(_check_key)], r
 
 
 @router.post("/api/v1/subscriptions", status_code=202, summary="Subscribe somebody")
-def subscribe(front: TheFront, wanted: NewSubscription) -> Taken:
+def subscribe(web: TheFront, wanted: NewSubscription) -> Taken:
     """Ask by a confirm letter, if one may go to the address; nothing begins before it is confirmed.
 
     At most one letter a day goes to an address, and three in 30 days while none is confirmed.
     """
     origin = Origin(_SOURCE, wording=" ".join(wanted.wording.split()), remote=wanted.remote)
     asking = Asking(addresses.normalise(wanted.address), wanted.cadence, origin)
-    gate.ask(front, asking, is_trusted=True)
+    signup_limits.ask(web, asking, is_trusted=True)
     return Taken()
 
 
 @router.get(
     "/api/v1/subscriptions/{address:path}", summary="Read a subscription", responses=_UNKNOWN
 )
-def read(front: TheFront, address: str) -> Subscription:
+def read(web: TheFront, address: str) -> Subscription:
     """Return what is known of one reader."""
-    with sessions.reading(front.engine) as session:
-        return _shown(front, session, _found(session, address))
+    with sessions.reading(web.engine) as session:
+        return _shown(web, session, _found(session, address))
 
 
 @router.patch(
@@ -165,12 +165,12 @@ def read(front: TheFront, address: str) -> Subscription:
     summary="Change a subscription",
     responses={**_UNKNOWN, **_CONFLICT},
 )
-def change(front: TheFront, address: str, wanted: Change) -> Subscription:
+def change(web: TheFront, address: str, wanted: Change) -> Subscription:
     """Change cadence or status on the reader's word, and return what has become of it."""
-    now, origin = front.clock(), Origin(_SOURCE)
+    now, origin = web.clock(), Origin(_SOURCE)
     if wanted.paused_until is not None and wanted.status != "paused":
         raise InvalidInput("paused_until goes with the status paused.")
-    with sessions.writing(front.engine) as session:
+    with sessions.writing(web.engine) as session:
         if wanted.status in {"unsubscribed", "paused"}:
             # Before the reader is held: a freeze that is running may want them.
             sessions.hold_freeze(session)
@@ -179,7 +179,7 @@ def change(front: TheFront, address: str, wanted: Change) -> Subscription:
             preferences.change_cadence(session, reader, wanted.cadence, origin=origin, now=now)
         if wanted.status is not None:
             _change_status(session, reader, wanted, origin=origin, now=now)
-        return _shown(front, session, reader)
+        return _shown(web, session, reader)
 
 
 def _change_status(
@@ -200,7 +200,7 @@ def _found(session: Session, address: str, *, locked: bool = False) -> Subscribe
     return reader
 
 
-def _shown(front: Front, session: Session, reader: Subscriber) -> Subscription:
+def _shown(web: WebContext, session: Session, reader: Subscriber) -> Subscription:
     return Subscription.model_validate(
         {
             "address": reader.address,
@@ -208,7 +208,7 @@ def _shown(front: Front, session: Session, reader: Subscriber) -> Subscription:
             "status": reader.status,
             "subscribed_at": reader.subscribed_at,
             "paused_until": reader.paused_until,
-            "next_at": front.next_at(reader, session),
+            "next_at": web.next_at(reader, session),
             "created_at": reader.created_at,
             "updated_at": reader.updated_at,
         }

@@ -17,7 +17,7 @@ from newsletter.editions import archive
 from newsletter.editions.archive import Issue
 from newsletter.tokens import Purpose
 from newsletter.web import pages
-from newsletter.web.dependencies import Front, TheFront
+from newsletter.web.dependencies import TheFront, WebContext
 from newsletter.web.pages import Entry
 
 #: For every publication: "view in browser".
@@ -33,52 +33,52 @@ _NO_XML = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 @router.get("/view/{token}")
-def view(front: TheFront, token: str) -> HTMLResponse:
+def view(web: TheFront, token: str) -> HTMLResponse:
     """Show the mail that somebody holds."""
-    bearer = front.keyring.read(Purpose.VIEW, token, now=front.clock())
-    with sessions.reading(front.engine) as session:
+    bearer = web.keyring.read(Purpose.VIEW, token, now=web.clock())
+    with sessions.reading(web.engine) as session:
         mail = archive.page(session, bearer.public_id)
-    return _shown(front, mail, {"X-Robots-Tag": "noindex"})
+    return _shown(web, mail, {"X-Robots-Tag": "noindex"})
 
 
 @public.get("/editions")
-def listing(front: TheFront, page: Annotated[int, Query(ge=1, le=100_000)] = 1) -> HTMLResponse:
+def listing(web: TheFront, page: Annotated[int, Query(ge=1, le=100_000)] = 1) -> HTMLResponse:
     """List past editions, the newest first."""
     offset = (page - 1) * _ON_A_PAGE
-    with sessions.reading(front.engine) as session:
+    with sessions.reading(web.engine) as session:
         found = archive.listing(session, limit=_ON_A_PAGE + 1, offset=offset)
-    base = f"{front.settings.base_url}/editions"
+    base = f"{web.settings.base_url}/editions"
     newer = base if page == 2 else f"{base}?page={page - 1}"
     shown = pages.Archive(
         entries=[_entry(issue) for issue in found[:_ON_A_PAGE]],
         newer=newer if page > 1 else None,
         older=f"{base}?page={page + 1}" if len(found) > _ON_A_PAGE else None,
     )
-    return front.page("archive", shown, headers={"Cache-Control": "public, max-age=300"})
+    return web.page("archive", shown, headers={"Cache-Control": "public, max-age=300"})
 
 
 @public.get("/editions/feed.xml")
-def feed(front: TheFront) -> Response:
+def feed(web: TheFront) -> Response:
     """Give the newest editions as an Atom feed (RFC 4287)."""
-    with sessions.reading(front.engine) as session:
+    with sessions.reading(web.engine) as session:
         found = archive.listing(session, limit=_IN_THE_FEED)
     return Response(
-        _atom(front, found),
+        _atom(web, found),
         media_type="application/atom+xml",
         headers={"Cache-Control": "public, max-age=300"},
     )
 
 
 @public.get("/editions/{slug}")
-def edition(front: TheFront, slug: str) -> HTMLResponse:
+def edition(web: TheFront, slug: str) -> HTMLResponse:
     """Show one edition."""
-    with sessions.reading(front.engine) as session:
+    with sessions.reading(web.engine) as session:
         mail = archive.page(session, archive.by_slug(session, slug).mailing)
-    return _shown(front, mail, {"Cache-Control": "public, max-age=300"})
+    return _shown(web, mail, {"Cache-Control": "public, max-age=300"})
 
 
-def _shown(front: Front, mail: str, headers: dict[str, str]) -> HTMLResponse:
-    text = pages.edition(front.templates, mail, pages.Edition(is_public=front.settings.archive))
+def _shown(web: WebContext, mail: str, headers: dict[str, str]) -> HTMLResponse:
+    text = pages.edition(web.templates, mail, pages.Edition(is_public=web.settings.archive))
     policy = {"Content-Security-Policy": pages.MAIL_POLICY}
     return HTMLResponse(text, headers={**policy, **headers})
 
@@ -93,8 +93,8 @@ def _entry(issue: Issue) -> Entry:
     )
 
 
-def _atom(front: Front, found: list[Issue]) -> bytes:
-    base, brand = f"{front.settings.base_url}/editions", front.settings.brand()
+def _atom(web: WebContext, found: list[Issue]) -> bytes:
+    base, brand = f"{web.settings.base_url}/editions", web.settings.brand()
     root = ET.Element("feed", {"xmlns": _ATOM, "xml:lang": brand.language})
     _add(root, "title", brand.name)
     _add(root, "id", base)

@@ -48,16 +48,16 @@ async def healthz() -> dict[str, str]:
         503: {"description": "It cannot; `reason` says what kind of thing is in the way."},
     },
 )
-def readyz(front: TheFront) -> JSONResponse:
+def readyz(web: TheFront) -> JSONResponse:
     """Answer whether the database is there, of this version, and can be written.
 
     The reason is a word that gives nothing away; the log has the sentence.
     """
     try:
-        schema.check(front.engine)
-        engines.check_writable(front.engine)
+        schema.check(web.engine)
+        engines.check_writable(web.engine)
     except (NewsletterError, PoolTimeout) as exc:
-        front.outages.note("Not ready", exc)
+        web.outages.note("Not ready", exc)
         words = {"status": "refused", "problem": "unavailable", "reason": _reason(exc)}
         return JSONResponse(words, status_code=503, headers={"Retry-After": "30"})
     return JSONResponse({"status": "ok"})
@@ -74,6 +74,6 @@ def robots() -> PlainTextResponse:
 
 
 @router.get("/", include_in_schema=False)
-def root(front: TheFront) -> RedirectResponse:
+def root(web: TheFront) -> RedirectResponse:
     """Lead to the page where one signs up."""
-    return RedirectResponse(f"{front.settings.base_url}/subscribe", status_code=302)
+    return RedirectResponse(f"{web.settings.base_url}/subscribe", status_code=302)

@@ -20,7 +20,7 @@ from newsletter.subscribers.address_change import Awaited
 from newsletter.subscribers.consent import Origin
 from newsletter.tokens import Purpose
 from newsletter.web import dependencies, pages
-from newsletter.web.dependencies import Front, TheFront
+from newsletter.web.dependencies import TheFront, WebContext
 from newsletter.web.routes import preferences
 
 router = APIRouter(include_in_schema=False)
@@ -30,69 +30,69 @@ _SOURCE = "link to a new address"
 
 
 @router.post("/preferences/{token}/address")
-def ask(front: TheFront, token: str, address: Typed = "", call_off: Typed = "") -> HTMLResponse:
+def ask(web: TheFront, token: str, address: Typed = "", call_off: Typed = "") -> HTMLResponse:
     """Write to a new address, or forget that this was asked for."""
-    with sessions.writing(front.engine) as session:
-        reader = preferences.reader_of(front, session, token, locked=True)
+    with sessions.writing(web.engine) as session:
+        reader = preferences.reader_of(web, session, token, locked=True)
         if reader.status in {Status.UNSUBSCRIBED, Status.SUPPRESSED}:
-            return preferences.gone(front, session, reader)
+            return preferences.gone(web, session, reader)
         if call_off:
-            address_change.call_off(session, reader, now=front.clock())
-            return preferences.page_of(front, session, reader)
-        return _asked(front, session, reader, address)
+            address_change.call_off(session, reader, now=web.clock())
+            return preferences.page_of(web, session, reader)
+        return _asked(web, session, reader, address)
 
 
 @router.get("/new-address/{token}")
-def show(front: TheFront, token: str) -> HTMLResponse:
+def show(web: TheFront, token: str) -> HTMLResponse:
     """Show one button; opening the link changes nothing."""
-    bearer = front.keyring.read(Purpose.NEW_ADDRESS, token, now=front.clock())
-    with sessions.reading(front.engine) as session:
-        found = address_change.awaited(session, bearer, keyring=front.keyring)
-    return _changed(front, found) if found.is_done else _question(front, token, found)
+    bearer = web.keyring.read(Purpose.NEW_ADDRESS, token, now=web.clock())
+    with sessions.reading(web.engine) as session:
+        found = address_change.awaited(session, bearer, keyring=web.keyring)
+    return _changed(web, found) if found.is_done else _question(web, token, found)
 
 
 @router.post("/new-address/{token}")
-def confirm(front: TheFront, request: Request, token: str) -> HTMLResponse:
+def confirm(web: TheFront, request: Request, token: str) -> HTMLResponse:
     """Send a reader's mail to the new address; pressing again shows the same page."""
-    now = front.clock()
-    bearer = front.keyring.read(Purpose.NEW_ADDRESS, token, now=now)
+    now = web.clock()
+    bearer = web.keyring.read(Purpose.NEW_ADDRESS, token, now=now)
     origin = Origin(_SOURCE, remote=dependencies.remote(request))
-    with sessions.writing(front.engine) as session:
+    with sessions.writing(web.engine) as session:
         found = address_change.confirm(
-            session, bearer, origin=origin, stationery=front.stationery, now=now
+            session, bearer, origin=origin, publication=web.publication, now=now
         )
-    return _changed(front, found) if found.is_done else _question(front, token, found)
+    return _changed(web, found) if found.is_done else _question(web, token, found)
 
 
-def _asked(front: Front, session: Session, reader: Subscriber, typed: str) -> HTMLResponse:
+def _asked(web: WebContext, session: Session, reader: Subscriber, typed: str) -> HTMLResponse:
     try:
         address = addresses.normalise(typed)
     except InvalidAddress:
-        return preferences.page_of(front, session, reader, problem="new_address", typed=typed)
-    address_change.ask(session, reader, address, stationery=front.stationery, now=front.clock())
+        return preferences.page_of(web, session, reader, problem="new_address", typed=typed)
+    address_change.ask(session, reader, address, publication=web.publication, now=web.clock())
     page = pages.AddressAsked(
-        manage=front.issue(Purpose.MANAGE, reader), masked=addresses.masked(address)
+        manage=web.issue(Purpose.MANAGE, reader), masked=addresses.masked(address)
     )
-    return front.page("address_asked", page)
+    return web.page("address_asked", page)
 
 
-def _question(front: Front, token: str, found: Awaited) -> HTMLResponse:
+def _question(web: WebContext, token: str, found: Awaited) -> HTMLResponse:
     page = pages.NewAddress(
         token=token,
         masked=dependencies.masked(found.subscriber),
         masked_new=addresses.masked(found.change.address),
         obstacle=found.obstacle.value if found.obstacle else None,
     )
-    return front.page("new_address", page, status=409 if found.obstacle else 200)
+    return web.page("new_address", page, status=409 if found.obstacle else 200)
 
 
-def _changed(front: Front, found: Awaited) -> HTMLResponse:
+def _changed(web: WebContext, found: Awaited) -> HTMLResponse:
     reader = found.subscriber
     page = pages.AddressChanged(
-        manage=front.issue(Purpose.MANAGE, reader),
+        manage=web.issue(Purpose.MANAGE, reader),
         masked=dependencies.masked(reader),
         cadence=reader.cadence,
-        next_at=front.next_at(reader),
-        pause=front.pause(reader),
+        next_at=web.next_at(reader),
+        pause=web.pause(reader),
     )
-    return front.page("address_changed", page)
+    return web.page("address_changed", page)

@@ -22,7 +22,7 @@ from newsletter.subscribers import address_change, forget, letters, store
 from newsletter.subscribers.consent import Action
 from newsletter.tokens import Purpose
 from newsletter.web import dependencies, pages
-from newsletter.web.dependencies import Front, TheFront
+from newsletter.web.dependencies import TheFront, WebContext
 from newsletter.web.routes.preferences import gone, reader_of
 
 router = APIRouter(include_in_schema=False)
@@ -32,75 +32,75 @@ _DELIVERIES = 1_000
 
 
 @router.post("/preferences/{token}/data")
-def ask_for_copy(front: TheFront, token: str) -> HTMLResponse:
+def ask_for_copy(web: TheFront, token: str) -> HTMLResponse:
     """Send a reader the link to a copy of their data."""
-    return _ask(front, token, "data")
+    return _ask(web, token, "data")
 
 
 @router.post("/preferences/{token}/erase")
-def ask_to_erase(front: TheFront, token: str) -> HTMLResponse:
+def ask_to_erase(web: TheFront, token: str) -> HTMLResponse:
     """Send a reader the link that erases them."""
-    return _ask(front, token, "erase")
+    return _ask(web, token, "erase")
 
 
 @router.get("/data/{token}")
-def show_copy(front: TheFront, token: str) -> HTMLResponse:
+def show_copy(web: TheFront, token: str) -> HTMLResponse:
     """Show one button; opening the link gives nothing away."""
-    return _page(front, token, "data")
+    return _page(web, token, "data")
 
 
 @router.post("/data/{token}")
-def copy(front: TheFront, token: str) -> JSONResponse:
+def copy(web: TheFront, token: str) -> JSONResponse:
     """Give a reader a copy of what is kept about them."""
-    with sessions.reading(front.engine) as session:
-        data = _data(session, _reader_of(front, session, token, "data"), now=front.clock())
+    with sessions.reading(web.engine) as session:
+        data = _data(session, _reader_of(web, session, token, "data"), now=web.clock())
     headers = {"Content-Disposition": 'attachment; filename="newsletter-data.json"'}
     return JSONResponse(data, headers=headers)
 
 
 @router.get("/erase/{token}")
-def show_erase(front: TheFront, token: str) -> HTMLResponse:
+def show_erase(web: TheFront, token: str) -> HTMLResponse:
     """Show one button; opening the link erases nobody."""
-    return _page(front, token, "erase")
+    return _page(web, token, "erase")
 
 
 @router.post("/erase/{token}")
-def erase(front: TheFront, token: str) -> HTMLResponse:
+def erase(web: TheFront, token: str) -> HTMLResponse:
     """Erase a reader everywhere, for good."""
-    with sessions.writing(front.engine) as session:
+    with sessions.writing(web.engine) as session:
         sessions.hold_freeze(session)
-        reader = _reader_of(front, session, token, "erase", locked=True)
-        forget.forget(session, reader.address, now=front.clock(), keyring=front.keyring)
-    forget.sweep(front.engine, patience_seconds=0)
-    return front.page("forgotten", pages.Forgotten())
+        reader = _reader_of(web, session, token, "erase", locked=True)
+        forget.forget(session, reader.address, now=web.clock(), keyring=web.keyring)
+    forget.sweep(web.engine, patience_seconds=0)
+    return web.page("forgotten", pages.Forgotten())
 
 
-def _ask(front: Front, token: str, act: pages.Act) -> HTMLResponse:
+def _ask(web: WebContext, token: str, act: pages.Act) -> HTMLResponse:
     write = letters.erase if act == "erase" else letters.data
-    with sessions.writing(front.engine) as session:
-        reader = reader_of(front, session, token, locked=True)
+    with sessions.writing(web.engine) as session:
+        reader = reader_of(web, session, token, locked=True)
         if reader.status == Status.SUPPRESSED:
-            return gone(front, session, reader)
-        write(session, reader, stationery=front.stationery, now=front.clock())
-    return front.page("mailed", pages.Mailed(act=act, masked=dependencies.masked(reader)))
+            return gone(web, session, reader)
+        write(session, reader, publication=web.publication, now=web.clock())
+    return web.page("mailed", pages.Mailed(act=act, masked=dependencies.masked(reader)))
 
 
-def _page(front: Front, token: str, act: pages.Act) -> HTMLResponse:
-    with sessions.reading(front.engine) as session:
-        reader = _reader_of(front, session, token, act)
+def _page(web: WebContext, token: str, act: pages.Act) -> HTMLResponse:
+    with sessions.reading(web.engine) as session:
+        reader = _reader_of(web, session, token, act)
     page = pages.OwnData(act=act, token=token, masked=dependencies.masked(reader))
-    return front.page("own_data", page)
+    return web.page("own_data", page)
 
 
 def _reader_of(
-    front: Front, session: Session, token: str, act: pages.Act, *, locked: bool = False
+    web: WebContext, session: Session, token: str, act: pages.Act, *, locked: bool = False
 ) -> Subscriber:
     """Return the reader whose mailbox has the link, as long as it is theirs.
 
     A letter to the address of before proves nothing any more: raises OutdatedToken.
     """
-    bearer = front.keyring.read(Purpose(act), token, now=front.clock())
-    reader = reader_of(front, session, token, purpose=Purpose(act), locked=locked)
+    bearer = web.keyring.read(Purpose(act), token, now=web.clock())
+    reader = reader_of(web, session, token, purpose=Purpose(act), locked=locked)
     assert bearer.issued_at is not None
     if address_change.has_moved_since(session, reader, bearer.issued_at):
         raise OutdatedToken(has_moved=True)

@@ -14,15 +14,15 @@ from fastapi.responses import HTMLResponse
 from sqlmodel import Session
 
 from newsletter import address as addresses
-from newsletter.cadence import Cadence
+from newsletter.cadences import Cadence
 from newsletter.db import session as sessions
 from newsletter.errors import InvalidInput, OutdatedToken
 from newsletter.models import Status, Subscriber
-from newsletter.subscribers import address_change, outlook, preferences, signup, store
+from newsletter.subscribers import address_change, next_digest, preferences, signup, store
 from newsletter.subscribers.consent import Origin
 from newsletter.tokens import Purpose
 from newsletter.web import dependencies, pages
-from newsletter.web.dependencies import Front, TheFront
+from newsletter.web.dependencies import TheFront, WebContext
 
 router = APIRouter(include_in_schema=False)
 
@@ -52,18 +52,18 @@ class _Refused(Exception):
 
 
 @router.get("/preferences/{token}")
-def show(front: TheFront, token: str) -> HTMLResponse:
+def show(web: TheFront, token: str) -> HTMLResponse:
     """Show what a reader has chosen."""
-    with sessions.reading(front.engine) as session:
-        reader = reader_of(front, session, token)
+    with sessions.reading(web.engine) as session:
+        reader = reader_of(web, session, token)
         if reader.status in {Status.UNSUBSCRIBED, Status.SUPPRESSED}:
-            return gone(front, session, reader)
-        return page_of(front, session, reader)
+            return gone(web, session, reader)
+        return page_of(web, session, reader)
 
 
 @router.post("/preferences/{token}")
 def change(
-    front: TheFront,
+    web: TheFront,
     request: Request,
     token: str,
     *,
@@ -76,22 +76,22 @@ def change(
     origin = Origin("preferences page", remote=dependencies.remote(request))
     fields = {"cadence": cadence, "until": until_date if until == "other" else until}
     try:
-        with sessions.writing(front.engine) as session:
+        with sessions.writing(web.engine) as session:
             # Before the reader is held: a freeze that is running may want them.
             sessions.hold_freeze(session)
-            reader = reader_of(front, session, token, locked=True)
+            reader = reader_of(web, session, token, locked=True)
             if reader.status in {Status.UNSUBSCRIBED, Status.SUPPRESSED}:
-                return gone(front, session, reader)
-            done = _act(front, session, reader, action, fields, origin=origin)
+                return gone(web, session, reader)
+            done = _act(web, session, reader, action, fields, origin=origin)
     except _Refused as refused:
-        with sessions.reading(front.engine) as session:
-            reader = reader_of(front, session, token)
-            return page_of(front, session, reader, problem=refused.problem)
-    return saved(front, reader, done.change, undo=done.undo)
+        with sessions.reading(web.engine) as session:
+            reader = reader_of(web, session, token)
+            return page_of(web, session, reader, problem=refused.problem)
+    return saved(web, reader, done.change, undo=done.undo)
 
 
 def saved(
-    front: Front,
+    web: WebContext,
     reader: Subscriber,
     change: Literal["cadence", "pause", "resume", "back", "nothing"],
     *,
@@ -99,18 +99,18 @@ def saved(
 ) -> HTMLResponse:
     """Say what happens next, and when."""
     page = pages.Saved(
-        manage=front.issue(Purpose.MANAGE, reader),
+        manage=web.issue(Purpose.MANAGE, reader),
         change=change,
         cadence=reader.cadence,
-        next_at=front.next_at(reader),
-        pause=front.pause(reader),
+        next_at=web.next_at(reader),
+        pause=web.pause(reader),
         undo=undo,
     )
-    return front.page("saved", page)
+    return web.page("saved", page)
 
 
 def reader_of(
-    front: Front,
+    web: WebContext,
     session: Session,
     token: str,
     *,
@@ -118,7 +118,7 @@ def reader_of(
     locked: bool = False,
 ) -> Subscriber:
     """Return the reader that a link was made for; raises InvalidToken for a dead link."""
-    bearer = front.keyring.read(purpose, token, now=front.clock())
+    bearer = web.keyring.read(purpose, token, now=web.clock())
     reader = store.find_public(session, bearer.public_id, locked=locked)
     found = dependencies.check_generation(reader, bearer)
     if found.status == Status.PENDING:
@@ -127,7 +127,7 @@ def reader_of(
 
 
 def _act(
-    front: Front,
+    web: WebContext,
     session: Session,
     reader: Subscriber,
     action: str,
@@ -135,14 +135,14 @@ def _act(
     *,
     origin: Origin,
 ) -> _Done:
-    now = front.clock()
+    now = web.clock()
     if action == "cadence":
         return _change_cadence(session, reader, fields["cadence"], origin=origin, now=now)
     if action == "pause":
-        return _pause(front, session, reader, fields["until"], origin=origin)
+        return _pause(web, session, reader, fields["until"], origin=origin)
     if action != "resume":
         raise _Refused(None)
-    undo = _undo_of_resuming(front, reader)
+    undo = _undo_of_resuming(web, reader)
     if not preferences.resume(session, reader, origin=origin, now=now):
         return _Done("nothing")
     return _Done("resume", undo)
@@ -160,13 +160,15 @@ def _change_cadence(
 
 
 def _pause(
-    front: Front, session: Session, reader: Subscriber, word: str, *, origin: Origin
+    web: WebContext, session: Session, reader: Subscriber, word: str, *, origin: Origin
 ) -> _Done:
-    now = front.clock()
+    now = web.clock()
     undo = (
-        _undo_of_resuming(front, reader) if outlook.is_paused(reader, now) else {"action": "resume"}
+        _undo_of_resuming(web, reader)
+        if next_digest.is_paused(reader, now)
+        else {"action": "resume"}
     )
-    until = _midnight(front, _parsed(word, first=_first(front), last=_last(front)))
+    until = _midnight(web, _parsed(word, first=_first(web), last=_last(web)))
     try:
         if not preferences.pause(session, reader, until=until, origin=origin, now=now):
             return _Done("nothing")
@@ -175,11 +177,11 @@ def _pause(
     return _Done("pause", undo)
 
 
-def _undo_of_resuming(front: Front, reader: Subscriber) -> dict[str, str] | None:
+def _undo_of_resuming(web: WebContext, reader: Subscriber) -> dict[str, str] | None:
     """Return the fields that pause again, until the same day, if that is still to come."""
-    if reader.paused_until is None or front.day(reader.paused_until) < _first(front):
+    if reader.paused_until is None or web.day(reader.paused_until) < _first(web):
         return None
-    day = front.day(reader.paused_until).isoformat()
+    day = web.day(reader.paused_until).isoformat()
     return {"action": "pause", "until": "other", "until_date": day}
 
 
@@ -193,24 +195,24 @@ def _parsed(word: str, *, first: date, last: date) -> date:
     return day
 
 
-def _midnight(front: Front, day: date) -> datetime:
-    return datetime.combine(day, time(), tzinfo=front.settings.zone)
+def _midnight(web: WebContext, day: date) -> datetime:
+    return datetime.combine(day, time(), tzinfo=web.settings.zone)
 
 
-def _today(front: Front) -> date:
-    return front.day(front.clock())
+def _today(web: WebContext) -> date:
+    return web.day(web.clock())
 
 
-def _first(front: Front) -> date:
-    return _today(front) + timedelta(days=1)
+def _first(web: WebContext) -> date:
+    return _today(web) + timedelta(days=1)
 
 
-def _last(front: Front) -> date:
-    return _today(front) + timedelta(days=_LONGEST_PAUSE)
+def _last(web: WebContext) -> date:
+    return _today(web) + timedelta(days=_LONGEST_PAUSE)
 
 
 def page_of(
-    front: Front,
+    web: WebContext,
     session: Session,
     reader: Subscriber,
     *,
@@ -218,31 +220,31 @@ def page_of(
     typed: str = "",
 ) -> HTMLResponse:
     """Show what a reader has chosen, and what is wrong with what they have typed."""
-    moving = address_change.pending(session, reader, now=front.clock())
+    moving = address_change.pending(session, reader, now=web.clock())
     page = pages.Preferences(
-        manage=front.issue(Purpose.MANAGE, reader),
-        unsubscribe=front.issue(Purpose.UNSUBSCRIBE, reader),
+        manage=web.issue(Purpose.MANAGE, reader),
+        unsubscribe=web.issue(Purpose.UNSUBSCRIBE, reader),
         masked=dependencies.masked(reader),
         cadence=reader.cadence,
-        choices=front.choices(after=front.resumes_at(reader), session=session),
-        since=front.day(reader.subscribed_at) if reader.subscribed_at else None,
-        pause=front.pause(reader),
+        choices=web.choices(after=web.resumes_at(reader), session=session),
+        since=web.day(reader.subscribed_at) if reader.subscribed_at else None,
+        pause=web.pause(reader),
         moving_to=addresses.masked(moving.address) if moving else None,
-        moving_until=front.day(moving.expires_at) if moving else None,
-        pauses=[_today(front) + timedelta(days=days) for days in _PAUSES],
-        pause_from=_first(front),
-        pause_to=_last(front),
+        moving_until=web.day(moving.expires_at) if moving else None,
+        pauses=[_today(web) + timedelta(days=days) for days in _PAUSES],
+        pause_from=_first(web),
+        pause_to=_last(web),
         problem=problem,
         typed=typed[: addresses.MAXIMUM_LENGTH],
     )
-    return front.page("preferences", page, status=422 if problem else 200)
+    return web.page("preferences", page, status=422 if problem else 200)
 
 
-def gone(front: Front, session: Session, reader: Subscriber) -> HTMLResponse:
+def gone(web: WebContext, session: Session, reader: Subscriber) -> HTMLResponse:
     """Say that a reader has left, and let them undo it where they can."""
     page = pages.Goodbye(
-        token=front.issue(Purpose.UNSUBSCRIBE, reader),
+        token=web.issue(Purpose.UNSUBSCRIBE, reader),
         was_already=True,
-        can_undo=signup.can_come_back(session, reader, now=front.clock()),
+        can_undo=signup.can_come_back(session, reader, now=web.clock()),
     )
-    return front.page("goodbye", page)
+    return web.page("goodbye", page)

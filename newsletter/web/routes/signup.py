@@ -15,8 +15,8 @@ from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse, Res
 from sqlmodel import Session
 
 from newsletter import address as addresses
-from newsletter import cadence as calendar
-from newsletter.cadence import Cadence
+from newsletter import cadences
+from newsletter.cadences import Cadence
 from newsletter.db import session as sessions
 from newsletter.editions import archive
 from newsletter.errors import ExpiredToken, InvalidAddress, InvalidInput, InvalidToken
@@ -24,9 +24,9 @@ from newsletter.rendering.letter import Latest
 from newsletter.subscribers import signup
 from newsletter.subscribers.consent import Origin
 from newsletter.tokens import Bearer, Purpose
-from newsletter.web import dependencies, gate, pages, proof
-from newsletter.web.dependencies import Front, TheFront
-from newsletter.web.gate import Asking
+from newsletter.web import dependencies, pages, proof_of_work, signup_limits
+from newsletter.web.dependencies import TheFront, WebContext
+from newsletter.web.signup_limits import Asking
 
 router = APIRouter(include_in_schema=False)
 
@@ -38,14 +38,14 @@ Problem = Literal["address", "cadence", "once_more"]
 
 
 @router.get("/subscribe")
-def subscribe(front: TheFront) -> HTMLResponse:
+def subscribe(web: TheFront) -> HTMLResponse:
     """Show the page where one signs up."""
-    return _form(front, cadence=front.settings.box_cadence)
+    return _form(web, cadence=web.settings.box_cadence)
 
 
 @router.post("/subscribe")
 def ask_by_page(
-    front: TheFront,
+    web: TheFront,
     request: Request,
     *,
     address: Typed = "",
@@ -55,29 +55,29 @@ def ask_by_page(
     homepage: Typed = "",
 ) -> HTMLResponse:
     """Take a sign-up from our page, or from a form on another one."""
-    asking = _understood(front, request, address, cadence)
-    chosen = cadence if cadence in list(Cadence) else front.settings.box_cadence
+    asking = _understood(web, request, address, cadence)
+    chosen = cadence if cadence in list(Cadence) else web.settings.box_cadence
     if homepage:
-        return _without_trap(front, cadence=chosen, address=address, form=form)
+        return _without_trap(web, cadence=chosen, address=address, form=form)
     if isinstance(asking, str):
-        return _form(front, cadence=chosen, address=address, problem=asking)
-    if not _is_in_time(front, form) or not proof.spend(front, form, altcha):
-        return _form(front, cadence=chosen, address=address, problem="once_more")
-    gate.ask(front, asking)
-    return front.page("asked", pages.Asked())
+        return _form(web, cadence=chosen, address=address, problem=asking)
+    if not _is_in_time(web, form) or not proof_of_work.spend(web, form, altcha):
+        return _form(web, cadence=chosen, address=address, problem="once_more")
+    signup_limits.ask(web, asking)
+    return web.page("asked", pages.Asked())
 
 
 @router.get("/subscriptions/form")
-def form_token(front: TheFront) -> JSONResponse:
+def form_token(web: TheFront) -> JSONResponse:
     """Give the box on another page a form token, and the work that goes with it."""
-    form = front.keyring.form(now=front.clock())
-    work = proof.challenge(front, form)
+    form = web.keyring.form(now=web.clock())
+    work = proof_of_work.challenge(web, form)
     return JSONResponse({"form": form, "challenge": work} if work else {"form": form})
 
 
 @router.post("/subscriptions")
 def ask_by_box(
-    front: TheFront,
+    web: TheFront,
     request: Request,
     *,
     address: Typed = "",
@@ -87,111 +87,111 @@ def ask_by_box(
     homepage: Typed = "",
 ) -> JSONResponse:
     """Take a sign-up from the box on another page."""
-    asking = "once_more" if homepage else _understood(front, request, address, cadence)
+    asking = "once_more" if homepage else _understood(web, request, address, cadence)
     if not isinstance(asking, str) and not (
-        _is_in_time(front, form) and proof.spend(front, form, altcha)
+        _is_in_time(web, form) and proof_of_work.spend(web, form, altcha)
     ):
         asking = "once_more"
     if isinstance(asking, str):
         words = {"status": "refused", "problem": asking}
         return JSONResponse(words, status_code=422)
-    gate.ask(front, asking)
+    signup_limits.ask(web, asking)
     return JSONResponse({"status": "asked"})
 
 
 @router.get("/embed.js")
-def embed(front: TheFront) -> Response:
+def embed(web: TheFront) -> Response:
     """Give out the box for other pages."""
     script = pages.Script(
-        choices=front.choices(after=front.clock()),
-        cadence=front.settings.box_cadence,
-        has_proof=front.settings.altcha,
+        choices=web.choices(after=web.clock()),
+        cadence=web.settings.box_cadence,
+        has_proof=web.settings.altcha,
     )
-    return _javascript(pages.script(front.templates, script))
+    return _javascript(pages.script(web.templates, script))
 
 
 @router.get("/proof.js")
-def proof_script(front: TheFront) -> Response:
+def proof_script(web: TheFront) -> Response:
     """Give out what does the work that a form asks for."""
-    return _javascript(pages.proof(front.templates))
+    return _javascript(pages.proof(web.templates))
 
 
 @router.get("/box")
-def box(front: TheFront) -> PlainTextResponse:
+def box(web: TheFront) -> PlainTextResponse:
     """Give out the form for pages without scripts, as text to paste."""
-    page = pages.Box(cadence=front.settings.box_cadence)
-    return PlainTextResponse(pages.render(front.templates, "box", page))
+    page = pages.Box(cadence=web.settings.box_cadence)
+    return PlainTextResponse(pages.render(web.templates, "box", page))
 
 
 @router.get("/confirm/{token}")
-def show_confirm(front: TheFront, token: str) -> HTMLResponse:
+def show_confirm(web: TheFront, token: str) -> HTMLResponse:
     """Show one button; opening the link confirms nothing."""
-    now = front.clock()
-    bearer = front.keyring.read(Purpose.CONFIRM, token, now=now)
-    with sessions.reading(front.engine) as session:
-        subscriber = signup.awaited(session, bearer, stationery=front.stationery)
+    now = web.clock()
+    bearer = web.keyring.read(Purpose.CONFIRM, token, now=now)
+    with sessions.reading(web.engine) as session:
+        subscriber = signup.awaited(session, bearer, publication=web.publication)
     page = pages.Confirm(
         token=token,
         masked=dependencies.masked(subscriber),
-        choice=front.choice(Cadence(subscriber.cadence), after=front.resumes_at(subscriber)),
-        pause=front.pause(subscriber),
+        choice=web.choice(Cadence(subscriber.cadence), after=web.resumes_at(subscriber)),
+        pause=web.pause(subscriber),
     )
-    return front.page("confirm", page)
+    return web.page("confirm", page)
 
 
 @router.post("/confirm/{token}")
-def confirm(front: TheFront, request: Request, token: str) -> HTMLResponse:
+def confirm(web: TheFront, request: Request, token: str) -> HTMLResponse:
     """Begin the subscription; pressing again shows the same page."""
-    now = front.clock()
-    bearer = front.keyring.read(Purpose.CONFIRM, token, now=now)
-    with sessions.writing(front.engine) as session:
-        latest = _latest(front, session)
+    now = web.clock()
+    bearer = web.keyring.read(Purpose.CONFIRM, token, now=now)
+    with sessions.writing(web.engine) as session:
+        latest = _latest(web, session)
         done = signup.confirm(
             session,
             bearer,
             origin=_origin(request, "confirm page"),
             latest=latest,
-            stationery=front.stationery,
+            publication=web.publication,
             now=now,
         )
     reader = done.subscriber
     page = pages.Confirmed(
         masked=dependencies.masked(reader),
-        choice=front.choice(Cadence(reader.cadence), after=front.resumes_at(reader)),
-        pause=front.pause(reader),
-        manage=front.issue(Purpose.MANAGE, reader),
+        choice=web.choice(Cadence(reader.cadence), after=web.resumes_at(reader)),
+        pause=web.pause(reader),
+        manage=web.issue(Purpose.MANAGE, reader),
         latest=latest,
         was_already=done.was_already,
     )
-    return front.page("confirmed", page)
+    return web.page("confirmed", page)
 
 
 @router.post("/confirm/{token}/again")
-def ask_again(front: TheFront, request: Request, token: str) -> HTMLResponse:
+def ask_again(web: TheFront, request: Request, token: str) -> HTMLResponse:
     """Send a new link in place of an old one, to the same address."""
-    bearer = _bearer_of_old(front, token)
-    with sessions.reading(front.engine) as session:
+    bearer = _bearer_of_old(web, token)
+    with sessions.reading(web.engine) as session:
         subscriber = signup.asked_by(session, bearer)
     if subscriber is not None:
         origin = _origin(request, "expired link")
-        gate.ask(front, Asking(subscriber.address, Cadence(subscriber.cadence), origin))
-    return front.page("asked", pages.Asked())
+        signup_limits.ask(web, Asking(subscriber.address, Cadence(subscriber.cadence), origin))
+    return web.page("asked", pages.Asked())
 
 
-def _without_trap(front: Front, *, cadence: str, address: str, form: str) -> HTMLResponse:
+def _without_trap(web: WebContext, *, cadence: str, address: str, form: str) -> HTMLResponse:
     """Ask once more, by a form that a browser cannot fill for its reader where nobody sees it.
 
     A form token that counts is given back: a machine gains nothing by it, and a person need not
     wait for a new one to count.
     """
-    kept = form if _is_in_time(front, form) else None
+    kept = form if _is_in_time(web, form) else None
     return _form(
-        front, cadence=cadence, address=address, problem="once_more", form=kept, has_trap=False
+        web, cadence=cadence, address=address, problem="once_more", form=kept, has_trap=False
     )
 
 
 def _form(
-    front: Front,
+    web: WebContext,
     *,
     cadence: str,
     address: str = "",
@@ -199,20 +199,20 @@ def _form(
     form: str | None = None,
     has_trap: bool = True,
 ) -> HTMLResponse:
-    now = front.clock()
-    token = form or front.keyring.form(now=now)
-    work = proof.challenge(front, token)
+    now = web.clock()
+    token = form or web.keyring.form(now=now)
+    work = proof_of_work.challenge(web, token)
     page = pages.Subscribe(
         form=token,
         challenge=work,
-        choices=front.choices(after=now),
+        choices=web.choices(after=now),
         cadence=cadence,
         address=address[: addresses.MAXIMUM_LENGTH],
         problem=problem,
         has_trap=has_trap,
     )
-    policy = pages.policy(front.templates, has_proof=work is not None)
-    return front.page(
+    policy = pages.policy(web.templates, has_proof=work is not None)
+    return web.page(
         "subscribe",
         page,
         status=422 if problem in {"address", "cadence"} else 200,
@@ -226,47 +226,47 @@ def _javascript(text: str) -> Response:
     )
 
 
-def _understood(front: Front, request: Request, address: str, cadence: str) -> Asking | Problem:
+def _understood(web: WebContext, request: Request, address: str, cadence: str) -> Asking | Problem:
     """Return what somebody asks for, or what is wrong with it."""
     try:
         spelled = addresses.normalise(address)
     except InvalidAddress:
         return "address"
     try:
-        chosen = calendar.parse_cadence(cadence)
+        chosen = cadences.parse_cadence(cadence)
     except InvalidInput:
         return "cadence"
     origin = _origin(request, dependencies.origin_of(request))
-    return Asking(spelled, chosen, replace(origin, wording=front.wording(chosen)))
+    return Asking(spelled, chosen, replace(origin, wording=web.wording(chosen)))
 
 
 def _origin(request: Request, source: str) -> Origin:
     return Origin(source, remote=dependencies.remote(request))
 
 
-def _latest(front: Front, session: Session) -> Latest | None:
+def _latest(web: WebContext, session: Session) -> Latest | None:
     """Return the newest edition, as a link that works with the archive open or closed."""
     found = archive.latest(session)
     if found is None:
         return None
-    token = front.keyring.issue(Purpose.VIEW, found.mailing, 0)
-    return Latest(title=found.title, url=f"{front.settings.base_url}/view/{token}")
+    token = web.keyring.issue(Purpose.VIEW, found.mailing, 0)
+    return Latest(title=found.title, url=f"{web.settings.base_url}/view/{token}")
 
 
-def _is_in_time(front: Front, form: str) -> bool:
+def _is_in_time(web: WebContext, form: str) -> bool:
     """Tell whether a form of ours was given out neither just now nor long ago."""
-    now = front.clock()
+    now = web.clock()
     try:
-        bearer = front.keyring.read(Purpose.FORM, form, now=now)
+        bearer = web.keyring.read(Purpose.FORM, form, now=now)
     except InvalidToken:
         return False
     return bearer.issued_at is not None and now - bearer.issued_at >= MINIMUM_AGE
 
 
-def _bearer_of_old(front: Front, token: str) -> Bearer:
+def _bearer_of_old(web: WebContext, token: str) -> Bearer:
     """Read a confirm link of any age."""
-    now = front.clock()
+    now = web.clock()
     try:
-        return front.keyring.read(Purpose.CONFIRM, token, now=now)
+        return web.keyring.read(Purpose.CONFIRM, token, now=now)
     except ExpiredToken as exc:
-        return front.keyring.read(Purpose.CONFIRM, token, now=exc.issued_at)
+        return web.keyring.read(Purpose.CONFIRM, token, now=exc.issued_at)

@@ -15,10 +15,10 @@ import pytest
 from scripted_smtp import ScriptedServer, running
 from sqlalchemy import update
 
-from newsletter.cadence import WEEKDAYS
+from newsletter.cadences import WEEKDAYS
 from newsletter.db import engine as engines
 from newsletter.db import session as sessions
-from newsletter.editions import fleet
+from newsletter.editions import subprocesses
 from newsletter.errors import TransportUnavailable
 from newsletter.models import Delivery
 
@@ -40,7 +40,7 @@ def due_today(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     }.items():
         monkeypatch.setenv(f"NEWSLETTER_{name}", value)
     with closing(sqlite3.connect(tmp_path / "newsletter.db")) as connection, connection:
-        connection.execute("UPDATE publication SET created_at = '2020-01-01 00:00:00.000000'")
+        connection.execute("UPDATE freeze_lock SET created_at = '2020-01-01 00:00:00.000000'")
     run("articles", "add", "--title", "News", "--link", "https://example.org/1")
     for cadence in ("daily", "weekly", "monthly"):
         run("subscribers", "add", f"{cadence}@example.org", "--cadence", cadence)
@@ -53,7 +53,7 @@ def test_a_server_that_is_away_keeps_no_edition_from_being_made_in_time(
     def away(*_: Any, **__: Any) -> None:
         raise TransportUnavailable("The mail server is away.", hint="Wait.")
 
-    monkeypatch.setattr(fleet, "deliver", away)
+    monkeypatch.setattr(subprocesses, "deliver", away)
 
     ran = run("cron", "--json")
 
@@ -72,7 +72,7 @@ def test_what_was_sent_is_said_although_another_edition_failed(
         if slug.startswith("weekly"):
             raise TransportUnavailable("The mail server is away.")
 
-    monkeypatch.setattr(fleet, "deliver", away)
+    monkeypatch.setattr(subprocesses, "deliver", away)
 
     ran = run("cron")
 
@@ -88,7 +88,7 @@ def test_what_was_sent_is_said_although_another_edition_failed(
 def test_what_is_said_of_a_paused_edition_adds_up(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fleet, "deliver", lambda *_, **__: None)
+    monkeypatch.setattr(subprocesses, "deliver", lambda *_, **__: None)
     name = json.loads(run("send", "weekly", "--json").out)["edition"]
     run("editions", "pause", name)
 
@@ -102,7 +102,7 @@ def test_what_waited_for_its_domain_goes_as_soon_as_that_takes_more(
     engine = engines.open(f"sqlite:///{tmp_path / 'newsletter.db'}")
     ledgers.fill(engine, 3, priority=0)
     with sessions.writing(engine) as session:
-        session.execute(update(Delivery).values(lane="example.com"))
+        session.execute(update(Delivery).values(blocked_domain="example.com"))
 
     with running(ScriptedServer()) as server:
         monkeypatch.setenv("NEWSLETTER_SMTP_URL", f"smtp://127.0.0.1:{server.port}")
@@ -137,9 +137,9 @@ def test_hostile_feeds_keep_neither_other_feeds_nor_the_edition_from_this_run(
 
 
 def test_cron_deletes_who_has_not_confirmed_in_30_days(run: Run, tmp_path: Path) -> None:
-    sheet = tmp_path / "old.csv"
-    sheet.write_text("address\nann@example.org\n")
-    run("subscribers", "import", str(sheet))
+    csv_rows = tmp_path / "old.csv"
+    csv_rows.write_text("address\nann@example.org\n")
+    run("subscribers", "import", str(csv_rows))
     with closing(sqlite3.connect(tmp_path / "newsletter.db")) as database:
         database.execute("UPDATE subscriber SET updated_at = '2026-01-01 00:00:00.000000'")
         database.commit()

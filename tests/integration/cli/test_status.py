@@ -84,7 +84,7 @@ def test_an_edition_that_fell_due_and_was_not_made_needs_a_look(
     monkeypatch.setenv("NEWSLETTER_TIMEZONE", f"Etc/GMT{offset:+d}" if offset else "Etc/GMT")
     run("subscribers", "add", "ann@example.org", "--cadence", "weekly")
     assert ids(run) == []
-    change(tmp_path, "UPDATE publication SET created_at = '2020-01-01 00:00:00.000000'")
+    change(tmp_path, "UPDATE freeze_lock SET created_at = '2020-01-01 00:00:00.000000'")
 
     assert ids(run) == ["scheduler.missed"]
     assert "and was not made. Look whether `newsletter cron`" in run("status").out

@@ -13,7 +13,7 @@ from journey import until
 from sqlalchemy import Engine, text
 
 from newsletter.db import engine as engines
-from newsletter.db.election import Candidate
+from newsletter.db.election import LeaderLock
 from newsletter.errors import DatabaseUnavailable
 
 #: A process that is elected, says so, and lives until somebody ends it.
@@ -46,7 +46,7 @@ def cut_off(engine: Engine) -> int:
         return len(connection.execute(locks).all())
 
 
-def is_elected_at_last(candidate: Candidate) -> bool:
+def is_elected_at_last(candidate: LeaderLock) -> bool:
     """Ask once more if the first answer is that the connection is gone."""
     try:
         return candidate.is_elected()
@@ -57,7 +57,7 @@ def is_elected_at_last(candidate: Candidate) -> bool:
 def test_of_two_candidates_one_is_elected_and_stays_it(
     engine: Engine, another: Callable[[], Engine]
 ) -> None:
-    with Candidate(engine, "schedule") as first, Candidate(another(), "schedule") as second:
+    with LeaderLock(engine, "schedule") as first, LeaderLock(another(), "schedule") as second:
         asked = [(first.is_elected(), second.is_elected()) for _ in range(3)]
 
     assert asked == [(True, False)] * 3
@@ -66,24 +66,24 @@ def test_of_two_candidates_one_is_elected_and_stays_it(
 def test_whoever_resigns_makes_way_for_the_other(
     engine: Engine, another: Callable[[], Engine]
 ) -> None:
-    with Candidate(another(), "schedule") as second:
-        with Candidate(engine, "schedule") as first:
+    with LeaderLock(another(), "schedule") as second:
+        with LeaderLock(engine, "schedule") as first:
             assert first.is_elected()
             assert not second.is_elected()
         assert second.is_elected()
 
-        with Candidate(engine, "schedule") as first:
+        with LeaderLock(engine, "schedule") as first:
             assert not first.is_elected()
 
 
 def test_a_candidate_that_was_never_asked_or_never_elected_can_leave(
     engine: Engine, another: Callable[[], Engine]
 ) -> None:
-    with Candidate(engine, "schedule"):
+    with LeaderLock(engine, "schedule"):
         pass
-    with Candidate(engine, "schedule") as first:
+    with LeaderLock(engine, "schedule") as first:
         assert first.is_elected()
-        with Candidate(another(), "schedule") as second:
+        with LeaderLock(another(), "schedule") as second:
             assert not second.is_elected()
         assert first.is_elected()
 
@@ -93,7 +93,10 @@ def test_each_database_has_an_election_of_its_own(
 ) -> None:
     elsewhere = engines.open(f"sqlite:///{tmp_path_factory.mktemp('other') / 'newsletter.db'}")
 
-    with Candidate(sqlite_engine, "schedule") as first, Candidate(elsewhere, "schedule") as second:
+    with (
+        LeaderLock(sqlite_engine, "schedule") as first,
+        LeaderLock(elsewhere, "schedule") as second,
+    ):
         assert first.is_elected()
         assert second.is_elected()
     elsewhere.dispose()
@@ -102,14 +105,14 @@ def test_each_database_has_an_election_of_its_own(
 def test_elections_about_different_things_do_not_touch_each_other(
     engine: Engine, another: Callable[[], Engine]
 ) -> None:
-    with Candidate(engine, "schedule") as first, Candidate(another(), "fetch") as second:
+    with LeaderLock(engine, "schedule") as first, LeaderLock(another(), "fetch") as second:
         assert first.is_elected()
-        with Candidate(engine, "fetch") as third:
+        with LeaderLock(engine, "fetch") as third:
             assert third.is_elected()
             assert not second.is_elected()
         # The end of one gives back no lock of another on the same engine.
         assert first.is_elected()
-        with Candidate(another(), "schedule") as fourth:
+        with LeaderLock(another(), "schedule") as fourth:
             assert not fourth.is_elected()
         assert second.is_elected()
 
@@ -119,12 +122,12 @@ def test_a_file_that_cannot_be_locked_keeps_nobody_from_working(
 ) -> None:
     (tmp_path / "newsletter.db-fetch.lock").mkdir()
 
-    with Candidate(sqlite_engine, "fetch") as candidate:
+    with LeaderLock(sqlite_engine, "fetch") as candidate:
         assert candidate.is_elected()
 
 
 def test_a_process_that_is_killed_makes_way_at_once(engine: Engine) -> None:
-    with Candidate(engine, "schedule") as waiting, running(engine) as elected:
+    with LeaderLock(engine, "schedule") as waiting, running(engine) as elected:
         assert not waiting.is_elected()
         elected.kill()
         elected.wait(timeout=60)
@@ -135,7 +138,7 @@ def test_a_process_that_is_killed_makes_way_at_once(engine: Engine) -> None:
 
 def test_a_file_of_an_election_does_not_keep_anybody_from_the_next(engine: Engine) -> None:
     for _ in range(2):
-        with Candidate(engine, "schedule") as candidate:
+        with LeaderLock(engine, "schedule") as candidate:
             # PostgreSQL takes the lock back once it has noticed the end of the connection.
             until(candidate.is_elected)
 
@@ -144,7 +147,7 @@ def test_a_file_of_an_election_does_not_keep_anybody_from_the_next(engine: Engin
 def test_whoever_loses_the_connection_is_not_elected_before_it_has_been_elected_again(
     engine: Engine, another: Callable[[], Engine]
 ) -> None:
-    with Candidate(engine, "schedule") as first, Candidate(another(), "schedule") as second:
+    with LeaderLock(engine, "schedule") as first, LeaderLock(another(), "schedule") as second:
         assert first.is_elected()
         assert cut_off(another()) == 1
         assert second.is_elected()
@@ -162,13 +165,13 @@ def test_whoever_loses_the_connection_is_not_elected_before_it_has_been_elected_
 def test_a_candidate_whose_connection_is_lost_can_leave(
     engine: Engine, another: Callable[[], Engine]
 ) -> None:
-    with Candidate(engine, "schedule") as first:
+    with LeaderLock(engine, "schedule") as first:
         assert first.is_elected()
         assert cut_off(another()) == 1
         with pytest.raises(DatabaseUnavailable):
             first.is_elected()
 
-    with Candidate(engine, "schedule") as second:
+    with LeaderLock(engine, "schedule") as second:
         assert second.is_elected()
         assert cut_off(another()) == 1
         # And it leaves without having heard of it.
@@ -179,7 +182,7 @@ def test_neither_an_election_nor_its_end_leaves_a_connection_that_holds_the_lock
     engine: Engine, another: Callable[[], Engine]
 ) -> None:
     for _ in range(3):
-        with Candidate(engine, "schedule") as candidate:
+        with LeaderLock(engine, "schedule") as candidate:
             assert candidate.is_elected()
 
     assert cut_off(another()) == 0

@@ -12,7 +12,7 @@ from newsletter.db import session as sessions
 from newsletter.errors import DatabaseUnavailable
 
 pytestmark = pytest.mark.parametrize("database_kind", ["postgresql"])
-_LOCK = text("UPDATE publication SET latest_instant = latest_instant")
+_LOCK = text("UPDATE freeze_lock SET latest_instant = latest_instant")
 
 
 def silence(engine: Engine, *, is_writing: bool) -> str:

@@ -17,20 +17,20 @@ from sqlalchemy import Engine, event, update
 from sqlmodel import Session, col, select
 from terminal import Run
 
-from newsletter.cadence import Cadence
+from newsletter.cadences import Cadence
 from newsletter.db import session as sessions
-from newsletter.delivery import ledger, retry
-from newsletter.delivery.ledger import Claim, Verdict
 from newsletter.editions import editor, lifecycle, publish, store
 from newsletter.editions.store import Summary
+from newsletter.ledger import queue, retry
+from newsletter.ledger.queue import Claim, Verdict
 from newsletter.models import (
     Article,
     Attempt,
     Delivery,
     Edition,
+    FreezeLock,
     Mailing,
     MailingArticle,
-    Publication,
     Role,
     State,
     Subscriber,
@@ -56,7 +56,7 @@ class World:
         self.now = now
         self._names = count(1)
         with sessions.writing(engine) as session:
-            session.execute(update(Publication).values(created_at=now - timedelta(days=900)))
+            session.execute(update(FreezeLock).values(created_at=now - timedelta(days=900)))
 
     def tick(self, **units: float) -> None:
         self.now += timedelta(**units)
@@ -183,7 +183,7 @@ class World:
     def take(self, *, limit: int = 10_000) -> list[Claim]:
         """Claim what is due and mark it in flight, as a worker does."""
         with sessions.writing(self.engine) as session:
-            claims = ledger.claim(
+            claims = queue.claim(
                 session,
                 worker_id=WORKER,
                 limit=limit,
@@ -194,7 +194,7 @@ class World:
 
     def mark(self, claims: Sequence[Claim]) -> list[Claim]:
         with sessions.writing(self.engine) as session:
-            marked = ledger.mark(
+            marked = queue.mark(
                 session, worker_id=WORKER, ids=[claim.id for claim in claims], now=self.now
             )
         self.check_books()
@@ -221,7 +221,7 @@ class World:
             )
             verdicts.append(Verdict(claim.id, claim.address, outcome, decision))
         with sessions.writing(self.engine) as session:
-            ledger.record(session, worker_id=WORKER, verdicts=verdicts, now=self.now)
+            queue.record(session, worker_id=WORKER, verdicts=verdicts, now=self.now)
         self.check_books()
 
     def summary(self, slug: str) -> Summary:

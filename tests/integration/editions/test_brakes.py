@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 import pytest
 from sqlmodel import select, update
 
-from newsletter.cadence import Cadence
+from newsletter.cadences import Cadence
+from newsletter.db import restore_guard
 from newsletter.db import session as sessions
-from newsletter.db import witness
-from newsletter.delivery import ledger
 from newsletter.editions import correct, lifecycle, periods, restore, store
 from newsletter.errors import Conflict, InvalidInput, NotFound
-from newsletter.models import Delivery, Publication, State
+from newsletter.ledger import queue
+from newsletter.models import Delivery, FreezeLock, State
 from newsletter.smtp.reply import Kind
 from newsletter.subscribers import forget, suppress
 from newsletter.suppression import Cause, Grounds
@@ -68,7 +68,7 @@ def test_what_is_held_is_not_let_go_to_those_who_have_left_since(world: World, e
         world.reader("weekly", "gone@example.org")
 
     with sessions.writing(world.engine) as session:
-        assert ledger.retry_now(session, ids=ids, now=world.now) == 1
+        assert queue.retry_now(session, ids=ids, now=world.now) == 1
         store.reopen(session)
 
     assert [claim.reference for claim in world.take()] == [stays]
@@ -83,7 +83,7 @@ def test_what_is_held_of_a_cancelled_edition_stays_held(world: World) -> None:
 
     with sessions.writing(world.engine) as session:
         excluded = store.cancelled_mailings()
-        assert ledger.retry_now(session, ids=held(world), now=world.now, excluded=excluded) == 0
+        assert queue.retry_now(session, ids=held(world), now=world.now, excluded=excluded) == 0
 
     assert not world.summary(WEEKLY).is_open
     world.tick(days=7)
@@ -227,7 +227,7 @@ def _corrected(world: World) -> int:
     article = world.article()
     world.send()
     notice = correct.notice(WEEKLY, str(article), "The dose is 5 mg.")
-    return correct.queue(world.engine, notice, now=world.now, settings=world.settings).mailing_id
+    return correct.enqueue(world.engine, notice, now=world.now, settings=world.settings).mailing_id
 
 
 def _correction_states(world: World, mailing_id: int) -> set[str]:
@@ -255,12 +255,12 @@ def test_a_correction_waits_with_its_edition_and_not_for_a_cancelled_one(world: 
     world.send(outcomes={late: Kind.DEFERRED})
     notice = correct.notice(WEEKLY, str(article), "The dose is 5 mg.")
     lifecycle.pause(world.engine, WEEKLY)
-    correct.queue(world.engine, notice, now=world.now, settings=world.settings)
+    correct.enqueue(world.engine, notice, now=world.now, settings=world.settings)
 
     assert world.take() == []
     lifecycle.cancel(world.engine, WEEKLY, now=world.now, reason="A wrong headline.")
     other = correct.notice(WEEKLY, str(article), "It is 6 mg.")
-    correct.queue(world.engine, other, now=world.now, settings=world.settings)
+    correct.enqueue(world.engine, other, now=world.now, settings=world.settings)
 
     assert [claim.reference for claim in world.take()] == [had]
 
@@ -273,8 +273,8 @@ def test_nothing_of_a_restored_backup_grows_stale_before_it_is_known_for_one(
     world.article()
     world.send(outcomes={late: Kind.DEFERRED})
     with sessions.writing(world.engine) as session:
-        mark = witness.advance(session, world.now)
-    witness.remember(world.engine, mark._replace(serial=mark.serial + 1))
+        mark = restore_guard.advance(session, world.now)
+    restore_guard.remember(world.engine, mark._replace(serial=mark.serial + 1))
     world.tick(days=15)
 
     with pytest.raises(Conflict, match="it seems to be a backup"):
@@ -313,7 +313,7 @@ def test_a_skipped_edition_is_not_due_again(world: World) -> None:
 
 def test_a_fresh_install_never_surprises_readers_with_an_old_period(world: World) -> None:
     with sessions.writing(world.engine) as session:
-        session.execute(update(Publication).values(created_at=world.now + timedelta(minutes=1)))
+        session.execute(update(FreezeLock).values(created_at=world.now + timedelta(minutes=1)))
     world.tick(hours=1)
     assert _due(world) == []
 

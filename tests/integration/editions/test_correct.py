@@ -13,15 +13,15 @@ from sqlalchemy import update
 from sqlmodel import col, select
 
 from newsletter.db import session as sessions
-from newsletter.delivery import ledger
 from newsletter.editions import correct, pruning, store
 from newsletter.editions.correct import Correction, Notice
 from newsletter.errors import Conflict, InvalidInput, NotFound
+from newsletter.ledger import queue
 from newsletter.models import Article, Delivery, Edition, Kind, Mailing, State, Subscriber
 from newsletter.settings import Settings
 from newsletter.smtp import reply
-from newsletter.subscribers import forget, letters, outlook, suppress
-from newsletter.subscribers.letters import Stationery
+from newsletter.subscribers import forget, letters, next_digest, suppress
+from newsletter.subscribers.letters import Publication
 from newsletter.suppression import Cause, Grounds
 
 if TYPE_CHECKING:
@@ -35,8 +35,8 @@ def said(article: int | str, *, edition: str = FIRST, text: str = TEXT, **more: 
     return correct.notice(edition, str(article), text, **more)
 
 
-def queue(world: World, notice: Notice) -> Correction:
-    correction = correct.queue(world.engine, notice, now=world.now, settings=world.settings)
+def enqueue(world: World, notice: Notice) -> Correction:
+    correction = correct.enqueue(world.engine, notice, now=world.now, settings=world.settings)
     world.check_books()
     return correction
 
@@ -70,7 +70,7 @@ def test_it_goes_to_those_for_whom_the_edition_was_accepted(world: World) -> Non
     world.send("daily")
     newcomer = world.reader()
 
-    correction = queue(world, said(article))
+    correction = enqueue(world, said(article))
 
     assert told(world) == queued(had)
     assert (correction.readers, correction.uncertain, correction.coming) == (1, 1, 1)
@@ -87,10 +87,10 @@ def test_every_variant_with_the_article_is_told_and_no_other(world: World) -> No
     world.send()
     assert len(world.mailings(SECOND)) == 2
 
-    queue(world, said(first, edition=SECOND))
+    enqueue(world, said(first, edition=SECOND))
     assert told(world) == queued(refused)
 
-    queue(world, said(second, edition=SECOND))
+    enqueue(world, said(second, edition=SECOND))
     assert told(world) == queued(refused, refused, had)
 
 
@@ -112,7 +112,7 @@ def test_a_related_headline_is_not_the_article(world: World) -> None:
     }
 
     with pytest.raises(NotFound, match="only as a related headline"):
-        queue(world, said(first, edition=THIRD))
+        enqueue(world, said(first, edition=THIRD))
 
     assert told(world) == []
 
@@ -139,7 +139,7 @@ def test_who_wants_no_more_mail_gets_none_and_is_counted(world: World) -> None:
     world.reader(address=addresses[back])
     world.tick(days=2)
 
-    correction = queue(world, said(article))
+    correction = enqueue(world, said(article))
 
     assert told(world) == queued(had, over, back)
     assert (
@@ -157,15 +157,17 @@ def test_the_same_words_reach_nobody_twice_and_other_words_are_another_correctio
     reader = world.reader()
     article = world.article()
     world.send()
-    queue(world, said(article))
+    enqueue(world, said(article))
     world.deliver()
 
-    again = queue(world, said("https://miasfeed.example/2", text=TEXT.replace("\n", "\r\n") + "\n"))
+    again = enqueue(
+        world, said("https://miasfeed.example/2", text=TEXT.replace("\n", "\r\n") + "\n")
+    )
     assert (again.readers, again.books) == (1, {State.ACCEPTED: 1})
     assert told(world) == [(reader, "accepted")]
 
-    queue(world, said(article, text="The dose is 6 mg."))
-    queue(world, said(article, subject="Read this at once"))
+    enqueue(world, said(article, text="The dose is 6 mg."))
+    enqueue(world, said(article, subject="Read this at once"))
     assert told(world) == sorted([(reader, "accepted"), *queued(reader, reader)])
 
 
@@ -173,12 +175,12 @@ def test_run_again_it_takes_in_who_got_the_edition_since(world: World) -> None:
     early, late = world.readers(2)
     article = world.article()
     world.send(outcomes={late: reply.Kind.DEFERRED})
-    queue(world, said(article))
+    enqueue(world, said(article))
     assert told(world) == queued(early)
     world.tick(hours=8)
     world.deliver()
 
-    queue(world, said(article))
+    enqueue(world, said(article))
 
     assert told(world) == sorted([(early, "accepted"), (late, "queued")])
 
@@ -193,7 +195,7 @@ def test_fifty_at_once_make_one_correction_and_one_mail_per_reader(world: World)
         if number < 12:
             together.wait()
         notice = said(article)
-        return correct.queue(
+        return correct.enqueue(
             world.engine, notice, now=world.now, settings=world.settings
         ).mailing_id
 
@@ -210,7 +212,7 @@ def test_a_goodbye_beside_it_takes_it_back(world: World, monkeypatch: pytest.Mon
     world.send()
 
     with meanwhile(monkeypatch, lambda: world.leave(leaving), step="correction"):
-        queue(world, said(article))
+        enqueue(world, said(article))
 
     assert told(world) == sorted([(leaving, "cancelled"), (staying, "queued")])
 
@@ -220,7 +222,7 @@ def test_the_books_and_watermarks_of_editions_know_nothing_of_it(world: World) -
     article = world.article()
     before = world.send()
     watermark = world.watermark(reader)
-    queue(world, said(article))
+    enqueue(world, said(article))
     world.deliver()
 
     assert world.summary(FIRST) == before
@@ -247,12 +249,14 @@ def test_it_names_the_article_as_its_readers_know_it(world: World) -> None:
             .values(title="Take 5 mg", link="https://miasfeed.example/new", content_hash="x")
         )
 
-    by_its_new_link = queue(world, said("https://miasfeed.example/new?utm_source=a"))
+    by_its_new_link = enqueue(world, said("https://miasfeed.example/new?utm_source=a"))
 
     assert by_its_new_link.article.title == "Take 50 mg & <rest>"
     assert by_its_new_link.article.link == "https://miasfeed.example/2"
     assert by_its_new_link.message.subject == "Correction: Take 50 mg & <rest>"
-    assert queue(world, said("https://miasfeed.example/2")).mailing_id == by_its_new_link.mailing_id
+    assert (
+        enqueue(world, said("https://miasfeed.example/2")).mailing_id == by_its_new_link.mailing_id
+    )
 
 
 def test_a_link_that_several_articles_have_asks_for_a_number(world: World) -> None:
@@ -263,10 +267,10 @@ def test_a_link_that_several_articles_have_asks_for_a_number(world: World) -> No
     world.send()
 
     with pytest.raises(InvalidInput, match=f"{ids[0]}, {ids[1]}") as caught:
-        queue(world, said("https://miasfeed.example/show"))
+        enqueue(world, said("https://miasfeed.example/show"))
 
     assert "numbers" in str(caught.value.hint)
-    assert queue(world, said(ids[1])).article.article_id == ids[1]
+    assert enqueue(world, said(ids[1])).article.article_id == ids[1]
 
 
 def test_a_link_is_known_with_a_fragment_of_the_readers_own(world: World) -> None:
@@ -274,7 +278,7 @@ def test_a_link_is_known_with_a_fragment_of_the_readers_own(world: World) -> Non
     world.article()
     world.send()
 
-    found = queue(world, said("https://miasfeed.example/2#section"))
+    found = enqueue(world, said("https://miasfeed.example/2#section"))
 
     assert found.article.link == "https://miasfeed.example/2"
 
@@ -287,23 +291,23 @@ def test_it_leaves_after_letters_and_before_digests(world: World) -> None:
     world.article()
     world.freeze()
     world.tick(minutes=1)
-    queue(world, said(article))
+    enqueue(world, said(article))
     world.tick(minutes=1)
     with world.subscriber(reader) as (session, subscriber):
-        stationery = Stationery(world.settings)
+        publication = Publication(world.settings)
         letters.present(
             session,
             subscriber,
             is_sent=True,
-            skipped=outlook.skipped_ahead(session, now=world.now),
-            stationery=stationery,
+            skipped=next_digest.skipped_ahead(session, now=world.now),
+            publication=publication,
             now=world.now,
         )
 
     claims = world.take()
 
     with sessions.reading(world.engine) as session:
-        kinds = [ledger.mailing(session, claim.mailing_id).kind for claim in claims]
+        kinds = [queue.mailing(session, claim.mailing_id).kind for claim in claims]
     assert kinds == ["present", "correction", "digest"]
 
 
@@ -319,7 +323,7 @@ def test_of_pruned_deliveries_it_says_that_their_readers_are_not_known(world: Wo
     pruning.prune(world.engine, rows)
 
     with pytest.raises(Conflict, match="pruned"):
-        queue(world, said(article))
+        enqueue(world, said(article))
 
 
 def test_a_rehearsal_counts_and_changes_nothing(world: World) -> None:
@@ -345,7 +349,7 @@ def test_the_number_of_statements_does_not_grow_with_the_readers(
     first = world.article()
     world.send()
     with counting(world.engine) as few:
-        queue(world, said(first))
+        enqueue(world, said(first))
     world.deliver()
     world.tick(days=7)
     world.readers(30)
@@ -353,7 +357,7 @@ def test_the_number_of_statements_does_not_grow_with_the_readers(
     world.send()
 
     with counting(world.engine) as many:
-        correction = queue(world, said(second, edition=SECOND))
+        correction = enqueue(world, said(second, edition=SECOND))
 
     assert correction.readers == 32
     assert len(many) == len(few)
@@ -385,7 +389,7 @@ def test_what_is_not_there_is_named(
         article, message = str(ids[-1]), message.replace("article 3", f"article {ids[-1]}")
 
     with pytest.raises(NotFound, match=message) as caught:
-        queue(world, said(article, edition=edition))
+        enqueue(world, said(article, edition=edition))
 
     assert caught.value.hint
 
@@ -396,10 +400,10 @@ def test_where_nobody_can_be_told_it_says_why(make_world: Callable[..., World]) 
     article = world.article()
     world.freeze()
     with pytest.raises(Conflict, match="still on its way"):
-        queue(world, said(article))
+        enqueue(world, said(article))
     world.deliver({reader: reply.Kind.REFUSED})
     with pytest.raises(Conflict, match="accepted for nobody"):
-        queue(world, said(article))
+        enqueue(world, said(article))
     gone = world.reader()
     world.tick(days=7)
     article = world.article()
@@ -407,7 +411,7 @@ def test_where_nobody_can_be_told_it_says_why(make_world: Callable[..., World]) 
     world.leave(gone)
 
     with pytest.raises(Conflict, match="has left, paused"):
-        queue(world, said(article, edition=SECOND))
+        enqueue(world, said(article, edition=SECOND))
 
     assert told(world) == []
 
@@ -443,7 +447,7 @@ def test_a_text_of_many_small_paragraphs_that_would_be_clipped_is_refused(
     world.send()
 
     with pytest.raises(InvalidInput, match="cut off"):
-        queue(world, said(article, text="a\n\n" * 1_600))
+        enqueue(world, said(article, text="a\n\n" * 1_600))
 
 
 def test_the_settings_of_today_change_nothing_of_what_was_queued(
@@ -452,10 +456,10 @@ def test_the_settings_of_today_change_nothing_of_what_was_queued(
     world.reader()
     article = world.article()
     world.send()
-    first = queue(world, said(article))
+    first = enqueue(world, said(article))
     world.settings = settings(language="de", name="Another")
 
-    assert queue(world, said(article)).mailing_id == first.mailing_id
+    assert enqueue(world, said(article)).mailing_id == first.mailing_id
 
 
 def test_it_is_of_no_edition(world: World) -> None:
@@ -463,9 +467,9 @@ def test_it_is_of_no_edition(world: World) -> None:
     article = world.article()
     world.send()
 
-    correction = queue(world, said(article))
+    correction = enqueue(world, said(article))
 
     with sessions.reading(world.engine) as session:
-        mailing = ledger.mailing(session, correction.mailing_id)
+        mailing = queue.mailing(session, correction.mailing_id)
         edition = session.exec(select(Edition.id)).one()
     assert (mailing.edition_id, mailing.corrects_id, mailing.html) == (None, edition, "")

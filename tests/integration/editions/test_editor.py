@@ -15,7 +15,7 @@ from newsletter import audit
 from newsletter.articles import ingest
 from newsletter.articles import store as articles
 from newsletter.articles.item import ParsedArticle, ParsedFeed
-from newsletter.cadence import Cadence
+from newsletter.cadences import Cadence
 from newsletter.db import session as sessions
 from newsletter.editions import editor, lifecycle, periods, publish
 from newsletter.editions import store as editions

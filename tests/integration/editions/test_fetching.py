@@ -15,9 +15,9 @@ from newsletter.articles.limits import Limits
 from newsletter.articles.turn import Elsewhere
 from newsletter.clock import utc_now
 from newsletter.db import session as sessions
-from newsletter.db.election import Candidate
-from newsletter.delivery.shutdown import Shutdown
+from newsletter.db.election import LeaderLock
 from newsletter.editions import fetching
+from newsletter.sender.shutdown import Shutdown
 
 LIMITS = Limits(allow_private=True)
 
@@ -70,7 +70,7 @@ def test_a_fetch_that_never_ends_is_waited_for_a_minute_and_no_longer(
     engine: Engine, feed: FeedServer
 ) -> None:
     hours = Hours()
-    with Candidate(engine, "fetch") as suspended:
+    with LeaderLock(engine, "fetch") as suspended:
         assert suspended.is_elected()
 
         assert wait(engine, hours, utc_now()) is Elsewhere.RUNNING
@@ -81,7 +81,7 @@ def test_a_fetch_that_never_ends_is_waited_for_a_minute_and_no_longer(
 
 def test_what_is_done_meanwhile_counts_in_the_minute(engine: Engine, feed: FeedServer) -> None:
     hours = Hours()
-    with Candidate(engine, "fetch") as suspended:
+    with LeaderLock(engine, "fetch") as suspended:
         assert suspended.is_elected()
 
         assert wait(engine, hours, utc_now(), lambda: hours.wait(50)) is Elsewhere.RUNNING
@@ -93,7 +93,7 @@ def test_what_is_done_meanwhile_counts_in_the_minute(engine: Engine, feed: FeedS
 
 def test_a_fetch_that_ends_counts_for_who_waits(engine: Engine, feed: FeedServer) -> None:
     now = utc_now()
-    with Candidate(engine, "fetch") as other:
+    with LeaderLock(engine, "fetch") as other:
         assert other.is_elected()
 
         def end(seconds: float) -> None:
@@ -108,7 +108,7 @@ def test_a_fetch_that_ends_counts_for_who_waits(engine: Engine, feed: FeedServer
 
 
 def test_who_waits_fetches_what_a_killed_process_has_not(engine: Engine, feed: FeedServer) -> None:
-    with Candidate(engine, "fetch") as killed:
+    with LeaderLock(engine, "fetch") as killed:
         assert killed.is_elected()
         hours = Hours(lambda seconds: killed.__exit__() if seconds == 5 else None)
 
@@ -121,7 +121,7 @@ def test_who_waits_fetches_what_a_killed_process_has_not(engine: Engine, feed: F
 
 
 def test_a_stop_ends_the_wait_and_begins_no_fetch(engine: Engine, feed: FeedServer) -> None:
-    with Candidate(engine, "fetch") as suspended:
+    with LeaderLock(engine, "fetch") as suspended:
         assert suspended.is_elected()
         hours = Hours(lambda seconds: hours.ask(15) if seconds == 5 else None)
         assert wait(engine, hours, utc_now()) is Elsewhere.RUNNING

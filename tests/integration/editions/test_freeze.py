@@ -12,11 +12,11 @@ import pytest
 from sqlmodel import insert, select, update
 
 from newsletter import suppression
-from newsletter.cadence import Cadence
+from newsletter.cadences import Cadence
 from newsletter.db import session as sessions
-from newsletter.delivery import ledger, reconcile
 from newsletter.editions import lifecycle, publish, store
 from newsletter.errors import NotFound, RenderError
+from newsletter.ledger import queue, reconcile
 from newsletter.models import (
     Article,
     Delivery,
@@ -404,7 +404,7 @@ def test_an_undo_leaves_no_reason_against_another_try_but_a_pause(
     if state == "unknown":
         world.resume_reader(reader)
         with sessions.writing(world.engine) as session:
-            assert ledger.retry_now(session, ids=[held[0].id], now=world.now) == 1
+            assert queue.retry_now(session, ids=[held[0].id], now=world.now) == 1
 
 
 def test_an_edition_that_was_skipped_and_is_made_after_all_begins_where_it_began(
@@ -431,9 +431,9 @@ def test_who_is_imported_as_paused_catches_up_after_the_pause(world: World) -> N
     first = world.article()
     world.send()
     until = (world.now + timedelta(days=17)).date()
-    sheet = f"address,cadence,status,paused_until\n{READER},weekly,paused,{until}\n"
+    csv_rows = f"address,cadence,status,paused_until\n{READER},weekly,paused,{until}\n"
     how = Import(source="a test", now=world.now, keyring=world.settings.keyring(), confirmed=True)
-    imports.run(world.engine, BytesIO(sheet.encode()), how, reject=pytest.fail)
+    imports.run(world.engine, BytesIO(csv_rows.encode()), how, reject=pytest.fail)
     with sessions.reading(world.engine) as session:
         found = readers.find(session, READER)
     assert found
@@ -508,7 +508,7 @@ def test_a_held_unknown_that_is_let_go_again_goes_on_beside_the_next_edition(wor
     world.send(outcomes={reader: Kind.REFUSED})
     with sessions.writing(world.engine) as session:
         held = session.exec(select(Delivery.id).where(Delivery.state == State.UNKNOWN)).all()
-        ledger.retry_now(session, ids=[one for one in held if one], now=world.now)
+        queue.retry_now(session, ids=[one for one in held if one], now=world.now)
         assert store.reopen(session) == ["weekly-2026-06-01"]
     world.tick(days=7)
     world.article()
@@ -562,7 +562,7 @@ def test_an_unknown_that_is_sent_again_and_refused_comes_again_unless_it_had_cou
         world.article()
         world.send()
     with sessions.writing(world.engine) as session:
-        assert ledger.retry_now(session, state=State.UNKNOWN, now=world.now) == 1
+        assert queue.retry_now(session, state=State.UNKNOWN, now=world.now) == 1
         store.reopen(session)
     world.deliver({reader: Kind.REFUSED})
     assert lifecycle.finish(world.engine, now=world.now) == ["weekly-2026-06-01"]

@@ -16,10 +16,10 @@ from sqlalchemy import Engine, event, func, update
 from sqlmodel import col, select
 
 from newsletter.db import session as sessions
-from newsletter.delivery import ledger
 from newsletter.editions import lifecycle, pruning, store
 from newsletter.editions.pruning import Rows
 from newsletter.errors import InvalidInput
+from newsletter.ledger import queue
 from newsletter.models import Attempt, Delivery, State, Subscriber
 from newsletter.smtp.reply import Kind
 from newsletter.subscribers import forget
@@ -117,7 +117,7 @@ def test_the_books_say_after_it_what_they_said_before(history: World) -> None:
 
     assert everything(history) == before
     assert pruned.editions == 4
-    assert pruned.states.keys() == set(ledger.FINAL)
+    assert pruned.states.keys() == set(queue.FINAL)
     assert pruned.states.total() == standing - rows(history)
 
 
@@ -138,7 +138,7 @@ def test_an_uncertain_row_can_still_be_tried_again_and_goes_the_next_time(histor
     prune(history)
     before = history.summary(SECOND)
     with sessions.writing(history.engine) as session:
-        assert ledger.retry_now(session, ids=[held(history)], now=history.now) == 1
+        assert queue.retry_now(session, ids=[held(history)], now=history.now) == 1
         assert store.reopen(session) == [SECOND]
 
     assert prune(history).states == {}
@@ -333,10 +333,10 @@ def test_a_batch_costs_the_same_wherever_in_a_mailing_it_is(
 ) -> None:
     mailing_id = ledgers.fill(sqlite_engine, 20)
     with counting(sqlite_engine) as statements, sessions.writing(sqlite_engine) as session:
-        ledger.prune(session, mailing_id=mailing_id, after="", limit=10)
+        queue.prune(session, mailing_id=mailing_id, after="", limit=10)
         chosen = statements[-1]
         plan = session.connection().exec_driver_sql(
-            f"EXPLAIN QUERY PLAN {chosen}", (mailing_id, "", *ledger.FINAL, 10, 0)
+            f"EXPLAIN QUERY PLAN {chosen}", (mailing_id, "", *queue.FINAL, 10, 0)
         )
         steps = [row.detail for row in plan]
 

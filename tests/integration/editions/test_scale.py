@@ -96,7 +96,7 @@ def _crowd(world: World) -> None:
                 )
                 SELECT printf('%016d', n), 'crowd' || n || '@example.org', 'weekly', 'active', 1,
                     created_at, created_at
-                FROM number, publication
+                FROM number, freeze_lock
                 """
             ),
             {"many": MANY},

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 import pytest
 from freezing import meanwhile
 
-from newsletter.cadence import Cadence
+from newsletter.cadences import Cadence
 from newsletter.db import engine as engines
 from newsletter.db import session as sessions
-from newsletter.delivery import ledger
 from newsletter.editions import publish, store
+from newsletter.ledger import queue
 from newsletter.smtp.reply import Kind
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ WEEKLY = "weekly-2026-06-01"
 PROGRAM = """
 import sys
 from datetime import datetime
-from newsletter.cadence import Cadence
+from newsletter.cadences import Cadence
 from newsletter.db import engine
 from newsletter.editions import publish
 from newsletter.settings import Settings
@@ -136,7 +136,7 @@ def test_a_row_that_a_worker_had_claimed_is_superseded_and_not_marked(world: Wor
     world.article()
     world.freeze()
     with sessions.writing(world.engine) as session:
-        claims = ledger.claim(session, worker_id=1, limit=10, now=world.now)
+        claims = queue.claim(session, worker_id=1, limit=10, now=world.now)
     world.tick(days=7)
     world.article()
 

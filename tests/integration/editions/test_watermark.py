@@ -24,13 +24,13 @@ from hypothesis import settings as options
 from hypothesis import strategies as st
 from sqlmodel import col, select
 
-from newsletter.cadence import Cadence
+from newsletter.cadences import Cadence
 from newsletter.db import engine as engines
 from newsletter.db import schema
 from newsletter.db import session as sessions
-from newsletter.delivery import ledger, listing, reconcile
 from newsletter.editions import editor, lifecycle, store
 from newsletter.errors import Conflict
+from newsletter.ledger import listing, queue, reconcile
 from newsletter.models import Article, ArticleState, Edition, Mailing, State
 from newsletter.settings import Settings
 from newsletter.smtp.reply import Kind
@@ -137,7 +137,7 @@ class History:
     def die(self) -> None:
         self.held = []
         with sessions.writing(self.world.engine) as session:
-            ledger.take_over(session, dead=[1], policy=self.policy, now=self.world.now)
+            queue.take_over(session, dead=[1], policy=self.policy, now=self.world.now)
 
     def record(self, claims: Sequence[Any], kinds: Sequence[Kind]) -> None:
         for number, claim in enumerate(claims):
@@ -206,7 +206,7 @@ class History:
         """Send again what is unknown; none is refused, so each of them has arrived at the end."""
         with sessions.writing(self.world.engine) as session:
             excluded = store.withheld_mailings()
-            ledger.retry_now(session, state=State.UNKNOWN, excluded=excluded, now=self.world.now)
+            queue.retry_now(session, state=State.UNKNOWN, excluded=excluded, now=self.world.now)
             store.reopen(session)
         for number, claim in enumerate(self.world.take()):
             kind = kinds[number % len(kinds)]

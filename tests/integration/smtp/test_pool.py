@@ -72,7 +72,7 @@ def deliver(
     async def converse() -> list[Outcome | None]:
         session = await pool.connect(server, trust=trust)
         try:
-            return [await session.send(Mail(ENVELOPE, each), permit=yes) for each in messages]
+            return [await session.send(Mail(ENVELOPE, each), may_send=yes) for each in messages]
         finally:
             await session.quit()
 

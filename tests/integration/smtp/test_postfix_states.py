@@ -20,8 +20,9 @@ from sqlmodel import col
 
 from newsletter.clock import utc_now
 from newsletter.db import session as sessions
-from newsletter.delivery import ledger, worker
+from newsletter.ledger import queue
 from newsletter.models import Delivery, Pace, Suppression
+from newsletter.sender import worker
 
 # One Postfix at a time.
 pytestmark = pytest.mark.xdist_group("postfix")
@@ -112,7 +113,7 @@ def relay(one_relay: Relay) -> Relay:
     return one_relay
 
 
-def queue(engine: Engine, addresses: Sequence[str], *, number: int = 1) -> None:
+def enqueue(engine: Engine, addresses: Sequence[str], *, number: int = 1) -> None:
     """Queue one more mailing to some readers."""
     mailing_id = ledgers.add_mailing(engine, public_id=f"mailing{number:09}")
     since_at = col(Delivery.since_at).type
@@ -128,7 +129,7 @@ def queue(engine: Engine, addresses: Sequence[str], *, number: int = 1) -> None:
         )
     ).subquery()
     with sessions.writing(engine) as session:
-        made = ledger.enqueue(
+        made = queue.enqueue(
             session,
             mailing_id=mailing_id,
             recipients=select(*recipients.c),
@@ -165,7 +166,7 @@ def pause_of(engine: Engine, domain: str) -> datetime | None:
 
 
 def test_each_reader_is_left_where_the_reply_says(engine: Engine, relay: Relay) -> None:
-    queue(engine, [GOOD, GREYLISTED, FULL, NEARLY_FULL, NOBODY])
+    enqueue(engine, [GOOD, GREYLISTED, FULL, NEARLY_FULL, NOBODY])
 
     began_at = utc_now()
     worker.run(engine, ledgers.plan(relay.port, connections=2))
@@ -192,7 +193,7 @@ def test_each_reader_is_left_where_the_reply_says(engine: Engine, relay: Relay) 
 def test_who_was_greylisted_is_accepted_when_the_mail_comes_back(
     engine: Engine, relay: Relay
 ) -> None:
-    queue(engine, [GREYLISTED, NEARLY_FULL])
+    enqueue(engine, [GREYLISTED, NEARLY_FULL])
     worker.run(engine, ledgers.plan(relay.port))
     worker.run(engine, ledgers.plan(relay.port))
     assert relay.policy.asked == {GREYLISTED: 1, NEARLY_FULL: 1}
@@ -212,13 +213,13 @@ def test_a_full_mailbox_is_given_up_after_three_mails_and_gets_no_fourth(
 ) -> None:
     for number in (1, 2, 3):
         assert suppressed(engine) == {}
-        queue(engine, [GOOD, FULL], number=number)
+        enqueue(engine, [GOOD, FULL], number=number)
         worker.run(engine, ledgers.plan(relay.port))
 
     assert list(suppressed(engine)) == [FULL]
     assert suppressed(engine)[FULL].startswith("3 mails in a row: 552 5.2.2 ")
 
-    queue(engine, [GOOD, FULL], number=4)
+    enqueue(engine, [GOOD, FULL], number=4)
     worker.run(engine, ledgers.plan(relay.port))
 
     assert relay.policy.asked == {GOOD: 4, FULL: 3}
@@ -230,9 +231,9 @@ def test_a_full_mailbox_is_never_given_up_where_the_setting_is_0(
     sqlite_engine: Engine, relay: Relay
 ) -> None:
     usual = ledgers.plan(relay.port)
-    patient = replace(usual, faults=usual.faults._replace(full_mailboxes=0))
+    patient = replace(usual, suppression=usual.suppression._replace(full_mailboxes=0))
     for number in range(1, 5):
-        queue(sqlite_engine, [FULL], number=number)
+        enqueue(sqlite_engine, [FULL], number=number)
         worker.run(sqlite_engine, patient)
 
     assert ledgers.states(sqlite_engine) == {"refused": 4}
@@ -243,7 +244,7 @@ def test_a_domain_that_has_had_enough_is_left_alone_and_nobody_is_charged(
     engine: Engine, relay: Relay
 ) -> None:
     told: list[str] = []
-    queue(engine, [*HURRIED, GOOD])
+    enqueue(engine, [*HURRIED, GOOD])
     plan = ledgers.plan(relay.port, connections=1)
 
     worker.run(engine, plan, on_trouble=lambda sentence, _: told.append(sentence))
@@ -263,7 +264,7 @@ def test_a_domain_that_has_had_enough_is_left_alone_and_nobody_is_charged(
     worker.run(engine, plan)
     assert relay.policy.asked == {HURRIED[0]: 1, GOOD: 1}
     waiting = [each for address, each in rows(engine).items() if address != GOOD]
-    assert {(each.state, each.lane) for each in waiting} == {("queued", "limit.example")}
+    assert {(each.state, each.blocked_domain) for each in waiting} == {("queued", "limit.example")}
 
     relay.policy.answers = {}
     with sessions.writing(engine) as session:

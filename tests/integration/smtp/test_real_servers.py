@@ -24,11 +24,12 @@ from sqlalchemy import Engine, select
 
 from newsletter import tokens
 from newsletter.db import session as sessions
-from newsletter.delivery import ledger, reconcile, worker
-from newsletter.delivery.ledger import Claim
-from newsletter.delivery.personalize import Stamp
+from newsletter.ledger import queue, reconcile
+from newsletter.ledger.queue import Claim
 from newsletter.models import Delivery
 from newsletter.rendering.message import CompiledMessage
+from newsletter.sender import worker
+from newsletter.sender.personalize import SlotValues
 from newsletter.smtp import pool
 from newsletter.smtp.reply import Kind, Outcome, Phase, Scope
 from newsletter.smtp.session import Envelope, Mail, Session
@@ -252,7 +253,7 @@ def send_all(
                 # Whatever is announced is the next to be sent.
                 outcomes.append(
                     await session.send(
-                        current, permit=yes, following=lambda: waiting[0] if waiting else None
+                        current, may_send=yes, following=lambda: waiting[0] if waiting else None
                     )
                 )
         finally:
@@ -301,7 +302,7 @@ def test_a_worker_sends_many_over_four_connections(
     arrived = server.mails(200)
     for number in range(1, 201):
         claim = _claim(number)
-        filled = ledgers.filler().fill(message, stamp=ledgers.STAMP, claim=claim)
+        filled = ledgers.filler().fill(message, slot_values=ledgers.STAMP, claim=claim)
         assert arrived[claim.address] == filled.replace(b"\r\n..", b"\r\n.")
     assert len(wire.taps) == 4
     # Each connection begins without a message to go along with; a hand that is just empty has none.
@@ -378,21 +379,21 @@ def test_the_log_of_a_postfix_settles_what_it_took_and_nothing_that_broke_off(
     sqlite_engine: Engine, postfix: Server
 ) -> None:
     # Its log is that of every test here.
-    stamp = replace(ledgers.STAMP, public_id=tokens.new_public_id())
+    slot_values = replace(ledgers.STAMP, public_id=tokens.new_public_id())
     message = ledgers.compiled(size=20_000)
-    ledgers.fill(sqlite_engine, 6, public_id=stamp.public_id, message=message)
+    ledgers.fill(sqlite_engine, 6, public_id=slot_values.public_id, message=message)
     with sessions.writing(sqlite_engine) as session:
-        claims = ledger.claim(session, worker_id=1, limit=6, now=ledgers.NOW)
-        ledger.mark(session, worker_id=1, ids=[each.id for each in claims], now=ledgers.NOW)
-        ledger.take_over(session, dead=[1], policy="hold", now=ledgers.NOW)
+        claims = queue.claim(session, worker_id=1, limit=6, now=ledgers.NOW)
+        queue.mark(session, worker_id=1, ids=[each.id for each in claims], now=ledgers.NOW)
+        queue.take_over(session, dead=[1], policy="hold", now=ledgers.NOW)
     for claim in claims:
-        octets = ledgers.filler().fill(message, stamp=stamp, claim=claim)
+        octets = ledgers.filler().fill(message, slot_values=slot_values, claim=claim)
         _leave(postfix.port, claim.address, octets + b".\r\n" if claim.id <= 4 else octets[:10_000])
 
     log = postfix.log
     assert log is not None
-    until(lambda: log.read_text().count(f"message-id=<{stamp.public_id}.") == 6)
-    until(lambda: len(_accepted(log, stamp)) == 4)
+    until(lambda: log.read_text().count(f"message-id=<{slot_values.public_id}.") == 6)
+    until(lambda: len(_accepted(log, slot_values)) == 4)
     with log.open("rb") as stream:
         tally = reconcile.run(sqlite_engine, stream, now=ledgers.NOW)
 
@@ -400,7 +401,7 @@ def test_the_log_of_a_postfix_settles_what_it_took_and_nothing_that_broke_off(
     with sessions.reading(sqlite_engine) as session:
         found = session.execute(select(Delivery.id, Delivery.state, Delivery.reply)).all()
     assert {each.id for each in found if each.state == "accepted"} == {1, 2, 3, 4}
-    queue_ids = _accepted(log, stamp)
+    queue_ids = _accepted(log, slot_values)
     assert {each.reply.rpartition(" ")[2] for each in found if each.reply} == queue_ids
 
 
@@ -415,8 +416,8 @@ def _leave(port: int, recipient: str, octets: bytes) -> None:
     server.close()
 
 
-def _accepted(log: Path, stamp: Stamp) -> set[str]:
+def _accepted(log: Path, slot_values: SlotValues) -> set[str]:
     """Return the queue ids of a mailing that became active, by the eye of this test."""
     text = log.read_text()
-    named = re.findall(rf"(\w+): message-id=<{stamp.public_id}\.", text)
+    named = re.findall(rf"(\w+): message-id=<{slot_values.public_id}\.", text)
     return {each for each in named if re.search(rf" {each}: from=<.*queue active", text)}

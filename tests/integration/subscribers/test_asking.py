@@ -15,16 +15,16 @@ from sqlmodel import col, select
 from visitor import filled
 
 from newsletter import suppression
-from newsletter.cadence import Cadence
+from newsletter.cadences import Cadence
 from newsletter.db import session as sessions
-from newsletter.delivery import ledger
-from newsletter.delivery.personalize import Filler
 from newsletter.errors import Conflict, InvalidToken
+from newsletter.ledger import queue
 from newsletter.models import Delivery, Mailing, Status
 from newsletter.rendering.letter import Latest
+from newsletter.sender.personalize import Filler
 from newsletter.settings import Settings
 from newsletter.subscribers import forget, preferences, signup, store, suppress, unsubscribe
-from newsletter.subscribers.letters import Stationery
+from newsletter.subscribers.letters import Publication
 from newsletter.subscribers.signup import Asked
 from newsletter.suppression import Cause, Grounds
 from newsletter.tokens import Bearer, Purpose
@@ -38,7 +38,7 @@ class Door:
 
     def __init__(self, readers: Readers, settings: Settings) -> None:
         self.readers, self.settings = readers, settings
-        self.stationery = Stationery(settings)
+        self.publication = Publication(settings)
 
     def ask(
         self,
@@ -53,20 +53,20 @@ class Door:
                 address,
                 cadence=cadence,
                 origin=self.readers.origin,
-                stationery=self.stationery,
+                publication=self.publication,
                 now=self.readers.now + after,
             )
 
     def confirm(self, token: str, *, after: timedelta = timedelta(0)) -> signup.Confirmed:
         now = self.readers.now + after
-        bearer = self.stationery.keyring.read(Purpose.CONFIRM, token, now=now)
+        bearer = self.publication.keyring.read(Purpose.CONFIRM, token, now=now)
         with sessions.writing(self.readers.engine) as session:
             return signup.confirm(
                 session,
                 bearer,
                 origin=self.readers.origin,
                 latest=Latest(title="Last week", url="https://news.miasfeed.example/view/x"),
-                stationery=self.stationery,
+                publication=self.publication,
                 now=now,
             )
 
@@ -91,7 +91,7 @@ class Door:
 
     def letters(self) -> list[tuple[str, EmailMessage]]:
         """Every letter that is not cancelled, as it will arrive: its kind and itself."""
-        filler = Filler(self.stationery.keyring)
+        filler = Filler(self.publication.keyring)
         with sessions.reading(self.readers.engine) as session:
             found = session.exec(
                 select(Delivery, Mailing)
@@ -291,8 +291,8 @@ def claimed(door: Door) -> list[str]:
     """The kinds of the letters that the sender takes on."""
     with sessions.writing(door.readers.engine) as session:
         now = door.readers.now + DAY
-        claims = ledger.claim(session, worker_id=1, limit=10, now=now)
-        return [ledger.mailing(session, claim.mailing_id).kind for claim in claims]
+        claims = queue.claim(session, worker_id=1, limit=10, now=now)
+        return [queue.mailing(session, claim.mailing_id).kind for claim in claims]
 
 
 def is_suppressed(door: Door) -> bool:
@@ -447,13 +447,13 @@ def test_the_present_time_of_a_letter_is_what_makes_its_link_expire(door: Door) 
 
 
 def test_times_are_of_the_publication(door: Door) -> None:
-    from newsletter.subscribers import outlook
+    from newsletter.subscribers import next_digest
 
-    when: datetime = outlook.next_at(
+    when: datetime = next_digest.next_at(
         Cadence.WEEKLY,
         after=door.readers.now,
         times=door.settings.send_times,
-        skipped=outlook.NONE_SKIPPED,
+        skipped=next_digest.NONE_SKIPPED,
     )
     assert when.isoformat() == "2026-11-23T07:00:00+01:00"
 

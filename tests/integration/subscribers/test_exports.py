@@ -16,7 +16,7 @@ from sqlalchemy import Engine, delete
 
 from newsletter import address as addresses
 from newsletter import suppression
-from newsletter.cadence import Cadence
+from newsletter.cadences import Cadence
 from newsletter.db import engine as engines
 from newsletter.db import schema
 from newsletter.db import session as sessions

@@ -14,16 +14,16 @@ from sqlalchemy import Engine, delete
 from sqlmodel import select
 
 from newsletter import suppression
-from newsletter.cadence import Cadence
+from newsletter.cadences import Cadence
 from newsletter.db import engine as engines
 from newsletter.db import schema
 from newsletter.db import session as sessions
 from newsletter.errors import InvalidInput
 from newsletter.models import Consent, State, Status, Subscriber, Suppression
 from newsletter.subscribers import evidence, forget, imports, preferences, suppress
+from newsletter.subscribers.csv_rows import Rejection
 from newsletter.subscribers.evidence import Evidence
 from newsletter.subscribers.imports import Import, Tally
-from newsletter.subscribers.sheet import Rejection
 from newsletter.suppression import Cause, Grounds
 
 LATER = NOW + timedelta(days=1)

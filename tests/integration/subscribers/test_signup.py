@@ -7,7 +7,7 @@ import pytest
 from readers import Readers
 
 from newsletter import suppression
-from newsletter.cadence import Cadence
+from newsletter.cadences import Cadence
 from newsletter.db import session as sessions
 from newsletter.errors import Conflict
 from newsletter.models import Status

@@ -17,7 +17,7 @@ from newsletter import suppression
 from newsletter.db import session as sessions
 from newsletter.models import State, Suppression
 from newsletter.subscribers import forget, suppression_lists
-from newsletter.subscribers.sheet import Rejection
+from newsletter.subscribers.csv_rows import Rejection
 from newsletter.subscribers.suppression_lists import Import, Tally
 from newsletter.suppression import Cause, Grounds
 from newsletter.tokens import Keyring
@@ -151,8 +151,8 @@ def test_a_dry_run_counts_and_writes_nothing(readers: Readers) -> None:
 
 
 def test_readers_whom_a_sheet_calls_active_are_left_alone(readers: Readers) -> None:
-    sheet = "address,status\nann@x.org,active\nbob@x.org,bounced\neve@x.org,pending\n"
-    tally, _ = take_over(readers, sheet)
+    csv_rows = "address,status\nann@x.org,active\nbob@x.org,bounced\neve@x.org,pending\n"
+    tally, _ = take_over(readers, csv_rows)
     assert (tally.added, tally.mailable) == (1, 2)
     assert causes(readers) == {"bob@x.org": "bounce"}
 

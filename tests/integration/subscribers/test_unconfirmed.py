@@ -9,7 +9,7 @@ from sqlalchemy import Engine, text
 from sqlmodel import select
 from visitor import Visitor
 
-from newsletter.cadence import Cadence
+from newsletter.cadences import Cadence
 from newsletter.db import session as sessions
 from newsletter.editions import schedule
 from newsletter.models import Delivery

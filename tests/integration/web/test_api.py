@@ -17,7 +17,7 @@ from schemathesis.specs.openapi.checks import (
 from sqlalchemy import Engine
 from visitor import ANN, Make, Visitor
 
-from newsletter.cadence import Cadence
+from newsletter.cadences import Cadence
 from newsletter.settings import Settings
 from newsletter.tokens import Purpose
 

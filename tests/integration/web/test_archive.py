@@ -6,7 +6,7 @@ from xml.etree import ElementTree as ET
 import pytest
 from visitor import ANN, Make, Visitor
 
-from newsletter.cadence import Cadence
+from newsletter.cadences import Cadence
 from newsletter.db import session as sessions
 from newsletter.editions import lifecycle, store
 from newsletter.tokens import Purpose

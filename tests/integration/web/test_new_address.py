@@ -11,7 +11,7 @@ from sqlalchemy import event
 from sqlmodel import select
 from visitor import ANN, Visitor
 
-from newsletter.cadence import Cadence
+from newsletter.cadences import Cadence
 from newsletter.db import session as sessions
 from newsletter.models import AddressChange, Delivery, Status
 from newsletter.subscribers import changes, forget, suppress

@@ -9,7 +9,7 @@ from freezing import meanwhile
 from sqlalchemy import update
 from visitor import ANN, Visitor
 
-from newsletter.cadence import Cadence
+from newsletter.cadences import Cadence
 from newsletter.db import session as sessions
 from newsletter.models import Subscriber
 from newsletter.subscribers import preferences, store, suppress

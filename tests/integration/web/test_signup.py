@@ -9,7 +9,7 @@ from sqlalchemy import Engine, event
 from visitor import ANN, JSON, Make, Visitor
 
 from newsletter import suppression
-from newsletter.cadence import Cadence
+from newsletter.cadences import Cadence
 from newsletter.db import session as sessions
 from newsletter.errors import TooManyRequests
 from newsletter.settings import Settings
@@ -17,8 +17,8 @@ from newsletter.subscribers import forget, signup, store, suppress
 from newsletter.subscribers.consent import Origin
 from newsletter.suppression import Cause, Grounds
 from newsletter.tokens import Purpose
-from newsletter.web import gate
-from newsletter.web.dependencies import Front
+from newsletter.web import signup_limits
+from newsletter.web.dependencies import WebContext
 
 #: Addresses by what they are, and how many letters they have had when somebody signs them up.
 KINDS = {
@@ -159,9 +159,9 @@ def test_10_000_sign_ups_for_one_address_make_one_letter(visit: Make) -> None:
 
 def _ask_directly(visitor: Visitor, address: str, machine: str) -> None:
     if not hasattr(visitor, "front"):
-        visitor.front = Front(visitor.settings, visitor.engine, lambda: visitor.now)  # type: ignore[attr-defined]
-    asking = gate.Asking(address, Cadence.WEEKLY, Origin("test", remote=machine))
-    gate.ask(visitor.front, asking)  # type: ignore[attr-defined]
+        visitor.front = WebContext(visitor.settings, visitor.engine, lambda: visitor.now)  # type: ignore[attr-defined]
+    asking = signup_limits.Asking(address, Cadence.WEEKLY, Origin("test", remote=machine))
+    signup_limits.ask(visitor.front, asking)  # type: ignore[attr-defined]
 
 
 def test_10_000_addresses_from_one_machine_stop_at_the_limit_with_a_kind_page(

@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import update
 from visitor import ANN, NOW, Make, Visitor
 
-from newsletter.cadence import Cadence
+from newsletter.cadences import Cadence
 from newsletter.db import session as sessions
 from newsletter.models import Subscriber
 from newsletter.subscribers import preferences, suppress

@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from newsletter.delivery.waiting import Waiting, Why
 from newsletter.doctor import daily
 from newsletter.doctor.standing import Missed, OpenEdition, Standing
 from newsletter.errors import Conflict
 from newsletter.models import Feed, SchedulerRun
+from newsletter.sender.waiting import Waiting, Why
 from newsletter.settings import Settings
-from newsletter.subscribers.outlook import NONE_SKIPPED
+from newsletter.subscribers.next_digest import NONE_SKIPPED
 
 NOW = datetime(2026, 11, 30, 12, tzinfo=UTC)
 WELL = Standing(

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from newsletter.cadence import Cadence, SendTimes
+from newsletter.cadences import Cadence, SendTimes
 from newsletter.editions import assemble
 from newsletter.editions.assemble import Batch, Variant
 from newsletter.models import Article

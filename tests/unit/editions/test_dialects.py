@@ -17,7 +17,7 @@ import pytest
 
 from newsletter.articles import ingest, parse
 from newsletter.articles.item import ParsedFeed
-from newsletter.cadence import SendTimes
+from newsletter.cadences import SendTimes
 from newsletter.editions import assemble
 from newsletter.models import Article
 from newsletter.rendering.compile import Rendered

@@ -103,7 +103,7 @@ def send_all(
     rule: Callable[[str, str], bytes | None] = lambda phase, line: None,
     *,
     count: int = 3,
-    permit: Callable[[], Awaitable[bool]] = yes,
+    may_send: Callable[[], Awaitable[bool]] = yes,
     tarpit: float = 0,
 ) -> tuple[list[Outcome | None], Server]:
     """Send mails one behind the other, as a worker does, until the connection ends."""
@@ -121,7 +121,9 @@ def send_all(
                 upcoming = waiting.pop(0) if waiting else None
                 return upcoming
 
-            outcomes.append(await server.session.send(current, permit=permit, following=following))
+            outcomes.append(
+                await server.session.send(current, may_send=may_send, following=following)
+            )
         return outcomes, server
 
     return asyncio.run(converse())
@@ -152,7 +154,7 @@ def test_each_message_takes_one_round_trip() -> None:
 def test_a_message_leaves_only_after_its_permission() -> None:
     written: list[int] = []
 
-    async def permit() -> bool:
+    async def may_send() -> bool:
         written.append(len(server_of[0].writes))
         return True
 
@@ -165,7 +167,7 @@ def test_a_message_leaves_only_after_its_permission() -> None:
 
     Server.__post_init__ = remembered  # type: ignore[method-assign]
     try:
-        _, server = send_all(permit=permit)
+        _, server = send_all(may_send=may_send)
     finally:
         Server.__post_init__ = original  # type: ignore[method-assign]
 
@@ -176,10 +178,10 @@ def test_a_message_leaves_only_after_its_permission() -> None:
 def test_who_may_not_send_after_all_closes_the_connection() -> None:
     answers = iter([True, False])
 
-    async def permit() -> bool:
+    async def may_send() -> bool:
         return next(answers)
 
-    outcomes, server = send_all(permit=permit)
+    outcomes, server = send_all(may_send=may_send)
 
     assert kinds(outcomes) == [Kind.ACCEPTED, None]
     assert server.taken == [mail(0).content]
@@ -189,7 +191,7 @@ def test_who_may_not_send_after_all_closes_the_connection() -> None:
 def test_a_permission_that_fails_closes_the_connection() -> None:
     """QUIT would be taken for a part of the message."""
 
-    async def permit() -> bool:
+    async def may_send() -> bool:
         raise LookupError
 
     server = None
@@ -198,7 +200,7 @@ def test_a_permission_that_fails_closes_the_connection() -> None:
         nonlocal server
         server = Server()
         try:
-            await server.session.send(mail(1), permit=permit)
+            await server.session.send(mail(1), may_send=may_send)
         finally:
             await server.session.quit()
 
@@ -217,7 +219,7 @@ def test_who_expects_to_be_denied_keeps_the_connection() -> None:
     async def converse() -> Server:
         server = Server()
         for number in range(3):
-            assert await server.session.send(mail(number), permit=no, in_steps=True) is None
+            assert await server.session.send(mail(number), may_send=no, in_steps=True) is None
         return server
 
     server = asyncio.run(converse())

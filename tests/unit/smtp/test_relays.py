@@ -13,7 +13,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from newsletter.errors import ConfigurationError, NewsletterError, TransportUnavailable
-from newsletter.smtp.relays import LONGEST_REST_SECONDS, PATIENCE, REST_SECONDS, Line, Relay, Relays
+from newsletter.smtp.relays import (
+    LONGEST_REST_SECONDS,
+    PATIENCE,
+    REST_SECONDS,
+    Connection,
+    Relay,
+    Relays,
+)
 from newsletter.smtp.session import Session
 
 LOGIN = ConfigurationError("login is refused.", hint="Look at the password.")
@@ -39,7 +46,7 @@ def relays(*weights: int) -> tuple[Relays, list[Relay]]:
     return made, list(made)
 
 
-def call(made: Relays, now: float = 0) -> Line:
+def call(made: Relays, now: float = 0) -> Connection:
     """Open the connection that is due."""
     relay = made.pick(now)
     assert relay is not None
@@ -96,9 +103,14 @@ def test_from_any_start_connections_move_to_their_shares_and_then_rest(
 
     for _ in range(sum(weights) + 1):
         made.rebalance(0)
-        leaving = [line for relay in each for line in relay.lines if line.is_leaving]
-        for line in leaving:
-            made.closed(line)
+        leaving = [
+            connection
+            for relay in each
+            for connection in relay.connections
+            if connection.is_leaving
+        ]
+        for connection in leaving:
+            made.closed(connection)
             call(made)
         if not leaving:
             break
@@ -148,12 +160,12 @@ def test_it_is_tried_with_one_connection_and_a_success_brings_it_back() -> None:
 
 def test_its_connections_end_and_nothing_that_they_still_say_counts() -> None:
     made, (bad, _) = relays(1, 1)
-    line = next(each for each in (call(made), call(made)) if each.relay is bad)
+    connection = next(each for each in (call(made), call(made)) if each.relay is bad)
     made.put_aside(bad, LOGIN, now=0)
 
-    assert line.is_leaving
-    assert not made.succeeded(line)
-    assert not made.failed(line)
+    assert connection.is_leaving
+    assert not made.succeeded(connection)
+    assert not made.failed(connection)
     late = made.opened(bad, Session(Wire(), frozenset()), now=1)
     assert late.is_leaving
     assert bad.refusals == 1
@@ -163,15 +175,15 @@ def test_a_relay_that_keeps_ending_conversations_refuses_us_in_the_end() -> None
     made, (bad, _) = relays(1, 1)
 
     def fail() -> bool:
-        line = made.opened(bad, Session(Wire(), frozenset()), now=0)
-        is_refusal = made.failed(line)
-        made.closed(line)
+        connection = made.opened(bad, Session(Wire(), frozenset()), now=0)
+        is_refusal = made.failed(connection)
+        made.closed(connection)
         return is_refusal
 
     assert [fail() for _ in range(PATIENCE)] == [False] * (PATIENCE - 1) + [True]
     made.put_aside(bad, AWAY, now=0)
-    line = made.opened(bad, Session(Wire(), frozenset()), now=bad.rest_until)
-    assert made.failed(line), "once is enough for one that is tried again"
+    connection = made.opened(bad, Session(Wire(), frozenset()), now=bad.rest_until)
+    assert made.failed(connection), "once is enough for one that is tried again"
 
 
 def test_what_carried_nothing_is_tried_elsewhere_if_there_is_an_elsewhere() -> None:
@@ -193,7 +205,7 @@ def test_a_relay_that_takes_only_so_many_keeps_those_and_is_asked_for_one_more_l
     small.calls -= 1
 
     assert [call(made, 1).relay for _ in range(5)] == [big] * 5
-    assert not any(line.is_leaving for line in small_lines)
+    assert not any(connection.is_leaving for connection in small_lines)
 
     made.closed(small_lines.pop())
     assert call(made, 1).relay is small, "what it had, it may have again"
@@ -248,7 +260,7 @@ def test_whatever_happens_no_resting_relay_is_called_and_one_is_unless_all_rest(
 ) -> None:
     made, each = relays(*weights)
     now = 0.0
-    lines: list[Line] = []
+    connections: list[Connection] = []
     for step, rng in steps:
         if step == "wait":
             now += rng.choice([1, REST_SECONDS, LONGEST_REST_SECONDS])
@@ -261,14 +273,14 @@ def test_whatever_happens_no_resting_relay_is_called_and_one_is_unless_all_rest(
             assert picked or made.failure(now) or tried
             if picked is not None:
                 assert picked not in tried, "one that is tried again gets one connection"
-                lines.append(made.opened(picked, Session(Wire(), frozenset()), now=now))
-        elif lines:
-            line = rng.choice(lines)
+                connections.append(made.opened(picked, Session(Wire(), frozenset()), now=now))
+        elif connections:
+            connection = rng.choice(connections)
             if step == "close":
-                made.closed(line)
-                lines.remove(line)
+                made.closed(connection)
+                connections.remove(connection)
             elif step == "succeed":
-                made.succeeded(line)
-            elif made.failed(line):
-                made.put_aside(line.relay, AWAY, now=now)
+                made.succeeded(connection)
+            elif made.failed(connection):
+                made.put_aside(connection.relay, AWAY, now=now)
         assert all(relay.limit in {0, math.inf} for relay in each)

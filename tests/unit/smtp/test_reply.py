@@ -9,15 +9,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from newsletter.smtp import reply
-from newsletter.smtp.reply import Act, Kind, Phase, Reply, Scope
+from newsletter.smtp.reply import Kind, Phase, Reaction, Reply, Scope
 
 _A, _D, _R, _U = Kind.ACCEPTED, Kind.DEFERRED, Kind.REFUSED, Kind.UNKNOWN
 _READER, _CONNECTION = Scope.READER, Scope.CONNECTION
 _DOMAIN, _RUN = Scope.DOMAIN, Scope.RUN
 _MAIL, _RCPT, _DATA, _BODY = Phase.MAIL, Phase.RCPT, Phase.DATA, Phase.BODY
 
-_PAUSE, _SLOW, _STOP, _COUNT = Act.PAUSE, Act.SLOW, Act.STOP, Act.COUNT
-_SUPPRESS, _SUSPECT, _BREAK, _ALARM = Act.SUPPRESS, Act.SUSPECT, Act.BREAK, Act.ALARM
+_PAUSE, _SLOW, _STOP, _COUNT = Reaction.PAUSE, Reaction.SLOW, Reaction.STOP, Reaction.COUNT
+_SUPPRESS, _SUSPECT, _BREAK, _ALARM = (
+    Reaction.SUPPRESS,
+    Reaction.SUSPECT,
+    Reaction.BREAK,
+    Reaction.ALARM,
+)
 
 #: Every row of what is known about replies; where no act stands, there is none.
 TABLE: list[tuple[Any, ...]] = [
@@ -277,11 +282,15 @@ TABLE: list[tuple[Any, ...]] = [
     "row", TABLE, ids=[f"{phase}-{code}-{text[:12].strip()}" for phase, code, text, *_ in TABLE]
 )
 def test_the_table_of_replies(row: tuple[Any, ...]) -> None:
-    phase, code, text, kind, scope, *act = row
+    phase, code, text, kind, scope, *reaction = row
 
     outcome = reply.classify(phase, Reply(code, text))
 
-    assert (outcome.kind, outcome.scope, outcome.act) == (kind, scope, (act or [Act.NOTHING])[0])
+    assert (outcome.kind, outcome.scope, outcome.reaction) == (
+        kind,
+        scope,
+        (reaction or [Reaction.NOTHING])[0],
+    )
     assert (outcome.phase, outcome.code) == (phase, code)
 
 
@@ -303,7 +312,7 @@ def test_no_reply_of_any_kind_loses_a_message_or_blames_the_wrong_one(
         assert phase is _BODY
     if not outcome.is_charged:
         assert outcome.kind is _D
-    if outcome.act in {Act.SUPPRESS, Act.SUSPECT}:
+    if outcome.reaction in {Reaction.SUPPRESS, Reaction.SUSPECT}:
         assert outcome.kind is _R
     assert outcome.text.isprintable()
     assert len(outcome.text) <= reply.TEXT_LIMIT
@@ -320,8 +329,8 @@ def test_by_its_code_alone_nothing_suppresses_but_a_dead_address(
     outcome = reply.classify(phase, Reply(code, f"{status} in words that nobody knows"))
 
     dead = {"1.1", "1.2", "1.3", "1.6", "1.10", "4.4"}
-    assert outcome.act is not _SUPPRESS or (status.partition(".")[2] in dead and code >= 550)
-    assert outcome.act is not _SUSPECT or status.endswith(".2.1")
+    assert outcome.reaction is not _SUPPRESS or (status.partition(".")[2] in dead and code >= 550)
+    assert outcome.reaction is not _SUSPECT or status.endswith(".2.1")
 
 
 @pytest.mark.parametrize(

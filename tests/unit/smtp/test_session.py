@@ -77,11 +77,11 @@ def send(
     answers: list[bytes | None],
     *extensions: str,
     envelope: Envelope = ENVELOPE,
-    permit: Callable[[], Awaitable[bool]] = yes,
+    may_send: Callable[[], Awaitable[bool]] = yes,
 ) -> tuple[Outcome | None, Wire]:
     async def converse() -> tuple[Outcome | None, Wire]:
         wire, session = on_wire(answers, *extensions)
-        return await session.send(Mail(envelope, MESSAGE), permit=permit), wire
+        return await session.send(Mail(envelope, MESSAGE), may_send=may_send), wire
 
     return asyncio.run(converse())
 
@@ -111,7 +111,7 @@ def test_the_size_is_declared_to_a_server_that_wants_to_know() -> None:
 
 
 def test_nothing_of_the_message_leaves_before_it_is_permitted() -> None:
-    outcome, wire = send([*HAPPY[:2], b"250 ok\r\n"], permit=no)
+    outcome, wire = send([*HAPPY[:2], b"250 ok\r\n"], may_send=no)
 
     assert outcome is None
     assert wire.commands[2:] == [b"RSET"]
@@ -125,7 +125,7 @@ def test_the_permission_is_asked_only_once_the_recipient_is_taken() -> None:
         asked.append(True)
         return True
 
-    send([HAPPY[0], b"550 5.1.1 no\r\n", b"250 ok\r\n"], permit=ask)
+    send([HAPPY[0], b"550 5.1.1 no\r\n", b"250 ok\r\n"], may_send=ask)
 
     assert not asked
 
@@ -174,8 +174,8 @@ def test_after_a_refusal_the_session_is_reset_and_goes_on(said: int, code: int) 
     async def converse() -> tuple[Outcome | None, Outcome | None, Wire]:
         refusal = f"{code} no\r\n".encode()
         wire, session = on_wire([*HAPPY[:said], refusal, b"250 ok\r\n", *HAPPY])
-        first = await session.send(Mail(ENVELOPE, MESSAGE), permit=yes)
-        second = await session.send(Mail(ENVELOPE, MESSAGE), permit=yes)
+        first = await session.send(Mail(ENVELOPE, MESSAGE), may_send=yes)
+        second = await session.send(Mail(ENVELOPE, MESSAGE), may_send=yes)
         return first, second, wire
 
     first, second, wire = asyncio.run(converse())
@@ -190,8 +190,8 @@ def test_after_a_refusal_the_session_is_reset_and_goes_on(said: int, code: int) 
 def test_after_a_refused_message_the_next_one_follows_at_once() -> None:
     async def converse() -> tuple[Outcome | None, Outcome | None, Wire]:
         wire, session = on_wire([*HAPPY[:3], b"550 5.7.1 no\r\n", *HAPPY])
-        first = await session.send(Mail(ENVELOPE, MESSAGE), permit=yes)
-        return first, await session.send(Mail(ENVELOPE, MESSAGE), permit=yes), wire
+        first = await session.send(Mail(ENVELOPE, MESSAGE), may_send=yes)
+        return first, await session.send(Mail(ENVELOPE, MESSAGE), may_send=yes), wire
 
     first, second, wire = asyncio.run(converse())
 
@@ -224,9 +224,9 @@ def test_a_reply_too_many_is_never_taken_for_the_next_commands_trap_7(
 def test_a_late_answer_to_one_message_is_never_taken_for_the_next_ones_trap_7() -> None:
     async def converse() -> tuple[Outcome | None, Outcome | None]:
         wire, session = on_wire([*HAPPY[:3], b"", *HAPPY])
-        first = await session.send(Mail(ENVELOPE, MESSAGE), permit=yes)
+        first = await session.send(Mail(ENVELOPE, MESSAGE), may_send=yes)
         session.data_received(b"250 2.0.0 after all\r\n")
-        second = await session.send(Mail(ENVELOPE, MESSAGE), permit=yes)
+        second = await session.send(Mail(ENVELOPE, MESSAGE), may_send=yes)
         assert wire.written.count(b"MAIL") == 1
         return first, second
 
@@ -241,7 +241,7 @@ def test_a_late_answer_to_one_message_is_never_taken_for_the_next_ones_trap_7() 
 def test_a_reply_between_two_messages_ends_the_session() -> None:
     async def converse() -> bool:
         _, session = on_wire([*HAPPY])
-        await session.send(Mail(ENVELOPE, MESSAGE), permit=yes)
+        await session.send(Mail(ENVELOPE, MESSAGE), may_send=yes)
         session.data_received(b"250 hello again\r\n")
         return session.is_open
 
@@ -263,7 +263,7 @@ def test_replies_may_arrive_in_any_pieces(cuts: list[int]) -> None:
 
     async def converse() -> Outcome | None:
         wire, session = on_wire([*HAPPY[:3], b""])
-        sending = asyncio.create_task(session.send(Mail(ENVELOPE, MESSAGE), permit=yes))
+        sending = asyncio.create_task(session.send(Mail(ENVELOPE, MESSAGE), may_send=yes))
         await wire.has_dot.wait()
         position, sizes = 0, iter(cuts * len(reply))
         while position < len(reply):
@@ -397,7 +397,7 @@ def test_quit_ends_whatever_the_server_makes_of_it(answer: bytes | None) -> None
 def test_whoever_waits_is_told_when_the_session_is_abandoned() -> None:
     async def converse() -> Outcome | None:
         wire, session = on_wire([*HAPPY[:3], b""])
-        sending = asyncio.create_task(session.send(Mail(ENVELOPE, MESSAGE), permit=yes))
+        sending = asyncio.create_task(session.send(Mail(ENVELOPE, MESSAGE), may_send=yes))
         await wire.has_dot.wait()
         session.abandon()
         return await sending
@@ -412,7 +412,7 @@ def test_a_server_that_stops_reading_does_not_hold_a_message_for_ever() -> None:
     async def converse() -> Outcome | None:
         _, session = on_wire([*HAPPY])
         session.pause_writing()
-        return await session.send(Mail(ENVELOPE, MESSAGE), permit=yes)
+        return await session.send(Mail(ENVELOPE, MESSAGE), may_send=yes)
 
     outcome = asyncio.run(converse())
 
@@ -435,7 +435,7 @@ def test_what_is_said_before_the_whole_message_has_left_is_believed_if_it_is_a_n
         _, session = on_wire([*HAPPY[:3], said])
         session.pause_writing()
         asyncio.get_running_loop().call_later(0.01, session.connection_lost, None)
-        return await session.send(Mail(ENVELOPE, MESSAGE), permit=yes)
+        return await session.send(Mail(ENVELOPE, MESSAGE), may_send=yes)
 
     outcome = asyncio.run(converse())
 

@@ -1,0 +1,222 @@
+"""Sends an edition or a correction to its end, by processes that share nothing but the ledger."""
+
+from __future__ import annotations
+
+import multiprocessing
+import signal
+import time
+from collections.abc import Callable, Iterator, MutableSequence
+from contextlib import contextmanager
+from multiprocessing import resource_tracker
+from multiprocessing.process import BaseProcess
+from typing import Any
+
+from sqlalchemy import Engine, Select
+
+from newsletter.clock import utc_now
+from newsletter.db import engine as engines
+from newsletter.db import session as sessions
+from newsletter.editions import store
+from newsletter.errors import NewsletterError
+from newsletter.ledger import queue
+from newsletter.ledger.registry import Trouble
+from newsletter.sender import worker
+from newsletter.sender.shutdown import STOPS, Shutdown, on_signals
+from newsletter.sender.worker import Plan, Tally
+from newsletter.settings import Settings
+
+#: How long to watch rows that others hold, without any of them moving, before looking at who lives.
+PATIENCE_SECONDS = 15
+_LOOK_SECONDS = 1.0
+
+
+def deliver(
+    engine: Engine,
+    settings: Settings,
+    slug: str,
+    *,
+    workers: int = 1,
+    on_settled: Callable[[int], None] | None = None,
+    on_trouble: Trouble | None = None,
+) -> None:
+    """Send what is due of one edition, and see off what other workers hold of it.
+
+    `on_settled` is told how many readers these workers have an answer for, all together.
+    """
+    with (
+        on_signals() as shutdown,
+        _beside(settings, slug, shutdown, processes=workers - 1) as (others, processes),
+    ):
+
+        def told(settled: int) -> None:
+            if on_settled is not None:
+                on_settled(settled + sum(others))
+
+        plan, mailings = Plan.of(settings), _of_edition(engine, slug)
+        is_ended = _deliver(
+            engine, plan, mailings, shutdown, on_settled=told, on_trouble=on_trouble
+        )
+        if is_ended:
+            _drain(processes)
+    if shutdown.is_wanted and not is_ended and on_trouble is not None:
+        # The other processes were.
+        on_trouble(worker.TOLD_TO_STOP, None)
+
+
+def deliver_mailing(
+    engine: Engine,
+    settings: Settings,
+    mailing_id: int,
+    *,
+    on_settled: Callable[[int], None] = lambda _: None,
+    on_trouble: Trouble | None = None,
+) -> None:
+    """Do the same for a mailing that is of no edition, by this process alone."""
+    mailings = store.mailings_among([mailing_id])
+    plan = Plan.of(settings)
+    with on_signals() as shutdown:
+        _deliver(engine, plan, mailings, shutdown, on_settled=on_settled, on_trouble=on_trouble)
+
+
+@contextmanager
+def _beside(
+    settings: Settings, slug: str, shutdown: Shutdown, *, processes: int
+) -> Iterator[tuple[MutableSequence[int], list[BaseProcess]]]:
+    """Have more processes send an edition, and stop when this one is to.
+
+    Give how many readers each has settled, and the processes, which end by themselves when nothing
+    is due.
+    """
+    # Not forked: a connection to the database must not be in two processes.
+    context = multiprocessing.get_context("spawn")
+    settled: MutableSequence[int] = context.Array("q", processes, lock=False)
+    started: list[BaseProcess] = []
+    with shutdown.heeded_by(lambda: _drain(started)):
+        try:
+            for number in range(processes):
+                arguments = (settings, slug, settled, number)
+                process: BaseProcess = context.Process(target=_help, args=arguments, daemon=True)
+                with _unheard():
+                    process.start()
+                started.append(process)
+                if shutdown.is_wanted:
+                    _drain(started)
+                    break
+            yield settled, started
+            _join(started)
+        except BaseException:
+            _drain(started)
+            _join(started)
+            raise
+
+
+@contextmanager
+def _unheard() -> Iterator[None]:
+    """Have what is started meanwhile hear nothing before it listens.
+
+    It takes a second to begin, in which the terminal's Ctrl-C would end it with a traceback.
+    """
+    # Where it does not run yet, start() begins with it, and it ends with these unblocked.
+    resource_tracker.ensure_running()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _drain(processes: list[BaseProcess]) -> None:
+    for process in processes:
+        process.terminate()
+
+
+def _join(processes: list[BaseProcess]) -> None:
+    for process in processes:
+        while process.is_alive():
+            # A wait without an end would not hear a signal that another thread was given.
+            process.join(_LOOK_SECONDS)
+
+
+def _help(settings: Settings, slug: str, settled: MutableSequence[int], number: int) -> None:
+    """Run one more process's share; what keeps it from sending keeps the first one, too."""
+
+    def told(count: int) -> None:
+        settled[number] = count
+
+    engine = engines.open(settings.database_url)
+    # When it has ended, Ctrl-C has nothing to end here, and leaves no traceback.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with on_signals() as shutdown:
+        # It was started with these blocked.
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPS)
+        try:
+            mailings = _of_edition(engine, slug)
+            _deliver(engine, Plan.of(settings), mailings, shutdown, on_settled=told)
+        except NewsletterError:
+            raise SystemExit(1) from None
+        finally:
+            engine.dispose()
+
+
+def _of_edition(engine: Engine, slug: str) -> Select[Any]:
+    """Select the mailings of an edition, and none once it is paused or cancelled."""
+    with sessions.reading(engine) as session:
+        return store.unless_withheld(store.mailings(store.by_slug(session, slug)))
+
+
+def _deliver(
+    engine: Engine,
+    plan: Plan,
+    mailings: Select[Any],
+    shutdown: Shutdown,
+    *,
+    on_settled: Callable[[int], None],
+    on_trouble: Trouble | None = None,
+) -> bool:
+    """Send until nothing is due; return whether a signal or a limit ended it before."""
+    before = 0
+    is_wanted = True
+    while is_wanted:
+
+        def told(tally: Tally, before: int = before) -> None:
+            on_settled(before + tally.settled)
+
+        tally = worker.run(
+            engine,
+            plan,
+            mailings=mailings,
+            excluded=store.withheld_mailings(),
+            shutdown=shutdown,
+            on_tally=told,
+            on_trouble=on_trouble,
+        )
+        if tally.was_stopped or tally.limited_until is not None:
+            return True
+        before += tally.settled
+        is_wanted = _wait_for_work(engine, mailings, shutdown)
+    return False
+
+
+def _wait_for_work(engine: Engine, mailings: Select[Any], shutdown: Shutdown) -> bool:
+    """Watch what others hold; return whether a worker is wanted.
+
+    It is if something is due again, if somebody may have died, and to say that it was told to stop.
+    """
+    seen, began = None, time.monotonic()
+    while not shutdown.is_wanted:
+        with sessions.reading(engine) as session:
+            found = queue.held(session, mailings)
+            due_at = queue.next_due(session, mailings)
+        if due_at is not None and due_at <= utc_now():
+            return True
+        count, _ = found
+        if not count:
+            # What is left waits for its time, and that is the next run's.
+            return False
+        if found != seen:
+            seen, began = found, time.monotonic()
+        elif time.monotonic() - began > PATIENCE_SECONDS:
+            # Time to take over from a worker that died, or to find that none did.
+            return True
+        shutdown.wait(_LOOK_SECONDS)
+    return True

@@ -1,0 +1,131 @@
+"""Addresses that are dead: what a refusal means for every later mail.
+
+Only what says that there is nobody at the address suppresses it. What may pass is counted: from the
+ledger itself, as far back as it goes, up to the last mail that was accepted.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import date, datetime
+from typing import NamedTuple
+
+from sqlalchemy import select as rows_of
+from sqlalchemy.orm import aliased
+from sqlmodel import Session, col
+
+from newsletter import suppression
+from newsletter.ledger.queue import Verdict
+from newsletter.models import Delivery, State
+from newsletter.smtp import reply
+from newsletter.smtp.reply import Kind, Outcome, Phase, Reaction, Reply
+from newsletter.suppression import Cause, Grounds
+from newsletter.tokens import Keyring
+
+#: Acts that are about the address.
+_ABOUT_ADDRESS = frozenset({Reaction.SUPPRESS, Reaction.SUSPECT, Reaction.COUNT})
+#: In which states earlier mails have said something.
+_SAID = (State.ACCEPTED, State.REFUSED, State.SKIPPED)
+_SOURCE = "mail server"
+
+
+class Rules(NamedTuple):
+    """When what may pass is taken for what will not."""
+
+    keyring: Keyring
+    #: For how many mails in a row a mailbox must have been full; 0 for never.
+    full_mailboxes: int
+
+
+class Earlier(NamedTuple):
+    """How an earlier mail to the same reader ended."""
+
+    was_accepted: bool
+    reaction: Reaction
+    day: date
+
+
+def suppress_dead(
+    session: Session, verdicts: Sequence[Verdict], *, rules: Rules, now: datetime
+) -> int:
+    """Suppress the addresses of which these verdicts say that nobody is there; return how many.
+
+    Before the verdicts are recorded: whoever else suppresses an address takes the suppression
+    first, too, and then its deliveries.
+    """
+    told = [verdict for verdict in verdicts if verdict.outcome.reaction in _ABOUT_ADDRESS]
+    if not told:
+        return 0
+    ids = [one.delivery_id for one in told if one.outcome.reaction is not Reaction.SUPPRESS]
+    earlier = _earlier(session, ids) if ids else {}
+    dead = {
+        verdict.address: grounds
+        for verdict in told
+        if (grounds := _grounds(verdict, earlier, rules=rules, now=now)) is not None
+    }
+    return suppression.suppress_each(session, dead, now=now, keyring=rules.keyring)
+
+
+def _grounds(
+    verdict: Verdict, earlier: Mapping[int, list[Earlier]], *, rules: Rules, now: datetime
+) -> Grounds | None:
+    before = earlier.get(verdict.delivery_id, [])
+    return why_dead(verdict.outcome, before, now=now, full_mailboxes=rules.full_mailboxes)
+
+
+def why_dead(
+    outcome: Outcome, before: Sequence[Earlier], *, now: datetime, full_mailboxes: int
+) -> Grounds | None:
+    """Return why an address is dead, from what was said now and before (the latest first).
+
+    None while it may be alive.
+    """
+    said = f"{outcome.code} {outcome.enhanced or ''} {outcome.text}".replace("  ", " ").strip()
+    if outcome.reaction is Reaction.SUPPRESS:
+        return Grounds(Cause.DEAD, said, _SOURCE)
+    alike = list(_in_a_row(before, outcome.reaction))
+    if outcome.reaction is Reaction.SUSPECT and any(one.day != now.date() for one in alike):
+        return Grounds(Cause.DEAD, f"on two days: {said}", _SOURCE)
+    full = len(alike) + (outcome.kind is Kind.REFUSED)
+    if outcome.reaction is Reaction.COUNT and 0 < full_mailboxes <= full:
+        return Grounds(Cause.FULL, f"{full} mails in a row: {said}", _SOURCE)
+    return None
+
+
+def _in_a_row(before: Sequence[Earlier], reaction: Reaction) -> Iterator[Earlier]:
+    for one in before:
+        if one.was_accepted:
+            return
+        if one.reaction is reaction:
+            yield one
+
+
+def _earlier(session: Session, ids: Sequence[int]) -> Mapping[int, list[Earlier]]:
+    """Return how the earlier mails to the readers of some deliveries ended, the latest first."""
+    this = aliased(Delivery)
+    found = session.execute(
+        rows_of(
+            col(this.id),
+            col(Delivery.state),
+            col(Delivery.code),
+            col(Delivery.enhanced),
+            col(Delivery.reply),
+            col(Delivery.state_at),
+        )
+        .join(Delivery, col(Delivery.reference) == col(this.reference))
+        .where(
+            col(this.id).in_(ids),
+            col(Delivery.id) != col(this.id),
+            col(Delivery.address) == col(this.address),
+            col(Delivery.state).in_(_SAID),
+            col(Delivery.code).is_not(None),
+        )
+        .order_by(col(Delivery.state_at).desc())
+    )
+    earlier: dict[int, list[Earlier]] = defaultdict(list)
+    for delivery_id, state, code, enhanced, words, state_at in found:
+        text = f"{enhanced} {words}" if enhanced else words or ""
+        reaction = reply.classify(Phase.RCPT, Reply(code, text)).reaction
+        earlier[delivery_id].append(Earlier(state == State.ACCEPTED, reaction, state_at.date()))
+    return earlier

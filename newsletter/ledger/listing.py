@@ -1,0 +1,53 @@
+"""What an operator asks of the ledger: rows with their addresses and replies, streamed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from sqlalchemy import Select
+from sqlalchemy import select as rows_of
+from sqlmodel import Session, col
+
+from newsletter.ledger import message_ids
+from newsletter.models import Delivery, Mailing, State
+
+
+def deliveries(
+    session: Session,
+    *,
+    state: State | None = None,
+    mailings: Select[Any] | None = None,
+    reference: str | None = None,
+    limit: int | None = None,
+) -> Iterator[Mapping[str, object]]:
+    """Give deliveries, oldest first, each with the Message-ID that servers log."""
+    wanted = rows_of(
+        Delivery, col(Mailing.public_id), col(Mailing.domain), col(Mailing.subject)
+    ).join(Mailing, col(Mailing.id) == col(Delivery.mailing_id))
+    if state is not None:
+        wanted = wanted.where(col(Delivery.state) == state)
+    if mailings is not None:
+        wanted = wanted.where(col(Delivery.mailing_id).in_(mailings))
+    if reference is not None:
+        wanted = wanted.where(col(Delivery.reference) == reference)
+    wanted = wanted.order_by(col(Delivery.id)).limit(limit)
+    streamed = wanted.execution_options(yield_per=1000)
+    for delivery, mailing, domain, subject in session.execute(streamed):
+        yield {
+            "id": delivery.id,
+            "address": delivery.address,
+            "state": delivery.state,
+            "attempts": delivery.attempts,
+            "code": delivery.code,
+            "enhanced": delivery.enhanced,
+            "reply": delivery.reply,
+            "reason": delivery.reason,
+            "state_at": delivery.state_at,
+            "due_at": delivery.due_at,
+            "blocked_domain": delivery.blocked_domain,
+            # The name of the key before 0.2; kept for a release.
+            "lane": delivery.blocked_domain,
+            "subject": subject,
+            "message_id": message_ids.make(mailing, delivery.reference, domain),
+        }

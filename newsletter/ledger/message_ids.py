@@ -1,0 +1,17 @@
+"""Message-IDs (RFC 5322 3.6.4) of deliveries: made from mailing and reference, and read again."""
+
+from __future__ import annotations
+
+
+def make(mailing: str, reference: str, domain: str) -> str:
+    """Return the Message-ID without its brackets: the same on every retry, one per recipient."""
+    return f"{mailing}.{reference}@{domain}"
+
+
+def parse(text: str) -> tuple[str, str] | None:
+    """Return mailing and reference of a Message-ID of ours, None for anybody else's."""
+    left, at, _ = text.strip().strip("<>").partition("@")
+    mailing, dot, reference = left.partition(".")
+    if not at or not dot or len(mailing) != 16 or len(reference) != 16:
+        return None
+    return mailing, reference

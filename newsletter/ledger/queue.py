@@ -1,0 +1,805 @@
+"""The ledger: one row per recipient and mailing, moved from state to state by set-wise statements.
+
+    queued -> claimed -> in_flight -> accepted | deferred | refused | unknown
+    and skipped (with a reason) or cancelled.
+
+Every function takes the Session of a transaction that its caller owns and commits. A row that a
+worker holds changes only under that worker's id, so whoever lost its lease changes nothing.
+
+A row in flight cannot be cancelled any more: its body may be leaving. It is told the reason
+instead, and if that try does not end it, it is ended rather than tried again.
+
+Whatever ends a row before a server has said yes or no to it, one that may have arrived at an
+earlier try ends as unknown, never as cancelled or skipped: that reader counts as having had it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+from sqlalchemy import (
+    ColumnElement,
+    Select,
+    Subquery,
+    bindparam,
+    case,
+    column,
+    delete,
+    exists,
+    func,
+    insert,
+    literal,
+    or_,
+    text,
+    union_all,
+    update,
+)
+from sqlalchemy import select as rows_of
+from sqlmodel import Session, col, select
+
+from newsletter import suppression
+from newsletter.db import dialects
+from newsletter.db.dialects import Statement
+from newsletter.ledger import statements
+from newsletter.ledger.retry import LETTER_LIFE, Decision, Policy
+from newsletter.models import Attempt, Delivery, Mailing, State, Worker
+from newsletter.models.columns import Instant
+from newsletter.models.delivery import BLOCKED, CLAIMABLE, HELD
+from newsletter.smtp.reply import Kind, Outcome, Phase
+
+#: States in which something is still to happen.
+OPEN = (State.QUEUED, State.CLAIMED, State.IN_FLIGHT, State.DEFERRED)
+#: Open states that can still be taken back: the body is not leaving.
+_REVOCABLE = (State.QUEUED, State.CLAIMED, State.DEFERRED)
+# Where a mailing counts what was pruned of it.
+_PRUNED = {
+    State.ACCEPTED: col(Mailing.pruned_accepted),
+    State.REFUSED: col(Mailing.pruned_refused),
+    State.SKIPPED: col(Mailing.pruned_skipped),
+    State.CANCELLED: col(Mailing.pruned_cancelled),
+}
+#: States that nothing leads out of: such rows can be pruned.
+FINAL = tuple(_PRUNED)
+
+_id = col(Delivery.id)
+_state = col(Delivery.state)
+_worker = col(Delivery.worker_id)
+_mailing = col(Delivery.mailing_id)
+_reference = col(Delivery.reference)
+_reason = col(Delivery.reason)
+_INSTANT = Instant()
+
+
+class Claim(NamedTuple):
+    """A delivery that a worker holds, with all it needs to fill and send it."""
+
+    id: int
+    mailing_id: int
+    address: str
+    reference: str
+    generation: int
+    since_at: datetime | None
+    created_at: datetime
+    attempts: int
+    #: Letters (0) go before corrections (1) and digests (2).
+    priority: int = 2
+
+    @property
+    def give_up_at(self) -> datetime | None:
+        """When no more is tried; None for a digest: its edition decides that."""
+        return None if self.priority > 1 else self.created_at + LETTER_LIFE
+
+
+class BlockedDomain(NamedTuple):
+    """The rows of a mailing that wait until a domain takes more."""
+
+    mailing_id: int
+    domain: str
+
+
+class Batch(NamedTuple):
+    """What one transaction has pruned."""
+
+    #: How many rows there were in each state.
+    rows: Counter[State]
+    #: Where the next one goes on; None if there is nothing left.
+    after: str | None
+
+
+class Verdict(NamedTuple):
+    """What one try came to, and what that does to the row."""
+
+    delivery_id: int
+    address: str
+    outcome: Outcome
+    decision: Decision
+
+
+# Making rows and taking them back
+
+
+def enqueue(
+    session: Session, *, mailing_id: int, recipients: Select[Any], priority: int, now: datetime
+) -> int:
+    """Add a row for each of `recipients` and return how many there are.
+
+    `recipients` selects address, reference, generation and since_at; it runs in the database.
+    """
+    chosen = recipients.subquery()
+    made = session.execute(
+        insert(Delivery).from_select(
+            [
+                "mailing_id", "address", "reference", "generation", "since_at",
+                "state", "priority", "due_at", "attempts", "state_at", "created_at",
+            ],
+            rows_of(
+                literal(mailing_id), chosen.c.address, chosen.c.reference, chosen.c.generation,
+                chosen.c.since_at, literal(State.QUEUED.value), literal(priority),
+                literal(now, Instant()), literal(0), literal(now, Instant()),
+                literal(now, Instant()),
+            ),
+        ),
+        # Of an insert, SQLAlchemy counts the rows only on request.
+        execution_options={"preserve_rowcount": True},
+    )  # fmt: skip
+    return _count(made)
+
+
+def cancel(
+    session: Session,
+    *,
+    reference: str,
+    reason: str,
+    now: datetime,
+    mailings: Select[Any] | None = None,
+) -> int:
+    """End a recipient's open rows, all or those of `mailings`.
+
+    One whose body may be leaving right now is not repeated. Nor is one that is held because it may
+    have arrived: it is told the reason, too.
+    """
+    chosen = _reference == reference
+    if mailings is not None:
+        chosen &= _mailing.in_(mailings)
+    cancelled = _cancel(session, reason, now, chosen)
+    session.execute(
+        update(Delivery)
+        .where(chosen, _state == State.UNKNOWN, _reason.is_(None))
+        .values(reason=reason)
+        .execution_options(synchronize_session=False)
+    )
+    return cancelled
+
+
+def lift(
+    session: Session,
+    *,
+    references: Select[Any] | Collection[str],
+    reasons: Collection[str],
+    instead: str | None = None,
+) -> None:
+    """Forget reasons that have gone: what is leaving or held may be tried again after all.
+
+    Or put another one in their place.
+    """
+    session.execute(
+        update(Delivery)
+        .where(
+            _reference.in_(references),
+            _state.in_((State.UNKNOWN.value, State.IN_FLIGHT.value)),
+            _reason.in_(reasons),
+        )
+        .values(reason=instead)
+        .execution_options(synchronize_session=False)
+    )
+
+
+def cancel_mailings(session: Session, *, mailings: Select[Any], reason: str, now: datetime) -> int:
+    """End the open rows of `mailings`; what may be leaving right now is not repeated."""
+    return _cancel(session, reason, now, _mailing.in_(mailings))
+
+
+def skip_mailings(session: Session, *, mailings: Select[Any], reason: str, now: datetime) -> int:
+    """Skip the open rows of `mailings`, except those whose body may be leaving right now."""
+    return _close(session, State.SKIPPED, reason, now, _mailing.in_(mailings))
+
+
+def supersede(
+    session: Session, *, references: Select[Any], mailings: Select[Any], now: datetime
+) -> int:
+    """Skip the open rows of `mailings` for `references`: what they held rides in a newer one."""
+    chosen = _mailing.in_(mailings) & _reference.in_(references)
+    return _close(session, State.SKIPPED, "superseded", now, chosen)
+
+
+def mark_open_unknown(session: Session, *, now: datetime) -> int:
+    """Make every open row unknown: whether it has been sent is not known here."""
+    doubted = session.execute(
+        update(Delivery)
+        .where(_is_open())
+        .values(state=State.UNKNOWN, worker_id=None, blocked_domain=None, state_at=now)
+        .execution_options(synchronize_session=False)
+    )
+    return _count(doubted)
+
+
+def may_have_arrived() -> ColumnElement[bool]:
+    """Tell, in a statement, whether an earlier try of a row may have arrived."""
+    tried = exists().where(
+        col(Attempt.delivery_id) == _id, col(Attempt.outcome) == State.UNKNOWN.value
+    )
+    return tried.correlate(Delivery)
+
+
+def is_open(mailings: Select[Any]) -> ColumnElement[bool]:
+    """Tell, in a statement, whether any row of `mailings` is open."""
+    waits = exists().where(text(CLAIMABLE), _mailing.in_(mailings))
+    is_set_aside = exists().where(text(BLOCKED), _mailing.in_(mailings))
+    # Few rows are held at any time: not by the index over all that a mailing ever had.
+    return or_(waits, is_set_aside, exists().where(text(HELD), (_mailing + 0).in_(mailings)))
+
+
+# What a worker does
+
+
+def claim(
+    session: Session,
+    *,
+    worker_id: int,
+    limit: int,
+    now: datetime,
+    mailings: Select[Any] | None = None,
+    excluded: Select[Any] | None = None,
+) -> list[Claim]:
+    """Give up to `limit` due rows to a worker: letters first, then the mailing longest due.
+
+    Only rows of `mailings`, if given, and none of `excluded`. Rows of an address that was
+    suppressed in the meantime are skipped, except confirm letters where the cause allows them. On
+    PostgreSQL, workers pass over each other's rows. What it costs depends on `limit` and on how
+    many mailings wait, not on how many rows there are.
+    """
+    taken: list[Claim] = []
+    for mailing_id in _agenda(session, now, mailings, excluded):
+        while wanted := limit - len(taken):
+            by = _by(session, worker_id, now)
+            claims = _hold(session, statements.BATCH, by, mailing=mailing_id, limit=wanted)
+            taken += _without_suppressed(session, claims, now)
+            if len(claims) < wanted:
+                break
+    return taken
+
+
+def mark(session: Session, *, worker_id: int, ids: Sequence[int], now: datetime) -> set[int]:
+    """Mark claimed rows in flight and return which: the others were cancelled or taken over.
+
+    A body may leave only after the transaction of its mark has been committed. Marking again is
+    harmless: a commit whose answer was lost is repeated, and so is a try that was lost before the
+    body left.
+    """
+    parameters = {**_by(session, worker_id, now), "ids": json.dumps(list(ids))}
+    if statements.MARK.change(session, **parameters) == len(ids):
+        return set(ids)
+    marked = {row[0] for row in statements.MARKED.run(session, **parameters)}
+    # Marked before, told to end since, and the body has not left: now it never will.
+    statements.CANCEL_MARKED.change(session, **parameters)
+    return marked
+
+
+def blocked_domains(
+    session: Session,
+    *,
+    limit: int,
+    after: BlockedDomain | None = None,
+    mailings: Select[Any] | None = None,
+    excluded: Select[Any] | None = None,
+) -> list[BlockedDomain]:
+    """Return up to `limit` lanes in which rows wait for their domain, those behind `after` first.
+
+    In the order of their mailings; where fewer come back there is none behind them. What it costs
+    depends on `limit`, not on how many lanes there are, or rows in them.
+    """
+    ids = [row[-1] for row in sorted(_with_lanes(mailings, excluded).run(session))]
+    if after is not None and after.mailing_id in ids:
+        del ids[: ids.index(after.mailing_id)]
+    found: list[BlockedDomain] = []
+    for mailing_id in ids:
+        begin = after.domain if after is not None and after.mailing_id == mailing_id else ""
+        wanted = limit - len(found)
+        rows = statements.BLOCKED_DOMAINS.run(
+            session, mailing=mailing_id, after=begin, limit=wanted
+        )
+        found += [BlockedDomain(mailing_id, domain) for (domain,) in rows]
+        if len(found) == limit:
+            break
+    return found
+
+
+def claim_of_domain(
+    session: Session, blocked_domain: BlockedDomain, *, worker_id: int, limit: int, now: datetime
+) -> list[Claim]:
+    """Give up to `limit` rows of a blocked domain to a worker, as `claim` does."""
+    of = {"mailing": blocked_domain.mailing_id, "blocked_domain": blocked_domain.domain}
+    taken: list[Claim] = []
+    while wanted := limit - len(taken):
+        by = _by(session, worker_id, now)
+        found = _hold(session, statements.BATCH_OF_DOMAIN, by, limit=wanted, **of)
+        taken += _without_suppressed(session, found, now)
+        if len(found) < wanted:
+            break
+    return taken
+
+
+def put_back(
+    session: Session, *, worker_id: int, blocked_domains: Mapping[int, str | None], now: datetime
+) -> None:
+    """Give back claimed rows that cannot be sent yet, each with the domain that it waits for."""
+    if blocked_domains:
+        rows = json.dumps(list(blocked_domains.items()))
+        statements.PUT_BACK.change(session, **_by(session, worker_id, now), rows=rows)
+
+
+def record(session: Session, *, worker_id: int, verdicts: Sequence[Verdict], now: datetime) -> None:
+    """Write what tries came to; a row that another worker has taken over stays as it is."""
+    accepted = [v for v in verdicts if v.decision.state is State.ACCEPTED]
+    others = [v for v in verdicts if v.decision.state is not State.ACCEPTED]
+    if accepted:
+        _record_accepted(session, worker_id, accepted, now)
+    if others:
+        _record_others(session, worker_id, others, now)
+
+
+def withheld(session: Session, ids: Collection[int], excluded: Select[Any]) -> set[int]:
+    """Return those of some mailings that are in `excluded`."""
+    found = session.execute(
+        rows_of(col(Mailing.id)).where(col(Mailing.id).in_(ids), col(Mailing.id).in_(excluded))
+    )
+    return set(found.scalars())
+
+
+def release(session: Session, *, worker_id: int, now: datetime, keep: Collection[int] = ()) -> int:
+    """Give back every row that a worker has claimed and not marked, but those of `keep`."""
+    released = session.execute(
+        update(Delivery)
+        .where(_worker == worker_id, text(HELD), _state == State.CLAIMED, _id.not_in(keep))
+        .values(state=State.QUEUED, worker_id=None, state_at=now)
+        .execution_options(synchronize_session=False)
+    )
+    return _count(released)
+
+
+def holders(session: Session) -> set[int]:
+    """Return the ids of the workers that hold rows, on the roster or not."""
+    found = session.execute(rows_of(_worker).where(text(HELD)).distinct())
+    return set(found.scalars())
+
+
+def held(session: Session, mailings: Select[Any]) -> tuple[int, datetime | None]:
+    """Return how many rows of `mailings` workers hold, and when one of them last changed."""
+    found = session.execute(
+        rows_of(func.count(), func.max(col(Delivery.state_at))).where(
+            text(HELD), (_mailing + 0).in_(mailings)
+        )
+    )
+    count, latest = found.one()
+    return count, latest
+
+
+def take_over(
+    session: Session, *, dead: Collection[int], policy: Policy, now: datetime
+) -> tuple[int, int]:
+    """Settle what dead workers held; return how many rows were claimed and how many uncertain.
+
+    1. What was claimed had not left: queued. 2. What was in flight may have arrived: an attempt
+    with the outcome unknown is recorded, and the policy decides: queued again (the same bytes
+    and Message-ID), or held for the operator.
+    """
+    if not dead:
+        return 0, 0
+    queued = sum(release(session, worker_id=worker_id, now=now) for worker_id in dead)
+    uncertain = (_worker.in_(dead), text(HELD), _state == State.IN_FLIGHT)
+    session.execute(
+        insert(Attempt).from_select(
+            ["delivery_id", "number", "at", "outcome", "phase", "reply"],
+            rows_of(
+                _id,
+                col(Delivery.attempts) + 1,
+                literal(now, Instant()),
+                literal(State.UNKNOWN.value),
+                literal(Phase.BODY.value),
+                literal("the worker died before it could record the reply"),
+            ).where(*uncertain),
+        )
+    )
+    state = State.UNKNOWN if policy == "hold" else State.QUEUED
+    settled = session.execute(
+        update(Delivery)
+        .where(*uncertain)
+        .values(
+            state=case((_reason.is_(None), state.value), else_=State.UNKNOWN.value),
+            worker_id=None,
+            attempts=col(Delivery.attempts) + 1,
+            due_at=now,
+            state_at=now,
+        )
+        .execution_options(synchronize_session=False)
+    )
+    session.execute(delete(Worker).where(col(Worker.id).in_(dead)))
+    return queued, _count(settled)
+
+
+# Taking out what is long over
+
+
+def count_prunable(session: Session, mailings: Select[Any]) -> dict[int, Counter[State]]:
+    """Return how many rows of `mailings` can be pruned, by mailing and state: the final ones."""
+    found = session.execute(
+        rows_of(_mailing, _state, func.count())
+        .where(_mailing.in_(mailings), _state.in_(FINAL))
+        .group_by(_mailing, _state)
+        .order_by(_mailing)
+    )
+    counts: dict[int, Counter[State]] = {}
+    for mailing_id, state, count in found:
+        counts.setdefault(mailing_id, Counter())[State(state)] = count
+    return counts
+
+
+def prune(session: Session, *, mailing_id: int, after: str, limit: int) -> Batch:
+    """Delete up to `limit` final rows of a mailing, with their attempts, and count them in it.
+
+    Goes from reader to reader by the index, beginning behind the reference `after` (at first
+    empty), so that no batch passes again over what another has deleted or left.
+    """
+    chosen = session.execute(
+        rows_of(_id, _reference, _state)
+        .where(_mailing == mailing_id, _reference > after, _state.in_(FINAL))
+        .order_by(_reference)
+        .limit(limit)
+        # What somebody else prunes at this moment is theirs to count.
+        .with_for_update(skip_locked=True)
+    ).all()
+    if not chosen:
+        return Batch(Counter(), None)
+    ids = [row.id for row in chosen]
+    rows = Counter(State(row.state) for row in chosen)
+    counted = {pruned: pruned + rows[state] for state, pruned in _PRUNED.items()}
+    for statement in (
+        delete(Attempt).where(col(Attempt.delivery_id).in_(ids)),
+        delete(Delivery).where(_id.in_(ids)),
+        update(Mailing).where(col(Mailing.id) == mailing_id).values(counted),
+    ):
+        session.execute(statement.execution_options(synchronize_session=False))
+    return Batch(rows, chosen[-1].reference if len(chosen) == limit else None)
+
+
+# Asking
+
+
+def books(mailings: Select[Any]) -> Subquery:
+    """Select mailing_id, state and rows: how many there are, or were until they were pruned.
+
+    In one statement, which sees a row either where it stands or where it is counted.
+    """
+    standing: Sequence[ColumnElement[Any]] = (
+        _mailing.label("mailing_id"),
+        _state.label("state"),
+        func.count().label("rows"),
+    )
+    gone = [
+        rows_of(col(Mailing.id), literal(state.value), pruned).where(
+            col(Mailing.id).in_(mailings), pruned > 0
+        )
+        for state, pruned in _PRUNED.items()
+    ]
+    found = rows_of(*standing).where(_mailing.in_(mailings)).group_by(_mailing, _state)
+    return union_all(found, *gone).subquery("books")
+
+
+def size() -> ColumnElement[int]:
+    """Tell, in a statement about mailings, how many rows one has, or had until they were pruned."""
+    standing = rows_of(func.count()).where(_mailing == col(Mailing.id)).correlate(Mailing)
+    found: ColumnElement[int] = standing.scalar_subquery()
+    for pruned in _PRUNED.values():
+        found = found + pruned
+    return found
+
+
+def count_states(session: Session, mailings: Select[Any]) -> Mapping[State, int]:
+    """Return how many rows of `mailings` are in each state; the sum is their audience."""
+    of = books(mailings).c
+    found = session.execute(rows_of(of.state, func.sum(of.rows)).group_by(of.state))
+    return {State(state): int(count) for state, count in found}
+
+
+def count_in(session: Session, state: State, mailings: Select[Any] | None = None) -> int:
+    """Return how many rows are in a state, of `mailings` if given."""
+    counted = rows_of(func.count()).where(_state == state)
+    if mailings is not None:
+        counted = counted.where(_mailing.in_(mailings))
+    found: int = session.execute(counted).scalar_one()
+    return found
+
+
+def next_due(session: Session, mailings: Select[Any] | None = None) -> datetime | None:
+    """Return when the next row is due, None if none waits but for its domain."""
+    earliest = rows_of(func.min(_WAITING.c.due_at)).where(*_narrowed(_WAITING, mailings, None))
+    found: datetime | None = session.execute(earliest).scalar()
+    return found
+
+
+def retry_now(
+    session: Session,
+    *,
+    now: datetime,
+    ids: Sequence[int] = (),
+    state: State | None = None,
+    mailings: Select[Any] | None = None,
+    excluded: Select[Any] | None = None,
+) -> int:
+    """Make deferred or unknown rows due at once: the operator's word.
+
+    Those of `ids`, or all that are in `state`, of `mailings` if given. A refusal stands, and so
+    does a goodbye. Rows of the mailings in `excluded` are left alone.
+    """
+    chosen = [
+        _id.in_(ids) if state is None else _state == state,
+        _state.in_((State.DEFERRED, State.UNKNOWN, State.QUEUED)),
+        _reason.is_(None),
+        # Of those who were forgotten there is no address.
+        col(Delivery.address) != "",
+    ]
+    if mailings is not None:
+        chosen.append(_mailing.in_(mailings))
+    if excluded is not None:
+        chosen.append(_mailing.not_in(excluded))
+    retried = session.execute(
+        update(Delivery)
+        .where(*chosen)
+        .values(state=State.QUEUED, due_at=now, state_at=now, worker_id=None)
+        .execution_options(synchronize_session=False)
+    )
+    return _count(retried)
+
+
+# What a relay knows better
+
+
+def find(
+    session: Session, message_ids: Sequence[tuple[str, str]]
+) -> dict[tuple[str, str], tuple[int, State]]:
+    """Return id and state of the rows of some Message-IDs, given as mailing and reference."""
+    found = statements.FIND.run(session, rows=json.dumps(message_ids))
+    return {(mailing, reference): (one, State(state)) for mailing, reference, one, state in found}
+
+
+def replies(session: Session) -> Iterator[tuple[int, State, str]]:
+    """Give id, state and reply of every row that ever was unknown, and of each of its tries."""
+    tried = rows_of(col(Attempt.delivery_id)).where(col(Attempt.outcome) == State.UNKNOWN.value)
+    said = union_all(
+        rows_of(_id, _state, col(Delivery.reply).label("reply")).where(_id.in_(tried)),
+        rows_of(_id, _state, col(Attempt.reply).label("reply"))
+        .join(Attempt, col(Attempt.delivery_id) == _id)
+        .where(_id.in_(tried)),
+    ).subquery()
+    found = session.execute(rows_of(said).where(said.c.reply.is_not(None)))
+    return ((row.id, State(row.state), row.reply) for row in found)
+
+
+def reconcile(session: Session, *, replies: Mapping[int, str], now: datetime) -> set[int]:
+    """Settle unknown rows as accepted, each with its reply, and return which.
+
+    The tries stay as they were; a row in another state does, too.
+    """
+    rows = json.dumps(list(replies.items()))
+    found = statements.RECONCILE.run(
+        session, now=dialects.stored(session, _INSTANT, now), rows=rows
+    )
+    return {row[0] for row in found}
+
+
+def mailing(session: Session, mailing_id: int) -> Mailing:
+    """Return one mailing."""
+    return session.exec(select(Mailing).where(Mailing.id == mailing_id)).one()
+
+
+def _agenda(
+    session: Session, now: datetime, mailings: Select[Any] | None, excluded: Select[Any] | None
+) -> Sequence[int]:
+    """Return the mailings that have a due row, in the order in which they are to be sent."""
+    instant = dialects.stored(session, _INSTANT, now)
+    return [row[-1] for row in sorted(_due(mailings, excluded).run(session, now=instant))]
+
+
+@lru_cache(maxsize=16)
+def _due(mailings: Select[Any] | None, excluded: Select[Any] | None) -> Statement:
+    agenda = rows_of(_WAITING.c.priority, _WAITING.c.due_at, _WAITING.c.mailing_id)
+    is_due = _WAITING.c.due_at <= bindparam("now", None, type_=_INSTANT)
+    return Statement.of(agenda.where(is_due, *_narrowed(_WAITING, mailings, excluded)))
+
+
+@lru_cache(maxsize=16)
+def _with_lanes(mailings: Select[Any] | None, excluded: Select[Any] | None) -> Statement:
+    agenda = rows_of(_SET_ASIDE.c.priority, _SET_ASIDE.c.mailing_id)
+    return Statement.of(agenda.where(*_narrowed(_SET_ASIDE, mailings, excluded)))
+
+
+def _narrowed(
+    agenda: Subquery, mailings: Select[Any] | None, excluded: Select[Any] | None
+) -> Sequence[ColumnElement[bool]]:
+    chosen = []
+    if mailings is not None:
+        chosen.append(agenda.c.mailing_id.in_(mailings))
+    if excluded is not None:
+        chosen.append(agenda.c.mailing_id.not_in(excluded))
+    return chosen
+
+
+def _mailings_with(rows: str, order: str) -> Subquery:
+    """Select the mailings that have such rows, with the priority and due time of their first.
+
+    From one mailing to the next by the index, so that a mailing costs the same whether ten rows of
+    it wait or a million: another's may, while an edition is paused.
+    """
+    return (
+        text(
+            f"""
+            WITH RECURSIVE waiting(mailing_id) AS (
+                SELECT min(mailing_id) FROM delivery WHERE {rows}
+                UNION ALL
+                SELECT (
+                    SELECT min(mailing_id) FROM delivery
+                    WHERE {rows} AND mailing_id > waiting.mailing_id
+                ) FROM waiting WHERE waiting.mailing_id IS NOT NULL
+            )
+            SELECT
+                mailing_id,
+                (
+                    SELECT priority FROM delivery
+                    WHERE {rows} AND delivery.mailing_id = waiting.mailing_id
+                    ORDER BY {order} LIMIT 1
+                ) AS priority,
+                (
+                    SELECT due_at FROM delivery
+                    WHERE {rows} AND delivery.mailing_id = waiting.mailing_id
+                    ORDER BY {order} LIMIT 1
+                ) AS due_at
+            FROM waiting WHERE mailing_id IS NOT NULL
+            """  # noqa: S608 - constants
+        )
+        .columns(column("mailing_id"), column("priority"), column("due_at", Instant()))
+        .subquery("agenda")
+    )
+
+
+_WAITING = _mailings_with(CLAIMABLE, "due_at")
+_SET_ASIDE = _mailings_with(BLOCKED, "blocked_domain, due_at")
+
+
+def _is_open() -> ColumnElement[bool]:
+    return or_(text(CLAIMABLE), text(BLOCKED), text(HELD))
+
+
+def _hold(
+    session: Session, batch: Statement, by: Mapping[str, object], **of: object
+) -> list[Claim]:
+    """Give the rows of a batch to a worker."""
+    ((found,),) = batch.run(session, now=by["now"], **of)
+    rows = json.loads(found or "[]")
+    if rows:
+        statements.CLAIM.change(session, **by, ids=json.dumps([row[0] for row in rows]))
+    # Of a digest all rows were made at the same time; many readers came at the same time.
+    instant = {at: _instant(at) for at in {at for row in rows for at in row[5:7]}}
+    return [
+        Claim(one, mailing, address, reference, generation, instant[since], instant[at], *rest)
+        for one, mailing, address, reference, generation, since, at, *rest in rows
+    ]
+
+
+def _instant(stored: str | None) -> Any:  # noqa: ANN401 - None only where the column may be
+    """Read an instant as it stands in a batch: SQLite's have no time zone, and are in UTC."""
+    if stored is None:
+        return None
+    found = datetime.fromisoformat(stored)
+    return found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)
+
+
+def _cancel(session: Session, reason: str, now: datetime, chosen: ColumnElement[bool]) -> int:
+    cancelled = _close(session, State.CANCELLED, reason, now, chosen)
+    session.execute(
+        update(Delivery)
+        .where(text(HELD), _state == State.IN_FLIGHT, chosen)
+        .values(reason=reason)
+        .execution_options(synchronize_session=False)
+    )
+    return cancelled
+
+
+def _close(
+    session: Session, state: State, reason: str, now: datetime, chosen: ColumnElement[bool]
+) -> int:
+    closed = session.execute(
+        update(Delivery)
+        .where(_is_open(), _state.in_(_REVOCABLE), chosen)
+        .values(
+            state=case((may_have_arrived(), State.UNKNOWN.value), else_=state.value),
+            reason=reason,
+            worker_id=None,
+            blocked_domain=None,
+            state_at=now,
+        )
+        .execution_options(synchronize_session=False)
+    )
+    return _count(closed)
+
+
+def _without_suppressed(session: Session, claims: list[Claim], now: datetime) -> list[Claim]:
+    if not claims:
+        return claims
+    addresses = json.dumps([claim.address for claim in claims])
+    causes = dict(statements.SUPPRESSED.run(session, addresses=addresses))
+    if not causes:
+        return claims
+    asking = _asking(session, [claim for claim in claims if claim.address in causes])
+    barred = {
+        claim.id
+        for claim in claims
+        if claim.address in causes
+        and not (claim.mailing_id in asking and suppression.is_liftable(causes[claim.address]))
+    }
+    _close(session, State.SKIPPED, "suppressed", now, _id.in_(barred))
+    return [claim for claim in claims if claim.id not in barred]
+
+
+def _asking(session: Session, claims: Sequence[Claim]) -> set[int]:
+    """Return which of the mailings ask for a consent: by it, some suppressions are lifted."""
+    mailings = json.dumps([*{claim.mailing_id for claim in claims}])
+    return {row[0] for row in statements.ASKING.run(session, mailings=mailings)}
+
+
+def _by(session: Session, worker_id: int, now: datetime) -> dict[str, object]:
+    """Return what every statement of `hot` that changes rows is told: who does it, and when."""
+    return {"now": dialects.stored(session, _INSTANT, now), "worker": worker_id}
+
+
+def _record_accepted(
+    session: Session, worker_id: int, verdicts: Sequence[Verdict], now: datetime
+) -> None:
+    rows = [(v.delivery_id, v.outcome.code, v.outcome.enhanced, v.outcome.text) for v in verdicts]
+    statements.ACCEPT.change(session, **_by(session, worker_id, now), rows=json.dumps(rows))
+
+
+def _record_others(
+    session: Session, worker_id: int, verdicts: Sequence[Verdict], now: datetime
+) -> None:
+    rows = [
+        (
+            v.delivery_id,
+            v.outcome.code,
+            v.outcome.enhanced,
+            v.outcome.text,
+            v.outcome.kind,
+            v.outcome.phase,
+            v.decision.state,
+            v.decision.state in OPEN,
+            v.outcome.kind is not Kind.REFUSED,
+            State.CANCELLED if v.decision.state in OPEN else v.decision.state,
+            str(dialects.stored(session, _INSTANT, v.decision.due_at)),
+            int(v.decision.is_charged),
+        )
+        for v in verdicts
+    ]
+    parameters = {**_by(session, worker_id, now), "rows": json.dumps(rows)}
+    statements.ATTEMPTED.change(session, **parameters)
+    statements.MOVED.change(session, **parameters)
+
+
+def _count(result: object) -> int:
+    found: int = getattr(result, "rowcount", -1)
+    # The sqlite3 module does not count for a statement that begins with a WITH.
+    assert found >= 0, "this statement's rows were not counted"
+    return found

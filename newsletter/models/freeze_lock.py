@@ -1,0 +1,22 @@
+"""The freeze lock: one row per database, under whose lock instants are given."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlmodel import Field, SQLModel
+
+from newsletter.models.columns import Instant
+
+
+class FreezeLock(SQLModel, table=True):
+    """The one row whose lock is the freeze lock (see `newsletter.db.session.freeze_lock`)."""
+
+    __tablename__ = "freeze_lock"
+
+    id: int = Field(default=1, primary_key=True)
+    created_at: datetime = Field(sa_type=Instant)
+    #: The newest instant given as a seen_at or a coverage end; the next one is later.
+    latest_instant: datetime = Field(sa_type=Instant)
+    #: When a fetch of every feed had last ended, by the clock of the process that made it.
+    fetched_at: datetime | None = Field(default=None, sa_type=Instant)

@@ -1,0 +1,6 @@
+"""The sender: the engine that empties the ledger over SMTP, within the limits that are set.
+
+`worker` claims rows by `ledger.queue`, fills in each reader's values, sends them over pipelined
+SMTP sessions and records every reply. After a crash at most one message per connection is
+uncertain, and none is lost.
+"""

@@ -1,0 +1,134 @@
+"""Why open deliveries are not on their way at this moment, and until when."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from sqlalchemy import Select, func, null, text
+from sqlalchemy import select as rows_of
+from sqlmodel import Session, col
+
+from newsletter.models import Delivery
+from newsletter.models.delivery import BLOCKED, CLAIMABLE, HELD
+from newsletter.sender import limits
+from newsletter.sender.limits import Limits
+
+_mailing = col(Delivery.mailing_id)
+_worker = col(Delivery.worker_id)
+_blocked_domain = col(Delivery.blocked_domain)
+_due_at = col(Delivery.due_at)
+
+
+class Why(StrEnum):
+    """What a delivery waits for."""
+
+    #: Put off by a server, or lost on the way: until its next try.
+    RETRY = "retry"
+    #: Its domain takes no more at the moment.
+    DOMAIN = "domain"
+    #: A limit for all mail is used up.
+    LIMIT = "limit"
+    #: A worker has it in hand.
+    WORKER = "worker"
+    #: Nothing: whoever sends next takes it.
+    DUE = "due"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Waiting:
+    """Deliveries that wait for the same."""
+
+    why: Why
+    rows: int
+    #: When the first of them may go; since when it is due, where nothing is in its way.
+    at: datetime | None = None
+    domain: str | None = None
+    #: What a server said to the one that is tried first.
+    reply: str | None = None
+
+
+def of(session: Session, mailings: Select[Any], *, limits: Limits, now: datetime) -> list[Waiting]:
+    """Return for what the open rows of `mailings` wait, those that come first before the others."""
+    waiting = [
+        *_counted(session, Why.WORKER, text(HELD), (_mailing + 0).in_(mailings)),
+        *_counted(session, Why.DOMAIN, text(BLOCKED), _mailing.in_(mailings), _worker.is_(None)),
+        *_counted(session, Why.RETRY, text(CLAIMABLE), _mailing.in_(mailings), _due_at > now),
+        *_counted(session, Why.DUE, text(CLAIMABLE), _mailing.in_(mailings), _due_at <= now),
+    ]
+    return sorted(
+        (_explained(session, one, mailings, limits, now) for one in waiting),
+        key=lambda one: (list(Why).index(one.why), one.domain or ""),
+    )
+
+
+def sentences(waiting: Iterable[Waiting], *, zone: ZoneInfo, now: datetime) -> str:
+    """Say why and until when, with times of a zone; nothing if nothing waits."""
+    return " ".join(_sentence(one, zone, now) for one in waiting)
+
+
+def _counted(session: Session, why: Why, *chosen: Any) -> list[Waiting]:  # noqa: ANN401 - SQL expressions
+    """Count rows by one partial index: how many others a mailing has does not matter."""
+    domain = _blocked_domain if why is Why.DOMAIN else null()
+    counted = rows_of(domain, func.count(), func.min(_due_at)).where(*chosen)
+    if why is Why.DOMAIN:
+        counted = counted.group_by(domain)
+    found = session.execute(counted)
+    return [Waiting(why=why, rows=rows, at=at, domain=of) for of, rows, at in found if rows]
+
+
+def _explained(
+    session: Session, one: Waiting, mailings: Select[Any], rules: Limits, now: datetime
+) -> Waiting:
+    if one.why is Why.RETRY:
+        return Waiting(why=one.why, rows=one.rows, at=one.at, reply=_reply(session, mailings, now))
+    if one.why is Why.DOMAIN:
+        until = limits.paused(session, now).get(one.domain or "")
+        return Waiting(why=one.why, rows=one.rows, at=until, domain=one.domain)
+    if one.why is Why.DUE and (opens_at := limits.opens_at(session, rules, now)):
+        return Waiting(why=Why.LIMIT, rows=one.rows, at=opens_at)
+    return one
+
+
+def _reply(session: Session, mailings: Select[Any], now: datetime) -> str | None:
+    """Return what was said to the row that is tried next."""
+    found = session.execute(
+        rows_of(col(Delivery.code), col(Delivery.reply))
+        .where(
+            text(CLAIMABLE),
+            _mailing.in_(mailings),
+            _due_at > now,
+        )
+        .order_by(_due_at, col(Delivery.id))
+        .limit(1)
+    ).first()
+    said = f"{found.code or ''} {found.reply or ''}".strip() if found else ""
+    return said or None
+
+
+def _sentence(one: Waiting, zone: ZoneInfo, now: datetime) -> str:
+    be, wait = ("is", "waits") if one.rows == 1 else ("are", "wait")
+    at = f"{_clock(one.at, zone, now)}" if one.at else ""
+    match one.why:
+        case Why.RETRY:
+            said = f" (the server said: {one.reply})" if one.reply else ""
+            return f"{one.rows:,} {be} tried again from {at} on{said}."
+        case Why.DOMAIN:
+            until = f"nothing until {at}" if at else "only so many at a time"
+            return f"{one.rows:,} {wait} for {one.domain}, which takes {until}."
+        case Why.LIMIT:
+            return f"{one.rows:,} {wait} for a limit: more may go at {at}."
+        case Why.WORKER:
+            return f"{one.rows:,} {be} being sent by a worker."
+        case Why.DUE:
+            return f"{one.rows:,} {be} due: `newsletter cron` or a worker goes on."
+
+
+def _clock(instant: datetime, zone: ZoneInfo, now: datetime) -> str:
+    local = instant.astimezone(zone)
+    form = "%H:%M %Z" if local.date() == now.astimezone(zone).date() else "%Y-%m-%d %H:%M %Z"
+    return local.strftime(form)

@@ -1,0 +1,280 @@
+"""The records of a sheet: CSV as people and other systems write it, one bad line at a time.
+
+A record that cannot be read is a `Rejection` with its line number and reason, and the next line is
+read as if the bad one had not been there. Constant memory, whatever the sheet.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import NamedTuple, TextIO
+
+from newsletter.errors import InvalidInput
+from newsletter.subscribers.csv_rows import columns
+from newsletter.subscribers.csv_rows.columns import Choice, Columns
+from newsletter.subscribers.csv_rows.tools import Role
+
+#: A longer line (or record of several lines) is refused; reading one costs no more than this.
+MAXIMUM_LENGTH = 65_536
+#: A quoted cell that goes on for longer than this was never meant to be quoted.
+MAXIMUM_LINES = 100
+#: Characters that are read at once.
+_BLOCK = 65_536
+#: What is kept of a line that cannot be read as cells.
+_SHOWN = 300
+_DELIMITERS = (",", ";", "\t")
+#: In a header alone: an address may have it.
+_BAR = "|"
+#: Excel's own first line, where it is no record.
+_SEPARATOR = re.compile(r'"?sep=([^\w\s"]|\t)"?[,;\t]*', re.IGNORECASE)
+
+
+class Record(NamedTuple):
+    """One record, as its cells stand in the sheet."""
+
+    line: int
+    cells: list[str]
+
+
+class Rejection(NamedTuple):
+    """One record that cannot be used."""
+
+    line: int
+    reason: str
+    #: Its cells as they stand in the sheet, as far as they can be told.
+    cells: list[str]
+
+
+class Sheet:
+    """A sheet that is read once, from its beginning.
+
+    Raises InvalidInput only where the first line shows that this is no list of readers.
+    """
+
+    def __init__(self, stream: TextIO, choice: Choice) -> None:
+        self._lines = _Lines(stream)
+        #: None where there is no record at all.
+        self.columns = self._begin(choice)
+
+    def blocks(self, columns: Columns) -> Iterator[list[Record | Rejection]]:
+        """Yield the records, in order, some hundreds at a time; `columns` are what they have."""
+        while True:
+            if not self._lines.returned:
+                number, lines = self._lines.block()
+                if not lines:
+                    return
+                plain = _plain(number, lines, columns.delimiter)
+                if plain is not None:
+                    yield plain
+                    continue
+                self._lines.give_back(_numbered(number, lines))
+            yield list(self._returned(columns))
+
+    def _returned(self, columns: Columns) -> Iterator[Record | Rejection]:
+        """Read the lines that were given back one at a time, and those that belong to the last."""
+        whole = _whole(columns)
+        while self._lines.returned and (line := self._lines.take()) is not None:
+            if line.flaw:
+                yield _flawed(line, columns.delimiter)
+            else:
+                found = self._quoted(line, columns.delimiter, whole)
+                if isinstance(found, Rejection) or any(cell.strip() for cell in found.cells):
+                    yield found
+
+    def _begin(self, choice: Choice) -> Columns | None:
+        """Find the delimiter and the columns by the first line that is one."""
+        delimiters: tuple[str, ...] = _DELIMITERS
+        while (line := self._lines.take()) is not None:
+            if line.flaw:
+                raise InvalidInput(
+                    f"What the columns are cannot be told from line {line.number}. {line.flaw}",
+                    hint="Begin the file with a line that names the columns.",
+                )
+            if said := _SEPARATOR.fullmatch(line.text.strip(" ")):
+                delimiters = (said[1],)
+                continue
+            if line.text.strip():
+                return self._header(line, delimiters, choice)
+        return None
+
+    def _header(self, line: _Line, delimiters: tuple[str, ...], choice: Choice) -> Columns:
+        """Read a header, whose quoted names may go on over lines, or the first record."""
+        taken: list[_Line] = []
+        text = line.text
+        while len(taken) < MAXIMUM_LINES and any(_is_open(text, one) for one in delimiters):
+            following = self._lines.take()
+            if following is None:
+                break
+            taken.append(following)
+            text = f"{text}\n{following.text}"[:MAXIMUM_LENGTH]
+        found = _columns(text, delimiters, choice) if taken else None
+        if found is not None and found.has_header:
+            return found
+        self._lines.give_back(taken)
+        found = _columns(line.text, delimiters, choice)
+        if not found.has_header:
+            self._lines.give_back([line])
+        return found
+
+    def _quoted(self, line: _Line, delimiter: str, whole: list[int]) -> Record | Rejection:
+        """Read the record that begins with this line, and no line beyond it."""
+        cells = _cells(line.text, delimiter)
+        if cells is None:
+            cells = self._cells_of_lines(line, delimiter, whole)
+        if cells is None:
+            cells = _escaped(line.text, delimiter)
+        if cells is None:
+            bare = line.text[:MAXIMUM_LENGTH].split(delimiter)
+            return Rejection(line.number, "The quotation marks do not pair.", bare)
+        return Record(line.number, cells)
+
+    def _cells_of_lines(self, line: _Line, delimiter: str, whole: list[int]) -> list[str] | None:
+        """Read a record whose quoted cell goes on over the next lines.
+
+        If nothing good comes of it the quotation mark was a slip: the other lines are given back.
+        """
+        text = line.text
+        taken: list[_Line] = []
+        if not _is_open(text, delimiter):
+            return None
+        while len(taken) < MAXIMUM_LINES and len(text) < MAXIMUM_LENGTH:
+            following = self._lines.take()
+            if following is None:
+                break
+            taken.append(following)
+            if following.flaw:
+                break
+            text = f"{text}\n{following.text}"
+            if '"' not in following.text:
+                continue
+            cells = _cells(text, delimiter)
+            if cells is not None:
+                if not any("\n" in cells[index] for index in whole if index < len(cells)):
+                    return cells
+                break
+        self._lines.give_back(taken)
+        return None
+
+
+class _Line(NamedTuple):
+    number: int
+    text: str
+    flaw: str | None
+
+
+@dataclass
+class _Lines:
+    """The lines of a stream, numbered; lines that were read too far can be given back."""
+
+    _stream: TextIO
+    returned: deque[_Line] = field(default_factory=deque)
+    _number: int = 0
+
+    def take(self) -> _Line | None:
+        if self.returned:
+            return self.returned.popleft()
+        text = self._rest()
+        if not text:
+            return None
+        self._number += 1
+        return _line(self._number, text.rstrip("\n"))
+
+    def block(self) -> tuple[int, list[str]]:
+        """Take the next lines, without their ends, and the number of the first; none at the end."""
+        text = self._stream.read(_BLOCK)
+        if text and not text.endswith("\n"):
+            text += self._rest()
+        lines = text.removesuffix("\n").split("\n") if text else []
+        first = self._number + 1
+        self._number += len(lines)
+        return first, lines
+
+    def give_back(self, lines: list[_Line]) -> None:
+        self.returned.extendleft(reversed(lines))
+
+    def _rest(self) -> str:
+        """Read to the end of a line, and keep no more of it than shows that it is too long."""
+        text = self._stream.readline(MAXIMUM_LENGTH + 1)
+        if len(text) > MAXIMUM_LENGTH and not text.endswith("\n"):
+            while (more := self._stream.readline(MAXIMUM_LENGTH)) and not more.endswith("\n"):
+                pass
+        return text
+
+
+def _line(number: int, text: str) -> _Line:
+    flaw = None
+    if len(text) > MAXIMUM_LENGTH:
+        flaw = f"The line has more than {MAXIMUM_LENGTH:,} characters."
+    elif "\0" in text:
+        flaw = "The line has a NUL character in it."
+    return _Line(number, text, flaw)
+
+
+def _numbered(first: int, lines: list[str]) -> list[_Line]:
+    return [_line(number, text) for number, text in enumerate(lines, first)]
+
+
+def _plain(first: int, lines: list[str], delimiter: str) -> list[Record | Rejection] | None:
+    """Read lines that are a record each, as nearly all are; None if one of them may not be."""
+    if max(map(len, lines)) > MAXIMUM_LENGTH or any("\0" in line for line in lines):
+        return None
+    try:
+        rows = list(csv.reader(lines, delimiter=delimiter, strict=True))
+    except csv.Error:
+        return None
+    # Of fewer, one goes on over the end of its line.
+    if len(rows) != len(lines):
+        return None
+    return [Record(n, row) for n, row in enumerate(rows, first) if any(map(str.strip, row))]
+
+
+def _columns(text: str, delimiters: tuple[str, ...], choice: Choice) -> Columns:
+    rows = [(delimiter, _cells(text, delimiter) or [text]) for delimiter in delimiters]
+    for delimiter, cells in (*rows, (_BAR, _cells(text, _BAR) or [text])):
+        named = columns.of_header(delimiter, cells, choice)
+        if named is not None:
+            return named
+    return columns.of_first_row(*max(rows, key=lambda row: len(row[1])), choice)
+
+
+def _whole(columns: Columns) -> list[int]:
+    """Return the columns whose cells never go over a line's end."""
+    roles = {Role.ADDRESS, Role.CADENCE, Role.PAUSED_UNTIL}
+    return [c.index for c in columns.all if c.role in roles or c.meaning is not None]
+
+
+def _cells(text: str, delimiter: str) -> list[str] | None:
+    try:
+        return next(csv.reader([text], delimiter=delimiter, strict=True), [])
+    except csv.Error:
+        return None
+
+
+def _is_open(text: str, delimiter: str) -> bool:
+    """Tell whether a line ends in a quoted cell, which the next ones may close."""
+    try:
+        next(csv.reader([text], delimiter=delimiter, strict=True), [])
+    except csv.Error as exc:
+        return "end of data" in str(exc)
+    return False
+
+
+def _escaped(text: str, delimiter: str) -> list[str] | None:
+    r"""Read a line of a tool that writes \" for a quotation mark in a cell, as MailPoet does."""
+    if '\\"' not in text:
+        return None
+    try:
+        return next(
+            csv.reader([text], delimiter=delimiter, strict=True, escapechar="\\", doublequote=False)
+        )
+    except csv.Error:
+        return None
+
+
+def _flawed(line: _Line, delimiter: str) -> Rejection:
+    assert line.flaw is not None
+    return Rejection(line.number, line.flaw, line.text[:_SHOWN].replace("\0", "?").split(delimiter))

@@ -1,0 +1,176 @@
+"""What sheets call a reader's state: words, and names of columns, in the languages of our tools.
+
+A closed table. A word that is not in it is no state, and never makes anybody active.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import IntEnum
+
+from newsletter.subscribers.csv_rows import cells
+
+
+class Standing(IntEnum):
+    """What a cell says about a reader; of several the strictest, which is the largest, counts."""
+
+    SILENT = 0
+    ACTIVE = 1
+    PAUSED = 2
+    PENDING = 3
+    UNSUBSCRIBED = 4
+    BLOCKED = 5
+    BOUNCED = 6
+    COMPLAINED = 7
+
+
+def _table(words: Mapping[Standing, str]) -> dict[str, Standing]:
+    return {
+        word: standing for standing, listed in words.items() for word in listed.split(", ") if word
+    }
+
+
+#: Words that say a state by themselves, in the spelling of `cells.key`.
+WORDS: Mapping[str, Standing] = _table(
+    {
+        Standing.ACTIVE: (
+            "active, enabled, subscribed, confirmed, opted in, opt in, optin, "
+            "aktiv, angemeldet, abonniert, bestätigt, actif, abonné, inscrit, confirmé, "
+            "activo, suscrito, confirmado, attivo, iscritto, confermato, actief, ingeschreven, "
+            "geabonneerd, ativo, inscrito"
+        ),
+        Standing.PAUSED: "paused, on hold, snoozed, pausiert, en pause, pausado, in pausa",
+        Standing.PENDING: (
+            "pending, unconfirmed, not confirmed, unverified, unactivated, not activated, "
+            "awaiting confirmation, pending confirmation, needs confirmation, needs approval, "
+            "validating, unbestätigt, nicht bestätigt, ausstehend, en attente, non confirmé, "
+            "pendiente, no confirmado, in attesa, non confermato, onbevestigd, pendente"
+        ),
+        Standing.UNSUBSCRIBED: (
+            "unsubscribed, unsubscribe, unsub, not subscribed, non subscribed, nonsubscribed, "
+            "never subscribed, opted out, opt out, optout, disabled, inactive, cancelled, "
+            "canceled, archived, deleted, removed, signed off, do not contact, do not mail, "
+            "do not email, dnc, "
+            "suspended, churned, deactivated, revoked, withdrawn, "
+            "inaktiv, abgemeldet, abbestellt, gekündigt, gelöscht, widerrufen, "
+            "inactif, désabonné, desabonne, désinscrit, desinscrit, supprimé, résilié, "
+            "inactivo, baja, dado de baja, cancelado, eliminado, "
+            "inattivo, disiscritto, cancellato, inactief, uitgeschreven, afgemeld, inativo, "
+            "descadastrado"
+        ),
+        Standing.BLOCKED: (
+            "blocked, blocklisted, blacklisted, suppressed, banned, spammy, quarantined, "
+            "gesperrt, blockiert, bloqué, bloqueado, bloccato, geblokkeerd"
+        ),
+        Standing.BOUNCED: (
+            "bounced, bounce, hard bounce, hard bounced, hardbounce, hard, soft bounce, "
+            "soft bounced, softbounce, cleaned, undeliverable, unreachable, invalid, "
+            "unzustellbar, ungültig, invalide, non délivrable, rebotado, rimbalzato"
+        ),
+        Standing.COMPLAINED: (
+            "complained, complaint, complainer, spam, spam complaint, spam report, spam reported, "
+            "marked as spam, reported spam, reported as spam, abuse, junk, beschwerde, "
+            "plainte, queja, reclamo, klacht"
+        ),
+    }
+)
+#: Yes and no say a state only together with the name of their column.
+YES = frozenset(
+    {
+        *("true", "yes", "1", "1.0", "y", "t", "on", "x", "ja", "j", "wahr", "oui", "o", "vrai"),
+        *("si", "sí", "sì", "sim", "verdadero", "vero", "✓", "✔"),
+    }
+)
+NO = frozenset(
+    {
+        *("false", "no", "0", "0.0", "n", "f", "off", "nein", "falsch", "non", "faux", "não"),
+        *("nee", "falso", "✗"),
+    }
+)
+#: Words that give an unknown column away as a state, wherever they stand.
+TELLING = frozenset(
+    word for word, standing in WORDS.items() if standing > Standing.ACTIVE and word != "hard"
+)
+#: A longer cell is no word and no date.
+_LONGEST = 100
+_DATE = re.compile(r"\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.]\d{2,4}|\d{9,13}$")
+
+
+@dataclass(frozen=True)
+class Meaning:
+    """How the cells of a state's column are read."""
+
+    words: Mapping[str, Standing]
+    #: What an empty cell says.
+    empty: Standing = Standing.SILENT
+    #: What a date says: that it happened.
+    dated: Standing | None = None
+    #: What anything else says; None where nobody knows, which stops the import.
+    other: Standing | None = None
+
+    def standing(self, cell: str) -> Standing | None:
+        """Return what a cell says, or None if that is not known."""
+        bare = cells.bare(cell)
+        if not bare:
+            return self.empty
+        if len(bare) > _LONGEST:
+            return self.other
+        found = self.words.get(bare)
+        if found is None and self.dated is not None:
+            if bare in cells.NOTHING:
+                return self.empty
+            if _DATE.match(bare) or cells.instant(cell.strip()):
+                return self.dated
+        if found is None and bare[0].isalpha():
+            # `Opted-out` and `MarkedAsSpam`, but never -1 for 1 or !active for active.
+            found = self.words.get(cells.key(cell), self.words.get(cells.key(bare)))
+        return self.other if found is None else found
+
+
+def word(**others: Standing) -> Meaning:
+    """Read a column of words; `others` are those of one tool (`needs_attention=...`)."""
+    own = {name.replace("_", " "): standing for name, standing in others.items()}
+    return Meaning({**WORDS, **own})
+
+
+def status() -> Meaning:
+    """Read a column that is called just that: words, or 1 for active and 0 for gone."""
+    gone = dict.fromkeys(NO, Standing.UNSUBSCRIBED)
+    return Meaning({**WORDS, **dict.fromkeys(YES, Standing.ACTIVE), **gone})
+
+
+def flag(yes: Standing, no: Standing = Standing.SILENT) -> Meaning:
+    """Read a column of yes and no, of words, and of dates, which mean that it happened.
+
+    In a column of those who agreed, many write yes and leave the others empty.
+    """
+    # `confirmed` in a column of spam reports says the opposite of `confirmed` in one of readers.
+    words = {w: s for w, s in WORDS.items() if s is not Standing.ACTIVE or no > Standing.SILENT}
+    return Meaning(
+        {**words, **dict.fromkeys(YES, yes), **dict.fromkeys(NO, no)},
+        empty=Standing.PENDING if yes <= Standing.ACTIVE < no else Standing.SILENT,
+        # The date of a sign-up is no proof that it lasts.
+        dated=Standing.SILENT if yes is Standing.ACTIVE else yes,
+    )
+
+
+def happened(standing: Standing) -> Meaning:
+    """Read a column that is filled when something has happened: its date, its reason.
+
+    A stricter word counts: who left because of a complaint has complained.
+    """
+    stricter = {word: said for word, said in WORDS.items() if said > standing}
+    return Meaning(
+        {**stricter, **dict.fromkeys(NO, Standing.SILENT)}, dated=standing, other=standing
+    )
+
+
+def proof() -> Meaning:
+    """Read a column of dates of a confirmation: who has none has not confirmed."""
+    return Meaning(
+        {**dict.fromkeys(YES, Standing.SILENT), **dict.fromkeys(NO, Standing.PENDING)},
+        empty=Standing.PENDING,
+        dated=Standing.SILENT,
+    )

@@ -1,0 +1,337 @@
+"""The first look at a whole sheet: is every state in it understood?
+
+A column that looks like a state and is not known, and a cell of a state's column that is no state
+we know, stop the import before anything is written. False alarms cost a flag; a state that nobody
+understood would have somebody mailed who left.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from itertools import zip_longest
+from typing import BinaryIO
+
+from newsletter.cadences import Cadence
+from newsletter.errors import InvalidInput
+from newsletter.subscribers.csv_rows import cells, encoding, names, states
+from newsletter.subscribers.csv_rows.columns import (
+    Choice,
+    Column,
+    Columns,
+    at_least,
+    is_open,
+    is_other_header,
+)
+from newsletter.subscribers.csv_rows.encoding import Encoding
+from newsletter.subscribers.csv_rows.records import Record, Sheet
+from newsletter.subscribers.csv_rows.states import Meaning, Standing
+from newsletter.subscribers.csv_rows.tools import Role
+
+#: Of one column. What has more different cells than that is no state.
+_DIFFERENT = 100
+#: A word that gives a column away counts only among so few.
+_FEW = 30
+_SHOWN = 5
+_NAMED = 10
+#: Of a cell with a word of a state in it.
+_LONGEST = 100
+#: No word of a state is longer.
+_WORD = 30
+_NUMERIC = frozenset(("", *"0123456789"))
+_LISTED = re.compile(r"[,;|]|: ")
+#: What a mail server said (RFC 3463): `5.1.1`, `550 5.1.1 No such user`.
+_CODE = re.compile(r"(?:[45]\d\d[ -])?[45]\.[0-7]\.\d{1,3}(?:\s|$)")
+_DIGIT = re.compile(r"\d")
+_CADENCES = frozenset(cadence.value for cadence in Cadence)
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What a sheet is, as far as one can tell before its readers are taken over."""
+
+    choice: Choice
+    encoding: Encoding
+    #: None where there is not a single record.
+    columns: Columns | None = None
+    #: How many records look readable.
+    records: int = 0
+
+
+def survey(stream: BinaryIO, choice: Choice | None = None) -> Survey:
+    """Read a whole sheet twice, first its octets and then its records; memory stays constant.
+
+    The stream must be one that can go back; it is left where it ends. Raises InvalidInput for what
+    stops an import: no column of an address, a state that is not understood, a choice that fits
+    no column.
+    """
+    choice = choice or Choice()
+    start = stream.tell()
+    found = encoding.find(stream)
+    stream.seek(start)
+    text = encoding.decode(stream, found)
+    try:
+        csv_rows = Sheet(text, choice)
+        if csv_rows.columns is None:
+            return Survey(choice, found)
+        return _of_records(csv_rows, csv_rows.columns, Survey(choice, found))
+    finally:
+        text.detach()
+
+
+def _of_records(csv_rows: Sheet, columns: Columns, begun: Survey) -> Survey:
+    watched = [
+        _Watched(column)
+        for column in columns.all
+        if column.role not in {Role.ADDRESS, Role.IGNORED} and column.meaning is None
+    ]
+    known = [_Watched(column) for column in columns.states]
+    count = _look(csv_rows, columns, watched, known)
+    meanings, unknown = _judged(columns, watched)
+    _stop(unknown, [one for one in known if one.unknown])
+    return replace(begun, columns=columns.with_states(meanings), records=count)
+
+
+@dataclass
+class _Watched:
+    """A column whose different cells are counted, while there are few."""
+
+    column: Column
+    #: How often each cell came; None once there are too many to be states.
+    seen: Counter[str] | None = field(default_factory=Counter)
+    #: Of a column with too many, the cells that are words of a state.
+    telling: Counter[str] = field(default_factory=Counter)
+    #: Cells of a state's column that are no state.
+    unknown: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def index(self) -> int:
+        return self.column.index
+
+    @property
+    def words(self) -> set[str]:
+        """The different cells in one spelling, but for empty ones."""
+        return {word for cell in self.seen or () if (word := cells.bare(cell))}
+
+
+def _look(csv_rows: Sheet, columns: Columns, watched: list[_Watched], known: list[_Watched]) -> int:
+    count = 0
+    for rows in _blocks(csv_rows, columns):
+        count += len(rows)
+        # A column at a time: most have few different cells, or only new ones.
+        counted = [Counter(column) for column in zip_longest(*rows)]
+        for column in counted:
+            del column[None]
+        for one in watched:
+            if one.index < len(counted):
+                _count(one, counted[one.index], columns)
+        for one in known:
+            if one.index < len(counted):
+                _doubt(one, counted[one.index], rows, columns)
+    return count
+
+
+def _blocks(csv_rows: Sheet, columns: Columns) -> Iterator[list[list[str]]]:
+    """Yield the cells of the records that will not be rejected for their form."""
+    width = len(columns.all)
+    address = _address(columns)
+    for records in csv_rows.blocks(columns):
+        rows = []
+        for record in records:
+            if not isinstance(record, Record):
+                continue
+            row = record.cells
+            if address >= len(row) or "@" not in row[address]:
+                _check_header(record, columns)
+            # Of one too long, what stands under which column is anybody's guess.
+            if len(row) <= width or not any(cell.strip() for cell in row[width:]):
+                rows.append(row)
+        yield rows
+
+
+def _address(columns: Columns) -> int:
+    column = columns.of(Role.ADDRESS)
+    assert column is not None
+    return column.index
+
+
+def _check_header(record: Record, columns: Columns) -> None:
+    """Stop where another table begins, or the first line was a title above one."""
+    if is_other_header(record.cells, columns):
+        named = ", ".join(f"{cell[:40]!a}" for cell in record.cells[:_NAMED])
+        raise InvalidInput(
+            f"Line {record.line} names other columns than the first line of the file: {named}. "
+            "Nothing was imported.",
+            hint="Remove the lines above the names of the columns, and import each table as a "
+            "file of its own.",
+        )
+
+
+def _count(one: _Watched, counted: Counter[str], columns: Columns) -> None:
+    """Count the cells of a block; once they are too many, those that are words of a state."""
+    if one.seen is not None:
+        one.seen.update(counted)
+        if len(one.seen) <= _DIFFERENT:
+            return
+        counted, one.seen = one.seen, None
+    if _is_followed(one, columns):
+        for cell, times in counted.items():
+            # Most are numbers or dates, and those are looked at no further.
+            if cell[:1] not in _NUMERIC and _tells(cell):
+                one.telling[cell] += times
+
+
+def _doubt(one: _Watched, counted: Counter[str], rows: list[list[str]], columns: Columns) -> None:
+    """Count the cells that are no state, where they are about a reader."""
+    doubted = {cell for cell in counted if one.column.standing(cell) is None}
+    if not doubted:
+        return
+    address = _address(columns)
+    for row in rows:
+        cell = row[one.index] if one.index < len(row) else None
+        if cell in doubted and (cell in one.unknown or len(one.unknown) < _DIFFERENT):
+            with suppress(InvalidInput):
+                cells.address(row[address] if address < len(row) else "", is_guess=False)
+                one.unknown[cell] += 1
+
+
+def _judged(columns: Columns, watched: list[_Watched]) -> tuple[dict[int, Meaning], list[_Watched]]:
+    """Return columns that turned out to be states, and those that look like one and are unknown."""
+    meanings: dict[int, Meaning] = {}
+    unknown = []
+    for one in watched:
+        found = _meaning(one, columns)
+        if found is not None:
+            meanings[one.index] = found
+        elif _looks_like_state(one, columns):
+            unknown.append(one)
+    return meanings, unknown
+
+
+def _meaning(one: _Watched, columns: Columns) -> Meaning | None:
+    """Return how a column is read whose cells, all of them, are words of a state."""
+    is_nameless = not columns.has_header or cells.key(one.column.name) == "state"
+    if not is_nameless or not one.words or one.words & _CADENCES:
+        return None
+    meaning = states.word()
+    return meaning if all(meaning.standing(cell) is not None for cell in one.words) else None
+
+
+def _looks_like_state(one: _Watched, columns: Columns) -> bool:
+    words = one.words
+    if one.column.role is Role.CADENCE:
+        return bool(words & states.TELLING) and not words & _CADENCES
+    name = cells.key(one.column.name)
+    if _gives_itself_away(one, columns, name):
+        return True
+    if not is_open(one.column, columns.tool):
+        return False
+    if not names.sounds_like_state(name) and not _says_yes(words, name, columns):
+        return False
+    if one.seen is not None and names.sounds_bad(name) and words <= states.NO | cells.NOTHING:
+        # It counts bounces, say, and nobody has any.
+        return False
+    # Of a postal address, the state is one of those.
+    return one.seen is None or bool({word.replace(" ", "-") for word in words} - _regions(name))
+
+
+def _says_yes(words: set[str], name: str, columns: Columns) -> bool:
+    """Tell whether a column may be a state, of whatever detail, and has only yes and no in it.
+
+    Without a header it has no name, and yes and no of what nobody knows.
+    """
+    is_plain = bool(words) and words <= states.YES | states.NO | states.WORDS.keys()
+    return is_plain and (names.may_be_state(name) or not columns.has_header)
+
+
+def _regions(name: str) -> frozenset[str]:
+    return names.REGIONS if name == "state" else frozenset()
+
+
+def _gives_itself_away(one: _Watched, columns: Columns, name: str) -> bool:
+    """Tell whether there are words of a state in a column, whatever it is called."""
+    if not _is_unread(one, columns):
+        return False
+    if names.is_free_text(name):
+        # People and towns are called like that, and notes tell stories.
+        return len(one.words) <= _FEW and any(map(_is_telling, one.words))
+    return bool(one.telling) or any(map(_tells, one.seen or ()))
+
+
+def _is_followed(one: _Watched, columns: Columns) -> bool:
+    name = cells.key(one.column.name)
+    return _is_unread(one, columns) and not names.is_free_text(name)
+
+
+def _is_unread(one: _Watched, columns: Columns) -> bool:
+    """Tell whether nothing reads a column of a sheet in which somebody may be mailed."""
+    return one.column.role is None and at_least(columns.tool) < Standing.UNSUBSCRIBED
+
+
+def _tells(cell: str) -> bool:
+    """Tell whether a cell is a word of a state, or a list that has one in it."""
+    if len(cell) > _LONGEST:
+        return False
+    if "," in cell or ";" in cell or "|" in cell or ": " in cell:
+        return any(map(_is_telling, _LISTED.split(cell)))
+    return len(cell) < _WORD and _is_telling(cell)
+
+
+@lru_cache(maxsize=4_096)
+def _is_telling(word: str) -> bool:
+    bare = cells.bare(word)
+    if bare in states.TELLING or _CODE.match(bare):
+        return True
+    # No word of a state has a digit in it.
+    return not bare.isalnum() and not _DIGIT.search(bare) and cells.key(bare) in states.TELLING
+
+
+def _stop(unknown: list[_Watched], unread: list[_Watched]) -> None:
+    if unread:
+        one = unread[0]
+        raise InvalidInput(
+            f"In the column {one.column.name!r}, which says a reader's state, "
+            f"{_listed(one.unknown)} {'is' if len(one.unknown) == 1 else 'are'} not known. "
+            "Nothing was imported.",
+            hint="Write states that are known (active, paused, pending, unsubscribed, bounced, "
+            "complained, blocked) there, name another column with --column status=NAME, or leave "
+            f"the column out with --ignore-column {_quoted(one.column.name)}.",
+        )
+    if unknown:
+        named = "; ".join(f"{one.column.name!r} ({_cells_of(one)})" for one in unknown[:_NAMED])
+        named += f"; and {len(unknown) - _NAMED} more" if len(unknown) > _NAMED else ""
+        first = _quoted(unknown[0].column.name)
+        columns = "This column looks" if len(unknown) == 1 else "These columns look"
+        raise InvalidInput(
+            f"{columns} like the state of a reader and nobody knows which: {named}. "
+            "Nothing was imported.",
+            hint=f"Say what it is with --column status={first}, or, if it says yes and no, with "
+            f"--column unsubscribed={first} (or bounced, complained, blocked, subscribed, "
+            f"confirmed, active); leave it out with --ignore-column {first}.",
+        )
+
+
+def _cells_of(one: _Watched) -> str:
+    if one.seen is None:
+        return _listed(one.telling) + " and others" if one.telling else "many different cells"
+    told = {cell: count for cell, count in one.seen.items() if _tells(cell)}
+    # Among many, those that give the column away.
+    return _listed(told) + " and others" if told and len(one.seen) > _SHOWN else _listed(one.seen)
+
+
+def _listed(seen: dict[str, int]) -> str:
+    """Return the most frequent cells with their numbers, as text that any terminal can show."""
+    often = sorted(seen.items(), key=lambda item: (-item[1], item[0]))[:_SHOWN]
+    shown = ", ".join(f"{cell[:40]!a} ({count:,})" for cell, count in often)
+    more = len(seen) - len(often)
+    return f"{shown} and {more} more" if more else shown
+
+
+def _quoted(name: str) -> str:
+    """Return a column's name as one writes it in a shell."""
+    return shlex.quote(name)

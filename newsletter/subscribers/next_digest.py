@@ -1,0 +1,67 @@
+"""What comes next for a reader, and when: the sentence that every answer to them ends with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import date, datetime, timedelta
+
+from sqlalchemy import select
+from sqlmodel import Session, col
+
+from newsletter import cadences
+from newsletter.cadences import Cadence, SendTimes
+from newsletter.models import Edition, EditionState, Status, Subscriber
+
+#: Of each cadence, the periods to come that will have no edition.
+Skipped = Mapping[Cadence, frozenset[date]]
+NONE_SKIPPED: Skipped = {cadence: frozenset() for cadence in Cadence}
+
+
+def skipped_ahead(session: Session, *, now: datetime) -> Skipped:
+    """Return the periods of each cadence that are still to come and will have no edition."""
+    found = session.execute(
+        select(col(Edition.cadence), col(Edition.period)).where(
+            col(Edition.state) == EditionState.SKIPPED,
+            # A zone's today is the day before, or after, at most.
+            col(Edition.period) >= now.date() - timedelta(days=1),
+        )
+    ).all()
+    return {
+        cadence: frozenset(period for name, period in found if name == cadence)
+        for cadence in Cadence
+    }
+
+
+def next_at(cadence: Cadence, *, after: datetime, times: SendTimes, skipped: Skipped) -> datetime:
+    """Return when the first edition after an instant is due, on the publication's own clock.
+
+    Of those that are made: not one of `skipped`, which `skipped_ahead` gives.
+    """
+    period = cadences.next_due(cadence, after, times, skipped=skipped[cadence])
+    return cadences.due_at(cadence, period, times).astimezone(times.zone)
+
+
+def of(
+    subscriber: Subscriber, *, now: datetime, times: SendTimes, skipped: Skipped
+) -> datetime | None:
+    """Return when this reader's next digest is due, after their pause if there is one.
+
+    None if that is open: a pause without an end, or no consent that would bring one.
+    """
+    after = now
+    if subscriber.status == Status.PAUSED and subscriber.paused_until is not None:
+        after = max(now, subscriber.paused_until)
+    elif subscriber.status != Status.ACTIVE:
+        return None
+    return next_at(Cadence(subscriber.cadence), after=after, times=times, skipped=skipped)
+
+
+def resumes_at(subscriber: Subscriber, now: datetime) -> datetime | None:
+    """Return from when on mail comes: now, or the end of a pause; None if the pause is open."""
+    return subscriber.paused_until if is_paused(subscriber, now) else now
+
+
+def is_paused(subscriber: Subscriber, now: datetime) -> bool:
+    """Tell whether nothing comes for now, at the reader's own word."""
+    until = subscriber.paused_until
+    return subscriber.status == Status.PAUSED and (until is None or until > now)

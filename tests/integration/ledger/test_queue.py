@@ -1,0 +1,693 @@
+"""The ledger on both databases: who may change which row, and that nothing is forgotten."""
+
+from __future__ import annotations
+
+import random
+import re
+import shutil
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from datetime import timedelta
+from itertools import product
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import ledgers
+import pytest
+from sqlalchemy import Connection, Engine, event, select, text, update
+from sqlmodel import Session
+
+from newsletter.db import engine as engines
+from newsletter.db import session as sessions
+from newsletter.db.dialects import Statement
+from newsletter.errors import DatabaseUnavailable
+from newsletter.ledger import queue, retry, statements
+from newsletter.ledger.queue import Claim, Verdict
+from newsletter.ledger.retry import Policy
+from newsletter.models import Attempt, Delivery, Mailing, Suppression
+from newsletter.smtp import reply
+from newsletter.smtp.reply import Outcome, Phase, Reply
+
+NOW = ledgers.NOW + timedelta(hours=1)
+ACCEPTED = reply.classify(Phase.BODY, Reply(250, "2.0.0 queued as 4F2A"))
+GREYLISTED = reply.classify(Phase.RCPT, Reply(451, "4.7.1 later"))
+NO_SUCH_USER = reply.classify(Phase.RCPT, Reply(550, "5.1.1 no such user"))
+LOST = reply.lost(Phase.BODY, "the server left")
+
+
+def claim(
+    engine: Engine, worker_id: int = 1, *, limit: int = 1000, **narrowed: object
+) -> list[Claim]:
+    with sessions.writing(engine) as session:
+        return queue.claim(session, worker_id=worker_id, limit=limit, now=NOW, **narrowed)  # type: ignore[arg-type]
+
+
+def mark(engine: Engine, claims: list[Claim], worker_id: int = 1) -> set[int]:
+    with sessions.writing(engine) as session:
+        ids = [each.id for each in claims]
+        return queue.mark(session, worker_id=worker_id, ids=ids, now=NOW)
+
+
+def record(
+    engine: Engine,
+    claims: list[Claim],
+    outcome: Outcome,
+    *,
+    worker_id: int = 1,
+    policy: Policy = "resend",
+) -> None:
+    rng, rules = random.Random(1), retry.Rules(policy, ledgers.WAITS)
+    verdicts = [
+        Verdict(
+            each.id,
+            each.address,
+            outcome,
+            retry.decide(
+                outcome,
+                attempts=each.attempts,
+                rules=rules,
+                give_up_at=each.give_up_at,
+                now=NOW,
+                rng=rng,
+            ),
+        )
+        for each in claims
+    ]
+    with sessions.writing(engine) as session:
+        queue.record(session, worker_id=worker_id, verdicts=verdicts, now=NOW)
+
+
+def cancel(engine: Engine, claimed: Claim) -> int:
+    with sessions.writing(engine) as session:
+        return queue.cancel(session, reference=claimed.reference, reason="unsubscribed", now=NOW)
+
+
+def take_over(engine: Engine, *dead: int, policy: Policy = "resend") -> tuple[int, int]:
+    with sessions.writing(engine) as session:
+        return queue.take_over(session, dead=dead, policy=policy, now=NOW)
+
+
+def rows(engine: Engine) -> list[Delivery]:
+    with sessions.reading(engine) as session:
+        return list(session.execute(select(Delivery).order_by(Delivery.id)).scalars())
+
+
+def attempts(engine: Engine) -> list[Attempt]:
+    with sessions.reading(engine) as session:
+        return list(session.execute(select(Attempt).order_by(Attempt.id)).scalars())
+
+
+# Enqueue
+
+
+def test_enqueue_is_one_statement_however_many_readers_there_are(engine: Engine) -> None:
+    mailing_id = ledgers.add_mailing(engine)
+    statements: list[str] = []
+
+    def note(_c: object, _cursor: object, statement: str, *_rest: object) -> None:
+        statements.append(statement)
+
+    with sessions.writing(engine) as session:
+        event.listen(engine, "before_cursor_execute", note)
+        made = queue.enqueue(
+            session,
+            mailing_id=mailing_id,
+            recipients=ledgers.recipients(5000),
+            priority=1,
+            now=NOW,
+        )
+        event.remove(engine, "before_cursor_execute", note)
+
+    assert made == 5000
+    assert len(statements) == 1
+    assert ledgers.states(engine) == {"queued": 5000}
+
+
+# Claim
+
+
+def test_a_second_worker_claims_nothing_already_claimed(engine: Engine) -> None:
+    ledgers.fill(engine, 30)
+
+    first = claim(engine, 1, limit=20)
+    second = claim(engine, 2, limit=20)
+
+    assert (len(first), len(second)) == (20, 10)
+    assert not {each.id for each in first} & {each.id for each in second}
+    assert claim(engine, 3) == []
+
+
+def test_workers_that_claim_at_the_same_time_never_get_the_same_row(
+    engine: Engine, migrated_url: str
+) -> None:
+    ledgers.fill(engine, 400)
+    claimed: list[int] = []
+    # A pool of its own for each, as for processes.
+    opened = [engines.open(migrated_url) for _ in range(6)]
+
+    def work(number: int) -> None:
+        while found := claim(opened[number], number + 1, limit=7):
+            claimed.extend(each.id for each in found)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for each in opened:
+        each.dispose()
+
+    assert len(claimed) == len(set(claimed)) == 400
+
+
+def test_a_claim_never_takes_more_than_its_limit(engine: Engine) -> None:
+    ledgers.fill(engine, 200)
+
+    taken = [len(claim(engine, limit=16)) for _ in range(13)]
+
+    assert taken == [16] * 12 + [8]
+
+
+def test_letters_go_before_digests_and_the_longest_due_first(engine: Engine) -> None:
+    digest = ledgers.fill(engine, 3)
+    letter = ledgers.fill(engine, 2, public_id="letter0000000001", priority=0)
+    late = ledgers.fill(
+        engine, 1, public_id="mailing000000002", now=ledgers.NOW - timedelta(hours=1)
+    )
+
+    taken = [claim(engine, limit=1)[0].mailing_id for _ in range(6)]
+
+    assert taken == [letter, letter, late, digest, digest, digest]
+
+
+def test_what_is_not_due_is_not_claimed(engine: Engine) -> None:
+    ledgers.fill(engine, 2, now=NOW + timedelta(seconds=1))
+
+    assert claim(engine) == []
+    with sessions.reading(engine) as session:
+        assert queue.next_due(session) == NOW + timedelta(seconds=1)
+
+
+def test_a_claim_keeps_to_the_mailings_it_is_given(engine: Engine) -> None:
+    one = ledgers.fill(engine, 2)
+    other = ledgers.fill(engine, 2, public_id="mailing000000002")
+
+    of_one = claim(engine, mailings=select(Mailing.id).where(Mailing.id == one))
+    but_other = claim(engine, excluded=select(Mailing.id).where(Mailing.id == other))
+
+    assert {each.mailing_id for each in of_one} == {one}
+    assert but_other == []
+
+
+def test_a_suppressed_address_is_skipped_at_the_claim_and_stops_nobody_else(
+    engine: Engine,
+) -> None:
+    ledgers.fill(engine, 40)
+    with sessions.writing(engine) as session:
+        for n in range(1, 33):
+            session.add(
+                Suppression(
+                    address=f"reader{n}@example.com",
+                    address_hash=f"hash{n}",
+                    reason="bounced",
+                    created_at=NOW,
+                )
+            )
+
+    # The first batches hold nothing but suppressed addresses.
+    claimed = claim(engine, limit=8)
+
+    assert len(claimed) == 8
+    assert ledgers.states(engine) == {"skipped": 32, "claimed": 8}
+    assert {each.reason for each in rows(engine) if each.state == "skipped"} == {"suppressed"}
+
+
+# Mark
+
+
+def test_a_cancelled_or_taken_over_claim_cannot_be_marked(engine: Engine) -> None:
+    ledgers.fill(engine, 3)
+    gone, taken, mine = claim(engine)
+    cancel(engine, gone)
+    with sessions.writing(engine) as session:
+        row = session.get(Delivery, taken.id)
+        assert row is not None
+        row.worker_id = 2
+
+    assert mark(engine, [gone, taken, mine]) == {mine.id}
+
+
+def test_marking_again_after_a_commit_whose_answer_was_lost_is_harmless(engine: Engine) -> None:
+    ledgers.fill(engine, 2)
+    claims = claim(engine)
+
+    assert mark(engine, claims) == mark(engine, claims) == {each.id for each in claims}
+
+
+def test_nobody_ends_a_marked_row_between_the_mark_and_its_answer(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if engines.is_sqlite(engine):
+        pytest.skip("one writer at a time: nothing can come in between")
+    ledgers.fill(engine, 2)
+    claims = claim(engine)
+    mark(engine, claims)
+    cancel(engine, claims[0])
+
+    def comes_back_and_leaves(now: Statement, to: str | None) -> None:
+        """Say so from elsewhere, behind one of the statements of a mark."""
+        run = now.change if now is statements.MARK else now.run
+
+        def then(session: Session, **parameters: object) -> object:
+            found = run(session, **parameters)
+            with suppress(DatabaseUnavailable), sessions.writing(engine) as another:
+                another.execute(text("SET LOCAL lock_timeout = '50ms'"))
+                another.execute(
+                    update(Delivery).where(Delivery.id == claims[0].id).values(reason=to)
+                )
+            return found
+
+        monkeypatch.setattr(now, run.__name__, then)
+
+    comes_back_and_leaves(statements.MARK, None)
+    comes_back_and_leaves(statements.MARKED, "unsubscribed")
+    marked = mark(engine, claims)
+
+    in_flight = {row.id for row in rows(engine) if row.state == "in_flight"}
+    assert marked == in_flight == {each.id for each in claims}
+
+
+# Cancel
+
+
+@pytest.mark.parametrize("state", ["queued", "claimed", "deferred"])
+def test_a_goodbye_cancels_what_has_not_left(engine: Engine, state: str) -> None:
+    ledgers.fill(engine, 1)
+    (row,) = rows(engine)
+    if state != "queued":
+        claims = claim(engine)
+        if state == "deferred":
+            record(engine, claims, GREYLISTED)
+
+    with sessions.writing(engine) as session:
+        cancelled = queue.cancel(session, reference=row.reference, reason="unsubscribed", now=NOW)
+
+    (row,) = rows(engine)
+    assert cancelled == 1
+    assert (row.state, row.reason, row.worker_id) == ("cancelled", "unsubscribed", None)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "policy", "state"),
+    [
+        (ACCEPTED, "resend", "accepted"),
+        (NO_SUCH_USER, "resend", "refused"),
+        (GREYLISTED, "resend", "cancelled"),
+        (reply.lost(Phase.DATA, "gone"), "resend", "cancelled"),
+        (LOST, "resend", "unknown"),
+        (LOST, "hold", "unknown"),
+    ],
+    ids=["accepted", "refused", "greylisted", "lost", "unknown", "held"],
+)
+def test_a_goodbye_while_the_body_leaves_is_not_forgotten(
+    engine: Engine, outcome: Outcome, policy: Policy, state: str
+) -> None:
+    ledgers.fill(engine, 1)
+    claims = claim(engine)
+    mark(engine, claims)
+
+    assert cancel(engine, claims[0]) == 0
+    assert ledgers.states(engine) == {"in_flight": 1}
+    record(engine, claims, outcome, policy=policy)
+
+    assert ledgers.states(engine) == {state: 1}
+    assert claim(engine, 2) == []
+
+
+def test_a_goodbye_between_two_tries_of_a_marked_message_stops_the_second(
+    engine: Engine,
+) -> None:
+    ledgers.fill(engine, 1)
+    claims = claim(engine)
+    mark(engine, claims)
+    cancel(engine, claims[0])
+
+    assert mark(engine, claims) == set()
+    assert ledgers.states(engine) == {"cancelled": 1}
+
+
+@pytest.mark.parametrize("policy", ["resend", "hold"])
+def test_a_goodbye_to_a_message_whose_worker_died_is_not_forgotten(
+    engine: Engine, policy: Policy
+) -> None:
+    ledgers.fill(engine, 1)
+    claims = claim(engine)
+    mark(engine, claims)
+    cancel(engine, claims[0])
+
+    take_over(engine, 1, policy=policy)
+
+    assert ledgers.states(engine) == {"unknown": 1}
+
+
+def _goodbye(engine: Engine, claims: list[Claim]) -> None:
+    cancel(engine, claims[0])
+
+
+def _cancelled_edition(engine: Engine, claims: list[Claim]) -> None:
+    with sessions.writing(engine) as session:
+        chosen = select(Mailing.id).where(Mailing.id == claims[0].mailing_id)
+        queue.cancel_mailings(session, mailings=chosen, reason="edition cancelled", now=NOW)
+
+
+def _stale_edition(engine: Engine, claims: list[Claim]) -> None:
+    with sessions.writing(engine) as session:
+        chosen = select(Mailing.id).where(Mailing.id == claims[0].mailing_id)
+        queue.skip_mailings(session, mailings=chosen, reason="stale", now=NOW)
+
+
+def _suppressed_address(engine: Engine, claims: list[Claim]) -> None:
+    with sessions.writing(engine) as session:
+        session.add(
+            Suppression(
+                address=claims[0].address, address_hash="0" * 48, reason="complaint", created_at=NOW
+            )
+        )
+    claim(engine, 3)
+
+
+# A stale message that is leaving is let go, and an address is looked up at the claim.
+@pytest.mark.parametrize(
+    ("call_off", "again"),
+    [
+        *product([_goodbye, _cancelled_edition], ["queued", "claimed", "marked", "greylisted"]),
+        *product([_stale_edition], ["queued", "claimed", "greylisted"]),
+        *product([_suppressed_address], ["queued", "greylisted"]),
+    ],
+)
+def test_what_may_have_arrived_ends_as_unknown_whatever_ends_it(
+    engine: Engine, call_off: Callable[[Engine, list[Claim]], None], again: str
+) -> None:
+    """Cancelled or skipped would let its articles ride in the next edition: twice, perhaps."""
+    ledgers.fill(engine, 1)
+    claims = claim(engine)
+    mark(engine, claims)
+    take_over(engine, 1)
+    assert ledgers.states(engine) == {"queued": 1}
+    if again != "queued":
+        claims = claim(engine, 2)
+    if again in {"marked", "greylisted"}:
+        mark(engine, claims, 2)
+    if again == "greylisted":
+        record(engine, claims, GREYLISTED, worker_id=2)
+        assert ledgers.states(engine) == {"deferred": 1}
+        with sessions.writing(engine) as session:
+            session.execute(update(Delivery).values(due_at=NOW))
+
+    call_off(engine, claims)
+    if again == "marked":
+        assert mark(engine, claims, 2) == set()
+
+    (row,) = rows(engine)
+    assert (row.state, row.worker_id) == ("unknown", None)
+    assert row.reason in {"unsubscribed", "edition cancelled", "stale", "suppressed"}
+
+
+def test_what_may_have_arrived_is_not_refused_for_want_of_an_answer(engine: Engine) -> None:
+    """A letter's last try, one before it uncertain, and never a no: nobody has refused it."""
+    ledgers.fill(engine, 1, priority=0, now=NOW - retry.LETTER_LIFE)
+    claims = claim(engine)
+    mark(engine, claims)
+    take_over(engine, 1)
+    claims = claim(engine, 2)
+    mark(engine, claims, 2)
+
+    record(engine, claims, GREYLISTED, worker_id=2)
+
+    assert ledgers.states(engine) == {"unknown": 1}
+
+
+def test_a_servers_no_to_the_second_copy_speaks_for_the_first(engine: Engine) -> None:
+    """The same bytes to the same mailbox: the first try will have been refused as well."""
+    ledgers.fill(engine, 1)
+    claims = claim(engine)
+    mark(engine, claims)
+    take_over(engine, 1)
+    claims = claim(engine, 2)
+    mark(engine, claims, 2)
+
+    record(engine, claims, NO_SUCH_USER, worker_id=2)
+
+    assert ledgers.states(engine) == {"refused": 1}
+
+
+def test_an_edition_is_cancelled_but_for_what_may_be_leaving(engine: Engine) -> None:
+    mailing_id = ledgers.fill(engine, 10)
+    claims = claim(engine, limit=4)
+    mark(engine, claims[:2])
+
+    with sessions.writing(engine) as session:
+        mailings = select(Mailing.id).where(Mailing.id == mailing_id)
+        cancelled = queue.cancel_mailings(
+            session, mailings=mailings, reason="edition cancelled", now=NOW
+        )
+    assert cancelled == 8
+    record(engine, claims[:1], ACCEPTED)
+    record(engine, claims[1:2], GREYLISTED)
+
+    assert ledgers.states(engine) == {"cancelled": 9, "accepted": 1}
+
+
+# Record
+
+
+def test_an_accepted_message_keeps_the_servers_words(engine: Engine) -> None:
+    ledgers.fill(engine, 2)
+    claims = claim(engine)
+    mark(engine, claims)
+
+    record(engine, claims, ACCEPTED)
+
+    for row in rows(engine):
+        assert (row.state, row.code, row.enhanced) == ("accepted", 250, "2.0.0")
+        assert row.reply == "queued as 4F2A"
+        assert (row.attempts, row.worker_id) == (1, None)
+    assert attempts(engine) == []
+
+
+def test_every_try_that_was_not_accepted_is_kept(engine: Engine) -> None:
+    ledgers.fill(engine, 2)
+    first, second = claim(engine)
+
+    record(engine, [first], GREYLISTED)
+    record(engine, [second], NO_SUCH_USER)
+
+    deferred, refused = rows(engine)
+    assert (deferred.state, deferred.attempts, refused.state) == ("deferred", 1, "refused")
+    assert NOW + timedelta(minutes=5) <= deferred.due_at <= NOW + timedelta(minutes=6)
+    kept = [(a.number, a.outcome, a.phase, a.code, a.enhanced) for a in attempts(engine)]
+    assert kept == [(1, "deferred", "rcpt", 451, "4.7.1"), (1, "refused", "rcpt", 550, "5.1.1")]
+
+
+def test_a_try_that_is_nobodys_fault_charges_nobody(engine: Engine) -> None:
+    ledgers.fill(engine, 1)
+
+    record(engine, claim(engine), reply.lost(Phase.MAIL, "421 too many"))
+
+    (row,) = rows(engine)
+    assert (row.state, row.attempts) == ("queued", 0)
+
+
+def test_a_record_repeated_after_a_commit_whose_answer_was_lost_changes_nothing(
+    engine: Engine,
+) -> None:
+    ledgers.fill(engine, 3)
+    one, two, three = claim(engine)
+    mark(engine, [one, two, three])
+    for _ in range(2):
+        record(engine, [one], ACCEPTED)
+        record(engine, [two], GREYLISTED)
+        record(engine, [three], LOST, policy="hold")
+
+    assert ledgers.states(engine) == {"accepted": 1, "deferred": 1, "unknown": 1}
+    assert [row.attempts for row in rows(engine)] == [1, 1, 1]
+    assert len(attempts(engine)) == 2
+
+
+def test_a_worker_that_lost_its_rows_changes_nothing(engine: Engine) -> None:
+    ledgers.fill(engine, 3)
+    claims = claim(engine, 1)
+    mark(engine, claims, 1)
+    take_over(engine, 1)
+    before = [(row.state, row.attempts, row.worker_id) for row in rows(engine)]
+
+    record(engine, claims[:1], ACCEPTED, worker_id=1)
+    record(engine, claims[1:2], GREYLISTED, worker_id=1)
+    assert mark(engine, claims[2:], 1) == set()
+
+    assert [(row.state, row.attempts, row.worker_id) for row in rows(engine)] == before
+    assert {a.outcome for a in attempts(engine)} == {"unknown"}
+
+
+# Take over
+
+
+def test_what_a_dead_worker_had_claimed_is_queued_and_what_was_in_flight_is_unknown(
+    engine: Engine,
+) -> None:
+    ledgers.fill(engine, 10)
+    claims = claim(engine, 1, limit=6)
+    mark(engine, claims[:2], 1)
+    claim(engine, 2, limit=1)
+
+    assert take_over(engine, 1) == (4, 2)
+
+    assert ledgers.states(engine) == {"queued": 9, "claimed": 1}
+    assert [(a.number, a.outcome, a.phase) for a in attempts(engine)] == [
+        (1, "unknown", "body")
+    ] * 2
+    # The uncertain ones are due at once, the same bytes again.
+    assert len(claim(engine, 3)) == 9
+
+
+def test_the_policy_hold_keeps_the_uncertain_for_the_operator(engine: Engine) -> None:
+    ledgers.fill(engine, 3)
+    claims = claim(engine, limit=2)
+    mark(engine, claims[:1])
+
+    take_over(engine, 1, policy="hold")
+
+    assert ledgers.states(engine) == {"queued": 2, "unknown": 1}
+    with sessions.writing(engine) as session:
+        assert queue.retry_now(session, ids=[claims[0].id], now=NOW) == 1
+    assert ledgers.states(engine) == {"queued": 3}
+
+
+def test_release_gives_back_what_was_not_marked_and_what_is_not_kept(engine: Engine) -> None:
+    ledgers.fill(engine, 5)
+    claims = claim(engine)
+    mark(engine, claims[:1])
+
+    with sessions.writing(engine) as session:
+        kept = [each.id for each in claims[1:3]]
+        assert queue.release(session, worker_id=1, now=NOW, keep=kept) == 2
+
+    assert ledgers.states(engine) == {"in_flight": 1, "claimed": 2, "queued": 2}
+
+
+# The books
+
+
+def test_the_states_sum_to_the_audience_whatever_happens(engine: Engine) -> None:
+    mailing_id = ledgers.fill(engine, 60)
+    rng = random.Random(11)
+    mailings = select(Mailing.id).where(Mailing.id == mailing_id)
+
+    for step in range(40):
+        worker_id = step % 3 + 1
+        claims = claim(engine, worker_id, limit=rng.randint(1, 5))
+        marked = [each for each in claims if rng.random() < 0.7]
+        mark(engine, marked, worker_id)
+        for each in claims:
+            if rng.random() < 0.2:
+                cancel(engine, each)
+            elif rng.random() < 0.7:
+                outcome = rng.choice([ACCEPTED, GREYLISTED, NO_SUCH_USER, LOST])
+                record(engine, [each], outcome, worker_id=worker_id)
+        if step % 7 == 0:
+            take_over(engine, worker_id)
+        with sessions.reading(engine) as session:
+            assert sum(queue.count_states(session, mailings).values()) == 60
+
+
+# The indexes
+
+
+@pytest.mark.parametrize(
+    ("index", "act"),
+    [
+        ("ix_delivery_claimable", lambda engine: claim(engine, limit=16)),
+        ("ix_delivery_held", lambda engine: take_over(engine, 1)),
+    ],
+)
+def test_a_long_history_costs_nothing_the_partial_index_is_used(
+    engine: Engine, index: str, reaction: Callable[[Engine], object]
+) -> None:
+    ledgers.fill(engine, 3000)
+    with sessions.writing(engine) as session:
+        session.execute(text("UPDATE delivery SET state = 'accepted' WHERE id > 50"))
+    if not engines.is_sqlite(engine):
+        with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            connection.execute(text("ANALYZE delivery"))
+
+    with _explaining(engine) as plan:
+        reaction(engine)
+
+    found = "\n".join(plan)
+    assert index in found
+    assert not re.search(r"SCAN delivery(?! USING)|Seq Scan on delivery|TEMP B-TREE", found)
+
+
+def test_a_claim_costs_the_same_whatever_waits_beside_it(
+    migrated_sqlite: Path, tmp_path: Path
+) -> None:
+    def cost(beside: int) -> int:
+        path = tmp_path / f"{beside}.db"
+        shutil.copyfile(migrated_sqlite, path)
+        opened = engines.open(f"sqlite:///{path}")
+        paused = ledgers.fill(opened, beside)
+        wanted = ledgers.fill(opened, beside, public_id="mailing000000002")
+        excluded = select(Mailing.id).where(Mailing.id == paused)
+        claims: list[Claim] = []
+        steps = _steps(opened, lambda: claims.extend(claim(opened, limit=10, excluded=excluded)))
+        assert [each.mailing_id for each in claims] == [wanted] * 10
+        opened.dispose()
+        return steps
+
+    assert cost(20_000) <= cost(20) * 1.2
+
+
+def _steps(engine: Engine, reaction: Callable[[], object]) -> int:
+    """Count the steps of SQLite's machine that something takes, in tens."""
+    count = 0
+
+    def step() -> int:
+        nonlocal count
+        count += 1
+        return 0
+
+    def watch(dbapi_connection: Any, *_rest: object) -> None:
+        dbapi_connection.set_progress_handler(step, 10)
+
+    event.listen(engine, "checkout", watch)
+    reaction()
+    event.remove(engine, "checkout", watch)
+    return count
+
+
+@contextmanager
+def _explaining(engine: Engine) -> Iterator[list[str]]:
+    """Give the query plans of every statement on deliveries that is executed meanwhile."""
+    explain = "EXPLAIN QUERY PLAN " if engines.is_sqlite(engine) else "EXPLAIN "
+    plan: list[str] = []
+
+    def note(
+        connection: Connection, _cursor: object, statement: str, parameters: Any, *_rest: object
+    ) -> None:
+        if not statement.startswith(explain) and "delivery" in statement:
+            plan.extend(map(str, connection.exec_driver_sql(explain + statement, parameters)))
+
+    def execute(statement: Statement, session: Session, parameters: Mapping[str, object]) -> Any:
+        written = statement._of_engine(engine.dialect)
+        explained = Statement(sqlite="", postgresql="")
+        explained._written = {engine.dialect.name: written._replace(sql=explain + written.sql)}
+        plan.extend(map(str, original(explained, session, parameters)))
+        return original(statement, session, parameters)
+
+    original = Statement._execute
+    event.listen(engine, "before_cursor_execute", note)
+    with mock.patch.object(Statement, "_execute", execute):
+        yield plan
+    event.remove(engine, "before_cursor_execute", note)

@@ -1,0 +1,57 @@
+"""When the committer commits."""
+
+from __future__ import annotations
+
+import asyncio
+
+import ledgers
+import pytest
+from sqlalchemy import Engine
+
+from newsletter.db import session as sessions
+from newsletter.ledger import dead_addresses, queue, registry
+from newsletter.ledger.queue import Claim
+from newsletter.ledger.registry import Registration
+from newsletter.sender import committer
+from newsletter.sender.committer import Committer
+from newsletter.sender.limits import Limits
+from newsletter.tokens import Keyring
+
+
+def signed_in(engine: Engine) -> tuple[Registration, list[Claim]]:
+    """A worker on the roster that has claimed twenty rows."""
+    with sessions.writing(engine) as session:
+        registration = registry.sign_in(session, name="worker", now=ledgers.NOW)
+        return registration, queue.claim(
+            session, worker_id=registration.id, limit=20, now=ledgers.NOW
+        )
+
+
+def committing(engine: Engine, registration: Registration) -> Committer:
+    return Committer(
+        engine,
+        registration,
+        policy="hold",
+        suppression=dead_addresses.Rules(Keyring([ledgers.SECRET]), 5),
+        rules=Limits(),
+        connections=50,
+        clock=lambda: ledgers.NOW,
+    )
+
+
+def test_marks_of_enough_connections_wait_for_no_others(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(committer, "_GATHER_SECONDS", 3600)
+    ledgers.fill(engine, 20)
+    registration, claims = signed_in(engine)
+
+    async def mark() -> list[bool]:
+        writer = committing(engine, registration)
+        async with asyncio.timeout(60):
+            marked = await asyncio.gather(*(writer.mark(claim.id) for claim in claims))
+            await writer.close()
+        return marked
+
+    assert asyncio.run(mark()) == [True] * 20
+    assert ledgers.states(engine) == {"in_flight": 20}
