@@ -15,7 +15,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Row, case, func, or_, update
-from sqlalchemy import select as rows_of
+from sqlalchemy import select as select_columns
 from sqlmodel import Session, col, select
 
 from newsletter.db import dialects
@@ -264,7 +264,7 @@ def _known(
     if not addresses or count(session, at_most=1) == 0:
         return {}
     asked = list(addresses)
-    columns = rows_of(_id, _address, _hash, _cause)
+    columns = select_columns(_id, _address, _hash, _cause)
     found = {row.address: row for row in session.execute(columns.where(_address.in_(asked)))}
     # A key at a time, so that a statement's parameters stay below what SQLite takes.
     prints = [keyring.fingerprints(address) for address in asked]

@@ -386,7 +386,7 @@ def _background(
         return Background(is_first)
     wanted = {text.title_key(one.title) for one in unknown}
     titles, columns = store.title_keys(session, feed_id=feed.id, wanted=wanted)
-    since = instant - timedelta(days=quarantine.Rules.memory_days)
+    since = instant - timedelta(days=quarantine.QuarantineRules.memory_days)
     arrivals = store.arrivals(session, feed_id=feed.id, since=since)
     return Background(is_first, titles, columns, quarantine.traffic(arrivals, now=instant))
 

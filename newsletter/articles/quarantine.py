@@ -31,7 +31,7 @@ class Reason(StrEnum):
 
 
 @dataclass(frozen=True)
-class Rules:
+class QuarantineRules:
     """From where on an article is suspicious."""
 
     future: timedelta = timedelta(days=1)
@@ -81,7 +81,9 @@ class Background:
     traffic: Traffic = Traffic()
 
 
-def traffic(arrivals: Iterable[Arrivals], *, now: datetime, rules: Rules = Rules()) -> Traffic:
+def traffic(
+    arrivals: Iterable[Arrivals], *, now: datetime, rules: QuarantineRules = QuarantineRules()
+) -> Traffic:
     """Sum up a feed's arrivals; a day is any 24 hours, counted back from now."""
     out: Counter[int] = Counter()
     waiting: Counter[int] = Counter()
@@ -97,7 +99,7 @@ def reasons(
     background: Background,
     *,
     now: datetime,
-    rules: Rules = Rules(),
+    rules: QuarantineRules = QuarantineRules(),
 ) -> list[Reason | None]:
     """Return for each unknown article why it waits, or None if it goes out."""
     titles = set(background.titles)
@@ -129,7 +131,7 @@ def admitted(
     why: Sequence[Reason | None],
     background: Background,
     *,
-    rules: Rules = Rules(),
+    rules: QuarantineRules = QuarantineRules(),
 ) -> list[int]:
     """Return the positions of those articles that are taken in.
 
@@ -145,7 +147,7 @@ def admitted(
 
 
 def _newest_only(
-    articles: Sequence[ParsedArticle], found: Sequence[Reason | None], rules: Rules
+    articles: Sequence[ParsedArticle], found: Sequence[Reason | None], rules: QuarantineRules
 ) -> list[Reason | None]:
     """Let the newest articles of a first fetch out, however old, and no others."""
     could_go = [at for at, reason in enumerate(found) if reason in {None, Reason.ANCIENT}]
@@ -155,7 +157,7 @@ def _newest_only(
     return why
 
 
-def _by_date(article: ParsedArticle, now: datetime, rules: Rules) -> Reason | None:
+def _by_date(article: ParsedArticle, now: datetime, rules: QuarantineRules) -> Reason | None:
     if article.published_at is None:
         return None
     if article.published_at > now + rules.future:

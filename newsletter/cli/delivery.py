@@ -20,7 +20,7 @@ from newsletter.errors import InvalidInput
 from newsletter.models.delivery import State
 
 if TYPE_CHECKING:
-    from newsletter.ledger.reconcile import Tally
+    from newsletter.ledger.reconcile import ReconcileTally
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -218,7 +218,7 @@ def _begins(stream: io.BufferedReader | gzip.GzipFile, *with_any: bytes) -> bool
     return stream.peek(2)[:2] in with_any
 
 
-def _report(tally: Tally, *, dry_run: bool) -> None:
+def _report(tally: ReconcileTally, *, dry_run: bool) -> None:
     verb = "would be" if dry_run else "are"
     output.say(
         f"Of {tally.unknown_before:,} unknown deliveries {tally.accepted:,} {verb} settled as "

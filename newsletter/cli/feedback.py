@@ -13,7 +13,7 @@ from newsletter import clock
 from newsletter.cli import context, output
 
 if TYPE_CHECKING:
-    from newsletter.feedback.apply import Tally
+    from newsletter.feedback.apply import FeedbackTally
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -48,7 +48,7 @@ def read(
         _report(tally)
 
 
-def _report(tally: Tally) -> None:
+def _report(tally: FeedbackTally) -> None:
     if tally.read == tally.other and not output.out.is_terminal:
         return
     names = ("unsubscribed", "already", "outdated", "invalid", "unsigned", "other")

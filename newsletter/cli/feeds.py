@@ -274,11 +274,11 @@ def _words(counts: Counts) -> str:
 
 def left_out(result: Result) -> str:
     """Say that a feed has brought more than is taken in."""
-    from newsletter.articles.quarantine import Rules
+    from newsletter.articles.quarantine import QuarantineRules
 
     return (
         f"{result.title}: {result.counts.left_out:,} articles are not taken in today: "
-        f"of one feed no more than {Rules.waiting_per_day} a day are kept for approval."
+        f"of one feed no more than {QuarantineRules.waiting_per_day} a day are kept for approval."
     )
 
 

@@ -19,7 +19,7 @@ from newsletter.models import Status
 
 if TYPE_CHECKING:
     from newsletter.subscribers.csv_rows import Choice, Rejection, Survey
-    from newsletter.subscribers.imports import Import, Tally
+    from newsletter.subscribers.imports import Import, ImportTally
     from newsletter.subscribers.rejections import Rejections
 
 #: Rejected lines of a dry run.
@@ -101,7 +101,7 @@ def import_sheet(
         size = None if str(file) == "-" else file.stat().st_size
         task = bar.add_task("Importing (octets)", total=size)
 
-        def advance(_: Tally) -> None:
+        def advance(_: ImportTally) -> None:
             bar.update(task, completed=stream.tell() if size else None)
 
         def surveyed(survey: Survey) -> None:
@@ -237,7 +237,7 @@ def _say_survey(name: str, survey: Survey) -> None:
 
 def _report_import(
     name: str,
-    tally: Tally,
+    tally: ImportTally,
     survey: Survey,
     rejections: Rejections,
     target: Path,

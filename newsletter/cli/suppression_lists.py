@@ -19,7 +19,7 @@ from newsletter.models import Cause
 
 if TYPE_CHECKING:
     from newsletter.subscribers.rejections import Rejections
-    from newsletter.subscribers.suppression_lists import Tally
+    from newsletter.subscribers.suppression_lists import ListTally
 
 OfCause = Annotated[
     Cause | None, typer.Option("--cause", help="Only those suppressed for this cause.")
@@ -114,7 +114,7 @@ def _opened(file: Path, *, dry_run: bool) -> AbstractContextManager[TextIO]:
 
 
 def _report(
-    name: str, tally: Tally, rejections: Rejections, target: Path | None, *, json: bool
+    name: str, tally: ListTally, rejections: Rejections, target: Path | None, *, json: bool
 ) -> None:
     file = target if rejections.count else None
     if json:

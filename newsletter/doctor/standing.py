@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Engine, Select, func
-from sqlalchemy import select as rows_of
+from sqlalchemy import select as select_columns
 from sqlmodel import Session, col, select
 
 from newsletter import cadences, suppression
@@ -182,11 +182,13 @@ def _notes(session: Session) -> dict[str, str]:
 
 
 def _letters() -> Select[Any]:
-    return rows_of(col(Mailing.id)).where(col(Mailing.kind).not_in((Kind.DIGEST, Kind.CORRECTION)))
+    return select_columns(col(Mailing.id)).where(
+        col(Mailing.kind).not_in((Kind.DIGEST, Kind.CORRECTION))
+    )
 
 
 def _unknown(session: Session, now: datetime) -> int:
-    found = rows_of(func.count()).where(
+    found = select_columns(func.count()).where(
         col(Delivery.state) == State.UNKNOWN,
         # One with a reason is settled: it is not to be tried again.
         col(Delivery.reason).is_(None),

@@ -7,7 +7,7 @@ from datetime import date, datetime
 from typing import Any
 
 from sqlalchemy import Select, func
-from sqlalchemy import select as columns
+from sqlalchemy import select as select_columns
 from sqlalchemy.orm import aliased
 from sqlmodel import Session, col, select
 
@@ -76,13 +76,13 @@ def _issues() -> Select[Any]:
     other = aliased(Mailing)
     # Variants are made in the order of their readers, the largest first.
     largest = (
-        columns(func.min(col(other.id)))
+        select_columns(func.min(col(other.id)))
         .where(col(other.edition_id) == col(Edition.id))
         .correlate(Edition)
         .scalar_subquery()
     )
     stories = (
-        columns(func.count())
+        select_columns(func.count())
         .select_from(MailingArticle)
         .where(
             col(MailingArticle.mailing_id) == col(Mailing.id),
@@ -100,7 +100,7 @@ def _issues() -> Select[Any]:
         stories.label("stories"),
     ]
     return (
-        columns(*chosen)
+        select_columns(*chosen)
         .join(Mailing, col(Mailing.id) == largest)
         .where(col(Edition.state).in_(_SHOWN))
     )

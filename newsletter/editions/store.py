@@ -9,7 +9,7 @@ from datetime import date, datetime
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import ColumnElement, Select, case, delete, func, insert, or_, update
-from sqlalchemy import select as columns
+from sqlalchemy import select as select_columns
 from sqlmodel import Session, col, select
 
 from newsletter import cadences, tokens
@@ -158,7 +158,7 @@ def last_covered(session: Session, cadence: Cadence) -> datetime | None:
     """
     was_made = _edition_state != EditionState.SKIPPED
     found: datetime | None = session.execute(
-        columns(
+        select_columns(
             func.coalesce(
                 func.max(case((was_made, col(Edition.coverage_end)))),
                 func.min(col(Edition.coverage_start)),
@@ -251,7 +251,7 @@ def sent_at(session: Session, ends: Collection[datetime]) -> set[int]:
     Those are what the readers with these watermarks were sent last.
     """
     found = session.execute(
-        columns(col(MailingArticle.article_id))
+        select_columns(col(MailingArticle.article_id))
         .join(Mailing, col(Mailing.id) == col(MailingArticle.mailing_id))
         .join(Edition, _edition_id == col(Mailing.edition_id))
         .where(col(Edition.coverage_end).in_(ends))
@@ -306,7 +306,7 @@ def note_of(session: Session, edition: Edition) -> Note | None:
 def unsettled(session: Session) -> list[tuple[Edition, bool]]:
     """Return the editions whose watermarks may still move, and whether a row of each is open."""
     found = session.execute(
-        columns(Edition, _has_open_row()).where(col(Edition.settled_at).is_(None))
+        select_columns(Edition, _has_open_row()).where(col(Edition.settled_at).is_(None))
     )
     return [(edition, is_open) for edition, is_open in found]
 
@@ -316,7 +316,7 @@ def settle(session: Session, edition: Edition) -> None:
 
     Watermarks never move back, so it may be done at any time and again.
     """
-    arrived = columns(col(Delivery.reference)).where(
+    arrived = select_columns(col(Delivery.reference)).where(
         col(Delivery.mailing_id).in_(mailings(edition)),
         col(Delivery.state).in_((State.ACCEPTED, State.UNKNOWN)),
     )
@@ -396,7 +396,7 @@ def reopen(session: Session) -> list[str]:
 
 def mailings_of(edition_ids: Collection[int | None]) -> Select[Any]:
     """Select the ids of the mailings of some editions."""
-    return columns(col(Mailing.id)).where(col(Mailing.edition_id).in_(edition_ids))
+    return select_columns(col(Mailing.id)).where(col(Mailing.edition_id).in_(edition_ids))
 
 
 def settled_mailings(before: datetime) -> Select[Any]:
@@ -407,14 +407,16 @@ def settled_mailings(before: datetime) -> Select[Any]:
 def editions_of(session: Session, mailings: Select[Any]) -> dict[int, int]:
     """Return the edition of each of `mailings`."""
     found = session.execute(
-        columns(col(Mailing.id), col(Mailing.edition_id)).where(col(Mailing.id).in_(mailings))
+        select_columns(col(Mailing.id), col(Mailing.edition_id)).where(
+            col(Mailing.id).in_(mailings)
+        )
     )
     return {row.id: row.edition_id for row in found}
 
 
 def mailings_among(ids: Collection[int]) -> Select[Any]:
     """Select those of some mailings that are there."""
-    return columns(col(Mailing.id)).where(col(Mailing.id).in_(ids))
+    return select_columns(col(Mailing.id)).where(col(Mailing.id).in_(ids))
 
 
 def withheld_mailings() -> Select[Any]:
@@ -424,7 +426,7 @@ def withheld_mailings() -> Select[Any]:
     """
     corrects = col(Mailing.corrects_id) == _edition_id
     return (
-        columns(col(Mailing.id))
+        select_columns(col(Mailing.id))
         .join(Edition, (_edition_id == col(Mailing.edition_id)) | corrects)
         .where(
             (_edition_state == EditionState.PAUSED)
@@ -435,7 +437,7 @@ def withheld_mailings() -> Select[Any]:
 
 def corrections_of(edition: Edition) -> Select[Any]:
     """Select the ids of the mailings that correct an edition."""
-    return columns(col(Mailing.id)).where(col(Mailing.corrects_id) == edition.id)
+    return select_columns(col(Mailing.id)).where(col(Mailing.corrects_id) == edition.id)
 
 
 def unless_withheld(mailings: Select[Any]) -> Select[Any]:
@@ -445,7 +447,7 @@ def unless_withheld(mailings: Select[Any]) -> Select[Any]:
 
 def _mailings_where(*conditions: ColumnElement[bool]) -> Select[Any]:
     return (
-        columns(col(Mailing.id))
+        select_columns(col(Mailing.id))
         .join(Edition, _edition_id == col(Mailing.edition_id))
         .where(*conditions)
     )
@@ -555,7 +557,7 @@ def contents(session: Session, edition: Edition) -> list[Contents]:
     """Return the mailings of an edition and what is in them, the largest first."""
     readers = queue.size()
     found = session.execute(
-        columns(col(Mailing.id), col(Mailing.public_id), col(Mailing.subject), readers)
+        select_columns(col(Mailing.id), col(Mailing.public_id), col(Mailing.subject), readers)
         .where(col(Mailing.edition_id) == edition.id)
         .order_by(readers.desc(), col(Mailing.id))
     )
@@ -576,10 +578,10 @@ def corrections(session: Session, edition: Edition) -> list[Corrected]:
     mailings = corrections_of(edition)
     books = queue.books(mailings)
     states: dict[int, dict[str, int]] = {}
-    for mailing_id, state, rows in session.execute(columns(*books.c)):
+    for mailing_id, state, rows in session.execute(select_columns(*books.c)):
         states.setdefault(mailing_id, {})[state] = rows
     found = session.execute(
-        columns(col(Mailing.id), col(Mailing.subject), col(Mailing.created_at))
+        select_columns(col(Mailing.id), col(Mailing.subject), col(Mailing.created_at))
         .where(col(Mailing.corrects_id) == edition.id)
         .order_by(col(Mailing.id))
     )
@@ -601,7 +603,7 @@ def holding(edition: Edition, article_id: int) -> Select[Any]:
     site, where it stands as it is today. What it said came with the edition that had it as a story.
     """
     return (
-        columns(col(MailingArticle.mailing_id))
+        select_columns(col(MailingArticle.mailing_id))
         .join(Mailing, col(Mailing.id) == col(MailingArticle.mailing_id))
         .where(
             col(Mailing.edition_id) == edition.id,
@@ -625,14 +627,14 @@ def placements(session: Session, edition: Edition) -> list[MailingArticle]:
 def pruned_accepted(session: Session, mailings: Select[Any]) -> int:
     """Return how many accepted deliveries of `mailings` were pruned: to whom is not known."""
     found: int | None = session.execute(
-        columns(func.sum(col(Mailing.pruned_accepted))).where(col(Mailing.id).in_(mailings))
+        select_columns(func.sum(col(Mailing.pruned_accepted))).where(col(Mailing.id).in_(mailings))
     ).scalar()
     return int(found or 0)
 
 
 def _placed(session: Session, mailing_id: int) -> list[Placed]:
     found = session.execute(
-        columns(MailingArticle, col(Article.content_hash))
+        select_columns(MailingArticle, col(Article.content_hash))
         .join(Article, col(Article.id) == col(MailingArticle.article_id))
         .where(col(MailingArticle.mailing_id) == mailing_id)
         .order_by(col(MailingArticle.position))
@@ -652,7 +654,7 @@ def _placed(session: Session, mailing_id: int) -> list[Placed]:
 
 def _variants(session: Session, edition_ids: Collection[int | None]) -> Counter[int | None]:
     found = session.execute(
-        columns(col(Mailing.edition_id), func.count().label("mailings"))
+        select_columns(col(Mailing.edition_id), func.count().label("mailings"))
         .where(col(Mailing.edition_id).in_(edition_ids))
         .group_by(col(Mailing.edition_id))
     )
@@ -664,7 +666,7 @@ def _counts(
 ) -> dict[int | None, dict[str, int]]:
     books = queue.books(mailings_of(edition_ids))
     found = session.execute(
-        columns(col(Mailing.edition_id), books.c.state, func.sum(books.c.rows))
+        select_columns(col(Mailing.edition_id), books.c.state, func.sum(books.c.rows))
         .join(books, books.c.mailing_id == col(Mailing.id))
         .group_by(col(Mailing.edition_id), books.c.state)
     )
@@ -697,7 +699,9 @@ def _summary(edition: Edition, variants: int, counts: Mapping[str, int]) -> Summ
 
 def _has_open_row() -> Any:  # noqa: ANN401 - an SQL expression
     mailings = (
-        columns(col(Mailing.id)).where(col(Mailing.edition_id) == _edition_id).correlate(Edition)
+        select_columns(col(Mailing.id))
+        .where(col(Mailing.edition_id) == _edition_id)
+        .correlate(Edition)
     )
     return queue.is_open(mailings)
 

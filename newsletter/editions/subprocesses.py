@@ -22,7 +22,7 @@ from newsletter.ledger import queue
 from newsletter.ledger.registry import Trouble
 from newsletter.sender import worker
 from newsletter.sender.shutdown import STOPS, Shutdown, on_signals
-from newsletter.sender.worker import Plan, Tally
+from newsletter.sender.worker import Plan, SendTally
 from newsletter.settings import Settings
 
 #: How long to watch rows that others hold, without any of them moving, before looking at who lives.
@@ -178,7 +178,7 @@ def _deliver(
     is_wanted = True
     while is_wanted:
 
-        def told(tally: Tally, before: int = before) -> None:
+        def told(tally: SendTally, before: int = before) -> None:
             on_settled(before + tally.settled)
 
         tally = worker.run(

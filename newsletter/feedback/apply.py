@@ -23,7 +23,7 @@ NAMED = 100
 
 
 @dataclass
-class Tally:
+class FeedbackTally:
     """What the mails came to."""
 
     read: int = 0
@@ -44,9 +44,9 @@ class Tally:
 
 def apply(
     engine: Engine, mails: Iterable[bytes], *, publication: Publication, now: datetime
-) -> Tally:
+) -> FeedbackTally:
     """Read the headers of each of `mails` and do what they ask; doing it again changes nothing."""
-    tally = Tally()
+    tally = FeedbackTally()
     for headers in mails:
         tally.read += 1
         asked = report.read(headers)
@@ -61,7 +61,12 @@ def apply(
 
 
 def _apply(
-    engine: Engine, asked: Unsubscription, tally: Tally, *, publication: Publication, now: datetime
+    engine: Engine,
+    asked: Unsubscription,
+    tally: FeedbackTally,
+    *,
+    publication: Publication,
+    now: datetime,
 ) -> None:
     assert asked.token is not None
     try:

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, datetime
 from typing import NamedTuple
 
-from sqlalchemy import select as rows_of
+from sqlalchemy import select as select_columns
 from sqlalchemy.orm import aliased
 from sqlmodel import Session, col
 
@@ -30,7 +30,7 @@ _SAID = (State.ACCEPTED, State.REFUSED, State.SKIPPED)
 _SOURCE = "mail server"
 
 
-class Rules(NamedTuple):
+class SuppressionRules(NamedTuple):
     """When what may pass is taken for what will not."""
 
     keyring: Keyring
@@ -47,7 +47,7 @@ class Earlier(NamedTuple):
 
 
 def suppress_dead(
-    session: Session, verdicts: Sequence[Verdict], *, rules: Rules, now: datetime
+    session: Session, verdicts: Sequence[Verdict], *, rules: SuppressionRules, now: datetime
 ) -> int:
     """Suppress the addresses of which these verdicts say that nobody is there; return how many.
 
@@ -68,7 +68,11 @@ def suppress_dead(
 
 
 def _grounds(
-    verdict: Verdict, earlier: Mapping[int, list[Earlier]], *, rules: Rules, now: datetime
+    verdict: Verdict,
+    earlier: Mapping[int, list[Earlier]],
+    *,
+    rules: SuppressionRules,
+    now: datetime,
 ) -> Grounds | None:
     before = earlier.get(verdict.delivery_id, [])
     return why_dead(verdict.outcome, before, now=now, full_mailboxes=rules.full_mailboxes)
@@ -105,7 +109,7 @@ def _earlier(session: Session, ids: Sequence[int]) -> Mapping[int, list[Earlier]
     """Return how the earlier mails to the readers of some deliveries ended, the latest first."""
     this = aliased(Delivery)
     found = session.execute(
-        rows_of(
+        select_columns(
             col(this.id),
             col(Delivery.state),
             col(Delivery.code),

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from sqlalchemy import Select
-from sqlalchemy import select as rows_of
+from sqlalchemy import select as select_columns
 from sqlmodel import Session, col
 
 from newsletter.ledger import message_ids
@@ -22,7 +22,7 @@ def deliveries(
     limit: int | None = None,
 ) -> Iterator[Mapping[str, object]]:
     """Give deliveries, oldest first, each with the Message-ID that servers log."""
-    wanted = rows_of(
+    wanted = select_columns(
         Delivery, col(Mailing.public_id), col(Mailing.domain), col(Mailing.subject)
     ).join(Mailing, col(Mailing.id) == col(Delivery.mailing_id))
     if state is not None:

@@ -39,7 +39,7 @@ from sqlalchemy import (
     union_all,
     update,
 )
-from sqlalchemy import select as rows_of
+from sqlalchemy import select as select_columns
 from sqlmodel import Session, col, select
 
 from newsletter import suppression
@@ -137,7 +137,7 @@ def enqueue(
                 "mailing_id", "address", "reference", "generation", "since_at",
                 "state", "priority", "due_at", "attempts", "state_at", "created_at",
             ],
-            rows_of(
+            select_columns(
                 literal(mailing_id), chosen.c.address, chosen.c.reference, chosen.c.generation,
                 chosen.c.since_at, literal(State.QUEUED.value), literal(priority),
                 literal(now, Instant()), literal(0), literal(now, Instant()),
@@ -356,7 +356,9 @@ def record(session: Session, *, worker_id: int, verdicts: Sequence[Verdict], now
 def withheld(session: Session, ids: Collection[int], excluded: Select[Any]) -> set[int]:
     """Return those of some mailings that are in `excluded`."""
     found = session.execute(
-        rows_of(col(Mailing.id)).where(col(Mailing.id).in_(ids), col(Mailing.id).in_(excluded))
+        select_columns(col(Mailing.id)).where(
+            col(Mailing.id).in_(ids), col(Mailing.id).in_(excluded)
+        )
     )
     return set(found.scalars())
 
@@ -374,14 +376,14 @@ def release(session: Session, *, worker_id: int, now: datetime, keep: Collection
 
 def holders(session: Session) -> set[int]:
     """Return the ids of the workers that hold rows, on the roster or not."""
-    found = session.execute(rows_of(_worker).where(text(HELD)).distinct())
+    found = session.execute(select_columns(_worker).where(text(HELD)).distinct())
     return set(found.scalars())
 
 
 def held(session: Session, mailings: Select[Any]) -> tuple[int, datetime | None]:
     """Return how many rows of `mailings` workers hold, and when one of them last changed."""
     found = session.execute(
-        rows_of(func.count(), func.max(col(Delivery.state_at))).where(
+        select_columns(func.count(), func.max(col(Delivery.state_at))).where(
             text(HELD), (_mailing + 0).in_(mailings)
         )
     )
@@ -405,7 +407,7 @@ def take_over(
     session.execute(
         insert(Attempt).from_select(
             ["delivery_id", "number", "at", "outcome", "phase", "reply"],
-            rows_of(
+            select_columns(
                 _id,
                 col(Delivery.attempts) + 1,
                 literal(now, Instant()),
@@ -438,7 +440,7 @@ def take_over(
 def count_prunable(session: Session, mailings: Select[Any]) -> dict[int, Counter[State]]:
     """Return how many rows of `mailings` can be pruned, by mailing and state: the final ones."""
     found = session.execute(
-        rows_of(_mailing, _state, func.count())
+        select_columns(_mailing, _state, func.count())
         .where(_mailing.in_(mailings), _state.in_(FINAL))
         .group_by(_mailing, _state)
         .order_by(_mailing)
@@ -456,7 +458,7 @@ def prune(session: Session, *, mailing_id: int, after: str, limit: int) -> Batch
     empty), so that no batch passes again over what another has deleted or left.
     """
     chosen = session.execute(
-        rows_of(_id, _reference, _state)
+        select_columns(_id, _reference, _state)
         .where(_mailing == mailing_id, _reference > after, _state.in_(FINAL))
         .order_by(_reference)
         .limit(limit)
@@ -491,18 +493,18 @@ def books(mailings: Select[Any]) -> Subquery:
         func.count().label("rows"),
     )
     gone = [
-        rows_of(col(Mailing.id), literal(state.value), pruned).where(
+        select_columns(col(Mailing.id), literal(state.value), pruned).where(
             col(Mailing.id).in_(mailings), pruned > 0
         )
         for state, pruned in _PRUNED.items()
     ]
-    found = rows_of(*standing).where(_mailing.in_(mailings)).group_by(_mailing, _state)
+    found = select_columns(*standing).where(_mailing.in_(mailings)).group_by(_mailing, _state)
     return union_all(found, *gone).subquery("books")
 
 
 def size() -> ColumnElement[int]:
     """Tell, in a statement about mailings, how many rows one has, or had until they were pruned."""
-    standing = rows_of(func.count()).where(_mailing == col(Mailing.id)).correlate(Mailing)
+    standing = select_columns(func.count()).where(_mailing == col(Mailing.id)).correlate(Mailing)
     found: ColumnElement[int] = standing.scalar_subquery()
     for pruned in _PRUNED.values():
         found = found + pruned
@@ -512,13 +514,13 @@ def size() -> ColumnElement[int]:
 def count_states(session: Session, mailings: Select[Any]) -> Mapping[State, int]:
     """Return how many rows of `mailings` are in each state; the sum is their audience."""
     of = books(mailings).c
-    found = session.execute(rows_of(of.state, func.sum(of.rows)).group_by(of.state))
+    found = session.execute(select_columns(of.state, func.sum(of.rows)).group_by(of.state))
     return {State(state): int(count) for state, count in found}
 
 
 def count_in(session: Session, state: State, mailings: Select[Any] | None = None) -> int:
     """Return how many rows are in a state, of `mailings` if given."""
-    counted = rows_of(func.count()).where(_state == state)
+    counted = select_columns(func.count()).where(_state == state)
     if mailings is not None:
         counted = counted.where(_mailing.in_(mailings))
     found: int = session.execute(counted).scalar_one()
@@ -527,7 +529,9 @@ def count_in(session: Session, state: State, mailings: Select[Any] | None = None
 
 def next_due(session: Session, mailings: Select[Any] | None = None) -> datetime | None:
     """Return when the next row is due, None if none waits but for its domain."""
-    earliest = rows_of(func.min(_WAITING.c.due_at)).where(*_narrowed(_WAITING, mailings, None))
+    earliest = select_columns(func.min(_WAITING.c.due_at)).where(
+        *_narrowed(_WAITING, mailings, None)
+    )
     found: datetime | None = session.execute(earliest).scalar()
     return found
 
@@ -579,14 +583,16 @@ def find(
 
 def replies(session: Session) -> Iterator[tuple[int, State, str]]:
     """Give id, state and reply of every row that ever was unknown, and of each of its tries."""
-    tried = rows_of(col(Attempt.delivery_id)).where(col(Attempt.outcome) == State.UNKNOWN.value)
+    tried = select_columns(col(Attempt.delivery_id)).where(
+        col(Attempt.outcome) == State.UNKNOWN.value
+    )
     said = union_all(
-        rows_of(_id, _state, col(Delivery.reply).label("reply")).where(_id.in_(tried)),
-        rows_of(_id, _state, col(Attempt.reply).label("reply"))
+        select_columns(_id, _state, col(Delivery.reply).label("reply")).where(_id.in_(tried)),
+        select_columns(_id, _state, col(Attempt.reply).label("reply"))
         .join(Attempt, col(Attempt.delivery_id) == _id)
         .where(_id.in_(tried)),
     ).subquery()
-    found = session.execute(rows_of(said).where(said.c.reply.is_not(None)))
+    found = session.execute(select_columns(said).where(said.c.reply.is_not(None)))
     return ((row.id, State(row.state), row.reply) for row in found)
 
 
@@ -617,14 +623,14 @@ def _agenda(
 
 @lru_cache(maxsize=16)
 def _due(mailings: Select[Any] | None, excluded: Select[Any] | None) -> Statement:
-    agenda = rows_of(_WAITING.c.priority, _WAITING.c.due_at, _WAITING.c.mailing_id)
+    agenda = select_columns(_WAITING.c.priority, _WAITING.c.due_at, _WAITING.c.mailing_id)
     is_due = _WAITING.c.due_at <= bindparam("now", None, type_=_INSTANT)
     return Statement.of(agenda.where(is_due, *_narrowed(_WAITING, mailings, excluded)))
 
 
 @lru_cache(maxsize=16)
 def _with_lanes(mailings: Select[Any] | None, excluded: Select[Any] | None) -> Statement:
-    agenda = rows_of(_SET_ASIDE.c.priority, _SET_ASIDE.c.mailing_id)
+    agenda = select_columns(_SET_ASIDE.c.priority, _SET_ASIDE.c.mailing_id)
     return Statement.of(agenda.where(*_narrowed(_SET_ASIDE, mailings, excluded)))
 
 

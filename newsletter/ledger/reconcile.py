@@ -27,7 +27,7 @@ _LONGEST_LINE = 8_192
 
 
 @dataclass
-class Tally:
+class ReconcileTally:
     """What became of the entries of a list or a log."""
 
     #: How many deliveries were unknown before.
@@ -57,10 +57,10 @@ def run(
     *,
     now: datetime,
     is_rehearsal: bool = False,
-    progress: Callable[[Tally], None] = lambda _: None,
-) -> Tally:
+    progress: Callable[[ReconcileTally], None] = lambda _: None,
+) -> ReconcileTally:
     """Settle what a stream names; in a rehearsal only count it."""
-    tally = Tally()
+    tally = ReconcileTally()
     with sessions.reading(engine) as session:
         tally.unknown_before = queue.count_in(session, State.UNKNOWN)
     known = _Known()
@@ -87,7 +87,9 @@ class _Known:
         self._seen: set[int] = set()
         self._by_queue_id: dict[str, tuple[int, State] | None] | None = None
 
-    def unknown_among(self, session: Session, batch: list[Entry], tally: Tally) -> dict[int, str]:
+    def unknown_among(
+        self, session: Session, batch: list[Entry], tally: ReconcileTally
+    ) -> dict[int, str]:
         """Return the unknown deliveries of a batch with their new replies; count the others."""
         named = {entry.message_id for entry in batch if entry.message_id}
         by_message_id = queue.find(session, sorted(named)) if named else {}
@@ -126,7 +128,7 @@ def _reply(entry: Entry) -> str:
     return f"reconciled with the mail server's log{queued}"
 
 
-def _lines(stream: BinaryIO, tally: Tally) -> Iterator[bytes]:
+def _lines(stream: BinaryIO, tally: ReconcileTally) -> Iterator[bytes]:
     """Give the lines of a stream, whatever it is; what is longer than any line is left out."""
     is_begun = True
     while octets := stream.readline(_LONGEST_LINE):

@@ -31,7 +31,7 @@ class Decision(NamedTuple):
     is_charged: bool
 
 
-class Rules(NamedTuple):
+class RetryRules(NamedTuple):
     """What the operator has chosen."""
 
     policy: Policy
@@ -43,7 +43,7 @@ def decide(
     outcome: Outcome,
     *,
     attempts: int,
-    rules: Rules,
+    rules: RetryRules,
     give_up_at: datetime | None,
     now: datetime,
     rng: random.Random,

@@ -23,7 +23,7 @@ from newsletter.db import restore_guard
 from newsletter.db import session as sessions
 from newsletter.errors import DatabaseUnavailable, NewsletterError
 from newsletter.ledger import dead_addresses, queue, registry
-from newsletter.ledger.dead_addresses import Rules
+from newsletter.ledger.dead_addresses import SuppressionRules
 from newsletter.ledger.queue import BlockedDomain, Claim, Verdict
 from newsletter.ledger.registry import Registration
 from newsletter.ledger.retry import Policy
@@ -126,7 +126,7 @@ class Committer:
         registration: Registration,
         *,
         policy: Policy,
-        suppression: Rules,
+        suppression: SuppressionRules,
         rules: Limits,
         connections: int,
         clock: Callable[[], datetime],

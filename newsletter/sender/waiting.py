@@ -10,7 +10,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import Select, func, null, text
-from sqlalchemy import select as rows_of
+from sqlalchemy import select as select_columns
 from sqlmodel import Session, col
 
 from newsletter.models import Delivery
@@ -74,7 +74,7 @@ def sentences(waiting: Iterable[Waiting], *, zone: ZoneInfo, now: datetime) -> s
 def _counted(session: Session, why: Why, *chosen: Any) -> list[Waiting]:  # noqa: ANN401 - SQL expressions
     """Count rows by one partial index: how many others a mailing has does not matter."""
     domain = _blocked_domain if why is Why.DOMAIN else null()
-    counted = rows_of(domain, func.count(), func.min(_due_at)).where(*chosen)
+    counted = select_columns(domain, func.count(), func.min(_due_at)).where(*chosen)
     if why is Why.DOMAIN:
         counted = counted.group_by(domain)
     found = session.execute(counted)
@@ -97,7 +97,7 @@ def _explained(
 def _reply(session: Session, mailings: Select[Any], now: datetime) -> str | None:
     """Return what was said to the row that is tried next."""
     found = session.execute(
-        rows_of(col(Delivery.code), col(Delivery.reply))
+        select_columns(col(Delivery.code), col(Delivery.reply))
         .where(
             text(CLAIMABLE),
             _mailing.in_(mailings),

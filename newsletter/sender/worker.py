@@ -88,7 +88,7 @@ TOLD_TO_STOP = "Told to stop: what is under way is finished, the rest goes back.
 
 
 @dataclass
-class Tally:
+class SendTally:
     """What one worker did: outcomes of tries, by kind; uncharged ones apart."""
 
     counts: Counter[str] = field(default_factory=Counter)
@@ -115,8 +115,8 @@ class Plan:
     connections: int
     return_path: str
     filler: Filler
-    retries: retry.Rules
-    suppression: dead_addresses.Rules
+    retries: retry.RetryRules
+    suppression: dead_addresses.SuppressionRules
     limits: Limits = field(default_factory=Limits)
     trust: ssl.SSLContext | None = None
 
@@ -128,8 +128,10 @@ class Plan:
             connections=settings.smtp_connections,
             return_path=settings.bounce_address,
             filler=Filler(settings.keyring()),
-            retries=retry.Rules(settings.unknown_policy, settings.retry_waits),
-            suppression=dead_addresses.Rules(settings.keyring(), settings.full_mailboxes),
+            retries=retry.RetryRules(settings.unknown_policy, settings.retry_waits),
+            suppression=dead_addresses.SuppressionRules(
+                settings.keyring(), settings.full_mailboxes
+            ),
             limits=Limits.of(settings),
         )
 
@@ -142,9 +144,9 @@ def run(
     excluded: Select[Any] | None = None,
     stays: bool = False,
     shutdown: Shutdown | None = None,
-    on_tally: Callable[[Tally], None] | None = None,
+    on_tally: Callable[[SendTally], None] | None = None,
     on_trouble: Trouble | None = None,
-) -> Tally:
+) -> SendTally:
     """Send what is due and return what came of it; with `stays`, wait for more until told to stop.
 
     SIGTERM and SIGINT drain, or `shutdown` does, where it is given: nothing more is claimed, what
@@ -242,12 +244,12 @@ class Worker:
         *,
         stays: bool,
         shutdown: Shutdown,
-        on_tally: Callable[[Tally], None] | None,
+        on_tally: Callable[[SendTally], None] | None,
         on_trouble: Trouble | None = None,
         rng: random.Random | None = None,
         clock: Callable[[], datetime] = utc_now,
     ) -> None:
-        self.tally = Tally()
+        self.tally = SendTally()
         self._engine = engine
         self._plan = plan
         self._presence = registration

@@ -63,7 +63,7 @@ _LESS_STRICT = {
 
 
 @dataclass
-class Tally:
+class ImportTally:
     """What became of the lines of a sheet; `read` is the sum of all others but `unstated`."""
 
     read: int = 0
@@ -103,16 +103,16 @@ def run(
     how: Import,
     *,
     reject: Callable[[Rejection], None],
-    progress: Callable[[Tally], None] = lambda _: None,
+    progress: Callable[[ImportTally], None] = lambda _: None,
     surveyed: Callable[[Survey], None] = lambda _: None,
-) -> Tally:
+) -> ImportTally:
     """Take over the readers of a sheet, from a stream that can go back.
 
     `surveyed` is told what the sheet is before anything is written, `reject` of each line that
     cannot be used, `progress` after each batch, when it is safely in the database. Raises
     InvalidInput, and writes nothing, where a state of the sheet is not understood.
     """
-    tally = Tally()
+    tally = ImportTally()
     start = stream.tell()
     survey = csv_rows.survey(stream, how.choice)
     surveyed(survey)
@@ -126,7 +126,7 @@ def run(
             progress(tally)
     if how.confirmed and tally.unchanged:
         with _lines(stream, start, survey, how) as lines:
-            for batch in _batches(lines, how, Tally(), lambda _: None):
+            for batch in _batches(lines, how, ImportTally(), lambda _: None):
                 with sessions.writing(engine) as session:
                     confirmed = _confirm(session, batch, how, held)
                 tally.updated += confirmed
@@ -199,7 +199,7 @@ class _Found:
 def _batches(
     lines: Iterator[Entry | Rejection],
     how: Import,
-    tally: Tally,
+    tally: ImportTally,
     reject: Callable[[Rejection], None],
 ) -> Iterator[_Batch]:
     """Yield batches; of an address that comes again the strictest state counts."""
@@ -224,7 +224,7 @@ def _batches(
         yield batch
 
 
-def _count(tally: Tally, found: _Found, size: int) -> None:
+def _count(tally: ImportTally, found: _Found, size: int) -> None:
     tally.added += found.added
     tally.updated += found.updated
     tally.suppressed += found.suppressed

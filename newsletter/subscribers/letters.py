@@ -16,7 +16,7 @@ from typing import Any
 
 import jinja2
 from sqlalchemy import ColumnElement, Select, String, cast, func, literal
-from sqlalchemy import select as rows_of
+from sqlalchemy import select as select_columns
 from sqlmodel import Session, col, select
 
 from newsletter import throttle, tokens
@@ -333,4 +333,4 @@ def _row(recipient: _Recipient) -> Select[Any]:
         literal(recipient.generation).label("generation"),
         literal(recipient.since_at, Instant()).label("since_at"),
     ]
-    return rows_of(*columns)
+    return select_columns(*columns)

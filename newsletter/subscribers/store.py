@@ -22,7 +22,7 @@ from sqlalchemy import (
     union_all,
     update,
 )
-from sqlalchemy import select as rows_of
+from sqlalchemy import select as select_columns
 from sqlmodel import Session, col, select
 
 from newsletter.cadences import Cadence
@@ -78,7 +78,7 @@ def deliveries(
 ) -> Sequence[Row[Any]]:
     """Return a subscriber's newest deliveries: at, kind, edition, subject, state, reply, reason."""
     return session.execute(
-        rows_of(
+        select_columns(
             col(Delivery.state_at).label("at"),
             col(Mailing.kind).label("kind"),
             col(Edition.cadence).label("cadence"),
@@ -125,14 +125,16 @@ def has_only_local(session: Session) -> bool:
     not left.
     """
     mailed = union_all(
-        rows_of(col(Delivery.address)).where(col(Delivery.state).in_(queue.OPEN)),
-        rows_of(col(Subscriber.address)).where(
+        select_columns(col(Delivery.address)).where(col(Delivery.state).in_(queue.OPEN)),
+        select_columns(col(Subscriber.address)).where(
             _status.in_((Status.ACTIVE, Status.PENDING, Status.PAUSED))
         ),
     ).subquery()
     is_local = mailed.c.address.like("%@localhost") | mailed.c.address.like("%.localhost")
     anybody, anybody_else = session.execute(
-        rows_of(exists(rows_of(mailed)), exists(rows_of(mailed).where(~is_local)))
+        select_columns(
+            exists(select_columns(mailed)), exists(select_columns(mailed).where(~is_local))
+        )
     ).one()
     return anybody and not anybody_else
 
@@ -140,7 +142,7 @@ def has_only_local(session: Session) -> bool:
 def counts(session: Session) -> dict[tuple[Cadence, Status], int]:
     """Return how many subscribers there are of each cadence and status."""
     found = session.execute(
-        rows_of(col(Subscriber.cadence), _status, func.count()).group_by(
+        select_columns(col(Subscriber.cadence), _status, func.count()).group_by(
             col(Subscriber.cadence), _status
         )
     )
@@ -156,7 +158,7 @@ def stream(
     time zone, and the cause of the suppression of the address.
     """
     query = (
-        rows_of(
+        select_columns(
             _id,
             col(Subscriber.address),
             col(Subscriber.cadence),
@@ -179,7 +181,7 @@ def histories(session: Session, ids: Sequence[int]) -> dict[int, list[Row[Any]]]
     """Return the consents of subscribers by their ids, oldest first."""
     found: defaultdict[int, list[Row[Any]]] = defaultdict(list)
     rows = session.execute(
-        rows_of(
+        select_columns(
             col(Consent.subscriber_id),
             col(Consent.action),
             col(Consent.at),
@@ -243,7 +245,7 @@ def lock(
 ) -> Sequence[Row[Any]]:
     """Return id, public_id, address and status of `addresses` in one of `statuses`; hold them."""
     return session.execute(
-        rows_of(_id, col(Subscriber.public_id), col(Subscriber.address), _status)
+        select_columns(_id, col(Subscriber.public_id), col(Subscriber.address), _status)
         .where(col(Subscriber.address).in_(addresses), _status.in_(statuses))
         .order_by(_id)
         .with_for_update()
@@ -261,7 +263,7 @@ def lock_pending(session: Session, *, until: datetime, limit: int) -> Sequence[R
         (_status == Status.SUPPRESSED) & col(Subscriber.subscribed_at).is_(None) & ~did_more
     )
     return session.execute(
-        rows_of(_id, col(Subscriber.public_id))
+        select_columns(_id, col(Subscriber.public_id))
         .where(
             # Naming every cadence lets the index that begins with it be used.
             col(Subscriber.cadence).in_(list(Cadence)),
@@ -281,7 +283,7 @@ def lock_imported(
     """Return those of `addresses` whom only imports know, as id, public_id, address; hold them."""
     said_here = exists().where(col(Consent.subscriber_id) == _id, col(Consent.action) != "imported")
     return session.execute(
-        rows_of(_id, col(Subscriber.public_id), col(Subscriber.address))
+        select_columns(_id, col(Subscriber.public_id), col(Subscriber.address))
         .where(col(Subscriber.address).in_(addresses), _status.in_(statuses), ~said_here)
         .order_by(_id)
         .with_for_update()
@@ -295,7 +297,7 @@ def suppressed_late(session: Session, *, limit: int) -> list[str]:
     decides on that by the cause.
     """
     found = session.execute(
-        rows_of(col(Subscriber.address))
+        select_columns(col(Subscriber.address))
         .join(Suppression, col(Suppression.address) == col(Subscriber.address))
         .where(_status.not_in((Status.SUPPRESSED.value, Status.PENDING.value)))
         .order_by(col(Subscriber.address))
@@ -336,7 +338,7 @@ def add_consents(
         insert(Consent).from_select(
             ["subscriber_id", "at", "action", "cadence", "status", "generation",
              "wording", "source", "remote"],
-            rows_of(
+            select_columns(
                 _id, literal(now, Instant()), literal(action), col(Subscriber.cadence), _status,
                 col(Subscriber.generation), literal(wording), literal(source),
                 literal(remote, String()),
@@ -363,7 +365,7 @@ def add_consents_each(
     `told` gives IP address and evidence by a subscriber's address.
     """
     found = session.execute(
-        rows_of(
+        select_columns(
             _id, col(Subscriber.address), col(Subscriber.cadence), _status,
             col(Subscriber.generation),
         ).where(chosen)
@@ -390,7 +392,7 @@ def add_consents_each(
 def imported_at(session: Session, subscriber: Subscriber) -> datetime | None:
     """Return when a reader was last imported, if they ever were."""
     found: datetime | None = session.execute(
-        rows_of(func.max(col(Consent.at))).where(
+        select_columns(func.max(col(Consent.at))).where(
             col(Consent.subscriber_id) == subscriber.id, col(Consent.action) == "imported"
         )
     ).scalar()
@@ -400,7 +402,7 @@ def imported_at(session: Session, subscriber: Subscriber) -> datetime | None:
 def covered_until(session: Session, subscriber: Subscriber) -> datetime | None:
     """Return up to where editions reached, or may have reached, a reader under any consent."""
     found: datetime | None = session.execute(
-        rows_of(func.max(col(Edition.coverage_end)))
+        select_columns(func.max(col(Edition.coverage_end)))
         .join(Mailing, col(Mailing.edition_id) == col(Edition.id))
         .join(Delivery, col(Delivery.mailing_id) == col(Mailing.id))
         .where(
@@ -427,7 +429,7 @@ def erase_deliveries(session: Session, theirs: ColumnElement[bool], *, now: date
     """
     session.execute(
         update(Attempt)
-        .where(col(Attempt.delivery_id).in_(rows_of(col(Delivery.id)).where(theirs)))
+        .where(col(Attempt.delivery_id).in_(select_columns(col(Delivery.id)).where(theirs)))
         .values(reply=None)
         .execution_options(synchronize_session=False)
     )

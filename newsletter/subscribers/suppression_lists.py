@@ -38,7 +38,7 @@ _MAILABLE = frozenset({Status.ACTIVE, Status.PAUSED, Status.PENDING})
 
 
 @dataclass
-class Tally:
+class ListTally:
     """What became of the lines of a list; `read` is the sum of all others."""
 
     read: int = 0
@@ -80,16 +80,16 @@ def run(
     how: Import,
     *,
     reject: Callable[[Rejection], None],
-    progress: Callable[[Tally], None] = lambda _: None,
+    progress: Callable[[ListTally], None] = lambda _: None,
     surveyed: Callable[[Survey], None] = lambda _: None,
-) -> Tally:
+) -> ListTally:
     """Suppress the addresses of a list, from a stream that can go back; their readers, too.
 
     `reject` is told of each line that cannot be used, `progress` after each batch, when it is
     safely in the database. Raises InvalidInput, and writes nothing, where the list is not
     understood.
     """
-    tally = Tally()
+    tally = ListTally()
     start = stream.tell()
     survey = _survey(stream, how)
     surveyed(survey)
@@ -229,7 +229,7 @@ def _legible(cell: str) -> str:
 def _batches(
     lines: Iterator[_Entry | Rejection | None],
     how: Import,
-    tally: Tally,
+    tally: ListTally,
     reject: Callable[[Rejection], None],
 ) -> Iterator[dict[str, _Entry]]:
     """Yield batches in which each address stands once, with the gravest of its causes."""

@@ -10,7 +10,7 @@ from sqlalchemy import Engine, Select, String, cast, func, literal, null, select
 
 from newsletter.db import session as sessions
 from newsletter.ledger import dead_addresses, queue
-from newsletter.ledger.retry import Policy, Rules
+from newsletter.ledger.retry import Policy, RetryRules
 from newsletter.models import Delivery, Mailing
 from newsletter.rendering.message import CompiledMessage, Field, Place, Slot
 from newsletter.sender.limits import Limits
@@ -123,8 +123,8 @@ def plan(
         connections=connections,
         return_path=f"bounces@{DOMAIN}",
         filler=filler(),
-        retries=Rules(policy, WAITS),
-        suppression=dead_addresses.Rules(Keyring([SECRET]), full_mailboxes=3),
+        retries=RetryRules(policy, WAITS),
+        suppression=dead_addresses.SuppressionRules(Keyring([SECRET]), full_mailboxes=3),
         limits=rules or Limits(),
     )
 

@@ -214,7 +214,7 @@ class World:
             decision = retry.decide(
                 outcome,
                 attempts=claim.attempts,
-                rules=retry.Rules(policy, ledgers.WAITS),
+                rules=retry.RetryRules(policy, ledgers.WAITS),
                 give_up_at=claim.give_up_at,
                 now=self.now,
                 rng=random.Random(1),

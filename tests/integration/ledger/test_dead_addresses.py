@@ -19,7 +19,7 @@ from newsletter.smtp.reply import Outcome, Phase, Reply
 from newsletter.tokens import Keyring
 
 ADDRESS = "reader1@example.com"
-RULES = dead_addresses.Rules(Keyring([ledgers.SECRET]), full_mailboxes=3)
+RULES = dead_addresses.SuppressionRules(Keyring([ledgers.SECRET]), full_mailboxes=3)
 FULL = Reply(552, "5.2.2 over quota")
 DISABLED = Reply(550, "5.2.1 disabled")
 OK = Reply(250, "2.0.0 Ok")
@@ -38,7 +38,7 @@ def send(engine: Engine, number: int, answer: Reply, *, now: datetime) -> None:
 
 def _judged(answer: Reply, now: datetime) -> tuple[Outcome, retry.Decision]:
     outcome = reply.classify(Phase.BODY, answer)
-    rules = retry.Rules("resend", ledgers.WAITS)
+    rules = retry.RetryRules("resend", ledgers.WAITS)
     rng = random.Random(1)
     return outcome, retry.decide(
         outcome, attempts=0, rules=rules, give_up_at=None, now=now, rng=rng

@@ -58,7 +58,7 @@ def record(
     worker_id: int = 1,
     policy: Policy = "resend",
 ) -> None:
-    rng, rules = random.Random(1), retry.Rules(policy, ledgers.WAITS)
+    rng, rules = random.Random(1), retry.RetryRules(policy, ledgers.WAITS)
     verdicts = [
         Verdict(
             each.id,

@@ -14,7 +14,7 @@ from sqlalchemy import Engine, select
 from newsletter.db import session as sessions
 from newsletter.ledger import queue, reconcile, retry
 from newsletter.ledger.queue import Verdict
-from newsletter.ledger.reconcile import Tally
+from newsletter.ledger.reconcile import ReconcileTally
 from newsletter.models import Attempt, Delivery, State
 from newsletter.smtp import reply
 from newsletter.smtp.reply import Kind, Outcome, Phase, Reply
@@ -40,7 +40,7 @@ def fill(engine: Engine, *outcomes: Outcome | None, mailing: str = "mailing00000
                 retry.decide(
                     outcome,
                     attempts=0,
-                    rules=retry.Rules("hold", ledgers.WAITS),
+                    rules=retry.RetryRules("hold", ledgers.WAITS),
                     give_up_at=None,
                     now=NOW,
                     rng=random.Random(1),
@@ -56,7 +56,7 @@ def message_id(number: int, mailing: str = "mailing000000001") -> str:
     return f"<{mailing}.reader{number + 1_000_000_000}@miasfeed.example>"
 
 
-def run(engine: Engine, lines: Sequence[str], *, is_rehearsal: bool = False) -> Tally:
+def run(engine: Engine, lines: Sequence[str], *, is_rehearsal: bool = False) -> ReconcileTally:
     stream = io.BytesIO("".join(f"{line}\n" for line in lines).encode())
     return reconcile.run(engine, stream, now=LATER, is_rehearsal=is_rehearsal)
 
@@ -83,7 +83,9 @@ def test_what_the_relay_names_is_accepted_and_nothing_else_changes(engine: Engin
 
     tally = run(engine, [message_id(number) for number in (1, 3, 4, 5, 6, 7)])
 
-    assert tally == Tally(unknown_before=3, accepted=2, already_settled=4, not_ours=0, lines=6)
+    assert tally == ReconcileTally(
+        unknown_before=3, accepted=2, already_settled=4, not_ours=0, lines=6
+    )
     assert tally.still_unknown == 1
     settled = {
         "state": "accepted",
@@ -104,8 +106,12 @@ def test_run_again_it_changes_nothing(engine: Engine) -> None:
 
     again = run(engine, named)
 
-    assert first == Tally(unknown_before=2, accepted=1, already_settled=1, not_ours=1, lines=3)
-    assert again == Tally(unknown_before=1, accepted=0, already_settled=2, not_ours=1, lines=3)
+    assert first == ReconcileTally(
+        unknown_before=2, accepted=1, already_settled=1, not_ours=1, lines=3
+    )
+    assert again == ReconcileTally(
+        unknown_before=1, accepted=0, already_settled=2, not_ours=1, lines=3
+    )
     assert everything(engine) == before
 
 
@@ -121,7 +127,9 @@ def test_a_rehearsal_says_the_same_and_changes_nothing(
 
     assert everything(engine) == before
     assert rehearsed == run(engine, named)
-    assert rehearsed == Tally(unknown_before=2, accepted=1, already_settled=3, not_ours=1, lines=5)
+    assert rehearsed == ReconcileTally(
+        unknown_before=2, accepted=1, already_settled=3, not_ours=1, lines=5
+    )
 
 
 def test_a_log_settles_with_the_queue_id_and_not_without_its_acceptance(engine: Engine) -> None:
@@ -138,7 +146,7 @@ def test_a_log_settles_with_the_queue_id_and_not_without_its_acceptance(engine: 
         ],
     )
 
-    assert tally == Tally(unknown_before=2, accepted=1, lines=4)
+    assert tally == ReconcileTally(unknown_before=2, accepted=1, lines=4)
     first, second = rows(engine)
     assert first.state == "unknown"
     assert second.reply == "reconciled with the mail server's log, queued as 4F2A2"
@@ -153,7 +161,9 @@ def test_a_queue_id_alone_finds_the_delivery_whose_reply_has_named_it(engine: En
     tally = run(engine, named)
 
     # Who was accepted at once is no concern of a list, and of two nobody knows which was meant.
-    assert tally == Tally(unknown_before=4, accepted=1, already_settled=1, not_ours=3, lines=5)
+    assert tally == ReconcileTally(
+        unknown_before=4, accepted=1, already_settled=1, not_ours=3, lines=5
+    )
     assert [row.state for row in rows(engine)] == [
         "unknown", "accepted", "accepted", "unknown", "unknown",
     ]  # fmt: skip
@@ -201,7 +211,9 @@ def test_thousands_are_settled_in_a_few_transactions(
     others = [message_id(number, "mailing000000002") for number in range(2_000)]
     tally = run(engine, [*map(message_id, range(1, 2_501)), *others])
 
-    assert tally == Tally(unknown_before=3_000, accepted=2_500, not_ours=2_000, lines=4_500)
+    assert tally == ReconcileTally(
+        unknown_before=3_000, accepted=2_500, not_ours=2_000, lines=4_500
+    )
     assert ledgers.states(engine) == {"accepted": 2_500, "unknown": 500}
     assert transactions == 3
 

@@ -32,7 +32,7 @@ def committing(engine: Engine, registration: Registration) -> Committer:
         engine,
         registration,
         policy="hold",
-        suppression=dead_addresses.Rules(Keyring([ledgers.SECRET]), 5),
+        suppression=dead_addresses.SuppressionRules(Keyring([ledgers.SECRET]), 5),
         rules=Limits(),
         connections=50,
         clock=lambda: ledgers.NOW,

@@ -289,7 +289,7 @@ def test_leave_is_not_lost_while_a_relay_is_away(engine: Engine) -> None:
 def test_a_worker_stops_at_a_limit_and_goes_on_when_there_is_leave_again(engine: Engine) -> None:
     ledgers.fill(engine, 100)
 
-    def run(port: int) -> worker.Tally:
+    def run(port: int) -> worker.SendTally:
         return worker.run(engine, ledgers.plan(port, rules=Limits(per_hour=30)))
 
     with running(ScriptedServer()) as server:
@@ -402,7 +402,7 @@ def learn(
     decided = retry.decide(
         outcome,
         attempts=0,
-        rules=retry.Rules("resend", ledgers.WAITS),
+        rules=retry.RetryRules("resend", ledgers.WAITS),
         give_up_at=None,
         now=now,
         rng=random.Random(1),

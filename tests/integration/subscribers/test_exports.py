@@ -24,7 +24,7 @@ from newsletter.errors import InvalidAddress
 from newsletter.models import Consent, Status, Subscriber, Suppression
 from newsletter.subscribers import consent, exports, forget, imports, signup, suppress
 from newsletter.subscribers.consent import Origin
-from newsletter.subscribers.imports import Import, Tally
+from newsletter.subscribers.imports import Import, ImportTally
 from newsletter.suppression import Cause, Grounds
 
 ODD = ["+ann@x.org", "=bob@x.org", "-cy@x.org", "'dan@x.org", "'=eve@x.org", "jörg@x.org"]
@@ -119,7 +119,7 @@ def test_an_export_is_an_import_of_the_same_readers(
         reject=pytest.fail,
     )
 
-    assert tally == Tally(read=9, added=9)
+    assert tally == ImportTally(read=9, added=9)
     assert _facts(there) == _facts(readers)
 
 
@@ -298,7 +298,7 @@ def _suppress(readers: Readers, address: str, cause: Cause) -> None:
         suppress.suppress(session, address, grounds=grounds, now=NOW, keyring=readers.keyring)
 
 
-def _import(readers: Readers, text: str, **how: Any) -> Tally:
+def _import(readers: Readers, text: str, **how: Any) -> ImportTally:
     fixed = {"source": "import out.csv", "now": NOW, "keyring": readers.keyring}
     return imports.run(
         readers.engine, io.BytesIO(text.encode()), Import(**{**fixed, **how}), reject=pytest.fail

@@ -23,13 +23,13 @@ from newsletter.models import Consent, State, Status, Subscriber, Suppression
 from newsletter.subscribers import evidence, forget, imports, preferences, suppress
 from newsletter.subscribers.csv_rows import Rejection
 from newsletter.subscribers.evidence import Evidence
-from newsletter.subscribers.imports import Import, Tally
+from newsletter.subscribers.imports import Import, ImportTally
 from newsletter.suppression import Cause, Grounds
 
 LATER = NOW + timedelta(days=1)
 
 
-def take_over(readers: Readers, text: str | bytes, **how: Any) -> Tally:
+def take_over(readers: Readers, text: str | bytes, **how: Any) -> ImportTally:
     octets = text.encode() if isinstance(text, str) else text
     rejected: list[Rejection] = []
     fixed = {"source": "import readers.csv", "now": NOW, "keyring": readers.keyring}
@@ -68,7 +68,7 @@ def state(engine: Engine) -> dict[str, list[tuple[Any, ...]]]:
 def test_readers_of_a_sheet_are_active_and_have_a_consent(readers: Readers) -> None:
     tally = take_over(readers, "email,cadence\nAnn@x.org,daily\nbob@x.org,\n")
 
-    assert tally == Tally(read=2, added=2)
+    assert tally == ImportTally(read=2, added=2)
     ann, bob = readers.get("ann@x.org"), readers.get("bob@x.org")
     assert (ann.status, ann.cadence, ann.generation) == ("active", "daily", 1)
     assert (ann.watermark, ann.subscribed_at, ann.created_at) == (None, NOW, NOW)
@@ -94,7 +94,7 @@ def test_readers_without_a_cadence_get_the_one_of_the_import(readers: Readers) -
 def test_each_reader_has_a_public_id_and_a_consent_of_their_own(readers: Readers) -> None:
     tally = take_over(readers, sheet_of(1_000), batch=300)
 
-    assert tally == Tally(read=1_000, added=1_000)
+    assert tally == ImportTally(read=1_000, added=1_000)
     assert len({reader.public_id for reader in readers.all()}) == 1_000
     assert len(state(readers.engine)["consents"]) == 1_000
 
@@ -103,7 +103,7 @@ def test_importing_twice_is_importing_once(readers: Readers) -> None:
     take_over(readers, sheet_of(500), batch=200)
     once = state(readers.engine)
 
-    assert take_over(readers, sheet_of(500), now=LATER) == Tally(read=500, unchanged=500)
+    assert take_over(readers, sheet_of(500), now=LATER) == ImportTally(read=500, unchanged=500)
 
     assert state(readers.engine) == once
 
@@ -112,7 +112,7 @@ def test_importing_twice_is_importing_once(readers: Readers) -> None:
 def test_a_reader_who_stands_in_the_sheet_twice_is_one(readers: Readers, batch: int) -> None:
     text = "email,cadence\nann@x.org,daily\nANN@X.org,weekly\nbob@x.org,\nann@x.org,\n"
 
-    assert take_over(readers, text, batch=batch) == Tally(read=4, added=2, unchanged=2)
+    assert take_over(readers, text, batch=batch) == ImportTally(read=4, added=2, unchanged=2)
 
     assert readers.get("ann@x.org").cadence == "daily"
     assert len(readers.consents("ann@x.org")) == 1
@@ -121,7 +121,9 @@ def test_a_reader_who_stands_in_the_sheet_twice_is_one(readers: Readers, batch: 
 def test_a_sheet_never_changes_a_readers_cadence(readers: Readers) -> None:
     readers.add("ann@x.org", Cadence.DAILY, watermark=NOW)
 
-    assert take_over(readers, "email,cadence\nann@x.org,weekly\n") == Tally(read=1, unchanged=1)
+    assert take_over(readers, "email,cadence\nann@x.org,weekly\n") == ImportTally(
+        read=1, unchanged=1
+    )
 
     reader = readers.get("ann@x.org")
     assert (reader.cadence, reader.watermark) == ("daily", NOW)
@@ -133,7 +135,7 @@ def test_a_sheet_brings_nobody_back(readers: Readers, status: Status, confirmed:
     readers.add("ann@x.org", status=status)
 
     text = "email,status\nann@x.org,enabled\n"
-    assert take_over(readers, text, confirmed=confirmed) == Tally(read=1, unchanged=1)
+    assert take_over(readers, text, confirmed=confirmed) == ImportTally(read=1, unchanged=1)
 
     assert readers.get("ann@x.org").status == status
     assert len(readers.consents("ann@x.org")) == 1
@@ -149,7 +151,9 @@ def test_a_suppressed_address_stays_out(readers: Readers) -> None:
             keyring=readers.keyring,
         )
 
-    assert take_over(readers, "ann@x.org\nbob@x.org\n") == Tally(read=2, added=1, suppressed=1)
+    assert take_over(readers, "ann@x.org\nbob@x.org\n") == ImportTally(
+        read=2, added=1, suppressed=1
+    )
     assert [reader.address for reader in readers.all()] == ["bob@x.org"]
 
 
@@ -159,7 +163,7 @@ def test_a_forgotten_person_stays_forgotten(readers: Readers) -> None:
         forget.forget(session, "ann@x.org", now=NOW, keyring=readers.keyring)
 
     for _ in range(2):
-        assert take_over(readers, "ann@x.org,daily\n") == Tally(read=1, suppressed=1)
+        assert take_over(readers, "ann@x.org,daily\n") == ImportTally(read=1, suppressed=1)
 
     assert readers.all() == []
 
@@ -170,7 +174,7 @@ def test_a_sheet_says_who_left_who_is_paused_and_who_is_blocked(readers: Readers
         "cy@x.org,blocklisted,\ndan@x.org,paused,2027-01-05\neve@x.org,unconfirmed,\n"
     )
 
-    assert take_over(readers, text, confirmed=False) == Tally(read=5, added=4, suppressed=1)
+    assert take_over(readers, text, confirmed=False) == ImportTally(read=5, added=4, suppressed=1)
 
     found = {reader.address: reader for reader in readers.all()}
     assert {address: reader.status for address, reader in found.items()} == {
@@ -192,23 +196,23 @@ def test_a_reader_whom_a_sheet_has_as_blocked_is_mailed_no_more(readers: Readers
 
     tally = take_over(readers, "email,status\nann@x.org,cleaned\n")
 
-    assert tally == Tally(read=1, suppressed=1)
+    assert tally == ImportTally(read=1, suppressed=1)
     assert readers.get("ann@x.org").status == Status.SUPPRESSED
     assert readers.deliveries()[0].state == State.CANCELLED
 
 
 def test_a_reader_without_a_state_waits_until_the_operator_vouches(readers: Readers) -> None:
     text = "email,status,cadence\nann@x.org,,daily\n"
-    assert take_over(readers, text, confirmed=False) == Tally(read=1, added=1, unstated=1)
+    assert take_over(readers, text, confirmed=False) == ImportTally(read=1, added=1, unstated=1)
     assert readers.get("ann@x.org").status == Status.PENDING
 
-    assert take_over(readers, "ann@x.org\n", confirmed=False) == Tally(read=1, unchanged=1)
-    assert take_over(readers, text, confirmed=True, now=LATER) == Tally(read=1, updated=1)
+    assert take_over(readers, "ann@x.org\n", confirmed=False) == ImportTally(read=1, unchanged=1)
+    assert take_over(readers, text, confirmed=True, now=LATER) == ImportTally(read=1, updated=1)
 
     reader = readers.get("ann@x.org")
     assert (reader.status, reader.cadence, reader.subscribed_at) == ("active", "daily", LATER)
     assert [row[0] for row in readers.actions("ann@x.org")] == ["imported", "confirmed"]
-    assert take_over(readers, text, confirmed=True) == Tally(read=1, unchanged=1)
+    assert take_over(readers, text, confirmed=True) == ImportTally(read=1, unchanged=1)
 
 
 @pytest.mark.parametrize("word", ["pending", "unconfirmed", "unactivated"])
@@ -217,8 +221,8 @@ def test_explicit_pending_stays_pending_whatever_confirmed_says(
 ) -> None:
     text = f"email,status\nann@x.org,{word}\n"
 
-    assert take_over(readers, text, confirmed=True) == Tally(read=1, added=1)
-    assert take_over(readers, text, confirmed=True) == Tally(read=1, unchanged=1)
+    assert take_over(readers, text, confirmed=True) == ImportTally(read=1, added=1)
+    assert take_over(readers, text, confirmed=True) == ImportTally(read=1, unchanged=1)
 
     assert readers.get("ann@x.org").status == Status.PENDING
 
@@ -227,14 +231,14 @@ def test_who_typed_an_address_here_is_not_confirmed_by_their_pending_row(readers
     readers.add("ann@x.org", status=Status.PENDING)
 
     text = "email,status\nann@x.org,pending\n"
-    assert take_over(readers, text, confirmed=True) == Tally(read=1, unchanged=1)
+    assert take_over(readers, text, confirmed=True) == ImportTally(read=1, unchanged=1)
 
     assert readers.get("ann@x.org").status == Status.PENDING
 
 
 def test_nobody_is_mailed_on_a_bare_list_of_addresses(readers: Readers) -> None:
     text = "email,status\nann@x.org,\nbob@x.org,active\n"
-    assert take_over(readers, text, confirmed=False) == Tally(read=2, added=2, unstated=1)
+    assert take_over(readers, text, confirmed=False) == ImportTally(read=2, added=2, unstated=1)
 
     assert [reader.status for reader in readers.all()] == ["pending", "active"]
 
@@ -297,7 +301,7 @@ def test_a_later_sheet_ends_what_an_import_alone_began(readers: Readers) -> None
 
     left = take_over(readers, "email,status\nann@x.org,unsubscribed\n", now=LATER)
 
-    assert left == Tally(read=1, updated=1)
+    assert left == ImportTally(read=1, updated=1)
     assert readers.get("ann@x.org").status == Status.UNSUBSCRIBED
     assert readers.deliveries()[0].state == State.CANCELLED
     assert [row[0] for row in readers.actions("ann@x.org")] == ["imported", "unsubscribed"]
@@ -308,7 +312,7 @@ def test_a_later_sheet_pauses_what_an_import_alone_began(readers: Readers) -> No
     readers.deliver("ann@x.org", [State.QUEUED])
 
     text = "email,status,paused_until\nann@x.org,paused,2030-01-01\n"
-    assert take_over(readers, text, now=LATER) == Tally(read=1, updated=1)
+    assert take_over(readers, text, now=LATER) == ImportTally(read=1, updated=1)
 
     ann = readers.get("ann@x.org")
     assert (ann.status, ann.paused_until) == (Status.PAUSED, datetime(2030, 1, 1, tzinfo=UTC))
@@ -324,7 +328,7 @@ def test_a_sheet_ends_nothing_that_a_reader_asked_for_here(readers: Readers) -> 
 
     for word in ("unsubscribed", "unconfirmed", "paused"):
         text = f"email,status\nann@x.org,{word}\n"
-        assert take_over(readers, text) == Tally(read=1, unchanged=1)
+        assert take_over(readers, text) == ImportTally(read=1, unchanged=1)
 
     assert readers.get("ann@x.org").status == Status.ACTIVE
 
@@ -336,7 +340,7 @@ def test_a_state_that_is_not_understood_stops_the_import_before_anything_is_writ
     readers: Readers,
 ) -> None:
     rows = "".join(f"r{n}@x.org,active\n" for n in range(500))
-    told: list[Tally] = []
+    told: list[ImportTally] = []
 
     with pytest.raises(InvalidInput, match="gone"):
         imports.run(
@@ -359,7 +363,7 @@ def test_a_suppressed_row_with_an_odd_cadence_is_suppressed_for_its_cause(
 
     tally = take_over(readers, f"email,status,cadence\nann@x.org,{word},hourly\n")
 
-    assert tally == Tally(read=1, suppressed=1)
+    assert tally == ImportTally(read=1, suppressed=1)
     with sessions.reading(readers.engine) as session:
         found = suppression.find(session, "ann@x.org", keyring=readers.keyring)
     assert found
@@ -415,7 +419,7 @@ def test_a_killed_import_can_be_run_again(readers: Readers) -> None:
     class Killed(Exception):
         pass
 
-    def die(tally: Tally) -> None:
+    def die(tally: ImportTally) -> None:
         if tally.added > 300:
             raise Killed
 
@@ -433,7 +437,9 @@ def test_a_killed_import_can_be_run_again(readers: Readers) -> None:
     assert 0 < survived < 1_000
     assert len(state(readers.engine)["consents"]) == survived
 
-    assert take_over(readers, text) == Tally(read=1_000, added=1_000 - survived, unchanged=survived)
+    assert take_over(readers, text) == ImportTally(
+        read=1_000, added=1_000 - survived, unchanged=survived
+    )
     assert len(state(readers.engine)["consents"]) == 1_000
 
 

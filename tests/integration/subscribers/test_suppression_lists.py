@@ -18,14 +18,14 @@ from newsletter.db import session as sessions
 from newsletter.models import State, Suppression
 from newsletter.subscribers import forget, suppression_lists
 from newsletter.subscribers.csv_rows import Rejection
-from newsletter.subscribers.suppression_lists import Import, Tally
+from newsletter.subscribers.suppression_lists import Import, ListTally
 from newsletter.suppression import Cause, Grounds
 from newsletter.tokens import Keyring
 
 ANN = "ann@x.org"
 
 
-def take_over(readers: Readers, text: str | bytes, **how: Any) -> tuple[Tally, list[Rejection]]:
+def take_over(readers: Readers, text: str | bytes, **how: Any) -> tuple[ListTally, list[Rejection]]:
     rejected: list[Rejection] = []
     stream = io.BytesIO(text.encode() if isinstance(text, str) else text)
     options = {"source": "import list.csv", "now": readers.now, "keyring": readers.keyring, **how}

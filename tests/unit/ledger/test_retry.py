@@ -31,7 +31,7 @@ def decide(
     return retry.decide(
         Outcome(kind, Phase.BODY, scope),
         attempts=attempts,
-        rules=retry.Rules(policy, WAITS),
+        rules=retry.RetryRules(policy, WAITS),
         give_up_at=give_up_at,
         now=NOW,
         rng=random.Random(1),
