@@ -1,6 +1,6 @@
-"""The database: engines, transactions and the schema's migrations.
+"""The database: engines, transactions, locks and schema migrations.
 
-SQLite is the embedded default, PostgreSQL the engine past one machine; both run the same code.
-Everything above opens a transaction here and hands its Session down; nothing here knows a query
-of the domain.
+SQLite is the embedded default, PostgreSQL the engine for several machines; both run the same code.
+Use cases open a transaction here and pass its Session to the functions that they call. Queries of
+the domain stand in the packages above.
 """

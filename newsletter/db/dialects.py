@@ -1,4 +1,4 @@
-"""What SQLite and PostgreSQL can both do and SQLAlchemy spells differently for each."""
+"""SQL for both SQLite and PostgreSQL where SQLAlchemy has a different construct for each."""
 
 from __future__ import annotations
 
@@ -26,33 +26,33 @@ from sqlmodel import Session, SQLModel
 from newsletter.db.engine import is_sqlite
 
 if TYPE_CHECKING:
-    # A dialect is imported by the engine that speaks it; the other one takes 100 ms.
+    # The engine imports its own dialect; importing the other one takes 100 ms.
     from sqlalchemy.dialects import postgresql, sqlite
 
-#: What needs no quoting on either engine: words, numbers and instants.
+#: Values that are safe to inline as SQL literals: words, numbers and instants.
 _HARMLESS = re.compile(r"[a-z0-9_ .:+-]*")
 
 _PARAMETER = re.compile(r":(\w+)")
 
 
 class _Written(NamedTuple):
-    """A statement as one driver takes it."""
+    """A statement in the parameter style of one driver."""
 
     sql: str
-    #: Parameters that are always the same.
+    #: Parameters with fixed values.
     constants: Mapping[str, object]
 
 
 class Statement:
     """A statement that runs thousands of times a minute, written for each engine.
 
-    Handed to the driver as it is: SQLAlchemy's own way costs more than SQLite needs for it.
-    Parameters stand as `:name` and are what the driver takes (see `stored`).
+    Executed by the driver directly: SQLAlchemy's execution costs more than SQLite's. Parameters are
+    written as `:name`; their values must be in the driver's form (see `stored`).
     """
 
     def __init__(self, *, sqlite: str, postgresql: str) -> None:
         self._query: Select[Any] | None = None
-        #: By the name of the engine.
+        #: By dialect name.
         self._written = {
             "sqlite": _Written(sqlite, {}),
             "postgresql": _Written(_PARAMETER.sub(r"%(\1)s", postgresql), {}),
@@ -60,24 +60,25 @@ class Statement:
 
     @classmethod
     def of(cls, query: Select[Any]) -> Statement:
-        """Take one from SQLAlchemy; the parameters without values are left open."""
+        """Build one from a SQLAlchemy query; its parameters without values are passed to `run`."""
         statement = cls(sqlite="", postgresql="")
         statement._query = query
         statement._written = {}
         return statement
 
     def run(self, session: Session, **parameters: object) -> list[Any]:
-        """Execute it in the session's transaction and return the rows it gives, as tuples.
+        """Execute it in the session's transaction and return its rows as tuples.
 
-        The session must be one of `db.session`: bound to the connection of its transaction.
+        The session must be one of `db.session`, bound to the connection of its transaction.
         """
         rows: list[Any] = self._execute(session, parameters).fetchall()
         return rows
 
     def change(self, session: Session, **parameters: object) -> int:
-        """Execute it as `run` does, and return how many rows it has changed.
+        """Execute it as `run` does, and return the number of changed rows.
 
-        For what begins with INSERT, UPDATE or DELETE and gives no rows: sqlite3 counts only those.
+        Only for statements that begin with INSERT, UPDATE or DELETE and return no rows: sqlite3
+        does not count others.
         """
         return int(self._execute(session, parameters).rowcount)
 
@@ -113,7 +114,7 @@ def _compiled(query: Select[Any], dialect: Dialect) -> _Written:
 
 
 def _as_of_sqlalchemy(connection: Connection, sql: str, exc: Exception) -> BaseException:
-    """Make of a driver's error what SQLAlchemy would have made of it."""
+    """Translate a driver's error as SQLAlchemy does."""
     dialect = connection.dialect
     is_lost = dialect.is_disconnect(exc, connection.connection.driver_connection, None)  # type: ignore[arg-type]
     if is_lost:
@@ -130,7 +131,7 @@ def _as_of_sqlalchemy(connection: Connection, sql: str, exc: Exception) -> BaseE
 
 
 def stored(session: Session, kind: TypeEngine[Any], value: object) -> object:
-    """Return a value as the driver takes it for a column of that type."""
+    """Return a value in the driver's form for a column of that type."""
     assert isinstance(session.bind, Connection)
     convert = _converter(kind, session.bind.dialect)
     return convert(value) if convert else value
@@ -139,7 +140,7 @@ def stored(session: Session, kind: TypeEngine[Any], value: object) -> object:
 def insert_into(
     session: Session, table: type[SQLModel] | TableClause
 ) -> sqlite.Insert | postgresql.Insert:
-    """Return an INSERT of the session's engine, which can say what to do ON CONFLICT."""
+    """Return an INSERT of the session's dialect, which supports ON CONFLICT."""
     if is_sqlite(session.connection()):
         from sqlalchemy.dialects import sqlite  # noqa: PLC0415 - see above
 
@@ -156,10 +157,10 @@ def insert_missing(
     *,
     constants: Mapping[str, Any],
 ) -> None:
-    """Insert the rows whose unique columns nobody has yet, and leave those that are there alone.
+    """Insert rows with ON CONFLICT DO NOTHING: existing ones are not changed.
 
-    `constants` (instants, numbers, words of ours) are the same in every row and stand in the
-    statement itself, so that they are not converted again for each row.
+    `constants` (instants, numbers, our own words) are equal in every row and inlined in the
+    statement, so that they are not converted for each row.
     """
     if not rows:
         return
@@ -169,18 +170,18 @@ def insert_missing(
         values[name] = _constant(session, table, name, value)
     statement = insert_into(session, table).values(values).on_conflict_do_nothing()
     compiled = statement.compile(connection)
-    # Handed to the driver as it is: SQLAlchemy's own way takes longer than the insert, too.
+    # Executed by the driver: SQLAlchemy's processing of the rows takes longer than the INSERT.
     connection.exec_driver_sql(str(compiled), _for_driver(compiled, rows))
 
 
 def _for_driver(
     compiled: Compiled, rows: Sequence[Mapping[str, Any]]
 ) -> list[tuple[Any, ...]] | list[dict[str, Any]]:
-    """Return the rows as the driver takes them, each value as it is stored."""
+    """Return the rows in the driver's form, with each value converted as it is stored."""
     assert isinstance(compiled, SQLCompiler)
     names = compiled.positiontup or list(rows[0])
     converters = _converters(compiled)
-    # A column at a time, as most are stored as they are.
+    # By column, because most columns need no conversion.
     columns = (_column(name, rows, converters.get(name)) for name in names)
     values = list(zip(*columns, strict=True))
     if compiled.positiontup is None:
@@ -191,14 +192,14 @@ def _for_driver(
 def _column(
     name: str, rows: Sequence[Mapping[str, Any]], convert: Callable[[Any], Any] | None
 ) -> list[Any]:
-    """Return the values of one parameter as they are stored."""
+    """Return the values of one parameter, converted as they are stored."""
     if convert is None:
         return [row[name] for row in rows]
     return [convert(row[name]) for row in rows]
 
 
 def _converters(compiled: SQLCompiler) -> dict[str, Callable[[Any], Any]]:
-    """Return what to convert of a statement's parameters, by their names."""
+    """Return the converters of a statement's parameters, by name, where there is one."""
     return {
         name: convert
         for name, parameter in compiled.binds.items()
@@ -214,14 +215,14 @@ def _as_stored(
 
 @lru_cache(maxsize=64)
 def _converter(kind: TypeEngine[Any], dialect: Dialect) -> Callable[[Any], Any] | None:
-    """Return what the engine stores a value by: SQLite's instants are text, and all of one form."""
+    """Return the dialect's bind processor for a type: SQLite stores instants as text, for one."""
     return kind.dialect_impl(dialect).bind_processor(dialect)
 
 
 def _constant(
     session: Session, table: type[SQLModel], column: str, value: object
 ) -> ColumnElement[Any]:
-    """Return a value as it is stored in that column, written as SQL."""
+    """Return a value as an SQL literal in the stored form of that column."""
     kind = inspect(table).columns[column].type
     convert = _converter(kind, session.connection().dialect)
     stored = str(convert(value) if convert else value)

@@ -1,4 +1,4 @@
-"""Elects one of many processes for what is to be done once, by a lock that its end gives back."""
+"""Leader election among processes, by a lock that is released when its holder ends."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from newsletter.db.engine import explained, is_sqlite
 
 
 class LeaderLock:
-    """One process's candidacy; its votes are counted each time that somebody asks.
+    """The lock of one election; the process that holds it is the leader.
 
-    On PostgreSQL by an advisory lock, which the server takes back when the connection ends, however
-    it ends; on SQLite, which has one machine, by a lock on a file. `name` is what the election is
-    about, in at most eight ASCII characters: each has its own.
+    On PostgreSQL an advisory lock, which the server releases when the connection ends; on SQLite,
+    which has one machine, a file lock. `name` identifies the election, in at most eight ASCII
+    characters.
     """
 
     def __init__(self, engine: Engine, name: str) -> None:
         self._engine = engine
         self._name = name
-        # PostgreSQL's advisory locks are numbers, and count in one database.
+        # PostgreSQL identifies an advisory lock by a 64-bit number, within one database.
         self._key = int.from_bytes(name.encode("ascii"))
         self._connection: Connection | None = None
         self._descriptor: int | None = None
@@ -36,7 +36,7 @@ class LeaderLock:
         self._resign()
 
     def is_elected(self) -> bool:
-        """Tell whether this process holds the lock, and take it if nobody does.
+        """Return whether this process is the leader; takes the lock if it is free.
 
         Raises DatabaseUnavailable.
         """
@@ -46,7 +46,7 @@ class LeaderLock:
         try:
             with explained():
                 if self._connection is not None:
-                    # The lock is lost with the connection, and with nothing else.
+                    # The lock is held for as long as the connection is open.
                     self._connection.execute(text("SELECT 1"))
                     return True
                 connection = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
@@ -67,16 +67,16 @@ class LeaderLock:
             except BlockingIOError:
                 return False
             except OSError:
-                # No election without a lock file. What is done twice then costs time, no more.
+                # Without a lock file each process is a leader: work is then done twice, safely.
                 return True
         return True
 
     def _resign(self) -> None:
         if self._connection is not None:
-            # At once, and not when the server sees that the connection has ended.
+            # Explicitly: the server may notice the closed connection later.
             with suppress(SQLAlchemyError):
                 self._connection.execute(text("SELECT pg_advisory_unlock_all()"))
-            # Not given back to the pool: with it, a lock would stay.
+            # Not returned to the pool: a lock left on the connection would stay held.
             self._connection.invalidate()
             self._connection.close()
             self._connection = None

@@ -1,4 +1,4 @@
-"""Opens the database that a URL names, set up so that a commit means it is on the disk."""
+"""Opens the database of a URL, configured so that a commit is on disk when it returns."""
 
 from __future__ import annotations
 
@@ -23,39 +23,38 @@ from sqlalchemy.pool import ConnectionPoolEntry
 from newsletter.errors import ConfigurationError, DatabaseUnavailable, DiskFull, NewsletterError
 
 if TYPE_CHECKING:
-    # SQLAlchemy imports it where there is a PostgreSQL; to others it would cost 50 ms a command.
+    # Importing psycopg takes 50 ms; SQLAlchemy does it for PostgreSQL URLs only.
     import psycopg
 
-#: How long a transaction waits for SQLite's one writer before it gives up.
+#: How long a transaction waits for SQLite's write lock.
 BUSY_SECONDS = 60
-#: How long a PostgreSQL server may take to answer at first.
+#: Time-out of a connection to PostgreSQL.
 _CONNECT_SECONDS = 10
-#: How long a PostgreSQL transaction that writes may say nothing, in milliseconds: whoever was
-#: suspended or cut off in the middle of one keeps its locks, and everybody else waiting, no longer.
-_SILENCE_MILLISECONDS = 60_000
-#: When the server looks whether a silent client is still there, and gives its locks away if not.
+#: PostgreSQL ends a writing transaction that is idle for so long, and releases its locks: its
+#: process may be suspended or cut off from the network.
+_IDLE_MILLISECONDS = 60_000
+#: TCP keepalives in seconds, by which the server detects a client that is gone, to the same end.
 _KEEPALIVE = b"""
     SET tcp_keepalives_idle = 30; SET tcp_keepalives_interval = 10; SET tcp_keepalives_count = 3
 """
-#: What is written to see whether anything can be: more than a small transaction's log.
+#: Size of the test write of `check_writable`: more than the log of a small transaction.
 _PROBE_OCTETS = 65_536
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-#: The execution option of a connection that writes: it asks for SQLite's write lock at BEGIN.
+#: Execution option of connections that write; on SQLite they take the write lock at BEGIN.
 WRITING = "newsletter_writing"
 
 
 def open(url: str) -> Engine:  # noqa: A001 - called as engine.open
-    """Return an engine for a `sqlite:///` or `postgresql://` URL; nothing is connected yet.
+    """Return an engine for a `sqlite:///` or `postgresql://` URL, without connecting.
 
-    Its errors do not repeat what a statement was about: addresses do not belong in a log.
+    Its errors do not contain the parameters of statements: addresses do not belong in a log.
     """
     parsed = _parse(url)
     if parsed.get_backend_name() == "sqlite":
         return _open_sqlite(parsed)
-    # A server that answers nothing at all is away, not slow.
-    patience = {} if "connect_timeout" in parsed.query else {"connect_timeout": _CONNECT_SECONDS}
+    timeout = {} if "connect_timeout" in parsed.query else {"connect_timeout": _CONNECT_SECONDS}
     engine = create_engine(
-        parsed, hide_parameters=True, pool_pre_ping=True, max_overflow=40, connect_args=patience
+        parsed, hide_parameters=True, pool_pre_ping=True, max_overflow=40, connect_args=timeout
     )
     _check_options(engine)
     event.listen(engine, "connect", _prepare_postgresql)
@@ -76,14 +75,14 @@ def _check_options(engine: Engine) -> None:
 
 
 def shown(engine: Engine) -> str:
-    """Return the database's URL as anybody may read it: without the password, or any option.
+    """Return the database's URL without the password and options, to be shown or logged.
 
-    Options may hold secrets, too (password, sslpassword, passfile).
+    Options can be secrets, too (password, sslpassword, passfile).
     """
     url = engine.url
     if is_sqlite(engine):
         return f"sqlite:///{url.database}"
-    # libpq takes the host, or the folder of the server's socket, as an option, too.
+    # libpq also takes the host, or the folder of the server's socket, as an option.
     host = url.host or ",".join(_values(url.query.get("host")))
     port = f":{url.port}" if url.port else ""
     user = f"{url.username}@" if url.username else ""
@@ -95,17 +94,17 @@ def _values(found: str | tuple[str, ...] | None) -> tuple[str, ...]:
 
 
 def is_sqlite(engine: Engine | Connection) -> bool:
-    """Tell whether this is the embedded database."""
+    """Return whether this is the embedded database."""
     return engine.dialect.name == "sqlite"
 
 
 @contextmanager
 def explained() -> Iterator[None]:
-    """Say in our words that a database cannot be reached, is locked or full, or is none."""
+    """Translate driver errors: the database cannot be reached, is locked, full or not readable."""
     try:
         yield
-    # What psycopg calls internal is a server that takes no writes (it is failing over), or that has
-    # ended a silent transaction: both pass.
+    # psycopg raises InternalError if the server is read-only during a fail-over, or has ended an
+    # idle transaction: both are temporary.
     except (OperationalError, InternalError) as exc:
         raise (DiskFull if _is_disk_full(exc) else DatabaseUnavailable)(
             f"The database could not be used: {_reason(exc)}.",
@@ -113,7 +112,7 @@ def explained() -> Iterator[None]:
             "at the space on its disk.",
         ) from exc
     except DatabaseError as exc:
-        # SQLite's own word for a file of another kind, or a damaged one; not what derives from it.
+        # SQLite raises the base class itself for a damaged file or one of another kind.
         if type(exc) is not DatabaseError:
             raise
         raise NewsletterError(
@@ -124,10 +123,10 @@ def explained() -> Iterator[None]:
 
 
 def check_writable(engine: Engine) -> None:
-    """Raise DatabaseUnavailable, or DiskFull, unless a transaction could write something.
+    """Raise DatabaseUnavailable, or DiskFull, unless a transaction could write.
 
-    Nothing in the database is changed. A file without a name is written beside a SQLite database,
-    as its log would be; whether a PostgreSQL server has space left, only the server can tell.
+    Changes nothing in the database: an unnamed file is written beside a SQLite database. The free
+    space of a PostgreSQL server cannot be checked from here.
     """
     if not is_sqlite(engine):
         with explained(), engine.connect() as connection:
@@ -156,7 +155,7 @@ def _reason(exc: DatabaseError) -> str:
 
 
 def checkpoint(engine: Engine, *, patience_seconds: float) -> bool:
-    """Write SQLite's log into its file and empty it; False if somebody's reading prevented it."""
+    """Checkpoint and truncate SQLite's write-ahead log; False if a reader prevented it."""
     if not is_sqlite(engine):
         return True
     with closing(engine.raw_connection()) as connection, closing(connection.cursor()) as cursor:
@@ -202,7 +201,7 @@ def _open_sqlite(url: URL) -> Engine:
             url,
             hide_parameters=True,
             connect_args={"timeout": BUSY_SECONDS},
-            # As many as a web server has threads: they wait for the one writer, not for each other.
+            # One per thread of the web server: threads wait for the write lock, not for the pool.
             max_overflow=40,
         )
     except (ArgumentError, NoSuchModuleError) as exc:
@@ -218,14 +217,14 @@ def _open_sqlite(url: URL) -> Engine:
 def _make_private(
     _dialect: Dialect, _record: ConnectionPoolEntry, arguments: list[Any], _options: dict[str, Any]
 ) -> None:
-    """Make a new database its owner's alone; SQLite gives its log the same rights."""
-    # What cannot be made here SQLite cannot open either, and says why.
+    """Create a new database readable by its owner alone; SQLite copies the mode to its log."""
+    # SQLite cannot open it either, and reports why.
     with suppress(OSError):
         os.close(os.open(arguments[0], os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
 
 
 def _prepare_sqlite(connection: sqlite3.Connection, _record: Any) -> None:  # noqa: ANN401 - SQLAlchemy's signature
-    # The driver's own transactions begin too late (before the first write, not the first read).
+    # The driver would begin transactions before the first write, not before the first read.
     connection.isolation_level = None
     connection.executescript(
         f"""
@@ -240,8 +239,8 @@ def _prepare_sqlite(connection: sqlite3.Connection, _record: Any) -> None:  # no
 
 
 def _begin_sqlite(connection: Connection) -> None:
-    # A transaction that reads first and writes later cannot wait for another writer
-    # (SQLITE_BUSY_SNAPSHOT): one that will write takes the lock at its beginning.
+    # A transaction that reads first and writes later fails with SQLITE_BUSY_SNAPSHOT if another one
+    # wrote in between, so writing transactions take the write lock at BEGIN.
     writes = connection.get_execution_options().get(WRITING, False)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
@@ -251,23 +250,24 @@ def _prepare_postgresql(connection: psycopg.Connection[Any], _record: Connection
 
 
 def _begin_postgresql(connection: Connection) -> None:
-    # Whoever only reads may take its time: an export into a pager holds nobody up.
+    # Without a limit for transactions that only read, such as an export into a pager.
     writes = connection.get_execution_options().get(WRITING, False)
     if writes and not connection.info.get(WRITING):
         driver = connection.connection.driver_connection
         assert driver is not None
-        silence = b"SET idle_in_transaction_session_timeout = %d" % _SILENCE_MILLISECONDS
+        idle = b"SET idle_in_transaction_session_timeout = %d" % _IDLE_MILLISECONDS
         try:
-            _set(driver, silence)
+            _set(driver, idle)
         except connection.dialect.loaded_dbapi.Error as exc:
-            # SQLAlchemy translates no error of a listener; the connection was cut after its ping.
+            # SQLAlchemy does not translate errors of listeners. The connection broke after its
+            # ping.
             connection.invalidate(exc)
             raise OperationalError(None, None, exc) from exc
         connection.info[WRITING] = True
 
 
 def _set(connection: psycopg.Connection[Any], sql: bytes) -> None:
-    """Change settings of a session, outside of any transaction, with which they would be undone.
+    """Change settings of a session, outside a transaction, whose rollback would undo them.
 
     Not by options of the connection: a pooler may refuse those.
     """

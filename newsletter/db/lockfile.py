@@ -1,9 +1,9 @@
-"""Lock files: the kernel releases the lock when the process that holds it ends, however it ends.
+"""Lock files: the kernel releases the lock when the process that holds it ends, for any reason.
 
-Those of a SQLite database lie beside it, as its write-ahead log does; those of a PostgreSQL
-database in this user's state folder. Neither place depends on whether a process was started by a
-session, by cron or by systemd, as XDG_RUNTIME_DIR and TMPDIR do, and in neither can another user
-make a file first. A file that is missing, or of another machine, says nothing about its process.
+For SQLite they are beside the database, as its write-ahead log is; for PostgreSQL in this user's
+state folder. Unlike XDG_RUNTIME_DIR and TMPDIR, both places are the same for a process started by a
+session, by cron or by systemd, and another user cannot create a file there first. A missing file,
+or one of another machine, gives no information about its process.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from sqlalchemy import Engine
 from newsletter import paths
 from newsletter.db.engine import is_sqlite
 
-#: A number that Linux draws at each boot.
+#: A random id that Linux generates at each boot.
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
 def take(engine: Engine, name: str) -> int:
     """Lock a file and return its descriptor; closing that releases the lock.
 
-    Raises BlockingIOError if another process holds it, and any other OSError, which names the
-    folder, if there is no place for a lock file that another user cannot lock first.
+    Raises BlockingIOError if another process holds it, and any other OSError, with the folder as
+    its filename, if the file cannot be created safely.
     """
     path = _path(engine, name)
     try:
@@ -41,18 +41,18 @@ def take(engine: Engine, name: str) -> int:
 
 
 def is_held(engine: Engine, name: str) -> bool | None:
-    """Tell whether a process holds the lock; None if that cannot be told from here.
+    """Return whether a process holds the lock; None if this machine cannot determine it.
 
-    It cannot where the file is missing or unreadable. A lock that is free says nothing if another
-    machine, or this one before its last boot, made the file: home folders are shared by machines
-    that do not see each other's locks.
+    That is so if the file is missing or unreadable, or if the lock is free and the file was written
+    by another machine or before the last boot: machines may share a home folder without sharing its
+    locks.
     """
     try:
         descriptor = os.open(_path(engine, name), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError:
         return None
     try:
-        # Shared: two that look at the same time must not take each other for the holder.
+        # Shared, so that two concurrent checks do not appear as holders to each other.
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
@@ -65,7 +65,7 @@ def is_held(engine: Engine, name: str) -> bool | None:
 
 
 def remove(engine: Engine, name: str) -> None:
-    """Remove the file of a process that nobody asks about any more, if it can be removed."""
+    """Remove a lock file that is no longer needed; errors are ignored."""
     with suppress(OSError):
         _path(engine, name).unlink()
 
@@ -95,13 +95,13 @@ def _database(engine: Engine) -> Path:
 
 
 def _own(engine: Engine, descriptor: int) -> None:
-    """Give the file to the database's owner, as SQLite does with its log, and refuse a stranger's.
+    """Give the file to the database's owner, as SQLite does with its log; refuse another user's.
 
-    So what root has locked once is no obstacle to the user that sends every day.
+    Otherwise a file created by root would keep the owner from locking it later.
     """
     found, user = os.fstat(descriptor), os.geteuid()
     if not is_sqlite(engine):
-        # The folder is this user's alone.
+        # The state folder is private to this user.
         return
     database = _database(engine).stat()
     if found.st_uid not in {user, database.st_uid, 0}:
@@ -114,7 +114,7 @@ def _own(engine: Engine, descriptor: int) -> None:
 
 @cache
 def _machine() -> bytes:
-    """Name this machine, and its boot where that has a name: its locks ended with the last one."""
+    """Return an id of this machine and, where available, of its boot, which ends all locks."""
     with suppress(OSError):
         return _BOOT_ID.read_bytes().strip()
     return socket.gethostname().encode()

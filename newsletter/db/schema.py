@@ -1,4 +1,4 @@
-"""The schema's version: upgrading it, and refusing to work on another one."""
+"""The schema version: upgrades, checks, and backups of SQLite databases."""
 
 from __future__ import annotations
 
@@ -30,10 +30,9 @@ def upgrade(
 ) -> tuple[str | None, str]:
     """Bring the schema to this version in one transaction; return the versions before and after.
 
-    Safe to run from several processes: the second finds nothing to do. `timezone` is the
-    publication's: mails that are on their way keep the dates that they were written with. `guard`
-    is called in the same transaction before the tables of an older version are changed, and may
-    raise to prevent that.
+    Idempotent, also from several processes at once. `timezone` is the publication's: existing
+    mailings keep the dates that they were compiled with. `guard` is called in the same transaction
+    before the tables of an older version are changed, and may raise to prevent that.
     """
     with explained(), engine.connect() as bare:
         connection = bare.execution_options(**{WRITING: True})
@@ -54,14 +53,14 @@ def current(engine: Engine) -> str | None:
     """Return the version of the schema, None for an empty database."""
     path = Path(engine.url.database or "")
     if is_sqlite(engine) and path.parent.is_dir() and not path.exists():
-        # Asking would make the file.
+        # Connecting would create the file.
         return None
     with explained(), engine.connect() as connection:
         return _version(connection)
 
 
 def newest() -> str:
-    """Return the version that this code works with."""
+    """Return the schema version of this code."""
     return _known()[-1]
 
 
@@ -85,7 +84,7 @@ def check(engine: Engine) -> None:
 
 
 def require(session: Session) -> None:
-    """Raise SchemaOutOfDate if the schema was changed while this process ran."""
+    """Raise SchemaOutOfDate if the schema was upgraded while this process was running."""
     found = session.execute(text("SELECT version_num FROM alembic_version")).scalar_one()
     if found != newest():
         raise SchemaOutOfDate(
@@ -106,7 +105,7 @@ def _version(connection: Connection) -> str | None:
 def _known() -> list[str]:
     """Return the versions, oldest first, by the names of the migrations: 0001_first_schema.py.
 
-    Each command asks, and to import Alembic and every migration would take it a second.
+    Read by every command; importing Alembic and the migrations would take a second.
     """
     return sorted(path.name[:4] for path in (paths.MIGRATIONS / "versions").glob("[0-9]*.py"))
 
@@ -139,7 +138,7 @@ def _of_another_version(found: str) -> SchemaOutOfDate:
 def backup(engine: Engine, target: Path) -> None:
     """Copy a SQLite database, in use or not, to a new file; PostgreSQL has pg_dump for that.
 
-    The file is there when it is whole, and only its owner reads it.
+    The file appears when it is complete, and only its owner can read it.
     """
     if not is_sqlite(engine):
         raise InvalidInput(

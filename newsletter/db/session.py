@@ -1,4 +1,13 @@
-"""Transactions: one that reads, one that writes, and the lock under which instants are given."""
+"""Transactions for reading and writing, and the freeze lock.
+
+SQLite has one writer: `writing` takes the write lock at BEGIN, so its transactions cannot deadlock.
+On PostgreSQL transactions take row locks, in this order, or they deadlock:
+
+1. the freeze lock (the row of `freeze_lock`), exclusive by `freeze_lock`, shared by `hold_freeze`;
+2. rows of `subscriber`;
+3. rows of `suppression`;
+4. rows of `delivery`.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +21,7 @@ from sqlmodel import Session
 from newsletter.db.engine import WRITING, explained
 from newsletter.errors import SchemaOutOfDate
 
-# One row; this floor has no other table.
+# The one row of the table; models are above this package.
 _latest: ColumnClause[datetime] = column("latest_instant", DateTime(timezone=True))
 _lock = table("freeze_lock", _latest)
 _TICK = timedelta(microseconds=1)
@@ -20,7 +29,7 @@ _TICK = timedelta(microseconds=1)
 
 @contextmanager
 def reading(engine: Engine) -> Iterator[Session]:
-    """Give a session that only reads; whatever it changes is rolled back."""
+    """Yield a session that only reads; its transaction is rolled back."""
     with (
         explained(),
         engine.connect() as connection,
@@ -31,24 +40,24 @@ def reading(engine: Engine) -> Iterator[Session]:
 
 @contextmanager
 def writing(engine: Engine) -> Iterator[Session]:
-    """Give a session whose transaction commits at the end and rolls back on any error."""
+    """Yield a session whose transaction commits at the end and rolls back on any error."""
     with closing(Writer(engine)) as writer, writer.transaction() as session:
         yield session
 
 
 class Writer:
-    """One writing transaction after the other, on one connection: for who makes many."""
+    """Writing transactions in sequence on one connection, for callers that make many."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        #: One for all transactions: to make it costs as much as many a transaction.
+        #: One session for all transactions: creating one costs as much as a small transaction.
         self._kept: Session | None = None
 
     @contextmanager
     def transaction(self) -> Iterator[Session]:
-        """Give a session whose transaction commits at the end and rolls back on any error.
+        """Yield a session whose transaction commits at the end and rolls back on any error.
 
-        A connection that was lost is replaced at the next transaction.
+        A lost connection is replaced at the next transaction.
         """
         with explained():
             if self._kept is None:
@@ -59,12 +68,12 @@ class Writer:
                     yield self._kept
                     self._kept.flush()
                 finally:
-                    # Statements that go to the driver as they are leave nothing to forget.
+                    # Raw driver statements (`Statement`) do not begin a session transaction.
                     if self._kept.in_transaction():
                         self._kept.close()
 
     def close(self) -> None:
-        """Give the connection back."""
+        """Return the connection to the pool."""
         if self._kept is not None:
             _connection(self._kept).close()
 
@@ -75,17 +84,20 @@ def _connection(session: Session) -> Connection:
 
 
 def freeze_lock(session: Session, now: datetime) -> datetime:
-    """Take the freeze lock and return an instant later than any that was given under it.
+    """Take the freeze lock and return an instant later than any that was returned under it.
 
-    It is `now`, or a microsecond past the last one if a clock (this one or another machine's)
-    stands behind. Held until the transaction ends, so no article can appear behind a watermark.
+    It is `now`, or a microsecond after the last one if the clock of this or another machine is
+    behind. The lock is held until the transaction ends, so the instants of `seen_at` and of freezes
+    are committed in their order, and no article can appear behind a watermark.
+
+    Lock order: first in its transaction, before any subscriber, suppression or delivery row.
     """
-    # The update itself takes the row's lock on PostgreSQL (SQLite has the write lock already).
+    # The UPDATE takes the row lock on PostgreSQL (SQLite holds the write lock since BEGIN).
     session.execute(update(_lock).values(latest_instant=_latest))
     latest: datetime | None = session.execute(select(_latest)).scalar_one_or_none()
     if latest is None:
         raise SchemaOutOfDate("The database is empty.", hint="Run `newsletter database upgrade`.")
-    # SQLite, which has no time zones, answers in UTC without saying so.
+    # SQLite returns naive datetimes, which are in UTC.
     latest = latest.replace(tzinfo=latest.tzinfo or UTC)
     instant = max(now.astimezone(UTC), latest + _TICK)
     session.execute(update(_lock).values(latest_instant=instant))
@@ -93,10 +105,11 @@ def freeze_lock(session: Session, now: datetime) -> datetime:
 
 
 def hold_freeze(session: Session) -> None:
-    """Wait until no freeze is running, and keep the next one waiting for this transaction.
+    """Take the freeze lock shared: waits for a running freeze, and blocks the next one.
 
-    Whoever ends a consent or pauses it does this first: it then sees every delivery that a freeze
-    has made, and the next freeze sees that the reader is gone. Any number of sessions may hold it
-    at once.
+    For transactions that end, pause or erase a consent: they then see every delivery that a freeze
+    has inserted, and the next freeze sees the new status. Any number of sessions may hold it.
+
+    Lock order: before the subscriber row, or a running freeze deadlocks.
     """
     session.execute(select(_latest).select_from(_lock).with_for_update(read=True)).all()

@@ -1,6 +1,7 @@
-"""The ledger: one row for each recipient of each mailing, and what became of it.
+"""The ledger: the delivery queue, with one row per recipient and mailing, and its history.
 
-It has no subscriber and no edition: a mailing, an address, a reference, as an SMTP queue has an
-envelope. Letters and digests leave by the same rows. Editions and subscribers call down to enqueue
-and cancel; answers come back as rows. `registry` has the processes that work on it.
+It imports neither subscribers nor editions: a row has a mailing, an address and a reference, as an
+entry of an SMTP queue has an envelope. Letters and digests use the same rows. Editions and
+subscribers enqueue and cancel rows and read their states. `registry` lists the processes that work
+on the queue.
 """

@@ -1,7 +1,7 @@
-"""Addresses that are dead: what a refusal means for every later mail.
+"""Decides when refusals mean that an address is dead, and suppresses it.
 
-Only what says that there is nobody at the address suppresses it. What may pass is counted: from the
-ledger itself, as far back as it goes, up to the last mail that was accepted.
+A refusal that says the address does not exist suppresses it at once. A refusal that may be
+temporary is counted, in the ledger itself, back to the last accepted mail.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ from newsletter.smtp.reply import Kind, Outcome, Phase, Reaction, Reply
 from newsletter.suppression import Cause, Grounds
 from newsletter.tokens import Keyring
 
-#: Acts that are about the address.
+#: Reactions that concern the address.
 _ABOUT_ADDRESS = frozenset({Reaction.SUPPRESS, Reaction.SUSPECT, Reaction.COUNT})
-#: In which states earlier mails have said something.
-_SAID = (State.ACCEPTED, State.REFUSED, State.SKIPPED)
+#: States in which earlier deliveries have a reply that counts.
+_ANSWERED = (State.ACCEPTED, State.REFUSED, State.SKIPPED)
 _SOURCE = "mail server"
 
 
 class SuppressionRules(NamedTuple):
-    """When what may pass is taken for what will not."""
+    """When a temporary failure counts as permanent."""
 
     keyring: Keyring
-    #: For how many mails in a row a mailbox must have been full; 0 for never.
+    #: Full-mailbox failures in a row that suppress an address; 0 for never.
     full_mailboxes: int
 
 
@@ -49,19 +49,18 @@ class Earlier(NamedTuple):
 def suppress_dead(
     session: Session, verdicts: Sequence[Verdict], *, rules: SuppressionRules, now: datetime
 ) -> int:
-    """Suppress the addresses of which these verdicts say that nobody is there; return how many.
+    """Suppress the addresses that these verdicts show to be dead; return how many.
 
-    Before the verdicts are recorded: whoever else suppresses an address takes the suppression
-    first, too, and then its deliveries.
+    Lock order: suppressions before deliveries, so this runs before the verdicts are recorded.
     """
-    told = [verdict for verdict in verdicts if verdict.outcome.reaction in _ABOUT_ADDRESS]
-    if not told:
+    relevant = [verdict for verdict in verdicts if verdict.outcome.reaction in _ABOUT_ADDRESS]
+    if not relevant:
         return 0
-    ids = [one.delivery_id for one in told if one.outcome.reaction is not Reaction.SUPPRESS]
+    ids = [one.delivery_id for one in relevant if one.outcome.reaction is not Reaction.SUPPRESS]
     earlier = _earlier(session, ids) if ids else {}
     dead = {
         verdict.address: grounds
-        for verdict in told
+        for verdict in relevant
         if (grounds := _grounds(verdict, earlier, rules=rules, now=now)) is not None
     }
     return suppression.suppress_each(session, dead, now=now, keyring=rules.keyring)
@@ -81,19 +80,19 @@ def _grounds(
 def why_dead(
     outcome: Outcome, before: Sequence[Earlier], *, now: datetime, full_mailboxes: int
 ) -> Grounds | None:
-    """Return why an address is dead, from what was said now and before (the latest first).
+    """Return why an address is dead, by this outcome and earlier ones (the latest first).
 
-    None while it may be alive.
+    None if it may still exist.
     """
-    said = f"{outcome.code} {outcome.enhanced or ''} {outcome.text}".replace("  ", " ").strip()
+    answer = f"{outcome.code} {outcome.enhanced or ''} {outcome.text}".replace("  ", " ").strip()
     if outcome.reaction is Reaction.SUPPRESS:
-        return Grounds(Cause.DEAD, said, _SOURCE)
+        return Grounds(Cause.DEAD, answer, _SOURCE)
     alike = list(_in_a_row(before, outcome.reaction))
     if outcome.reaction is Reaction.SUSPECT and any(one.day != now.date() for one in alike):
-        return Grounds(Cause.DEAD, f"on two days: {said}", _SOURCE)
+        return Grounds(Cause.DEAD, f"on two days: {answer}", _SOURCE)
     full = len(alike) + (outcome.kind is Kind.REFUSED)
     if outcome.reaction is Reaction.COUNT and 0 < full_mailboxes <= full:
-        return Grounds(Cause.FULL, f"{full} mails in a row: {said}", _SOURCE)
+        return Grounds(Cause.FULL, f"{full} mails in a row: {answer}", _SOURCE)
     return None
 
 
@@ -106,7 +105,7 @@ def _in_a_row(before: Sequence[Earlier], reaction: Reaction) -> Iterator[Earlier
 
 
 def _earlier(session: Session, ids: Sequence[int]) -> Mapping[int, list[Earlier]]:
-    """Return how the earlier mails to the readers of some deliveries ended, the latest first."""
+    """Return how earlier mails to the same readers ended, by delivery id, the latest first."""
     this = aliased(Delivery)
     found = session.execute(
         select_columns(
@@ -122,7 +121,7 @@ def _earlier(session: Session, ids: Sequence[int]) -> Mapping[int, list[Earlier]
             col(this.id).in_(ids),
             col(Delivery.id) != col(this.id),
             col(Delivery.address) == col(this.address),
-            col(Delivery.state).in_(_SAID),
+            col(Delivery.state).in_(_ANSWERED),
             col(Delivery.code).is_not(None),
         )
         .order_by(col(Delivery.state_at).desc())

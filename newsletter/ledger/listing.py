@@ -1,4 +1,4 @@
-"""What an operator asks of the ledger: rows with their addresses and replies, streamed."""
+"""Lists deliveries with their addresses and replies for operators, streamed."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def deliveries(
     reference: str | None = None,
     limit: int | None = None,
 ) -> Iterator[Mapping[str, object]]:
-    """Give deliveries, oldest first, each with the Message-ID that servers log."""
+    """Yield deliveries, oldest first, each with the Message-ID that mail servers log."""
     wanted = select_columns(
         Delivery, col(Mailing.public_id), col(Mailing.domain), col(Mailing.subject)
     ).join(Mailing, col(Mailing.id) == col(Delivery.mailing_id))
@@ -46,7 +46,7 @@ def deliveries(
             "state_at": delivery.state_at,
             "due_at": delivery.due_at,
             "blocked_domain": delivery.blocked_domain,
-            # The name of the key before 0.2; kept for a release.
+            # Name of `blocked_domain` before 0.2; kept for one release.
             "lane": delivery.blocked_domain,
             "subject": subject,
             "message_id": message_ids.make(mailing, delivery.reference, domain),

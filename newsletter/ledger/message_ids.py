@@ -1,4 +1,4 @@
-"""Message-IDs (RFC 5322 3.6.4) of deliveries: made from mailing and reference, and read again."""
+"""Message-IDs (RFC 5322 3.6.4) of deliveries: built from mailing and reference, and parsed."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ def make(mailing: str, reference: str, domain: str) -> str:
 
 
 def parse(text: str) -> tuple[str, str] | None:
-    """Return mailing and reference of a Message-ID of ours, None for anybody else's."""
+    """Return mailing and reference of a Message-ID built by `make`; None for any other."""
     left, at, _ = text.strip().strip("<>").partition("@")
     mailing, dot, reference = left.partition(".")
     if not at or not dot or len(mailing) != 16 or len(reference) != 16:

@@ -1,16 +1,28 @@
-"""The ledger: one row per recipient and mailing, moved from state to state by set-wise statements.
+"""The delivery queue: one row per recipient and mailing, changed by set-wise statements.
 
     queued -> claimed -> in_flight -> accepted | deferred | refused | unknown
     and skipped (with a reason) or cancelled.
 
-Every function takes the Session of a transaction that its caller owns and commits. A row that a
-worker holds changes only under that worker's id, so whoever lost its lease changes nothing.
+Write-ahead: the mark (state in_flight) is committed before a body leaves, and the outcome after the
+reply. After a crash a claimed row is safe to send again, and at most one row per connection is
+uncertain. Delivery is at-least-once with `unknown_policy = "resend"`, at-most-once with "hold".
 
-A row in flight cannot be cancelled any more: its body may be leaving. It is told the reason
-instead, and if that try does not end it, it is ended rather than tried again.
+Lease: a claimed row belongs to a worker for as long as that worker's registration is valid, and
+statements of workers check the id. A worker whose rows were taken over changes none of them.
 
-Whatever ends a row before a server has said yes or no to it, one that may have arrived at an
-earlier try ends as unknown, never as cancelled or skipped: that reader counts as having had it.
+Idempotent: each statement checks the state that it leaves, so a transaction that is repeated
+because the answer to its commit was lost changes nothing twice.
+
+Lock order on PostgreSQL: freeze lock, subscriber, suppression, delivery. A worker takes its own row
+of `worker` first. Claims use SKIP LOCKED, so workers never wait for each other's rows.
+
+A row in flight cannot be cancelled: its body may be leaving. Its reason is set instead, and unless
+that try ends it, it is cancelled rather than tried again.
+
+A row that ends without a reply but may have arrived at an earlier try becomes unknown, never
+cancelled or skipped: its reader counts as having received it.
+
+Every function takes the Session of a transaction that its caller owns and commits.
 """
 
 from __future__ import annotations
@@ -52,18 +64,18 @@ from newsletter.models.columns import Instant
 from newsletter.models.delivery import BLOCKED, CLAIMABLE, HELD
 from newsletter.smtp.reply import Kind, Outcome, Phase
 
-#: States in which something is still to happen.
+#: States from which a delivery can still be sent.
 OPEN = (State.QUEUED, State.CLAIMED, State.IN_FLIGHT, State.DEFERRED)
-#: Open states that can still be taken back: the body is not leaving.
+#: Open states that can be cancelled: the body is not leaving.
 _REVOCABLE = (State.QUEUED, State.CLAIMED, State.DEFERRED)
-# Where a mailing counts what was pruned of it.
+# The counters of a mailing for its pruned rows.
 _PRUNED = {
     State.ACCEPTED: col(Mailing.pruned_accepted),
     State.REFUSED: col(Mailing.pruned_refused),
     State.SKIPPED: col(Mailing.pruned_skipped),
     State.CANCELLED: col(Mailing.pruned_cancelled),
 }
-#: States that nothing leads out of: such rows can be pruned.
+#: Final states: such rows can be pruned.
 FINAL = tuple(_PRUNED)
 
 _id = col(Delivery.id)
@@ -76,7 +88,7 @@ _INSTANT = Instant()
 
 
 class Claim(NamedTuple):
-    """A delivery that a worker holds, with all it needs to fill and send it."""
+    """A delivery claimed by a worker, with all values that are needed to fill and send it."""
 
     id: int
     mailing_id: int
@@ -91,28 +103,28 @@ class Claim(NamedTuple):
 
     @property
     def give_up_at(self) -> datetime | None:
-        """When no more is tried; None for a digest: its edition decides that."""
+        """When retries end; None for a digest, which ends when its edition is stale."""
         return None if self.priority > 1 else self.created_at + LETTER_LIFE
 
 
 class BlockedDomain(NamedTuple):
-    """The rows of a mailing that wait until a domain takes more."""
+    """The rows of a mailing that wait for a rate limit or pause of their domain."""
 
     mailing_id: int
     domain: str
 
 
 class Batch(NamedTuple):
-    """What one transaction has pruned."""
+    """The result of one pruning transaction."""
 
-    #: How many rows there were in each state.
+    #: Deleted rows by state.
     rows: Counter[State]
-    #: Where the next one goes on; None if there is nothing left.
+    #: The reference after which the next batch begins; None at the end.
     after: str | None
 
 
 class Verdict(NamedTuple):
-    """What one try came to, and what that does to the row."""
+    """The outcome of one try, and the row's next state."""
 
     delivery_id: int
     address: str
@@ -120,15 +132,15 @@ class Verdict(NamedTuple):
     decision: Decision
 
 
-# Making rows and taking them back
+# Adding and cancelling rows
 
 
 def enqueue(
     session: Session, *, mailing_id: int, recipients: Select[Any], priority: int, now: datetime
 ) -> int:
-    """Add a row for each of `recipients` and return how many there are.
+    """Insert a row for each of `recipients` and return how many.
 
-    `recipients` selects address, reference, generation and since_at; it runs in the database.
+    `recipients` selects address, reference, generation and since_at; it runs inside the INSERT.
     """
     chosen = recipients.subquery()
     made = session.execute(
@@ -144,7 +156,7 @@ def enqueue(
                 literal(now, Instant()),
             ),
         ),
-        # Of an insert, SQLAlchemy counts the rows only on request.
+        # SQLAlchemy counts the rows of an INSERT only on request.
         execution_options={"preserve_rowcount": True},
     )  # fmt: skip
     return _count(made)
@@ -158,10 +170,9 @@ def cancel(
     now: datetime,
     mailings: Select[Any] | None = None,
 ) -> int:
-    """End a recipient's open rows, all or those of `mailings`.
+    """Cancel a recipient's open rows, all or those of `mailings`.
 
-    One whose body may be leaving right now is not repeated. Nor is one that is held because it may
-    have arrived: it is told the reason, too.
+    Rows in flight and rows held as unknown get the reason, and are not tried again.
     """
     chosen = _reference == reference
     if mailings is not None:
@@ -183,10 +194,7 @@ def lift(
     reasons: Collection[str],
     instead: str | None = None,
 ) -> None:
-    """Forget reasons that have gone: what is leaving or held may be tried again after all.
-
-    Or put another one in their place.
-    """
+    """Clear or replace these reasons; without one, rows in flight or unknown are tried again."""
     session.execute(
         update(Delivery)
         .where(
@@ -200,36 +208,36 @@ def lift(
 
 
 def cancel_mailings(session: Session, *, mailings: Select[Any], reason: str, now: datetime) -> int:
-    """End the open rows of `mailings`; what may be leaving right now is not repeated."""
+    """Cancel the open rows of `mailings`; rows in flight are not tried again."""
     return _cancel(session, reason, now, _mailing.in_(mailings))
 
 
 def skip_mailings(session: Session, *, mailings: Select[Any], reason: str, now: datetime) -> int:
-    """Skip the open rows of `mailings`, except those whose body may be leaving right now."""
+    """Skip the open rows of `mailings`, except those in flight."""
     return _close(session, State.SKIPPED, reason, now, _mailing.in_(mailings))
 
 
 def supersede(
     session: Session, *, references: Select[Any], mailings: Select[Any], now: datetime
 ) -> int:
-    """Skip the open rows of `mailings` for `references`: what they held rides in a newer one."""
+    """Skip the open rows of `mailings` for `references`: a newer mailing has their articles."""
     chosen = _mailing.in_(mailings) & _reference.in_(references)
     return _close(session, State.SKIPPED, "superseded", now, chosen)
 
 
 def mark_open_unknown(session: Session, *, now: datetime) -> int:
-    """Make every open row unknown: whether it has been sent is not known here."""
-    doubted = session.execute(
+    """Make every open row unknown, for a database that may be older than what was sent."""
+    marked = session.execute(
         update(Delivery)
         .where(_is_open())
         .values(state=State.UNKNOWN, worker_id=None, blocked_domain=None, state_at=now)
         .execution_options(synchronize_session=False)
     )
-    return _count(doubted)
+    return _count(marked)
 
 
 def may_have_arrived() -> ColumnElement[bool]:
-    """Tell, in a statement, whether an earlier try of a row may have arrived."""
+    """Return the SQL condition that an earlier try of a row may have arrived."""
     tried = exists().where(
         col(Attempt.delivery_id) == _id, col(Attempt.outcome) == State.UNKNOWN.value
     )
@@ -237,11 +245,11 @@ def may_have_arrived() -> ColumnElement[bool]:
 
 
 def is_open(mailings: Select[Any]) -> ColumnElement[bool]:
-    """Tell, in a statement, whether any row of `mailings` is open."""
+    """Return the SQL condition that any row of `mailings` is open."""
     waits = exists().where(text(CLAIMABLE), _mailing.in_(mailings))
-    is_set_aside = exists().where(text(BLOCKED), _mailing.in_(mailings))
-    # Few rows are held at any time: not by the index over all that a mailing ever had.
-    return or_(waits, is_set_aside, exists().where(text(HELD), (_mailing + 0).in_(mailings)))
+    is_blocked = exists().where(text(BLOCKED), _mailing.in_(mailings))
+    # The + 0 keeps the planner from the index over all rows of a mailing: few rows are held.
+    return or_(waits, is_blocked, exists().where(text(HELD), (_mailing + 0).in_(mailings)))
 
 
 # What a worker does
@@ -256,18 +264,18 @@ def claim(
     mailings: Select[Any] | None = None,
     excluded: Select[Any] | None = None,
 ) -> list[Claim]:
-    """Give up to `limit` due rows to a worker: letters first, then the mailing longest due.
+    """Claim up to `limit` due rows for a worker: letters first, then the mailing longest due.
 
     Only rows of `mailings`, if given, and none of `excluded`. Rows of an address that was
     suppressed in the meantime are skipped, except confirm letters where the cause allows them. On
-    PostgreSQL, workers pass over each other's rows. What it costs depends on `limit` and on how
-    many mailings wait, not on how many rows there are.
+    PostgreSQL, rows that another worker is claiming are skipped (SKIP LOCKED). The cost depends on
+    `limit` and the number of mailings with due rows, not on the number of rows.
     """
     taken: list[Claim] = []
     for mailing_id in _agenda(session, now, mailings, excluded):
         while wanted := limit - len(taken):
             by = _by(session, worker_id, now)
-            claims = _hold(session, statements.BATCH, by, mailing=mailing_id, limit=wanted)
+            claims = _claim_batch(session, statements.BATCH, by, mailing=mailing_id, limit=wanted)
             taken += _without_suppressed(session, claims, now)
             if len(claims) < wanted:
                 break
@@ -275,17 +283,17 @@ def claim(
 
 
 def mark(session: Session, *, worker_id: int, ids: Sequence[int], now: datetime) -> set[int]:
-    """Mark claimed rows in flight and return which: the others were cancelled or taken over.
+    """Mark claimed rows in flight and return which; the others were cancelled or taken over.
 
-    A body may leave only after the transaction of its mark has been committed. Marking again is
-    harmless: a commit whose answer was lost is repeated, and so is a try that was lost before the
-    body left.
+    Write-ahead: a body may leave only after the transaction of its mark has been committed.
+    Idempotent: marks are repeated after a commit whose answer was lost, and after a try that failed
+    before the body left.
     """
     parameters = {**_by(session, worker_id, now), "ids": json.dumps(list(ids))}
     if statements.MARK.change(session, **parameters) == len(ids):
         return set(ids)
     marked = {row[0] for row in statements.MARKED.run(session, **parameters)}
-    # Marked before, told to end since, and the body has not left: now it never will.
+    # Marked by an earlier call and cancelled since; the body has not left.
     statements.CANCEL_MARKED.change(session, **parameters)
     return marked
 
@@ -298,12 +306,12 @@ def blocked_domains(
     mailings: Select[Any] | None = None,
     excluded: Select[Any] | None = None,
 ) -> list[BlockedDomain]:
-    """Return up to `limit` lanes in which rows wait for their domain, those behind `after` first.
+    """Return up to `limit` blocked domains with rows, beginning after `after`.
 
-    In the order of their mailings; where fewer come back there is none behind them. What it costs
-    depends on `limit`, not on how many lanes there are, or rows in them.
+    In the order of their mailings; fewer than `limit` means that the end is reached. The cost
+    depends on `limit`, not on the number of domains or rows.
     """
-    ids = [row[-1] for row in sorted(_with_lanes(mailings, excluded).run(session))]
+    ids = [row[-1] for row in sorted(_with_blocked(mailings, excluded).run(session))]
     if after is not None and after.mailing_id in ids:
         del ids[: ids.index(after.mailing_id)]
     found: list[BlockedDomain] = []
@@ -322,12 +330,12 @@ def blocked_domains(
 def claim_of_domain(
     session: Session, blocked_domain: BlockedDomain, *, worker_id: int, limit: int, now: datetime
 ) -> list[Claim]:
-    """Give up to `limit` rows of a blocked domain to a worker, as `claim` does."""
+    """Claim up to `limit` rows of a blocked domain, as `claim` does."""
     of = {"mailing": blocked_domain.mailing_id, "blocked_domain": blocked_domain.domain}
     taken: list[Claim] = []
     while wanted := limit - len(taken):
         by = _by(session, worker_id, now)
-        found = _hold(session, statements.BATCH_OF_DOMAIN, by, limit=wanted, **of)
+        found = _claim_batch(session, statements.BATCH_OF_DOMAIN, by, limit=wanted, **of)
         taken += _without_suppressed(session, found, now)
         if len(found) < wanted:
             break
@@ -337,14 +345,14 @@ def claim_of_domain(
 def put_back(
     session: Session, *, worker_id: int, blocked_domains: Mapping[int, str | None], now: datetime
 ) -> None:
-    """Give back claimed rows that cannot be sent yet, each with the domain that it waits for."""
+    """Requeue claimed rows that cannot be sent yet, each with its blocked domain if it has one."""
     if blocked_domains:
         rows = json.dumps(list(blocked_domains.items()))
         statements.PUT_BACK.change(session, **_by(session, worker_id, now), rows=rows)
 
 
 def record(session: Session, *, worker_id: int, verdicts: Sequence[Verdict], now: datetime) -> None:
-    """Write what tries came to; a row that another worker has taken over stays as it is."""
+    """Write the outcomes of tries; rows that another worker has taken over are not changed."""
     accepted = [v for v in verdicts if v.decision.state is State.ACCEPTED]
     others = [v for v in verdicts if v.decision.state is not State.ACCEPTED]
     if accepted:
@@ -354,7 +362,7 @@ def record(session: Session, *, worker_id: int, verdicts: Sequence[Verdict], now
 
 
 def withheld(session: Session, ids: Collection[int], excluded: Select[Any]) -> set[int]:
-    """Return those of some mailings that are in `excluded`."""
+    """Return the mailings of `ids` that are in `excluded`."""
     found = session.execute(
         select_columns(col(Mailing.id)).where(
             col(Mailing.id).in_(ids), col(Mailing.id).in_(excluded)
@@ -364,7 +372,7 @@ def withheld(session: Session, ids: Collection[int], excluded: Select[Any]) -> s
 
 
 def release(session: Session, *, worker_id: int, now: datetime, keep: Collection[int] = ()) -> int:
-    """Give back every row that a worker has claimed and not marked, but those of `keep`."""
+    """Requeue every row that a worker has claimed and not marked, except those in `keep`."""
     released = session.execute(
         update(Delivery)
         .where(_worker == worker_id, text(HELD), _state == State.CLAIMED, _id.not_in(keep))
@@ -375,7 +383,7 @@ def release(session: Session, *, worker_id: int, now: datetime, keep: Collection
 
 
 def holders(session: Session) -> set[int]:
-    """Return the ids of the workers that hold rows, on the roster or not."""
+    """Return the ids of the workers that hold rows, registered or not."""
     found = session.execute(select_columns(_worker).where(text(HELD)).distinct())
     return set(found.scalars())
 
@@ -394,11 +402,11 @@ def held(session: Session, mailings: Select[Any]) -> tuple[int, datetime | None]
 def take_over(
     session: Session, *, dead: Collection[int], policy: Policy, now: datetime
 ) -> tuple[int, int]:
-    """Settle what dead workers held; return how many rows were claimed and how many uncertain.
+    """Settle the rows of crashed workers; return how many were claimed and how many uncertain.
 
-    1. What was claimed had not left: queued. 2. What was in flight may have arrived: an attempt
-    with the outcome unknown is recorded, and the policy decides: queued again (the same bytes
-    and Message-ID), or held for the operator.
+    1. Claimed rows had not left: queued. 2. Rows in flight may have arrived: an attempt with the
+    outcome unknown is recorded, and the policy decides: queued again (same bytes and Message-ID),
+    or unknown for the operator.
     """
     if not dead:
         return 0, 0
@@ -434,11 +442,11 @@ def take_over(
     return queued, _count(settled)
 
 
-# Taking out what is long over
+# Pruning
 
 
 def count_prunable(session: Session, mailings: Select[Any]) -> dict[int, Counter[State]]:
-    """Return how many rows of `mailings` can be pruned, by mailing and state: the final ones."""
+    """Return how many rows of `mailings` can be pruned, by mailing and final state."""
     found = session.execute(
         select_columns(_mailing, _state, func.count())
         .where(_mailing.in_(mailings), _state.in_(FINAL))
@@ -452,17 +460,17 @@ def count_prunable(session: Session, mailings: Select[Any]) -> dict[int, Counter
 
 
 def prune(session: Session, *, mailing_id: int, after: str, limit: int) -> Batch:
-    """Delete up to `limit` final rows of a mailing, with their attempts, and count them in it.
+    """Delete up to `limit` final rows of a mailing with their attempts, and count them in it.
 
-    Goes from reader to reader by the index, beginning behind the reference `after` (at first
-    empty), so that no batch passes again over what another has deleted or left.
+    Keyset pagination by reference, beginning after `after` (at first empty), so that no batch scans
+    again what an earlier one deleted or skipped.
     """
     chosen = session.execute(
         select_columns(_id, _reference, _state)
         .where(_mailing == mailing_id, _reference > after, _state.in_(FINAL))
         .order_by(_reference)
         .limit(limit)
-        # What somebody else prunes at this moment is theirs to count.
+        # Rows that another process is pruning are counted there.
         .with_for_update(skip_locked=True)
     ).all()
     if not chosen:
@@ -479,13 +487,13 @@ def prune(session: Session, *, mailing_id: int, after: str, limit: int) -> Batch
     return Batch(rows, chosen[-1].reference if len(chosen) == limit else None)
 
 
-# Asking
+# Counting and operators' retries
 
 
 def books(mailings: Select[Any]) -> Subquery:
-    """Select mailing_id, state and rows: how many there are, or were until they were pruned.
+    """Select mailing_id, state and rows: the number of rows, pruned ones included.
 
-    In one statement, which sees a row either where it stands or where it is counted.
+    In one statement, so that a row is seen either in the table or in the counter, never in both.
     """
     standing: Sequence[ColumnElement[Any]] = (
         _mailing.label("mailing_id"),
@@ -503,7 +511,7 @@ def books(mailings: Select[Any]) -> Subquery:
 
 
 def size() -> ColumnElement[int]:
-    """Tell, in a statement about mailings, how many rows one has, or had until they were pruned."""
+    """Return the SQL expression for the number of rows of a mailing, pruned ones included."""
     standing = select_columns(func.count()).where(_mailing == col(Mailing.id)).correlate(Mailing)
     found: ColumnElement[int] = standing.scalar_subquery()
     for pruned in _PRUNED.values():
@@ -512,14 +520,14 @@ def size() -> ColumnElement[int]:
 
 
 def count_states(session: Session, mailings: Select[Any]) -> Mapping[State, int]:
-    """Return how many rows of `mailings` are in each state; the sum is their audience."""
+    """Return the number of rows of `mailings` by state; their sum is the audience."""
     of = books(mailings).c
     found = session.execute(select_columns(of.state, func.sum(of.rows)).group_by(of.state))
     return {State(state): int(count) for state, count in found}
 
 
 def count_in(session: Session, state: State, mailings: Select[Any] | None = None) -> int:
-    """Return how many rows are in a state, of `mailings` if given."""
+    """Return the number of rows in a state, of `mailings` if given."""
     counted = select_columns(func.count()).where(_state == state)
     if mailings is not None:
         counted = counted.where(_mailing.in_(mailings))
@@ -528,7 +536,7 @@ def count_in(session: Session, state: State, mailings: Select[Any] | None = None
 
 
 def next_due(session: Session, mailings: Select[Any] | None = None) -> datetime | None:
-    """Return when the next row is due, None if none waits but for its domain."""
+    """Return when the next row is due; None if there is none, blocked domains aside."""
     earliest = select_columns(func.min(_WAITING.c.due_at)).where(
         *_narrowed(_WAITING, mailings, None)
     )
@@ -545,16 +553,16 @@ def retry_now(
     mailings: Select[Any] | None = None,
     excluded: Select[Any] | None = None,
 ) -> int:
-    """Make deferred or unknown rows due at once: the operator's word.
+    """Make deferred or unknown rows due now, on the operator's request; return how many.
 
-    Those of `ids`, or all that are in `state`, of `mailings` if given. A refusal stands, and so
-    does a goodbye. Rows of the mailings in `excluded` are left alone.
+    Those of `ids`, or all that are in `state`, of `mailings` if given and not of `excluded`. Rows
+    that were refused, or that have a reason not to be sent, are not changed.
     """
     chosen = [
         _id.in_(ids) if state is None else _state == state,
         _state.in_((State.DEFERRED, State.UNKNOWN, State.QUEUED)),
         _reason.is_(None),
-        # Of those who were forgotten there is no address.
+        # Erased readers have no address.
         col(Delivery.address) != "",
     ]
     if mailings is not None:
@@ -570,19 +578,19 @@ def retry_now(
     return _count(retried)
 
 
-# What a relay knows better
+# Reconciling with a relay's log
 
 
 def find(
     session: Session, message_ids: Sequence[tuple[str, str]]
 ) -> dict[tuple[str, str], tuple[int, State]]:
-    """Return id and state of the rows of some Message-IDs, given as mailing and reference."""
+    """Return id and state of the rows of some Message-IDs, which are (mailing, reference) pairs."""
     found = statements.FIND.run(session, rows=json.dumps(message_ids))
     return {(mailing, reference): (one, State(state)) for mailing, reference, one, state in found}
 
 
 def replies(session: Session) -> Iterator[tuple[int, State, str]]:
-    """Give id, state and reply of every row that ever was unknown, and of each of its tries."""
+    """Yield id, state and reply of every row that ever was unknown, and of each of its tries."""
     tried = select_columns(col(Attempt.delivery_id)).where(
         col(Attempt.outcome) == State.UNKNOWN.value
     )
@@ -599,7 +607,7 @@ def replies(session: Session) -> Iterator[tuple[int, State, str]]:
 def reconcile(session: Session, *, replies: Mapping[int, str], now: datetime) -> set[int]:
     """Settle unknown rows as accepted, each with its reply, and return which.
 
-    The tries stay as they were; a row in another state does, too.
+    Attempts, and rows in other states, are not changed.
     """
     rows = json.dumps(list(replies.items()))
     found = statements.RECONCILE.run(
@@ -616,7 +624,7 @@ def mailing(session: Session, mailing_id: int) -> Mailing:
 def _agenda(
     session: Session, now: datetime, mailings: Select[Any] | None, excluded: Select[Any] | None
 ) -> Sequence[int]:
-    """Return the mailings that have a due row, in the order in which they are to be sent."""
+    """Return the mailings that have a due row, in sending order."""
     instant = dialects.stored(session, _INSTANT, now)
     return [row[-1] for row in sorted(_due(mailings, excluded).run(session, now=instant))]
 
@@ -629,9 +637,9 @@ def _due(mailings: Select[Any] | None, excluded: Select[Any] | None) -> Statemen
 
 
 @lru_cache(maxsize=16)
-def _with_lanes(mailings: Select[Any] | None, excluded: Select[Any] | None) -> Statement:
-    agenda = select_columns(_SET_ASIDE.c.priority, _SET_ASIDE.c.mailing_id)
-    return Statement.of(agenda.where(*_narrowed(_SET_ASIDE, mailings, excluded)))
+def _with_blocked(mailings: Select[Any] | None, excluded: Select[Any] | None) -> Statement:
+    agenda = select_columns(_BLOCKED_ROWS.c.priority, _BLOCKED_ROWS.c.mailing_id)
+    return Statement.of(agenda.where(*_narrowed(_BLOCKED_ROWS, mailings, excluded)))
 
 
 def _narrowed(
@@ -648,8 +656,8 @@ def _narrowed(
 def _mailings_with(rows: str, order: str) -> Subquery:
     """Select the mailings that have such rows, with the priority and due time of their first.
 
-    From one mailing to the next by the index, so that a mailing costs the same whether ten rows of
-    it wait or a million: another's may, while an edition is paused.
+    A loose index scan: a mailing costs the same with ten rows as with a million, which may wait
+    while an edition is paused.
     """
     return (
         text(
@@ -683,22 +691,22 @@ def _mailings_with(rows: str, order: str) -> Subquery:
 
 
 _WAITING = _mailings_with(CLAIMABLE, "due_at")
-_SET_ASIDE = _mailings_with(BLOCKED, "blocked_domain, due_at")
+_BLOCKED_ROWS = _mailings_with(BLOCKED, "blocked_domain, due_at")
 
 
 def _is_open() -> ColumnElement[bool]:
     return or_(text(CLAIMABLE), text(BLOCKED), text(HELD))
 
 
-def _hold(
+def _claim_batch(
     session: Session, batch: Statement, by: Mapping[str, object], **of: object
 ) -> list[Claim]:
-    """Give the rows of a batch to a worker."""
+    """Claim the rows of a batch for a worker."""
     ((found,),) = batch.run(session, now=by["now"], **of)
     rows = json.loads(found or "[]")
     if rows:
         statements.CLAIM.change(session, **by, ids=json.dumps([row[0] for row in rows]))
-    # Of a digest all rows were made at the same time; many readers came at the same time.
+    # Each distinct instant is parsed once: all rows of a digest were inserted at the same time.
     instant = {at: _instant(at) for at in {at for row in rows for at in row[5:7]}}
     return [
         Claim(one, mailing, address, reference, generation, instant[since], instant[at], *rest)
@@ -707,7 +715,7 @@ def _hold(
 
 
 def _instant(stored: str | None) -> Any:  # noqa: ANN401 - None only where the column may be
-    """Read an instant as it stands in a batch: SQLite's have no time zone, and are in UTC."""
+    """Parse an instant of a batch; SQLite's have no time zone and are in UTC."""
     if stored is None:
         return None
     found = datetime.fromisoformat(stored)
@@ -762,13 +770,13 @@ def _without_suppressed(session: Session, claims: list[Claim], now: datetime) ->
 
 
 def _asking(session: Session, claims: Sequence[Claim]) -> set[int]:
-    """Return which of the mailings ask for a consent: by it, some suppressions are lifted."""
+    """Return the mailings that are confirm letters: confirming lifts some suppressions."""
     mailings = json.dumps([*{claim.mailing_id for claim in claims}])
     return {row[0] for row in statements.ASKING.run(session, mailings=mailings)}
 
 
 def _by(session: Session, worker_id: int, now: datetime) -> dict[str, object]:
-    """Return what every statement of `hot` that changes rows is told: who does it, and when."""
+    """Return the parameters of every statement that changes rows: the worker and the time."""
     return {"now": dialects.stored(session, _INSTANT, now), "worker": worker_id}
 
 

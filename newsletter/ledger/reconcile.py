@@ -1,7 +1,7 @@
-"""Settles unknown deliveries by what a relay says it has accepted: no try, and nobody to blame.
+"""Settles unknown deliveries as accepted by a relay's log, without another try.
 
-Safe to run twice, and beside workers: only what is unknown changes. A batch is a transaction, and
-a batch that names nothing unknown is none.
+Idempotent, and safe while workers run: only rows in state unknown change. Each batch is one
+transaction; a batch without an unknown delivery writes nothing.
 """
 
 from __future__ import annotations
@@ -20,34 +20,34 @@ from newsletter.ledger import queue, relaylog
 from newsletter.ledger.relaylog import Entry
 from newsletter.models import State
 
-#: What is looked up at once.
+#: Entries looked up in one statement.
 BATCH = 5_000
-#: Postfix writes lines of 2,000 octets at most. A longer one is no line of a log or a list.
+#: Octets. Postfix writes lines of at most 2,000; longer lines are ignored.
 _LONGEST_LINE = 8_192
 
 
 @dataclass
 class ReconcileTally:
-    """What became of the entries of a list or a log."""
+    """Counts of a run over a list or a log."""
 
-    #: How many deliveries were unknown before.
+    #: Unknown deliveries before the run.
     unknown_before: int = 0
-    #: How many of them are accepted now.
+    #: Those that are accepted now.
     accepted: int = 0
-    #: Entries whose delivery was not, or is not any more, unknown.
+    #: Entries whose delivery was not unknown, or no longer is.
     already_settled: int = 0
-    #: Entries that name no delivery here.
+    #: Entries that match no delivery.
     not_ours: int = 0
     lines: int = 0
 
     @property
     def still_unknown(self) -> int:
-        """How many are unknown after it."""
+        """Unknown deliveries after the run."""
         return self.unknown_before - self.accepted
 
     @property
     def entries(self) -> int:
-        """How many messages the list or the log has spoken of."""
+        """Messages in the list or the log."""
         return self.accepted + self.already_settled + self.not_ours
 
 
@@ -59,19 +59,19 @@ def run(
     is_rehearsal: bool = False,
     progress: Callable[[ReconcileTally], None] = lambda _: None,
 ) -> ReconcileTally:
-    """Settle what a stream names; in a rehearsal only count it."""
+    """Settle the deliveries that a stream lists; a rehearsal only counts them."""
     tally = ReconcileTally()
     with sessions.reading(engine) as session:
         tally.unknown_before = queue.count_in(session, State.UNKNOWN)
-    known = _Known()
+    lookup = _Lookup()
     entries = relaylog.read(_lines(stream, tally))
     while batch := list(islice(entries, BATCH)):
         with sessions.reading(engine) as session:
-            replies = known.unknown_among(session, batch, tally)
+            replies = lookup.unknown_among(session, batch, tally)
         if replies and not is_rehearsal:
             with sessions.writing(engine) as session:
                 settled = queue.reconcile(session, replies=replies, now=now)
-            # Somebody else was a moment before us.
+            # Settled by another process since the look-up.
             tally.already_settled += len(replies) - len(settled)
             tally.accepted += len(settled)
         else:
@@ -80,8 +80,8 @@ def run(
     return tally
 
 
-class _Known:
-    """Which deliveries the entries name, each of them once."""
+class _Lookup:
+    """Finds the delivery of each entry, and returns each delivery once."""
 
     def __init__(self) -> None:
         self._seen: set[int] = set()
@@ -90,7 +90,7 @@ class _Known:
     def unknown_among(
         self, session: Session, batch: list[Entry], tally: ReconcileTally
     ) -> dict[int, str]:
-        """Return the unknown deliveries of a batch with their new replies; count the others."""
+        """Return the new replies of a batch's unknown deliveries, by id; count the rest."""
         named = {entry.message_id for entry in batch if entry.message_id}
         by_message_id = queue.find(session, sorted(named)) if named else {}
         replies = {}
@@ -98,7 +98,7 @@ class _Known:
             if entry.message_id:
                 found = by_message_id.get(entry.message_id)
             else:
-                found = self._named_by(session, entry.queue_id) if entry.queue_id else None
+                found = self._by_reply(session, entry.queue_id) if entry.queue_id else None
             if found is None:
                 tally.not_ours += 1
             elif found[1] is not State.UNKNOWN or found[0] in self._seen:
@@ -108,10 +108,10 @@ class _Known:
                 replies[found[0]] = _reply(entry)
         return replies
 
-    def _named_by(self, session: Session, queue_id: str) -> tuple[int, State] | None:
-        """Return the delivery of which a reply names this queue id, if it is one alone.
+    def _by_reply(self, session: Session, queue_id: str) -> tuple[int, State] | None:
+        """Return the one delivery whose reply has this queue id.
 
-        Queue ids come again: of two deliveries nobody can say which was meant.
+        None if there are several: queue ids are reused, so which one is meant is ambiguous.
         """
         if self._by_queue_id is None:
             self._by_queue_id = {}
@@ -129,7 +129,7 @@ def _reply(entry: Entry) -> str:
 
 
 def _lines(stream: BinaryIO, tally: ReconcileTally) -> Iterator[bytes]:
-    """Give the lines of a stream, whatever it is; what is longer than any line is left out."""
+    """Yield the lines of a stream of any content, without those that are too long."""
     is_begun = True
     while octets := stream.readline(_LONGEST_LINE):
         is_ended = octets.endswith(b"\n")

@@ -1,4 +1,4 @@
-"""Keeps a process that sends nothing on the roster, so that an upgrade of the database sees it."""
+"""Registers a process that does not send, so that a database upgrade waits for it."""
 
 from __future__ import annotations
 
@@ -24,25 +24,25 @@ def registered(
     on_outdated: Callable[[], object],
     on_trouble: Trouble | None = None,
 ) -> Iterator[None]:
-    """Sign this process in, renew its lease from a thread, and sign it out at the end.
+    """Register this process, renew its lease by a heartbeat thread, and deregister at the end.
 
-    A database that is away does not end it. If the database was upgraded meanwhile, `on_outdated`
-    is called, and SchemaOutOfDate raised at the end.
+    An unavailable database is ignored until the next heartbeat. If the database was upgraded in the
+    meantime, `on_outdated` is called, and SchemaOutOfDate is raised at the end.
     """
     name = registry.new_name()
     with registry.liveness_lock(engine, name, on_trouble=on_trouble):
-        lease = _Lease(engine, name, kind, on_outdated)
+        heartbeat = _Heartbeat(engine, name, kind, on_outdated)
         try:
-            lease.begin()
+            heartbeat.begin()
             yield
         finally:
-            lease.end()
-    if lease.failure is not None:
-        raise lease.failure
+            heartbeat.end()
+    if heartbeat.failure is not None:
+        raise heartbeat.failure
 
 
-class _Lease:
-    """A row of the roster, and the thread that renews it."""
+class _Heartbeat:
+    """A row of the registry, and the thread that renews its lease."""
 
     def __init__(
         self, engine: Engine, name: str, kind: ProcessKind, on_outdated: Callable[[], object]
@@ -52,9 +52,9 @@ class _Lease:
         self._name = name
         self._kind = kind
         self._on_outdated = on_outdated
-        self._presence: Registration | None = None
+        self._registration: Registration | None = None
         self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._keep, name="lease", daemon=True)
+        self._thread = threading.Thread(target=self._keep, name="heartbeat", daemon=True)
 
     def begin(self) -> None:
         self._renew()
@@ -64,11 +64,11 @@ class _Lease:
         self._ended.set()
         if self._thread.is_alive():
             self._thread.join()
-        # Where the row cannot be deleted, the lock file says that its process has ended.
+        # If the row cannot be deleted, the released lock file shows that the process has ended.
         with suppress(NewsletterError):
-            if self._presence is not None:
+            if self._registration is not None:
                 with sessions.writing(self._engine) as session:
-                    registry.sign_out(session, self._presence)
+                    registry.sign_out(session, self._registration)
             registry.forget(self._engine, [self._name])
 
     def _keep(self) -> None:
@@ -80,13 +80,13 @@ class _Lease:
                 self._on_outdated()
                 return
             except NewsletterError:
-                # The next renewal may find the database back.
+                # The next heartbeat tries again.
                 continue
 
     def _renew(self) -> None:
-        """Extend the lease; sign in at first, and after somebody has taken us for dead."""
-        registration, now = self._presence, utc_now()
+        """Extend the lease; register first, and again if another process took over the row."""
+        registration, now = self._registration, utc_now()
         with sessions.writing(self._engine) as session:
             if registration is None or not registry.renew(session, registration, now=now):
                 registration = registry.sign_in(session, name=self._name, kind=self._kind, now=now)
-        self._presence = registration
+        self._registration = registration

@@ -1,9 +1,9 @@
-"""Who is at work: workers and web processes sign in, keep their lease, and the dead are found.
+"""Registry of running processes: registration, leases with heartbeats, detection of crashes.
 
-A worker holds a lock on a file of its own for as long as it lives; the kernel drops that lock when
-the process ends, however it ends. So on the same machine a worker is known to be dead, or alive,
-at once and for certain; from another machine, or where it has no such file, it is dead once its
-lease has run out.
+Each process holds a lock on a file of its own (the liveness lock), which the kernel releases when
+the process ends, for whatever reason. On the same machine that lock decides at once whether a
+process is running. From another machine, or without such a file, a process counts as crashed when
+its lease has expired: LEASE after its last heartbeat, which is due every RENEWAL.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ from newsletter.ledger.retry import Policy
 from newsletter.models import ProcessKind, Worker
 from newsletter.version import VERSION
 
-#: Told of trouble: a sentence, and the way out.
+#: Callback for a problem: what happened, and what to do about it.
 Trouble = Callable[[str, str | None], None]
 
-#: How long a worker that does not renew its lease is believed to live.
+#: How long a registration is valid without a heartbeat.
 LEASE = timedelta(minutes=3)
-#: How often a living worker renews it.
+#: Interval of the heartbeat, which renews the lease.
 RENEWAL = timedelta(seconds=30)
 
 
 @dataclass(frozen=True, slots=True)
 class Registration:
-    """A signed-in worker."""
+    """A registered process."""
 
     id: int
     name: str
@@ -46,17 +46,17 @@ class Registration:
 def liveness_lock(
     engine: Engine, name: str, *, on_trouble: Trouble | None = None
 ) -> Iterator[None]:
-    """Hold the lock that says this worker lives; its file stays until somebody forgets it.
+    """Hold the liveness lock of this process; its file stays until `forget` removes it.
 
-    A worker whose database is away or full when it ends leaves rows behind, and so is known to be
-    dead at once. Without a place for the file its lease alone says that it lives, and `on_trouble`
-    is told so, once in a process.
+    The file outlives the process so that rows which it could not release (the database was
+    unavailable or full) are taken over at once. If the file cannot be created, the lease alone
+    decides, and `on_trouble` is called once per process.
     """
     descriptor: int | None = None
     try:
         descriptor = lockfile.take(engine, _lock(name))
     except OSError as exc:
-        _tell_once(on_trouble, exc)
+        _report_once(on_trouble, exc)
     try:
         yield
     finally:
@@ -65,20 +65,20 @@ def liveness_lock(
 
 
 def new_name() -> str:
-    """Return a name that no other worker has."""
+    """Return a new random name for a registration."""
     return secrets.token_hex(16)
 
 
 def sign_in(
     session: Session, *, name: str, now: datetime, kind: ProcessKind = ProcessKind.WORKER
 ) -> Registration:
-    """Add this process to the roster; raises SchemaOutOfDate if the database was upgraded since.
+    """Insert this process, then check the schema; raises SchemaOutOfDate after an upgrade.
 
-    In this order: an upgrade looks at the roster while it keeps others from signing in, so either
-    it sees this process, or this process sees it.
+    In this order, because an upgrade reads the table while it blocks registrations: either the
+    upgrade finds this row, or this process finds the new schema.
     """
     worker = Worker(
-        # Never an id that was in use before: rows and verdicts go by it.
+        # Ids are never reused: rows and outcomes are matched by them.
         id=1 + secrets.randbits(62),
         name=name,
         kind=kind,
@@ -96,7 +96,7 @@ def sign_in(
 
 
 def renew(session: Session, registration: Registration, *, now: datetime) -> bool:
-    """Extend the lease; answer False if somebody has taken this worker for dead.
+    """Extend the lease (the heartbeat); return False if another worker took over this one's rows.
 
     Raises SchemaOutOfDate if the database was upgraded while this process was suspended.
     """
@@ -108,17 +108,20 @@ def renew(session: Session, registration: Registration, *, now: datetime) -> boo
 
 
 def sign_out(session: Session, registration: Registration) -> None:
-    """Take a process off the roster that holds no deliveries."""
+    """Delete the registration of a process that holds no deliveries."""
     session.execute(delete(Worker).where(col(Worker.id) == registration.id))
 
 
 def take_over_dead(session: Session, *, policy: Policy, now: datetime) -> list[Registration]:
-    """Settle what dead workers held and strike them off; `forget` them after the commit.
+    """Take over the rows of crashed workers and delete them; `forget` them after the commit.
 
-    That includes workers that were struck off and claimed once more before they noticed.
+    Includes rows of deleted workers: one may claim again before its next heartbeat fails.
+
+    Lock order: worker rows before delivery rows. Rows of `worker` that another transaction holds
+    are skipped, so two workers never wait for each other here.
     """
     holders = queue.holders(session)
-    struck_off = holders - set(session.exec(select(Worker.id)))
+    deleted = holders - set(session.exec(select(Worker.id)))
     engine = session.connection().engine
     dead = [
         Registration(worker.id, worker.name)
@@ -126,28 +129,28 @@ def take_over_dead(session: Session, *, policy: Policy, now: datetime) -> list[R
         if worker.id is not None
         and not is_alive(engine, name=worker.name, lease_until=worker.lease_until, now=now)
     ]
-    ids = struck_off | {registration.id for registration in dead}
+    ids = deleted | {registration.id for registration in dead}
     queue.take_over(session, dead=ids, policy=policy, now=now)
     return dead
 
 
 def forget(engine: Engine, names: Iterable[str]) -> None:
-    """Remove the lock files of workers that hold no rows: theirs have been taken over.
+    """Remove the lock files of workers whose rows have been taken over.
 
-    Not earlier: until then the file is how the next to look knows that they died.
+    Only after the commit of the take-over: until then the file shows that they crashed.
     """
     for name in names:
         lockfile.remove(engine, _lock(name))
 
 
 def is_alive(engine: Engine, *, name: str, lease_until: datetime, now: datetime) -> bool:
-    """Tell whether a worker lives: by its lock if that is to be seen here, else by its lease."""
+    """Return whether a process is running, by its liveness lock if visible, else by its lease."""
     is_held = is_seen(engine, name)
     return lease_until >= now if is_held is None else is_held
 
 
 def is_seen(engine: Engine, name: str) -> bool | None:
-    """Tell whether a process of this machine lives; None if that cannot be seen from here."""
+    """Return whether a process holds its liveness lock; None if not visible from this machine."""
     return lockfile.is_held(engine, _lock(name))
 
 
@@ -155,11 +158,11 @@ def _lock(name: str) -> str:
     return f"worker-{name}"
 
 
-#: What this process has told already: a worker that stays begins again and again.
+#: Errors already reported by this process: a long-running worker starts its loop repeatedly.
 _told: set[str] = set()
 
 
-def _tell_once(on_trouble: Trouble | None, exc: OSError) -> None:
+def _report_once(on_trouble: Trouble | None, exc: OSError) -> None:
     if on_trouble is None or str(exc) in _told:
         return
     _told.add(str(exc))

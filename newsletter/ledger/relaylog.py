@@ -1,7 +1,7 @@
-"""What a relay says it has accepted: a Postfix log, or a list of Message-IDs or queue ids.
+"""Parses what a relay accepted: a Postfix log, or a list of Message-IDs or queue ids.
 
-Pure: lines in, entries out, in memory that does not grow with them. A log may hold anything; what
-is no line of Postfix's that speaks of a message says nothing here.
+Pure: lines in, entries out, in bounded memory. Lines that are not Postfix lines about a message are
+ignored.
 """
 
 from __future__ import annotations
@@ -13,37 +13,37 @@ from typing import NamedTuple
 
 from newsletter.ledger import message_ids
 
-#: How many of our messages may be between their Message-ID and their acceptance in one log. It is
-#: a moment; those that stay are of clients that vanished, and the oldest of them are given up.
+#: Most messages kept that have a Message-ID and no acceptance yet. Postfix logs the acceptance
+#: moments later; entries that stay are of broken connections, and the oldest are dropped.
 PENDING = 50_000
 
-# What follows on the first bracket of a line, which is that of its program: a daemon's number.
-_SAID = re.compile(r"\d+\]: (?P<queue_id>[0-9A-Za-z]{4,32}): (?P<said>.*)", re.ASCII | re.DOTALL)
+# What follows the first bracket of a line, which encloses the process id of the daemon.
+_LOGGED = re.compile(r"\d+\]: (?P<queue_id>[0-9A-Za-z]{4,32}): (?P<rest>.*)", re.ASCII | re.DOTALL)
 _DELIVERED = re.compile(r", status=(?:sent|deferred|bounced)\b")
-#: The words of the longest beginning: month, day, year, time, machine, and the program.
+#: Most words before the bracket: month, day, year, time, host and program.
 _WORDS = 6
 _PRINTABLE = re.compile(r"[!-~]+")
 _COLUMN = re.compile(r"[,;\t]")
 _QUEUE_ID = re.compile(r"[0-9A-Za-z-]{4,32}")
-#: What servers call a message when they take it: Postfix's words, and Exim's.
+#: The queue id in the reply to an accepted message, as Postfix and Exim write it.
 _NAMED = re.compile(r"(?:\bqueued as |\bid=)([0-9A-Za-z-]{4,32})", re.IGNORECASE)
 
 
 class Entry(NamedTuple):
-    """One line of a list, or one message of a log; with neither it is nobody's here."""
+    """One line of a list, or one message of a log; without either id it is not one of ours."""
 
-    #: Mailing and reference, of a Message-ID of ours.
+    #: Mailing and reference, from a Message-ID that `message_ids` built.
     message_id: tuple[str, str] | None = None
-    #: Of a log beside the Message-ID, of a list alone.
+    #: In a log together with the Message-ID, in a list alone.
     queue_id: str | None = None
 
 
 def read(lines: Iterable[bytes]) -> Iterator[Entry]:
-    """Give what each line of a list names, and of a log each message that was accepted.
+    """Yield an entry for each line of a list, and for each message that a log shows as accepted.
 
-    A message of ours counts as accepted only with what follows from it: its queue id became
-    active, or was delivered or tried. Its Message-ID alone is of a client that may have vanished
-    in the middle. Messages of others are given without a name, to be counted.
+    A message of ours counts as accepted only if a later line shows its queue id as active,
+    delivered or tried: Postfix logs the Message-ID even if the connection breaks before the final
+    dot. Messages of other senders yield an empty entry, so that they can be counted.
     """
     log = _Log()
     for octets in lines:
@@ -73,30 +73,30 @@ def _ours(text: str) -> tuple[str, str] | None:
 
 
 class _Log:
-    """Which queue ids are messages of ours that are not accepted yet, at one place of the log.
+    """The queue ids of our messages that are not accepted yet at this place of the log.
 
-    Queue ids come again, so they are paired in the order of the log, and machine by machine.
+    Queue ids are reused, so they are matched in the order of the log and per host.
     """
 
     def __init__(self) -> None:
         self._pending: OrderedDict[tuple[str | None, str], tuple[str, str]] = OrderedDict()
 
     def read(self, line: str) -> Entry | None:
-        """Take one line; return the message that it completes."""
+        """Process one line; return the message whose acceptance it shows."""
         found = _parse(line)
         if found is None:
             return None
-        host, daemon, queue_id, said = found
+        host, daemon, queue_id, rest = found
         key = (host, queue_id)
         if daemon == "cleanup":
-            is_named = said.startswith("message-id=")
-            return self._begin(key, said.removeprefix("message-id=")) if is_named else None
+            is_named = rest.startswith("message-id=")
+            return self._begin(key, rest.removeprefix("message-id=")) if is_named else None
         if key not in self._pending:
             return None
-        # Whose message it is from here on is said before its Message-ID is known.
-        if said == "removed" or said.startswith(("client=", "uid=")):
+        # The queue id is free, or is used for a new message, whose Message-ID follows.
+        if rest == "removed" or rest.startswith(("client=", "uid=")):
             del self._pending[key]
-        elif _is_accepted(daemon, said):
+        elif _is_accepted(daemon, rest):
             return Entry(self._pending.pop(key), queue_id)
         return None
 
@@ -112,25 +112,25 @@ class _Log:
 
 
 def _parse(line: str) -> tuple[str | None, str, str, str] | None:
-    """Return machine, daemon and queue id of a line of Postfix's, and what it says.
+    """Return host, daemon, queue id and the rest of a Postfix line; None for any other line.
 
-    It begins with a time and a machine, or lacks them: `Nov 22 06:00:01 relay postfix/qmgr[22]: `.
-    Whatever another program has logged is never taken for Postfix's.
+    A line may begin with a time and a host: `Nov 22 06:00:01 relay postfix/qmgr[22]: `. Text that
+    another program logged, and that a stranger can choose, never parses as a Postfix line.
     """
     head, _, tail = line.partition("[")
-    found = _SAID.match(tail)
+    found = _LOGGED.match(tail)
     if found is None:
         return None
     *before, program = head.split() or [""]
     name, _, daemon = program.rpartition("/")
     if not name or len(before) >= _WORDS or any(w.endswith(":") for w in before):
         return None
-    # Without a machine there is the time, or nothing.
+    # Without a host, the time stands there, or nothing.
     host = before[-1] if before and ":" not in before[-1] else None
-    return host, daemon, found["queue_id"], found["said"]
+    return host, daemon, found["queue_id"], found["rest"]
 
 
-def _is_accepted(daemon: str, said: str) -> bool:
+def _is_accepted(daemon: str, rest: str) -> bool:
     if daemon in {"qmgr", "oqmgr", "nqmgr"}:
-        return said.startswith("from=<") and said.endswith("(queue active)")
-    return said.startswith("to=<") and _DELIVERED.search(said) is not None
+        return rest.startswith("from=<") and rest.endswith("(queue active)")
+    return rest.startswith("to=<") and _DELIVERED.search(rest) is not None

@@ -1,4 +1,4 @@
-"""When a try is repeated, and when not. Pure: `now` and `rng` are arguments."""
+"""Retry policy: back-off with jitter, and when to give up. Pure: `now` and `rng` are arguments."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from typing import Literal, NamedTuple
 from newsletter.models import State
 from newsletter.smtp.reply import Kind, Outcome
 
-#: The wait of a message that was not to blame: the server or the connection was.
+#: Delay before the next try after a failure of the server or the connection.
 UNCHARGED_WAIT = timedelta(seconds=30)
-#: Charged tries after which an uncertain message is held whatever the policy: one on which the
-#: server fails each time after it has taken it would else arrive a dozen times.
+#: Charged tries after which an uncertain message is held whatever the policy. Otherwise a message
+#: on which the server fails each time after accepting it would arrive a dozen times.
 MAXIMUM_RESENDS = 3
-#: How long a letter is tried: a link to confirm is good for as long. An edition's mail is tried
-#: until the edition is stale.
+#: How long a letter is retried: as long as a confirmation link is valid. The mail of an edition is
+#: retried until the edition is stale.
 LETTER_LIFE = timedelta(hours=72)
 
 Policy = Literal["resend", "hold"]
 
 
 class Decision(NamedTuple):
-    """What an outcome does to the delivery."""
+    """The next state of a delivery after a try."""
 
     state: State
     due_at: datetime
@@ -32,10 +32,10 @@ class Decision(NamedTuple):
 
 
 class RetryRules(NamedTuple):
-    """What the operator has chosen."""
+    """The operator's settings for retries."""
 
     policy: Policy
-    #: The wait after the first, second ... charged try; the last one from then on.
+    #: Back-off after the first, second ... charged try; the last value from then on.
     waits: Sequence[timedelta]
 
 
@@ -48,9 +48,9 @@ def decide(
     now: datetime,
     rng: random.Random,
 ) -> Decision:
-    """Return what becomes of a delivery whose `attempts` earlier tries were charged.
+    """Return the next state of a delivery whose `attempts` earlier tries were charged.
 
-    Without `give_up_at` somebody else ends it: an edition that has grown stale.
+    Without `give_up_at` there is no limit here: a stale edition skips its own deliveries.
     """
     if not outcome.is_charged:
         return Decision(State.QUEUED, now + UNCHARGED_WAIT, is_charged=False)
@@ -68,6 +68,6 @@ def decide(
 
 
 def wait(attempts: int, waits: Sequence[timedelta], rng: random.Random) -> timedelta:
-    """Return how long to wait after `attempts` earlier tries; up to a fifth longer, by chance."""
+    """Return the back-off after `attempts` earlier tries, with a jitter of up to 20 percent."""
     step = waits[min(attempts, len(waits) - 1)]
     return step * (1 + rng.random() / 5)

@@ -1,6 +1,11 @@
-"""The ledger's statements that run for every message, each with one array for any number of rows.
+"""SQL statements of the ledger that run for every message, set-wise: any number of rows each.
 
-Row by row would be a round trip each on PostgreSQL, and on SQLite a conversion of every parameter.
+Rows are passed as one JSON array. Row by row would cost a round trip each on PostgreSQL, and on
+SQLite a conversion of every parameter.
+
+Statements that change held rows check their worker (and state), so a transaction that is repeated
+because the answer to its commit was lost is idempotent, and a worker that lost its lease changes
+nothing.
 """
 
 from __future__ import annotations
@@ -12,7 +17,7 @@ from newsletter.models.delivery import BLOCKED, CLAIMABLE
 
 
 def _values(of: str) -> tuple[str, str]:
-    """Spell out a JSON array of values for both engines."""
+    """Return the SQL that reads a JSON array of values, for SQLite and for PostgreSQL."""
     return (
         f"SELECT value FROM json_each(:{of})",
         f"SELECT value FROM json_array_elements_text(CAST(:{of} AS json))",
@@ -20,16 +25,16 @@ def _values(of: str) -> tuple[str, str]:
 
 
 def _ids(of: str) -> tuple[str, str]:
-    """Spell out which ids a JSON array has, so that both engines look each of them up."""
+    """Return a condition on ids in a JSON array that both planners turn into index look-ups."""
     return (
         f"IN (SELECT value FROM json_each(:{of}))",
-        # Of an array PostgreSQL expects a few ids, of a function's rows many.
+        # The planner estimates few elements for an array, and many rows for a function.
         f"= ANY(CAST(translate(:{of}, '[]', '{{}}') AS bigint[]))",
     )
 
 
 def _table(**columns: str) -> tuple[str, str]:
-    """Spell out the JSON array `rows` of arrays, with these columns of these types."""
+    """Return the SQL that reads the JSON array `rows`, with these columns of these types."""
     sqlite = ", ".join(f"json_extract(value, '$[{i}]') AS {name}" for i, name in enumerate(columns))
     postgresql = ", ".join(
         f"CAST(value->>{i} AS {kind}) AS {name}" for i, (name, kind) in enumerate(columns.items())
@@ -41,7 +46,7 @@ def _table(**columns: str) -> tuple[str, str]:
 
 
 def _statement(sql: str, array: tuple[str, str] = ("", "")) -> Statement:
-    """Write a statement with `[]` for its array, and what PostgreSQL alone needs in braces."""
+    """Build a statement: `[]` is replaced by the array, braces enclose SQL for PostgreSQL only."""
     sqlite, postgresql = array
     return Statement(
         sqlite=_POSTGRESQL_ONLY.sub("", sql).replace("[]", sqlite),
@@ -49,17 +54,19 @@ def _statement(sql: str, array: tuple[str, str] = ("", "")) -> Statement:
     )
 
 
-# PostgreSQL expects a hundred rows of a function, and would rather read a whole table of some ten
-# thousand than look each of them up; of an array it expects ten.
-_THEIR_ROW = "delivery.id = v.id {AND delivery.id = ANY(ARRAY(SELECT id FROM ([]) AS w))}"
+# PostgreSQL estimates 100 rows for a function, and then scans a table of some 10,000 rows instead
+# of using the index; for an array it estimates 10.
+_ROW_OF_V = "delivery.id = v.id {AND delivery.id = ANY(ARRAY(SELECT id FROM ([]) AS w))}"
 _POSTGRESQL_ONLY = re.compile(r"{(.*?)}")
-# With the sign, no index serves it: rows are looked up by their ids, not by who has a hand full.
-_MINE = "+delivery.worker_id = :worker"
+# The unary plus keeps the planner from the index on worker_id: rows are looked up by their ids.
+_OWN = "+delivery.worker_id = :worker"
 _ARRIVED = "EXISTS (SELECT 1 FROM attempt WHERE delivery_id = delivery.id AND outcome = 'unknown')"
 
 
-# What a claim tells of each row, in the order of `ledger.Claim`.
-_TOLD = "id, mailing_id, address, reference, generation, since_at, created_at, attempts, priority"
+# The columns of a claim, in the order of `queue.Claim`.
+_CLAIM_COLUMNS = (
+    "id, mailing_id, address, reference, generation, since_at, created_at, attempts, priority"
+)
 
 
 def _batch(rows: str) -> Statement:
@@ -71,14 +78,14 @@ def _batch(rows: str) -> Statement:
         ) AS batch
         """,
         (
-            f"json_group_array(json_array({_TOLD}))",
-            f"CAST(json_agg(json_build_array({_TOLD})) AS text)",
+            f"json_group_array(json_array({_CLAIM_COLUMNS}))",
+            f"CAST(json_agg(json_build_array({_CLAIM_COLUMNS})) AS text)",
         ),
     )
 
 
-# A batch is one value, not a row each: between two rows sqlite3 lets go of the interpreter, and the
-# event loop keeps it for as long as it has something to do.
+# A batch is returned as one JSON value: sqlite3 releases the GIL between rows, and a busy event
+# loop then keeps it.
 BATCH = _batch(CLAIMABLE)
 BATCH_OF_DOMAIN = _batch(f"{BLOCKED} AND blocked_domain = :blocked_domain")
 CLAIM = _statement(
@@ -89,7 +96,7 @@ CLAIM = _statement(
     """,
     _ids("ids"),
 )
-# From one blocked domain to the next by the index, however much waits in each.
+# A loose index scan over the blocked domains: its cost does not depend on the rows in each.
 BLOCKED_DOMAINS = _statement(
     f"""
     WITH RECURSIVE domains(blocked_domain) AS (
@@ -107,23 +114,23 @@ BLOCKED_DOMAINS = _statement(
 SUPPRESSED = _statement(
     "SELECT address, cause FROM suppression WHERE address IN ([])", _values("addresses")
 )
-# Letters that ask for a consent.
+# Confirm letters (double opt-in).
 ASKING = _statement("SELECT id FROM mailing WHERE id [] AND kind = 'confirm'", _ids("mailings"))
-# A domain that had trouble with us, or that has a pace for another reason.
+# Domains with a row in `pace`.
 PACED = _statement("SELECT key FROM pace WHERE key IN ([])", _values("domains"))
 MARK = _statement(
     f"""
     UPDATE delivery SET state = 'in_flight', state_at = :now
     WHERE id []
-        AND {_MINE} AND reason IS NULL
+        AND {_OWN} AND reason IS NULL
     """,
     _ids("ids"),
 )
-# Held until the commit: nobody ends a row in between that is answered for.
+# Locked until the commit: no other transaction cancels a row whose mark is reported as granted.
 MARKED = _statement(
     f"""
     SELECT id FROM delivery
-    WHERE id [] AND {_MINE} AND reason IS NULL AND state = 'in_flight'
+    WHERE id [] AND {_OWN} AND reason IS NULL AND state = 'in_flight'
     {{FOR UPDATE}}
     """,
     _ids("ids"),
@@ -133,7 +140,7 @@ CANCEL_MARKED = _statement(
     UPDATE delivery SET state_at = :now, worker_id = NULL,
         state = CASE WHEN {_ARRIVED} THEN 'unknown' ELSE 'cancelled' END
     WHERE id []
-        AND {_MINE} AND reason IS NOT NULL
+        AND {_OWN} AND reason IS NOT NULL
     """,
     _ids("ids"),
 )
@@ -142,7 +149,7 @@ ACCEPT = _statement(
     UPDATE delivery SET state = 'accepted', state_at = :now, worker_id = NULL, reason = NULL,
         attempts = attempts + 1, code = v.code, enhanced = v.enhanced, reply = v.reply
     FROM ([]) AS v
-    WHERE {_THEIR_ROW} AND state = 'in_flight' AND {_MINE}
+    WHERE {_ROW_OF_V} AND state = 'in_flight' AND {_OWN}
     """,
     _table(id="bigint", code="smallint", enhanced="text", reply="text"),
 )
@@ -151,43 +158,41 @@ PUT_BACK = _statement(
     UPDATE delivery SET
         state = 'queued', blocked_domain = v.blocked_domain, state_at = :now, worker_id = NULL
     FROM ([]) AS v
-    WHERE {_THEIR_ROW} AND state = 'claimed' AND {_MINE}
+    WHERE {_ROW_OF_V} AND state = 'claimed' AND {_OWN}
     """,
     _table(id="bigint", blocked_domain="text"),
 )
 _TRIED = _table(
     id="bigint", code="smallint", enhanced="text", reply="text", outcome="text", phase="text",
-    state="text", goes_on="boolean", is_unsaid="boolean", last_state="text",
+    state="text", is_open="boolean", is_unrefused="boolean", last_state="text",
     due_at="timestamptz", charged="smallint",
 )  # fmt: skip
-# Before the row changes, and only for a row that will: so a commit that is repeated because its
-# answer was lost writes no attempt twice.
+# Runs before MOVED, on the same condition, so a repeated transaction writes no attempt twice.
 ATTEMPTED = _statement(
     f"""
     INSERT INTO attempt (delivery_id, number, at, outcome, phase, code, enhanced, reply)
     SELECT delivery.id, delivery.attempts + 1, :now, v.outcome, v.phase, v.code, v.enhanced, v.reply
-    FROM ([]) AS v JOIN delivery ON {_THEIR_ROW}
-    WHERE {_MINE}
+    FROM ([]) AS v JOIN delivery ON {_ROW_OF_V}
+    WHERE {_OWN}
     """,
     _TRIED,
 )
-# Three ends: it goes on; it is over, and it may have arrived; it is over, and has not.
+# Three cases: it is tried again; it ends and may have arrived; it ends and has not arrived.
 MOVED = _statement(
     f"""
     UPDATE delivery SET
         state = CASE
-            WHEN reason IS NULL AND v.goes_on THEN v.state
-            WHEN v.is_unsaid AND {_ARRIVED} THEN 'unknown'
+            WHEN reason IS NULL AND v.is_open THEN v.state
+            WHEN v.is_unrefused AND {_ARRIVED} THEN 'unknown'
             ELSE v.last_state
         END,
         due_at = v.due_at, state_at = :now, attempts = attempts + v.charged, worker_id = NULL,
         code = v.code, enhanced = v.enhanced, reply = v.reply
     FROM ([]) AS v
-    WHERE {_THEIR_ROW} AND {_MINE}
+    WHERE {_ROW_OF_V} AND {_OWN}
     """,
     _TRIED,
 )
-# A relay's log names every message that it has taken.
 FIND = _statement(
     """
     SELECT v.mailing, v.reference, delivery.id, delivery.state
@@ -202,7 +207,7 @@ RECONCILE = _statement(
     UPDATE delivery SET state = 'accepted', state_at = :now, reason = NULL,
         code = 250, enhanced = NULL, reply = v.reply
     FROM ([]) AS v
-    WHERE {_THEIR_ROW} AND state = 'unknown'
+    WHERE {_ROW_OF_V} AND state = 'unknown'
     RETURNING delivery.id
     """,
     _table(id="bigint", reply="text"),

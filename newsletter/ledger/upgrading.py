@@ -1,4 +1,4 @@
-"""Upgrades the database only while no process works with the version before."""
+"""Upgrades the database only while no process of an earlier version is running."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ from newsletter.ledger import registry
 from newsletter.models import ProcessKind
 from newsletter.models.columns import Instant
 
-#: How many processes a message names.
-_NAMED = 5
-_STOPS = {
+#: At most this many processes are named in a message.
+_MOST_NAMED = 5
+#: What the operator stops, by kind of process.
+_SERVICES = {
     ProcessKind.WEB.value: "`newsletter serve`",
     ProcessKind.WORKER.value: "`newsletter worker`, and cron for the time being",
 }
@@ -31,10 +32,10 @@ class Process:
     kind: str
     host: str
     pid: int
-    #: None if it is of a version that did not tell.
+    #: None if its version did not record one.
     version: str | None
     since: datetime
-    #: When it counts as dead unless it renews its lease; None if it is seen to live.
+    #: End of its lease; None if its lock shows that it is running.
     lease_until: datetime | None
 
     def __str__(self) -> str:
@@ -49,14 +50,14 @@ class Process:
 
 
 class StillInUse(Conflict):
-    """Processes still work with the database."""
+    """Processes of an earlier version are still running."""
 
     def __init__(self, processes: list[Process]) -> None:
-        named = [str(one) for one in processes[:_NAMED]]
-        if len(processes) > _NAMED:
-            named.append(f"{len(processes) - _NAMED} more")
+        named = [str(one) for one in processes[:_MOST_NAMED]]
+        if len(processes) > _MOST_NAMED:
+            named.append(f"{len(processes) - _MOST_NAMED} more")
         kinds = dict.fromkeys(one.kind for one in processes)
-        stops = " and ".join(_STOPS.get(kind, f"each {kind}") for kind in kinds)
+        stops = " and ".join(_SERVICES.get(kind, f"each {kind}") for kind in kinds)
         super().__init__(
             f"The database cannot be upgraded while it is in use: {', '.join(named)}.",
             hint=f"Stop {stops}; then run this again. With --wait it waits until they are gone.",
@@ -67,25 +68,25 @@ class StillInUse(Conflict):
 def upgrade(engine: Engine, *, timezone: str) -> tuple[str | None, str]:
     """Bring the schema to this version; return the versions before and after.
 
-    Raises StillInUse, and changes nothing, while a process of the version before lives; where
-    there is nothing to upgrade, none is asked for.
+    Raises StillInUse, and changes nothing, while a process of an earlier version is running.
+    Without anything to upgrade, running processes are not checked.
     """
-    return schema.upgrade(engine, timezone=timezone, guard=_refuse)
+    return schema.upgrade(engine, timezone=timezone, guard=_require_unused)
 
 
-def _refuse(connection: Connection) -> None:
+def _require_unused(connection: Connection) -> None:
     if not is_sqlite(connection):
-        # Nobody signs in before the upgrade is committed, and then meets the new schema. SQLite has
-        # one writer.
+        # No process can register until the upgrade is committed; it then finds the new schema. On
+        # SQLite the write lock does the same.
         connection.execute(text("LOCK TABLE worker IN ACCESS EXCLUSIVE MODE"))
-    if found := _living(connection, utc_now()):
+    if found := _running(connection, utc_now()):
         raise StillInUse(found)
 
 
-def _living(connection: Connection, now: datetime) -> list[Process]:
-    """Return the processes that are seen to live, or whose lease runs: each of them once.
+def _running(connection: Connection, now: datetime) -> list[Process]:
+    """Return the processes whose lock is held or whose lease is valid, each once.
 
-    With the columns that the roster has in whatever version this is.
+    Reads only the columns that the table has in the schema's present version.
     """
     present = {one["name"] for one in inspect(connection).get_columns("worker")}
     wanted = ["name", "host", "pid", *sorted({"kind", "version"} & present)]
@@ -94,8 +95,8 @@ def _living(connection: Connection, now: datetime) -> list[Process]:
     rows = connection.execute(select(workers).order_by(workers.c.started_at)).mappings()
     found = []
     for row in rows:
-        is_seen = registry.is_seen(connection.engine, row["name"])
-        if is_seen is False or (is_seen is None and row["lease_until"] < now):
+        is_locked = registry.is_seen(connection.engine, row["name"])
+        if is_locked is False or (is_locked is None and row["lease_until"] < now):
             continue
         found.append(
             Process(
@@ -104,14 +105,14 @@ def _living(connection: Connection, now: datetime) -> list[Process]:
                 pid=row["pid"],
                 version=row.get("version"),
                 since=row["started_at"],
-                lease_until=None if is_seen else row["lease_until"],
+                lease_until=None if is_locked else row["lease_until"],
             )
         )
-    return _once(found)
+    return _distinct(found)
 
 
-def _once(found: Iterable[Process]) -> list[Process]:
-    """Leave one of a process that is there twice: a web server has a worker for its letters."""
+def _distinct(found: Iterable[Process]) -> list[Process]:
+    """Return each process once: a web server also registers a worker for its letters."""
     processes: dict[tuple[str, int], Process] = {}
     for one in found:
         known = processes.get((one.host, one.pid))

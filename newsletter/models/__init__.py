@@ -1,6 +1,6 @@
-"""The whole schema, one file a noun; this list is what migrations are compared with.
+"""The schema, one file per table; a test compares the migrations with this list.
 
-Model files never import one another: foreign keys go by table name.
+Model files never import one another: foreign keys refer to table names.
 """
 
 from newsletter.models.address_change import AddressChange

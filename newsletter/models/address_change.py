@@ -1,4 +1,4 @@
-"""A change of address: what a reader asked for, until the owner of the new one has confirmed it."""
+"""A change of address: requested by a reader, done when the new address is confirmed."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from newsletter.models.columns import Instant, RowId
 
 
 class AddressChange(SQLModel, table=True):
-    """One change of address, open or done: one at most for each reader, until it expires."""
+    """One change of address, open or done; at most one per reader, deleted when it expires."""
 
     __tablename__ = "address_change"
 
     id: int | None = Field(default=None, sa_column=Column(RowId, primary_key=True))
-    #: What the link in the letter to the new address carries, in place of a reader's.
+    #: In the link of the letter to the new address, in place of the reader's public id.
     public_id: str = Field(max_length=16, unique=True)
     subscriber_id: int = Field(
         sa_column=Column(BigInteger, ForeignKey("subscriber.id"), nullable=False, unique=True)
@@ -24,7 +24,7 @@ class AddressChange(SQLModel, table=True):
     #: The new address.
     address: str = Field(max_length=254, index=True)
     asked_at: datetime = Field(sa_type=Instant)
-    #: When the link stops to work.
+    #: When the link expires.
     expires_at: datetime = Field(sa_type=Instant, index=True)
     #: When the owner of the new address confirmed it.
     done_at: datetime | None = Field(default=None, sa_type=Instant)

@@ -12,7 +12,7 @@ from newsletter.models.columns import Instant, RowId
 
 
 class ArticleState(StrEnum):
-    """Whether editions may have an article: only one that is out."""
+    """Where an article stands; editions take only those in state OUT."""
 
     OUT = "out"
     QUARANTINED = "quarantined"
@@ -21,7 +21,7 @@ class ArticleState(StrEnum):
 
 
 class Article(SQLModel, table=True):
-    """One article; `newsletter.articles.matching` says which item of a feed it is."""
+    """One article; `newsletter.articles.matching` decides which feed item is which article."""
 
     __table_args__ = (UniqueConstraint("feed_id", "guid", name="uq_article_feed_guid"),)
 
@@ -43,28 +43,28 @@ class Article(SQLModel, table=True):
     author: str | None = Field(default=None)
     source: str | None = Field(default=None)
     categories: list[str] = Field(default_factory=list, sa_column=Column(JSON, nullable=False))
-    #: Reading time.
+    #: Reading time, in minutes.
     minutes: int = Field(default=1)
     published_at: datetime | None = Field(default=None, sa_type=Instant)
-    #: When we first had it, given under the freeze lock; none while no edition may have it.
+    #: When it was first seen, set under the freeze lock; none while no edition may have it.
     seen_at: datetime | None = Field(default=None, sa_type=Instant, index=True)
     quarantined_at: datetime | None = Field(default=None, sa_type=Instant)
     #: ancient, future, republished, archive, flood.
     quarantine_reason: str | None = Field(default=None, max_length=16)
-    #: When the editor took it back before any edition had it, until it is released.
+    #: When an editor held it, before any edition had it; none once it is released.
     held_at: datetime | None = Field(default=None, sa_type=Instant)
-    #: When the editor refused it, for good.
+    #: When an editor rejected it, for good.
     rejected_at: datetime | None = Field(default=None, sa_type=Instant)
-    #: When it was chosen to lead: it leads the first edition of each cadence after this.
+    #: When it was pinned: it leads the first edition of each cadence after this.
     pinned_at: datetime | None = Field(default=None, sa_type=Instant)
-    #: SHA-256 of what a reader sees of it.
+    #: SHA-256 of the fields that readers see.
     content_hash: str = Field(max_length=64)
     created_at: datetime = Field(sa_type=Instant)
     updated_at: datetime = Field(sa_type=Instant)
 
     @property
     def state(self) -> ArticleState:
-        """Where it stands between the feed and an edition."""
+        """Its state, from its instants."""
         if self.seen_at is not None:
             return ArticleState.OUT
         if self.rejected_at is not None:
@@ -73,7 +73,7 @@ class Article(SQLModel, table=True):
 
 
 class ArticleAlias(SQLModel, table=True):
-    """What a feed calls an article that it shares with another feed, whose article it is."""
+    """The GUID, link and title of another feed's article in this feed."""
 
     __tablename__ = "article_alias"
 

@@ -1,4 +1,4 @@
-"""An attempt: one SMTP try of a delivery that did not end accepted."""
+"""An attempt: one SMTP try of a delivery that was not accepted."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from newsletter.models.columns import Instant, RowId
 
 
 class Attempt(SQLModel, table=True):
-    """One try and what came of it; the try that was accepted is the delivery row itself."""
+    """One try and its outcome; an accepted try is recorded in the delivery row only."""
 
     id: int | None = Field(default=None, sa_column=Column(RowId, primary_key=True))
     delivery_id: int = Field(
@@ -21,7 +21,7 @@ class Attempt(SQLModel, table=True):
     at: datetime = Field(sa_type=Instant)
     #: deferred, refused, unknown.
     outcome: str = Field(max_length=10)
-    #: Where in the conversation: connect, mail, rcpt, data, body.
+    #: Phase of the SMTP session: connect, mail, rcpt, data, body.
     phase: str = Field(max_length=10)
     code: int | None = Field(default=None, sa_column=Column(SmallInteger, nullable=True))
     enhanced: str | None = Field(default=None, max_length=12)

@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import BigInteger, DateTime, Dialect, Integer, TypeDecorator
 
-#: A 64-bit row id; SQLite counts up by itself only in a column named INTEGER.
+#: A 64-bit row id; SQLite generates ids only for columns of type INTEGER.
 RowId = BigInteger().with_variant(Integer(), "sqlite")
 
 
@@ -18,7 +18,7 @@ class Instant(TypeDecorator[datetime]):
     cache_ok = True
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Turn an aware datetime into what the database stores; a naive one is a bug."""
+        """Convert an aware datetime to its stored form; raises ValueError for a naive one."""
         if value is None:
             return None
         if value.tzinfo is None:
@@ -27,7 +27,7 @@ class Instant(TypeDecorator[datetime]):
         return instant.replace(tzinfo=None) if dialect.name == "sqlite" else instant
 
     def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:  # noqa: ANN401, ARG002 - SQLAlchemy's signature
-        """Turn what the database stored into an aware UTC datetime."""
+        """Convert a stored value to an aware UTC datetime."""
         if value is None:
             return None
         found: datetime = value

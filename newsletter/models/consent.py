@@ -1,4 +1,4 @@
-"""Consent: the append-only record of what a reader was asked and did."""
+"""Consent: the append-only record of what readers agreed to and did."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ class Consent(SQLModel, table=True):
     generation: int
     #: The words that the reader agreed to, or the operator's reason.
     wording: str = Field(default="")
-    #: From where: `command line`, `import readers.csv`, `box on https://...`.
+    #: Where it came from: `command line`, `import readers.csv`, `box on https://...`.
     source: str = Field(default="")
-    #: The network address of the reader, where there was one.
+    #: The reader's IP address, where there was one.
     remote: str | None = Field(default=None, max_length=64)
-    #: What another system said of the sign-up that an import brought: `subscribers.evidence`.
+    #: Another system's record of an imported sign-up, see `subscribers.evidence`.
     evidence: str | None = Field(default=None, sa_type=Text)

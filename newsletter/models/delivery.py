@@ -25,21 +25,22 @@ class State(StrEnum):
     CANCELLED = "cancelled"
 
 
-# Written out, not bound: only a literal lets SQLite see that a query fits the partial index.
+# Literals, not parameters: SQLite uses a partial index only if the query has its literal condition.
 CLAIMABLE = "delivery.state IN ('queued', 'deferred') AND delivery.blocked_domain IS NULL"
-# Set aside until its domain takes more. By that column alone: neither mark nor verdict changes it.
+# Waits for a rate limit or pause of its domain. Marks and outcomes do not change this column.
 BLOCKED = "delivery.blocked_domain IS NOT NULL"
-# Claimed or in flight. Not by the state, which a mark changes: an index would change with it.
+# Claimed or in flight. Not by state, which a mark changes, and an index on it as well.
 HELD = "delivery.worker_id IS NOT NULL"
 
 
 class Delivery(SQLModel, table=True):
-    """One recipient of one mailing. Knows neither subscriber nor edition: an address and a
-    reference, as an SMTP queue knows an envelope.
+    """One recipient of one mailing, with an address and a reference, as an entry of an SMTP queue.
+
+    It has no foreign key to subscriber or edition.
     """
 
-    # The rows of a partial index stand as information: as options of a dialect they would import
-    # both dialects in every command. Migrations make the indexes.
+    # Conditions of partial indexes are kept in `info`: as dialect options they would import both
+    # dialects in every command. The migrations create the indexes.
     __table_args__ = (
         UniqueConstraint("mailing_id", "reference", name="uq_delivery_mailing_reference"),
         Index(
@@ -64,17 +65,17 @@ class Delivery(SQLModel, table=True):
     id: int | None = Field(default=None, sa_column=Column(RowId, primary_key=True))
     mailing_id: int = Field(sa_column=Column(BigInteger, ForeignKey("mailing.id"), nullable=False))
     address: str = Field(max_length=254)
-    #: Whom links and the Message-ID speak of: the recipient's public id.
+    #: The recipient's public id, for links and the Message-ID.
     reference: str = Field(max_length=16)
-    #: Under which of their consents.
+    #: The generation of their consent when the row was made.
     generation: int
-    #: Since when they have subscribed, for the footer.
+    #: When they subscribed, for the footer.
     since_at: datetime | None = Field(default=None, sa_type=Instant)
     state: str = Field(max_length=10)
-    #: Letters (0) go before corrections (1), and those before digests (2).
+    #: 0 letters, 1 corrections, 2 digests; the lowest is sent first.
     priority: int = Field(sa_column=Column(SmallInteger, nullable=False))
     due_at: datetime = Field(sa_type=Instant)
-    #: The domain it waits for: it is due, and its domain takes no more at the moment.
+    #: The domain whose rate limit or pause the row waits for, although it is due.
     blocked_domain: str | None = Field(default=None, max_length=253)
     #: Tries that the reader's server answered or that may have reached it.
     attempts: int = Field(default=0, sa_column=Column(SmallInteger, nullable=False))

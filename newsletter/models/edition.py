@@ -12,7 +12,7 @@ from newsletter.models.columns import Instant, RowId
 
 
 class EditionState(StrEnum):
-    """How far an edition has come."""
+    """The state of an edition."""
 
     OPEN = "open"
     FINISHED = "finished"
@@ -22,7 +22,7 @@ class EditionState(StrEnum):
 
 
 class Edition(SQLModel, table=True):
-    """One digest; the unique key makes fifty triggers on eight machines one edition."""
+    """One digest; the unique key makes creation idempotent, across any number of machines."""
 
     __table_args__ = (UniqueConstraint("cadence", "period", name="uq_edition_cadence_period"),)
 
@@ -33,11 +33,11 @@ class Edition(SQLModel, table=True):
     state: str = Field(max_length=12)
     #: Why it was skipped or cancelled.
     reason: str | None = Field(default=None)
-    #: Where a reader without a watermark begins.
+    #: Start of the coverage for readers without a watermark.
     coverage_start: datetime = Field(sa_type=Instant)
     #: The instant of the freeze.
     coverage_end: datetime = Field(sa_type=Instant)
-    #: Readers in it: the states of its deliveries sum to this at every instant.
+    #: Number of readers; the counts of its deliveries by state sum to this at every instant.
     audience: int = Field(default=0)
     created_at: datetime = Field(sa_type=Instant)
     finished_at: datetime | None = Field(default=None, sa_type=Instant)

@@ -1,4 +1,4 @@
-"""A feed: where articles come from."""
+"""A feed: a source of articles."""
 
 from __future__ import annotations
 
@@ -20,22 +20,23 @@ class Feed(SQLModel, table=True):
     etag: str | None = Field(default=None)
     last_modified: str | None = Field(default=None)
     added_at: datetime = Field(sa_type=Instant)
-    #: The last try, and the last one that went well.
+    #: The last fetch, and the last successful one.
     fetched_at: datetime | None = Field(default=None, sa_type=Instant)
     succeeded_at: datetime | None = Field(default=None, sa_type=Instant)
-    #: Why the last try failed; none when it went well.
+    #: Why the last fetch failed; none if it succeeded.
     error: str | None = Field(default=None)
-    #: Failures in a row.
+    #: Consecutive failures.
     failures: int = Field(default=0)
-    #: How many items its document had when it was last read in full.
+    #: Items in its document when it was last read in full.
     items: int = Field(default=0)
-    #: Not asked earlier, unless an edition is due; none for at once (see `articles.polling`).
+    #: Not polled earlier, unless an edition is due; none for now (see `articles.polling`).
     next_fetch_at: datetime | None = Field(default=None, sa_type=Instant)
-    #: After a failure: back_off, retry_after, or gone for never again.
+    #: After a failure: back_off, retry_after, or gone (not polled again).
     waits_for: str | None = Field(default=None, max_length=16)
-    #: How long the document says that it may be kept (RSS `ttl`).
+    #: How long the document may be cached (RSS `ttl`), in minutes.
     ttl_minutes: int | None = Field(default=None)
-    #: Hours of the week in UTC, 0 for Monday's first, in which it does not want to be asked.
+    #: Hours of the week in UTC without polling; 0 begins Monday 00:00 (RSS `skipHours`,
+    #: `skipDays`).
     skip_hours: list[int] | None = Field(default=None, sa_column=Column(JSON, nullable=True))
-    #: When the operator was last told that it fails; none when they know that it does not.
+    #: When the operator was last notified of its failure; none if there is none to notify of.
     reported_at: datetime | None = Field(default=None, sa_type=Instant)

@@ -1,4 +1,4 @@
-"""The freeze lock: one row per database, under whose lock instants are given."""
+"""The freeze lock: the one row whose lock orders freezes and `seen_at` instants."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class FreezeLock(SQLModel, table=True):
 
     id: int = Field(default=1, primary_key=True)
     created_at: datetime = Field(sa_type=Instant)
-    #: The newest instant given as a seen_at or a coverage end; the next one is later.
+    #: The latest instant used as a seen_at or a coverage end; the next one is later.
     latest_instant: datetime = Field(sa_type=Instant)
-    #: When a fetch of every feed had last ended, by the clock of the process that made it.
+    #: When a fetch of all feeds last ended, by the clock of its process.
     fetched_at: datetime | None = Field(default=None, sa_type=Instant)

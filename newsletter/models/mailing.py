@@ -1,4 +1,4 @@
-"""A mailing: a compiled, frozen message with slots, and the articles in it."""
+"""A mailing: a compiled, frozen message with slots, and its articles."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from newsletter.models.columns import Instant, RowId
 
 
 class Kind(StrEnum):
-    """What a mailing is: one variant of an edition's digest, a letter, or a correction."""
+    """The kind of a mailing: one variant of a digest, a letter, or a correction."""
 
     DIGEST = "digest"
     CONFIRM = "confirm"
@@ -27,7 +27,7 @@ class Kind(StrEnum):
 
 
 class Role(StrEnum):
-    """How an article stands in a mailing."""
+    """The place of an article in a mailing."""
 
     LEAD = "lead"
     STORY = "story"
@@ -42,36 +42,36 @@ class Mailing(SQLModel, table=True):
     """One compiled message: the bytes never change after the freeze."""
 
     id: int | None = Field(default=None, sa_column=Column(RowId, primary_key=True))
-    #: Stands in every Message-ID of this mailing.
+    #: Part of every Message-ID of this mailing.
     public_id: str = Field(max_length=16, unique=True)
     kind: str = Field(max_length=12)
     edition_id: int | None = Field(
         default=None,
         sa_column=Column(BigInteger, ForeignKey("edition.id"), nullable=True, index=True),
     )
-    #: Corrections only: the edition of which an article is corrected. It is no part of its books.
+    #: Corrections only: the edition of the corrected article, whose counts exclude this mailing.
     corrects_id: int | None = Field(
         default=None,
         sa_column=Column(BigInteger, ForeignKey("edition.id"), nullable=True, index=True),
     )
-    #: The hash of what a letter or a correction says, so that equal ones share a mailing.
+    #: Hash of the text of a letter or a correction: equal ones share a mailing.
     key: str | None = Field(default=None, max_length=64, unique=True)
     subject: str
     #: The literal octets between the slots, joined (see `CompiledMessage.dump`).
     body: bytes
     #: JSON of [[offset, slot, place], ...].
     fields: str
-    #: What its slots are written with. Frozen like the body: a retry has the same bytes even if
-    #: the settings have changed since.
+    #: The values that fill its slots. Frozen like the body: a retry has the same bytes even if the
+    #: settings have changed since.
     domain: str = Field(max_length=253)
     timezone: str = Field(max_length=64)
     language: str = Field(max_length=35)
     #: The name of the key that signs its links (see `Keyring.newest`).
     signing_key: str = Field(max_length=8)
-    #: The HTML as a browser shows it, with the slots empty.
+    #: The HTML for a browser, with empty slots.
     html: str
     created_at: datetime = Field(sa_type=Instant)
-    #: How many of its deliveries were pruned, by the state in which they had ended.
+    #: Pruned deliveries, by final state.
     pruned_accepted: int = Field(default=0, sa_column=_count())
     pruned_refused: int = Field(default=0, sa_column=_count())
     pruned_skipped: int = Field(default=0, sa_column=_count())
@@ -79,7 +79,7 @@ class Mailing(SQLModel, table=True):
 
 
 class MailingArticle(SQLModel, table=True):
-    """One article as it stood in one mailing."""
+    """One article as it was in one mailing."""
 
     __tablename__ = "mailing_article"
 
@@ -91,7 +91,7 @@ class MailingArticle(SQLModel, table=True):
     )
     position: int
     role: str = Field(max_length=8)
-    #: How readers know it: an edit since may have changed both.
+    #: As readers received them; the article may have been edited since.
     title: str
     link: str
     #: The article's content hash at the freeze.

@@ -11,14 +11,14 @@ from newsletter.models.columns import Instant, RowId
 
 
 class Note(SQLModel, table=True):
-    """One note; of each cadence one at most waits, and the next edition takes it."""
+    """One note; at most one per cadence waits, for the next edition."""
 
     id: int | None = Field(default=None, sa_column=Column(RowId, primary_key=True))
     cadence: str = Field(max_length=8)
     #: Markdown, as it was written.
     text: str
     created_at: datetime = Field(sa_type=Instant)
-    #: The edition that has it; none while it waits.
+    #: The edition with this note; none while it waits.
     edition_id: int | None = Field(
         default=None,
         sa_column=Column(BigInteger, ForeignKey("edition.id"), nullable=True, index=True),

@@ -1,4 +1,4 @@
-"""Pace: how fast mail may go, in all and to each destination that has asked for less."""
+"""Pace: rate limits and pauses, in all and per destination domain."""
 
 from __future__ import annotations
 
@@ -9,29 +9,29 @@ from sqlmodel import Field, SQLModel
 
 from newsletter.models.columns import Instant
 
-#: The key of the row that is about all mail.
+#: The key of the row for all mail.
 EVERYONE = "*"
 
 
 class Pace(SQLModel, table=True):
-    """One destination domain, or everyone."""
+    """The limits of one destination domain, or of all mail."""
 
     key: str = Field(max_length=253, primary_key=True)
-    #: When the next message may go.
+    #: When the next message may be sent.
     next_at: datetime = Field(sa_type=Instant)
-    #: How many messages at a time; none for as many as there are connections.
+    #: Most concurrent messages; none for no limit but the number of connections.
     connections: int | None = Field(default=None, sa_column=Column(SmallInteger, nullable=True))
-    #: Messages that were accepted since there was one connection more.
+    #: Messages accepted since the last increase of `connections`.
     successes: int = 0
-    #: Until when nothing goes there.
+    #: No message is sent to the domain before this.
     paused_until: datetime | None = Field(default=None, sa_type=Instant)
-    #: What the server said.
+    #: The reply that caused the pause.
     reply: str = Field(default="", max_length=512)
     changed_at: datetime = Field(sa_type=Instant)
 
 
 class RateWindow(SQLModel, table=True):
-    """How many messages of one limit were let go in one slice of its window."""
+    """Messages counted against one rate limit in one slice of its window."""
 
     __tablename__ = "rate_window"
 

@@ -1,4 +1,4 @@
-"""Progress: how far the sending has come, as far as this database knows."""
+"""Progress: the send serial of this database."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from newsletter.models.columns import Instant
 
 
 class Progress(SQLModel, table=True):
-    """The one row that a worker moves on while it sends (see `newsletter.db.restore_guard`)."""
+    """The one row that workers advance while they send (see `newsletter.db.restore_guard`)."""
 
     id: int = Field(default=1, primary_key=True)
-    #: How many times it was moved on.
+    #: Increases whenever mail is being sent.
     serial: int = Field(default=0, sa_column=Column(BigInteger, nullable=False))
     worked_until: datetime = Field(sa_type=Instant)

@@ -1,4 +1,4 @@
-"""The scheduler's last run: that of `newsletter cron`, or of a worker that keeps the calendar."""
+"""The last run of the scheduler: of `newsletter cron`, or of a worker with --schedule."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from newsletter.models.columns import Instant
 
 
 class SchedulerRun(SQLModel, table=True):
-    """The one row that each run writes when it has ended."""
+    """The one row that each run writes at its end."""
 
     __tablename__ = "scheduler_run"
 
@@ -21,5 +21,5 @@ class SchedulerRun(SQLModel, table=True):
     pid: int
     began_at: datetime = Field(sa_type=Instant)
     ended_at: datetime = Field(sa_type=Instant)
-    #: What kept it from doing all of its work; none when it went well.
+    #: The first error of the run; none if it succeeded.
     error: str | None = Field(default=None)

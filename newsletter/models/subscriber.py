@@ -12,7 +12,7 @@ from newsletter.models.columns import Instant, RowId
 
 
 class Status(StrEnum):
-    """Where a subscriber stands; only `active` ones are mailed editions."""
+    """The status of a subscriber; editions go to ACTIVE ones only."""
 
     PENDING = "pending"
     ACTIVE = "active"
@@ -27,21 +27,21 @@ class Subscriber(SQLModel, table=True):
     __table_args__ = (Index("ix_subscriber_audience", "cadence", "status", "watermark"),)
 
     id: int | None = Field(default=None, sa_column=Column(RowId, primary_key=True))
-    #: What links carry instead of the address: 16 random base64url characters.
+    #: In links instead of the address: 16 random base64url characters.
     public_id: str = Field(max_length=16, unique=True)
     address: str = Field(max_length=254, unique=True)
     cadence: str = Field(max_length=8)
     status: str = Field(max_length=12)
-    #: Counts the consents: links made under an earlier one no longer act.
+    #: Number of the consent: links made under an earlier one are void.
     generation: int = Field(default=1)
-    #: Coverage end of the last edition accepted for them; none before their first.
+    #: Coverage end of the last edition accepted for them; none before the first.
     watermark: datetime | None = Field(default=None, sa_type=Instant)
-    #: When the present consent began.
+    #: When the current consent began.
     subscribed_at: datetime | None = Field(default=None, sa_type=Instant)
     paused_until: datetime | None = Field(default=None, sa_type=Instant)
-    #: BCP 47, where it is known.
+    #: BCP 47 tag, if known.
     language: str | None = Field(default=None, max_length=35)
-    #: IANA, where it is known.
+    #: IANA name, if known.
     timezone: str | None = Field(default=None, max_length=64)
     created_at: datetime = Field(sa_type=Instant)
     updated_at: datetime = Field(sa_type=Instant)

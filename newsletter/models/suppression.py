@@ -12,9 +12,9 @@ from newsletter.models.columns import Instant, RowId
 
 
 class Cause(StrEnum):
-    """Why an address is suppressed, the gravest last; `suppression.RULES` says what follows.
+    """Why an address is suppressed; `suppression.RULES` has the consequences.
 
-    The order is that of replacement: a graver cause takes the place of a lesser one.
+    In order of severity: a later cause replaces an earlier one.
     """
 
     FULL = "full"
@@ -28,12 +28,12 @@ class Cause(StrEnum):
 
 
 class Suppression(SQLModel, table=True):
-    """One address that is never mailed; after erasure only its keyed hash and cause are left."""
+    """One address that is never mailed; after an erasure only its keyed hash and cause remain."""
 
     id: int | None = Field(default=None, sa_column=Column(RowId, primary_key=True))
-    #: None once the person was erased.
+    #: None after the erasure of the person.
     address: str | None = Field(default=None, max_length=254, unique=True)
-    #: `Keyring.fingerprints` of the address under the key that was newest then.
+    #: `Keyring.fingerprints` of the address under the newest key at that time.
     address_hash: str = Field(max_length=48, unique=True)
     cause: str = Field(
         sa_column=Column(String(10), nullable=False, server_default=Cause.OPERATOR.value)

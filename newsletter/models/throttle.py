@@ -1,4 +1,4 @@
-"""Throttle: how often something was done lately, one row for each limit and whom it binds."""
+"""Throttle: rate limits of the web, one row per limit and client or address."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from newsletter.models.columns import Instant
 
 
 class Throttle(SQLModel, table=True):
-    """One window of one limit; it begins with the first use and is written over by the next."""
+    """One window of one limit; it begins at the first use, and the next window overwrites it."""
 
-    #: The limit's name and a keyed hash: no address of a person or a machine stands here.
+    #: The limit's name and a keyed hash: no e-mail or IP address is stored.
     key: str = Field(max_length=80, primary_key=True)
     began_at: datetime = Field(sa_type=Instant)
-    #: When the row means nothing any more.
+    #: When the window ends and the row can be deleted.
     ends_at: datetime = Field(sa_type=Instant, index=True)
     count: int

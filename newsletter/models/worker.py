@@ -1,4 +1,4 @@
-"""A process at work: a worker that claims deliveries, or a web server; alive while its lease is."""
+"""A registered process: a worker that claims deliveries, or a web server."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from newsletter.models.columns import Instant, RowId
 
 
 class ProcessKind(StrEnum):
-    """What a process is there for."""
+    """The kind of a registered process."""
 
-    #: It claims deliveries: `worker`, `send`, `cron`, and `serve` for its letters.
+    #: Claims deliveries: `worker`, `send`, `cron`, and `serve` for its letters.
     WORKER = "worker"
-    #: It serves the readers' pages.
+    #: Serves the readers' pages.
     WEB = "web"
 
 
 class Worker(SQLModel, table=True):
-    """One running process; what it holds is taken over when it is dead or its lease has ended."""
+    """One running process; its rows are taken over after a crash or when its lease has expired."""
 
     id: int | None = Field(default=None, sa_column=Column(RowId, primary_key=True))
-    #: Random; also the name of the lock file whose lock dies with the process.
+    #: Random; also in the name of its lock file (the liveness lock).
     name: str = Field(max_length=32, unique=True)
     kind: str = Field(default=ProcessKind.WORKER, max_length=8)
-    #: The program's version, None before processes told it.
+    #: The program's version; None for versions that did not record it.
     version: str | None = Field(default=None, max_length=32)
     host: str = Field(max_length=64)
     pid: int

@@ -692,9 +692,9 @@ class Worker:
         """
         if outcome.phase not in _BEFORE_THE_MARK:
             return False
-        if outcome.scope is Scope.RUN and self._stopping.is_set():
+        if outcome.scope is Scope.RELAY and self._stopping.is_set():
             return False
-        if outcome.scope not in {Scope.CONNECTION, Scope.RUN}:
+        if outcome.scope not in {Scope.CONNECTION, Scope.RELAY}:
             return False
         self._returns[claim.id] += 1
         return self._returns[claim.id] < _TRIES
@@ -725,12 +725,12 @@ class Worker:
             return outcome
         if not self._relays.refused(connection, domain_of(claim.address)):
             return outcome
-        return outcome._replace(kind=Kind.DEFERRED, scope=Scope.RUN, reaction=Reaction.STOP)
+        return outcome._replace(kind=Kind.DEFERRED, scope=Scope.RELAY, reaction=Reaction.STOP)
 
     def _judge(self, outcome: Outcome, connection: Connection) -> None:
         """Stop where every further try would fail the same way, by this relay or by all."""
         relay = connection.relay
-        if outcome.scope is Scope.RUN:
+        if outcome.scope is Scope.RELAY:
             self._put_aside(
                 relay,
                 ConfigurationError(

@@ -1,5 +1,5 @@
-"""The conversation with the mail server: connecting, one session's commands, what a reply means.
+"""The SMTP client: connecting, sessions, classification of replies, choice of the relay.
 
-The delivery worker calls it. It knows envelopes and bytes; it never opens the database, and what
-became of a message is always a value (an Outcome), never an exception.
+It handles envelopes and bytes and never opens the database. The result of a message is always a
+value (an Outcome), never an exception.
 """

@@ -1,7 +1,7 @@
-"""Opens sessions: aiosmtplib connects, negotiates TLS and authenticates, then hands over.
+"""Opens sessions: aiosmtplib connects, negotiates TLS and authenticates.
 
-aiosmtplib never says how far a message had come when a connection was lost, and never pipelines;
-so the transport that it made ready goes to our own Session for the messages themselves.
+aiosmtplib does not report the phase in which a connection was lost, and does not pipeline, so its
+transport is then used by our own Session for the messages.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from newsletter.errors import ConfigurationError, TransportUnavailable
 from newsletter.settings import SmtpServer
 from newsletter.smtp.session import Session
 
-#: RFC 5321 4.5.3.2.1: five minutes for the greeting; as long for TLS and AUTH.
+#: RFC 5321 4.5.3.2.1: five minutes for the greeting; the same for TLS and AUTH.
 CONNECT_SECONDS = 300
-#: Where there are other relays to go to, nobody waits as long for one that is silent.
+#: Shorter if there are other relays to fail over to.
 CONNECT_SECONDS_BESIDE_OTHERS = 30
 
 
@@ -33,9 +33,9 @@ async def connect(
 ) -> Session:
     """Return a session that is ready for MAIL.
 
-    `trust` replaces the machine's certificate store; a server that `has_others` beside it is waited
-    for less. Raises TransportUnavailable for what may
-    pass, ConfigurationError for what only the operator can mend (credentials, certificates).
+    `trust` replaces the machine's certificate store; `has_others` shortens the time-out. Raises
+    TransportUnavailable for failures that may be temporary, ConfigurationError for those that only
+    the operator can mend (credentials, certificates).
     """
     client = aiosmtplib.SMTP(
         hostname=server.host,
@@ -61,9 +61,9 @@ async def connect(
 
 
 async def _greet(client: aiosmtplib.SMTP) -> None:
-    """Ask what the server can do: what it said before STARTTLS and AUTH counts no more (RFC 3207).
+    """Send EHLO again: earlier extensions are void after STARTTLS and AUTH (RFC 3207 4.2).
 
-    One that knows no EHLO can do nothing special (RFC 5321 3.2).
+    A server without EHLO gets HELO, and has no extensions (RFC 5321 3.2).
     """
     try:
         await client.ehlo()
@@ -74,7 +74,7 @@ async def _greet(client: aiosmtplib.SMTP) -> None:
 
 
 def _take_over(client: aiosmtplib.SMTP) -> Session:
-    # uvloop's transports do all that asyncio's do, and descend from none of them.
+    # uvloop's transports have the same methods, but do not inherit from asyncio.Transport.
     transport = cast("asyncio.Transport", client.transport)
     session = Session(transport, frozenset(name.lower() for name in client.esmtp_extensions))
     transport.set_protocol(session)
@@ -110,7 +110,7 @@ def _explained(server: SmtpServer, exc: Exception) -> TransportUnavailable | Con
 
 
 def _is_unverified(exc: BaseException | None) -> bool:
-    """Tell whether a certificate is at the bottom of it; STARTTLS and TLS wrap that differently."""
+    """Return whether a certificate caused the error; STARTTLS and TLS wrap it differently."""
     while exc is not None:
         if isinstance(exc, ssl.SSLCertVerificationError):
             return True

@@ -1,7 +1,7 @@
-"""Which relay gets the next connection: by weight, and past those that refuse us. No I/O here.
+"""Chooses the relay of the next connection, by weight and with fail-over. Pure: no I/O.
 
-A relay that refuses us is put aside for a time that doubles with each refusal in a row; then it is
-tried with one connection. A relay that takes no more than it has is left at that for a while.
+A relay that refuses us is not used for a back-off that doubles with each refusal in a row; then it
+is tried with one connection. A relay that refuses one more connection keeps the ones that it has.
 """
 
 from __future__ import annotations
@@ -16,13 +16,12 @@ from newsletter.errors import ConfigurationError, NewsletterError, TransportUnav
 from newsletter.settings import SmtpServer
 from newsletter.smtp.session import Session
 
-#: For how long a relay is put aside: at first, and at most.
+#: Back-off of a relay: the first, and the longest.
 REST_SECONDS = 30.0
 LONGEST_REST_SECONDS = 600.0
-#: Conversations that a relay may end in a row, for each of its connections, before that counts as a
-#: refusal.
+#: Sessions that a relay may end in a row, per connection, before that counts as a refusal.
 PATIENCE = 5
-#: Refusals in a row, of readers at so many domains at least, that are taken for one of us.
+#: This many refusals in a row, for readers at this many domains, count as a refusal of us.
 _REFUSALS = 20
 _DOMAINS = 5
 
@@ -33,33 +32,33 @@ class Connection:
 
     relay: Relay
     session: Session
-    #: Whether it is to end after its current message: others may do better elsewhere.
+    #: Whether it is closed after its current message.
     is_leaving: bool = False
 
 
 @dataclass(slots=True, eq=False)
 class Relay:
-    """One mail server, and what it has made of us lately."""
+    """One mail server, its connections and its recent failures."""
 
     server: SmtpServer
     connections: set[Connection] = field(default_factory=set)
-    #: Connections that are being made.
+    #: Connections being opened.
     calls: int = 0
-    #: Refusals in a row, each of a relay that was put aside before and tried again.
+    #: Refusals of us in a row; each doubles the back-off.
     refusals: int = 0
-    #: What it said to the last one.
+    #: The error of the last one.
     refusal: NewsletterError | None = None
-    #: Conversations that it ended in a row.
+    #: Sessions that it ended in a row.
     failures: int = 0
-    #: Refusals since it last took a message that may be of us, by the domain of the reader.
+    #: Refusals since its last accepted message that may concern us, by domain of the reader.
     doubts: Counter[str] = field(default_factory=Counter)
-    #: How many connections it takes, as far as is known; one more is tried at `rest_until`.
+    #: Most connections that it accepts, as known so far; one more is tried at `rest_until`.
     limit: float = math.inf
     rest_until: float = -math.inf
 
     @property
     def taken(self) -> int:
-        """Connections that it has taken, and that are there to stay."""
+        """Open connections, without those that are closing."""
         return sum(
             connection.session.is_open and not connection.is_leaving
             for connection in self.connections
@@ -67,38 +66,39 @@ class Relay:
 
     @property
     def busy(self) -> int:
-        """Connections that are there to stay, and those being made."""
+        """Connections, without those that are closing and with those being opened."""
         return self.calls + sum(not connection.is_leaving for connection in self.connections)
 
     def rests(self, now: float) -> bool:
-        """Tell whether it is put aside, and not to be tried yet."""
+        """Return whether its back-off is still running."""
         return self.refusals > 0 and now < self.rest_until
 
     def has_room(self, now: float) -> bool:
-        """Tell whether one more connection may be tried."""
+        """Return whether one more connection may be tried."""
         return self.busy < self.limit + (now >= self.rest_until)
 
 
 class Relays:
-    """The relays of one worker; `now` is any clock that only goes forward."""
+    """The relays of one worker; `now` is a monotonic clock in seconds."""
 
     def __init__(self, servers: Iterable[SmtpServer], *, rng: random.Random) -> None:
         self._relays = [Relay(server) for server in servers]
         self._rng = rng
-        #: Whether there is no other to go to: then nothing is put aside for another's sake.
+        #: Whether there is no other relay to fail over to.
         self.is_single = len(self._relays) == 1
 
     def __iter__(self) -> Iterator[Relay]:
         return iter(self._relays)
 
     def pick(self, now: float, *, failed: Relay | None = None) -> Relay | None:
-        """Return the relay that is furthest below its share; None if none is to be tried now.
+        """Return the relay that is furthest below its share; None if none may be tried now.
 
-        By the divisors of Sainte-Laguë, which favour neither the light nor the heavy. The one that
-        has `failed` a connection just now gets its next only if there is no other.
+        By the Sainte-Laguë method, which is neutral between small and large weights. The relay
+        whose connection has just `failed` is returned only if there is no other.
         """
         found = [relay for relay in self._relays if self.is_single or relay.has_room(now)]
-        # Among equals by chance: of many workers with one connection each, not all take the first.
+        # Ties are broken at random, so that workers with one connection each do not all take the
+        # first relay.
         return min(
             found,
             key=lambda each: (each is failed, _load(each, 0.5), self._rng.random()),
@@ -106,7 +106,7 @@ class Relays:
         )
 
     def opened(self, relay: Relay, session: Session, *, now: float) -> Connection:
-        """Count a connection that was made, even if the relay was put aside meanwhile."""
+        """Add a new connection; it closes early if the relay's back-off has begun meanwhile."""
         connection = Connection(relay, session, is_leaving=relay.rests(now))
         relay.connections.add(connection)
         if not relay.refusals:
@@ -114,18 +114,18 @@ class Relays:
         return connection
 
     def closed(self, connection: Connection) -> None:
-        """Count a connection no more."""
+        """Remove a connection."""
         connection.relay.connections.discard(connection)
 
     def is_full(self, relay: Relay, *, now: float) -> None:
-        """Leave a relay that has refused one connection at the others, made or being made."""
+        """Limit a relay that refused a connection to its others, for a while."""
         relay.limit = relay.taken + relay.calls - 1
         relay.rest_until = now + REST_SECONDS
 
     def put_aside(self, relay: Relay, refusal: NewsletterError, *, now: float) -> bool:
-        """Let a relay rest, and its connections end; return whether it was in use until now.
+        """Begin the back-off of a relay and close its connections; return whether it was in use.
 
-        What is heard from it while it rests was begun before, and counts no more.
+        Refusals during the back-off are of connections that were opened before it, and not counted.
         """
         if relay.rests(now):
             return False
@@ -139,10 +139,10 @@ class Relays:
         return relay.refusals == 1
 
     def failed(self, connection: Connection) -> bool:
-        """Count a conversation that a relay ended; return whether that amounts to a refusal.
+        """Count a session that a relay ended; return whether that amounts to a refusal of us.
 
-        Not the first ones: some servers take so many messages on a connection and then leave, and
-        some readers no server can bear.
+        The first ones do not: some servers close a connection after a number of messages, and some
+        messages make any server close it.
         """
         if connection.is_leaving:
             return False
@@ -152,10 +152,10 @@ class Relays:
         return relay.refusals > 0 or relay.failures >= PATIENCE * len(relay.connections)
 
     def refused(self, connection: Connection, domain: str) -> bool:
-        """Count a refusal that says nothing about the reader; return whether it is one of us.
+        """Count a refusal that is not about the reader; return whether it is a refusal of us.
 
-        One policy may be against us, and one reader be odd; but not one after the other, and nobody
-        taken between. A relay that is only just tried again has to take a message first.
+        A few may have other reasons; many in a row, at several domains and with no message accepted
+        in between, do not. After a back-off the first one counts, until a message is accepted.
         """
         relay = connection.relay
         relay.doubts[domain] += 1
@@ -164,20 +164,20 @@ class Relays:
         return relay.doubts.total() >= _REFUSALS and len(relay.doubts) >= _DOMAINS
 
     def succeeded(self, connection: Connection) -> bool:
-        """Forget what a relay has refused; return whether it is back by that."""
+        """Reset the failures of a relay; return whether that ends its back-off."""
         if connection.is_leaving:
             return False
         relay = connection.relay
-        was_aside = relay.refusals > 0
+        was_refusing = relay.refusals > 0
         relay.failures = relay.refusals = 0
-        if was_aside:
+        if was_refusing:
             relay.limit, relay.refusal = math.inf, None
-        return was_aside
+        return was_refusing
 
     def rebalance(self, now: float) -> None:
-        """Tell a connection to end if it would do better at a relay that has room for it.
+        """Close a connection after its message if another relay is further below its share.
 
-        One at a time: who has just come back is not run over.
+        One at a time, so that a relay that has just recovered is not flooded.
         """
         crowded = max(self._relays, key=lambda each: _load(each, -0.5))
         if any(connection.is_leaving for connection in crowded.connections):
@@ -190,7 +190,7 @@ class Relays:
             return
 
     def failure(self, now: float) -> NewsletterError | None:
-        """Return what to say when all relays rest; None while one of them may be tried."""
+        """Return the error if every relay is in back-off; None if one may be tried."""
         refusals = [each.refusal for each in self._relays if each.refusal and each.rests(now)]
         if len(refusals) < len(self._relays):
             return None
@@ -201,7 +201,7 @@ class Relays:
         hint = " ".join(hints)
         if all(isinstance(each, ConfigurationError) for each in refusals):
             return ConfigurationError(message, setting="smtp_url", hint=hint)
-        # One of them may be there again, with nothing to mend.
+        # At least one failure may be temporary.
         return TransportUnavailable(message, hint=hint)
 
 

@@ -1,8 +1,8 @@
-"""What a reply means: phase, code and text in, an outcome out. Pure: no I/O, no clock.
+"""Classifies replies: phase, code and text in, an outcome out. Pure: no I/O, no clock.
 
 The first digit of the basic code decides between transient and permanent (RFC 5321 4.2.1); the
-enhanced code (RFC 3463) says whose fault it is. Whatever is not known here falls on the careful
-side: nothing is lost, nobody is blamed.
+enhanced code (RFC 3463) decides whether reader, domain or relay is concerned. An unknown reply gets
+the careful interpretation: the message is tried again, and no address is suppressed.
 """
 
 from __future__ import annotations
@@ -12,32 +12,31 @@ from collections.abc import Callable, Sequence
 from enum import StrEnum
 from typing import NamedTuple
 
-#: What is kept of a reply's text, in characters.
+#: Most characters of a reply that are kept.
 TEXT_LIMIT = 400
 _ENHANCED = re.compile(r"([245]\.\d{1,3}\.\d{1,3})(?:[\s:;,]|$)")
 # Multi-line replies repeat the enhanced code at the start of every line (RFC 2034 4).
 _REPEATED = re.compile(r"\n[245]\.\d{1,3}\.\d{1,3}\s")
 _LEADING = re.compile(r"[245]\.\d{1,3}\.\d{1,3}\s")
-# No words of the server's: anybody can have an address with "rate" or "spam" in it.
+# Removed before a text is searched: an address or a URL may contain "rate" or "spam".
 _NAMES = re.compile(r"<[^>]{0,400}>|[^\s<>]{1,320}@[^\s<>]+|https?://\S+", re.I)
-#: Of an endless reply, so much is looked at.
+#: Most characters of a reply that are searched.
 _READ_LIMIT = 4_000
 _UNPRINTABLE = re.compile(r"[^\x20-\x7e]+")
-# How servers say that we, not the reader, have sent too much: the large providers' own words. They
-# use 550 for it, too. Gmail: "unusual rate", "Daily user sending limit exceeded"; Yahoo: [TS01] to
-# [TS03], [TSS04] to [TSS11]; Outlook: "exceeded the rate limit", RP-001; iCloud: "too many
-# messages".
+# Rate limits on us as the sender, in the words of the large providers, some with code 550. Gmail:
+# "unusual rate", "Daily user sending limit exceeded"; Yahoo: [TS01] to [TS03], [TSS04] to [TSS11];
+# Outlook: "exceeded the rate limit", RP-001; iCloud: "too many messages".
 _LIMIT = re.compile(
     r"\brate\b|\b(?:daily|hourly|sending|message)\b.*\b(?:limit|quota)"
     r"|too (?:many|much) (?:mess|mail)|temporarily deferred|throttl"
     r"|\[TSS?0\d\]|\[TSS1[01]\]|\bRP-00[1-3]\b",
     re.I,
 )
-# Some take so many messages on a connection and then leave: to reconnect is all they want.
+# Limits per connection: reconnecting is enough.
 _PER_CONNECTION = re.compile(r"(?:this|per) (?:connection|session)|shutting down", re.I)
-# Said to one reader, and about that reader's mailbox: never to be taken for a limit of ours.
+# About one reader or mailbox, not a rate limit on us.
 _GREYLIST = re.compile(r"gr[ae]y.?list|come back|try again in \d+ (?:sec|min)", re.I)
-# Postfix says "Recipient address rejected" before whatever its policy says.
+# Postfix puts "Recipient address rejected" before the text of any policy.
 _RECIPIENT_RATE = re.compile(
     r"user you are trying to contact|recipient(?! address rejected).*\brate\b", re.I
 )
@@ -47,31 +46,31 @@ _FULL = re.compile(
 _SIZE = re.compile(r"too (?:large|big)|\bsize\b", re.I)
 # Yahoo has no enhanced code for it ("delivery error: dd This user doesn't have an account").
 _NO_ACCOUNT = re.compile(r"\bdd (?:this user doesn't have|not a valid recipient)", re.I)
-# That there is no such mailbox, in words alone or under a code that says something else. Not
-# "mailbox unavailable", which RFC 5321 4.2.3 has for a policy, too, but with Outlook's number.
-_NOBODY = re.compile(
+# No such mailbox, in replies without a fitting code. "Mailbox unavailable" counts only with
+# Outlook's number: RFC 5321 4.2.3 uses it for policies, too.
+_NO_SUCH_USER = re.compile(
     r"no such (?:user|mailbox|recipient)|unknown (?:user|recipient|mailbox)|does(?:n't| not) exist"
     r"|(?:user|recipient|mailbox) (?:is )?(?:unknown|not found|disabled|inactive)"
     r"|mailbox unavailable \(S2017062302\)"
     r"|(?<!too many )invalid (?:recipient|mailbox)|recipient address rejected: access denied",
     re.I,
 )
-# A filter's words: whatever code stands before them, they do not say that the address is dead.
-# Outlook's block lists: SC-001, DY-001, OU-001 and so on.
+# Words of spam filters: with any code, they do not mean that the address is dead. Outlook's block
+# lists: SC-001, DY-001, OU-001 and so on.
 _FILTERED = re.compile(
     r"spam|block(?:ed|list)|blacklist|polic(?:y|ies)|reputation|unsolicited"
     r"|\b(?:SC|DY|OU)-00\d\b",
     re.I,
 )
-# The envelope sender, which is ours; servers say so as late as in the answer to RCPT.
+# About the envelope sender; some servers check it only at RCPT.
 _SENDER = re.compile(
     r"sender address rejected|domain of sender|sender (?:domain|verif)|invalid dns mx"
     r"|\bsender\b.{0,80}\b(?:rejected|invalid|syntax error|null mx|not exist)",
     re.I,
 )
-# Under 5.5.0, Outlook's older words for nobody.
+# With 5.5.0: no such mailbox, in older versions of Outlook.
 _UNAVAILABLE = re.compile(r"mailbox unavailable", re.I)
-# What a relay says to those for whom it does not relay, or not yet.
+# The relay does not relay for us, or not yet.
 _NOT_FOR_US = re.compile(
     r"relay(?:ing)? (?:access )?(?:is )?(?:denied|prohibited|not (?:permitted|allowed))"
     r"|(?:unable|not (?:permitted|allowed)) to relay|client host rejected"
@@ -79,24 +78,24 @@ _NOT_FOR_US = re.compile(
     r"|not (?:been )?verified|match a verified sender",
     re.I,
 )
-# What another server has said to the relay while it looked whether there is such a reader.
+# The relay quotes another server (address verification).
 _SECOND_HAND = re.compile(r"\bsaid:|unverified address|address verification", re.I)
-# How Outlook says that it is busy, or has had enough of an address (4.7.500 to 4.7.699).
+# Outlook: busy, or a rate limit on our IP address (4.7.500 to 4.7.699).
 _BUSY = re.compile(r"7\.[56]\d\d")
-#: Authentication or encryption is missing or wrong: the credentials are ours.
+#: Authentication or encryption is missing or wrong.
 _CREDENTIALS = frozenset({530, 534, 535, 538})
-#: Commands that the server does not know, or not here: the conversation is ours.
+#: Commands that the server does not know or not accept at this point.
 _CONVERSATION = frozenset({500, 502, 503, 504, 555})
-#: A command that the server does not know, or not now, whomever it names.
+#: Of these, the ones that do not depend on the address in the command.
 _OUT_OF_STEP = frozenset({500, 502, 503})
-#: Bad sender's mailbox or system (RFC 3463 3.2): ours.
+#: Bad sender's mailbox or system (RFC 3463 3.2).
 _OUR_ADDRESS = frozenset({"1.7", "1.8"})
 #: No such mailbox, no such host, bad syntax, moved, takes no mail (RFC 7505), no route.
 _DEAD = frozenset({"1.1", "1.2", "1.3", "1.6", "1.10", "4.4"})
 _LARGE = frozenset({"2.3", "3.4"})
-#: An internationalised address that this server does not take (RFC 6531 3.4): the reader's.
+#: The server does not accept an internationalised address (RFC 6531 3.4).
 _NOT_ASCII = "6.7"
-#: What a domain asks of senders, and what to look at (RFC 7372; Gmail's sender guidelines).
+#: Authentication that domains require of senders, with advice (RFC 7372; Gmail's guidelines).
 _SETUP = {
     "7.20": "DKIM: sign with the domain of NEWSLETTER_SENDER",
     "7.21": "DKIM: sign with the domain of NEWSLETTER_SENDER",
@@ -111,14 +110,14 @@ _SETUP = {
     "7.31": "DMARC: publish a record _dmarc in the sender's domain",
     "7.32": "DMARC: the From domain must be that of SPF or of DKIM",
     "7.40": "DMARC: publish a record _dmarc in the sender's domain",
-    # Outlook's rules for those who send much.
+    # Outlook's rules for bulk senders.
     "7.509": "DMARC: SPF or DKIM must pass for the domain of NEWSLETTER_SENDER",
     "7.515": "SPF, DKIM and DMARC: all three must pass for the domain of NEWSLETTER_SENDER",
 }
 
 
 class Phase(StrEnum):
-    """How far the conversation had come: it alone tells a safe loss from an uncertain one."""
+    """The phase of the SMTP session; it decides whether a lost connection is safe to retry."""
 
     CONNECT = "connect"
     MAIL = "mail"
@@ -129,7 +128,7 @@ class Phase(StrEnum):
 
 
 class Kind(StrEnum):
-    """What became of one try."""
+    """The result of one try."""
 
     ACCEPTED = "accepted"
     DEFERRED = "deferred"
@@ -138,39 +137,40 @@ class Kind(StrEnum):
 
 
 class Scope(StrEnum):
-    """Whom an outcome concerns. Only `reader` is charged to the reader."""
+    """What an outcome concerns. Only READER is charged to the delivery."""
 
     READER = "reader"
     CONNECTION = "connection"
-    #: Everyone whose address has the same domain.
+    #: All mail to the same domain.
     DOMAIN = "domain"
-    RUN = "run"
+    #: Everything that is sent through this relay.
+    RELAY = "relay"
 
 
 class Reaction(StrEnum):
-    """What is to be done besides what happens to the delivery."""
+    """What the worker does besides updating the delivery."""
 
     NOTHING = "nothing"
-    #: The address is dead: never mail it again.
+    #: The address does not exist: never mail it again.
     SUPPRESS = "suppress"
-    #: It may be dead: suppress it if that is said again on another day.
+    #: It may not exist: suppress it if a refusal on another day says so again.
     SUSPECT = "suspect"
-    #: The mailbox is full: a soft failure, counted.
+    #: The mailbox is full: a soft bounce, counted.
     COUNT = "count"
-    #: The destination has trouble: fewer at a time.
+    #: The destination has trouble: fewer concurrent messages.
     SLOW = "slow"
-    #: The destination has had enough of us: nothing for a while, then one at a time.
+    #: The destination limits our rate: pause it, then one message at a time.
     PAUSE = "pause"
-    #: The policy of a destination: if it says so to everyone, stop sending to it.
+    #: A policy of the destination: if it refuses every reader, stop sending to it.
     BREAK = "break"
-    #: Every reader's mail may share the fault: tell the operator.
+    #: The mail of every reader may be affected: notify the operator.
     ALARM = "alarm"
-    #: Every further try would fail the same way: end the run and tell the operator.
+    #: Every further try would fail the same way: stop using the relay and notify the operator.
     STOP = "stop"
 
 
 class Reply(NamedTuple):
-    """One reply of the server, its lines joined."""
+    """One reply of the server, its lines joined by newlines."""
 
     code: int
     text: str
@@ -183,7 +183,7 @@ class Reply(NamedTuple):
 
     @property
     def words(self) -> str:
-        """The text without its repeated codes, printable and short enough to keep."""
+        """The text to keep: printable, shortened, and without enhanced codes."""
         if "\n" in self.text:
             return _legible(_REPEATED.sub(" ", "\n" + self.text))
         leading = _LEADING.match(self.text)
@@ -191,7 +191,7 @@ class Reply(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What one try came to."""
+    """The result of one try, and its consequences."""
 
     kind: Kind
     phase: Phase
@@ -203,20 +203,21 @@ class Outcome(NamedTuple):
 
     @property
     def is_charged(self) -> bool:
-        """Tell whether this try counts against the reader's deliveries."""
+        """Whether this try counts as an attempt of the delivery."""
         return self.scope is Scope.READER
 
 
 def classify(phase: Phase, reply: Reply) -> Outcome:
-    """Return what `reply` means when it answers `phase`."""
+    """Return the outcome of a `reply` in `phase`."""
     kind, scope, reaction = _decide(phase, reply)
     return Outcome(kind, phase, scope, reply.code, reply.enhanced, reply.words, reaction)
 
 
 def lost(phase: Phase, reason: str) -> Outcome:
-    """Return what a disconnect or a time-out in `phase` means.
+    """Return the outcome of a disconnect or a time-out in `phase`.
 
-    Before the message left, nobody is charged. After its final dot nobody can know (RFC 1047).
+    Before the message left, it is not charged. After the first octet it is unknown: whether the
+    server has accepted it cannot be determined (RFC 1047).
     """
     if phase is Phase.BODY:
         return Outcome(Kind.UNKNOWN, phase, Scope.READER, text=_legible(reason))
@@ -224,7 +225,7 @@ def lost(phase: Phase, reason: str) -> Outcome:
 
 
 def advice(outcome: Outcome) -> str:
-    """Return which of our own records or settings a refusal asks for; empty if it asks for none."""
+    """Return the record or setting of ours that a refusal is about; empty if there is none."""
     status = (outcome.enhanced or "").partition(".")[2]
     words = _words_of(outcome.text)
     if status in _SETUP:
@@ -250,36 +251,36 @@ class _Meaning(NamedTuple):
     reaction: Reaction = Reaction.NOTHING
 
 
-_NONSENSE = _Meaning(Kind.DEFERRED, Scope.CONNECTION)
-_LEAVES = _Meaning(Kind.DEFERRED, Scope.CONNECTION)
+_UNEXPECTED = _Meaning(Kind.DEFERRED, Scope.CONNECTION)
+_CLOSING = _Meaning(Kind.DEFERRED, Scope.CONNECTION)
 _LATER = _Meaning(Kind.DEFERRED, Scope.READER)
 _NEVER = _Meaning(Kind.REFUSED, Scope.READER)
-_TOO_MUCH = _Meaning(Kind.DEFERRED, Scope.DOMAIN, Reaction.PAUSE)
-_OURS = _Meaning(Kind.DEFERRED, Scope.RUN, Reaction.STOP)
+_RATE_LIMITED = _Meaning(Kind.DEFERRED, Scope.DOMAIN, Reaction.PAUSE)
+_OUR_FAULT = _Meaning(Kind.DEFERRED, Scope.RELAY, Reaction.STOP)
 
 
-#: A greeting and a goodbye (RFC 5321 4.2.3) take responsibility for no message.
-_FAREWELLS = {220, 221}
+#: Greeting and closing (RFC 5321 4.2.3): neither accepts a message.
+_NOT_ACCEPTING = {220, 221}
 
 
 def _decide(phase: Phase, reply: Reply) -> _Meaning:
     code = reply.code
-    if 200 <= code < 300 and phase is Phase.BODY and code not in _FAREWELLS:
+    if 200 <= code < 300 and phase is Phase.BODY and code not in _NOT_ACCEPTING:
         return _Meaning(Kind.ACCEPTED, Scope.READER)
     if not 400 <= code < 600:
-        # It answers no question that was asked: the conversation makes no sense any more.
-        return _Meaning(Kind.UNKNOWN, Scope.READER) if phase is Phase.BODY else _NONSENSE
-    said = _Said(phase, code, (reply.enhanced or "").partition(".")[2], _words_of(reply.text))
-    if phase in {Phase.CONNECT, Phase.MAIL} and not (phase is Phase.MAIL and said.is_of_this_mail):
-        # What is said before the recipient is named is about us.
-        return _OURS if code >= 500 else _LEAVES
-    if code >= 500:
-        return next(meaning for holds, meaning in _PERMANENT if holds(said))
-    return next(meaning for holds, meaning in _TRANSIENT if holds(said))
+        # Not a reply to this command: the session is out of step.
+        return _Meaning(Kind.UNKNOWN, Scope.READER) if phase is Phase.BODY else _UNEXPECTED
+    refusal = _Refusal(phase, code, (reply.enhanced or "").partition(".")[2], _words_of(reply.text))
+    is_of_mail = phase is Phase.MAIL and refusal.is_of_this_mail
+    if phase in {Phase.CONNECT, Phase.MAIL} and not is_of_mail:
+        # The server does not have the recipient yet, so the refusal is about us.
+        return _OUR_FAULT if code >= 500 else _CLOSING
+    rules = _PERMANENT if code >= 500 else _TRANSIENT
+    return next(meaning for holds, meaning in rules if holds(refusal))
 
 
-class _Said(NamedTuple):
-    """A refusal; `status` is the enhanced code without its class: 1.1 of 5.1.1."""
+class _Refusal(NamedTuple):
+    """A 4xx or 5xx reply; `status` is the enhanced code without its class: 1.1 of 5.1.1."""
 
     phase: Phase
     code: int
@@ -291,12 +292,12 @@ class _Said(NamedTuple):
 
     @property
     def is_limit(self) -> bool:
-        """Whether we have sent too much, and not the reader had too much sent."""
+        """Whether it is a rate limit on us, not on the recipient."""
         return self.has(_LIMIT) and not (self.has(_GREYLIST) or self.has(_RECIPIENT_RATE))
 
     @property
     def is_of_this_mail(self) -> bool:
-        """Whether it is refused, for good, for what MAIL says of the message or its recipient."""
+        """Whether MAIL was refused for good for the size or the SMTPUTF8 of this message."""
         if self.code < 500:
             return False
         is_large = self.status in _LARGE or (self.code == 552 and self.has(_SIZE))
@@ -304,21 +305,21 @@ class _Said(NamedTuple):
 
     @property
     def is_dead(self) -> bool:
-        """Whether there is no such address; not where the command was not understood."""
+        """Whether there is no such address; not if the command was not understood."""
         return self.code == 556 or (self.status in _DEAD and self.code not in _CONVERSATION)
 
     @property
     def is_ours(self) -> bool:
-        """Whether it is for us to mend, whoever the recipient is."""
+        """Whether our set-up is at fault, whoever the recipient is."""
         if self.code in _CREDENTIALS or self.status in _OUR_ADDRESS:
             return True
         is_first_hand = not self.has(_SECOND_HAND)
         if self.status == "4.5" or (is_first_hand and (self.has(_SENDER) or self.has(_NOT_FOR_US))):
-            # More than our account may send; a sender that the server does not believe in; or a
-            # server that does not relay for us at all.
+            # Our account's quota, an envelope sender that the server rejects, or no relaying for
+            # us.
             return True
-        # To RCPT, 5.5.x is about the address: 550 5.5.0 is how some say that a mailbox does not
-        # exist, 501 5.5.2 that an address is odd. What a stranger gave must not stop the others.
+        # To RCPT, 5.5.x is about the address: some servers use 550 5.5.0 for a missing mailbox and
+        # 501 5.5.2 for bad syntax. One reader's address must not stop all mail.
         if self.phase is Phase.RCPT:
             return self.code in _OUT_OF_STEP
         is_malformed = self.code == 554 and "malformed" in self.text.lower()
@@ -326,53 +327,62 @@ class _Said(NamedTuple):
         return is_odd or self.status == "6.0" or is_malformed
 
 
-_Rules = Sequence[tuple[Callable[[_Said], bool], _Meaning]]
-#: What a 4xx means that answers RCPT, DATA or the message: the first that holds.
+_Rules = Sequence[tuple[Callable[[_Refusal], bool], _Meaning]]
+#: Meanings of a 4xx reply to RCPT, DATA or the message; the first rule that holds applies.
 _TRANSIENT: _Rules = (
-    (lambda said: said.status in _SETUP or said.status == "7.28", _TOO_MUCH),
-    (lambda said: said.code == 421 and said.has(_PER_CONNECTION), _LEAVES),
-    (lambda said: said.has(_GREYLIST) or said.has(_RECIPIENT_RATE), _LATER),
-    # "Over its quota" is said of a mailbox, too.
-    (lambda said: said.status == "2.2", _LATER._replace(reaction=Reaction.COUNT)),
-    (lambda said: said.status == "7.0" or said.is_limit, _TOO_MUCH),
-    (lambda said: _BUSY.fullmatch(said.status) is not None, _TOO_MUCH),
-    # RFC 5321 3.8: the server closes the channel; the command was not carried out.
-    (lambda said: said.code == 421, _LEAVES._replace(reaction=Reaction.SLOW)),
+    (lambda refusal: refusal.status in _SETUP or refusal.status == "7.28", _RATE_LIMITED),
+    (lambda refusal: refusal.code == 421 and refusal.has(_PER_CONNECTION), _CLOSING),
+    (lambda refusal: refusal.has(_GREYLIST) or refusal.has(_RECIPIENT_RATE), _LATER),
+    # Before is_limit: "over quota" is also used for mailboxes.
+    (lambda refusal: refusal.status == "2.2", _LATER._replace(reaction=Reaction.COUNT)),
+    (lambda refusal: refusal.status == "7.0" or refusal.is_limit, _RATE_LIMITED),
+    (lambda refusal: _BUSY.fullmatch(refusal.status) is not None, _RATE_LIMITED),
+    # RFC 5321 3.8: the server closes the connection without executing the command.
+    (lambda refusal: refusal.code == 421, _CLOSING._replace(reaction=Reaction.SLOW)),
     (
-        lambda said: said.status == "2.1" or said.has(_FULL),
+        lambda refusal: refusal.status == "2.1" or refusal.has(_FULL),
         _LATER._replace(reaction=Reaction.COUNT),
     ),
-    (lambda said: said.status.startswith(("3.", "4.")), _LATER._replace(reaction=Reaction.SLOW)),
-    (lambda said: said.code == 450 and not said.status, _LATER._replace(reaction=Reaction.SLOW)),
+    (
+        lambda refusal: refusal.status.startswith(("3.", "4.")),
+        _LATER._replace(reaction=Reaction.SLOW),
+    ),
+    (
+        lambda refusal: refusal.code == 450 and not refusal.status,
+        _LATER._replace(reaction=Reaction.SLOW),
+    ),
     (lambda _: True, _LATER),
 )
-#: What a 5xx means that answers one of them: the first that holds. After it, that mail goes to that
-#: reader never again, unless we alone were at fault.
+#: Meanings of a 5xx reply to one of them; the first rule that holds applies. The delivery ends as
+#: refused, unless our set-up or rate is at fault.
 _PERMANENT: _Rules = (
-    (lambda said: said.is_ours, _OURS),
-    # Others have sent too much to this reader: that says nothing about anybody.
-    (lambda said: said.has(_RECIPIENT_RATE), _NEVER),
-    # It stands for this reader and mail; what stops is the sending to everyone else there.
-    (lambda said: said.status in _SETUP, _NEVER._replace(reaction=Reaction.PAUSE)),
-    (lambda said: said.status in _LARGE, _NEVER._replace(reaction=Reaction.ALARM)),
-    (lambda said: said.code == 552 and said.has(_SIZE), _NEVER._replace(reaction=Reaction.ALARM)),
-    (lambda said: said.status in {"", "7.0", "7.1"} and said.is_limit, _TOO_MUCH),
-    (lambda said: said.status == "7.28", _TOO_MUCH),
-    (lambda said: said.status.startswith("7."), _NEVER._replace(reaction=Reaction.BREAK)),
-    (lambda said: said.status == "2.2", _NEVER._replace(reaction=Reaction.COUNT)),
+    (lambda refusal: refusal.is_ours, _OUR_FAULT),
+    # A rate limit on the recipient, from all senders: no consequence for address or domain.
+    (lambda refusal: refusal.has(_RECIPIENT_RATE), _NEVER),
+    # This delivery is refused; the domain is paused for all others.
+    (lambda refusal: refusal.status in _SETUP, _NEVER._replace(reaction=Reaction.PAUSE)),
+    (lambda refusal: refusal.status in _LARGE, _NEVER._replace(reaction=Reaction.ALARM)),
     (
-        lambda said: (said.code == 552 or not said.status) and said.has(_FULL),
+        lambda refusal: refusal.code == 552 and refusal.has(_SIZE),
+        _NEVER._replace(reaction=Reaction.ALARM),
+    ),
+    (lambda refusal: refusal.status in {"", "7.0", "7.1"} and refusal.is_limit, _RATE_LIMITED),
+    (lambda refusal: refusal.status == "7.28", _RATE_LIMITED),
+    (lambda refusal: refusal.status.startswith("7."), _NEVER._replace(reaction=Reaction.BREAK)),
+    (lambda refusal: refusal.status == "2.2", _NEVER._replace(reaction=Reaction.COUNT)),
+    (
+        lambda refusal: (refusal.code == 552 or not refusal.status) and refusal.has(_FULL),
         _NEVER._replace(reaction=Reaction.COUNT),
     ),
-    (lambda said: said.has(_FILTERED), _NEVER._replace(reaction=Reaction.BREAK)),
-    (lambda said: said.is_dead, _NEVER._replace(reaction=Reaction.SUPPRESS)),
-    (lambda said: said.has(_NO_ACCOUNT), _NEVER._replace(reaction=Reaction.SUPPRESS)),
+    (lambda refusal: refusal.has(_FILTERED), _NEVER._replace(reaction=Reaction.BREAK)),
+    (lambda refusal: refusal.is_dead, _NEVER._replace(reaction=Reaction.SUPPRESS)),
+    (lambda refusal: refusal.has(_NO_ACCOUNT), _NEVER._replace(reaction=Reaction.SUPPRESS)),
     (
-        lambda said: said.status == "2.1" or said.has(_NOBODY),
+        lambda refusal: refusal.status == "2.1" or refusal.has(_NO_SUCH_USER),
         _NEVER._replace(reaction=Reaction.SUSPECT),
     ),
     (
-        lambda said: said.status.startswith("5.") and said.has(_UNAVAILABLE),
+        lambda refusal: refusal.status.startswith("5.") and refusal.has(_UNAVAILABLE),
         _NEVER._replace(reaction=Reaction.SUSPECT),
     ),
     (lambda _: True, _NEVER),
@@ -380,10 +390,10 @@ _PERMANENT: _Rules = (
 
 
 def _words_of(text: str) -> str:
-    """Return what a server says in its own words, without the names in it."""
+    """Return the text to search, without addresses and URLs."""
     return _NAMES.sub(" ", text[:_READ_LIMIT])
 
 
 def _legible(text: str) -> str:
-    """Return what can be kept and shown of a stranger's text."""
+    """Return a server's text in a form that can be stored and shown."""
     return _UNPRINTABLE.sub(" ", text).strip()[:TEXT_LIMIT]

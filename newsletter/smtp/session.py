@@ -1,10 +1,10 @@
-"""One SMTP session: MAIL, RCPT, DATA and the message, on a transport that is ready for them.
+"""One SMTP session: MAIL, RCPT, DATA and the message, on an open and authenticated transport.
 
-Replies pair with their commands by construction: whatever is written puts an expectation of as many
-replies as it has commands at the end of a queue; each reply that is read goes to the one in front.
+Replies are matched to commands by a queue: each write appends an expectation with its number of
+commands, and each reply goes to the first expectation that is not complete.
 
-With a server that pipelines (RFC 2920), a message leaves together with MAIL, RCPT and DATA of the
-one after it: one round trip for each. Others get one command at a time.
+With a server that supports PIPELINING (RFC 2920), a message is written together with MAIL, RCPT and
+DATA of the next one: one round trip per message. Other servers get one command at a time.
 """
 
 from __future__ import annotations
@@ -21,34 +21,34 @@ from typing import NamedTuple
 from newsletter.smtp import reply
 from newsletter.smtp.reply import Kind, Outcome, Phase, Reply, Scope
 
-# RFC 5321 4.5.3.2: how long to wait for what, in seconds. Ten minutes after the final dot: a
-# server that is still filing the message must not be sent it again.
+# Time-outs in seconds (RFC 5321 4.5.3.2). Ten minutes after the final dot, because a message that
+# is still being processed would otherwise be sent again.
 MAIL_SECONDS = 300
 RCPT_SECONDS = 300
 DATA_SECONDS = 120
 BODY_SECONDS = 600
 QUIT_SECONDS = 5
-#: For the answers behind that to a message, which come with it as a rule: what has been said to the
-#: message is not kept from the ledger for longer. Unless one is a refusal: some servers take their
-#: time over each (a tarpit), and the rest is on its way.
+#: Time-out, in seconds, for the replies to the pipelined envelope, which usually arrive with the
+#: reply to the message: the outcome of the message is delayed no longer. After a refusal
+#: DATA_SECONDS applies: some servers delay each refusal (tarpitting).
 STEP_SECONDS = 5
 
-#: Octets; a longer reply line or reply is nonsense (RFC 5321 4.5.3.1.5 has 512 for a line).
+#: Octets; longer lines or replies are protocol errors (RFC 5321 4.5.3.1.5 allows 512 per line).
 _LINE_LIMIT = 8_192
 _REPLY_LIMIT = 65_536
 # RFC 5321 4.2: a code from 200 to 599, and a text after a blank or, in all lines but the last, a
 # hyphen.
 _REPLY_LINE = re.compile(rb"([2-5]\d\d)(?:([ -])(.*))?", re.DOTALL)
-#: What nearly every reply is: a single line, and a single way to read it.
+#: Fast path: a single-line reply of printable ASCII.
 _PLAIN_REPLY = re.compile(rb"([2-5]\d\d) ([\x20-\x7e]*)\r\n")
 _UNSAFE = re.compile(r"[\x00-\x20\x7f\x85\u2028\u2029<>]")
-#: The commands of a group, and what the hoped-for answer to each begins with.
+#: The commands of a pipelined envelope, with the first digit of the reply that grants each.
 _GROUP = ((Phase.MAIL, 2), (Phase.RCPT, 2), (Phase.DATA, 3))
 _GRANTED = [digit for _, digit in _GROUP]
 
 
 class Envelope(NamedTuple):
-    """From whom, to whom."""
+    """Sender and recipient of the SMTP transaction."""
 
     sender: str
     recipient: str
@@ -56,14 +56,14 @@ class Envelope(NamedTuple):
 
 @dataclass(slots=True, eq=False)
 class Mail:
-    """One message and its envelope; CRLF, dot-stuffed, without the final dot."""
+    """One message and its envelope; the content has CRLF, dot-stuffing and no final dot."""
 
     envelope: Envelope
     content: bytes
 
 
 class _Expected:
-    """The replies to what was written together; `complete` when all are there, or none will be."""
+    """The replies to one write; `complete` is done when all are there, or the session is lost."""
 
     __slots__ = ("complete", "replies", "wanted")
 
@@ -74,30 +74,30 @@ class _Expected:
 
     @property
     def is_granted(self) -> bool:
-        """Tell whether all the answers to a group are such as are hoped for."""
+        """Whether the server has accepted MAIL and RCPT and waits for the message."""
         return [answer.code // 100 for answer in self.replies] == _GRANTED
 
 
 class _Announced(NamedTuple):
-    """A mail whose MAIL, RCPT and DATA were written; their answers may not be here yet."""
+    """A mail whose envelope (MAIL, RCPT, DATA) was written; replies may be outstanding."""
 
     mail: Mail
-    #: That of RSET before them, where one was needed.
+    #: The reply to RSET before them, if one was needed.
     reset: _Expected | None
     group: _Expected
 
 
 class Disconnected(ConnectionError):
-    """The server closed the connection, or what it said made no sense."""
+    """The server closed the connection or violated the protocol."""
 
 
 class Session(asyncio.Protocol):
-    """The commands of one connection; at any time at most one message is on its way."""
+    """The commands of one connection; at most one message is in flight at any time."""
 
     def __init__(self, transport: asyncio.Transport, extensions: frozenset[str]) -> None:
         #: Lower-case EHLO keywords.
         self.extensions = extensions
-        #: Messages that this connection has carried.
+        #: Messages accepted on this connection.
         self.carried = 0
         self._transport = transport
         self._expected: deque[_Expected] = deque()
@@ -106,18 +106,18 @@ class Session(asyncio.Protocol):
         self._reply_size = 0
         self._reply_code = b""
         self._closed: Exception | None = None
-        #: On the loop's clock: until when to wait for the answer to a message.
-        self._patient_until: float | None = None
-        self._alarm: asyncio.TimerHandle | None = None
+        #: Deadline for the reply to a message, on the loop's clock; None if none is awaited.
+        self._deadline: float | None = None
+        self._timer: asyncio.TimerHandle | None = None
         self._announced: _Announced | None = None
-        #: Whether the server still remembers a MAIL of which no message came.
+        #: Whether a transaction is open at the server, so that RSET must come first.
         self._is_dirty = False
         self._writable = asyncio.Event()
         self._writable.set()
 
     @property
     def is_open(self) -> bool:
-        """Tell whether another message can be tried on this connection."""
+        """Whether another message can be tried on this connection."""
         return self._closed is None and not self._transport.is_closing()
 
     async def send(
@@ -130,14 +130,14 @@ class Session(asyncio.Protocol):
     ) -> Outcome | None:
         """Try one mail.
 
-        1. MAIL and RCPT. 2. `may_send` is awaited: it commits that the message is in flight, or
-        answers that it must not leave; then nothing of it is sent and None returned. 3. DATA, and
-        the message. Every answer, time-out and disconnect is an Outcome that names its phase.
+        1. MAIL and RCPT. 2. `may_send` is awaited, which commits the mark (write-ahead); if it is
+        denied, nothing of the message is written and None is returned. 3. DATA and the message.
+        Every reply, time-out and disconnect becomes an Outcome with its phase.
 
-        With a server that pipelines, DATA is asked for before the permission; who then may not send
-        closes the connection. `following` is asked for the mail after this one at the moment that
-        this one leaves, and is announced with it: what it returns must be the next to be sent.
-        Whoever expects to be denied the permission asks `in_steps`, and keeps the connection.
+        With PIPELINING, DATA is written before `may_send`, so a denied mark closes the connection.
+        `following` is called when this message is written, and the envelope of the mail that it
+        returns is pipelined with it: that mail must be the next one sent. With `in_steps` a single
+        envelope is not pipelined, and the connection survives a denied mark.
         """
         is_announced = self._announced is not None
         if not is_announced and (refusal := self._refused_here(mail.envelope)) is not None:
@@ -154,11 +154,11 @@ class Session(asyncio.Protocol):
         assert announced.mail is mail, "another mail was announced"
         may_leave = False
         try:
-            outcome = await self._granted(announced)
+            outcome = await self._read_group(announced)
             may_leave = outcome is not None or await may_send()
         finally:
             if not may_leave:
-                # The server waits for a message: nothing else can be said to it any more.
+                # After DATA the server waits for a message; no other command is possible.
                 self.abandon()
         if outcome is not None:
             return outcome
@@ -183,7 +183,7 @@ class Session(asyncio.Protocol):
         return outcome
 
     def _announce(self, mail: Mail) -> tuple[bytes, _Announced]:
-        """Return what is to be written for a mail before itself, and expect the answers."""
+        """Return the envelope of a mail as octets to write, and expect the replies."""
         commands = f"{self._mail(mail)}\r\n{_rcpt(mail.envelope)}\r\nDATA\r\n"
         reset = None
         if self._is_dirty:
@@ -192,22 +192,22 @@ class Session(asyncio.Protocol):
             reset = self._expect()
         return commands.encode(), _Announced(mail, reset, self._expect(len(_GROUP)))
 
-    async def _granted(self, announced: _Announced) -> Outcome | None:
-        """Read the answers to a group; return None if the server waits for the message.
+    async def _read_group(self, announced: _Announced) -> Outcome | None:
+        """Read the replies to an envelope; return None if the server waits for the message.
 
-        All of them are read, whatever the first ones say, so that none is left for another mail.
+        All of them are read, even after a refusal, so that none is matched to the next mail.
         """
         if announced.reset is not None:
             failure = await self._judged(Phase.MAIL, announced.reset, MAIL_SECONDS, 2)
             if failure is not None:
-                # Nobody's fault but the connection's.
+                # Charged to the connection, not to the reader.
                 self.abandon()
                 return reply.lost(Phase.MAIL, f"RSET: {failure.text}")
         group = announced.group
         missing = ""
         if len(group.replies) < group.wanted:
-            patience = (MAIL_SECONDS, RCPT_SECONDS, DATA_SECONDS)
-            missing = await self._completed(group, patience)
+            timeouts = (MAIL_SECONDS, RCPT_SECONDS, DATA_SECONDS)
+            missing = await self._completed(group, timeouts)
         if group.is_granted:
             return None
         refusal: Outcome | None = None
@@ -219,17 +219,17 @@ class Session(asyncio.Protocol):
                 found = reply.lost(phase, missing)
             is_taken = is_taken or (phase is Phase.RCPT and found is None)
             if found is None and refusal is not None and phase is Phase.DATA:
-                await self._nothing(is_taken=is_taken)
+                await self._end_data(has_recipient=is_taken)
             refusal = refusal or found
         self._is_dirty = refusal is not None
         return refusal
 
-    async def _nothing(self, *, is_taken: bool) -> None:
-        """Answer a DATA that was granted against the rules (RFC 2920 3.1): by an empty message.
+    async def _end_data(self, *, has_recipient: bool) -> None:
+        """Send an empty message after a DATA that was granted despite a refusal (RFC 2920 3.1).
 
-        Unless there is somebody who would get it.
+        If RCPT was accepted, the connection is closed instead: the recipient would get it.
         """
-        if is_taken:
+        if has_recipient:
             self.abandon()
             return
         try:
@@ -238,9 +238,9 @@ class Session(asyncio.Protocol):
             self.abandon()
 
     async def quit(self) -> None:
-        """Say goodbye (RFC 5321 4.1.1.10) and close."""
+        """Send QUIT (RFC 5321 4.1.1.10) and close."""
         try:
-            # A server that was asked for DATA hears no command.
+            # After DATA the server would read QUIT as the message.
             if self.is_open and self._announced is None:
                 with contextlib.suppress(Disconnected, TimeoutError):
                     await self._command("QUIT", QUIT_SECONDS)
@@ -248,12 +248,12 @@ class Session(asyncio.Protocol):
             self.abandon()
 
     def abandon(self) -> None:
-        """Close at once; a message that is under way is not finished."""
+        """Close at once, without finishing a message in flight."""
         self._lose(Disconnected("we closed the connection"))
         self._transport.abort()
 
     def _refused_here(self, envelope: Envelope) -> Outcome | None:
-        """Refuse what must not be written to the wire, before anything is."""
+        """Refuse addresses that must not be written (command injection) or that need SMTPUTF8."""
         for address in (envelope.sender, envelope.recipient):
             if _UNSAFE.search(address):
                 return _local("501", "5.1.3", "the address has forbidden characters in it")
@@ -272,7 +272,7 @@ class Session(asyncio.Protocol):
         return line
 
     async def _try(self, phase: Phase, line: str, seconds: float, digit: int) -> Outcome | None:
-        """Say one command; return None if the answer begins with `digit`."""
+        """Send one command; return None if the reply begins with `digit`."""
         try:
             expected = self._expect()
         except Disconnected as exc:
@@ -283,33 +283,33 @@ class Session(asyncio.Protocol):
     async def _judged(
         self, phase: Phase, expected: _Expected, seconds: float, digit: int
     ) -> Outcome | None:
-        """Wait for one answer; return None if it begins with `digit`."""
+        """Wait for one reply; return None if it begins with `digit`."""
         missing = await self._completed(expected, [seconds])
         if not expected.replies:
             return reply.lost(phase, missing)
         return self._meaning(phase, expected.replies[0], digit)
 
-    async def _completed(self, expected: _Expected, patience: Sequence[float]) -> str:
-        """Wait for answers; if one is missing, say why, and expect no more of this connection.
+    async def _completed(self, expected: _Expected, timeouts: Sequence[float]) -> str:
+        """Wait for the replies; if one is missing, close the connection and return the reason.
 
-        `patience` is for how many seconds to wait for each of them after the one before.
+        `timeouts` has the seconds to wait for each of them after the one before.
         """
         try:
             while (answered := len(expected.replies)) < expected.wanted:
-                await self._hear(expected, patience[answered])
+                await self._wait_for(expected, timeouts[answered])
                 if len(expected.replies) == answered:
                     self.abandon()
-                    return f"no answer in {patience[answered]:.0f} s"
+                    return f"no answer in {timeouts[answered]:.0f} s"
         except Disconnected as exc:
             return str(exc)
         return ""
 
     def _meaning(self, phase: Phase, answer: Reply, digit: int) -> Outcome | None:
-        """Return what an answer means; None if it begins with `digit`."""
+        """Return the outcome of a reply; None if it begins with `digit`."""
         if answer.code // 100 == digit:
             return None
         if answer.code < 400:
-            # Commands and replies are out of step: nothing said here can be trusted any more.
+            # Commands and replies are out of step; later replies cannot be trusted.
             self.abandon()
         return reply.classify(phase, answer)
 
@@ -317,27 +317,27 @@ class Session(asyncio.Protocol):
         self, message: bytes, following: Callable[[], Mail | None] = lambda: None
     ) -> Outcome:
         if not self.is_open:
-            # Lost before the first octet of the message: a safe loss.
+            # Lost before the first octet of the message: safe to retry.
             return reply.lost(Phase.DATA, str(self._closed or "the connection is closed"))
-        self._be_patient(BODY_SECONDS)
+        self._set_deadline(BODY_SECONDS)
         try:
             expected = self._expect()
             octets = b""
             upcoming = following()
             if upcoming is not None and self._refused_here(upcoming.envelope) is None:
                 octets, self._announced = self._announce(upcoming)
-            # In one piece: a copy costs less than a second call of the system.
+            # One write: copying the octets costs less than a second system call.
             self._transport.write(b"".join((message, b".\r\n", octets)))
             if not self._writable.is_set():
                 await self._writable.wait()
                 if self._closed is not None and not _is_refused(expected):
-                    # Whatever else was said, it was not said to the whole of the message.
+                    # A reply does not count if the message was not written completely.
                     raise self._closed
             await expected.complete
         except Disconnected as exc:
             return reply.lost(Phase.BODY, str(exc))
         finally:
-            self._patient_until = None
+            self._deadline = None
         outcome = reply.classify(Phase.BODY, expected.replies[0])
         if outcome.kind is Kind.ACCEPTED and not await self._is_in_step():
             outcome = reply.lost(Phase.BODY, "the server's answers are out of step")
@@ -347,57 +347,59 @@ class Session(asyncio.Protocol):
             self.abandon()
         return outcome
 
-    def _be_patient(self, seconds: float) -> None:
-        """Give up after so long, unless `_patient_until` is put off: one timer for all messages.
+    def _set_deadline(self, seconds: float) -> None:
+        """Set the deadline for the reply to a message; one timer serves all messages.
 
-        An asyncio.timeout for each costs more than the rest of what is done for it.
+        An asyncio.timeout per message costs more than all other work for it.
         """
         loop = asyncio.get_running_loop()
-        self._patient_until = loop.time() + seconds
-        if self._alarm is None:
-            self._alarm = loop.call_at(self._patient_until, self._look_at_the_clock)
+        self._deadline = loop.time() + seconds
+        if self._timer is None:
+            self._timer = loop.call_at(self._deadline, self._check_deadline)
 
-    def _look_at_the_clock(self) -> None:
-        self._alarm = None
-        if self._patient_until is None:
+    def _check_deadline(self) -> None:
+        self._timer = None
+        if self._deadline is None:
             return
-        if (left := self._patient_until - asyncio.get_running_loop().time()) > 0:
-            self._be_patient(left)
+        if (left := self._deadline - asyncio.get_running_loop().time()) > 0:
+            self._set_deadline(left)
         else:
             self._lose(Disconnected(f"no answer to the message in {BODY_SECONDS} s"))
             self._transport.abort()
 
     async def _is_in_step(self) -> bool:
-        """Tell whether the answers behind that to a message are such as their commands get.
+        """Return whether the replies to the pipelined envelope fit their commands.
 
-        Else one may have been left out, and that to the message be that to the command after it.
+        If not, the server may have left out one reply, and what was taken for the reply to the
+        message may be the reply to MAIL.
         """
         if self._announced is None:
             return True
         group, is_refused = self._announced.group, False
         if len(group.replies) < group.wanted:
             with contextlib.suppress(Disconnected):
-                await self._hear(group, STEP_SECONDS)
+                await self._wait_for(group, STEP_SECONDS)
                 is_refused = any(answer.code >= 400 for answer in group.replies)
                 if is_refused:
-                    await self._hear(group, DATA_SECONDS)
+                    await self._wait_for(group, DATA_SECONDS)
         if group.is_granted:
             return True
         for (_, digit), answer in zip(_GROUP, group.replies, strict=False):
             if answer.code // 100 not in {digit, 4, 5}:
                 return False
-        # Slow, or one too few: after a refusal it was waited for.
+        # Incomplete without a refusal: slow. With one, DATA_SECONDS have passed: a reply is
+        # missing.
         return group.complete.done() or not is_refused
 
-    async def _hear(self, expected: _Expected, seconds: float) -> None:
-        """Wait so long for answers, and no longer; raise Disconnected if none will come."""
+    async def _wait_for(self, expected: _Expected, seconds: float) -> None:
+        """Wait at most so long for the replies; raises Disconnected if the session is lost."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                # Shielded, because it may be waited for once more.
+                # Shielded, because the caller may wait for it again.
                 await asyncio.shield(expected.complete)
 
     async def _reset(self) -> None:
-        """Undo MAIL and RCPT, so that the next message starts afresh (RFC 5321 4.1.1.5)."""
+        """Abort the transaction by RSET, before the next message (RFC 5321 4.1.1.5)."""
         if not self.is_open:
             return
         try:
@@ -422,10 +424,10 @@ class Session(asyncio.Protocol):
         self._expected.append(expected)
         return expected
 
-    # What the transport calls.
+    # asyncio.Protocol
 
     def data_received(self, data: bytes) -> None:
-        """Read replies; anything that no command waits for ends the session."""
+        """Parse replies; a reply that no command expects ends the session."""
         start = 0
         if not (self._buffer or self._lines):
             while self._closed is None and (found := _PLAIN_REPLY.match(data, start)):
@@ -439,19 +441,19 @@ class Session(asyncio.Protocol):
             del self._buffer[: end + 1]
             self._line(line)
         if self._closed is None and len(self._buffer) > _LINE_LIMIT:
-            self._nonsense("a reply line without an end")
+            self._protocol_error("a reply line without an end")
 
     def _line(self, line: bytes) -> None:
         found = _REPLY_LINE.fullmatch(line)
         if found is None or self._reply_code not in {b"", found[1]}:
-            self._nonsense(f"not a reply: {line[:80]!a}")
+            self._protocol_error(f"not a reply: {line[:80]!a}")
             return
         self._lines.append(found[3] or b"")
         self._reply_size += len(line)
         if found[2] == b"-":
             self._reply_code = found[1]
             if self._reply_size > _REPLY_LIMIT:
-                self._nonsense("a reply without an end")
+                self._protocol_error("a reply without an end")
             return
         text = b"\n".join(self._lines).decode("utf-8", "replace")
         self._lines.clear()
@@ -467,19 +469,19 @@ class Session(asyncio.Protocol):
                 if not expected.complete.done():
                     expected.complete.set_result(None)
         elif answer.code != 421:
-            # Taken for the answer to a later command, it would mark the wrong reader.
-            self._nonsense(f"{answer.code} unasked")
+            # Matched to a later command, it would be recorded for the wrong reader.
+            self._protocol_error(f"{answer.code} unasked")
         if answer.code == 421:
-            # RFC 5321 3.8: said at any time, it closes the connection.
+            # RFC 5321 3.8: may come at any time, and closes the connection.
             self._lose(Disconnected(f"421 {answer.text}"))
             self._transport.close()
 
-    def _nonsense(self, what: str) -> None:
+    def _protocol_error(self, what: str) -> None:
         self._lose(Disconnected(f"the server said {what}"))
         self._transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Tell whoever waits that no answer will come."""
+        """Fail every expectation that is still open."""
         self._lose(Disconnected(f"the connection was lost: {exc}" if exc else "the server left"))
 
     def eof_received(self) -> bool:
@@ -487,31 +489,31 @@ class Session(asyncio.Protocol):
         return False
 
     def pause_writing(self) -> None:
-        """The server reads slower than we write."""
+        """Stop writing: the server reads slower than we write."""
         self._writable.clear()
 
     def resume_writing(self) -> None:
-        """The server has caught up."""
+        """Continue writing."""
         self._writable.set()
 
     def _lose(self, exc: Disconnected) -> None:
         if self._closed is None:
             self._closed = exc
-        if self._alarm is not None:
-            self._alarm.cancel()
-            self._alarm = None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         self._writable.set()
         while self._expected:
             complete = self._expected.popleft().complete
             if not complete.done():
                 complete.set_exception(exc)
-                # Whoever timed out no longer asks; the loop must not complain about it.
+                # Retrieved here: a caller that timed out does not, and asyncio would log it.
                 complete.exception()
 
 
 @lru_cache(maxsize=256)
 def _plain(line: bytes) -> Reply:
-    """Read a plain reply: to most commands a server says the same to everybody."""
+    """Parse a single-line reply; cached, because servers repeat the same few replies."""
     return Reply(int(line[:3]), line[4:-2].decode("ascii"))
 
 
@@ -524,5 +526,5 @@ def _rcpt(envelope: Envelope) -> str:
 
 
 def _local(code: str, enhanced: str, words: str) -> Outcome:
-    """Return a refusal that we made ourselves, with the code a server would have used."""
+    """Return a refusal of our own, with the code that a server would use."""
     return Outcome(Kind.REFUSED, Phase.MAIL, Scope.READER, int(code), enhanced, words)

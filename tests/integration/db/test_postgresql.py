@@ -57,7 +57,7 @@ def lock_twice(engine: Engine, other: Engine) -> None:
 def test_a_writer_that_was_suspended_keeps_its_locks_no_longer_than_its_silence_may_last(
     engine: Engine, another: Callable[[], Engine], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engines, "_SILENCE_MILLISECONDS", 200)
+    monkeypatch.setattr(engines, "_IDLE_MILLISECONDS", 200)
     with pytest.raises(DatabaseUnavailable, match="idle-in-transaction"):
         lock_twice(another(), engine)
 

@@ -118,7 +118,7 @@ def test_a_web_server_with_its_worker_is_named_once(engine: Engine) -> None:
         add(engine, kind + str(number), lease=timedelta(minutes=3), id=number, kind=kind)
     add(engine, "other", lease=timedelta(minutes=3), pid=7, kind="desk", version="2.0")
     with engine.connect() as connection:
-        found = upgrading._living(connection, utc_now())
+        found = upgrading._running(connection, utc_now())
 
     assert [(one.kind, one.pid, one.version) for one in found] == [
         ("web", 4242, None),

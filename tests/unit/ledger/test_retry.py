@@ -44,7 +44,7 @@ def test_accepted_and_refused_are_final(policy: Policy) -> None:
     assert decide(Kind.REFUSED, policy=policy).state is State.REFUSED
 
 
-@pytest.mark.parametrize("scope", [Scope.CONNECTION, Scope.DOMAIN, Scope.RUN])
+@pytest.mark.parametrize("scope", [Scope.CONNECTION, Scope.DOMAIN, Scope.RELAY])
 @pytest.mark.parametrize("attempts", [0, 3, 100])
 def test_what_is_not_the_readers_doing_goes_back_to_the_queue_uncharged(
     scope: Scope, attempts: int

@@ -13,7 +13,7 @@ from newsletter.smtp.reply import Kind, Phase, Reaction, Reply, Scope
 
 _A, _D, _R, _U = Kind.ACCEPTED, Kind.DEFERRED, Kind.REFUSED, Kind.UNKNOWN
 _READER, _CONNECTION = Scope.READER, Scope.CONNECTION
-_DOMAIN, _RUN = Scope.DOMAIN, Scope.RUN
+_DOMAIN, _RELAY = Scope.DOMAIN, Scope.RELAY
 _MAIL, _RCPT, _DATA, _BODY = Phase.MAIL, Phase.RCPT, Phase.DATA, Phase.BODY
 
 _PAUSE, _SLOW, _STOP, _COUNT = Reaction.PAUSE, Reaction.SLOW, Reaction.STOP, Reaction.COUNT
@@ -167,32 +167,32 @@ TABLE: list[tuple[Any, ...]] = [
     (_RCPT, 554, "5.3.0 other", _R, _READER),
     (_RCPT, 550, "5.6.7 no internationalised addresses", _R, _READER),
     # What our account may send: it passes, and no reader is to blame
-    (_RCPT, 550, "5.4.5 Daily user sending limit exceeded", _D, _RUN, _STOP),
+    (_RCPT, 550, "5.4.5 Daily user sending limit exceeded", _D, _RELAY, _STOP),
     # Our credentials, our commands, our address, our message
-    (_MAIL, 530, "5.7.0 Must issue a STARTTLS command first", _D, _RUN, _STOP),
-    (_RCPT, 535, "5.7.8 bad credentials", _D, _RUN, _STOP),
-    (_MAIL, 538, "5.7.11 encryption required", _D, _RUN, _STOP),
-    (_DATA, 503, "5.5.1 need RCPT", _D, _RUN, _STOP),
-    (_DATA, 500, "5.5.2 what?", _D, _RUN, _STOP),
-    (_RCPT, 503, "5.5.1 MAIL first", _D, _RUN, _STOP),
-    (_RCPT, 500, "5.5.2 what?", _D, _RUN, _STOP),
-    (_MAIL, 555, "5.5.4 unsupported option", _D, _RUN, _STOP),
-    (_DATA, 501, "5.5.4 no parameters", _D, _RUN, _STOP),
-    (_BODY, 550, "5.5.2 bare line feed", _D, _RUN, _STOP),
-    (_RCPT, 553, "5.1.8 Sender address rejected: Domain not found", _D, _RUN, _STOP),
+    (_MAIL, 530, "5.7.0 Must issue a STARTTLS command first", _D, _RELAY, _STOP),
+    (_RCPT, 535, "5.7.8 bad credentials", _D, _RELAY, _STOP),
+    (_MAIL, 538, "5.7.11 encryption required", _D, _RELAY, _STOP),
+    (_DATA, 503, "5.5.1 need RCPT", _D, _RELAY, _STOP),
+    (_DATA, 500, "5.5.2 what?", _D, _RELAY, _STOP),
+    (_RCPT, 503, "5.5.1 MAIL first", _D, _RELAY, _STOP),
+    (_RCPT, 500, "5.5.2 what?", _D, _RELAY, _STOP),
+    (_MAIL, 555, "5.5.4 unsupported option", _D, _RELAY, _STOP),
+    (_DATA, 501, "5.5.4 no parameters", _D, _RELAY, _STOP),
+    (_BODY, 550, "5.5.2 bare line feed", _D, _RELAY, _STOP),
+    (_RCPT, 553, "5.1.8 Sender address rejected: Domain not found", _D, _RELAY, _STOP),
     (
         _RCPT,
         550,
         "5.1.0 <news@mia.example>: Sender address rejected: User unknown in virtual mailbox table",
         _D,
-        _RUN,
+        _RELAY,
         _STOP,
     ),
-    (_BODY, 550, "5.6.0 malformed", _D, _RUN, _STOP),
-    (_BODY, 554, "Message malformed", _D, _RUN, _STOP),
+    (_BODY, 550, "5.6.0 malformed", _D, _RELAY, _STOP),
+    (_BODY, 554, "Message malformed", _D, _RELAY, _STOP),
     # Before the recipient is named it is about us
     (_MAIL, 452, "4.3.1 queue full", _D, _CONNECTION),
-    (_MAIL, 550, "5.7.1 sender rejected", _D, _RUN, _STOP),
+    (_MAIL, 550, "5.7.1 sender rejected", _D, _RELAY, _STOP),
     # ... but for what MAIL says of this message, or of who is to get it
     (_MAIL, 552, "5.3.4 Message size exceeds fixed limit", _R, _READER, _ALARM),
     (_MAIL, 552, "message size exceeds what we take", _R, _READER, _ALARM),
@@ -200,7 +200,7 @@ TABLE: list[tuple[Any, ...]] = [
     (_MAIL, 550, "5.6.7 Non-ASCII addresses not permitted", _R, _READER),
     # The relay does not relay for us
     *(
-        (phase, code, said, _D, _RUN, _STOP)
+        (phase, code, said, _D, _RELAY, _STOP)
         for phase, code, said in (
             (_RCPT, 554, "5.7.1 <r@x.example>: Relay access denied"),
             (_RCPT, 550, "5.7.1 Relaying denied"),
@@ -270,7 +270,7 @@ TABLE: list[tuple[Any, ...]] = [
     (_RCPT, 451, "4.7.650 The mail server has been temporarily rate limited", _D, _DOMAIN, _PAUSE),
     (_RCPT, 421, "4.7.1 [TS03] All messages from 192.0.2.1 will be deferred", _D, _DOMAIN, _PAUSE),
     (_BODY, 550, "SC-001 (COL0) Unfortunately, messages weren't sent", _R, _READER, _BREAK),
-    (_MAIL, 550, "5.1.1 no such user", _D, _RUN, _STOP),
+    (_MAIL, 550, "5.1.1 no such user", _D, _RELAY, _STOP),
     # What answers no question
     (_BODY, 354, "go ahead", _U, _READER),
     (_DATA, 250, "ok", _D, _CONNECTION),
