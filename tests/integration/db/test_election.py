@@ -20,9 +20,9 @@ from newsletter.errors import DatabaseUnavailable
 PROGRAM = """
 import sys
 from newsletter.db import engine
-from newsletter.db.election import Candidate
+from newsletter.db.election import LeaderLock
 
-with Candidate(engine.open(sys.argv[1]), "schedule") as candidate:
+with LeaderLock(engine.open(sys.argv[1]), "schedule") as candidate:
     print(candidate.is_elected(), flush=True)
     sys.stdin.read()
 """

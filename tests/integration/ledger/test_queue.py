@@ -606,14 +606,14 @@ def test_the_states_sum_to_the_audience_whatever_happens(engine: Engine) -> None
 
 
 @pytest.mark.parametrize(
-    ("index", "act"),
+    ("index", "action"),
     [
         ("ix_delivery_claimable", lambda engine: claim(engine, limit=16)),
         ("ix_delivery_held", lambda engine: take_over(engine, 1)),
     ],
 )
 def test_a_long_history_costs_nothing_the_partial_index_is_used(
-    engine: Engine, index: str, reaction: Callable[[Engine], object]
+    engine: Engine, index: str, action: Callable[[Engine], object]
 ) -> None:
     ledgers.fill(engine, 3000)
     with sessions.writing(engine) as session:
@@ -623,7 +623,7 @@ def test_a_long_history_costs_nothing_the_partial_index_is_used(
             connection.execute(text("ANALYZE delivery"))
 
     with _explaining(engine) as plan:
-        reaction(engine)
+        action(engine)
 
     found = "\n".join(plan)
     assert index in found
@@ -649,7 +649,7 @@ def test_a_claim_costs_the_same_whatever_waits_beside_it(
     assert cost(20_000) <= cost(20) * 1.2
 
 
-def _steps(engine: Engine, reaction: Callable[[], object]) -> int:
+def _steps(engine: Engine, action: Callable[[], object]) -> int:
     """Count the steps of SQLite's machine that something takes, in tens."""
     count = 0
 
@@ -662,7 +662,7 @@ def _steps(engine: Engine, reaction: Callable[[], object]) -> int:
         dbapi_connection.set_progress_handler(step, 10)
 
     event.listen(engine, "checkout", watch)
-    reaction()
+    action()
     event.remove(engine, "checkout", watch)
     return count
 

@@ -259,7 +259,7 @@ def test_nobody_signs_in_between_an_upgrades_look_and_its_end(outdated: Engine) 
             )
 
     def guard(connection: object) -> None:
-        upgrading._refuse(connection)  # type: ignore[arg-type]
+        upgrading._require_unused(connection)  # type: ignore[arg-type]
         with pytest.raises(DatabaseUnavailable, match="lock timeout"):
             sign_in()
 
