@@ -1,10 +1,9 @@
-"""The addresses that must never be mailed: suppress them, release them, ask about them.
+"""The addresses that must never be mailed: suppress, release and query them.
 
-Why an address is suppressed is one of a closed list of causes; RULES says what follows from each.
-An address is kept with a keyed hash. A person who was erased leaves the hash and the cause alone,
-so that the address is still refused when it comes back, without standing anywhere. Functions take
-the Session of a transaction that their caller owns. What a suppression means for a subscriber is
-decided above.
+The cause of a suppression is one of a closed list; RULES defines the effect of each. An address is
+stored with a keyed hash. Of an erased person only the hash and the cause stay, so that the address
+is still refused when it comes back, without being stored. Functions take the Session of a
+transaction that their caller owns. `subscribers.suppress` changes the subscribers.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ from newsletter.tokens import Keyring
 
 __all__ = ["FORGOTTEN", "RULES", "Cause", "Grounds", "Rule"]
 
-#: The reason that an erased person leaves, whatever the cause.
+#: The reason stored for an erased person, whatever the cause.
 FORGOTTEN = "forgotten"
 
 _id = col(Suppression.id)
@@ -35,17 +34,17 @@ _cause = col(Suppression.cause)
 
 
 class Rule(NamedTuple):
-    """What a cause means."""
+    """The effect of a cause."""
 
-    #: For operators: what it says of the address.
+    #: Shown to operators.
     meaning: str
-    #: Whether a confirm letter may go to the address when somebody signs up with it, and whether
-    #: the reader lifts the suppression by confirming. Otherwise only the operator lifts it.
+    #: Whether a sign-up may send a confirm letter to the address, and its confirmation lifts the
+    #: suppression. Otherwise only the operator lifts it.
     is_liftable: bool
 
 
-#: Every cause, in the order of replacement: an address that is suppressed again keeps the graver
-#: cause. The table in docs/operations.md is this one, and a test compares the two.
+#: Every cause, from least to most grave: an address that is suppressed again keeps the graver
+#: cause. docs/operations.md has the same table; a test compares the two.
 RULES: Mapping[Cause, Rule] = {
     Cause.FULL: Rule("its mailbox was full too often", is_liftable=True),
     Cause.IMPORTED: Rule("another system had it as blocked", is_liftable=True),
@@ -61,19 +60,19 @@ _ORDER = list(Cause)
 
 @dataclass(frozen=True)
 class Grounds:
-    """Why addresses are suppressed, in whose words, and who says so."""
+    """Why addresses are suppressed: the cause, a reason in words, and the source of both."""
 
     cause: Cause
     reason: str
     source: str
-    #: Since when, where another system has known it for longer; now if None.
+    #: When another system suppressed the address; None for now.
     since: datetime | None = None
 
 
 def suppress(
     session: Session, address: str, *, grounds: Grounds, now: datetime, keyring: Keyring
 ) -> bool:
-    """Suppress one address, in its one spelling; return False if it was suppressed already."""
+    """Suppress one normalised address; return False if it was suppressed already."""
     return suppress_each(session, {address: grounds}, now=now, keyring=keyring) == 1
 
 
@@ -93,10 +92,10 @@ def suppress_all(
 def suppress_each(
     session: Session, each: Mapping[str, Grounds], *, now: datetime, keyring: Keyring
 ) -> int:
-    """Suppress each address on its own grounds; return how many were not suppressed before.
+    """Suppress each address for its own cause; return how many were not suppressed before.
 
-    Who was suppressed for a lesser cause gets the graver one. At most once in a transaction: two
-    at once take their rows in the same order.
+    A graver cause replaces a lesser one. Lock order: by address within one call, so call it at most
+    once per transaction, or two transactions may deadlock.
     """
     if not each:
         return 0
@@ -113,7 +112,7 @@ def suppress_each(
         for address in sorted(each.keys() - known.keys())
     ]
     dialects.insert_missing(session, Suppression, rows, constants={})
-    # After the insert, which finds what somebody else has inserted meanwhile.
+    # After the insert, so that rows that other transactions have inserted are updated too.
     by_id = {row.id: each[address] for address, row in known.items()}
     by_hash = {str(row["address_hash"]): each[str(row["address"])] for row in rows}
     _aggravate(session, by_id, by_hash)
@@ -121,9 +120,10 @@ def suppress_each(
 
 
 def suppress_hashes(session: Session, each: Mapping[str, Grounds], *, now: datetime) -> int:
-    """Suppress erased persons by what another database has of them: hashes under the same keys.
+    """Suppress erased persons by their hashes from a database with the same keys.
 
-    Returns how many were not suppressed before. At most once in a transaction, after addresses.
+    Returns how many were not suppressed before. At most once per transaction, after addresses
+    (lock order).
     """
     if not each:
         return 0
@@ -148,7 +148,7 @@ def known_hashes(session: Session, hashes: Collection[str]) -> set[str]:
 def _aggravate(
     session: Session, by_id: Mapping[int, Grounds], by_hash: Mapping[str, Grounds]
 ) -> None:
-    """Give rows that have a lesser cause the graver one; an erased person's takes no words."""
+    """Replace lesser causes by graver ones; reason and source too, except of erased persons."""
     gravest = max((one.cause for one in (*by_id.values(), *by_hash.values())), key=gravity)
     found = session.exec(
         select(Suppression)
@@ -169,7 +169,7 @@ def _aggravate(
 
 
 def gravity(cause: str) -> int:
-    """Return the place of a cause in the order of replacement: the graver, the higher."""
+    """Return the rank of a cause in RULES: the graver, the higher."""
     return _ORDER.index(Cause(cause))
 
 
@@ -178,12 +178,12 @@ def _below(cause: Cause) -> list[str]:
 
 
 def is_liftable(cause: str) -> bool:
-    """Tell whether a confirm letter may go to an address, and its reader lift the suppression."""
+    """Return whether a confirm letter may go to the address, and confirming lifts it."""
     return RULES[Cause(cause)].is_liftable
 
 
 def release(session: Session, address: str, *, keyring: Keyring) -> bool:
-    """Let an address be mailed again; return False if it was not suppressed."""
+    """Delete the suppression of an address; return False if it was not suppressed."""
     found = _matching(session, address, keyring=keyring)
     for suppression in found:
         session.delete(suppression)
@@ -192,9 +192,9 @@ def release(session: Session, address: str, *, keyring: Keyring) -> bool:
 
 
 def forget(session: Session, address: str, *, now: datetime, keyring: Keyring) -> None:
-    """Leave nothing of an address but its keyed hash, under the newest key, and the cause.
+    """Replace the suppression of an address by its keyed hash, under the newest key, and the cause.
 
-    A cause that is graver than the erasure stays: who has complained is not written to again.
+    A cause graver than the erasure stays: somebody who has complained is never mailed again.
     """
     causes = [Cause.ERASED]
     for suppression in _matching(session, address, keyring=keyring):
@@ -205,7 +205,7 @@ def forget(session: Session, address: str, *, now: datetime, keyring: Keyring) -
     nameless = {"address": None, "reason": FORGOTTEN, "source": ""}
     row = {**nameless, "address_hash": newest, "cause": max(causes, key=gravity)}
     dialects.insert_missing(session, Suppression, [row], constants={"created_at": now})
-    # Somebody else may have written theirs at this moment, with the address in it.
+    # A concurrent transaction may have inserted a row with the address in it.
     graver = case((_cause.in_(_below(Cause.ERASED)), Cause.ERASED.value), else_=_cause)
     session.execute(
         update(Suppression)
@@ -216,31 +216,31 @@ def forget(session: Session, address: str, *, now: datetime, keyring: Keyring) -
 
 
 def find(session: Session, address: str, *, keyring: Keyring) -> Suppression | None:
-    """Return the suppression of an address, by the address or by its hash under any key."""
+    """Return the suppression of an address, found by address or by its hash under any key."""
     return next(iter(_matching(session, address, keyring=keyring)), None)
 
 
 def is_suppressed(session: Session, address: str, *, keyring: Keyring) -> bool:
-    """Tell whether an address must not be mailed."""
+    """Return whether an address is suppressed."""
     return find(session, address, keyring=keyring) is not None
 
 
 def suppressed_among(session: Session, addresses: Collection[str], *, keyring: Keyring) -> set[str]:
-    """Return those of `addresses` that must not be mailed."""
+    """Return those of `addresses` that are suppressed."""
     return set(_known(session, addresses, keyring=keyring))
 
 
 def listing(
     session: Session, *, limit: int, after: int = 0, cause: Cause | None = None
 ) -> list[Suppression]:
-    """Return suppressions in the order in which they came, from the one after id `after`."""
+    """Return suppressions in the order of their ids, beginning after id `after`."""
     return list(
         session.exec(select(Suppression).where(_id > after, *_of(cause)).order_by(_id).limit(limit))
     )
 
 
 def count(session: Session, *, at_most: int | None = None, cause: Cause | None = None) -> int:
-    """Return how many addresses are suppressed, without counting on past `at_most`."""
+    """Return how many addresses are suppressed; counting stops at `at_most`."""
     counted = select(Suppression.id).where(*_of(cause)).limit(at_most).subquery()
     return session.exec(select(func.count()).select_from(counted)).one()
 
@@ -250,7 +250,7 @@ def _of(cause: Cause | None) -> list[ColumnElement[bool]]:
 
 
 def _matching(session: Session, address: str, *, keyring: Keyring) -> list[Suppression]:
-    """Return the rows of one address; more than one if a key that signed an old one is gone."""
+    """Return the rows of one address; more than one if the key of an older hash is gone."""
     hashes = keyring.fingerprints(address)
     return list(
         session.exec(select(Suppression).where(or_(_hash.in_(hashes), _address == address)))
@@ -266,7 +266,7 @@ def _known(
     asked = list(addresses)
     columns = select_columns(_id, _address, _hash, _cause)
     found = {row.address: row for row in session.execute(columns.where(_address.in_(asked)))}
-    # A key at a time, so that a statement's parameters stay below what SQLite takes.
+    # One key at a time: SQLite limits the parameters of a statement.
     prints = [keyring.fingerprints(address) for address in asked]
     for of_one_key in zip(*prints, strict=True):
         by_hash = dict(zip(of_one_key, asked, strict=True))

@@ -1,8 +1,8 @@
-"""Limits: at most so many of something in a window of time, counted as rows of the database.
+"""Rate limits with a counter per window, as rows of the database.
 
-Rows hold for every process and every machine, and outlive a restart. A window begins with its
-first use, so that "one a day" is never two within 24 hours. Whom a limit binds is kept as a keyed
-hash. Functions take the Session of a transaction that their caller owns.
+Shared by all processes and machines, and durable across restarts. A window begins with its first
+use, not at fixed times, so "one a day" is never two within 24 hours. The subject of a limit is
+stored as a keyed hash. Functions take the Session of a transaction that their caller owns.
 """
 
 from __future__ import annotations
@@ -25,22 +25,22 @@ _ends_at = col(Throttle.ends_at)
 
 @dataclass(frozen=True)
 class Limit:
-    """At most `count` uses in `window`."""
+    """A rate limit: at most `count` uses in `window`."""
 
-    #: Short; a part of the row's key.
+    #: A part of the row's key.
     name: str
     count: int
     window: timedelta
 
     def key(self, subject: str, keyring: Keyring) -> str:
-        """Return the key of the row that counts for `subject`."""
+        """Return the key of the row that counts the uses by `subject`."""
         return f"{self.name}:{keyring.fingerprints(f'{self.name}:{subject}')[0]}"
 
 
 def take(session: Session, limit: Limit, subject: str, *, now: datetime, keyring: Keyring) -> bool:
-    """Use a limit once; return False, and count nothing, if it is spent.
+    """Count one use; return False, and count nothing, if the limit is used up.
 
-    One statement, so that of any number of sessions at once no more than the limit get through.
+    One statement, so that concurrent sessions together cannot exceed the limit.
     """
     is_over = _ends_at <= literal(now, Instant())
     statement = dialects.insert_into(session, Throttle).values(
@@ -61,7 +61,7 @@ def take(session: Session, limit: Limit, subject: str, *, now: datetime, keyring
 def spent_until(
     session: Session, limit: Limit, subject: str, *, now: datetime, keyring: Keyring
 ) -> datetime | None:
-    """Return when a spent limit may be used again, None if it may be used now; changes nothing."""
+    """Return when a used up limit may be used again, None if it may be used now; reads only."""
     return session.exec(
         select(Throttle.ends_at).where(
             _key == limit.key(subject, keyring), _ends_at > now, _count >= limit.count
@@ -70,7 +70,7 @@ def spent_until(
 
 
 def reset(session: Session, limit: Limit, *subjects: str, keyring: Keyring) -> None:
-    """Forget the uses of a limit by these."""
+    """Delete the counters of `subjects`."""
     keys = [limit.key(subject, keyring) for subject in subjects]
     session.execute(delete(Throttle).where(_key.in_(keys)))
 

@@ -1,8 +1,8 @@
-"""feedparser within bounds: what a document may hold is capped before feedparser's own work on it.
+"""feedparser with bounds on time and memory: input is cut before feedparser processes it.
 
-feedparser builds every item before it returns, and several of its expressions need time that grows
-with the square of a field's length. Here items are counted while they are built, each field is cut
-before any expression sees it, and what stands before the first element is made short.
+feedparser builds every item before it returns, and several of its regular expressions are quadratic
+in the length of a field. Here items are counted while they are built, each field is cut before any
+expression is applied to it, and the text before the first element is shortened.
 """
 
 from __future__ import annotations
@@ -29,19 +29,19 @@ from feedparser.encodings import convert_to_utf8
 
 #: Of a document with more items the newest are read.
 MAX_ITEMS = 5_000
-#: No more of a field with markup is read; a page of 300 kB has about 40,000 words.
+#: Characters of a field with markup; 300,000 are about 40,000 words.
 MAX_MARKUP = 300_000
-#: A title as it stands in the document, markup and entities included.
+#: Characters of a title in the document, with markup and entities.
 MAX_TITLE_SOURCE = 10_000
 #: Names and addresses of authors.
 MAX_AUTHOR = 300
-#: Any other field, and any attribute; one more than the longest link that is looked at.
+#: Any other field, and any attribute; one more than the longest link that is parsed.
 MAX_VALUE = 4_001
 #: Categories, enclosures, pictures and the like of one item.
 MAX_PARTS = 50
-#: What Media RSS says about a picture, by names that are not those of an item's own fields.
+#: Media RSS fields of a picture, renamed so that they do not collide with those of the item.
 CAPTIONS = ("media_caption-title", "media_caption-description")
-#: Where a channel's hours and days are kept in which it does not want to be asked.
+#: Keys for the hours and days in which a channel should not be fetched.
 SKIPPED = {"hour": "newsletter_hours", "day": "newsletter_days"}
 
 _MAX_DATE = 100
@@ -60,11 +60,11 @@ _CAPS = {
     **dict.fromkeys(("author", "name", "email", "publisher"), MAX_AUTHOR),
     **dict.fromkeys(("published", "updated", "created", "expired"), _MAX_DATE),
 }
-# Text encodings of Python's that need time that grows with the square of the length.
+# Codecs of Python that are quadratic in the length.
 _SLOW_CODECS = {"punycode", "idna"}
 _LATIN_CODECS = {"ascii", "iso8859-1", "cp1252"}
 _WHOLE = re.compile("[^\x00-\x7f\ufffd]")
-# The beginning of a character of UTF-8 (RFC 3629 4), as no word of Latin-1 ends.
+# A truncated UTF-8 character (RFC 3629 4), in a form that no word of Latin-1 ends with.
 _CUT = re.compile(rb"[\xc2-\xde](?![\x80-\xbf])|[\xe0-\xf4][\x80-\xbf]{1,2}(?![\x80-\xbf])")
 _WIDE = (
     (codecs.BOM_UTF32_LE, "utf-32"),
@@ -87,9 +87,9 @@ _DATE = re.compile(
     rb"<(?:pubDate|(?:\w{1,20}:)?(?:published|updated|issued|date))\b[^<>]{0,200}>([^<]{6,100})<",
     re.IGNORECASE,
 )
-# Markup in it is text.
+# Sections in which markup is text.
 _QUOTED = re.compile(rb"<!\[CDATA\[.*?\]\]>|<!--.*?-->", re.DOTALL)
-# In no XML 1.0 document (2.2): the strict parser gives up at the first.
+# Not allowed in XML 1.0 (2.2): the strict parser fails at the first.
 _CONTROLS = bytes({*range(32)} - {0x09, 0x0A, 0x0D})
 _NONCHARACTER = re.compile(rb"\xef\xbf[\xbe\xbf]")
 _CONTROL_REFERENCE = re.compile(
@@ -98,7 +98,7 @@ _CONTROL_REFERENCE = re.compile(
 
 
 class _Full(Exception):
-    """Carries a parser out of feedparser when it has as many items as are read."""
+    """Raised within feedparser to stop it at MAX_ITEMS; carries the parser with the items."""
 
     def __init__(self, parser: _Bounds) -> None:
         super().__init__()
@@ -106,14 +106,13 @@ class _Full(Exception):
 
 
 def read(body: bytes, *, content_type: str, url: str) -> tuple[Mapping[str, Any], int]:
-    """Return what feedparser makes of a document, and how many items past the limit were left out.
+    """Return feedparser's result for a document, and how many items past the limit were dropped.
 
-    Raises whatever a parser of hostile bytes raises.
+    Hostile input may raise any exception.
     """
     prepared, left_out = _newest(prepare(body, content_type))
     headers = {"content-type": "application/xml; charset=utf-8", "content-location": url}
-    # A stream, because feedparser opens anything else: a string as a URL or a file, and
-    # even bytes as the name of a file.
+    # A stream, because feedparser opens strings and bytes as URLs or names of files.
     try:
         found: Mapping[str, Any] = feedparser.parse(
             io.BytesIO(prepared),
@@ -129,14 +128,14 @@ def read(body: bytes, *, content_type: str, url: str) -> tuple[Mapping[str, Any]
 
 
 def prepare(body: bytes, content_type: str) -> bytes:
-    """Return a document as UTF-8, with little before its first element."""
+    """Return a document as UTF-8, with bounded text before its first element."""
     body = _narrow(body)
     body, declared = _without_long_declaration(body)
     labelled = _CHARSET.search(content_type)
     if labelled and _is_slow(labelled[1]):
         labelled, content_type = None, ""
     if _is_utf8(body, declared=declared, labelled=labelled[1] if labelled else ""):
-        # Nothing to guess: guessing reads the whole document, slowly, and one octet misleads it.
+        # Skips encoding detection, which is slow and misled by a single invalid octet.
         body = body.decode("utf-8", "replace").encode()
         content_type = "application/xml; charset=utf-8"
     found: dict[str, Any] = {}
@@ -148,13 +147,13 @@ def prepare(body: bytes, content_type: str) -> bytes:
 
 
 def _newest(body: bytes) -> tuple[bytes, int]:
-    """Leave the oldest items of a document out that has too many; return how many those were.
+    """Drop the oldest items of a document with too many; return the rest and how many were dropped.
 
-    By date, because not every feed has the newest first; without dates, those that stand first.
+    By date, because not every feed has the newest first; without dates the first ones are kept.
     """
     if len(_ITEM.findall(body)) <= MAX_ITEMS:
         return body, 0
-    # Same length, so that what is found in the one is cut out of the other.
+    # Replaced by spaces of the same length, so that positions are those in `body`.
     bare = _QUOTED.sub(lambda quoted: b" " * len(quoted[0]), body)
     starts = [item.start() for item in _ITEM.finditer(bare)]
     if len(starts) <= MAX_ITEMS:
@@ -168,7 +167,7 @@ def _newest(body: bytes) -> tuple[bytes, int]:
 
 
 def _date(body: bytes, start: int, end: int) -> float:
-    """Return the first date of an item as seconds; one without any is the oldest."""
+    """Return the first date of an item as a POSIX timestamp; -inf without one."""
     found = _DATE.search(body, start, end)
     text = found[1].decode("ascii", "replace").strip() if found else ""
     for read in (parsedate_to_datetime, datetime.fromisoformat):
@@ -181,7 +180,7 @@ def _date(body: bytes, start: int, end: int) -> float:
 
 
 def _narrow(body: bytes) -> bytes:
-    """Return UTF-16 and UTF-32 as UTF-8, without the declaration that says otherwise."""
+    """Convert UTF-16 and UTF-32 to UTF-8, without the XML declaration of the encoding."""
     body = body.lstrip()
     encoding = next((name for mark, name in _WIDE if body.startswith(mark)), None)
     if encoding is None:
@@ -193,9 +192,9 @@ def _narrow(body: bytes) -> bytes:
 
 
 def _without_long_declaration(body: bytes) -> tuple[bytes, str]:
-    """Return a document whose XML declaration is short, and the encoding that it names, if any.
+    """Drop an overlong XML declaration; return the document and the declared encoding, if any.
 
-    feedparser looks for the encoding with three wildcards in the first line.
+    feedparser searches the first line with an expression that has three wildcards.
     """
     bom = codecs.BOM_UTF8 if body.startswith(codecs.BOM_UTF8) else b""
     marked = "utf-8" if bom else ""
@@ -219,7 +218,7 @@ def _is_slow(encoding: str) -> bool:
 
 
 def _codec(encoding: str) -> str:
-    """Return Python's own name of an encoding, none for one that is not known."""
+    """Return Python's name of an encoding, empty for an unknown one."""
     try:
         return codecs.lookup(encoding).name if encoding else ""
     except (LookupError, ValueError):
@@ -227,9 +226,9 @@ def _codec(encoding: str) -> str:
 
 
 def _is_utf8(body: bytes, *, declared: str, labelled: str) -> bool:
-    """Tell whether a document is UTF-8, broken characters aside, in spite of what may be said.
+    """Return whether a document is UTF-8 but for broken characters, whatever its label says.
 
-    Servers add a label of Latin-1 to whatever they send, and what reads as UTF-8 is.
+    Servers label any document as Latin-1; one that decodes as UTF-8 is UTF-8.
     """
     names = {_codec(declared), _codec(labelled)} - {""}
     if not names - {"utf-8"} or _codec(declared) == "utf-8":
@@ -241,7 +240,7 @@ def _is_utf8(body: bytes, *, declared: str, labelled: str) -> bool:
 
 
 def _is_nearly_utf8(body: bytes) -> bool:
-    """Tell whether more characters are whole than broken, or all broken ones were cut."""
+    """Return whether more characters are valid than broken, or all broken ones are truncated."""
     text = body.decode("utf-8", "replace")
     if "\ufffd" not in text:
         return True
@@ -250,7 +249,7 @@ def _is_nearly_utf8(body: bytes) -> bool:
 
 
 def _without_long_head(body: bytes) -> bytes:
-    """Make what stands before the first element short: feedparser looks there line by line."""
+    """Shorten the text before the first element, which feedparser searches line by line."""
     first = _FIRST_ELEMENT.search(body)
     if first is None:
         return body
@@ -261,9 +260,9 @@ def _without_long_head(body: bytes) -> bytes:
 
 
 class _Bounds:
-    """Mixed into feedparser's parsers, strict and loose: it sees everything before they do."""
+    """A mixin for feedparser's strict and loose parsers; its overrides apply the bounds first."""
 
-    # What is used of feedparser's own state.
+    # The attributes of feedparser that are used here.
     entries: list[Any]
     feeddata: Any
     version: str
@@ -272,7 +271,7 @@ class _Bounds:
     elementstack: list[list[Any]]
     namespaces_in_use: dict[str | None, str]
 
-    # A GUID is compared letter by letter (RFC 4287 4.2.6.1), whatever address the feed comes from.
+    # A GUID is compared character by character (RFC 4287 4.2.6.1), so it is not made absolute.
     can_be_relative_uri = feedparser.api.StrictFeedParser.can_be_relative_uri - {"id"}
 
     def _start_item(self, attributes: dict[str, str]) -> None:
@@ -282,7 +281,7 @@ class _Bounds:
 
     _start_entry = _start_item
 
-    #: The picture or recording (Media RSS) that is open: what is said in it is about it alone.
+    #: The open media:content element: captions within it belong to it alone.
     _medium: dict[str, Any] | None = None
 
     def _start_media_content(self, attributes: dict[str, str]) -> None:
@@ -299,16 +298,16 @@ class _Bounds:
         self._skip("day", "skipdays")
 
     def _skip(self, element: str, holder: str) -> None:
-        """Add to the hours or days that a channel skips; feedparser keeps the last alone."""
+        """Add to the hours or days that a channel skips; feedparser keeps only the last one."""
         value = self.pop(element)
         if self.elementstack and self.elementstack[-1][0] == holder:
             kept = self.feeddata.setdefault(SKIPPED[element], [])
             kept += [value] if isinstance(value, str) and len(kept) < MAX_PARTS else []
 
-    def startElementNS(  # noqa: N802 - the name that SAX gives it
+    def startElementNS(  # noqa: N802 - a method of SAX
         self, name: tuple[str | None, str], qname: str | None, attributes: AttributesNSImpl
     ) -> None:
-        """Start an element with few attributes: SAX looks for each among all."""
+        """Drop excess attributes: each look-up in SAX is linear in their number."""
         if len(attributes) > _MAX_ATTRIBUTES:
             kept = list(attributes.getNames())[:_MAX_ATTRIBUTES]
             attributes = AttributesNSImpl(
@@ -318,7 +317,7 @@ class _Bounds:
         super().startElementNS(name, qname, attributes)  # type: ignore[misc]
 
     def unknown_starttag(self, tag: str, attributes: list[tuple[str, str]]) -> None:
-        """Start an element with few and short attributes."""
+        """Drop excess attributes and cut their values."""
         kept = [
             (name, value[:MAX_VALUE])
             for name, value in attributes[:_MAX_ATTRIBUTES]
@@ -328,12 +327,12 @@ class _Bounds:
         super().unknown_starttag(tag, kept)  # type: ignore[misc]
 
     def track_namespace(self, prefix: str | None, uri: str) -> None:
-        """Note a namespace; every element looks through all of them."""
+        """Ignore excess namespaces: each element searches all of them."""
         if len(self.namespaces_in_use) < _MAX_NAMESPACES:
             super().track_namespace(prefix, uri)  # type: ignore[misc]
 
     def handle_data(self, text: str, escape: int = 1) -> None:
-        """Add text to the element that is open."""
+        """Append text to the open element."""
         if not self.elementstack:
             return
         if escape and dict.get(self.contentparams, "type") == "application/xhtml+xml":
@@ -341,14 +340,14 @@ class _Bounds:
         self.elementstack[-1][2].append(text)
 
     def handle_charref(self, name: str) -> None:
-        """Add a character by its number; a number that is no character's is replaced."""
+        """Append a character by its number; an invalid one becomes U+FFFD."""
         try:
             super().handle_charref(name)  # type: ignore[misc]
         except (ValueError, OverflowError):
             self.handle_data("\ufffd")
 
     def pop(self, element: str, strip_whitespace: int = 1) -> Any:  # noqa: ANN401 - feedparser's
-        """End an element: its text is cut before anything is done with it."""
+        """End an element; its text is cut before feedparser processes it."""
         if self.elementstack and self.elementstack[-1][0] == element:
             open_element = self.elementstack[-1]
             open_element[2] = [_joined(open_element[2])[: _CAPS.get(element, MAX_VALUE)]]
@@ -358,14 +357,14 @@ class _Bounds:
         return value
 
     def _add_tag(self, term: str | None, scheme: str | None, label: str | None) -> None:
-        """Add a category; each is compared with all that are there."""
+        """Ignore excess categories: each is compared with all others."""
         context = self._get_context()  # type: ignore[attr-defined]
         if len(context.get("tags", ())) < MAX_PARTS:
             super()._add_tag(term, scheme, label)  # type: ignore[misc]
 
 
 class _Buffered(ExpatParser):
-    """Gives text in long pieces; else every entity begins one, and escaped HTML is full of them."""
+    """Buffers text: otherwise each entity begins a new piece, and escaped HTML has many."""
 
     def reset(self) -> None:
         super().reset()
@@ -374,7 +373,7 @@ class _Buffered(ExpatParser):
 
 
 def create_parser() -> ExpatParser:
-    """Return the parser that feedparser has read XML; `xml.sax.make_parser` calls it."""
+    """Return the XML parser for feedparser; called by `xml.sax.make_parser`."""
     return _Buffered()
 
 
@@ -384,13 +383,13 @@ def _joined(pieces: list[str | bytes]) -> str:
     )
 
 
-# Of an element's type, language and base, which are strings.
+# A shallow copy is enough: the copied dict holds strings.
 feedparser.mixin.copy = SimpleNamespace(deepcopy=dict)
 feedparser.api.PREFERRED_XML_PARSERS = [__name__]
-# Asked at every element for the base of relative links, which seldom changes.
+# Called at each element for the base of relative links, which seldom changes.
 feedparser.mixin.make_safe_absolute_uri = lru_cache(maxsize=16)(
     feedparser.mixin.make_safe_absolute_uri
 )
-# The parsers that feedparser.parse makes; it offers no other way to name one's own.
+# feedparser.parse has no argument for its parser classes.
 for _name in ("StrictFeedParser", "LooseFeedParser"):
     setattr(feedparser.api, _name, type(_name, (_Bounds, getattr(feedparser.api, _name)), {}))

@@ -1,4 +1,4 @@
-"""The category that an engine gives to what has none, in the languages that engines speak."""
+"""The default category ("Uncategorized") of blog engines, in their languages."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import unicodedata
 
 from newsletter.articles import text
 
-# WordPress, Joomla and Discourse call it so; plug-ins for several languages add theirs behind.
+# From WordPress, Joomla and Discourse; plug-ins for several languages append a language code.
 _DEFAULTS = """
 Uncategorized; Uncategorised; Un-categorized; Unclassified; Not categorized; No category
 Allgemein; Unkategorisiert; Nicht kategorisiert; Nicht zugeordnet; Ohne Kategorie; Keine Kategorie
@@ -33,17 +33,17 @@ Tanpa kategori; Tidak dikategorikan; Tiada kategori; 未分類; 未分类; 未�
 미분류; 분류되지 않음
 Nekategoriita; Heb rummad
 """
-#: A language behind the name: "Uncategorized @de", "Non classé (fr)".
+#: A language code after the name: "Uncategorized @de", "Non classé (fr)".
 _LANGUAGE = re.compile(r"\s?[@(\[_-]\s?[a-z]{2,3}(?:[-_][a-z]{2,4})?[)\]]?$", re.IGNORECASE)
 
 
 def is_default(name: str) -> bool:
-    """Tell whether a category says that there is none."""
+    """Return whether a category is the default one of an engine."""
     return bool({_key(name), _key(_LANGUAGE.sub("", name))} & _KEYS)
 
 
 def _key(name: str) -> str:
-    """Return letters alone: many write "sin categoria" without its accent."""
+    """Return letters and digits without accents: many write "sin categoria" for "categoría"."""
     letters = unicodedata.normalize("NFKD", text.title_key(name))
     return "".join(one for one in letters if one.isalnum())
 

@@ -1,9 +1,9 @@
-"""The process that parses documents: it limits itself, reads one after another, and answers.
+"""The child process that parses documents, one after another, with limits on time and memory.
 
-Only `newsletter.articles.sandbox` starts it. Descriptor 0 is its end of a socket pair, and all that
-it has of its parent: no other descriptor, no terminal, no setting. It ends when that socket closes.
-Frames have their length in front, in four octets (network order). A request is two frames: the
-label as JSON, then the document. An answer is one frame of JSON.
+Only `newsletter.articles.sandbox` starts it. It inherits nothing but descriptor 0, its end of a
+socket pair: no other descriptor, terminal or setting. It exits when that socket closes. A frame is
+a length of four octets (network order) and the data. A request is two frames: the arguments of
+`parse` as JSON, then the document. A response is one frame of JSON.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any, Protocol
 
-#: How it ends when a document needs more memory than it may have.
+#: The exit code when a document needs more memory than the limit.
 OUT_OF_MEMORY = 71
 
 _LENGTH = struct.Struct("!I")
@@ -32,7 +32,7 @@ _CHUNK = 1 << 20
 
 
 class Peer(Protocol):
-    """The other side of a socket."""
+    """The methods of a socket that frames need."""
 
     def sendall(self, data: bytes, /) -> None: ...
 
@@ -40,9 +40,12 @@ class Peer(Protocol):
 
 
 def main() -> None:
-    """Serve the parent until it closes the socket; argv: seconds for a document, octets in all."""
+    """Serve the parent until it closes the socket.
+
+    argv: seconds of processor time per document, octets of address space.
+    """
     seconds, octets = map(int, sys.argv[1:3])
-    # It has a session of its own; what the parent blocks or ignores is not for it.
+    # Signals that the parent blocks or ignores are inherited, and have to be reset.
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     signal.signal(signal.SIGXCPU, signal.SIG_DFL)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
@@ -53,7 +56,7 @@ def main() -> None:
         while (label := receive(parent)) is not None:
             body = receive(parent)
             assert body is not None
-            # A limit of the process, not of a document: so it grows with each.
+            # The limit is one of the process, so it grows with each document.
             used = resource.getrusage(resource.RUSAGE_SELF)
             _limit("RLIMIT_CPU", int(used.ru_utime + used.ru_stime) + seconds)
             with _ending_with(parent):
@@ -96,16 +99,16 @@ def _read(peer: Peer, length: int) -> bytes:
 
 @contextmanager
 def _ending_with(parent: socket.socket) -> Iterator[None]:
-    """Have the kernel end this process as soon as the parent is gone, whatever runs meanwhile.
+    """Terminate this process as soon as the parent is gone, even within a long computation.
 
-    A parent that is killed closes its socket, and SIGIO ends who has asked for it and does not
-    handle it (on Linux; elsewhere the limits end it). Not by PR_SET_PDEATHSIG: that looks at the
-    thread that started the child, and threads of a fetch end before it does.
+    A parent that is killed closes its socket, and the default action of SIGIO, requested here with
+    O_ASYNC, terminates the process (on Linux; elsewhere the limits do). PR_SET_PDEATHSIG does not
+    fit: it fires when the thread that started the child ends, which is before the fetch does.
     """
     flags = fcntl.fcntl(parent, fcntl.F_GETFL)
     fcntl.fcntl(parent, fcntl.F_SETOWN, os.getpid())
     fcntl.fcntl(parent, fcntl.F_SETFL, flags | os.O_ASYNC)
-    # While it has no answer, the parent sends nothing: what can be read is its end.
+    # The parent sends nothing before a response: a readable socket means that it is closed.
     if select.select([parent], [], [], 0)[0]:
         os._exit(0)
     yield
@@ -120,17 +123,17 @@ def _answer(label: dict[str, Any], body: bytes) -> bytes:
         feed = parse.parse(body, **label)
         return json.dumps({"feed": asdict(feed)}, default=datetime.isoformat).encode()
     except MemoryError:
-        # What is left of it may be in pieces.
+        # The state of the interpreter is unreliable after it.
         os._exit(OUT_OF_MEMORY)
     except FeedError as exc:
         return json.dumps({"error": exc.message, "hint": exc.hint}).encode()
-    except Exception as exc:  # noqa: BLE001 - whatever it is, it is of this document
+    except Exception as exc:  # noqa: BLE001 - any failure is reported as one of this document
         name = type(exc).__name__
         return json.dumps({"failure": name, "trace": traceback.format_exc()[-4_000:]}).encode()
 
 
 def _limit(name: str, value: int) -> None:
-    """Lower a limit of this process; where the system has no such limit, there is none."""
+    """Lower a limit of this process; does nothing if the system has no such limit."""
     kind = getattr(resource, name, None)
     if kind is None:
         return

@@ -1,8 +1,8 @@
-"""Brings the bytes of a feed, from the web or from a file, within bounds.
+"""Downloads a feed, or reads it from a file, within bounds.
 
-Every bound is hard: schemes, size (packed and unpacked), time in all, redirects, and the addresses
-of every hop (see `newsletter.articles.guard`). Cookies, proxies of the environment and netrc are
-not used, and no error repeats a password or a query.
+Bounded are schemes, size (compressed and decompressed), total time, redirects, and the network
+addresses of each hop (see `newsletter.articles.guard`). Cookies, proxies of the environment and
+netrc are not used, and no error message contains a password or query.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ from newsletter.clock import utc_now
 from newsletter.errors import FeedError, InvalidInput
 from newsletter.version import VERSION
 
-#: A URL longer than this is not a feed's.
+#: Characters of a feed's URL.
 MAX_URL = 2_000
 
 _GZIP = b"\x1f\x8b"
 _GZIP_NAMES = {"gzip", "x-gzip"}
 _UNREADABLE = {"br", "zstd", "compress", "x-compress", "dcb", "dcz"}
-# A server in front may pack once more what comes packed.
+# A proxy may compress a compressed response once more.
 _MAX_LAYERS = 2
 _PEEK = 64
 _PLAIN = re.compile(rb"(?:\xef\xbb\xbf|\xff\xfe|\xfe\xff)?[\s\0]*[<{]")
@@ -60,36 +60,36 @@ _REFUSALS = {
 
 @dataclass(frozen=True)
 class Validators:
-    """What the last answer said about its version, for a conditional request (RFC 9110 13.1)."""
+    """The validators of the last response, for a conditional request (RFC 9110 13.1)."""
 
     etag: str | None = None
     last_modified: str | None = None
 
     def headers(self) -> dict[str, str]:
-        """Return the request headers that ask for news only."""
+        """Return the headers of a conditional request."""
         named = {"If-None-Match": self.etag, "If-Modified-Since": self.last_modified}
         return {name: value for name, value in named.items() if value}
 
 
 @dataclass(frozen=True)
 class Fetched:
-    """What a feed's address gave."""
+    """The response for a feed."""
 
-    #: Unpacked; empty if `not_modified`.
+    #: Decompressed; empty if `not_modified`.
     body: bytes
     content_type: str
-    #: For the next conditional request; None when they belong to another host than the feed's.
+    #: For the next conditional request; None if they come from another host than the feed's.
     etag: str | None
     last_modified: str | None
-    #: After redirects, without user and password; relative links start here.
+    #: After redirects, without user and password; the base of relative links.
     final_url: str
     not_modified: bool
 
 
 def normalise(source: str) -> str:
-    """Return the one spelling of a feed's address: an http(s) URL, or an absolute path.
+    """Return the normalised source of a feed: an http(s) URL, or an absolute path.
 
-    Raises InvalidInput for another scheme, a broken URL, or a file that is not there.
+    Raises InvalidInput for another scheme, an invalid URL, or a file that does not exist.
     """
     spelled = spell(source)
     if not is_url(spelled) and not Path(spelled).is_file():
@@ -100,7 +100,7 @@ def normalise(source: str) -> str:
 
 
 def spell(source: str) -> str:
-    """Do what `normalise` does for a file that may be gone."""
+    """Normalise a source without checking that a file exists."""
     source = source.strip()
     if is_url(source):
         return _spell_url(source)
@@ -115,7 +115,7 @@ def spell(source: str) -> str:
 
 
 def is_url(source: str) -> bool:
-    """Tell whether a feed comes over the network, and not from a file."""
+    """Return whether a source is a URL, not a file."""
     return source.lower().startswith(("http://", "https://"))
 
 
@@ -128,7 +128,7 @@ def fetch(
     clock: Clock = time.monotonic,
     tls: ssl.SSLContext | None = None,
 ) -> Fetched:
-    """Fetch a feed that `normalise` has spelled; raises FeedError, whatever the other side does."""
+    """Fetch a normalised source; any failure of the server or network raises FeedError."""
     if not is_url(source):
         return _read_file(Path(source), limits)
     deadline = Deadline(limits.timeout_seconds, clock)
@@ -139,7 +139,7 @@ def fetch(
 
 
 def shown(url: str) -> str:
-    """Return a URL as it may stand in an error or a log: no user, no password, no query."""
+    """Return a URL for messages and logs: without user, password and query."""
     try:
         parts = urlsplit(url)
         port = f":{parts.port}" if parts.port else ""
@@ -164,7 +164,7 @@ def _spell_url(source: str) -> str:
 
 def _read_file(path: Path, limits: Limits) -> Fetched:
     try:
-        # Not blocking, because a named pipe would wait for its writer for ever.
+        # Non-blocking: opening a named pipe would wait for a writer.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         with open(descriptor, "rb") as file:  # noqa: PTH123 - a descriptor, not a path
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
@@ -190,14 +190,14 @@ def _read_file(path: Path, limits: Limits) -> Fetched:
 def _follow(
     transport: GuardedTransport, url: httpx.URL, *, limits: Limits, validators: Validators
 ) -> Fetched:
-    """Ask, and follow redirects; user and password go to the feed's own origin only."""
+    """Send the request and follow redirects; credentials go to the feed's own origin only."""
     start = url
     for _ in range(limits.max_redirects + 1):
         is_home = url.raw_host == start.raw_host
         request = _request(url, validators if is_home else Validators())
         if start.userinfo and _origin(url) == _origin(start):
             next(httpx.BasicAuth(start.username, start.password).auth_flow(request))
-        # Not by a client of httpx: it reads each redirect itself, and fails at hosts that are odd.
+        # Not with httpx.Client: it parses redirects itself, and fails for unusual host names.
         response = transport.handle_request(request)
         with closing(response):
             response.request = request
@@ -212,7 +212,7 @@ def _follow(
 
 def _request(url: httpx.URL, validators: Validators) -> httpx.Request:
     headers = {
-        # httpx would make it of the host's name, and refuses what IDNA does.
+        # httpx derives it from the host name, and refuses names that IDNA refuses.
         "Host": url.netloc.decode("ascii"),
         "Accept": _ACCEPT,
         "Accept-Encoding": "gzip",
@@ -279,10 +279,10 @@ def _refusal(response: httpx.Response) -> FeedError:
 
 
 def _unpack(response: httpx.Response, limits: Limits) -> bytes:
-    """Read the body; no more than the cap is ever held, packed or unpacked.
+    """Read and decompress the body, with at most `max_bytes` of either form in memory.
 
-    What the body begins with counts, not what its header claims: servers say `none`, `utf-8` or
-    `aws-chunked` of plain documents, pack what is packed already, and do not say so.
+    The first octets of the body decide, not the header: servers label plain documents as `none`,
+    `utf-8` or `aws-chunked`, and compress twice without a label.
     """
     header = response.headers.get("content-encoding", "").lower()
     codings = {one.strip() for one in header.split(",")}
@@ -298,14 +298,14 @@ def _unpack(response: httpx.Response, limits: Limits) -> bytes:
 
 
 def _unpacked(chunks: Iterator[bytes], codings: set[str], limits: Limits) -> Iterator[bytes]:
-    """Take one layer of packing off, if there is one."""
+    """Decompress one layer, if there is one."""
     head, chunks = _peek(chunks)
     if head.startswith(_GZIP):
         codings -= _GZIP_NAMES
         return _members(chunks, 31, limits)
     if _PLAIN.match(head) or not codings & {"deflate", *_GZIP_NAMES}:
         return chunks
-    # Some send RFC 1950 by that name, as RFC 9110 says, and some RFC 1951.
+    # Servers send zlib (RFC 1950) as "deflate", as RFC 9110 requires, or raw deflate (RFC 1951).
     is_zlib = head[:1] == b"\x78" and int.from_bytes(head[:2], "big") % 31 == 0
     wbits = 31 if codings & _GZIP_NAMES else 15 if is_zlib else -15
     codings -= {"deflate", *_GZIP_NAMES}
@@ -313,7 +313,7 @@ def _unpacked(chunks: Iterator[bytes], codings: set[str], limits: Limits) -> Ite
 
 
 def _peek(chunks: Iterator[bytes]) -> tuple[bytes, Iterator[bytes]]:
-    """Return what a body begins with, and the whole body."""
+    """Return the first octets of a body, and an iterator over the whole body."""
     head = b""
     for chunk in chunks:
         head += chunk
@@ -332,9 +332,9 @@ def _capped(chunks: Iterator[bytes], limits: Limits) -> Iterator[bytes]:
 
 
 def _members(chunks: Iterator[bytes], wbits: int, limits: Limits) -> Iterator[bytes]:
-    """Unpack gzip members (RFC 1952 2.2), never making more than the cap at once.
+    """Decompress gzip members (RFC 1952 2.2), with at most `max_bytes` of output.
 
-    What follows a member and is none is padding, as for gzip itself.
+    Trailing data that is no member is ignored, as gzip does.
     """
     left = limits.max_bytes
     member = zlib.decompressobj(wbits)
@@ -369,7 +369,7 @@ def _too_large(limits: Limits) -> FeedError:
 
 @contextmanager
 def _explained(source: str, deadline: Deadline) -> Iterator[None]:
-    """Say in our words, without a secret, why a server could not be used."""
+    """Translate errors of the HTTP client to FeedError, without credentials."""
     name = shown(source)
     try:
         yield

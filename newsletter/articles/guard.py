@@ -1,8 +1,7 @@
-"""Which network addresses a feed may be read from, checked where the connection is made.
+"""Restricts the network addresses of feeds, checked where the connection is made (SSRF).
 
 A name is resolved once, its addresses are checked, and the connection goes to a checked address:
-there is no second look-up that another answer could slip into (DNS rebinding). TLS still verifies
-the name, because only the address of the connection is ours.
+without a second look-up, DNS rebinding has no effect. TLS verifies the host name as usual.
 """
 
 from __future__ import annotations
@@ -19,16 +18,16 @@ import httpx
 
 from newsletter.errors import FeedError
 
-#: Turns a host name and a port into addresses; the system's resolver, or a double in tests.
+#: From a host name and a port to addresses: the system's resolver, or a double in tests.
 Resolver = Callable[[str, int], list[str]]
-#: Counts seconds; never the time of day.
+#: A monotonic clock in seconds.
 Clock = Callable[[], float]
 
-#: The longest wait for one address, so that a dead one leaves time for the next.
+#: The connect timeout of one address, so that an unreachable one leaves time for the next.
 CONNECT_SECONDS = 10.0
 
-# The IANA special-purpose registries (RFC 6890 and its updates), written out: what the standard
-# library calls global differs between Python's own releases.
+# The IANA special-purpose registries (RFC 6890 and its updates), written out: `is_global` of the
+# standard library differs between releases of Python.
 _CLOSED_4 = tuple(
     map(
         ip_network,
@@ -61,18 +60,18 @@ _CLOSED_6 = tuple(
         (
             "2001::/23",  # protocol assignments, Teredo among them
             "2001:db8::/32",
-            "2002::/16",  # 6to4: an IPv4 address in disguise
+            "2002::/16",  # 6to4, which embeds an IPv4 address
             "2620:4f:8000::/48",
             "3fff::/20",
         ),
     )
 )
-# RFC 6052: on a network without IPv4 the resolver wraps every IPv4 address in this prefix.
+# RFC 6052: on a network without IPv4, DNS64 embeds IPv4 addresses in this prefix.
 _NAT64 = ip_network("64:ff9b::/96")
 
 
 def is_public(address: str) -> bool:
-    """Tell whether an IP address is one of the open internet."""
+    """Return whether an IP address is a public unicast address."""
     try:
         parsed = ip_address(address.partition("%")[0])
     except ValueError:
@@ -92,13 +91,13 @@ def _is_public_6(address: IPv6Address) -> bool:
 
 
 def resolve(host: str, port: int) -> list[str]:
-    """Ask the system's resolver; raises OSError if it knows no address."""
+    """Resolve with the system's resolver; raises OSError if there is no address."""
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     return list(dict.fromkeys(str(entry[4][0]) for entry in found))
 
 
 class Deadline:
-    """One moment after which nothing of a fetch goes on, whatever each single wait allows."""
+    """The deadline of a whole fetch, which bounds the timeout of each step."""
 
     def __init__(self, seconds: float, clock: Clock) -> None:
         self._seconds = seconds
@@ -106,7 +105,7 @@ class Deadline:
         self._end = clock() + seconds
 
     def within(self, timeout: float | None) -> float:
-        """Return how long to wait at most; raises FeedError when the time is up."""
+        """Return a timeout that ends before the deadline; raises FeedError after it."""
         left = self._end - self._clock()
         if left <= 0:
             raise self.passed()
@@ -121,7 +120,7 @@ class Deadline:
 
 
 class Guard(httpcore.NetworkBackend):
-    """Connects to public addresses only (or to any, if so told), within the deadline."""
+    """Connects to public addresses only, unless `allow_private`, within the deadline."""
 
     def __init__(self, deadline: Deadline, *, allow_private: bool, resolver: Resolver) -> None:
         self._deadline = deadline
@@ -137,7 +136,7 @@ class Guard(httpcore.NetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
     ) -> httpcore.NetworkStream:
-        """Resolve, check, and connect to the first checked address that answers."""
+        """Resolve, check, and connect to the first allowed address that accepts."""
         failure: httpcore.NetworkError | httpcore.TimeoutException | None = None
         for address in self._checked(host, port):
             wait = min(self._deadline.within(timeout), CONNECT_SECONDS)
@@ -161,7 +160,7 @@ class Guard(httpcore.NetworkBackend):
         return allowed
 
     def _resolved(self, host: str, port: int) -> list[str]:
-        """Resolve in a thread: the system's resolver knows no timeout."""
+        """Resolve in a thread, because the system's resolver has no timeout."""
         answer: queue.SimpleQueue[list[str] | OSError] = queue.SimpleQueue()
 
         def ask() -> None:
@@ -184,7 +183,7 @@ class Guard(httpcore.NetworkBackend):
 
 
 class _TimedStream(httpcore.NetworkStream):
-    """A connection whose every wait ends at the deadline: a slow drip cannot outlast it."""
+    """A connection with all timeouts bounded by the deadline, against slow responses."""
 
     def __init__(self, stream: httpcore.NetworkStream, deadline: Deadline) -> None:
         self._stream = stream
@@ -215,13 +214,13 @@ class _TimedStream(httpcore.NetworkStream):
 
 
 class GuardedTransport(httpx.BaseTransport):
-    """What httpx sends its requests through, with our network under it."""
+    """An httpx transport over a given network backend."""
 
     def __init__(self, network: httpcore.NetworkBackend, tls: ssl.SSLContext) -> None:
         self._pool = httpcore.ConnectionPool(ssl_context=tls, network_backend=network)
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
-        """Carry one request; raises httpcore's errors."""
+        """Send one request; raises httpcore's errors."""
         url = httpcore.URL(
             scheme=request.url.raw_scheme,
             host=request.url.raw_host,

@@ -1,8 +1,8 @@
-"""Takes articles in: what is new gets its `seen_at` under the freeze lock, what is odd waits.
+"""Stores articles of feeds: new ones get their `seen_at`, suspicious ones go into quarantine.
 
-Every instant that an article can be seen from is given here (`take_in`, `approve`, `add_article`),
-or when the editor releases one (`editions.editor`), and only under the freeze lock: so no article
-ever appears behind a coverage end.
+`seen_at` is set here (`take_in`, `approve`, `add_article`) or when an editor releases an article
+(`editions.editor`), and only under the freeze lock: so no article appears before the end of a
+coverage that is already frozen.
 """
 
 from __future__ import annotations
@@ -37,26 +37,26 @@ from newsletter.models import Article, ArticleAlias, ArticleState, Feed
 
 logger = logging.getLogger(__name__)
 
-#: Feeds that are fetched at the same time: dead ones must not make the others wait.
+#: Feeds that are fetched in parallel, so that unreachable ones do not delay the others.
 PARALLEL = 8
-#: How long a run that is to stop may go unnoticed (seconds).
+#: Seconds between checks of `is_stopped`.
 _STOP_SECONDS = 0.2
 
-#: Brings a feed's bytes: `fetch.fetch`, or a double.
+#: `fetch.fetch`, or a double in tests.
 Fetcher = Callable[[str, Limits, Validators], Fetched]
 
 
 @dataclass(frozen=True)
 class Counts:
-    """What became of a document's articles."""
+    """The articles of a document by result."""
 
     new: int = 0
     updated: int = 0
     known: int = 0
     quarantined: int = 0
-    #: Items that have no link, or nothing to show.
+    #: Items without a link, or without text.
     dropped: int = 0
-    #: Articles that were not taken in, because the feed has brought more than a day's share.
+    #: Articles that were not stored, because the feed is over its limit of a day.
     left_out: int = 0
 
     def __add__(self, other: Counts) -> Counts:
@@ -65,13 +65,13 @@ class Counts:
 
 @dataclass(frozen=True)
 class Result:
-    """How one feed's fetch went."""
+    """The result of fetching one feed."""
 
     feed_id: int
     url: str
     title: str
     counts: Counts
-    #: A sentence, if it failed; then what to do about it.
+    #: A sentence if it failed, and what to do about it.
     error: str | None = None
     hint: str | None = None
 
@@ -85,15 +85,14 @@ def fetch_all(
     fetcher: Fetcher | None = None,
     is_stopped: Callable[[], bool] = lambda: False,
 ) -> list[Result]:
-    """Fetch the feeds of an occasion and take their articles in; return how each of them went.
+    """Fetch the feeds of an occasion, store their articles, and return the result of each.
 
-    1. The feeds are read, and the transaction ends; those that are not to be asked now are left.
-    2. Documents come over the network, several at a time, without any transaction, and are parsed
-       by one child process, one after another.
-    3. Each is taken in within one transaction of its own; a bad one is noted on its feed's row.
+    1. Query the feeds that are to be fetched now, in a transaction of its own.
+    2. Fetch documents in parallel without a transaction; one child process parses them in turn.
+    3. Store each document in a transaction of its own, or record the failure with its feed.
 
-    Once `is_stopped` says so, what is under way is given up: its feeds stay as they are, and those
-    that were taken in are returned.
+    When `is_stopped` returns True, unfinished fetches are abandoned: those feeds stay unchanged,
+    and the results so far are returned.
     """
     with sessions.reading(engine) as session:
         feeds = [one for one in store.feeds(session) if polling.is_wanted(one, occasion, now=now)]
@@ -114,9 +113,9 @@ def add_feed(
     is_fetched: bool = True,
     fetcher: Fetcher | None = None,
 ) -> Result:
-    """Add a feed by URL or file and take its articles in; nothing is stored if it cannot be read.
+    """Add a feed by URL or file and store its articles; nothing is stored if it cannot be read.
 
-    Raises InvalidInput, Conflict if it is there already, FeedError.
+    Raises InvalidInput, Conflict if it exists already, FeedError.
     """
     url = fetch.normalise(source)
     with sessions.reading(engine) as session:
@@ -135,19 +134,19 @@ def add_feed(
 
 
 def take_in(engine: Engine, feed_id: int, parsed: ParsedFeed, now: datetime) -> Counts:
-    """Take one document of a feed in, in one transaction; raises NotFound if the feed is gone."""
+    """Store one document of a feed, in one transaction; raises NotFound if the feed is gone."""
     fetched = Fetched(b"", "", etag=None, last_modified=None, final_url="", not_modified=False)
     with sessions.writing(engine) as session:
-        # The lock comes first: what is decided below must not be seen before another's changes.
+        # The lock comes first, so that the reads below include all changes of other processes.
         instant = sessions.freeze_lock(session, now)
         return _take(session, store.feed(session, feed_id), _Document(fetched, parsed), instant)
 
 
 def approve(engine: Engine, ids: Collection[int] | None, now: datetime, *, actor: str) -> list[int]:
-    """Let quarantined articles out, all of them for None; return the ids of those that were.
+    """Release articles from quarantine, all for None; return the ids of those released.
 
-    They go into the next editions like new ones. Raises NotFound if an id is no article's, and
-    Conflict if an editor has held or rejected it; those that are out already are left alone.
+    They are part of the next editions, like new ones. Raises NotFound for an unknown id, and
+    Conflict if an editor has held or rejected the article; released ones stay unchanged.
     """
     with sessions.writing(engine) as session:
         instant = sessions.freeze_lock(session, now)
@@ -167,7 +166,7 @@ def approve(engine: Engine, ids: Collection[int] | None, now: datetime, *, actor
 
 @dataclass(frozen=True)
 class Draft:
-    """An article as an operator writes it."""
+    """An article that an operator adds by hand."""
 
     title: str
     link: str
@@ -181,7 +180,7 @@ class Draft:
 
 
 def add_article(engine: Engine, draft: Draft, now: datetime) -> Article:
-    """Add an article by hand; raises InvalidInput, or Conflict if it is there already."""
+    """Add an article by hand; raises InvalidInput, or Conflict if it exists already."""
     parsed = _written(draft)
     with sessions.writing(engine) as session:
         instant = sessions.freeze_lock(session, now)
@@ -193,7 +192,7 @@ def add_article(engine: Engine, draft: Draft, now: datetime) -> Article:
 
 
 def _same(parsed: ParsedArticle, found: Sequence[Article]) -> Article | None:
-    """Return the article that is there already under a link, which several may share."""
+    """Return the stored article of a link, by title if several share the link."""
     namesake = (one for one in found if one.title == parsed.title)
     return next(namesake, found[0] if len(found) == 1 else None)
 
@@ -201,16 +200,16 @@ def _same(parsed: ParsedArticle, found: Sequence[Article]) -> Article | None:
 @dataclass(frozen=True)
 class _Document:
     fetched: Fetched
-    #: None if nothing changed since the last fetch.
+    #: None if the response is 304 Not Modified.
     parsed: ParsedFeed | None
 
 
 def _in_parallel(
     feeds: Sequence[Feed], read: Callable[[Feed], _Document | FeedError]
 ) -> list[Future[_Document | FeedError]]:
-    """Read feeds, several at a time, in threads that nobody waits for.
+    """Read feeds in parallel, in daemon threads.
 
-    An executor's threads are joined when the interpreter ends, whatever they wait for.
+    Not with an executor: its threads are joined at exit, which would wait for stalled feeds.
     """
     documents: list[Future[_Document | FeedError]] = [Future() for _ in feeds]
     waiting = queue.SimpleQueue[tuple[Feed, Future[_Document | FeedError]]]()
@@ -235,7 +234,7 @@ def _until_stopped(
     documents: Sequence[Future[_Document | FeedError]],
     is_stopped: Callable[[], bool],
 ) -> Iterator[tuple[Feed, _Document | FeedError]]:
-    """Give each feed with its document, in the order of the feeds, until the run is to stop."""
+    """Yield each feed with its document, in the order of the feeds, until `is_stopped`."""
     for feed, document in zip(feeds, documents, strict=True):
         while not wait([document], _STOP_SECONDS).done:
             if is_stopped():
@@ -246,7 +245,7 @@ def _until_stopped(
 
 
 def _try(feed: Feed, limits: Limits, fetcher: Fetcher, sandbox: Sandbox) -> _Document | FeedError:
-    """Fetch and read one feed: whatever it holds, the others go on."""
+    """Fetch and parse one feed; any failure is returned, so that the other feeds go on."""
     try:
         return _read(feed.url, limits, Validators(feed.etag, feed.last_modified), fetcher, sandbox)
     except FeedError as exc:
@@ -282,13 +281,13 @@ def _settle(engine: Engine, feed: Feed, document: _Document | FeedError, now: da
             instant = sessions.freeze_lock(session, now)
             counts = _take(session, store.feed(session, feed.id), document, instant)
     except NotFound:
-        # Removed while its document was on the way: there is nothing to take in or to report.
+        # The feed was removed during the fetch.
         counts = Counts()
     return Result(feed.id, feed.url, _title(feed, document), counts)
 
 
 def _failure(feed: Feed, error: FeedError, now: datetime) -> dict[str, Any]:
-    """Return what a failure changes about a feed."""
+    """Return the columns of a feed that a failure changes."""
     if error.is_gone:
         return {"error": error.message, "next_fetch_at": None, "waits_for": WaitsFor.GONE}
     at, waits_for = polling.after_failure(now, feed.failures + 1, retry_after=error.retry_after)
@@ -296,7 +295,7 @@ def _failure(feed: Feed, error: FeedError, now: datetime) -> dict[str, Any]:
 
 
 def _take(session: Session, feed: Feed, document: _Document, instant: datetime) -> Counts:
-    """Take a fetched document in and note the success on the feed."""
+    """Store a fetched document and record the success with the feed."""
     assert feed.id is not None
     if document.parsed is None:
         changes: dict[str, Any] = {"next_fetch_at": _next(feed, instant, feed.ttl_minutes)}
@@ -310,7 +309,7 @@ def _take(session: Session, feed: Feed, document: _Document, instant: datetime) 
         "ttl_minutes": parsed.ttl_minutes,
         "skip_hours": list(parsed.skip_hours),
         "next_fetch_at": _next(feed, instant, parsed.ttl_minutes),
-        # What was left out is in the next answer only if that is a whole one.
+        # Without validators the next response is a full one, with the articles left out now.
         "etag": None if counts.left_out else document.fetched.etag,
         "last_modified": None if counts.left_out else document.fetched.last_modified,
     }
@@ -319,7 +318,7 @@ def _take(session: Session, feed: Feed, document: _Document, instant: datetime) 
 
 
 def _next(feed: Feed, now: datetime, ttl_minutes: int | None) -> datetime | None:
-    """Return when a feed that was read is asked again; a file is looked at in every run."""
+    """Return when a feed is fetched next after a success; None for a file, read in every run."""
     is_file = not fetch.is_url(feed.url)
     return None if is_file else polling.after_success(now, ttl_minutes=ttl_minutes)
 
@@ -327,7 +326,10 @@ def _next(feed: Feed, now: datetime, ttl_minutes: int | None) -> datetime | None
 def _take_articles(
     session: Session, feed: Feed, parsed: ParsedFeed, instant: datetime
 ) -> tuple[Counts, int]:
-    """Match a document with what is stored and write the difference; say how many it had."""
+    """Match a document with stored articles and write the difference.
+
+    Returns the counts, and how many articles the document has.
+    """
     assert feed.id is not None
     groups = matching.group(parsed.items)
     pairs = _matched(session, groups, feed_id=feed.id, site_url=parsed.site_url)
@@ -362,12 +364,12 @@ def _matched(
     stored = store.known(session, feed_id=feed_id, guids=guids, links=sorted(links | pages))
     moved = links - {known.link for known in stored}
     if moved:
-        # By another scheme, with or without "www." or a slash; for what is new, or has moved.
+        # Variants of the scheme, "www." and trailing slash, for links that are new or have moved.
         others = {one for address in moved for one in link.spellings(address)} - pages
         elsewhere = store.known(session, feed_id=feed_id, guids=(), links=sorted(others))
         stored = list(dict.fromkeys([*stored, *elsewhere]))
     if links - pages:
-        # The same page by another fragment; most feeds have none.
+        # Stored links to the same page with another fragment; most feeds have none.
         stored = list(dict.fromkeys([*stored, *store.anchored(session, feed_id=feed_id)]))
     return matching.match(groups, stored, feed_id=feed_id, common={site_url})
 
@@ -394,7 +396,7 @@ def _background(
 def _change(
     session: Session, article: ParsedArticle, found: Match, *, feed_id: int, instant: datetime
 ) -> None:
-    """Write what an item changes about its article; `seen_at` never."""
+    """Update an article from its item; `seen_at` is never changed."""
     if found.is_alias:
         _keep_alias(session, article, found, feed_id=feed_id)
         return
@@ -410,7 +412,7 @@ def _change(
 
 
 def _keep_alias(session: Session, article: ParsedArticle, found: Match, *, feed_id: int) -> None:
-    """Write what this feed calls another's article, or it would not know a second one apart."""
+    """Store this feed's GUID, link and title of another feed's article, to recognise it later."""
     known = found.known
     if known.is_alias and not found.is_renamed and known.title == article.title:
         return
@@ -488,7 +490,7 @@ def _written(draft: Draft) -> ParsedArticle:
 
 
 def _refuse_editors(article: Article) -> None:
-    """Quarantine is lifted by `approve`; what an editor has done is not undone by it."""
+    """Raise Conflict for articles that an editor has held or rejected."""
     if article.state is ArticleState.HELD:
         raise Conflict(
             f"Article {article.id} is held.",
@@ -507,10 +509,10 @@ def _refuse_double(found: Feed | None) -> None:
 
 
 def _title(feed: Feed, document: _Document | None) -> str:
-    told = document.parsed.title if document and document.parsed else ""
-    return told or feed.title or _name(feed.url)
+    title = document.parsed.title if document and document.parsed else ""
+    return title or feed.title or _name(feed.url)
 
 
 def _name(url: str) -> str:
-    """Return what to call a feed that has not told its title."""
+    """Return a name for a feed without a title: its host, or the name of its file."""
     return link.host(url) or Path(url).name

@@ -1,4 +1,4 @@
-"""An item as a feed wrote it, and the article that readers can be shown of it."""
+"""Items as a feed has them, and their conversion to articles."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ MAX_NAME = 200
 MAX_CATEGORIES = 10
 MAX_CATEGORY = 80
 _TITLE_FROM_TEXT = 100
-#: Earlier dates are defaults of some programming language.
+#: Earlier dates are defaults such as the Unix epoch.
 _EARLIEST_YEAR = 1980
 
 
 @dataclass(frozen=True)
 class Item:
-    """One item, format left behind, nothing cleaned but the title."""
+    """One item, independent of the format; only the title is cleaned."""
 
     guid: str
     #: In order of preference, relative to `base` or absolute.
     links: tuple[str, ...]
     title: str
-    #: HTML, both of them.
+    #: Both are HTML.
     summary: str
     content: str
-    #: Where relative links start.
+    #: The base URL of relative links.
     base: str
-    #: Where relative addresses in the markup start; empty for the item's own page.
+    #: The base URL of relative URLs in the markup; empty for the item's own page.
     markup_base: str
     pictures: tuple[Picture, ...]
     author: str
@@ -44,15 +44,15 @@ class Item:
     published_at: datetime | None
     #: The page of its comments.
     comments: str = ""
-    #: Where what is heard or watched is: readers find it there where there is no page.
+    #: URLs of audio and video, linked if the item has no page.
     recordings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class ParsedArticle:
-    """One article that can be shown and recognised."""
+    """One article of a feed, cleaned."""
 
-    #: None if the feed gives none: then the link identifies the article, where it can.
+    #: None if the feed has none: then the link may identify the article.
     guid: str | None
     link: str
     title: str
@@ -66,7 +66,7 @@ class ParsedArticle:
 
     @property
     def content_hash(self) -> str:
-        """SHA-256 of what a reader sees; link, GUID and date are no part of it."""
+        """SHA-256 of the content that readers see, without link, GUID and date."""
         shown = [
             self.title,
             self.standfirst,
@@ -82,23 +82,23 @@ class ParsedArticle:
 
 @dataclass(frozen=True)
 class ParsedFeed:
-    """A feed's document."""
+    """The parsed document of a feed."""
 
     title: str
     site_url: str | None
     items: tuple[ParsedArticle, ...]
-    #: Items that lead nowhere or have nothing to show, and those past the limit.
+    #: Items without a link or text, and those past the limit.
     dropped: int = 0
-    #: How long the document may be kept, as it says (RSS `ttl`).
+    #: How long the document may be cached (RSS `ttl`).
     ttl_minutes: int | None = None
-    #: Hours of the week in UTC in which it does not want to be asked (`skipHours`, `skipDays`).
+    #: Hours of the week in UTC in which not to fetch the feed (`skipHours`, `skipDays`).
     skip_hours: tuple[int, ...] = ()
 
 
 def finish(
     item: Item, *, site: str = "", site_title: str = "", strip_tracking: bool = True
 ) -> ParsedArticle | None:
-    """Clean an item of a site up; None if it leads nowhere, or has nothing to show."""
+    """Convert an item to an article; None if it has no link or no text."""
     address = _link(item, site, strip_tracking=strip_tracking)
     if address is None:
         return None
@@ -113,7 +113,7 @@ def finish(
     if not title:
         return None
     source = text.clean(item.source) or named or ""
-    # A forum names each topic as the source of itself.
+    # Forums give each topic itself as its source.
     source = "" if text.title_key(source) == text.title_key(title) else source
     return ParsedArticle(
         guid=_guid(item.guid),
@@ -130,8 +130,8 @@ def finish(
 
 
 def _link(item: Item, site: str, *, strip_tracking: bool) -> str | None:
-    """Return an item's page, else its recording, else the page of the whole feed."""
-    # A GUID that is a web address is a permalink (RSS 2.0), if nothing better is there.
+    """Return the URL of an item's page, or else of its recording, or else of the site."""
+    # A GUID that is a URL is a permalink (RSS 2.0), used if there is no link.
     permalink = item.guid, item.base if item.guid.startswith("/") else ""
     named = [*((one, item.base) for one in item.links), permalink]
     named += ((one, item.base) for one in (*item.recordings, site))
@@ -147,7 +147,7 @@ def _guid(value: str) -> str | None:
 
 
 def _teaser(summary: Reading, content: Reading, about: About) -> tuple[str, str | None]:
-    """Return the standfirst, and the source that a closing line names."""
+    """Return the standfirst, and the source that the last line names."""
     named, blocks = prose.source(content.blocks)
     named_first, first_blocks = prose.source(summary.blocks)
     paragraphs = prose.own(first_blocks, about)
@@ -159,7 +159,7 @@ def _teaser(summary: Reading, content: Reading, about: About) -> tuple[str, str 
 
 
 def _titled(teaser: str) -> tuple[str, str]:
-    """Return a title for an item without one, and what of its text stands below."""
+    """Return a title made from the text of an item without one, and the rest of the text."""
     end = next(iter(text.ends(teaser)), 0)
     if 0 < end <= _TITLE_FROM_TEXT:
         return teaser[:end], teaser[end:].strip()

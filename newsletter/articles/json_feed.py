@@ -1,4 +1,4 @@
-"""Reads JSON Feed 1.0 and 1.1 (https://jsonfeed.org/version/1.1), trusting none of its types."""
+"""Reads JSON Feed 1.0 and 1.1 (https://jsonfeed.org/version/1.1); every type is checked."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from newsletter.articles.pictures import Picture
 from newsletter.errors import FeedError
 from newsletter.graphemes import shorten
 
-#: Items past the limit are counted up to here, and nothing behind them is read.
+#: Items past the limit are counted up to here; the rest of the document is not read.
 _MAX_COUNTED = 20 * MAX_ITEMS
 _NEVER = datetime.min.replace(tzinfo=UTC)
 _SPACE = re.compile(r"[ \t\n\r]*+")
@@ -32,14 +32,14 @@ _DECODER = json.JSONDecoder()
 
 
 def is_json(body: bytes, content_type: str) -> bool:
-    """Tell whether a document claims to be JSON, by its label or its first character."""
+    """Return whether a document is JSON, by its content type or its first character."""
     if body.lstrip()[:1] == b"<":
         return False
     return "json" in content_type.lower() or body.removeprefix(b"\xef\xbb\xbf").lstrip()[:1] == b"{"
 
 
 def read(body: bytes, url: str) -> tuple[str, str | None, list[Item], int]:
-    """Return the feed's title, site and items, and how many items were left out.
+    """Return the feed's title, site and items, and how many items were dropped.
 
     Raises FeedError if it is no JSON Feed.
     """
@@ -58,9 +58,9 @@ def read(body: bytes, url: str) -> tuple[str, str | None, list[Item], int]:
 
 
 def _load(document: str) -> tuple[dict[str, Any] | None, int]:
-    """Read an object member by member, so that items are counted while they are built.
+    """Parse an object member by member, so that items are counted while they are built.
 
-    Where there are too many, what stands behind them is not read. None if it is no object.
+    After too many items the rest is not read. The object is None if the document is none.
     """
     found: dict[str, Any] = {}
     left_out = 0
@@ -86,11 +86,11 @@ def _load(document: str) -> tuple[dict[str, Any] | None, int]:
 
 
 def _newest(document: str, at: int) -> tuple[list[Any], int, int]:
-    """Read an array's newest items, no more than the limit at a time.
+    """Parse the newest items of an array, with at most MAX_ITEMS in memory.
 
-    Return them in their order, how many there were (or were counted), and where the array ends.
+    Returns them in their order, their number (or how many were counted), and where the array ends.
     """
-    #: Date and place, for a heap with the oldest on top.
+    #: (date, negative position, item): a heap with the oldest first.
     kept: list[tuple[datetime, int, Any]] = []
     count = 0
     for count, (item, end) in enumerate(_elements(document, at), start=1):
@@ -107,7 +107,7 @@ def _newest(document: str, at: int) -> tuple[list[Any], int, int]:
 
 
 def _elements(document: str, at: int) -> Iterator[tuple[Any, int]]:
-    """Give the elements of an array that begins before `at`, and where each ends."""
+    """Yield the elements of an array after its bracket, with the position after each."""
     at = _skip(document, at)
     while document[at : at + 1] != "]":
         element, at = _DECODER.raw_decode(document, at)
@@ -118,7 +118,7 @@ def _elements(document: str, at: int) -> Iterator[tuple[Any, int]]:
 
 
 def _expect(document: str, at: int, sign: str) -> int:
-    """Return where the next token is behind a sign; raises ValueError if it is not there."""
+    """Return the position of the token after `sign`; raises ValueError if it is missing."""
     at = _skip(document, at)
     if document[at : at + 1] != sign:
         raise json.JSONDecodeError(f"Expecting {sign}", document, at)
@@ -153,7 +153,7 @@ def _item(one: dict[str, Any], feed: dict[str, Any], url: str) -> Item:
 
 
 def _recordings(one: dict[str, Any]) -> Iterator[str]:
-    """Give the addresses of what is heard or watched, not of pictures."""
+    """Yield the URLs of audio, video and other attachments, but not of pictures."""
     found = one.get("attachments")
     for each in found[:MAX_PARTS] if isinstance(found, list) else ():
         if isinstance(each, dict) and not _string(each, "mime_type").startswith("image/"):
@@ -165,7 +165,7 @@ def _date(one: dict[str, Any]) -> datetime | None:
 
 
 def _guid(value: object) -> str:
-    """Return an id as text; version 1.0 allows numbers."""
+    """Return an id as text; version 1.0 of the format allows numbers."""
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     return value[:MAX_MARKUP] if isinstance(value, str) else repr(value) if is_number else ""
 
@@ -182,7 +182,7 @@ def _tags(value: object) -> list[str]:
 
 
 def _instant(value: str) -> datetime | None:
-    """Read an RFC 3339 time; one without an offset is UTC."""
+    """Parse an RFC 3339 time; without an offset it is UTC."""
     try:
         found = datetime.fromisoformat(value.strip())
         return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)

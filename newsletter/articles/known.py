@@ -1,4 +1,4 @@
-"""A stored article, as far as a new item is compared with it."""
+"""The part of a stored article that matching compares with new items."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Known:
-    """A stored article, or a feed's own names for another feed's, as far as recognising needs."""
+    """A stored article, or an alias: a feed's names for an article of another feed."""
 
-    #: The article's, in both cases.
+    #: The id of the article, also for an alias.
     id: int
-    #: None: its feed was removed, or it was added by hand.
+    #: None if the feed was removed, or the article was added by hand.
     feed_id: int | None
     guid: str | None
     link: str
     title: str
     content_hash: str
-    #: These are the names that `feed_id` has for an article which is not its own.
+    #: Whether these are the names that `feed_id` has for an article of another feed.
     is_alias: bool = False
 
     @property
     def is_orphan(self) -> bool:
-        """Tell whether its feed was removed."""
+        """Whether its feed was removed."""
         return self.feed_id is None and self.guid is not None

@@ -1,4 +1,4 @@
-"""The one spelling of a link, so that two feeds that name the same page name one article."""
+"""Canonical links: two feeds that link the same page have the same article."""
 
 from __future__ import annotations
 
@@ -14,30 +14,30 @@ import idna
 if TYPE_CHECKING:
     import httpx
 
-#: Longer links are not links (and would not fit into an index of PostgreSQL).
+#: Characters of a link; a longer one would not fit into an index of PostgreSQL.
 MAX_LINK = 2_000
 
-# RFC 1035 3.1; punycode takes time that grows with the square of the length.
+# RFC 1035 3.1; also because punycode is quadratic in the length.
 _MAX_HOST, _MAX_LABEL = 253, 63
 _MOVED = re.compile(r"https?://(?:www\.)?")
 _PORTS = {"http": 80, "https": 443}
-# Names as A-labels, or addresses; underscores exist.
+# Host names with A-labels, or IP addresses; underscores occur.
 _HOST = re.compile(rb"(?:[a-z0-9_-]+\.)*[a-z0-9_-]+\.?|[0-9a-f:.]*:[0-9a-f:.]*", re.IGNORECASE)
 _ABSOLUTE = re.compile(r"https?://", re.IGNORECASE)
 _AUTHORITY = re.compile(r"((?:https?:)?//(?:[^/?#@]*@)?)([^/?#@:]*)(.*)", re.IGNORECASE | re.DOTALL)
 _DOTS = re.compile("[.\u3002\uff0e\uff61]")
-# Removed from links wherever they stand; browsers remove the breaks (WHATWG URL 4.4).
+# Removed anywhere in a link; browsers remove tabs and line breaks (WHATWG URL 4.4).
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f]")
 _SURROGATE = re.compile("[\ud800-\udfff]")
-# UTS 46 ignores them in names of hosts. In paths they may mean something: Persian words need them.
+# UTS 46 ignores them in host names. In paths they are significant: Persian words need them.
 _ZERO_WIDTH = re.compile("[\u00ad\u200b-\u200d\u2060\ufeff]")
-# What nobody sees before and behind a link.
+# Invisible characters around a link.
 _BLANK = "".join(
     mark
     for mark in [*map(chr, range(0x3001)), "\ufeff"]
     if mark.isspace() or unicodedata.category(mark) in {"Cc", "Cf"}
 )
-# Only names that say who sent a reader, in no system which page was asked for.
+# Only names that no known system uses to select a page.
 _TRACKING = re.compile(
     r"utm_\w+|_ga|_gl|_hsenc|_hsmi|__hs\w+|hsa_(?:acc|ad|cam|grp|kw|la|mt|net|ol|src|tgt|ver)|"
     r"(?:mtm|matomo|pk|piwik)_(?:campaign|cid|content|group|keyword|kwd|medium|placement|source)|"
@@ -47,21 +47,21 @@ _TRACKING = re.compile(
     r"mkt_tok|oly_(?:anon|enc)_id|srsltid|vero_(?:conv|id)|xtor",
     re.ASCII | re.IGNORECASE,
 )
-# Medium names the feed in it, so one story has another link in each feed.
+# Medium puts the feed's name in it, so one story has a different link in each feed.
 _MEDIUM = re.compile(r"source=rss-[\w-]*", re.ASCII)
 
 
 def canonical(text: str, base: str = "", *, strip_tracking: bool = True) -> str | None:
     """Return an absolute http(s) link without tracking, user or default port, or None.
 
-    The host comes lower-cased and as A-labels, everything else percent-encoded where needed. The
-    fragment stays: the entries of a changelog differ in nothing else.
+    The host is lower-case with A-labels, everything else percent-encoded where needed. The fragment
+    is kept: the entries of a changelog differ only in it.
     """
     url = _absolute(text, base)
     if url is None:
         return None
     query = _query(url.query.decode("ascii"), strip_tracking=strip_tracking)
-    # Put together here: httpx would read it all once more for each part that is changed.
+    # Not with copy_with: httpx would parse the whole URL again for each part.
     found = f"{url.scheme}://{_netloc(url)}{url.raw_path.partition(b'?')[0].decode('ascii') or '/'}"
     found += f"?{query.decode()}" if query else ""
     fragment = _query(str(url).partition("#")[2], strip_tracking=strip_tracking)
@@ -75,13 +75,13 @@ def page(canonical_link: str) -> str:
 
 
 def place(canonical_link: str) -> str:
-    """Return what stays of a link when its site moves to https or to `www.`, or adds a slash."""
+    """Return a link without scheme, `www.`, trailing slash and fragment."""
     head, question_mark, query = page(canonical_link).partition("?")
     return _MOVED.sub("", head).rstrip("/") + question_mark + query
 
 
 def spellings(canonical_link: str) -> set[str]:
-    """Return the links of the same place, without their fragments."""
+    """Return all links with the same `place`, without fragments."""
     head, question_mark, query = place(canonical_link).partition("?")
     return {
         f"{scheme}://{www}{head}{slash}{question_mark}{query}"
@@ -92,12 +92,12 @@ def spellings(canonical_link: str) -> set[str]:
 
 
 def is_route(canonical_link: str) -> bool:
-    """Tell whether a link's fragment names the page itself, as in pages made by scripts."""
+    """Return whether the fragment identifies the page, as in single-page applications."""
     return canonical_link.partition("#")[2].startswith(("/", "!"))
 
 
 def with_parameters(canonical_link: str, parameters: str) -> str:
-    """Return a link with query parameters (`a=1&b=2`) in place of those of the same names."""
+    """Return a link with query parameters (`a=1&b=2`), which replace those of the same names."""
     if not parameters:
         return canonical_link
     head, hash_sign, fragment = canonical_link.partition("#")
@@ -108,16 +108,16 @@ def with_parameters(canonical_link: str, parameters: str) -> str:
 
 
 def image(text: str, base: str = "") -> str | None:
-    """Return an absolute http(s) address of a picture, its query untouched, or None."""
+    """Return the absolute http(s) URL of a picture, with its query unchanged, or None."""
     url = _absolute(text, base)
     found = str(url.copy_with(fragment=None, userinfo=None)) if url else ""
     return found if 0 < len(found) <= MAX_LINK else None
 
 
 def host(text: str) -> str | None:
-    """Return the host name of a link for people: without `www.`, in its own script.
+    """Return the host name of a link for display: without `www.`, with U-labels.
 
-    A name that IDNA 2008 does not allow (RFC 5891) is shown as it stands.
+    A name that IDNA 2008 does not allow (RFC 5891) is shown unchanged.
     """
     url = _absolute(text, "")
     if url is None:
@@ -129,21 +129,21 @@ def host(text: str) -> str | None:
 
 
 def masked(source: str) -> str:
-    """Return a feed's address for a list: whole, but for user and password."""
+    """Return a feed's source for display, without user and password."""
     scheme, separator, rest = source.partition("://")
     host, slash, path = rest.partition("/")
     return f"{scheme}{separator}{host.rpartition('@')[2]}{slash}{path}" if separator else source
 
 
 def is_web(url: httpx.URL) -> bool:
-    """Tell whether a URL has a scheme, a host and a port that a request could go to."""
+    """Return whether a URL has an http(s) scheme, a valid host and a valid port."""
     has_host = url.scheme in {"http", "https"} and _HOST.fullmatch(url.raw_host) is not None
     return has_host and (url.port or 0) < 65_536
 
 
 def parsed(text: str) -> httpx.URL | None:
-    """Return a URL whose host is in ASCII, whatever IDNA says of it; None if it is none."""
-    import httpx  # noqa: PLC0415 - with its own command line, it takes as long as all of ours
+    """Parse a URL, with the host in ASCII even if IDNA refuses it; None if it is invalid."""
+    import httpx  # noqa: PLC0415 - slow to import, with its own command line
 
     try:
         return httpx.URL(_in_ascii(text))
@@ -151,7 +151,7 @@ def parsed(text: str) -> httpx.URL | None:
         return None
 
 
-# Asked for an item's own page again and again.
+# Cached: called many times for the page of one item.
 @lru_cache(maxsize=4_096)
 def _absolute(text: str, base: str) -> httpx.URL | None:
     text = _SURROGATE.sub("\ufffd", _CONTROLS.sub("", text)).strip(_BLANK)
@@ -167,16 +167,16 @@ def _absolute(text: str, base: str) -> httpx.URL | None:
 
 
 def _netloc(url: httpx.URL) -> str:
-    """Return host and port, if that is not the scheme's own, in their one spelling."""
+    """Return the normalised host, with the port unless it is the default one."""
     name = url.raw_host.decode("ascii").lower().rstrip(".")
     name = f"[{name}]" if ":" in name else name
-    # httpx leaves it out only where the scheme is in small letters.
+    # httpx omits the default port only if the scheme is in lower case.
     is_default = url.port in {None, _PORTS.get(url.scheme)}
     return name if is_default else f"{name}:{url.port}"
 
 
 def _in_ascii(text: str) -> str:
-    """Return a URL with an A-label for each part of its host, and nothing hidden."""
+    """Return a URL with A-labels in the host, and without invisible characters."""
     if text.isascii():
         return text
     found = _AUTHORITY.fullmatch(text)
@@ -195,7 +195,7 @@ def _a_labels(name: str) -> str:
 
 
 def _a_label(label: str) -> str:
-    """Return punycode for what is no IDNA 2008, as emoji are: such names are registered."""
+    """Return punycode for labels that IDNA 2008 refuses, such as emoji, which do exist."""
     label = unicodedata.normalize("NFKC", label).lower()
     if label.isascii() or not label.isprintable():
         return label

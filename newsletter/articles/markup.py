@@ -1,7 +1,7 @@
-"""Reads a feed's HTML as a tree: its paragraphs in order, and the pictures among them.
+"""Extracts paragraphs and pictures, in order, from a feed's HTML.
 
-The tree is lxml's. What would cost it more than linear time is made harmless before (attributes by
-the thousand); a document that is nested deeper than libxml2 builds is read again without its tags.
+Parsed with lxml. Input that would cost it more than linear time, such as thousands of attributes,
+is rewritten before; a document nested deeper than libxml2 allows is read again without its tags.
 """
 
 from __future__ import annotations
@@ -19,29 +19,29 @@ from newsletter.articles.bounded import MAX_MARKUP, MAX_PARTS
 from newsletter.articles.pictures import Picture
 from newsletter.graphemes import shorten
 
-#: libxml2 builds no deeper tree, and gives up what follows.
+#: libxml2 builds no deeper tree, and drops the rest of the document.
 _MAX_DEPTH = 256
-#: A tag longer than this is written anew, with the attributes that are read.
+#: Characters of a tag; a longer one is rewritten with a limited number of attributes.
 _LONG_TAG = 200
-# As in HTML, a quote counts only behind an equals sign; one without its pair is a letter. A tag has
-# a limited number of attributes, so that one without an end does not cost the rest of the text.
+# As in HTML, a quote is special only after an equals sign, and an unpaired one is text. The number
+# of attributes is limited, so that a tag without an end does not match the rest of the text.
 _TAG = (
     r"""</?([A-Za-z][A-Za-z0-9:_-]{0,60}+)"""
     r"""(?:=\s{0,9}+(?:"[^"]{0,4000}+"|'[^']{0,4000}+')|[^<>=]++|=){0,120}+>"""
 )
 _WHOLE_TAG = re.compile(_TAG)
-# Nearly every tag is like this, and stays as it is.
+# Nearly all tags match this, and stay unchanged.
 _TAME = (
     r"/[A-Za-z][A-Za-z0-9]{0,20}+>"
     r"""|[A-Za-z][A-Za-z0-9]{0,20}+(?:\s{1,9}+[A-Za-z-]{1,30}+="[^"<>]{0,1000}+"){0,8}+\s?/?>"""
 )
-# What is no whole tag is text.
+# An incomplete tag is text.
 _WILD_TAG_OR_SIGN = re.compile(rf"(?!<(?:{_TAME}))(?:{_TAG}|<(?=/?[A-Za-z]))")
 _ATTRIBUTE = re.compile(
     r"""([a-z][a-z-]{0,30}+)\s{0,9}=\s{0,9}("[^"]{0,4000}+"|'[^']{0,4000}+'|[^\s"'<>=]{1,4000}+)""",
     re.IGNORECASE,
 )
-# html.unescape makes a number of it, and Python refuses long ones.
+# html.unescape converts it to an int, and Python refuses long ones.
 _HUGE_CHARREF = re.compile(r"&#(?:[xX][0-9a-fA-F]{9,}+|[0-9]{9,}+);?")
 _PLAIN_TAG = re.compile(
     r"<(/?)(a|abbr|b|big|blockquote|br|cite|code|div|em|font|h[1-6]|i|img|li|mark|ol|p|q|s|small"
@@ -56,23 +56,23 @@ _INLINE = {
     *("rb", "rt", "rp", "noscript", "button", "svg", "math", "html", "body"),
 }  # fmt: skip
 _HEADINGS = {"h1", "h2", "h3", "h4", "h5", "h6"}
-#: Nothing in them is text of the article or a picture of it.
+#: Elements without text or pictures of the article.
 _SKIPPED = {
     "annotation", "annotation-xml", "applet", "audio", "button", "canvas", "dialog", "embed",
     "form", "frameset", "iframe", "map", "nav", "noembed", "noframes", "object", "rp", "rt",
     "script", "select", "style", "svg", "template", "textarea", "title", "video",
 }  # fmt: skip
-#: Their text is not the article's; a picture in them may be.
+#: Elements whose text is not the article's, but which may contain a picture of it.
 _MUTED = {"caption", "figcaption", "noscript"}
 _EMPHASES = {"em": "slanted", "i": "slanted", "small": "slanted", "b": "bold", "strong": "bold"}
 
 
 def _names(words: str) -> re.Pattern[str]:
-    """Match any of these as a whole part of a class: `wp-block-button` has the part `button`."""
+    """Compile an expression for whole words within classes: `wp-block-button` has `button`."""
     return re.compile(rf"(?<![a-z])(?:{words})(?![a-z])", re.IGNORECASE)
 
 
-#: Classes of what is no text of the article: for other eyes, for sharing, for subscribing.
+#: Classes of elements that are no part of the article: hidden ones, share and subscribe buttons.
 _SKIPPED_CLASSES = _names(
     r"sr-only|screen-reader-text|visually-hidden|visuallyhidden|invisible|buttons?|btn"
     r"|sharedaddy|sd-sharing|jp-relatedposts|related-posts|feedflare|addtoany_\w+|share-links"
@@ -83,12 +83,12 @@ _SKIPPED_CLASSES = _names(
 _MUTED_CLASSES = _names(
     r"wp-caption(?:-text)?|tr-caption\S*|image-caption|img-caption|photo-credit|caption(?:-text)?"
     r"|credit|kg-card-caption|media-caption"
-    # What others wrote elsewhere; scripts make a frame of it.
+    # Quoted posts of social networks, which scripts replace by a frame.
     r"|twitter-tweet|twitter-video|instagram-media|tiktok-embed|bluesky-embed|mastodon-embed"
     r"|reddit-embed-bq|fb-post|threads-embed|text-post-media"
 )
 _SKIPPED_IDS = {"toc", "toc_container", "toc-container", "ez-toc-container"}
-#: Classes of lines about the article. Where the element holds more than a line, it is the article.
+#: Classes of a line about the article. An element with more text than a line is the article.
 _ABOUT_CLASSES = re.compile(
     r"(?:^|\s)(?:author|by-?line|date|date-?line|meta|submitted|username|timestamp|posted-on|byline-\S+"
     r"|(?:entry|post|article)-(?:meta|date|author|byline|header)|published|post-info|reading-time"
@@ -97,7 +97,7 @@ _ABOUT_CLASSES = re.compile(
     re.IGNORECASE,
 )
 _LONGEST_LINE = 150
-#: Where links lead that share a page.
+#: URLs of share links.
 _SHARING = re.compile(
     r"^mailto:\?|^https?://(?:www\.|m\.)?(?:facebook\.com/(?:sharer|share|dialog)"
     r"|(?:twitter|x)\.com/(?:share|intent|home\?status)|bsky\.app/intent|linkedin\.com/share"
@@ -113,9 +113,9 @@ class Run(NamedTuple):
     """A piece of text within one block."""
 
     text: str
-    #: Where it leads, if it is the text of a link.
+    #: The URL, if it is the text of a link.
     href: str | None = None
-    #: The classes of that link.
+    #: The classes of the link.
     classes: str = ""
     #: "slanted", "bold", or "" for neither.
     emphasis: str = ""
@@ -123,49 +123,49 @@ class Run(NamedTuple):
 
 @dataclass(frozen=True)
 class Block:
-    """A paragraph, a heading, a line: text that stands on lines of its own."""
+    """A block of text, such as a paragraph or heading."""
 
     runs: tuple[Run, ...]
-    #: The text as it can be shown.
+    #: The cleaned text.
     text: str
     is_heading: bool = False
-    #: A picture stands directly before it.
+    #: Whether a picture is directly before it.
     follows_picture: bool = False
 
     @property
     def unlinked(self) -> str:
-        """The text that is outside of links."""
+        """The text outside of links."""
         return text.clean("".join(run.text for run in self.runs if run.href is None))
 
     @property
     def hrefs(self) -> tuple[str, ...]:
-        """Where its links lead, those without text left out."""
+        """The URLs of its links that have text."""
         return tuple(run.href for run in self.runs if run.href is not None and run.text.strip())
 
     def is_all(self, emphasis: str) -> bool:
-        """Tell whether all of its text has one emphasis."""
+        """Return whether all of its text has one emphasis."""
         return all(run.emphasis == emphasis for run in self.runs if run.text.strip())
 
 
 @dataclass(frozen=True)
 class Reading:
-    """What stands in some HTML."""
+    """The content of some HTML."""
 
     blocks: tuple[Block, ...]
-    #: Those that may be the article's, in order.
+    #: Candidates for the picture of the article, in order.
     pictures: tuple[Picture, ...] = ()
 
     @property
     def text(self) -> str:
-        """All that is not a heading or a caption."""
+        """The text of all blocks but headings."""
         return " ".join(one.text for one in self.blocks if not one.is_heading)
 
 
 def read(html: str, base: str = "") -> Reading:
-    """Read HTML that nobody vouches for; any text at all gives a Reading."""
+    """Read untrusted HTML; never raises."""
     harmless = _harmless(html[:MAX_MARKUP])
     if "<" not in harmless and "&" not in harmless:
-        # Most summaries: without markup there is no tree to be built.
+        # The fast path, for most summaries.
         return _Collector(base).read_plain(harmless)
     try:
         return _Collector(base).read(_tree(harmless))
@@ -174,13 +174,13 @@ def read(html: str, base: str = "") -> Reading:
 
 
 class _TooDeep(Exception):
-    """The tree was cut off where it became too deep."""
+    """Raised for a tree at the maximum depth, which may be truncated."""
 
 
 def plain(value: str) -> str:
     """Return the text of a field that should be plain, but may be HTML or escaped twice.
 
-    A tag without its pair is text: a title may be about it.
+    An unpaired tag is text: a title may be about it.
     """
     pieces, at = [], 0
     for tag in _paired(list(_PLAIN_TAG.finditer(value))):
@@ -191,7 +191,7 @@ def plain(value: str) -> str:
 
 
 def _paired(tags: list[re.Match[str]]) -> list[re.Match[str]]:
-    """Return the tags that mark something up, in order: those with a partner, pictures, breaks."""
+    """Return the tags that are markup, in order: paired ones, pictures and breaks."""
     waiting: dict[str, list[re.Match[str]]] = {}
     found = []
     for tag in tags:
@@ -207,7 +207,7 @@ def _paired(tags: list[re.Match[str]]) -> list[re.Match[str]]:
 
 
 def _is_complete(tag: re.Match[str]) -> bool:
-    """Tell a tag that needs no partner from a word about it, such as "The <br> element"."""
+    """Return whether a void tag is markup, and not text such as "The <br> element"."""
     if tag[3].strip():
         return True
     before = tag.string[max(0, tag.start() - 1) : tag.start()]
@@ -217,7 +217,7 @@ def _is_complete(tag: re.Match[str]) -> bool:
 
 
 def _harmless(html: str) -> str:
-    """Return HTML in which no tag is without an end, and none has attributes by the thousand."""
+    """Return HTML without incomplete tags, and with a bounded number of attributes."""
     html = html.replace("\0", "").replace("<![CDATA[", "").replace("]]>", "")
     return _WILD_TAG_OR_SIGN.sub(_tamed, _HUGE_CHARREF.sub("\ufffd", html))
 
@@ -251,21 +251,21 @@ def _tree(html: str) -> etree._Element | None:
     try:
         return etree.fromstring(html.encode("utf-8", "replace"), parser)
     except etree.XMLSyntaxError:
-        # There is nothing in it.
+        # The document is empty.
         return None
 
 
 class _Collector:
-    """Walks through a tree once and gathers blocks and pictures."""
+    """Collects blocks and pictures in one walk of the tree."""
 
     def __init__(self, base: str) -> None:
         self._base = base
         self._blocks: list[Block] = []
         self._runs: list[Run] = []
         self._pictures: list[Picture] = []
-        #: The element of the last of them.
+        #: The element of the last picture.
         self._seen: etree._Element | None = None
-        #: Pictures that a <picture> offers beside its own.
+        #: Pictures of <source> elements in the open <picture>.
         self._sources: list[Picture] = []
         self._links: list[tuple[str, str]] = []
         self._emphases: list[str] = []
@@ -274,7 +274,7 @@ class _Collector:
         self._follows_picture = False
 
     def read(self, root: etree._Element | None) -> Reading:
-        """Return what stands in a tree; raises _TooDeep."""
+        """Return the content of a tree; raises _TooDeep."""
         if root is None:
             return Reading(())
         depth = 0
@@ -298,7 +298,7 @@ class _Collector:
         return Reading(tuple(self._blocks), tuple(self._pictures))
 
     def read_plain(self, text: str) -> Reading:
-        """Return what stands in a text without any markup."""
+        """Return the content of text without markup."""
         self._add(text)
         self._flush()
         return Reading(tuple(self._blocks))
@@ -347,7 +347,7 @@ class _Collector:
         self._follows_picture = not any(run.text.strip() for run in self._runs)
 
     def _forget_placeholder(self, element: etree._Element, found: Picture) -> None:
-        """Forget the picture whose `noscript` holds this one, unless it is known to be wider."""
+        """Drop the placeholder before the `noscript` of this picture, unless it is known wider."""
         noscript = next(element.iterancestors("noscript"), None)
         if noscript is None or self._seen is None or noscript.getprevious() is not self._seen:
             return
@@ -369,7 +369,7 @@ class _Collector:
         self._runs.append(Run(words, href, classes, emphasis))
 
     def _break(self, name: str) -> None:
-        """End the block where an element begins or ends that does not stand within a line."""
+        """End the open block if the element is no inline one."""
         if name not in _INLINE:
             self._flush(is_heading=self._headings > 0)
 
@@ -387,7 +387,7 @@ def _attributes(element: etree._Element) -> dict[str, str]:
 
 
 def _is_skipped(element: etree._Element) -> bool:
-    """Tell whether nothing in an element is part of the article."""
+    """Return whether an element has no part of the article."""
     name = element.tag
     if name in _SKIPPED:
         return True
@@ -404,7 +404,7 @@ def _is_skipped(element: etree._Element) -> bool:
 
 
 def _is_apparatus(link: etree._Element) -> bool:
-    """Tell whether a link shares the page, or leads to a footnote and back."""
+    """Return whether a link is a share link, or one to or from a footnote."""
     href = link.get("href") or ""
     parent = link.getparent()
     is_note = href.startswith("#") and parent is not None and parent.tag == "sup"
@@ -413,7 +413,7 @@ def _is_apparatus(link: etree._Element) -> bool:
 
 
 def _is_muted(element: etree._Element) -> bool:
-    """Tell whether the text of an element is not the article's, or is only about it."""
+    """Return whether the text of an element is no text of the article, such as a caption."""
     if element.tag in _MUTED or element.get("aria-hidden") == "true":
         return True
     classes = element.get("class") or ""
@@ -425,12 +425,12 @@ def _is_muted(element: etree._Element) -> bool:
 
 
 def _is_line(element: etree._Element) -> bool:
-    """Tell whether an element holds no more text than a line."""
+    """Return whether an element has no more text than a line."""
     return sum(map(len, _up_to(element.itertext(), _LONGEST_LINE))) <= _LONGEST_LINE
 
 
 def _up_to(pieces: Iterator[str], limit: int) -> Iterator[str]:
-    """Give pieces of text until they are longer than a limit."""
+    """Yield pieces of text until their total length is over the limit."""
     for piece in pieces:
         yield piece
         limit -= len(piece)

@@ -1,12 +1,11 @@
-"""Decides which item of a feed is which article.
+"""Decides which item of a feed is which stored article.
 
-Items of one feed that differ in GUID and in title are different articles, whatever they link to:
-merging two articles loses one, which is worse than sending one twice. A GUID that changes under the
-same link and title is the same article, and so is a new title under the same GUID. Between feeds,
-whose GUIDs mean nothing to each other, a link joins two items, unless several items of one feed
-share it.
+Items of one feed that differ in GUID and in title are different articles, whatever their links:
+merging two articles loses one, which is worse than sending one twice. The same link and title with
+a new GUID is the same article, and so is the same GUID with a new title. Across feeds GUIDs are not
+comparable: the same link is the same article, unless several items of one feed share it.
 
-Pure: what is stored comes in as values, what is to be done goes out as values.
+Pure functions: values in, values out.
 """
 
 from __future__ import annotations
@@ -26,40 +25,40 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Group:
-    """The items of one document that are one article; the first of them is shown."""
+    """The items of one document that are the same article; the first one has its content."""
 
     article: ParsedArticle
     guids: frozenset[str]
     links: frozenset[str]
-    #: Place and title of each item; a site that moves to https takes its articles along.
+    #: `link.place` and title of each item, which stay the same when a site moves to https.
     stories: frozenset[tuple[str, str]]
 
 
 @dataclass(frozen=True)
 class Match:
-    """What to do with an article that is known: any of these may be nothing."""
+    """A stored article that an item matches, and what to update."""
 
     known: Known
-    #: What it is to be called from now on, so that it is recognised by its newest names.
+    #: The names to store, so that the article is recognised by its newest ones.
     guid: str | None
     link: str
-    #: Belongs to this feed from now on: its own feed was removed.
+    #: The article belongs to this feed from now on, because its own feed was removed.
     is_adopted: bool = False
-    #: The content (or the link) changed, and the row takes it.
+    #: The content or the link has changed and is to be stored.
     is_edit: bool = False
-    #: The article stays as it is; the names are those that this feed has for it.
+    #: The article stays unchanged; the names are stored as an alias for this feed.
     is_alias: bool = False
 
     @property
     def is_renamed(self) -> bool:
-        """Tell whether the row's identity changes."""
+        """Whether feed, GUID or link of the row change."""
         return self.is_adopted or (self.guid, self.link) != (self.known.guid, self.known.link)
 
 
 def group(articles: Iterable[ParsedArticle]) -> list[Group]:
-    """Join the items of a document that agree in two of GUID, page and title.
+    """Group the items of a document that agree in two of GUID, page and title.
 
-    A GUID that several articles are left with tells nothing, and is dropped from all of them.
+    A GUID that several groups share identifies none, and is dropped from all of them.
     """
     items = list(articles)
     members: dict[int, list[ParsedArticle]] = defaultdict(list)
@@ -78,11 +77,11 @@ def match(
     feed_id: int,
     common: Collection[str | None] = (),
 ) -> list[tuple[Group, Match | None]]:
-    """Pair each group with the stored article that it is, or with None.
+    """Pair each group with the stored article that it matches, or with None.
 
-    `common` are links that identify nothing, as that of the feed's own site. A stored article
-    goes to one group at most, and no (feed, GUID) is given out twice, so the result never violates
-    the unique index. The groups come back with the links that they are to have.
+    `common` are links that identify no article, such as that of the feed's site. A stored article
+    matches one group at most, and no (feed, GUID) is used twice, so the result never violates the
+    unique index. The groups are returned with the links to store.
     """
     names = _Names(stored, feed_id)
     crowds = Counter(place for one in groups for place in {place for place, _ in one.stories})
@@ -90,7 +89,7 @@ def match(
     names.share(groups, common)
     found: dict[int, Known] = {}
     taken: set[int] = set()
-    # Rule by rule: an item that is known by its GUID goes before all that only resemble it.
+    # Rule by rule for all groups: a match by GUID has precedence over all weaker ones.
     for rule in (names.by_guid, names.by_story, names.by_link, names.elsewhere):
         for position, one in enumerate(groups):
             if position not in found:
@@ -105,7 +104,7 @@ def match(
 
 
 class _Names:
-    """The names that stored articles go by: in this feed, and elsewhere."""
+    """Indexes of stored articles by GUID, link and title, in this feed and in others."""
 
     def __init__(self, stored: Iterable[Known], feed_id: int) -> None:
         self._feed_id = feed_id
@@ -113,10 +112,10 @@ class _Names:
         self._by_story: dict[tuple[str, str], list[Known]] = defaultdict(list)
         self._by_page: dict[str, list[Known]] = defaultdict(list)
         self._by_link: dict[str, list[Known]] = defaultdict(list)
-        #: By link, and by page and title.
+        #: Other feeds' articles by link, and by place and title.
         self._elsewhere: dict[str | tuple[str, str], list[Known]] = defaultdict(list)
         self._orphans: dict[str, list[Known]] = defaultdict(list)
-        #: Links that do not tell one article from another.
+        #: Links that do not identify an article.
         self._shared: set[str | None] = set()
         bearers: dict[tuple[int | None, str], set[int]] = defaultdict(set)
         for known in sorted(stored, key=lambda one: one.id):
@@ -142,7 +141,7 @@ class _Names:
             self._orphans[known.guid].append(known)
 
     def addressed(self, one: Group, crowds: Counter[str]) -> Group:
-        """Return a group whose links have fragments only where those tell articles apart."""
+        """Return a group whose links keep their fragments only where they distinguish articles."""
 
         def address(link: str) -> str:
             page = links.page(link)
@@ -156,27 +155,27 @@ class _Names:
         return replace(one, article=article, links=frozenset(map(address, one.links)))
 
     def share(self, groups: Sequence[Group], common: Collection[str | None]) -> None:
-        """Take note of the links that several articles of a document have, or a feed's own site."""
+        """Record the links that several articles of a document share, and `common` ones."""
         once = Counter(address for one in groups for address in one.links)
         self._shared |= {address for address, count in once.items() if count > 1} | set(common)
 
     def by_guid(self, one: Group) -> Iterator[Known]:
-        """Give this feed's articles with the same GUID."""
+        """Yield this feed's articles with the same GUID."""
         for guid in sorted(one.guids):
             yield from self._by_guid.get(guid, ())
 
     def by_story(self, one: Group) -> Iterator[Known]:
-        """Give this feed's articles with the same place and title: their GUIDs have changed."""
+        """Yield this feed's articles with the same place and title, whose GUIDs have changed."""
         for story in sorted(one.stories):
             yield from self._by_story.get(story, ())
 
     def by_link(self, one: Group) -> Iterator[Known]:
-        """Give this feed's articles with the same link, where neither side has a GUID."""
+        """Yield this feed's articles with the same link, if neither side has a GUID."""
         for address in sorted(one.links - self._shared if not one.guids else ()):
             yield from (known for known in self._by_link.get(address, ()) if known.guid is None)
 
     def elsewhere(self, one: Group) -> Iterator[Known]:
-        """Give the articles of other feeds, or of none, with the same link; the likeliest first."""
+        """Yield articles of other feeds, or of none, with the same link; the best match first."""
         namesakes = (self._elsewhere.get(story, ()) for story in sorted(one.stories))
         orphans = (self._orphans.get(guid, ()) for guid in sorted(one.guids))
         anchors = {_anchor(address) for address in one.links}
@@ -188,19 +187,19 @@ class _Names:
                 yield from self._elsewhere.get(address, ())
 
     def meet(self, one: Group, known: Known) -> Match:
-        """Decide what a known article takes from the items that it was found in."""
+        """Return what to update of a stored article from the group that it matches."""
         article = one.article
         is_adopted = known.is_orphan
-        # What is still in the document stays, or doubles would take turns.
+        # Names still in the document are kept, or duplicates would alternate with each fetch.
         guid = known.guid if known.guid in one.guids and not is_adopted else article.guid
         link = known.link if known.link in one.links else article.link
         if known.is_alias or (known.feed_id != self._feed_id and not is_adopted):
-            # Another feed's article, or one added by hand, is not this feed's to change.
+            # Only an article's own feed changes it; articles added by hand stay unchanged.
             return Match(known, guid, link, is_alias=True)
         is_edit = link != known.link or article.content_hash != known.content_hash
         return Match(
             known,
-            # No GUID any more is no reason to forget the one that it had.
+            # A stored GUID is kept if the item no longer has one.
             guid if guid is not None or is_adopted else known.guid,
             link,
             is_adopted=is_adopted,
@@ -209,18 +208,18 @@ class _Names:
 
 
 def _anchor(address: str) -> tuple[str, str]:
-    """Return a link's place, and where in its page it leads."""
+    """Return a link's place and fragment."""
     return links.place(address), address.partition("#")[2]
 
 
 def _are_two(one: Group, known: Known) -> bool:
-    """Tell whether an article and a stored one of the same page agree in nothing else."""
+    """Return whether a group and a stored article of the same page differ in GUID and title."""
     story = links.place(known.link), known.title
     return known.guid not in one.guids and story not in one.stories
 
 
 def _first_of_each(items: Sequence[ParsedArticle]) -> list[int]:
-    """Return for each item the position of the first one that is the same article."""
+    """Return for each item the position of the first one of its group (union-find)."""
     roots = list(range(len(items)))
 
     def root(at: int) -> int:

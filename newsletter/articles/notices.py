@@ -1,6 +1,6 @@
-"""What cron says of feeds: when one starts to fail, once a day while it does, when it is well.
+"""Notices of `newsletter cron` about feeds: on the first failure, then daily, and on recovery.
 
-The row of a feed says when that was last (`Feed.reported_at`), so any run on any machine can tell.
+`Feed.reported_at` has the time of the last notice, so that runs on all machines share it.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Notice:
 
 
 def take(engine: Engine, now: datetime) -> list[Notice]:
-    """Return what there is to say at this instant, and note that it is said."""
+    """Return the notices that are due, and record in the same transaction that they were given."""
     with sessions.reading(engine) as session:
         if not any(_is_news(one, now) for one in store.feeds(session)):
             return []
@@ -46,7 +46,7 @@ def take(engine: Engine, now: datetime) -> list[Notice]:
 def _is_news(feed: Feed, now: datetime) -> bool:
     if feed.error is None or feed.reported_at is None:
         return (feed.error is None) != (feed.reported_at is None)
-    # An instant of the future was written by a clock that has been set back since.
+    # A time in the future was written before the clock was set back.
     is_recent = now - _DAILY < feed.reported_at <= now
     return feed.waits_for != WaitsFor.GONE and not is_recent
 

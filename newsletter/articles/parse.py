@@ -1,6 +1,6 @@
-"""Turns a feed's bytes into articles: RSS 0.9 to 2.0, RDF, Atom, and JSON Feed.
+"""Parses feeds to articles: RSS 0.9 to 2.0, RDF, Atom, and JSON Feed.
 
-Nothing here opens a file or a connection, and no bytes make it fail otherwise than by FeedError.
+Opens no file and no connection. Any input raises at most FeedError, or MemoryError.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from newsletter.articles.pictures import Picture, pixels
 from newsletter.errors import FeedError
 from newsletter.graphemes import shorten
 
-# feedparser takes a picture's caption (Media RSS) for the article's own title and description; of
-# an element that it does not know it keeps the attributes and not the text, unless it has none.
+# feedparser takes a picture's caption (Media RSS) for the article's title and description, so these
+# elements are renamed. Their attributes are removed: with them, feedparser drops the text.
 _CAPTIONS = re.compile(rb"(</?media:)(title|description)\b(?:[^<>]{0,1000}(?<!/)(?=>))?")
-# RSS writes authors as "desk@example.com (The desk)", feedparser as "The desk (desk@example.com)".
-# A word at a time: an expression with the @ in its middle would begin anew at every letter.
+# RSS has authors as "desk@example.com (The desk)", feedparser as "The desk (desk@example.com)".
+# One word at a time: an expression with an @ in its middle is quadratic.
 _WORD = re.compile(r"[<(]?([^\s<>()]++)[>)]?")
 _LINK = re.compile(rb"<link\b[^<>]{0,2000}+>", re.IGNORECASE)
 _FEED_TYPE = re.compile(rb"application/(?:rss\+xml|atom\+xml|feed\+json)", re.IGNORECASE)
@@ -41,7 +41,7 @@ _DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "su
 def parse(
     body: bytes, *, content_type: str = "", url: str = "", strip_tracking: bool = True
 ) -> ParsedFeed:
-    """Read a feed's document, fetched from `url`; raises FeedError if it is none."""
+    """Parse a document fetched from `url`; raises FeedError if it is no feed."""
     if json_feed.is_json(body, content_type):
         title, site_url, items, left_out = json_feed.read(body, url)
         channel: Mapping[str, Any] = {}
@@ -72,14 +72,14 @@ def _read_xml(
     title = shorten(markup.plain(_string(channel, "title")), text.MAX_TITLE)
     site_url = link.canonical(_string(channel, "link"), url)
     is_atom = str(found.get("version")).startswith("atom")
-    # Plain dictionaries, because feedparser's own warn about names that they answer for others.
-    # RFC 4287 4.2.1: an entry without an author has the feed's.
+    # Plain dictionaries, because feedparser's warn when one key is looked up for another.
+    # RFC 4287 4.2.1: an entry without an author has that of the feed.
     inherited = {"author": channel.get("author")} if is_atom else {}
     entries = [inherited | dict(entry) for entry in found.get("entries", ())]
     read = partial(
         _item,
         url=url,
-        # A feed from a file has no address: its links start at the site.
+        # A feed from a file has no URL: its links are relative to the site.
         start=url or site_url or "",
         language=_string(channel, "language"),
         is_atom=is_atom,
@@ -93,7 +93,7 @@ def _ttl(channel: Mapping[str, Any]) -> int | None:
 
 
 def _skip_hours(channel: Mapping[str, Any]) -> tuple[int, ...]:
-    """Return the hours of the week that `skipHours` and `skipDays` name (RSS 2.0; GMT)."""
+    """Return the hours of the week in `skipHours` and `skipDays` (RSS 2.0; GMT)."""
     hours, days = (channel.get(bounded.SKIPPED[name]) or () for name in ("hour", "day"))
     # Older feeds count hours from 1 to 24.
     numbers = {int(one) % 24 for one in hours if _SHORT_NUMBER.fullmatch(one) and int(one) <= 24}
@@ -107,12 +107,12 @@ def _feedparser(body: bytes, content_type: str, url: str) -> tuple[Mapping[str, 
         return bounded.read(body, content_type=content_type, url=url)
     except MemoryError:
         raise
-    except Exception as exc:  # whatever a parser of hostile bytes raises
+    except Exception as exc:  # hostile input may raise any exception
         raise FeedError("The feed is broken beyond reading.") from exc
 
 
 def _hint(body: bytes, url: str) -> str:
-    """Name the feed that a web page offers, if this is one: of several, that in its language."""
+    """Return a hint with the feed that a web page links: of several, the one in its language."""
     page = body[:200_000]
     spoken = _PAGE_LANGUAGE.search(page)
     language = spoken[1].decode() if spoken else ""
@@ -131,7 +131,7 @@ def _hint(body: bytes, url: str) -> str:
 
 def _item(entry: Mapping[str, Any], *, url: str, start: str, language: str, is_atom: bool) -> Item:
     named = _base(entry)
-    # feedparser gives the document's own address where there is no xml:base.
+    # feedparser returns the document's own URL if there is no xml:base.
     markup_base = named if named != url else ""
     base = markup_base or start
     address = _page(entry, language)
@@ -142,7 +142,7 @@ def _item(entry: Mapping[str, Any], *, url: str, start: str, language: str, is_a
         guid=_string(entry, "id"),
         links=(address,) if address else (),
         title=_title(entry, is_atom=is_atom),
-        # feedparser gives the content as summary too, where there is no other.
+        # feedparser returns the content as summary too, if there is no other.
         summary="" if summary == content else summary,
         content=content,
         base=base,
@@ -158,14 +158,14 @@ def _item(entry: Mapping[str, Any], *, url: str, start: str, language: str, is_a
 
 
 def _page(entry: Mapping[str, Any], language: str) -> str:
-    """Return an entry's page: of several in different languages, the one in the feed's own."""
+    """Return the URL of an entry's page: of several languages, the one of the feed."""
     found = [
         one
         for one in _mappings(entry, "links")
         if one.get("rel") == "alternate" and "html" in (_string(one, "type") or "html")
     ]
     if not any(_string(one, "hreflang") for one in found):
-        # feedparser takes the GUID for a link, in want of one, as whatever it is.
+        # feedparser uses any GUID as the link, if there is no other.
         is_only_guid = entry.get("guidislink") and entry.get("link") == entry.get("id")
         return "" if is_only_guid else _string(entry, "link")
     detail = entry.get("title_detail")
@@ -174,7 +174,7 @@ def _page(entry: Mapping[str, Any], language: str) -> str:
 
 
 def _kinship(language: str, own: str) -> int:
-    """Return how near a language is to another one; none at all is nearer than a foreign one."""
+    """Rank a language tag by its match with `own`: 3 equal, 2 same language, 1 none, 0 other."""
     language, own = language.lower().replace("_", "-"), own.lower().replace("_", "-")
     if not language:
         return 1
@@ -184,7 +184,7 @@ def _kinship(language: str, own: str) -> int:
 
 
 def _recordings(entry: Mapping[str, Any]) -> Iterator[str]:
-    """Give the addresses of what is heard or watched, not of pictures."""
+    """Yield the URLs of enclosures such as audio and video, but not of pictures."""
     for one in _mappings(entry, "links"):
         if one.get("rel") == "enclosure" and not _is_image(one):
             yield _string(one, "href")
@@ -207,7 +207,7 @@ def _summary(entry: Mapping[str, Any]) -> str:
 
 
 def _content(entry: Mapping[str, Any]) -> str:
-    """Return the longest of the entry's contents: the others are captions and excerpts."""
+    """Return the longest content of an entry; others are captions and excerpts."""
     contents = entry.get("content")
     found = contents if isinstance(contents, list) else []
     return max(
@@ -216,7 +216,7 @@ def _content(entry: Mapping[str, Any]) -> str:
 
 
 def _base(entry: Mapping[str, Any]) -> str:
-    """Return where feedparser has relative addresses in the content start."""
+    """Return feedparser's base URL for the content."""
     contents = entry.get("content")
     details = [*(contents if isinstance(contents, list) else []), entry.get("summary_detail")]
     bases = (_string(detail, "base") for detail in details if isinstance(detail, Mapping))
@@ -224,11 +224,11 @@ def _base(entry: Mapping[str, Any]) -> str:
 
 
 def _pictures(entry: Mapping[str, Any], base: str) -> Iterator[Picture]:
-    """Give the pictures that stand beside the text, the best first."""
+    """Yield the pictures outside the text, the best first."""
     for one in _mappings(entry, "links"):
         if one.get("rel") == "enclosure" and _is_image(one):
             yield from _picture(_string(one, "href"), one, base, "")
-    # Where there is a text, the description is the picture's.
+    # If there is a summary, the media description belongs to the picture.
     has_text = bool(_string(entry, "summary"))
     found = [one for one in _mappings(entry, "media_content") if _is_image(one)]
     own = [_caption(one, has_text=True) for one in found]
@@ -237,7 +237,7 @@ def _pictures(entry: Mapping[str, Any], base: str) -> Iterator[Picture]:
         zip(found, own, strict=True), key=lambda pair: -(pixels(pair[0].get("width")) or 0)
     )
     for one, caption in pairs:
-        # One without a caption has that of its group, and none of its neighbour's.
+        # A picture without a caption has that of its group, but never that of another picture.
         alt = caption or ("" if any(own) else shared)
         yield from _picture(_string(one, "url"), one, base, alt)
     for one in _mappings(entry, "media_thumbnail"):
@@ -245,7 +245,7 @@ def _pictures(entry: Mapping[str, Any], base: str) -> Iterator[Picture]:
     itunes = entry.get("image")
     if isinstance(itunes, Mapping):
         yield from _picture(_string(itunes, "href"), itunes, base, "")
-    # An <image> with an <url>, as a channel has it.
+    # An <image> with a <url>, as in a channel.
     if _is_image({"href": entry.get("href")}):
         yield from _picture(_string(entry, "href"), {}, base, "")
 
@@ -271,7 +271,7 @@ def _is_image(media: Mapping[str, Any]) -> bool:
 
 
 def _source(entry: Mapping[str, Any]) -> str:
-    """Return the source that RSS <source>, Atom <source> or dc:source names."""
+    """Return the source of an entry: RSS <source>, Atom <source> or dc:source."""
     source = entry.get("source")
     if isinstance(source, Mapping):
         named = markup.plain(_string(source, "title"))

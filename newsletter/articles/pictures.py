@@ -1,7 +1,7 @@
-"""Which picture of an article stands above it: the widest one known, and no decoration.
+"""Selects the picture of an article: the widest one known that is no decoration.
 
-Counters, smileys, avatars, badges, share icons, placeholders and SVG (which mailboxes do not show)
-are no pictures of an article, whatever place of a feed they come from.
+Tracking pixels, smileys, avatars, badges, share icons, placeholders and SVG (which mail clients do
+not show) are decorations, wherever in a feed they are.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from urllib.parse import unquote, urlsplit
 
 from newsletter.articles import link
 
-#: Less of it, in either direction, is an icon, a button or a counter (pixels).
+#: Pixels; a picture smaller in either direction is an icon, a button or a tracking pixel.
 _SMALLEST = 50
-#: What a picture of unknown width is taken for: it beats a thumbnail, and a large one beats it.
+#: The width assumed if unknown (pixels): more than a thumbnail, less than a large picture.
 _UNKNOWN_WIDTH = 400
-#: Wider than this, times its height, is a banner or a rule.
+#: The longer side divided by the shorter; more is a banner or a rule.
 _LONGEST_SHAPE = 7
 
-#: Where scripts that load pictures late keep the address, the better ones first.
+#: Attributes in which lazy-loading scripts keep the URL, the better ones first.
 _LAZY = (
     *("data-src", "data-lazy-src", "data-original", "data-orig-file", "data-large-file"),
     *("data-lazy", "data-actualsrc", "data-hi-res-src", "data-echo", "data-url"),
@@ -42,12 +42,12 @@ _HIDING = re.compile(
     r"|font-size:0|max-(?:height|width):0(?![.\d])|mso-hide:all|(?:left|top|text-indent):-\d{3})",
     re.IGNORECASE,
 )
-#: So small that what is in it is cut off; a padding holds the place of what is loaded later.
+#: An element so small that its content is hidden; one with padding reserves space for lazy loading.
 _CLOSED = re.compile(
     r"(?=.*overflow:hidden)(?!.*padding).*(?<![-\w])(?:height|width):[01](?:px)?(?![.\d%\w])",
     re.IGNORECASE,
 )
-#: Sizes that well-known engines write into addresses.
+#: Sizes in URLs of common engines.
 _SIZED = (
     re.compile(r"-(\d{2,4})x(\d{2,4})\.\w{3,5}$", re.ASCII),
     re.compile(r"/w(\d{2,4})-h(\d{2,4})(?:-[a-z-]{1,20})?/", re.ASCII),
@@ -64,7 +64,7 @@ _HOSTS = re.compile(
     r"|creativecommons\.org|licensebuttons\.net|buymeacoffee\.com|ko-fi\.com|paypalobjects\.com"
     r"|patreon\.com|placehold\.(?:co|it)|via\.placeholder\.com|dummyimage\.com|codecogs\.com)$"
 )
-#: The first part of a host's name, of those that count.
+#: The first label of tracking hosts.
 _COUNTING_HOSTS = re.compile(
     r"(?:pixels?|stats?|counter|track(?:er|ing)?|beacon|analytics|matomo|piwik|hits|[a-z]+-badge)\d*\."
 )
@@ -79,7 +79,7 @@ _COUNTER = re.compile(
     r"|track(?:er|ing)?|hit|stats?|open|impression|ping|collect|tr|spinner|load(?:ing|er)"
     r"|matomo|piwik|__utm|gr[ae]y|view)"
 )
-#: A name of several such words, or one that says it all, is that of no picture in any format.
+#: File names of tracking pixels and placeholders, whatever the format.
 _SURE_COUNTER = re.compile(
     r"(?:(?:hit|page|view|visit(?:or)?|track(?:er|ing)?|ajax|lazy|image|clear|blank|empty|open)[-_.]?)?"
     r"(?:pixel|counter|tracker|beacon|loader|loading|spinner|transparent|blank|1px)(?:[-_.]?\d{1,2})?"
@@ -94,7 +94,7 @@ _NETWORKS = (
     "|youtube|tumblr|rss|feed|email|e-?mail|print|share|tweet|digg|delicious|stumbleupon|x"
 )
 _ICON = re.compile(
-    # An emoji's file has its code points for a name.
+    # Files of emoji are named by their code points.
     r"(?:1f[0-9a-f]{3}|2[367b](?:\d?[a-f]|[a-f]\d)|2[367b][0-9a-f]{2}(?=-)|00[23][0-9a-f](?=-20e3))(?:-[0-9a-f]{2,5})*|"
     rf"(?:.{{1,40}}[-_])?(?:fav)?icons?(?:[-_].{{1,40}})?|avatar(?:[-_]?\d+(?:x\d+)?)?"
     rf"|(?:{_NETWORKS})(?:[-_.]?(?:icon|logo|share|button|badge|f|\d++(?:x\d++)?))*+"
@@ -112,7 +112,7 @@ _DECORATED = re.compile(
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture of an article; sizes in pixels where the feed names them."""
+    """A picture of an article; sizes in pixels, if the feed has them."""
 
     url: str
     width: int | None = None
@@ -121,13 +121,13 @@ class Picture:
 
 
 def best(pictures: Iterable[Picture]) -> Picture | None:
-    """Return the widest picture that is one of the article, the first of equals, or None."""
+    """Return the widest picture that is no decoration, the first of equals, or None."""
     fit = [_sized(one) for one in pictures if not is_decoration(one)]
     return max(fit, key=lambda one: one.width or _UNKNOWN_WIDTH, default=None)
 
 
 def is_decoration(picture: Picture) -> bool:
-    """Tell whether a picture is an icon, a counter or the like, by its sizes and its address."""
+    """Return whether a picture is an icon, a tracking pixel or the like, by its sizes and URL."""
     width, height = picture.width, picture.height
     if min(width or _SMALLEST, height or _SMALLEST) < _SMALLEST:
         return True
@@ -141,19 +141,19 @@ def is_decoration(picture: Picture) -> bool:
 
 
 def pixels(value: object) -> int | None:
-    """Return a size that a picture can have, or None; zero is one, of what is not to be seen."""
+    """Parse a size in pixels, 0 to 20,000, or None; 0 is the size of a hidden picture."""
     found = _LENGTH.fullmatch(str(value))
     return int(found[1]) if found and int(found[1]) <= 20_000 else None
 
 
 def is_hidden(style: str | None, hidden: str | None) -> bool:
-    """Tell whether an element is not to be seen, by its attributes `style` and `hidden`."""
+    """Return whether an element is hidden, by its attributes `style` and `hidden`."""
     joined = "".join(style[:4_000].split()) if style else ""
     return hidden is not None or bool(_HIDING.search(joined) or _CLOSED.match(joined))
 
 
 def of_element(attributes: Mapping[str, str], base: str, *, alt: str | None) -> Picture | None:
-    """Return what an `img` shows once its page has loaded; None for a decoration or nothing."""
+    """Return the picture of an `img`, also a lazy-loaded one; None for a decoration or nothing."""
     classes = f"{attributes.get('class', '')} {attributes.get('id', '')}"
     is_unseen = is_hidden(attributes.get("style"), attributes.get("hidden"))
     sizes = _sizes(attributes)
@@ -164,7 +164,7 @@ def of_element(attributes: Mapping[str, str], base: str, *, alt: str | None) -> 
         return None
     width, height = sizes.get("width"), sizes.get("height")
     for url, wide in _addresses(attributes, base, width):
-        # The same picture in another size has the same shape.
+        # All sizes of a picture have the same ratio.
         high = round(height * wide / width) if wide and width and height else height
         found = Picture(url, wide or width, high, alt)
         if not is_decoration(found):
@@ -173,7 +173,7 @@ def of_element(attributes: Mapping[str, str], base: str, *, alt: str | None) -> 
 
 
 def _is_smiley(alt: str) -> bool:
-    """Tell whether a caption is nothing but an emoji, or the name of one, ":smile:"."""
+    """Return whether an alternative text is only an emoji, or the name of one (":smile:")."""
     words = alt.strip()[:_LONGEST_ALT]
     is_drawn = any(unicodedata.category(mark) in {"So", "Sk", "Me"} for mark in words)
     return bool(_CODE.fullmatch(words)) or (
@@ -184,7 +184,7 @@ def _is_smiley(alt: str) -> bool:
 def _addresses(
     attributes: Mapping[str, str], base: str, width: int | None
 ) -> Iterator[tuple[str, int | None]]:
-    """Give the addresses of an `img` with the widths that they name, the best first."""
+    """Yield the URLs of an `img` with the widths given with them, the best first."""
     named = ("srcset", *_named(attributes, "srcset"))
     sets = [one for name in named for one in _set(attributes.get(name, ""), width)]
     for address, wide, density in sorted(sets, key=lambda one: (-(one[1] or 0), -one[2])):
@@ -193,7 +193,7 @@ def _addresses(
             yield url, wide
     for name in (*_LAZY, *_named(attributes, "src"), *_of_pictures(attributes), "src"):
         value = attributes.get(name, "")
-        # Some say "true" or "1" in the same attributes.
+        # Some engines write "true" or "1" into the same attributes.
         url = link.image(value, base) if name == "src" or _LIKE_AN_ADDRESS.search(value) else None
         if url:
             yield url, None
@@ -204,23 +204,23 @@ def _addresses(
 
 
 def _named(attributes: Mapping[str, str], kind: str) -> Iterator[str]:
-    """Give the attributes of any script whose names end so, and which hold an address."""
+    """Yield the names of `data-` attributes that end in `kind` and contain a URL."""
     for name, value in attributes.items():
         if name.startswith("data-") and name.endswith(kind) and _LIKE_AN_ADDRESS.search(value):
             yield name
 
 
 def _of_pictures(attributes: Mapping[str, str]) -> Iterator[str]:
-    """Give the attributes of any script that hold the address of a picture."""
+    """Yield the names of `data-` attributes that contain the URL of a picture."""
     for name, value in attributes.items():
         if name.startswith("data-") and _PICTURE_FILE.search(value):
             yield name
 
 
 def _set(value: str, width: int | None) -> Iterator[tuple[str, int | None, float]]:
-    """Give the candidates of a `srcset`, with width and density.
+    """Yield the candidates of a `srcset`: URL, width, density.
 
-    Addresses may hold commas, so blanks divide it.
+    Split at white space, because URLs may contain commas.
     """
     address = ""
     for word in value.split():
@@ -240,7 +240,7 @@ def _set(value: str, width: int | None) -> Iterator[tuple[str, int | None, float
 
 
 def _sizes(attributes: Mapping[str, str]) -> dict[str, int]:
-    """Return the width and the height in pixels, as far as attributes or styles name them."""
+    """Return width and height in pixels, if attributes or styles have them."""
     found = {}
     for name in ("width", "height"):
         size = pixels(attributes.get(name, ""))
@@ -251,14 +251,14 @@ def _sizes(attributes: Mapping[str, str]) -> dict[str, int]:
             continue
         size = round(float(number) * (1 if unit.lower() in {"", "px"} else 16))
         if limit and size >= _SMALLEST:
-            # How wide it may become, not how wide it is.
+            # A maximum says nothing about the actual size, unless it is tiny.
             continue
         found[name] = min(size, 20_000)
     return found
 
 
 def _sized(picture: Picture) -> Picture:
-    """Return a picture with the size that its address names, if nothing else does."""
+    """Return a picture with the size in its URL, if its width is unknown."""
     if picture.width:
         return picture
     for pattern in _SIZED:
@@ -270,7 +270,7 @@ def _sized(picture: Picture) -> Picture:
 
 
 def _is_named_so(path: str) -> bool:
-    """Tell whether a path is one of a decoration: its folders, or the name of its file."""
+    """Return whether a path has folders or a file name of a decoration."""
     *folders, name = path.split("/")
     stem, dot, ending = name.rpartition(".")
     if not dot:
@@ -279,7 +279,7 @@ def _is_named_so(path: str) -> bool:
         return True
     if _PLACEHOLDER.fullmatch(stem):
         return True
-    # Photographs are called all sorts of things: "x.jpg", "share.jpg".
+    # Photographs may have such names too: "x.jpg", "share.jpg".
     is_photograph = name.endswith(_PHOTOGRAPHS)
     is_counter = _SURE_COUNTER.fullmatch(stem) or (ending != "png" and _COUNTER.fullmatch(stem))
     return not is_photograph and bool(is_counter or _ICON.fullmatch(stem))

@@ -1,8 +1,8 @@
-"""Decides when a feed is asked again, and which feeds a run asks. Pure: instants in, instants out.
+"""Decides when a feed is fetched next, and which feeds a run fetches. Pure functions.
 
-About once an hour, later if the feed says so itself (RSS `ttl`, `skipHours`, `skipDays`); after a
+About once an hour, later if the feed asks for it (RSS `ttl`, `skipHours`, `skipDays`); after a
 failure with exponential back-off, or when the server allows it (`Retry-After`, RFC 9110 10.2.3);
-never again after 410. An edition that is due has every feed asked that only rests.
+never again after 410. Before an edition, all feeds are fetched that do not wait after a failure.
 """
 
 from __future__ import annotations
@@ -19,26 +19,26 @@ HOURLY = timedelta(minutes=58)
 #: Back-off after the first failure; doubled by each further one, up to the longest.
 FIRST_RETRY = timedelta(minutes=10)
 LONGEST_RETRY = timedelta(hours=6)
-#: No feed asks for longer rests, and no server for a later retry, than is believed here.
+#: The maximum of a feed's `ttl`, and of a server's Retry-After.
 LONGEST_TTL = timedelta(days=1)
 LONGEST_RETRY_AFTER = timedelta(days=7)
 
 _HOURS_A_WEEK = 7 * 24
-#: A later instant was written by a clock that has been set back since.
+#: A later `next_fetch_at` was written before the clock was set back, and is ignored.
 _FARTHEST = LONGEST_RETRY_AFTER + timedelta(days=2)
 
 
 class WaitsFor(StrEnum):
-    """Why a feed that failed is not asked now."""
+    """Why a feed that failed is not fetched now."""
 
     BACK_OFF = "back_off"
     RETRY_AFTER = "retry_after"
-    #: For nothing: its server has answered 410.
+    #: The server has responded with 410: never fetched again.
     GONE = "gone"
 
 
 class Polled(Protocol):
-    """What a feed's row says about when to ask it."""
+    """The columns of a feed that decide when to fetch it."""
 
     id: int | None
     fetched_at: datetime | None
@@ -50,34 +50,34 @@ class Polled(Protocol):
 
 @dataclass(frozen=True)
 class Occasion:
-    """Why feeds are fetched."""
+    """The reason for a fetch, which decides the feeds to be fetched."""
 
-    #: A feed that was last asked before this instant is asked although it still rests.
+    #: Feeds last fetched before this instant are fetched even if `next_fetch_at` is later.
     since: datetime | None = None
-    #: Whether feeds are left alone that failed a short time ago.
+    #: Whether back-off applies.
     heeds_back_off: bool = True
-    #: The one feed to ask, whatever it waits for; all of them for None.
+    #: The one feed to fetch, in any state; None for all feeds.
     feed_id: int | None = None
 
     @property
     def is_whole(self) -> bool:
-        """Whether every feed is asked that may be."""
+        """Whether all feeds are fetched that may be."""
         return self.since is not None and self.feed_id is None
 
 
-#: The regular look: whatever has come due.
+#: The regular run: all feeds that are due.
 ROUTINE = Occasion()
-#: At an operator's word: every feed whose server allows it.
+#: By a command of the operator: all feeds whose server allows it.
 BY_HAND = Occasion(since=datetime.max.replace(tzinfo=UTC), heeds_back_off=False)
 
 
 def before_edition(due_at: datetime) -> Occasion:
-    """Return the occasion of an edition: every feed is asked once after the edition fell due."""
+    """Return the occasion of an edition: each feed is fetched once after the edition is due."""
     return Occasion(since=due_at)
 
 
 def is_wanted(feed: Polled, occasion: Occasion, *, now: datetime) -> bool:
-    """Tell whether a feed is asked now."""
+    """Return whether a feed is fetched now."""
     if occasion.feed_id is not None:
         return feed.id == occasion.feed_id
     if feed.waits_for == WaitsFor.GONE:
@@ -92,8 +92,8 @@ def is_wanted(feed: Polled, occasion: Occasion, *, now: datetime) -> bool:
 
 
 def after_success(now: datetime, *, ttl_minutes: int | None = None) -> datetime:
-    """Return when a feed that was read is asked again."""
-    # A number of minutes that no timedelta holds is as good as a day.
+    """Return when a feed is fetched next after a success."""
+    # Limited before the conversion: a timedelta cannot hold any number of minutes.
     ttl = timedelta(minutes=min(ttl_minutes or 0, LONGEST_TTL // timedelta(minutes=1)))
     return now + max(HOURLY, ttl)
 
@@ -101,9 +101,10 @@ def after_success(now: datetime, *, ttl_minutes: int | None = None) -> datetime:
 def after_failure(
     now: datetime, failures: int, *, retry_after: timedelta | None = None
 ) -> tuple[datetime, WaitsFor]:
-    """Return when a feed is asked again that has failed so often in a row, and why then.
+    """Return when a feed is fetched next after `failures` in a row, and what it waits for.
 
-    A server that names an instant is asked then, but not more than hourly if it goes on failing.
+    A Retry-After of the server has precedence over back-off, except that a server that goes on
+    failing is asked once an hour at most.
     """
     back_off = min(FIRST_RETRY * 2 ** min(failures - 1, 16), LONGEST_RETRY)
     if retry_after is None:
@@ -113,9 +114,9 @@ def after_failure(
 
 
 def retry_after(value: str, *, date: str = "", now: datetime) -> timedelta | None:
-    """Read a Retry-After header: seconds or a date (RFC 9110 10.2.3); None if it is neither.
+    """Parse a Retry-After header: seconds or a date (RFC 9110 10.2.3); None if it is neither.
 
-    A date counts from the server's own clock, its Date header, where that can be read.
+    A date is relative to the server's clock, its Date header, if that is valid.
     """
     value = value.strip()
     if value.isascii() and value.isdigit():
@@ -127,9 +128,9 @@ def retry_after(value: str, *, date: str = "", now: datetime) -> timedelta | Non
 
 
 def skipped_hours(hours: Collection[int], days: Collection[int]) -> list[int]:
-    """Return the hours of the week that a feed skips, of its hours and its days (0 is Monday).
+    """Return the hours of the week to skip, from hours of the day and days (0 is Monday).
 
-    One that skips all of them is taken to skip none.
+    None are skipped if all of them would be.
     """
     found = [hour for hour in range(_HOURS_A_WEEK) if hour % 24 in hours or hour // 24 in days]
     return found if len(found) < _HOURS_A_WEEK else []

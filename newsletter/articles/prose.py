@@ -1,7 +1,7 @@
-"""Which paragraphs of an item are its own: not its title again, not what an engine adds around it.
+"""Selects the paragraphs of an item's own text: without its title, bylines and engine boilerplate.
 
-Engines write their lines in the language of the site, so they are known by what they are made of:
-links to the item and its site, the title, the author, a date. Where that leaves nothing, all stays.
+Blog engines add lines in the language of the site, so these are recognised by their parts: links to
+the item and its site, the title, the author, a date.
 """
 
 from __future__ import annotations
@@ -15,25 +15,25 @@ from urllib.parse import unquote, urlsplit
 from newsletter.articles import link, text
 from newsletter.articles.markup import Block, Run
 
-#: A closing line is no longer than this, the titles in it left aside.
+#: Characters of a closing line, without the titles in it.
 _MAX_CLOSING = 160
-#: A line about the article, above it.
+#: Characters of a line about the article, above it.
 _MAX_LINE = 120
-#: A link that asks to read on.
+#: Characters of a "read more" link.
 _MAX_MORE = 60
-#: Words of a closing line beside the titles that it names.
+#: Words of a closing line, without the titles in it.
 _MAX_BESIDE = 9
 _SHORT_TITLE = 12
-#: So many lines around the text are looked at.
+#: Lines that are removed before or after the text, at most.
 _MAX_LINES = 6
 _MAX_CREDIT = 140
-#: A first paragraph of fewer letters, and no sentence, is read with the next one.
+#: Characters; a shorter first paragraph without a sentence is joined with the next one.
 _SHORT = 25
 
 _SOURCE = re.compile(r"(^|[\s.])(?:original )?sources?\s*:\s*$", re.IGNORECASE)
 _SENTENCE_END = re.compile(r"[.!?…。！？।؟۔։።។။:\"”»’)\]]\W{0,5}$")
 _ENDS_AS_SENTENCE = re.compile(r"[.!?…。！？।؟۔։።។။]\W{0,3}$")
-# Letters of some scripts bear marks, which are no letters to an expression.
+# Not only letters: `\w` does not match the combining marks of some scripts.
 _MONTH = r"[^\W\d_][^\s\d.,،]{2,14}"
 _DATE = re.compile(
     r"\d{1,4}[./-]\d{1,2}[./-]\d{1,4}"
@@ -57,7 +57,7 @@ _BY = re.compile(
 )
 #: "Текст: Иван Петров", "Photos by: Anna Berg / AFP"; the words of a sentence are not all names.
 _LABELLED = re.compile(rf"^[^\W\d_]{{2,20}}+(?:\s[^\W\d_]{{1,12}}+){{0,2}}\s?:\s{_NAMES}$")
-# Scripts without capital letters tell a name by what stands before it.
+# In scripts without capital letters a name is recognised by the label before it.
 _LABELLED_PLAINLY = re.compile(
     r"^(?:作者|記者|记者|撰文|執筆|取材|撮影|文|图|圖|写真|写真提供|글|사진|글쓴이|기자|بقلم|كتب|كتبت|كتبه|تصوير|الصورة"
     r"|الكاتب|تحریر|نویسنده|عکس|מאת|צילום|लेखक|द्वारा|फोटो|तस्वीर|ผู้เขียน|โดย|เรื่อง|ภาพ|ภาพโดย)(?:[・･/／·][^\s:：=＝]{1,6})?"
@@ -71,7 +71,7 @@ _CREDIT = re.compile(
     r"|(?:photo|foto|zdjęcie) (?:by|von|par|de|di|door)\b|fot\.\s|©|\(c\)\s)",
     re.IGNORECASE,
 )
-#: What browsers show that cannot play something; some feeds have it without its element.
+#: The fallback text of media elements; some feeds have it without the element.
 _FALLBACK = re.compile(
     r"^(?=.{0,160}$)(?=.*\b(?:html5?|video|vidéo|audio|iframe|frame|canvas|видео|аудио)|.*(?:動画|音声|视频"
     r"|視頻|音频|비디오|오디오|فيديو|الصوت))"
@@ -80,11 +80,11 @@ _FALLBACK = re.compile(
     r"|tarayıcınız|متصفحك|(?:お使い|ご利用)の(?:ブラウザ|環境)|您的(?:浏览器|瀏覽器)|사용\S*\s브라우저)",
     re.IGNORECASE,
 )
-#: Short codes that nobody has replaced: "[caption id=7]", "[vc_row][vc_column]".
+#: Unexpanded shortcodes: "[caption id=7]", "[vc_row][vc_column]".
 _SHORT_CODES = re.compile(r"(?:\[/?[a-z]+[a-z0-9_-]*(?:\s[^\[\]]{0,300})?\]\s?)++")
-#: "4 posts - 3 participants", as forums close a topic.
+#: "4 posts - 3 participants", the last line of forum topics.
 _COUNTS = re.compile(r"\d+\s\S{1,20}\s[-–—·•|]\s\d+\s\S{1,20}")
-#: "Follow: https://social.example/@harbour #tide", as video sites have it under a description.
+#: "Follow: https://social.example/@harbour #tide", as in descriptions of video sites.
 _REFERENCES = re.compile(
     r"(?:[^\s:：]{1,30}\s?[:：]\s?)?(?:(?:https?://|[#@]|[\w-]++(?:\.[\w-]++)++/)\S*+(?:\s|$))++"
 )
@@ -94,7 +94,7 @@ _NO_WORDS = re.compile(r"[\W_]*")
 
 @dataclass(frozen=True)
 class About:
-    """What is known of an item beside its text; addresses are absolute, or empty."""
+    """Title, author and URLs of an item; URLs are absolute, or empty."""
 
     title: str = ""
     author: str = ""
@@ -106,7 +106,7 @@ class About:
 
     @property
     def own(self) -> frozenset[str]:
-        """The addresses of the item itself."""
+        """The URLs of the item itself."""
         return frozenset(filter(None, (_spelled(self.page), _spelled(self.comments))))
 
 
@@ -131,7 +131,7 @@ def source(blocks: Sequence[Block]) -> tuple[str | None, list[Block]]:
 
 
 def own(blocks: Sequence[Block], about: About) -> list[str]:
-    """Return the paragraphs that are the article's own words, up to a heading between them."""
+    """Return the paragraphs of the article's own text, up to the first heading after them."""
     kept = _without_closing(list(blocks), about)
     kept = _up_to_heading(_without_opening(kept, about))
     paragraphs = [one.text for one in kept if not one.is_heading] or [one.text for one in kept]
@@ -141,7 +141,7 @@ def own(blocks: Sequence[Block], about: About) -> list[str]:
 
 
 def opening(paragraphs: Sequence[str]) -> str:
-    """Return what an article begins with: its first paragraph, and the next ones if it is short."""
+    """Return the first paragraph of an article, with the next ones if it is short."""
     found = ""
     for one in paragraphs:
         found = f"{found} {one}".strip()
@@ -161,14 +161,14 @@ def _without_closing(blocks: list[Block], about: About) -> list[Block]:
 
 
 def _is_closing(block: Block, about: About, *, is_only: bool) -> bool:
-    """Tell whether a last block is an engine's line."""
+    """Return whether the last block is a line that the engine has added."""
     words = block.text
     if any(one.fullmatch(words) for one in (_NO_WORDS, _COUNTS)):
         return True
     if not is_only and _REFERENCES.fullmatch(words):
         return True
     if not block.unlinked.strip(" .,:;|·•–—-→»›>[]()") and block.hrefs and _is_short(words):
-        # Nothing but links: to the item, to its comments, or marked as links by an engine.
+        # Only links: to the item, to its comments, or in brackets.
         is_own = all(_spelled(href) in about.own for href in block.hrefs)
         return is_own or bool(_BRACKETED.fullmatch(words) and len(block.hrefs) > 1)
     if _is_submission(block) and _BRACKETED.search(words):
@@ -183,12 +183,12 @@ def _is_short(words: str) -> bool:
 
 
 def _is_submission(block: Block) -> bool:
-    """Tell "submitted by /u/mia [link] [comments]" from text."""
+    """Return whether a block is a line such as "submitted by /u/mia [link] [comments]"."""
     return len(block.text) <= _MAX_LINE and bool(re.search(r"(?:^|\s)/?u/\S+", block.text))
 
 
 def _names_item_and_site(block: Block, about: About) -> bool:
-    """Tell whether a block names the item and then its site, by links or by titles, and no more."""
+    """Return whether a block has only the item and then its site, as links or titles."""
     words = block.text
     titles = len(about.title) + len(about.site_title)
     if len(words) > _MAX_CLOSING + titles:
@@ -201,20 +201,20 @@ def _names_item_and_site(block: Block, about: About) -> bool:
 
 
 def _has_both_titles(words: str, about: About) -> bool:
-    """Tell whether a line names the item and the site, in few words beside."""
+    """Return whether a line has the titles of item and site, and few other words."""
     title, site = about.title.casefold(), about.site_title.casefold()
     folded = words.casefold()
     if len(title) < 3 or len(site) < 2 or title not in folded:
         return False
     rest = folded.replace(title, " ", 1)
-    # A sentence may well begin with a short title: "Fog is what the Harbour Blog is about."
+    # A sentence may begin with a short title: "Fog is what the Harbour Blog is about."
     is_sentence = folded.startswith(title) and len(title) < _SHORT_TITLE
     beside = len(re.findall(r"\w+", rest.replace(site, " ", 1)))
     return site in rest and not is_sentence and beside <= _MAX_BESIDE
 
 
 def _is_of_site(href: str, about: About) -> bool:
-    """Tell whether an address is the site's front, or that of a publication on the same host."""
+    """Return whether a URL is the site's front page, or that of a publication on its host."""
     url, site, page = urlsplit(href), urlsplit(about.site), urlsplit(about.page)
     if _spelled(href) == _spelled(about.site):
         return True
@@ -222,7 +222,7 @@ def _is_of_site(href: str, about: About) -> bool:
 
 
 def _without_names(words: str, about: About) -> str:
-    """Return a text without a last sentence that names the item and then its site."""
+    """Return a text without a last sentence that has the titles of item and site."""
     if not about.title or not _has_both_titles(words[-text.MAX_TITLE - _MAX_CLOSING :], about):
         return words
     at = words.casefold().rfind(about.title.casefold())
@@ -234,7 +234,7 @@ def _without_names(words: str, about: About) -> str:
 
 
 def _without_references(block: Block) -> Block:
-    """Return the last block without the linked addresses and hashtags behind its last sentence."""
+    """Return the last block without the links and hashtags after its last sentence."""
     tail, first = "", len(block.runs)
     for at, run in reversed(list(enumerate(block.runs))):
         tail = run.text + tail
@@ -248,7 +248,7 @@ def _without_references(block: Block) -> Block:
 
 
 def _without_more(block: Block, about: About) -> list[Block]:
-    """Return the last block without the link at its end that asks to read on."""
+    """Return the last block without the "read more" link at its end."""
     runs = list(block.runs)
     while runs and _NO_WORDS.fullmatch(runs[-1].text) and runs[-1].href is None and len(runs) > 1:
         if _ENDS_AS_SENTENCE.search(runs[-1].text):
@@ -270,7 +270,7 @@ def _without_more(block: Block, about: About) -> list[Block]:
 
 
 def _up_to_heading(blocks: list[Block]) -> list[Block]:
-    """Return the blocks before the first heading, if there are any."""
+    """Return the blocks before the first heading that is not the first block."""
     at = next((at for at, one in enumerate(blocks) if at and _is_heading(one)), len(blocks))
     return blocks[:at]
 
@@ -292,7 +292,7 @@ def _without_opening(blocks: list[Block], about: About) -> list[Block]:
 
 
 def _is_opening(block: Block, about: About) -> bool:
-    """Tell whether a first block is about the article, and not of it."""
+    """Return whether the first block is about the article, such as a title or byline."""
     words = block.text
     if _is_heading(block) or text.title_key(words) == text.title_key(about.title):
         return True
@@ -308,7 +308,7 @@ def _is_opening(block: Block, about: About) -> bool:
 
 
 def _is_apart(block: Block, following: Block) -> bool:
-    """Tell whether a first block is a picture's caption or a button, and the text begins behind."""
+    """Return whether the first block is a picture's caption or a button before the text."""
     if following.text[:1].islower():
         return False
     is_line = len(block.text) <= _MAX_LINE and not _SENTENCE_END.search(block.text)
@@ -317,7 +317,7 @@ def _is_apart(block: Block, following: Block) -> bool:
 
 
 def _is_button(block: Block) -> bool:
-    """Tell whether a block is nothing but a link to act on, or links to what follows."""
+    """Return whether a block is a single short link, or a list of links into the page."""
     words = block.text
     if not block.hrefs or re.search(r"\w", block.unlinked) or _ENDS_AS_SENTENCE.search(words):
         return False
@@ -325,7 +325,7 @@ def _is_button(block: Block) -> bool:
 
 
 def _is_by_line(words: str, about: About) -> bool:
-    """Tell whether a line names the author, the date or the reading time, and hardly more."""
+    """Return whether a line has the author, date or reading time, and few other words."""
     if len(words) > _MAX_LINE + len(about.title):
         return False
     if any(one.search(words) for one in (_BY, _LABELLED, _LABELLED_PLAINLY, _READING_TIME)):
@@ -338,12 +338,12 @@ def _is_by_line(words: str, about: About) -> bool:
     rest = _TIME.sub(" ", rest)
     if _ENDS_AS_SENTENCE.search(rest) and not dates:
         return False
-    # "Submitted by admin on Fri,": the words of such a line are few, whatever the language.
+    # "Submitted by admin on Fri,": few words, in any language.
     return (has_author or dates > 0) and len(re.findall(r"[^\W\d_]{4,}", rest)) <= 3
 
 
 def _cut(words: str, name: str) -> str:
-    """Return words without a name in them, whatever its case."""
+    """Return text without the first occurrence of a name, ignoring case."""
     at = words.casefold().find(name.casefold())
     return words if at < 0 else words[:at] + " " + words[at + len(name) :]
 
@@ -366,7 +366,7 @@ def _block(words: str) -> Block:
 
 @lru_cache(maxsize=1_024)
 def _spelled(href: str) -> str:
-    """Return what of an address names its page: no scheme, no fragment, no query behind a path."""
+    """Return the part of a URL that identifies its page: no scheme, fragment, or query of a path."""
     try:
         url = urlsplit(href.strip())
     except ValueError:

@@ -1,7 +1,7 @@
-"""Decides which unknown articles wait for the operator instead of going out.
+"""Decides which new articles go into quarantine until the operator approves them. Pure functions.
 
-Feeds republish everything under new names, back-date, post-date, and import archives; readers
-must not get weeks of old posts because of that.
+Feeds republish everything with new GUIDs, back-date, post-date, and import archives; readers must
+not get weeks of old posts because of that.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Reason(StrEnum):
-    """Why an article waits."""
+    """Why an article is in quarantine."""
 
     ANCIENT = "ancient"
     FUTURE = "future"
@@ -32,51 +32,51 @@ class Reason(StrEnum):
 
 @dataclass(frozen=True)
 class QuarantineRules:
-    """From where on an article is suspicious."""
+    """The limits of what is not suspicious."""
 
     future: timedelta = timedelta(days=1)
     ancient: timedelta = timedelta(days=31)
-    #: How many articles a feed brings along on its first fetch, the newest.
+    #: The number of articles, the newest ones, that go out from a feed's first fetch.
     at_first: int = 20
-    #: More unknown articles at once are a flood, whatever else is known.
+    #: More new articles in one fetch are a flood.
     flood: int = 20
-    #: More that go out in a day are one, too.
+    #: More new articles in a day are a flood.
     flood_per_day: int = 50
-    #: No more wait in a day; what comes beyond that is not taken in.
+    #: More articles in quarantine in a day are not stored.
     waiting_per_day: int = 200
     day: timedelta = timedelta(days=1)
-    #: How far back a feed's busiest day is looked for.
+    #: How far back the busiest day of a feed counts.
     memory_days: int = 31
 
 
 @dataclass(frozen=True)
 class Arrivals:
-    """The articles of one feed that were taken in at one instant, after its first fetch."""
+    """The articles of one feed that were stored at one instant, after its first fetch."""
 
     at: datetime
-    #: How many of them have gone out, also by approval, and how many still wait.
+    #: How many have gone out, also by approval, and how many are in quarantine.
     out: int
     waiting: int
 
 
 @dataclass(frozen=True)
 class Traffic:
-    """How much a feed has brought lately."""
+    """The recent number of new articles of a feed."""
 
     out_today: int = 0
     waiting_today: int = 0
-    #: The most that went out on one of the last days.
+    #: The maximum that went out on one of the last days.
     busiest: int = 0
 
 
 @dataclass(frozen=True)
 class Background:
-    """What is stored about the feed that unknown articles came from."""
+    """The stored state of a feed that decides about its new articles."""
 
     is_first: bool
-    #: What `text.title_key` makes of the titles of the feed's articles.
+    #: The `text.title_key` of the feed's stored articles.
     titles: frozenset[str] = frozenset()
-    #: Those titles that two or more articles went out with: columns that bear their own name.
+    #: Those of `titles` that two or more articles went out with, such as a column's name.
     columns: frozenset[str] = frozenset()
     traffic: Traffic = Traffic()
 
@@ -84,7 +84,7 @@ class Background:
 def traffic(
     arrivals: Iterable[Arrivals], *, now: datetime, rules: QuarantineRules = QuarantineRules()
 ) -> Traffic:
-    """Sum up a feed's arrivals; a day is any 24 hours, counted back from now."""
+    """Sum up a feed's arrivals by periods of 24 hours before now."""
     out: Counter[int] = Counter()
     waiting: Counter[int] = Counter()
     for one in arrivals:
@@ -101,13 +101,13 @@ def reasons(
     now: datetime,
     rules: QuarantineRules = QuarantineRules(),
 ) -> list[Reason | None]:
-    """Return for each unknown article why it waits, or None if it goes out."""
+    """Return for each new article the reason for quarantine, or None if it goes out."""
     titles = set(background.titles)
     found: list[Reason | None] = []
     for article in articles:
         reason = _by_date(article, now, rules)
         key = text.title_key(article.title)
-        # What a reader sees may also be the same to the last letter: then so is the title.
+        # The title is enough: an article with the same content has the same title.
         if reason is None and key in titles and key not in background.columns:
             reason = Reason.REPUBLISHED
         if not background.is_first:
@@ -115,7 +115,7 @@ def reasons(
         found.append(reason)
     if background.is_first:
         return _newest_only(articles, found, rules)
-    # As many as the operator has let out on one day before are no flood.
+    # As many as went out on one day before, also by approval, are no flood.
     busiest = background.traffic.busiest
     room = max(rules.flood_per_day, busiest) - background.traffic.out_today
     if len(articles) > max(rules.flood, busiest):
@@ -133,10 +133,10 @@ def admitted(
     *,
     rules: QuarantineRules = QuarantineRules(),
 ) -> list[int]:
-    """Return the positions of those articles that are taken in.
+    """Return the positions of the articles to store.
 
-    All that go out, and of those that wait the newest, until a day's share is full. A first fetch
-    is taken in whole: what is known of the archive cannot be mistaken for news later.
+    All that go out, and the newest of those in quarantine, up to `waiting_per_day`. A first fetch
+    is stored whole: a known archive cannot be mistaken for new articles later.
     """
     waiting = [position for position, reason in enumerate(why) if reason]
     room = max(0, rules.waiting_per_day - background.traffic.waiting_today)
@@ -149,7 +149,7 @@ def admitted(
 def _newest_only(
     articles: Sequence[ParsedArticle], found: Sequence[Reason | None], rules: QuarantineRules
 ) -> list[Reason | None]:
-    """Let the newest articles of a first fetch out, however old, and no others."""
+    """Let only the newest articles of a first fetch go out, whatever their age."""
     could_go = [at for at, reason in enumerate(found) if reason in {None, Reason.ANCIENT}]
     why = list(found)
     for place, position in enumerate(_newest_first(articles, could_go)):
@@ -166,7 +166,7 @@ def _by_date(article: ParsedArticle, now: datetime, rules: QuarantineRules) -> R
 
 
 def _newest_first(articles: Sequence[ParsedArticle], positions: Iterable[int]) -> list[int]:
-    """Order positions by date, those without one last; where dates do not tell, as they stand."""
+    """Sort positions by date, the newest first and those without one last; the sort is stable."""
 
     def age(position: int) -> float:
         published_at = articles[position].published_at

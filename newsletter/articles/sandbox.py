@@ -1,8 +1,8 @@
-"""Has documents parsed by a child process, which ends when one of them costs too much.
+"""Parses documents in a child process with limits on time and memory.
 
-A parser of hostile bytes may need any time and any memory, and a regular expression keeps the whole
-interpreter while it runs: no thread and no signal handler gets a turn. So the parent only waits,
-and can be stopped at any time. The limits themselves stand in `newsletter.articles.limits.Limits`.
+Hostile input may cost a parser any time and memory, and a regular expression blocks the whole
+interpreter, so that no thread and no signal handler runs. Here the parent only waits, and can be
+stopped at any time. The limits are in `newsletter.articles.limits.Limits`.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from newsletter.errors import FeedError
 
 logger = logging.getLogger(__name__)
 
-#: No document has more to say than this (octets of JSON).
+#: Octets of a response.
 _MAX_ANSWER = 32_000_000
 _START = "from newsletter.articles.child import main; main()"
 _HINT = "Ask its publisher for a smaller feed, or remove it: `newsletter feeds remove`."
@@ -39,7 +39,7 @@ _HINT = "Ask its publisher for a smaller feed, or remove it: `newsletter feeds r
 
 @dataclass(frozen=True)
 class _Answer:
-    """What the child says of a document: one of these."""
+    """The child's response: a feed, an error with a hint, or a failure with a traceback."""
 
     feed: ParsedFeed | None = None
     error: str | None = None
@@ -53,17 +53,17 @@ _ANSWER = TypeAdapter(_Answer)
 
 
 class Sandbox:
-    """One child for any number of documents, from any thread, one after another.
+    """One child process, shared by all threads, which parses one document at a time.
 
-    It is started by the first document, and again by the next one after it was ended.
+    Started with the first document, and again with the next one after it has ended.
     """
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
-        self._turn = threading.Lock()
+        self._lock = threading.Lock()
         self._child: _Child | None = None
         self._is_closed = False
-        #: How often a child was started.
+        #: The number of children started.
         self.starts = 0
 
     def __enter__(self) -> Self:
@@ -78,11 +78,11 @@ class Sandbox:
         self.close()
 
     def parse(self, body: bytes, *, content_type: str, url: str) -> ParsedFeed:
-        """Parse a document; raises FeedError if it is no feed, costs too much, or `close` comes."""
+        """Parse a document; raises FeedError if it is no feed, exceeds a limit, or on `close`."""
         strip = self._limits.strip_tracking
         named = {"content_type": content_type, "url": url, "strip_tracking": strip}
         label = json.dumps(named).encode()
-        with self._turn:
+        with self._lock:
             running = self._running()
             try:
                 answer = running.ask(label, body, seconds=self._limits.parse_seconds)
@@ -92,7 +92,7 @@ class Sandbox:
         return _read(answer)
 
     def close(self) -> None:
-        """End the child now, whatever it is doing; what waits for it gets a FeedError."""
+        """Kill the child now; a thread that waits for it gets a FeedError."""
         self._is_closed = True
         running = self._child
         if running is not None:
@@ -100,7 +100,7 @@ class Sandbox:
 
     def _running(self) -> _Child:
         if self._child is not None and self._child.has_ended():
-            # By another's hand, while it had nothing to do: no document is to blame.
+            # Killed from outside while idle, so not because of a document.
             self._child.end()
             self._child = None
         if self._child is None and not self._is_closed:
@@ -118,8 +118,8 @@ class Sandbox:
         return self._child
 
     def _ended(self, running: _Child, cause: Exception) -> FeedError:
-        """Say why a child gave no answer, from how it ended."""
-        # One that has closed its socket is ending by itself, and its code says why.
+        """Return the error for a child without a response, by its exit code."""
+        # A child that has closed its socket is exiting; its exit code has the reason.
         code = running.end(grace=1 if isinstance(cause, (EOFError, ConnectionError)) else 0)
         if self._is_closed:
             return _stopped()
@@ -134,7 +134,7 @@ class Sandbox:
                 "of processor time.",
                 hint=_HINT,
             )
-        # Out of memory is an exception in Python, and an abort in Rust.
+        # Out of memory is an exception in Python, and an abort in Rust libraries.
         if code in {child.OUT_OF_MEMORY, -signal.SIGABRT}:
             return FeedError(
                 f"Parsing the feed took more than {self._limits.parse_memory_bytes // 1_000_000} "
@@ -161,7 +161,7 @@ class _Child:
                     stderr=subprocess.DEVNULL,
                     cwd="/",
                     env=_environment(),
-                    # Out of reach of the terminal's Ctrl-C: the parent decides when it ends.
+                    # Ctrl-C in the terminal must not end it: the parent does.
                     start_new_session=True,
                 )
         except BaseException:
@@ -170,7 +170,7 @@ class _Child:
         self._socket = ours
 
     def ask(self, label: bytes, body: bytes, *, seconds: float) -> bytes:
-        """Return the answer; raises OSError, EOFError or ValueError if there is none in time."""
+        """Return the response; raises OSError, EOFError or ValueError if there is none in time."""
         peer = _Timed(self._socket, time.monotonic() + seconds)
         child.send(peer, label)
         child.send(peer, body)
@@ -180,11 +180,11 @@ class _Child:
         return answer
 
     def has_ended(self) -> bool:
-        """Tell whether it is no longer there."""
+        """Return whether the process has exited."""
         return self._process.poll() is not None
 
     def end(self, grace: float = 0) -> int:
-        """End it, after some seconds of grace; return how it ended. Takes effect once."""
+        """Kill it after `grace` seconds, close the socket and return the exit code; idempotent."""
         try:
             self._process.wait(grace)
         except subprocess.TimeoutExpired:
@@ -195,7 +195,7 @@ class _Child:
 
 
 class _Timed:
-    """A socket whose every wait ends at one instant."""
+    """A socket with one deadline for all operations."""
 
     def __init__(self, peer: socket.socket, end: float) -> None:
         self._peer = peer
@@ -217,7 +217,7 @@ class _Timed:
 
 
 def _environment() -> dict[str, str]:
-    """Return this process's environment without our settings, among them secrets; and its path."""
+    """Return the environment without our settings, which include secrets, and with `sys.path`."""
     kept = {
         name: value
         for name, value in os.environ.items()
@@ -227,7 +227,7 @@ def _environment() -> dict[str, str]:
 
 
 def _read(answer: bytes) -> ParsedFeed:
-    """Rebuild what the child has sent, trusting none of it: it has met hostile bytes."""
+    """Validate the child's response, which is untrusted: hostile input may control the child."""
     try:
         found = _ANSWER.validate_json(answer, strict=True)
     except ValidationError as exc:
@@ -246,7 +246,7 @@ def _read(answer: bytes) -> ParsedFeed:
 
 
 def _is_sound(article: ParsedArticle) -> bool:
-    """Tell whether an article is one that `item.finish` makes."""
+    """Return whether an article is within the bounds of `item.finish`."""
     image = article.image
     addresses = [article.link, *([image.url] if image else [])]
     names = [article.author or "", article.source or "", *article.categories]

@@ -1,4 +1,4 @@
-"""The queries about feeds and articles. They take a Session and never commit."""
+"""All queries about feeds and articles. They take a Session and never commit."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from newsletter.errors import NotFound
 from newsletter.models import Article, ArticleAlias, ArticleState, Feed, FreezeLock
 
 T = TypeVar("T")
-# A statement takes only so many parameters.
+# Values per statement: databases limit the number of parameters.
 _CHUNK = 500
 
 
@@ -37,7 +37,7 @@ def feeds(session: Session) -> list[Feed]:
 
 
 def find_feed(session: Session, *, url: str) -> Feed | None:
-    """Return the feed of an address, if there is one."""
+    """Return the feed with this URL or path, if there is one."""
     return session.exec(select(Feed).where(Feed.url == url)).one_or_none()
 
 
@@ -50,7 +50,7 @@ def feed(session: Session, feed_id: int) -> Feed:
 
 
 def remove_feed(session: Session, feed_id: int) -> None:
-    """Remove a feed; its articles stay, belonging to none."""
+    """Remove a feed; its articles stay without a feed."""
     session.execute(update(Article).where(col(Article.feed_id) == feed_id).values(feed_id=None))
     session.execute(delete(ArticleAlias).where(col(ArticleAlias.feed_id) == feed_id))
     session.execute(delete(Feed).where(col(Feed.id) == feed_id))
@@ -59,7 +59,7 @@ def remove_feed(session: Session, feed_id: int) -> None:
 def record_failure(
     session: Session, feed_id: int, *, now: datetime, changes: Mapping[str, Any]
 ) -> None:
-    """Note on the feed that a fetch failed: its error, and when it is asked again."""
+    """Record a failed fetch; `changes` are its error, and when the feed is fetched next."""
     session.execute(
         update(Feed)
         .where(col(Feed.id) == feed_id)
@@ -70,7 +70,7 @@ def record_failure(
 def record_success(
     session: Session, feed_id: int, *, now: datetime, changes: Mapping[str, Any]
 ) -> None:
-    """Note on the feed that a fetch went well, and what it changed (title, items, next fetch)."""
+    """Record a successful fetch; `changes` are title, items, next fetch and the like."""
     session.execute(
         update(Feed)
         .where(col(Feed.id) == feed_id)
@@ -79,12 +79,12 @@ def record_success(
 
 
 def fetch_ended_at(session: Session) -> datetime | None:
-    """Return when every feed had last been fetched, by whichever process; None for never."""
+    """Return when a process last completed a fetch of all feeds; None for never."""
     return session.exec(select(FreezeLock.fetched_at)).one()
 
 
 def end_fetch(session: Session, now: datetime) -> None:
-    """Note that every feed has been fetched, well or not."""
+    """Record that all feeds have been fetched, successfully or not."""
     session.execute(update(FreezeLock).values(fetched_at=now))
 
 
@@ -99,7 +99,7 @@ def article_counts(session: Session) -> dict[int, int]:
 
 
 def has_articles(session: Session, feed_id: int) -> bool:
-    """Tell whether any article belongs to a feed."""
+    """Return whether a feed has any article."""
     found = session.exec(select(Article.id).where(Article.feed_id == feed_id).limit(1)).first()
     return found is not None
 
@@ -107,7 +107,7 @@ def has_articles(session: Session, feed_id: int) -> bool:
 def known(
     session: Session, *, feed_id: int, guids: Collection[str], links: Collection[str]
 ) -> list[Known]:
-    """Return the articles and aliases that go by one of these GUIDs in a feed, or links in any."""
+    """Return the articles and aliases with one of these GUIDs in a feed, or links in any feed."""
     found: dict[Known, None] = {}
     for chunk in _chunks(guids):
         own = and_(col(Article.feed_id) == feed_id, col(Article.guid).in_(chunk))
@@ -131,7 +131,7 @@ def anchored(session: Session, *, feed_id: int) -> Iterator[Known]:
 
 
 def put_alias(session: Session, alias: ArticleAlias) -> None:
-    """Keep what a feed calls an article that is not its own, in place of what it called it."""
+    """Insert or replace a feed's names for an article of another feed."""
     session.merge(alias)
     session.flush()
 
@@ -139,7 +139,7 @@ def put_alias(session: Session, alias: ArticleAlias) -> None:
 def title_keys(
     session: Session, *, feed_id: int, wanted: Collection[str]
 ) -> tuple[frozenset[str], frozenset[str]]:
-    """Return which of these titles a feed's articles have, and which went out twice or more."""
+    """Return those of `wanted` that a feed's articles have, and those that went out repeatedly."""
     keys: set[str] = set()
     sent: Counter[str] = Counter()
     rows = session.execute(
@@ -155,7 +155,7 @@ def title_keys(
 
 
 def arrivals(session: Session, *, feed_id: int, since: datetime) -> list[Arrivals]:
-    """Return what a feed has brought after an instant, and after its first fetch."""
+    """Return the arrivals of a feed after an instant, and after its first fetch."""
     is_feeds = col(Article.feed_id) == feed_id
     created_at = col(Article.created_at)
     first: datetime | None = session.exec(select(func.min(created_at)).where(is_feeds)).one()
@@ -205,7 +205,7 @@ def articles(
     limit: int = 50,
     offset: int = 0,
 ) -> tuple[list[Article], int]:
-    """Return one page of articles, the latest come first, and how many there are in all."""
+    """Return one page of articles, the latest first, and the total number."""
     conditions: list[ColumnElement[bool]] = []
     if state is not None:
         conditions.append(is_in(state))
@@ -224,7 +224,7 @@ def articles(
 
 
 def is_in(state: ArticleState) -> ColumnElement[bool]:
-    """Say in SQL what `Article.state` says of a row."""
+    """Return the SQL condition for a value of `Article.state`."""
     is_out, is_rejected, is_held = (
         col(column).is_not(None)
         for column in (Article.seen_at, Article.rejected_at, Article.held_at)
@@ -240,10 +240,10 @@ def is_in(state: ArticleState) -> ColumnElement[bool]:
 def let_out(
     session: Session, ids: Collection[int] | None, *, state: ArticleState, seen_at: datetime
 ) -> list[int]:
-    """Let articles out of quarantine, or those that are held (all of them for None).
+    """Release articles that are quarantined or held, by `state`; all of them for None.
 
-    `seen_at` must come from the freeze lock, so that they stand before every reader's watermark.
-    Returns the ids of those that were in that state; the others are left as they are.
+    `seen_at` must come from the freeze lock, so that it is after each reader's watermark. Returns
+    the ids of those that were in that state; others stay unchanged.
     """
     released: list[int] = []
     for chunk in [None] if ids is None else _chunks(sorted(ids)):
@@ -272,7 +272,7 @@ def missing(session: Session, ids: Collection[int]) -> list[int]:
 
 
 def by_ids(session: Session, ids: Collection[int]) -> list[Article]:
-    """Return those articles of some ids that are there, by id."""
+    """Return the articles with one of these ids, ordered by id; unknown ids are ignored."""
     found: list[Article] = []
     for chunk in _chunks(sorted(set(ids))):
         found += session.exec(
@@ -282,7 +282,7 @@ def by_ids(session: Session, ids: Collection[int]) -> list[Article]:
 
 
 def pin(session: Session, article_id: int | None, *, at: datetime) -> None:
-    """Have one article lead, and no other; none for None."""
+    """Pin one article and unpin all others; None pins none."""
     session.execute(
         update(Article).where(col(Article.pinned_at).is_not(None)).values(pinned_at=None)
     )
@@ -291,7 +291,7 @@ def pin(session: Session, article_id: int | None, *, at: datetime) -> None:
 
 
 def pinned(session: Session) -> Article | None:
-    """Return the article that was chosen to lead, whether or not an edition has taken it."""
+    """Return the pinned article, whether or not an edition has it already."""
     return session.exec(select(Article).where(col(Article.pinned_at).is_not(None))).first()
 
 
@@ -301,11 +301,11 @@ def count_in(session: Session, state: ArticleState) -> int:
 
 
 def spellings(session: Session, names: Collection[str]) -> frozenset[str]:
-    """Return the categories of articles that are among `names`, in each case they are written."""
+    """Return all stored spellings of categories that equal one of `names`, ignoring case."""
     wanted = {text.clean(name).casefold() for name in names}
     if not wanted:
         return frozenset()
-    # As text: PostgreSQL cannot compare what is stored as JSON.
+    # Cast to text: PostgreSQL cannot compare values of type JSON.
     stored = session.execute(
         select_columns(cast(col(Article.categories), Text))
         .where(col(Article.seen_at).is_not(None))
@@ -326,24 +326,24 @@ def between(
 ) -> list[Article]:
     """Return the articles with start < seen_at <= end, the newest first.
 
-    Of more than `limit` each feed has a fair share: its newest, then every feed's second, and so
-    on, so that one feed fills what the others leave and no more. None of a category in `without`
-    is among them; one that was pinned after `pinned_after` is, if any is.
+    If there are more than `limit`, each feed has a fair share (round-robin): the newest article of
+    each feed, then the second of each, and so on. Articles of a category in `without` are excluded;
+    one pinned after `pinned_after` is always included.
     """
     by_age = _newest().desc(), col(Article.id)
-    turn: ColumnElement[int] = func.row_number().over(
+    rank: ColumnElement[int] = func.row_number().over(
         partition_by=col(Article.feed_id), order_by=by_age
     )
     if pinned_after is not None:
-        turn = case((col(Article.pinned_at) > pinned_after, 0), else_=turn)
+        rank = case((col(Article.pinned_at) > pinned_after, 0), else_=rank)
     found = (
-        select_columns(col(Article.id), turn.label("turn"), _newest().label("newest"))
+        select_columns(col(Article.id), rank.label("rank"), _newest().label("newest"))
         .where(*_covered(start, end, without))
         .subquery()
     )
     chosen = (
         select_columns(found.c.id)
-        .order_by(found.c.turn, found.c.newest.desc(), found.c.id)
+        .order_by(found.c.rank, found.c.newest.desc(), found.c.id)
         .limit(limit)
     )
     return list(session.exec(select(Article).where(col(Article.id).in_(chosen)).order_by(*by_age)))
@@ -395,15 +395,15 @@ def _covered(start: datetime, end: datetime, without: Collection[str]) -> list[C
 
 
 def _has_category(name: str) -> ColumnElement[bool]:
-    # JSON as the column stores it, so a name between its quotes is found whatever is in it.
+    # Searched as JSON text with its quotes, so that any name matches exactly.
     stored = cast(col(Article.categories), Text)
     return stored.contains(json.dumps(name), autoescape=True)
 
 
 def _newest() -> ColumnElement[Any]:
-    """Return what articles are ordered by: when they were published, or came if that is later."""
+    """Return the sort key of articles: the earlier of `published_at` and `seen_at`."""
     published_at, seen_at = col(Article.published_at), col(Article.seen_at)
-    # A date after the arrival is a mistake (or a trick to stand on top); none at all is unknown.
+    # A date after the arrival is a mistake, or made to be sorted first; it may also be missing.
     return case((published_at < seen_at, published_at), else_=seen_at)
 
 

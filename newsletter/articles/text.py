@@ -1,4 +1,4 @@
-"""Plain text that is fit for a subject, a headline or a teaser, from whatever a feed holds."""
+"""Cleans text of feeds for subjects, headlines and teasers."""
 
 from __future__ import annotations
 
@@ -9,28 +9,28 @@ import unicodedata
 from newsletter.graphemes import shorten
 
 MAX_TITLE = 500
-#: A standfirst is at most about this long.
+#: Characters of a standfirst, approximately.
 MAX_STANDFIRST = 300
 WORDS_PER_MINUTE = 225
 
-# Overrides and isolates of direction, and characters that nobody sees: a title with them can look
-# like another one. The plain marks of direction and the joiners stay; scripts and emoji need them.
+# Directional overrides and isolates, and invisible characters: a title with them can look like
+# another one. Directional marks and joiners are kept, because scripts and emoji need them.
 _INVISIBLE = re.compile("[\u00ad\u200b\u2060-\u2064\u202a-\u202e\u2066-\u206f\ufeff\ufff9-\ufffb]")
 _DROPPED = {"Cc", "Cs"}
-# Never characters (Unicode 23.7). What is only not assigned yet in Python's tables stays.
+# Noncharacters (Unicode 23.7). Characters not yet assigned in Python's tables are kept.
 _NONCHARACTERS = re.compile(
     "[\ufdd0-\ufdef"
     + "".join(f"{chr(0xFFFE | n << 16)}{chr(0xFFFF | n << 16)}" for n in range(17))
     + "]"
 )
-# Written without spaces; a character counts for about as much reading as half a word.
+# Scripts without spaces; a character counts as half a word of reading time.
 _DENSE = re.compile("[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]")
 _SENTENCE_END = re.compile(r"[.!?…।॥؟۔።։။។](?:[\"'”’»)\]]*)(?=\s)|[。！？](?:[」』）”’]*)")
 _ABBREVIATED = re.compile(
     r"(?:^|[\s(])(?:[A-Za-z]|Dr|Mr|Mrs|Ms|Prof|St|Sr|Jr|vs|No|Inc|Ltd|Co|Corp|Gen|Sen|Rep|Gov|"
     r"approx|etc|e\.g|i\.e|ca|cf|al|Fig|Nr|z\.B|bzw|(?:[A-Za-z]\.)+[A-Za-z])\.$"
 )
-# What blog engines put under every teaser, where it is no paragraph of its own.
+# Boilerplate that blog engines append to a teaser.
 _APPEARED = re.compile(r"\s*The post .{1,300} (?:appeared first on|first appeared on) .{1,200}$")
 _ASKING = "|".join(
     (
@@ -113,10 +113,10 @@ _READ_ON = re.compile(
     r"(?:\s?[:：]?\s?[“\"«„‘'].{1,200}[”\"»“’'])?(?:\s?[:：]?\s?https?://\S+)?[\s.…:»›→>⟶\])]*$",
     re.IGNORECASE,
 )
-#: Boilerplate stands at the end, and is no longer than this.
+#: Characters at the end of a text that are searched for boilerplate.
 _MAX_BOILERPLATE = 600
-# Unicode's stream-safe format (UAX 15): no script needs more marks on one letter, and putting a
-# longer run of them into order takes time that grows with its square.
+# Stream-Safe Text Format (UAX 15): no script needs more combining marks on one letter, and
+# normalising a longer run is quadratic.
 _MAX_MARKS = 30
 _CUT_OFF = re.compile(
     r"(?P<end>[.!?…。！？।؟۔])?[\s,;:–—-]*[\[(]\s?(?:…|\.\s?\.\s?\.)\s?[\])][\s.…»›→>]*$"
@@ -124,7 +124,7 @@ _CUT_OFF = re.compile(
 
 
 def clean(text: str) -> str:
-    """Return one line of readable text: no control, no hidden character, single spaces."""
+    """Return one line of text: no control or invisible characters, single spaces."""
     text = _INVISIBLE.sub("", unicodedata.normalize("NFC", _stream_safe(" ".join(text.split()))))
     if not text.isprintable():
         dropped = {mark for mark in set(text) if unicodedata.category(mark) in _DROPPED}
@@ -133,7 +133,7 @@ def clean(text: str) -> str:
 
 
 def standfirst(text: str, *, is_article: bool) -> str:
-    """Return the teaser: a summary's first sentences, an article's first one, never more."""
+    """Return the teaser: the first sentences of a summary, or the first one of an article."""
     text = without_engine(text)
     if is_article:
         text = text[: next(iter(ends(text)), len(text))]
@@ -146,7 +146,7 @@ def standfirst(text: str, *, is_article: bool) -> str:
 
 
 def without_engine(text: str) -> str:
-    """Return a text without what a blog engine puts behind it: "[…]", "Read more"."""
+    """Return a text without a blog engine's boilerplate at its end: "[…]", "Read more"."""
     head, tail = text[:-_MAX_BOILERPLATE], text[-_MAX_BOILERPLATE:]
     for pattern in (_APPEARED, _CUT_OFF, _READ_ON, _CUT_OFF):
         tail = pattern.sub(_end_of, tail)
@@ -154,7 +154,7 @@ def without_engine(text: str) -> str:
 
 
 def ends(text: str) -> list[int]:
-    """Return where sentences end, abbreviations and initials left aside."""
+    """Return the positions of the ends of sentences; abbreviations and initials are no ends."""
     found = []
     for match in _SENTENCE_END.finditer(text):
         following = text[match.end() : match.end() + 2].strip()
@@ -172,13 +172,13 @@ def minutes(text: str) -> int:
 
 
 def title_key(title: str) -> str:
-    """Return what is left of a title when case, punctuation and spacing do not count."""
+    """Return a title normalised for comparison, without case, punctuation and spacing."""
     folded = unicodedata.normalize("NFKC", title).casefold()
     return " ".join(re.findall(r"\w+", folded)) or folded
 
 
 def _stream_safe(text: str) -> str:
-    """Return a text of which no letter bears more marks than the first thirty."""
+    """Return a text with at most 30 combining marks on each letter."""
     if text.isascii() or not any(map(unicodedata.combining, set(text))):
         return text
     kept, marks = [], 0
@@ -190,7 +190,7 @@ def _stream_safe(text: str) -> str:
 
 
 def _end_of(found: re.Match[str]) -> str:
-    """Return what stays of a closing: the mark of a text that goes on elsewhere."""
+    """Return the replacement of boilerplate: for "[…]" the end of the sentence, or an ellipsis."""
     if "end" not in found.re.groupindex:
         return ""
     return found["end"] or ("…" if found.start() else "")

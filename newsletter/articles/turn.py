@@ -1,4 +1,4 @@
-"""Fetches the feeds in turn: one process at a time does, and what it brings counts for all."""
+"""Leader election for fetching: one process at a time fetches the feeds, on behalf of all."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Elsewhere(Enum):
-    """Why this process has not fetched the feeds: another one does."""
+    """Another process is fetching the feeds, or has done it."""
 
     RUNNING = auto()
     DONE = auto()
@@ -35,18 +35,18 @@ def fetch_all(
     occasion: Occasion = polling.BY_HAND,
     is_stopped: Callable[[], bool] = lambda: False,
 ) -> list[Result] | Elsewhere:
-    """Fetch the feeds of an occasion and return how each went, unless another process is at it.
+    """Fetch the feeds of an occasion and return the results, unless another process is fetching.
 
-    A fetch of every feed that has ended since `now`, when this run began, counts as its own. One
-    whose process was killed or stopped has not ended, and the feeds are fetched again. Raises
+    If another process has completed a fetch of all feeds after `now`, the start of this run, they
+    are not fetched again. A fetch that was killed or stopped does not count as completed. Raises
     DatabaseUnavailable.
     """
-    with LeaderLock(engine, "fetch") as candidate:
-        if not candidate.is_elected():
+    with LeaderLock(engine, "fetch") as lock:
+        if not lock.is_elected():
             return Elsewhere.RUNNING
         with sessions.reading(engine) as session:
             ended_at = store.fetch_ended_at(session)
-        # Not in the future: the clock may have been set back since.
+        # A time in the future was written before the clock was set back.
         if ended_at is not None and now < ended_at <= utc_now():
             return Elsewhere.DONE
         results = _fetch(engine, limits, now, occasion, is_stopped)
@@ -66,7 +66,7 @@ def _fetch(
     with sessions.reading(engine) as session:
         if not any(polling.is_wanted(one, occasion, now=now) for one in store.feeds(session)):
             return []
-    # Most runs of cron find no feed to ask: they do not take the time to import what reads one.
+    # Imported late, because it is slow and most runs of cron have no feed to fetch.
     from newsletter.articles import ingest  # noqa: PLC0415
 
     return ingest.fetch_all(engine, limits, now, occasion=occasion, is_stopped=is_stopped)

@@ -1,13 +1,14 @@
-"""A change of address: asked for by one mailbox, confirmed by the other, noted to the first.
+"""A change of address: requested with a reader's link, confirmed from the new address.
 
-Whoever has a reader's link, or a mail that was forwarded to them, can ask. So nothing changes until
-the owner of the new address has opened the link in a letter there and pressed its button, and a
-note goes to the present address. The answer is the same whoever the new address belongs to, and so,
-as far as can be, is the work; two readers are never merged.
+Anybody with a forwarded mail has a reader's link and can request a change. So nothing changes
+until the owner of the new address has opened the link in a letter sent there and pressed its
+button, and the present address is notified. The response, and as far as possible the work, does not
+depend on whether the new address is known, so it does not disclose who subscribes. Two readers are
+never merged.
 
-A change is no new consent: cadence, watermark, pause and generation stay, and so do the links in
-mail that the reader has. What was queued for the old address is called off and comes with the next
-edition, to the new one.
+A change is no new consent: cadence, watermark, pause and generation stay, and links in earlier mail
+stay valid. Digests queued for the old address are cancelled; their articles are part of the next
+edition, sent to the new address.
 """
 
 from __future__ import annotations
@@ -39,30 +40,30 @@ from newsletter.subscribers.letters import Publication
 from newsletter.throttle import Limit
 from newsletter.tokens import CONFIRM_LIFETIME, Bearer, Keyring
 
-#: How often one reader's address may be asked to change.
+#: Rate limit of requests to change one reader's address.
 CHANGES = Limit("change", 5, timedelta(hours=24))
-#: How often a reader is told that somebody asked.
+#: Rate limit of notices to the present address that a change was requested.
 NOTES = Limit("note", 1, timedelta(hours=24))
-#: Why the ledger's rows for the old address were taken back.
+#: The reason recorded with the cancelled deliveries to the old address.
 REASON = "address changed"
 
 _READING = frozenset({Status.ACTIVE, Status.PAUSED})
 
 
 class Asked(StrEnum):
-    """What became of an asking; for the operator and for tests, never for a visitor."""
+    """The result of a request; for the operator and for tests, never shown to a visitor."""
 
     LINK = "link"
-    #: The address has mail from us already; its owner has been told so.
+    #: The address is subscribed already; a letter says so to its owner.
     SAME = "same"
     READER = "reader"
     SUPPRESSED = "suppressed"
-    #: The mailbox has had a letter lately.
+    #: No letter: the mailbox is over its rate limit.
     NOTHING = "nothing"
 
 
 class Obstacle(StrEnum):
-    """Why a change cannot be made, for the owner of the new address."""
+    """Why a change cannot be made; shown to the owner of the new address."""
 
     READER = "reader"
     SUPPRESSED = "suppressed"
@@ -70,7 +71,7 @@ class Obstacle(StrEnum):
 
 @dataclass(frozen=True)
 class Awaited:
-    """A change that a link was made for."""
+    """The change that a confirmation link belongs to."""
 
     change: AddressChange
     subscriber: Subscriber
@@ -90,11 +91,12 @@ def ask(
     publication: Publication,
     now: datetime,
 ) -> Asked:
-    """Ask the owner of an address, in its one spelling, whether a held reader's mail may go there.
+    """Send a confirmation link to a normalised new address of a reader whose row is locked.
 
-    1. Count, by the reader and by the new mailbox. 2. Keep what was asked, whoever the address
-    belongs to. 3. Write to the new address at most once a day, and to the present one too. Raises
-    Conflict for who is no reader, and TooManyRequests by what this reader has asked for alone.
+    1. Count against the rate limits of the reader and of the new mailbox. 2. Store the request,
+    whether the address is known or not. 3. Write to the new and to the present address, each at
+    most once a day. Raises Conflict if the subscriber is no reader, and TooManyRequests for the
+    limit of this reader alone: that of the new mailbox would disclose what others have requested.
     """
     keyring = publication.keyring
     if subscriber.status not in _READING:
@@ -133,7 +135,7 @@ def ask(
 
 
 def awaited(session: Session, bearer: Bearer, *, keyring: Keyring) -> Awaited:
-    """Return the change that a link was made for; raises OutdatedToken if nothing is left of it."""
+    """Return the change of a confirmation link; raises OutdatedToken if it is gone or void."""
     change = _find(session, col(AddressChange.public_id) == bearer.public_id)
     subscriber = session.get(Subscriber, change.subscriber_id) if change else None
     if change is None or subscriber is None:
@@ -150,19 +152,19 @@ def awaited(session: Session, bearer: Bearer, *, keyring: Keyring) -> Awaited:
 def confirm(
     session: Session, bearer: Bearer, *, origin: Origin, publication: Publication, now: datetime
 ) -> Awaited:
-    """Give a reader the new address, on its owner's word; doing it again changes nothing.
+    """Give a reader the confirmed new address; idempotent.
 
-    The old address is told so: the day's note about the asking may have been about another one. An
-    address that somebody has only asked with, or has left with, is free: that row goes. Raises
-    OutdatedToken as `awaited` does.
+    The old address always gets a notice: the one of that day may have been about another request.
+    A pending or unsubscribed subscriber of the new address is deleted. Raises OutdatedToken as
+    `awaited` does.
     """
     keyring = publication.keyring
-    # Before any reader is held: a freeze that is running may want them.
+    # Lock order: freeze lock before subscriber rows, or a running freeze deadlocks.
     sessions.hold_freeze(session)
     change = _find(session, col(AddressChange.public_id) == bearer.public_id)
     if change is None:
         raise OutdatedToken
-    owner, is_new = _hold(session, change, now=now)
+    owner, is_new = _lock(session, change, now=now)
     session.expire_all()
     found = awaited(session, bearer, keyring=keyring)
     if found.is_done or found.obstacle is not None:
@@ -176,12 +178,12 @@ def confirm(
 
 
 def call_off(session: Session, subscriber: Subscriber, *, now: datetime) -> None:
-    """Forget what a reader, or somebody with their link, has asked for and nobody has confirmed."""
+    """Delete the changes requested with a reader's link."""
     changes.drop(session, changes.of(session, subscriber), now=now)
 
 
 def pending(session: Session, subscriber: Subscriber, *, now: datetime) -> AddressChange | None:
-    """Return the change that waits to be confirmed, if there is one."""
+    """Return the unconfirmed, unexpired change of a reader, if there is one."""
     return _find(
         session,
         col(AddressChange.subscriber_id) == subscriber.id,
@@ -191,7 +193,7 @@ def pending(session: Session, subscriber: Subscriber, *, now: datetime) -> Addre
 
 
 def has_moved_since(session: Session, subscriber: Subscriber, then: datetime) -> bool:
-    """Tell whether a reader's mail goes to another mailbox than it went to at that time."""
+    """Return whether a reader's address has changed at or after `then`."""
     moved = select(Consent.id).where(
         Consent.subscriber_id == subscriber.id,
         Consent.action == Action.ADDRESS,
@@ -203,7 +205,7 @@ def has_moved_since(session: Session, subscriber: Subscriber, then: datetime) ->
 def _keep(
     session: Session, subscriber: Subscriber, address: str, *, now: datetime
 ) -> AddressChange:
-    """Keep what was asked last; who asks the same again keeps the link that they may have."""
+    """Store the newest request; the same one again extends the first, so its link stays valid."""
     expires_at = now + CONFIRM_LIFETIME
     before = pending(session, subscriber, now=now)
     if before is not None and before.address == address:
@@ -234,11 +236,11 @@ def _obstacle(
     return Obstacle.READER if owner.status in _READING else Obstacle.SUPPRESSED
 
 
-def _hold(session: Session, change: AddressChange, *, now: datetime) -> tuple[Subscriber, bool]:
-    """Hold the reader and the row of the new address; return the latter, and whether it was made.
+def _lock(session: Session, change: AddressChange, *, now: datetime) -> tuple[Subscriber, bool]:
+    """Lock the reader and the row of the new address; return the latter, and whether it is new.
 
-    With the row in hand nobody can sign up with that address meanwhile. Lock order: by id, so that
-    two readers who take each other's address do not wait for each other.
+    The row is inserted if missing: its lock keeps others from signing up with that address. Lock
+    order: by id, or two readers who exchange their addresses deadlock.
     """
     public_id = tokens.new_public_id()
     row = {"public_id": public_id, "address": change.address, "cadence": Cadence.WEEKLY}
@@ -252,13 +254,12 @@ def _hold(session: Session, change: AddressChange, *, now: datetime) -> tuple[Su
         .with_for_update()
         .execution_options(populate_existing=True)
     )
-    # Who has the address at the insert may be gone by the time that the row can be held: another
-    # reader was given the address, or it was erased.
+    # A row that exists at the insert may be gone before it can be locked: then insert again.
     owner = None
     while owner is None:
         store.insert_missing(session, [row], status=Status.PENDING, now=now)
-        held = session.exec(chosen).all()
-        owner = next((one for one in held if one.address == change.address), None)
+        locked = session.exec(chosen).all()
+        owner = next((one for one in locked if one.address == change.address), None)
     return owner, owner.public_id == public_id
 
 
@@ -270,7 +271,7 @@ def _move(
     changes.drop(session, changes.of(session, owner), now=now)
     store.erase(session, [owner.id])
     session.expunge(owner)
-    # Letters stay on their way: one of them says at the old address that this was asked for.
+    # Letters are not cancelled: one of them notifies the old address of this change.
     queue.cancel(
         session,
         reference=subscriber.public_id,

@@ -1,4 +1,4 @@
-"""The rows of changes of address: which a reader has, and when they are deleted."""
+"""Queries of the rows of address changes: find, expire and delete them."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from newsletter.subscribers import store
 
 
 def prune(session: Session, *, now: datetime) -> int:
-    """Forget the changes whose links have expired, and whom they named; return how many."""
+    """Delete the changes whose links have expired, with their addresses; return how many."""
     expired = session.exec(select(AddressChange).where(col(AddressChange.expires_at) <= now)).all()
     return drop(session, list(expired), now=now)
 
 
 def forget(session: Session, subscriber: Subscriber | None, address: str, *, now: datetime) -> None:
-    """Forget the changes of an erased reader, and those of others to the erased address."""
+    """Delete the changes of an erased reader, and those of others to the erased address."""
     mine = of(session, subscriber) if subscriber else []
     theirs = session.exec(select(AddressChange).where(AddressChange.address == address)).all()
     drop(session, [*mine, *theirs], now=now)
 
 
 def of(session: Session, subscriber: Subscriber) -> list[AddressChange]:
-    """Return the changes that a reader has asked for."""
+    """Return the changes requested for a reader."""
     chosen = select(AddressChange).where(AddressChange.subscriber_id == subscriber.id)
     return list(session.exec(chosen))
 
 
 def drop(session: Session, changes: list[AddressChange], *, now: datetime) -> int:
-    """Delete changes, and in the ledger the addresses that their letters went to."""
+    """Delete changes, and erase the recipients of their letters in the ledger."""
     theirs = store.deliveries_of([change.public_id for change in changes])
     store.erase_deliveries(session, theirs, now=now)
     ids = [change.id for change in changes]

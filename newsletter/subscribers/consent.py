@@ -1,4 +1,4 @@
-"""The record of consent: what changed, with which words, when and from where. Only ever added to.
+"""The record of consent: what changed, with which wording, when and from where. Append-only.
 
 A reader's consent must be demonstrable (GDPR art. 7), so every change of status or cadence writes
 its row in the transaction that makes the change.
@@ -20,7 +20,7 @@ from newsletter.subscribers.evidence import Evidence, to_json
 
 
 class Action(StrEnum):
-    """What was asked, or happened."""
+    """What a consent row records."""
 
     ADDED = "added"
     ASKED = "asked"
@@ -38,7 +38,7 @@ class Action(StrEnum):
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a change comes from."""
+    """The source of a change."""
 
     #: `command line`, `import readers.csv`, `box on https://...`.
     source: str
@@ -51,7 +51,7 @@ class Origin:
 def record(
     session: Session, subscriber: Subscriber, action: Action, *, origin: Origin, now: datetime
 ) -> None:
-    """Write what a subscriber has just become."""
+    """Append a row with the new state of a subscriber."""
     subscriber.updated_at = now
     session.add(subscriber)
     session.flush()
@@ -81,16 +81,16 @@ def record_all(
     now: datetime,
     evidence: Mapping[str, Evidence] | None = None,
 ) -> int:
-    """Write what all the chosen subscribers have just become, in one statement.
+    """Append a row with the new state of each chosen subscriber, in one statement.
 
-    `evidence` is what another system says of some of their addresses.
+    `evidence` maps addresses to the evidence of consent that an import brings.
     """
     if evidence:
-        told = {address: (said.remote, to_json(said)) for address, said in evidence.items()}
+        known = {address: (said.remote, to_json(said)) for address, said in evidence.items()}
         return store.add_consents_each(
             session,
             chosen,
-            told,
+            known,
             action=action,
             source=origin.source,
             wording=origin.wording,

@@ -1,7 +1,7 @@
-"""Evidence of a consent: when and from where a reader signed up and confirmed, in which words.
+"""Evidence of a consent: when and from where a reader signed up and confirmed, with which wording.
 
-What another system says of it is kept with the consent of the import, as one JSON object, apart
-from what was recorded here.
+Evidence from another system is stored with the consent row of the import, as one JSON object,
+separate from what was recorded here.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 _MAXIMUM_TEXT = 500
-#: Actions that a consent begins with.
+#: Actions that begin a consent.
 _BEGIN = frozenset({"asked", "added", "imported", "returned"})
 
 
 class Evidence(NamedTuple):
-    """What is known of how a reader came to agree; instants are UTC."""
+    """When, from where and with which wording a reader agreed; instants are UTC."""
 
     opted_in_at: datetime | None = None
     opted_in_from: str | None = None
@@ -33,17 +33,17 @@ class Evidence(NamedTuple):
 
     @property
     def remote(self) -> str | None:
-        """From which IP address they agreed."""
+        """The IP address of the confirmation, or of the sign-up."""
         return self.confirmed_from or self.opted_in_from
 
 
 NONE = Evidence()
-#: Of a string; for a whole object it makes an encoder each time, which takes longer than its work.
+#: Encodes one string; `json.dumps` with options builds an encoder each time, which is slower.
 _written = json.JSONEncoder(ensure_ascii=False).encode
 
 
 def text(value: str) -> str | None:
-    """Return words as evidence keeps them: one line, printable, not for ever."""
+    """Return text as stored: one line, printable, at most 500 characters; None if empty."""
     kept = value
     if not value.isprintable():
         kept = "".join(letter if letter.isprintable() else " " for letter in value)
@@ -51,7 +51,7 @@ def text(value: str) -> str | None:
 
 
 def to_json(evidence: Evidence) -> str | None:
-    """Return what a consent keeps; None where nothing is known."""
+    """Return evidence as stored with a consent; None if nothing is known."""
     known = [
         f'"{name}": "{value.isoformat()}"'
         if isinstance(value, datetime)
@@ -63,7 +63,7 @@ def to_json(evidence: Evidence) -> str | None:
 
 
 def from_json(kept: str | None) -> Evidence:
-    """Return what `to_json` was given."""
+    """Return the evidence that `to_json` serialized."""
     known: Mapping[str, str] = json.loads(kept) if kept else {}
     instants = ("opted_in_at", "confirmed_at")
     return Evidence(
@@ -75,7 +75,7 @@ def from_json(kept: str | None) -> Evidence:
 
 
 def of_history(history: Iterable[Any]) -> Evidence:
-    """Return what the consents of one reader, oldest first, say of the present one."""
+    """Return the evidence of the present consent from a reader's consent rows, oldest first."""
     found = NONE
     for row in history:
         if row.evidence:
@@ -89,7 +89,7 @@ def of_history(history: Iterable[Any]) -> Evidence:
 
 
 def sentence(evidence: Evidence) -> str:
-    """Return evidence in words, for the history of a reader; empty where nothing is known."""
+    """Return evidence as a sentence for a reader's history; empty if nothing is known."""
     parts = []
     if evidence.opted_in_at or evidence.opted_in_from or evidence.source:
         parts.append("signed up" + _where(evidence.opted_in_at, evidence.opted_in_from))

@@ -1,7 +1,7 @@
-"""Gives readers out as a sheet, in constant memory, with no cell that a spreadsheet would run.
+"""Exports subscribers as CSV, in constant memory; cells that look like formulas are escaped.
 
-Imported into an empty database it gives the same sheet again: a reader's state and its times, the
-evidence of their consent, and why a suppressed address is suppressed.
+The export is lossless: imported into an empty database and exported again, it gives the same file,
+with states and their times, the evidence of consent, and the causes of suppressions.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def write(
     cadence: Cadence | None = None,
     progress: Callable[[int], None] = lambda _: None,
 ) -> int:
-    """Write a line for each subscriber, by address, and return how many; the import reads them."""
+    """Write a line for each subscriber, ordered by address, and return how many."""
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(COLUMNS)
     written = 0

@@ -1,6 +1,6 @@
-"""Erases a person everywhere, and keeps what is needed to never mail them again: a keyed hash.
+"""Erases a person everywhere, except for a keyed hash of the address, which keeps it suppressed.
 
-Their deliveries stay as rows that name nobody, so that the books of past editions still balance.
+Their deliveries stay as rows without an address, so that the counts of past editions still balance.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ class Forgotten:
 
 
 def forget(session: Session, address: str, *, now: datetime, keyring: Keyring) -> Forgotten:
-    """Erase the person of an address; what was on its way to them is taken back.
+    """Erase the person of an address and cancel their open deliveries.
 
-    A message that is leaving this very moment may still arrive; its row names them no more.
+    A message in flight may still arrive; its row no longer has the address.
     """
     sessions.hold_freeze(session)
     subscriber = store.find(session, address, locked=True)
@@ -47,8 +47,8 @@ def forget(session: Session, address: str, *, now: datetime, keyring: Keyring) -
 
 
 def sweep(engine: Engine, *, patience_seconds: float = 5) -> bool:
-    """Empty SQLite's write-ahead log, where the erased words still stand, after the commit.
+    """Checkpoint SQLite's write-ahead log, which still has the erased data, after the commit.
 
-    False if a reader of the database was in the way: then the next checkpoint does it.
+    Returns False if a reader of the database blocked it: then a later checkpoint does it.
     """
     return engines.checkpoint(engine, patience_seconds=patience_seconds)

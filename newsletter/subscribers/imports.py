@@ -1,9 +1,9 @@
-"""Takes readers over from a sheet of any size, in constant memory, a batch a transaction.
+"""Imports subscribers from a CSV file of any size, in constant memory, one transaction per batch.
 
-Nothing is written before all states of the sheet are understood. Safe to run twice, and to run
-again after a kill: who is known stays as they are. An import never brings back those who left, were
-suppressed or forgotten, and never changes a reader's cadence. Of several states that sheets give
-to one reader the strictest counts, unless the reader has said otherwise here.
+Nothing is written before all states of the file are understood. Idempotent, also after a kill:
+known subscribers stay as they are. An import never reactivates subscribers who left, were
+suppressed or erased, and never changes a cadence. Of several states of one subscriber in files the
+strictest counts, unless the subscriber has chosen another one here.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from newsletter.subscribers.csv_rows.states import Standing
 from newsletter.suppression import Cause, Grounds
 from newsletter.tokens import Keyring
 
-#: Readers in one transaction: a durable commit costs as much as some hundred inserts.
+#: Subscribers per transaction: a durable commit costs as much as some hundred inserts.
 BATCH = 5_000
 
 _WORDING = {
@@ -54,7 +54,7 @@ _REASON = {
     Cause.BOUNCE: "imported as bounced",
     Cause.COMPLAINT: "imported as complained",
 }
-#: What a sheet ends or holds back, of readers who are here by an import alone.
+#: By a stricter state in a file: the states it replaces, of subscribers known by imports alone.
 _LESS_STRICT = {
     Status.UNSUBSCRIBED: [Status.ACTIVE, Status.PAUSED, Status.PENDING],
     Status.PENDING: [Status.ACTIVE, Status.PAUSED],
@@ -64,34 +64,34 @@ _LESS_STRICT = {
 
 @dataclass
 class ImportTally:
-    """What became of the lines of a sheet; `read` is the sum of all others but `unstated`."""
+    """The lines of a file by result; `read` is the sum of all others except `unstated`."""
 
     read: int = 0
     added: int = 0
-    #: Those who were here and have another state now: active on the operator's word, or held back
-    #: because the sheet has them in a stricter state than an import before.
+    #: Known subscribers with a new state: active because of `confirmed`, or stricter because the
+    #: file has a stricter state than an earlier import.
     updated: int = 0
-    #: Those who were known, or stand in the sheet twice.
+    #: Known subscribers, and lines that repeat an address.
     unchanged: int = 0
-    #: Those who must never be mailed, and are not.
+    #: Addresses that must not be mailed.
     suppressed: int = 0
     rejected: int = 0
-    #: Of those added, the pending ones of whom the sheet says no state.
+    #: The part of `added` that is pending because the file has no state for them.
     unstated: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Import:
-    """How to take a sheet over."""
+    """The options of an import."""
 
-    #: What the record of consent says: `import readers.csv`.
+    #: The source in the record of consent: `import readers.csv`.
     source: str
     now: datetime
     keyring: Keyring
-    #: For readers of whom the sheet says none.
+    #: For lines without a cadence.
     cadence: Cadence = Cadence.WEEKLY
-    #: The operator knows that those of whom the sheet says no state have agreed, and so have those
-    #: of them who are pending here. Who is pending in the sheet stays so.
+    #: The operator confirms that subscribers without a state in the file have agreed; those of
+    #: them who are pending here become active. Lines whose state is pending stay pending.
     confirmed: bool = False
     choice: Choice = field(default_factory=Choice)
     batch: int = BATCH
@@ -106,29 +106,29 @@ def run(
     progress: Callable[[ImportTally], None] = lambda _: None,
     surveyed: Callable[[Survey], None] = lambda _: None,
 ) -> ImportTally:
-    """Take over the readers of a sheet, from a stream that can go back.
+    """Import the subscribers of a CSV file from a seekable stream.
 
-    `surveyed` is told what the sheet is before anything is written, `reject` of each line that
-    cannot be used, `progress` after each batch, when it is safely in the database. Raises
-    InvalidInput, and writes nothing, where a state of the sheet is not understood.
+    Calls `surveyed` before anything is written, `reject` for each line that cannot be used, and
+    `progress` after each committed batch. Raises InvalidInput, and writes nothing, if a state in
+    the file is not understood.
     """
     tally = ImportTally()
     start = stream.tell()
     survey = csv_rows.survey(stream, how.choice)
     surveyed(survey)
-    held: set[int] = set()
+    inactive: set[int] = set()
     with _lines(stream, start, survey, how) as lines:
         for batch in _batches(lines, how, tally, reject):
-            held.update(hash(e.address) for e in batch.entries.values() if _is_held(e))
+            inactive.update(hash(e.address) for e in batch.entries.values() if _is_inactive(e))
             with sessions.writing(engine) as session:
-                found = _take_over(session, batch, how)
+                found = _import(session, batch, how)
             _count(tally, found, len(batch))
             progress(tally)
     if how.confirmed and tally.unchanged:
         with _lines(stream, start, survey, how) as lines:
             for batch in _batches(lines, how, ImportTally(), lambda _: None):
                 with sessions.writing(engine) as session:
-                    confirmed = _confirm(session, batch, how, held)
+                    confirmed = _confirm(session, batch, how, inactive)
                 tally.updated += confirmed
                 tally.unchanged -= confirmed
                 progress(tally)
@@ -142,9 +142,9 @@ def preview(
     reject: Callable[[Rejection], None],
     surveyed: Callable[[Survey], None],
 ) -> Counter[str]:
-    """Count what the readers of a sheet would become in an empty database, and write nothing.
+    """Count, without writing, the states that an import into an empty database would give.
 
-    Of each address one number is kept, for those that stand in the sheet more than once.
+    Keeps the hash of each address in memory, to count one that the file repeats only once.
     """
     counts: Counter[str] = Counter()
     found: dict[int, tuple[Standing, Status]] = {}
@@ -167,7 +167,7 @@ def preview(
 def _lines(
     stream: BinaryIO, start: int, survey: Survey, how: Import
 ) -> Iterator[Iterator[Entry | Rejection]]:
-    """Give the lines of a sheet from its start."""
+    """Yield an iterator over the lines of a file, from its start."""
     stream.seek(start)
     text = csv_rows.decode(stream, survey.encoding)
     try:
@@ -178,7 +178,7 @@ def _lines(
 
 @dataclass
 class _Batch:
-    """Readers of one transaction, each address once."""
+    """The lines of one transaction, each address once."""
 
     entries: dict[str, Entry] = field(default_factory=dict)
 
@@ -188,7 +188,7 @@ class _Batch:
 
 @dataclass(frozen=True)
 class _Found:
-    """What became of one batch."""
+    """The counts of one batch."""
 
     added: int
     updated: int
@@ -202,7 +202,7 @@ def _batches(
     tally: ImportTally,
     reject: Callable[[Rejection], None],
 ) -> Iterator[_Batch]:
-    """Yield batches; of an address that comes again the strictest state counts."""
+    """Yield batches; of an address that is repeated in a batch the strictest state counts."""
     batch = _Batch()
     for line in lines:
         tally.read += 1
@@ -232,31 +232,31 @@ def _count(tally: ImportTally, found: _Found, size: int) -> None:
     tally.unchanged += size - found.added - found.updated - found.suppressed
 
 
-def _is_held(entry: Entry) -> bool:
-    """Tell whether a sheet has a reader in a state that no other line of it may lift."""
+def _is_inactive(entry: Entry) -> bool:
+    """Return whether a line has a state that no other line of the file may make active."""
     return entry.status in {Status.PENDING, Status.UNSUBSCRIBED}
 
 
-def _take_over(session: Session, batch: _Batch, how: Import) -> _Found:
-    """Write one batch, each step in one statement, whatever its size.
+def _import(session: Session, batch: _Batch, how: Import) -> _Found:
+    """Write one batch, with one statement per step.
 
-    1. Suppress whom the sheet has as blocked. 2. Leave out all who are suppressed or were
-    forgotten. 3. Add who is not known, with their consents. 4. Hold back who is here by an import
-    alone and left, or never confirmed.
+    1. Suppress addresses that the file has as blocked. 2. Skip suppressed and erased addresses.
+    3. Insert unknown subscribers, with their consents. 4. Give subscribers known by imports alone
+    the stricter state of the file: paused, pending or unsubscribed.
     """
     _suppress(session, [e for e in batch.entries.values() if e.cause is not None], how)
-    kept_out = suppression.suppressed_among(session, batch.entries, keyring=how.keyring)
-    # In one order, so that two imports at once do not wait for each other.
-    welcome = [batch.entries[a] for a in sorted(batch.entries) if a not in kept_out]
+    suppressed = suppression.suppressed_among(session, batch.entries, keyring=how.keyring)
+    # Lock order: by address, or two concurrent imports deadlock.
+    mailable = [batch.entries[a] for a in sorted(batch.entries) if a not in suppressed]
     added = updated = unstated = 0
-    for (status, is_stated), entries in _grouped(welcome, how):
+    for (status, is_stated), entries in _grouped(mailable, how):
         new = _add(session, entries, status, how)
         added += new
         if status is Status.PENDING and not is_stated:
             unstated += new
         elif status in _LESS_STRICT and new < len(entries):
-            updated += _hold_back(session, entries, status, how)
-    return _Found(added, updated, suppressed=len(kept_out), unstated=unstated)
+            updated += _restrict(session, entries, status, how)
+    return _Found(added, updated, suppressed=len(suppressed), unstated=unstated)
 
 
 def _grouped(
@@ -269,7 +269,7 @@ def _grouped(
 
 
 def _suppress(session: Session, blocked: list[Entry], how: Import) -> None:
-    """Suppress addresses; our own export's readers among them become readers again."""
+    """Suppress addresses; those of our own export also become suppressed subscribers."""
     if not blocked:
         return
     sessions.hold_freeze(session)
@@ -277,7 +277,7 @@ def _suppress(session: Session, blocked: list[Entry], how: Import) -> None:
     before = suppression.suppressed_among(session, addresses, keyring=how.keyring)
     grounds = {entry.address: _grounds(entry, how) for entry in blocked}
     suppress.suppress_each(session, grounds, now=how.now, keyring=how.keyring)
-    # Who was forgotten here must not come back by name.
+    # An address that was erased here must not be stored again.
     ours = [entry for entry in blocked if entry.ours and entry.address not in before]
     if ours:
         _add(session, ours, Status.SUPPRESSED, how)
@@ -289,12 +289,12 @@ def _grounds(entry: Entry, how: Import) -> Grounds:
 
 
 def _add(session: Session, entries: list[Entry], status: Status, how: Import) -> int:
-    """Add those of one status who are not known, and return how many they are."""
+    """Insert the unknown subscribers of one status, and return how many."""
     inserted = store.insert_missing(
         session, _rows(entries, status, how), status=status, now=how.now
     )
-    # With the rows in hand: who was suppressed or forgotten meanwhile is taken out again. SQLite
-    # has one writer, so there nobody can have been.
+    # With the rows locked: delete those whose address another transaction has suppressed since
+    # the check. SQLite has one writer, so it cannot happen there.
     if status is not Status.SUPPRESSED and not is_sqlite(session.connection()):
         addresses = [entry.address for entry in entries]
         late = suppression.suppressed_among(session, addresses, keyring=how.keyring)
@@ -326,20 +326,20 @@ def _rows(entries: list[Entry], status: Status, how: Import) -> list[dict[str, A
     if status is Status.PAUSED:
         for row, entry in zip(rows, entries, strict=True):
             row["paused_until"] = entry.paused_until
-            # They catch up like those who pause here.
+            # The same catch-up as of a reader who pauses here.
             row["watermark"] = preferences.first_place(row["cadence"], how.now)
     return rows
 
 
 def _subscribed_at(entry: Entry, status: Status, how: Import) -> datetime | None:
-    """Return when a consent began: when it was confirmed, else when it was given."""
+    """Return when a consent began: its confirmation, or else the sign-up."""
     if entry.ours:
         return entry.ours.subscribed_at
     return entry.evidence.since or how.now if status in {Status.ACTIVE, Status.PAUSED} else None
 
 
-def _hold_back(session: Session, entries: list[Entry], status: Status, how: Import) -> int:
-    """Give readers whom only imports know the stricter status of this one; return how many."""
+def _restrict(session: Session, entries: list[Entry], status: Status, how: Import) -> int:
+    """Give subscribers known by imports alone the stricter `status`; return how many."""
     addresses = [entry.address for entry in entries]
     sessions.hold_freeze(session)
     readers = store.lock_imported(session, addresses, statuses=_LESS_STRICT[status])
@@ -363,7 +363,7 @@ def _hold_back(session: Session, entries: list[Entry], status: Status, how: Impo
 def _pause(
     session: Session, until: Mapping[str, datetime | None], readers: Sequence[Row[Any]]
 ) -> None:
-    """Pause readers one at a time: each keeps the place from which they catch up."""
+    """Pause readers one at a time: each has a watermark of its own to catch up from."""
     for reader in readers:
         subscriber = store.find(session, reader.address)
         assert subscriber is not None
@@ -373,18 +373,18 @@ def _pause(
     session.flush()
 
 
-def _confirm(session: Session, batch: _Batch, how: Import, held: set[int]) -> int:
-    """Make those of a batch active who were pending, and return how many they are.
+def _confirm(session: Session, batch: _Batch, how: Import, inactive: set[int]) -> int:
+    """Make the pending subscribers of a batch active, and return how many.
 
-    After the last batch: `held` has the hashes of the addresses that any line holds back, and a
-    collision only leaves somebody pending.
+    A second pass, because `inactive` has the hashes of all addresses that any line keeps from
+    becoming active. A hash collision only leaves a subscriber pending.
     """
-    kept_out = suppression.suppressed_among(session, batch.entries, keyring=how.keyring)
-    entries = [e for a, e in sorted(batch.entries.items()) if a not in kept_out]
+    suppressed = suppression.suppressed_among(session, batch.entries, keyring=how.keyring)
+    entries = [e for a, e in sorted(batch.entries.items()) if a not in suppressed]
     vouched = [
         e.address
         for e in entries
-        if _status(e, how) is Status.ACTIVE and hash(e.address) not in held
+        if _status(e, how) is Status.ACTIVE and hash(e.address) not in inactive
     ]
     pending = store.lock(session, vouched, statuses=[Status.PENDING])
     if not pending:
@@ -402,7 +402,7 @@ def _confirm(session: Session, batch: _Batch, how: Import, held: set[int]) -> in
 
 
 def _status(entry: Entry, how: Import) -> Status:
-    """Return what a reader becomes: without the sheet's or the operator's word nobody is mailed."""
+    """Return the status of a line; without one in the file or from the operator, pending."""
     if entry.status is None:
         return Status.ACTIVE if how.confirmed else Status.PENDING
     return entry.status

@@ -1,8 +1,8 @@
-"""Letters to one reader: written once for all who get the same words, and queued like any mail.
+"""Letters, the transactional mails to one reader: compiled once per content, queued in the ledger.
 
-Equal letters share a mailing, found by its key; each reader's letter is one row of the ledger,
-ahead of every digest. So to write to somebody is a lookup and an insert, whoever they are, and a
-letter is retried, taken back and accounted for like a digest.
+Equal letters share a mailing, found by a hash of its content; each reader's letter is one row of
+the ledger with a higher priority than digests. So a letter costs one lookup and one insert, and is
+retried, cancelled and accounted for like a digest.
 """
 
 from __future__ import annotations
@@ -46,39 +46,39 @@ from newsletter.subscribers import next_digest
 from newsletter.throttle import Limit
 from newsletter.tokens import Keyring
 
-#: Whoever leaves and comes back all day is written to once.
+#: A reader may unsubscribe and return many times a day.
 GOODBYES = Limit("goodbye", 1, timedelta(hours=24))
-#: Who has a forwarded mail can ask for these letters, again and again.
+#: Anybody with a forwarded mail can request these letters.
 ERASURES = Limit("erase", 1, timedelta(hours=24))
 COPIES = Limit("data", 1, timedelta(hours=24))
-#: Letters leave before digests.
+#: Letters are claimed before digests.
 _PRIORITY = 0
 
 
 @dataclass(frozen=True)
 class Publication:
-    """What the mails of one publication have in common, made once and used for each of them."""
+    """What all mails of one publication share; made once."""
 
     settings: Settings
 
     @cached_property
     def templates(self) -> jinja2.Environment:
-        """The templates, the publisher's own before ours."""
+        """The templates; the publisher's own override the built-in ones."""
         return environment.build(self.settings.templates, self.settings.language)
 
     @cached_property
     def keyring(self) -> Keyring:
-        """What signs the links."""
+        """The keys that sign links."""
         return self.settings.keyring()
 
     @cached_property
     def brand(self) -> Brand:
-        """Who writes."""
+        """The sender as shown in mails: name, address, colours."""
         return self.settings.brand()
 
     @property
     def frozen(self) -> dict[str, str]:
-        """What a mailing keeps of the settings: with it each copy's slots are written."""
+        """The settings stored with a mailing, with which its slots are filled later."""
         return {
             "domain": self.settings.sender_domain,
             "timezone": self.settings.timezone,
@@ -87,7 +87,7 @@ class Publication:
         }
 
     def draft(self, content: Letter) -> Draft:
-        """Write a letter in words, with markers for what differs from reader to reader."""
+        """Render a letter, with markers in place of the slots of each recipient."""
         markers = Markers(secrets.token_hex(16))
         return letter.draft(
             content,
@@ -104,7 +104,7 @@ class Publication:
         )
 
     def links(self, markers: Markers) -> Links:
-        """Return the links that every mail has, with markers for the tokens in them."""
+        """Return the links of every mail, with markers in place of their tokens."""
         base, leaving = self.settings.base_url, markers.of(Slot.UNSUBSCRIBE)
         return Links(
             unsubscribe=f"{base}/unsubscribe/{leaving}",
@@ -125,9 +125,9 @@ def confirm(
     publication: Publication,
     now: datetime,
 ) -> None:
-    """Ask a reader whether it was they who signed up; the link begins that generation.
+    """Queue the double opt-in letter; its link begins the consent of that generation.
 
-    Does the same work for nobody unless it `is_sent`.
+    Does the same work without queueing anything unless `is_sent`.
     """
     _send(
         session,
@@ -148,7 +148,7 @@ def welcome(
     publication: Publication,
     now: datetime,
 ) -> None:
-    """Tell a new reader when the first digest comes, and what they may read now."""
+    """Queue the welcome letter: when the first digest comes, and the latest edition."""
     cadence = Cadence(subscriber.cadence)
     times, skipped = publication.settings.send_times, next_digest.skipped_ahead(session, now=now)
     first_at = next_digest.next_at(cadence, after=now, times=times, skipped=skipped)
@@ -165,10 +165,10 @@ def present(
     publication: Publication,
     now: datetime,
 ) -> None:
-    """Tell a reader who signed up again that they are subscribed, and where to change it.
+    """Queue the letter that a reader who signs up again is subscribed, and where to change it.
 
-    Does the same work for nobody unless it `is_sent`. `skipped` are the periods without an edition:
-    read by the caller for whoever asks, so that a reader costs no statement more than a stranger.
+    Does the same work without queueing anything unless `is_sent`. `skipped` are the periods without
+    an edition; the caller queries them for unknown addresses too, so that timing discloses nothing.
     """
     times = publication.settings.send_times
     until = subscriber.paused_until
@@ -184,7 +184,7 @@ def present(
 def goodbye(
     session: Session, subscriber: Subscriber, *, publication: Publication, now: datetime
 ) -> None:
-    """Tell a reader that they have left, and how to undo it; at most once a day."""
+    """Queue the letter that a reader is unsubscribed, and how to undo it; at most once a day."""
     address, keyring = subscriber.address, publication.keyring
     if throttle.take(session, GOODBYES, address, now=now, keyring=keyring):
         _send(session, subscriber, Goodbye(), publication=publication, now=now)
@@ -193,7 +193,7 @@ def goodbye(
 def erase(
     session: Session, subscriber: Subscriber, *, publication: Publication, now: datetime
 ) -> None:
-    """Ask a reader whether it was they who asked to be erased; at most once a day."""
+    """Queue the letter whose link confirms an erasure; at most once a day."""
     if throttle.take(session, ERASURES, subscriber.public_id, now=now, keyring=publication.keyring):
         _send(session, subscriber, Erase(), publication=publication, now=now)
 
@@ -201,7 +201,7 @@ def erase(
 def data(
     session: Session, subscriber: Subscriber, *, publication: Publication, now: datetime
 ) -> None:
-    """Send a reader the link to a copy of their data; at most once a day."""
+    """Queue the letter with the link to a copy of a reader's data; at most once a day."""
     if throttle.take(session, COPIES, subscriber.public_id, now=now, keyring=publication.keyring):
         _send(session, subscriber, Data(), publication=publication, now=now)
 
@@ -215,7 +215,7 @@ def new_address(
     publication: Publication,
     now: datetime,
 ) -> None:
-    """Ask the owner of an address whether a reader's mail may go there from now on."""
+    """Queue the letter to a new address whose link confirms the change."""
     recipient = _Recipient(change.address, change.public_id, generation, since_at=None)
     _queue(session, recipient, NewAddress(), publication=publication, now=now, is_sent=is_sent)
 
@@ -228,14 +228,14 @@ def old_address(
     now: datetime,
     is_done: bool = False,
 ) -> None:
-    """Tell a reader that somebody has asked to send their mail elsewhere, or that it goes there."""
+    """Queue the notice to the old address that a change was requested, or `is_done`."""
     content = OldAddress(cadence=subscriber.cadence, is_done=is_done)
     _send(session, subscriber, content, publication=publication, now=now)
 
 
 @dataclass(frozen=True)
 class _Recipient:
-    """What the ledger keeps of whom a letter goes to."""
+    """The recipient of a letter as the ledger stores it."""
 
     address: str
     reference: str
@@ -271,9 +271,9 @@ def _queue(
     now: datetime,
     is_sent: bool = True,
 ) -> None:
-    """Queue one letter; a reader who gets the same words again gets another mailing.
+    """Queue one letter; a repeated letter to one reader gets another mailing.
 
-    One mailing is sent to one reader once, and Message-IDs and links are made from the two.
+    A mailing has at most one delivery per reader: Message-IDs and links are derived from the two.
     """
     copies = _count(session, recipient, content.kind)
     mailing_id = _mailing(session, publication, content, copies, now=now)
@@ -286,7 +286,7 @@ def _queue(
 def _mailing(
     session: Session, publication: Publication, content: Letter, copies: int, *, now: datetime
 ) -> int:
-    """Return the mailing of a letter, compiled now if these words are new."""
+    """Return the id of the mailing of a letter, compiled now if its content is new."""
     draft, frozen = publication.draft(content), publication.frozen
     identity = " ".join([draft.key, str(copies), *frozen.values()])
     key = hashlib.sha256(identity.encode()).hexdigest()
@@ -305,7 +305,7 @@ def _mailing(
         "html": rendered.page,
         "created_at": now,
     }
-    # Somebody else may compile the same words at this moment: one of the two stays.
+    # A concurrent transaction may insert the same letter: one of the two rows stays.
     dialects.insert_missing(session, Mailing, [row], constants={})
     made = _find(session, key)
     assert made is not None
@@ -317,7 +317,7 @@ def _find(session: Session, key: str) -> int | None:
 
 
 def _count(session: Session, recipient: _Recipient, kind: str) -> int:
-    """Return how many letters of a kind a reader has been sent."""
+    """Return how many letters of a kind were queued for a reader."""
     return session.exec(
         select(func.count())
         .select_from(Delivery)

@@ -1,4 +1,4 @@
-"""What comes next for a reader, and when: the sentence that every answer to them ends with."""
+"""When a reader's next digest is due, as pages and letters say it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from newsletter import cadences
 from newsletter.cadences import Cadence, SendTimes
 from newsletter.models import Edition, EditionState, Status, Subscriber
 
-#: Of each cadence, the periods to come that will have no edition.
+#: By cadence, the periods to come that will have no edition.
 Skipped = Mapping[Cadence, frozenset[date]]
 NONE_SKIPPED: Skipped = {cadence: frozenset() for cadence in Cadence}
 
@@ -22,7 +22,7 @@ def skipped_ahead(session: Session, *, now: datetime) -> Skipped:
     found = session.execute(
         select(col(Edition.cadence), col(Edition.period)).where(
             col(Edition.state) == EditionState.SKIPPED,
-            # A zone's today is the day before, or after, at most.
+            # The local date differs from the UTC date by one day at most.
             col(Edition.period) >= now.date() - timedelta(days=1),
         )
     ).all()
@@ -33,9 +33,9 @@ def skipped_ahead(session: Session, *, now: datetime) -> Skipped:
 
 
 def next_at(cadence: Cadence, *, after: datetime, times: SendTimes, skipped: Skipped) -> datetime:
-    """Return when the first edition after an instant is due, on the publication's own clock.
+    """Return when the first edition after an instant is due, in the publication's time zone.
 
-    Of those that are made: not one of `skipped`, which `skipped_ahead` gives.
+    Periods in `skipped`, as returned by `skipped_ahead`, are passed over.
     """
     period = cadences.next_due(cadence, after, times, skipped=skipped[cadence])
     return cadences.due_at(cadence, period, times).astimezone(times.zone)
@@ -46,7 +46,7 @@ def of(
 ) -> datetime | None:
     """Return when this reader's next digest is due, after their pause if there is one.
 
-    None if that is open: a pause without an end, or no consent that would bring one.
+    None if the pause has no end, or the subscriber is no reader.
     """
     after = now
     if subscriber.status == Status.PAUSED and subscriber.paused_until is not None:
@@ -57,11 +57,11 @@ def of(
 
 
 def resumes_at(subscriber: Subscriber, now: datetime) -> datetime | None:
-    """Return from when on mail comes: now, or the end of a pause; None if the pause is open."""
+    """Return when mail resumes: now, or the end of a pause; None if the pause has no end."""
     return subscriber.paused_until if is_paused(subscriber, now) else now
 
 
 def is_paused(subscriber: Subscriber, now: datetime) -> bool:
-    """Tell whether nothing comes for now, at the reader's own word."""
+    """Return whether the reader has paused and the pause has not ended."""
     until = subscriber.paused_until
     return subscriber.status == Status.PAUSED and (until is None or until > now)

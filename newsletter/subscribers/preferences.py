@@ -1,7 +1,7 @@
-"""What a reader may choose: how often, and a pause. The watermark stays through all of it.
+"""What a reader may choose: a cadence, and a pause. Neither changes the watermark.
 
-So a daily reader who moves to weekly reads nothing again, a monthly one who moves to daily misses
-nothing, and whoever comes back from a pause catches up.
+So a reader who changes the cadence gets no article twice and misses none, and one who resumes after
+a pause catches up.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from newsletter.models import Status, Subscriber
 from newsletter.subscribers import consent, store
 from newsletter.subscribers.consent import Action, Origin
 
-#: A longer pause is one without an end; and the calendar of Python ends, too.
+#: Keeps dates after a pause within the range of `datetime`.
 LONGEST_PAUSE = timedelta(days=36_525)
 
 _RESUMED = Origin("pause ended")
-#: Why the ledger's rows of a paused reader were taken back.
+#: The reason recorded with the cancelled deliveries of a paused reader.
 PAUSED = "paused"
 
 
@@ -46,9 +46,9 @@ def pause(
     origin: Origin,
     now: datetime,
 ) -> bool:
-    """Send a reader nothing until then, or until they resume; return False if that is so already.
+    """Pause a reader until then, or until they resume; return False if nothing changes.
 
-    What was on its way to them is taken back and comes with the first edition after the pause.
+    Open deliveries are cancelled; their articles are part of the first edition after the pause.
     """
     _check_reading(subscriber)
     if until is not None and until <= now:
@@ -83,39 +83,39 @@ def resume(session: Session, subscriber: Subscriber, *, origin: Origin, now: dat
 
 
 def resume_due(session: Session, now: datetime) -> int:
-    """End every pause whose time has come, and return how many.
+    """End every pause that is over, and return how many.
 
-    1. Make those readers active; the end of their pause still marks them, and the rows are held.
-    2. Write their consents. 3. Take the mark away.
+    1. Make those readers active, which locks their rows; `paused_until` still selects them.
+    2. Write their consents and lift what the pause cancelled. 3. Clear `paused_until`.
     """
     due = store.is_overdue(Status.PAUSED, now)
     resumed = store.change(session, due, {"status": Status.ACTIVE}, now=now)
     if resumed:
-        marked = store.is_overdue(Status.ACTIVE, now)
-        consent.record_all(session, marked, Action.RESUMED, origin=_RESUMED, now=now)
+        active = store.is_overdue(Status.ACTIVE, now)
+        consent.record_all(session, active, Action.RESUMED, origin=_RESUMED, now=now)
         queue.lift(
-            session, references=select(col(Subscriber.public_id)).where(marked), reasons=(PAUSED,)
+            session, references=select(col(Subscriber.public_id)).where(active), reasons=(PAUSED,)
         )
-        store.change(session, marked, {"paused_until": None}, now=now)
+        store.change(session, active, {"paused_until": None}, now=now)
     return resumed
 
 
 def first_place(cadence: Cadence, subscribed_at: datetime) -> datetime:
-    """Return where the first edition of a reader begins at the latest: a period before they came.
+    """Return the initial watermark of a reader: one period before the subscription.
 
-    To the hour, so that many such readers begin at the same place.
+    Rounded down to the hour, so that many readers share it and thus a variant of the edition.
     """
     return (subscribed_at - cadence.length).replace(minute=0, second=0, microsecond=0)
 
 
 def keep_place(session: Session, subscriber: Subscriber) -> None:
-    """Let a reader who moves or pauses before their first edition miss nothing of it.
+    """Set the watermark of a reader without one, before a change of cadence, address or pause.
 
-    Nor have anything twice that they got under an earlier consent.
+    Not before what editions under an earlier consent covered, so that no article comes twice.
     """
     if subscriber.watermark is not None or subscriber.subscribed_at is None:
         return
-    # An imported reader agreed long before there was anything to send them.
+    # The consent of an imported reader may be far older than the import.
     imported_at = store.imported_at(session, subscriber) or subscriber.subscribed_at
     came_at = max(subscriber.subscribed_at, imported_at)
     begins_at = first_place(Cadence(subscriber.cadence), came_at)

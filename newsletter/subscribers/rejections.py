@@ -1,7 +1,7 @@
-"""The lines that an import could not use: counted, the first ones kept, all of them in a file.
+"""The lines that an import could not use: counted, the first ones kept, all written to a file.
 
-The file is a sheet of the same form, with two columns more, which an import passes over: mend the
-lines and import it.
+The file has the columns of the imported one and two more, which an import ignores, so that it can
+be corrected and imported.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from newsletter.subscribers.csv_rows.columns import Columns
 from newsletter.subscribers.csv_rows.names import REJECTED
 from newsletter.subscribers.csv_rows.tools import Role
 
-#: How many are kept to be shown; the file has them all.
+#: Number of rejections kept to be shown; the file has all.
 SHOWN = 10
 _LINE, _BECAUSE = (name.replace(" ", "_") for name in REJECTED)
 
 
 @dataclass
 class Rejections:
-    """Takes rejections as they come; the file is made with the first one."""
+    """Collects rejections; the file is created with the first one."""
 
-    #: Gives the stream of the file.
+    #: Opens the file.
     open: Callable[[], AbstractContextManager[TextIO]]
     count: int = 0
     first: list[Rejection] = field(default_factory=list)
@@ -38,11 +38,11 @@ class Rejections:
     _writer: Any = field(default=None, repr=False)
 
     def begin(self, survey: Survey) -> None:
-        """Take the columns of the sheet that the lines come from."""
+        """Set the columns of the imported file."""
         self._columns = survey.columns
 
     def add(self, rejection: Rejection) -> None:
-        """Write one down: line number, reason, and its cells as they stand."""
+        """Write one rejection: line number, reason, and its cells unchanged."""
         if self._writer is None:
             self._open()
         cells = [rejection.cells[index] for index in self._kept(len(rejection.cells))]
@@ -79,7 +79,7 @@ class Rejections:
         self._writer.writerow([_LINE, _BECAUSE, *shown])
 
     def _kept(self, width: int) -> list[int]:
-        """Return which cells are written: not those that an earlier rejects file added."""
+        """Return the indexes of the cells to write, without those that a rejects file added."""
         added = {c.index for c in self._columns.all if _is_ours(c.name)} if self._columns else set()
         return [index for index in range(width) if index not in added]
 
@@ -89,7 +89,7 @@ def _is_ours(name: str) -> bool:
 
 
 def _names(columns: Columns | None) -> list[str]:
-    """Return a header under which the sheet's own cells are read as they were."""
+    """Return a header with which an import reads the cells as it read them here."""
     if columns is None:
         return ["address"]
     if columns.has_header:
@@ -104,7 +104,7 @@ def _names(columns: Columns | None) -> list[str]:
 
 
 def _writable(cell: str) -> str:
-    """Return a cell that any file can hold; what is not UTF-8 is shown as Windows-1252."""
+    """Return a cell as valid UTF-8; octets that are not UTF-8 are read as Windows-1252."""
     if cell.isascii():
         return cell
     octets = cell.encode("utf-8", "surrogateescape")

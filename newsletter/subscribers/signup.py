@@ -1,9 +1,9 @@
-"""Signing up: from a stranger, or a reader who had left, to an active reader.
+"""Sign-up with double opt-in: a letter asks for confirmation, and the consent begins with that.
 
-Whoever asks on the web is asked by a letter, and nothing begins before they have confirmed; whoever
-they are, the answer is the same, and so, as far as can be, is the work. Every new consent after a
-goodbye counts the generation up, so that links made under the earlier one no longer act, and starts
-the reader at the next edition, without a watermark of old.
+The response to a sign-up on the web, and as far as possible its work, does not depend on whether
+the address is known, so it does not disclose who subscribes. Each new consent after an unsubscribe
+increments the generation, which voids the links of the earlier one, and clears the watermark: the
+reader starts with the next edition.
 """
 
 from __future__ import annotations
@@ -37,22 +37,22 @@ from newsletter.suppression import Cause
 from newsletter.throttle import Limit
 from newsletter.tokens import Bearer, Keyring
 
-#: What an operator's word stands for in the record.
+#: The wording recorded for subscribers whom the operator adds.
 VOUCHED = "The operator says that this reader has asked for the newsletter."
-#: How often a mailbox may be entered; more is not looked at any more.
+#: Rate limit of sign-ups per mailbox; more are ignored.
 ASKS = Limit("ask", 10, timedelta(hours=24))
-#: How often somebody may cause a letter to a mailbox.
+#: Rate limit of letters to a mailbox that a sign-up, by anybody, may cause.
 LETTERS = Limit("letter", 1, timedelta(hours=24))
-#: How many confirm letters go to a mailbox that confirms none of them, and how many letters that
-#: somebody else may have caused go to a reader.
+#: Rate limits of confirm letters to a mailbox that confirms none of them, and of letters to a
+#: reader whose address is signed up again.
 UNCONFIRMED = Limit("unanswered", 3, timedelta(days=30))
 PRESENTS = Limit("present", 3, timedelta(days=30))
-#: For how long a goodbye can be undone without a new letter.
+#: How long an unsubscribe can be undone without a new confirmation.
 UNDO = timedelta(hours=24)
 
 
 class Signup(StrEnum):
-    """What adding an address came to."""
+    """The result of adding an address."""
 
     ADDED = "added"
     CONFIRMED = "confirmed"
@@ -71,13 +71,13 @@ def add(
     keyring: Keyring,
     again: bool = False,
 ) -> tuple[Subscriber, Signup]:
-    """Make an active reader of an address, in its one spelling, on the operator's word.
+    """Make a normalised address an active reader, because the operator says so.
 
-    A reader who is there gets the cadence, if one is given. One who has left needs `again`: a new
-    consent. Raises Conflict for those, and for an address that must never be mailed.
+    An existing reader gets the cadence, if one is given. One who has unsubscribed needs `again`, as
+    a new consent. Raises Conflict without it, and for a suppressed address.
     """
-    subscriber, is_new = _found_or_made(session, address, cadence or Cadence.WEEKLY, now)
-    # With the row in hand: whoever erases or suppresses them at this moment has it before or after.
+    subscriber, is_new = _find_or_insert(session, address, cadence or Cadence.WEEKLY, now)
+    # After the row lock, which serializes this with a concurrent erasure or suppression.
     _check_mailable(session, address, keyring=keyring)
     if is_new:
         return subscriber, _begin(session, subscriber, Signup.ADDED, origin, now, keyring=keyring)
@@ -89,17 +89,17 @@ def add(
 
 
 class Asked(StrEnum):
-    """What became of a sign-up; for tests and counts alone, never for whoever asked."""
+    """The result of a sign-up; for tests and counts alone, never shown to a visitor."""
 
     CONFIRM = "confirm"
     PRESENT = "present"
-    #: They have had a letter already, or must not get one.
+    #: No letter: a rate limit is used up, or the address must not be mailed.
     NOTHING = "nothing"
 
 
 @dataclass(frozen=True)
 class Confirmed:
-    """A reader who has confirmed, now or before."""
+    """The reader of a confirmed sign-up."""
 
     subscriber: Subscriber
     was_already: bool
@@ -114,19 +114,19 @@ def ask(
     publication: Publication,
     now: datetime,
 ) -> Asked:
-    """Answer somebody who has entered an address, in its one spelling, with at most one letter.
+    """Process a sign-up with a normalised address; queue at most one letter.
 
-    1. Every address counts against its limits, known or not. 2. Who is suppressed for a cause that
-    the operator alone lifts gets nothing. 3. A reader gets "you are subscribed", and nothing of
-    theirs is changed. 4. Everybody else gets a confirm letter for the cadence asked last; who has
-    left or is suppressed stays so until then. The statements are the same for all of them, and
-    change no row where nothing is to be changed.
+    1. Count against the rate limits of the address, known or not. 2. An address whose suppression
+    only the operator lifts gets nothing. 3. A reader gets "you are subscribed", and nothing of
+    theirs changes. 4. All others get a confirm letter for the cadence of the newest sign-up, and
+    keep their status until they confirm. The statements are the same in all cases; a condition in
+    them keeps rows unchanged, so that timing does not disclose who subscribes.
     """
     may_write = _may_write(session, address, now=now, keyring=publication.keyring)
     if may_write is None:
         return Asked.NOTHING
-    subscriber, is_new = _found_or_made(session, address, cadence, now)
-    # With the row in hand: whoever erases or suppresses them at this moment has it before or after.
+    subscriber, is_new = _find_or_insert(session, address, cadence, now)
+    # After the row lock, which serializes this with a concurrent erasure or suppression.
     suppressed = suppression.find(session, address, keyring=publication.keyring)
     is_reader = _is_mailed(subscriber, suppressed)
     is_asked = not is_reader and _may_begin(subscriber, suppressed)
@@ -135,8 +135,8 @@ def ask(
     may_write = may_write and throttle.take(
         session, limit, addresses.mailbox(address), now=now, keyring=publication.keyring
     )
-    is_news = is_asked and (may_write or subscriber.cadence != cadence)
-    _record_asked(session, subscriber, cadence, is_news=is_news, origin=origin, now=now)
+    is_recorded = is_asked and (may_write or subscriber.cadence != cadence)
+    _record_asked(session, subscriber, cadence, is_recorded=is_recorded, origin=origin, now=now)
     skipped = next_digest.skipped_ahead(session, now=now)
     if is_reader:
         letters.present(
@@ -169,11 +169,11 @@ def confirm(
     publication: Publication,
     now: datetime,
 ) -> Confirmed:
-    """Begin the consent that a confirm link was made for, and welcome the reader.
+    """Begin the consent of a confirm link, and queue the welcome letter; idempotent.
 
-    Their address may be mailed again, if it was suppressed. Doing it again changes nothing. Raises
-    OutdatedToken for a link whose consent cannot begin: they have left or come back since, or the
-    operator alone lets them be mailed.
+    Lifts the suppression of the address, if there is one. Raises OutdatedToken for a link whose
+    consent cannot begin: the reader has unsubscribed or returned since, or only the operator lifts
+    the suppression.
     """
     subscriber = awaited(session, bearer, publication=publication, locked=True)
     is_reader = subscriber.status in {Status.ACTIVE, Status.PAUSED}
@@ -190,7 +190,7 @@ def confirm(
 def awaited(
     session: Session, bearer: Bearer, *, publication: Publication, locked: bool = False
 ) -> Subscriber:
-    """Return whom a confirm link may begin a consent for, or has; raises OutdatedToken."""
+    """Return the subscriber whose consent a confirm link begins, or began; raises OutdatedToken."""
     subscriber = store.find_public(session, bearer.public_id, locked=locked)
     if subscriber is None:
         raise OutdatedToken
@@ -203,7 +203,7 @@ def awaited(
 
 
 def asked_by(session: Session, bearer: Bearer) -> Subscriber | None:
-    """Return to whom an old confirm link was sent, None if nothing of it is left to confirm."""
+    """Return the subscriber of an expired confirm link; None if it has nothing left to confirm."""
     subscriber = store.find_public(session, bearer.public_id)
     if subscriber is None or bearer.generation < subscriber.generation:
         return None
@@ -211,9 +211,10 @@ def asked_by(session: Session, bearer: Bearer) -> Subscriber | None:
 
 
 def come_back(session: Session, bearer: Bearer, *, origin: Origin, now: datetime) -> Subscriber:
-    """Undo a goodbye, within a day of it: the same consent, and nothing missed or read twice.
+    """Undo an unsubscribe within a day; idempotent.
 
-    Doing it again changes nothing. Raises OutdatedToken when it is too late.
+    The same consent and watermark go on, so no article is missed or comes twice. Raises
+    OutdatedToken if it is too late.
     """
     subscriber = store.find_public(session, bearer.public_id, locked=True)
     if subscriber is None or subscriber.generation != bearer.generation:
@@ -227,7 +228,7 @@ def come_back(session: Session, bearer: Bearer, *, origin: Origin, now: datetime
     is_paused = before.status == Status.PAUSED and (until is None or until > now)
     subscriber.status = Status.PAUSED if is_paused else Status.ACTIVE
     subscriber.paused_until = until if is_paused else None
-    # Somebody else may have asked for another one in the meantime.
+    # A sign-up by anybody may have changed it in the meantime.
     subscriber.cadence = before.cadence
     consent.record(session, subscriber, Action.RETURNED, origin=origin, now=now)
     queue.lift(
@@ -240,13 +241,13 @@ def come_back(session: Session, bearer: Bearer, *, origin: Origin, now: datetime
 
 
 def _before_goodbye(session: Session, subscriber: Subscriber) -> Consent:
-    """Return what a reader was before they left."""
+    """Return the last consent row before the unsubscribe."""
     consents = _own_consents(session, subscriber)
     return next(row for row in reversed(consents) if row.action != Action.UNSUBSCRIBED)
 
 
 def _own_consents(session: Session, subscriber: Subscriber) -> list[Consent]:
-    """Return what a reader has done under their present consent; asking can be anybody."""
+    """Return the rows of the present consent, without sign-ups: anybody can enter an address."""
     return [
         row
         for row in store.consents(session, subscriber)
@@ -255,7 +256,7 @@ def _own_consents(session: Session, subscriber: Subscriber) -> list[Consent]:
 
 
 def can_come_back(session: Session, subscriber: Subscriber, *, now: datetime) -> bool:
-    """Tell whether a goodbye can be undone."""
+    """Return whether an unsubscribe can still be undone."""
     if subscriber.status != Status.UNSUBSCRIBED or subscriber.subscribed_at is None:
         return False
     *_, last = _own_consents(session, subscriber)
@@ -263,14 +264,14 @@ def can_come_back(session: Session, subscriber: Subscriber, *, now: datetime) ->
 
 
 def may_ask(session: Session, address: str, *, now: datetime, keyring: Keyring) -> bool:
-    """Count a letter that asks its reader to confirm something; tell whether it may go."""
+    """Count a letter that asks for a confirmation; return whether the rate limits allow it."""
     if not _may_write(session, address, now=now, keyring=keyring):
         return False
     return throttle.take(session, UNCONFIRMED, addresses.mailbox(address), now=now, keyring=keyring)
 
 
 def _may_write(session: Session, address: str, *, now: datetime, keyring: Keyring) -> bool | None:
-    """Count somebody's asking; tell whether a letter may go, None if it is not even looked at."""
+    """Count a sign-up; return whether a letter is allowed, None if the sign-up is ignored."""
     mailbox = addresses.mailbox(address)
     if not throttle.take(session, ASKS, mailbox, now=now, keyring=keyring):
         return None
@@ -282,7 +283,7 @@ def _is_mailed(subscriber: Subscriber, suppressed: Suppression | None) -> bool:
 
 
 def _may_begin(subscriber: Subscriber, suppressed: Suppression | None) -> bool:
-    """Tell whether a reader may be asked to confirm, and by that lifts what suppresses them."""
+    """Return whether a confirmation may begin a consent, and lift a suppression."""
     if suppressed is None:
         return subscriber.status != Status.SUPPRESSED
     return suppression.is_liftable(suppressed.cause)
@@ -293,29 +294,29 @@ def _record_asked(
     subscriber: Subscriber,
     cadence: Cadence,
     *,
-    is_news: bool,
+    is_recorded: bool,
     origin: Origin,
     now: datetime,
 ) -> None:
     assert subscriber.id is not None
-    theirs = store.with_ids([subscriber.id]) & literal(is_news)
+    theirs = store.with_ids([subscriber.id]) & literal(is_recorded)
     store.change(session, theirs, {"cadence": cadence}, now=now)
     consent.record_all(session, theirs, Action.ASKED, origin=origin, now=now)
 
 
 def _generation_asked(subscriber: Subscriber) -> int:
-    """Return the consent that a confirm letter speaks of: the next one for who had left."""
+    """Return the generation that a confirm letter begins: a new one unless still pending."""
     is_new = subscriber.status == Status.PENDING
     return subscriber.generation if is_new else subscriber.generation + 1
 
 
-def _found_or_made(
+def _find_or_insert(
     session: Session, address: str, cadence: Cadence, now: datetime
 ) -> tuple[Subscriber, bool]:
-    """Return the subscriber of an address, held, and whether this made it."""
+    """Return the subscriber of an address, with the row locked, and whether it is new."""
     public_id = tokens.new_public_id()
     row = {"public_id": public_id, "address": address, "cadence": cadence}
-    # Who is there at the insert may have been erased by the time that the row can be held.
+    # A row that exists at the insert may be erased before it can be locked: then insert again.
     subscriber = None
     while subscriber is None:
         store.insert_missing(session, [row], status=Status.PENDING, now=now)
@@ -332,7 +333,7 @@ def _begin(
     *,
     keyring: Keyring,
 ) -> Signup:
-    """Start an active consent now; letters that nobody had confirmed count no more."""
+    """Start an active consent now, and reset the limit of unconfirmed letters."""
     throttle.reset(session, UNCONFIRMED, addresses.mailbox(subscriber.address), keyring=keyring)
     subscriber.status = Status.ACTIVE
     subscriber.watermark = None

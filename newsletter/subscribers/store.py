@@ -1,4 +1,4 @@
-"""Every query about subscribers; the use cases beside it decide, and their callers commit."""
+"""All queries about subscribers; use cases in this package call them, their callers commit."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ from newsletter.models import (
 )
 from newsletter.models.columns import Instant
 
-#: Rows fetched at a time where all of them pass through.
+#: Rows fetched at a time by a stream of all subscribers.
 CHUNK = 2_000
 
 _id = col(Subscriber.id)
@@ -53,17 +53,17 @@ _paused_until = col(Subscriber.paused_until)
 
 
 def find(session: Session, address: str, *, locked: bool = False) -> Subscriber | None:
-    """Return the subscriber of an address; `locked` keeps others from changing it meanwhile."""
+    """Return the subscriber of an address; `locked` takes the row lock (FOR UPDATE)."""
     return _one(session, col(Subscriber.address) == address, locked=locked)
 
 
 def find_public(session: Session, public_id: str, *, locked: bool = False) -> Subscriber | None:
-    """Return the subscriber that links speak of as `public_id`."""
+    """Return the subscriber with the `public_id` that links have."""
     return _one(session, col(Subscriber.public_id) == public_id, locked=locked)
 
 
 def consents(session: Session, subscriber: Subscriber) -> list[Consent]:
-    """Return what a subscriber agreed to and did, oldest first."""
+    """Return the consent rows of a subscriber, oldest first."""
     return list(
         session.exec(
             select(Consent)
@@ -107,7 +107,7 @@ def listing(
     cadence: Cadence | None = None,
     limit: int | None = None,
 ) -> list[Subscriber]:
-    """Return subscribers in the order in which they came."""
+    """Return subscribers in the order of their ids."""
     query = select(Subscriber).where(*_chosen(status, cadence)).order_by(_id).limit(limit)
     return list(session.exec(query))
 
@@ -119,10 +119,9 @@ def count(session: Session, *, status: Status | None = None, cadence: Cadence | 
 
 
 def has_only_local(session: Session) -> bool:
-    """Tell whether there is somebody to mail, and all of them have a mailbox on this machine.
+    """Return whether there are recipients, and all of them are at localhost or a subdomain.
 
-    That is, at localhost or below it; those are counted whom a mail waits for, and readers who have
-    not left.
+    Recipients are those of open deliveries, and active, pending and paused subscribers.
     """
     mailed = union_all(
         select_columns(col(Delivery.address)).where(col(Delivery.state).in_(queue.OPEN)),
@@ -152,10 +151,10 @@ def counts(session: Session) -> dict[tuple[Cadence, Status], int]:
 def stream(
     session: Session, *, status: Status | None = None, cadence: Cadence | None = None
 ) -> Iterator[Sequence[Row[Any]]]:
-    """Yield subscribers by address, many at a time.
+    """Yield subscribers ordered by address, in chunks of rows.
 
-    Of each one: id, address, cadence, status, subscribed_at, paused_until, created_at, language,
-    time zone, and the cause of the suppression of the address.
+    Columns: id, address, cadence, status, subscribed_at, paused_until, created_at, language,
+    timezone, and the cause of the suppression of the address.
     """
     query = (
         select_columns(
@@ -178,7 +177,7 @@ def stream(
 
 
 def histories(session: Session, ids: Sequence[int]) -> dict[int, list[Row[Any]]]:
-    """Return the consents of subscribers by their ids, oldest first."""
+    """Return the consents of subscribers, by subscriber id, oldest first."""
     found: defaultdict[int, list[Row[Any]]] = defaultdict(list)
     rows = session.execute(
         select_columns(
@@ -201,10 +200,9 @@ def histories(session: Session, ids: Sequence[int]) -> dict[int, list[Row[Any]]]
 def insert_missing(
     session: Session, rows: Sequence[Mapping[str, Any]], *, status: Status, now: datetime
 ) -> ColumnElement[bool]:
-    """Insert the subscribers whose address nobody has yet, and choose those that were inserted.
+    """Insert the subscribers whose address is new; return a condition that selects them.
 
-    Where `status` means that they are mailed, at once or after a pause, their consent begins now,
-    unless the rows say when it began.
+    With an active or paused `status` their consent begins now, unless the rows have another time.
     """
     newest = session.exec(select(func.max(_id))).one()
     constants = {"status": status, "generation": 1, "created_at": now, "updated_at": now}
@@ -213,14 +211,14 @@ def insert_missing(
     if rows:
         constants = {name: value for name, value in constants.items() if name not in rows[0]}
     dialects.insert_missing(session, Subscriber, rows, constants=constants)
-    # Nobody else's have no consent yet: others commit the two together. (Asking for thousands of
-    # public ids would take longer than inserting them.)
+    # Rows of other transactions have a consent: both are committed together. (A condition on
+    # thousands of public ids would take longer than the insert.)
     recorded = exists().where(col(Consent.subscriber_id) == _id)
     return (_id > (newest or 0)) & ~recorded
 
 
 def remove(session: Session, chosen: ColumnElement[bool], addresses: Collection[str]) -> None:
-    """Delete of the subscribers chosen, who have no consent yet, those of these addresses."""
+    """Delete the chosen subscribers that have one of `addresses`; they must have no consents."""
     if addresses:
         session.execute(
             delete(Subscriber)
@@ -230,20 +228,20 @@ def remove(session: Session, chosen: ColumnElement[bool], addresses: Collection[
 
 
 def with_ids(ids: Sequence[int]) -> ColumnElement[bool]:
-    """Choose the subscribers of these ids."""
+    """Return a condition that selects subscribers by id."""
     return _id.in_(ids)
 
 
 def is_overdue(status: Status, now: datetime) -> ColumnElement[bool]:
-    """Choose the subscribers in `status` whose pause was to end by now."""
-    # Naming every cadence lets the index that begins with it be used.
+    """Return a condition that selects subscribers in `status` whose `paused_until` has passed."""
+    # A condition on cadence, though always true, lets an index be used whose first column it is.
     return col(Subscriber.cadence).in_(list(Cadence)) & (_status == status) & (_paused_until <= now)
 
 
 def lock(
     session: Session, addresses: Sequence[str], *, statuses: Sequence[Status]
 ) -> Sequence[Row[Any]]:
-    """Return id, public_id, address and status of `addresses` in one of `statuses`; hold them."""
+    """Lock the rows of `addresses` in `statuses`; return id, public_id, address and status."""
     return session.execute(
         select_columns(_id, col(Subscriber.public_id), col(Subscriber.address), _status)
         .where(col(Subscriber.address).in_(addresses), _status.in_(statuses))
@@ -253,9 +251,9 @@ def lock(
 
 
 def lock_pending(session: Session, *, until: datetime, limit: int) -> Sequence[Row[Any]]:
-    """Return id and public_id of those who are pending, unchanged since `until`, and hold them.
+    """Lock subscribers pending and unchanged since `until`; return id and public_id.
 
-    And of those who were suppressed before they confirmed: what suppresses the address stays.
+    Includes those suppressed before they confirmed; the suppression of the address stays.
     """
     done = ("asked", "suppressed")
     did_more = exists().where(col(Consent.subscriber_id) == _id, col(Consent.action).not_in(done))
@@ -265,7 +263,7 @@ def lock_pending(session: Session, *, until: datetime, limit: int) -> Sequence[R
     return session.execute(
         select_columns(_id, col(Subscriber.public_id))
         .where(
-            # Naming every cadence lets the index that begins with it be used.
+            # A condition on cadence, though always true, lets an index be used whose first column it is.
             col(Subscriber.cadence).in_(list(Cadence)),
             _status.in_((Status.PENDING, Status.SUPPRESSED)),
             (_status == Status.PENDING) | was_pending,
@@ -280,21 +278,21 @@ def lock_pending(session: Session, *, until: datetime, limit: int) -> Sequence[R
 def lock_imported(
     session: Session, addresses: Sequence[str], *, statuses: Sequence[Status]
 ) -> Sequence[Row[Any]]:
-    """Return those of `addresses` whom only imports know, as id, public_id, address; hold them."""
-    said_here = exists().where(col(Consent.subscriber_id) == _id, col(Consent.action) != "imported")
+    """Lock those of `addresses` known by imports alone; return id, public_id and address."""
+    own = exists().where(col(Consent.subscriber_id) == _id, col(Consent.action) != "imported")
     return session.execute(
         select_columns(_id, col(Subscriber.public_id), col(Subscriber.address))
-        .where(col(Subscriber.address).in_(addresses), _status.in_(statuses), ~said_here)
+        .where(col(Subscriber.address).in_(addresses), _status.in_(statuses), ~own)
         .order_by(_id)
         .with_for_update()
     ).all()
 
 
 def suppressed_late(session: Session, *, limit: int) -> list[str]:
-    """Return suppressed addresses whose readers do not have that status yet.
+    """Return suppressed addresses whose subscribers do not have that status yet.
 
-    One who has not confirmed is left: nothing but a confirm letter goes to them, and the claim
-    decides on that by the cause.
+    Except for pending ones: they get confirm letters only, and the claim of such a letter checks
+    the cause of the suppression.
     """
     found = session.execute(
         select_columns(col(Subscriber.address))
@@ -313,7 +311,7 @@ def change(
     *,
     now: datetime,
 ) -> int:
-    """Give the chosen subscribers new values and return how many they are."""
+    """Update the chosen subscribers and return how many."""
     changed = session.execute(
         update(Subscriber)
         .where(chosen)
@@ -333,7 +331,7 @@ def add_consents(
     remote: str | None,
     now: datetime,
 ) -> int:
-    """Write a consent row for each of the chosen subscribers, as they now are."""
+    """Insert a consent row with the present state of each chosen subscriber; return how many."""
     written = session.execute(
         insert(Consent).from_select(
             ["subscriber_id", "at", "action", "cadence", "status", "generation",
@@ -344,7 +342,7 @@ def add_consents(
                 literal(remote, String()),
             ).where(chosen),
         ),
-        # Of an insert, SQLAlchemy counts the rows only on request.
+        # SQLAlchemy counts inserted rows only on request.
         execution_options={"preserve_rowcount": True},
     )  # fmt: skip
     return _rows(written)
@@ -353,16 +351,16 @@ def add_consents(
 def add_consents_each(
     session: Session,
     chosen: ColumnElement[bool],
-    told: Mapping[str, tuple[str | None, str | None]],
+    known: Mapping[str, tuple[str | None, str | None]],
     *,
     action: str,
     source: str,
     wording: str,
     now: datetime,
 ) -> int:
-    """Write a consent row for each of the chosen subscribers, with what is told of some.
+    """Insert a consent row for each chosen subscriber, with evidence where there is some.
 
-    `told` gives IP address and evidence by a subscriber's address.
+    `known` maps subscribers' addresses to IP address and evidence. Returns how many were inserted.
     """
     found = session.execute(
         select_columns(
@@ -379,10 +377,10 @@ def add_consents_each(
             "generation": generation,
             "wording": wording,
             "source": source,
-            "remote": (said := told.get(address, nothing))[0],
+            "remote": (said := known.get(address, nothing))[0],
             "evidence": said[1],
         }
-        # As tuples: a row of SQLAlchemy finds its columns by name much slower.
+        # Unpacked: access by name is much slower on SQLAlchemy's rows.
         for subscriber_id, address, cadence, status, generation in found
     ]
     dialects.insert_missing(session, Consent, rows, constants={"action": action, "at": now})
@@ -390,7 +388,7 @@ def add_consents_each(
 
 
 def imported_at(session: Session, subscriber: Subscriber) -> datetime | None:
-    """Return when a reader was last imported, if they ever were."""
+    """Return when a reader was last imported, None if never."""
     found: datetime | None = session.execute(
         select_columns(func.max(col(Consent.at))).where(
             col(Consent.subscriber_id) == subscriber.id, col(Consent.action) == "imported"
@@ -400,7 +398,10 @@ def imported_at(session: Session, subscriber: Subscriber) -> datetime | None:
 
 
 def covered_until(session: Session, subscriber: Subscriber) -> datetime | None:
-    """Return up to where editions reached, or may have reached, a reader under any consent."""
+    """Return the end of the coverage of editions accepted for a reader, or perhaps accepted.
+
+    Under any consent; None if there are none.
+    """
     found: datetime | None = session.execute(
         select_columns(func.max(col(Edition.coverage_end)))
         .join(Mailing, col(Mailing.edition_id) == col(Edition.id))
@@ -417,13 +418,13 @@ def covered_until(session: Session, subscriber: Subscriber) -> datetime | None:
 
 
 def deliveries_of(public_ids: Sequence[str], *, address: str | None = None) -> ColumnElement[bool]:
-    """Choose the deliveries of readers, and of whoever else had that address."""
+    """Return a condition that selects deliveries by reader, or also by address."""
     theirs = col(Delivery.reference).in_(public_ids)
     return theirs if address is None else or_(theirs, col(Delivery.address) == address)
 
 
 def erase_deliveries(session: Session, theirs: ColumnElement[bool], *, now: datetime) -> int:
-    """Leave of the deliveries chosen what the books need, and nothing that names a person.
+    """Erase personal data from the chosen deliveries, cancel open ones, and return how many.
 
     The rows stay, so that the states of every edition still sum to its audience.
     """
@@ -439,7 +440,7 @@ def erase_deliveries(session: Session, theirs: ColumnElement[bool], *, now: date
         .where(theirs)
         .values(
             address="",
-            # No public id has this character; the row's own number keeps it unique.
+            # No public id has this character; the row's id keeps the reference unique.
             reference=literal("~") + cast(col(Delivery.id), String),
             since_at=None,
             reply=None,
@@ -447,7 +448,7 @@ def erase_deliveries(session: Session, theirs: ColumnElement[bool], *, now: date
             reason=case((is_open, literal("forgotten")), else_=col(Delivery.reason)),
             state_at=case((is_open, literal(now, Instant())), else_=col(Delivery.state_at)),
             state=case(
-                # Its body may be leaving: nobody will learn whether it arrived.
+                # The message may have been sent, and its outcome will not be recorded.
                 (col(Delivery.state) == State.IN_FLIGHT, literal(State.UNKNOWN.value)),
                 (is_open, literal(State.CANCELLED.value)),
                 else_=col(Delivery.state),

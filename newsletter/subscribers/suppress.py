@@ -1,4 +1,4 @@
-"""What it means for readers that their address must never be mailed, or may be again."""
+"""Suppress and release addresses together with their subscribers and open deliveries."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from newsletter.subscribers.consent import Action, Origin
 from newsletter.suppression import Grounds
 from newsletter.tokens import Keyring
 
-#: Readers that one transaction ends.
+#: Subscribers per transaction.
 _BATCH = 500
 _MAILABLE = [status for status in Status if status != Status.SUPPRESSED]
 
@@ -26,7 +26,7 @@ _MAILABLE = [status for status in Status if status != Status.SUPPRESSED]
 def suppress(
     session: Session, address: str, *, grounds: Grounds, now: datetime, keyring: Keyring
 ) -> bool:
-    """Never mail an address again; return False if it was suppressed already."""
+    """Suppress an address; return False if it was suppressed already."""
     return suppress_each(session, {address: grounds}, now=now, keyring=keyring) == 1
 
 
@@ -38,7 +38,7 @@ def suppress_all(
     now: datetime,
     keyring: Keyring,
 ) -> int:
-    """Never mail these addresses again; return how many were not suppressed before."""
+    """Suppress addresses for the same cause; return how many were not suppressed before."""
     each = dict.fromkeys(addresses, grounds)
     return suppress_each(session, each, now=now, keyring=keyring)
 
@@ -46,33 +46,33 @@ def suppress_all(
 def suppress_each(
     session: Session, each: Mapping[str, Grounds], *, now: datetime, keyring: Keyring
 ) -> int:
-    """Never mail each address again, on its own grounds; return how many were not before.
+    """Suppress each address for its own cause; return how many were not suppressed before.
 
-    Their readers become suppressed, whatever they were, and what was on its way is taken back.
+    Their subscribers become suppressed, whatever their status, and open deliveries are cancelled.
     """
     if not each:
         return 0
     sessions.hold_freeze(session)
-    # Lock order: readers before suppressions, as an erasure does, or the two deadlock. Suppressed
-    # ones are locked too: who confirms at this moment would lift the cause that comes.
+    # Lock order: subscribers before suppressions, as in an erasure, or the two deadlock. Suppressed
+    # subscribers are locked too: a concurrent confirmation would lift the new cause.
     readers = store.lock(session, list(each), statuses=list(Status))
     added = suppression.suppress_each(session, each, now=now, keyring=keyring)
-    by_words: dict[Origin, list[Row[Any]]] = {}
+    by_origin: dict[Origin, list[Row[Any]]] = {}
     for reader in readers:
         if reader.status == Status.SUPPRESSED:
             continue
         grounds = each[reader.address]
         origin = Origin(grounds.source, wording=grounds.reason)
-        by_words.setdefault(origin, []).append(reader)
-    for origin, alike in by_words.items():
+        by_origin.setdefault(origin, []).append(reader)
+    for origin, alike in by_origin.items():
         _end(session, alike, origin, now)
     return added
 
 
 def catch_up(session: Session, *, now: datetime) -> int:
-    """Have readers suppressed whose address was suppressed while mail was sent; return how many.
+    """Suppress one batch of subscribers whose address the sender has suppressed; return how many.
 
-    The sender knows addresses alone. A batch of them at a time.
+    The sender writes suppressions of addresses; it does not import subscribers.
     """
     addresses = store.suppressed_late(session, limit=_BATCH)
     if not addresses:
@@ -96,9 +96,9 @@ def _end(session: Session, readers: Sequence[Row[Any]], origin: Origin, now: dat
 def release(
     session: Session, address: str, *, origin: Origin, now: datetime, keyring: Keyring
 ) -> bool:
-    """Let an address be mailed again; return False if it was not suppressed.
+    """Lift the suppression of an address; return False if it was not suppressed.
 
-    That is no consent: its reader stays unsubscribed until they ask for the newsletter anew.
+    A release is no consent: the subscriber becomes unsubscribed until they sign up again.
     """
     subscriber = store.find(session, address, locked=True)
     released = suppression.release(session, address, keyring=keyring)

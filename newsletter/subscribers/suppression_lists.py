@@ -1,8 +1,8 @@
-"""Suppressions as sheets, in and out: our own with every cause, another system's, or plain lists.
+"""Import and export of suppressions as CSV: our own, another system's, or a plain list.
 
-Our own export is told by its column `cause` and read back without loss. Of an erased person it has
-a keyed hash in place of the address: that one binds where the secret keys are the same. Everything
-else is read as a sheet of readers is, whose states tell the cause.
+Our own export is recognised by its column `cause` and read back without loss. An erased person has
+a keyed hash there instead of an address, which is effective only with the same secret keys. Other
+files are read like files of subscribers, and their states give the cause.
 """
 
 from __future__ import annotations
@@ -22,43 +22,43 @@ from newsletter.errors import InvalidInput
 from newsletter.models import Status, Suppression
 from newsletter.subscribers import csv_rows, suppress
 from newsletter.subscribers.csv_rows import Choice, Rejection, Survey, cells, encoding
-from newsletter.subscribers.csv_rows.records import Record, Sheet
+from newsletter.subscribers.csv_rows.records import Record, RecordReader
 from newsletter.subscribers.csv_rows.tools import Role
 from newsletter.suppression import Cause, Grounds
 from newsletter.tokens import Keyring
 
 COLUMNS = ("address", "cause", "reason", "source", "created_at", "hash")
-#: Addresses in one transaction.
+#: Addresses per transaction.
 BATCH = 5_000
 _LONGEST = 500
 _CHUNK = 2_000
 _HASH = frozenset("0123456789abcdef")
-#: What a sheet says of readers who may be mailed: such a line suppresses nobody.
+#: States of lines that suppress nothing.
 _MAILABLE = frozenset({Status.ACTIVE, Status.PAUSED, Status.PENDING})
 
 
 @dataclass
 class ListTally:
-    """What became of the lines of a list; `read` is the sum of all others."""
+    """The lines of a list by result; `read` is the sum of all others."""
 
     read: int = 0
     added: int = 0
-    #: Those that were suppressed before, or stand in the list twice; the graver cause counts.
+    #: Suppressed before, or repeated in the list; the graver cause counts.
     known: int = 0
-    #: Those whom the sheet calls active, paused or pending.
+    #: Lines whose state is active, paused or pending.
     mailable: int = 0
     rejected: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Import:
-    """How to take a list over."""
+    """The options of an import."""
 
-    #: What each suppression says where the list does not: `import list.csv`.
+    #: The source of suppressions without one in the list: `import list.csv`.
     source: str
     now: datetime
     keyring: Keyring
-    #: For addresses of which the list says no cause.
+    #: For lines without a cause.
     cause: Cause = Cause.IMPORTED
     choice: Choice = field(default_factory=Choice)
     #: Count only, and write nothing.
@@ -83,11 +83,10 @@ def run(
     progress: Callable[[ListTally], None] = lambda _: None,
     surveyed: Callable[[Survey], None] = lambda _: None,
 ) -> ListTally:
-    """Suppress the addresses of a list, from a stream that can go back; their readers, too.
+    """Suppress the addresses of a list and their subscribers, from a seekable stream.
 
-    `reject` is told of each line that cannot be used, `progress` after each batch, when it is
-    safely in the database. Raises InvalidInput, and writes nothing, where the list is not
-    understood.
+    Calls `reject` for each line that cannot be used, and `progress` after each committed batch.
+    Raises InvalidInput, and writes nothing, if the list is not understood.
     """
     tally = ListTally()
     start = stream.tell()
@@ -113,7 +112,7 @@ def write(
     cause: Cause | None = None,
     progress: Callable[[int], None] = lambda _: None,
 ) -> int:
-    """Write a line for each suppression and return how many; the import reads them back."""
+    """Write a line for each suppression, in the form that `run` reads, and return how many."""
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(COLUMNS)
     written = after = 0
@@ -134,12 +133,12 @@ def _row(one: Suppression) -> list[str]:
 
 
 def _survey(stream: BinaryIO, how: Import) -> Survey:
-    """Find out what a list is: its columns, and what is said in it of whom."""
+    """Return the encoding and columns of a list."""
     found = encoding.find(stream)
     stream.seek(0)
     text = csv_rows.decode(stream, found)
     try:
-        columns = Sheet(text, how.choice).columns
+        columns = RecordReader(text, how.choice).columns
     finally:
         text.detach()
     if columns is not None and "cause" in {cells.key(column.name) for column in columns.all}:
@@ -149,7 +148,7 @@ def _survey(stream: BinaryIO, how: Import) -> Survey:
 
 
 def _lines(text: TextIO, survey: Survey, how: Import) -> Iterator[_Entry | Rejection | None]:
-    """Yield what each line suppresses; None for one that calls its reader mailable."""
+    """Yield what each line suppresses; None for a line with a mailable state."""
     columns = survey.columns
     if columns is None:
         return
@@ -157,7 +156,7 @@ def _lines(text: TextIO, survey: Survey, how: Import) -> Iterator[_Entry | Rejec
     if address := columns.of(Role.ADDRESS):
         places["address"] = address.index
     if "cause" in places:
-        for records in Sheet(text, survey.choice).blocks(columns):
+        for records in RecordReader(text, survey.choice).blocks(columns):
             for record in records:
                 yield record if isinstance(record, Rejection) else _ours(record, places, how)
         return
@@ -232,7 +231,7 @@ def _batches(
     tally: ListTally,
     reject: Callable[[Rejection], None],
 ) -> Iterator[dict[str, _Entry]]:
-    """Yield batches in which each address stands once, with the gravest of its causes."""
+    """Yield batches that have each address once, with the gravest of its causes."""
     batch: dict[str, _Entry] = {}
     for line in lines:
         tally.read += 1

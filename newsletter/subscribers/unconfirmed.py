@@ -1,7 +1,6 @@
-"""Deletes who has not confirmed: after 30 days nothing is left that names them.
+"""Deletes subscribers who have not confirmed for 30 days, with their personal data.
 
-As in an erasure, but without a hash: an address that nobody confirmed may be entered again. One
-that was suppressed meanwhile stays so.
+Like an erasure, but without a hash: the address may be signed up again. Suppressions stay.
 """
 
 from __future__ import annotations
@@ -14,14 +13,14 @@ from sqlmodel import Session
 from newsletter.db import session as sessions
 from newsletter.subscribers import store
 
-#: How long an address stays pending after it was last asked to confirm, or was imported.
+#: How long a subscriber stays pending after the last sign-up or import.
 KEPT = timedelta(days=30)
-#: Readers that one transaction deletes.
+#: Subscribers per transaction.
 _BATCH = 500
 
 
 def delete(engine: Engine, *, now: datetime) -> int:
-    """Delete all who have been pending for too long, a batch at a time; return how many."""
+    """Delete all expired pending subscribers, one transaction per batch; return how many."""
     deleted = 0
     while True:
         with sessions.writing(engine) as session:
@@ -32,7 +31,7 @@ def delete(engine: Engine, *, now: datetime) -> int:
 
 
 def _delete_some(session: Session, *, now: datetime) -> int:
-    # Lock order: the freeze lock before readers, as whoever changes a reader takes them.
+    # Lock order: freeze lock before subscriber rows, or a running freeze deadlocks.
     sessions.hold_freeze(session)
     readers = store.lock_pending(session, until=now - KEPT, limit=_BATCH)
     if readers:

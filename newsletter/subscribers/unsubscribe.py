@@ -1,6 +1,6 @@
-"""The goodbye: it works at once, works twice, and takes back what was on its way.
+"""Unsubscribing: takes effect immediately, is idempotent, and cancels open deliveries.
 
-A link of an earlier consent cannot end a newer one: the generation guards it.
+A link of an earlier consent cannot end a newer one: its generation differs.
 """
 
 from __future__ import annotations
@@ -18,32 +18,32 @@ from newsletter.subscribers.consent import Action, Origin
 from newsletter.subscribers.letters import Publication
 from newsletter.tokens import Bearer
 
-#: Why the ledger's rows of a reader who has left were taken back.
+#: The reason recorded with the cancelled deliveries of an unsubscribed reader.
 REASON = "unsubscribed"
 
 
 class Goodbye(StrEnum):
-    """What a goodbye came to."""
+    """The result of unsubscribing."""
 
     DONE = "done"
-    #: They had left before, or were forgotten.
+    #: They had unsubscribed before, or were erased.
     ALREADY = "already"
-    #: The link was made under an earlier consent; they have subscribed again since.
+    #: The link belongs to an earlier consent; they have subscribed again since.
     OUTDATED = "outdated"
 
 
 def leave(
     session: Session, bearer: Bearer, *, origin: Origin, publication: Publication, now: datetime
 ) -> Goodbye:
-    """End the consent that a link was made under, and write to the reader if that is wanted."""
-    came_to = unsubscribe(
+    """End the consent of a link, and queue the goodbye letter if the settings want one."""
+    result = unsubscribe(
         session, bearer.public_id, generation=bearer.generation, origin=origin, now=now
     )
-    if came_to is Goodbye.DONE and publication.settings.goodbye_letter:
+    if result is Goodbye.DONE and publication.settings.goodbye_letter:
         reader = store.find_public(session, bearer.public_id)
         assert reader is not None
         letters.goodbye(session, reader, publication=publication, now=now)
-    return came_to
+    return result
 
 
 def unsubscribe(
@@ -54,7 +54,7 @@ def unsubscribe(
     origin: Origin,
     now: datetime,
 ) -> Goodbye:
-    """End the consent of that generation (None: the present one, on the operator's word)."""
+    """End the consent of that generation; None is the present one, whichever it is."""
     sessions.hold_freeze(session)
     subscriber = store.find_public(session, public_id, locked=True)
     if subscriber is None:

@@ -178,7 +178,7 @@ def check_generation(subscriber: Subscriber | None, bearer: Bearer) -> Subscribe
 
 
 def has_returned(subscriber: Subscriber | None, bearer: Bearer) -> bool:
-    """Tell whether somebody has subscribed again since a link of theirs was made."""
+    """Return whether somebody has subscribed again since a link of theirs was made."""
     return (
         subscriber is not None
         and subscriber.status in {Status.ACTIVE, Status.PAUSED}

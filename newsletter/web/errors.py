@@ -55,7 +55,7 @@ def add_handlers(app: FastAPI) -> None:
 
 
 def wants_json(request: Request) -> bool:
-    """Tell whether a program asks: by where it asks, or by what it says it takes."""
+    """Return whether a program asks: by where it asks, or by what it says it takes."""
     path = request.url.path
     if path.startswith(("/api/", "/subscriptions")) or path in {"/healthz", "/readyz"}:
         return True

@@ -39,7 +39,7 @@ def challenge(web: WebContext, form: str) -> dict[str, Any] | None:
 
 
 def spend(web: WebContext, form: str, solution: str) -> bool:
-    """Tell whether the work for this form was done, and was not spent before; spend it."""
+    """Return whether the work for this form was done, and was not spent before; spend it."""
     if not web.settings.altcha:
         return True
     if not _is_solved(web, form, solution):

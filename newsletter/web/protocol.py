@@ -150,7 +150,7 @@ class _StrictConnection(h11.Connection):
 
 
 def is_ambiguous(request: h11.Request) -> bool:
-    """Tell whether two readers could find different ends of a request (RFC 9112 6.1, 6.3)."""
+    """Return whether two readers could find different ends of a request (RFC 9112 6.1, 6.3)."""
     names = {name for name, _ in request.headers}
     if request.http_version not in {b"1.0", b"1.1"}:
         return True

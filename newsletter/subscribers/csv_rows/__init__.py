@@ -1,8 +1,8 @@
-"""The sheets that readers come in and go out by: CSV as people and other systems write it.
+"""Reads lists of subscribers from CSV as people and other systems write it.
 
-A sheet is read twice. `survey` looks at all of it, tells which tool it comes from and what each
-column is, and stops where a state is not understood; `read` then makes of each record an `Entry` or
-a `Rejection`. No database, no file: a stream in, values out.
+A file is read twice. `survey` reads all of it, finds the tool that wrote it and the role of each
+column, and raises if a state is not understood; `read` then yields an `Entry` or a `Rejection` for
+each record. No database and no files: a stream in, values out.
 """
 
 from newsletter.subscribers.csv_rows.cells import guard, unguard

@@ -1,6 +1,6 @@
-"""Single cells of a sheet: spreadsheet formulas, names of columns, dates, IP addresses, languages.
+"""Parses single cells: spreadsheet formulas, column names, dates, IP addresses, languages.
 
-What cannot be used is None; only an address that cannot be used is an error.
+A cell that cannot be used is None; only an invalid address raises.
 """
 
 from __future__ import annotations
@@ -15,28 +15,28 @@ from zoneinfo import available_timezones
 from newsletter import address as addresses
 from newsletter.errors import InvalidAddress
 
-#: What a spreadsheet takes for the beginning of a formula, once it has made the wide, small and
-#: raised forms of the signs into ASCII (NFKC), after white space and invisible characters too.
+#: What spreadsheets evaluate as a formula. They normalise wide, small and raised forms of the signs
+#: to ASCII (NFKC), and skip white space and invisible characters before them.
 _FORMULA = re.compile(r"[\s\u200b-\u200f\u2060\ufeff]*[=+\-@＝﹦⁼₌⩵⩶＋﹢⁺₊﬩－﹣⁻₋−＠﹫]|[\t\r\n']")
 _NAME = re.compile(r"[\W_]+")
-#: Copied along from web pages and documents, and seen by nobody.
+#: Invisible characters that are copied along from web pages and documents.
 _INVISIBLE = re.compile(r"[\u00ad\u200b-\u200f\u2060\ufeff]")
-#: Between the words of `emailAddress`, not between those of `E-Mail` or `LEID`.
+#: Splits the words of `emailAddress`, not those of `E-Mail` or `LEID`.
 _HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
-#: BCP 47 as far as catalogues and content negotiation use it.
+#: The part of BCP 47 that catalogues and content negotiation use.
 _LANGUAGE = re.compile(r"[A-Za-z]{2,3}(?:-[A-Za-z0-9]{2,8}){0,3}")
 _LONGEST_TAG = 35
-#: IPv6 with the last four octets as IPv4.
+#: Characters of an IPv6 address whose last four octets are written as IPv4.
 _LONGEST_IP = 45
-#: Nobody agreed to a newsletter by electronic mail before that.
+#: Earlier dates are no evidence of consent to an email newsletter.
 _FIRST_YEAR = 1_990
-#: `%d/%m` and `%m/%d` look alike: such a date is no evidence.
+#: Without `%d/%m` and `%m/%d`, which are ambiguous: such a date is no evidence.
 _FORMS = ("%Y-%m-%d %H:%M:%S %z", "%Y-%m-%d %H:%M:%S UTC", "%Y/%m/%d", "%Y/%m/%d %H:%M:%S",
           "%d.%m.%Y", "%d.%m.%Y %H:%M", "%d.%m.%Y %H:%M:%S", "%b %d, %Y", "%B %d, %Y",
           "%d %b %Y", "%d %B %Y", "%a, %d %b %Y %H:%M:%S %z")  # fmt: skip
 _LONGEST_DATE = 40
 _EPOCH = re.compile(r"\d{9,10}(?:\d{3})?")
-#: How databases and spreadsheets write nothing where a date is expected.
+#: How databases and spreadsheets write an empty date.
 NOTHING = frozenset(
     {
         "",
@@ -56,43 +56,44 @@ NOTHING = frozenset(
 
 
 def guard(cell: str) -> str:
-    """Return the cell so that no spreadsheet takes it for a formula."""
+    """Return the cell escaped, if a spreadsheet would evaluate it as a formula."""
     return f"'{cell}" if _FORMULA.match(cell) else cell
 
 
 def unguard(cell: str) -> str:
-    """Return what `guard` was given."""
+    """Return the cell that `guard` escaped."""
     return cell[1:] if cell[:1] == "'" and _FORMULA.match(cell, 1) else cell
 
 
 def plain(cell: str) -> str:
-    """Return a cell without its guard and the white space around it."""
+    """Return a cell without the escape of `guard` and surrounding white space."""
     return (unguard(cell) if cell[:1] == "'" else cell).strip()
 
 
 @lru_cache(maxsize=4_096)
 def key(name: str) -> str:
-    """Return the words of a column's name or of a state, in one spelling.
+    """Return the name of a column or state, normalised to lower-case words.
 
-    `emailAddress`, `EMAIL_ADDRESS` and `Email address` are the same.
+    `emailAddress`, `EMAIL_ADDRESS` and `Email address` have the same key.
     """
     return " ".join(_NAME.sub(" ", _HUMP.sub(" ", _composed(plain(name)))).casefold().split())
 
 
 def bare(cell: str) -> str:
-    """Return what a cell says, whatever its case, its white space and its way to write letters."""
+    """Return a cell with case, white space and Unicode form normalised."""
     return (cell if cell.isascii() else _composed(cell)).strip().casefold()
 
 
 def _composed(text: str) -> str:
-    """Return text in composed letters: macOS writes `é` as two, and some fonts are letters."""
+    """Return text in NFKC: macOS decomposes `é`, and web pages use letters styled as in bold."""
     return _INVISIBLE.sub("", normalize("NFKC", text))
 
 
 def address(cell: str, *, is_guess: bool) -> str:
-    """Return the one spelling of an address; raises InvalidAddress for what is none.
+    """Return the normalised address; raises InvalidAddress.
 
-    `is_guess` tells that letters outside ASCII are: a wrong one would be another person.
+    With `is_guess`, the encoding of the file is one: letters outside ASCII are refused, because a
+    wrong one would be the address of another person.
     """
     if not cell.isascii() and (is_guess or any("\ud800" <= letter <= "\udfff" for letter in cell)):
         raise InvalidAddress("The address is not UTF-8.")
@@ -100,34 +101,34 @@ def address(cell: str, *, is_guess: bool) -> str:
 
 
 def moment(cell: str, *, now: datetime) -> datetime | None:
-    """Return the instant that a cell says something happened, if it can have; UTC if unsaid.
+    """Return the instant of a past event, in UTC; a cell without a zone is read as UTC.
 
-    None for what is no date or an ambiguous one (01/02/2024), in the future or before 1990.
+    None for no date, an ambiguous one (01/02/2024), one in the future or before 1990.
     """
     found = instant(cell)
     return found if found is not None and found.year >= _FIRST_YEAR and found <= now else None
 
 
 def instant(cell: str) -> datetime | None:
-    """Return the instant of a cell in UTC, which it is in if it does not say."""
-    # Before the cache, which must not keep long cells.
+    """Return the instant of a cell in UTC; a cell without a zone is read as UTC."""
+    # Checked here: the cache must not keep long cells.
     return _instant(cell) if cell and len(cell) <= _LONGEST_DATE else None
 
 
 def ip(cell: str) -> str | None:
-    """Return the IP address of a cell in its one spelling, without a scope."""
+    """Return the IP address of a cell in canonical form, without a scope."""
     bare = cell.partition("%")[0]
     return _ip(bare) if 0 < len(bare) <= _LONGEST_IP else None
 
 
 def language(cell: str) -> str | None:
-    """Return a BCP 47 tag (`de`, `pt-BR`); locales such as `pt_BR.UTF-8` are read as one."""
+    """Return a BCP 47 tag (`de`, `pt-BR`), also of a locale such as `pt_BR.UTF-8`."""
     tag = cell.partition(".")[0]
     return _language(tag) if len(tag) <= _LONGEST_TAG else None
 
 
 def timezone(cell: str) -> str | None:
-    """Return the IANA time zone of a cell, as it is spelled there."""
+    """Return the IANA time zone of a cell, with the case that IANA uses."""
     return _zones().get(cell.casefold()) if cell else None
 
 

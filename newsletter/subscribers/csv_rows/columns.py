@@ -1,4 +1,4 @@
-"""What each column of a sheet is read as: by the tool that it comes from, else by its name."""
+"""The role of each column: by the tool that wrote the file, or else by the column's name."""
 
 from __future__ import annotations
 
@@ -19,33 +19,33 @@ _CADENCES = frozenset(cadence.value for cadence in Cadence)
 
 @dataclass(frozen=True)
 class Choice:
-    """What the operator said about columns."""
+    """The operator's choice of columns."""
 
-    #: From a name that is known to the column that is read under it: `status` to `Abo`.
+    #: From a known name to the column to read under it: `status` to `Abo`.
     columns: Mapping[str, str] = field(default_factory=dict)
     ignored: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
 class Column:
-    """One column and what it is read as."""
+    """One column and how it is read."""
 
     index: int
-    #: As it stands in the sheet; `column 3` where there is no header.
+    #: As in the header; `column 3` if there is no header.
     name: str
     role: Role | None = None
-    #: How its cells are read as a state; None if it is none.
+    #: How its cells are read as a state; None if it is no state.
     meaning: Meaning | None = None
-    #: What cells said before: there are few different ones, and many of each.
+    #: A cache: such a column has few different cells.
     _read: dict[str, Standing] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def is_known(self) -> bool:
-        """Whether something reads it, or the operator said that nothing does."""
+        """Whether the column is read, or ignored by the operator's choice."""
         return self.role is not None or self.meaning is not None
 
     def standing(self, cell: str) -> Standing | None:
-        """Return what a cell of a state's column says; None if nobody knows."""
+        """Return the standing that a cell of a state column gives; None if it is not known."""
         known = self._read.get(cell)
         if known is None:
             assert self.meaning is not None
@@ -57,7 +57,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Columns:
-    """The columns of a sheet."""
+    """The columns of a file."""
 
     delimiter: str
     has_header: bool
@@ -65,7 +65,7 @@ class Columns:
     tool: Tool | None = None
 
     def of(self, *roles: Role) -> Column | None:
-        """Return the first column of the first of these roles that has one."""
+        """Return the first column of the first of these roles that a column has."""
         for role in roles:
             for column in self.all:
                 if column.role is role:
@@ -74,11 +74,11 @@ class Columns:
 
     @property
     def states(self) -> tuple[Column, ...]:
-        """The columns that say a state."""
+        """The columns that are read as states."""
         return tuple(column for column in self.all if column.meaning is not None)
 
     def with_states(self, meanings: Mapping[int, Meaning]) -> Columns:
-        """Return the same columns, some of them read as states."""
+        """Return a copy in which the columns of `meanings`, by index, are read as states."""
         read = (
             replace(column, role=None, meaning=meanings[column.index])
             if column.index in meanings
@@ -89,9 +89,9 @@ class Columns:
 
 
 def of_header(delimiter: str, header: Sequence[str], choice: Choice) -> Columns | None:
-    """Read a header; None if it is none, because it names no column of an address.
+    """Return the columns of a header; None if the row is no header, without an address column.
 
-    Raises InvalidInput for a choice that names a column which is not there, or none of ours.
+    Raises InvalidInput for a choice with a column that is not in the file, or an unknown name.
     """
     shown = [_shown(name) for name in header]
     own = [cells.key(name) for name in header]
@@ -114,8 +114,8 @@ def of_header(delimiter: str, header: Sequence[str], choice: Choice) -> Columns 
 
 
 def is_other_header(row: Sequence[str], columns: Columns) -> bool:
-    """Tell whether a record names columns, and other ones than those that it stands under."""
-    # Below a title of one cell the delimiter is not known yet.
+    """Return whether a record is a header with other columns than those of the file."""
+    # Below a title of one cell the delimiter has not been detected.
     named = [cells.key(cell) for cell in (row if len(row) > 1 else _DELIMITERS.split(row[0]))]
     while named and not named[-1]:
         del named[-1]
@@ -125,7 +125,7 @@ def is_other_header(row: Sequence[str], columns: Columns) -> bool:
 
 
 def of_first_row(delimiter: str, row: Sequence[str], choice: Choice) -> Columns:
-    """Tell the columns of a sheet without a header by its first row."""
+    """Return the columns of a file without a header, by its first row."""
     own = [f"column {index + 1}" for index in range(len(row))]
     known, ignored = _chosen(own, choice)
     address, cadence = _places(row, known)
@@ -139,20 +139,20 @@ def of_first_row(delimiter: str, row: Sequence[str], choice: Choice) -> Columns:
 
 
 def _shown(name: str) -> str:
-    """Return a column's name as any terminal can show it."""
+    """Return a column's name, printable and at most 100 characters."""
     kept = "".join(letter if letter.isprintable() else " " for letter in cells.plain(name)[:100])
     return kept.strip()
 
 
 def _address(own: list[str], choice: Choice) -> int | None:
-    """Return the column of the address in a header; None if this is no header."""
+    """Return the index of the address column in a header; None if this is no header."""
     chosen = [name for wanted, name in choice.columns.items() if cells.key(wanted) == "address"]
     wanted = [cells.key(name) for name in chosen] or names.ADDRESS
     return next((own.index(name) for name in wanted if name in own), None)
 
 
 def _places(row: Sequence[str], known: Sequence[str]) -> tuple[int, int | None]:
-    """Return where the address stands in a first row, and the cadence."""
+    """Return the indexes of the address and of the cadence in the first row."""
     words = [cells.plain(cell).casefold() for cell in row]
     cadence = next((index for index, word in enumerate(words) if word in _CADENCES), None)
     found = next((index for index, word in enumerate(words) if "@" in word), None)
@@ -171,7 +171,7 @@ def _places(row: Sequence[str], known: Sequence[str]) -> tuple[int, int | None]:
 
 
 def _chosen(own: list[str], choice: Choice) -> tuple[list[str], set[int]]:
-    """Return the names that columns are read under, and the columns that are not read."""
+    """Return the names that columns are read under, and the indexes of ignored columns."""
     known = list(own)
     for wanted, name in choice.columns.items():
         under = cells.key(wanted)
@@ -187,7 +187,7 @@ def _chosen(own: list[str], choice: Choice) -> tuple[list[str], set[int]]:
 
 
 def _indexes(own: Sequence[str], name: str) -> list[int]:
-    """Return the places of all columns of a name."""
+    """Return the indexes of all columns of a name; raises InvalidInput if there are none."""
     for wanted in (cells.key(name), f"column {name.strip()}"):
         if wanted in own:
             return [index for index, one in enumerate(own) if one == wanted]
@@ -206,22 +206,22 @@ def _matches(tool: Tool, known: Sequence[str]) -> bool:
 
 
 def _read(name: str, own: str, tool: Tool | None) -> tuple[Role | None, Meaning | None]:
-    """Return the role and the meaning of a column that is read under `name` and called `own`."""
+    """Return the role and meaning of a column whose header is `own` and that is read as `name`."""
     if tool is not None and (name in tool.states or name in tool.roles):
         return tool.roles.get(name), tool.states.get(name)
     if tool is not None and name in tool.harmless:
         return None, None
     if name != own and name == "status":
-        # Yes and no of a column that the operator calls a status say nothing without its name.
+        # In a column that the operator calls a status, yes and no depend on the name in the header.
         return None, names.meaning_of(own) or states.word()
     return names.ROLES.get(name), names.meaning_of(name)
 
 
 def is_open(column: Column, tool: Tool | None) -> bool:
-    """Tell whether nobody has said what a column is, or that it is no state."""
+    """Return whether a column has no role, and is not listed as harmless for the tool."""
     return not column.is_known and (tool is None or cells.key(column.name) not in tool.harmless)
 
 
 def at_least(tool: Tool | None) -> Standing:
-    """Return what each row of a sheet is, whatever its cells say."""
+    """Return the minimum standing of each row of a file, whatever its cells say."""
     return tool.every if tool is not None else Standing.SILENT

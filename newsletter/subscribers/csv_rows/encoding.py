@@ -1,4 +1,4 @@
-"""The encoding of a sheet: UTF-8, UTF-16, or what Excel calls CSV, which is Windows-1252."""
+"""Detects the encoding of a file: UTF-8, UTF-16, or Windows-1252, which Excel writes as "CSV"."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import BinaryIO
 from newsletter.errors import InvalidInput
 
 _BLOCK = 1 << 16
-#: NULs of a text in UTF-16 without a mark: at least so many, and in so many of its characters.
+#: NUL octets of UTF-16 without a byte order mark: the least number, and share of characters.
 _FEWEST = 4
 _SHARE = 0.1
 _MARKS = (
@@ -20,7 +20,7 @@ _MARKS = (
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
 
-#: How files begin that are no text, and what they are.
+#: Signatures of files that are no text.
 _NO_TEXT = {
     b"PK\x03\x04": "a ZIP archive or an Excel workbook",
     b"\xd0\xcf\x11\xe0": "an Excel workbook",
@@ -30,14 +30,14 @@ _NO_TEXT = {
 
 @dataclass(frozen=True)
 class Encoding:
-    """How to decode a sheet."""
+    """How to decode a file."""
 
     name: str
-    #: How octets that the encoding does not have are kept.
+    #: The codec error handler.
     errors: str = "surrogateescape"
-    #: What was taken for granted, for the operator.
+    #: An assumption to show to the operator.
     assumed: str | None = None
-    #: Whether letters outside ASCII are a guess.
+    #: Whether letters outside ASCII may be wrong.
     is_guess: bool = False
 
 
@@ -47,7 +47,7 @@ UTF_8 = Encoding("utf-8-sig")
 def find(stream: BinaryIO) -> Encoding:
     """Read a stream to its end and return its encoding, in constant memory.
 
-    Octets that are not UTF-8 are Windows-1252 where nothing in the stream speaks for UTF-8. Raises
+    Octets that are not UTF-8 mean Windows-1252, unless there are valid UTF-8 sequences too. Raises
     InvalidInput for a file that is no text.
     """
     block = stream.read(_BLOCK)
@@ -80,7 +80,7 @@ def find(stream: BinaryIO) -> Encoding:
 
 
 def decode(stream: BinaryIO, encoding: Encoding = UTF_8) -> TextIOWrapper:
-    """Return the text of a sheet; octets that cannot be read stay marked."""
+    """Return the text of a file; octets that cannot be decoded become surrogates."""
     return TextIOWrapper(stream, encoding=encoding.name, errors=encoding.errors, newline=None)
 
 
@@ -94,7 +94,7 @@ def _check_text(block: bytes) -> None:
 
 
 def _wide(block: bytes) -> Encoding | None:
-    """Tell UTF-16 and UTF-32 by their mark, or UTF-16 by the NULs of its addresses and commas."""
+    """Detect UTF-16 and UTF-32 by a byte order mark, or UTF-16 by the NUL octets of ASCII."""
     for mark, name in _MARKS:
         if block.startswith(mark):
             return Encoding(name, errors="replace", assumed=f"It was read as {name.upper()}.")
@@ -104,7 +104,7 @@ def _wide(block: bytes) -> Encoding | None:
         return None
     for offset, name in ((1, "utf-16-le"), (0, "utf-16-be")):
         zeros = start[offset::2][:pairs].count(0)
-        # Some letters of other scripts end in a NUL.
+        # Letters of other scripts may have a NUL as their other octet.
         others = start[1 - offset :: 2].count(0)
         if zeros >= max(_FEWEST, _SHARE * pairs) and zeros > 4 * others:
             return Encoding(

@@ -1,4 +1,4 @@
-"""Readers of a sheet: what each record says of one, by columns that a survey has understood."""
+"""Converts records to entries, by the columns that a survey has found."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from newsletter.models import Status
 from newsletter.subscribers import evidence
 from newsletter.subscribers.csv_rows import cells
 from newsletter.subscribers.csv_rows.columns import Column, at_least
-from newsletter.subscribers.csv_rows.records import Record, Rejection, Sheet
+from newsletter.subscribers.csv_rows.records import Record, RecordReader, Rejection
 from newsletter.subscribers.csv_rows.states import Standing
 from newsletter.subscribers.csv_rows.survey import Survey
 from newsletter.subscribers.csv_rows.tools import Role
 from newsletter.subscribers.evidence import Evidence
 from newsletter.suppression import Cause
 
-#: Of a date. The calendar ends in 9999, and what comes after a pause must have a place in it.
+#: Of a date: keeps what follows a pause within the range of `datetime`, which ends in 9999.
 _LAST_YEAR = 2_999
 _CADENCES: Mapping[str, Cadence] = {cadence.value: cadence for cadence in Cadence}
 _STATUSES: Mapping[Standing, Status | None] = {
@@ -38,7 +38,7 @@ _CAUSES: Mapping[Standing, Cause] = {
     Standing.BOUNCED: Cause.BOUNCE,
     Standing.COMPLAINED: Cause.COMPLAINT,
 }
-#: The parts of evidence, and the columns that they stand in.
+#: The roles of the columns that evidence is read from.
 _EVIDENCE = {
     "opted_in_at": Role.OPTED_IN_AT,
     "opted_in_from": Role.OPTED_IN_IP,
@@ -50,24 +50,24 @@ _EVIDENCE = {
 
 
 class Ours(NamedTuple):
-    """What only our own export says of a reader, to be restored as it was."""
+    """Fields that only our own export has, to be restored unchanged."""
 
     created_at: datetime
     subscribed_at: datetime | None
 
 
 class Entry(NamedTuple):
-    """One reader, as a sheet has them."""
+    """One subscriber in a file."""
 
     line: int
-    #: In its one spelling.
+    #: Normalised.
     address: str
-    #: None where the sheet does not say.
+    #: None if the file has none.
     cadence: Cadence | None = None
     status: Status | None = None
     paused_until: datetime | None = None
     standing: Standing = Standing.SILENT
-    #: Why they are suppressed, if they are.
+    #: The cause of the suppression, if suppressed.
     cause: Cause | None = None
     evidence: Evidence = evidence.NONE
     language: str | None = None
@@ -76,18 +76,17 @@ class Entry(NamedTuple):
 
 
 def read(stream: TextIO, survey: Survey, *, now: datetime) -> Iterator[Entry | Rejection]:
-    """Yield each reader and each record that cannot be used, in order, in constant memory."""
+    """Yield an entry or a rejection for each record, in order, in constant memory."""
     if survey.columns is None:
         return
-    csv_rows = Sheet(stream, survey.choice)
-    reader = _Reader(survey, now)
-    for records in csv_rows.blocks(survey.columns):
+    converter = _Converter(survey, now)
+    for records in RecordReader(stream, survey.choice).blocks(survey.columns):
         for record in records:
-            yield record if isinstance(record, Rejection) else reader.entry(record)
+            yield record if isinstance(record, Rejection) else converter.entry(record)
 
 
-class _Reader:
-    """Reads records of one sheet: what is the same for all of them is looked up once."""
+class _Converter:
+    """Converts the records of one file; indexes of columns are looked up once."""
 
     def __init__(self, survey: Survey, now: datetime) -> None:
         assert survey.columns is not None
@@ -105,7 +104,7 @@ class _Reader:
         self._subscribed_at = _index(columns.of(Role.SUBSCRIBED_AT))
         self._created_at = _index(columns.of(Role.CREATED_AT))
         self._suppression = _index(next((c for c in self._states if c.name == "suppression"), None))
-        # The parts of evidence that the sheet has: where they go, where they stand, how to read.
+        # The fields of Evidence that the file has: index in the tuple, index of the column, parser.
         self._evidence = [
             (place, column.index, self._parser(part))
             for place, part in enumerate(Evidence._fields)
@@ -113,7 +112,7 @@ class _Reader:
         ]
 
     def entry(self, record: Record) -> Entry | Rejection:
-        """Return what a record says; a state that nobody knows was found by the survey."""
+        """Return the entry of a record, or its rejection; the survey has checked the states."""
         try:
             return self._read(record)
         except InvalidInput as exc:
@@ -178,7 +177,7 @@ class _Reader:
 
 
 def _check_width(row: list[str], width: int, states: tuple[Column, ...]) -> None:
-    """Refuse a record whose state may stand under another column."""
+    """Refuse a record whose cells may be shifted, so that its state may be in another column."""
     if len(row) > width and any(cell.strip() for cell in row[width:]):
         columns = "is 1 column" if width == 1 else f"are {width} columns"
         raise InvalidInput(f"The line has {len(row)} cells, and there {columns}.")
@@ -192,7 +191,7 @@ def _index(column: Column | None) -> int | None:
 
 
 def _cell(row: list[str], index: int | None) -> str:
-    """Return a cell without its guard and the white space around it; empty if there is none."""
+    """Return a cell without the escape of `guard` and surrounding white space; empty if missing."""
     if index is None or index >= len(row):
         return ""
     cell = row[index]
@@ -200,7 +199,7 @@ def _cell(row: list[str], index: int | None) -> str:
 
 
 def _cadence(cell: str, *, is_gone: bool) -> Cadence | None:
-    """Return how often a reader reads; what is no cadence does not matter for who is gone."""
+    """Parse a cadence; an invalid one is no error if the subscriber is not mailed."""
     if not cell:
         return None
     try:

@@ -1,4 +1,4 @@
-"""Names of columns that any sheet may have, and those that only sound like a reader's state."""
+"""Known names of columns, and patterns of names that may be those of a subscriber's state."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from newsletter.subscribers.csv_rows import states
 from newsletter.subscribers.csv_rows.states import Meaning, Standing
 from newsletter.subscribers.csv_rows.tools import Role
 
-#: Best first: Mailchimp has a postal "Address" beside its "Email Address".
+#: In order of preference: Mailchimp has a postal "Address" beside its "Email Address".
 ADDRESS = (
     "email", "email address", "e mail", "e mail address", "emailaddress", "mail", "mail address",
     "subscriber email", "contact email", "user email", "primary email", "e mail adresse",
@@ -18,7 +18,7 @@ ADDRESS = (
     "adresse e mail", "courriel",
     "correo electrónico", "correo", "indirizzo email", "subscriber", "address",
 )  # fmt: skip
-#: What a rejects file adds to the columns of its sheet.
+#: The columns that a rejects file adds to those of the imported file.
 REJECTED = ("rejected line", "rejected because")
 
 
@@ -124,14 +124,14 @@ STATES: Mapping[str, Meaning] = _meanings(
     ),
 )
 
-# Parts of names. Whether a part has to be a whole word is in the expression.
+# Parts of names. `\b` says whether a part has to begin or end a word.
 _GONE = re.compile(
     r"\bunsub|\bopt(ed)? ?out|\bdesabon|\bdésabon|\bdésinscr|\babgemeld|\babmeld|\bafgemeld"
     r"|\bafmeld|\buitgeschr|\bavregistr|\bavmeld|\bdesinscri|\bdesuscri|\bdisiscri|\bdescadastr"
     r"|\bdelet|\bremov|\bdeactiv|\bleft\b|\bgelöscht|\bgekündigt|\bsupprim|\baustritt"
     r"|\bausgetreten|\blapsed\b|отпис|退订|取消|購読停止|配信停止"
 )
-#: Of an end that may be another one than that of the mails: such a column is asked about.
+#: Names of an end that may not be that of the subscription: the operator has to say what it is.
 _ENDED = re.compile(
     r"\bstop(ped)?\b|\bquit\b|\bresign|\bcancel|\bexclu|\bdropped\b|\btrash|\bended\b"
     r"|\bend date\b|\bretired\b|\bterminat|\bdeceased\b|\bverstorben|\baustrag|\bausgetragen"
@@ -159,15 +159,15 @@ _OTHERS = re.compile(
     r"|\bbloqu|\brevok|\bwithdr|\bobjected|\ballow|\baccept|\berlaub|\bsuspend|\berrors?\b"
 )
 _DATED = re.compile(r"\b(at|on|time|date|datetime|timestamp|datum|am|reason)\b")
-#: An unsubscribe link is no state.
+#: Such as an unsubscribe link, which is no state.
 _POINTER = re.compile(r"\b(url|link|token|hash|uuid)\b")
-#: Of a name that mentions a state, but is of its time, place or words.
+#: In a name that mentions a state: its time, place or wording, not the state itself.
 _DETAIL = re.compile(
     r"\b(at|on|time|date|datetime|timestamp|datum|ip|text|wording|source|url|link|uuid|last|name"
     r"|title|version|form|page|language|locale|method|tier|plan)\b"
 )
 _MEASURE = re.compile(r"\b(rating|count|number|days|interval)\b")
-#: Names that are about a state only where the cells are yes and no.
+#: Names of a state only if all cells are yes or no.
 _VAGUE = re.compile(
     r"\b(subscriptions?|robinson|nl|mailings?|send (e ?)?mails?|(e ?)?mails? ok|live|hidden)\b"
 )
@@ -177,7 +177,7 @@ _FREE_TEXT = re.compile(
     r"|apellidos?|cognome|company|firma|organi[sz]ation|title|subject|city|town|ort|stadt|ville"
     r"|ciudad|street|strasse|address)\b"
 )
-#: The words of names that databases write as one: `hasoptedoutofemail`, `ISDELETED`.
+#: Words of names that databases write without spaces: `hasoptedoutofemail`, `ISDELETED`.
 _PARTS = frozenset(
     """
     is ist has was do not can email emails mail mails user contact subscriber member customer
@@ -196,7 +196,7 @@ _LONGEST_NAME = 60
 _POSTAL = re.compile(
     r"\b(province|region|country|county|billing|shipping|mailing|home|work|code)\b"
 )
-#: Of postal addresses.
+#: States of postal addresses.
 REGIONS = frozenset(
     """
     al ak az ar ca co ct de fl ga hi id il in ia ks ky la me md ma mi mn ms mo mt ne nv nh nj nm
@@ -215,35 +215,35 @@ REGIONS = frozenset(
 
 
 def may_be_state(name: str) -> bool:
-    """Tell whether a name may be that of a state, if there is only yes and no in the column."""
+    """Return whether a name may be that of a state, if all cells are yes or no."""
     return mentions_state(name) or bool(_VAGUE.search(_apart(name)))
 
 
 def is_free_text(name: str) -> bool:
-    """Tell whether a name is that of a column in which any word may stand."""
+    """Return whether a name is that of a column of free text, in which any word may occur."""
     return bool(_FREE_TEXT.search(name))
 
 
 def meaning_of(name: str) -> Meaning | None:
-    """Return how a column is read as a state by its name alone; None if it is not."""
+    """Return how a column of this name is read as a state; None if the name is no known one."""
     name = name if name in STATES else _apart(name)
     if name in STATES:
         return STATES[name]
     if name.startswith("opted out of "):
         return STATES["opt out"]
     negative = _negative(name)
-    # `unsubscribed_at`, `bounce_reason`: filled if it has happened.
+    # `unsubscribed_at`, `bounce_reason`: not empty if it has happened.
     return states.happened(negative) if negative and _DATED.search(name) else None
 
 
 def sounds_bad(name: str) -> bool:
-    """Tell whether a name is about readers who must not be mailed."""
+    """Return whether a name is that of a state in which a subscriber must not be mailed."""
     name = _apart(name)
     return _negative(name) is not None or bool(_ENDED.search(name))
 
 
 def mentions_state(name: str) -> bool:
-    """Tell whether a name has the word for a state in it, whatever else is in it."""
+    """Return whether a name contains a word for a state."""
     name = _apart(name)
     if _MEASURE.search(name) and not sounds_bad(name):
         return False
@@ -253,7 +253,7 @@ def mentions_state(name: str) -> bool:
 
 
 def sounds_like_state(name: str) -> bool:
-    """Tell whether a name that has no meaning may be that of a state."""
+    """Return whether a name without a known meaning may be that of a state."""
     return mentions_state(name) and (sounds_bad(name) or not _DETAIL.search(_apart(name)))
 
 
@@ -265,12 +265,12 @@ def _negative(name: str) -> Standing | None:
 
 @lru_cache(maxsize=1_024)
 def _apart(name: str) -> str:
-    """Return a name with spaces where it is several words of states written as one."""
+    """Return a name with spaces between words of states that are written as one."""
     return " ".join(map(_parts, name.split())) if len(name) <= _LONGEST_NAME else name
 
 
 def _parts(word: str) -> str:
-    """Return the fewest parts that a word is made of; the word where there are others in it."""
+    """Split a word into the fewest known parts; unchanged if it has unknown ones."""
     made: list[list[str] | None] = [[]]
     for end in range(1, len(word) + 1):
         ways = [

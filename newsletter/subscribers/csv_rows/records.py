@@ -1,7 +1,7 @@
-"""The records of a sheet: CSV as people and other systems write it, one bad line at a time.
+"""A CSV reader that recovers from malformed lines.
 
-A record that cannot be read is a `Rejection` with its line number and reason, and the next line is
-read as if the bad one had not been there. Constant memory, whatever the sheet.
+A record that cannot be read is a `Rejection` with its line number and reason, and reading goes on
+with the next line. Constant memory, whatever the input.
 """
 
 from __future__ import annotations
@@ -18,23 +18,23 @@ from newsletter.subscribers.csv_rows import columns
 from newsletter.subscribers.csv_rows.columns import Choice, Columns
 from newsletter.subscribers.csv_rows.tools import Role
 
-#: A longer line (or record of several lines) is refused; reading one costs no more than this.
+#: Characters of a record, which may have several lines; a longer one is rejected.
 MAXIMUM_LENGTH = 65_536
-#: A quoted cell that goes on for longer than this was never meant to be quoted.
+#: Lines of a quoted cell; a longer one is read as a stray quotation mark.
 MAXIMUM_LINES = 100
 #: Characters that are read at once.
 _BLOCK = 65_536
-#: What is kept of a line that cannot be read as cells.
+#: Characters that are kept of a line that cannot be read as cells.
 _SHOWN = 300
 _DELIMITERS = (",", ";", "\t")
-#: In a header alone: an address may have it.
+#: Detected by a header only, because addresses may contain it.
 _BAR = "|"
-#: Excel's own first line, where it is no record.
+#: Excel's own first line, which sets the delimiter.
 _SEPARATOR = re.compile(r'"?sep=([^\w\s"]|\t)"?[,;\t]*', re.IGNORECASE)
 
 
 class Record(NamedTuple):
-    """One record, as its cells stand in the sheet."""
+    """One record with its cells unchanged."""
 
     line: int
     cells: list[str]
@@ -45,23 +45,23 @@ class Rejection(NamedTuple):
 
     line: int
     reason: str
-    #: Its cells as they stand in the sheet, as far as they can be told.
+    #: Its cells unchanged, as far as they can be separated.
     cells: list[str]
 
 
-class Sheet:
-    """A sheet that is read once, from its beginning.
+class RecordReader:
+    """Reads a stream once, from its beginning.
 
-    Raises InvalidInput only where the first line shows that this is no list of readers.
+    Raises InvalidInput only if the first line cannot be one of a list of subscribers.
     """
 
     def __init__(self, stream: TextIO, choice: Choice) -> None:
         self._lines = _Lines(stream)
-        #: None where there is no record at all.
+        #: None if there is no record at all.
         self.columns = self._begin(choice)
 
     def blocks(self, columns: Columns) -> Iterator[list[Record | Rejection]]:
-        """Yield the records, in order, some hundreds at a time; `columns` are what they have."""
+        """Yield the records, in order, in lists of some hundreds."""
         while True:
             if not self._lines.returned:
                 number, lines = self._lines.block()
@@ -75,7 +75,7 @@ class Sheet:
             yield list(self._returned(columns))
 
     def _returned(self, columns: Columns) -> Iterator[Record | Rejection]:
-        """Read the lines that were given back one at a time, and those that belong to the last."""
+        """Read the lines that were given back, and any that continue the last record."""
         whole = _whole(columns)
         while self._lines.returned and (line := self._lines.take()) is not None:
             if line.flaw:
@@ -86,7 +86,7 @@ class Sheet:
                     yield found
 
     def _begin(self, choice: Choice) -> Columns | None:
-        """Find the delimiter and the columns by the first line that is one."""
+        """Detect the delimiter and the columns by the first line that is not blank."""
         delimiters: tuple[str, ...] = _DELIMITERS
         while (line := self._lines.take()) is not None:
             if line.flaw:
@@ -102,7 +102,7 @@ class Sheet:
         return None
 
     def _header(self, line: _Line, delimiters: tuple[str, ...], choice: Choice) -> Columns:
-        """Read a header, whose quoted names may go on over lines, or the first record."""
+        """Read a header, whose quoted names may have several lines, or the first record."""
         taken: list[_Line] = []
         text = line.text
         while len(taken) < MAXIMUM_LINES and any(_is_open(text, one) for one in delimiters):
@@ -121,7 +121,7 @@ class Sheet:
         return found
 
     def _quoted(self, line: _Line, delimiter: str, whole: list[int]) -> Record | Rejection:
-        """Read the record that begins with this line, and no line beyond it."""
+        """Read the record that begins with this line."""
         cells = _cells(line.text, delimiter)
         if cells is None:
             cells = self._cells_of_lines(line, delimiter, whole)
@@ -133,9 +133,9 @@ class Sheet:
         return Record(line.number, cells)
 
     def _cells_of_lines(self, line: _Line, delimiter: str, whole: list[int]) -> list[str] | None:
-        """Read a record whose quoted cell goes on over the next lines.
+        """Read a record with a quoted cell of several lines.
 
-        If nothing good comes of it the quotation mark was a slip: the other lines are given back.
+        If that fails, the quotation mark is a stray one: the other lines are given back.
         """
         text = line.text
         taken: list[_Line] = []
@@ -168,7 +168,7 @@ class _Line(NamedTuple):
 
 @dataclass
 class _Lines:
-    """The lines of a stream, numbered; lines that were read too far can be given back."""
+    """The numbered lines of a stream, with push-back."""
 
     _stream: TextIO
     returned: deque[_Line] = field(default_factory=deque)
@@ -184,7 +184,7 @@ class _Lines:
         return _line(self._number, text.rstrip("\n"))
 
     def block(self) -> tuple[int, list[str]]:
-        """Take the next lines, without their ends, and the number of the first; none at the end."""
+        """Return the number of the next line and some lines without their ends; none at the end."""
         text = self._stream.read(_BLOCK)
         if text and not text.endswith("\n"):
             text += self._rest()
@@ -197,7 +197,7 @@ class _Lines:
         self.returned.extendleft(reversed(lines))
 
     def _rest(self) -> str:
-        """Read to the end of a line, and keep no more of it than shows that it is too long."""
+        """Read to the end of a line; of one that is too long only MAXIMUM_LENGTH + 1 characters."""
         text = self._stream.readline(MAXIMUM_LENGTH + 1)
         if len(text) > MAXIMUM_LENGTH and not text.endswith("\n"):
             while (more := self._stream.readline(MAXIMUM_LENGTH)) and not more.endswith("\n"):
@@ -219,14 +219,14 @@ def _numbered(first: int, lines: list[str]) -> list[_Line]:
 
 
 def _plain(first: int, lines: list[str], delimiter: str) -> list[Record | Rejection] | None:
-    """Read lines that are a record each, as nearly all are; None if one of them may not be."""
+    """Read lines that are one record each, which is the fast path; None if one may not be."""
     if max(map(len, lines)) > MAXIMUM_LENGTH or any("\0" in line for line in lines):
         return None
     try:
         rows = list(csv.reader(lines, delimiter=delimiter, strict=True))
     except csv.Error:
         return None
-    # Of fewer, one goes on over the end of its line.
+    # Fewer rows than lines: a quoted cell has several lines.
     if len(rows) != len(lines):
         return None
     return [Record(n, row) for n, row in enumerate(rows, first) if any(map(str.strip, row))]
@@ -242,7 +242,7 @@ def _columns(text: str, delimiters: tuple[str, ...], choice: Choice) -> Columns:
 
 
 def _whole(columns: Columns) -> list[int]:
-    """Return the columns whose cells never go over a line's end."""
+    """Return the indexes of the columns whose cells never have several lines."""
     roles = {Role.ADDRESS, Role.CADENCE, Role.PAUSED_UNTIL}
     return [c.index for c in columns.all if c.role in roles or c.meaning is not None]
 
@@ -255,7 +255,7 @@ def _cells(text: str, delimiter: str) -> list[str] | None:
 
 
 def _is_open(text: str, delimiter: str) -> bool:
-    """Tell whether a line ends in a quoted cell, which the next ones may close."""
+    """Return whether a line ends within a quoted cell."""
     try:
         next(csv.reader([text], delimiter=delimiter, strict=True), [])
     except csv.Error as exc:
@@ -264,7 +264,7 @@ def _is_open(text: str, delimiter: str) -> bool:
 
 
 def _escaped(text: str, delimiter: str) -> list[str] | None:
-    r"""Read a line of a tool that writes \" for a quotation mark in a cell, as MailPoet does."""
+    r"""Read a line with \" for a quotation mark in a cell, as MailPoet writes it."""
     if '\\"' not in text:
         return None
     try:

@@ -1,6 +1,6 @@
-"""What sheets call a reader's state: words, and names of columns, in the languages of our tools.
+"""Words for a subscriber's state in the exports of known tools and in several languages.
 
-A closed table. A word that is not in it is no state, and never makes anybody active.
+A closed table: a word that is not in it is no state, and never makes a subscriber active.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from newsletter.subscribers.csv_rows import cells
 
 
 class Standing(IntEnum):
-    """What a cell says about a reader; of several the strictest, which is the largest, counts."""
+    """The state that a cell gives; of several the strictest, which is the largest, counts."""
 
     SILENT = 0
     ACTIVE = 1
@@ -32,7 +32,7 @@ def _table(words: Mapping[Standing, str]) -> dict[str, Standing]:
     }
 
 
-#: Words that say a state by themselves, in the spelling of `cells.key`.
+#: Words that are states by themselves, in the form of `cells.key`.
 WORDS: Mapping[str, Standing] = _table(
     {
         Standing.ACTIVE: (
@@ -76,7 +76,7 @@ WORDS: Mapping[str, Standing] = _table(
         ),
     }
 )
-#: Yes and no say a state only together with the name of their column.
+#: Yes and no are states only together with the name of their column.
 YES = frozenset(
     {
         *("true", "yes", "1", "1.0", "y", "t", "on", "x", "ja", "j", "wahr", "oui", "o", "vrai"),
@@ -89,29 +89,29 @@ NO = frozenset(
         *("nee", "falso", "✗"),
     }
 )
-#: Words that give an unknown column away as a state, wherever they stand.
+#: Words that show that an unknown column is a state.
 TELLING = frozenset(
     word for word, standing in WORDS.items() if standing > Standing.ACTIVE and word != "hard"
 )
-#: A longer cell is no word and no date.
+#: Characters of a word or date at most.
 _LONGEST = 100
 _DATE = re.compile(r"\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.]\d{2,4}|\d{9,13}$")
 
 
 @dataclass(frozen=True)
 class Meaning:
-    """How the cells of a state's column are read."""
+    """How the cells of a state column are read."""
 
     words: Mapping[str, Standing]
-    #: What an empty cell says.
+    #: Of an empty cell.
     empty: Standing = Standing.SILENT
-    #: What a date says: that it happened.
+    #: Of a date.
     dated: Standing | None = None
-    #: What anything else says; None where nobody knows, which stops the import.
+    #: Of any other cell; None means unknown, which stops the import.
     other: Standing | None = None
 
     def standing(self, cell: str) -> Standing | None:
-        """Return what a cell says, or None if that is not known."""
+        """Return the standing of a cell, or None if it is not known."""
         bare = cells.bare(cell)
         if not bare:
             return self.empty
@@ -130,36 +130,36 @@ class Meaning:
 
 
 def word(**others: Standing) -> Meaning:
-    """Read a column of words; `others` are those of one tool (`needs_attention=...`)."""
+    """Return the meaning of a column of words; `others` are those of one tool."""
     own = {name.replace("_", " "): standing for name, standing in others.items()}
     return Meaning({**WORDS, **own})
 
 
 def status() -> Meaning:
-    """Read a column that is called just that: words, or 1 for active and 0 for gone."""
+    """Return the meaning of a column called status: words, or 1 for active, 0 for unsubscribed."""
     gone = dict.fromkeys(NO, Standing.UNSUBSCRIBED)
     return Meaning({**WORDS, **dict.fromkeys(YES, Standing.ACTIVE), **gone})
 
 
 def flag(yes: Standing, no: Standing = Standing.SILENT) -> Meaning:
-    """Read a column of yes and no, of words, and of dates, which mean that it happened.
+    """Return the meaning of a column of yes and no, words, or dates, which mean yes.
 
-    In a column of those who agreed, many write yes and leave the others empty.
+    In a column of consents, many tools write yes and leave the others empty.
     """
-    # `confirmed` in a column of spam reports says the opposite of `confirmed` in one of readers.
+    # `confirmed` means the opposite in a column of spam reports.
     words = {w: s for w, s in WORDS.items() if s is not Standing.ACTIVE or no > Standing.SILENT}
     return Meaning(
         {**words, **dict.fromkeys(YES, yes), **dict.fromkeys(NO, no)},
         empty=Standing.PENDING if yes <= Standing.ACTIVE < no else Standing.SILENT,
-        # The date of a sign-up is no proof that it lasts.
+        # The date of a sign-up does not show that the subscription is still active.
         dated=Standing.SILENT if yes is Standing.ACTIVE else yes,
     )
 
 
 def happened(standing: Standing) -> Meaning:
-    """Read a column that is filled when something has happened: its date, its reason.
+    """Return the meaning of a column that is not empty if it happened, such as a date or reason.
 
-    A stricter word counts: who left because of a complaint has complained.
+    A stricter word counts: an unsubscribe whose reason is a complaint is a complaint.
     """
     stricter = {word: said for word, said in WORDS.items() if said > standing}
     return Meaning(
@@ -168,7 +168,7 @@ def happened(standing: Standing) -> Meaning:
 
 
 def proof() -> Meaning:
-    """Read a column of dates of a confirmation: who has none has not confirmed."""
+    """Return the meaning of a column of confirmation dates: without one, not confirmed."""
     return Meaning(
         {**dict.fromkeys(YES, Standing.SILENT), **dict.fromkeys(NO, Standing.PENDING)},
         empty=Standing.PENDING,

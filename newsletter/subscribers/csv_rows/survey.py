@@ -1,8 +1,8 @@
-"""The first look at a whole sheet: is every state in it understood?
+"""The first pass over a file: checks that every state in it is understood.
 
-A column that looks like a state and is not known, and a cell of a state's column that is no state
-we know, stop the import before anything is written. False alarms cost a flag; a state that nobody
-understood would have somebody mailed who left.
+An unknown column that looks like a state, and an unknown cell in a state column, stop the import
+before anything is written. A false alarm costs the operator an option; a state that is not
+understood would mail somebody who has unsubscribed.
 """
 
 from __future__ import annotations
@@ -29,23 +29,23 @@ from newsletter.subscribers.csv_rows.columns import (
     is_other_header,
 )
 from newsletter.subscribers.csv_rows.encoding import Encoding
-from newsletter.subscribers.csv_rows.records import Record, Sheet
+from newsletter.subscribers.csv_rows.records import Record, RecordReader
 from newsletter.subscribers.csv_rows.states import Meaning, Standing
 from newsletter.subscribers.csv_rows.tools import Role
 
-#: Of one column. What has more different cells than that is no state.
+#: Different cells of a state column at most.
 _DIFFERENT = 100
-#: A word that gives a column away counts only among so few.
+#: Different cells of a free text column at most, for a word of a state in it to count.
 _FEW = 30
 _SHOWN = 5
 _NAMED = 10
-#: Of a cell with a word of a state in it.
+#: Characters of a cell with a word of a state in it, at most.
 _LONGEST = 100
-#: No word of a state is longer.
+#: Characters of a word of a state, at most.
 _WORD = 30
 _NUMERIC = frozenset(("", *"0123456789"))
 _LISTED = re.compile(r"[,;|]|: ")
-#: What a mail server said (RFC 3463): `5.1.1`, `550 5.1.1 No such user`.
+#: An enhanced status code (RFC 3463): `5.1.1`, `550 5.1.1 No such user`.
 _CODE = re.compile(r"(?:[45]\d\d[ -])?[45]\.[0-7]\.\d{1,3}(?:\s|$)")
 _DIGIT = re.compile(r"\d")
 _CADENCES = frozenset(cadence.value for cadence in Cadence)
@@ -53,22 +53,21 @@ _CADENCES = frozenset(cadence.value for cadence in Cadence)
 
 @dataclass(frozen=True)
 class Survey:
-    """What a sheet is, as far as one can tell before its readers are taken over."""
+    """What the first pass found out about a file."""
 
     choice: Choice
     encoding: Encoding
-    #: None where there is not a single record.
+    #: None if there is no record.
     columns: Columns | None = None
-    #: How many records look readable.
+    #: The number of well-formed records.
     records: int = 0
 
 
 def survey(stream: BinaryIO, choice: Choice | None = None) -> Survey:
-    """Read a whole sheet twice, first its octets and then its records; memory stays constant.
+    """Read a seekable stream twice, first its octets and then its records, in constant memory.
 
-    The stream must be one that can go back; it is left where it ends. Raises InvalidInput for what
-    stops an import: no column of an address, a state that is not understood, a choice that fits
-    no column.
+    Raises InvalidInput if there is no column of addresses, a state is not understood, or a choice
+    fits no column.
     """
     choice = choice or Choice()
     start = stream.tell()
@@ -76,37 +75,37 @@ def survey(stream: BinaryIO, choice: Choice | None = None) -> Survey:
     stream.seek(start)
     text = encoding.decode(stream, found)
     try:
-        csv_rows = Sheet(text, choice)
-        if csv_rows.columns is None:
+        reader = RecordReader(text, choice)
+        if reader.columns is None:
             return Survey(choice, found)
-        return _of_records(csv_rows, csv_rows.columns, Survey(choice, found))
+        return _of_records(reader, reader.columns, Survey(choice, found))
     finally:
         text.detach()
 
 
-def _of_records(csv_rows: Sheet, columns: Columns, begun: Survey) -> Survey:
+def _of_records(reader: RecordReader, columns: Columns, begun: Survey) -> Survey:
     watched = [
         _Watched(column)
         for column in columns.all
         if column.role not in {Role.ADDRESS, Role.IGNORED} and column.meaning is None
     ]
     known = [_Watched(column) for column in columns.states]
-    count = _look(csv_rows, columns, watched, known)
-    meanings, unknown = _judged(columns, watched)
-    _stop(unknown, [one for one in known if one.unknown])
+    count = _count_cells(reader, columns, watched, known)
+    meanings, unknown = _classified(columns, watched)
+    _check(unknown, [one for one in known if one.unknown])
     return replace(begun, columns=columns.with_states(meanings), records=count)
 
 
 @dataclass
 class _Watched:
-    """A column whose different cells are counted, while there are few."""
+    """A column whose different cells are counted as long as there are few."""
 
     column: Column
-    #: How often each cell came; None once there are too many to be states.
+    #: The count of each cell; None once there are too many different ones to be states.
     seen: Counter[str] | None = field(default_factory=Counter)
-    #: Of a column with too many, the cells that are words of a state.
+    #: Of a column with too many, the count of cells that are words of a state.
     telling: Counter[str] = field(default_factory=Counter)
-    #: Cells of a state's column that are no state.
+    #: The count of unknown cells of a state column.
     unknown: Counter[str] = field(default_factory=Counter)
 
     @property
@@ -115,15 +114,17 @@ class _Watched:
 
     @property
     def words(self) -> set[str]:
-        """The different cells in one spelling, but for empty ones."""
+        """The different cells, normalised, without empty ones."""
         return {word for cell in self.seen or () if (word := cells.bare(cell))}
 
 
-def _look(csv_rows: Sheet, columns: Columns, watched: list[_Watched], known: list[_Watched]) -> int:
+def _count_cells(
+    reader: RecordReader, columns: Columns, watched: list[_Watched], known: list[_Watched]
+) -> int:
     count = 0
-    for rows in _blocks(csv_rows, columns):
+    for rows in _blocks(reader, columns):
         count += len(rows)
-        # A column at a time: most have few different cells, or only new ones.
+        # One Counter per column and block is faster than a loop over cells.
         counted = [Counter(column) for column in zip_longest(*rows)]
         for column in counted:
             del column[None]
@@ -132,15 +133,15 @@ def _look(csv_rows: Sheet, columns: Columns, watched: list[_Watched], known: lis
                 _count(one, counted[one.index], columns)
         for one in known:
             if one.index < len(counted):
-                _doubt(one, counted[one.index], rows, columns)
+                _count_unknown(one, counted[one.index], rows, columns)
     return count
 
 
-def _blocks(csv_rows: Sheet, columns: Columns) -> Iterator[list[list[str]]]:
-    """Yield the cells of the records that will not be rejected for their form."""
+def _blocks(reader: RecordReader, columns: Columns) -> Iterator[list[list[str]]]:
+    """Yield the cells of the records that are well-formed."""
     width = len(columns.all)
     address = _address(columns)
-    for records in csv_rows.blocks(columns):
+    for records in reader.blocks(columns):
         rows = []
         for record in records:
             if not isinstance(record, Record):
@@ -148,7 +149,7 @@ def _blocks(csv_rows: Sheet, columns: Columns) -> Iterator[list[list[str]]]:
             row = record.cells
             if address >= len(row) or "@" not in row[address]:
                 _check_header(record, columns)
-            # Of one too long, what stands under which column is anybody's guess.
+            # In a row with too many cells, the column of each is unknown.
             if len(row) <= width or not any(cell.strip() for cell in row[width:]):
                 rows.append(row)
         yield rows
@@ -161,7 +162,7 @@ def _address(columns: Columns) -> int:
 
 
 def _check_header(record: Record, columns: Columns) -> None:
-    """Stop where another table begins, or the first line was a title above one."""
+    """Raise InvalidInput if a second table begins here, or the first line was only a title."""
     if is_other_header(record.cells, columns):
         named = ", ".join(f"{cell[:40]!a}" for cell in record.cells[:_NAMED])
         raise InvalidInput(
@@ -173,7 +174,7 @@ def _check_header(record: Record, columns: Columns) -> None:
 
 
 def _count(one: _Watched, counted: Counter[str], columns: Columns) -> None:
-    """Count the cells of a block; once they are too many, those that are words of a state."""
+    """Count the cells of a block; after too many different ones only words of a state."""
     if one.seen is not None:
         one.seen.update(counted)
         if len(one.seen) <= _DIFFERENT:
@@ -181,27 +182,31 @@ def _count(one: _Watched, counted: Counter[str], columns: Columns) -> None:
         counted, one.seen = one.seen, None
     if _is_followed(one, columns):
         for cell, times in counted.items():
-            # Most are numbers or dates, and those are looked at no further.
+            # A cheap test first: most cells are numbers or dates.
             if cell[:1] not in _NUMERIC and _tells(cell):
                 one.telling[cell] += times
 
 
-def _doubt(one: _Watched, counted: Counter[str], rows: list[list[str]], columns: Columns) -> None:
-    """Count the cells that are no state, where they are about a reader."""
-    doubted = {cell for cell in counted if one.column.standing(cell) is None}
-    if not doubted:
+def _count_unknown(
+    one: _Watched, counted: Counter[str], rows: list[list[str]], columns: Columns
+) -> None:
+    """Count the unknown cells of a state column, in rows that have a valid address."""
+    unknown = {cell for cell in counted if one.column.standing(cell) is None}
+    if not unknown:
         return
     address = _address(columns)
     for row in rows:
         cell = row[one.index] if one.index < len(row) else None
-        if cell in doubted and (cell in one.unknown or len(one.unknown) < _DIFFERENT):
+        if cell in unknown and (cell in one.unknown or len(one.unknown) < _DIFFERENT):
             with suppress(InvalidInput):
                 cells.address(row[address] if address < len(row) else "", is_guess=False)
                 one.unknown[cell] += 1
 
 
-def _judged(columns: Columns, watched: list[_Watched]) -> tuple[dict[int, Meaning], list[_Watched]]:
-    """Return columns that turned out to be states, and those that look like one and are unknown."""
+def _classified(
+    columns: Columns, watched: list[_Watched]
+) -> tuple[dict[int, Meaning], list[_Watched]]:
+    """Return the meanings of columns whose cells are states, and columns that only look like it."""
     meanings: dict[int, Meaning] = {}
     unknown = []
     for one in watched:
@@ -214,7 +219,7 @@ def _judged(columns: Columns, watched: list[_Watched]) -> tuple[dict[int, Meanin
 
 
 def _meaning(one: _Watched, columns: Columns) -> Meaning | None:
-    """Return how a column is read whose cells, all of them, are words of a state."""
+    """Return the meaning of a column without a name whose cells are all words of a state."""
     is_nameless = not columns.has_header or cells.key(one.column.name) == "state"
     if not is_nameless or not one.words or one.words & _CADENCES:
         return None
@@ -227,23 +232,23 @@ def _looks_like_state(one: _Watched, columns: Columns) -> bool:
     if one.column.role is Role.CADENCE:
         return bool(words & states.TELLING) and not words & _CADENCES
     name = cells.key(one.column.name)
-    if _gives_itself_away(one, columns, name):
+    if _has_state_words(one, columns, name):
         return True
     if not is_open(one.column, columns.tool):
         return False
     if not names.sounds_like_state(name) and not _says_yes(words, name, columns):
         return False
     if one.seen is not None and names.sounds_bad(name) and words <= states.NO | cells.NOTHING:
-        # It counts bounces, say, and nobody has any.
+        # Such as a count of bounces that is 0 in each row.
         return False
-    # Of a postal address, the state is one of those.
+    # A column `state` may be that of a postal address.
     return one.seen is None or bool({word.replace(" ", "-") for word in words} - _regions(name))
 
 
 def _says_yes(words: set[str], name: str, columns: Columns) -> bool:
-    """Tell whether a column may be a state, of whatever detail, and has only yes and no in it.
+    """Return whether a column has only yes and no, and its name may be that of a state.
 
-    Without a header it has no name, and yes and no of what nobody knows.
+    Without a header the name is unknown, so any column of yes and no may be a state.
     """
     is_plain = bool(words) and words <= states.YES | states.NO | states.WORDS.keys()
     return is_plain and (names.may_be_state(name) or not columns.has_header)
@@ -253,12 +258,12 @@ def _regions(name: str) -> frozenset[str]:
     return names.REGIONS if name == "state" else frozenset()
 
 
-def _gives_itself_away(one: _Watched, columns: Columns, name: str) -> bool:
-    """Tell whether there are words of a state in a column, whatever it is called."""
+def _has_state_words(one: _Watched, columns: Columns, name: str) -> bool:
+    """Return whether a column that is not read has words of a state in it."""
     if not _is_unread(one, columns):
         return False
     if names.is_free_text(name):
-        # People and towns are called like that, and notes tell stories.
+        # Names of people and towns may be such words, and notes may contain them.
         return len(one.words) <= _FEW and any(map(_is_telling, one.words))
     return bool(one.telling) or any(map(_tells, one.seen or ()))
 
@@ -269,12 +274,12 @@ def _is_followed(one: _Watched, columns: Columns) -> bool:
 
 
 def _is_unread(one: _Watched, columns: Columns) -> bool:
-    """Tell whether nothing reads a column of a sheet in which somebody may be mailed."""
+    """Return whether a column is not read, in a file with subscribers who may be mailed."""
     return one.column.role is None and at_least(columns.tool) < Standing.UNSUBSCRIBED
 
 
 def _tells(cell: str) -> bool:
-    """Tell whether a cell is a word of a state, or a list that has one in it."""
+    """Return whether a cell is a word of a state, or a list that contains one."""
     if len(cell) > _LONGEST:
         return False
     if "," in cell or ";" in cell or "|" in cell or ": " in cell:
@@ -291,7 +296,8 @@ def _is_telling(word: str) -> bool:
     return not bare.isalnum() and not _DIGIT.search(bare) and cells.key(bare) in states.TELLING
 
 
-def _stop(unknown: list[_Watched], unread: list[_Watched]) -> None:
+def _check(unknown: list[_Watched], unread: list[_Watched]) -> None:
+    """Raise InvalidInput for unknown cells of state columns, or unknown columns."""
     if unread:
         one = unread[0]
         raise InvalidInput(
@@ -320,12 +326,12 @@ def _cells_of(one: _Watched) -> str:
     if one.seen is None:
         return _listed(one.telling) + " and others" if one.telling else "many different cells"
     told = {cell: count for cell, count in one.seen.items() if _tells(cell)}
-    # Among many, those that give the column away.
+    # Of many different cells, those that are words of a state.
     return _listed(told) + " and others" if told and len(one.seen) > _SHOWN else _listed(one.seen)
 
 
 def _listed(seen: dict[str, int]) -> str:
-    """Return the most frequent cells with their numbers, as text that any terminal can show."""
+    """Return the most frequent cells with their counts, in ASCII."""
     often = sorted(seen.items(), key=lambda item: (-item[1], item[0]))[:_SHOWN]
     shown = ", ".join(f"{cell[:40]!a} ({count:,})" for cell, count in often)
     more = len(seen) - len(often)
@@ -333,5 +339,5 @@ def _listed(seen: dict[str, int]) -> str:
 
 
 def _quoted(name: str) -> str:
-    """Return a column's name as one writes it in a shell."""
+    """Return a column's name quoted for a shell."""
     return shlex.quote(name)

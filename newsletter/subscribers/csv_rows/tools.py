@@ -1,6 +1,6 @@
-"""The exports of the tools that readers come from, known by their columns. Data, no decisions.
+"""Exports of other newsletter tools, recognised by their columns. A table without code.
 
-docs/moving.md shows this table to operators; a test compares the two.
+docs/moving.md has the same table; a test compares the two.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ BLOCKED, BOUNCED, COMPLAINED = Standing.BLOCKED, Standing.BOUNCED, Standing.COMP
 
 
 class Role(StrEnum):
-    """What a column is read as."""
+    """How a column is read."""
 
     ADDRESS = "address"
     CADENCE = "cadence"
@@ -31,7 +31,7 @@ class Role(StrEnum):
     WORDING = "words agreed to"
     LANGUAGE = "language"
     TIMEZONE = "time zone"
-    #: Of our own export alone: restored as they were.
+    #: Of our own export only: restored unchanged.
     SUBSCRIBED_AT = "subscribed at"
     CREATED_AT = "created at"
     IGNORED = "ignored"
@@ -39,18 +39,18 @@ class Role(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Tool:
-    """One form of one tool's export. Names of columns are in the spelling of `cells.key`."""
+    """One form of one tool's export. Names of columns are in the form of `cells.key`."""
 
     name: str
-    #: The columns that tell it from others; of `a|b` one is enough.
+    #: The columns it is recognised by; of `a|b` one is enough.
     signature: tuple[str, ...]
-    #: Whether it has no other columns.
+    #: Whether the export has only these columns.
     is_all: bool = False
     states: Mapping[str, Meaning] = field(default_factory=dict)
     roles: Mapping[str, Role] = field(default_factory=dict)
     #: Columns that only look like a state.
     harmless: frozenset[str] = frozenset()
-    #: What each row is at least, whatever its cells say.
+    #: The minimum standing of each row, whatever its cells say.
     every: Standing = SILENT
 
 

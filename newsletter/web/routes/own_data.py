@@ -113,7 +113,7 @@ def _data(session: Session, reader: Subscriber, *, now: datetime) -> dict[str, A
     moving = address_change.pending(session, reader, now=now)
 
     def is_proven(at: datetime) -> bool:
-        """Tell whether the mailbox speaks for that time.
+        """Return whether the mailbox speaks for that time.
 
         Whoever has moved a reader to theirs, by a forwarded mail, does not learn where from that
         one had come.

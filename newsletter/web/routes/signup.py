@@ -254,7 +254,7 @@ def _latest(web: WebContext, session: Session) -> Latest | None:
 
 
 def _is_in_time(web: WebContext, form: str) -> bool:
-    """Tell whether a form of ours was given out neither just now nor long ago."""
+    """Return whether a form of ours was given out neither just now nor long ago."""
     now = web.clock()
     try:
         bearer = web.keyring.read(Purpose.FORM, form, now=now)
