@@ -366,7 +366,7 @@ def _block(words: str) -> Block:
 
 @lru_cache(maxsize=1_024)
 def _spelled(href: str) -> str:
-    """Return the part of a URL that identifies its page: no scheme, fragment, or query of a path."""
+    """Return the part of a URL that identifies its page, without scheme and fragment."""
     try:
         url = urlsplit(href.strip())
     except ValueError:

@@ -279,7 +279,7 @@ def _move(
         now=now,
         mailings=select(Mailing.id).where(col(Mailing.kind).in_((Kind.DIGEST, Kind.CORRECTION))),
     )
-    preferences.keep_place(session, subscriber)
+    preferences.settle_watermark(session, subscriber)
     subscriber.address = change.address
     consent.record(session, subscriber, Action.ADDRESS, origin=origin, now=now)
     change.done_at = now

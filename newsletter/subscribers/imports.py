@@ -327,7 +327,7 @@ def _rows(entries: list[Entry], status: Status, how: Import) -> list[dict[str, A
         for row, entry in zip(rows, entries, strict=True):
             row["paused_until"] = entry.paused_until
             # The same catch-up as of a reader who pauses here.
-            row["watermark"] = preferences.first_place(row["cadence"], how.now)
+            row["watermark"] = preferences.initial_watermark(row["cadence"], how.now)
     return rows
 
 
@@ -367,7 +367,7 @@ def _pause(
     for reader in readers:
         subscriber = store.find(session, reader.address)
         assert subscriber is not None
-        preferences.keep_place(session, subscriber)
+        preferences.settle_watermark(session, subscriber)
         subscriber.status = Status.PAUSED
         subscriber.paused_until = until[reader.address]
     session.flush()

@@ -32,7 +32,7 @@ def change_cadence(
     _check_reading(subscriber)
     if subscriber.cadence == cadence:
         return False
-    keep_place(session, subscriber)
+    settle_watermark(session, subscriber)
     subscriber.cadence = cadence
     consent.record(session, subscriber, Action.CADENCE, origin=origin, now=now)
     return True
@@ -62,7 +62,7 @@ def pause(
         raise Conflict(f"{subscriber.address} has not confirmed yet: there is nothing to pause.")
     if subscriber.status == Status.PAUSED and subscriber.paused_until == until:
         return False
-    keep_place(session, subscriber)
+    settle_watermark(session, subscriber)
     subscriber.status = Status.PAUSED
     subscriber.paused_until = until
     consent.record(session, subscriber, Action.PAUSED, origin=origin, now=now)
@@ -100,7 +100,7 @@ def resume_due(session: Session, now: datetime) -> int:
     return resumed
 
 
-def first_place(cadence: Cadence, subscribed_at: datetime) -> datetime:
+def initial_watermark(cadence: Cadence, subscribed_at: datetime) -> datetime:
     """Return the initial watermark of a reader: one period before the subscription.
 
     Rounded down to the hour, so that many readers share it and thus a variant of the edition.
@@ -108,7 +108,7 @@ def first_place(cadence: Cadence, subscribed_at: datetime) -> datetime:
     return (subscribed_at - cadence.length).replace(minute=0, second=0, microsecond=0)
 
 
-def keep_place(session: Session, subscriber: Subscriber) -> None:
+def settle_watermark(session: Session, subscriber: Subscriber) -> None:
     """Set the watermark of a reader without one, before a change of cadence, address or pause.
 
     Not before what editions under an earlier consent covered, so that no article comes twice.
@@ -118,7 +118,7 @@ def keep_place(session: Session, subscriber: Subscriber) -> None:
     # The consent of an imported reader may be far older than the import.
     imported_at = store.imported_at(session, subscriber) or subscriber.subscribed_at
     came_at = max(subscriber.subscribed_at, imported_at)
-    begins_at = first_place(Cadence(subscriber.cadence), came_at)
+    begins_at = initial_watermark(Cadence(subscriber.cadence), came_at)
     arrived_until = store.covered_until(session, subscriber)
     subscriber.watermark = max(begins_at, arrived_until or begins_at)
 

@@ -234,7 +234,7 @@ def with_ids(ids: Sequence[int]) -> ColumnElement[bool]:
 
 def is_overdue(status: Status, now: datetime) -> ColumnElement[bool]:
     """Return a condition that selects subscribers in `status` whose `paused_until` has passed."""
-    # A condition on cadence, though always true, lets an index be used whose first column it is.
+    # Always true, but it lets an index be used whose first column is the cadence.
     return col(Subscriber.cadence).in_(list(Cadence)) & (_status == status) & (_paused_until <= now)
 
 
@@ -263,7 +263,7 @@ def lock_pending(session: Session, *, until: datetime, limit: int) -> Sequence[R
     return session.execute(
         select_columns(_id, col(Subscriber.public_id))
         .where(
-            # A condition on cadence, though always true, lets an index be used whose first column it is.
+            # Always true, but it lets an index be used whose first column is the cadence.
             col(Subscriber.cadence).in_(list(Cadence)),
             _status.in_((Status.PENDING, Status.SUPPRESSED)),
             (_status == Status.PENDING) | was_pending,
