@@ -21,7 +21,7 @@ MAXIMUM_LENGTH = 254
 MAXIMUM_LOCAL_LENGTH = 64
 # Control characters and the line separators that some parsers honour; none may reach a header.
 _FORBIDDEN = re.compile(r"[\x00-\x20\x7f-\xa0\u2028\u2029]")
-# RFC 5321 4.1.2: a dot-string of plain atoms, which needs no second look, and a domain.
+# RFC 5321 4.1.2: a dot-string of plain atoms, which needs no further check, and a domain.
 _PLAIN = re.compile(r"([a-z0-9_+-]+(?:\.[a-z0-9_+-]+)*)@([a-z0-9.-]+)")
 
 
@@ -86,8 +86,8 @@ def masked(address: str) -> str:
 def mailbox(address: str) -> str:
     """Return a name of the mailbox that a normalised address leads to, as far as is known.
 
-    For limits alone: `ann+1@` and `ann+2@` fill one mailbox. A reader is known by the address that
-    they typed, and is mailed at it.
+    For limits alone: `ann+1@` and `ann+2@` fill one mailbox. A reader is stored, and mailed, under
+    the address that they typed.
     """
     local, _, domain = address.rpartition("@")
     by_label = _BY_FIRST_LABEL.get(domain.partition(".")[0], _ANY_OTHER)
@@ -98,7 +98,7 @@ def mailbox(address: str) -> str:
 
 
 def is_local_domain(domain: str) -> bool:
-    """Tell whether a domain is this machine, whichever that is (RFC 6761 §6.3)."""
+    """Return whether a domain always means the local machine (RFC 6761 §6.3)."""
     return domain in {"localhost", "localhost.localdomain"} or domain.endswith(".localhost")
 
 
@@ -116,7 +116,7 @@ def _domain(domain: str, *, local: bool) -> str:
 def _validated(address: str, *, local: bool) -> str:
     domain = address.rpartition("@")[2].lower()
     if local and is_local_domain(domain):
-        # The validator knows no way to allow these; the local part is judged all the same.
+        # The validator cannot allow these; the local part is checked with another domain.
         spelled = _validated(f"{address.rpartition('@')[0]}@example.org", local=False)
         return f"{spelled.rpartition('@')[0]}@{domain}"
     found = validate_email(address, check_deliverability=False, test_environment=True)
@@ -126,8 +126,8 @@ def _validated(address: str, *, local: bool) -> str:
 
 
 def _check_form(address: str) -> None:
-    """Refuse what no spelling of an address has, before anything looks closer."""
-    # No spelling of a good one is this long; the validator takes its time with what is.
+    """Refuse what no address may contain, before the slower validation."""
+    # No valid spelling is this long, and the validator is slow with long input.
     if len(address) > 4 * MAXIMUM_LENGTH:
         raise InvalidAddress(_too_long(address))
     if _FORBIDDEN.search(address):

@@ -13,7 +13,7 @@ from newsletter.models import Audit
 def record(
     session: Session, action: str, subjects: Mapping[str, str], *, actor: str, at: datetime
 ) -> None:
-    """Add one row for each subject, with its detail, in the transaction of the act.
+    """Add one row for each subject, with its detail, in the transaction of the change.
 
     `actor` is the door and the person, such as "cli:mia"; `action` is noun and verb, such as
     "articles.hold".
@@ -26,7 +26,7 @@ def record(
 
 
 def of(session: Session, subjects: Iterable[str]) -> list[Audit]:
-    """Return what was done to any of some subjects, the oldest first."""
+    """Return the rows of some subjects, the oldest first."""
     return list(
         session.exec(
             select(Audit)

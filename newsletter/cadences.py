@@ -1,7 +1,7 @@
 """When editions are due: cadences, periods and send times, as calendar arithmetic and nothing else.
 
 A period is the local calendar date on which an edition is due, so `weekly 2026-11-23` is the same
-edition whoever asks and however late. Clocks that jump are settled here once: a send time inside a
+edition for every caller, however late. Clock changes are handled here alone: a send time inside a
 gap moves to the first instant after it, an ambiguous one is the first of the two, and a date that
 a zone left out of its calendar (Samoa's 30 December 2011) passes its edition to the next date.
 Instants are aware; those given back are UTC. Nothing here reads the clock.
@@ -34,7 +34,7 @@ class Cadence(StrEnum):
 
     @property
     def slower(self) -> Cadence | None:
-        """What to offer a reader who finds this one too much; None after the slowest."""
+        """The next slower cadence, offered before a goodbye; None after the slowest."""
         return {Cadence.DAILY: Cadence.WEEKLY, Cadence.WEEKLY: Cadence.MONTHLY}.get(self)
 
     @property

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import wcwidth
 
-#: No letter that means one is longer, in code points: a family with its skin tones, a subdivision's
+#: The longest meaningful letter, in code points: a family with its skin tones, a subdivision's
 #: flag, an Indic conjunct with its marks.
 _LONGEST = 40
 

@@ -22,7 +22,7 @@ def state_folder() -> Path:
     """
     folder = _state_home() / "newsletter"
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    # A link is as good as a folder if both it and what it leads to are this user's.
+    # A symbolic link will do if both it and its target are this user's.
     link, found = folder.lstat(), folder.stat()
     if {link.st_uid, found.st_uid} != {os.geteuid()}:
         raise PermissionError(errno.EPERM, "belongs to another user", str(folder))

@@ -2,8 +2,8 @@
 
 A token says which reader (public id) and which of their consents (generation) a link was made for.
 Only links that confirm something expire; an unsubscribe link works for ever, for the consent that
-it was made under. A form is signed too: its token names no reader, and says when the page was given
-out. All tokens of one purpose have the same length, so that they fit a compiled message's slots.
+it was made under. A form is signed too: its token names no reader, and says when the page was
+served. All tokens of one purpose have the same length, so that they fit a compiled message's slots.
 """
 
 from __future__ import annotations
@@ -43,13 +43,13 @@ CONFIRM_LIFETIME = timedelta(hours=72)
 FORM_LIFETIME = timedelta(hours=24)
 #: itsdangerous derives from any string; a shorter key than this can be guessed.
 MINIMUM_KEY_LENGTH = 32
-#: Random hexadecimal keys have about 14; thirty-two times "a" has one.
+#: Distinct characters: random hexadecimal keys have about 14.
 MINIMUM_KEY_VARIETY = 8
 _PLACEHOLDERS = ("changeme", "change-me", "secret", "placeholder", "example", "xxxx")
 
 
 class Purpose(StrEnum):
-    """What a link does; a token of one purpose is worthless for every other."""
+    """What a link does; a token is valid for its own purpose only."""
 
     CONFIRM = "confirm"
     ERASE = "erase"
@@ -73,7 +73,7 @@ _LIFETIMES = {
 
 @dataclass(frozen=True)
 class Bearer:
-    """Whom a token speaks for."""
+    """The reader and the consent that a token was made for."""
 
     public_id: str
     generation: int
@@ -97,7 +97,7 @@ class Keyring:
         oldest_first = list(reversed(keys))
         self._keys = [hashlib.sha256(key.encode()).digest() for key in keys]
         self._signers = {purpose: _signer(purpose, oldest_first) for purpose in Purpose}
-        #: A name of each key, that gives nothing of it away, and what signs with it alone.
+        #: By a name of each key, which reveals nothing of it: the signers with that key alone.
         self._named = {
             name[:KEY_NAME_LENGTH]: {purpose: _signer(purpose, [key]) for purpose in Purpose}
             for name, key in zip(self.derive("name"), keys, strict=True)
@@ -133,7 +133,7 @@ class Keyring:
     ) -> list[bytes]:
         """Return the tokens of many (public id, generation), for a purpose that never expires.
 
-        What `issue` returns for each, at half the price.
+        What `issue` returns for each, at half the cost.
         """
         assert purpose not in _LIFETIMES
         signer = self._named.get(key, self._signers)[purpose]
@@ -144,7 +144,7 @@ class Keyring:
         return [b"%b.%b" % pair for pair in zip(payloads, signatures, strict=True)]
 
     def read(self, purpose: Purpose, token: str, *, now: datetime) -> Bearer:
-        """Return whom `token` speaks for.
+        """Return the reader and the consent that `token` was made for.
 
         Raises InvalidToken, or ExpiredToken (with `issued_at`) for one past its lifetime.
         """
@@ -164,11 +164,11 @@ class Keyring:
         return bearer
 
     def form(self, *, now: datetime) -> str:
-        """Return a token for a form that is given out now."""
+        """Return a token for a form that is served now."""
         return self.issue(Purpose.FORM, new_public_id(), 0, at=now)
 
     def derive(self, purpose: str) -> list[str]:
-        """Return secrets of our own for something that is no link, newest key first."""
+        """Return secrets that are derived for another use than links, newest key first."""
         return [hmac.digest(key, purpose.encode(), hashlib.sha256).hex() for key in self._keys]
 
     def fingerprints(self, text: str) -> list[str]:
@@ -185,13 +185,13 @@ def new_public_id() -> str:
 
 
 def new_public_ids(count: int) -> list[str]:
-    """Return fresh random public ids, thousands of them for the price of a few."""
+    """Return fresh random public ids, from one call of the random source."""
     text = urlsafe_b64encode(secrets.token_bytes(count * _PUBLIC_ID_BYTES)).decode()
     return [text[at : at + PUBLIC_ID_LENGTH] for at in range(0, len(text), PUBLIC_ID_LENGTH)]
 
 
 def check_key(key: str) -> None:
-    """Raise ConfigurationError for a key that is short or stands in some documentation."""
+    """Raise ConfigurationError for a key that is short or a placeholder of a documentation."""
     is_weak = len(key) < MINIMUM_KEY_LENGTH or len(set(key)) < MINIMUM_KEY_VARIETY
     if is_weak or any(word in key.lower() for word in _PLACEHOLDERS):
         raise ConfigurationError(
@@ -206,12 +206,12 @@ class _Hmac(SigningAlgorithm):
     """HMAC-SHA256 in one call; itsdangerous makes three objects of Python's for each signature."""
 
     def get_signature(self, key: bytes, value: bytes) -> bytes:
-        # By its name, hmac hands the whole of it to OpenSSL.
+        # With the digest's name, not its constructor, hmac.digest runs in OpenSSL.
         return hmac.digest(key, value, "sha256")
 
 
 class _Derived:
-    """Derives from each secret key once: it would else be half of the price of a signature."""
+    """Caches the derived key: deriving it is half the cost of a signature."""
 
     @cached_property
     def _newest(self) -> bytes:
@@ -250,7 +250,7 @@ def _number(generation: int) -> bytes:
 def _encode_digests(digests: Sequence[bytes]) -> Iterator[bytes]:
     """Write each digest as base64_encode does, all of them in one go.
 
-    With an octet more, 32 of them come to 44 letters and no padding; the last letter is that
+    One octet more makes 33, which are 44 letters without padding; the last letter is that
     octet's alone.
     """
     letters = urlsafe_b64encode(b"".join([digest + b"\0" for digest in digests]))
@@ -263,8 +263,8 @@ def _payload(public_id: str, generation: int) -> bytes:
 
 def _sign_at(signer: TimestampSigner, payload: bytes, at: datetime) -> bytes:
     """Sign as TimestampSigner does, but at the instant that the caller says."""
-    stamp = base64_encode(int(at.timestamp()).to_bytes(5, "big"))
-    value = payload + b"." + stamp
+    seconds = base64_encode(int(at.timestamp()).to_bytes(5, "big"))
+    value = payload + b"." + seconds
     return value + b"." + Signer.get_signature(signer, value)
 
 

@@ -36,7 +36,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    # Boxes and colours would take longer to import than everything else that an overview needs.
+    # Boxes and colours (rich) take longer to import than all else that an overview needs.
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -44,7 +44,7 @@ app = typer.Typer(
 
 def _say(on: bool) -> None:
     if on:
-        # Reading it from what is installed takes longer than parsing any command line.
+        # Reading the metadata of the installed package takes longer than parsing a command line.
         from newsletter.version import VERSION
 
         output.say(f"newsletter {VERSION}")
@@ -77,8 +77,8 @@ def program() -> Commands:
 def main() -> None:
     """Run the command line; what goes wrong is one sentence and a hint, never a traceback."""
     _print_anything()
-    # A hundred thousand objects that live as long as the process: nothing to look through again and
-    # again while messages come and go.
+    # Some hundred thousand objects live as long as the process: the garbage collector need not
+    # scan them again and again while messages come and go.
     gc.freeze()
     try:
         app()
@@ -86,7 +86,7 @@ def main() -> None:
         _fail(exc.message, exc.hint)
         sys.exit(_exit_code(exc))
     except BrokenPipeError:
-        # Whoever read our output has gone (`| head`); the descriptor must not fail again at exit.
+        # The reader of the output has closed it (`| head`); flushing must not fail again at exit.
         sys.stdout = None
         sys.exit(FAILED)
     except OSError as exc:
@@ -103,14 +103,14 @@ def main() -> None:
 
 
 def _print_anything() -> None:
-    """Let no title fail a command where the terminal or the log cannot show its script."""
+    """Escape what the output's encoding cannot write, so that no title fails a command."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
 
 
 def _give_up_output() -> None:
-    """Let what cannot be written, on a full disk, not fail once more at exit."""
+    """Drop output that cannot be written (a full disk), so that it does not fail at exit."""
     try:
         sys.stdout.flush()
     except OSError:
@@ -128,7 +128,7 @@ def _first_line(exc: Exception) -> str:
 
 
 def _place(exc: Exception) -> str:
-    """Name the last of our own lines that an error passed."""
+    """Name the innermost line of this program in an error's traceback."""
     frames = traceback.extract_tb(exc.__traceback__)
     ours = [frame for frame in frames if f"{Path(__file__).parents[1].name}/" in frame.filename]
     last = (ours or frames)[-1]

@@ -23,7 +23,7 @@ Number = Annotated[int, typer.Argument(max=output.LARGEST, help="Its number in `
 Numbers = Annotated[
     list[int], typer.Argument(max=output.LARGEST, help="Their numbers in `articles list`.")
 ]
-#: What is said where none is in a state.
+#: Printed where no article is in a state.
 _NONE = {
     ArticleState.QUARANTINED: "No article waits.",
     ArticleState.HELD: "No article is held.",

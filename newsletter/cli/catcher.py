@@ -1,4 +1,4 @@
-"""The built-in mail catcher: a real SMTP server on loopback that keeps what it is given."""
+"""The built-in mail catcher: a real SMTP server on loopback that keeps every mail."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Catcher:
         return f"250 2.0.0 Kept as number {len(self.mails)}"
 
     def _keep(self, recipient: str, message: EmailMessage, content: bytes) -> None:
-        # An address is a stranger's text, and this becomes a file's name.
+        # The address is untrusted input, and becomes part of a file's name.
         name = f"{len(self.mails) + 1:03d}-{re.sub(r'[^a-z0-9.@-]', '_', recipient)[:80]}"
         eml, html = self.folder / f"{name}.eml", self.folder / f"{name}.html"
         eml.write_bytes(content)

@@ -14,7 +14,7 @@ from newsletter.graphemes import clusters
 
 
 class Cell(Text):
-    """Text of one line, as it comes."""
+    """Plain text on one line."""
 
     def wrap(
         self,

@@ -26,21 +26,21 @@ _GROUPS = {
     "subscribers": "Who reads, how often, and how they agreed to it.",
     "feeds": "Where articles come from: RSS, Atom and JSON feeds.",
     "articles": "What came, what waits, and what an editor does with it.",
-    "editions": "What was published and what is in it; brakes, corrections.",
+    "editions": "What was published; pause, cancel and correct it.",
     "delivery": "The ledger: what became of every mail.",
     "suppression": "Addresses that must never be mailed.",
     "feedback": "What comes back by mail.",
     "templates": "The templates of mails and pages, and a folder of your own.",
     "database": "The schema's version, upgrades, backups, and pruning.",
 }
-#: Where a command stands, if not in the module of its name.
+#: The module of a command, if it is not the one of its name.
 _MODULES = {"cron": "send"}
-#: Of a sentence in an overview: none is cut off.
+#: Characters of a sentence in an overview: none is cut off.
 _LONGEST = 1_000
 
 
 class Group(TyperGroup):
-    """A group whose overview tells each command in a whole sentence."""
+    """A group whose overview has a whole sentence for each command."""
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ANN401 - Typer's own Click
         """Write a line or two for each command; Click would cut them off."""

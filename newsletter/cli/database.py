@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
     from newsletter.editions.pruning import Rows
 
-#: How often it is looked whether processes are gone.
+#: How often --wait tries again.
 _LOOK_SECONDS = 1.0
-#: A century: what a calendar can surely subtract.
+#: A century: subtracting it from today cannot overflow a date.
 _LARGEST_DAYS = 36_525
 
 app = typer.Typer(no_args_is_help=True)
@@ -54,16 +54,16 @@ def upgrade(
 
 
 def _once_unused(attempt: Callable[[], tuple[str | None, str]]) -> tuple[str | None, str]:
-    """Try until no process works with the database; on a terminal, say for whom it waits."""
+    """Try until no process uses the database; on a terminal, show which ones do."""
     from newsletter.ledger.upgrading import StillInUse
     from newsletter.sender.shutdown import on_signals
 
-    with on_signals() as shutdown, output.waiting() as tell:
+    with on_signals() as shutdown, output.waiting() as show:
         while not shutdown.is_wanted:
             try:
                 return attempt()
             except StillInUse as exc:
-                tell("Waiting for " + ", ".join(map(str, exc.processes)))
+                show("Waiting for " + ", ".join(map(str, exc.processes)))
             shutdown.wait(_LOOK_SECONDS)
     output.warn("Told to stop: nothing was upgraded.")
     raise typer.Exit(75)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True)
 
-# Where nobody can know what became of a mail, its Message-ID is what the server's log knows it by.
+# An unknown outcome is looked up in the server's log, by the Message-ID.
 _UNKNOWN = ("id", "address", "attempts", "reply", "reason", "state_at", "message_id")
 #: How a packed file begins, and one in UTF-16.
 _GZIP = b"\x1f\x8b"
@@ -33,7 +33,7 @@ _USUAL = ("id", "address", "state", "attempts", "code", "reply", "due_at")
 
 
 class Waiting(StrEnum):
-    """States out of which the operator can let deliveries go again."""
+    """States from which the operator can retry deliveries."""
 
     UNKNOWN = State.UNKNOWN
     DEFERRED = State.DEFERRED

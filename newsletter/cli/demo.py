@@ -1,8 +1,8 @@
 """`newsletter demo`: the whole thing, from an empty folder to delivered digests.
 
-Nothing in it is pretended but the calendar: the sample articles arrive on three days of the past
-fortnight. The feed, the database, the readers, the editions and SMTP are the real ones; a mail
-catcher on loopback takes the place of the mail server.
+Only the dates are simulated: the sample articles arrive on three days of the past fortnight. The
+feed, the database, the readers, the editions and SMTP are the real ones; a mail catcher on loopback
+takes the place of the mail server.
 """
 
 from __future__ import annotations
@@ -107,8 +107,7 @@ def _empty(folder: Path) -> None:
 def _set_up(folder: Path, port: int) -> context.Context:
     """Write settings and make the database, as `newsletter init` does.
 
-    What the environment says of a real newsletter, its database first of all, is none of its
-    business.
+    Settings in the environment, such as a real newsletter's database, are ignored.
     """
     from newsletter.cli import init
     from newsletter.db import schema

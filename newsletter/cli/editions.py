@@ -1,4 +1,4 @@
-"""`newsletter editions`: what was published, what is in it, the brakes, and corrections."""
+"""`newsletter editions`: what was published, what is in it, pausing, cancelling and corrections."""
 
 from __future__ import annotations
 
@@ -171,7 +171,7 @@ def skip(ctx: typer.Context, cadence: CadenceArgument, *, json: output.Json = Fa
         )
     already = "" if found.is_new else " already"
     due = found.due_at.astimezone(here.settings.zone)
-    _told(
+    _print_skipped(
         found,
         f"{found.edition}, due {due:%Y-%m-%d %H:%M %Z}, is skipped{already}; the next one is "
         f"{found.following}. `newsletter editions unskip {cadence}` takes that back.",
@@ -190,7 +190,7 @@ def unskip(ctx: typer.Context, cadence: CadenceArgument, *, json: output.Json = 
             engine, cadence, now=clock.utc_now(), actor=context.actor(), settings=here.settings
         )
     due = found.due_at.astimezone(here.settings.zone)
-    _told(found, f"{found.edition} will be made, {due:%Y-%m-%d %H:%M %Z}.", json=json)
+    _print_skipped(found, f"{found.edition} will be made, {due:%Y-%m-%d %H:%M %Z}.", json=json)
 
 
 @app.command()
@@ -251,7 +251,7 @@ def correct(
     if json:
         output.as_json({**_correction(found), "text": body, "dry_run": dry_run})
     else:
-        _tell(found, body, dry_run=dry_run)
+        _print_correction_result(found, body, dry_run=dry_run)
     if found.waiting and not dry_run:
         raise typer.Exit(75)
 
@@ -271,7 +271,7 @@ def _read(file: Path) -> str:
         raise InvalidInput(f"{name} is not UTF-8.", hint="Save the text as UTF-8.") from exc
 
 
-def _tell(found: Correction, body: str, *, dry_run: bool) -> None:
+def _print_correction_result(found: Correction, body: str, *, dry_run: bool) -> None:
     readers = output.counted(found.readers, "reader")
     if dry_run:
         output.say(f"Subject: {found.message.subject}")
@@ -323,7 +323,7 @@ def _counts(states: Mapping[State, int] | Mapping[str, int]) -> str:
     return "".join(f", {count:,} {state}" for state, count in sorted(states.items()))
 
 
-def _told(found: Skipped, sentence: str, *, json: bool) -> None:
+def _print_skipped(found: Skipped, sentence: str, *, json: bool) -> None:
     if json:
         output.as_json(asdict(found))
     else:

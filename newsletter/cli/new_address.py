@@ -1,4 +1,4 @@
-"""What the operator reads about a new address that they asked for in a reader's name."""
+"""Messages about a new address that the operator has asked for in a reader's name."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def check(came_to: str, *, old: str, new: str) -> None:
-    """Raise Conflict, with the way out, for whatever came to no letter with a link."""
+    """Raise Conflict, with a hint, for each result without a letter with a link."""
     refusals = {
         "same": (f"{new} is their address already.", None),
         "reader": (

@@ -50,10 +50,10 @@ def note(
         waits = found is not None and not remove
         output.as_json({"cadence": cadence, "note": found.text if found and waits else None})
     else:
-        _tell(found, cadence, is_removed=remove)
+        _print_note(found, cadence, is_removed=remove)
 
 
-def _tell(found: Note | None, cadence: Cadence, *, is_removed: bool) -> None:
+def _print_note(found: Note | None, cadence: Cadence, *, is_removed: bool) -> None:
     from newsletter.rendering import note as notes
     from newsletter.rendering.plaintext import Notes
 

@@ -1,4 +1,4 @@
-"""How commands speak: tables for people, one JSON object for scripts, progress on a terminal."""
+"""The output of commands: tables for people, one JSON object for scripts, progress bars."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ from newsletter.cli.cells import Cell
 #: The option of everything that lists or reports.
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of words.")]
 
-#: What a number of a database can be; a larger one names nothing.
+#: The largest integer of a database column; no id is larger.
 LARGEST = 2**63 - 1
 
 _LOG_WIDTH = 200
-#: C1 controls, line separators, marks of direction, and halves of characters.
+#: C1 controls, line separators, bidirectional controls, and surrogates.
 _ABOVE_ASCII = "\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff"
 _ACTING = re.compile(f"[\x00-\x1f{_ABOVE_ASCII}]")
 _ACTING_IN_JSON = re.compile(f"[{_ABOVE_ASCII}]")
@@ -45,9 +45,9 @@ _BREAK = re.compile(r"[\r\n\t]+")
 
 
 class _Console(Console):
-    """One that falls silent when its reader has gone, as `tee` has after Ctrl-C.
+    """A console that drops its output once its reader has ended, as `tee` has after Ctrl-C.
 
-    Whatever is going on must not end for that, as rich would have it: mails may be in flight.
+    rich would end the process, and mails may be in flight.
     """
 
     def on_broken_pipe(self) -> None:
@@ -78,7 +78,7 @@ def trace() -> None:
 
 
 def printable(text: str) -> str:
-    """Return a text of one line that does nothing to a terminal but stand there.
+    """Return a text on one line that a terminal shows, and does not interpret.
 
     What a mail server, a feed or a reader said is in it: line breaks become blanks, and other
     control characters, and those that turn the direction of what follows (UAX 9), their escapes.
@@ -102,7 +102,7 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: st
         made.add_column(column, header_style="bold", overflow="fold")
     for row in rows:
         made.add_row(*(Cell(printable(_shown(cell))) for cell in row))
-    # Where nobody watches, a row stays a line: it is read by grep, or from a log.
+    # Without a terminal a row stays one line, for grep and for logs.
     _Console(highlight=False, width=None if out.is_terminal else _LOG_WIDTH).print(made)
 
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from newsletter.rendering.message import CompiledMessage
     from newsletter.settings import Settings
 
-#: Whose links a preview carries: no reader has this id.
+#: The public id in a preview's links; no reader has it.
 _NOBODY = "preview_________"
 _LOOK_SECONDS = 0.5
 #: Has a browser load the page anew every two seconds, without a script.
@@ -99,7 +99,7 @@ def preview(
 
 
 def _of_sample(*, sampled: bool) -> Cadence:
-    """Return what a sample is if nobody says; a preview has to be of something."""
+    """Return the cadence if none is named: weekly for a sample, else an error."""
     if not sampled:
         raise typer.BadParameter("name a cadence: daily, weekly or monthly.")
     return Cadence.WEEKLY

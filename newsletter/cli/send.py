@@ -33,7 +33,7 @@ CadenceArgument = Annotated[Cadence, typer.Argument(help="daily, weekly or month
 DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Say who would get what; send and change nothing.")
 ]
-#: What an edition's JSON leads with; the sums are the audience.
+#: The counts that a line names, in this order, where they are not zero.
 _BOOKS = ("accepted", "deferred", "refused", "unknown", "skipped", "cancelled")
 
 
@@ -57,7 +57,7 @@ def send(
 ) -> None:
     """Send the edition of the current period now. Run again, it goes on where it stopped."""
     found = context.of(ctx)
-    # To the last word: what is said of a run that was stopped is not cut off by another Ctrl-C.
+    # Until the report is printed: another Ctrl-C does not cut it off.
     with found.database() as engine, nullcontext() if dry_run else on_signals():
         if dry_run:
             setup.warn(found.settings)
@@ -137,7 +137,7 @@ def _run(engine: Engine, settings: Settings, *, dry_run: bool, json: bool) -> in
         )
         failing = [] if dry_run else report(engine, fetched, now)
         made, failure = _due(engine, settings, shutdown, now=now, dry_run=dry_run)
-        # Of an edition that has moved twice, how far it has come in the end.
+        # An edition that has moved twice is reported once, as it is in the end.
         summaries = {one.edition: one for one in [*moved, *made]}.values()
         if json:
             output.as_json(
@@ -167,7 +167,7 @@ def deliver(
     force: bool = False,
     workers: int = 1,
 ) -> Summary:
-    """Send one edition with a progress bar, where somebody watches."""
+    """Send one edition, with a progress bar on a terminal."""
     from newsletter.editions import send as sending
 
     with output.progress() as progress:
@@ -212,7 +212,7 @@ def sentence(summary: Summary, *, dry_run: bool = False) -> str:
 
 
 def _waiting(engine: Engine, summary: Summary, settings: Settings) -> list[Waiting]:
-    """Return for what the rest of an edition waits; of one that is paused it is said already."""
+    """Return what the rest of an open edition waits for; nothing for a paused one."""
     from newsletter.db import session as sessions
     from newsletter.editions import store
     from newsletter.sender import waiting
@@ -262,7 +262,7 @@ def fetch(
     *,
     is_stopped: Callable[[], bool] = lambda: False,
 ) -> list[Result] | Elsewhere:
-    """Fetch the feeds that are to be asked now, unless another process is at it."""
+    """Fetch the feeds that are to be asked now, unless another process is fetching."""
     from newsletter.articles import turn
     from newsletter.cli import feeds
 
@@ -280,7 +280,7 @@ def wait(
     occasion: Occasion,
     meanwhile: Callable[[], object] = lambda: None,
 ) -> list[Result] | Elsewhere:
-    """Where an edition is due, and another process still fetches, let that end first."""
+    """If an edition is due and another process is fetching, wait for that fetch."""
     from newsletter.articles.turn import Elsewhere
     from newsletter.cli import feeds
     from newsletter.editions import fetching
@@ -325,7 +325,7 @@ def report(engine: Engine, fetched: list[Result] | Elsewhere, now: datetime) -> 
 
 
 def _resume(engine: Engine, settings: Settings, now: datetime) -> list[Summary]:
-    """Send what is open; what prevents that prevents it later, too, and is told then."""
+    """Send what is open; an error is ignored, because it recurs later in this run."""
     from newsletter.editions import send as sending
 
     with suppress(NewsletterError):
@@ -338,8 +338,8 @@ def _due(
 ) -> tuple[list[Summary], NewsletterError | None]:
     """Send the editions that are due, and go on with those that wait for a retry.
 
-    What keeps one of them from being sent must not keep the others from being made in time: it is
-    given back, not raised.
+    An error with one of them must not keep the others from being made in time: it is returned,
+    not raised.
     """
     from newsletter.editions import periods
     from newsletter.editions import send as sending

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from newsletter.settings import Settings
     from newsletter.web.peers import Proxies
 
-#: How often what counts how often is cleared of what has ended.
+#: How often the rows of ended throttle windows are deleted.
 _PRUNE_SECONDS = 3_600.0
 
 
@@ -64,7 +64,7 @@ def serve(
         def end() -> None:
             server.should_exit = True
 
-        # While it runs it hears signals itself, and hands them on when it has ended.
+        # While uvicorn runs it handles signals itself, and raises them again when it has ended.
         with (
             shutdown.heeded_by(end),
             registered(engine, ProcessKind.WEB, on_outdated=shutdown.ask, on_trouble=output.warn),
@@ -105,9 +105,9 @@ def _options(proxies: Proxies) -> dict[str, Any]:
         # The application reads the proxy's headers itself, where the settings name one.
         "proxy_headers": False,
         "server_header": False,
-        # Links are keys: they do not belong in a log.
+        # Links hold tokens, which must not be logged.
         "access_log": False,
-        # As warnings uvicorn has a line for each bad request; the protocol counts those.
+        # uvicorn warns of each bad request; the protocol counts those.
         "log_level": "error",
         "timeout_graceful_shutdown": 30,
     }
@@ -117,7 +117,7 @@ def _options(proxies: Proxies) -> dict[str, Any]:
 def _working(
     engine: Engine, settings: Settings, shutdown: Shutdown, *, sends: bool
 ) -> Iterator[None]:
-    """Keep a worker at work in a thread; at the end, let it finish what it has begun."""
+    """Run a worker in a thread; at the end, wait for what it has in flight."""
     threads = [threading.Thread(target=_prune, args=(engine, shutdown), daemon=True)]
     if sends:
         threads.append(
@@ -134,13 +134,13 @@ def _working(
 
 
 def _send(engine: Engine, settings: Settings, shutdown: Shutdown) -> None:
-    """Send until told to stop; that the database was upgraded is the registration's to say."""
+    """Send until the shutdown; `registered` reports an upgraded database."""
     with suppress(SchemaOutOfDate):
         working.keep_sending(engine, settings, shutdown)
 
 
 def _prune(engine: Engine, shutdown: Shutdown) -> None:
-    """Clear limits whose time is over, now and then."""
+    """Delete the rows of ended throttle windows, once an hour."""
     from newsletter import clock, throttle
     from newsletter.db import session as sessions
     from newsletter.errors import DatabaseUnavailable

@@ -32,7 +32,7 @@ def require(settings: Settings, *, force: bool = False) -> None:
 
 
 def require_for_readers(engine: Engine, settings: Settings, *, force: bool = False) -> None:
-    """Do the same, unless whoever can be mailed has a mailbox on this machine."""
+    """Do the same, unless every reader who can be mailed has a mailbox on this machine."""
     from newsletter.db import session as sessions
     from newsletter.doctor import setup
     from newsletter.subscribers import store

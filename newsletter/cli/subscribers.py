@@ -78,7 +78,7 @@ def add(
         signup.Signup.UNCHANGED: f"{spelled} is there already: {reader.cadence}, {reader.status}.",
     }
     output.say(sentences[came_to])
-    output.say(_outlook(reader, here.settings, skipped))
+    output.say(_next_line(reader, here.settings, skipped))
 
 
 @app.command("list")
@@ -155,7 +155,7 @@ def show(ctx: typer.Context, address: Address, *, json: output.Json = False) -> 
                 f"{moving.expires_at:%Y-%m-%d %H:%M} UTC."
             )
         _show_history(consents, deliveries)
-        output.say(_outlook(reader, here.settings, skipped))
+        output.say(_next_line(reader, here.settings, skipped))
 
 
 @app.command()
@@ -200,7 +200,7 @@ def change(
     here, now, origin = context.of(ctx), clock.utc_now(), Origin(_SOURCE)
     until = _start_of(pause_until.date(), here.settings) if pause_until else None
     with here.database() as engine, sessions.writing(engine) as session:
-        # Before the reader is held: a freeze that is running may want them.
+        # Lock order: freeze lock before subscriber row, or a running freeze deadlocks.
         sessions.hold_freeze(session)
         reader = _found(session, address, locked=True)
         changed = False
@@ -218,7 +218,7 @@ def change(
         return
     was = "is now" if changed else "was already"
     output.say(f"{reader.address} {was} {reader.cadence}, {reader.status}.")
-    output.say(_outlook(reader, here.settings, skipped))
+    output.say(_next_line(reader, here.settings, skipped))
 
 
 def _ask_for_address(here: context.Context, address: str, new: str, *, json: bool) -> None:
@@ -234,7 +234,7 @@ def _ask_for_address(here: context.Context, address: str, new: str, *, json: boo
     with here.database() as engine, sessions.writing(engine) as session:
         reader = _found(session, address, locked=True)
         came_to = address_change.ask(session, reader, spelled, publication=publication, now=now)
-        # What is refused was not asked: the transaction takes the note back.
+        # A refusal rolls back the transaction, and with it the note to the present address.
         new_address.check(came_to, old=reader.address, new=spelled)
         change = address_change.pending(session, reader, now=now)
     assert change is not None
@@ -373,7 +373,7 @@ def _next(
     return {"cadence": str(cadence), "period": period, "due_at": due_at}
 
 
-def _outlook(reader: Subscriber, settings: Settings, skipped: next_digest.Skipped) -> str:
+def _next_line(reader: Subscriber, settings: Settings, skipped: next_digest.Skipped) -> str:
     coming = _next(reader, settings, skipped)
     if coming is not None:
         return f"Next: the {coming['cadence']} edition of {coming['due_at']:%A %d %B %Y, %H:%M}."
@@ -416,8 +416,8 @@ def _show_history(consents: list[dict[str, Any]], deliveries: list[dict[str, Any
 def _words(consent: dict[str, Any]) -> str:
     """Return the words of a consent, and what another system said of it."""
     said = consent["evidence"]
-    told = evidence.sentence(evidence.NONE._replace(**said)) if said else ""
-    return f"{consent['wording']} The file says: {told}." if told else consent["wording"]
+    stated = evidence.sentence(evidence.NONE._replace(**said)) if said else ""
+    return f"{consent['wording']} The file says: {stated}." if stated else consent["wording"]
 
 
 def _start_of(day: date, settings: Settings) -> datetime:

@@ -152,7 +152,7 @@ def _problems(settings: Settings) -> list[str]:
 
 
 def _of_mails(settings: Settings) -> Iterator[str]:
-    """Give the first thing for which a sample mail cannot be made."""
+    """Yield the first reason why a sample mail cannot be made."""
     from newsletter.cli import sample
     from newsletter.editions.compose import MailRenderer
 

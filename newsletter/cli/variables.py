@@ -87,7 +87,7 @@ def of(template: str) -> dict[str, Any] | None:
 
 
 def mistakes(template: str, source: str, environment: jinja2.Environment) -> Iterator[str]:
-    """Give a sentence for each variable, or part of one, that a template uses and nobody fills."""
+    """Yield a sentence for each variable, or part of one, that a template uses in vain."""
     variables = of(template)
     if variables is None:
         return
@@ -136,7 +136,7 @@ def _inherited(tree: nodes.Template, environment: jinja2.Environment) -> set[str
         if name is None or name in seen or environment.loader is None:
             continue
         seen.add(name)
-        # One that is not there is a mistake of its own, which rendering says.
+        # Rendering reports a template that is missing.
         with suppress(jinja2.TemplateError, UnicodeDecodeError):
             used = environment.parse(environment.loader.get_source(environment, name)[0], name)
             names |= _named_in(used)

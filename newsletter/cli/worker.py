@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
     from newsletter.settings import Settings
 
-#: How long to wait before sending is tried again after the mail server, or a setting, failed.
+#: How long to wait before sending again after an error of the mail server or a setting.
 _PAUSE_SECONDS = 30.0
-#: How often the calendar is looked at, and how often the feeds are fetched meanwhile.
+#: How often the schedule is looked at, and how often the feeds are fetched meanwhile.
 _LOOK_SECONDS = 20.0
 _FETCH_SECONDS = 600.0
 
@@ -30,7 +30,7 @@ def worker(
     schedule: Annotated[
         bool,
         typer.Option(
-            "--schedule", help="Do what `newsletter cron` does, too; of a fleet, one does it."
+            "--schedule", help="Do what `newsletter cron` does, too; of many workers, one does it."
         ),
     ] = False,
     force: setup.Force = False,
@@ -40,25 +40,25 @@ def worker(
     Any number of processes on any number of machines may share one PostgreSQL database.
     """
     found = context.of(ctx)
-    # It stays, and whoever signs up meanwhile is mailed: who reads now does not matter.
+    # It keeps running and mails later sign-ups, so local readers alone are no exception.
     setup.require(found.settings, force=force)
     found.settings.keyring()
     with found.database() as engine:
         with on_signals() as shutdown:
-            calendar = threading.Thread(
-                target=_keep, args=(engine, found.settings, shutdown), daemon=True
+            scheduler = threading.Thread(
+                target=_keep_schedule, args=(engine, found.settings, shutdown), daemon=True
             )
             if schedule:
-                calendar.start()
+                scheduler.start()
             keep_sending(engine, found.settings, shutdown)
         if schedule:
-            calendar.join()
+            scheduler.join()
 
 
 def keep_sending(engine: Engine, settings: Settings, shutdown: Shutdown) -> None:
-    """Send whatever is due until told to stop.
+    """Send whatever is due until the shutdown.
 
-    A failure is said, and sending is tried again later. Raises SchemaOutOfDate once the database
+    An error is printed, and sending is tried again later. Raises SchemaOutOfDate once the database
     was upgraded under this process.
     """
     from newsletter.editions import store
@@ -79,21 +79,21 @@ def keep_sending(engine: Engine, settings: Settings, shutdown: Shutdown) -> None
             raise
         except NewsletterError as exc:
             output.warn(exc.message, exc.hint)
-        except Exception:  # noqa: BLE001 - whatever else runs here goes on, and this tries again
+        except Exception:  # noqa: BLE001 - the process goes on, and tries again
             output.trace()
         shutdown.wait(_PAUSE_SECONDS)
 
 
-def _keep(engine: Engine, settings: Settings, shutdown: Shutdown) -> None:
-    """Keep the calendar, whenever this process is the one that is elected."""
+def _keep_schedule(engine: Engine, settings: Settings, shutdown: Shutdown) -> None:
+    """Do what is scheduled, while this process holds the leader lock."""
     from newsletter.db.election import LeaderLock
     from newsletter.errors import NewsletterError
 
     fetch_at = 0.0
-    with LeaderLock(engine, "schedule") as candidate:
+    with LeaderLock(engine, "schedule") as lock:
         while not shutdown.is_wanted:
             try:
-                if candidate.is_elected():
+                if lock.is_elected():
                     fetch_at = _look(engine, settings, fetch_at, shutdown)
             except NewsletterError as exc:
                 output.warn(exc.message, exc.hint)
@@ -104,8 +104,7 @@ def _keep(engine: Engine, settings: Settings, shutdown: Shutdown) -> None:
 
 def _look(engine: Engine, settings: Settings, fetch_at: float, shutdown: Shutdown) -> float:
     """Fetch the feeds if it is time, or an edition is; make what is due. Return the next fetch."""
-    from newsletter.editions import schedule as calendar
-    from newsletter.editions import scheduler
+    from newsletter.editions import schedule, scheduler
 
     now = clock.utc_now()
     with scheduler.noted(engine, "worker") as errors:
@@ -120,8 +119,8 @@ def _look(engine: Engine, settings: Settings, fetch_at: float, shutdown: Shutdow
                 # Not every feed was read: an edition that is made now would miss their articles.
                 return fetch_at
             fetch_at = time.monotonic() + _FETCH_SECONDS
-        # Of the same instant: what has fallen due since has its own fetch first.
-        done = calendar.keep(engine, now=now, settings=settings)
+        # At the same instant: an edition that has fallen due since gets a fetch of its own first.
+        done = schedule.keep(engine, now=now, settings=settings)
         errors += [failure.message for failure in done.failures]
     for summary in done.made:
         output.say(send.sentence(summary))

@@ -1,7 +1,7 @@
 """Compiles a digest: the templates once, the styles inlined once, one message with slots.
 
 If the HTML would be clipped by a mailbox, it is composed again with less: summaries become
-headlines, headlines become "and more on the site". The footer is never what gives way.
+headlines, headlines become "and more on the site". The footer is never cut.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def digest(
 
 
 def check_whole(kind: str, subject: str, bodies: Mapping[str, str], markers: Markers) -> None:
-    """Refuse what no reader may be sent, whatever a publisher's own templates leave out."""
+    """Raise RenderError for a mail without a subject or an unsubscribe link."""
     if not subject:
         raise RenderError(
             "The mail has no subject.", hint=f"Correct the template email/{kind}/subject.txt."
@@ -103,7 +103,7 @@ def _html(values: Mapping[str, Any], environment: jinja2.Environment) -> str:
 
 def inline(html: str) -> str:
     """Move styles into the elements, keep media queries, and leave out the indentation."""
-    # It brings cssutils and an HTTP client, and most commands render nothing.
+    # premailer imports cssutils and an HTTP client, and most commands render nothing.
     from premailer import Premailer  # noqa: PLC0415
 
     inlined = Premailer(
@@ -115,7 +115,7 @@ def inline(html: str) -> str:
         # Otherwise "width:100%;height:auto" would replace the pixels that Outlook needs.
         disable_basic_attributes=["width", "height"],
         cssutils_logging_level=logging.CRITICAL,
-        # A publication's style may be long; another's must not be found in a cache.
+        # The cache would keep the styles of every publication that this process compiles for.
         cache_css_parsing=False,
     ).transform(pretty_print=False)
     assert isinstance(inlined, str)
@@ -139,7 +139,7 @@ def _values(content: DigestContent, brand: Brand, links: Links, markers: Markers
 
 
 def heading_of(subject: str, brand: Brand, links: Links, feedback_id: str | None) -> Heading:
-    """Return what the header of a mail to many says: whose it is, and how to leave."""
+    """Return the header values of a bulk mail: sender, list and unsubscription."""
     return Heading(
         sender=brand.sender,
         subject=subject,

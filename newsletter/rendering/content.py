@@ -1,4 +1,4 @@
-"""What goes into a mail: plain values that whoever composes an edition or a letter fills in.
+"""The content of a mail: plain values, filled in by the code that composes it.
 
 Dates are local calendar dates of the publication; links are complete addresses, with the markers
 of slots inside where they differ from reader to reader.
@@ -28,7 +28,7 @@ class Image:
 
 @dataclass(frozen=True, kw_only=True)
 class Brand:
-    """Who publishes: what is the same in every mail of a publication."""
+    """The publisher: what is the same in every mail of a publication."""
 
     name: str
     site_url: str
@@ -48,7 +48,7 @@ class Brand:
 
     @property
     def site(self) -> str:
-        """The host of the site, as one says it."""
+        """The host of the site, without "www."."""
         return (urlsplit(self.site_url).hostname or self.site_url).removeprefix("www.")
 
 
@@ -127,7 +127,7 @@ class CorrectionContent:
     url: str
     #: The date on which that edition was due.
     period_on: date
-    #: Plain text: whatever is in it, a mailbox shows it as it is.
+    #: Plain text; templates escape it.
     paragraphs: tuple[str, ...]
     #: In place of the template's.
     subject: str | None = None
@@ -136,8 +136,8 @@ class CorrectionContent:
 def cleaned(content: DigestContent, *, site_url: str) -> DigestContent:
     """Return `content` with every text on one line and every link one to the web.
 
-    What other people wrote is not trusted to be right; a strange headline or link in one story
-    must neither stop an edition nor do harm in a mailbox. Links that are none lead to the site.
+    Text from feeds is not trusted: a malformed headline or link in one story must neither stop
+    an edition nor do harm in a mailbox. A link that is none is replaced by the site's.
     """
     return replace(
         content,

@@ -15,7 +15,7 @@ from newsletter.rendering.content import Brand, CorrectionContent, Links, one_li
 from newsletter.rendering.environment import render
 from newsletter.rendering.message import Markers, Slot
 
-# Whatever ends a sentence or a bracket behind a link is not of it.
+# Punctuation that ends a sentence or a bracket after a link is not part of it.
 _LINK = re.compile(r"(https?://[^\s<>\"]*[^\s<>\".,;:!?'()\[\]{}’”»。、，！？；：）」])")
 
 
@@ -37,7 +37,7 @@ def correction(
         "links": links,
         "content": content,
         "title": shorten(one_line(content.title), 300) or content.url,
-        # Text and links in turn, beginning with text: only the template knows how either looks.
+        # Text and links in turn, beginning with text; the template formats both.
         "paragraphs": [_LINK.split(paragraph) for paragraph in content.paragraphs],
         "slots": {slot.value: markers.of(slot) for slot in Slot},
         "light": colour.light(brand.accent),

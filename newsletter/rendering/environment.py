@@ -1,4 +1,4 @@
-"""The templates: where they are found, what they may call, and what their mistakes look like.
+"""The templates: where they are found, what they may call, and how their errors are reported.
 
 A publisher's own folder comes first, file by file; ours stay reachable as `original/...`, so an
 override can extend what it replaces.
@@ -35,7 +35,7 @@ from newsletter.graphemes import shorten
 from newsletter.rendering import language as languages
 from newsletter.rendering import note, plaintext
 
-#: What a template's own code can raise; anything else is our bug and stays as it is.
+#: What a template's own code can raise; anything else is a bug of this program and is not caught.
 _FAULTS = (
     jinja2.TemplateError,
     ArithmeticError,
@@ -51,14 +51,14 @@ _SHORT_DAY = re.compile(r"(?<!E)E(?!E)")
 
 
 class _Compiled(jinja2.BytecodeCache):
-    """The templates that this process has compiled: each edition and letter has an environment."""
+    """Compiled templates, kept in memory: each edition and letter builds a new environment."""
 
     def __init__(self) -> None:
         #: By the template's name and file, the checksum of its source and its code.
         self._codes: dict[str, tuple[str, CodeType]] = {}
 
     def load_bytecode(self, bucket: Bucket) -> None:
-        """Give back the code of the same source."""
+        """Load the code that was compiled from the same source."""
         checksum, code = self._codes.get(bucket.key, ("", None))
         bucket.code = code if checksum == bucket.checksum else None
 
@@ -68,7 +68,7 @@ class _Compiled(jinja2.BytecodeCache):
             self._codes[bucket.key] = (bucket.checksum, bucket.code)
 
 
-#: The code of a template says what it escapes.
+#: Two caches: autoescaping is part of a template's compiled code.
 _COMPILED, _COMPILED_ESCAPING = _Compiled(), _Compiled()
 
 
@@ -113,7 +113,7 @@ def check(environment: jinja2.Environment, name: str) -> None:
 
 @contextmanager
 def _placed(environment: jinja2.Environment, name: str) -> Iterator[None]:
-    """Turn what a template's own code raises into a RenderError that says where."""
+    """Turn an error of a template's own code into a RenderError with file and line."""
     try:
         yield
     except UnicodeDecodeError as exc:
@@ -127,7 +127,7 @@ def _placed(environment: jinja2.Environment, name: str) -> Iterator[None]:
         raise RenderError(
             f"{place}: {exc or type(exc).__name__}", hint="Correct the template and try again."
         ) from exc
-    # After those: a template that is not found is an OSError, too.
+    # Last, because TemplateNotFound is an OSError, too.
     except OSError as exc:
         raise RenderError(
             f"{exc.filename or name} cannot be read: {exc.strerror}.",
@@ -137,9 +137,9 @@ def _placed(environment: jinja2.Environment, name: str) -> Iterator[None]:
 
 @lru_cache(maxsize=32)
 def _escaping(environment: jinja2.Environment) -> jinja2.Environment:
-    """Return the same templates, all of them escaped: HTML imports words that text uses too.
+    """Return the same templates, all autoescaped: HTML imports macros from .txt templates.
 
-    By its name alone a .txt would not be, and what its macros give would count as safe.
+    By its name a .txt is not escaped, and what its macros return would count as safe.
     """
     return environment.overlay(autoescape=True, bytecode_cache=_COMPILED_ESCAPING)
 
@@ -200,7 +200,7 @@ def _add_words(environment: jinja2.Environment, locale: Locale, language: str) -
 
 
 def _shortened(text: str, limit: int) -> str:
-    """Shorten what a reader sees, not how it is escaped."""
+    """Shorten a text as it is read: markup is unescaped first, so no entity is cut."""
     if isinstance(text, Markup):
         return Markup.escape(shorten(text.unescape(), limit))
     return shorten(text, limit)
@@ -255,7 +255,7 @@ def from_now(length: timedelta, *, locale: Locale) -> str:
 
 def weekday_and_date(day: date, *, locale: Locale) -> str:
     """Write a day that is near: "Monday 23 November"."""
-    # English of no country has a comma between the two; a time follows, and one comma is enough.
+    # en_001 has a comma between the two; a time follows, and one comma is enough.
     skeletons = (Locale.parse("en_GB") if str(locale) == "en_001" else locale).datetime_skeletons
     pattern = str(skeletons.get("MMMMEEEEd") or skeletons["MMMEd"])
     pattern = _SHORT_MONTH.sub("MMMM", _SHORT_DAY.sub("EEEE", pattern))
@@ -271,7 +271,7 @@ def month_of(period_on: date, covers_from: date) -> date | None:
 
 def _unit(count: int, name: str, length: Literal["short", "long"], locale: Locale) -> str:
     unit = f"duration-{name}"
-    # CLDR leaves out a long form that is no other than the short one; babel shows the unit's name.
+    # CLDR omits a long form that equals the short one, and babel then shows the unit's name.
     lengths: tuple[Literal["short", "long", "narrow"], ...] = (length, "short", "long", "narrow")
     written = [str(format_unit(count, unit, length=one, locale=locale)) for one in lengths]
     return next((one for one in written if unit not in one), written[0])

@@ -24,7 +24,7 @@ from newsletter.rendering.message import Heading, Markers, Slot
 
 @dataclass(frozen=True, kw_only=True)
 class Latest:
-    """The newest edition, for a reader who is new."""
+    """The newest edition, as a welcome shows it."""
 
     title: str
     url: str
@@ -32,7 +32,7 @@ class Latest:
 
 @dataclass(frozen=True, kw_only=True)
 class Confirm:
-    """Somebody asked for the newsletter: did you? Needs `links.confirm`; nothing to leave yet."""
+    """Asks to confirm a sign-up (double opt-in); needs `links.confirm`."""
 
     kind: ClassVar[str] = "confirm"
     can_leave: ClassVar[bool] = False
@@ -41,24 +41,24 @@ class Confirm:
 
 @dataclass(frozen=True, kw_only=True)
 class Welcome:
-    """You are subscribed, and this is when the first digest comes."""
+    """Sent after a confirmation: says when the first digest comes."""
 
     kind: ClassVar[str] = "welcome"
     can_leave: ClassVar[bool] = True
     cadence: str
-    #: On the publication's own clock, as every instant here.
+    #: In the publication's time zone, as every instant here.
     first_at: datetime
     latest: Latest | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Present:
-    """Somebody asked for it again: you are subscribed, and here are your preferences."""
+    """Sent to a subscriber whose address was entered again: links to the preferences."""
 
     kind: ClassVar[str] = "present"
     can_leave: ClassVar[bool] = True
     cadence: str
-    #: The next digest, after the pause if there is one; none if that is open.
+    #: The next digest, after the pause if there is one; None if the pause has no end.
     next_at: datetime | None
     is_paused: bool = False
     paused_until: date | None = None
@@ -66,7 +66,7 @@ class Present:
 
 @dataclass(frozen=True, kw_only=True)
 class Goodbye:
-    """You have left; `links.unsubscribe` leads to the page with the undo."""
+    """Sent after an unsubscription; `links.unsubscribe` leads to the page with the undo."""
 
     kind: ClassVar[str] = "goodbye"
     can_leave: ClassVar[bool] = False
@@ -74,7 +74,7 @@ class Goodbye:
 
 @dataclass(frozen=True, kw_only=True)
 class Erase:
-    """Somebody asked to erase this reader: did you? Needs `links.erase`."""
+    """Asks a reader to confirm their erasure; needs `links.erase`."""
 
     kind: ClassVar[str] = "erase"
     can_leave: ClassVar[bool] = False
@@ -82,7 +82,7 @@ class Erase:
 
 @dataclass(frozen=True, kw_only=True)
 class NewAddress:
-    """To an address that a reader's mail may go to from now on. Needs `links.new_address`."""
+    """Asks the owner of a reader's new address to confirm it; needs `links.new_address`."""
 
     kind: ClassVar[str] = "new_address"
     can_leave: ClassVar[bool] = False
@@ -90,7 +90,7 @@ class NewAddress:
 
 @dataclass(frozen=True, kw_only=True)
 class Data:
-    """Somebody asked for a copy of this reader's data: did you? Needs `links.data`."""
+    """Gives a reader the link to a copy of their data; needs `links.data`."""
 
     kind: ClassVar[str] = "data"
     can_leave: ClassVar[bool] = False
@@ -98,7 +98,7 @@ class Data:
 
 @dataclass(frozen=True, kw_only=True)
 class OldAddress:
-    """To the old address of a reader: somebody asked to send their mail elsewhere, or it goes."""
+    """Sent to a reader's old address: a new one was asked for, or has been confirmed."""
 
     kind: ClassVar[str] = "old_address"
     can_leave: ClassVar[bool] = True
@@ -111,7 +111,7 @@ Letter = Confirm | Welcome | Present | Goodbye | Erase | Data | NewAddress | Old
 
 @dataclass(frozen=True, kw_only=True)
 class Draft:
-    """A letter in words, not compiled yet: often there is a mailing with its key already."""
+    """A rendered letter, not compiled yet: often a mailing with its key exists already."""
 
     kind: str
     heading: Heading
@@ -121,7 +121,7 @@ class Draft:
 
     @property
     def key(self) -> str:
-        """What two letters of the same words, sender and links share."""
+        """A hash of words, sender and links: letters with the same key share a mailing."""
         words = repr((self.kind, self.heading, self.text, self.html))
         return hashlib.sha256(words.replace(self.markers.nonce, "").encode()).hexdigest()
 
@@ -168,7 +168,7 @@ def _plain(subject: str) -> str:
 
 
 def _heading(letter: Letter, subject: str, brand: Brand, links: Links) -> Heading:
-    # RFC 8058 headers belong to mail of a list; before a consent and after it there is none.
+    # List headers (RFC 8058) only while there is a consent.
     can_leave = letter.can_leave
     return Heading(
         sender=brand.sender,

@@ -1,8 +1,8 @@
 """A compiled message: the bytes of one mail with slots in them, filled per reader by a join.
 
-Compiling happens once a mailing; filling happens millions of times and must stay a plain join.
+Compiling happens once per mailing; filling happens millions of times and must stay a plain join.
 The bytes are what SMTP's DATA carries, without the closing dot: CRLF, 7-bit, no line over 998
-octets, and no line that begins with a dot, so that there is nothing left to stuff.
+octets, and no line that begins with a dot, so no dot-stuffing is needed.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Field:
     _hash: int = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        # Hashing two enums anew for every lookup would be most of the cost of a fill.
+        # Cached: hashing two enums for every lookup would be most of the cost of a fill.
         object.__setattr__(self, "_hash", hash((self.slot.value, self.place.value)))
 
     def __hash__(self) -> int:
@@ -134,7 +134,7 @@ _PLAIN = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.@+-]{0,73}")
 
 
 def is_plain(slot_value: str) -> bool:
-    """Tell whether a value is written the same wherever it stands."""
+    """Return whether a value is written the same in every place."""
     return _PLAIN.fullmatch(slot_value) is not None
 
 
@@ -150,7 +150,7 @@ def encode(slot_value: str, place: Place) -> bytes:
 
 
 class Markers:
-    """The words that stand for slots while a mailing is rendered.
+    """The placeholders of slots while a mailing is rendered.
 
     The nonce is random and new for every compile, so no article can contain one of them.
     """

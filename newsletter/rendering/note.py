@@ -31,10 +31,10 @@ LONGEST = 5_000
 _HEAVIEST = 65_000
 #: About what the style of one element takes, once it is written into it.
 _STYLE = 200
-#: Lists and quotations within one another that are indented; deeper ones stand as this one does.
+#: The depth to which nested lists and quotations are indented; deeper ones are not.
 _DEEPEST = 6
-#: What no line may have in it: controls, line separators, halves of characters, and what turns the
-#: direction of the text after it (UAX #9).
+#: What no line may have in it: controls, line separators, surrogates and bidirectional controls
+#: (UAX #9).
 _CONTROLS = re.compile(
     "[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
 )
@@ -101,7 +101,7 @@ def plain(markdown: str, notes: Notes) -> str:
 
 
 def _has_words(markdown: str) -> bool:
-    """Tell whether anything is to be seen: not of a link without words, or of zero-width marks."""
+    """Return whether a note shows anything: not an empty link, nor zero-width marks alone."""
     shown = unescape(_ELEMENT.sub("", _clean(markdown)))
     blanks = {"Cf", "Zs", "Zl", "Zp", "Cc"}
     return any(unicodedata.category(one) not in blanks for one in shown)

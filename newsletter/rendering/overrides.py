@@ -16,7 +16,7 @@ from jinja2 import meta
 
 from newsletter import paths
 
-#: No folder of templates has more files; a folder of something else may.
+#: Files that are looked at: the setting may name a folder with something else in it.
 _MOST = 2_000
 _CATALOGUE = "locale/*/LC_MESSAGES/messages.po"
 
@@ -43,7 +43,7 @@ def builtin() -> list[str]:
 
 
 def replaced(folder: Path) -> list[str]:
-    """Return the names of the publisher's files that stand in the place of ours."""
+    """Return the names of the publisher's files that replace ours."""
     ours = set(builtin())
     return [name for name in _names(folder) if name in ours or Path(name).match(_CATALOGUE)]
 
@@ -95,7 +95,7 @@ def _walk(folder: Path) -> Iterator[str]:
 
 
 def _references(path: Path, environment: jinja2.Environment) -> list[str]:
-    """Return the templates that one names; none where it cannot be read, which `check` says."""
+    """Return the templates that one names; none if it cannot be read, which `check` reports."""
     try:
         tree = environment.parse(path.read_text(encoding="utf-8"))
     except (jinja2.TemplateError, UnicodeDecodeError, OSError):
@@ -104,7 +104,7 @@ def _references(path: Path, environment: jinja2.Environment) -> list[str]:
 
 
 def _meant(name: str, ours: list[str]) -> str | None:
-    """Return the template of ours that a file may be meant for: of the same end, or nearly."""
+    """Return the built-in template that a file may be meant to replace: the nearest name."""
     parts = name.split("/")
     for start in range(len(parts)):
         end = "/".join(parts[start:])

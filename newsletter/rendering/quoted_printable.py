@@ -39,7 +39,7 @@ def _encode_line(line: bytes) -> bytes:
             lines.append(_shield(b"".join(current)))
             current, width = [], 0
         current.append(token)
-        # A shielded first octet is three wide, so every line keeps room for it.
+        # An encoded first octet is three columns wide, so every line keeps room for it.
         width += len(token) if len(current) > 1 else 3
     lines.append(_shield(b"".join(current)))
     return SOFT_BREAK.join(lines)

@@ -17,7 +17,7 @@ class Detail:
     contents: int
 
 
-#: From the whole paper to the lead alone; the first that fits under the limit is sent.
+#: From everything to the lead alone; the first that fits under the limit is sent.
 DETAILS = (
     Detail(summaries=12, headlines=36, contents=8),
     Detail(summaries=8, headlines=36, contents=8),

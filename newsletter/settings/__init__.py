@@ -1,6 +1,6 @@
 """Every setting, its default and what it means: environment over newsletter.toml over defaults.
 
-A door reads them once (`load`) and hands the parts down; nothing below reads the environment.
+A door reads them once (`load`) and passes the parts down; nothing below reads the environment.
 `docs/settings.md` is generated from the descriptions here.
 """
 
@@ -35,8 +35,8 @@ from newsletter.settings import urls, wording
 #: Where settings are looked for when --config does not name another file.
 DEFAULT_FILE = Path("newsletter.toml")
 _CONTROL = {*map(chr, range(32)), "\x7f", "\x85", "\u2028", "\u2029"}
-#: They turn the direction of what follows: a name could look like another one (UAX 9).
-_TURNING = {*map(chr, range(0x202A, 0x202F)), *map(chr, range(0x2066, 0x206A))}
+#: Bidirectional controls (UAX 9): with them a name could look like another one.
+_BIDIRECTIONAL = {*map(chr, range(0x202A, 0x202F)), *map(chr, range(0x2066, 0x206A))}
 _NETWORK_LOCATION = re.compile(r"[A-Za-z0-9._:\[\]-]{1,253}")
 _LINK_START = re.compile(
     rf"https?://{_NETWORK_LOCATION.pattern}(?:/[A-Za-z0-9._~%!$&'()*+;=:@/-]*)?"
@@ -49,13 +49,13 @@ _PARAMETERS = re.compile(
     r"(?:&(?:[\w.~-]|%[0-9A-Fa-f]{2})+=(?:[\w.~+-]|%[0-9A-Fa-f]{2})*)*)?",
     re.ASCII,
 )
-#: The setting that the environment has in no form that can be read.
+#: The setting in the error for an environment variable that cannot be parsed.
 _NAMED = re.compile(r'field "(\w+)"')
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 
 
 class DomainLimit(BaseModel):
-    """How much one destination domain is sent."""
+    """The limits of one destination domain."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -357,7 +357,7 @@ class Settings(BaseSettings):
     @field_validator("daily_at", "weekly_at", "monthly_at", mode="before")
     @classmethod
     def _no_number(cls, value: Any) -> Any:  # noqa: ANN401 - whatever the source holds
-        # As seconds since midnight it would be taken, and 7 would be 00:00:07.
+        # Pydantic reads a number as seconds since midnight: 7 would be 00:00:07.
         return value if isinstance(value, str | time) else str(value)
 
     @field_validator("daily_at", "weekly_at", "monthly_at")
@@ -370,7 +370,7 @@ class Settings(BaseSettings):
     @field_validator("warm_up_from", mode="before")
     @classmethod
     def _no_instant(cls, value: Any) -> Any:  # noqa: ANN401 - whatever the source holds
-        # A number would be taken for seconds since 1970.
+        # Pydantic reads a number as seconds since 1970.
         if value is not None and "-" not in str(value)[1:]:
             raise ValueError("must be a date such as 2026-11-23")
         return value
@@ -423,7 +423,7 @@ class Settings(BaseSettings):
     @classmethod
     def _one_line(cls, value: str) -> str:
         folded = " ".join(value.split())
-        if (_CONTROL | _TURNING) & set(folded):
+        if (_CONTROL | _BIDIRECTIONAL) & set(folded):
             raise ValueError("has a control character in it")
         return folded
 
@@ -437,7 +437,7 @@ class Settings(BaseSettings):
     @field_validator("templates")
     @classmethod
     def _folder(cls, value: Path | None) -> Path | None:
-        # Passed over in silence, it would let mails go out that look like nobody's.
+        # If it were ignored, mails would go out with the built-in templates.
         if value is not None and not value.is_dir():
             raise ValueError(f"there is no folder {value}")
         return value
@@ -447,7 +447,7 @@ class Settings(BaseSettings):
     def _mailbox(cls, value: str | None) -> str | None:
         if value is None or not value:
             return None
-        if (_CONTROL | _TURNING) & set(value):
+        if (_CONTROL | _BIDIRECTIONAL) & set(value):
             raise ValueError("has a control character in it")
         name, found = parseaddr(value)
         if {"<", ">"} & set(name):
@@ -466,7 +466,7 @@ class Settings(BaseSettings):
     @classmethod
     def _envelope(cls, value: str | None) -> str | None:
         if not parseaddr(value or "")[1].isascii():
-            # In MAIL FROM, where not every server takes anything else.
+            # It stands in MAIL FROM, where many servers accept nothing else.
             raise ValueError("the address must be ASCII: a domain as xn--..., a plain local part")
         return value
 
@@ -510,7 +510,7 @@ class Settings(BaseSettings):
     @field_validator("base_url")
     @classmethod
     def _start_of_links(cls, value: str) -> str:
-        """Refuse what would make dead links: they go on where this ends, and into a header."""
+        """Refuse what would break links: paths are appended to it, and a header has it."""
         if len(value) > 500 or not _LINK_START.fullmatch(value):
             raise ValueError(
                 "must be an address that links can start with, such as https://news.example.org: "
@@ -561,7 +561,7 @@ class Settings(BaseSettings):
             try:
                 urls.check_smtp(url)
             except ValueError as exc:
-                # By its number: in a URL that is wrong, anything may be the password.
+                # Named by its number: any part of a malformed URL may be the password.
                 which = f"number {number} of {len(found)} " if len(found) > 1 else ""
                 raise ValueError(f"{which}{exc}") from None
         return value
@@ -578,7 +578,7 @@ class Settings(BaseSettings):
 
     @property
     def sender_domain(self) -> str:
-        """What stands to the right of the @ in `sender`; Message-IDs and List-Id end in it."""
+        """The domain of `sender`; Message-IDs and List-Id end in it."""
         return self.sender_address.rpartition("@")[2]
 
     @property
@@ -610,7 +610,7 @@ class Settings(BaseSettings):
 
     @property
     def retry_waits(self) -> list[timedelta]:
-        """How long to wait after each try that was put off."""
+        """The back-off: how long to wait after each deferred try."""
         return [timedelta(minutes=minutes) for minutes in self.retry_minutes]
 
     def keyring(self) -> tokens.Keyring:
@@ -618,7 +618,7 @@ class Settings(BaseSettings):
         return tokens.Keyring(self.secret_keys)
 
     def brand(self) -> Brand:
-        """Return who publishes, as every mail and page shows it."""
+        """Return the publisher's name, address and look, as mails and pages show them."""
         site = self.site_url or self.base_url
         return Brand(
             name=self.name,
@@ -648,7 +648,7 @@ class Settings(BaseSettings):
 
 
 class _OfFile(Settings):
-    """Settings that nothing in the environment changes."""
+    """Settings of the file alone, without the environment."""
 
     @classmethod
     def settings_customise_sources(
@@ -664,7 +664,7 @@ class _OfFile(Settings):
 
 
 class SmtpServer:
-    """Where and how mail is handed over."""
+    """A mail server that takes our mail: address, security and weight."""
 
     def __init__(
         self,
@@ -682,14 +682,14 @@ class SmtpServer:
         self.username = username
         self.password = password
         self.security = security
-        #: What we call ourselves in EHLO; none for this machine's name.
+        #: The name in EHLO; None for this machine's name.
         self.hostname = hostname
-        #: How many connections it gets for each that one of weight 1 gets.
+        #: How many connections it gets for each of a server of weight 1.
         self.weight = weight
 
     @classmethod
     def of(cls, settings: Settings, url: str) -> SmtpServer:
-        """Read a URL; plain text is for loopback, or where the operator asked for it."""
+        """Read a URL; without TLS only on loopback, or if smtp_plaintext allows it."""
         parts = urlsplit(url)
         host = parts.hostname or ""
         security: Literal["plain", "starttls", "tls"] = "starttls"
@@ -714,7 +714,7 @@ class SmtpServer:
 def load(file: Path | None = None, *, environment: bool = True) -> Settings:
     """Read the settings; raise ConfigurationError naming each bad one and the way out.
 
-    Without `environment` they are those of the file alone, whatever is set around it.
+    Without `environment` they are those of the file alone.
     """
     kind = Settings if environment else _OfFile
     try:

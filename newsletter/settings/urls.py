@@ -1,7 +1,7 @@
 """The URLs of mail servers and databases, with a user and a password in them.
 
-A raw character that divides a URL (RFC 3986 §2.2) would make another host of a password, in
-silence. So such a URL is refused, and no message has any part of it: anything may be the password.
+An unescaped delimiter (RFC 3986 §2.2) in a password would silently change the host. So such a URL
+is refused, and no message quotes any part of it: any part may be the password.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ import re
 from urllib.parse import SplitResult, unquote, urlsplit
 
 SMTP_PORTS = {"smtp": 25, "smtp+starttls": 587, "smtps": 465}
-#: What stands between two URLs; a comma or a blank in a password is followed by no scheme.
+#: The separator of two URLs; the scheme behind it tells it from a comma in a password.
 _BETWEEN_URLS = re.compile(r"[\s,]+(?=[A-Za-z][A-Za-z0-9+.-]*://)")
 _WEIGHT = re.compile(r"weight=([1-9][0-9]?|100)")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-# After the scheme and up to the last @; a second colon divides nothing, it is the password's.
+# Searched between the scheme and the last @; further colons belong to the password.
 _DIVIDING = re.compile(r"[@/?#\[\]]|%(?![0-9A-Fa-f]{2})")
 _PERCENT_FORM = (
     "has a character in its user or password that divides a URL; there write @ as %40, / as %2F, "
@@ -28,7 +28,7 @@ def several(value: str | list[str]) -> list[str]:
 
 
 def check_user(url: str) -> None:
-    """Raise ValueError unless it is certain where the user and the password of a URL end."""
+    """Raise ValueError if the user or the password of a URL is not percent-encoded."""
     user, is_there, _ = url.partition("://")[2].rpartition("@")
     if _CONTROL.search(url):
         raise ValueError("has a control character in it")
@@ -37,7 +37,7 @@ def check_user(url: str) -> None:
     try:
         unquote(user, errors="strict")
     except UnicodeDecodeError:
-        # Its own words have the octets.
+        # UnicodeDecodeError's message quotes the octets.
         raise ValueError("has a percent form in its user or password that is no UTF-8") from None
 
 
@@ -48,7 +48,7 @@ def check_smtp(url: str) -> None:
         parts = urlsplit(url)
         hostname = parts.hostname
     except ValueError:
-        # Its own words may quote the password.
+        # urllib's message may quote the password.
         raise ValueError(f"is not a URL, or {_PERCENT_FORM}") from None
     if parts.scheme not in SMTP_PORTS or not hostname:
         raise ValueError("must be smtp://, smtp+starttls:// or smtps:// and name a host")
@@ -69,7 +69,7 @@ def port(parts: SplitResult) -> int:
 
 
 def weight(parts: SplitResult) -> int:
-    """Return how many connections a mail server gets for each that one of weight 1 gets."""
+    """Return how many connections a mail server gets for each of a server of weight 1."""
     if not parts.query:
         return 1
     found = _WEIGHT.fullmatch(parts.query)

@@ -1,4 +1,4 @@
-"""`make bench`: sends against what else there is, side by side, and writes docs/performance.md.
+"""`make bench`: measures this sender beside others, and writes docs/performance.md.
 
 ROUNDS says how often everything is measured (default 3); what is compared is measured one after the
 other within each round, so that a noisy machine disturbs both.
@@ -33,12 +33,12 @@ ROUNDS = int(os.environ.get("ROUNDS", "3"))
 READERS = 50_000
 MANY = 1_000_000
 FEW = 10_000
-#: What is a tenth as fast gets fewer messages, else it would be most of the time.
+#: Messages for each: slow ones get fewer, or they would take most of the time.
 RIVALS = {"aiosmtplib": 15_000, "aiosmtplib-uvloop": 15_000, "usual": 400}
 CONNECTIONS = 50
 ROUND_TRIP = 0.020
 FAR_CONNECTIONS = 10
-#: For each worker: they look for work once a second, and a run should last much longer.
+#: For each worker: workers poll once a second, and a run should last much longer.
 FAR_READERS = 12_000
 FAR_RIVAL = 1_500
 

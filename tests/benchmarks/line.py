@@ -1,4 +1,4 @@
-"""A long line: passes on what it gets after half a round trip. PORT TO_PORT ROUND_TRIP_SECONDS."""
+"""A TCP proxy that delays each chunk by half a round trip: PORT TO_PORT ROUND_TRIP_SECONDS."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _TO_PORT, _ONE_WAY = int(sys.argv[2]), float(sys.argv[3]) / 2
 async def _pass_on(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
     loop = asyncio.get_running_loop()
     while data := await source.read(262_144):
-        # Timers of one length ring in the order in which they were set.
+        # Timers of one length fire in the order in which they were set.
         loop.call_later(_ONE_WAY, target.write, data)
     loop.call_later(_ONE_WAY, target.close)
 

@@ -1,7 +1,6 @@
-"""Runs a command and writes what it took: RESULT COMMAND...
+"""Runs a command and writes its times and its peak memory: RESULT COMMAND...
 
-A process of its own, because the kernel counts the memory of whoever starts a process as the
-process's: this one is small.
+A small process of its own, because a child's peak memory includes that of its parent at the fork.
 """
 
 import json

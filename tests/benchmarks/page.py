@@ -152,14 +152,14 @@ def figures(runs: Runs) -> list[Figure]:
 
 def growth_of_feeds(costs: Feeds) -> Figure:
     """Return what was promised of hostile feeds: twice the size, at most twice the cost."""
-    # Of what costs next to nothing the clock is too coarse.
+    # Without those that cost too little for the resolution of the clock.
     dear = {kind: taken for kind, taken in costs.items() if taken[-1] > 0.02}
     growth = {kind: (taken[-1] / taken[0]) ** 0.5 for kind, taken in dear.items()}
     worst = max(growth, key=lambda kind: growth[kind])
     return Figure(
         "processor time of a hostile feed of twice the size, the worst of "
         f"{len(costs)} kinds : of the size",
-        # What is twice the work is a little more for the processor's caches.
+        # 2.3, not 2: twice the data also misses the processor's caches more often.
         "at most 2.3 x",
         f"{growth[worst]:.2f} x ({worst})",
         growth[worst],
@@ -236,7 +236,7 @@ def _runs_table(runs: Runs) -> str:
         rates = ", ".join(f"{rate(run):,.0f}" for run in found)
         is_ours = found[0]["cpu_seconds"] > 0
         used = f"{_typical(runs, name, cpu):,.0f} µs" if is_ours else ""
-        # Less is what measures takes itself.
+        # Below that it is the memory of the meter itself.
         is_known = _typical(runs, name, peak) > 20
         memory = f"{_typical(runs, name, peak):,.0f} MB" if is_known else ""
         rows.append(f"| {name} | {found[0]['messages']:,.0f} | {rates} | {used} | {memory} |")

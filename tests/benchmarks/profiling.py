@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from bench import Bench
 
-#: Who a sample belongs to: the innermost frame that one of these is part of.
+#: A sample belongs to the first room, from the innermost frame on, of which a part matches.
 _ROOMS = (
-    ("the database", ("db/statements.py", "do_execute", "do_commit", "do_begin", "fetchall")),
+    ("the database", ("db/dialects.py", "do_execute", "do_commit", "do_begin", "fetchall")),
     ("transactions (SQLAlchemy)", ("sqlalchemy/", "sqlmodel/", "db/session.py", "contextlib.py")),
     ("the committer", ("sender/committer.py", "ledger/queue.py", "json/", "threading.py")),
     (
@@ -43,7 +43,7 @@ def of_sending(bench: Bench) -> dict[str, float]:
         stage.engine.dispose()
         with tempfile.TemporaryDirectory() as folder:
             samples = Path(folder) / "samples"
-            # Seldom enough that to be stopped for each sample changes little.
+            # A low rate: the process is stopped for each sample.
             options = ["--rate", "100", "--format", "raw", "--output", samples]
             done = subprocess.run(
                 [

@@ -1,4 +1,4 @@
-"""What else one would send with: NAME PORT CONNECTIONS, and a JSON file with message and addresses.
+"""Other ways to send the same mails: NAME PORT CONNECTIONS, and JSON of message and addresses.
 
 `aiosmtplib` and `aiosmtplib-uvloop` send prebuilt bytes; `usual` renders HTML and text with Jinja2,
 inlines with premailer and builds an EmailMessage for each reader, as most programs do. All have as

@@ -1,4 +1,4 @@
-"""Where it is measured: databases full of readers, Postfix's sink, commands timed from outside."""
+"""The test bed: databases full of readers, Postfix's sink, commands timed from outside."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def timed(
     env: dict[str, str] | None = None,
     folder: Path | None = None,
 ) -> Run:
-    """Run a command to its end; return its time, and what the kernel says that it used."""
+    """Run a command to its end; return its time, and the resources that the kernel has counted."""
     meter = [sys.executable, "-S", "-E", Path(__file__).with_name("meter.py")]
     with tempfile.TemporaryDirectory() as scratch:
         result = Path(scratch) / "result.json"

@@ -13,7 +13,7 @@ from pathlib import Path
 TRIES = 9
 _PACKAGES = "import typer, rich"
 _TABLES = "import sqlmodel, typer, rich"
-#: A command, what it is compared with, and how many times that it may take.
+#: A command, the import that it is compared with, and the ratio that it may have.
 LIMITS = {
     "--help": (_PACKAGES, 2.0),
     "status": (_TABLES, 1.5),

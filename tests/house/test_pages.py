@@ -1,4 +1,4 @@
-"""What the pages say is there: links, pictures, commands, settings and make targets."""
+"""What the pages name exists: links, pictures, commands, settings and make targets."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ GENERATED = {"settings.md", "cli.md", "templates.md"}
 LARGEST_PICTURE = 200_000
 #: What pages may announce although this version does not have it.
 ANNOUNCED: set[str] = set()
-#: What the command line says no with; which module it is in depends on the version of typer.
+#: The error for a wrong command line; its module depends on the version of typer.
 Refusal: Any = next(one for one in typer.BadParameter.__mro__ if one.__name__ == "ClickException")
 
 

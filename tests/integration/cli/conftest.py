@@ -1,4 +1,4 @@
-"""Somebody at a terminal, in a folder of their own."""
+"""Runs commands as an operator does, in a folder of the test's own."""
 
 from __future__ import annotations
 

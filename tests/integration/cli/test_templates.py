@@ -54,7 +54,7 @@ def test_templates_are_copied_and_not_twice(run: Run, folder: Path) -> None:
     assert (folder / DIGEST).read_text() == "mine"
 
 
-def test_a_copy_wants_a_folder_and_a_template_that_is_there(
+def test_a_copy_needs_a_folder_and_a_template_that_is_there(
     run: Run, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     unknown = run("templates", "copy", "email/digset")
@@ -245,7 +245,7 @@ def test_a_watch_sends_nothing_and_is_for_people(run: Run, folder: Path, with_: 
     assert run("preview", "weekly", "--sample", "--watch", *with_).code == 2
 
 
-def test_a_watch_wants_a_folder(run: Run) -> None:
+def test_a_watch_needs_a_folder(run: Run) -> None:
     ran = run("preview", "weekly", "--sample", "--watch")
 
     assert (ran.code, "there is nothing to watch" in ran.err) == (2, True)
