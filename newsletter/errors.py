@@ -94,9 +94,9 @@ class FeedError(NewsletterError):
         is_gone: bool = False,
     ) -> None:
         super().__init__(message, hint=hint)
-        #: How long its server wants to be left alone, if it says so.
+        #: The pause that its server has asked for (Retry-After), if any.
         self.retry_after = retry_after
-        #: Whether its server says that it will never be there again (410).
+        #: Whether its server has answered that it is gone for good (410).
         self.is_gone = is_gone
 
 

@@ -1,4 +1,4 @@
-"""What editors did, as `articles show` and `editions show` say it."""
+"""What editors did, as `articles show` and `editions show` print it."""
 
 from __future__ import annotations
 

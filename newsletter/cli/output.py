@@ -80,8 +80,8 @@ def trace() -> None:
 def printable(text: str) -> str:
     """Return a text on one line that a terminal shows, and does not interpret.
 
-    What a mail server, a feed or a reader said is in it: line breaks become blanks, and other
-    control characters, and those that turn the direction of what follows (UAX 9), their escapes.
+    It may hold text of mail servers, feeds and readers: line breaks become blanks, and other
+    control characters, bidirectional ones (UAX 9) among them, become their escapes.
     """
     return _ACTING.sub(lambda found: ascii(found[0])[1:-1], _BREAK.sub(" ", text))
 
@@ -118,7 +118,7 @@ def listed(words: Sequence[str]) -> str:
 
 
 def progress() -> Progress:
-    """Return a progress bar with rate and remaining time; silent where nobody watches."""
+    """Return a progress bar with rate and remaining time; silent without a terminal."""
     return Progress(
         SpinnerColumn(),
         TextColumn("{task.description}", markup=False),
@@ -134,7 +134,7 @@ def progress() -> Progress:
 
 @contextmanager
 def waiting() -> Iterator[Callable[[str], None]]:
-    """Show a spinner and what is waited for; nothing where nobody watches."""
+    """Show a spinner and what is waited for; nothing without a terminal."""
     shown = Progress(
         SpinnerColumn(),
         TextColumn("{task.description}", markup=False),

@@ -106,7 +106,7 @@ def _of_sample(*, sampled: bool) -> Cadence:
 
 
 def filled(compiled: CompiledMessage, settings: Settings, recipient: str) -> bytes:
-    """Return a message as a reader would get it; its links work for nobody."""
+    """Return a message as a reader would get it; its links do not work."""
     from newsletter.ledger.queue import Claim
     from newsletter.sender.personalize import Filler, SlotValues
 

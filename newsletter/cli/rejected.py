@@ -1,4 +1,4 @@
-"""What the commands that import sheets say of lines that cannot be used."""
+"""Messages of the commands that import CSV, about lines that cannot be used."""
 
 from __future__ import annotations
 

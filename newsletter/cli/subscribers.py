@@ -12,7 +12,7 @@ import typer
 from newsletter import address as addresses
 from newsletter import cadences, clock
 from newsletter.cadences import Cadence
-from newsletter.cli import context, new_address, output, sheets
+from newsletter.cli import context, csv_files, new_address, output
 from newsletter.errors import InvalidInput, NotFound
 from newsletter.models import Status
 from newsletter.settings import Settings
@@ -266,8 +266,8 @@ def unsubscribe(ctx: typer.Context, address: Address, *, json: output.Json = Fal
         output.say(f"{reader.address} was {reader.status} already.")
 
 
-app.command("import")(sheets.import_sheet)
-app.command()(sheets.export)
+app.command("import")(csv_files.import_readers)
+app.command()(csv_files.export)
 
 
 @app.command()

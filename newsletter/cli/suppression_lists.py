@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, TextIO
 import typer
 
 from newsletter import clock
-from newsletter.cli import context, files, output, sheets
+from newsletter.cli import context, csv_files, files, output
 from newsletter.cli import rejected as rejected_lines
 from newsletter.errors import InvalidInput
 from newsletter.models import Cause
@@ -33,8 +33,8 @@ def import_list(
     cause: Annotated[
         Cause, typer.Option("--cause", help="For addresses of which the file says none.")
     ] = Cause.IMPORTED,
-    column: sheets.Columns = None,
-    ignore_column: sheets.Ignored = None,
+    column: csv_files.Columns = None,
+    ignore_column: csv_files.Ignored = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Count only, and write nothing.")
     ] = False,
@@ -64,7 +64,7 @@ def import_list(
         now=clock.utc_now(),
         keyring=here.settings.keyring(),
         cause=cause,
-        choice=sheets.choice_of(column, ignore_column),
+        choice=csv_files.choice_of(column, ignore_column),
         is_dry=dry_run,
     )
     target = rejected_lines.file_beside(file, rejected)
@@ -99,7 +99,7 @@ def export(
         )
     with context.of(ctx).database() as engine, sessions.reading(engine) as session:
         if file is None or is_stream:
-            suppression_lists.write(session, sheets.utf8(sys.stdout), cause=cause)
+            suppression_lists.write(session, csv_files.utf8(sys.stdout), cause=cause)
             return
         with files.replaced(file) as stream:
             written = suppression_lists.write(session, stream, cause=cause)

@@ -50,9 +50,9 @@ def readable(colour: str, *, on: str, ratio: float = READABLE) -> str:
     wanted = parse(colour)
     goal = (0, 0, 0) if luminance(background) > 0.18 else (255, 255, 255)
     for step in range(_STEPS + 1):
-        candidate = _mix(wanted, goal, step / _STEPS)
-        if contrast(candidate, background) >= ratio:
-            return write(candidate)
+        shade = _mix(wanted, goal, step / _STEPS)
+        if contrast(shade, background) >= ratio:
+            return write(shade)
     raise RenderError(f"No shade of {colour} has a contrast of {ratio}:1 on {on}.")
 
 

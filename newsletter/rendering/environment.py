@@ -36,7 +36,7 @@ from newsletter.rendering import language as languages
 from newsletter.rendering import note, plaintext
 
 #: What a template's own code can raise; anything else is a bug of this program and is not caught.
-_FAULTS = (
+_TEMPLATE_ERRORS = (
     jinja2.TemplateError,
     ArithmeticError,
     AttributeError,
@@ -120,7 +120,7 @@ def _placed(environment: jinja2.Environment, name: str) -> Iterator[None]:
         raise RenderError(
             f"{name}, or a template that it uses, is not UTF-8.", hint="Save it as UTF-8."
         ) from exc
-    except _FAULTS as exc:
+    except _TEMPLATE_ERRORS as exc:
         place = _place(exc, environment)
         if place is None:
             raise

@@ -35,7 +35,7 @@ class Confirm:
     """Asks to confirm a sign-up (double opt-in); needs `links.confirm`."""
 
     kind: ClassVar[str] = "confirm"
-    can_leave: ClassVar[bool] = False
+    can_unsubscribe: ClassVar[bool] = False
     cadence: str
 
 
@@ -44,7 +44,7 @@ class Welcome:
     """Sent after a confirmation: says when the first digest comes."""
 
     kind: ClassVar[str] = "welcome"
-    can_leave: ClassVar[bool] = True
+    can_unsubscribe: ClassVar[bool] = True
     cadence: str
     #: In the publication's time zone, as every instant here.
     first_at: datetime
@@ -56,7 +56,7 @@ class Present:
     """Sent to a subscriber whose address was entered again: links to the preferences."""
 
     kind: ClassVar[str] = "present"
-    can_leave: ClassVar[bool] = True
+    can_unsubscribe: ClassVar[bool] = True
     cadence: str
     #: The next digest, after the pause if there is one; None if the pause has no end.
     next_at: datetime | None
@@ -69,7 +69,7 @@ class Goodbye:
     """Sent after an unsubscription; `links.unsubscribe` leads to the page with the undo."""
 
     kind: ClassVar[str] = "goodbye"
-    can_leave: ClassVar[bool] = False
+    can_unsubscribe: ClassVar[bool] = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +77,7 @@ class Erase:
     """Asks a reader to confirm their erasure; needs `links.erase`."""
 
     kind: ClassVar[str] = "erase"
-    can_leave: ClassVar[bool] = False
+    can_unsubscribe: ClassVar[bool] = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +85,7 @@ class NewAddress:
     """Asks the owner of a reader's new address to confirm it; needs `links.new_address`."""
 
     kind: ClassVar[str] = "new_address"
-    can_leave: ClassVar[bool] = False
+    can_unsubscribe: ClassVar[bool] = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,7 +93,7 @@ class Data:
     """Gives a reader the link to a copy of their data; needs `links.data`."""
 
     kind: ClassVar[str] = "data"
-    can_leave: ClassVar[bool] = False
+    can_unsubscribe: ClassVar[bool] = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,7 +101,7 @@ class OldAddress:
     """Sent to a reader's old address: a new one was asked for, or has been confirmed."""
 
     kind: ClassVar[str] = "old_address"
-    can_leave: ClassVar[bool] = True
+    can_unsubscribe: ClassVar[bool] = True
     cadence: str
     is_done: bool = False
 
@@ -169,14 +169,14 @@ def _plain(subject: str) -> str:
 
 def _heading(letter: Letter, subject: str, brand: Brand, links: Links) -> Heading:
     # List headers (RFC 8058) only while there is a consent.
-    can_leave = letter.can_leave
+    can_unsubscribe = letter.can_unsubscribe
     return Heading(
         sender=brand.sender,
         subject=subject,
         reply_to=brand.reply_to,
-        list_id=brand.list_id if can_leave else None,
+        list_id=brand.list_id if can_unsubscribe else None,
         list_name=brand.name,
-        unsubscribe=links.unsubscribe if can_leave else None,
-        unsubscribe_mailto=links.unsubscribe_mailto if can_leave else None,
+        unsubscribe=links.unsubscribe if can_unsubscribe else None,
+        unsubscribe_mailto=links.unsubscribe_mailto if can_unsubscribe else None,
         is_bulk=False,
     )

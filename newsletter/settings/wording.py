@@ -1,4 +1,4 @@
-"""Says in plain words what is wrong with a setting, for each error that the validation has."""
+"""Messages in plain words for wrong settings, one for each error of the validation."""
 
 from __future__ import annotations
 

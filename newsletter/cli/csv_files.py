@@ -1,4 +1,4 @@
-"""`newsletter subscribers import` and `export`: readers in sheets, in and out."""
+"""`newsletter subscribers import` and `export`: readers from and to CSV files."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from newsletter.subscribers.imports import Import, ImportTally
     from newsletter.subscribers.rejections import Rejections
 
-#: Rejected lines of a dry run.
+#: Rejected lines that a dry run shows.
 _SHOWN = 10
 
 Columns = Annotated[
@@ -39,7 +39,7 @@ Ignored = Annotated[
 ]
 
 
-def import_sheet(
+def import_readers(
     ctx: typer.Context,
     file: Annotated[Path, typer.Argument(help="A CSV file, or - for standard input.")],
     *,
@@ -165,7 +165,7 @@ def utf8(stream: TextIO) -> TextIO:
 
 
 def choice_of(columns: list[str] | None, ignored: list[str] | None) -> Choice:
-    """Return what the options `--column` and `--ignore-column` say of a sheet's columns."""
+    """Return what the options `--column` and `--ignore-column` say of a file's columns."""
     from newsletter.subscribers.csv_rows import Choice
 
     read = {}
