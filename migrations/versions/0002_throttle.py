@@ -1,4 +1,4 @@
-"""How often something was done lately: limits as rows."""
+"""Rate limits of the web as rows."""
 
 import sqlalchemy as sa
 from alembic import op

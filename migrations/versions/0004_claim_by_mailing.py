@@ -1,4 +1,4 @@
-"""What waits is found mailing by mailing, however much waits beside it."""
+"""Index for claims by mailing, independent of the rows of other mailings."""
 
 import sqlalchemy as sa
 from alembic import op

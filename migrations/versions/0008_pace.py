@@ -1,4 +1,4 @@
-"""Limits that all workers share, and that outlive them."""
+"""Rate limits that all workers share, stored as rows."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""What waits for a domain that takes no more waits in the lane of that domain alone."""
+"""Rows that wait for a rate limit of their domain get a column and an index of their own."""
 
 import sqlalchemy as sa
 from alembic import op

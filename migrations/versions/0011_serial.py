@@ -1,4 +1,4 @@
-"""The sending's progress is numbered: a clock may go back, a number does not."""
+"""A serial number for the progress of sending, because clocks can go back."""
 
 import sqlalchemy as sa
 from alembic import op

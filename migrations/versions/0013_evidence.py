@@ -1,4 +1,4 @@
-"""What a sheet says of a reader's sign-up, language and time zone is kept."""
+"""Stores an imported reader's evidence of sign-up, language and time zone."""
 
 import sqlalchemy as sa
 from alembic import op

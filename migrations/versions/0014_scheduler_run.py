@@ -1,4 +1,4 @@
-"""When the calendar was last kept, by whom and with which result."""
+"""The last run of the scheduler: time, process and result."""
 
 import sqlalchemy as sa
 from alembic import op

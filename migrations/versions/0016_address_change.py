@@ -1,4 +1,4 @@
-"""Changes of address that wait for the owner of the new one."""
+"""Changes of address that wait for a confirmation."""
 
 import sqlalchemy as sa
 from alembic import op

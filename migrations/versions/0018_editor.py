@@ -1,4 +1,4 @@
-"""The editor's hand: articles held, rejected and pinned, notes, and who did it."""
+"""Held, rejected and pinned articles, notes, and the audit log."""
 
 import sqlalchemy as sa
 from alembic import op

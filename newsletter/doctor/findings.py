@@ -1,4 +1,4 @@
-"""A finding: one thing that an operator should look at, and what to do about it."""
+"""A finding: a problem, and what to do about it."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from enum import StrEnum
 
 
 class Level(StrEnum):
-    """How bad it is."""
+    """The severity of a finding."""
 
-    #: Something does not work, or must not be done.
+    #: Something does not work or is not allowed.
     ERROR = "error"
-    #: Something waits for the operator.
+    #: Something needs the operator's attention.
     WARNING = "warning"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """One thing that needs a look; scripts go by its id, which never changes."""
+    """One problem; its id is stable, for scripts."""
 
     id: str
     level: Level

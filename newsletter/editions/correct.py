@@ -1,8 +1,8 @@
-"""Corrects an article: a notice to exactly the readers for whom an edition with it was accepted.
+"""Corrects an article: a notice to the readers for whom an edition with it was accepted.
 
-Who can be told of it and wants mail today is told once: not those who have left, paused, been
-suppressed or forgotten since. The notice is one mailing of its own, outside the edition's books and
-watermarks, and leaves by the ledger, ahead of digests.
+Each active reader gets it once; those who have unsubscribed, paused, or been suppressed or erased
+since do not. The notice is a mailing of its own, outside the edition's books and watermarks, and is
+sent before digests.
 """
 
 from __future__ import annotations
@@ -34,67 +34,67 @@ from newsletter.rendering.message import CompiledMessage
 from newsletter.settings import Settings
 from newsletter.subscribers import preferences
 
-#: Characters of a text: a notice is short, and no mailbox may cut off its foot.
+#: Most characters of a text, so that no mailbox cuts off the footer.
 LONGEST = 5_000
 _LONGEST_SUBJECT = 200
-#: After letters, one by one, and before the digests that still wait.
+#: After letters, before digests.
 _PRIORITY = 1
 
 
 @dataclass(frozen=True, kw_only=True)
 class Notice:
-    """What is corrected, and in which words; equal ones are the same correction."""
+    """The text of a correction and its article; equal notices are the same correction."""
 
-    #: The edition's name.
+    #: The edition's slug.
     edition: str
     #: The article's number or link.
     article: str
     paragraphs: tuple[str, ...]
-    #: None: the words of the template.
+    #: None for the subject of the template.
     subject: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Correction:
-    """A correction that was queued: what it says, its books, and whom it leaves out."""
+    """An enqueued correction: its message, its books, and the readers who do not get it."""
 
     mailing_id: int
     edition: str
     article: MailingArticle
-    #: As it was frozen.
+    #: As frozen.
     message: CompiledMessage
-    #: The states of its deliveries: they sum to its readers.
+    #: Deliveries by state; they sum to its readers.
     books: dict[State, int]
-    #: Readers who had the article and are not told, by why.
+    #: Readers who had the article and do not get the notice, by reason.
     unsubscribed: int
     paused: int
     suppressed: int
     forgotten: int
-    #: Readers who had it and are known no more: their deliveries were pruned.
+    #: Readers who had it and cannot be identified: their deliveries were pruned.
     pruned: int
-    #: Readers who may have had it: it is unknown whether the edition reached them.
+    #: Readers who may have had it: their delivery is unknown.
     uncertain: int
-    #: Readers to whom the edition is still to be sent, the mistake in it.
+    #: Readers whose delivery of the edition, with the mistake, is still open.
     coming: int
 
     @property
     def readers(self) -> int:
-        """How many get it."""
+        """Number of readers who get it."""
         return sum(self.books.values())
 
     @property
     def left_out(self) -> int:
-        """How many had the article, are known, and want no mail now."""
+        """Number of readers who had the article and must not be mailed now."""
         return self.unsubscribed + self.paused + self.suppressed + self.forgotten
 
     @property
     def waiting(self) -> int:
-        """How many it has not reached yet, and may."""
+        """Number of open deliveries."""
         return sum(self.books.get(state, 0) for state in queue.OPEN)
 
 
 class _Rehearsed(Exception):
-    """Carries a result out of a transaction that is undone."""
+    """Carries the result out of a transaction that is rolled back."""
 
     def __init__(self, correction: Correction) -> None:
         super().__init__()
@@ -102,7 +102,7 @@ class _Rehearsed(Exception):
 
 
 def notice(edition: str, article: str, text: str, *, subject: str | None = None) -> Notice:
-    """Read an operator's words: paragraphs between blank lines; raises InvalidInput."""
+    """Parse an operator's text: paragraphs between blank lines; raises InvalidInput."""
     if len(text) > LONGEST:
         raise InvalidInput(
             f"The correction is too long: it may have {LONGEST:,} characters.",
@@ -129,10 +129,10 @@ def send(
     on_settled: Callable[[int], None] = lambda _: None,
     on_trouble: Trouble | None = None,
 ) -> Correction:
-    """Queue a correction, unless it is there already, and send what is due of it.
+    """Enqueue a correction, unless it is already, and send its due deliveries.
 
-    Run again it goes on, and takes in readers for whom the edition was accepted since; nobody gets
-    the same one twice. `on_settled` is told how many readers this run has an answer for.
+    Idempotent: run again, it adds the readers for whom the edition was accepted since, and nobody
+    gets it twice. `on_settled` is called with the number of readers with an outcome of this run.
     """
     queued = enqueue(engine, notice, now=now, settings=settings)
     on_queued(queued)
@@ -145,26 +145,25 @@ def send(
 
 
 def enqueue(engine: Engine, notice: Notice, *, now: datetime, settings: Settings) -> Correction:
-    """Put a correction into the ledger, for all to whom it is not there yet; nothing leaves."""
+    """Enqueue a correction for all readers who do not have it yet, without sending."""
     with sessions.writing(engine) as session:
-        # What a restored backup has queued may have been sent: this would be counted with it.
+        # Open rows of a restored backup may have been sent, and must not be mixed with new ones.
         restore_guard.check(session, engine)
         return _queue(session, notice, now=now, settings=settings)
 
 
 def rehearse(engine: Engine, notice: Notice, *, now: datetime, settings: Settings) -> Correction:
-    """Return what `queue` would come to, and undo it."""
+    """Return the result of `enqueue`, and roll it back."""
     try:
         with sessions.writing(engine) as session:
             correction = _queue(session, notice, now=now, settings=settings)
-            raise _Rehearsed(correction)  # noqa: TRY301 - the transaction itself has to see it
+            raise _Rehearsed(correction)  # noqa: TRY301 - rolls the transaction back
     except _Rehearsed as done:
         return done.correction
 
 
 def _queue(session: Session, notice: Notice, *, now: datetime, settings: Settings) -> Correction:
-    # One at a time, so that fifty are one; and no goodbye or pause comes between who is chosen and
-    # what is queued for them.
+    # The freeze lock serialises corrections, and no consent ends between choosing and enqueuing.
     sessions.freeze_lock(session, now)
     preferences.resume_due(session, now)
     edition = store.by_slug(session, notice.edition)
@@ -194,13 +193,13 @@ def _mailing(
     now: datetime,
     settings: Settings,
 ) -> int:
-    """Return the mailing of a correction, compiled now if these words are new.
+    """Return the mailing of a correction, compiled now if there is none.
 
-    Found by what the operator said, not by what became of it: a template or a setting that has
-    changed since makes no second mail of it.
+    Looked up by the operator's words, not by the compiled message: a changed template or setting
+    must not cause a second mail.
     """
-    said = (str(edition.id), str(article.article_id), notice.subject, *notice.paragraphs)
-    key = hashlib.sha256(f"correction {json.dumps(said)}".encode()).hexdigest()
+    words = (str(edition.id), str(article.article_id), notice.subject, *notice.paragraphs)
+    key = hashlib.sha256(f"correction {json.dumps(words)}".encode()).hexdigest()
     if (found := store.keyed(session, key)) is not None:
         return found
     content = CorrectionContent(
@@ -218,12 +217,12 @@ def _mailing(
 
 
 def _find(session: Session, edition: Edition, text: str) -> MailingArticle:
-    """Return an article of an edition as its readers know it; raises NotFound."""
+    """Return an article of an edition as its readers got it; raises NotFound."""
     placed = store.placements(session, edition)
     ids = _placed_ids(placed, {text, link.canonical(text)})
-    # A fragment may have been added since, in a browser.
+    # A browser may have added a fragment.
     ids = ids or _placed_ids(placed, {link.page(link.canonical(text) or "")})
-    # Perhaps by a link that it has got since; or it is in another edition, or in none.
+    # By the article's present link; it may also be in another edition, or in none.
     ids = ids or _article_ids(session, text)
     found = [one for one in placed if one.article_id in ids]
     shown = {one.article_id: one for one in reversed(found) if one.role != Role.RELATED}
@@ -273,7 +272,7 @@ def _correction(
         article=article,
         message=CompiledMessage.load(mailing.subject, mailing.body, mailing.fields),
         books=dict(queue.count_states(session, store.mailings_among([mailing_id]))),
-        # Pending are those who left and have asked again, and not said yes to it.
+        # Pending readers had unsubscribed, and have not confirmed their new sign-up.
         unsubscribed=standing[Status.UNSUBSCRIBED] + standing[Status.PENDING],
         paused=standing[Status.PAUSED],
         suppressed=standing[Status.SUPPRESSED],

@@ -1,7 +1,7 @@
-"""The editor's hand: articles held, rejected or pinned, a week off, and a note.
+"""An editor's actions: hold, reject or pin articles, skip a period, write a note.
 
-Each act is one transaction that takes the freeze lock first: a freeze has seen it, or the act sees
-what was frozen. Each that changes anything stands in the audit, with who and when.
+Each action is one transaction that takes the freeze lock first, so it is either in the next freeze
+or finds what was frozen. Each change is recorded in the audit log.
 """
 
 from __future__ import annotations
@@ -25,29 +25,29 @@ from newsletter.rendering import note as notes
 from newsletter.settings import Settings
 from newsletter.subscribers import next_digest
 
-#: Why an edition that was skipped ahead is not made.
+#: The reason of an edition that an editor skipped.
 WEEK_OFF = "Skipped by the editor."
 
 
 @dataclass(frozen=True, kw_only=True)
 class Skipped:
-    """A period that is left out, or is so no more, and the next one that will be made."""
+    """A period that is skipped, or no longer is, and the next one with an edition."""
 
     cadence: str
     period: date
     edition: str
     due_at: datetime
     following: str
-    #: Whether it was this call that changed anything.
+    #: Whether this call changed it.
     is_new: bool
 
 
 def hold(engine: Engine, ids: Collection[int], *, now: datetime, actor: str) -> list[int]:
-    """Take articles back before any edition has them; return the ids of those it took.
+    """Hold articles back from editions; return the ids of those that were changed.
 
-    They have no `seen_at` until `release` gives them a new one. Those that are held already are
-    left alone. Raises NotFound, and Conflict for one that is not out or that an edition has had,
-    even one that was cancelled; nothing is changed then.
+    Clears their `seen_at` until `release` sets a new one. Idempotent. Raises NotFound, and Conflict
+    for an article that is not out, or that any edition has had, even a cancelled one; then nothing
+    is changed.
     """
     with _editing(engine, ids, now) as (session, instant, found):
         chosen = [one for one in found if one.state is not ArticleState.HELD]
@@ -62,11 +62,11 @@ def hold(engine: Engine, ids: Collection[int], *, now: datetime, actor: str) -> 
 
 
 def release(engine: Engine, ids: Collection[int], *, now: datetime, actor: str) -> list[int]:
-    """Let held articles out; return the ids of those that were held.
+    """Release held articles; return the ids of those that were held.
 
-    They get their `seen_at` from the freeze lock, as approved ones do: no watermark has passed it,
-    and the next editions have them like new ones. Raises NotFound, and Conflict for one that is
-    rejected or in quarantine.
+    Their new `seen_at` is the freeze lock's instant, as for approved ones: it is after every
+    watermark, so the next editions have them as new. Raises NotFound, and Conflict for an article
+    that is rejected or in quarantine.
     """
     with _editing(engine, ids, now) as (session, instant, found):
         for one in found:
@@ -82,10 +82,10 @@ def release(engine: Engine, ids: Collection[int], *, now: datetime, actor: str) 
 
 
 def reject(engine: Engine, ids: Collection[int], *, now: datetime, actor: str) -> list[int]:
-    """Keep articles out of every edition, for good; return the ids of those it rejected.
+    """Exclude articles from every edition, for good; return the ids of those that were changed.
 
-    The rows stay, so that the same items are known when their feed brings them again. Raises
-    NotFound, and Conflict for one that an edition has, unless that was cancelled.
+    The rows are kept, so that the same items of the feed are recognised. Raises NotFound, and
+    Conflict for an article in an edition, unless that was cancelled.
     """
     with _editing(engine, ids, now) as (session, instant, found):
         chosen = [one for one in found if one.state is not ArticleState.REJECTED]
@@ -101,10 +101,10 @@ def reject(engine: Engine, ids: Collection[int], *, now: datetime, actor: str) -
 def pin(
     engine: Engine, article_id: int, *, now: datetime, actor: str, settings: Settings
 ) -> tuple[Article, list[Cadence]]:
-    """Have an article lead the next edition of each cadence, in place of any pinned before.
+    """Pin an article to lead the next edition of each cadence, in place of any other.
 
-    Returns it, and the cadences whose next edition is to have it. Raises NotFound, and Conflict for
-    one that none will have.
+    Returns it, and the cadences whose next edition will have it. Raises NotFound, and Conflict for
+    an article that no edition will have.
     """
     with _editing(engine, [article_id], now) as (session, instant, (found,)):
         _refuse_quarantined(found)
@@ -122,7 +122,7 @@ def pin(
 
 
 def unpin(engine: Engine, *, now: datetime, actor: str) -> Article | None:
-    """Let the newest article lead again; return the one that was pinned, if there was one."""
+    """Remove the pin, so that the newest article leads; return the pinned article, if any."""
     with _editing(engine, [], now) as (session, instant, _):
         found = articles.pinned(session)
         if found is not None:
@@ -134,7 +134,7 @@ def unpin(engine: Engine, *, now: datetime, actor: str) -> Article | None:
 def leading(
     session: Session, *, now: datetime, settings: Settings
 ) -> tuple[Article, list[Cadence]] | None:
-    """Return the article that is pinned and the cadences whose next edition it leads, if any."""
+    """Return the pinned article and the cadences whose next edition it leads, if any."""
     found = articles.pinned(session)
     if found is None or found.pinned_at is None:
         return None
@@ -145,10 +145,10 @@ def leading(
 def skip(
     engine: Engine, cadence: Cadence, *, now: datetime, actor: str, settings: Settings
 ) -> Skipped:
-    """Leave out the next edition of a cadence: it is recorded as skipped before it is made.
+    """Skip the next edition of a cadence: it is recorded as skipped before its time.
 
-    Every watermark stays, so the edition after it has what came meanwhile. Run again before that
-    edition's time, it changes nothing.
+    No watermark moves, so the edition after it has its articles. Idempotent until that edition is
+    due.
     """
     with sessions.writing(engine) as session:
         instant = sessions.freeze_lock(session, now)
@@ -166,7 +166,7 @@ def skip(
 def unskip(
     engine: Engine, cadence: Cadence, *, now: datetime, actor: str, settings: Settings
 ) -> Skipped:
-    """Have the edition made after all that `skip` left out; raises Conflict if there is none."""
+    """Undo `skip`, so that the edition is made; raises Conflict if it is not skipped."""
     with sessions.writing(engine) as session:
         instant = sessions.freeze_lock(session, now)
         period = cadences.next_due(cadence, now, settings.send_times)
@@ -183,7 +183,7 @@ def unskip(
 def next_skipped(
     engine: Engine, cadence: Cadence, *, now: datetime, settings: Settings
 ) -> Skipped | None:
-    """Return the next period of a cadence if it is left out."""
+    """Return the next period of a cadence if it is skipped."""
     with sessions.reading(engine) as session:
         period = cadences.next_due(cadence, now, settings.send_times)
         if not _is_skipped(session, cadence, period):
@@ -192,10 +192,9 @@ def next_skipped(
 
 
 def write_note(engine: Engine, cadence: Cadence, text: str, *, now: datetime, actor: str) -> Note:
-    """Put a note above the articles of the next edition, in place of one that waits.
+    """Set the note above the articles of the next edition, in place of any other.
 
-    `text` is Markdown. Raises InvalidInput for one that says nothing, is too long or has control
-    characters.
+    `text` is Markdown. Raises InvalidInput if it is empty, too long or has control characters.
     """
     written = notes.check(text)
     with sessions.writing(engine) as session:
@@ -213,7 +212,7 @@ def waiting_note(engine: Engine, cadence: Cadence) -> Note | None:
 
 
 def remove_note(engine: Engine, cadence: Cadence, *, now: datetime, actor: str) -> Note | None:
-    """Take back the note that waits for the next edition; return it, if there was one."""
+    """Delete the note that waits for the next edition; return it, if there was one."""
     with sessions.writing(engine) as session:
         instant = sessions.freeze_lock(session, now)
         found = store.waiting_note(session, cadence)
@@ -227,7 +226,7 @@ def remove_note(engine: Engine, cadence: Cadence, *, now: datetime, actor: str) 
 def _editing(
     engine: Engine, ids: Collection[int], now: datetime
 ) -> Iterator[tuple[Session, datetime, list[Article]]]:
-    """Give a transaction under the freeze lock, its instant, and the articles of some ids."""
+    """Yield a transaction under the freeze lock, its instant, and the articles with these ids."""
     with sessions.writing(engine) as session:
         instant = sessions.freeze_lock(session, now)
         missing = articles.missing(session, ids)
@@ -276,7 +275,7 @@ def _refuse_left_out(article: Article, settings: Settings) -> None:
 def _to_come(
     session: Session, article: Article, *, pinned_at: datetime, now: datetime, settings: Settings
 ) -> list[Cadence]:
-    """Return the cadences whose next edition has an article, pinned at an instant, as its lead."""
+    """Return the cadences whose next edition an article leads that is pinned at `pinned_at`."""
     found = []
     for cadence in Cadence:
         start = periods.coverage_start(session, cadence, end=now, settings=settings)

@@ -1,4 +1,4 @@
-"""What falls due, for workers that stay: editions are made and finished here, sent by them."""
+"""One run of the scheduler in a long-running worker: creates and finishes editions."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from newsletter.subscribers import unconfirmed
 
 @dataclass
 class Done:
-    """What one look at the calendar came to."""
+    """The result of one run of the scheduler."""
 
     made: list[Summary] = field(default_factory=list)
-    #: Names of editions of which nothing is open any more.
+    #: Names of editions that were finished.
     finished: list[str] = field(default_factory=list)
-    #: What kept editions from being made; the others were made all the same.
+    #: Errors of single editions; the others were made.
     failures: list[NewsletterError] = field(default_factory=list)
 
 
 def keep(engine: Engine, *, now: datetime, settings: Settings) -> Done:
-    """Give up stale editions, make those that are due, and finish those that are complete.
+    """Expire stale editions, make those that are due, finish those that are complete.
 
-    And delete the sign-ups that nobody has confirmed in time.
+    Also deletes sign-ups that were not confirmed in time.
     """
     done = Done()
     lifecycle.expire(engine, now=now, times=settings.send_times)

@@ -1,4 +1,4 @@
-"""Notes when the calendar was last kept: whether cron still runs is seen by that."""
+"""Records the last run of the scheduler, which shows whether cron still runs."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from newsletter.db import session as sessions
 from newsletter.errors import NewsletterError
 from newsletter.models import SchedulerRun
 
-#: Characters of an error that are kept.
+#: Most characters of an error that are stored.
 _LONGEST = 500
 
 
 @contextmanager
 def noted(engine: Engine, command: str) -> Iterator[list[str]]:
-    """Write down a run when it has ended, in place of the one before.
+    """Record a run at its end, in place of the previous one.
 
-    Gives a list for what kept it from doing all of its work; an error that is raised is one more.
+    Yields a list for errors that did not end the run; an error that is raised is added.
     """
     began_at, errors = utc_now(), list[str]()
     try:
@@ -37,7 +37,7 @@ def noted(engine: Engine, command: str) -> Iterator[list[str]]:
         errors.append(f"It was ended by {type(exc).__name__}.")
         raise
     finally:
-        # The run's own error is the one to tell.
+        # An error of the run itself takes precedence.
         with suppress(NewsletterError):
             _write(engine, command, began_at=began_at, error=next(iter(errors), None))
 
@@ -57,6 +57,6 @@ def _write(engine: Engine, command: str, *, began_at: datetime, error: str | Non
         "error": error[:_LONGEST] if error else None,
     }
     with sessions.writing(engine) as session:
-        # Two runs may end at the same instant.
+        # Upsert: two runs may end at the same time.
         noted = dialects.insert_into(session, SchedulerRun).values(id=1, **values)
         session.execute(noted.on_conflict_do_update(index_elements=["id"], set_=values))
