@@ -102,11 +102,6 @@ def is_local_domain(domain: str) -> bool:
     return domain in {"localhost", "localhost.localdomain"} or domain.endswith(".localhost")
 
 
-def needs_smtputf8(address: str) -> bool:
-    """Tell whether only a server with SMTPUTF8 (RFC 6531) can take this address."""
-    return not address.isascii()
-
-
 @lru_cache(maxsize=65_536)
 def _domain(domain: str, *, local: bool) -> str:
     """Return the A-label spelling of a domain; validated once per domain, not once per reader."""

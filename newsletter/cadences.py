@@ -102,11 +102,6 @@ def next_due(
     )
 
 
-def preceding(cadence: Cadence, period: date, times: SendTimes) -> date:
-    """Return the period before this one: where the coverage of a first edition starts."""
-    return newest_due(cadence, due_at(cadence, period, times) - datetime.resolution, times)
-
-
 def due_at(cadence: Cadence, period: date, times: SendTimes) -> datetime:
     """Return the UTC instant at which this period's edition is due.
 

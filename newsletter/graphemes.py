@@ -35,7 +35,7 @@ def shorten(text: str, limit: int) -> str:
 
 
 def _boundary(text: str, limit: int) -> int:
-    """Return the end of the last letter that ends within `limit`; a longer one is cut."""
+    """Return where the last whole letter within `limit` ends; a single longer letter is cut."""
     end = 0
     # One more letter than fits, so that the last that does is known to be whole.
     for letter in clusters(text[: limit + _LONGEST]):

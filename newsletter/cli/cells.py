@@ -1,4 +1,4 @@
-"""Cells of tables, folded between letters: rich cuts flags and conjuncts in two."""
+"""Table cells that wrap between grapheme clusters: rich would split flags and conjuncts."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ class Cell(Text):
         tab_size: int = 8,  # noqa: ARG002
         no_wrap: bool | None = None,  # noqa: ARG002
     ) -> Lines:
-        """Return the lines of a column of so many columns."""
+        """Return the lines of the text, each at most `width` terminal columns wide."""
         return Lines(Text(line) for line in fold(self.plain, width))
 
 
 def fold(text: str, width: int) -> Iterator[str]:
-    """Give the lines of a text: broken between words, and within one that is longer than a line."""
+    """Yield the lines of a text: broken between words, and within one longer than a line."""
     line, taken = "", 0
     for piece in _pieces(text, width):
         size = cell_len(piece.rstrip(" "))
@@ -44,7 +44,7 @@ def fold(text: str, width: int) -> Iterator[str]:
 
 
 def _pieces(text: str, width: int) -> Iterator[str]:
-    """Give words with the blanks behind them, and the letters of those that are too long."""
+    """Yield words with their trailing blanks; one that is too long as its single letters."""
     for word in re.findall(r"\S+\s*|\s+", text):
         if cell_len(word.rstrip()) <= width:
             yield word

@@ -35,7 +35,7 @@ _GROUPS = {
 }
 #: The module of a command, if it is not the one of its name.
 _MODULES = {"cron": "send"}
-#: Characters of a sentence in an overview: none is cut off.
+#: Characters of a command's line in an overview: large, so that none is cut off.
 _LONGEST = 1_000
 
 

@@ -39,7 +39,7 @@ def upgrade(
 ) -> None:
     """Make or upgrade the tables. Safe to run twice.
 
-    Refuses, and names them, while workers or web processes of the version before are running.
+    Refuses while workers or web processes of the earlier version are running, and names them.
     """
     from newsletter.ledger import upgrading
 

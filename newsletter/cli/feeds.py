@@ -89,7 +89,7 @@ def fetch(
     A feed whose server has asked for a pause (Retry-After), or has said that the feed is gone for
     good (410), is left alone unless it is named.
 
-    If another process is at it, its fetch is waited for, up to a minute, and counts as this one.
+    If another process is fetching, this waits for it, up to a minute; its fetch counts as this one.
     """
     from newsletter.articles.ingest import Counts
     from newsletter.articles.turn import Elsewhere

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 #: The public id in a preview's links; no reader has it.
 _NOBODY = "preview_________"
 _LOOK_SECONDS = 0.5
-#: Has a browser load the page anew every two seconds, without a script.
+#: Makes a browser reload the page every two seconds, without a script.
 _RELOAD = '<meta http-equiv="refresh" content="2">'
 
 
@@ -57,7 +57,7 @@ def preview(
     """Write the mail that a new reader would get now as HTML, text and .eml; send no edition.
 
     With --sample, the mail is about sample articles and needs no database: to look at templates.
-    With --watch, the page that is written loads itself anew.
+    With --watch, the page that is written reloads itself.
     """
     cadence = cadence or _of_sample(sampled=sampled)
     found = context.of(ctx)
@@ -196,7 +196,7 @@ def _fingerprint(templates: Path) -> frozenset[tuple[str, int, int]]:
 
 
 def _write_again(found: context.Context, folder: Path, cadence: Cadence, *, sampled: bool) -> None:
-    """Write the mail, or what is wrong with its templates, as a page that loads itself anew."""
+    """Write the mail, or what is wrong with its templates, as a page that reloads itself."""
     settings = found.settings
     try:
         rendered = _rendered(found, cadence, sampled=sampled)

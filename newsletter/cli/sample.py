@@ -1,4 +1,4 @@
-"""A mail of every kind about articles that were written for this project: to look at templates."""
+"""A sample mail of every kind, about articles written for this project: to check templates."""
 
 from __future__ import annotations
 

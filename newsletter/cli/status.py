@@ -178,7 +178,7 @@ def _last_run(stands: Standing, settings: Settings) -> str:
 
 
 def _books(one: Summary) -> tuple[object, ...]:
-    """Return an edition's line: what stands after the audience sums to it."""
+    """Return an edition's line: its audience, then the counts that sum to it."""
     waiting = one.queued + one.claimed + one.in_flight + one.deferred
     not_sent = one.cancelled + one.skipped
     sums = (one.audience, one.accepted, waiting, one.refused, one.unknown, not_sent)

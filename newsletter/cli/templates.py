@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from newsletter.settings import Settings
 
 app = typer.Typer(no_args_is_help=True)
-#: Something was found that needs a look.
+#: The exit code of a check that has found something.
 FOUND = 3
 _HINT = 'Set it in newsletter.toml: templates = "templates".'
 

@@ -87,7 +87,7 @@ def of(template: str) -> dict[str, Any] | None:
 
 
 def mistakes(template: str, source: str, environment: jinja2.Environment) -> Iterator[str]:
-    """Yield a sentence for each variable, or part of one, that a template uses in vain."""
+    """Yield a sentence for each variable, or part of one, that is used but never filled in."""
     variables = of(template)
     if variables is None:
         return

@@ -106,8 +106,8 @@ class DigestContent:
     #: May exceed the number of `stories`; the mail then says how many more there are.
     total_stories: int | None = None
     next_on: date | None = None
-    #: Whether it holds stories from before its period, as the first of a cadence may: its cover
-    #: line then says which days it covers, also where it is daily.
+    #: Whether it holds stories from before its period, as the first edition of a cadence may: its
+    #: dateline then names the days that it covers, even in a daily one.
     reaches_back: bool = False
     #: The editor's words above the stories, in Markdown.
     note: str = ""

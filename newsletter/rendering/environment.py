@@ -255,7 +255,7 @@ def from_now(length: timedelta, *, locale: Locale) -> str:
 
 def weekday_and_date(day: date, *, locale: Locale) -> str:
     """Write a day that is near: "Monday 23 November"."""
-    # en_001 has a comma between the two; a time follows, and one comma is enough.
+    # Of en_GB for en_001, which has a comma here: one before the time that follows is enough.
     skeletons = (Locale.parse("en_GB") if str(locale) == "en_001" else locale).datetime_skeletons
     pattern = str(skeletons.get("MMMMEEEEd") or skeletons["MMMEd"])
     pattern = _SHORT_MONTH.sub("MMMM", _SHORT_DAY.sub("EEEE", pattern))

@@ -55,7 +55,7 @@ _MARGINS = {
 _TAGS = {*_STYLES, *_MARGINS, "br", "strong", "em", "code"}
 #: What stands on lines of its own.
 _BLOCKS = {"p", "h2", "ul", "ol", "li", "blockquote"}
-#: A link that has lost its address.
+#: A link whose address the cleaning has removed.
 _LEADS_NOWHERE = re.compile(f'<a class="{_STYLES["a"]}">(.*?)</a>', re.DOTALL)
 _ELEMENT = re.compile(r"<[^<>]*>")
 _HEADING = re.compile(r"(</?)h[1-6](?=[ >])")

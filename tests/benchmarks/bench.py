@@ -46,7 +46,7 @@ console = Console(stderr=True)
 
 
 class Bench:
-    """Runs, and what they took: several of each name."""
+    """The runs of all rounds, by name, with what else was measured."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder

@@ -21,7 +21,7 @@ _HERE = Path(__file__).parent
 
 @dataclass(frozen=True)
 class Figure:
-    """One promise, and what was measured."""
+    """A promised figure, and the measured one."""
 
     what: str
     wanted: str
@@ -151,7 +151,7 @@ def figures(runs: Runs) -> list[Figure]:
 
 
 def growth_of_feeds(costs: Feeds) -> Figure:
-    """Return what was promised of hostile feeds: twice the size, at most twice the cost."""
+    """Return the figure of hostile feeds: twice the size costs about twice the time."""
     # Without those that cost too little for the resolution of the clock.
     dear = {kind: taken for kind, taken in costs.items() if taken[-1] > 0.02}
     growth = {kind: (taken[-1] / taken[0]) ** 0.5 for kind, taken in dear.items()}
@@ -169,7 +169,7 @@ def growth_of_feeds(costs: Feeds) -> Figure:
 
 
 def starts_of_commands(costs: Mapping[str, float]) -> list[Figure]:
-    """Return what was promised of the time that commands take to start."""
+    """Return the figures of the time that commands take to start."""
     return [
         Figure(
             f"processor time of `newsletter {command}`, nothing due : `{base}`",

@@ -168,11 +168,6 @@ def test_a_spelling_is_its_own_spelling(local: str, label: str) -> None:
     _check_spelling(spelled)
 
 
-def test_only_a_local_part_outside_ascii_needs_smtputf8() -> None:
-    assert address.needs_smtputf8(address.normalise("jörg@example.org"))
-    assert not address.needs_smtputf8(address.normalise("jorg@bücher.example"))
-
-
 def test_a_stranger_sees_an_address_masked() -> None:
     assert address.masked("ann.lee@example.org") == "a…@example.org"
 

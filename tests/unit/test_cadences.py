@@ -182,12 +182,12 @@ def test_now_may_come_in_any_zone() -> None:
     assert cadences.newest_due(DAILY, now, times) == on("2026-11-22")
 
 
-def test_the_period_before_the_current_one_starts_a_first_coverage() -> None:
+def test_just_before_a_period_is_due_the_period_before_it_is_the_newest() -> None:
     times = SendTimes(monthly_on=31)
 
-    assert cadences.preceding(DAILY, on("2026-03-01"), times) == on("2026-02-28")
-    assert cadences.preceding(WEEKLY, on("2026-01-05"), times) == on("2025-12-29")
-    assert cadences.preceding(MONTHLY, on("2026-03-31"), times) == on("2026-02-28")
+    assert preceding(DAILY, on("2026-03-01"), times) == on("2026-02-28")
+    assert preceding(WEEKLY, on("2026-01-05"), times) == on("2025-12-29")
+    assert preceding(MONTHLY, on("2026-03-31"), times) == on("2026-02-28")
 
 
 # Clocks that jump.
@@ -255,7 +255,7 @@ def test_a_date_that_never_happened_has_no_daily_edition(times: SendTimes) -> No
     day_before = cadences.due_at(DAILY, on("2011-12-29"), times)
 
     assert cadences.next_due(DAILY, day_before, times) == on("2011-12-31")
-    assert cadences.preceding(DAILY, on("2011-12-31"), times) == on("2011-12-29")
+    assert preceding(DAILY, on("2011-12-31"), times) == on("2011-12-29")
 
 
 @pytest.mark.parametrize(
@@ -415,7 +415,7 @@ def test_now_is_always_between_the_newest_due_and_the_next(
     assert newest < following
     assert cadences.due_at(cadence, newest, times) <= now
     assert now < cadences.due_at(cadence, following, times)
-    assert cadences.preceding(cadence, following, times) == newest
+    assert preceding(cadence, following, times) == newest
     assert not cadences.is_stale(cadence, newest, now=now, times=times)
 
 
@@ -471,6 +471,12 @@ def test_no_two_names_mean_one_edition(text: str) -> None:
         return
 
     assert cadences.slug(*found) == text
+
+
+def preceding(cadence: Cadence, period: date, times: SendTimes) -> date:
+    """Return the period that is the newest due one just before this one is due."""
+    just_before = cadences.due_at(cadence, period, times) - datetime.resolution
+    return cadences.newest_due(cadence, just_before, times)
 
 
 def upcoming(cadence: Cadence, now: datetime, times: SendTimes, *, number: int) -> list[date]:

@@ -230,12 +230,12 @@ def test_a_newer_schema_is_not_to_be_upgraded(run: Run, tmp_path: Path) -> None:
 
 @pytest.fixture
 def latin(monkeypatch: pytest.MonkeyPatch) -> Callable[[], bytes]:
-    """Print to a terminal that knows western letters only; gives what it was told."""
+    """Print to a terminal in Latin-1, and return the octets that it was sent."""
     raw = io.BytesIO()
-    told = io.TextIOWrapper(raw, encoding="latin-1", errors="strict", write_through=True)
+    terminal = io.TextIOWrapper(raw, encoding="latin-1", errors="strict", write_through=True)
 
     def begin() -> bytes:
-        monkeypatch.setattr(sys, "stdout", told)
+        monkeypatch.setattr(sys, "stdout", terminal)
         return raw.getvalue()
 
     return begin

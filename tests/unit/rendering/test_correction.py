@@ -17,7 +17,7 @@ HOSTILE = '</title><script>alert(1)</script><img src=x onerror="alert(1)">'
 
 
 def read(digests: SimpleNamespace, rendered: Rendered) -> EmailMessage:
-    """The mail as its reader's program gets it."""
+    """Return the mail as a mail program parses it."""
     raw = rendered.message.address_to(digests.READER)
     found = email.message_from_bytes(raw, policy=policy.default)
     assert isinstance(found, EmailMessage)

@@ -213,7 +213,7 @@ def test_a_template_is_compiled_once_in_a_process_and_again_when_it_was_edited(
     (tmp_path / "words.html").write_text("{% include 'words.txt' %}")
     assert [rendered("words.txt") for _ in range(3)] == ["<b>"] * 3
     assert compiled == 1
-    # The same file has another code where it is part of HTML.
+    # Imported by HTML, the same file is compiled once more, with autoescaping.
     assert [rendered("words.html") for _ in range(3)] == ["&lt;b&gt;"] * 3
     assert compiled == 3
 

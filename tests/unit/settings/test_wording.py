@@ -127,7 +127,7 @@ def test_no_secret_is_said(name: str, before: str, after: str, nested: int) -> N
 
 
 def _said(name: str, value: object) -> str:
-    """Return what is said of one value of a setting; nothing if it will do."""
+    """Return what is said of one value of a setting; empty if it is valid."""
     try:
         try:
             configuration._OfFile(**{name: value})
