@@ -1,5 +1,5 @@
-"""Feedback: what comes back by mail. For now the mailto form of unsubscribing.
+"""Feedback: mails that come back. For now requests to unsubscribe by mail (mailto links).
 
-A mail is headers to `report`, which decides without I/O what it asks for; `mailbox` finds the mails
-and `apply` does what they ask. A mailbox is only read: to read it again is harmless.
+`mailbox` reads the headers of mails, `report` decides without I/O what they request, and `apply`
+does it. Mailboxes are never modified, and reading one again is idempotent.
 """

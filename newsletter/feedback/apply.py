@@ -1,4 +1,4 @@
-"""Does what mails ask for: each goodbye at once, in a transaction of its own."""
+"""Applies the requests of mails: each unsubscribe in a transaction of its own."""
 
 from __future__ import annotations
 
@@ -18,34 +18,34 @@ from newsletter.subscribers.letters import Publication
 from newsletter.subscribers.unsubscribe import Goodbye
 from newsletter.tokens import Purpose
 
-#: So many of those who asked in words are named; all are counted.
+#: Senders of unsigned requests that are listed; all are counted.
 NAMED = 100
 
 
 @dataclass
 class FeedbackTally:
-    """What the mails came to."""
+    """The mails by result; `read` is the sum of all others."""
 
     read: int = 0
     unsubscribed: int = 0
-    #: They had left before.
+    #: The reader was unsubscribed before.
     already: int = 0
-    #: The token is of an earlier consent: they have subscribed again since.
+    #: The token is of an earlier consent: the reader has subscribed again since.
     outdated: int = 0
     #: The token is not ours, or damaged.
     invalid: int = 0
-    #: Asked in words, without a token: that can be anybody, so it needs a person.
+    #: Without a token: the sender may be forged, so the operator has to decide.
     unsigned: int = 0
-    #: About something else.
+    #: No request to unsubscribe.
     other: int = 0
-    #: Who the first of the unsigned say they are.
+    #: The From headers of the first unsigned requests.
     senders: list[str] = field(default_factory=list)
 
 
 def apply(
     engine: Engine, mails: Iterable[bytes], *, publication: Publication, now: datetime
 ) -> FeedbackTally:
-    """Read the headers of each of `mails` and do what they ask; doing it again changes nothing."""
+    """Apply the requests in the headers of each of `mails`; idempotent."""
     tally = FeedbackTally()
     for headers in mails:
         tally.read += 1
@@ -75,10 +75,10 @@ def _apply(
         tally.invalid += 1
         return
     with sessions.writing(engine) as session:
-        came_to = unsubscribe.leave(
+        result = unsubscribe.by_link(
             session, bearer, origin=Origin("unsubscribe mail"), publication=publication, now=now
         )
-    match came_to:
+    match result:
         case Goodbye.DONE:
             tally.unsubscribed += 1
         case Goodbye.ALREADY:

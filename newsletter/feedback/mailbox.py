@@ -1,7 +1,6 @@
-"""Finds the mails: in a Maildir, in an mbox file, or on a stream. Nothing is changed in any.
+"""Reads mails from a Maildir, an mbox file or a stream, without modifying them.
 
-Only headers are kept, and of lines no more than anyone looks at, so a mailbox of any size, and a
-mail of any shape, costs little.
+Only the headers are kept, up to a limit, so that memory is bounded for any mailbox and any mail.
 """
 
 from __future__ import annotations
@@ -15,12 +14,12 @@ from typing import BinaryIO
 from newsletter.errors import InvalidInput
 from newsletter.feedback import report
 
-#: How each mail of an mbox begins (RFC 4155).
+#: The beginning of each mail in an mbox (RFC 4155).
 _SEPARATOR = b"From "
 
 
 def headers(path: Path) -> Iterator[bytes]:
-    """Give the headers of each mail of a Maildir or an mbox file.
+    """Yield the headers of each mail of a Maildir or an mbox file.
 
     Raises InvalidInput if it is neither, or cannot be read.
     """
@@ -37,9 +36,9 @@ def headers(path: Path) -> Iterator[bytes]:
 
 
 def of_stream(stream: BinaryIO) -> Iterator[bytes]:
-    """Give the headers of the mail on a stream, as a mail server pipes it, or of a whole mbox.
+    """Yield the headers of the mail on a stream, as a mail server pipes it, or of a whole mbox.
 
-    It is read to its end: who pipes it would take a closed pipe for a failure.
+    The stream is read to its end: a mail server takes a closed pipe for a failure.
     """
     first = stream.readline(report.MAXIMUM_OCTETS)
     if first.startswith(_SEPARATOR):
@@ -53,7 +52,7 @@ def of_stream(stream: BinaryIO) -> Iterator[bytes]:
 def _maildir(path: Path) -> Iterator[bytes]:
     with closing(mailbox.Maildir(path, create=False)) as found:
         for key in found.iterkeys():
-            # Somebody may be reading their mail, and delete it.
+            # A mail client may delete or move the mail meanwhile.
             with suppress(KeyError, FileNotFoundError), found.get_file(key) as mail:
                 yield _beginning(mail.readline)
 
@@ -69,15 +68,15 @@ def _mbox(path: Path) -> Iterator[bytes]:
 
 
 def _after_separator(readline: Callable[[int], bytes]) -> Iterator[bytes]:
-    """Give the headers of each mail, the first line of the first one being read."""
-    is_there = True
-    while is_there:
+    """Yield the headers of each mail of an mbox after its first separator line."""
+    has_mail = True
+    while has_mail:
         yield _beginning(readline)
-        is_there = _skip_body(readline)
+        has_mail = _skip_body(readline)
 
 
 def _skip_body(readline: Callable[[int], bytes]) -> bool:
-    """Read past the line that begins the next mail; False if there is none."""
+    """Read past the separator line of the next mail; False if there is none."""
     begins_line = True
     while line := readline(report.MAXIMUM_OCTETS):
         if begins_line and line.startswith(_SEPARATOR):
@@ -87,7 +86,7 @@ def _skip_body(readline: Callable[[int], bytes]) -> bool:
 
 
 def _beginning(readline: Callable[[int], bytes]) -> bytes:
-    """Read the headers, and of them no more than anyone looks at."""
+    """Read the headers of a mail, up to MAXIMUM_OCTETS."""
     read, lines = 0, []
     while read < report.MAXIMUM_OCTETS:
         line = readline(report.MAXIMUM_OCTETS)

@@ -1,7 +1,7 @@
-"""Decides what a mail that came back asks for. Pure: the octets of its headers in, a report out.
+"""Decides what a returned mail requests. Pure functions: the octets of its headers in, values out.
 
-Anyone can write to the address, in anybody's name. So only a signed token speaks for a reader; the
-sender's address never does.
+Anybody can write to the address with a forged sender. So only a signed token identifies a reader;
+the sender's address never does.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from urllib.parse import unquote_plus
 
 from newsletter import tokens
 
-#: No header that a mailbox writes for us is longer; what comes after is not looked at.
+#: Octets of headers; the rest is ignored.
 MAXIMUM_OCTETS = 65_536
 
-#: Of one header; to decode what is longer takes time that grows with its square.
+#: Characters of one header; decoding is quadratic in the length.
 _HEADER_LENGTH = 2_000
 _ASKED = re.compile(r"\bunsubscribe\b", re.ASCII | re.IGNORECASE)
 _SIGNED = tokens.TOKEN_LENGTH - tokens.SIGNATURE_LENGTH - 1
-# The subject of `mailto:...?subject=unsubscribe%20TOKEN` (RFC 2369, RFC 6068) and nothing else,
-# but for what gateways put before it and hands around it: a reply or a ticket only quotes it.
+# The subject of `mailto:...?subject=unsubscribe%20TOKEN` (RFC 2369, RFC 6068), with the prefixes of
+# mail gateways and quotes around the token, but nothing else: a reply or a ticket only quotes it.
 _OURS = re.compile(
     r"(?:[\[({*]{1,3}\W*(?:external|extern|ext|spam|suspected spam|unsubscribe)\W{1,4}\s*){0,3}"
     r"unsubscribe[:+\s]*[<(\[\"']*"
@@ -33,14 +33,14 @@ _OURS = re.compile(
     r"[>)\]\"'.,;!\s]*",
     re.ASCII | re.IGNORECASE,
 )
-# What answers by itself says so (RFC 3834, Exchange, and what came before them). `Auto-Submitted:
-# auto-generated` is no answer, and the List-* headers and `Precedence: list` come from a mailing
-# list that our own address may be: mailboxes write to both for a reader.
+# Headers of automatic replies (RFC 3834, Exchange and older conventions). Not `Auto-Submitted:
+# auto-generated`, which is no reply, and not the List-* headers and `Precedence: list`, which are
+# added if our own address is a mailing list.
 _AUTOMATIC: dict[str, re.Pattern[str]] = {
     "Auto-Submitted": re.compile(
         r"(?:\s|\([^()]*+\))*+auto-(replied|notified)\b", re.IGNORECASE
     ),
-    # What a mail has come to: not delivered, read, taken for spam (RFC 6522).
+    # Reports of delivery, reading or spam (RFC 6522).
     "Content-Type": re.compile(r"\s*multipart/report\b", re.IGNORECASE),
     "Precedence": re.compile(r"\s*(auto_?reply|bulk|junk)\b", re.IGNORECASE),
     "X-Auto-Response-Suppress": re.compile(r"\s*(?!none\s*$)\S", re.IGNORECASE),
@@ -56,21 +56,21 @@ _AUTOMATIC: dict[str, re.Pattern[str]] = {
 
 @dataclass(frozen=True)
 class Unsubscription:
-    """Somebody wants no more mail."""
+    """A request to unsubscribe."""
 
-    #: What our own link says; None if they wrote in words of their own.
+    #: The token of our link; None for a request without one.
     token: str | None
-    #: Who wrote, as the mail has it: for the operator's eyes, and proof of nothing.
+    #: The From header, to show to the operator; it may be forged.
     sender: str
 
 
 def read(headers: bytes) -> Unsubscription | None:
-    """Return what the mail with these headers asks for; None if it is about something else.
+    """Return the request in these headers; None if there is none.
 
-    An automatic answer asks for nothing, whatever its subject quotes.
+    An automatic reply has no request, whatever its subject quotes.
     """
     message = BytesHeaderParser().parsebytes(headers[:MAXIMUM_OCTETS])
-    # Some programs leave the link's own escapes in.
+    # Some mail clients do not decode the escapes of the link.
     subject = unquote_plus(_decoded(message.get("Subject"))).strip()
     if not _ASKED.search(subject) or _is_automatic(message):
         return None
@@ -79,7 +79,7 @@ def read(headers: bytes) -> Unsubscription | None:
 
 
 def _is_automatic(message: Message) -> bool:
-    # Apple's mailboxes unsubscribe their readers by a mail that is marked as an answer.
+    # Apple Mail unsubscribes by a mail that is marked as an automatic reply.
     if str(message.get("X-Apple-Unsubscribe", "")).strip().lower() == "true":
         return False
     return any(
@@ -90,9 +90,9 @@ def _is_automatic(message: Message) -> bool:
 
 
 def _decoded(value: object) -> str:
-    """Return a header's text on one line, without what a terminal would obey."""
+    """Return a header's text on one line, without terminal control characters."""
     written = str(value or "")[:_HEADER_LENGTH]
-    # A damaged encoded-word stays as it came: it hides no token of ours.
+    # A damaged encoded-word stays encoded: our tokens are never encoded.
     with suppress(MessageError, LookupError, ValueError):
         written = str(make_header(decode_header(written)))
     return " ".join("".join(c if c.isprintable() else " " for c in written).split())

@@ -32,7 +32,7 @@ class Goodbye(StrEnum):
     OUTDATED = "outdated"
 
 
-def leave(
+def by_link(
     session: Session, bearer: Bearer, *, origin: Origin, publication: Publication, now: datetime
 ) -> Goodbye:
     """End the consent of a link, and queue the goodbye letter if the settings want one."""

@@ -1,4 +1,4 @@
-"""The readers' side on the web: pages, forms and a small API, served by `newsletter serve`.
+"""The readers' pages and forms, and a small JSON API, served by `newsletter serve`.
 
-Routes read a request, call one use case of a room below and render a page. No GET changes anything.
+Routes parse a request, call one use case of a package below and render a page. GET is read-only.
 """

@@ -1,4 +1,4 @@
-"""Joins the routes to one application, with what holds for every request around it."""
+"""Builds the application: the routes, and the middleware around them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from newsletter.web.routes import (
     unsubscribe,
 )
 
-#: How long an answer to a sign-up takes at least; longer than what any sign-up needs.
+#: The minimum duration of a response to a sign-up; longer than any sign-up needs.
 STEP_SECONDS = 0.25
 _PACED = {
     "/subscribe": "",
@@ -46,12 +46,12 @@ def create_app(
     clock: Callable[[], datetime] = clocks.utc_now,
     step_seconds: float = STEP_SECONDS,
 ) -> ASGIApp:
-    """Return the readers' side of one publication, ready to be served.
+    """Return the ASGI application of one publication.
 
-    Raises RenderError or ConfigurationError for what it could not be served with.
+    Raises RenderError or ConfigurationError for invalid templates or settings.
     """
     routers, web = _routers(settings), WebContext(settings, engine, clock)
-    # A template or a key that is wrong is found now, and not by the first reader.
+    # Renders a page and a letter, so that an invalid template or key fails at start-up.
     web.page("asked", pages.Asked())
     web.publication.draft(Confirm(cadence=settings.box_cadence))
     app: ASGIApp = _framework(web, routers)
@@ -61,7 +61,7 @@ def create_app(
     app = CleanLinks(app, _routes(routers))
     app = SafeHeaders(app, is_https=settings.base_url.startswith("https://"))
     if settings.trusted_proxies:
-        app = ProxyHeadersMiddleware(app, trusted_hosts=settings.trusted_proxies)  # type: ignore[arg-type,assignment]  # one protocol, spelled twice
+        app = ProxyHeadersMiddleware(app, trusted_hosts=settings.trusted_proxies)  # type: ignore[arg-type,assignment]  # uvicorn has ASGI types of its own
     return app
 
 

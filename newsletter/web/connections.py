@@ -1,8 +1,8 @@
-"""Which connections may stay: the deadlines of a request, and how many may be open.
+"""Limits of connections: the deadlines of a request, and the number of open connections.
 
-No I/O and no clock. A connection that waits for its peer (between two requests, or in the middle
-of one) makes room for a new one when there are too many, the one that has waited longest first;
-one whose request is being answered is never closed for that.
+No I/O and no clock. Over the limit, a new connection replaces the one that has waited longest for
+its peer, between two requests or within one. A connection whose request is being processed is never
+closed for a new one.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
 
-#: How often a line of one kind is said at most (seconds).
+#: Seconds between log lines of one cause.
 _SAY_SECONDS = 60.0
 
 
@@ -24,12 +24,12 @@ class Phase(Enum):
     HEAD = "head"
     #: The rest of a request's body.
     BODY = "body"
-    #: The application's answer.
+    #: The application's response.
     ANSWER = "answer"
 
 
 class Cause(Enum):
-    """Why a connection was closed, or not taken."""
+    """Why a connection was closed, or not accepted; completes a log line."""
 
     HEAD = "no whole request within {0.head_seconds:g} s"
     BODY = "no whole request body within {0.body_seconds:g} s"
@@ -41,29 +41,29 @@ class Cause(Enum):
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """What a peer may take of the server's time and connections."""
+    """The limits of time and connections."""
 
-    #: From the connection, or the end of the last answer, to the end of a request's head.
+    #: From the connection, or the end of the last response, to the end of a request's head.
     head_seconds: float = 10.0
     body_seconds: float = 20.0
-    #: How long something of an answer may stand unread.
+    #: How long a response may stay unread in the write buffer.
     unread_seconds: float = 60.0
     #: Open connections: in all, and of one network.
     connections: int = 500
     per_network: int = 64
-    #: How often the deadlines are looked at.
-    look_seconds: float = 1.0
+    #: Seconds between checks of the deadlines.
+    check_seconds: float = 1.0
 
     @classmethod
     def of(cls, descriptors: int) -> Limits:
-        """Return the limits of a process that may open so many files, half of them for peers."""
+        """Return the limits for a number of file descriptors, half of them for connections."""
         return cls(connections=max(16, min(1_000, descriptors // 2)))
 
 
 class Member(Protocol):
     """One open connection."""
 
-    #: When it began to wait for what its phase says (seconds).
+    #: When the present phase began (seconds of the event loop).
     since: float
 
     @property
@@ -72,7 +72,7 @@ class Member(Protocol):
 
     @property
     def network(self) -> str | None:
-        """Whose connections are counted together; None for a proxy, which brings everybody's."""
+        """The network whose connections are counted together; None for a trusted proxy."""
 
     @property
     def phase(self) -> Phase:
@@ -80,10 +80,10 @@ class Member(Protocol):
 
     @property
     def unread(self) -> int:
-        """Octets of answers that the peer has not taken."""
+        """Octets of responses in the write buffer."""
 
     def close(self, cause: Cause) -> None:
-        """End the connection."""
+        """Close the connection."""
 
 
 def overdue(
@@ -105,9 +105,9 @@ class Connections:
     def __init__(self, limits: Limits, *, say: Callable[[str], object]) -> None:
         self.limits = limits
         self._notes = Notes(limits, say)
-        #: Each open connection, and since when something of an answer stands unread.
+        #: Each open connection, and since when a response is unread.
         self._open: dict[Member, float | None] = {}
-        # A dict serves as a set that keeps its order: what has waited longest comes first.
+        # A dict as an ordered set: the connection that has waited longest is the first.
         self._waiting: dict[Member, None] = {}
         self._by_network: defaultdict[str, set[Member]] = defaultdict(set)
 
@@ -116,13 +116,13 @@ class Connections:
 
     @property
     def is_quiet(self) -> bool:
-        """Whether nothing is open, and nothing left to say."""
+        """Whether no connection is open, and no log line pending."""
         return not self._open and self._notes.is_empty
 
     def admit(self, member: Member) -> Cause | None:
-        """Take in a new connection; close the one that has waited longest if there are too many.
+        """Add a new connection; over the limit, close the one that has waited longest.
 
-        Returns why it cannot be served, if all others are being answered.
+        Returns the cause if that is impossible because all others are being processed.
         """
         cause = self._make_room(member)
         if cause is not None:
@@ -135,13 +135,13 @@ class Connections:
         return None
 
     def moved(self, member: Member) -> None:
-        """Note that a connection has entered its next phase."""
+        """Update the order of waiting after a connection has entered its next phase."""
         self._waiting.pop(member, None)
         if member in self._open and member.phase is not Phase.ANSWER:
             self._waiting[member] = None
 
-    def leave(self, member: Member) -> None:
-        """Note that a connection is closed; idempotent."""
+    def remove(self, member: Member) -> None:
+        """Remove a closed connection; idempotent."""
         self._open.pop(member, None)
         self._waiting.pop(member, None)
         of_network = self._by_network.get(member.network or "", set())
@@ -150,11 +150,11 @@ class Connections:
             self._by_network.pop(member.network or "", None)
 
     def note(self, member: Member, cause: Cause) -> None:
-        """Count what will be said of a connection that was closed or not served."""
+        """Count a connection that was closed or not accepted, for the log."""
         self._notes.count(cause, member.peer)
 
-    def look(self, now: float) -> None:
-        """Close what has missed a deadline, and say what was closed."""
+    def check(self, now: float) -> None:
+        """Close the connections that have missed a deadline, and log what was closed."""
         for member in list(self._open):
             unread_since = self._unread_since(member, now)
             cause = overdue(member, self.limits, unread_since=unread_since, now=now)
@@ -166,7 +166,7 @@ class Connections:
         if not member.unread:
             self._open[member] = None
             return None
-        # Nobody asks for the next thing before they have read the last one.
+        # The deadline of the next request begins once the last response has been read.
         member.since = now
         if self._open[member] is None:
             self._open[member] = now
@@ -189,13 +189,13 @@ class Connections:
         return None
 
     def _end(self, member: Member, cause: Cause) -> None:
-        self.leave(member)
+        self.remove(member)
         self.note(member, cause)
         member.close(cause)
 
 
 class Notes:
-    """Says what was closed, one line for many: at once, and then once a minute for each cause."""
+    """Rate-limited log lines about closed connections: at most one a minute for each cause."""
 
     def __init__(self, limits: Limits, say: Callable[[str], object]) -> None:
         self._limits = limits
@@ -206,7 +206,7 @@ class Notes:
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing is left to say."""
+        """Whether no log line is pending."""
         return not self._counts
 
     def count(self, cause: Cause, peer: str) -> None:
@@ -215,7 +215,7 @@ class Notes:
         self._peers[cause] = peer
 
     def flush(self, now: float) -> None:
-        """Say what was counted, unless a line of that kind was said less than a minute ago."""
+        """Log the counts, except of causes logged less than a minute ago."""
         for cause in list(self._counts):
             said_at = self._said_at.get(cause)
             if said_at is None or now - said_at >= _SAY_SECONDS:

@@ -1,4 +1,4 @@
-"""What routes share, made once at start-up: settings, templates, keys; and who is asking."""
+"""What routes share, made once at start-up: settings, templates and keys."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from newsletter.web import network, pages
 from newsletter.web.outages import Outages
 from newsletter.web.pages import Choice, Pause, Site, Words
 
-#: What a reader agrees to by signing up, as the page and the box have it.
+#: The wording that a reader agrees to by signing up, as the page and the box show it.
 _WORDING = """{% import "web/_layout/words.txt" as words with context -%}
 {{ words.headline() }}. {{ words.sentence() }} {{ words.question() }} {{ words.cadence(cadence) }}.
 {{ words.note() }} [{{ words.button() }}]"""
@@ -38,7 +38,7 @@ _ORIGIN = re.compile(r"https?://(?P<host>[a-z0-9.-]{1,100}(:[0-9]{1,5})?)")
 
 @dataclass(frozen=True)
 class WebContext:
-    """The front of the house: everything that a route needs beside the request."""
+    """Everything that a route needs besides the request."""
 
     settings: Settings
     engine: Engine
@@ -46,22 +46,22 @@ class WebContext:
 
     @cached_property
     def publication(self) -> Publication:
-        """What letters are written on."""
+        """What the mails of the publication share."""
         return Publication(self.settings)
 
     @property
     def keyring(self) -> Keyring:
-        """What signs the links."""
+        """The keys that sign links."""
         return self.publication.keyring
 
     @cached_property
     def outages(self) -> Outages:
-        """What was logged of a database that cannot be used."""
+        """The rate-limited log of database outages."""
         return Outages()
 
     @cached_property
     def templates(self) -> jinja2.Environment:
-        """The pages' templates."""
+        """The environment of the pages' templates."""
         chosen = self.settings
         site = Site(
             brand=chosen.brand(),
@@ -89,13 +89,13 @@ class WebContext:
         status: int = 200,
         headers: Mapping[str, str] | None = None,
     ) -> HTMLResponse:
-        """Render a page with the policy that holds for all of them."""
+        """Render a page, with the Content-Security-Policy of all pages."""
         text = pages.render(self.templates, name, page)
         policy = {"Content-Security-Policy": self.policy}
         return HTMLResponse(text, status_code=status, headers={**policy, **(headers or {})})
 
     def wording(self, cadence: str) -> str:
-        """Return the words that a reader agrees to, for the record of their consent."""
+        """Return the wording that a reader agrees to, for the record of consent."""
         return " ".join(self.templates.from_string(_WORDING).render(cadence=cadence).split())
 
     def issue(self, purpose: Purpose, subscriber: Subscriber) -> str:
@@ -103,7 +103,7 @@ class WebContext:
         return self.keyring.issue(purpose, subscriber.public_id, subscriber.generation)
 
     def choice(self, cadence: Cadence, *, after: datetime | None) -> Choice:
-        """Return a cadence, and when its next digest comes: none during a pause without an end."""
+        """Return a cadence and when its next digest is due; None during a pause without an end."""
         return self._choice(cadence, after, self._skipped())
 
     def choices(self, *, after: datetime | None, session: Session | None = None) -> list[Choice]:
@@ -112,7 +112,7 @@ class WebContext:
         return [self._choice(cadence, after, skipped) for cadence in Cadence]
 
     def next_at(self, reader: Subscriber, session: Session | None = None) -> datetime | None:
-        """Return when a reader's next digest is due; None if that is open."""
+        """Return when a reader's next digest is due; None if there is none."""
         times, skipped = self.settings.send_times, self._skipped(session)
         return next_digest.of(reader, now=self.clock(), times=times, skipped=skipped)
 
@@ -124,11 +124,11 @@ class WebContext:
         return Pause(until=self.day(until) if until else None)
 
     def resumes_at(self, reader: Subscriber) -> datetime | None:
-        """Return from when on a reader gets mail; None during a pause without an end."""
+        """Return when mail to a reader resumes; None during a pause without an end."""
         return next_digest.resumes_at(reader, self.clock())
 
     def day(self, instant: datetime) -> date:
-        """Return the date of an instant on the publication's own clock."""
+        """Return the date of an instant in the publication's time zone."""
         return instant.astimezone(self.settings.zone).date()
 
     def _choice(
@@ -143,7 +143,7 @@ class WebContext:
     def _skipped(self, session: Session | None = None) -> next_digest.Skipped:
         """Return the periods to come that will have no edition.
 
-        None while the database is away: a page that needs nothing else of it is shown all the same.
+        Empty while the database is unavailable, so that pages that do not need it are still shown.
         """
         if session is not None:
             return next_digest.skipped_ahead(session, now=self.clock())
@@ -153,24 +153,24 @@ class WebContext:
 
 
 def web(request: Request) -> WebContext:
-    """Return what the routes share."""
+    """Return the context of the application."""
     found = request.app.state.web
     assert isinstance(found, WebContext)
     return found
 
 
-TheFront = Annotated[WebContext, Depends(web)]
+Context = Annotated[WebContext, Depends(web)]
 
 
 def masked(subscriber: Subscriber) -> str:
-    """Return a reader's address as a stranger may see it: the link may have been forwarded."""
+    """Return a reader's address masked, because the link may have been forwarded."""
     return addresses.masked(subscriber.address)
 
 
 def check_generation(subscriber: Subscriber | None, bearer: Bearer) -> Subscriber:
-    """Return the reader that a link was made for.
+    """Return the reader of a link.
 
-    Raises OutdatedToken if they are gone, or if the link belongs to an earlier consent of theirs.
+    Raises OutdatedToken if there is no such reader, or the link belongs to an earlier consent.
     """
     if subscriber is None or subscriber.generation != bearer.generation:
         raise OutdatedToken(has_returned=has_returned(subscriber, bearer))
@@ -178,7 +178,7 @@ def check_generation(subscriber: Subscriber | None, bearer: Bearer) -> Subscribe
 
 
 def has_returned(subscriber: Subscriber | None, bearer: Bearer) -> bool:
-    """Return whether somebody has subscribed again since a link of theirs was made."""
+    """Return whether a reader has subscribed again after a link was made."""
     return (
         subscriber is not None
         and subscriber.status in {Status.ACTIVE, Status.PAUSED}
@@ -187,11 +187,11 @@ def has_returned(subscriber: Subscriber | None, bearer: Bearer) -> bool:
 
 
 def remote(request: Request) -> str | None:
-    """Return the network address of whoever asks, None if it is not known."""
+    """Return the client's network address, None if unknown."""
     return network.normalise(request.client.host) if request.client else None
 
 
 def origin_of(request: Request) -> str:
-    """Return where a form stood, from what the browser says of it: `box on miasfeed.example`."""
+    """Return the site of a form, from the Origin header: `box on miasfeed.example`."""
     found = _ORIGIN.fullmatch(request.headers.get("origin", "").lower())
     return f"box on {found['host']}" if found else "page"

@@ -1,6 +1,6 @@
-"""What went wrong, as an answer: each family of errors has a status, and a page in kind words.
+"""Translates errors to responses: each class of errors has a status, and a page or JSON.
 
-The rooms below know no HTTP. Pages are for readers; who speaks JSON gets one object with a
+Packages below do not depend on HTTP. Readers get a page; JSON clients get one object with a
 `problem` for programs and a `message` for people.
 """
 
@@ -28,7 +28,7 @@ from newsletter.errors import (
 )
 from newsletter.web import dependencies, pages
 
-#: The first family that fits counts.
+#: The first class that matches counts.
 _FAMILIES: list[tuple[type[Exception], int, str]] = [
     (ExpiredToken, 410, "expired"),
     (OutdatedToken, 410, "outdated"),
@@ -46,7 +46,7 @@ _PROBLEMS = {400: "malformed", 401: "key", 404: "not_found", 405: "method", 413:
 
 
 def add_handlers(app: FastAPI) -> None:
-    """Answer errors of the domain, of the framework, and bugs."""
+    """Register handlers for errors of the domain and of the framework, and for bugs."""
     app.add_exception_handler(NewsletterError, _on_domain)
     app.add_exception_handler(PoolTimeout, _on_domain)
     app.add_exception_handler(HTTPException, _on_http)
@@ -55,7 +55,7 @@ def add_handlers(app: FastAPI) -> None:
 
 
 def wants_json(request: Request) -> bool:
-    """Return whether a program asks: by where it asks, or by what it says it takes."""
+    """Return whether the client wants JSON, by the path or the Accept header."""
     path = request.url.path
     if path.startswith(("/api/", "/subscriptions")) or path in {"/healthz", "/readyz"}:
         return True
@@ -65,7 +65,7 @@ def wants_json(request: Request) -> bool:
 def answer(
     request: Request, status: int, problem: str, message: str, headers: dict[str, str]
 ) -> Response:
-    """Say what is the matter, in JSON or on a page."""
+    """Return the response for an error, as JSON or a page."""
     if wants_json(request):
         words = {"status": "refused", "problem": problem, "message": message}
         return JSONResponse(words, status_code=status, headers=headers)
@@ -90,7 +90,7 @@ def _on_domain(request: Request, exc: Exception) -> Response:
     if isinstance(exc, TooManyRequests):
         return _too_many(request, exc)
     if isinstance(exc, InvalidToken) and not wants_json(request):
-        return _dead_link(request, exc, status)
+        return _invalid_link(request, exc, status)
     if status == _OURS:
         raise exc
     if status == 503:
@@ -108,8 +108,8 @@ def _too_many(request: Request, exc: TooManyRequests) -> Response:
     return dependencies.web(request).page("too_many", page, status=429, headers=headers)
 
 
-def _dead_link(request: Request, exc: InvalidToken, status: int) -> Response:
-    """Say how old a link is, and offer a new one; or that it is none, or no longer one."""
+def _invalid_link(request: Request, exc: InvalidToken, status: int) -> Response:
+    """Return the page for an expired link, which may offer a new one, or for an invalid link."""
     web = dependencies.web(request)
     token = request.path_params.get("token", "")
     if isinstance(exc, ExpiredToken):
@@ -140,5 +140,5 @@ def _on_validation(request: Request, exc: Exception) -> Response:
 
 
 def _on_bug(request: Request, _exc: Exception) -> Response:
-    """Answer for what nobody foresaw; the server logs it."""
+    """Return the response for an unexpected exception; the server logs it."""
     return answer(request, _OURS, "ours", "Something went wrong here. Please try again later.", {})

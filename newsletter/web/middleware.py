@@ -1,6 +1,6 @@
-"""What holds for every request: which methods a path has, how large a body may be, safe headers.
+"""Middleware for all requests: HTTP methods, limit of the body, security headers, even timing.
 
-Plain ASGI, around the framework, so that answers of every kind pass through it.
+Plain ASGI around the framework, so that responses of every kind pass through it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from fastapi.routing import APIRoute
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-#: The octets of a request's body that are read; forms have some hundred.
+#: Octets of a request's body; forms have some hundred.
 MAXIMUM_BODY = 16_384
 
 _HEADERS = {
@@ -26,24 +26,24 @@ _HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Permissions-Policy": "camera=(), geolocation=(), interest-cohort=(), microphone=()",
 }
-#: What an answer has that says nothing else.
+#: Headers of responses that do not set them.
 _DEFAULTS = {
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cache-Control": "no-store",
 }
-#: What the box on any other page asks for; nothing here knows who its reader is.
+#: Paths that the box on other sites requests; their responses have no personal data.
 _FOR_THE_BOX = ("/embed.js", "/proof.js", "/subscriptions")
 _ANYWHERE = {"Access-Control-Allow-Origin": "*", "Cross-Origin-Resource-Policy": "cross-origin"}
-# What no part of a link has: punctuation, white space, and either of them escaped for a URL, for
-# HTML or by quoted-printable. Possessive, so that a path of any length takes linear time.
+# Characters that no part of a link has: punctuation and white space, also escaped for URLs, HTML or
+# quoted-printable. Possessive quantifiers, so that a path of any length takes linear time.
 _ADDED = r"(?:&#?\w{1,8};?|[%=][0-9A-Fa-f]{2}|[^\w-])*+"
 _ONLY_ADDED = re.compile(_ADDED, re.ASCII)
 _PART = re.compile(rf"{_ADDED}([\w-]++(?:\.[\w-]++)*+){_ADDED}", re.ASCII)
 
 
 class SafeHeaders:
-    """Sends the headers that keep pages from being framed, sniffed, cached or leaked."""
+    """Adds security headers against framing, MIME sniffing, caching and leaking of URLs."""
 
     def __init__(self, app: ASGIApp, *, is_https: bool) -> None:
         self._app = app
@@ -52,7 +52,7 @@ class SafeHeaders:
             self._headers["Strict-Transport-Security"] = "max-age=15552000"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Add them to the answer."""
+        """Add them to the response."""
 
         async def send_safely(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -68,10 +68,9 @@ class SafeHeaders:
 
 
 class CleanLinks:
-    """Takes from a reader's link what a mail program or a hand has added: `TOKEN).`, `TOKEN/`.
+    """Removes characters that mail clients or people append to a link: `TOKEN).`, `TOKEN/`.
 
-    The request goes on as if the link had come whole, whatever its method: a one-click POST must
-    not be answered with a redirect (RFC 8058).
+    Rewrites the path without a redirect, which a one-click POST must not get (RFC 8058).
     """
 
     def __init__(self, app: ASGIApp, routes: Collection[APIRoute]) -> None:
@@ -79,7 +78,7 @@ class CleanLinks:
         self._folders = {route.path.split("/")[1] for route in routes if "/{token}" in route.path}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on under its clean path."""
+        """Pass the request on with the cleaned path."""
         if scope["type"] == "http" and (path := self._clean(scope["path"])) != scope["path"]:
             scope = {**scope, "path": path, "raw_path": quote(path).encode()}
         await self._app(scope, receive, send)
@@ -94,14 +93,14 @@ class CleanLinks:
 
 
 class Methods:
-    """Answers HEAD as GET without its body, and OPTIONS by the methods that a path has."""
+    """Handles HEAD as GET without the body, and OPTIONS with the methods of the path."""
 
     def __init__(self, app: ASGIApp, routes: Collection[APIRoute]) -> None:
         self._app = app
         self._routes = [(route.path_regex, frozenset(route.methods or ())) for route in routes]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer what needs no route, and pass on the rest."""
+        """Handle HEAD and OPTIONS, and pass on the rest."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -136,7 +135,7 @@ def _without_body(send: Send) -> Send:
 
 
 def _with_allow(send: Send, allowed: list[str]) -> Send:
-    """Name all methods of a path where one is refused; the framework names those of one route."""
+    """Send all methods of a path in Allow with 405; the framework sends those of one route."""
 
     async def send_allow(message: Message) -> None:
         if message["type"] == "http.response.start" and message["status"] == 405 and allowed:
@@ -147,14 +146,14 @@ def _with_allow(send: Send, allowed: list[str]) -> Send:
 
 
 class BodyLimit:
-    """Refuses to read a body that is too large; a route that reads none takes any."""
+    """Limits the size of a body that a route reads, with 413."""
 
     def __init__(self, app: ASGIApp, *, maximum: int = MAXIMUM_BODY) -> None:
         self._app = app
         self._maximum = maximum
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Count what is read."""
+        """Count the octets that are read."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -174,14 +173,14 @@ class BodyLimit:
 
 
 def rest(spent: float, step: float) -> float:
-    """Return how long it is until the next whole step, one step at least after the beginning."""
+    """Return the seconds until the next multiple of `step`, which is at least one step."""
     return max(1, math.ceil(spent / step)) * step - spent
 
 
 class EvenPace:
-    """Lets answers to sign-ups leave at whole steps of time, so that their time tells nothing.
+    """Delays responses to sign-ups to a multiple of a fixed step, against timing side channels.
 
-    What a sign-up takes depends a little on whose address it is: the step is longer than that.
+    The duration of a sign-up depends a little on whether the address is known; the step is longer.
     """
 
     def __init__(self, app: ASGIApp, *, step_seconds: float, paths: Mapping[str, str]) -> None:
@@ -190,7 +189,7 @@ class EvenPace:
         self._paths = paths
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Hold the answer back until the step is full."""
+        """Delay the response until the step has ended."""
         if scope["type"] != "http" or not self._is_paced(scope):
             await self._app(scope, receive, send)
             return

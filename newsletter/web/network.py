@@ -1,7 +1,7 @@
-"""Network addresses of visitors: one spelling for each, and the networks that each is part of.
+"""Network addresses of visitors: normalised, and with the networks that contain them.
 
-Pure. A provider gives a home or a phone a whole network of IPv6, a /64 at least and often a /56,
-and a rented server or a company a /48 (RFC 6177): whoever has one has all of its addresses.
+Pure functions. A home or a phone has a whole network of IPv6, a /64 at least and often a /56, and a
+rented server or a company a /48 (RFC 6177): a client can use all addresses of its network.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ import re
 from dataclasses import dataclass
 from ipaddress import IPv6Address, ip_address, ip_network
 
-#: Where the limits of a visitor without a network address are counted.
+#: The network of visitors without a network address.
 UNKNOWN = "unknown"
-# `192.0.2.7:4711`, `[2001:db8::1]`, `[2001:db8::1]:4711`, as proxies write them.
+# `192.0.2.7:4711`, `[2001:db8::1]`, `[2001:db8::1]:4711`, as proxies send them.
 _WITH_PORT = re.compile(r"\[([^\[\]]*)\](?::[0-9]{1,5})?|([0-9.]+):[0-9]{1,5}", re.ASCII)
-#: Prefix lengths, and how many homes' worth of sign-ups each may make; None: no limit of its own.
+#: Prefix lengths, and the rate limit of each as a multiple of a home's; None: no limit of its own.
 _IPV6: tuple[tuple[int, int | None], ...] = ((64, 1), (56, 2), (48, 4))
 # A carrier's NAT has thousands of readers behind one /24.
 _IPV4: tuple[tuple[int, int | None], ...] = ((32, 1), (24, None))
@@ -22,19 +22,19 @@ _IPV4: tuple[tuple[int, int | None], ...] = ((32, 1), (24, None))
 
 @dataclass(frozen=True)
 class Network:
-    """A network that a visitor's address is part of."""
+    """A network that contains a visitor's address."""
 
     name: str
     prefix: int
-    #: How many times as often as a home it may sign up; None where only the share in all counts.
+    #: The rate limit as a multiple of a home's; None if only the share of all sign-ups applies.
     homes: int | None
 
 
 def normalise(text: str) -> str | None:
-    """Return the one spelling of a network address, None if `text` is none.
+    """Return the normalised network address, None if `text` is none.
 
-    Without its port or scope, which mean nothing elsewhere (RFC 4007); IPv4 that is mapped into
-    IPv6 (RFC 4291) is IPv4.
+    Without port and scope, which is local to a machine (RFC 4007); IPv4-mapped IPv6 (RFC 4291)
+    becomes IPv4.
     """
     bare = text.strip()
     if (found := _WITH_PORT.fullmatch(bare)) is not None:

@@ -1,4 +1,4 @@
-"""Logs that the database cannot be used: once in a while, not once a request."""
+"""Logs database outages, rate-limited instead of once per request."""
 
 from __future__ import annotations
 
@@ -11,30 +11,30 @@ from newsletter.errors import NewsletterError
 
 logger = logging.getLogger(__name__)
 
-#: How long nothing more of the same kind is logged.
+#: Seconds between log lines of one kind.
 _SILENCE_SECONDS = 60.0
 
 
 class Outages:
-    """What was logged of each kind of trouble and when; used from any thread."""
+    """A rate limit of log lines per class of exception; thread-safe."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._lock = threading.Lock()
-        #: Until when each kind is not logged again, and how often it has come since the last line.
+        #: Per class: when it may be logged again, and the count since its last line.
         self._silent_until: dict[type[Exception], float] = {}
-        self._unsaid: dict[type[Exception], int] = {}
+        self._suppressed: dict[type[Exception], int] = {}
 
     def note(self, what: str, exc: Exception) -> None:
-        """Log what an error has prevented, unless the same kind was logged a moment ago."""
+        """Log what an error has prevented, unless its class was logged less than a minute ago."""
         kind, now = type(exc), self._clock()
         with self._lock:
             if now < self._silent_until.get(kind, now):
-                self._unsaid[kind] = self._unsaid.get(kind, 0) + 1
+                self._suppressed[kind] = self._suppressed.get(kind, 0) + 1
                 return
             self._silent_until[kind] = now + _SILENCE_SECONDS
-            unsaid = self._unsaid.pop(kind, 0)
-        more = f" (and {unsaid:,} more times since this was last logged)" if unsaid else ""
+            count = self._suppressed.pop(kind, 0)
+        more = f" (and {count:,} more times since this was last logged)" if count else ""
         logger.warning("%s: %s%s", what, _sentence(exc), more)
 
 

@@ -1,7 +1,7 @@
-"""Readers' pages: what each one takes, which form fields it posts where, and how it is rendered.
+"""Readers' pages: the values of each, the fields of its forms, and how it is rendered.
 
-A page is a dataclass here and a template of the same name in templates/web; a route fills the one
-and sends what `render` returns. Nothing here reads a request, a setting or a table.
+A page is a dataclass here and a template of the same name in templates/web; a route makes the
+dataclass and sends the result of `render`. Nothing here depends on requests, settings or tables.
 
     environment = pages.build(site, templates=settings.templates)      # once, at start-up
     pages.render(environment, "subscribe", pages.Subscribe(...))       # -> the whole HTML page
@@ -10,7 +10,7 @@ and sends what `render` returns. Nothing here reads a request, a setting or a ta
     pages.edition(environment, mail, pages.Edition(...))               # -> an archived mail
     pages.MAIL_POLICY                          # -> Content-Security-Policy of an archived mail
 
-Instants are aware and already on the publication's own clock. Every form is POST, urlencoded:
+Instants are aware and in the publication's time zone. Every form is POST, urlencoded:
 
     page          its forms
     subscribe     /subscribe                    address cadence form homepage
@@ -30,16 +30,16 @@ Instants are aware and already on the publication's own clock. Every form is POS
     new_address   /new-address/{token}          (no field) answered by `address_changed`
     saved         /preferences/{manage}         the undo: one of the three actions above
     unsubscribe   /preferences/{manage}         action=cadence cadence; action=pause until
-                  /unsubscribe/{token}          (no field) the goodbye itself, as RFC 8058's POST
+                  /unsubscribe/{token}          (no field) unsubscribes, as the POST of RFC 8058
     goodbye       /unsubscribe/{token}/undo     (no field) answered by `saved` with change="back"
-    box           /subscribe                    address cadence homepage; no `form`: a page that is
-                                                not ours cannot have one. Answer with `subscribe`,
-                                                filled in and problem="once_more", status 200
-    embed.js      GET /subscriptions/form       -> {"form": "..."}; asked for at the first focus.
-                                                With "challenge" where a proof of work is wanted:
+    box           /subscribe                    address cadence homepage; no `form`, which a static
+                                                page of another site cannot have. Answered by
+                                                `subscribe`, filled in, problem="once_more", 200
+    embed.js      GET /subscriptions/form       -> {"form": "..."}; requested at the first focus.
+                                                With "challenge" if a proof of work is required:
                                                 its solution goes into the field `altcha`
                   POST /subscriptions           address cadence form homepage, urlencoded, with
-                                                Accept: application/json and no preflight. Answers
+                                                Accept: application/json and no preflight. Responses
                                                 need Access-Control-Allow-Origin: *
                                                 200 {"status": "asked"}
                                                 422 {"status": "refused", "problem": "address"}
@@ -47,9 +47,9 @@ Instants are aware and already on the publication's own clock. Every form is POS
                                                 If fetch is not allowed on the page, the form goes
                                                 to /subscribe as that of `box` does.
 
-`form` is the signed form token; `homepage` is the honeypot: people leave it empty, and a filled one
-is asked once more, by a page without it. The pages say `no-referrer`, so a form's Origin header is
-"null".
+`form` is the signed form token; `homepage` is the honeypot: people leave it empty, and a form with
+a filled one is shown again without it. The pages have the Referrer-Policy `no-referrer`, so a
+form's Origin header is "null".
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ from newsletter.rendering import environment as templating
 from newsletter.rendering.content import Brand
 from newsletter.rendering.letter import Latest
 
-#: For mail shown on the web: pictures and styles, never a script, a form or a frame around it.
+#: The policy of mail shown on the web: pictures and styles, no scripts, forms or framing.
 MAIL_POLICY = (
     "default-src 'none'; img-src https: http: data:; style-src 'unsafe-inline'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
@@ -82,7 +82,7 @@ MAIL_POLICY = (
 
 @dataclass(frozen=True, kw_only=True)
 class Words:
-    """The box's own words, from settings; an empty one has its default in the site's language."""
+    """The texts of the box, from settings; an empty one has a default in the site's language."""
 
     headline: str = ""
     sentence: str = ""
@@ -92,10 +92,10 @@ class Words:
 
 @dataclass(frozen=True, kw_only=True)
 class Site:
-    """What every page of a publication shares."""
+    """What all pages of a publication share."""
 
     brand: Brand
-    #: Where these pages are, without a slash at the end.
+    #: The URL of these pages, without a trailing slash.
     base_url: str
     words: Words = Words()
     #: Whether /editions is open to everyone.
@@ -104,7 +104,7 @@ class Site:
 
 @dataclass(frozen=True, kw_only=True)
 class Choice:
-    """One cadence, and when its next digest comes."""
+    """One cadence, and when its next digest is due."""
 
     cadence: str
     #: None during a pause without an end.
@@ -113,9 +113,9 @@ class Choice:
 
 @dataclass(frozen=True, kw_only=True)
 class Pause:
-    """Every page that is reached by a reader's link says so while they pause."""
+    """A pause, shown on each page that is reached by the link of a paused reader."""
 
-    #: None: until the reader comes back.
+    #: None: until the reader resumes.
     until: date | None = None
 
 
@@ -127,20 +127,20 @@ class Subscribe:
     #: Daily, weekly, monthly: the radio buttons in this order.
     choices: Sequence[Choice]
     cadence: str = "weekly"
-    #: The work that a browser is to do before the form counts (ALTCHA).
+    #: The proof of work that the browser has to solve (ALTCHA).
     challenge: Mapping[str, Any] | None = None
-    #: What was typed; shown again, escaped.
+    #: The typed address; shown again, escaped.
     address: str = ""
-    #: address: missing or none; cadence: none of the three; once_more: the form token is missing,
-    #: too young or too old, or the honeypot was filled; the button must be pressed again.
+    #: address: missing or invalid; cadence: none of the three; once_more: the form token is
+    #: missing, too young or too old, or the honeypot was filled; the reader has to submit again.
     problem: Literal["address", "cadence", "once_more"] | None = None
-    #: Not once it was filled: a browser that fills it for a person would do so again.
+    #: Whether the form has the honeypot; not after a browser has filled it automatically.
     has_trap: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
 class Asked:
-    """After every sign-up that can be used: the same bytes whoever has that address."""
+    """After each valid sign-up: the same bytes whether the address is known or not."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,9 +169,9 @@ class Confirmed:
 
 @dataclass(frozen=True, kw_only=True)
 class Expired:
-    """A link to confirm something past its 72 hours."""
+    """A confirmation link that is older than 72 hours."""
 
-    #: Of a sign-up, which can be asked for again; None of what is asked for on the preferences.
+    #: Of a sign-up, whose letter can be requested again; None for other confirmations.
     token: str | None
     age: timedelta
 
@@ -200,7 +200,7 @@ class Preferences:
     choices: Sequence[Choice]
     since: date | None = None
     pause: Pause | None = None
-    #: The new address, masked, that waits to be confirmed, and until when its link works.
+    #: The new address to be confirmed, masked, and when its link expires.
     moving_to: str | None = None
     moving_until: date | None = None
     #: The dates offered for a pause, soonest first (in a week, a month, three months).
@@ -208,20 +208,20 @@ class Preferences:
     #: The first and the last date that `until_date` may be.
     pause_from: date
     pause_to: date
-    #: The new address that was typed; shown again, escaped.
+    #: The typed new address; shown again, escaped.
     typed: str = ""
-    #: until: no date, or none that a pause can have; cadence: none of the three; new_address: none.
+    #: until: no valid date; cadence: none of the three; new_address: no valid address.
     problem: Literal["until", "cadence", "new_address"] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Saved:
-    """After a POST to /preferences/{manage}, or an undone goodbye: what happens next, and when."""
+    """After a POST to /preferences/{manage}, or an undo: what happens next, and when."""
 
     manage: str
     change: Literal["cadence", "pause", "resume", "back", "nothing"]
     cadence: str
-    #: The next digest, after the pause if there is one; none if that is open.
+    #: The next digest, after the pause if there is one; None if there is none.
     next_at: datetime | None
     pause: Pause | None = None
     #: How to undo it: the fields of a POST to the same address, such as {"action": "resume"}.
@@ -230,7 +230,7 @@ class Saved:
 
 @dataclass(frozen=True, kw_only=True)
 class Unsubscribe:
-    """GET /unsubscribe/{token}: less, a pause, or goodbye."""
+    """GET /unsubscribe/{token}: offers a slower cadence, a pause, or to unsubscribe."""
 
     token: str
     manage: str
@@ -245,22 +245,22 @@ class Unsubscribe:
 
 @dataclass(frozen=True, kw_only=True)
 class Goodbye:
-    """POST /unsubscribe/{token}, and GET when the reader has left before."""
+    """POST /unsubscribe/{token}, and GET if the reader is unsubscribed already."""
 
     token: str
     was_already: bool = False
     can_undo: bool = True
 
 
-#: What a reader confirms by a mail to their address.
-Act = Literal["erase", "data"]
+#: What a reader confirms by the link in a letter to their address.
+OwnDataRequest = Literal["erase", "data"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Mailed:
-    """POST /preferences/{manage}/erase or data: the same whether a letter goes out or has today."""
+    """POST /preferences/{manage}/erase or data: the same if the day's letter was sent before."""
 
-    act: Act
+    act: OwnDataRequest
     masked: str
 
 
@@ -268,14 +268,14 @@ class Mailed:
 class OwnData:
     """GET /erase/{token} and /data/{token}: one button."""
 
-    act: Act
+    act: OwnDataRequest
     token: str
     masked: str
 
 
 @dataclass(frozen=True, kw_only=True)
 class AddressAsked:
-    """POST /preferences/{manage}/address: the same whoever has the new address."""
+    """POST /preferences/{manage}/address: the same whether the new address is known or not."""
 
     manage: str
     masked: str
@@ -289,7 +289,7 @@ class NewAddress:
     #: The present address and the new one.
     masked: str
     masked_new: str
-    #: reader: somebody who gets mail at the new address; suppressed: it must not be mailed.
+    #: reader: the new address is subscribed already; suppressed: it must not be mailed.
     obstacle: Literal["reader", "suppressed"] | None = None
 
 
@@ -300,7 +300,7 @@ class AddressChanged:
     manage: str
     masked: str
     cadence: str
-    #: The next digest, after the pause if there is one; none if that is open.
+    #: The next digest, after the pause if there is one; None if there is none.
     next_at: datetime | None
     pause: Pause | None = None
 
@@ -326,7 +326,7 @@ class Archive:
     """GET /editions, newest first."""
 
     entries: Sequence[Entry]
-    #: Addresses of the pages of newer and older ones.
+    #: URLs of the pages with newer and older ones.
     newer: str | None = None
     older: str | None = None
 
@@ -335,7 +335,7 @@ class Archive:
 class Edition:
     """The bar over an archived mail."""
 
-    #: False for "view in browser" while the archive is closed: then there is no way on from it.
+    #: False for "view in browser" while the archive is closed: then there are no links to it.
     is_public: bool = False
 
 
@@ -346,7 +346,7 @@ class NotFound:
 
 @dataclass(frozen=True, kw_only=True)
 class Error:
-    """500 and every other failure of ours; 413 and other refusals with `is_ours` False."""
+    """500 and other failures of the server; 413 and other refusals with `is_ours` False."""
 
     is_ours: bool = True
 
@@ -355,31 +355,31 @@ class Error:
 class TooMany:
     """429."""
 
-    #: When to try again, if that is known.
+    #: When to try again, if known.
     retry_after: timedelta | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Box:
-    """The plain HTML form to paste into a page that runs no scripts."""
+    """The plain HTML form to paste into a page without scripts."""
 
     cadence: str = "weekly"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Script:
-    """GET /embed.js: let it be cached for minutes only, because it holds the dates."""
+    """GET /embed.js: to be cached for minutes only, because it has dates in it."""
 
     choices: Sequence[Choice]
     cadence: str = "weekly"
-    #: Whether a proof of work is wanted: the box then imports /proof.js.
+    #: Whether a proof of work is required: the box then imports /proof.js.
     has_proof: bool = False
 
 
 def build(site: Site, *, templates: Path | None = None) -> jinja2.Environment:
-    """Return the environment of a publication's pages, its own templates before ours."""
+    """Return the environment of a publication's pages; its own templates override ours."""
     environment = templating.build(templates, site.brand.language)
-    # A script is read as UTF-8; \\u escapes would triple the size of Arabic.
+    # Scripts are served as UTF-8; \\u escapes would triple the size of Arabic.
     environment.policies["json.dumps_kwargs"] = {
         "ensure_ascii": False,
         "separators": (",", ":"),
@@ -398,15 +398,15 @@ def render(environment: jinja2.Environment, name: str, page: object) -> str:
 
 
 def policy(environment: jinja2.Environment, *, has_proof: bool = False) -> str:
-    """Return the Content-Security-Policy of every page: one style, known by its hash; no script.
+    """Return the Content-Security-Policy of all pages: one style, by its hash, and no script.
 
-    But on the one with a proof of work, its script.
+    With `has_proof`, the script of the proof of work.
     """
     digest = hashlib.sha256(str(environment.globals["style"]).encode()).digest()
     site = environment.globals["site"]
     assert isinstance(site, Site)
     images = f"data: {_origin(site.brand.logo.url)}" if site.brand.logo else "data:"
-    # A path may hold what ends a source in a policy.
+    # A path may contain characters that end a source in a policy.
     script = f"{site.base_url}/proof.js".replace(";", "%3B").replace(",", "%2C")
     scripts = f"script-src {script}; " if has_proof else ""
     return (
@@ -416,7 +416,7 @@ def policy(environment: jinja2.Environment, *, has_proof: bool = False) -> str:
 
 
 def script(environment: jinja2.Environment, page: Script) -> str:
-    """Render /embed.js, with the words of the box and the dates of the first digests inside."""
+    """Render /embed.js, with the texts of the box and the dates of the first digests."""
     found = templating.render(environment, "web/embed.js", {"page": page})
     return re.sub(r"\n\s*", "\n", found).strip() + "\n"
 
@@ -427,7 +427,7 @@ def proof(environment: jinja2.Environment) -> str:
 
 
 def edition(environment: jinja2.Environment, mail: str, page: Edition) -> str:
-    """Return a mail as a page, with a bar over it; `mail` holds no reader's links."""
+    """Return a mail as a page with a bar over it; `mail` must not have links of a reader."""
     bar = render(environment, "edition", page)
     head, body, rest = re.split(r"(<body[^>]*>)", mail, maxsplit=1)
     return f"{head}{body}\n{bar}{rest}"

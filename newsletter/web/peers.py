@@ -1,4 +1,4 @@
-"""Who is at the other end of a connection: a trusted proxy, or a machine of some network."""
+"""The peer of a connection: a trusted proxy, or a client of some network."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from newsletter.web.network import networks, normalise
 
-#: How proxies name their client: the one header that is read, and two that are not.
+#: Headers in which proxies send the client's address: the one that is read, and two that are not.
 _READ = "x-forwarded-for"
 _NOT_READ = ("forwarded", "x-real-ip")
 
 
 def home(host: str) -> str:
-    """Return the smallest network whose connections are one peer's: of IPv6, a /64."""
+    """Return the smallest network that counts as one client: the address, or an IPv6 /64."""
     return networks(normalise(host))[-1].name
 
 
 class Proxies:
-    """The proxies whose word about their clients counts: addresses and networks."""
+    """The trusted proxies, as addresses and networks."""
 
     def __init__(self, networks: Iterable[str]) -> None:
         self._networks = [ip_network(one) for one in networks]
@@ -32,9 +32,10 @@ class Proxies:
 
 
 def notice(peer: str, headers: Headers, proxies: Proxies) -> str | None:
-    """Return what the operator has to know of a request that came by a proxy, if anything.
+    """Return a notice for the operator if a request came by a misconfigured proxy.
 
-    Without it, one limit and one address in the records of consent would stand for everybody.
+    Otherwise all clients of the proxy would share one rate limit and one address in the records of
+    consent, unnoticed.
     """
     named = [name for name in (_READ, *_NOT_READ) if name in headers]
     if not named or (peer in proxies and _READ in named):
@@ -49,7 +50,7 @@ def notice(peer: str, headers: Headers, proxies: Proxies) -> str | None:
 
 
 class ProxyNotice:
-    """Says once, for the first request that asks for it, what is wrong with a proxy."""
+    """Logs the notice about a misconfigured proxy, once per process."""
 
     def __init__(self, app: ASGIApp, proxies: Proxies, *, say: Callable[[str], object]) -> None:
         self._app = app
@@ -57,7 +58,7 @@ class ProxyNotice:
         self._say: Callable[[str], object] | None = say
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Look at the peer as it is, before a proxy's word for it is taken."""
+        """Check the peer's own address, before it is replaced by the one in X-Forwarded-For."""
         if self._say and scope["type"] == "http" and scope.get("client"):
             sentence = notice(scope["client"][0], Headers(scope=scope), self._proxies)
             if sentence:

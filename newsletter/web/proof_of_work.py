@@ -1,7 +1,7 @@
-"""A proof of work for each sign-up (ALTCHA), where a setting asks for it.
+"""An optional proof of work for each sign-up (ALTCHA).
 
-A browser searches half a second for a number; who signs up thousands of addresses pays for each.
-The work is bound to one form of ours: it is as old as that, and it is good once.
+A browser searches about half a second for a number, which makes thousands of sign-ups expensive.
+A challenge is bound to one form token: it expires with it, and its solution is valid once.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from newsletter.tokens import FORM_LIFETIME
 from newsletter.web.dependencies import WebContext
 
 _ALGORITHM = "PBKDF2/SHA-256"
-#: Iterations of each try, and how the key that is looked for begins: 256 tries on the average.
+#: PBKDF2 iterations per try, and the prefix of the key to be found: 256 tries on average.
 _COST = 5_000
 _PREFIX = "00"
 _PURPOSE = "altcha"
@@ -25,7 +25,7 @@ _ONCE = Limit("proof", 1, FORM_LIFETIME)
 
 
 def challenge(web: WebContext, form: str) -> dict[str, Any] | None:
-    """Return the work to be done for the form with this token; None where none is asked for."""
+    """Return the challenge for the form with this token; None if no proof of work is required."""
     if not web.settings.altcha:
         return None
     made = altcha.create_challenge(
@@ -39,7 +39,7 @@ def challenge(web: WebContext, form: str) -> dict[str, Any] | None:
 
 
 def spend(web: WebContext, form: str, solution: str) -> bool:
-    """Return whether the work for this form was done, and was not spent before; spend it."""
+    """Verify the solution for this form and mark it as used; False if invalid or used before."""
     if not web.settings.altcha:
         return True
     if not _is_solved(web, form, solution):
@@ -53,11 +53,11 @@ def _is_solved(web: WebContext, form: str, solution: str) -> bool:
         payload = altcha.Payload.from_base64(solution)
         if payload.challenge.parameters.data != {"form": form}:
             return False
-        # Only what we have signed is worked on: the signature is checked first.
+        # verify_solution checks our signature first, so a forged challenge costs no iterations.
         return any(
             altcha.verify_solution(payload, secret).verified
             for secret in web.keyring.derive(_PURPOSE)
         )
-    # Whatever a stranger can put into JSON.
+    # Hostile JSON may raise any of these.
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return False

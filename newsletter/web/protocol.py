@@ -1,6 +1,6 @@
-"""HTTP/1.1 as uvicorn speaks it over h11, with deadlines, a limit of connections, strict framing.
+"""uvicorn's HTTP/1.1 protocol with deadlines, a limit of connections, and strict framing.
 
-uvicorn alone waits for ever for the rest of a request, and for a peer that does not read.
+uvicorn itself has no timeout for the rest of a request, or for a peer that does not read.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from newsletter.web import peers
 from newsletter.web.connections import Cause, Connections, Limits, Phase
 from newsletter.web.peers import Proxies
 
-#: How long the last octets to a peer may wait for it.
+#: Seconds after which a closing connection with unread octets is aborted.
 _FLUSH_SECONDS = 5.0
 _ENDING = b"\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 _BAD_REQUEST = b"HTTP/1.1 400 Bad Request" + _ENDING
@@ -28,27 +28,27 @@ _UNAVAILABLE = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5" + _ENDING
 def guarded(
     limits: Limits, *, proxies: Proxies, say: Callable[[str], object]
 ) -> Callable[..., GuardedProtocol]:
-    """Return what makes the protocol of each connection of one server, for uvicorn's `http`.
+    """Return the factory of a server's protocols, for uvicorn's option `http`.
 
-    What is closed is said by `say`, at most once a minute for each cause.
+    `say` logs closed connections, at most once a minute for each cause.
     """
     return partial(GuardedProtocol, guard=Guard(limits, say=say), proxies=proxies)
 
 
 class Guard(Connections):
-    """The connections of a server, looked at again and again while there are any."""
+    """The connections of a server, with a periodic check of deadlines while there are any."""
 
-    _is_looking = False
+    _is_scheduled = False
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Look at the deadlines from now on, until nothing is open."""
-        if not self._is_looking:
-            self._is_looking = True
-            loop.call_later(self.limits.look_seconds, self._look_again, loop)
+        """Check the deadlines from now on, until no connection is open."""
+        if not self._is_scheduled:
+            self._is_scheduled = True
+            loop.call_later(self.limits.check_seconds, self._check_again, loop)
 
-    def _look_again(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._is_looking = False
-        self.look(loop.time())
+    def _check_again(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._is_scheduled = False
+        self.check(loop.time())
         if not self.is_quiet:
             self.start(loop)
 
@@ -68,7 +68,7 @@ class GuardedProtocol(H11Protocol):
 
     @property
     def unread(self) -> int:
-        """Octets of answers that the peer has not taken."""
+        """Octets of responses in the write buffer."""
         return self.transport.get_write_buffer_size()
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -81,7 +81,7 @@ class GuardedProtocol(H11Protocol):
             self._end(_UNAVAILABLE)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self.guard.leave(self)
+        self.guard.remove(self)
         if self._flush is not None:
             self._flush.cancel()
         super().connection_lost(exc)
@@ -99,7 +99,7 @@ class GuardedProtocol(H11Protocol):
         self._end(_BAD_REQUEST if self._may_answer else b"")
 
     def close(self, cause: Cause) -> None:
-        """End the connection, with an answer where a request has begun and none was sent."""
+        """Close the connection, with a response if a request has begun and none was sent."""
         if self.unread:
             self.transport.abort()
         elif self._may_answer and self._has_begun:
@@ -116,18 +116,18 @@ class GuardedProtocol(H11Protocol):
         return self.phase is Phase.BODY or bool(self.conn.trailing_data[0])
 
     def _end(self, answer: bytes) -> None:
-        """Send the last octets, and nothing after them: the application may still be at work."""
+        """Send the last octets and close; output of a still running application is dropped."""
         if self.cycle is not None:
             self.cycle.disconnected = True
             self.cycle.message_event.set()
         self.transport.write(answer)
         self.transport.close()
         if answer and self._flush is None:
-            # It closes when the answer has gone; a peer that reads nothing could put that off.
+            # close() waits for the write buffer, which a peer that does not read would delay.
             self._flush = self.loop.call_later(_FLUSH_SECONDS, self.transport.abort)
 
     def _note_phase(self) -> None:
-        """Let the next deadline begin when a request, or the next part of it, does."""
+        """Start the next deadline when a request, or the next part of it, begins."""
         noted = (_phase(self.conn), self.cycle)
         if noted != self._noted and not self.transport.is_closing():
             self._noted = noted
@@ -135,12 +135,12 @@ class GuardedProtocol(H11Protocol):
             self.guard.moved(self)
 
     def _should_upgrade(self) -> bool:
-        # No WebSocket here, and no line in the log for each peer that asks for one.
+        # No WebSocket, and no log line for each request for one.
         return False
 
 
 class _StrictConnection(h11.Connection):
-    """Refuses what h11 lets pass although a proxy may see another request in it."""
+    """Refuses ambiguous framing that h11 accepts (request smuggling behind a proxy)."""
 
     def next_event(self) -> h11.Event | type[h11.NEED_DATA | h11.PAUSED]:
         event = super().next_event()
@@ -150,7 +150,7 @@ class _StrictConnection(h11.Connection):
 
 
 def is_ambiguous(request: h11.Request) -> bool:
-    """Return whether two readers could find different ends of a request (RFC 9112 6.1, 6.3)."""
+    """Return whether parsers may disagree on the end of a request (RFC 9112 6.1, 6.3)."""
     names = {name for name, _ in request.headers}
     if request.http_version not in {b"1.0", b"1.1"}:
         return True

@@ -1,7 +1,7 @@
-"""Who may sign up how often: per network and in all; what is too much is refused in kind words.
+"""Rate limits of sign-ups, per network and in all; more are refused with 429.
 
-The limits of an address are silent and stand in `newsletter.subscribers.signup`: an answer that
-depended on them would tell who has been entered before.
+Those of an address are in `newsletter.subscribers.signup` and silent: a response that depended on
+them would disclose which addresses have been entered before.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from newsletter.web.dependencies import WebContext
 
 _HOUR = timedelta(hours=1)
 _EVERYBODY = "everybody"
-#: One network may make a quarter of all sign-ups, and a household's worth where that is less.
+#: One network may make a quarter of all sign-ups, but at least three.
 _SHARE = 4
 _LEAST_SHARE = 3
 
 
 @dataclass(frozen=True)
 class Asking:
-    """One sign-up: an address in its one spelling, a cadence, and where it comes from."""
+    """One sign-up: a normalised address, a cadence, and its origin."""
 
     address: str
     cadence: Cadence
@@ -38,12 +38,12 @@ class Asking:
 
 
 def ask(web: WebContext, asking: Asking, *, is_trusted: bool = False) -> None:
-    """Take a sign-up; the answer is the same whoever it is for, and tells nothing.
+    """Process a sign-up, with the same result whether the address is known or not.
 
-    1. What is spent is found by reading alone, so that a flood of sign-ups writes nothing. 2. One
-    transaction counts, and asks the reader by at most one letter. Raises TooManyRequests, by what
-    the visitor's networks have asked for and nothing else. The site's own back end `is_trusted`: it
-    counts its own visitors, and only addresses are limited.
+    1. Check the rate limits in a read-only transaction, so that a flood of sign-ups writes nothing.
+    2. Count and queue at most one letter, in one transaction. Raises TooManyRequests for the limits
+    of the visitor's networks alone. With `is_trusted`, for the site's own back end, only the limits
+    of the address apply: the back end has to limit its visitors itself.
     """
     now = web.clock()
     with sessions.reading(web.engine) as session:
@@ -63,10 +63,10 @@ def ask(web: WebContext, asking: Asking, *, is_trusted: bool = False) -> None:
 
 
 def _limits(web: WebContext, asking: Asking) -> list[tuple[Limit, str]]:
-    """Return the limits in the order in which they are taken, the same for everybody.
+    """Return the limits with their subjects, from the widest; the lock order of their rows.
 
-    No network gets more than its share of all sign-ups: whoever has one whole /48 cannot close the
-    form for everybody else.
+    No network gets more than its share of all sign-ups, so that even the owner of a /48 cannot
+    exhaust the limit for everybody else.
     """
     chosen = web.settings
     share = max(chosen.signups_in_all // _SHARE, _LEAST_SHARE)

@@ -1,5 +1,5 @@
-"""The routes, one file for each part of a reader's way: each reads a request and calls a use case.
+"""The routes, by topic: each parses a request and calls a use case.
 
-A route is plain `def`, opens one transaction, and answers with a page or JSON. What goes wrong is
-raised as an error of the domain and becomes an answer in `newsletter.web.errors`.
+A route is plain `def`, opens one transaction, and returns a page or JSON. Failures are raised as
+errors of the domain, which `newsletter.web.errors` translates to responses.
 """

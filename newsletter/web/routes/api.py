@@ -1,7 +1,7 @@
 """The JSON API for the site's own back end: subscribe, read and change a subscription.
 
-Closed unless the settings name a key. To subscribe is to be asked by a letter here too; what the
-back end changes, it changes on the reader's word, and the record of consent says so.
+Disabled unless the settings have a key. Subscribing is double opt-in here too; changes are made on
+behalf of the reader, and the record of consent has `api` as their source.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from newsletter.models import Subscriber
 from newsletter.subscribers import preferences, store, unsubscribe
 from newsletter.subscribers.consent import Origin
 from newsletter.web import network, signup_limits
-from newsletter.web.dependencies import TheFront, WebContext
+from newsletter.web.dependencies import Context, WebContext
 from newsletter.web.signup_limits import Asking
 
 _SOURCE = "api"
@@ -43,7 +43,7 @@ class Refusal(BaseModel):
     message: str
 
 
-# Controls, and what turns the direction of the rest; not the joiners that Persian and emoji need.
+# Control and directional characters; not the joiners that Persian and emoji need.
 _UNWRITABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 
 
@@ -108,9 +108,9 @@ class Subscription(BaseModel):
     updated_at: datetime
 
 
-def _check_key(web: TheFront, credentials: _Credentials) -> None:
+def _check_key(web: Context, credentials: _Credentials) -> None:
     given = hashlib.sha256((credentials.credentials if credentials else "").encode()).digest()
-    # Each key is compared, in a time that does not depend on how much of it is right.
+    # All keys are compared, in constant time.
     matches = [
         hmac.compare_digest(given, hashlib.sha256(key.encode()).digest())
         for key in web.settings.api_keys
@@ -140,7 +140,7 @@ router = APIRouter(tags=["subscriptions"], dependencies=[Depends(_check_key)], r
 
 
 @router.post("/api/v1/subscriptions", status_code=202, summary="Subscribe somebody")
-def subscribe(web: TheFront, wanted: NewSubscription) -> Taken:
+def subscribe(web: Context, wanted: NewSubscription) -> Taken:
     """Ask by a confirm letter, if one may go to the address; nothing begins before it is confirmed.
 
     At most one letter a day goes to an address, and three in 30 days while none is confirmed.
@@ -154,7 +154,7 @@ def subscribe(web: TheFront, wanted: NewSubscription) -> Taken:
 @router.get(
     "/api/v1/subscriptions/{address:path}", summary="Read a subscription", responses=_UNKNOWN
 )
-def read(web: TheFront, address: str) -> Subscription:
+def read(web: Context, address: str) -> Subscription:
     """Return what is known of one reader."""
     with sessions.reading(web.engine) as session:
         return _shown(web, session, _found(session, address))
@@ -165,14 +165,14 @@ def read(web: TheFront, address: str) -> Subscription:
     summary="Change a subscription",
     responses={**_UNKNOWN, **_CONFLICT},
 )
-def change(web: TheFront, address: str, wanted: Change) -> Subscription:
+def change(web: Context, address: str, wanted: Change) -> Subscription:
     """Change cadence or status on the reader's word, and return what has become of it."""
     now, origin = web.clock(), Origin(_SOURCE)
     if wanted.paused_until is not None and wanted.status != "paused":
         raise InvalidInput("paused_until goes with the status paused.")
     with sessions.writing(web.engine) as session:
         if wanted.status in {"unsubscribed", "paused"}:
-            # Before the reader is held: a freeze that is running may want them.
+            # Lock order: freeze lock before subscriber row, or a running freeze deadlocks.
             sessions.hold_freeze(session)
         reader = _found(session, address, locked=True)
         if wanted.cadence is not None:

@@ -1,6 +1,6 @@
-"""Editions on the web: the mail that one holds, always; all of them, where the publisher wants it.
+"""Editions on the web: a single mail ("view in browser"), and the optional archive of all.
 
-No page here knows a reader: the mail is shown as it was frozen, with its slots empty.
+No page here has personal data: the mail is shown as it was frozen, with its slots empty.
 """
 
 from __future__ import annotations
@@ -17,24 +17,24 @@ from newsletter.editions import archive
 from newsletter.editions.archive import Issue
 from newsletter.tokens import Purpose
 from newsletter.web import pages
-from newsletter.web.dependencies import TheFront, WebContext
+from newsletter.web.dependencies import Context, WebContext
 from newsletter.web.pages import Entry
 
-#: For every publication: "view in browser".
+#: Always included: "view in browser".
 router = APIRouter(include_in_schema=False)
-#: Only where the archive is open.
+#: Only if the archive is open.
 public = APIRouter(include_in_schema=False)
 
 _ON_A_PAGE = 30
 _IN_THE_FEED = 20
 _ATOM = "http://www.w3.org/2005/Atom"
-# XML 1.0 has no way to write these.
+# Characters that XML 1.0 does not allow.
 _NO_XML = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 @router.get("/view/{token}")
-def view(web: TheFront, token: str) -> HTMLResponse:
-    """Show the mail that somebody holds."""
+def view(web: Context, token: str) -> HTMLResponse:
+    """Show a mail in the browser."""
     bearer = web.keyring.read(Purpose.VIEW, token, now=web.clock())
     with sessions.reading(web.engine) as session:
         mail = archive.page(session, bearer.public_id)
@@ -42,7 +42,7 @@ def view(web: TheFront, token: str) -> HTMLResponse:
 
 
 @public.get("/editions")
-def listing(web: TheFront, page: Annotated[int, Query(ge=1, le=100_000)] = 1) -> HTMLResponse:
+def listing(web: Context, page: Annotated[int, Query(ge=1, le=100_000)] = 1) -> HTMLResponse:
     """List past editions, the newest first."""
     offset = (page - 1) * _ON_A_PAGE
     with sessions.reading(web.engine) as session:
@@ -58,8 +58,8 @@ def listing(web: TheFront, page: Annotated[int, Query(ge=1, le=100_000)] = 1) ->
 
 
 @public.get("/editions/feed.xml")
-def feed(web: TheFront) -> Response:
-    """Give the newest editions as an Atom feed (RFC 4287)."""
+def feed(web: Context) -> Response:
+    """Return the newest editions as an Atom feed (RFC 4287)."""
     with sessions.reading(web.engine) as session:
         found = archive.listing(session, limit=_IN_THE_FEED)
     return Response(
@@ -70,7 +70,7 @@ def feed(web: TheFront) -> Response:
 
 
 @public.get("/editions/{slug}")
-def edition(web: TheFront, slug: str) -> HTMLResponse:
+def edition(web: Context, slug: str) -> HTMLResponse:
     """Show one edition."""
     with sessions.reading(web.engine) as session:
         mail = archive.page(session, archive.by_slug(session, slug).mailing)

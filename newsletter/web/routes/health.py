@@ -1,4 +1,4 @@
-"""For those who watch the machine: is the process there, and can it do its work?"""
+"""Liveness and readiness checks for monitoring, robots.txt, and the root page."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from newsletter.errors import (
     NewsletterError,
     SchemaOutOfDate,
 )
-from newsletter.web.dependencies import TheFront
+from newsletter.web.dependencies import Context
 
 router = APIRouter()
 
-#: The first family that fits counts.
+#: The first class that matches counts.
 _REASONS: list[tuple[type[Exception], str]] = [
     (DiskFull, "disk_full"),
     (DatabaseUnavailable, "database_unavailable"),
@@ -48,7 +48,7 @@ async def healthz() -> dict[str, str]:
         503: {"description": "It cannot; `reason` says what kind of thing is in the way."},
     },
 )
-def readyz(web: TheFront) -> JSONResponse:
+def readyz(web: Context) -> JSONResponse:
     """Answer whether the database is there, of this version, and can be written.
 
     The reason is a word that gives nothing away; the log has the sentence.
@@ -74,6 +74,6 @@ def robots() -> PlainTextResponse:
 
 
 @router.get("/", include_in_schema=False)
-def root(web: TheFront) -> RedirectResponse:
-    """Lead to the page where one signs up."""
+def root(web: Context) -> RedirectResponse:
+    """Redirect to the sign-up page."""
     return RedirectResponse(f"{web.settings.base_url}/subscribe", status_code=302)

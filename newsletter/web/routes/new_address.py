@@ -1,6 +1,7 @@
-"""A change of address: asked for on the preferences page, confirmed from the new mailbox.
+"""A change of address: requested on the preferences page, confirmed from the new mailbox.
 
-The answer to an asking is the same whoever has the new address. Opening the link changes nothing.
+The response to a request is the same whether the new address is known or not. Opening the link
+changes nothing.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from newsletter.subscribers.address_change import Awaited
 from newsletter.subscribers.consent import Origin
 from newsletter.tokens import Purpose
 from newsletter.web import dependencies, pages
-from newsletter.web.dependencies import TheFront, WebContext
+from newsletter.web.dependencies import Context, WebContext
 from newsletter.web.routes import preferences
 
 router = APIRouter(include_in_schema=False)
@@ -30,8 +31,8 @@ _SOURCE = "link to a new address"
 
 
 @router.post("/preferences/{token}/address")
-def ask(web: TheFront, token: str, address: Typed = "", call_off: Typed = "") -> HTMLResponse:
-    """Write to a new address, or forget that this was asked for."""
+def ask(web: Context, token: str, address: Typed = "", call_off: Typed = "") -> HTMLResponse:
+    """Request a change to a new address, or cancel a request."""
     with sessions.writing(web.engine) as session:
         reader = preferences.reader_of(web, session, token, locked=True)
         if reader.status in {Status.UNSUBSCRIBED, Status.SUPPRESSED}:
@@ -43,7 +44,7 @@ def ask(web: TheFront, token: str, address: Typed = "", call_off: Typed = "") ->
 
 
 @router.get("/new-address/{token}")
-def show(web: TheFront, token: str) -> HTMLResponse:
+def show(web: Context, token: str) -> HTMLResponse:
     """Show one button; opening the link changes nothing."""
     bearer = web.keyring.read(Purpose.NEW_ADDRESS, token, now=web.clock())
     with sessions.reading(web.engine) as session:
@@ -52,8 +53,8 @@ def show(web: TheFront, token: str) -> HTMLResponse:
 
 
 @router.post("/new-address/{token}")
-def confirm(web: TheFront, request: Request, token: str) -> HTMLResponse:
-    """Send a reader's mail to the new address; pressing again shows the same page."""
+def confirm(web: Context, request: Request, token: str) -> HTMLResponse:
+    """Change the address; idempotent, with the same page."""
     now = web.clock()
     bearer = web.keyring.read(Purpose.NEW_ADDRESS, token, now=now)
     origin = Origin(_SOURCE, remote=dependencies.remote(request))

@@ -1,8 +1,8 @@
 """A reader's own data: a copy of it, and its erasure, each confirmed by a mail to their address.
 
-The link to the preferences stands in every mail, and mails are forwarded, with the address in their
-footer. So neither that link nor the address proves whose data it is: only the mailbox does. A link
-in a letter to it, of its own purpose, leads to a page with one button; opening it does nothing.
+Every mail has a link to the preferences and the address in its footer, and may be forwarded. So
+neither that link nor the address proves whose data it is: only access to the mailbox does. A letter
+to it has a link of its own purpose, which leads to a page with one button; opening it does nothing.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from newsletter.subscribers import address_change, forget, letters, store
 from newsletter.subscribers.consent import Action
 from newsletter.tokens import Purpose
 from newsletter.web import dependencies, pages
-from newsletter.web.dependencies import TheFront, WebContext
+from newsletter.web.dependencies import Context, WebContext
 from newsletter.web.routes.preferences import gone, reader_of
 
 router = APIRouter(include_in_schema=False)
@@ -32,26 +32,26 @@ _DELIVERIES = 1_000
 
 
 @router.post("/preferences/{token}/data")
-def ask_for_copy(web: TheFront, token: str) -> HTMLResponse:
-    """Send a reader the link to a copy of their data."""
+def ask_for_copy(web: Context, token: str) -> HTMLResponse:
+    """Queue the letter with the link to a copy of a reader's data."""
     return _ask(web, token, "data")
 
 
 @router.post("/preferences/{token}/erase")
-def ask_to_erase(web: TheFront, token: str) -> HTMLResponse:
-    """Send a reader the link that erases them."""
+def ask_to_erase(web: Context, token: str) -> HTMLResponse:
+    """Queue the letter with the link to erase a reader."""
     return _ask(web, token, "erase")
 
 
 @router.get("/data/{token}")
-def show_copy(web: TheFront, token: str) -> HTMLResponse:
-    """Show one button; opening the link gives nothing away."""
+def show_copy(web: Context, token: str) -> HTMLResponse:
+    """Show one button; opening the link shows no data."""
     return _page(web, token, "data")
 
 
 @router.post("/data/{token}")
-def copy(web: TheFront, token: str) -> JSONResponse:
-    """Give a reader a copy of what is kept about them."""
+def copy(web: Context, token: str) -> JSONResponse:
+    """Return a copy of a reader's data as JSON."""
     with sessions.reading(web.engine) as session:
         data = _data(session, _reader_of(web, session, token, "data"), now=web.clock())
     headers = {"Content-Disposition": 'attachment; filename="newsletter-data.json"'}
@@ -59,13 +59,13 @@ def copy(web: TheFront, token: str) -> JSONResponse:
 
 
 @router.get("/erase/{token}")
-def show_erase(web: TheFront, token: str) -> HTMLResponse:
+def show_erase(web: Context, token: str) -> HTMLResponse:
     """Show one button; opening the link erases nobody."""
     return _page(web, token, "erase")
 
 
 @router.post("/erase/{token}")
-def erase(web: TheFront, token: str) -> HTMLResponse:
+def erase(web: Context, token: str) -> HTMLResponse:
     """Erase a reader everywhere, for good."""
     with sessions.writing(web.engine) as session:
         sessions.hold_freeze(session)
@@ -75,7 +75,7 @@ def erase(web: TheFront, token: str) -> HTMLResponse:
     return web.page("forgotten", pages.Forgotten())
 
 
-def _ask(web: WebContext, token: str, act: pages.Act) -> HTMLResponse:
+def _ask(web: WebContext, token: str, act: pages.OwnDataRequest) -> HTMLResponse:
     write = letters.erase if act == "erase" else letters.data
     with sessions.writing(web.engine) as session:
         reader = reader_of(web, session, token, locked=True)
@@ -85,7 +85,7 @@ def _ask(web: WebContext, token: str, act: pages.Act) -> HTMLResponse:
     return web.page("mailed", pages.Mailed(act=act, masked=dependencies.masked(reader)))
 
 
-def _page(web: WebContext, token: str, act: pages.Act) -> HTMLResponse:
+def _page(web: WebContext, token: str, act: pages.OwnDataRequest) -> HTMLResponse:
     with sessions.reading(web.engine) as session:
         reader = _reader_of(web, session, token, act)
     page = pages.OwnData(act=act, token=token, masked=dependencies.masked(reader))
@@ -93,11 +93,16 @@ def _page(web: WebContext, token: str, act: pages.Act) -> HTMLResponse:
 
 
 def _reader_of(
-    web: WebContext, session: Session, token: str, act: pages.Act, *, locked: bool = False
+    web: WebContext,
+    session: Session,
+    token: str,
+    act: pages.OwnDataRequest,
+    *,
+    locked: bool = False,
 ) -> Subscriber:
-    """Return the reader whose mailbox has the link, as long as it is theirs.
+    """Return the reader whose mailbox has got the link.
 
-    A letter to the address of before proves nothing any more: raises OutdatedToken.
+    Raises OutdatedToken if the address has changed since, because the letter went to the old one.
     """
     bearer = web.keyring.read(Purpose(act), token, now=web.clock())
     reader = reader_of(web, session, token, purpose=Purpose(act), locked=locked)
@@ -113,10 +118,10 @@ def _data(session: Session, reader: Subscriber, *, now: datetime) -> dict[str, A
     moving = address_change.pending(session, reader, now=now)
 
     def is_proven(at: datetime) -> bool:
-        """Return whether the mailbox speaks for that time.
+        """Return whether the present mailbox was the reader's at that time.
 
-        Whoever has moved a reader to theirs, by a forwarded mail, does not learn where from that
-        one had come.
+        Somebody may have changed the address with a forwarded mail; network addresses of the
+        original reader must not be disclosed to them.
         """
         return moved_at is None or at >= moved_at
 

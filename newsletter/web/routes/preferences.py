@@ -1,6 +1,6 @@
-"""What a reader may change by the link in every mail; each answer says what comes next, and when.
+"""The preferences page, by the link in every mail: cadence and pause.
 
-The token in the address is all the authority there is: no cookie, so nothing to forge.
+The token in the URL is the only authorization: without cookies, CSRF is impossible.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from newsletter.subscribers import address_change, next_digest, preferences, sig
 from newsletter.subscribers.consent import Origin
 from newsletter.tokens import Purpose
 from newsletter.web import dependencies, pages
-from newsletter.web.dependencies import TheFront, WebContext
+from newsletter.web.dependencies import Context, WebContext
 
 router = APIRouter(include_in_schema=False)
 
-#: The pauses that are offered, in days, and the longest that can be had.
+#: The pauses that are offered, and the longest one possible (days).
 _PAUSES = (7, 30, 90)
 _LONGEST_PAUSE = 366
 
@@ -52,7 +52,7 @@ class _Refused(Exception):
 
 
 @router.get("/preferences/{token}")
-def show(web: TheFront, token: str) -> HTMLResponse:
+def show(web: Context, token: str) -> HTMLResponse:
     """Show what a reader has chosen."""
     with sessions.reading(web.engine) as session:
         reader = reader_of(web, session, token)
@@ -63,7 +63,7 @@ def show(web: TheFront, token: str) -> HTMLResponse:
 
 @router.post("/preferences/{token}")
 def change(
-    web: TheFront,
+    web: Context,
     request: Request,
     token: str,
     *,
@@ -77,12 +77,12 @@ def change(
     fields = {"cadence": cadence, "until": until_date if until == "other" else until}
     try:
         with sessions.writing(web.engine) as session:
-            # Before the reader is held: a freeze that is running may want them.
+            # Lock order: freeze lock before subscriber row, or a running freeze deadlocks.
             sessions.hold_freeze(session)
             reader = reader_of(web, session, token, locked=True)
             if reader.status in {Status.UNSUBSCRIBED, Status.SUPPRESSED}:
                 return gone(web, session, reader)
-            done = _act(web, session, reader, action, fields, origin=origin)
+            done = _apply(web, session, reader, action, fields, origin=origin)
     except _Refused as refused:
         with sessions.reading(web.engine) as session:
             reader = reader_of(web, session, token)
@@ -97,7 +97,7 @@ def saved(
     *,
     undo: dict[str, str] | None = None,
 ) -> HTMLResponse:
-    """Say what happens next, and when."""
+    """Return the page after a change: what happens next, and when."""
     page = pages.Saved(
         manage=web.issue(Purpose.MANAGE, reader),
         change=change,
@@ -117,7 +117,7 @@ def reader_of(
     purpose: Purpose = Purpose.MANAGE,
     locked: bool = False,
 ) -> Subscriber:
-    """Return the reader that a link was made for; raises InvalidToken for a dead link."""
+    """Return the reader of a link; raises InvalidToken if it is invalid or void."""
     bearer = web.keyring.read(purpose, token, now=web.clock())
     reader = store.find_public(session, bearer.public_id, locked=locked)
     found = dependencies.check_generation(reader, bearer)
@@ -126,7 +126,7 @@ def reader_of(
     return found
 
 
-def _act(
+def _apply(
     web: WebContext,
     session: Session,
     reader: Subscriber,
@@ -178,7 +178,7 @@ def _pause(
 
 
 def _undo_of_resuming(web: WebContext, reader: Subscriber) -> dict[str, str] | None:
-    """Return the fields that pause again, until the same day, if that is still to come."""
+    """Return the form fields that restore the present pause, if its last day is not over."""
     if reader.paused_until is None or web.day(reader.paused_until) < _first(web):
         return None
     day = web.day(reader.paused_until).isoformat()
@@ -219,7 +219,7 @@ def page_of(
     problem: Problem | None = None,
     typed: str = "",
 ) -> HTMLResponse:
-    """Show what a reader has chosen, and what is wrong with what they have typed."""
+    """Return the preferences page, with the problem of invalid input."""
     moving = address_change.pending(session, reader, now=web.clock())
     page = pages.Preferences(
         manage=web.issue(Purpose.MANAGE, reader),
@@ -241,7 +241,7 @@ def page_of(
 
 
 def gone(web: WebContext, session: Session, reader: Subscriber) -> HTMLResponse:
-    """Say that a reader has left, and let them undo it where they can."""
+    """Return the page of an unsubscribed reader, with an undo if that is still possible."""
     page = pages.Goodbye(
         token=web.issue(Purpose.UNSUBSCRIBE, reader),
         was_already=True,

@@ -1,7 +1,8 @@
-"""Signing up: the page, the box on other pages, and the link that confirms.
+"""Sign-up: the page, the box on other sites, and the confirmation link (double opt-in).
 
-A sign-up is answered by the same bytes whoever it is for. Only a form of ours that is neither too
-young nor too old counts: who has none, as the box without scripts, is asked to press once more.
+The response to a sign-up is the same whether the address is known or not. A form token must be
+neither too young nor too old; without one, as in the box without scripts, the page with the form
+is shown to be submitted again.
 """
 
 from __future__ import annotations
@@ -25,12 +26,12 @@ from newsletter.subscribers import signup
 from newsletter.subscribers.consent import Origin
 from newsletter.tokens import Bearer, Purpose
 from newsletter.web import dependencies, pages, proof_of_work, signup_limits
-from newsletter.web.dependencies import TheFront, WebContext
+from newsletter.web.dependencies import Context, WebContext
 from newsletter.web.signup_limits import Asking
 
 router = APIRouter(include_in_schema=False)
 
-#: Nobody reads, writes an address and presses a button in less.
+#: The minimum age of a form token: people need longer to fill in a form.
 MINIMUM_AGE = timedelta(seconds=2)
 
 Typed = Annotated[str, Form()]
@@ -38,14 +39,14 @@ Problem = Literal["address", "cadence", "once_more"]
 
 
 @router.get("/subscribe")
-def subscribe(web: TheFront) -> HTMLResponse:
-    """Show the page where one signs up."""
+def subscribe(web: Context) -> HTMLResponse:
+    """Show the sign-up page."""
     return _form(web, cadence=web.settings.box_cadence)
 
 
 @router.post("/subscribe")
 def ask_by_page(
-    web: TheFront,
+    web: Context,
     request: Request,
     *,
     address: Typed = "",
@@ -54,7 +55,7 @@ def ask_by_page(
     altcha: Typed = "",
     homepage: Typed = "",
 ) -> HTMLResponse:
-    """Take a sign-up from our page, or from a form on another one."""
+    """Process a sign-up from our page, or from a form on another site."""
     asking = _understood(web, request, address, cadence)
     chosen = cadence if cadence in list(Cadence) else web.settings.box_cadence
     if homepage:
@@ -68,8 +69,8 @@ def ask_by_page(
 
 
 @router.get("/subscriptions/form")
-def form_token(web: TheFront) -> JSONResponse:
-    """Give the box on another page a form token, and the work that goes with it."""
+def form_token(web: Context) -> JSONResponse:
+    """Return a form token for the box on another site, with its proof of work challenge."""
     form = web.keyring.form(now=web.clock())
     work = proof_of_work.challenge(web, form)
     return JSONResponse({"form": form, "challenge": work} if work else {"form": form})
@@ -77,7 +78,7 @@ def form_token(web: TheFront) -> JSONResponse:
 
 @router.post("/subscriptions")
 def ask_by_box(
-    web: TheFront,
+    web: Context,
     request: Request,
     *,
     address: Typed = "",
@@ -86,7 +87,7 @@ def ask_by_box(
     altcha: Typed = "",
     homepage: Typed = "",
 ) -> JSONResponse:
-    """Take a sign-up from the box on another page."""
+    """Process a sign-up from the box on another site."""
     asking = "once_more" if homepage else _understood(web, request, address, cadence)
     if not isinstance(asking, str) and not (
         _is_in_time(web, form) and proof_of_work.spend(web, form, altcha)
@@ -100,8 +101,8 @@ def ask_by_box(
 
 
 @router.get("/embed.js")
-def embed(web: TheFront) -> Response:
-    """Give out the box for other pages."""
+def embed(web: Context) -> Response:
+    """Return the script of the box for other sites."""
     script = pages.Script(
         choices=web.choices(after=web.clock()),
         cadence=web.settings.box_cadence,
@@ -111,20 +112,20 @@ def embed(web: TheFront) -> Response:
 
 
 @router.get("/proof.js")
-def proof_script(web: TheFront) -> Response:
-    """Give out what does the work that a form asks for."""
+def proof_script(web: Context) -> Response:
+    """Return the script that solves the proof of work."""
     return _javascript(pages.proof(web.templates))
 
 
 @router.get("/box")
-def box(web: TheFront) -> PlainTextResponse:
-    """Give out the form for pages without scripts, as text to paste."""
+def box(web: Context) -> PlainTextResponse:
+    """Return the HTML form for pages without scripts, as text to paste."""
     page = pages.Box(cadence=web.settings.box_cadence)
     return PlainTextResponse(pages.render(web.templates, "box", page))
 
 
 @router.get("/confirm/{token}")
-def show_confirm(web: TheFront, token: str) -> HTMLResponse:
+def show_confirm(web: Context, token: str) -> HTMLResponse:
     """Show one button; opening the link confirms nothing."""
     now = web.clock()
     bearer = web.keyring.read(Purpose.CONFIRM, token, now=now)
@@ -140,7 +141,7 @@ def show_confirm(web: TheFront, token: str) -> HTMLResponse:
 
 
 @router.post("/confirm/{token}")
-def confirm(web: TheFront, request: Request, token: str) -> HTMLResponse:
+def confirm(web: Context, request: Request, token: str) -> HTMLResponse:
     """Begin the subscription; pressing again shows the same page."""
     now = web.clock()
     bearer = web.keyring.read(Purpose.CONFIRM, token, now=now)
@@ -167,8 +168,8 @@ def confirm(web: TheFront, request: Request, token: str) -> HTMLResponse:
 
 
 @router.post("/confirm/{token}/again")
-def ask_again(web: TheFront, request: Request, token: str) -> HTMLResponse:
-    """Send a new link in place of an old one, to the same address."""
+def ask_again(web: Context, request: Request, token: str) -> HTMLResponse:
+    """Queue a new confirm letter in place of an expired one, to the same address."""
     bearer = _bearer_of_old(web, token)
     with sessions.reading(web.engine) as session:
         subscriber = signup.asked_by(session, bearer)
@@ -179,10 +180,10 @@ def ask_again(web: TheFront, request: Request, token: str) -> HTMLResponse:
 
 
 def _without_trap(web: WebContext, *, cadence: str, address: str, form: str) -> HTMLResponse:
-    """Ask once more, by a form that a browser cannot fill for its reader where nobody sees it.
+    """Show the form again without the honeypot, which a browser may have filled automatically.
 
-    A form token that counts is given back: a machine gains nothing by it, and a person need not
-    wait for a new one to count.
+    A valid form token is kept, so that a person need not wait for a new one; it is no advantage to
+    a bot.
     """
     kept = form if _is_in_time(web, form) else None
     return _form(
@@ -227,7 +228,7 @@ def _javascript(text: str) -> Response:
 
 
 def _understood(web: WebContext, request: Request, address: str, cadence: str) -> Asking | Problem:
-    """Return what somebody asks for, or what is wrong with it."""
+    """Parse the fields of a sign-up, or return the problem with them."""
     try:
         spelled = addresses.normalise(address)
     except InvalidAddress:
@@ -245,7 +246,7 @@ def _origin(request: Request, source: str) -> Origin:
 
 
 def _latest(web: WebContext, session: Session) -> Latest | None:
-    """Return the newest edition, as a link that works with the archive open or closed."""
+    """Return the newest edition with a link that works even if the archive is closed."""
     found = archive.latest(session)
     if found is None:
         return None
@@ -254,7 +255,7 @@ def _latest(web: WebContext, session: Session) -> Latest | None:
 
 
 def _is_in_time(web: WebContext, form: str) -> bool:
-    """Return whether a form of ours was given out neither just now nor long ago."""
+    """Return whether a form token is valid, neither too young nor expired."""
     now = web.clock()
     try:
         bearer = web.keyring.read(Purpose.FORM, form, now=now)
@@ -264,7 +265,7 @@ def _is_in_time(web: WebContext, form: str) -> bool:
 
 
 def _bearer_of_old(web: WebContext, token: str) -> Bearer:
-    """Read a confirm link of any age."""
+    """Read the token of a confirm link, even if it has expired."""
     now = web.clock()
     try:
         return web.keyring.read(Purpose.CONFIRM, token, now=now)

@@ -1,7 +1,7 @@
-"""The way out: a page that asks once, a goodbye that acts at once, and an undo.
+"""Unsubscribing: a page with alternatives, the unsubscribe itself, and an undo.
 
-RFC 8058: a mailbox posts to the same address on its own, with a body and headers of its choice. The
-token says all; the body is not read, nobody is sent on, and nothing is remembered in a browser.
+RFC 8058 (one-click): a mail client sends the POST itself, with a body and headers of its choice.
+The token is sufficient; the body is not read, and there are no redirects and no cookies.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from newsletter.subscribers.consent import Origin
 from newsletter.subscribers.unsubscribe import Goodbye
 from newsletter.tokens import Purpose
 from newsletter.web import dependencies, pages
-from newsletter.web.dependencies import TheFront, WebContext
+from newsletter.web.dependencies import Context, WebContext
 from newsletter.web.routes import preferences
 
 router = APIRouter(include_in_schema=False)
 
-#: The pause that is offered to somebody on their way out.
+#: The pause that is offered instead of unsubscribing.
 _PAUSE = timedelta(days=30)
 
 
 @router.get("/unsubscribe/{token}")
-def show(web: TheFront, token: str) -> HTMLResponse:
-    """Offer less, a pause, or goodbye; opening the link ends nothing."""
+def show(web: Context, token: str) -> HTMLResponse:
+    """Offer a slower cadence, a pause, or to unsubscribe; opening the link changes nothing."""
     bearer = web.keyring.read(Purpose.UNSUBSCRIBE, token, now=web.clock())
     with sessions.reading(web.engine) as session:
         reader = store.find_public(session, bearer.public_id)
@@ -46,27 +46,27 @@ def show(web: TheFront, token: str) -> HTMLResponse:
 
 
 @router.post("/unsubscribe/{token}")
-def leave(web: TheFront, request: Request, token: str) -> HTMLResponse:
-    """End the subscription now. Posted again, nothing more happens, and the answer is as good."""
+def end(web: Context, request: Request, token: str) -> HTMLResponse:
+    """Unsubscribe immediately; idempotent."""
     now = web.clock()
     bearer = web.keyring.read(Purpose.UNSUBSCRIBE, token, now=now)
     with sessions.writing(web.engine) as session:
         origin = Origin("unsubscribe link", remote=dependencies.remote(request))
-        came_to = unsubscribe.leave(
+        result = unsubscribe.by_link(
             session, bearer, origin=origin, publication=web.publication, now=now
         )
         reader = store.find_public(session, bearer.public_id)
         can_undo = reader is not None and _can_undo(web, session, reader)
-    if came_to is Goodbye.OUTDATED:
-        # 200: whoever retries on anything else has nothing to gain.
+    if result is Goodbye.OUTDATED:
+        # Status 200, because mail clients retry on others, which is useless here.
         has_returned = dependencies.has_returned(reader, bearer)
         return web.page("invalid", pages.Invalid(is_outdated=True, has_returned=has_returned))
-    return _goodbye(web, token, was_already=came_to is Goodbye.ALREADY, can_undo=can_undo)
+    return _goodbye(web, token, was_already=result is Goodbye.ALREADY, can_undo=can_undo)
 
 
 @router.post("/unsubscribe/{token}/undo")
-def undo(web: TheFront, request: Request, token: str) -> HTMLResponse:
-    """Take a goodbye back."""
+def undo(web: Context, request: Request, token: str) -> HTMLResponse:
+    """Undo an unsubscribe."""
     now = web.clock()
     bearer = web.keyring.read(Purpose.UNSUBSCRIBE, token, now=now)
     origin = Origin("undo of a goodbye", remote=dependencies.remote(request))

@@ -18,7 +18,7 @@ from newsletter.web.peers import Proxies
 from newsletter.web.protocol import guarded
 
 FAR = 3_600.0
-QUICK = {"look_seconds": 0.05}
+QUICK = {"check_seconds": 0.05}
 GET = b"GET / HTTP/1.1\r\nHost: news.miasfeed.example\r\n\r\n"
 LARGE = 20_000_000
 

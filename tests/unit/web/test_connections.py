@@ -69,14 +69,14 @@ def test_each_phase_has_its_deadline_and_an_answer_may_take_its_time(
 def test_what_was_read_meanwhile_is_not_unread(server: Connections) -> None:
     member = Peer(phase=Phase.ANSWER, unread=9)
     server.admit(member)
-    server.look(100.0)
+    server.check(100.0)
     member.unread = 0
-    server.look(130.0)
+    server.check(130.0)
     member.unread = 9
-    server.look(170.0)
+    server.check(170.0)
     assert member.closed == []
 
-    server.look(230.0)
+    server.check(230.0)
     assert member.closed == [Cause.UNREAD]
 
 
@@ -86,12 +86,12 @@ def test_the_next_request_has_its_whole_time_from_when_the_answer_was_read(
     member = Peer(unread=9)
     server.admit(member)
     for now in range(0, 50, 10):
-        server.look(float(now))
+        server.check(float(now))
     member.unread = 0
-    server.look(49.9)
+    server.check(49.9)
     assert member.closed == []
 
-    server.look(50.0)
+    server.check(50.0)
     assert member.closed == [Cause.HEAD]
 
 
@@ -137,10 +137,10 @@ def test_a_connection_is_refused_only_when_all_others_are_being_answered(
     assert server.admit(late) is Cause.ROOM
     assert [one.closed for one in members] == [[]] * 6
 
-    server.leave(late)
-    server.leave(members[0])
+    server.remove(late)
+    server.remove(members[0])
     assert server.admit(peer(8)) is None
-    server.look(1.0)
+    server.check(1.0)
     assert said == ["Closed a connection from 192.0.2.7: more than 6 in all."]
 
 
@@ -156,7 +156,7 @@ def test_a_flood_is_one_line_a_minute_for_each_cause(server: Connections, said: 
         for _ in range(50):
             server.note(Peer(), Cause.HEAD)
         server.note(Peer("2001:db8::1", None), Cause.MALFORMED)
-        server.look(float(second))
+        server.check(float(second))
 
     assert said == [
         "Closed 50 connections, the last one from 192.0.2.1: no whole request within 10 s.",
@@ -171,7 +171,7 @@ def test_a_proxy_that_no_setting_names_is_pointed_out_when_its_network_is_full(
 ) -> None:
     for number in range(4):
         server.admit(Peer("127.0.0.1", "127.0.0.1", since=float(number)))
-    server.look(5.0)
+    server.check(5.0)
 
     (line,) = said
     assert line.endswith("If that is your own proxy, name it in trusted_proxies.")
@@ -204,7 +204,7 @@ def test_no_history_leaves_more_open_than_the_limits_say(steps: list[tuple[str, 
                 server.moved(one)
         for one in members:
             if one.closed:
-                server.leave(one)
+                server.remove(one)
         left = [one for one in members if not one.closed]
         assert len(server) == len(left) <= LIMITS.connections
         for network in "0123":
