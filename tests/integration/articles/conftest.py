@@ -1,4 +1,4 @@
-"""A web server of the test's own on 127.0.0.1, that answers what it is told to."""
+"""A web server on 127.0.0.1 with scripted responses."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SAMPLES = Path(__file__).parents[2] / "samples" / "feeds"
 
 @dataclass(frozen=True)
 class Answer:
-    """What a path answers; `raw` writes the whole response itself."""
+    """The response of a path; `raw` writes the whole response itself."""
 
     body: bytes = b""
     status: int = 200
@@ -27,14 +27,14 @@ class Answer:
 
 @dataclass
 class Web:
-    """A running server: what it answers, by path, and what it was asked."""
+    """A running server: its responses by path, and the requests it got."""
 
     port: int = 0
     answers: dict[str, Answer | Callable[[Mapping[str, str]], Answer]] = field(default_factory=dict)
     asked: list[tuple[str, dict[str, str]]] = field(default_factory=list)
 
     def url(self, path: str, *, host: str = "127.0.0.1", scheme: str = "http") -> str:
-        """Return where a path is."""
+        """Return the URL of a path."""
         return f"{scheme}://{host}:{self.port}{path}"
 
 
@@ -81,7 +81,7 @@ def _serve(tls: SSLContext | None) -> Iterator[Web]:
 
     class Server(ThreadingHTTPServer):
         def handle_error(self, *_: object) -> None:
-            """A client that hangs up is what these tests are about."""
+            """Ignore clients that disconnect, which these tests do on purpose."""
 
     with Server(("127.0.0.1", 0), Handler) as server:
         if tls:

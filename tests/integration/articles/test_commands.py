@@ -16,7 +16,7 @@ SAMPLE = str(SAMPLES / "mias-feed.rss.xml")
 
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Run a command on a database of this test's own."""
+    """Run a command on a database of the test."""
     run = terminal.at(tmp_path, monkeypatch, capsys)
     assert run("database", "upgrade").code == 0
     return run
@@ -118,7 +118,7 @@ def test_a_feed_whose_file_is_gone_can_still_be_removed_by_its_name(
     assert run("feeds", "remove", "feed.xml").code == 0
 
 
-def test_what_waits_is_listed_and_let_out(run: Run, tmp_path: Path) -> None:
+def test_quarantined_articles_are_listed_and_approved(run: Run, tmp_path: Path) -> None:
     feed = {
         "items": [
             {"id": str(n), "url": f"https://a.example/{n}", "title": f"T{n}",

@@ -1,4 +1,4 @@
-"""feedparser's own test documents: all of them are read or refused in words, none of them slowly.
+"""feedparser's own test documents: all are read or refused with a message, none slowly.
 
 They come from its source distribution, fetched once by name and version.
 """
@@ -52,7 +52,7 @@ def _download(version: str) -> None:
 
 
 def outcome(body: bytes) -> str:
-    """Read a document as the fetcher would hand it on; return what came, in words."""
+    """Parse a document as the fetcher passes it on; return the result as text."""
     named = _CONTENT_TYPE.search(body[:2_000])
     content_type = named[1].decode("latin-1").strip() if named else "application/xml"
     try:
@@ -73,7 +73,7 @@ def test_every_document_is_read_or_refused_in_words(documents: dict[str, bytes])
 
     assert len(documents) >= 2_242
     assert set(refused.values()) <= {"That is not a feed: no RSS, Atom or JSON Feed."}
-    # Documents of other kinds, such as the pages that go with redirects.
+    # Other documents, such as the pages of redirects.
     assert len(refused) <= 20, refused
 
 

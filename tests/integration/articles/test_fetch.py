@@ -1,4 +1,4 @@
-"""The fetcher against real servers, most of them hostile."""
+"""Fetching from real servers, most of them hostile."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ FEED = b"<rss version='2.0'/>"
 
 
 def answer_to(*addresses: str) -> Callable[[str, int], list[str]]:
-    """A resolver that gives the same addresses for every name."""
+    """A resolver that returns the same addresses for every name."""
     return lambda _host, _port: list(addresses)
 
 
@@ -54,7 +54,7 @@ def test_the_request_says_who_asks_and_carries_nothing_else(web: Web) -> None:
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "2130706433", "0x7f.1", "127.1"])
-def test_this_machine_is_closed_in_every_spelling(web: Web, host: str) -> None:
+def test_loopback_is_refused_in_every_notation(web: Web, host: str) -> None:
     with pytest.raises(FeedError, match="private network"):
         fetch.fetch(web.url("/feed", host=host), CLOSED)
 
@@ -67,11 +67,11 @@ def test_a_name_with_a_private_address_is_closed(web: Web, address: str) -> None
         fetch.fetch(web.url("/f", host="feeds.example"), CLOSED, resolver=answer_to(address))
 
 
-def test_a_name_that_is_rebound_between_check_and_connection_stays_closed(web: Web) -> None:
+def test_dns_rebinding_is_refused(web: Web) -> None:
     asked: list[str] = []
 
     def rebind(host: str, _port: int) -> list[str]:
-        # Public at the first look, this machine at every later one.
+        # Public at the first look-up, loopback at every later one.
         asked.append(host)
         return ["203.0.113.9"] if len(asked) == 1 else ["127.0.0.1"]
 
@@ -86,7 +86,7 @@ def test_the_connection_goes_to_the_address_that_was_checked(
     web: Web, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     web.answers["/feed"] = Answer(FEED)
-    # 127.0.0.1 plays a public address: only then may the request arrive, by that very address.
+    # 127.0.0.1 counts as a public address here, so the request arrives by exactly that address.
     monkeypatch.setattr("newsletter.articles.guard.is_public", lambda one: one == "127.0.0.1")
 
     url = web.url("/feed", host="feeds.example")
@@ -139,7 +139,7 @@ def test_a_redirect_off_the_web_is_refused(web: Web, location: str) -> None:
         fetch.fetch(web.url("/feed"), OPEN)
 
 
-def test_nothing_changed_is_an_answer(web: Web) -> None:
+def test_not_modified_is_a_valid_response(web: Web) -> None:
     def answer(headers: Mapping[str, str]) -> Answer:
         assert headers["if-modified-since"] == "yesterday"
         return Answer(status=304, headers={"ETag": '"1"'})
@@ -152,7 +152,7 @@ def test_nothing_changed_is_an_answer(web: Web) -> None:
     assert web.asked[0][1]["if-none-match"] == '"1"'
 
 
-def test_nothing_changed_is_no_answer_to_a_plain_question(web: Web) -> None:
+def test_not_modified_without_validators_is_an_error(web: Web) -> None:
     web.answers["/feed"] = Answer(status=304)
 
     with pytest.raises(FeedError, match="without having been asked"):
@@ -230,7 +230,7 @@ def test_a_feed_larger_than_the_cap_is_refused(web: Web) -> None:
         fetch.fetch(web.url("/feed"), OPEN)
 
 
-def test_an_endless_feed_is_left_at_the_cap(web: Web) -> None:
+def test_an_endless_feed_is_cut_at_the_limit(web: Web) -> None:
     def pour(wire: BinaryIO) -> None:
         wire.write(b"HTTP/1.1 200 OK\r\n\r\n")
         while True:
@@ -252,7 +252,7 @@ def test_a_packed_feed_is_unpacked(web: Web) -> None:
     assert fetch.fetch(web.url("/feed"), OPEN).body == FEED
 
 
-def test_a_decompression_bomb_is_left_at_the_cap(web: Web) -> None:
+def test_a_decompression_bomb_is_cut_at_the_limit(web: Web) -> None:
     packer = zlib.compressobj(9, wbits=31)
     bomb = b"".join(packer.compress(b"\0" * 1_000_000) for _ in range(50)) + packer.flush()
     assert len(bomb) < OPEN.max_bytes
@@ -315,7 +315,7 @@ def test_packed_members_may_be_split_anywhere(size: int) -> None:
     assert b"".join(fetch._unpacked(chunks, {"gzip"}, OPEN)) == FEED
 
 
-def test_a_bomb_within_a_bomb_is_left_at_the_cap(web: Web) -> None:
+def test_a_nested_decompression_bomb_is_cut_at_the_limit(web: Web) -> None:
     web.answers["/feed"] = gzipped(gzip.compress(gzip.compress(b"\0" * (OPEN.max_bytes + 1))))
 
     with pytest.raises(FeedError, match="larger than"):
@@ -381,7 +381,7 @@ def test_a_broken_answer_is_a_feed_error(web: Web, answer: bytes) -> None:
 
 
 @pytest.mark.parametrize("head", [b"", b"HTTP/1.1 200 OK\r\n\r\n"], ids=["headers", "body"])
-def test_a_slow_drip_ends_with_the_time_in_all(web: Web, head: bytes) -> None:
+def test_a_slow_response_ends_at_the_deadline(web: Web, head: bytes) -> None:
     stopped = threading.Event()
 
     def drip(wire: BinaryIO) -> None:
@@ -399,7 +399,7 @@ def test_a_slow_drip_ends_with_the_time_in_all(web: Web, head: bytes) -> None:
         stopped.set()
 
 
-def test_a_silent_server_ends_with_the_time_in_all(web: Web) -> None:
+def test_a_silent_server_ends_at_the_deadline(web: Web) -> None:
     stopped = threading.Event()
     web.answers["/feed"] = Answer(raw=lambda _wire: stopped.wait(20))
     try:
@@ -409,7 +409,7 @@ def test_a_silent_server_ends_with_the_time_in_all(web: Web) -> None:
         stopped.set()
 
 
-def test_a_silent_resolver_ends_with_the_time_in_all() -> None:
+def test_a_silent_resolver_ends_at_the_deadline() -> None:
     stopped = threading.Event()
 
     def wait(_host: str, _port: int) -> list[str]:
@@ -463,7 +463,7 @@ def test_tls_verifies_the_name_though_we_connect_to_an_address(
         ask("other.example")
 
 
-def test_a_certificate_that_nobody_vouches_for_is_refused(
+def test_an_untrusted_certificate_is_refused(
     serve_tls: Callable[[ssl.SSLContext], Web], server_tls: ssl.SSLContext
 ) -> None:
     web = serve_tls(server_tls)

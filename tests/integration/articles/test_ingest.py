@@ -1,4 +1,4 @@
-"""Taking feeds in, on both databases."""
+"""Storing the articles of feeds, on both databases."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ def test_seen_at_is_later_than_any_instant_given_before_even_if_the_clock_steps_
     assert article.seen_at > coverage_end
 
 
-def test_what_waits_has_no_seen_at_until_it_is_approved(engine: Engine) -> None:
+def test_a_quarantined_article_has_no_seen_at_until_it_is_approved(engine: Engine) -> None:
     feed = new_feed(engine)
     future = item("a", published_at=NOW + timedelta(days=9))
     assert ingest.take_in(engine, feed, document(future), NOW) == Counts(quarantined=1)
@@ -141,7 +141,7 @@ def test_what_waits_has_no_seen_at_until_it_is_approved(engine: Engine) -> None:
     assert (out.quarantined_at, out.quarantine_reason) == (None, None)
 
 
-def test_what_waits_and_comes_again_is_known_and_still_waits(engine: Engine) -> None:
+def test_a_quarantined_article_that_comes_again_stays_quarantined(engine: Engine) -> None:
     feed = new_feed(engine)
     future = document(item("a", published_at=NOW + timedelta(days=9)))
     ingest.take_in(engine, feed, future, NOW)
@@ -206,7 +206,7 @@ def test_a_feed_that_republishes_everything_under_new_names_sends_nothing(engine
     assert {one.quarantine_reason for one in stored(engine)[30:]} == {"republished"}
 
 
-def test_a_flood_of_strangers_waits(engine: Engine) -> None:
+def test_a_flood_of_new_articles_is_quarantined(engine: Engine) -> None:
     feed = new_feed(engine)
     ingest.take_in(engine, feed, document(item("a")), NOW)
     flood = [item(f"n{number}") for number in range(21)]
@@ -225,7 +225,7 @@ def test_a_flood_waits_whatever_else_is_known(engine: Engine) -> None:
 
 
 def fresh(step: int, count: int = 4_990) -> list[ParsedArticle]:
-    """One item that is always there, and many that were never there before."""
+    """One item that is always the same, and many new ones."""
     return [
         item("constant"),
         *(item(f"{step}.{number}", published_at=None) for number in range(count)),
@@ -247,7 +247,7 @@ def test_a_flood_of_fresh_items_brings_two_hundred_a_day_and_none_goes_out(engin
         Counts(known=1, left_out=4_990),
     ]
     assert [one.title for one in stored(engine) if one.seen_at] == ["Title of constant"]
-    # The newest stood first, and nothing that was known is forgotten.
+    # The newest are stored, and known articles stay.
     assert [one.guid for one in stored(engine)[1:3]] == ["0.0", "0.1"]
 
 
@@ -343,7 +343,7 @@ def test_a_first_fetch_without_dates_brings_the_twenty_that_stand_first(engine: 
 
     assert ingest.take_in(engine, feed, undated, NOW) == Counts(new=20, quarantined=40)
     assert [one.guid for one in stored(engine) if one.seen_at] == [f"n{n}" for n in range(20)]
-    # The archive is known now: neither a flood nor news later.
+    # The archive is known now: later it is neither a flood nor new.
     later = NOW + timedelta(hours=1)
     news = document(item("news", published_at=None), *undated.items)
     assert ingest.take_in(engine, feed, news, later) == Counts(new=1, known=60)
@@ -417,7 +417,7 @@ def test_the_entries_of_a_changelog_keep_their_anchors(engine: Engine) -> None:
     ]
 
 
-def test_an_anchor_that_tells_nothing_apart_is_dropped(engine: Engine) -> None:
+def test_a_fragment_that_distinguishes_no_articles_is_dropped(engine: Engine) -> None:
     first, second = new_feed(engine), new_feed(engine, "https://b.example/feed")
 
     for feed, link in ((first, "https://a.example/a#top"), (second, "https://a.example/a")):
@@ -432,7 +432,7 @@ def test_a_link_that_another_feed_has_costs_no_later_item_that_shares_it(engine:
     ingest.take_in(engine, blog, document(post), NOW)
 
     assert ingest.take_in(engine, show, document(episode(1)), NOW) == Counts(known=1)
-    # The first has left the document by now: that it was known is remembered.
+    # The first item is no longer in the document, but its alias is stored.
     assert ingest.take_in(engine, show, document(episode(2)), NOW) == Counts(new=1)
     both = document(episode(2), episode(1))
     assert ingest.take_in(engine, show, both, NOW) == Counts(known=2)
@@ -608,7 +608,7 @@ def test_while_the_network_is_slow_no_transaction_is_open(engine: Engine) -> Non
     new_feed(engine)
 
     def fetcher(url: str, _limits: Limits, _validators: Validators) -> Fetched:
-        # On SQLite this would wait for ever if the caller held the write lock.
+        # On SQLite this would deadlock if the caller held the write lock.
         with sessions.writing(engine) as session:
             store.add_feed(session, url="https://added.meanwhile.example/", title="", now=NOW)
         return Fetched(b"<rss version='2.0'/>", "", None, None, url, not_modified=False)
@@ -729,7 +729,7 @@ def test_a_feed_finds_its_article_that_was_added_by_hand(engine: Engine) -> None
     assert stored(engine)[0].title == "Mine"
 
 
-# What a feed may do to a story between two documents: one of these at a time.
+# Changes of an item between two documents, one at a time.
 _CHANGES = st.sampled_from(["", "guid", "link", "title", "date"])
 _APPEARANCES = st.lists(
     st.tuples(st.integers(0, 7), _CHANGES), max_size=8, unique_by=lambda one: one[0]
@@ -857,7 +857,7 @@ def test_over_any_history_of_distinct_guids_and_titles_every_item_is_one_article
         made = counts.new + counts.quarantined
         assert made <= len(unmet)
         joined += len(unmet) - made
-        # One feed alone never loses an item, and of two at most one page is common.
+        # A single feed never loses an item, and two feeds share one page at most.
         assert joined == 0 or all(met.values())
         assert len(stored(sqlite_engine)) == len(met[0]) + len(met[1]) - joined
         assert before.items() <= _seen(sqlite_engine).items()

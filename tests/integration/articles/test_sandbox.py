@@ -32,14 +32,14 @@ from .conftest import SAMPLES
 
 NOW = datetime(2026, 11, 22, 7, tzinfo=UTC)
 SAMPLE = (SAMPLES / "mias-feed.rss.xml").read_bytes()
-#: So much that a busy machine does not end what is well.
+#: Generous, so that a busy machine fails no valid document.
 LIMITS = Limits(parse_seconds=120)
 
 on_linux = pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="looks into /proc")
 
 
 def parsers(parent: int | None = None) -> list[int]:
-    """Return the processes that parse feeds for `parent`, this one by default."""
+    """Return the child processes that parse feeds for `parent`, this process by default."""
     found = []
     for folder in Path("/proc").glob("[0-9]*"):
         try:
@@ -63,7 +63,7 @@ def add_feeds(engine: Engine, *names: str) -> None:
 
 
 def giving(**bodies: bytes) -> ingest.Fetcher:
-    """Fetch what is named like the host."""
+    """Return a fetcher that returns the document named like the host."""
 
     def fetcher(url: str, _limits: Limits, _validators: Validators) -> Fetched:
         body = bodies[url.removeprefix("https://").partition(".")[0]]
@@ -73,7 +73,7 @@ def giving(**bodies: bytes) -> ingest.Fetcher:
 
 
 @pytest.mark.parametrize("path", sorted(SAMPLES.glob("*-*.*")), ids=lambda path: path.name)
-def test_what_the_child_says_is_what_the_parser_says(path: Path) -> None:
+def test_the_child_gives_the_same_result_as_the_parser(path: Path) -> None:
     expected = parse.parse(path.read_bytes(), url="https://a.example/feed")
 
     with Sandbox(LIMITS) as box:
@@ -96,7 +96,7 @@ def test_one_child_parses_everything_and_is_gone_afterwards() -> None:
 
 
 @on_linux
-def test_the_child_has_nothing_of_its_parent(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_child_inherits_nothing_from_its_parent(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NEWSLETTER_SECRET_KEYS", "hunter2")
     with Path("/dev/null").open() as inherited, Sandbox(LIMITS) as box:
         os.set_inheritable(inherited.fileno(), True)
@@ -105,7 +105,7 @@ def test_the_child_has_nothing_of_its_parent(monkeypatch: pytest.MonkeyPatch) ->
 
         assert b"hunter2" not in Path(f"/proc/{pid}/environ").read_bytes()
         assert sorted(one.name for one in Path(f"/proc/{pid}/fd").iterdir()) == ["0", "1", "2"]
-        # Ctrl-C goes to the parent's session alone.
+        # Ctrl-C is sent to the parent's session only.
         assert os.getsid(pid) == pid != os.getsid(0)
 
 
@@ -143,7 +143,7 @@ def test_a_document_that_takes_too_long_is_refused() -> None:
 
 
 @on_linux
-def test_a_child_that_somebody_ended_is_replaced_and_no_feed_is_to_blame() -> None:
+def test_a_child_killed_while_idle_is_replaced_without_a_failed_feed() -> None:
     with Sandbox(LIMITS) as box:
         read(box)
         [pid] = parsers()
@@ -188,7 +188,7 @@ def test_a_run_that_is_stopped_leaves_its_feeds_as_they_are(sqlite_engine: Engin
     assert parsers() == []
 
 
-def test_a_stalled_server_does_not_hold_up_a_run_that_is_to_stop(sqlite_engine: Engine) -> None:
+def test_a_stalled_server_does_not_delay_a_stop(sqlite_engine: Engine) -> None:
     add_feeds(sqlite_engine, "slow")
     asked, may_answer = threading.Event(), threading.Event()
 
@@ -280,7 +280,7 @@ _FEED = json.loads(
         ("image", {"url": "file:///etc/passwd", "width": 1, "height": 1, "alt": None}),
     ],
 )
-def test_an_article_that_no_parser_of_ours_makes_is_refused(field: str, value: object) -> None:
+def test_an_article_outside_the_parsers_bounds_is_refused(field: str, value: object) -> None:
     assert len(sandbox._read(json.dumps({"feed": _FEED}).encode()).items) == 1
     odd = _FEED | {"items": [_FEED["items"][0] | {field: value}]}
 
@@ -301,6 +301,6 @@ def test_an_article_that_no_parser_of_ours_makes_is_refused(field: str, value: o
     ).map(lambda value: json.dumps(value).encode())
 )
 @settings(deadline=None)
-def test_whatever_a_child_sends_is_a_feed_or_an_error(answer: bytes) -> None:
+def test_any_response_of_the_child_is_a_feed_or_an_error(answer: bytes) -> None:
     with pytest.raises(FeedError):
         sandbox._read(answer)

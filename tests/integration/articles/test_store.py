@@ -1,4 +1,4 @@
-"""What editions and lists ask for."""
+"""The queries of editions and lists."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_the_newest_stand_first_by_publication_but_not_by_a_date_ahead(engine: E
     assert titles(found) == ["no date", "from tomorrow", "late", "early"]
 
 
-def test_one_feed_fills_what_the_others_leave_and_no_more(engine: Engine) -> None:
+def test_each_feed_has_a_fair_share_of_the_limit(engine: Engine) -> None:
     with sessions.writing(engine) as session:
         flood, small, other = (
             store.add_feed(session, url=f"https://{n}.example/", title="", now=NOW).id

@@ -1,4 +1,4 @@
-"""The mails of a mailbox or a stream: their headers, and nothing of it changed."""
+"""Reading the headers of mails from a mailbox or a stream, without modifying it."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_every_mail_of_a_mailbox_is_read_and_none_is_changed(
     assert contents(tmp_path) == before
 
 
-def test_a_mail_that_a_server_pipes_is_read_and_its_rest_is_taken_too() -> None:
+def test_a_piped_mail_is_read_to_its_end() -> None:
     stream = BytesIO(MAIL % b"one" + b"x" * 200_000)
 
     assert subjects(mails.of_stream(stream)) == ["one"]
@@ -56,14 +56,14 @@ def test_a_whole_mbox_may_come_on_a_stream() -> None:
 
 
 @pytest.mark.parametrize("octets", [b"", b"\r\n", b"no headers", b"x" * 300_000, b"\0" * 100])
-def test_whatever_a_stranger_pipes_is_one_mail_of_bounded_size(octets: bytes) -> None:
+def test_any_piped_octets_are_one_mail_of_bounded_size(octets: bytes) -> None:
     (found,) = mails.of_stream(BytesIO(octets))
 
     assert len(found) <= 2 * report.MAXIMUM_OCTETS
 
 
 @pytest.mark.parametrize("name", ["nothing", "folder", "readers.csv"])
-def test_what_is_no_mailbox_is_said_in_words(tmp_path: Path, name: str) -> None:
+def test_a_file_that_is_no_mailbox_is_an_error(tmp_path: Path, name: str) -> None:
     (tmp_path / "folder").mkdir()
     (tmp_path / "readers.csv").write_text("address,cadence\n")
 

@@ -7,5 +7,5 @@ from sqlalchemy import Engine
 
 @pytest.fixture
 def readers(engine: Engine) -> Readers:
-    """Nobody yet, on each database in turn."""
+    """An empty database, on each engine in turn."""
     return Readers(engine)

@@ -34,7 +34,7 @@ DAY = timedelta(days=1)
 
 
 class Door:
-    """What a reader does on the web, and what comes into their mailbox."""
+    """The use cases of a sign-up, and the letters that they queue."""
 
     def __init__(self, readers: Readers, settings: Settings) -> None:
         self.readers, self.settings = readers, settings
@@ -90,7 +90,7 @@ class Door:
             )
 
     def letters(self) -> list[tuple[str, EmailMessage]]:
-        """Every letter that is not cancelled, as it will arrive: its kind and itself."""
+        """Every letter that is not cancelled, as (kind, message)."""
         filler = Filler(self.publication.keyring)
         with sessions.reading(self.readers.engine) as session:
             found = session.exec(
@@ -118,7 +118,7 @@ def door(readers: Readers, settings: Callable[..., Settings]) -> Door:
     return Door(readers, settings(timezone="Europe/Berlin"))
 
 
-def test_a_stranger_is_asked_and_nothing_begins(door: Door) -> None:
+def test_a_sign_up_sends_a_confirm_letter_and_begins_nothing(door: Door) -> None:
     assert door.ask() is Asked.CONFIRM
 
     reader = door.readers.get(ANN)
@@ -151,7 +151,7 @@ def test_the_link_begins_the_consent_and_a_welcome_says_when_the_first_digest_co
     assert letter["List-Unsubscribe"]
 
 
-def test_confirming_again_changes_nothing_and_welcomes_nobody_twice(door: Door) -> None:
+def test_confirming_is_idempotent_with_one_welcome_letter(door: Door) -> None:
     door.ask()
     token = door.token()
     door.confirm(token)
@@ -202,7 +202,7 @@ def test_an_active_reader_gets_their_preferences_once_a_day_and_stays_as_they_ar
     assert door.token("preferences")
 
 
-def test_a_paused_reader_is_told_until_when(door: Door) -> None:
+def test_a_letter_to_a_paused_reader_says_until_when(door: Door) -> None:
     door.readers.add(ANN)
     until = datetime(2027, 1, 1, 23, tzinfo=UTC)
     door.readers.change(
@@ -218,7 +218,7 @@ def test_a_paused_reader_is_told_until_when(door: Door) -> None:
     assert door.readers.get(ANN).status == "paused"
 
 
-def test_who_had_left_stays_away_until_they_confirm(door: Door) -> None:
+def test_an_unsubscribed_reader_stays_so_until_they_confirm(door: Door) -> None:
     door.readers.add(ANN, Cadence.DAILY)
     door.leave()
     assert door.ask(cadence=Cadence.MONTHLY) is Asked.CONFIRM
@@ -230,7 +230,7 @@ def test_who_had_left_stays_away_until_they_confirm(door: Door) -> None:
     assert (reader.status, reader.cadence, reader.generation) == ("active", "monthly", 2)
 
 
-def test_a_confirm_link_does_not_bring_back_who_has_left_since(door: Door) -> None:
+def test_a_confirm_link_is_void_after_an_unsubscribe(door: Door) -> None:
     door.ask()
     token = door.token()
     door.confirm(token)
@@ -241,7 +241,7 @@ def test_a_confirm_link_does_not_bring_back_who_has_left_since(door: Door) -> No
     assert door.readers.get(ANN).status == "unsubscribed"
 
 
-def test_who_must_never_be_mailed_gets_nothing(door: Door) -> None:
+def test_a_suppressed_address_gets_no_letter(door: Door) -> None:
     readers = door.readers
     for address in (ANN, "eve@readers.example"):
         readers.add(address)
@@ -251,7 +251,7 @@ def test_who_must_never_be_mailed_gets_nothing(door: Door) -> None:
         suppress.suppress_all(
             session, both, grounds=grounds, now=readers.now, keyring=readers.keyring
         )
-        # Who has complained, and was erased then, is not written to either.
+        # Nor an erased person who had complained.
         forget.forget(session, "eve@readers.example", now=readers.now, keyring=readers.keyring)
 
     for address in both:
@@ -262,7 +262,7 @@ def test_who_must_never_be_mailed_gets_nothing(door: Door) -> None:
         assert store.find(session, "new@readers.example") is None
 
 
-def test_a_suppression_in_the_meantime_keeps_a_link_from_acting(door: Door) -> None:
+def test_a_later_suppression_voids_a_confirm_link(door: Door) -> None:
     door.ask()
     token = door.token()
     with sessions.writing(door.readers.engine) as session:
@@ -288,7 +288,7 @@ def suppress_for(door: Door, cause: Cause) -> None:
 
 
 def claimed(door: Door) -> list[str]:
-    """The kinds of the letters that the sender takes on."""
+    """The kinds of the letters that a claim returns."""
     with sessions.writing(door.readers.engine) as session:
         now = door.readers.now + DAY
         claims = queue.claim(session, worker_id=1, limit=10, now=now)
@@ -330,7 +330,7 @@ def test_nothing_but_a_confirm_letter_leaves_for_a_suppressed_address(
     door.readers.add(ANN)
     door.ask()
     with sessions.writing(door.readers.engine) as session:
-        # As the sender does it: the reader's status comes later.
+        # As the sender does it, which leaves the reader's status unchanged.
         grounds = Grounds(cause, "test", "test")
         suppression.suppress(
             session, ANN, grounds=grounds, now=door.readers.now, keyring=door.readers.keyring
@@ -365,7 +365,7 @@ def test_a_complaint_that_comes_while_its_reader_confirms_is_not_lifted(
 
     def meanwhile(*args: Any, **how: Any) -> bool:
         complaint.start()
-        # Waits for the reader's row, or for SQLite's only writer: this transaction.
+        # Waits for this transaction: for the reader's row, or for SQLite's only writer.
         complaint.join(timeout=1)
         return release(*args, **how)
 
@@ -379,7 +379,7 @@ def test_a_complaint_that_comes_while_its_reader_confirms_is_not_lifted(
     assert claimed(door) == []
 
 
-def test_an_address_that_is_still_dead_stays_suppressed_whoever_signs_it_up(door: Door) -> None:
+def test_an_address_that_is_still_dead_stays_suppressed_after_a_sign_up(door: Door) -> None:
     suppress_for(door, Cause.DEAD)
     door.ask()
     suppress_for(door, Cause.DEAD)
@@ -406,7 +406,7 @@ def test_a_dead_address_that_was_lifted_is_suppressed_again_when_it_is_dead_agai
     assert door.readers.get(ANN).generation == 2
 
 
-def test_a_goodbye_can_be_undone_for_a_day_and_is_the_same_consent(door: Door) -> None:
+def test_an_unsubscribe_can_be_undone_for_a_day_and_keeps_the_consent(door: Door) -> None:
     door.readers.add(ANN, watermark=door.readers.now - DAY)
     door.leave()
     door.come_back(after=timedelta(hours=23))
@@ -458,7 +458,7 @@ def test_times_are_of_the_publication(door: Door) -> None:
     assert when.isoformat() == "2026-11-23T07:00:00+01:00"
 
 
-def test_many_who_ask_at_once_for_one_address_cause_one_letter(door: Door) -> None:
+def test_concurrent_sign_ups_with_one_address_cause_one_letter(door: Door) -> None:
     with ThreadPoolExecutor(8) as pool:
         answers = list(pool.map(lambda _: door.ask(), range(24)))
 
@@ -466,7 +466,7 @@ def test_many_who_ask_at_once_for_one_address_cause_one_letter(door: Door) -> No
     assert door.kinds() == ["confirm"]
 
 
-def test_many_who_confirm_at_once_are_welcomed_once(door: Door) -> None:
+def test_concurrent_confirmations_cause_one_welcome_letter(door: Door) -> None:
     door.ask()
     token = door.token()
     with ThreadPoolExecutor(8) as pool:

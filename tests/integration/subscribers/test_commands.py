@@ -16,7 +16,7 @@ SECRET = "0123456789abcdef0123456789abcdef-for-tests"
 
 
 class Operator:
-    """Somebody at a terminal, in a folder with a fresh database."""
+    """Runs commands in a folder with an empty database."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -52,7 +52,7 @@ def operator(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Operator:
 # add, change, unsubscribe
 
 
-def test_an_added_reader_is_active_and_knows_what_comes_next(operator: Operator) -> None:
+def test_an_added_reader_is_active_and_the_next_digest_is_printed(operator: Operator) -> None:
     said = operator.says("subscribers", "add", "Ann@X.org", "--cadence", "daily")
 
     assert "ann@x.org is added: daily." in said
@@ -114,7 +114,7 @@ def test_a_new_address_is_asked_for_alone(operator: Operator) -> None:
         operator.run("subscribers", "change", "ann@x.org", "--address", "nobody")
 
 
-def test_one_who_left_is_added_with_again(operator: Operator) -> None:
+def test_an_unsubscribed_reader_is_added_with_again(operator: Operator) -> None:
     operator.says("subscribers", "add", "ann@x.org")
     assert "is unsubscribed" in operator.says("subscribers", "unsubscribe", "ann@x.org")
     assert "already" in operator.says("subscribers", "unsubscribe", "ann@x.org")
@@ -253,7 +253,7 @@ def test_rejected_lines_are_in_a_private_file_with_number_and_reason(operator: O
     assert file.stat().st_mode & 0o777 == 0o600
 
 
-def test_the_rejects_file_can_be_mended_and_imported(operator: Operator) -> None:
+def test_the_rejects_file_can_be_corrected_and_imported(operator: Operator) -> None:
     text = (
         'sep=;\r\nName;E-Mail;Cadence;Status;Note\r\nAnn;ann@@x.org;daily;active;"a; ""b"""\r\n'
         "=Bob;'=bob@x.org;hourly;unsubscribed;-1\r\n\"Cy;cy@x.org;;active;\r\n"
@@ -277,7 +277,7 @@ def test_the_rejects_file_can_be_mended_and_imported(operator: Operator) -> None
     ]
 
 
-def test_what_a_second_import_rejects_can_be_mended_too(operator: Operator) -> None:
+def test_the_rejects_file_of_a_rejects_file_can_be_imported(operator: Operator) -> None:
     operator.says("subscribers", "import", operator.writes("r.csv", "bad\nann@x.org\n"))
     operator.says("subscribers", "import", "r.csv.rejected.csv", "--rejects", "again.csv")
 
@@ -286,7 +286,7 @@ def test_what_a_second_import_rejects_can_be_mended_too(operator: Operator) -> N
     )
 
 
-def test_a_rejects_file_is_no_sheet_of_formulas_and_follows_no_link(operator: Operator) -> None:
+def test_a_rejects_file_has_no_formulas_and_follows_no_symlink(operator: Operator) -> None:
     (operator.folder / "victim").write_text("kept")
     (operator.folder / "no.csv").symlink_to("victim")
     name = operator.writes("readers.csv", "email,＝x\nbad,=1+1\nbad,＝1\n")
@@ -298,7 +298,7 @@ def test_a_rejects_file_is_no_sheet_of_formulas_and_follows_no_link(operator: Op
     assert [row.rpartition(",")[2] for row in rows] == ["'＝x", "'=1+1", "'＝1"]
 
 
-# What an import is
+# Dry runs, choices and files of an import
 
 
 def test_a_dry_run_shows_columns_and_counts_and_writes_nothing(operator: Operator) -> None:
@@ -385,7 +385,7 @@ def test_the_evidence_of_an_import_is_shown(operator: Operator) -> None:
     }
 
 
-def test_a_pipe_is_read_twice_by_way_of_a_file_without_a_name(operator: Operator) -> None:
+def test_a_pipe_is_read_twice_through_an_unnamed_file(operator: Operator) -> None:
     script = (
         "import os, sys, tempfile; from pathlib import Path; from newsletter.cli import files\n"
         "with files.seekable(Path('-')) as stream:\n"
@@ -415,7 +415,7 @@ def test_a_thousand_rejected_lines_are_counted_and_ten_are_printed(operator: Ope
     assert len((operator.folder / f"{name}.rejected.csv").read_text().splitlines()) == 1_001
 
 
-def test_the_rejected_lines_never_overwrite_the_sheet(operator: Operator) -> None:
+def test_the_rejected_lines_never_overwrite_the_imported_file(operator: Operator) -> None:
     name = operator.writes("readers.csv", SHEET)
 
     with pytest.raises(InvalidInput, match="overwrite"):

@@ -259,7 +259,7 @@ def _emptied(file: Path) -> Readers:
 
 
 def _settle(readers: Readers, person: dict[str, Any]) -> None:
-    """Have a reader come to where the export finds them."""
+    """Bring a reader into the state to be exported."""
     try:
         address = addresses.normalise(f"{person['local']}@x.org")
     except InvalidAddress:

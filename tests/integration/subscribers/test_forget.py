@@ -34,7 +34,7 @@ def everything(session: Session) -> str:
     )
 
 
-def test_a_forgotten_person_stands_in_no_table(readers: Readers) -> None:
+def test_a_forgotten_person_is_in_no_table(readers: Readers) -> None:
     readers.add(ANN)
     readers.deliver(ANN, list(State), reply=f"550 5.1.1 <{ANN}> unknown")
     public_id = readers.get(ANN).public_id
@@ -67,7 +67,7 @@ def test_the_books_still_balance_without_the_person(readers: Readers) -> None:
     *anns, bobs = readers.deliveries()
     assert [row.state for row in anns] == [
         *["cancelled"] * 2,
-        # Its body may be leaving.
+        # The message may have been sent.
         "unknown",
         "accepted",
         "cancelled",
@@ -94,14 +94,14 @@ def test_only_a_keyed_hash_stays(readers: Readers) -> None:
     assert row.address_hash == readers.keyring.fingerprints(ANN)[0]
 
 
-def test_forgetting_somebody_unknown_keeps_imports_from_bringing_them(readers: Readers) -> None:
+def test_forgetting_an_unknown_address_keeps_imports_from_adding_it(readers: Readers) -> None:
     assert erase(readers) == Forgotten(subscriber=False, consents=0, deliveries=0)
 
     with sessions.reading(readers.engine) as session:
         assert suppression.is_suppressed(session, ANN, keyring=readers.keyring)
 
 
-def test_forgetting_twice_is_forgetting_once(readers: Readers) -> None:
+def test_forgetting_is_idempotent(readers: Readers) -> None:
     readers.add(ANN)
     erase(readers)
 
@@ -112,7 +112,7 @@ def test_forgetting_twice_is_forgetting_once(readers: Readers) -> None:
 
 
 def test_the_address_leaves_the_files_of_the_database(sqlite_engine: Engine) -> None:
-    """Rows that moved, grew and were deleted before leave no copy on a free page either."""
+    """Free pages have no copies of rows that were moved, enlarged or deleted before either."""
     readers = Readers(sqlite_engine)
     file = Path(str(sqlite_engine.url.database))
     rng = random.Random(7)
@@ -133,7 +133,7 @@ def test_the_address_leaves_the_files_of_the_database(sqlite_engine: Engine) -> 
         assert b"archaeopteryx" not in part.read_bytes(), part.name
 
 
-def test_somebody_who_reads_the_database_delays_the_sweep(sqlite_engine: Engine) -> None:
+def test_a_reader_of_the_database_delays_the_checkpoint(sqlite_engine: Engine) -> None:
     readers = Readers(sqlite_engine)
     readers.add(ANN)
     with sessions.reading(sqlite_engine) as session:
@@ -144,8 +144,8 @@ def test_somebody_who_reads_the_database_delays_the_sweep(sqlite_engine: Engine)
     assert forget.sweep(sqlite_engine)
 
 
-def test_an_erasure_beside_a_suppression_leaves_no_address(readers: Readers) -> None:
-    """Whichever comes first: of the person nothing is left but the hash."""
+def test_an_erasure_concurrent_with_a_suppression_leaves_no_address(readers: Readers) -> None:
+    """In either order, only the hash is left."""
     keyring, now = readers.keyring, readers.now
     errors: list[BaseException] = []
 
@@ -161,7 +161,7 @@ def test_an_erasure_beside_a_suppression_leaves_no_address(readers: Readers) -> 
         grounds = Grounds(Cause.DEAD, "bounced", "a test")
         suppress.suppress(session, ANN, grounds=grounds, now=now, keyring=keyring)
         thread.start()
-        # It waits for this transaction, or is through already.
+        # It waits for this transaction, or has been committed already.
         thread.join(0.5)
     thread.join(60)
 

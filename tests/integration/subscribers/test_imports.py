@@ -42,14 +42,14 @@ def take_over(readers: Readers, text: str | bytes, **how: Any) -> ImportTally:
     return tally
 
 
-def sheet_of(count: int) -> str:
+def csv_of(count: int) -> str:
     cadences = list(Cadence)
     lines = (f"reader{n}@x{n % 7}.org,{cadences[n % 3]}" for n in range(count))
     return "\n".join(["email,cadence", *lines])
 
 
 def state(engine: Engine) -> dict[str, list[tuple[Any, ...]]]:
-    """Return what the tables say, but for row numbers, public ids and instants."""
+    """Return the contents of the tables without row ids, public ids and instants."""
     with sessions.reading(engine) as session:
         people = session.exec(select(Subscriber)).all()
         consents = session.exec(select(Consent)).all()
@@ -65,7 +65,7 @@ def state(engine: Engine) -> dict[str, list[tuple[Any, ...]]]:
         }
 
 
-def test_readers_of_a_sheet_are_active_and_have_a_consent(readers: Readers) -> None:
+def test_imported_readers_are_active_and_have_a_consent(readers: Readers) -> None:
     tally = take_over(readers, "email,cadence\nAnn@x.org,daily\nbob@x.org,\n")
 
     assert tally == ImportTally(read=2, added=2)
@@ -92,24 +92,24 @@ def test_readers_without_a_cadence_get_the_one_of_the_import(readers: Readers) -
 
 
 def test_each_reader_has_a_public_id_and_a_consent_of_their_own(readers: Readers) -> None:
-    tally = take_over(readers, sheet_of(1_000), batch=300)
+    tally = take_over(readers, csv_of(1_000), batch=300)
 
     assert tally == ImportTally(read=1_000, added=1_000)
     assert len({reader.public_id for reader in readers.all()}) == 1_000
     assert len(state(readers.engine)["consents"]) == 1_000
 
 
-def test_importing_twice_is_importing_once(readers: Readers) -> None:
-    take_over(readers, sheet_of(500), batch=200)
+def test_an_import_is_idempotent(readers: Readers) -> None:
+    take_over(readers, csv_of(500), batch=200)
     once = state(readers.engine)
 
-    assert take_over(readers, sheet_of(500), now=LATER) == ImportTally(read=500, unchanged=500)
+    assert take_over(readers, csv_of(500), now=LATER) == ImportTally(read=500, unchanged=500)
 
     assert state(readers.engine) == once
 
 
 @pytest.mark.parametrize("batch", [1, 2, 1_000])
-def test_a_reader_who_stands_in_the_sheet_twice_is_one(readers: Readers, batch: int) -> None:
+def test_a_repeated_address_is_one_reader(readers: Readers, batch: int) -> None:
     text = "email,cadence\nann@x.org,daily\nANN@X.org,weekly\nbob@x.org,\nann@x.org,\n"
 
     assert take_over(readers, text, batch=batch) == ImportTally(read=4, added=2, unchanged=2)
@@ -118,7 +118,7 @@ def test_a_reader_who_stands_in_the_sheet_twice_is_one(readers: Readers, batch: 
     assert len(readers.consents("ann@x.org")) == 1
 
 
-def test_a_sheet_never_changes_a_readers_cadence(readers: Readers) -> None:
+def test_an_import_never_changes_a_cadence(readers: Readers) -> None:
     readers.add("ann@x.org", Cadence.DAILY, watermark=NOW)
 
     assert take_over(readers, "email,cadence\nann@x.org,weekly\n") == ImportTally(
@@ -131,7 +131,7 @@ def test_a_sheet_never_changes_a_readers_cadence(readers: Readers) -> None:
 
 @pytest.mark.parametrize("confirmed", [False, True])
 @pytest.mark.parametrize("status", [Status.UNSUBSCRIBED, Status.SUPPRESSED, Status.PAUSED])
-def test_a_sheet_brings_nobody_back(readers: Readers, status: Status, confirmed: bool) -> None:
+def test_an_import_reactivates_nobody(readers: Readers, status: Status, confirmed: bool) -> None:
     readers.add("ann@x.org", status=status)
 
     text = "email,status\nann@x.org,enabled\n"
@@ -168,7 +168,7 @@ def test_a_forgotten_person_stays_forgotten(readers: Readers) -> None:
     assert readers.all() == []
 
 
-def test_a_sheet_says_who_left_who_is_paused_and_who_is_blocked(readers: Readers) -> None:
+def test_states_of_a_file_are_imported(readers: Readers) -> None:
     text = (
         "email,status,paused_until\nann@x.org,enabled,\nbob@x.org,disabled,\n"
         "cy@x.org,blocklisted,\ndan@x.org,paused,2027-01-05\neve@x.org,unconfirmed,\n"
@@ -190,7 +190,7 @@ def test_a_sheet_says_who_left_who_is_paused_and_who_is_blocked(readers: Readers
         assert suppression.is_suppressed(session, "cy@x.org", keyring=readers.keyring)
 
 
-def test_a_reader_whom_a_sheet_has_as_blocked_is_mailed_no_more(readers: Readers) -> None:
+def test_a_reader_whom_a_file_has_as_blocked_is_suppressed(readers: Readers) -> None:
     readers.add("ann@x.org")
     readers.deliver("ann@x.org", [State.QUEUED])
 
@@ -201,7 +201,7 @@ def test_a_reader_whom_a_sheet_has_as_blocked_is_mailed_no_more(readers: Readers
     assert readers.deliveries()[0].state == State.CANCELLED
 
 
-def test_a_reader_without_a_state_waits_until_the_operator_vouches(readers: Readers) -> None:
+def test_a_reader_without_a_state_is_pending_until_the_operator_confirms(readers: Readers) -> None:
     text = "email,status,cadence\nann@x.org,,daily\n"
     assert take_over(readers, text, confirmed=False) == ImportTally(read=1, added=1, unstated=1)
     assert readers.get("ann@x.org").status == Status.PENDING
@@ -216,9 +216,7 @@ def test_a_reader_without_a_state_waits_until_the_operator_vouches(readers: Read
 
 
 @pytest.mark.parametrize("word", ["pending", "unconfirmed", "unactivated"])
-def test_explicit_pending_stays_pending_whatever_confirmed_says(
-    readers: Readers, word: str
-) -> None:
+def test_explicit_pending_stays_pending_with_confirmed(readers: Readers, word: str) -> None:
     text = f"email,status\nann@x.org,{word}\n"
 
     assert take_over(readers, text, confirmed=True) == ImportTally(read=1, added=1)
@@ -243,7 +241,7 @@ def test_nobody_is_mailed_on_a_bare_list_of_addresses(readers: Readers) -> None:
     assert [reader.status for reader in readers.all()] == ["pending", "active"]
 
 
-def test_an_operator_vouches_for_those_without_a_state_alone(readers: Readers) -> None:
+def test_confirmed_applies_only_to_readers_without_a_state(readers: Readers) -> None:
     text = "email,status\nann@x.org,pending\nbob@x.org,disabled\ncy@x.org,\n"
     take_over(readers, text, confirmed=True)
 
@@ -272,7 +270,7 @@ def test_of_several_rows_of_one_reader_the_strictest_counts(
 @pytest.mark.parametrize("batch", [1, 1_000])
 @pytest.mark.parametrize("word", ["", "active"])
 @pytest.mark.parametrize("order", [1, -1])
-def test_a_pending_row_is_confirmed_by_no_other_row_of_its_sheet(
+def test_a_pending_row_is_confirmed_by_no_other_row_of_its_file(
     readers: Readers, batch: int, word: str, order: int
 ) -> None:
     rows = ["ann@x.org,pending", f"ann@x.org,{word}"][::order]
@@ -295,7 +293,7 @@ def test_a_dry_run_counts_a_reader_of_several_rows_once_as_the_strictest(
     assert counts == {"unsubscribed": 1, "active": 1}
 
 
-def test_a_later_sheet_ends_what_an_import_alone_began(readers: Readers) -> None:
+def test_a_later_import_unsubscribes_readers_known_by_imports_alone(readers: Readers) -> None:
     take_over(readers, "email,status\nann@x.org,active\n")
     readers.deliver("ann@x.org", [State.QUEUED])
 
@@ -307,7 +305,7 @@ def test_a_later_sheet_ends_what_an_import_alone_began(readers: Readers) -> None
     assert [row[0] for row in readers.actions("ann@x.org")] == ["imported", "unsubscribed"]
 
 
-def test_a_later_sheet_pauses_what_an_import_alone_began(readers: Readers) -> None:
+def test_a_later_import_pauses_readers_known_by_imports_alone(readers: Readers) -> None:
     take_over(readers, "email,status\nann@x.org,active\n")
     readers.deliver("ann@x.org", [State.QUEUED])
 
@@ -323,7 +321,7 @@ def test_a_later_sheet_pauses_what_an_import_alone_began(readers: Readers) -> No
     assert readers.get("ann@x.org").status == Status.UNSUBSCRIBED
 
 
-def test_a_sheet_ends_nothing_that_a_reader_asked_for_here(readers: Readers) -> None:
+def test_an_import_ends_no_subscription_that_a_reader_made_here(readers: Readers) -> None:
     readers.add("ann@x.org")
 
     for word in ("unsubscribed", "unconfirmed", "paused"):
@@ -333,7 +331,7 @@ def test_a_sheet_ends_nothing_that_a_reader_asked_for_here(readers: Readers) -> 
     assert readers.get("ann@x.org").status == Status.ACTIVE
 
 
-# What is not understood
+# States that are not understood
 
 
 def test_a_state_that_is_not_understood_stops_the_import_before_anything_is_written(
@@ -373,7 +371,7 @@ def test_a_suppressed_row_with_an_odd_cadence_is_suppressed_for_its_cause(
 # Evidence
 
 
-def test_the_evidence_of_a_sheet_is_kept_with_the_consent(readers: Readers) -> None:
+def test_the_evidence_of_a_file_is_stored_with_the_consent(readers: Readers) -> None:
     text = (
         "Email Address,OPTIN_TIME,OPTIN_IP,CONFIRM_TIME,CONFIRM_IP,TIMEZONE,LANGUAGE,SOURCE,LEID\n"
         "ann@x.org,2024-01-02 03:00:00,192.0.2.7,2024-01-02 03:04:05,192.0.2.8,Europe/Berlin,de,"
@@ -391,7 +389,7 @@ def test_the_evidence_of_a_sheet_is_kept_with_the_consent(readers: Readers) -> N
     assert evidence.from_json(consent.evidence) == Evidence(
         datetime(2024, 1, 2, 3, tzinfo=UTC), "192.0.2.7", began, "192.0.2.8", "Landing page"
     )
-    # What cannot be evidence is dropped, and costs nobody their row.
+    # Invalid evidence is dropped without rejecting the row.
     assert bob.subscribed_at == datetime(2024, 1, 2, 3, tzinfo=UTC)
     assert (bob.language, bob.timezone) == (None, None)
     [consent] = readers.consents("bob@x.org")
@@ -423,7 +421,7 @@ def test_a_killed_import_can_be_run_again(readers: Readers) -> None:
         if tally.added > 300:
             raise Killed
 
-    text = sheet_of(1_000)
+    text = csv_of(1_000)
     how = Import(
         source="import readers.csv",
         now=NOW,
@@ -443,13 +441,13 @@ def test_a_killed_import_can_be_run_again(readers: Readers) -> None:
     assert len(state(readers.engine)["consents"]) == 1_000
 
 
-def test_progress_is_told_after_each_batch(readers: Readers) -> None:
+def test_progress_is_reported_after_each_batch(readers: Readers) -> None:
     told: list[int] = []
     how = Import(source="t", now=NOW, keyring=readers.keyring, batch=100)
 
     imports.run(
         readers.engine,
-        io.BytesIO(sheet_of(250).encode()),
+        io.BytesIO(csv_of(250).encode()),
         how,
         reject=print,
         progress=lambda tally: told.append(tally.added),
@@ -505,7 +503,7 @@ LINES = st.sampled_from(
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
-def test_any_sheet_imported_twice_is_imported_once(
+def test_any_import_is_idempotent(
     tmp_path: Path, lines: list[str], batch: int, confirmed: bool
 ) -> None:
     with _database(tmp_path / "newsletter.db") as readers:
@@ -547,10 +545,10 @@ class _database:  # noqa: N801 - used as a function
 
 
 @pytest.mark.parametrize("is_reader", [False, True])
-def test_an_import_beside_an_erasure_and_a_suppression_brings_nobody_back(
+def test_an_import_concurrent_with_an_erasure_and_a_suppression_adds_nobody(
     readers: Readers, monkeypatch: pytest.MonkeyPatch, is_reader: bool
 ) -> None:
-    """They come when the import has looked who is suppressed, and has not yet added anybody."""
+    """Both are committed after the import's check of suppressions and before its insert."""
     if engines.is_sqlite(readers.engine):
         pytest.skip("one writer at a time: nothing can come in between")
     gone, complained = "ann@x.org", "bob@x.org"
@@ -576,5 +574,5 @@ def test_an_import_beside_an_erasure_and_a_suppression_brings_nobody_back(
     assert tally.added == 1
     kept = {reader.address: reader.status for reader in readers.all()}
     assert kept == {"carol@x.org": "active"} | ({complained: "suppressed"} if is_reader else {})
-    # Of a reader who was there nothing is lost.
+    # An existing reader loses nothing.
     assert len(readers.consents(complained)) == 2 * is_reader

@@ -63,7 +63,7 @@ def test_the_same_cadence_again_is_no_change(readers: Readers) -> None:
 
 
 @pytest.mark.parametrize("status", [Status.UNSUBSCRIBED, Status.SUPPRESSED])
-def test_one_who_is_not_mailed_has_nothing_to_choose(readers: Readers, status: Status) -> None:
+def test_an_unsubscribed_reader_cannot_change_preferences(readers: Readers, status: Status) -> None:
     readers.add(ANN, status=status)
 
     with pytest.raises(Conflict, match=status):
@@ -74,7 +74,7 @@ def test_one_who_is_not_mailed_has_nothing_to_choose(readers: Readers, status: S
         resume(readers)
 
 
-def test_a_pause_takes_back_what_was_on_its_way(readers: Readers) -> None:
+def test_a_pause_cancels_open_deliveries(readers: Readers) -> None:
     readers.add(ANN, watermark=readers.now)
     readers.deliver(ANN, [State.QUEUED, State.ACCEPTED])
 
@@ -128,7 +128,7 @@ def test_a_pause_that_has_ended_already_is_refused(readers: Readers) -> None:
         pause(readers, readers.now)
 
 
-def test_one_who_has_not_confirmed_has_nothing_to_pause(readers: Readers) -> None:
+def test_a_pending_reader_cannot_pause(readers: Readers) -> None:
     readers.add(ANN, status=Status.PENDING)
 
     with pytest.raises(Conflict, match="not confirmed"):
@@ -147,7 +147,7 @@ def test_a_reader_ends_a_pause(readers: Readers) -> None:
     assert [row[0] for row in readers.actions(ANN)] == ["added", "paused", "resumed"]
 
 
-def test_pauses_end_when_their_time_has_come_and_not_before(readers: Readers) -> None:
+def test_a_pause_ends_when_it_is_over_and_not_before(readers: Readers) -> None:
     for number, until in enumerate([DAY, 2 * DAY, None]):
         address = f"reader{number}@x.org"
         readers.add(address, watermark=readers.now)

@@ -54,7 +54,7 @@ def test_the_words_and_the_place_of_a_consent_are_kept(readers: Readers) -> None
     )
 
 
-def test_adding_twice_adds_once(readers: Readers) -> None:
+def test_adding_is_idempotent(readers: Readers) -> None:
     readers.add(ANN, Cadence.DAILY)
 
     assert readers.add(ANN, Cadence.DAILY) is Signup.UNCHANGED
@@ -85,7 +85,7 @@ def test_adding_a_paused_reader_does_not_end_the_pause(readers: Readers) -> None
     assert readers.get(ANN).status == Status.PAUSED
 
 
-def test_one_who_left_is_added_again_only_on_a_new_consent(readers: Readers) -> None:
+def test_an_unsubscribed_reader_is_added_again_only_with_a_new_consent(readers: Readers) -> None:
     readers.add(ANN, Cadence.DAILY, watermark=readers.now)
     leave(readers, ANN)
 
@@ -96,7 +96,7 @@ def test_one_who_left_is_added_again_only_on_a_new_consent(readers: Readers) -> 
     assert readers.get(ANN).status == Status.UNSUBSCRIBED
 
 
-def test_a_new_consent_counts_the_generation_up_and_starts_afresh(readers: Readers) -> None:
+def test_a_new_consent_increments_the_generation_and_clears_the_watermark(readers: Readers) -> None:
     readers.add(ANN, Cadence.DAILY, watermark=readers.now)
     leave(readers, ANN)
     later = readers.now + timedelta(days=30)
@@ -120,7 +120,7 @@ def test_a_pending_reader_is_confirmed_by_the_operator(readers: Readers) -> None
 
 
 @pytest.mark.parametrize("again", [False, True])
-def test_a_suppressed_address_is_refused_with_the_way_out(readers: Readers, again: bool) -> None:
+def test_a_suppressed_address_is_refused_with_a_hint(readers: Readers, again: bool) -> None:
     with sessions.writing(readers.engine) as session:
         suppress.suppress(
             session,

@@ -50,7 +50,7 @@ def test_a_reader_of_a_suppressed_address_is_suppressed(readers: Readers, status
     )
 
 
-def test_suppressing_twice_is_suppressing_once(readers: Readers) -> None:
+def test_suppressing_is_idempotent(readers: Readers) -> None:
     readers.add(ANN)
 
     assert never_mail(readers, ANN) == 1

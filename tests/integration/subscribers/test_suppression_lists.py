@@ -62,7 +62,7 @@ def test_our_own_export_is_read_back_without_loss(readers: Readers) -> None:
         }
         suppression.suppress_each(session, each, now=readers.now, keyring=readers.keyring)
         forget.forget(session, "gone@x.org", now=readers.now, keyring=readers.keyring)
-        # The cause of who complained and was erased then is the complaint.
+        # A complaint is graver than the erasure that followed.
         forget.forget(session, "complaint@x.org", now=readers.now, keyring=readers.keyring)
     before = give_out(readers.engine)
     assert "gone@" not in before
@@ -78,7 +78,7 @@ def test_our_own_export_is_read_back_without_loss(readers: Readers) -> None:
     assert take_over(readers, before)[0].known == len(each) + 1
 
 
-def test_the_hash_of_an_erased_person_binds_under_the_same_key_alone(readers: Readers) -> None:
+def test_the_hash_of_an_erased_person_is_effective_with_the_same_key_only(readers: Readers) -> None:
     with sessions.writing(readers.engine) as session:
         forget.forget(session, ANN, now=readers.now, keyring=readers.keyring)
     exported = give_out(readers.engine)
@@ -118,16 +118,16 @@ def test_a_plain_list_is_suppressed_for_the_cause_that_is_named(readers: Readers
     assert causes(readers) == {ANN: "opt-out", "bob@x.org": "opt-out"}
 
 
-def test_an_address_that_stands_twice_has_the_graver_cause(readers: Readers) -> None:
+def test_a_repeated_address_has_the_graver_cause(readers: Readers) -> None:
     lines = "address,cause\nann@x.org,dead\nann@x.org,complaint\nann@x.org,full\n"
     assert take_over(readers, lines)[0].added == 1
     assert causes(readers) == {ANN: "complaint"}
-    # Across batches, too, and never the other way round.
+    # Also across batches; a lesser cause never replaces a graver one.
     take_over(readers, "address,cause\nann@x.org,full\nbob@x.org,dead\nbob@x.org,full\n", batch=1)
     assert causes(readers) == {ANN: "complaint", "bob@x.org": "dead"}
 
 
-def test_readers_of_a_list_are_suppressed_and_nothing_more_leaves_for_them(
+def test_readers_of_a_list_are_suppressed_and_their_mail_is_cancelled(
     readers: Readers,
 ) -> None:
     readers.add(ANN)
@@ -150,7 +150,7 @@ def test_a_dry_run_counts_and_writes_nothing(readers: Readers) -> None:
     assert causes(readers) == {ANN: "imported"}
 
 
-def test_readers_whom_a_sheet_calls_active_are_left_alone(readers: Readers) -> None:
+def test_readers_whom_a_list_has_as_active_stay_unchanged(readers: Readers) -> None:
     csv_rows = "address,status\nann@x.org,active\nbob@x.org,bounced\neve@x.org,pending\n"
     tally, _ = take_over(readers, csv_rows)
     assert (tally.added, tally.mailable) == (1, 2)
@@ -168,7 +168,7 @@ def test_readers_whom_a_sheet_calls_active_are_left_alone(readers: Readers) -> N
         ('"ann@x.org,dead,,', "The quotation marks do not pair."),
     ],
 )
-def test_a_line_that_cannot_be_used_is_named_and_the_others_are_taken(
+def test_an_invalid_line_is_reported_and_the_others_are_imported(
     readers: Readers, line: str, reason: str
 ) -> None:
     tally, (rejection,) = take_over(
@@ -179,7 +179,7 @@ def test_a_line_that_cannot_be_used_is_named_and_the_others_are_taken(
     assert causes(readers) == {"bob@x.org": "dead"}
 
 
-def test_a_date_that_has_not_come_yet_is_today(readers: Readers) -> None:
+def test_a_future_date_becomes_now(readers: Readers) -> None:
     take_over(readers, "address,cause,created_at\nann@x.org,dead,2999-01-01\n")
     with sessions.reading(readers.engine) as session:
         (found,) = suppression.listing(session, limit=2)
@@ -192,6 +192,6 @@ def test_a_date_that_has_not_come_yet_is_today(readers: Readers) -> None:
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
-def test_no_octets_of_a_list_break_it(sqlite_engine: Engine, octets: bytes) -> None:
+def test_any_octets_are_read_as_a_list(sqlite_engine: Engine, octets: bytes) -> None:
     tally, rejected = take_over(Readers(sqlite_engine), b"address,cause,hash\n" + octets)
     assert asdict(tally)["rejected"] == len(rejected)

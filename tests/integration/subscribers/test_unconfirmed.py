@@ -1,4 +1,4 @@
-"""Whoever has not confirmed within 30 days is deleted, with all that names them."""
+"""Subscribers who do not confirm within 30 days are deleted with their personal data."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def visitor(engine: Engine, settings: Callable[..., Settings]) -> Visitor:
 
 
 def left(visitor: Visitor, word: str) -> list[str]:
-    """The tables in which a word stands."""
+    """The tables that contain a word."""
     tables = ("subscriber", "consent", "suppression", "delivery", "attempt", "mailing")
     with sessions.reading(visitor.engine) as session:
         return [
@@ -53,13 +53,13 @@ def test_who_does_not_confirm_in_30_days_is_deleted_with_all_that_names_them(
 
     assert left(visitor, "archaeopteryx") == left(visitor, public_id) == []
     assert visitor.status(BOB) == "active"
-    # And nothing keeps the address from being entered again.
+    # The address may be signed up again.
     visitor.sign_up("archaeopteryx@readers.example")
     visitor.post(visitor.path("confirm", "archaeopteryx@readers.example"))
     assert visitor.status("archaeopteryx@readers.example") == "active"
 
 
-def test_the_30_days_begin_anew_with_every_letter(visitor: Visitor) -> None:
+def test_the_30_days_restart_with_each_letter(visitor: Visitor) -> None:
     visitor.sign_up()
     visitor.wait(days=20)
     visitor.sign_up()
@@ -90,9 +90,7 @@ def test_who_was_suppressed_before_they_confirmed_is_deleted_and_the_address_sta
 
 
 @pytest.mark.parametrize("status", ["active", "paused", "unsubscribed", "suppressed"])
-def test_nobody_else_is_deleted_however_long_nothing_has_happened(
-    visitor: Visitor, status: str
-) -> None:
+def test_no_other_subscriber_is_deleted(visitor: Visitor, status: str) -> None:
     visitor.add(BOB)
     with sessions.writing(visitor.engine) as session:
         session.execute(text("UPDATE subscriber SET status = :status"), {"status": status})
@@ -110,7 +108,7 @@ def test_a_link_of_somebody_who_was_deleted_says_that_it_is_old(visitor: Visitor
     assert visitor.post(link).status_code == 410
 
 
-def test_more_than_a_batch_are_deleted_in_one_go_and_the_rows_of_the_books_stay(
+def test_more_than_a_batch_are_deleted_in_one_run_and_delivery_rows_stay(
     visitor: Visitor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(unconfirmed, "_BATCH", 2)

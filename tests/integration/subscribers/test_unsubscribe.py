@@ -18,7 +18,7 @@ def leave(readers: Readers, public_id: str, generation: int | None = None) -> Go
         )
 
 
-def test_a_goodbye_takes_back_what_was_on_its_way(readers: Readers) -> None:
+def test_an_unsubscribe_cancels_open_deliveries(readers: Readers) -> None:
     readers.add(ANN)
     readers.add("bob@x.org")
     readers.deliver(ANN, [State.QUEUED, State.DEFERRED, State.CLAIMED, State.ACCEPTED])
@@ -36,7 +36,7 @@ def test_a_goodbye_takes_back_what_was_on_its_way(readers: Readers) -> None:
     assert readers.actions(ANN)[-1] == ("unsubscribed", "weekly", "unsubscribed", 1)
 
 
-def test_a_goodbye_that_fails_half_way_changes_nothing(readers: Readers) -> None:
+def test_a_failed_unsubscribe_changes_nothing(readers: Readers) -> None:
     readers.add(ANN)
     readers.deliver(ANN, [State.QUEUED])
     public_id = readers.get(ANN).public_id
@@ -56,7 +56,7 @@ def test_a_goodbye_that_fails_half_way_changes_nothing(readers: Readers) -> None
     assert len(readers.consents(ANN)) == 1
 
 
-def test_a_second_goodbye_is_harmless(readers: Readers) -> None:
+def test_unsubscribing_is_idempotent(readers: Readers) -> None:
     readers.add(ANN)
     public_id = readers.get(ANN).public_id
     leave(readers, public_id, 1)
@@ -77,7 +77,7 @@ def test_an_old_link_cannot_end_a_newer_consent(readers: Readers) -> None:
 
 
 @pytest.mark.parametrize("status", [Status.PAUSED, Status.PENDING])
-def test_one_who_is_not_mailed_now_can_leave_too(readers: Readers, status: Status) -> None:
+def test_pending_and_paused_readers_can_unsubscribe(readers: Readers, status: Status) -> None:
     readers.add(ANN, status=status)
 
     assert leave(readers, readers.get(ANN).public_id, 1) is Goodbye.DONE
@@ -92,5 +92,5 @@ def test_a_suppressed_reader_stays_suppressed(readers: Readers) -> None:
     assert readers.get(ANN).status == Status.SUPPRESSED
 
 
-def test_the_link_of_one_who_was_forgotten_is_answered_kindly(readers: Readers) -> None:
+def test_the_link_of_an_erased_reader_counts_as_unsubscribed_already(readers: Readers) -> None:
     assert leave(readers, "nobody-nobody-16", 1) is Goodbye.ALREADY

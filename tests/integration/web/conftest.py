@@ -12,13 +12,13 @@ from newsletter.settings import Settings
 
 @pytest.fixture
 def visitor(engine: Engine, settings: Callable[..., Settings]) -> Visitor:
-    """The pages of a publication in Berlin, on each database in turn."""
+    """The application of a publication in Berlin, on each database in turn."""
     return Visitor(engine, settings(timezone="Europe/Berlin"))
 
 
 @pytest.fixture
 def visit(sqlite_engine: Engine, settings: Callable[..., Settings]) -> Make:
-    """Make the pages of a publication with other settings."""
+    """Make the application of a publication with other settings."""
 
     def make(**changes: Any) -> Visitor:
         return Visitor(sqlite_engine, settings(timezone="Europe/Berlin", **changes))

@@ -50,7 +50,7 @@ def test_without_a_key_in_the_settings_there_is_no_api(visit: Make) -> None:
     [{}, {"Authorization": "Bearer wrong"}, {"Authorization": f"Basic {KEY}"}, {"X-Key": KEY}],
     ids=str,
 )
-def test_without_the_right_key_nothing_is_told(visit: Make, headers: dict[str, str]) -> None:
+def test_without_the_right_key_nothing_is_disclosed(visit: Make, headers: dict[str, str]) -> None:
     visitor = visit(api_keys=KEYS)
     visitor.add()
     answer = visitor.get(f"{PATH}/{ANN}", headers=headers)
@@ -60,7 +60,7 @@ def test_without_the_right_key_nothing_is_told(visit: Make, headers: dict[str, s
     assert visitor.client.post(PATH, headers=headers, json={"address": ANN}).status_code == 401
 
 
-def test_every_key_opens(visit: Make) -> None:
+def test_every_key_is_accepted(visit: Make) -> None:
     visitor = visit(api_keys=KEYS)
     visitor.add()
     for key in KEYS:
@@ -68,7 +68,7 @@ def test_every_key_opens(visit: Make) -> None:
         assert answer.status_code == 200
 
 
-def test_to_subscribe_is_to_be_asked_by_a_letter(site: Visitor) -> None:
+def test_subscribing_sends_a_confirm_letter(site: Visitor) -> None:
     answer = call(
         site, "POST", PATH, address=ANN, cadence="daily", wording="Yes,\nplease", remote="::1"
     )
@@ -100,7 +100,7 @@ def test_a_network_address_is_stored_in_one_spelling(
     assert site.consents()[0].remote == stored
 
 
-def test_the_answer_is_the_same_for_who_is_known(site: Visitor) -> None:
+def test_the_response_is_the_same_for_a_known_address(site: Visitor) -> None:
     site.add("known@readers.example")
     known = call(site, "POST", PATH, address="known@readers.example")
     new = call(site, "POST", PATH, address="new@readers.example")
@@ -120,7 +120,7 @@ def test_a_subscription_is_changed(site: Visitor) -> None:
     assert {row.source for row in site.consents()[1:]} == {"api"}
 
 
-def test_what_contradicts_is_a_conflict_and_changes_nothing(site: Visitor) -> None:
+def test_an_impossible_change_is_a_conflict_and_changes_nothing(site: Visitor) -> None:
     site.add()
     site.post(site.link(Purpose.UNSUBSCRIBE))
     answer = call(site, "PATCH", f"{PATH}/{ANN}", status="active")
@@ -148,7 +148,7 @@ def test_what_contradicts_is_a_conflict_and_changes_nothing(site: Visitor) -> No
     ],
     ids=ascii,
 )
-def test_what_cannot_be_used_is_refused_in_words(visit: Make, body: object) -> None:
+def test_invalid_fields_are_refused_with_a_message(visit: Make, body: object) -> None:
     import json
 
     visitor = visit(api_keys=KEYS)
@@ -169,7 +169,7 @@ def test_an_address_with_a_slash_can_be_read_and_changed(site: Visitor) -> None:
 
 
 @pytest.mark.parametrize("wording", ["می\u200cخواهم", "👩\u200d⚕️", "\u200fنعم", "co\u00adop"])
-def test_words_of_every_language_are_taken(site: Visitor, wording: str) -> None:
+def test_wording_in_any_language_is_accepted(site: Visitor, wording: str) -> None:
     assert call(site, "POST", PATH, address=ANN, wording=wording).status_code == 202
     assert site.consents()[-1].wording == wording
 
@@ -182,7 +182,7 @@ def test_words_with_control_characters_are_refused(site: Visitor) -> None:
 
 
 @pytest.mark.parametrize("body", [b"{", b"\xff", b'{"address": "' + b"a" * 20_000 + b'"}'])
-def test_a_body_that_cannot_be_read_is_refused_in_words(visit: Make, body: bytes) -> None:
+def test_an_invalid_body_is_refused_with_a_message(visit: Make, body: bytes) -> None:
     visitor = visit(api_keys=KEYS)
     headers = {**WITH_KEY, "Content-Type": "application/json"}
     answer = visitor.client.post(PATH, headers=headers, content=body)
@@ -190,7 +190,7 @@ def test_a_body_that_cannot_be_read_is_refused_in_words(visit: Make, body: bytes
     assert answer.json()["status"] == "refused"
 
 
-def test_who_is_not_there_is_not_found(site: Visitor) -> None:
+def test_an_unknown_reader_is_a_404(site: Visitor) -> None:
     for method in ("GET", "PATCH"):
         answer = call(site, method, f"{PATH}/{ANN}")
         assert (answer.status_code, answer.json()["problem"]) == (404, "not_found")
@@ -206,7 +206,7 @@ def test_a_pause_in_the_past_is_refused(site: Visitor) -> None:
     assert site.status() == "active"
 
 
-def test_the_api_keeps_to_its_description_whatever_it_is_asked(visit: Make) -> None:
+def test_the_api_conforms_to_its_schema(visit: Make) -> None:
     visitor = visit(api_keys=KEYS)
     visitor.add()
     visitor.sign_up("pending@readers.example")
@@ -222,13 +222,13 @@ def test_the_api_keeps_to_its_description_whatever_it_is_asked(visit: Make) -> N
             @given(case=operation.as_strategy(generation_mode=mode))
             def ask(case: Case) -> None:
                 answer = case.call(headers=WITH_KEY)
-                # No schema can say which words are an address, or how large a body may be.
+                # A JSON schema cannot describe valid addresses, or the size of a body.
                 excluded = [positive_data_acceptance]
                 if answer.status_code == 413:
                     excluded.append(negative_data_rejection)
                 case.validate_response(answer, headers=WITH_KEY, excluded_checks=excluded)
 
-            # What has no parameters cannot be asked wrongly.
+            # Operations without parameters have no invalid requests.
             with suppress(Unsatisfiable):
                 ask()
 

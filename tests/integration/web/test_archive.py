@@ -23,7 +23,7 @@ def view(visitor: Visitor, slug: str) -> str:
     return f"/view/{visitor.keyring.issue(Purpose.VIEW, contents.public_id, 0)}"
 
 
-def test_the_mail_one_holds_can_be_seen_while_the_archive_is_closed(visitor: Visitor) -> None:
+def test_a_mail_can_be_viewed_while_the_archive_is_closed(visitor: Visitor) -> None:
     visitor.add()
     slug = visitor.publish("A <b>bold</b> headline")
     answer = visitor.get(view(visitor, slug))
@@ -111,13 +111,13 @@ def test_an_edition_that_is_not_there_is_not_found(visit: Make, slug: str) -> No
 
 
 @pytest.mark.parametrize("page", ["0", "-1", "x", "99999999999999999999"])
-def test_a_page_of_the_archive_that_cannot_be_is_refused_in_words(visit: Make, page: str) -> None:
+def test_an_invalid_page_number_of_the_archive_is_refused(visit: Make, page: str) -> None:
     answer = visit(archive=True).get("/editions", params={"page": page})
     assert answer.status_code == 422
     assert answer.headers["content-type"].startswith("text/html")
 
 
-def test_the_archive_goes_on_over_pages(visit: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_archive_is_paged(visit: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     from newsletter.web.routes import archive
 
     monkeypatch.setattr(archive, "_ON_A_PAGE", 2)

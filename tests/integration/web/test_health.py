@@ -1,4 +1,4 @@
-"""What a load balancer and an operator are told of a machine that cannot do its work."""
+"""The readiness check and the log of a server that cannot do its work."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Make = Callable[..., Settings]
 
 @pytest.fixture
 def away(settings: Make) -> Iterator[Visitor]:
-    """Pages whose database is on a server that is not there."""
+    """Pages whose database server is unavailable."""
     engine = engines.open("postgresql://mia:sesame@127.0.0.1:1/nowhere")
     yield Visitor(engine, settings())
     engine.dispose()
@@ -31,7 +31,7 @@ def away(settings: Make) -> Iterator[Visitor]:
 
 @contextmanager
 def no_file_longer_than(octets: int) -> Iterator[None]:
-    """Let no file grow past a size: as on a full disk, writing fails."""
+    """Limit the size of files, so that writing fails as on a full disk."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (octets, hard))
     try:
@@ -40,7 +40,7 @@ def no_file_longer_than(octets: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-def test_a_database_that_is_away_is_not_ready_and_logged_once(
+def test_an_unavailable_database_is_not_ready_and_logged_once(
     away: Visitor, caplog: pytest.LogCaptureFixture
 ) -> None:
     answers = [away.get("/readyz") for _ in range(3)]
@@ -56,7 +56,7 @@ def test_a_database_that_is_away_is_not_ready_and_logged_once(
     assert "sesame" not in caplog.text
 
 
-def test_requests_that_fail_for_the_database_are_logged_once(
+def test_requests_that_fail_without_the_database_are_logged_once(
     away: Visitor, caplog: pytest.LogCaptureFixture
 ) -> None:
     link = away.keyring.issue(Purpose.UNSUBSCRIBE, tokens.new_public_id(), 1)
@@ -82,7 +82,7 @@ def test_a_full_disk_is_not_ready(
     assert visitor.get("/readyz").status_code == 200
 
 
-def test_asking_whether_it_is_ready_leaves_no_file(
+def test_the_readiness_check_leaves_no_file(
     sqlite_engine: Engine, settings: Make, tmp_path: Path
 ) -> None:
     visitor = Visitor(sqlite_engine, settings())
@@ -104,14 +104,16 @@ def test_another_schema_is_not_ready(engine: Engine, settings: Make) -> None:
     assert (answer.status_code, answer.json()["reason"]) == (503, "schema_out_of_date")
 
 
-def test_a_full_database_is_told_from_one_that_is_away(sqlite_engine: Engine) -> None:
+def test_a_full_disk_and_an_unavailable_database_have_different_reasons(
+    sqlite_engine: Engine,
+) -> None:
     with sqlite_engine.connect() as connection:
         connection.exec_driver_sql("PRAGMA max_page_count = 1")
         with pytest.raises(DiskFull), engines.explained():
             connection.exec_driver_sql("CREATE TABLE filler AS SELECT randomblob(1000000) AS o")
 
 
-def test_the_log_says_how_often_it_has_said_nothing(caplog: pytest.LogCaptureFixture) -> None:
+def test_the_log_has_the_count_of_suppressed_lines(caplog: pytest.LogCaptureFixture) -> None:
     instants = iter([0.0, 10.0, 59.0, 61.0])
     outages = Outages(clock=lambda: next(instants))
 

@@ -1,4 +1,4 @@
-"""A change of address: one mailbox asks, the other confirms, and nobody learns who is known."""
+"""A change of address: requested, confirmed from the new mailbox, disclosing nothing."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def forgotten(visitor: Visitor, address: str) -> None:
 
 
 def make(visitor: Visitor, kind: str) -> str:
-    """An address of a kind, to which a reader wants to move."""
+    """Make a new address of a kind."""
     address = f"{kind}@other.example"
     if kind in {"reader", "paused", "left", "erased"}:
         visitor.add(address)
@@ -110,8 +110,10 @@ def test_the_link_used_twice_shows_the_same_page_and_changes_nothing(visitor: Vi
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_answer_is_the_same_whoever_has_the_new_address(visitor: Visitor, kind: str) -> None:
-    """The bytes of the answer and of the preferences page after it, but for the masked address."""
+def test_the_response_does_not_depend_on_who_has_the_new_address(
+    visitor: Visitor, kind: str
+) -> None:
+    """The bytes of the response and of the preferences page after it, without the address."""
     pages = []
     for each in ("free", kind):
         reader = f"asker-{len(pages)}@readers.example"
@@ -137,13 +139,13 @@ def test_the_answer_is_the_same_whoever_has_the_new_address(visitor: Visitor, ki
         assert pages[0][1] == pages[1][1]
 
 
-def test_asking_takes_as_many_statements_whoever_has_the_new_address(visitor: Visitor) -> None:
+def test_the_statements_do_not_depend_on_who_has_the_new_address(visitor: Visitor) -> None:
     counted = {}
     targets = {
         kind: make(visitor, kind)
         for kind in ("free", "reader", "pending", "left", "suppressed", "erased")
     }
-    # The first of each letter is compiled, as is the first that names the end of a pause.
+    # The first of each letter is compiled, also the first with the end of a pause.
     for address in ("first@readers.example", "second@readers.example"):
         visitor.add(address)
     ask(visitor, "warm@other.example", of="first@readers.example")
@@ -169,7 +171,7 @@ def _statements(visitor: Visitor, act: Callable[[], object]) -> int:
 
 
 @pytest.mark.parametrize("kind", ["reader", "paused"])
-def test_two_readers_are_never_merged_and_the_other_one_is_told(
+def test_two_readers_are_never_merged_and_the_other_one_gets_a_letter(
     visitor: Visitor, kind: str
 ) -> None:
     other = make(visitor, kind)
@@ -182,7 +184,7 @@ def test_two_readers_are_never_merged_and_the_other_one_is_told(
     assert visitor.reader(other).public_id != visitor.reader().public_id
 
 
-def test_who_became_a_reader_in_the_meantime_is_not_merged(visitor: Visitor) -> None:
+def test_a_new_address_that_subscribes_meanwhile_is_not_merged(visitor: Visitor) -> None:
     visitor.add()
     ask(visitor)
     path = link(visitor)
@@ -202,7 +204,7 @@ def test_an_address_that_must_not_be_mailed_gets_no_letter(visitor: Visitor, kin
     assert visitor.letters(other) == []
 
 
-def test_a_suppression_is_looked_at_again_when_the_link_is_used(visitor: Visitor) -> None:
+def test_a_suppression_is_checked_again_when_the_link_is_used(visitor: Visitor) -> None:
     visitor.add()
     ask(visitor)
     path = link(visitor)
@@ -226,7 +228,7 @@ def test_an_address_without_a_reader_is_free(visitor: Visitor, kind: str) -> Non
     assert visitor.find(ANN) is None
 
 
-def test_what_is_queued_for_the_old_address_is_called_off_and_comes_to_the_new_one(
+def test_digests_for_the_old_address_are_cancelled_and_sent_to_the_new_one(
     visitor: Visitor,
 ) -> None:
     visitor.add()
@@ -236,7 +238,7 @@ def test_what_is_queued_for_the_old_address_is_called_off_and_comes_to_the_new_o
     visitor.post(link(visitor))
 
     states = [(row.state, row.reason) for row in visitor.deliveries(ANN)]
-    # The digest is called off; the two notes stay on their way.
+    # The digest is cancelled; the two notices are not.
     assert states == [("cancelled", "address changed"), ("queued", None), ("queued", None)]
     visitor.wait(days=7)
     visitor.publish("Second")
@@ -246,8 +248,8 @@ def test_what_is_queued_for_the_old_address_is_called_off_and_comes_to_the_new_o
     assert "Second" in text
 
 
-def test_who_moves_a_reader_by_a_forwarded_mail_cannot_do_it_in_silence(visitor: Visitor) -> None:
-    """The day's note was about something else; the change itself has one of its own."""
+def test_a_change_by_a_forwarded_mail_is_always_notified(visitor: Visitor) -> None:
+    """The day's notice was about another request; the change itself has a notice of its own."""
     visitor.add()
     manage = visitor.link(Purpose.MANAGE)
     ask(visitor, "decoy@new.example")
@@ -257,7 +259,7 @@ def test_who_moves_a_reader_by_a_forwarded_mail_cannot_do_it_in_silence(visitor:
     *_, last = visitor.letters(ANN)
     assert last["Subject"] == "Your address for Mia's Feed has changed"
     assert "eve@" not in last.as_string()
-    # The reader's own link still works, and gets the address back.
+    # The reader's own link still works, and can change the address back.
     visitor.wait(days=1)
     page = visitor.get(manage)
     assert "e…@stranger.example" in page.text
@@ -277,7 +279,7 @@ def test_a_pause_goes_on_at_the_new_address_and_every_page_says_so(visitor: Visi
     assert (visitor.status(NEW), visitor.reader(NEW).paused_until) == (Status.PAUSED, until)
 
 
-def test_a_goodbye_ends_the_change_that_was_asked_for(visitor: Visitor) -> None:
+def test_an_unsubscribe_cancels_a_requested_change(visitor: Visitor) -> None:
     visitor.add()
     ask(visitor)
     path = link(visitor)
@@ -287,7 +289,7 @@ def test_a_goodbye_ends_the_change_that_was_asked_for(visitor: Visitor) -> None:
     assert visitor.find(NEW) is None
 
 
-def test_a_reader_calls_a_change_off_by_the_link_in_the_note(visitor: Visitor) -> None:
+def test_a_reader_cancels_a_change_by_the_link_in_the_notice(visitor: Visitor) -> None:
     visitor.add()
     ask(visitor)
     path = link(visitor)
@@ -352,7 +354,7 @@ def test_asking_again_keeps_the_link_that_was_sent(visitor: Visitor) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "ann", "a b@x.org", '"><script>@x.org', "a" * 2_000])
-def test_what_is_no_address_is_said_beside_the_field(visitor: Visitor, text: str) -> None:
+def test_an_invalid_address_is_reported_beside_the_field(visitor: Visitor, text: str) -> None:
     visitor.add()
     page = ask(visitor, text)
     assert page.status_code == 422  # type: ignore[attr-defined]
@@ -385,7 +387,7 @@ def test_erasing_after_a_change_leaves_neither_address(visitor: Visitor) -> None
     assert {row.address for row in rows} == {""}
 
 
-def test_two_readers_who_take_each_others_address_stay_two(visitor: Visitor) -> None:
+def test_two_readers_who_exchange_addresses_do_not_deadlock(visitor: Visitor) -> None:
     visitor.add()
     visitor.add("bob@readers.example")
     ask(visitor, "bob@readers.example")
@@ -394,10 +396,10 @@ def test_two_readers_who_take_each_others_address_stay_two(visitor: Visitor) -> 
 
 
 @pytest.mark.parametrize("is_pending", [False, True])
-def test_of_two_readers_who_confirm_one_address_at_once_one_gets_it(
+def test_of_two_concurrent_confirmations_of_one_address_one_succeeds(
     visitor: Visitor, is_pending: bool
 ) -> None:
-    """The row of whoever only asked with the address goes while the other one waits for it."""
+    """The pending subscriber of the address is deleted while the other transaction waits for it."""
     visitor.add()
     visitor.add(BOB)
     links = []
@@ -420,9 +422,7 @@ def test_of_two_readers_who_confirm_one_address_at_once_one_gets_it(
 
 
 @pytest.mark.parametrize("act", ["data", "erase"])
-def test_a_letter_to_the_old_address_proves_nothing_after_a_change(
-    visitor: Visitor, act: str
-) -> None:
+def test_a_link_sent_to_the_old_address_is_void_after_a_change(visitor: Visitor, act: str) -> None:
     visitor.add()
     visitor.post(f"{visitor.link(Purpose.MANAGE)}/{act}")
     old = visitor.path(act)

@@ -85,16 +85,14 @@ def test_the_offered_pauses_can_be_had(visitor: Visitor, manage: str) -> None:
     ],
     ids=str,
 )
-def test_what_cannot_be_had_is_said_and_changes_nothing(
+def test_an_invalid_choice_is_reported_and_changes_nothing(
     visitor: Visitor, manage: str, fields: dict[str, str]
 ) -> None:
     assert visitor.post(manage, fields).status_code == 422 or fields.get("action") in {None, "fly"}
     assert visitor.actions() == ["added"]
 
 
-def test_saving_what_is_so_already_says_so_and_writes_no_consent(
-    visitor: Visitor, manage: str
-) -> None:
+def test_saving_without_a_change_writes_no_consent(visitor: Visitor, manage: str) -> None:
     for fields in ({"action": "cadence", "cadence": "weekly"}, {"action": "resume"}):
         answer = visitor.post(manage, fields)
         assert answer.status_code == 200
@@ -159,7 +157,7 @@ def test_erasing_many_times_at_once_erases_once(visitor: Visitor, manage: str) -
     assert visitor.find() is None
 
 
-def test_a_sign_up_beside_an_erasure_brings_nobody_back(visitor: Visitor) -> None:
+def test_a_sign_up_concurrent_with_an_erasure_revives_nobody(visitor: Visitor) -> None:
     for number in range(6):
         address = f"reader{number}@readers.example"
         visitor.add(address)
@@ -168,7 +166,7 @@ def test_a_sign_up_beside_an_erasure_brings_nobody_back(visitor: Visitor) -> Non
             erased = pool.submit(visitor.post, erase)
             asked = pool.submit(visitor.sign_up, address)
             assert {erased.result().status_code, asked.result().status_code} == {200}
-        # Asked for after the erasure, they wait for the reader's own confirmation.
+        # A sign-up after the erasure is pending until it is confirmed.
         found = visitor.find(address)
         assert found is None or found.status == "pending"
 
@@ -211,10 +209,10 @@ def test_the_dates_of_a_paused_reader_agree(visitor: Visitor, manage: str) -> No
 
 
 @pytest.mark.parametrize("act", ["data", "erase"])
-def test_a_forwarded_link_gets_nobody_a_copy_and_erases_nobody(
+def test_a_forwarded_link_neither_discloses_nor_erases_data(
     visitor: Visitor, manage: str, act: str
 ) -> None:
-    """Whoever has the mail has its link and, in its footer, the address."""
+    """A forwarded mail has the link and, in its footer, the address."""
     for fields in ({}, {"address": ANN}, {"sure": "yes"}, {"address": ANN, "sure": "yes"}):
         answer = visitor.post(f"{manage}/{act}", fields)
         assert answer.status_code == 200
@@ -254,7 +252,7 @@ def test_erasing_asks_by_mail_and_leaves_nothing(visitor: Visitor, manage: str) 
     assert visitor.get(manage).status_code == 410
 
 
-def test_who_was_erased_and_confirms_anew_is_let_back_in(visitor: Visitor, manage: str) -> None:
+def test_an_erased_person_may_subscribe_again_by_confirming(visitor: Visitor, manage: str) -> None:
     visitor.post(f"{manage}/erase")
     visitor.post(visitor.path("erase"))
 
@@ -286,7 +284,7 @@ def test_the_link_of_such_a_letter_expires_and_ends_with_its_consent(
     assert visitor.status() == "active"
 
 
-def test_who_has_left_is_told_so_and_may_come_back(visitor: Visitor, manage: str) -> None:
+def test_an_unsubscribed_reader_gets_a_page_with_an_undo(visitor: Visitor, manage: str) -> None:
     visitor.post(visitor.link(Purpose.UNSUBSCRIBE))
     for answer in (visitor.get(manage), visitor.post(manage, {"action": "resume"})):
         assert answer.status_code == 200

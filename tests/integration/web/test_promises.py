@@ -1,4 +1,4 @@
-"""What holds for every route: reading changes nothing, headers are safe, nothing breaks."""
+"""Properties of all routes: GET changes nothing, headers are safe, any input is handled."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ BOB, EVE = "bob@readers.example", "eve@readers.example"
 
 @pytest.fixture
 def full(engine: Engine, settings: Callable[..., Settings]) -> Visitor:
-    """A publication with all there is: archive, API, an edition, readers of several kinds."""
+    """A publication with archive, API, an edition and readers in several states."""
     chosen = settings(timezone="Europe/Berlin", archive=True, api_keys=[KEY])
     visitor = Visitor(engine, chosen)
     visitor.add(ANN)
@@ -48,7 +48,7 @@ def full(engine: Engine, settings: Callable[..., Settings]) -> Visitor:
 
 
 def paths(visitor: Visitor) -> Iterator[str]:
-    """Every path of every route, with the valid tokens of readers of several kinds."""
+    """Every path of every route, with the valid tokens of readers in several states."""
     with sessions.reading(visitor.engine) as session:
         issue = archive.latest(session)
     assert issue is not None
@@ -66,7 +66,7 @@ def paths(visitor: Visitor) -> Iterator[str]:
 
 
 def contents(engine: Engine) -> object:
-    """All there is in the database; of SQLite, the very bytes of its files."""
+    """The contents of the database; of SQLite, the bytes of its files."""
     if engines.is_sqlite(engine):
         file = Path(str(engine.url.database))
         files = [file, Path(f"{file}-wal")]
@@ -206,7 +206,7 @@ def test_no_malformed_body_breaks_a_route(full: Visitor, kind: str, body: bytes)
         "/confirm/%ed%a0%80",
     ],
 )  # fmt: skip
-def test_what_is_not_there_is_a_kind_page(visit: Make, path: str) -> None:
+def test_an_unknown_path_is_a_page_with_404(visit: Make, path: str) -> None:
     visitor = visit()
     for method in ("GET", "POST", "HEAD"):
         answer = visitor.client.request(method, path)
@@ -253,7 +253,7 @@ def test_a_link_that_is_cut_short_stays_invalid(visit: Make, cut: int, added: st
     assert visitor.status() == "active"
 
 
-def test_a_database_that_is_away_is_said_in_kind_words(visit: Make) -> None:
+def test_an_unavailable_database_is_a_page_with_503(visit: Make) -> None:
     visitor = visit()
     visitor.add()
     links = [visitor.link(Purpose.UNSUBSCRIBE), visitor.link(Purpose.MANAGE)]
@@ -271,7 +271,7 @@ def test_a_database_that_is_away_is_said_in_kind_words(visit: Make) -> None:
         assert "<h1>" in answer.text
 
 
-def test_a_bug_is_a_kind_page_with_safe_headers(
+def test_a_bug_is_a_page_with_500_and_safe_headers(
     visit: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from newsletter.web.routes import archive as routes
@@ -287,7 +287,7 @@ def test_a_bug_is_a_kind_page_with_safe_headers(
     assert answer.headers["x-frame-options"] == "DENY"
 
 
-def test_the_front_door_leads_to_the_sign_up(visit: Make) -> None:
+def test_the_root_redirects_to_the_sign_up_page(visit: Make) -> None:
     answer = visit().get("/")
     assert answer.status_code == 302
     assert answer.headers["location"] == "https://news.miasfeed.example/subscribe"
@@ -303,7 +303,7 @@ TYPED = [
 
 
 @pytest.mark.parametrize("words", TYPED, ids=range(len(TYPED)))
-def test_words_in_settings_and_headlines_are_shown_and_never_run(visit: Make, words: str) -> None:
+def test_texts_of_settings_and_headlines_are_escaped(visit: Make, words: str) -> None:
     names = ("name", "tagline", "postal_address", "box_headline", "box_sentence", "box_note")
     visitor = visit(archive=True, **dict.fromkeys(names, words))
     visitor.add("bob@readers.example")
@@ -338,7 +338,7 @@ class _Running(HTMLParser):
 
 
 def _runs(html: str) -> list[str]:
-    """Return whatever in a page a browser would run."""
+    """Return the parts of a page that a browser would execute."""
     parser = _Running()
     parser.feed(html)
     return parser.found

@@ -1,4 +1,4 @@
-"""The proof of work for a sign-up, where a setting asks for it (ALTCHA)."""
+"""The optional proof of work for a sign-up (ALTCHA)."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ def visitor(visit: Make) -> Visitor:
 
 
 def given_out(visitor: Visitor) -> dict[str, Any]:
-    """A form and its work, old enough to count."""
+    """A form token and its challenge, old enough to be valid."""
     found: dict[str, Any] = visitor.get("/subscriptions/form").json()
     visitor.wait(seconds=5)
     return found
 
 
 def solved(work: dict[str, Any]) -> str:
-    """What a browser finds."""
+    """The solution that a browser finds."""
     challenge = altcha.Challenge.from_dict(work)
     solution = altcha.solve_challenge(challenge)
     assert solution is not None
@@ -42,7 +42,7 @@ def ask(visitor: Visitor, form: str, work: str, path: str = "/subscriptions") ->
     return visitor.post(path, fields)
 
 
-def test_nothing_is_asked_for_unless_a_setting_says_so(visit: Make) -> None:
+def test_no_proof_of_work_is_required_by_default(visit: Make) -> None:
     visitor = visit()
 
     assert list(visitor.get("/subscriptions/form").json()) == ["form"]
@@ -52,7 +52,7 @@ def test_nothing_is_asked_for_unless_a_setting_says_so(visit: Make) -> None:
     assert "proof" not in visitor.get("/embed.js").text
 
 
-def test_a_sign_up_with_its_work_done_is_asked_by_a_letter(visitor: Visitor) -> None:
+def test_a_sign_up_with_a_valid_solution_gets_a_letter(visitor: Visitor) -> None:
     given = given_out(visitor)
 
     assert ask(visitor, given["form"], solved(given["challenge"])).json() == {"status": "asked"}
@@ -60,7 +60,7 @@ def test_a_sign_up_with_its_work_done_is_asked_by_a_letter(visitor: Visitor) -> 
     assert len(visitor.letters()) == 1
 
 
-def test_without_the_work_nobody_is_asked(visitor: Visitor) -> None:
+def test_without_a_solution_no_letter_is_sent(visitor: Visitor) -> None:
     given = given_out(visitor)
 
     refused = ask(visitor, given["form"], "")
@@ -71,7 +71,7 @@ def test_without_the_work_nobody_is_asked(visitor: Visitor) -> None:
     assert visitor.find() is None
 
 
-def test_work_is_good_once_and_for_its_own_form(visitor: Visitor) -> None:
+def test_a_solution_is_valid_once_and_for_its_own_form(visitor: Visitor) -> None:
     first, other = given_out(visitor), given_out(visitor)
     work = solved(first["challenge"])
 
@@ -80,7 +80,7 @@ def test_work_is_good_once_and_for_its_own_form(visitor: Visitor) -> None:
     assert ask(visitor, first["form"], work).status_code == 422
 
 
-def test_what_was_mistyped_costs_no_second_work(visitor: Visitor) -> None:
+def test_a_mistyped_address_does_not_use_the_solution_up(visitor: Visitor) -> None:
     given = given_out(visitor)
     work = solved(given["challenge"])
     fields = {"address": "ann@", "cadence": "weekly", "form": given["form"], "altcha": work}
@@ -104,11 +104,11 @@ def test_our_own_page_asks_for_the_work_and_allows_the_one_script(visitor: Visit
     base = visitor.settings.base_url
     assert f"script-src {base}/proof.js;" in page.headers["content-security-policy"]
     assert f'src="{base}/proof.js"' in page.text
-    # The page after it runs nothing.
+    # The page after it has no script.
     assert "script-src" not in asked.headers["content-security-policy"]
 
 
-def test_a_rotated_key_asks_for_no_new_work(visitor: Visitor, visit: Make) -> None:
+def test_a_rotated_key_keeps_challenges_valid(visitor: Visitor, visit: Make) -> None:
     given = given_out(visitor)
     work = solved(given["challenge"])
     newer = "another-0123456789abcdef0123456789abcdef"
@@ -120,7 +120,7 @@ def test_a_rotated_key_asks_for_no_new_work(visitor: Visitor, visit: Make) -> No
 
 
 @pytest.mark.parametrize("name", ["cost", "keyPrefix", "salt", "nonce", "algorithm", "data"])
-def test_work_made_easier_by_its_solver_does_not_count(visitor: Visitor, name: str) -> None:
+def test_a_challenge_with_a_lower_cost_is_refused(visitor: Visitor, name: str) -> None:
     given = given_out(visitor)
     easier = {"cost": 1, "keyPrefix": "", "salt": "00", "nonce": "00", "algorithm": "SHA-256"}
     work = given["challenge"]
@@ -142,7 +142,7 @@ json_values = st.recursive(
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(found=json_values, solution=json_values, garbage=st.text(max_size=40))
-def test_whatever_a_stranger_calls_a_solution_is_refused(
+def test_any_invalid_solution_is_refused(
     visitor: Visitor, found: object, solution: object, garbage: str
 ) -> None:
     visitor.wait(seconds=5)

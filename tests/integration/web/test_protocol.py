@@ -1,4 +1,4 @@
-"""Slow, greedy and malformed peers on real sockets; deadlines are short, outcomes count."""
+"""Slow, greedy and malformed peers on real sockets, with short deadlines."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ LARGE = 20_000_000
 
 @dataclass
 class Server:
-    """A server with an application that reads what it is sent, and answers `octets` of it."""
+    """A server whose application reads the body, and responds with `octets`."""
 
     port: int
     said: list[str] = field(default_factory=list)
@@ -50,7 +50,7 @@ class Server:
         return socket.create_connection(("127.0.0.1", self.port), 30, source_address=(source, 0))
 
     def ask(self, octets: bytes = GET, **more: str) -> bytes:
-        """Send something, and return the answer up to the end of the connection."""
+        """Send octets, and return the response up to the end of the connection."""
         with self.connect(**more) as peer:
             peer.sendall(octets)
             if octets.endswith(GET):
@@ -82,7 +82,7 @@ def loop(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def start(loop: str) -> Iterator[Start]:
-    """Start a server with some limits lowered and the others out of reach."""
+    """Start a server with some limits lowered and the others disabled."""
     with ExitStack() as stack:
 
         def start(*, trusted: tuple[str, ...] = (), **lowered: float) -> Server:
@@ -133,7 +133,7 @@ def dribble(peers: list[socket.socket], octet: bytes = b"x") -> int:
 @pytest.mark.parametrize(
     ("networks", "reason"), [(1, "more than 50 from one network"), (3, "more than 100 in all")]
 )
-def test_300_connections_that_dribble_do_not_keep_a_reader_out(
+def test_300_slow_connections_do_not_block_a_reader(
     start: Start, networks: int, reason: str
 ) -> None:
     server = start(connections=100, per_network=50)
@@ -154,13 +154,13 @@ def test_300_connections_that_dribble_do_not_keep_a_reader_out(
         assert reason in server.said[0]
 
 
-def test_a_head_that_does_not_end_is_answered_408_and_closed(start: Start) -> None:
+def test_an_incomplete_head_gets_408_and_is_closed(start: Start) -> None:
     server = start(head_seconds=0.2)
     with server.connect() as silent, server.connect() as slow:
         slow.sendall(b"GET / HTTP/1.1\r\nHos")
 
         assert read(slow).startswith(b"HTTP/1.1 408 ")
-        # Browsers connect ahead: with nothing asked, there is nothing to answer.
+        # Browsers open connections in advance: without a request there is no response.
         assert read(silent) == b""
     until(lambda: server.said)
     assert "2 connections" in server.said[0] or "a connection from 127.0.0.1" in server.said[0]
@@ -184,7 +184,7 @@ def test_a_second_request_that_does_not_end_is_closed_like_the_first(start: Star
     [b"Content-Length: 100\r\n\r\nhalf of", b"Transfer-Encoding: chunked\r\n\r\n64\r\nhalf of"],
     ids=["length", "chunked"],
 )
-def test_a_body_that_does_not_end_is_answered_408_and_closed(start: Start, body: bytes) -> None:
+def test_an_incomplete_body_gets_408_and_is_closed(start: Start, body: bytes) -> None:
     server = start(body_seconds=0.2)
 
     answer = server.ask(b"POST / HTTP/1.1\r\nHost: a\r\n" + body)
@@ -217,7 +217,7 @@ def test_a_peer_that_reads_no_answer_is_closed(start: Start) -> None:
     assert server.ask().startswith(b"HTTP/1.1 200")
 
 
-def test_a_peer_that_asks_on_and_on_and_reads_nothing_is_held_back_and_closed(
+def test_a_peer_that_pipelines_requests_and_reads_nothing_is_closed(
     start: Start,
 ) -> None:
     server = start(unread_seconds=0.5)
@@ -230,7 +230,7 @@ def test_a_peer_that_asks_on_and_on_and_reads_nothing_is_held_back_and_closed(
                 sent += peer.send(GET * 1_000)
         except OSError:
             pass
-        # Nothing more is read, and the application is asked no more, than the buffers hold.
+        # No more is read, and no more requests are processed, than the buffers hold.
         assert sent < LARGE
         until(lambda: server.said)
         assert len(server.asked) < 1_000
@@ -269,7 +269,7 @@ AMBIGUOUS = {
 
 
 @pytest.mark.parametrize("rest", AMBIGUOUS.values(), ids=AMBIGUOUS)
-def test_a_request_whose_end_is_not_certain_is_refused_and_nothing_after_it_is_read(
+def test_an_ambiguous_request_is_refused_and_nothing_after_it_is_read(
     start: Start, rest: bytes
 ) -> None:
     server = start()

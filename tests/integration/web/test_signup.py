@@ -20,7 +20,7 @@ from newsletter.tokens import Purpose
 from newsletter.web import signup_limits
 from newsletter.web.dependencies import WebContext
 
-#: Addresses by what they are, and how many letters they have had when somebody signs them up.
+#: Kinds of addresses, and the number of letters they have got before a sign-up.
 KINDS = {
     "new": 1,
     "pending": 2,
@@ -32,7 +32,7 @@ KINDS = {
 
 
 def make_known(visitor: Visitor) -> dict[str, str]:
-    """An address of each kind; those of a cause are no reader's."""
+    """Make an address of each kind; suppressed ones have no subscriber."""
     addresses = {kind: f"{kind}@readers.example" for kind in KINDS}
     visitor.sign_up(addresses["pending"])
     for kind in ("active", "unsubscribed", "suppressed-reader"):
@@ -81,7 +81,7 @@ def test_a_reader_signs_up_on_the_page_and_confirms_from_the_letter(visitor: Vis
     assert len(visitor.letters()) == 2
 
 
-def test_pressing_again_welcomes_nobody_twice(visitor: Visitor) -> None:
+def test_confirming_is_idempotent_with_one_welcome_letter(visitor: Visitor) -> None:
     visitor.sign_up()
     link = visitor.path("confirm")
     assert visitor.post(link).status_code == visitor.post(link).status_code == 200
@@ -90,7 +90,7 @@ def test_pressing_again_welcomes_nobody_twice(visitor: Visitor) -> None:
 
 
 @pytest.mark.parametrize("path", ["/subscribe", "/subscriptions"])
-def test_the_answer_is_the_same_bytes_for_the_five_kinds_of_address(
+def test_the_response_is_the_same_bytes_for_the_five_kinds_of_address(
     visitor: Visitor, path: str
 ) -> None:
     addresses = make_known(visitor)
@@ -112,7 +112,7 @@ def test_the_statements_of_a_sign_up_are_the_same_for_the_five_kinds_of_address(
     visitor = Visitor(engine, settings(signups_per_machine=1_000))
     addresses = make_known(visitor)
     visitor.add("reader@readers.example")
-    # Once the words of the letters are compiled, and those of one more letter after them.
+    # After the letters have been compiled, and those of one more letter after them.
     for address in ("stranger@readers.example", "reader@readers.example"):
         for _ in range(3):
             visitor.sign_up(address)
@@ -147,7 +147,7 @@ def test_10_000_sign_ups_for_one_address_make_one_letter(visit: Make) -> None:
         machine = f"198.51.{number // 250}.{number % 250}"
         fields = {"address": ANN, "cadence": "weekly", "form": visitor.form()}
         if number % 100:
-            # The same, without the pages around it, which would take an hour.
+            # The same without rendering pages, which would take an hour.
             _ask_directly(visitor, ANN, machine)
             continue
         answer = visitor.post("/subscribe", fields, headers={"X-Forwarded-For": machine})
@@ -164,7 +164,7 @@ def _ask_directly(visitor: Visitor, address: str, machine: str) -> None:
     signup_limits.ask(visitor.front, asking)  # type: ignore[attr-defined]
 
 
-def test_10_000_addresses_from_one_machine_stop_at_the_limit_with_a_kind_page(
+def test_10_000_addresses_from_one_machine_stop_at_the_rate_limit(
     visit: Make,
 ) -> None:
     visitor = visit(signups_per_machine=5)
@@ -192,7 +192,7 @@ def test_10_000_addresses_from_one_machine_stop_at_the_limit_with_a_kind_page(
     assert visitor.sign_up().status_code == 200
 
 
-def test_there_is_a_limit_for_everybody_together(visit: Make) -> None:
+def test_there_is_a_rate_limit_for_all_sign_ups(visit: Make) -> None:
     visitor = visit(signups_in_all=3, trusted_proxies=["192.0.2.0/24"])
     statuses = [
         visitor.sign_up(
@@ -203,7 +203,7 @@ def test_there_is_a_limit_for_everybody_together(visit: Make) -> None:
     assert statuses == [200, 200, 200, 429, 429]
 
 
-def test_a_proxy_is_believed_only_where_the_settings_name_it(visit: Make) -> None:
+def test_a_proxy_is_trusted_only_if_a_setting_names_it(visit: Make) -> None:
     visitor = visit(signups_per_machine=2)
     statuses = [
         visitor.sign_up(
@@ -244,7 +244,7 @@ def answers_from(visitor: Visitor, remotes: Iterable[str]) -> list[int]:
     ],
     ids=["/64", "/56", "/48"],
 )
-def test_wider_networks_of_ipv6_have_limits_of_their_own(
+def test_wider_ipv6_networks_have_rate_limits_of_their_own(
     visit: Make, remotes: list[str], homes: int
 ) -> None:
     visitor = visit(signups_per_machine=2, trusted_proxies=["192.0.2.7"])
@@ -286,7 +286,7 @@ def test_a_reader_is_written_to_at_the_address_as_it_was_typed(visitor: Visitor)
     ]
 
 
-def test_a_machine_without_a_good_name_is_limited_too(visit: Make) -> None:
+def test_a_client_without_a_network_address_is_limited_too(visit: Make) -> None:
     visitor = visit(signups_per_machine=1, trusted_proxies=["192.0.2.7"])
     assert visitor.sign_up(headers={"X-Forwarded-For": "_hidden"}).status_code == 200
     assert visitor.sign_up("b@x.org", headers={"X-Forwarded-For": "bogus"}).status_code == 429
@@ -298,7 +298,7 @@ def test_a_machine_without_a_good_name_is_limited_too(visit: Make) -> None:
     [(timedelta(seconds=1), False), (timedelta(seconds=3), True), (timedelta(hours=25), False)],
     ids=["too young", "good", "too old"],
 )
-def test_a_form_is_taken_when_it_is_neither_too_young_nor_too_old(
+def test_a_form_token_is_valid_if_neither_too_young_nor_too_old(
     visit: Make, age: timedelta, taken: bool
 ) -> None:
     visitor = visit()
@@ -317,7 +317,7 @@ def test_a_form_is_taken_when_it_is_neither_too_young_nor_too_old(
         assert visitor.reader().cadence == "daily"
 
 
-def test_the_box_without_scripts_is_asked_to_press_once_more(visit: Make) -> None:
+def test_the_box_without_scripts_has_to_be_submitted_again(visit: Make) -> None:
     visitor = visit()
     page = visitor.post("/subscribe", {"address": ANN, "cadence": "monthly", "homepage": ""})
     assert page.status_code == 200
@@ -328,7 +328,7 @@ def test_the_box_without_scripts_is_asked_to_press_once_more(visit: Make) -> Non
     assert visitor.reader().cadence == "monthly"
 
 
-def test_the_box_with_scripts_asks_for_a_token_and_says_where_it_stood(visit: Make) -> None:
+def test_the_box_with_scripts_gets_a_token_and_its_site_is_recorded(visit: Make) -> None:
     visitor = visit()
     form = visitor.get("/subscriptions/form")
     assert form.headers["access-control-allow-origin"] == "*"
@@ -354,12 +354,12 @@ def test_a_person_whose_browser_filled_the_hidden_field_gets_through_on_the_seco
     assert 'name="homepage"' not in asked.text
     assert visitor.find() is None
 
-    # At once, as a person presses who has read nothing.
+    # Immediately, as by a person who submits again without reading.
     assert visitor.submit(asked, address=ANN, cadence="monthly").status_code == 200
     assert len(visitor.letters()) == 1
 
 
-def test_who_fills_the_hidden_field_gains_nothing(visit: Make) -> None:
+def test_a_filled_honeypot_is_refused_each_time(visit: Make) -> None:
     visitor = visit()
     for form in (visitor.keyring.form(now=visitor.now), "", "junk"):
         fields = {"address": ANN, "cadence": "weekly", "form": form, "homepage": "x"}
@@ -376,7 +376,7 @@ def test_who_fills_the_hidden_field_gains_nothing(visit: Make) -> None:
 
 
 @pytest.mark.parametrize("address", ["", "ann", "ann@", "a b@x.org", "a@x.org\r\nBcc: b@x.org"])
-def test_what_is_no_address_is_said_in_words_beside_the_field(visit: Make, address: str) -> None:
+def test_an_invalid_address_is_reported_beside_the_field(visit: Make, address: str) -> None:
     visitor = visit()
     page = visitor.sign_up(address)
     assert page.status_code == 422
@@ -409,7 +409,7 @@ HOSTILE = [
 
 @pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
 @pytest.mark.parametrize("field", ["address", "cadence", "form", "homepage"])
-def test_hostile_text_never_runs_and_is_never_stored(visit: Make, field: str, text: str) -> None:
+def test_hostile_text_is_escaped_and_never_stored(visit: Make, field: str, text: str) -> None:
     visitor = visit()
     sent = text.encode("utf-8", "surrogatepass").decode("latin-1")
     fields = {"address": ANN, "cadence": "weekly", "form": visitor.form(), field: sent}
@@ -423,7 +423,7 @@ def test_hostile_text_never_runs_and_is_never_stored(visit: Make, field: str, te
         assert len(letter.keys()) == len(set(letter.keys()))
 
 
-def test_a_link_that_is_none_is_not_found(visitor: Visitor) -> None:
+def test_an_invalid_link_is_not_found(visitor: Visitor) -> None:
     for path in ("/confirm/x", "/preferences/x", "/unsubscribe/x", "/view/x", "/confirm/x/again"):
         posted = [] if path == "/view/x" else [visitor.post(path)]
         got = [] if path.endswith("again") else [visitor.get(path)]
@@ -447,7 +447,7 @@ def test_an_expired_link_says_how_old_it_is_and_offers_a_new_one(visitor: Visito
     assert visitor.status() == "active"
 
 
-def test_a_confirm_link_of_somebody_who_has_left_since_is_said_to_be_old(visitor: Visitor) -> None:
+def test_a_confirm_link_is_outdated_after_an_unsubscribe(visitor: Visitor) -> None:
     visitor.sign_up()
     link = visitor.path("confirm")
     visitor.post(link)
@@ -465,8 +465,8 @@ def test_the_script_is_public_and_small(visit: Make) -> None:
     assert script.headers["cache-control"] == "public, max-age=300"
 
 
-def test_how_many_sign_ups_a_machine_has_left_tells_nothing_about_an_address(visit: Make) -> None:
-    """Whoever had been asked often before, must not cost the machine less."""
+def test_the_rate_limit_of_a_machine_discloses_nothing_about_an_address(visit: Make) -> None:
+    """An address that is over its own limit must count for the machine all the same."""
     left = []
     for before in (0, 3, 15):
         visitor = visit(trusted_proxies=["192.0.2.7"], signups_per_machine=20)
@@ -509,7 +509,7 @@ def test_nobody_is_locked_out_by_letters_that_somebody_else_has_caused_30_days_a
     assert visitor.status() == "active"
 
 
-def test_strangers_cause_three_letters_a_month_to_a_reader(visit: Make) -> None:
+def test_sign_ups_by_others_cause_three_letters_a_month_to_a_reader(visit: Make) -> None:
     visitor = visit()
     visitor.add()
     for _ in range(10):
@@ -519,7 +519,7 @@ def test_strangers_cause_three_letters_a_month_to_a_reader(visit: Make) -> None:
 
 
 def test_who_has_been_a_reader_since_may_ask_again(visitor: Visitor) -> None:
-    """Letters that somebody else had caused count no more once a consent has begun."""
+    """The limit of unconfirmed letters is reset when a consent begins."""
     for _ in range(3):
         visitor.sign_up()
         visitor.wait(days=2)

@@ -41,9 +41,7 @@ ONE_CLICK = {
 
 
 @pytest.mark.parametrize("name", ONE_CLICK)
-def test_a_one_click_request_acts_at_once_and_the_next_send_skips_the_reader(
-    visitor: Visitor, name: str
-) -> None:
+def test_a_one_click_request_takes_effect_immediately(visitor: Visitor, name: str) -> None:
     headers, body = ONE_CLICK[name]
     visitor.add()
     visitor.add("bob@readers.example")
@@ -81,7 +79,7 @@ BODIES: list[tuple[dict[str, str], bytes]] = [
 
 
 @pytest.mark.parametrize(("headers", "body"), BODIES, ids=range(len(BODIES)))
-def test_no_body_keeps_a_one_click_request_from_acting(
+def test_a_one_click_request_takes_effect_with_any_body(
     visit: Make, headers: dict[str, Any], body: bytes
 ) -> None:
     visitor = visit()
@@ -92,7 +90,7 @@ def test_no_body_keeps_a_one_click_request_from_acting(
     assert visitor.status() == "unsubscribed"
 
 
-def test_opening_the_link_ends_nothing_and_offers_less_first(visitor: Visitor) -> None:
+def test_opening_the_link_changes_nothing_and_offers_alternatives(visitor: Visitor) -> None:
     visitor.add(cadence=Cadence.DAILY)
     page = visitor.get(visitor.link(Purpose.UNSUBSCRIBE))
     assert page.status_code == 200
@@ -115,7 +113,7 @@ def test_a_pause_is_offered_on_the_way_out(visitor: Visitor) -> None:
     assert until.isoformat() == "2026-12-21T23:00:00+00:00"
 
 
-def test_a_reader_leaves_undoes_it_and_leaves_for_good_by_the_same_link(visitor: Visitor) -> None:
+def test_one_link_unsubscribes_undoes_it_and_unsubscribes_again(visitor: Visitor) -> None:
     visitor.add()
     link = visitor.link(Purpose.UNSUBSCRIBE)
     goodbye = visitor.submit(visitor.get(link), "/unsubscribe/")
@@ -158,7 +156,7 @@ def test_a_link_of_an_earlier_consent_ends_no_newer_one(visitor: Visitor) -> Non
     assert visitor.get(visitor.link(Purpose.MANAGE, generation=1)).status_code == 410
 
 
-def test_the_link_of_who_was_forgotten_still_answers_well(visitor: Visitor) -> None:
+def test_the_link_of_an_erased_reader_still_gets_a_page(visitor: Visitor) -> None:
     visitor.add()
     link, manage = visitor.link(Purpose.UNSUBSCRIBE), visitor.link(Purpose.MANAGE)
     visitor.post(visitor.link(Purpose.ERASE))
@@ -192,7 +190,7 @@ def test_a_goodbye_letter_is_written_where_it_is_wanted_once_a_day(visit: Make) 
         visitor.post(f"{link}/undo")
     visitor.post(link)
 
-    # Coming back takes nothing back; leaving again does.
+    # An undo does not cancel the letter; a second unsubscribe does not queue another one.
     kinds = [row.state for row in visitor.deliveries()]
     assert len(kinds) == 1
 
@@ -206,7 +204,7 @@ def test_a_goodbye_letter_is_written_where_it_is_wanted_once_a_day(visit: Make) 
 
 
 def test_an_undo_brings_back_what_they_had_chosen_themselves(visit: Make) -> None:
-    """And not what somebody else has typed for them since."""
+    """And not the cadence of a later sign-up by somebody else."""
     visitor = visit(trusted_proxies=["192.0.2.7"])
     visitor.add(cadence=Cadence.MONTHLY)
     link = visitor.link(Purpose.UNSUBSCRIBE)
@@ -236,7 +234,7 @@ def test_an_undo_brings_back_a_pause(visitor: Visitor, until: str | None) -> Non
     assert ("Monday, 1 March 2027" in answer.text.replace("\u00a0", " ")) is bool(until)
 
 
-def test_an_operators_release_is_no_way_back_by_an_old_link(visitor: Visitor) -> None:
+def test_an_operators_release_does_not_revive_an_old_link(visitor: Visitor) -> None:
     visitor.add()
     link = visitor.link(Purpose.UNSUBSCRIBE)
     visitor.post(link)
@@ -251,7 +249,7 @@ def test_an_operators_release_is_no_way_back_by_an_old_link(visitor: Visitor) ->
     assert visitor.status() == "unsubscribed"
 
 
-def test_only_who_has_come_back_is_told_so(visitor: Visitor) -> None:
+def test_only_a_reader_who_has_returned_gets_the_page_that_says_so(visitor: Visitor) -> None:
     told = "You have subscribed again"
     visitor.add()
     manage, link = visitor.link(Purpose.MANAGE), visitor.link(Purpose.UNSUBSCRIBE)

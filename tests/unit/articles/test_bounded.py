@@ -1,4 +1,4 @@
-"""What a hostile document may cost: each test counts the work, where a clock would not be fair."""
+"""The cost of hostile documents, measured by counting work instead of time."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from newsletter.errors import FeedError
 
 
 class Work:
-    """What was given to the parts that need more than linear time, or more than a little."""
+    """Counts the input of the parts that are slow or need more than linear time."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.elements = 0
@@ -110,7 +110,7 @@ def test_items_of_json_are_counted_while_they_are_built(monkeypatch: pytest.Monk
 
     monkeypatch.setattr(json_feed, "_DECODER", Decoder())
     with pytest.MonkeyPatch.context() as patch:
-        # Nor may anything else read it whole.
+        # Nothing else may read it whole either.
         patch.setattr(json, "loads", None)
         title, _, items, left_out = json_feed.read(hostile.KINDS["json"](400_000), "")
 
@@ -123,17 +123,17 @@ def test_twice_the_size_is_at_most_twice_the_work(kind: str, work: Work) -> None
     for size in (30_000, 60_000):
         work.of(hostile.KINDS[kind](size))
 
-    # None of these grows with the document: they bound what each expression and list has to do.
+    # None of these grows with the document: they bound the work of each expression and list.
     caps = {name: bounded._CAPS.get(name, bounded.MAX_VALUE) for name in work.fields}
     assert {name: size for name, size in work.fields.items() if size > caps[name]} == {}
     assert work.namespaces <= 100
     assert work.base <= 2_100
     assert work.marks <= 30
     assert work.compared <= 50 * max(work.elements, 12_000)
-    # A tag's attributes are compared with each other: the tree gets few of them at a time.
+    # A tag's attributes are compared with each other, so the tree gets few at a time.
     tags = re.findall(r"<[a-z][^<>]*", "".join(work.markup), re.IGNORECASE)
     assert max((len(re.split(r"[\s/=]+", one)) for one in tags), default=0) <= 110
-    # It is read at most twice: a second time where it is nested too deep.
+    # It is read at most twice: a second time if it is nested too deep.
     assert sum(map(len, work.markup)) <= 2 * 2 * 5 * 90_000
 
 
@@ -150,19 +150,19 @@ def test_twice_the_size_is_at_most_twice_the_work(kind: str, work: Work) -> None
         "entities",
     ],
 )
-def test_what_stands_before_the_first_element_is_short(kind: str) -> None:
+def test_the_text_before_the_first_element_is_shortened(kind: str) -> None:
     body = hostile.KINDS[kind](200_000)
 
     prepared = bounded.prepare(body, "")
 
-    # What comes line by line is looked at together with all that follows.
+    # feedparser searches each line together with all that follows.
     assert prepared.index(b"<rss") <= 20_100
     assert b"\n\n" not in prepared[: prepared.index(b"<rss")]
     assert [one.title for one in parse.parse(body).items] == ["T"]
 
 
 @pytest.mark.parametrize("label", ["", "text/xml", "application/rss+xml; charset=punycode"])
-def test_an_encoding_that_takes_its_time_is_not_believed(label: str) -> None:
+def test_a_slow_codec_is_ignored(label: str) -> None:
     [article] = parse.parse(hostile.KINDS["punycode"](40_000), content_type=label).items
 
     assert article.title.startswith("a-b9a-b9")
@@ -186,7 +186,7 @@ def test_a_link_tag_is_looked_at_one_at_a_time() -> None:
 @given(st.lists(st.sampled_from(["<ul", "<a", "<img", ">", '"', "'", "=", " ", "x", "</ul", "<!--",
                                  "<script", "<", "é"]), max_size=40))  # fmt: skip
 @settings(deadline=None)
-def test_no_tag_without_an_end_comes_to_the_tree(pieces: list[str]) -> None:
+def test_no_incomplete_tag_is_passed_to_the_tree(pieces: list[str]) -> None:
     harmless = markup._harmless("".join(pieces))
 
     assert not re.search("<[a-z][^>]*$", harmless)
@@ -245,7 +245,7 @@ def test_an_author_is_named_without_the_address(author: str, expected: str) -> N
     assert parse._without_addresses(author) == expected
 
 
-def test_a_number_that_is_no_characters_costs_one_letter_and_not_the_feed() -> None:
+def test_an_invalid_character_reference_loses_one_character_only() -> None:
     for size in (9, 5_000):
         well_formed = hostile.rss("", title=f"a &amp;#{'9' * size}; b")
         [article] = parse.parse(well_formed).items

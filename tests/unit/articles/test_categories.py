@@ -1,4 +1,4 @@
-"""A category that says that there is none is no label."""
+"""Default categories of engines are no labels."""
 
 from __future__ import annotations
 

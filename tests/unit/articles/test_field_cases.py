@@ -1,6 +1,6 @@
-"""Situations from public bug reports of tools like this one, each made anew, with the right value.
+"""Cases from public bug reports of similar tools, rebuilt with the expected result.
 
-Their kinds have tables of their own: test_pictures, test_prose, test_categories, test_graphemes.
+More of them are in the tables of test_pictures, test_prose, test_categories, test_graphemes.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Which addresses are of the open internet, and that time runs out."""
+"""Which network addresses are public, and the deadline of a fetch."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_all_other_addresses_are_closed(address: str) -> None:
 
 
 @given(st.ip_addresses(v=4))
-def test_an_ipv4_address_is_as_open_as_its_disguises(address: object) -> None:
+def test_an_ipv4_address_embedded_in_ipv6_is_checked_as_ipv4(address: object) -> None:
     is_open = guard.is_public(str(address))
 
     assert guard.is_public(f"::ffff:{address}") is is_open

@@ -1,4 +1,4 @@
-"""One spelling of every link."""
+"""Canonical links."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ from newsletter.articles import link
         ("http://[2001:DB8::1]/a", "http://[2001:db8::1]/a"),
     ],
 )
-def test_a_link_has_one_spelling(text: str, expected: str) -> None:
+def test_a_link_has_one_canonical_form(text: str, expected: str) -> None:
     assert link.canonical(text) == expected
 
 
@@ -87,7 +87,7 @@ def test_no_odd_host_or_hidden_character_costs_the_link(text: str, expected: str
     assert link.host(text)
 
 
-def test_a_broken_base_costs_relative_links_alone() -> None:
+def test_an_invalid_base_loses_relative_links_only() -> None:
     assert link.canonical("https://example.com/a", "http://[") == "https://example.com/a"
     assert link.canonical("/a", "http://[") is None
 
@@ -174,7 +174,7 @@ def test_any_text_is_a_link_or_none(text: str, base: str) -> None:
         fullmatch=True,
     )
 )
-def test_the_one_spelling_is_spelled_that_way_itself(text: str) -> None:
+def test_canonical_is_idempotent(text: str) -> None:
     found = link.canonical(text)
 
     assert found is None or link.canonical(found) == found

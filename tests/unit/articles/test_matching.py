@@ -1,4 +1,4 @@
-"""Which item is which article."""
+"""Matching items with stored articles."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_items_are_one_article_when_two_of_guid_page_and_title_agree(
     assert len(matching.group(items)) == count
 
 
-def test_a_guid_that_every_item_has_tells_nothing_and_loses_none() -> None:
+def test_a_guid_that_all_items_share_is_ignored() -> None:
     groups = matching.group([article("0", str(n), f"T{n}") for n in range(3)])
 
     assert [(one.article.guid, one.article.link) for one in groups] == [
@@ -95,7 +95,7 @@ def test_an_item_that_ties_two_articles_makes_them_one_and_the_first_is_shown() 
     assert (one.guids, one.links) == ({"a", "b"}, {"1", "2"})
 
 
-def test_what_nobody_knows_is_matched_with_nothing() -> None:
+def test_an_unknown_item_matches_nothing() -> None:
     assert match_one(article("a", "1"), known(1, "b", "2")) is None
 
 
@@ -141,7 +141,7 @@ def test_without_guids_a_new_title_is_an_edit_unless_the_link_is_shared() -> Non
     assert ids(match([article(None, "1", "B")], stored, site="1")) == [None]
 
 
-def test_another_feeds_guid_means_nothing() -> None:
+def test_a_guid_of_another_feed_is_ignored() -> None:
     assert match_one(article("a", "2"), known(1, "a", "1", feed_id=8)) is None
 
 
@@ -238,7 +238,7 @@ def test_a_guid_that_goes_missing_is_not_forgotten() -> None:
     assert (found.guid, found.is_renamed) == ("a", False)
 
 
-def test_doubles_do_not_take_turns_with_the_name_of_their_article() -> None:
+def test_duplicates_do_not_alternate_the_name_of_their_article() -> None:
     doubles = [article("b", "2"), article("a", "2"), article("a", "1")]
 
     [found] = match(doubles, known(1, "a", "1"))
@@ -260,7 +260,7 @@ def test_doubles_do_not_take_turns_with_the_name_of_their_article() -> None:
         ([article("b", "p#y", "B")], [known(1, "a", "p", "A", feed_id=8)], ["p"]),
     ],
 )
-def test_links_keep_their_fragments_where_those_tell_articles_apart(
+def test_links_keep_their_fragments_if_those_distinguish_articles(
     items: list[ParsedArticle], stored: list[Known], links: list[str]
 ) -> None:
     pairs = matching.match(matching.group(items), stored, feed_id=FEED)

@@ -1,4 +1,4 @@
-"""Feeds of every format, as they are and as nobody should write them."""
+"""Feeds of all formats, valid and malformed."""
 
 from __future__ import annotations
 
@@ -225,7 +225,7 @@ def test_a_feed_without_items_is_a_feed() -> None:
 def test_trap_11_bytes_that_name_a_file_do_not_open_it(tmp_path: Path) -> None:
     secret = tmp_path / "secret.xml"
     secret.write_bytes((SAMPLES / "mias-feed.rss.xml").read_bytes())
-    # What makes it a trap: feedparser itself opens the file, even for bytes.
+    # feedparser itself opens the file, even for bytes.
     assert len(feedparser.parse(str(secret).encode()).entries) == 5
 
     with pytest.raises(FeedError, match="not a feed"):
@@ -422,7 +422,7 @@ def test_relative_links_of_a_feed_from_a_file_start_at_its_site() -> None:
     assert article.link == "https://site.example/blog/a"
 
 
-def test_one_odd_host_costs_no_item() -> None:
+def test_an_unusual_host_loses_no_item() -> None:
     feed = parse.parse(
         "<rss version='2.0'><channel><link>https://xn--yt8h.la/</link>"
         "<image><url>https://\U0001f4a9.la/i.png</url></image>"
@@ -460,7 +460,7 @@ _RSS = (
 )
 @pytest.mark.parametrize("declaration", ["<?xml version='1.0' encoding='UTF-8'?>", ""])
 @pytest.mark.parametrize("label", ["", "text/xml", "application/rss+xml; charset=utf-8"])
-def test_one_bad_octet_costs_one_character(
+def test_one_invalid_octet_loses_one_character(
     broken: bytes, read: str, declaration: str, label: str
 ) -> None:
     body = _RSS.format(declaration=declaration, title="TITLE").encode().replace(b"TITLE", broken)
@@ -479,13 +479,15 @@ def test_a_cut_character_among_letters_of_ascii_is_no_latin() -> None:
 
     assert title(b"caf\xc3") == "caf\ufffd"
     assert title(b"wait\xe2\x80") == "wait\ufffd"
-    # A document of Latin-1 that says otherwise is read all the same.
+    # A document of Latin-1 with another label is read too.
     assert title(b"caf\xe9 cr\xe8me") == "caf\xe9 cr\xe8me"
 
 
 @pytest.mark.parametrize("label", ["text/xml; charset=iso-8859-1", "text/xml; charset=us-ascii"])
 @pytest.mark.parametrize("declared", ["", "utf-8", "iso-8859-1"])
-def test_what_reads_as_utf_8_is_whatever_its_label_says(label: str, declared: str) -> None:
+def test_a_document_that_decodes_as_utf_8_is_utf_8_whatever_its_label(
+    label: str, declared: str
+) -> None:
     declaration = f"<?xml version='1.0' encoding='{declared}'?>" if declared else ""
     body = _RSS.format(declaration=declaration, title="K\xf6nig").encode()
 

@@ -1,4 +1,4 @@
-"""The picture above an article: the widest that is known, and no decoration."""
+"""The picture of an article: the widest one known that is no decoration."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ def test_smileys_avatars_badges_and_icons_are_no_pictures(tag: str) -> None:
      "profile-images-of-birds/heron.png", "latex-gloves.png", "badge-of-honour.jpg",
      "transparent-boat.png"],
 )  # fmt: skip
-def test_a_photograph_with_a_telling_name_is_a_picture(name: str) -> None:
+def test_a_photograph_named_like_a_decoration_is_a_picture(name: str) -> None:
     assert only(f'<img src="https://site.example/{name}">') == f"https://site.example/{name}"
 
 

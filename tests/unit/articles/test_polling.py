@@ -1,4 +1,4 @@
-"""When a feed is asked again, and which feeds a run asks."""
+"""When a feed is fetched next, and which feeds a run fetches."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
 
 @dataclass
 class Row:
-    """What a feed's row says."""
+    """The columns of a feed's row."""
 
     id: int | None = 1
     fetched_at: datetime | None = NOW - 10 * MINUTE
@@ -49,7 +49,7 @@ BEFORE_EDITION = polling.before_edition(NOW)
         (WaitsFor.RETRY_AFTER, False, False, False),
     ],
 )
-def test_who_is_asked_before_the_time_depends_on_the_occasion(
+def test_which_feeds_are_fetched_early_depends_on_the_occasion(
     waits_for: str | None, *, routine: bool, edition: bool, by_hand: bool
 ) -> None:
     row = Row(waits_for=waits_for)
@@ -61,27 +61,27 @@ def test_who_is_asked_before_the_time_depends_on_the_occasion(
 
 @pytest.mark.parametrize("waits_for", [None, WaitsFor.BACK_OFF, WaitsFor.RETRY_AFTER])
 @pytest.mark.parametrize("occasion", [ROUTINE, BEFORE_EDITION, BY_HAND])
-def test_a_feed_whose_time_has_come_is_asked_on_every_occasion(
+def test_a_feed_that_is_due_is_fetched_on_every_occasion(
     waits_for: str | None, occasion: Occasion
 ) -> None:
     assert polling.is_wanted(Row(next_fetch_at=NOW, waits_for=waits_for), occasion, now=NOW)
 
 
 @pytest.mark.parametrize("occasion", [ROUTINE, BEFORE_EDITION, BY_HAND, Occasion(feed_id=2)])
-def test_a_feed_that_is_gone_is_asked_by_name_alone(occasion: Occasion) -> None:
+def test_a_feed_that_is_gone_is_fetched_only_by_name(occasion: Occasion) -> None:
     gone = Row(next_fetch_at=None, waits_for=WaitsFor.GONE)
 
     assert not polling.is_wanted(gone, occasion, now=NOW)
     assert polling.is_wanted(gone, Occasion(feed_id=1), now=NOW)
 
 
-def test_an_edition_that_cannot_be_made_has_each_feed_asked_once() -> None:
+def test_an_edition_that_cannot_be_made_fetches_each_feed_once() -> None:
     asked_since = Row(fetched_at=NOW + MINUTE, next_fetch_at=NOW + HOUR)
 
     assert not polling.is_wanted(asked_since, BEFORE_EDITION, now=NOW + 5 * MINUTE)
 
 
-def test_a_clock_that_was_set_back_keeps_no_feed_from_being_asked() -> None:
+def test_a_clock_set_back_does_not_block_a_feed() -> None:
     assert polling.is_wanted(Row(next_fetch_at=NOW + timedelta(days=400)), ROUTINE, now=NOW)
 
 
@@ -140,7 +140,7 @@ def test_back_off_doubles_up_to_its_longest() -> None:
         (9, timedelta(seconds=1), HOURLY),
     ],
 )
-def test_a_server_is_asked_when_it_allows_it_and_not_more_than_hourly(
+def test_retry_after_overrides_back_off_but_not_below_an_hour(
     failures: int, asked: timedelta, wait: timedelta
 ) -> None:
     found = polling.after_failure(NOW, failures, retry_after=asked)
@@ -156,7 +156,7 @@ def test_a_server_is_asked_when_it_allows_it_and_not_more_than_hourly(
         ("0", "", 0),
         ("99999999999999999999999", "", LONGEST_RETRY_AFTER.total_seconds()),
         ("Sun, 29 Nov 2026 06:30:00 GMT", "", 1800),
-        # The server's clock is an hour ahead: it means five minutes all the same.
+        # The server's clock is an hour ahead: it still means five minutes.
         ("Sun, 29 Nov 2026 07:05:00 GMT", "Sun, 29 Nov 2026 07:00:00 GMT", 300),
         ("Sun, 29 Nov 2026 07:05:00 GMT", "today", 3900),
         ("Sun, 29 Nov 2020 06:30:00 GMT", "", 0),
@@ -204,7 +204,7 @@ def channel(parts: str) -> ParsedFeed:
         ("<hour>3</hour><day>Sunday</day>", None, [], []),
     ],
 )
-def test_a_channel_says_how_long_it_may_be_kept(
+def test_the_ttl_of_a_channel_is_read(
     parts: str, ttl: int | None, hours: list[int], days: list[int]
 ) -> None:
     found = channel(parts)

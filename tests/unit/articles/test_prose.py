@@ -1,4 +1,4 @@
-"""The first sentence of an article is its own: not its engine's, and none of it is cut."""
+"""Standfirsts have the article's own text, complete and without boilerplate of engines."""
 
 from __future__ import annotations
 

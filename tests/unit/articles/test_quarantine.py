@@ -1,4 +1,4 @@
-"""What waits for the operator."""
+"""Which articles are quarantined."""
 
 from __future__ import annotations
 
@@ -49,7 +49,9 @@ def why(*articles: ParsedArticle, background: Background = LATER) -> list[Reason
         (-9_000, Reason.FUTURE),
     ],
 )
-def test_dates_far_from_now_wait(days_old: float | None, expected: Reason | None) -> None:
+def test_articles_with_dates_far_from_now_are_quarantined(
+    days_old: float | None, expected: Reason | None
+) -> None:
     assert why(article(days_old=days_old)) == [expected]
 
 
@@ -98,7 +100,7 @@ def test_a_title_twice_in_one_document_goes_out_once() -> None:
     assert why(article("Same"), article("same.")) == [None, Reason.REPUBLISHED]
 
 
-def test_a_column_may_bear_its_name_every_week() -> None:
+def test_a_repeated_title_that_went_out_twice_is_a_column() -> None:
     name = frozenset({"letters to the editor"})
     background = Background(is_first=False, titles=name, columns=name)
 
@@ -136,8 +138,8 @@ def test_as_many_as_were_let_out_on_one_day_before_are_no_flood() -> None:
 
 @given(st.lists(st.integers(1, 400), max_size=20))
 @settings(deadline=None)
-def test_a_feed_never_raises_its_own_bounds(sizes: list[int]) -> None:
-    # Every six hours another document of that many unknown articles; nobody approves any.
+def test_a_feed_never_raises_its_own_limits(sizes: list[int]) -> None:
+    # Every six hours another document of that many new articles; none are approved.
     arrivals: list[Arrivals] = []
     for step, size in enumerate(sizes):
         now = NOW + step * timedelta(hours=6)

@@ -1,4 +1,4 @@
-"""Text that is fit to be shown."""
+"""Cleaning text."""
 
 from __future__ import annotations
 

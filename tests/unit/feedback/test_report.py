@@ -1,4 +1,4 @@
-"""What a mail that came back asks for, decided from its headers alone."""
+"""The request in a returned mail, decided from its headers alone."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_the_token_of_the_link_is_found_in_the_subject(subject: str) -> None:
         f"unsubscribe {TOKEN[1:]}",
     ],
 )
-def test_words_without_a_token_are_for_a_person_to_read(subject: str) -> None:
+def test_a_request_without_a_token_is_unsigned(subject: str) -> None:
     found = report.read(mail(subject))
 
     assert found is not None
@@ -59,7 +59,7 @@ def test_words_without_a_token_are_for_a_person_to_read(subject: str) -> None:
         "[#4711]", "(Away)", "I am away,", "自动回复：",
     ],
 )  # fmt: skip
-def test_a_subject_that_only_quotes_ours_is_for_a_person_to_read(before: str) -> None:
+def test_a_subject_that_only_quotes_ours_is_unsigned(before: str) -> None:
     for subject in (f"{before} unsubscribe {TOKEN}", f"unsubscribe {TOKEN} {before}"):
         found = report.read(mail(subject))
         assert found is not None
@@ -100,7 +100,7 @@ def test_an_automatic_answer_never_unsubscribes(header: str) -> None:
         "X-Google-Unsubscribe: 1\r\nIn-Reply-To: <a@b>\r\n",
     ],
 )
-def test_a_mail_that_a_mailbox_writes_for_its_reader_acts(more: str) -> None:
+def test_a_mail_that_a_client_writes_for_its_reader_unsubscribes(more: str) -> None:
     found = report.read(mail(f"unsubscribe {TOKEN}", more=more))
 
     assert found is not None
@@ -118,12 +118,12 @@ def test_a_subject_of_any_shape_takes_little_time(piece: str) -> None:
 @pytest.mark.parametrize(
     "subject", ["", "Lunch?", "I unsubscribed yesterday", TOKEN, "Undelivered Mail"]
 )
-def test_a_mail_about_something_else_asks_for_nothing(subject: str) -> None:
+def test_a_mail_about_something_else_is_no_request(subject: str) -> None:
     assert report.read(mail(subject)) is None
 
 
-def test_only_the_subject_speaks() -> None:
-    """A mail that was returned quotes the link of every header that it had."""
+def test_only_the_subject_is_a_request() -> None:
+    """A bounce quotes the link in the headers of the original mail."""
     quoted = b"From: mailer\r\nList-Unsubscribe: <mailto:a@b?subject=unsubscribe%20" + (
         TOKEN.encode() + b">\r\nSubject: Undelivered mail\r\n"
     )
@@ -131,15 +131,15 @@ def test_only_the_subject_speaks() -> None:
     assert report.read(quoted) is None
 
 
-def test_a_sender_cannot_write_on_the_operators_terminal() -> None:
+def test_a_sender_has_no_terminal_control_characters() -> None:
     found = report.read(mail("unsubscribe", "=?utf-8?b?G1szMW1yZWQKCg==?= <a@b.example>"))
 
     assert found is not None
     assert found.sender == "[31mred <a@b.example>"
 
 
-def test_a_header_of_any_size_and_spelling_costs_little_and_hides_no_other() -> None:
-    """Decoding it whole would take seconds: the time grows with the square."""
+def test_a_header_of_any_size_costs_little_and_hides_no_other() -> None:
+    """Decoding it whole would take seconds, because it is quadratic."""
     slow = mail("=?a?q?x " * 8_000 + "unsubscribe")
 
     assert report.read(slow) is None
@@ -148,7 +148,7 @@ def test_a_header_of_any_size_and_spelling_costs_little_and_hides_no_other() -> 
 
 
 @given(st.binary(max_size=400), st.sampled_from([b"", b"Subject: unsubscribe ", b"Subject: =?"]))
-def test_no_octets_at_all_break_the_reading(octets: bytes, before: bytes) -> None:
+def test_any_octets_are_read(octets: bytes, before: bytes) -> None:
     found = report.read(before + octets)
 
     assert found is None or found.sender.isprintable()

@@ -1,4 +1,4 @@
-"""Deadlines and limits of connections, with peers and a clock of the test's own."""
+"""Deadlines and limits of connections, with fake peers and a fake clock."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_each_phase_has_its_deadline_and_an_answer_may_take_its_time(
     assert connections.overdue(member, LIMITS, unread_since=unread_since, now=1_000) is cause
 
 
-def test_what_was_read_meanwhile_is_not_unread(server: Connections) -> None:
+def test_a_response_read_meanwhile_is_not_unread(server: Connections) -> None:
     member = Peer(phase=Phase.ANSWER, unread=9)
     server.admit(member)
     server.check(100.0)
@@ -95,7 +95,7 @@ def test_the_next_request_has_its_whole_time_from_when_the_answer_was_read(
     assert member.closed == [Cause.HEAD]
 
 
-def test_one_network_makes_room_for_itself_and_not_at_the_cost_of_others(
+def test_a_full_network_closes_only_its_own_connections(
     server: Connections,
 ) -> None:
     other = peer(9)
@@ -108,7 +108,7 @@ def test_one_network_makes_room_for_itself_and_not_at_the_cost_of_others(
     assert [one.closed for one in (other, *crowd, newcomer)] == [[], [Cause.NETWORK], [], [], []]
 
 
-def test_the_connection_that_has_waited_longest_makes_room_when_all_are_taken(
+def test_at_the_limit_the_connection_that_has_waited_longest_is_closed(
     server: Connections,
 ) -> None:
     members = [peer(number) for number in range(6)]
@@ -151,7 +151,9 @@ def test_a_trusted_proxy_may_bring_more_connections_than_one_network(server: Con
     assert [one.closed for one in through] == [[]] * 6
 
 
-def test_a_flood_is_one_line_a_minute_for_each_cause(server: Connections, said: list[str]) -> None:
+def test_a_flood_is_logged_once_a_minute_for_each_cause(
+    server: Connections, said: list[str]
+) -> None:
     for second in range(120):
         for _ in range(50):
             server.note(Peer(), Cause.HEAD)
@@ -183,7 +185,7 @@ def test_a_proxy_that_no_setting_names_is_pointed_out_when_its_network_is_full(
         max_size=80,
     )
 )
-def test_no_history_leaves_more_open_than_the_limits_say(steps: list[tuple[str, int]]) -> None:
+def test_any_history_keeps_to_the_limits(steps: list[tuple[str, int]]) -> None:
     server = Connections(LIMITS, say=lambda _: None)
     members: list[Peer] = []
     for now, (step, number) in enumerate(steps):
@@ -213,7 +215,7 @@ def test_no_history_leaves_more_open_than_the_limits_say(steps: list[tuple[str, 
 
 
 def _full(each: Peer, newcomer: Peer, there: list[Peer]) -> bool:
-    """Whether the limit that the newcomer met is one that `each` counts towards."""
+    """Whether `each` counts towards the limit that refused the new connection."""
     of_network = [one for one in there if one.network == newcomer.network]
     return len(of_network) < LIMITS.per_network or each in of_network
 

@@ -14,7 +14,7 @@ from newsletter.web.middleware import CleanLinks, EvenPace
 
 
 @given(spent=st.floats(0, 100), step=st.sampled_from([0.05, 0.25, 1.0]))
-def test_an_answer_leaves_at_a_whole_step_and_never_before_the_first(
+def test_a_response_is_sent_at_a_whole_step_and_never_before_the_first(
     spent: float, step: float
 ) -> None:
     left_at = spent + middleware.rest(spent, step)
@@ -43,7 +43,7 @@ async def _answer(_scope: Scope, _receive: Receive, send: Send) -> None:
         ("POST", "/unsubscribe/abc", False),
     ],
 )
-def test_only_answers_to_sign_ups_are_held_back(
+def test_only_responses_to_sign_ups_are_delayed(
     monkeypatch: pytest.MonkeyPatch, method: str, path: str, paced: bool
 ) -> None:
     from newsletter.web import app

@@ -1,4 +1,4 @@
-"""One spelling for a visitor's network address, and the networks that limits bind."""
+"""Normalised network addresses of visitors, and the networks of rate limits."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_a_network_address_has_one_spelling(text: str, spelled: str) -> None:
         "%eth0",
     ],
 )  # fmt: skip
-def test_junk_is_no_network_address(text: str) -> None:
+def test_invalid_text_is_no_network_address(text: str) -> None:
     assert network.normalise(text) is None
 
 

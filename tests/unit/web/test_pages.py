@@ -54,7 +54,7 @@ class Page(HTMLParser):
         return [values["href"] or "" for tag, values in self.tags if tag == "a"]
 
     def fields(self, number: int = 0) -> tuple[str, dict[str, list[str]]]:
-        """Where a form goes and what it holds; every one is a POST."""
+        """The action of each form and its fields; all forms are POST."""
         method, action, fields = self.forms[number]
         assert method == "post"
         return action.removeprefix(SAMPLES.BASE_URL), fields
@@ -166,7 +166,7 @@ def test_signing_up_asks_for_an_address_and_a_cadence(templates: jinja2.Environm
         ("preferences-until", "until", "Please choose a day from 23 November 2026"),
     ],
 )
-def test_a_problem_stands_in_words_beside_its_field(
+def test_a_problem_is_shown_beside_its_field(
     templates: jinja2.Environment, name: str, field: str, words: str
 ) -> None:
     html = SAMPLES.page(name, "en", templates)
@@ -289,13 +289,13 @@ def test_a_page_says_what_happens_next_and_when(
     assert words in seen(name, templates).text
 
 
-def test_a_long_wait_is_told_in_hours(templates: jinja2.Environment) -> None:
+def test_a_long_wait_is_shown_in_hours(templates: jinja2.Environment) -> None:
     page = pages.render(templates, "too_many", pages.TooMany(retry_after=timedelta(hours=5)))
 
     assert "Please try again in 5 hours." in page
 
 
-def test_less_is_offered_before_goodbye(templates: jinja2.Environment) -> None:
+def test_alternatives_are_offered_before_unsubscribing(templates: jinja2.Environment) -> None:
     text = seen("unsubscribe", templates).text
 
     assert text.index("Once a week instead") < text.index("Pause until") < text.index("Or leave")
@@ -323,7 +323,7 @@ def test_the_script_is_small(language: str, has_proof: bool) -> None:
     assert len(script.encode()) < LARGEST_SCRIPT
 
 
-def test_the_script_is_no_way_in_for_words() -> None:
+def test_texts_in_the_script_are_escaped() -> None:
     words = Words(headline=HOSTILE + "`${alert(1)}</script>", note="\u2028\\")
     built = pages.build(Site(brand=SAMPLES.BRANDS["en"], base_url=SAMPLES.BASE_URL, words=words))
 
@@ -375,7 +375,7 @@ def test_archived_mail_may_not_run_a_script() -> None:
     assert "allow-scripts" not in pages.MAIL_POLICY
 
 
-def test_a_publishers_page_comes_before_ours(tmp_path: Path) -> None:
+def test_a_publishers_template_overrides_ours(tmp_path: Path) -> None:
     folder = tmp_path / "web"
     folder.mkdir()
     (folder / "asked.html").write_text(

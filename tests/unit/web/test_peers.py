@@ -12,7 +12,7 @@ from newsletter.web.peers import Proxies, ProxyNotice
 PROXIES = Proxies(["127.0.0.1/32", "10.0.0.0/8", "2001:db8:1::/48"])
 
 
-def test_a_home_is_one_peer_and_its_neighbour_another() -> None:
+def test_a_home_network_is_one_peer_and_its_neighbour_another() -> None:
     assert peers.home("2001:db8:1:2::3") == peers.home("2001:db8:1:2:ffff::4%eth0")
     assert peers.home("2001:db8:1:2::3") != peers.home("2001:db8:1:3::3")
     assert peers.home("192.0.2.7") == peers.home("::ffff:192.0.2.7")
@@ -42,7 +42,7 @@ def test_nobody_else_is_a_proxy(host: str) -> None:
         ("127.0.0.1", {"X-Real-Ip": "1.2.3.4", "X-Forwarded-For": "1.2.3.4"}, None),
     ],
 )
-def test_a_proxy_whose_word_is_not_taken_is_named_with_the_setting(
+def test_an_untrusted_proxy_is_reported_with_the_setting(
     peer: str, headers: dict[str, str], sentence: str | None
 ) -> None:
     found = peers.notice(peer, Headers(headers), PROXIES)
@@ -51,7 +51,7 @@ def test_a_proxy_whose_word_is_not_taken_is_named_with_the_setting(
     assert (found is None) == (sentence is None)
 
 
-def test_it_is_said_once_for_a_run() -> None:
+def test_the_notice_is_logged_once_per_process() -> None:
     said: list[str] = []
     asked: list[str] = []
 

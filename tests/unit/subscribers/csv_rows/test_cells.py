@@ -34,7 +34,7 @@ def test_whatever_a_spreadsheet_normalises_into_a_formula_is_guarded() -> None:
 
 @settings(deadline=None)
 @given(st.text(max_size=20) | st.text("'=+-@＝＠ \t\u200bax", max_size=6))
-def test_the_guard_comes_off_again(cell: str) -> None:
+def test_unguard_reverses_guard(cell: str) -> None:
     guarded = cells.guard(cell)
 
     assert cells.unguard(guarded) == cell
@@ -57,7 +57,7 @@ def test_the_guard_comes_off_again(cell: str) -> None:
         ("Jan 2, 2024", datetime(2024, 1, 2, tzinfo=UTC)),
         ("1704164645", datetime(2024, 1, 2, 3, 4, 5, tzinfo=UTC)),
         ("1704164645000", datetime(2024, 1, 2, 3, 4, 5, tzinfo=UTC)),
-        # It may be the first of February.
+        # Ambiguous: it may be the first of February.
         ("01/02/2024", None),
         ("2027-01-01", None),
         ("1989-12-31", None),

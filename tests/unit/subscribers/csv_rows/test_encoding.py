@@ -37,7 +37,7 @@ def test_excels_encodings_are_read(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["utf-16-le", "utf-16-be"])
 @pytest.mark.parametrize("words", ["Владимир Владимирович Александров", "一二三 不一样", "Jörg"])
-def test_utf_16_without_a_mark_is_told_in_any_script(name: str, words: str) -> None:
+def test_utf_16_without_a_byte_order_mark_is_detected_in_any_script(name: str, words: str) -> None:
     text = "email;Имя;status\r\n" + f"ann@x.org;{words};unsubscribed\r\n" * 30
 
     survey, found = read(text.encode(name))
@@ -46,7 +46,7 @@ def test_utf_16_without_a_mark_is_told_in_any_script(name: str, words: str) -> N
     assert {e.status for e in found if isinstance(e, Entry)} == {"unsubscribed"}
 
 
-def test_a_stray_nul_makes_no_utf_16() -> None:
+def test_a_stray_nul_is_not_detected_as_utf_16() -> None:
     survey, found = read(b"email\na\0nn@x.org\nbob@x.org\n")
 
     assert survey.encoding == encodings.UTF_8
@@ -66,7 +66,7 @@ def test_a_file_that_is_no_text_is_named(octets: bytes, kind: str) -> None:
         read(octets + bytes(range(256)))
 
 
-def test_what_was_assumed_is_said() -> None:
+def test_assumptions_are_reported() -> None:
     survey, _ = read(TEXT.encode("cp1252"))
 
     assert "Windows-1252" in str(survey.encoding.assumed)
@@ -93,7 +93,7 @@ def test_a_name_that_cannot_be_decoded_does_not_cost_the_address() -> None:
     assert "some characters" in str(survey.encoding.assumed)
 
 
-def test_an_address_is_never_a_guess() -> None:
+def test_an_address_in_a_guessed_encoding_is_rejected() -> None:
     _, found = read(b"email\nj\xf6rg@x.org\nann@x.org\n")
 
     assert isinstance(found[0], Rejection)
@@ -107,7 +107,7 @@ def test_a_file_cut_in_the_middle_of_a_character_is_read() -> None:
         assert isinstance(found[0], Entry)
 
 
-def test_utf_8_is_told_where_a_block_of_it_ends_in_a_character(
+def test_utf_8_is_detected_across_blocks(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     for size in range(1, 9):

@@ -69,11 +69,11 @@ def test_a_header_names_the_column_of_the_address(header: str, delimiter: str) -
         ("not an address\nann@x.org\n", [("ann@x.org", None)]),
     ],
 )
-def test_a_sheet_needs_no_header(text: str, found: list[tuple[str, Cadence | None]]) -> None:
+def test_a_file_needs_no_header(text: str, found: list[tuple[str, Cadence | None]]) -> None:
     assert [(entry.address, entry.cadence) for entry in entries(text)] == found
 
 
-def test_a_sheet_that_is_no_list_of_readers_is_refused_with_the_way_out() -> None:
+def test_a_file_without_addresses_is_refused_with_a_hint() -> None:
     with pytest.raises(InvalidInput) as raised:
         read("Name,Phone\nAnn,12345\n")
 
@@ -81,7 +81,7 @@ def test_a_sheet_that_is_no_list_of_readers_is_refused_with_the_way_out() -> Non
 
 
 @pytest.mark.parametrize("text", ["", "\n\n", "email\n", "email,cadence\r\n,\r\n , \r\n"])
-def test_an_empty_sheet_has_no_readers_and_no_rejections(text: str) -> None:
+def test_an_empty_file_has_no_entries_and_no_rejections(text: str) -> None:
     assert read(text) == []
 
 
@@ -93,7 +93,7 @@ def test_the_domain_of_an_imported_address_is_written_in_a_labels() -> None:
     assert addresses("email\nJorg@BÜCHER.example\n") == ["jorg@xn--bcher-kva.example"]
 
 
-def test_a_cadence_that_nobody_knows_is_rejected() -> None:
+def test_an_unknown_cadence_is_rejected() -> None:
     [rejection] = rejections("email,cadence\nann@x.org,hourly\nbob@x.org, Daily \n")
 
     assert (rejection.line, rejection.reason) == (2, "'hourly' is not a cadence.")
@@ -155,14 +155,14 @@ def test_one_bad_line_is_reported_with_its_number_and_loses_nothing_else(
     ]
 
 
-def test_slips_of_the_quotation_mark_do_not_pair_over_good_lines() -> None:
+def test_stray_quotation_marks_do_not_pair_over_valid_lines() -> None:
     text = 'email,cadence\n"ann@x.org,daily\nbob@x.org,daily\n"cy@x.org,daily\ndan@x.org,daily\n'
 
     assert addresses(text) == ["bob@x.org", "dan@x.org"]
     assert [one.line for one in rejections(text)] == [2, 4]
 
 
-def test_a_quoted_address_that_runs_over_lines_swallows_no_reader() -> None:
+def test_a_quoted_address_of_several_lines_loses_no_reader() -> None:
     text = 'email,cadence\n"ann@x.org\nbob@x.org,daily\ncy@x.org",daily\ndan@x.org,daily\n'
 
     assert addresses(text) == ["bob@x.org", "dan@x.org"]
@@ -213,7 +213,7 @@ def test_no_octets_break_the_reader(octets: bytes) -> None:
     )
 )
 def test_every_good_line_is_read_whatever_stands_around_it(lines: list[str]) -> None:
-    """Cells of one line only: what stands between two quotation marks may be a cell of many."""
+    """With cells of one line only: text between two quotation marks may be a cell of several."""
     text = "\n".join(["email,cadence", *(line.replace('"', "") for line in lines)])
     good = [line.partition(",")[0] for line in lines if line.endswith("@x.org,weekly")]
 
@@ -228,7 +228,7 @@ def test_what_a_spreadsheet_writes_beside_the_address_is_skipped(
     written = io.StringIO()
     writer = csv.writer(written, delimiter=delimiter, lineterminator="\n")
     writer.writerow(["before", "email", "after"])
-    # A NUL makes the line a bad one, and so do lone surrogates and a lone carriage return.
+    # A NUL, a lone surrogate or a lone carriage return makes the line invalid.
     kept = [pair for pair in cells if not set("".join(pair)) & {"\0", "\r"}]
     kept = [
         pair for pair in kept if "".join(pair).encode("utf-8", "ignore").decode() == "".join(pair)
@@ -243,14 +243,14 @@ def test_what_a_spreadsheet_writes_beside_the_address_is_skipped(
 
 @settings(deadline=None)
 @given(st.lists(st.sampled_from(["ann@x.org,daily", "bad", "bob@x.org,", '"cy@x.org', "é,"])))
-def test_a_sheet_read_twice_has_the_same_readers_as_once(lines: list[str]) -> None:
+def test_a_file_read_twice_has_the_same_entries(lines: list[str]) -> None:
     once = "\n".join(["email,cadence", *lines, ""])
     twice = once + "\n".join([*lines, ""])
 
     assert set(addresses(twice)) == set(addresses(once))
 
 
-def test_a_backslash_before_a_quotation_mark_costs_no_reader() -> None:
+def test_a_backslash_before_a_quotation_mark_loses_no_reader() -> None:
     """Some tools write \\" for one; in a cell of several lines it is a backslash."""
     text = (
         'email,note\nann@x.org,"a \\"b\\" c"\nbob@x.org,"O\\"Neil"\n'
@@ -261,7 +261,7 @@ def test_a_backslash_before_a_quotation_mark_costs_no_reader() -> None:
 
 
 def test_a_quotation_mark_in_a_cell_does_not_read_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No further line can close it: each is read once, and not a hundred times."""
+    """No further line can close it, so each line is read once, and not a hundred times."""
     taken = []
     take = records._Lines.take
     monkeypatch.setattr(records._Lines, "take", lambda lines: taken.append(1) or take(lines))

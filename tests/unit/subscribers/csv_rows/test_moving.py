@@ -1,4 +1,4 @@
-"""docs/moving.md says what becomes of each state of each tool, and that is what the code does."""
+"""The tables in docs/moving.md are those of the code."""
 
 from __future__ import annotations
 

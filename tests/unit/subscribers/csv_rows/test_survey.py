@@ -75,7 +75,7 @@ def of_column(name: str, *cells: str) -> str:
         ("state", "Bavaria"),
         ("Valid", "no"),
         ("receive_emails", "false"),
-        # Known by their cells alone.
+        # Recognised by their cells alone.
         ("Notiz", "abgemeldet"),
         ("x", "Unsubscribed"),
         ("tag", "complained"),
@@ -128,11 +128,11 @@ def test_all_columns_that_look_like_a_state_are_named_at_once_and_their_cells_ar
         ("City", ["Active", "Bonn"]),
     ],
 )
-def test_what_is_no_state_is_no_false_alarm(name: str, cells: list[str]) -> None:
+def test_columns_that_are_no_state_do_not_stop_the_import(name: str, cells: list[str]) -> None:
     assert statuses(of_column(name, *cells)) == [None] * len(cells)
 
 
-# Columns that any sheet may have
+# Common columns
 
 
 @pytest.mark.parametrize(
@@ -162,7 +162,7 @@ def test_what_is_no_state_is_no_false_alarm(name: str, cells: list[str]) -> None
         ("subscribed", "no", Status.UNSUBSCRIBED),
         ("subscribed", "yes", Status.ACTIVE),
         ("accepts_marketing", "no", Status.UNSUBSCRIBED),
-        # An account that is active has not asked for a newsletter.
+        # An active account is no consent to a newsletter.
         ("active", "1", None),
         ("active", "0", Status.UNSUBSCRIBED),
         ("enabled", "false", Status.UNSUBSCRIBED),
@@ -177,9 +177,7 @@ def test_what_is_no_state_is_no_false_alarm(name: str, cells: list[str]) -> None
         ("state", "unsubscribed", Status.UNSUBSCRIBED),
     ],
 )  # fmt: skip
-def test_a_column_that_any_sheet_may_have_is_known(
-    name: str, cell: str, status: Status | None
-) -> None:
+def test_a_common_column_is_known(name: str, cell: str, status: Status | None) -> None:
     assert statuses(of_column(name, cell)) == [status]
 
 
@@ -211,7 +209,7 @@ def test_a_complained_or_bounced_row_with_an_odd_cadence_is_suppressed_not_rejec
     assert isinstance(bad, Rejection)
 
 
-# Cells of a state that are no state
+# Unknown cells of state columns
 
 
 @pytest.mark.parametrize(
@@ -219,7 +217,7 @@ def test_a_complained_or_bounced_row_with_an_odd_cadence_is_suppressed_not_rejec
     ["vanished", "-1", "!active", "active?!no", "2", "null", "subscribed (not confirmed)", "✗✗",
      "in active", "not active", "aktiv gesperrt"],
 )  # fmt: skip
-def test_a_state_that_nobody_knows_stops_the_import(cell: str) -> None:
+def test_an_unknown_state_stops_the_import(cell: str) -> None:
     error = stop(of_column("status", "active", cell, "unsubscribed", cell))
 
     assert "'status'" in error.message
@@ -227,7 +225,7 @@ def test_a_state_that_nobody_knows_stops_the_import(cell: str) -> None:
     assert "--ignore-column status" in str(error.hint)
 
 
-def test_confirmed_says_nothing_good_in_a_column_of_complaints() -> None:
+def test_confirmed_in_a_column_of_complaints_is_unknown() -> None:
     assert "'confirmed'" in stop(of_column("spam complaint", "confirmed")).message
 
 
@@ -250,7 +248,7 @@ def test_a_line_cut_before_its_state_is_not_one_without_a_state() -> None:
     assert last.reason == "The line ends before the column 'status'."
 
 
-# What the operator says
+# The operator's choice
 
 
 def test_an_ignored_column_is_not_read() -> None:
@@ -266,7 +264,7 @@ def test_a_column_is_read_under_the_name_that_the_operator_gives() -> None:
     assert statuses(text, Choice({"status": "Zustand"})) == ["active", "unsubscribed", None]
 
 
-def test_yes_and_no_of_a_column_called_a_status_say_nothing_without_a_name() -> None:
+def test_yes_and_no_of_a_chosen_status_column_depend_on_its_name() -> None:
     text = of_column("Austritt laut Newsletter", "ja", "nein")
 
     stop(text, Choice({"status": "Austritt laut Newsletter"}))
@@ -302,15 +300,15 @@ def test_a_choice_that_fits_no_column_is_refused(choice: Choice, message: str) -
     assert message in stop("email,name\na@x.org,Ann\n", choice).message
 
 
-# Sheets without a header
+# Files without a header
 
 
-def test_states_of_a_sheet_without_a_header_are_told_by_its_cells() -> None:
+def test_states_without_a_header_are_recognised_by_their_cells() -> None:
     assert statuses("a@x.org,BOUNCE\nb@x.org, COMPLAINT\n") == ["suppressed", "suppressed"]
     assert statuses("a@x.org,Ann,active\nb@x.org,Bo,unsubscribed\n") == ["active", "unsubscribed"]
 
 
-def test_yes_and_no_of_a_sheet_without_a_header_stop_the_import() -> None:
+def test_yes_and_no_without_a_header_stop_the_import() -> None:
     error = stop("Ann,ann@x.org,1\nBob,bob@x.org,0\n")
 
     assert "'column 3'" in error.message
@@ -320,20 +318,20 @@ def test_yes_and_no_of_a_sheet_without_a_header_stop_the_import() -> None:
     assert statuses(rows, Choice(ignored=["3"])) == [None, None]
 
 
-def test_a_sheet_without_a_header_stops_at_states_that_are_not_understood() -> None:
+def test_unknown_states_without_a_header_stop_the_import() -> None:
     text = "a@x.org,Ann,active\nb@x.org,Bo,unsubscribed\nc@x.org,Cy,gone\n"
 
     assert "'column 3'" in stop(text).message
     assert statuses(text, Choice(ignored=["3"])) == [None, None, None]
 
 
-def test_a_name_of_a_column_does_nothing_to_a_terminal() -> None:
+def test_a_name_of_a_column_is_printed_without_control_characters() -> None:
     error = stop("email,\x1b]0;evil\x07 status\na@x.org,x\n")
 
     assert "\x1b" not in error.message + str(error.hint)
 
 
-def test_a_sheet_of_a_thousand_odd_columns_stops_in_few_words() -> None:
+def test_a_thousand_unknown_columns_have_a_short_error() -> None:
     error = stop(
         "email," + ",".join(f"status {n}" for n in range(1_000)) + "\na@x.org" + ",x" * 1_000
     )
@@ -342,7 +340,7 @@ def test_a_sheet_of_a_thousand_odd_columns_stops_in_few_words() -> None:
     assert len(error.message) < 1_000
 
 
-# Any sheet
+# Any file
 
 
 NAMES = st.sampled_from(
@@ -364,10 +362,10 @@ CELLS = st.sampled_from(
         )
     )
 )
-def test_no_sheet_makes_anybody_active_whose_state_is_not_an_active_word(
-    sheet_of: tuple[list[str], list[tuple[str, ...]]],
+def test_no_file_makes_a_reader_active_without_an_active_state(
+    table: tuple[list[str], list[tuple[str, ...]]],
 ) -> None:
-    names, rows = sheet_of
+    names, rows = table
     written = io.StringIO()
     writer = csv.writer(written, lineterminator="\n")
     writer.writerow(["email", *names])
@@ -389,7 +387,7 @@ def test_no_sheet_makes_anybody_active_whose_state_is_not_an_active_word(
 
 @settings(deadline=None)
 @given(st.text(max_size=300) | st.text('email,status\n"aactive;@x.org\t=', max_size=300))
-def test_any_text_gives_entries_rejections_or_a_clear_stop(text: str) -> None:
+def test_any_text_gives_entries_rejections_or_an_error(text: str) -> None:
     try:
         for line in read(text):
             assert isinstance(line, Entry | Rejection)
@@ -399,7 +397,7 @@ def test_any_text_gives_entries_rejections_or_a_clear_stop(text: str) -> None:
 
 @settings(deadline=None)
 @given(st.binary(max_size=300))
-def test_any_octets_give_entries_rejections_or_a_clear_stop(octets: bytes) -> None:
+def test_any_octets_give_entries_rejections_or_an_error(octets: bytes) -> None:
     try:
         survey = csv_rows.survey(io.BytesIO(octets))
         text = csv_rows.decode(io.BytesIO(octets), survey.encoding)
@@ -408,7 +406,7 @@ def test_any_octets_give_entries_rejections_or_a_clear_stop(octets: bytes) -> No
         is_clear(error)
 
 
-# Sheets that are more, or less, than one table
+# Files with more, or less, than one table
 
 
 @pytest.mark.parametrize(
@@ -435,7 +433,7 @@ def test_a_second_header_of_other_columns_stops_the_import(text: str) -> None:
     is_clear(error)
 
 
-def test_the_same_header_again_in_a_merged_file_costs_no_reader() -> None:
+def test_a_repeated_header_in_a_merged_file_loses_no_reader() -> None:
     text = "email,status\na@x.org,active\nEmail,Status\nleft@x.org,unsubscribed\n"
 
     assert statuses(text) == [Status.ACTIVE, Status.UNSUBSCRIBED]
@@ -464,13 +462,13 @@ def test_a_header_that_cannot_be_read_stops_the_import(flaw: str) -> None:
     is_clear(error)
 
 
-def test_a_header_may_go_on_over_lines() -> None:
+def test_a_header_may_have_several_lines() -> None:
     text = 'email,"opt\nout","a ""note"""\nleft@x.org,1,\nr@x.org,0,\n'
 
     assert statuses(text) == [Status.UNSUBSCRIBED, None]
 
 
-def test_a_bar_divides_the_columns_of_a_header() -> None:
+def test_a_bar_may_delimit_the_columns_of_a_header() -> None:
     assert statuses("status|email\nunsubscribed|left@x.org\n") == [Status.UNSUBSCRIBED]
 
 
@@ -478,7 +476,7 @@ def test_a_bar_divides_the_columns_of_a_header() -> None:
 
 
 @pytest.mark.parametrize("name", ["désabonné", "gelöscht", "o\u200bpt_out", "ｂｌｏｃｋｅｄ"])
-def test_a_column_is_known_however_its_letters_are_written(name: str) -> None:
+def test_a_column_is_known_in_any_unicode_form(name: str) -> None:
     for form in ("NFC", "NFD"):
         found = statuses(of_column(unicodedata.normalize(form, name), "oui", "non"))
         assert found[0] in {Status.UNSUBSCRIBED, Status.SUPPRESSED}
@@ -486,7 +484,7 @@ def test_a_column_is_known_however_its_letters_are_written(name: str) -> None:
 
 
 @pytest.mark.parametrize("cell", ["désabonné", "gelöscht", "un\u00adsubscribed", "ｂｏｕｎｃｅｄ"])
-def test_a_word_of_a_state_is_one_however_its_letters_are_written(cell: str) -> None:
+def test_a_word_of_a_state_is_known_in_any_unicode_form(cell: str) -> None:
     for form in ("NFC", "NFD"):
         written = unicodedata.normalize(form, cell)
         assert statuses(of_column("status", written))[0] in {Status.UNSUBSCRIBED, Status.SUPPRESSED}
@@ -521,7 +519,7 @@ def test_a_word_of_a_state_is_found_after_a_hundred_thousand_empty_cells() -> No
 
 
 @pytest.mark.parametrize("cell", ["5.1.1", "4.2.2", "550 5.1.1 No such user", "552-5.2.2 full"])
-def test_a_code_of_a_mail_server_gives_a_column_away(cell: str) -> None:
+def test_a_status_code_of_a_mail_server_shows_that_a_column_is_a_state(cell: str) -> None:
     stop(of_column("x", "", cell))
 
 
@@ -614,7 +612,9 @@ def test_a_state_written_as_one_word_and_not_known_stops_the_import(name: str) -
         ("bounce_reason", "subscribed", Cause.BOUNCE),
     ],
 )
-def test_the_reason_of_an_end_says_its_cause(name: str, cell: str, cause: Cause | None) -> None:
+def test_the_reason_of_an_unsubscribe_may_be_a_stricter_state(
+    name: str, cell: str, cause: Cause | None
+) -> None:
     [entry] = read(of_column(name, cell))
 
     assert isinstance(entry, Entry)
@@ -636,11 +636,11 @@ def test_a_word_of_a_state_may_be_written_as_one(cell: str, status: Status) -> N
 
 
 @pytest.mark.parametrize("name", ["confirmed", "subscribed", "opt_in", "is active", "verified"])
-def test_an_empty_cell_among_those_who_agreed_is_pending(name: str) -> None:
+def test_an_empty_cell_in_a_column_of_consents_is_pending(name: str) -> None:
     assert statuses(of_column(name, "x", ""))[1] is Status.PENDING
 
 
-def test_a_choice_is_of_all_columns_of_its_name() -> None:
+def test_a_choice_applies_to_all_columns_of_its_name() -> None:
     text = "email,stand,stand\nleft@x.org,active,unsubscribed\n"
 
     assert statuses(text, Choice({"status": "stand"})) == [Status.UNSUBSCRIBED]

@@ -1,6 +1,6 @@
 """Exports of other tools, made up in the form that each tool documents.
 
-The name in an address says what its reader is: `bounced-1@reader.example` bounced.
+The local part of each address is its expected state: `bounced-1@reader.example` is bounced.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ TOOL_OF = {
     "sendgrid-spam-reports": "SendGrid spam reports",
     "sendgrid-unsubscribes": "SendGrid unsubscribes",
     "ses": "Amazon SES",
-    # It has no header, and is told by its cells.
+    # It has no header, and is recognised by its cells.
     "ses-bulk": None,
     "substack": "Substack",
 }
@@ -62,7 +62,7 @@ def read(name: str, choice: Choice | None = None) -> tuple[str | None, list[Entr
     return tool.name if tool else None, entries
 
 
-def test_there_is_a_sample_of_each_tool_and_each_sample_is_looked_at() -> None:
+def test_each_tool_has_a_sample_and_each_sample_is_tested() -> None:
     assert {file.stem for file in SAMPLES.glob("*.csv")} == set(TOOL_OF)
     named = {tool.name for tool in TOOLS} - {"newsletter"}
     assert {name for name in TOOL_OF.values() if name} == named
@@ -85,7 +85,7 @@ def test_nobody_who_left_bounced_complained_or_never_confirmed_is_active(name: s
 
 
 @pytest.mark.parametrize("name", sorted(set(TOOL_OF) - {"ses", "ses-bulk"}))
-def test_a_sheet_is_the_same_in_another_spelling_of_its_columns(name: str) -> None:
+def test_columns_are_recognised_in_any_spelling(name: str) -> None:
     """Spreadsheets and people change the case of headers, and write _ for a space."""
     header, end, rest = (SAMPLES / f"{name}.csv").read_bytes().partition(b"\n")
     spelled = header.replace(b"doNot", b"do not ").upper().replace(b" ", b"_")
