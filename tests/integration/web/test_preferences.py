@@ -209,7 +209,7 @@ def test_the_dates_of_a_paused_reader_agree(visitor: Visitor, manage: str) -> No
 
 
 @pytest.mark.parametrize("act", ["data", "erase"])
-def test_a_forwarded_link_neither_discloses_nor_erases_data(
+def test_a_forwarded_link_gets_nobody_a_copy_and_erases_nobody(
     visitor: Visitor, manage: str, act: str
 ) -> None:
     """A forwarded mail has the link and, in its footer, the address."""

@@ -90,7 +90,7 @@ def test_confirming_is_idempotent_with_one_welcome_letter(visitor: Visitor) -> N
 
 
 @pytest.mark.parametrize("path", ["/subscribe", "/subscriptions"])
-def test_the_response_is_the_same_bytes_for_the_five_kinds_of_address(
+def test_the_answer_is_the_same_bytes_for_the_five_kinds_of_address(
     visitor: Visitor, path: str
 ) -> None:
     addresses = make_known(visitor)

@@ -41,7 +41,9 @@ ONE_CLICK = {
 
 
 @pytest.mark.parametrize("name", ONE_CLICK)
-def test_a_one_click_request_takes_effect_immediately(visitor: Visitor, name: str) -> None:
+def test_a_one_click_request_acts_at_once_and_the_next_send_skips_the_reader(
+    visitor: Visitor, name: str
+) -> None:
     headers, body = ONE_CLICK[name]
     visitor.add()
     visitor.add("bob@readers.example")
