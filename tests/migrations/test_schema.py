@@ -1,4 +1,4 @@
-"""The migrations make what the models say, on both engines."""
+"""The migrations create the schema of the models, on both engines."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from newsletter.db import schema, session
 from newsletter.errors import Conflict, DatabaseUnavailable, InvalidInput, SchemaOutOfDate
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
-#: What every mailing has had since the first version, its bodies apart.
+#: Columns of every mailing since the first version, without its bodies.
 MAILING = {
     "public_id": "mailing000000001",
     "kind": "digest",
@@ -56,7 +56,7 @@ def test_every_migration_goes_back_and_forth(engine: Engine) -> None:
 
 
 def test_what_was_frozen_before_slots_were_keeps_its_domain_and_language(engine: Engine) -> None:
-    """Its rows may yet be sent again, and with the same Message-ID."""
+    """Its rows may still be sent again, with the same Message-ID."""
     _go_back_to(engine, "0002")
     _insert(
         engine,
@@ -231,7 +231,7 @@ def test_a_transaction_that_fails_leaves_nothing(engine: Engine) -> None:
     assert found.latest_instant < NOON
 
 
-def test_sqlite_keeps_its_promises(sqlite_engine: Engine) -> None:
+def test_sqlite_is_configured_for_durability(sqlite_engine: Engine) -> None:
     with sqlite_engine.connect() as connection:
         pragmas = {
             name: connection.exec_driver_sql(f"PRAGMA {name}").scalar_one()
@@ -293,7 +293,7 @@ def test_a_backup_that_fails_leaves_no_half_of_a_database(
     assert list(tmp_path.glob("copy*")) == []
 
 
-def test_postgresql_is_pointed_to_its_own_tool() -> None:
+def test_a_backup_of_postgresql_names_pg_dump() -> None:
     elsewhere = engines.open("postgresql://127.0.0.1/none")
     with pytest.raises(InvalidInput, match="own tool"):
         schema.backup(elsewhere, Path("x"))

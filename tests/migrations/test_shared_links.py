@@ -1,4 +1,4 @@
-"""What the migration that lets articles share a link does with those that are there."""
+"""The migration that lets articles share a link keeps existing articles."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_articles_keep_what_refers_to_them_when_their_links_may_be_shared(engine
         (placed,) = opened.exec(select(MailingArticle)).all()
     assert links == [f"https://mia.example/{number}" for number in (1, 2, 2)]
     assert placed.article_id == 2
-    # The other constraints are still there.
+    # The other constraints are kept.
     for row in ({"feed_id": 1, "guid": "g3"}, {"feed_id": 7, "guid": "g4"}):
         with pytest.raises(IntegrityError):
             _insert(engine, "article", id=4, link="https://mia.example/4", **row, **ARTICLE)

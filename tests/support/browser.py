@@ -1,4 +1,4 @@
-"""Chromium without a driver: it opens a page of a small local server and posts back what it saw."""
+"""Runs Chromium without a driver: a page of a local server posts back its measurements."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ FLAGS = (
 
 @dataclass
 class Answer:
-    """What the server says to one address."""
+    """The server's response for one path."""
 
     body: str
     headers: dict[str, str] = field(default_factory=dict)

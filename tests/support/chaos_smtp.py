@@ -26,7 +26,7 @@ from functools import partial
 
 _MESSAGE_ID = re.compile(rb"^Message-ID: <(.+)>\r$", re.MULTILINE)
 _END = b"\r\n.\r\n"
-#: With enhanced codes that concern one reader, or nobody.
+#: Refusals with enhanced codes that concern one reader or none.
 _TRANSIENT = ("450 4.2.1 try later", "451 4.3.0 not now", "451 4.4.1 no answer", "452 4.2.2 full")
 _PERMANENT = (
     "550 5.1.1 no such reader", "550 5.7.1 not wanted", "552 5.2.2 full", "554 5.7.1 never",
@@ -34,17 +34,17 @@ _PERMANENT = (
 _LEAVING = "421 4.3.2 closing"
 _MEGABYTE = "x" * 1_000_000
 
-#: What can go wrong with any answer, and what only with one that may say no.
+#: Faults of any reply, and of replies that may be refusals.
 _GARBLED = ("drop", "stall", "late", "words", "class", "half", "endless")
 KINDS = (*_GARBLED, "twice", "leave", "transient", "transient", "permanent")
-#: A message that was taken must not be refused: the one answer left is yes, or none.
+#: An accepted message must not be refused: the reply is an acceptance, or is missing.
 _TAKEN_KINDS = (*_GARBLED, "twice")
-#: A permanent no to who we are ends a run; too many of them and the runs do nothing else.
+#: A permanent refusal of us ends a run, so they are rare.
 _SELDOM = 0.2
 
 
 class World:
-    """What all connections share."""
+    """State shared by all connections."""
 
     def __init__(self, arrived: str, talk: str, chance: float, seed: int, late: float) -> None:
         self.arrived, self.talk = (
@@ -74,7 +74,7 @@ class Chaotic(asyncio.Protocol):
         self.buffer = bytearray()
         #: Of the transaction under way; None before a MAIL was taken, empty before a RCPT was.
         self.recipient: bytes | None = None
-        #: What was said to MAIL is said to whoever is named next.
+        #: A refusal of MAIL counts for the recipient of the next RCPT.
         self.is_unwanted = False
         self.in_body = False
         self.is_busy = False
@@ -163,7 +163,7 @@ class Chaotic(asyncio.Protocol):
         os.write(self.world.talk, b"no " + recipient + b"\n")
 
     def answer(self, phase: str, right: str, *, then: Callable[[], None] | None = None) -> bool:
-        """Answer a phase rightly, or not; tell whether the server goes on as if rightly."""
+        """Reply to a phase correctly or with a fault; return whether to go on as after success."""
         world = self.world
         if world.rng.random() >= world.chance:
             self.say(right)
@@ -178,7 +178,7 @@ class Chaotic(asyncio.Protocol):
         return False
 
     def refuse(self, kind: str, phase: str, right: str) -> bool:
-        """Say no, or what is right twice."""
+        """Refuse, or send the correct reply twice."""
         rng = self.world.rng
         if kind == "permanent" and (phase in {"rcpt", "data", "dot"} or rng.random() < _SELDOM):
             text = rng.choice(_PERMANENT)
@@ -186,7 +186,7 @@ class Chaotic(asyncio.Protocol):
             if self.recipient:
                 self.write_no(self.recipient)
         elif kind == "twice":
-            # Yes to the dot cannot be said before the message was taken.
+            # The message must be recorded before its final dot is acknowledged.
             text = right or rng.choice(_TRANSIENT)
             self.say(f"{text}\r\n{text}")
             return bool(right)
@@ -198,7 +198,7 @@ class Chaotic(asyncio.Protocol):
         return False
 
     def garble(self, kind: str, phase: str) -> None:
-        """Say nothing, or nonsense; whatever comes behind that is not read any more."""
+        """Send no reply or a malformed one; later input is not read."""
         if kind == "words":
             self.say("what was that?")
         elif kind == "class":
@@ -212,7 +212,7 @@ class Chaotic(asyncio.Protocol):
         self.is_busy = True
 
     def later(self, reaction: Callable[[], None]) -> None:
-        """Do it in time or not, whether anybody still waits for it; meanwhile nothing is read."""
+        """Record the message, perhaps after the client's time-out; meanwhile nothing is read."""
         self.is_busy = True
         self.world.count(+1)
         seconds = self.world.late * self.world.rng.uniform(0, 2)
@@ -235,7 +235,7 @@ async def _tell_when_quiet(world: World) -> None:
     loop = asyncio.get_running_loop()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
     while await reader.readline():
-        # A connection that nobody has accepted yet has had its turn by then.
+        # By then, pending connections have been accepted.
         await asyncio.sleep(0.01)
         await world.is_quiet.wait()
         print("quiet", flush=True)

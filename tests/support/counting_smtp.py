@@ -87,7 +87,7 @@ class Counting(asyncio.Protocol):
             await asyncio.sleep(after)
         self.is_busy = False
         if not self.transport.is_closing():
-            # As long as many a relay's: the ledger keeps it, and grows.
+            # As long as those of many relays, because the ledger stores it.
             self.say(f"250 2.0.0 written down as {line.decode()}")
             self.read()
 

@@ -30,7 +30,7 @@ def main(times: int, words: list[str]) -> None:
 
     signal.signal(signal.SIGTERM, hand_on)
     print("begun", flush=True)
-    # Nobody is waited for before that is over: until then, each number is a child's.
+    # Children are not reaped before this ends, so their ids are not reused.
     ended = [os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT) for child in children]
     assert all(ended)
     codes = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]

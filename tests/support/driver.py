@@ -1,4 +1,4 @@
-"""Chromium driven as a reader drives it: one tab that is opened, read, typed into and pressed.
+"""Drives Chromium as a reader does: one tab that opens pages, reads, types and clicks.
 
 It speaks the DevTools protocol over a pipe, so that nothing but Chromium is needed.
 """
@@ -20,7 +20,7 @@ from typing import IO, Any
 
 import browser
 
-#: How long anything is waited for.
+#: Time-out of every wait, in seconds.
 PATIENCE_SECONDS = 60
 # Chromium listens on descriptor 3 and answers on 4; a fork by hand would not be safe with threads.
 _LAUNCH = """
@@ -52,7 +52,7 @@ const spot = e => {
 
 @dataclass
 class Tab:
-    """One tab, and all that it has complained of."""
+    """One tab, and the errors that it has logged."""
 
     _commands: IO[bytes]
     _answers: Queue[dict[str, Any]]
@@ -95,7 +95,7 @@ class Tab:
         return [str(one) for one in found if one.get("source") != "network"]
 
     def call(self, method: str, **params: Any) -> dict[str, Any]:
-        """Say one thing to the browser, and return the answer."""
+        """Send one DevTools command, and return its result."""
         self._number += 1
         message = {"id": self._number, "method": method, "params": params}
         if self._session:
@@ -108,7 +108,7 @@ class Tab:
         return found
 
     def _look(self, expression: str) -> Any:
-        """Return what an expression comes to; None where the page changes meanwhile."""
+        """Evaluate an expression; None if the page changes meanwhile."""
         source = f"(() => {{{_EYES} return {expression}; }})()"
         answer = self.call("Runtime.evaluate", expression=source, returnByValue=True)
         return answer.get("result", {}).get("value")

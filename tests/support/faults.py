@@ -1,4 +1,4 @@
-"""What can go wrong around a worker, put into the process that it runs in: see killable.py.
+"""Faults around a worker, injected into its process: see killable.py.
 
 Nothing in the product knows of this. Each fault comes from the seed of its order.
 """
@@ -19,14 +19,14 @@ from newsletter.db import engine as engines
 from newsletter.sender import committer, worker
 from newsletter.smtp import pool, session
 
-#: What a connection that may grow without bound says (SQLite's own default).
+#: SQLite's default for max_page_count: no bound.
 _MOST_PAGES = 4_294_967_294
-#: A worker that waits for a mail server or a database to recover waits so much less.
+#: Divisor of a worker's waits for a mail server or a database to recover.
 _HASTE = 100
 
 
 def inflict(order: dict[str, Any], engine: Engine) -> None:
-    """Put into this process what an order asks for."""
+    """Inject the faults of an order into this process."""
     if order.get("patience"):
         _shorten(order["patience"])
     if order.get("clock"):
@@ -36,7 +36,7 @@ def inflict(order: dict[str, Any], engine: Engine) -> None:
 
 
 def _shorten(patience: dict[str, float]) -> None:
-    """Make seconds of minutes."""
+    """Shorten minutes to seconds."""
     for name in ("MAIL", "RCPT", "DATA", "BODY", "QUIT", "STEP"):
         setattr(session, f"{name}_SECONDS", patience["smtp"])
     pool.CONNECT_SECONDS = patience["smtp"]
@@ -52,7 +52,7 @@ def _shorten(patience: dict[str, float]) -> None:
 
 
 class JumpingClock:
-    """A wall clock that somebody keeps setting: by minutes, hours or days, to and fro."""
+    """A wall clock that is set forward and back, by minutes, hours or days."""
 
     def __init__(self, *, seed: int, jumps_per_second: float, ahead_days: float) -> None:
         self._rng = random.Random(seed)
@@ -79,7 +79,7 @@ def _tamper(clock: JumpingClock) -> None:
 
 
 class Disk:
-    """A disk that is full from a transaction on, for some time.
+    """A disk that is full from some transaction on, for a while.
 
     By `pages` SQLite says that the database is full, in the midst of a statement that needs one
     more of them. By `files` the kernel refuses to let any file grow, which is noticed when a
@@ -93,7 +93,7 @@ class Disk:
         self._is_full = False
 
     def begin(self, engine: Engine) -> None:
-        """Let it fill as the worker writes."""
+        """Fill the disk while the worker writes."""
         event.listen(engine, "begin", self._pass)
 
     def _pass(self, connection: Connection) -> None:
@@ -113,5 +113,5 @@ class Disk:
     def _limit(self, connection: Connection) -> None:
         driver = connection.connection.driver_connection
         assert isinstance(driver, sqlite3.Connection)
-        # Less than there are means as many as there are.
+        # SQLite takes a smaller number as the present number of pages.
         driver.execute(f"PRAGMA max_page_count = {1 if self._is_full else _MOST_PAGES}")

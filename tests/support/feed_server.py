@@ -1,4 +1,4 @@
-"""A feed server on loopback that counts requests, and answers when it is told to."""
+"""A feed server on loopback that counts requests, and can delay its responses."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class FeedServer(ThreadingHTTPServer):
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.requests: Counter[str] = Counter()
-        #: Nothing is answered before it is set.
+        #: Responses wait until it is set.
         self.answers = threading.Event()
         self._lock = threading.Lock()
 
@@ -50,7 +50,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.end_headers()
             self.wfile.write(body)
         except OSError:
-            # Whoever asked was killed.
+            # The client was killed.
             self.close_connection = True
 
     def log_message(self, *_: object) -> None:

@@ -1,4 +1,4 @@
-"""What happens while an edition, or a correction, is being frozen."""
+"""Runs an action while an edition or a correction is being frozen."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Real web servers in front of `newsletter serve`, with the very blocks of docs/install.md.
+"""Real web servers in front of `newsletter serve`, configured by the blocks of docs/install.md.
 
 Only what a test cannot have is replaced: ports, certificates, folders of the system, and for Caddy
 its administration port and the redirection on port 80.
@@ -28,7 +28,7 @@ _SYSTEM = "/usr/sbin:/usr/local/bin"
 
 @dataclass
 class WebContext:
-    """A web server that is running: where, and what it has logged."""
+    """A running web server: its address and its log."""
 
     name: str
     port: int

@@ -1,4 +1,4 @@
-"""Processes of their own that hold something until they are ended."""
+"""Separate processes that hold a resource until they are ended."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What journeys are made of: the command, servers with mailboxes, and a noon of one's own."""
+"""Building blocks of journeys: the command, servers with mailboxes, and a chosen time of day."""
 
 from __future__ import annotations
 
@@ -55,11 +55,11 @@ class Crowd:
     running: subprocess.Popen[str]
 
     def stop(self) -> None:
-        """Tell each of them to stop."""
+        """Send SIGTERM to each of them."""
         self.running.terminate()
 
     def end(self) -> tuple[list[int], str]:
-        """Wait for all of them; return their exit codes and what they said."""
+        """Wait for all of them; return their exit codes and output."""
         out, err = self.running.communicate(timeout=280)
         codes: list[int] = json.loads(out)
         return codes, err
@@ -147,12 +147,12 @@ def make(folder: Path, database_url: str) -> Newsletter:
 
 @dataclass
 class Mailbox:
-    """What a server was given, readable as messages."""
+    """The messages that a server received."""
 
     folder: Path
 
     def messages(self) -> list[EmailMessage]:
-        """Return every mail there is."""
+        """Return all mails."""
         found = []
         for path in sorted(self.folder.iterdir()):
             if path.suffix != ".html":
@@ -162,7 +162,7 @@ class Mailbox:
         return found
 
     def to(self, name: str) -> list[EmailMessage]:
-        """Return the mails of one reader, in the order of their coming."""
+        """Return the mails of one reader, in order of arrival."""
         return [m for m in self.messages() if m["To"] == f"{name}@readers.example"]
 
 
@@ -185,14 +185,14 @@ def path(message: EmailMessage, where: str) -> str:
 
 
 def at_noon(newsletter: Newsletter) -> None:
-    """Choose the time zone in which it is about noon: every hour of its day is today."""
+    """Return a time zone in which it is about noon, so that every hour of the day is today."""
     offset = datetime.now(UTC).hour - 12
     # POSIX's sign: Etc/GMT+5 is five hours behind UTC.
     newsletter.env["NEWSLETTER_TIMEZONE"] = f"Etc/GMT{offset:+d}" if offset else "Etc/GMT"
 
 
 def due_an_hour_ago(newsletter: Newsletter, engine: Engine, *, weekly_in: timedelta) -> None:
-    """Have the daily edition fall due, the weekly one on another day of choice, the monthly not."""
+    """Set the send times so that the daily edition is due and the monthly one is not."""
     at_noon(newsletter)
     today = datetime.now(ZoneInfo(newsletter.env["NEWSLETTER_TIMEZONE"]))
     newsletter.env |= {
@@ -322,7 +322,7 @@ def wait_for(port: int) -> None:
 
 
 def free_port() -> int:
-    """Return a port of 127.0.0.1 that nobody uses."""
+    """Return a free port of 127.0.0.1."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -360,7 +360,7 @@ def until(true: Callable[[], object], seconds: float = 60) -> None:
 
 
 def is_ready(site: str) -> bool:
-    """Tell whether `newsletter serve` answers there, and can work."""
+    """Return whether `newsletter serve` responds there and is ready."""
     try:
         with urllib.request.urlopen(f"{site}/readyz", timeout=10) as answer:
             return bool(answer.status == 200)

@@ -37,7 +37,7 @@ from newsletter.smtp import reply
 from newsletter.smtp.reply import Phase
 from newsletter.smtp.session import Session
 
-#: Every place where a fuse can be: before a transaction, in it, and after its commit.
+#: Every place of a fuse: before a transaction, in it, and after its commit.
 OFTEN = (
     "before mark", "in mark", "after mark",
     "before body", "half a body", "after body", "after reply",
@@ -52,7 +52,7 @@ PLACES = (
 )  # fmt: skip
 
 
-#: How a worker ends that could not go on, and says why, as the command line does.
+#: Exit code of a worker that ended with an error.
 STOPPED = 1
 
 
@@ -133,7 +133,7 @@ def _arm_session(fuse: Fuse) -> None:
         if fuse.place == "half a body" and fuse.times == 1:
             session._transport.write(message[: len(message) // 2])
         fuse.burn("half a body")
-        # After the message and its dot were written, before any answer is read.
+        # After the message and its final dot were written, before any reply is read.
         asyncio.get_running_loop().call_soon(fuse.burn, "after body")
         return await body(session, message, *following)
 
@@ -156,7 +156,7 @@ def obey(order: dict[str, Any], fate: dict[str, Any]) -> int:
     try:
         worker.run(engine, plan)
     except LeaseLost:
-        # Nobody in these tests may be taken for dead while it lives.
+        # No running worker may count as crashed in these tests.
         raise
     except NewsletterError as exc:
         print(f"{type(exc).__name__}: {exc}")
@@ -197,7 +197,7 @@ def _fulfil(order: dict[str, Any]) -> list[int]:
 
 def _be_the_child(order: dict[str, Any], fate: dict[str, Any]) -> None:
     code = 70
-    # By this name PostgreSQL knows whose connections these are.
+    # The name identifies these connections in pg_stat_activity.
     os.environ["PGAPPNAME"] = "worker"
     try:
         os.dup2(os.open(os.devnull, os.O_RDWR), 0)

@@ -1,4 +1,4 @@
-"""A scene for killing: a ledger, a counting mail server, and workers that die; and its promises."""
+"""Kill tests: a ledger, a counting mail server, workers that crash, and the invariants."""
 
 from __future__ import annotations
 
@@ -57,9 +57,9 @@ class Scene:
     log: Path
     killable: subprocess.Popen[str]
     policy: Policy = "resend"
-    #: Relays that take nothing.
+    #: Relays that refuse everything.
     beside: Sequence[int] = ()
-    #: What else an order asks for: see faults.py.
+    #: Further faults of an order, see faults.py.
     faults: dict[str, Any] = field(default_factory=dict)
     kills: int = 0
     #: Runs that ended because the mail server or the database could not be used.
@@ -67,7 +67,7 @@ class Scene:
     _at_once: int = 1
 
     def run(self, *, fuse: tuple[str, int] | None = None, after_ms: float | None = None) -> int:
-        """Run the worker, to its end or to its death, and return its exit code."""
+        """Run the worker until it ends or is killed, and return its exit code."""
         (code,) = self.run_together([Fate(fuse, after_ms)], at_once=1)
         return code
 
@@ -98,7 +98,7 @@ class Scene:
         return codes
 
     def arrived(self) -> Counter[str]:
-        """How often each recipient's message was taken by the mail server."""
+        """Number of accepted copies by recipient."""
         return Counter(recipient for recipient, _ in self._entries())
 
     def _entries(self) -> list[tuple[str, str]]:
@@ -119,7 +119,7 @@ class Scene:
         return Counter(address for address, outcome in self._attempts() if outcome == "unknown")
 
     def tried(self) -> set[str]:
-        """Who had a try that was recorded and not accepted."""
+        """Recipients with a recorded try that was not accepted."""
         return {address for address, _ in self._attempts()}
 
     def _attempts(self) -> list[tuple[str, str]]:
@@ -133,8 +133,8 @@ class Scene:
             return [(row.address, row.outcome) for row in found]
 
     def look(self, audience: int) -> None:
-        """At every instant: the books balance, and nothing is believed that is not so."""
-        # Nobody sends: what the server has is what the books must account for.
+        """Check that the books balance, and agree with the server."""
+        # No worker runs, so the books must account for everything that the server has.
         arrived, states = set(self.arrived()), ledgers.states(self.engine)
         assert states.total() == audience
         if self._at_once == 1:
@@ -145,14 +145,14 @@ class Scene:
         assert arrived <= marked, f"left before its mark: {arrived - marked}"
 
     def check_after_a_kill(self, audience: int) -> None:
-        """Of each connection at most one message is uncertain, where the server is not to blame."""
+        """Check that each crash leaves at most one uncertain message per connection."""
         self.look(audience)
-        # What is in flight while nobody lives is uncertain, too, once somebody takes it over.
+        # Rows in flight without a worker become uncertain when they are taken over.
         uncertain = self.uncertain().total() + ledgers.states(self.engine)["in_flight"]
         assert uncertain <= (self.kills + self.stops) * self.connections
 
     def check_at_the_end(self, audience: int) -> None:
-        """Nobody lost, nobody twice but the uncertain, every copy the same, nothing left behind."""
+        """Check: none lost, only uncertain ones twice, all copies equal, no rows left over."""
         self.check_after_a_kill(audience)
         held = self.addresses(State.UNKNOWN)
         assert self.addresses() - set(self.arrived()) <= held, "lost"
@@ -179,7 +179,7 @@ class Scene:
         assert len(set().union(*copies.values())) == len(copies), "two readers share a Message-ID"
 
     def figures(self) -> str:
-        """Say what came of it, in numbers."""
+        """Return the result in numbers."""
         arrived = self.arrived()
         states = sorted(ledgers.states(self.engine).items())
         told = [f"{count} {state}" for state, count in states]
@@ -189,7 +189,7 @@ class Scene:
         return ", ".join(told)
 
     def is_open(self) -> bool:
-        """Tell whether anything is left to be done."""
+        """Return whether any row is open."""
         return any(ledgers.states(self.engine)[state] for state in queue.OPEN)
 
     def time_span(self) -> timedelta:
@@ -199,23 +199,23 @@ class Scene:
         return max(changed) - min(changed)
 
     def make_due(self) -> None:
-        """Let the time pass until every retry is due."""
+        """Advance the time until every retry is due."""
         with sessions.writing(self.engine) as session:
             session.execute(update(Delivery).values(due_at=ledgers.NOW))
-            # And until the domain has recovered from what was said of it.
+            # And until the pause of the domain has ended.
             session.execute(delete(Pace))
 
 
 @dataclass
 class Storm(Scene):
-    """A scene with a mail server at which anything goes wrong."""
+    """A scene with the chaos mail server."""
 
     server: subprocess.Popen[str] = field(kw_only=True)
     #: How often each was tried whom the books called refused at a look.
     _refused: Counter[str] = field(default_factory=Counter)
 
     def look(self, audience: int) -> None:
-        """And who was refused is not tried again."""
+        """Also check that refused recipients are not tried again."""
         assert self.server.stdin
         assert self.server.stdout
         self.server.stdin.write("quiet?\n")
@@ -228,7 +228,7 @@ class Storm(Scene):
             assert tries[address] == before, f"tried again after a refusal: {address}"
 
     def check_at_the_end(self, audience: int) -> None:
-        """Everyone was taken by the server, or told no by it, or is known to be uncertain."""
+        """Check that each recipient was accepted, refused, or is recorded as uncertain."""
         self.look(audience)
         said_no, uncertain, attempts = set(self._talk("no")), self.uncertain(), self._charged()
         refused = self.addresses(State.REFUSED, State.SKIPPED)
@@ -244,12 +244,12 @@ class Storm(Scene):
         self._check_what_came_twice()
 
     def rage(self, audience: int, rng: random.Random, *, killing: float) -> None:
-        """Run the worker until nothing is open; that part of the runs is killed."""
+        """Run the worker until no row is open; this share of the runs is killed."""
         while self.is_open():
             self.run_together([Fate.chance(rng) if rng.random() < killing else Fate()], at_once=1)
             self.look(audience)
             self.make_due()
-        # It sees to what the last one held, if that was killed.
+        # It takes over the rows of the last one, if that was killed.
         self.run()
 
     def _charged(self) -> dict[str, int]:
@@ -348,7 +348,7 @@ def _lock(engine: Engine, rng: random.Random) -> int:
 
 
 def _end_backends(engine: Engine, rng: random.Random) -> int:
-    # Not those of our own looks: only those that write.
+    # Only connections that write, not those of the test's own queries.
     ends = text(
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
         "WHERE datname = current_database() AND application_name = 'worker'"

@@ -1,4 +1,4 @@
-"""Ledgers to send from: one mailing and any number of queued deliveries, without any reader."""
+"""Ledgers for tests: one mailing and any number of queued deliveries, without subscribers."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from newsletter.tokens import Keyring
 
 SECRET = "0123456789abcdef0123456789abcdef-for-tests"
 DOMAIN = "miasfeed.example"
-#: Long past, so that everything is due.
+#: In the past, so that everything is due.
 NOW = datetime(2026, 9, 1, 6, tzinfo=UTC)
 WAITS = [timedelta(minutes=minutes) for minutes in (5, 15, 30, 60, 120, 240, 480)]
 STAMP = SlotValues("mailing000000001", DOMAIN, ZoneInfo("Europe/Berlin"), "en")

@@ -1,4 +1,4 @@
-"""A publication's readers in a database, and what stands in its tables about them."""
+"""The readers of a publication in a database, and their rows in all tables."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Readers:
         return came_to
 
     def change(self, address: str, act: Callable[[Session, Subscriber], bool]) -> bool:
-        """Have a use case act on one reader."""
+        """Run a use case on one reader."""
         with sessions.writing(self.engine) as session:
             reader = store.find(session, address, locked=True)
             assert reader is not None
@@ -135,7 +135,7 @@ def _delivery(reader: Subscriber, mailing: Mailing, state: State, reply: str | N
         reference=reader.public_id,
         generation=reader.generation,
         since_at=reader.subscribed_at,
-        # Only what a worker holds is claimed or in flight.
+        # Claimed and in-flight rows have a worker.
         worker_id=1 if state in {State.CLAIMED, State.IN_FLIGHT} else None,
         state=state,
         priority=1,

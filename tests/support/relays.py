@@ -30,7 +30,7 @@ def postfix(doors: Mapping[int, str], *, parameters: str) -> Iterator[Path]:
         with _running(POSTFIX, folder, doors, parameters):
             yield folder / "log"
     finally:
-        # Its children may be a moment behind.
+        # Its child processes may end a moment later.
         shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -76,7 +76,7 @@ myhostname = relay.test
 mydestination =
 mynetworks = 127.0.0.0/8
 smtpd_relay_restrictions = permit_mynetworks, reject
-# Whoever speaks out of turn is refused: RFC 2920 allows what we do.
+# Refuses unauthorised pipelining; what we send is allowed by RFC 2920.
 smtpd_data_restrictions = reject_unauth_pipelining
 in_flow_delay = 0
 """

@@ -1,4 +1,4 @@
-"""A mail server that answers what a test tells it to, at every point of the conversation.
+"""A mail server whose replies a test scripts, at every point of the session.
 
 It runs in a thread of its own on 127.0.0.1. A rule is asked before each answer and may return reply
 lines (as many as it likes), DROP, STALL, or None for what a well-behaved server says.
@@ -28,7 +28,7 @@ DROP, STALL = Act.DROP, Act.STALL
 
 @dataclass
 class Turn:
-    """What a rule is asked about."""
+    """The context that a rule gets."""
 
     #: connect, ehlo, starttls, auth, mail, rcpt, data, body, rset, quit, other
     phase: str
@@ -62,7 +62,7 @@ class Arrival:
 
 @dataclass
 class ScriptedServer:
-    """What was said and what arrived; arrivals are what a rule did not refuse."""
+    """The commands and messages that the server got; arrivals are those that no rule refused."""
 
     rule: Rule = lambda _turn: None
     extensions: Sequence[str] = ("PIPELINING", "SIZE 10240000", "8BITMIME")
@@ -131,7 +131,7 @@ class _Conversation:
                 return
 
     async def answer(self, phase: str, line: str, usual: str) -> bool:
-        """Say what the rule wants or what is usual; tell whether that was a success."""
+        """Send the reply of the rule, or the usual one; return whether it was a success."""
         earlier = self.server.phases[phase]
         self.server.phases[phase] += 1
         turn = Turn(phase, line, self.number, self.server.open, earlier, self.recipient)
@@ -181,7 +181,7 @@ class _Conversation:
             content += octets[1:] if octets.startswith(b".") else octets
         arrival = Arrival(self.recipient, bytes(content), self.mail)
         await self.server.work()
-        # Before the answer: whoever hears it may look at once.
+        # Before the reply: a test may check at once when it has it.
         self.server.arrivals.append(arrival)
         # If the rule drops the connection here it stays: nobody outside can know that it does.
         is_kept = await self.answer("body", "", f"250 2.0.0 queued as {len(content)}")

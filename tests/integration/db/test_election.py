@@ -1,4 +1,4 @@
-"""One of many is elected, and whatever ends it makes way for the next."""
+"""Leader election: one process holds the lock, and its end releases it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from newsletter.db import engine as engines
 from newsletter.db.election import LeaderLock
 from newsletter.errors import DatabaseUnavailable
 
-#: A process that is elected, says so, and lives until somebody ends it.
+#: A process that is elected, prints a line, and runs until it is ended.
 PROGRAM = """
 import sys
 from newsletter.db import engine
@@ -31,13 +31,13 @@ on_postgresql = pytest.mark.parametrize("database_kind", ["postgresql"])
 
 
 def running(engine: Engine) -> AbstractContextManager[subprocess.Popen[str]]:
-    """Run a candidate in a process of its own, which is elected."""
+    """Run a leader in a process of its own."""
     url = engine.url.render_as_string(hide_password=False)
     return holders.holding(PROGRAM, url, says="True")
 
 
 def cut_off(engine: Engine) -> int:
-    """End the connections that hold a lock of an election in this database; tell how many."""
+    """End the connections that hold an advisory lock in this database; return how many."""
     locks = text(
         "SELECT pid, pg_terminate_backend(pid, 10000) FROM pg_locks WHERE locktype = 'advisory'"
         " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
@@ -54,7 +54,7 @@ def is_elected_at_last(candidate: LeaderLock) -> bool:
         return candidate.is_elected()
 
 
-def test_of_two_candidates_one_is_elected_and_stays_it(
+def test_of_two_processes_one_is_the_leader_and_stays_it(
     engine: Engine, another: Callable[[], Engine]
 ) -> None:
     with LeaderLock(engine, "schedule") as first, LeaderLock(another(), "schedule") as second:
@@ -63,7 +63,7 @@ def test_of_two_candidates_one_is_elected_and_stays_it(
     assert asked == [(True, False)] * 3
 
 
-def test_whoever_resigns_makes_way_for_the_other(
+def test_the_other_process_is_elected_after_a_resignation(
     engine: Engine, another: Callable[[], Engine]
 ) -> None:
     with LeaderLock(another(), "schedule") as second:
@@ -76,7 +76,7 @@ def test_whoever_resigns_makes_way_for_the_other(
             assert not first.is_elected()
 
 
-def test_a_candidate_that_was_never_asked_or_never_elected_can_leave(
+def test_a_process_that_was_never_elected_can_resign(
     engine: Engine, another: Callable[[], Engine]
 ) -> None:
     with LeaderLock(engine, "schedule"):
@@ -102,7 +102,7 @@ def test_each_database_has_an_election_of_its_own(
     elsewhere.dispose()
 
 
-def test_elections_about_different_things_do_not_touch_each_other(
+def test_elections_with_different_names_are_independent(
     engine: Engine, another: Callable[[], Engine]
 ) -> None:
     with LeaderLock(engine, "schedule") as first, LeaderLock(another(), "fetch") as second:
@@ -110,14 +110,14 @@ def test_elections_about_different_things_do_not_touch_each_other(
         with LeaderLock(engine, "fetch") as third:
             assert third.is_elected()
             assert not second.is_elected()
-        # The end of one gives back no lock of another on the same engine.
+        # Resigning from one releases no lock of the other on the same engine.
         assert first.is_elected()
         with LeaderLock(another(), "schedule") as fourth:
             assert not fourth.is_elected()
         assert second.is_elected()
 
 
-def test_a_file_that_cannot_be_locked_keeps_nobody_from_working(
+def test_without_a_lock_file_each_process_is_a_leader(
     sqlite_engine: Engine, tmp_path: Path
 ) -> None:
     (tmp_path / "newsletter.db-fetch.lock").mkdir()
@@ -126,25 +126,25 @@ def test_a_file_that_cannot_be_locked_keeps_nobody_from_working(
         assert candidate.is_elected()
 
 
-def test_a_process_that_is_killed_makes_way_at_once(engine: Engine) -> None:
+def test_the_lock_of_a_killed_process_is_free_at_once(engine: Engine) -> None:
     with LeaderLock(engine, "schedule") as waiting, running(engine) as elected:
         assert not waiting.is_elected()
         elected.kill()
         elected.wait(timeout=60)
 
-        # The server notices a moment later.
+        # The server detects it a moment later.
         until(waiting.is_elected)
 
 
-def test_a_file_of_an_election_does_not_keep_anybody_from_the_next(engine: Engine) -> None:
+def test_a_left_over_lock_file_does_not_prevent_an_election(engine: Engine) -> None:
     for _ in range(2):
         with LeaderLock(engine, "schedule") as candidate:
-            # PostgreSQL takes the lock back once it has noticed the end of the connection.
+            # PostgreSQL releases the lock when it has detected the end of the connection.
             until(candidate.is_elected)
 
 
 @on_postgresql
-def test_whoever_loses_the_connection_is_not_elected_before_it_has_been_elected_again(
+def test_a_leader_that_loses_its_connection_has_to_be_elected_again(
     engine: Engine, another: Callable[[], Engine]
 ) -> None:
     with LeaderLock(engine, "schedule") as first, LeaderLock(another(), "schedule") as second:
@@ -162,7 +162,7 @@ def test_whoever_loses_the_connection_is_not_elected_before_it_has_been_elected_
 
 
 @on_postgresql
-def test_a_candidate_whose_connection_is_lost_can_leave(
+def test_a_process_with_a_lost_connection_can_resign(
     engine: Engine, another: Callable[[], Engine]
 ) -> None:
     with LeaderLock(engine, "schedule") as first:
@@ -174,7 +174,7 @@ def test_a_candidate_whose_connection_is_lost_can_leave(
     with LeaderLock(engine, "schedule") as second:
         assert second.is_elected()
         assert cut_off(another()) == 1
-        # And it leaves without having heard of it.
+        # It resigns without having detected the loss.
 
 
 @on_postgresql

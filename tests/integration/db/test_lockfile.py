@@ -1,4 +1,4 @@
-"""A lock file says for certain whether a process of this machine lives, and never a false "no"."""
+"""Lock files show whether a process of this machine is running, without false negatives."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from newsletter import paths
 from newsletter.db import engine as engines
 from newsletter.db import lockfile
 
-#: The user that owns nothing.
+#: An unprivileged user (nobody).
 NOBODY = 65534
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
 
-#: A process that locks a file, says so, and lives until somebody ends it.
+#: A process that locks a file, prints a line, and runs until it is ended.
 HOLDER = """
 import sys
 from newsletter.db import engine, lockfile
@@ -44,7 +44,7 @@ def url_of(engine: Engine) -> str:
 
 @pytest.fixture(autouse=True)
 def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The state folder of this test alone, not made yet."""
+    """The path of a state folder for this test, not created yet."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     return tmp_path / "state" / "newsletter"
 
@@ -75,7 +75,7 @@ def test_a_session_and_cron_find_the_same_lock_whatever_their_environment(
         assert lockfile.is_held(engine, "one") is True
 
 
-def test_a_process_with_another_state_folder_is_at_most_unknown_and_never_dead(
+def test_a_process_with_another_state_folder_is_unknown_and_never_ended(
     engine: Engine, tmp_path: Path
 ) -> None:
     with holding(url_of(engine), "one", XDG_STATE_HOME=tmp_path / "elsewhere"):
@@ -83,7 +83,7 @@ def test_a_process_with_another_state_folder_is_at_most_unknown_and_never_dead(
         assert lockfile.is_held(engine, "one") is expected
 
 
-def test_a_free_lock_of_another_machine_or_boot_says_nothing(
+def test_a_free_lock_of_another_machine_or_boot_is_not_conclusive(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     os.close(lockfile.take(engine, "one"))
@@ -133,7 +133,7 @@ def test_what_root_locks_belongs_to_the_databases_owner(
 
 
 @as_root
-def test_a_lock_file_that_another_user_has_made_first_locks_nobody_out(
+def test_a_lock_file_of_another_user_does_not_prevent_locking(
     sqlite_engine: Engine, tmp_path: Path
 ) -> None:
     planted = tmp_path / "newsletter.db-fetch.lock"

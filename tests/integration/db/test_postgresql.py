@@ -1,4 +1,4 @@
-"""A PostgreSQL that somebody has locked up, or that takes no writes for a while."""
+"""PostgreSQL with a suspended writer, or read-only for a while."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ _LOCK = text("UPDATE freeze_lock SET latest_instant = latest_instant")
 
 
 def silence(engine: Engine, *, is_writing: bool) -> str:
-    """How long a transaction may say nothing, as the server sees it."""
+    """Return the server's idle-in-transaction time-out."""
     with (sessions.writing if is_writing else sessions.reading)(engine) as session:
         found: str = session.execute(text("SHOW idle_in_transaction_session_timeout")).scalar_one()
     return found
 
 
-def test_only_who_writes_may_not_be_silent_for_long(
+def test_only_writing_transactions_have_an_idle_time_out(
     engine: Engine, another: Callable[[], Engine]
 ) -> None:
     assert silence(engine, is_writing=True) == "1min"
@@ -46,15 +46,15 @@ def lock(engine: Engine, *settings: str) -> None:
 
 
 def lock_twice(engine: Engine, other: Engine) -> None:
-    """Lock a row, and once more after somebody else got it."""
+    """Lock a row, and again after another session has had it."""
     with sessions.writing(engine) as session:
         session.execute(_LOCK)
-        # Without the time-out, each would wait for the other for ever.
+        # Without the time-out this would be a deadlock between the session and its test.
         lock(other, "LOCAL statement_timeout = '60s'")
         session.execute(_LOCK)
 
 
-def test_a_writer_that_was_suspended_keeps_its_locks_no_longer_than_its_silence_may_last(
+def test_a_suspended_writer_loses_its_locks_after_the_idle_time_out(
     engine: Engine, another: Callable[[], Engine], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(engines, "_IDLE_MILLISECONDS", 200)
@@ -62,6 +62,6 @@ def test_a_writer_that_was_suspended_keeps_its_locks_no_longer_than_its_silence_
         lock_twice(another(), engine)
 
 
-def test_a_server_that_takes_no_writes_is_one_that_cannot_be_used_now(engine: Engine) -> None:
+def test_a_read_only_server_is_unavailable(engine: Engine) -> None:
     with pytest.raises(DatabaseUnavailable, match="read-only"):
         lock(engine, "TRANSACTION READ ONLY")

@@ -1,4 +1,4 @@
-"""A database that knows less than its witness is a restored backup; any other is not."""
+"""A database behind its restore guard is a restored backup; any other is not."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from newsletter.sender import worker
 
 
 def go_back(engine: Engine) -> None:
-    """Have the database know less, as a restored backup does."""
+    """Set the database's serial back, as a restored backup has it."""
     with sessions.writing(engine) as session:
         session.execute(update(Progress).values(serial=Progress.serial - 1))
 
@@ -30,7 +30,7 @@ def send(engine: Engine) -> None:
         worker.run(engine, ledgers.plan(server.port))
 
 
-def test_what_is_restored_sends_nothing(engine: Engine) -> None:
+def test_a_restored_backup_sends_nothing(engine: Engine) -> None:
     ledgers.fill(engine, 3)
     send(engine)
     ledgers.fill(engine, 3, public_id="mailing000000002")
@@ -43,7 +43,7 @@ def test_what_is_restored_sends_nothing(engine: Engine) -> None:
     assert ledgers.states(engine) == {"accepted": 3, "queued": 3}
 
 
-def test_one_that_is_accepted_goes_on(engine: Engine) -> None:
+def test_an_accepted_backup_is_current(engine: Engine) -> None:
     ledgers.fill(engine, 3)
     send(engine)
     ledgers.fill(engine, 3, public_id="mailing000000002")
@@ -57,7 +57,7 @@ def test_one_that_is_accepted_goes_on(engine: Engine) -> None:
     assert ledgers.states(engine) == {"accepted": 6}
 
 
-def test_a_clock_that_was_ahead_makes_no_backup_of_a_database_and_hides_none(
+def test_a_clock_that_was_ahead_does_not_confuse_the_guard(
     engine: Engine,
 ) -> None:
     with sessions.writing(engine) as session:
@@ -74,7 +74,7 @@ def test_a_clock_that_was_ahead_makes_no_backup_of_a_database_and_hides_none(
         send(engine)
 
 
-def test_a_slower_worker_does_not_make_the_witness_forget(engine: Engine) -> None:
+def test_a_slower_worker_does_not_lower_the_serial_in_the_file(engine: Engine) -> None:
     with sessions.writing(engine) as session:
         first = restore_guard.advance(session, utc_now())
     with sessions.writing(engine) as session:
@@ -98,7 +98,7 @@ def test_a_slower_worker_does_not_make_the_witness_forget(engine: Engine) -> Non
         "-1 2026-11-23T07:00:00+00:00",
     ],
 )
-def test_a_witness_that_makes_no_sense_is_none(sqlite_engine: Engine, content: str) -> None:
+def test_an_invalid_file_counts_as_missing(sqlite_engine: Engine, content: str) -> None:
     Path(f"{sqlite_engine.url.database}-sent").write_text(content)
 
     assert restore_guard.recall(sqlite_engine) is None
@@ -106,7 +106,7 @@ def test_a_witness_that_makes_no_sense_is_none(sqlite_engine: Engine, content: s
     send(sqlite_engine)
 
 
-def test_a_new_database_has_no_witness_of_the_one_before(tmp_path: Path) -> None:
+def test_a_new_database_removes_the_file_of_the_one_before(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'new.db'}"
     (tmp_path / "new.db-sent").write_text("7 2030-01-01T00:00:00+00:00")
     engine = engines.open(url)

@@ -1,4 +1,4 @@
-"""A publication with a clock of its own, whose mail is accepted or refused at a test's word."""
+"""A publication with a simulated clock and simulated outcomes of its mail."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ MONDAY = datetime(2026, 6, 1, 7, tzinfo=UTC)
 
 
 class World:
-    """One publication: things happen at `now`, and every step leaves the books balanced."""
+    """One publication at the simulated time `now`; each step checks that the books balance."""
 
     def __init__(self, engine: Engine, settings: Settings, now: datetime = MONDAY) -> None:
         self.engine = engine
@@ -62,7 +62,7 @@ class World:
         self.now += timedelta(**units)
 
     def article(self, *, categories: Sequence[str] = ("Medicine",), title: str = "") -> int:
-        """Let an article come in now."""
+        """Store an article now."""
         name = next(self._names)
         with sessions.writing(self.engine) as session:
             seen_at = sessions.freeze_lock(session, self.now)
@@ -87,14 +87,14 @@ class World:
         return [self.article() for _ in range(number)]
 
     def edit(self, act: str, article: int) -> None:
-        """Let an editor hold, release, reject or pin an article now."""
+        """Hold, release, reject or pin an article now."""
         if act == "pin":
             editor.pin(self.engine, article, now=self.now, actor="cli:mia", settings=self.settings)
         else:
             getattr(editor, act)(self.engine, [article], now=self.now, actor="cli:mia")
 
     def reader(self, cadence: str = "weekly", address: str = "") -> str:
-        """Let somebody subscribe now; return their reference."""
+        """Subscribe a reader now; return the reference."""
         address = address or f"reader{next(self._names)}@example.org"
         with sessions.writing(self.engine) as session:
             subscriber, _ = signup.add(
@@ -163,7 +163,7 @@ class World:
         cadence: str = "weekly",
         outcomes: Mapping[str, Kind] | None = None,
     ) -> Summary:
-        """Freeze an edition and deliver it; everyone accepts but those with another outcome."""
+        """Freeze and deliver an edition; all accept except those with another outcome."""
         frozen = self.freeze(cadence)
         self.deliver(outcomes)
         lifecycle.finish(self.engine, now=self.now)
@@ -240,11 +240,11 @@ class World:
             )
 
     def mails(self, reference: str) -> list[list[int]]:
-        """Return the articles of each mail that a reader has got, or may have got."""
+        """Return the articles of each mail that was accepted for a reader or is unknown."""
         return [articles for _, articles in self.arrived(reference)]
 
     def arrived(self, reference: str) -> list[tuple[int, list[int]]]:
-        """Return the edition and the articles of each mail that has, or may have, arrived."""
+        """Return edition and articles of each accepted or unknown mail of a reader."""
         with sessions.reading(self.engine) as session:
             arrived = session.exec(
                 select(Mailing.edition_id, Mailing.id)
@@ -265,7 +265,7 @@ class World:
             )
 
     def check_books(self) -> None:
-        """At every instant the states of an edition sum to its audience."""
+        """Check that the states of each edition sum to its audience."""
         with sessions.reading(self.engine) as session:
             for summary in store.recent(session, limit=1_000):
                 counts = (
@@ -291,7 +291,7 @@ def contents(session: Session, mailing_id: int, *roles: Role) -> list[int]:
 
 def _may_have_arrived() -> Any:
     uncertain = select(Attempt.delivery_id).where(Attempt.outcome == State.UNKNOWN)
-    # A server's no to the second copy speaks for the first: it got the same bytes.
+    # A refusal of the second copy applies to the first one, which had the same bytes.
     return col(Delivery.state).in_((State.ACCEPTED, State.UNKNOWN)) | (
         (col(Delivery.state) != State.REFUSED) & col(Delivery.id).in_(uncertain)
     )

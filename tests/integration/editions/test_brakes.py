@@ -1,4 +1,4 @@
-"""What becomes of an edition after its freeze: finished, stale, paused, resumed, cancelled, due."""
+"""An edition after its freeze: finished, stale, paused, resumed, cancelled, due."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def test_what_is_held_of_a_cancelled_edition_stays_held(world: World) -> None:
 
 
 def held(world: World) -> list[int]:
-    """Return the deliveries that wait for the operator's word."""
+    """Return the unknown deliveries."""
     with sessions.reading(world.engine) as session:
         found = session.exec(select(Delivery.id).where(Delivery.state == State.UNKNOWN))
         return [one for one in found if one is not None]
@@ -268,13 +268,13 @@ def test_a_correction_waits_with_its_edition_and_not_for_a_cancelled_one(world: 
 def test_nothing_of_a_restored_backup_grows_stale_before_it_is_known_for_one(
     world: World,
 ) -> None:
-    """It may have been sent: as stale its readers would get it again with the next edition."""
+    """Its mail may have been sent: if skipped as stale, readers would get it twice."""
     late = world.reader()
     world.article()
     world.send(outcomes={late: Kind.DEFERRED})
     with sessions.writing(world.engine) as session:
-        mark = restore_guard.advance(session, world.now)
-    restore_guard.remember(world.engine, mark._replace(serial=mark.serial + 1))
+        serial = restore_guard.advance(session, world.now)
+    restore_guard.remember(world.engine, serial._replace(serial=serial.serial + 1))
     world.tick(days=15)
 
     with pytest.raises(Conflict, match="it seems to be a backup"):

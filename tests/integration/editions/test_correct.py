@@ -1,4 +1,4 @@
-"""Who is told of a mistake: exactly the readers to whom it was sent, once, and nobody else."""
+"""Corrections reach exactly the readers who got the mistake, once each."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ def test_who_wants_no_more_mail_gets_none_and_is_counted(world: World) -> None:
         suppress.suppress(
             session, addresses[suppressed], grounds=grounds, now=world.now, keyring=keyring
         )
-        # Asked again and has not confirmed.
+        # Signed up again and has not confirmed.
         asked = update(Subscriber).where(col(Subscriber.public_id) == returning)
         session.execute(asked.values(status="pending"))
     world.pause_reader(paused)

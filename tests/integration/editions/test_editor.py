@@ -1,4 +1,4 @@
-"""The editor's hand: held, released, rejected, pinned; a week off; a note; categories left out."""
+"""An editor's actions: hold, release, reject, pin, skip, note; and excluded categories."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def article(world: World, number: int) -> Article:
 
 
 def in_state(world: World, state: ArticleState) -> int:
-    """Let an article come in and bring it into a state."""
+    """Store an article and bring it into a state."""
     number = world.article()
     if state is ArticleState.QUARANTINED:
         with sessions.writing(world.engine) as session:
@@ -211,7 +211,7 @@ def test_each_act_from_each_state_is_done_or_refused_in_words(
         world.edit(act, number)
 
     assert article(world, number).state is becomes
-    # What changes nothing is no act: run twice is run once.
+    # Idempotent: a second run changes nothing and is not recorded.
     assert len(acts(world, f"article:{number}")) - before == (becomes is not state)
 
 
@@ -389,7 +389,7 @@ def test_an_edition_of_categories_that_are_left_out_is_skipped(
     assert world.freeze("daily").reason == "There are no new articles."
 
 
-# A week off
+# Skipping
 
 
 def skip(world: World, cadence: str = "weekly") -> editor.Skipped:
@@ -652,11 +652,11 @@ def test_an_edition_that_was_skipped_before_leaves_the_next_one_the_first(world:
         assert len(session.exec(select(Edition)).all()) == 2
 
 
-# What the feed brings again
+# Items that the feed repeats
 
 
 def take_in(world: World, feed: int, *items: tuple[str, str, str]) -> ingest.Counts:
-    """Let a feed's document come in: a GUID, a title and a standfirst for each item."""
+    """Ingest a feed's document: a GUID, a title and a standfirst for each item."""
     parsed = [
         ParsedArticle(
             guid=guid,
@@ -676,7 +676,7 @@ def take_in(world: World, feed: int, *items: tuple[str, str, str]) -> ingest.Cou
 
 
 def fed(world: World, *items: tuple[str, str, str]) -> tuple[int, dict[str, int]]:
-    """Return a feed that has brought some items, and the numbers of its articles by GUID."""
+    """Return a feed with some items, and the ids of its articles by GUID."""
     with sessions.writing(world.engine) as session:
         feed = articles.add_feed(
             session, url="https://miasfeed.example/feed", title="", now=world.now

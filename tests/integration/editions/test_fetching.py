@@ -1,4 +1,4 @@
-"""While another process fetches the feeds, editions wait for it: until it ends, or a minute."""
+"""Editions wait while another process fetches the feeds, at most a minute."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ LIMITS = Limits(allow_private=True)
 
 
 class Hours(Shutdown):
-    """A shutdown and a clock in one: what waits with it takes no time."""
+    """A shutdown and a simulated clock: waiting takes no real time."""
 
     def __init__(self, then: Callable[[float], object] = lambda _: None) -> None:
         super().__init__()
@@ -31,12 +31,12 @@ class Hours(Shutdown):
         self._then = then
 
     def wait(self, seconds: float) -> None:
-        """Let the time pass, and something happen in it."""
+        """Advance the clock, and run an action at that time."""
         self.seconds += seconds
         self._then(self.seconds)
 
     def read(self) -> float:
-        """Be a monotonic clock."""
+        """Return the simulated monotonic time."""
         return self.seconds
 
 
@@ -53,7 +53,7 @@ def wait(
 
 @pytest.fixture
 def feed(engine: Engine) -> object:
-    """One feed on a server that counts."""
+    """One feed on a server that counts requests."""
     with running() as server:
         server.answers.set()
         with sessions.writing(engine) as session:
@@ -138,7 +138,7 @@ def test_a_stop_ends_the_wait_and_begins_no_fetch(engine: Engine, feed: FeedServ
 def test_only_a_fetch_that_ended_since_this_run_began_is_its_own(
     engine: Engine, feed: FeedServer, ended: timedelta, *, is_fetched: bool
 ) -> None:
-    """One of the future is of a clock that was set back since."""
+    """A time in the future was recorded before the clock was set back."""
     began = utc_now() - timedelta(seconds=30)
     end_fetch(engine, began + ended)
 

@@ -1,4 +1,4 @@
-"""Freezing an edition: who gets what, once, and from where each reader begins."""
+"""Freezing an edition: audience, articles, variants and coverage of each reader."""
 
 from __future__ import annotations
 
@@ -349,7 +349,7 @@ def test_a_mail_that_may_have_arrived_is_not_superseded(world: World) -> None:
 
 
 def test_a_reader_who_comes_back_and_moves_gets_nothing_twice(world: World) -> None:
-    """The new consent has no watermark, and moving gives it one: not before what they had."""
+    """A new consent has no watermark; the one it gets is after what the reader already had."""
     reader = world.reader("daily", READER)
     world.reader("weekly")
     first = world.article()
@@ -387,7 +387,7 @@ def test_a_pause_that_ends_while_the_mail_is_leaving_is_no_reason_against_anothe
 def test_an_undo_leaves_no_reason_against_another_try_but_a_pause(
     world: World, pause: float | None, state: str
 ) -> None:
-    """Paused, then gone, then back, all while the mail is leaving."""
+    """Paused, unsubscribed and subscribed again, all while the mail is in flight."""
     reader = world.reader()
     world.article()
     world.freeze()
@@ -443,7 +443,7 @@ def test_who_is_imported_as_paused_catches_up_after_the_pause(world: World) -> N
         came.append(world.article())
         world.send()
 
-    # And like anybody new, of a period before they came.
+    # And, as every new reader, articles of a period before the sign-up.
     assert world.mails(found.public_id) == [[*came[::-1], first]]
 
 
@@ -483,7 +483,7 @@ def _grows_stale(world: World, _reader: str) -> None:
 def test_what_may_have_arrived_and_is_called_off_rides_in_no_newer_edition(
     world: World, call_off: Callable[[World, str], None]
 ) -> None:
-    """It waits to be sent again when that is called off: its articles would come twice."""
+    """It may have arrived and waits for a retry that is then cancelled."""
     reader = world.reader(address=READER)
     first = world.article()
     world.freeze()

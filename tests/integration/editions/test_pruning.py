@@ -1,4 +1,4 @@
-"""What pruning takes and leaves; nobody can tell it by the books, nor any reader by their mail."""
+"""Pruning deletes old rows, and changes neither the books nor any reader's mail."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def prune(world: World, days: int = DAYS, **how: Any) -> Rows:
 
 
 def weeks(world: World, number: int) -> None:
-    """Let weeks pass, each with an article and an edition that everyone accepts."""
+    """Advance by weeks, each with an article and an edition that everyone accepts."""
     for _ in range(number):
         world.tick(days=7)
         world.article()
@@ -51,7 +51,7 @@ def weeks(world: World, number: int) -> None:
 
 
 def everything(world: World) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """Return what `editions list` and `show` say of every edition, and where readers stand."""
+    """Return the summaries of all editions, and the readers' watermarks."""
     with sessions.reading(world.engine) as session:
         editions = [
             {
@@ -159,7 +159,7 @@ def test_an_edition_with_an_open_row_stays_whole(world: World) -> None:
     world.freeze()
     world.deliver(limit=1)
     lifecycle.pause(world.engine, FIRST)
-    # Nobody's weekly edition comes after it, so nothing supersedes the row that is open.
+    # No later edition supersedes the open row.
     world.tick(days=200)
     world.freeze("daily")
 
@@ -284,7 +284,7 @@ def test_twice_is_nothing(history: World) -> None:
     before = everything(history)
 
     assert prune(history) == Rows({}, found.edition_of)
-    # Nor when what it was about to take has gone meanwhile.
+    # Nor if another process has deleted the rows meanwhile.
     assert pruning.prune(history.engine, found).states == {}
     assert everything(history) == before
 

@@ -83,7 +83,7 @@ def test_the_next_freeze_after_a_large_one_settles_it_in_one_statement(
 
 
 def _crowd(world: World) -> None:
-    """Let 100,000 readers subscribe at once."""
+    """Insert 100,000 readers."""
     with sessions.writing(world.engine) as session:
         session.execute(
             text(

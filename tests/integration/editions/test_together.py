@@ -1,4 +1,4 @@
-"""Freezing while others do the same, subscribe, leave, or send."""
+"""Freezes concurrent with other freezes, sign-ups, unsubscribes and sending."""
 
 from __future__ import annotations
 
@@ -175,7 +175,7 @@ def test_the_clock_of_another_machine_that_runs_ahead_delays_no_mail(world: Worl
 
 
 def test_engines_agree_on_what_an_instant_is(world: World) -> None:
-    """Watermarks are compared in the database: what goes in must come out equal."""
+    """Watermarks are compared in the database: stored instants must be read back equal."""
     world.reader()
     world.article()
     frozen = world.freeze()

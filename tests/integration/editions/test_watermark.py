@@ -38,14 +38,14 @@ from newsletter.smtp.reply import Kind
 if TYPE_CHECKING:
     from tests.integration.editions.conftest import World
 
-#: No digest of these histories is cut at its number of articles.
+#: Large enough that no digest of these histories is cut.
 CATCH_UP = timedelta(days=40)
 
 cadences = st.sampled_from(list(Cadence))
 whom = st.integers(0, 5)
 #: An article, counted from the newest.
 which = st.integers(0, 3)
-#: What a server says to one mail after the other; mostly yes.
+#: The outcomes of mails in sequence; most are accepted.
 fates = st.lists(st.sampled_from([*[Kind.ACCEPTED] * 3, *Kind]), min_size=1, max_size=5)
 #: Hours, so that the next period of some cadence has come.
 pauses = st.sampled_from([24, 24, 24, 48, 24 * 7, 24 * 7, 24 * 31, 24 * 50])
@@ -89,7 +89,7 @@ steps = st.one_of(
 
 
 class History:
-    """A publication to which things happen, and what it owes each of its readers."""
+    """A publication with random events, and a model of the articles due to each reader."""
 
     def __init__(self, world: World, policy: Any) -> None:
         self.world = world
@@ -111,7 +111,7 @@ class History:
     def round(
         self, hours: int, number: int, cadence: Cadence, kinds: Sequence[Kind], limit: int
     ) -> None:
-        """Let a while pass and articles come in; send an edition to some of its readers."""
+        """Advance the clock, store articles, and send an edition to some of its readers."""
         self.world.tick(hours=hours)
         self.world.articles(number)
         self.world.freeze(cadence)
@@ -192,7 +192,7 @@ class History:
         lifecycle.finish(self.world.engine, now=self.world.now)
 
     def reconcile(self, number: int) -> None:
-        """Let the relay's log name all that is unknown of a reader."""
+        """Reconcile all unknown deliveries of a reader as accepted."""
         with sessions.reading(self.world.engine) as session:
             reference = self.reader(number)
             found = listing.deliveries(session, state=State.UNKNOWN, reference=reference)
@@ -203,7 +203,7 @@ class History:
         self.world.check_books()
 
     def retry(self, kinds: Sequence[Kind]) -> None:
-        """Send again what is unknown; none is refused, so each of them has arrived at the end."""
+        """Retry unknown deliveries; none is refused, so all of them arrive."""
         with sessions.writing(self.world.engine) as session:
             excluded = store.withheld_mailings()
             queue.retry_now(session, state=State.UNKNOWN, excluded=excluded, now=self.world.now)
@@ -213,7 +213,7 @@ class History:
             self.world.record([claim], {claim.reference: kind}, policy="hold")
 
     def edit(self, act: str, number: int) -> None:
-        """Let an editor change one of the newest articles."""
+        """Apply an editor's action to one of the newest articles."""
         with sessions.reading(self.world.engine) as session:
             newest = session.exec(
                 select(Article.id).order_by(col(Article.id).desc()).limit(4)
@@ -239,7 +239,7 @@ class History:
         return {"now": self.world.now, "actor": "cli:mia", "settings": self.world.settings}
 
     def check(self) -> None:
-        """Hold what arrived against what came in and may go out."""
+        """Compare the articles that arrived with those that were stored and may be sent."""
         with sessions.reading(self.world.engine) as session:
             articles = session.exec(select(Article)).all()
             editions = {one.id: one for one in session.exec(select(Edition))}
@@ -259,7 +259,7 @@ class History:
         mails = self.world.arrived(reference)
         everything = [article for _, articles in mails for article in articles]
         assert len(everything) == len(set(everything)), "an article came twice"
-        # What a cancelled edition had brought to some may be rejected; what is held, none has had.
+        # Articles of a cancelled edition may be rejected later; held ones were in no edition.
         rejected = {one.id for one in came if one.state is ArticleState.REJECTED}
         assert not {one.id for one in came if one.state is ArticleState.HELD} & set(everything)
         previous = None
@@ -278,7 +278,7 @@ class History:
     def start(
         self, reference: str, previous: datetime | None, edition: Edition
     ) -> tuple[datetime, bool]:
-        """Return from where an edition owes a reader articles, and whether it owes no others."""
+        """Return a reader's coverage start, and whether the edition must have no other articles."""
         bounds = [edition.coverage_end - CATCH_UP]
         anew = [
             instant

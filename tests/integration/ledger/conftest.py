@@ -1,4 +1,4 @@
-"""What tests of sending share."""
+"""Fixtures for tests of sending."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from newsletter.sender import worker
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Minutes are tenths of a second."""
+    """Shorten minutes to tenths of a second."""
     waits.shorten(monkeypatch, 0.2)
 
     async def hardly(self: worker.Worker, failures: int) -> None:
-        # By chance, as the real one: in step, all would come, and be one too many, at once.
+        # With jitter, as the real one: otherwise all retries would come at the same instant.
         await self._wait(self._rng.uniform(0, 0.02))
 
     monkeypatch.setattr(worker.Worker, "_pause", hardly)

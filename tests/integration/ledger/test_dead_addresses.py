@@ -1,4 +1,4 @@
-"""Dead addresses are suppressed with the verdict that says so, and with no other."""
+"""Dead addresses are suppressed in the transaction of the verdict that shows it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ OK = Reply(250, "2.0.0 Ok")
 
 
 def send(engine: Engine, number: int, answer: Reply, *, now: datetime) -> None:
-    """Queue one more mail to the reader, and have the server answer it."""
+    """Enqueue one more mail to the reader, and record the server's reply."""
     ledgers.fill(engine, 1, public_id=f"mailing{number:09}", now=now)
     with sessions.writing(engine) as session:
         (claim,) = queue.claim(session, worker_id=1, limit=10, now=now)

@@ -1,4 +1,4 @@
-"""The ledger on both databases: who may change which row, and that nothing is forgotten."""
+"""The delivery queue on both databases: transitions, ownership of rows, and balance."""
 
 from __future__ import annotations
 
@@ -144,7 +144,7 @@ def test_workers_that_claim_at_the_same_time_never_get_the_same_row(
 ) -> None:
     ledgers.fill(engine, 400)
     claimed: list[int] = []
-    # A pool of its own for each, as for processes.
+    # One connection pool each, as separate processes have.
     opened = [engines.open(migrated_url) for _ in range(6)]
 
     def work(number: int) -> None:
@@ -216,7 +216,7 @@ def test_a_suppressed_address_is_skipped_at_the_claim_and_stops_nobody_else(
                 )
             )
 
-    # The first batches hold nothing but suppressed addresses.
+    # The first batches have suppressed addresses only.
     claimed = claim(engine, limit=8)
 
     assert len(claimed) == 8
@@ -246,7 +246,7 @@ def test_marking_again_after_a_commit_whose_answer_was_lost_is_harmless(engine: 
     assert mark(engine, claims) == mark(engine, claims) == {each.id for each in claims}
 
 
-def test_nobody_ends_a_marked_row_between_the_mark_and_its_answer(
+def test_a_marked_row_is_not_cancelled_between_the_mark_and_its_answer(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if engines.is_sqlite(engine):
@@ -257,7 +257,7 @@ def test_nobody_ends_a_marked_row_between_the_mark_and_its_answer(
     cancel(engine, claims[0])
 
     def comes_back_and_leaves(now: Statement, to: str | None) -> None:
-        """Say so from elsewhere, behind one of the statements of a mark."""
+        """Cancel the row from another transaction, after one of the statements of a mark."""
         run = now.change if now is statements.MARK else now.run
 
         def then(session: Session, **parameters: object) -> object:
@@ -283,7 +283,7 @@ def test_nobody_ends_a_marked_row_between_the_mark_and_its_answer(
 
 
 @pytest.mark.parametrize("state", ["queued", "claimed", "deferred"])
-def test_a_goodbye_cancels_what_has_not_left(engine: Engine, state: str) -> None:
+def test_unsubscribing_cancels_rows_that_have_not_left(engine: Engine, state: str) -> None:
     ledgers.fill(engine, 1)
     (row,) = rows(engine)
     if state != "queued":
@@ -311,7 +311,7 @@ def test_a_goodbye_cancels_what_has_not_left(engine: Engine, state: str) -> None
     ],
     ids=["accepted", "refused", "greylisted", "lost", "unknown", "held"],
 )
-def test_a_goodbye_while_the_body_leaves_is_not_forgotten(
+def test_unsubscribing_while_the_body_leaves_prevents_a_retry(
     engine: Engine, outcome: Outcome, policy: Policy, state: str
 ) -> None:
     ledgers.fill(engine, 1)
@@ -326,7 +326,7 @@ def test_a_goodbye_while_the_body_leaves_is_not_forgotten(
     assert claim(engine, 2) == []
 
 
-def test_a_goodbye_between_two_tries_of_a_marked_message_stops_the_second(
+def test_unsubscribing_between_two_tries_of_a_marked_message_stops_the_second(
     engine: Engine,
 ) -> None:
     ledgers.fill(engine, 1)
@@ -339,9 +339,7 @@ def test_a_goodbye_between_two_tries_of_a_marked_message_stops_the_second(
 
 
 @pytest.mark.parametrize("policy", ["resend", "hold"])
-def test_a_goodbye_to_a_message_whose_worker_died_is_not_forgotten(
-    engine: Engine, policy: Policy
-) -> None:
+def test_unsubscribing_prevents_a_retry_after_a_crash(engine: Engine, policy: Policy) -> None:
     ledgers.fill(engine, 1)
     claims = claim(engine)
     mark(engine, claims)
@@ -378,7 +376,7 @@ def _suppressed_address(engine: Engine, claims: list[Claim]) -> None:
     claim(engine, 3)
 
 
-# A stale message that is leaving is let go, and an address is looked up at the claim.
+# Rows in flight cannot become stale, and suppressions are checked at the claim.
 @pytest.mark.parametrize(
     ("call_off", "again"),
     [
@@ -387,10 +385,10 @@ def _suppressed_address(engine: Engine, claims: list[Claim]) -> None:
         *product([_suppressed_address], ["queued", "greylisted"]),
     ],
 )
-def test_what_may_have_arrived_ends_as_unknown_whatever_ends_it(
+def test_a_row_that_may_have_arrived_ends_as_unknown(
     engine: Engine, call_off: Callable[[Engine, list[Claim]], None], again: str
 ) -> None:
-    """Cancelled or skipped would let its articles ride in the next edition: twice, perhaps."""
+    """If it were cancelled or skipped, its articles could arrive again with the next edition."""
     ledgers.fill(engine, 1)
     claims = claim(engine)
     mark(engine, claims)
@@ -415,8 +413,8 @@ def test_what_may_have_arrived_ends_as_unknown_whatever_ends_it(
     assert row.reason in {"unsubscribed", "edition cancelled", "stale", "suppressed"}
 
 
-def test_what_may_have_arrived_is_not_refused_for_want_of_an_answer(engine: Engine) -> None:
-    """A letter's last try, one before it uncertain, and never a no: nobody has refused it."""
+def test_a_row_that_may_have_arrived_is_not_refused_without_a_reply(engine: Engine) -> None:
+    """The last try of a letter after an uncertain one, without any refusal by a server."""
     ledgers.fill(engine, 1, priority=0, now=NOW - retry.LETTER_LIFE)
     claims = claim(engine)
     mark(engine, claims)
@@ -429,8 +427,8 @@ def test_what_may_have_arrived_is_not_refused_for_want_of_an_answer(engine: Engi
     assert ledgers.states(engine) == {"unknown": 1}
 
 
-def test_a_servers_no_to_the_second_copy_speaks_for_the_first(engine: Engine) -> None:
-    """The same bytes to the same mailbox: the first try will have been refused as well."""
+def test_a_refusal_of_the_second_copy_refuses_the_first(engine: Engine) -> None:
+    """The first copy had the same bytes for the same mailbox, so it was refused as well."""
     ledgers.fill(engine, 1)
     claims = claim(engine)
     mark(engine, claims)
@@ -443,7 +441,7 @@ def test_a_servers_no_to_the_second_copy_speaks_for_the_first(engine: Engine) ->
     assert ledgers.states(engine) == {"refused": 1}
 
 
-def test_an_edition_is_cancelled_but_for_what_may_be_leaving(engine: Engine) -> None:
+def test_cancelling_an_edition_leaves_rows_in_flight(engine: Engine) -> None:
     mailing_id = ledgers.fill(engine, 10)
     claims = claim(engine, limit=4)
     mark(engine, claims[:2])
@@ -463,7 +461,7 @@ def test_an_edition_is_cancelled_but_for_what_may_be_leaving(engine: Engine) -> 
 # Record
 
 
-def test_an_accepted_message_keeps_the_servers_words(engine: Engine) -> None:
+def test_an_accepted_message_keeps_the_reply(engine: Engine) -> None:
     ledgers.fill(engine, 2)
     claims = claim(engine)
     mark(engine, claims)
@@ -491,7 +489,7 @@ def test_every_try_that_was_not_accepted_is_kept(engine: Engine) -> None:
     assert kept == [(1, "deferred", "rcpt", 451, "4.7.1"), (1, "refused", "rcpt", 550, "5.1.1")]
 
 
-def test_a_try_that_is_nobodys_fault_charges_nobody(engine: Engine) -> None:
+def test_a_failure_of_the_connection_is_not_charged(engine: Engine) -> None:
     ledgers.fill(engine, 1)
 
     record(engine, claim(engine), reply.lost(Phase.MAIL, "421 too many"))
@@ -534,7 +532,7 @@ def test_a_worker_that_lost_its_rows_changes_nothing(engine: Engine) -> None:
 # Take over
 
 
-def test_what_a_dead_worker_had_claimed_is_queued_and_what_was_in_flight_is_unknown(
+def test_claimed_rows_of_a_crashed_worker_are_queued_and_those_in_flight_unknown(
     engine: Engine,
 ) -> None:
     ledgers.fill(engine, 10)
@@ -548,7 +546,7 @@ def test_what_a_dead_worker_had_claimed_is_queued_and_what_was_in_flight_is_unkn
     assert [(a.number, a.outcome, a.phase) for a in attempts(engine)] == [
         (1, "unknown", "body")
     ] * 2
-    # The uncertain ones are due at once, the same bytes again.
+    # The uncertain ones are due at once, with the same bytes.
     assert len(claim(engine, 3)) == 9
 
 
@@ -565,7 +563,7 @@ def test_the_policy_hold_keeps_the_uncertain_for_the_operator(engine: Engine) ->
     assert ledgers.states(engine) == {"queued": 3}
 
 
-def test_release_gives_back_what_was_not_marked_and_what_is_not_kept(engine: Engine) -> None:
+def test_release_requeues_unmarked_rows_except_those_to_keep(engine: Engine) -> None:
     ledgers.fill(engine, 5)
     claims = claim(engine)
     mark(engine, claims[:1])
@@ -577,7 +575,7 @@ def test_release_gives_back_what_was_not_marked_and_what_is_not_kept(engine: Eng
     assert ledgers.states(engine) == {"in_flight": 1, "claimed": 2, "queued": 2}
 
 
-# The books
+# Balance
 
 
 def test_the_states_sum_to_the_audience_whatever_happens(engine: Engine) -> None:
@@ -650,7 +648,7 @@ def test_a_claim_costs_the_same_whatever_waits_beside_it(
 
 
 def _steps(engine: Engine, action: Callable[[], object]) -> int:
-    """Count the steps of SQLite's machine that something takes, in tens."""
+    """Return the number of SQLite VM instructions of an action, in tens."""
     count = 0
 
     def step() -> int:
@@ -669,7 +667,7 @@ def _steps(engine: Engine, action: Callable[[], object]) -> int:
 
 @contextmanager
 def _explaining(engine: Engine) -> Iterator[list[str]]:
-    """Give the query plans of every statement on deliveries that is executed meanwhile."""
+    """Collect the query plans of all statements on deliveries that are executed meanwhile."""
     explain = "EXPLAIN QUERY PLAN " if engines.is_sqlite(engine) else "EXPLAIN "
     plan: list[str] = []
 

@@ -1,4 +1,4 @@
-"""Unknown deliveries are settled by what a relay has accepted, on both databases."""
+"""Unknown deliveries are settled by a relay's log, on both databases."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ LOST = reply.lost(Phase.BODY, "the server left")
 
 
 def fill(engine: Engine, *outcomes: Outcome | None, mailing: str = "mailing000000001") -> None:
-    """Queue a delivery for each of `outcomes` and let it end so; None stays queued."""
+    """Enqueue a delivery for each of `outcomes` and record it; None stays queued."""
     ledgers.fill(engine, len(outcomes), public_id=mailing)
     with sessions.writing(engine) as session:
         claims = sorted(queue.claim(session, worker_id=1, limit=len(outcomes), now=NOW))
@@ -75,7 +75,7 @@ def everything(engine: Engine) -> list[dict[str, object]]:
         ]
 
 
-def test_what_the_relay_names_is_accepted_and_nothing_else_changes(engine: Engine) -> None:
+def test_deliveries_in_the_log_are_accepted_and_nothing_else_changes(engine: Engine) -> None:
     refused = reply.classify(Phase.RCPT, Reply(550, "5.1.1 no such user"))
     deferred = reply.classify(Phase.RCPT, Reply(451, "4.7.1 later"))
     fill(engine, LOST, LOST, LOST, ACCEPTED, refused, deferred, None)
@@ -160,7 +160,7 @@ def test_a_queue_id_alone_finds_the_delivery_whose_reply_has_named_it(engine: En
 
     tally = run(engine, named)
 
-    # Who was accepted at once is no concern of a list, and of two nobody knows which was meant.
+    # Deliveries that were never unknown are not looked up, and ambiguous queue ids are ignored.
     assert tally == ReconcileTally(
         unknown_before=4, accepted=1, already_settled=1, not_ours=3, lines=5
     )
@@ -185,7 +185,7 @@ def test_a_queue_id_of_an_earlier_try_counts_too(engine: Engine) -> None:
     assert run(engine, ["4F2A"]).accepted == 1
 
 
-def test_a_reader_who_has_left_since_had_it_all_the_same(engine: Engine) -> None:
+def test_a_delivery_to_an_unsubscribed_reader_is_settled_too(engine: Engine) -> None:
     fill(engine, LOST)
     with sessions.writing(engine) as session:
         queue.cancel(session, reference="reader1000000001", reason="unsubscribed", now=NOW)
@@ -219,7 +219,7 @@ def test_thousands_are_settled_in_a_few_transactions(
 
 
 class _Counting:
-    """The module of transactions, of which one function is counted."""
+    """Wraps the transactions module, and counts calls of one function."""
 
     reading = staticmethod(sessions.reading)
 
@@ -228,7 +228,7 @@ class _Counting:
 
 
 @pytest.mark.parametrize("octets", [b"", b"\n\n", b"\x00" * 100_000, b"x" * 8_192 + b"4F2A\n"])
-def test_what_has_no_lines_names_nothing_in_bounded_memory(
+def test_input_without_lines_is_read_in_bounded_memory(
     sqlite_engine: Engine, octets: bytes
 ) -> None:
     fill(sqlite_engine, Outcome(Kind.UNKNOWN, Phase.BODY, code=354, text="Ok: queued as 4F2A"))

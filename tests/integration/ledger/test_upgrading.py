@@ -1,4 +1,4 @@
-"""An upgrade waits for nobody who is dead, and changes nothing under somebody who lives."""
+"""An upgrade is refused while a process is running, and ignores crashed ones."""
 
 from __future__ import annotations
 
@@ -36,19 +36,19 @@ def go_back_to(engine: Engine, version: str) -> None:
 
 @pytest.fixture(autouse=True)
 def own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No lock file of another test is found."""
+    """Use a state folder without lock files of other tests."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
 
 
 @pytest.fixture
 def outdated(engine: Engine) -> Engine:
-    """A database of the version before the newest."""
+    """A database of the previous schema version."""
     go_back_to(engine, "-1")
     return engine
 
 
 def add(engine: Engine, name: str, *, lease: timedelta, pid: int = 4242, **more: object) -> None:
-    """Put a process onto the roster as the oldest version did, or with more columns."""
+    """Register a process as the oldest version did, or with more columns."""
     now = utc_now()
     values = {
         "id": pid,
@@ -81,13 +81,13 @@ def test_a_worker_of_any_older_version_keeps_the_database_as_it_is(
     assert "--wait" in (no.value.hint or "")
 
 
-def test_a_process_whose_lease_is_over_is_dead_to_an_upgrade(outdated: Engine) -> None:
+def test_a_process_with_an_expired_lease_does_not_block_an_upgrade(outdated: Engine) -> None:
     add(outdated, "one", lease=timedelta(seconds=-1))
 
     assert upgrading.upgrade(outdated, timezone="UTC")[1] == schema.newest()
 
 
-def test_a_process_of_this_machine_that_was_killed_is_dead_before_its_lease_is_over(
+def test_a_killed_process_of_this_machine_does_not_block_an_upgrade(
     outdated: Engine,
 ) -> None:
     add(outdated, "one", lease=timedelta(minutes=3))
@@ -97,7 +97,7 @@ def test_a_process_of_this_machine_that_was_killed_is_dead_before_its_lease_is_o
     assert upgrading.upgrade(outdated, timezone="UTC")[1] == schema.newest()
 
 
-def test_a_process_of_this_machine_that_is_suspended_lives_past_its_lease(
+def test_a_suspended_process_of_this_machine_blocks_past_its_lease(
     outdated: Engine,
 ) -> None:
     add(outdated, "one", lease=timedelta(hours=-1))
@@ -107,7 +107,7 @@ def test_a_process_of_this_machine_that_is_suspended_lives_past_its_lease(
     assert "if it has died" not in no.value.message
 
 
-def test_where_there_is_nothing_to_upgrade_nobody_has_to_stop(engine: Engine) -> None:
+def test_without_an_upgrade_no_process_has_to_stop(engine: Engine) -> None:
     add(engine, "one", lease=timedelta(minutes=3))
 
     assert upgrading.upgrade(engine, timezone="UTC") == (schema.newest(), schema.newest())
@@ -136,7 +136,7 @@ def test_of_many_processes_a_few_are_named(outdated: Engine) -> None:
         upgrading.upgrade(outdated, timezone="UTC")
 
 
-# Web processes sign in
+# Registration of web processes
 
 
 def processes(engine: Engine) -> list[tuple[str, int]]:
@@ -150,7 +150,7 @@ def registered(engine: Engine, on_outdated: Callable[[], object] = lambda: None)
         yield
 
 
-def test_a_web_process_is_on_the_roster_until_it_ends(engine: Engine) -> None:
+def test_a_web_process_is_registered_until_it_ends(engine: Engine) -> None:
     with registered(engine):
         assert processes(engine) == [("web", os.getpid())]
         with sessions.reading(engine) as session:
@@ -161,7 +161,7 @@ def test_a_web_process_is_on_the_roster_until_it_ends(engine: Engine) -> None:
     assert registry.is_seen(engine, name) is None
 
 
-def test_a_web_process_that_was_struck_off_signs_in_again(
+def test_a_web_process_whose_row_was_deleted_registers_again(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(registry, "RENEWAL", timedelta(milliseconds=20))
@@ -172,7 +172,7 @@ def test_a_web_process_that_was_struck_off_signs_in_again(
     assert processes(engine) == []
 
 
-def test_a_database_that_is_away_for_a_while_does_not_end_a_web_process(
+def test_an_outage_of_the_database_does_not_end_a_web_process(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(registry, "RENEWAL", timedelta(milliseconds=20))
@@ -200,7 +200,7 @@ def lease(engine: Engine) -> datetime:
         return session.execute(select(Worker.lease_until)).scalar_one()
 
 
-def test_a_database_that_is_away_at_the_end_leaves_a_process_that_is_known_to_be_dead(
+def test_after_an_outage_at_its_end_a_process_is_known_to_have_ended(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def away(*_: object) -> None:
@@ -233,10 +233,10 @@ def test_a_web_process_under_which_the_database_was_upgraded_ends_with_a_clear_e
     assert "Start it again" in (caught.value.hint or "")
 
 
-def test_who_signs_in_during_an_upgrade_is_seen_by_it_or_meets_the_new_schema(
+def test_a_registration_during_an_upgrade_blocks_it_or_finds_the_new_schema(
     engine: Engine,
 ) -> None:
-    """Between its look at the schema and its first row, a process is nowhere."""
+    """A process is not registered between its schema check and its first row."""
     with engine.connect() as connection, connection.begin():
         connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
 
@@ -247,7 +247,9 @@ def test_who_signs_in_during_an_upgrade_is_seen_by_it_or_meets_the_new_schema(
 
 
 @pytest.mark.parametrize("database_kind", ["postgresql"])
-def test_nobody_signs_in_between_an_upgrades_look_and_its_end(outdated: Engine) -> None:
+def test_no_process_registers_between_the_check_of_an_upgrade_and_its_commit(
+    outdated: Engine,
+) -> None:
     def sign_in() -> None:
         with sessions.writing(outdated) as session:
             session.execute(text("SET LOCAL lock_timeout = '200ms'"))

@@ -1,4 +1,4 @@
-"""Connecting to real servers on loopback: TLS, certificates, credentials; what is not believed."""
+"""Connecting to real servers on loopback: TLS, certificates, credentials, injection."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from newsletter.smtp.reply import Kind, Outcome
 from newsletter.smtp.session import Envelope, Mail
 
 ENVELOPE = Envelope("bounces@miasfeed.example", "reader@example.com")
-#: Dots at the beginning of lines (stuffed), eight bits, and more than any buffer.
+#: Stuffed dots, 8-bit octets, and more than any buffer holds.
 WIRE = b"Subject: News\r\n\r\n..\r\n...x\r\n" + "é".encode() * 30 + b"\r\n" + b"x" * 70 + b"\r\n"
 LONG = WIRE + (b"y" * 990 + b"\r\n") * 1500
 
 
 @dataclass
 class Authority:
-    """A certificate authority, and who trusts it."""
+    """A certificate authority, and TLS contexts that trust it."""
 
     ca: trustme.CA
 
@@ -121,7 +121,7 @@ def test_without_starttls_on_offer_nothing_is_said_in_the_clear() -> None:
     assert not {"AUTH", "MAIL"} & {line.split()[0] for line in server.commands}
 
 
-def test_starttls_that_is_refused_is_not_gone_without(authority: Authority) -> None:
+def test_a_refused_starttls_is_an_error(authority: Authority) -> None:
     def rule(turn: Turn) -> str | None:
         return "454 4.7.0 TLS not available" if turn.phase == "starttls" else None
 
@@ -157,7 +157,7 @@ def test_the_machines_own_certificate_store_is_asked_by_default(authority: Autho
         deliver(to(server, "starttls"), WIRE)
 
 
-def test_what_was_injected_before_tls_is_not_believed_after_it_trap_7(
+def test_plaintext_injected_before_tls_is_discarded_trap_7(
     authority: Authority,
 ) -> None:
     def rule(turn: Turn) -> str | None:
@@ -217,7 +217,7 @@ def test_a_server_that_offers_no_auth_needs_the_operator() -> None:
         deliver(to(server, username="mia", password="open sesame"), WIRE)
 
 
-# Servers that are not there
+# Servers that are unreachable
 
 
 @pytest.mark.parametrize(
@@ -259,7 +259,7 @@ def test_a_closed_port_is_a_server_that_cannot_be_used_now() -> None:
 
 
 def test_connecting_can_be_called_off() -> None:
-    """Nobody waits five minutes for a greeting after the word to stop."""
+    """A cancelled connect does not wait for the time-out of the greeting."""
 
     def rule(turn: Turn) -> Act | None:
         return STALL if turn.phase == "connect" else None

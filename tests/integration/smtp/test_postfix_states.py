@@ -1,4 +1,4 @@
-"""What a Postfix says of a reader, and where that leaves the reader's mail."""
+"""Replies of a real Postfix, and the resulting states of deliveries."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from newsletter.ledger import queue
 from newsletter.models import Delivery, Pace, Suppression
 from newsletter.sender import worker
 
-# One Postfix at a time.
+# Only one Postfix runs at a time.
 pytestmark = pytest.mark.xdist_group("postfix")
 
 GOOD = "reader@good.example"
@@ -37,10 +37,10 @@ HURRIED = ("one@limit.example", "two@limit.example", "three@limit.example")
 
 @dataclass
 class Policy:
-    """What a Postfix asks at every RCPT (its policy delegation protocol), and is told."""
+    """A policy service (Postfix policy delegation protocol), asked at every RCPT."""
 
     port: int = 0
-    #: By domain, one answer after the other; the last one from then on.
+    #: Answers by domain, in order; the last one is repeated.
     answers: dict[str, Sequence[str]] = field(default_factory=dict)
     asked: dict[str, int] = field(default_factory=lambda: defaultdict(int))
 
@@ -67,7 +67,7 @@ def deciding() -> Iterator[Policy]:
 
     class Service(socketserver.ThreadingTCPServer):
         daemon_threads = True
-        # Postfix keeps its connections for later.
+        # Postfix reuses its connections.
         block_on_close = False
 
     with Service(("127.0.0.1", 0), Conversation) as service:
@@ -80,7 +80,7 @@ def deciding() -> Iterator[Policy]:
 
 
 class Relay(NamedTuple):
-    """A Postfix, and who decides for it."""
+    """A Postfix and its policy service."""
 
     port: int
     policy: Policy
@@ -88,7 +88,7 @@ class Relay(NamedTuple):
 
 @pytest.fixture(scope="module")
 def one_relay() -> Iterator[Relay]:
-    """A Postfix of this module's own that asks at RCPT, and throws away what it takes."""
+    """A Postfix of this module that asks the policy service and discards accepted mail."""
     port = free_port()
     with deciding() as policy:
         parameters = (
@@ -140,7 +140,7 @@ def enqueue(engine: Engine, addresses: Sequence[str], *, number: int = 1) -> Non
 
 
 def make_due(engine: Engine, *which: ColumnElement[bool]) -> None:
-    """Let the time of some deliveries come."""
+    """Make some deliveries due."""
     with sessions.writing(engine) as session:
         session.execute(update(Delivery).where(*which).values(due_at=ledgers.NOW))
 
@@ -186,7 +186,7 @@ def test_each_reader_is_left_where_the_reply_says(engine: Engine, relay: Relay) 
     (dead,) = suppressed(engine).items()
     assert dead[0] == NOBODY
     assert dead[1].startswith("550 5.1.1 ")
-    # A domain's trouble is not a reader's: none of these slows anybody down.
+    # Replies about one reader do not limit the domain.
     assert [pause_of(engine, address.partition("@")[2]) for address in found] == [None] * 5
 
 
@@ -249,7 +249,7 @@ def test_a_domain_that_has_had_enough_is_left_alone_and_nobody_is_charged(
 
     worker.run(engine, plan, on_trouble=lambda sentence, _: told.append(sentence))
 
-    # One heard it for all of them.
+    # One reply pauses the whole domain.
     assert relay.policy.asked == {HURRIED[0]: 1, GOOD: 1}
     assert ledgers.states(engine) == {"queued": 3, "accepted": 1}
     assert {each.attempts for address, each in rows(engine).items() if address != GOOD} == {0}
@@ -259,7 +259,7 @@ def test_a_domain_that_has_had_enough_is_left_alone_and_nobody_is_charged(
     assert paused_until is not None
     assert paused_until > utc_now()
 
-    # However due they are, they wait until the pause ends.
+    # Although due, they wait until the pause ends.
     make_due(engine, col(Delivery.state) == "queued")
     worker.run(engine, plan)
     assert relay.policy.asked == {HURRIED[0]: 1, GOOD: 1}

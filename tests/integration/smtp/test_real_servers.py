@@ -1,4 +1,4 @@
-"""Mail servers that others wrote, and Postfix above all: every octet arrives, for every reader."""
+"""Other mail servers, Postfix above all: every octet arrives, for every reader."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from newsletter.smtp.session import Envelope, Mail, Session
 # One Postfix for all of them.
 pytestmark = pytest.mark.xdist_group("postfix")
 
-#: Whom the picky door of each server refuses, and how.
+#: Recipients that the strict port of each server refuses, and the replies.
 STRANGERS = {
     "reader3@example.com": "550 5.1.1 there is no such reader",
     "reader4@example.com": "550 5.1.1 there is no such reader",
@@ -81,7 +81,7 @@ BODIES = {
 
 @dataclass
 class Inbox:
-    """The last server on the way, and what it was given: reader and octets."""
+    """The final server, and what it received: recipient and octets."""
 
     pipelines: bool = False
     strangers: Mapping[str, str] = field(default_factory=dict)
@@ -111,13 +111,13 @@ class Inbox:
 
 @dataclass
 class Server:
-    """Two doors of one server, and where all that passes them comes to."""
+    """Two ports of one server, and the inbox behind them."""
 
     port: int
     picky_port: int
     pipelines: bool
     arrived: list[tuple[str, bytes]]
-    #: Where it writes what it does, if it does.
+    #: Its log file, if it has one.
     log: Path | None = None
 
     def mails(self, count: int) -> dict[str, bytes]:
@@ -194,7 +194,7 @@ def new_loop(
 
 @dataclass
 class Tap:
-    """A transport that remembers what was written to it, piece by piece."""
+    """A transport that records each write."""
 
     transport: asyncio.Transport
     writes: list[bytes] = field(default_factory=list)
@@ -219,18 +219,18 @@ class Wire:
 
     @property
     def groups(self) -> int:
-        """Messages that took the commands of the next one along."""
+        """Number of messages written together with the commands of the next one."""
         return sum(bool(GROUP.search(octets)) for tap in self.taps for octets in tap.writes)
 
     def said(self, verb: bytes) -> int:
-        """How often a command was written, in whatever company."""
+        """Number of writes of a command."""
         octets = b"".join(octets for tap in self.taps for octets in tap.writes)
         return len(re.findall(rb"^%s\b" % verb, octets, re.MULTILINE))
 
 
 @pytest.fixture
 def wire(monkeypatch: pytest.MonkeyPatch) -> Wire:
-    """What goes over the wire, from here on."""
+    """Record everything that is written from here on."""
     found = Wire()
     monkeypatch.setattr(pool, "Session", found.tapped)
     return found
@@ -239,7 +239,7 @@ def wire(monkeypatch: pytest.MonkeyPatch) -> Wire:
 def send_all(
     new_loop: Callable[[], asyncio.AbstractEventLoop], port: int, mails: Sequence[Mail]
 ) -> list[Outcome | None]:
-    """Send mails one behind the other on one connection, as a worker does."""
+    """Send mails in sequence on one connection, as a worker does."""
 
     async def yes() -> bool:
         return True
@@ -250,7 +250,7 @@ def send_all(
         try:
             while waiting:
                 current = waiting.popleft()
-                # Whatever is announced is the next to be sent.
+                # A mail whose envelope was pipelined must be sent next.
                 outcomes.append(
                     await session.send(
                         current, may_send=yes, following=lambda: waiting[0] if waiting else None
@@ -305,7 +305,7 @@ def test_a_worker_sends_many_over_four_connections(
         filled = ledgers.filler().fill(message, slot_values=ledgers.STAMP, claim=claim)
         assert arrived[claim.address] == filled.replace(b"\r\n..", b"\r\n.")
     assert len(wire.taps) == 4
-    # Each connection begins without a message to go along with; a hand that is just empty has none.
+    # The first message of a connection, and one after an empty prefetch, is not pipelined.
     assert 100 < wire.groups <= 196 if server.pipelines else wire.groups == 0
     assert wire.said(b"DATA") == 200
 
@@ -324,7 +324,7 @@ def _claim(number: int) -> Claim:
     )
 
 
-# Who is refused
+# Refusals
 
 
 def test_a_reader_refused_in_a_group_is_refused_alone(
@@ -348,7 +348,7 @@ def test_a_reader_refused_in_a_group_is_refused_alone(
     kept = [address for address in addresses if address not in STRANGERS]
     assert server.mails(len(kept)) == {each: HEADER + each.encode() + b"\r\n" for each in kept}
     assert len(wire.taps) == 1
-    # Whoever follows a message is announced with it, refused or not; who follows a refusal is not.
+    # The mail after a message is pipelined with it; the mail after a refusal is not.
     assert wire.groups == (6 if server.pipelines else 0)
     assert wire.said(b"RSET") == len(STRANGERS)
 
@@ -372,7 +372,7 @@ def test_a_worker_blames_nobody_but_those_who_were_refused(
     assert wire.groups > 20 if server.pipelines else wire.groups == 0
 
 
-# Who was not heard
+# Lost replies
 
 
 def test_the_log_of_a_postfix_settles_what_it_took_and_nothing_that_broke_off(
@@ -406,7 +406,7 @@ def test_the_log_of_a_postfix_settles_what_it_took_and_nothing_that_broke_off(
 
 
 def _leave(port: int, recipient: str, octets: bytes) -> None:
-    """Give a server a message, or a part of it, and be gone before it answers."""
+    """Send a message or a part of it, and disconnect before the reply."""
     server = smtplib.SMTP("127.0.0.1", port)
     server.ehlo()
     server.mail(f"bounces@{ledgers.DOMAIN}")

@@ -1,4 +1,4 @@
-"""What needs a look today, from one standing to its findings."""
+"""Daily checks: from a standing to its findings."""
 
 from __future__ import annotations
 

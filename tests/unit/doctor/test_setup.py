@@ -1,4 +1,4 @@
-"""The set-up that may mail strangers, and every one that may not."""
+"""Settings that may send mail to readers, and those that may not."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What goes into an edition and when it is made, decided on plain values."""
+"""Contents of an edition and its due time, on plain values."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a refusal means for the address: dead at once, dead if said again, or not at all."""
+"""Which refusals suppress an address: at once, when repeated, or never."""
 
 from __future__ import annotations
 
@@ -29,37 +29,37 @@ def disabled(day: date = YESTERDAY) -> Earlier:
     return Earlier(was_accepted=False, reaction=Reaction.SUSPECT, day=day)
 
 
-def test_an_address_where_nobody_is_is_dead_at_once_and_the_servers_words_say_why() -> None:
+def test_a_nonexistent_address_is_suppressed_at_once_with_the_servers_reply() -> None:
     assert said(550, "5.1.1 no such user") == "dead: 550 5.1.1 no such user"
 
 
-def test_a_disabled_mailbox_is_dead_when_that_is_said_on_two_different_days() -> None:
+def test_a_disabled_mailbox_is_suppressed_after_refusals_on_two_days() -> None:
     assert said(550, "5.2.1 disabled") == ""
     assert said(550, "5.2.1 disabled", disabled(TODAY)) == ""
     assert said(550, "5.2.1 disabled", disabled()) == "dead: on two days: 550 5.2.1 disabled"
     assert said(550, "5.2.1 disabled", full()) == ""
 
 
-def test_what_was_accepted_since_speaks_for_the_address() -> None:
+def test_an_accepted_mail_resets_earlier_refusals() -> None:
     assert said(550, "5.2.1 disabled", ACCEPTED, disabled()) == ""
     assert said(552, "5.2.2 full", full(), ACCEPTED, full(), full()) == ""
 
 
 @pytest.mark.parametrize("earlier", range(5))
-def test_a_full_mailbox_is_dead_after_so_many_mails_in_a_row(earlier: int) -> None:
+def test_a_full_mailbox_is_suppressed_after_so_many_mails_in_a_row(earlier: int) -> None:
     assert bool(said(552, "5.2.2 full", *[full()] * earlier)) == (earlier + 1 >= 3)
-    # Put off, this mail may yet arrive: it does not count.
+    # A deferred mail may still arrive: it does not count.
     assert bool(said(452, "4.2.2 full", *[full()] * earlier)) == (earlier >= 3)
 
 
-def test_a_full_mailbox_is_another_cause_than_a_dead_address() -> None:
+def test_a_full_mailbox_has_a_cause_of_its_own() -> None:
     assert said(552, "5.2.2 full", full(), full()) == "full: 3 mails in a row: 552 5.2.2 full"
 
 
-def test_with_the_setting_at_nought_a_full_mailbox_is_never_dead() -> None:
+def test_with_the_setting_at_zero_a_full_mailbox_is_never_suppressed() -> None:
     assert said(552, "5.2.2 full", *[full()] * 50, full_mailboxes=0) == ""
 
 
 @pytest.mark.parametrize("text", ["5.7.1 spam", "5.3.4 too large", "5.0.0 no", "no"])
-def test_other_refusals_say_nothing_of_the_address_however_often(text: str) -> None:
+def test_other_refusals_never_suppress_the_address(text: str) -> None:
     assert said(550, text, *[full(), disabled()] * 20) == ""

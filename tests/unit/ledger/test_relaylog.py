@@ -1,4 +1,4 @@
-"""What a Postfix log says was accepted, whatever else it holds; and lists that operators make."""
+"""Parsing of Postfix logs, with any other content in them, and of lists by operators."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ def read(log: str) -> list[Entry]:
 
 
 def ours(log: str) -> list[Entry]:
-    """Leave out what only counts."""
+    """Return the entries of our own messages."""
     return [entry for entry in read(log) if entry != NOBODY]
 
 
 # Logs
 
 
-def test_a_message_that_became_active_was_accepted_whatever_became_of_its_client() -> None:
-    """Postfix 3.7 on Debian, as it logs when a client is gone before the answer."""
+def test_a_message_with_an_active_queue_id_was_accepted() -> None:
+    """Log of Postfix 3.7 on Debian for a client that disconnects before the reply."""
     log = f"""\
 Nov 22 06:00:01 relay postfix/smtpd[2291]: connect from sender.example[192.0.2.7]
 Nov 22 06:00:01 relay postfix/smtpd[2291]: 1C0B1A0042: client=sender.example[192.0.2.7]
@@ -54,7 +54,7 @@ Nov 22 06:00:03 relay postfix/qmgr[1022]: 1C0B1A0042: removed
     assert read(log) == [Entry(OURS, "1C0B1A0042")]
 
 
-def test_a_message_id_alone_is_of_a_client_that_vanished_in_the_middle() -> None:
+def test_a_message_id_alone_does_not_prove_acceptance() -> None:
     log = f"""\
 Nov 22 06:00:01 relay postfix/smtpd[2291]: 1C0B1A0042: client=sender.example[192.0.2.7]
 Nov 22 06:00:01 relay postfix/cleanup[2294]: 1C0B1A0042: message-id={address_of(OURS)}
@@ -114,7 +114,7 @@ def test_what_only_follows_from_acceptance_proves_it(trace: str, queue_id: str) 
         "root: postfix/qmgr[22]: {}: from=<>, size=9, nrcpt=1 (queue active)",
     ],
 )
-def test_what_a_stranger_can_have_logged_proves_nothing(said: str) -> None:
+def test_text_that_a_stranger_can_have_logged_is_ignored(said: str) -> None:
     log = (
         f"Nov 22 06:00:01 relay postfix/cleanup[2]: 1C0B1A: message-id={address_of(OURS)}\n"
         f"Nov 22 06:00:01 relay {said.format('1C0B1A')}\n"
@@ -174,20 +174,20 @@ def begun(queue_id: str) -> str:
     return f"Nov 22 06:00:01 relay postfix/smtpd[1]: {queue_id}: client=a.example[192.0.2.1]\n"
 
 
-def test_a_queue_id_that_comes_again_is_another_messages() -> None:
+def test_a_reused_queue_id_belongs_to_another_message() -> None:
     vanished = begun("4F2A1") + named("4F2A1", address_of(OURS))
 
     after_a_reader_of_ours = named("4F2A1", address_of(OTHER)) + active("4F2A1")
     assert read(vanished + after_a_reader_of_ours) == [Entry(OTHER, "4F2A1")]
     after_a_stranger = named("4F2A1", "<1@elsewhere.example>") + active("4F2A1")
     assert read(vanished + after_a_stranger) == [NOBODY]
-    # Its Message-ID's line was lost on the way to the log.
+    # The line with its Message-ID is missing from the log.
     assert read(vanished + begun("4F2A1") + active("4F2A1")) == []
     assert read(vanished + removed("4F2A1") + active("4F2A1")) == []
     assert read(active("4F2A1") + vanished) == []
 
 
-def test_two_machines_in_one_log_have_queue_ids_of_their_own() -> None:
+def test_queue_ids_are_matched_per_host() -> None:
     log = (
         named("4F2A1", address_of(OURS), "relay1")
         + named("4F2A1", address_of(OTHER), "relay2")
@@ -197,7 +197,7 @@ def test_two_machines_in_one_log_have_queue_ids_of_their_own() -> None:
     assert read(log) == [Entry(OTHER, "4F2A1")]
 
 
-def test_messages_of_others_are_counted_and_name_nobody() -> None:
+def test_messages_of_other_senders_are_only_counted() -> None:
     log = "".join(
         named(f"4F2A{n}", each) + active(f"4F2A{n}")
         for n, each in enumerate(["<>", "<1@elsewhere.example>", "", "<a b@c>", "<\x00.é@c>"])
@@ -256,7 +256,7 @@ def test_a_list_has_a_message_id_or_a_queue_id_a_line(line: str, entry: Entry) -
         ("", []),
     ],
 )
-def test_a_reply_names_its_queue_id(reply: str, found: list[str]) -> None:
+def test_queue_ids_are_found_in_replies(reply: str, found: list[str]) -> None:
     assert relaylog.queue_ids(reply) == found
 
 
@@ -294,9 +294,7 @@ junk = st.one_of(
 
 
 @given(st.lists(junk, max_size=5), st.lists(junk, max_size=5))
-def test_what_stands_between_its_lines_hides_no_message(
-    before: list[bytes], between: list[bytes]
-) -> None:
+def test_unrelated_lines_hide_no_message(before: list[bytes], between: list[bytes]) -> None:
     log = [*before, named("4F2A1", address_of(OURS)).encode(), *between, active("4F2A1").encode()]
 
     assert Entry(OURS, "4F2A1") in list(relaylog.read(log))

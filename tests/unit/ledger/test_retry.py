@@ -1,4 +1,4 @@
-"""When a try is repeated: growing waits, and what is never repeated."""
+"""Retry policy: back-off, and outcomes that are final."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_accepted_and_refused_are_final(policy: Policy) -> None:
 
 @pytest.mark.parametrize("scope", [Scope.CONNECTION, Scope.DOMAIN, Scope.RELAY])
 @pytest.mark.parametrize("attempts", [0, 3, 100])
-def test_what_is_not_the_readers_doing_goes_back_to_the_queue_uncharged(
+def test_a_failure_that_is_not_the_readers_is_requeued_uncharged(
     scope: Scope, attempts: int
 ) -> None:
     decision = decide(Kind.DEFERRED, scope=scope, attempts=attempts)
@@ -54,30 +54,30 @@ def test_what_is_not_the_readers_doing_goes_back_to_the_queue_uncharged(
     assert decision == Decision(State.QUEUED, NOW + retry.UNCHARGED_WAIT, is_charged=False)
 
 
-def test_an_unknown_is_sent_again_or_held_as_the_policy_says() -> None:
+def test_an_unknown_is_sent_again_or_held_by_policy() -> None:
     assert decide(Kind.UNKNOWN, policy="resend").state is State.DEFERRED
     assert decide(Kind.UNKNOWN, policy="hold").state is State.UNKNOWN
 
 
-def test_a_message_that_is_uncertain_again_and_again_is_held_whatever_the_policy() -> None:
+def test_a_message_that_stays_uncertain_is_held_whatever_the_policy() -> None:
     assert decide(Kind.UNKNOWN, attempts=retry.MAXIMUM_RESENDS - 1).state is State.DEFERRED
     assert decide(Kind.UNKNOWN, attempts=retry.MAXIMUM_RESENDS).state is State.UNKNOWN
 
 
 @pytest.mark.parametrize("attempts", [0, 10, 1_000])
-def test_a_mail_is_tried_until_somebody_else_gives_it_up(attempts: int) -> None:
+def test_without_a_deadline_a_mail_is_always_retried(attempts: int) -> None:
     assert decide(Kind.DEFERRED, attempts=attempts).state is State.DEFERRED
 
 
 @pytest.mark.parametrize("kind", [Kind.DEFERRED, Kind.UNKNOWN])
-def test_a_letter_is_given_up_when_the_next_try_would_be_too_late(kind: Kind) -> None:
+def test_a_letter_is_refused_when_the_next_try_would_be_past_its_deadline(kind: Kind) -> None:
     soon, late = NOW + timedelta(minutes=4), NOW + timedelta(minutes=7)
 
     assert decide(kind, give_up_at=late).state is State.DEFERRED
     assert decide(kind, give_up_at=soon).state is State.REFUSED
 
 
-def test_waits_grow_from_minutes_to_hours() -> None:
+def test_the_back_off_grows_from_minutes_to_hours() -> None:
     waits = [retry.wait(attempts, WAITS, random.Random(7)) for attempts in range(len(WAITS))]
 
     assert waits == sorted(waits)
@@ -86,7 +86,7 @@ def test_waits_grow_from_minutes_to_hours() -> None:
 
 
 @given(attempts=st.integers(0, 1000), seed=st.integers())
-def test_a_wait_is_at_most_a_fifth_longer_than_its_step(attempts: int, seed: int) -> None:
+def test_the_jitter_is_at_most_20_percent(attempts: int, seed: int) -> None:
     waited = retry.wait(attempts, WAITS, random.Random(seed))
     step = WAITS[min(attempts, len(WAITS) - 1)]
 

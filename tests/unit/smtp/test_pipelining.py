@@ -1,4 +1,4 @@
-"""A session with a server that pipelines (RFC 2920): groups of commands, each with its answer."""
+"""Sessions with PIPELINING (RFC 2920): groups of commands and their replies."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ def mail(number: int) -> Mail:
 
 @dataclass
 class Server(asyncio.Transport):
-    """A server in memory: it reads what was written line by line, as the protocol has it."""
+    """An in-memory server that parses the written lines as an SMTP server does."""
 
-    #: What is said to a line of a phase; by default what a good server says.
+    #: Returns the reply to a line of a phase; None for that of a correct server.
     rule: Callable[[str, str], bytes | None] = lambda phase, line: None
     writes: list[bytes] = field(default_factory=list)
     heard: list[str] = field(default_factory=list)
     taken: list[bytes] = field(default_factory=list)
     is_closed: bool = False
-    #: Seconds that it takes over each refusal.
+    #: Seconds of delay before each refusal.
     tarpit: float = 0
 
     def __post_init__(self) -> None:
@@ -106,7 +106,7 @@ def send_all(
     may_send: Callable[[], Awaitable[bool]] = yes,
     tarpit: float = 0,
 ) -> tuple[list[Outcome | None], Server]:
-    """Send mails one behind the other, as a worker does, until the connection ends."""
+    """Send mails in sequence, as a worker does, until the connection ends."""
 
     async def converse() -> tuple[list[Outcome | None], Server]:
         server = Server(rule, tarpit=tarpit)
@@ -151,7 +151,7 @@ def test_each_message_takes_one_round_trip() -> None:
     assert last == mail(2).content + b".\r\n"
 
 
-def test_a_message_leaves_only_after_its_permission() -> None:
+def test_a_message_leaves_only_after_its_mark() -> None:
     written: list[int] = []
 
     async def may_send() -> bool:
@@ -175,7 +175,7 @@ def test_a_message_leaves_only_after_its_permission() -> None:
     assert len(server.writes) == 4
 
 
-def test_who_may_not_send_after_all_closes_the_connection() -> None:
+def test_a_denied_mark_closes_a_pipelined_connection() -> None:
     answers = iter([True, False])
 
     async def may_send() -> bool:
@@ -188,8 +188,8 @@ def test_who_may_not_send_after_all_closes_the_connection() -> None:
     assert server.is_closed
 
 
-def test_a_permission_that_fails_closes_the_connection() -> None:
-    """QUIT would be taken for a part of the message."""
+def test_a_mark_that_fails_closes_the_connection() -> None:
+    """QUIT would be read as part of the message."""
 
     async def may_send() -> bool:
         raise LookupError
@@ -212,7 +212,7 @@ def test_a_permission_that_fails_closes_the_connection() -> None:
     assert b"QUIT" not in b"".join(server.writes)
 
 
-def test_who_expects_to_be_denied_keeps_the_connection() -> None:
+def test_a_denied_mark_in_steps_keeps_the_connection() -> None:
     async def no() -> bool:
         return False
 
@@ -230,9 +230,7 @@ def test_who_expects_to_be_denied_keeps_the_connection() -> None:
 
 @pytest.mark.parametrize("phase", ["MAIL", "RCPT"])
 @pytest.mark.parametrize("data", [None, b"503 5.5.1 bad sequence\r\n"])
-def test_a_refusal_in_a_group_is_one_readers_and_the_next_goes_out(
-    phase: str, data: bytes | None
-) -> None:
+def test_a_refusal_in_a_group_concerns_one_reader_only(phase: str, data: bytes | None) -> None:
     def rule(verb: str, line: str) -> bytes | None:
         nonlocal refused
         if verb == "MAIL":
@@ -262,7 +260,7 @@ def test_a_refusal_in_a_group_is_one_readers_and_the_next_goes_out(
     assert server.heard.count("RSET") == 1
 
 
-def test_a_server_that_takes_its_time_over_refusals_casts_no_doubt_on_the_message_before(
+def test_slow_refusals_do_not_make_the_previous_message_uncertain(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     for name, seconds in {"MAIL": 60, "RCPT": 60, "DATA": 60, "STEP": 0.3}.items():
@@ -277,8 +275,8 @@ def test_a_server_that_takes_its_time_over_refusals_casts_no_doubt_on_the_messag
     assert server.taken == [mail(0).content, mail(2).content]
 
 
-def test_data_granted_to_nobody_is_answered_by_nothing() -> None:
-    """RFC 2920 3.1: a server that refused the recipient and asks for the message all the same."""
+def test_data_granted_without_a_recipient_gets_an_empty_message() -> None:
+    """RFC 2920 3.1: a server that refuses the recipient and grants DATA all the same."""
 
     def rule(verb: str, line: str) -> bytes | None:
         if verb == "RCPT" and "reader1@" in line:
@@ -292,7 +290,7 @@ def test_data_granted_to_nobody_is_answered_by_nothing() -> None:
 
 
 @pytest.mark.parametrize("verb", ["MAIL", "RCPT", "DATA"])
-def test_a_421_in_a_group_charges_nobody_and_believes_what_was_said_before(verb: str) -> None:
+def test_a_421_in_a_group_is_not_charged_and_earlier_replies_count(verb: str) -> None:
     said = 0
 
     def rule(phase: str, _line: str) -> bytes | None:
@@ -307,8 +305,8 @@ def test_a_421_in_a_group_charges_nobody_and_believes_what_was_said_before(verb:
     assert server.taken == [mail(0).content]
 
 
-def test_an_answer_that_was_left_out_is_not_made_up_for_by_the_next_ones() -> None:
-    """The answer to MAIL would be taken for that to the message: nobody knows what became of it."""
+def test_a_missing_reply_makes_the_message_unknown() -> None:
+    """The reply to MAIL would be matched to the message, whose outcome is unknown."""
 
     def rule(phase: str, _line: str) -> bytes | None:
         return b"" if phase == "body" else None
@@ -319,7 +317,7 @@ def test_an_answer_that_was_left_out_is_not_made_up_for_by_the_next_ones() -> No
     assert server.is_closed
 
 
-def test_an_answer_too_many_ends_the_session() -> None:
+def test_an_extra_reply_ends_the_session() -> None:
     def rule(phase: str, _line: str) -> bytes | None:
         return b"250 ok\r\n250 and again\r\n" if phase == "body" else None
 
@@ -336,10 +334,10 @@ CODES = st.sampled_from(
 
 
 @given(answers=st.lists(CODES, max_size=24))
-def test_whatever_is_said_nobody_is_believed_whose_message_was_not_taken(
+def test_no_replies_make_an_untaken_message_accepted(
     answers: list[str],
 ) -> None:
-    """Answers of any kind, in any order: at most the last message is uncertain."""
+    """Random replies: at most the last message is uncertain."""
     script = iter(answers)
 
     def rule(_phase: str, _line: str) -> bytes | None:

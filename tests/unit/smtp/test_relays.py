@@ -1,4 +1,4 @@
-"""Which relay gets the next connection: by weight, past those that rest, and back again."""
+"""Choice of the relay for the next connection: weights, back-off and recovery."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def test_connections_that_are_being_made_count_too() -> None:
     assert counts(each) == [3, 1]
 
 
-def test_equals_take_turns_by_chance_so_that_many_small_workers_share_too() -> None:
+def test_ties_are_broken_at_random() -> None:
     first = {relays_of.pick(0) is each[0] for relays_of, each in map(_seeded, range(20))}
 
     assert first == {True, False}
@@ -93,7 +93,7 @@ def _seeded(seed: int) -> tuple[Relays, list[Relay]]:
 
 
 @given(WEIGHTS, st.data())
-def test_from_any_start_connections_move_to_their_shares_and_then_rest(
+def test_from_any_start_connections_converge_to_their_shares(
     weights: list[int], data: st.DataObject
 ) -> None:
     made, each = relays(*weights)
@@ -119,10 +119,10 @@ def test_from_any_start_connections_move_to_their_shares_and_then_rest(
     assert not leaving
 
 
-# Put aside, and back
+# Back-off and recovery
 
 
-def test_a_relay_that_refuses_us_rests_twice_as_long_each_time_and_ten_minutes_at_most() -> None:
+def test_the_back_off_of_a_relay_doubles_up_to_ten_minutes() -> None:
     made, (bad, _) = relays(1, 1)
     now, rests = 0.0, []
 
@@ -137,7 +137,7 @@ def test_a_relay_that_refuses_us_rests_twice_as_long_each_time_and_ten_minutes_a
     assert set(rests[5:]) == {LONGEST_REST_SECONDS}
 
 
-def test_refusals_of_connections_that_were_begun_together_count_once() -> None:
+def test_refusals_of_concurrent_connections_count_once() -> None:
     made, (bad, _) = relays(1, 1)
 
     assert made.put_aside(bad, LOGIN, now=0)
@@ -158,7 +158,7 @@ def test_it_is_tried_with_one_connection_and_a_success_brings_it_back() -> None:
     assert [call(made, now).relay for _ in range(2)] == [bad] * 2
 
 
-def test_its_connections_end_and_nothing_that_they_still_say_counts() -> None:
+def test_the_connections_of_a_relay_in_back_off_close_and_their_failures_do_not_count() -> None:
     made, (bad, _) = relays(1, 1)
     connection = next(each for each in (call(made), call(made)) if each.relay is bad)
     made.put_aside(bad, LOGIN, now=0)
@@ -171,7 +171,7 @@ def test_its_connections_end_and_nothing_that_they_still_say_counts() -> None:
     assert bad.refusals == 1
 
 
-def test_a_relay_that_keeps_ending_conversations_refuses_us_in_the_end() -> None:
+def test_a_relay_that_keeps_closing_sessions_counts_as_refusing() -> None:
     made, (bad, _) = relays(1, 1)
 
     def fail() -> bool:
@@ -186,7 +186,7 @@ def test_a_relay_that_keeps_ending_conversations_refuses_us_in_the_end() -> None
     assert made.failed(connection), "once is enough for one that is tried again"
 
 
-def test_what_carried_nothing_is_tried_elsewhere_if_there_is_an_elsewhere() -> None:
+def test_a_failed_connection_fails_over_if_there_is_another_relay() -> None:
     made, (one, other) = relays(100, 1)
 
     assert made.pick(0, failed=one) is other
@@ -197,7 +197,7 @@ def test_what_carried_nothing_is_tried_elsewhere_if_there_is_an_elsewhere() -> N
 # Full
 
 
-def test_a_relay_that_takes_only_so_many_keeps_those_and_is_asked_for_one_more_later() -> None:
+def test_a_full_relay_keeps_its_connections_and_is_tried_with_one_more_later() -> None:
     made, (small, big) = relays(1, 1)
     small_lines = [made.opened(small, Session(Wire(), frozenset()), now=0) for _ in range(2)]
     small.calls += 1
@@ -220,7 +220,7 @@ def test_a_relay_that_takes_only_so_many_keeps_those_and_is_asked_for_one_more_l
     ("said", "kind"),
     [((LOGIN, LOGIN), ConfigurationError), ((LOGIN, AWAY), TransportUnavailable)],
 )
-def test_only_when_all_rest_there_is_a_failure_and_it_quotes_each(
+def test_there_is_an_error_only_if_all_relays_are_in_back_off(
     said: tuple[NewsletterError, NewsletterError], kind: type[NewsletterError]
 ) -> None:
     made, each = relays(1, 1)
@@ -238,7 +238,7 @@ def test_only_when_all_rest_there_is_a_failure_and_it_quotes_each(
     assert made.failure(REST_SECONDS) is None, "the first may be tried again"
 
 
-def test_a_single_relay_is_never_passed_over_and_its_failure_is_its_own_words() -> None:
+def test_a_single_relay_is_always_tried() -> None:
     made, (only,) = relays(1)
     made.put_aside(only, LOGIN, now=0)
 
@@ -255,7 +255,7 @@ def test_a_single_relay_is_never_passed_over_and_its_failure_is_its_own_words() 
         max_size=80,
     ),
 )
-def test_whatever_happens_no_resting_relay_is_called_and_one_is_unless_all_rest(
+def test_a_relay_in_back_off_is_never_picked(
     weights: list[int], steps: list[tuple[str, random.Random]]
 ) -> None:
     made, each = relays(*weights)

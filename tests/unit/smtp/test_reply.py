@@ -1,4 +1,4 @@
-"""What a reply means: the whole table, and the careful side of everything that is not in it."""
+"""Classification of replies: the whole table, and safe defaults for all others."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ _SUPPRESS, _SUSPECT, _BREAK, _ALARM = (
     Reaction.ALARM,
 )
 
-#: Every row of what is known about replies; where no act stands, there is none.
+#: Known replies; rows without a reaction have none.
 TABLE: list[tuple[Any, ...]] = [
     # Accepted
     (_BODY, 250, "2.0.0 Ok: queued as 4F2A", _A, _READER),
     (_BODY, 250, "ok", _A, _READER),
-    # A greeting or a goodbye has taken nothing.
+    # Greeting and closing do not accept a message.
     (_BODY, 220, "mx.example ESMTP", _U, _READER),
     (_BODY, 221, "2.0.0 shutting down", _U, _READER),
-    # The server leaves: nobody is charged
+    # The server closes the connection: not charged
     (_MAIL, 421, "4.3.2 shutting down", _D, _CONNECTION),
     (_RCPT, 421, "4.7.0 too many messages on this connection", _D, _CONNECTION),
     (_RCPT, 421, "4.3.2 The server is shutting down", _D, _CONNECTION),
@@ -58,7 +58,7 @@ TABLE: list[tuple[Any, ...]] = [
     (_BODY, 452, "4.3.1 insufficient system resources", _D, _READER, _SLOW),
     (_BODY, 450, "", _D, _READER, _SLOW),
     (_BODY, 451, "", _D, _READER),
-    # The destination has had enough of us
+    # Rate limits of the destination
     (_BODY, 421, "4.7.28 unusual rate", _D, _DOMAIN, _PAUSE),
     (_RCPT, 450, "4.7.28 Our system has detected an unusual rate of mail", _D, _DOMAIN, _PAUSE),
     (_RCPT, 450, "4.7.28 <a@b.example>: Recipient address rejected: rate", _D, _DOMAIN, _PAUSE),
@@ -90,12 +90,12 @@ TABLE: list[tuple[Any, ...]] = [
         for n in (23, 26, 27, 29, 30, 31, 32, 40)
     ),
     (_RCPT, 421, "5.7.32 the basic code decides", _D, _DOMAIN, _PAUSE),
-    # ... and for good: that mail to that reader is over
+    # ... and permanent: refused for that reader
     *(
         (_BODY, 550, f"5.7.{n} not as it should be", _R, _READER, _PAUSE)
         for n in (23, 25, 26, 27, 29, 30, 31, 32, 40)
     ),
-    # This reader, never, and nobody at this address
+    # Refused, and the address does not exist
     (_RCPT, 550, "5.1.1 no such user", _R, _READER, _SUPPRESS),
     (
         _RCPT,
@@ -119,7 +119,7 @@ TABLE: list[tuple[Any, ...]] = [
         _READER,
         _SUPPRESS,
     ),
-    # ... perhaps
+    # ... possibly
     (_RCPT, 550, "5.2.1 disabled", _R, _READER, _SUSPECT),
     (
         _RCPT,
@@ -139,7 +139,7 @@ TABLE: list[tuple[Any, ...]] = [
     (_BODY, 552, "5.2.3 message too large for this mailbox", _R, _READER, _ALARM),
     (_BODY, 552, "5.3.4 message too large", _R, _READER, _ALARM),
     (_BODY, 552, "message size exceeds fixed limit", _R, _READER, _ALARM),
-    # ... or a filter said no, whatever code it used
+    # ... or a spam filter refused, with any code
     (_BODY, 550, "5.7.1 looks like spam", _R, _READER, _BREAK),
     (
         _BODY,
@@ -160,13 +160,13 @@ TABLE: list[tuple[Any, ...]] = [
     (_BODY, 554, "5.7.1 [HM08] Message rejected due to local policy", _R, _READER, _BREAK),
     (_BODY, 554, "5.7.9 Message not accepted for policy reasons", _R, _READER, _BREAK),
     (_RCPT, 550, "5.1.1 blocked by our spam filter", _R, _READER, _BREAK),
-    # ... or nobody knows why
+    # ... or for an unknown reason
     (_RCPT, 501, "5.5.2 syntax error in address", _R, _READER),
     (_RCPT, 550, "no", _R, _READER),
     (_RCPT, 550, "5.0.0 other", _R, _READER),
     (_RCPT, 554, "5.3.0 other", _R, _READER),
     (_RCPT, 550, "5.6.7 no internationalised addresses", _R, _READER),
-    # What our account may send: it passes, and no reader is to blame
+    # The quota of our account: temporary, and not charged to a reader
     (_RCPT, 550, "5.4.5 Daily user sending limit exceeded", _D, _RELAY, _STOP),
     # Our credentials, our commands, our address, our message
     (_MAIL, 530, "5.7.0 Must issue a STARTTLS command first", _D, _RELAY, _STOP),
@@ -193,7 +193,7 @@ TABLE: list[tuple[Any, ...]] = [
     # Before the recipient is named it is about us
     (_MAIL, 452, "4.3.1 queue full", _D, _CONNECTION),
     (_MAIL, 550, "5.7.1 sender rejected", _D, _RELAY, _STOP),
-    # ... but for what MAIL says of this message, or of who is to get it
+    # ... except for the size or the SMTPUTF8 in MAIL
     (_MAIL, 552, "5.3.4 Message size exceeds fixed limit", _R, _READER, _ALARM),
     (_MAIL, 552, "message size exceeds what we take", _R, _READER, _ALARM),
     (_MAIL, 452, "4.3.4 message too large for now", _D, _CONNECTION),
@@ -210,7 +210,7 @@ TABLE: list[tuple[Any, ...]] = [
             (_RCPT, 550, "authentication required"),
             (_BODY, 554, "Message rejected: Email address is not verified. The following"),
             (_BODY, 550, "The from address does not match a verified Sender Identity"),
-            # ... or knows no sender such as ours
+            # ... or rejects our envelope sender
             (_RCPT, 550, "Sender address has null MX"),
             (_RCPT, 550, "5.1.2 Domain of sender address news@mia.example does not exist"),
             (_RCPT, 553, "5.1.3 <news@mia.example>: Sender address syntax error"),
@@ -222,7 +222,7 @@ TABLE: list[tuple[Any, ...]] = [
             ),
         )
     ),
-    # ... but what another has told it is about this reader
+    # ... but a quoted reply of another server is about this reader
     (
         _RCPT,
         550,
@@ -231,7 +231,7 @@ TABLE: list[tuple[Any, ...]] = [
         _READER,
         _BREAK,
     ),
-    # An address is nobody's words
+    # Addresses are not searched for words
     (_RCPT, 550, "<first-rate@g.example>: user unknown", _R, _READER, _SUSPECT),
     (_RCPT, 550, "5.1.1 <anti-spam@x.example>: User unknown", _R, _READER, _SUPPRESS),
     (_RCPT, 550, "5.1.1 <bob@blocked.example>: User unknown", _R, _READER, _SUPPRESS),
@@ -241,7 +241,7 @@ TABLE: list[tuple[Any, ...]] = [
     (_RCPT, 452, "4.2.2 user's message store is over its quota limit", _D, _READER, _COUNT),
     (_RCPT, 550, "mailbox full", _R, _READER, _COUNT),
     (_RCPT, 550, "over quota", _R, _READER, _COUNT),
-    # Others have sent it too much
+    # A rate limit on the recipient
     (
         _RCPT,
         550,
@@ -249,7 +249,7 @@ TABLE: list[tuple[Any, ...]] = [
         _R,
         _READER,
     ),
-    # These words are said of policies, too
+    # These words are also used for policies
     (_RCPT, 550, "Requested action not taken: mailbox unavailable", _R, _READER),
     (
         _RCPT,
@@ -271,7 +271,7 @@ TABLE: list[tuple[Any, ...]] = [
     (_RCPT, 421, "4.7.1 [TS03] All messages from 192.0.2.1 will be deferred", _D, _DOMAIN, _PAUSE),
     (_BODY, 550, "SC-001 (COL0) Unfortunately, messages weren't sent", _R, _READER, _BREAK),
     (_MAIL, 550, "5.1.1 no such user", _D, _RELAY, _STOP),
-    # What answers no question
+    # Replies that fit no command
     (_BODY, 354, "go ahead", _U, _READER),
     (_DATA, 250, "ok", _D, _CONNECTION),
     (_RCPT, 354, "go ahead", _D, _CONNECTION),
@@ -299,7 +299,7 @@ def test_the_table_of_replies(row: tuple[Any, ...]) -> None:
     code=st.integers(200, 599),
     text=st.text(max_size=80),
 )
-def test_no_reply_of_any_kind_loses_a_message_or_blames_the_wrong_one(
+def test_no_reply_loses_a_message_or_concerns_the_wrong_reader(
     phase: Phase, code: int, text: str
 ) -> None:
     outcome = reply.classify(phase, Reply(code, text))
@@ -323,9 +323,7 @@ def test_no_reply_of_any_kind_loses_a_message_or_blames_the_wrong_one(
     code=st.sampled_from([450, 451, 452, 500, 550, 551, 552, 553, 554, 559]),
     status=st.from_regex(r"[45]\.\d{1,3}\.\d{1,3}", fullmatch=True),
 )
-def test_by_its_code_alone_nothing_suppresses_but_a_dead_address(
-    phase: Phase, code: int, status: str
-) -> None:
+def test_only_codes_of_missing_addresses_suppress(phase: Phase, code: int, status: str) -> None:
     outcome = reply.classify(phase, Reply(code, f"{status} in words that nobody knows"))
 
     dead = {"1.1", "1.2", "1.3", "1.6", "1.10", "4.4"}
@@ -350,9 +348,7 @@ def test_by_its_code_alone_nothing_suppresses_but_a_dead_address(
         (_RCPT, 554, "5.7.1 <r@x.example>: Relay access denied", "SMTP_URL"),
     ],
 )
-def test_the_operator_is_told_which_record_or_setting_is_missing(
-    phase: Phase, code: int, text: str, word: str
-) -> None:
+def test_advice_names_the_record_or_setting(phase: Phase, code: int, text: str, word: str) -> None:
     assert word in reply.advice(reply.classify(phase, Reply(code, text)))
 
 
@@ -361,7 +357,7 @@ def test_where_nothing_of_ours_is_at_fault_no_advice_is_given() -> None:
 
 
 @pytest.mark.parametrize("phase", [Phase.CONNECT, _MAIL, _RCPT, _DATA])
-def test_a_loss_before_the_message_left_charges_nobody(phase: Phase) -> None:
+def test_a_loss_before_the_message_left_is_not_charged(phase: Phase) -> None:
     outcome = reply.lost(phase, "the server left")
 
     assert (outcome.kind, outcome.is_charged) == (_D, False)
@@ -373,7 +369,7 @@ def test_a_loss_after_the_final_dot_is_unknown_rfc_1047() -> None:
     assert (outcome.kind, outcome.is_charged) == (_U, True)
 
 
-def test_the_reason_of_a_loss_can_be_kept_whatever_the_server_said() -> None:
+def test_the_reason_of_a_loss_can_be_stored() -> None:
     outcome = reply.lost(_BODY, "421 \x00\r\n" + "z" * 70_000)
 
     assert outcome.text.isprintable()
@@ -395,7 +391,9 @@ def test_the_reason_of_a_loss_can_be_kept_whatever_the_server_said() -> None:
         ("", None),
     ],
 )
-def test_the_enhanced_code_stands_at_the_start_of_the_text(text: str, enhanced: str | None) -> None:
+def test_the_enhanced_code_is_read_at_the_start_of_the_text(
+    text: str, enhanced: str | None
+) -> None:
     assert Reply(550, text).enhanced == enhanced
 
 

@@ -1,4 +1,4 @@
-"""One session against a transport in memory: replies pair with commands, and nothing else."""
+"""One session on an in-memory transport: matching of replies to commands, time-outs, safety."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ HAPPY = [b"250 ok\r\n", b"250 ok\r\n", b"354 go\r\n", b"250 2.0.0 queued as 1\r\
 
 
 class Wire(asyncio.Transport):
-    """What was written, and answers: the n-th of them to the n-th write of a whole command."""
+    """Records writes, and replies to the n-th complete command with the n-th answer."""
 
     def __init__(self, answers: list[bytes | None]) -> None:
         super().__init__()
@@ -104,7 +104,7 @@ def test_a_message_goes_out_in_the_order_of_rfc_5321() -> None:
     )
 
 
-def test_the_size_is_declared_to_a_server_that_wants_to_know() -> None:
+def test_the_size_is_declared_to_a_server_with_size() -> None:
     _, wire = send([*HAPPY], "size")
 
     assert wire.commands[0].endswith(f" SIZE={len(MESSAGE)}".encode())
@@ -118,7 +118,7 @@ def test_nothing_of_the_message_leaves_before_it_is_permitted() -> None:
     assert b"Subject" not in wire.written
 
 
-def test_the_permission_is_asked_only_once_the_recipient_is_taken() -> None:
+def test_the_mark_is_requested_after_the_recipient_is_accepted() -> None:
     asked = []
 
     async def ask() -> bool:
@@ -160,7 +160,7 @@ def test_the_answer_to_the_final_dot_is_waited_for_ten_minutes_trap_6(
 
 
 @pytest.mark.parametrize("said", [0, 1, 2, 3])
-def test_a_421_at_any_time_ends_the_session_and_charges_nobody(said: int) -> None:
+def test_a_421_at_any_time_ends_the_session_uncharged(said: int) -> None:
     outcome, wire = send([*HAPPY[:said], b"421 4.3.2 closing\r\n"])
 
     assert outcome is not None
@@ -202,7 +202,7 @@ def test_after_a_refused_message_the_next_one_follows_at_once() -> None:
     assert wire.session.carried == 1
 
 
-# Pairing
+# Matching of replies
 
 
 @pytest.mark.parametrize("extra", [b"250 ok\r\n", b"550 no\r\n", b"354 go\r\n"])
@@ -290,9 +290,7 @@ def test_replies_may_arrive_in_any_pieces(cuts: list[int]) -> None:
     ),
     st.integers(0, 4),
 )
-def test_whatever_a_server_says_it_neither_crashes_nor_is_believed_without_a_250(
-    noise: list[bytes], said: int
-) -> None:
+def test_no_server_output_crashes_or_accepts_without_a_2xx(noise: list[bytes], said: int) -> None:
     answers = [*HAPPY[:said], *noise]
 
     outcome, wire = send([*answers])
@@ -330,7 +328,7 @@ def test_a_reply_without_an_end_is_cut_off(flood: bytes) -> None:
 @pytest.mark.parametrize(
     "line", [b"250ok", b"2500 ok", b"25 ok", b"150 ok", b"650 ok", b" 250 ok", b"", b"\xff\xfe"]
 )
-def test_what_is_no_reply_is_not_read_as_one(line: bytes) -> None:
+def test_malformed_reply_lines_end_the_session(line: bytes) -> None:
     outcome, _ = send([*HAPPY[:3], line + b"\r\n"])
 
     assert outcome is not None
@@ -381,7 +379,7 @@ def test_a_non_ascii_local_part_is_sent_with_smtputf8() -> None:
 
 
 @pytest.mark.parametrize("answer", [b"221 bye\r\n", b"", None, b"wat\r\n"])
-def test_quit_ends_whatever_the_server_makes_of_it(answer: bytes | None) -> None:
+def test_quit_closes_whatever_the_server_replies(answer: bytes | None) -> None:
     async def converse() -> Wire:
         wire, session = on_wire([answer])
         await session.quit()
@@ -394,7 +392,7 @@ def test_quit_ends_whatever_the_server_makes_of_it(answer: bytes | None) -> None
     assert not wire.session.is_open
 
 
-def test_whoever_waits_is_told_when_the_session_is_abandoned() -> None:
+def test_abandoning_a_session_fails_pending_replies() -> None:
     async def converse() -> Outcome | None:
         wire, session = on_wire([*HAPPY[:3], b""])
         sending = asyncio.create_task(session.send(Mail(ENVELOPE, MESSAGE), may_send=yes))
@@ -428,7 +426,7 @@ def test_a_server_that_stops_reading_does_not_hold_a_message_for_ever() -> None:
         (b"250 2.0.0 so soon?\r\n", Kind.UNKNOWN, Scope.READER),
     ],
 )
-def test_what_is_said_before_the_whole_message_has_left_is_believed_if_it_is_a_no(
+def test_an_early_reply_counts_only_if_it_is_a_refusal(
     said: bytes, kind: Kind, scope: Scope
 ) -> None:
     async def converse() -> Outcome | None:
