@@ -183,7 +183,7 @@ def _count(one: _Watched, counted: Counter[str], columns: Columns) -> None:
     if _is_followed(one, columns):
         for cell, times in counted.items():
             # A cheap test first: most cells are numbers or dates.
-            if cell[:1] not in _NUMERIC and _tells(cell):
+            if cell[:1] not in _NUMERIC and _has_state_word(cell):
                 one.telling[cell] += times
 
 
@@ -265,7 +265,7 @@ def _has_state_words(one: _Watched, columns: Columns, name: str) -> bool:
     if names.is_free_text(name):
         # Names of people and towns may be such words, and notes may contain them.
         return len(one.words) <= _FEW and any(map(_is_telling, one.words))
-    return bool(one.telling) or any(map(_tells, one.seen or ()))
+    return bool(one.telling) or any(map(_has_state_word, one.seen or ()))
 
 
 def _is_followed(one: _Watched, columns: Columns) -> bool:
@@ -278,7 +278,7 @@ def _is_unread(one: _Watched, columns: Columns) -> bool:
     return one.column.role is None and at_least(columns.tool) < Standing.UNSUBSCRIBED
 
 
-def _tells(cell: str) -> bool:
+def _has_state_word(cell: str) -> bool:
     """Return whether a cell is a word of a state, or a list that contains one."""
     if len(cell) > _LONGEST:
         return False
@@ -325,9 +325,9 @@ def _check(unknown: list[_Watched], unread: list[_Watched]) -> None:
 def _cells_of(one: _Watched) -> str:
     if one.seen is None:
         return _listed(one.telling) + " and others" if one.telling else "many different cells"
-    told = {cell: count for cell, count in one.seen.items() if _tells(cell)}
+    found = {cell: count for cell, count in one.seen.items() if _has_state_word(cell)}
     # Of many different cells, those that are words of a state.
-    return _listed(told) + " and others" if told and len(one.seen) > _SHOWN else _listed(one.seen)
+    return _listed(found) + " and others" if found and len(one.seen) > _SHOWN else _listed(one.seen)
 
 
 def _listed(seen: dict[str, int]) -> str:

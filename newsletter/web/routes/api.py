@@ -76,7 +76,7 @@ class NewSubscription(BaseModel):
 
 
 class Taken(BaseModel):
-    """A sign-up was taken; the answer is the same whoever it is for."""
+    """A sign-up was accepted; the response is the same for any address."""
 
     status: Literal["asked"] = "asked"
 

@@ -216,11 +216,11 @@ def test_an_address_that_is_only_suppressed_is_shown_with_the_reason(operator: O
 
 # import, export
 
-SHEET = "email;cadence\nann@x.org;daily\nbad;daily\nbob@x.org;\ncy@x.org;hourly\nann@x.org;\n"
+READERS = "email;cadence\nann@x.org;daily\nbad;daily\nbob@x.org;\ncy@x.org;hourly\nann@x.org;\n"
 
 
 def test_an_import_prints_what_became_of_every_line(operator: Operator) -> None:
-    result = operator.run("subscribers", "import", operator.writes("readers.csv", SHEET))
+    result = operator.run("subscribers", "import", operator.writes("readers.csv", READERS))
 
     assert (
         "readers.csv: 2 added, 0 updated, 1 unchanged, 0 suppressed, 2 rejected of 5."
@@ -232,7 +232,7 @@ def test_an_import_prints_what_became_of_every_line(operator: Operator) -> None:
 
 
 def test_an_import_is_one_object_for_scripts(operator: Operator) -> None:
-    name = operator.writes("readers.csv", SHEET)
+    name = operator.writes("readers.csv", READERS)
 
     found = operator.reads("subscribers", "import", name, "--confirmed", "--rejects", "no.csv")
 
@@ -243,7 +243,7 @@ def test_an_import_is_one_object_for_scripts(operator: Operator) -> None:
 
 
 def test_rejected_lines_are_in_a_private_file_with_number_and_reason(operator: Operator) -> None:
-    operator.says("subscribers", "import", operator.writes("readers.csv", SHEET))
+    operator.says("subscribers", "import", operator.writes("readers.csv", READERS))
 
     file = operator.folder / "readers.csv.rejected.csv"
     lines = file.read_text().splitlines()
@@ -416,16 +416,16 @@ def test_a_thousand_rejected_lines_are_counted_and_ten_are_printed(operator: Ope
 
 
 def test_the_rejected_lines_never_overwrite_the_imported_file(operator: Operator) -> None:
-    name = operator.writes("readers.csv", SHEET)
+    name = operator.writes("readers.csv", READERS)
 
     with pytest.raises(InvalidInput, match="overwrite"):
         operator.run("subscribers", "import", name, "--rejected", f"./{name}")
 
-    assert (operator.folder / name).read_text() == SHEET
+    assert (operator.folder / name).read_text() == READERS
 
 
 def test_a_folder_that_cannot_be_written_is_said_with_the_way_out(operator: Operator) -> None:
-    name = operator.writes("readers.csv", SHEET)
+    name = operator.writes("readers.csv", READERS)
 
     with pytest.raises(InvalidInput) as raised:
         operator.run("subscribers", "import", name, "--rejected", "nowhere/no.csv")
