@@ -49,7 +49,7 @@ class Article(SQLModel, table=True):
     #: When it was first seen, set under the freeze lock; none while no edition may have it.
     seen_at: datetime | None = Field(default=None, sa_type=Instant, index=True)
     quarantined_at: datetime | None = Field(default=None, sa_type=Instant)
-    #: ancient, future, republished, archive, flood.
+    #: `quarantine.Reason`: ancient, future, republished, archive, flood.
     quarantine_reason: str | None = Field(default=None, max_length=16)
     #: When an editor held it, before any edition had it; none once it is released.
     held_at: datetime | None = Field(default=None, sa_type=Instant)

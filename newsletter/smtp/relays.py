@@ -46,7 +46,7 @@ class Relay:
     calls: int = 0
     #: Refusals of us in a row; each doubles the back-off.
     refusals: int = 0
-    #: The error of the last one.
+    #: The error of the last refusal.
     refusal: NewsletterError | None = None
     #: Sessions that it ended in a row.
     failures: int = 0

@@ -485,7 +485,7 @@ class Session(asyncio.Protocol):
         self._lose(Disconnected(f"the connection was lost: {exc}" if exc else "the server left"))
 
     def eof_received(self) -> bool:
-        """Close our side too."""
+        """Let asyncio close the transport, too."""
         return False
 
     def pause_writing(self) -> None:

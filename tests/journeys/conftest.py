@@ -26,14 +26,14 @@ def sqlite_newsletter(tmp_path: Path, sqlite_engine: Engine) -> Newsletter:
 
 @pytest.fixture
 def smtp_sink(tmp_path: Path) -> Iterator[tuple[int, Mailbox]]:
-    """Postfix's smtp-sink: its port and what it was given."""
+    """Postfix's smtp-sink: its port and the mails that it received."""
     with sink(tmp_path / "sink") as running:
         yield running
 
 
 @pytest.fixture
 def caught(tmp_path: Path) -> Iterator[tuple[int, Mailbox]]:
-    """The built-in mail catcher: its port and what it was given."""
+    """The built-in mail catcher: its port and the mails that it received."""
     with catcher.running(tmp_path / "mails") as running:
         yield running.port, Mailbox(running.folder)
 

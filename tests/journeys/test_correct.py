@@ -1,4 +1,4 @@
-"""A wrong dose went out: whoever was sent it hears of it, once, and nobody else does."""
+"""A correction reaches every reader who got the mistake, once, and nobody else."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an editor does, as readers find it in their mail."""
+"""An editor's actions, and their effect on the readers' mail."""
 
 from __future__ import annotations
 

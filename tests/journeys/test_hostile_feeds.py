@@ -1,4 +1,4 @@
-"""Feeds that mean harm, and what they must not keep from happening."""
+"""Hostile feeds do not prevent fetching, sending or stopping."""
 
 from __future__ import annotations
 

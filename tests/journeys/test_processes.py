@@ -1,4 +1,4 @@
-"""Processes of one newsletter side by side: who lives, who fetches, and what must be stopped."""
+"""Several processes of one newsletter: liveness, leader election of the fetch, upgrades."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What nobody can know at first: the relay's log settles some of it, and the rest is sent again."""
+"""Unknown deliveries: the relay's log settles some, and the rest is sent again."""
 
 from __future__ import annotations
 

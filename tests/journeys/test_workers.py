@@ -1,4 +1,4 @@
-"""Many processes send one edition: everybody gets it once, and a stop leaves nothing half-way."""
+"""Many processes send one edition: each reader gets it once, and a stop is clean."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def signed_in(engine: Engine) -> int:
 
 
 def holders(engine: Engine) -> int:
-    """How many processes have rows in hand."""
+    """Number of processes that hold rows."""
     with sessions.reading(engine) as session:
         return len(queue.holders(session))
 
