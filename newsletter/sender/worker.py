@@ -39,14 +39,15 @@ from newsletter.sender import limits
 from newsletter.sender.budget import PATIENCE_SECONDS, Budget, RatePermit
 from newsletter.sender.committer import Committer
 from newsletter.sender.limits import Limits, domain_of
-from newsletter.sender.loop import loop_time, wait_or_stop
+from newsletter.sender.loop import loop_time
 from newsletter.sender.personalize import Filler, SlotValues
 from newsletter.sender.prefetch import Job, Prefetch
 from newsletter.sender.processor import Processor
+from newsletter.sender.run_state import RunState
 from newsletter.sender.shutdown import Shutdown, on_signals
 from newsletter.settings import Settings, SmtpServer
 from newsletter.smtp import pool, reply
-from newsletter.smtp.relays import PATIENCE, Connection, Relay, Relays
+from newsletter.smtp.relays import Connection, Relay, Relays
 from newsletter.smtp.reply import Kind, Outcome, Phase, Reaction, Scope
 from newsletter.smtp.session import Envelope, Mail, Session
 
@@ -67,6 +68,8 @@ _COMPOSED_AT_ONCE = 50
 #: Conversations that a message which is not to blame gets before it goes back to the queue.
 _TRIES = 3
 _BEFORE_THE_MARK = frozenset({Phase.MAIL, Phase.RCPT})
+#: The first wait after a failure; it doubles with each further one in a row.
+BACKOFF_SECONDS = 0.5
 #: How often a worker that stays looks for new rows.
 _IDLE_SECONDS = 1.0
 #: How often a claim is looked at whose domain has as many messages under way as it takes.
@@ -146,6 +149,7 @@ def run(
     shutdown: Shutdown | None = None,
     on_tally: Callable[[SendTally], None] | None = None,
     on_trouble: Trouble | None = None,
+    clock: Callable[[], datetime] = utc_now,
 ) -> SendTally:
     """Send what is due and return what came of it; with `stays`, wait for more until told to stop.
 
@@ -158,7 +162,7 @@ def run(
     """
     name = registry.new_name()
     with registry.liveness_lock(engine, name, on_trouble=on_trouble), on_signals() as heard:
-        now = utc_now()
+        now = clock()
         try:
             with sessions.writing(engine) as session:
                 restore_guard.check(session, engine)
@@ -179,6 +183,7 @@ def run(
             shutdown=shutdown or heard,
             on_tally=on_tally,
             on_trouble=on_trouble,
+            clock=clock,
         )
         try:
             with asyncio.Runner(loop_factory=new_event_loop) as runner:
@@ -186,8 +191,8 @@ def run(
         finally:
             with sessions.writing(engine) as session:
                 policy = plan.retries.policy
-                queue.take_over(session, dead=[registration.id], policy=policy, now=utc_now())
-                mark = restore_guard.advance(session, utc_now())
+                queue.take_over(session, dead=[registration.id], policy=policy, now=clock())
+                mark = restore_guard.advance(session, clock())
             registry.forget(engine, [name])
             restore_guard.remember(engine, mark)
             if on_tally is not None:
@@ -245,9 +250,9 @@ class Worker:
         stays: bool,
         shutdown: Shutdown,
         on_tally: Callable[[SendTally], None] | None,
-        on_trouble: Trouble | None = None,
+        on_trouble: Trouble | None,
+        clock: Callable[[], datetime],
         rng: random.Random | None = None,
-        clock: Callable[[], datetime] = utc_now,
     ) -> None:
         self.tally = SendTally()
         self._engine = engine
@@ -256,7 +261,7 @@ class Worker:
         self._stays = stays
         self._shutdown = shutdown
         self._on_tally = on_tally
-        self._on_trouble = on_trouble
+        self._state = RunState(connections=plan.connections, on_trouble=on_trouble)
         self._rng = rng or random.Random()  # noqa: S311 - jitter needs no secrecy
         self._relays = Relays(plan.servers, rng=self._rng)
         self._clock = clock
@@ -265,12 +270,6 @@ class Worker:
         #: Whether the last mark was denied: goodbyes come together, as of a cancelled edition, and
         #: each would cost a connection.
         self._is_denied = False
-        self._stopping = asyncio.Event()
-        #: Connections that have not ended their work.
-        self._working = plan.connections
-        #: Connections and conversations that failed since the last answer about a reader.
-        self._failures = 0
-        self._failure: NewsletterError | None = None
         #: Conversations that a claim in hand has lost without being to blame.
         self._returns: Counter[int] = Counter()
         #: Messages in a row that the policy of a domain refused.
@@ -304,7 +303,7 @@ class Worker:
             connections=self._plan.connections,
             reserve=self._committer.reserve,
             send_times=self._committer.send_times,
-            stopping=self._stopping,
+            stopping=self._state.stopping,
             clock=self._clock,
             on_exhausted=self._leave_to_later,
         )
@@ -322,14 +321,14 @@ class Worker:
                     for _ in range(self._plan.connections):
                         group.create_task(self._connection())
             except* NewsletterError as failed:
-                self._stop(_first(failed))
+                self._state.stop(_first(failed))
             finally:
                 watching.cancel()
                 # First of all: whatever this thread starts later would inherit its one processor.
                 self._processor.leave()
                 await self._end()
-        if self._failure is not None:
-            raise self._failure
+        if self._state.failure is not None:
+            raise self._state.failure
 
     async def _end(self) -> None:
         """Give back what leave is left, and have everything written."""
@@ -338,11 +337,6 @@ class Worker:
                 await self._committer.reserve(0, unused)
         await self._committer.close()
 
-    def _stop(self, failure: NewsletterError | None = None) -> None:
-        """Claim nothing more; let what is under way finish."""
-        self._failure = self._failure or failure
-        self._stopping.set()
-
     def drain_if_told(self) -> None:
         """Drain if that was asked for, and say so to whoever sent a signal.
 
@@ -350,11 +344,11 @@ class Worker:
         """
         if not self._shutdown.is_wanted:
             return
-        is_news = self._shutdown.is_by_signal and not self._stopping.is_set()
+        is_news = self._shutdown.is_by_signal and not self._state.is_stopping
         self.tally.was_stopped = True
-        self._stop()
+        self._state.stop()
         if is_news:
-            self._tell(TOLD_TO_STOP)
+            self._state.tell(TOLD_TO_STOP)
         if self._shutdown.is_urgent:
             for relay in self._relays:
                 for connection in relay.connections:
@@ -387,7 +381,7 @@ class Worker:
                 self._prefetch.mailings(), self._prefetch.holding()
             )
         except NewsletterError as exc:
-            self._stop(exc)
+            self._state.stop(exc)
             return
         self._prefetch.pause(pauses.domains)
         self._prefetch.give_back(pauses.mailings)
@@ -415,47 +409,46 @@ class Worker:
                     self._prefetch.requeue(job)
                     job = None
                     refusals += 1
-                    await self._pause(refusals)
+                    await self._back_off(refusals)
                     continue
                 refusals = 0
                 job = await self._deliver(job, connection)
-                # The first reconnects are at once; if nothing but failures comes, ever slower.
-                if (failures := self._failures // self._working - 1) > 0:
-                    await self._pause(failures)
+                if failures := self._state.repeated_failures:
+                    await self._back_off(failures)
         finally:
-            self._working -= 1
+            self._state.working -= 1
             if connection is not None:
                 await self._hang_up(connection)
 
     def _kept(self, job: Job | None) -> Job | None:
         """Return a job that was announced to a server, unless the worker is to stop."""
-        if job is not None and self._stopping.is_set():
+        if job is not None and self._state.is_stopping:
             self._lay_down(job)
             return None
         return job
 
     async def _take(self) -> Job | None:
         """Return the next job; None when nothing is due, or the worker is to stop."""
-        while not self._stopping.is_set():
+        while not self._state.is_stopping:
             permit = await self._budget.permit() if self._prefetch else None
             if permit is not None and (job := self._pop(permit)) is not None:
                 return job
             async with self._refill:
                 if not self._prefetch and self._prefetch.may_look():
                     await self._fill_hand()
-            if self._prefetch or self._stopping.is_set():
+            if self._prefetch or self._state.is_stopping:
                 continue
             if self._prefetch.is_waiting:
-                await self._wait(_PARKED_SECONDS)
+                await self._state.wait(_PARKED_SECONDS)
             elif self._prefetch.look_at < math.inf:
-                await self._wait(min(self._prefetch.look_at - loop_time(), _IDLE_SECONDS))
+                await self._state.wait(min(self._prefetch.look_at - loop_time(), _IDLE_SECONDS))
             else:
                 return None
         return None
 
     def _ready(self) -> Job | None:
         """Return a job that can go at this moment, if there is one."""
-        if not self._prefetch or self._stopping.is_set():
+        if not self._prefetch or self._state.is_stopping:
             return None
         permit = self._budget.ready()
         return self._pop(permit) if permit else None
@@ -465,7 +458,7 @@ class Worker:
 
         A hand that grows short is filled meanwhile.
         """
-        job = None if self._stopping.is_set() else self._prefetch.pop()
+        job = None if self._state.is_stopping else self._prefetch.pop()
         if self._is_short() and self._prefetch.may_look():
             self._claim_ahead()
         if job is None:
@@ -488,7 +481,7 @@ class Worker:
         """Stop where a limit is used up for longer than it is worth waiting for."""
         if not self._stays:
             self.tally.limited_until = until
-            self._stop()
+            self._state.stop()
 
     def _is_short(self) -> bool:
         return len(self._prefetch) < self._plan.connections * _ENOUGH_PER_CONNECTION
@@ -497,10 +490,10 @@ class Worker:
         async def fill() -> None:
             try:
                 async with self._refill:
-                    if self._is_short() and not self._stopping.is_set():
+                    if self._is_short() and not self._state.is_stopping:
                         await self._fill_hand()
             except NewsletterError as exc:
-                self._stop(exc)
+                self._state.stop(exc)
 
         if self._prefetching is None or self._prefetching.done():
             self._prefetching = asyncio.create_task(fill())
@@ -546,8 +539,8 @@ class Worker:
                 f"The message to {claims[0].reference} could not be composed: {exc}",
                 hint="Nobody is blamed; it waits in the queue for a version that can compose it.",
             )
-            self._failure = self._failure or failure
-            self._count_failure(failure)
+            self._state.keep(failure)
+            self._state.count_failure(failure)
             return []
         return [Job(claim, compiled, each) for claim, each in zip(claims, values, strict=True)]
 
@@ -556,7 +549,7 @@ class Worker:
 
         Where one relay refuses us, the next is asked.
         """
-        while not self._stopping.is_set():
+        while not self._state.is_stopping:
             relay = self._relays.pick(loop_time(), failed=failed)
             connection = await self._call(relay) if relay else None
             if connection is not None or relay is None or self._relays.is_single:
@@ -570,11 +563,11 @@ class Worker:
                 relay.server, trust=self._plan.trust, has_others=not self._relays.is_single
             )
         )
-        stopping = asyncio.create_task(self._stopping.wait())
+        stopping = asyncio.create_task(self._state.stopping.wait())
         connection: Connection | None = None
         try:
             await asyncio.wait((opening, stopping), return_when=asyncio.FIRST_COMPLETED)
-            if not self._stopping.is_set():
+            if not self._state.is_stopping:
                 connection = self._relays.opened(relay, opening.result(), now=loop_time())
         except ConfigurationError as exc:
             self._put_aside(relay, exc)
@@ -597,31 +590,23 @@ class Worker:
         """Give up when nobody gets through; a server that takes some of us is only busy."""
         if self._relays.is_single:
             if not relay.taken:
-                self._count_failure(refusal)
+                self._state.count_failure(refusal)
         elif relay.taken or relay.calls > 1:
             self._relays.is_full(relay, now=loop_time())
         else:
             self._put_aside(relay, refusal)
 
-    def _count_failure(self, failure: NewsletterError) -> None:
-        self._failures += 1
-        if self._failures >= PATIENCE * self._working:
-            self._stop(failure)
-
     def _put_aside(self, relay: Relay, refusal: NewsletterError) -> None:
         """Go on by the other relays, and stop where there is none."""
         is_news = self._relays.put_aside(relay, refusal, now=loop_time())
         if (failure := self._relays.failure(loop_time())) is not None:
-            self._stop(failure)
+            self._state.stop(failure)
         elif is_news:
-            self._tell(f"{refusal.message} It is put aside, and the others go on.")
+            self._state.tell(f"{refusal.message} It is put aside, and the others go on.")
 
-    async def _pause(self, failures: int) -> None:
-        """Wait the longer the more has failed in a row."""
-        await self._wait(0.5 * 2 ** min(failures, 4) * self._rng.uniform(0.5, 1))
-
-    async def _wait(self, seconds: float) -> None:
-        await wait_or_stop(seconds, self._stopping)
+    async def _back_off(self, failures: int) -> None:
+        """Wait exponentially longer with each failure in a row, with jitter."""
+        await self._state.wait(BACKOFF_SECONDS * 2 ** min(failures, 4) * self._rng.uniform(0.5, 1))
 
     async def _deliver(self, job: Job, connection: Connection) -> Job | None:
         """Try one job, and have its verdict recorded or try it once more.
@@ -692,7 +677,7 @@ class Worker:
         """
         if outcome.phase not in _BEFORE_THE_MARK:
             return False
-        if outcome.scope is Scope.RELAY and self._stopping.is_set():
+        if outcome.scope is Scope.RELAY and self._state.is_stopping:
             return False
         if outcome.scope not in {Scope.CONNECTION, Scope.RELAY}:
             return False
@@ -744,18 +729,18 @@ class Worker:
             # It says nothing about the mail server.
             return
         elif outcome.is_charged and outcome.kind is not Kind.UNKNOWN:
-            self._failures = 0
+            self._state.failures = 0
             if (relay.failures or relay.refusals) and self._relays.succeeded(connection):
-                self._tell(f"{self._name(relay)} takes our mail again.")
+                self._state.tell(f"{self._name(relay)} takes our mail again.")
         else:
             failure = TransportUnavailable(
                 f"{self._name(relay)} keeps ending conversations: {_quoted(outcome)}.",
                 hint="Nobody is lost: the same command goes on where this one stopped.",
             )
             if self._relays.is_single:
-                self._count_failure(failure)
+                self._state.count_failure(failure)
                 return
-            self._failures += 1
+            self._state.failures += 1
             if self._relays.failed(connection):
                 self._put_aside(relay, failure)
 
@@ -776,23 +761,17 @@ class Worker:
         if outcome.reaction is Reaction.PAUSE and not self._prefetch.is_paused(domain):
             self._refusals.pop(domain, None)
             self._prefetch.pause({domain: self._clock() + limits.PAUSE})
-            self._tell(
+            self._state.tell(
                 f"{domain} has had enough of us: {_quoted(outcome)}.",
                 f"Nothing goes there for ten minutes, then it begins slowly; {_to_mend(outcome)}.",
             )
         if outcome.reaction is Reaction.ALARM and domain not in self._alarmed:
             self._alarmed.add(domain)
-            self._tell(
+            self._state.tell(
                 f"{domain} takes no mail as large as ours: {_quoted(outcome)}.",
                 "Its readers have not got it: fewer articles or shorter ones make it smaller.",
             )
         return outcome
-
-    def _tell(self, sentence: str, hint: str | None = None) -> None:
-        if self._on_trouble is not None:
-            # A full disk under a log keeps no mail from going.
-            with contextlib.suppress(OSError):
-                self._on_trouble(sentence, hint)
 
     def _read_mailing(self, mailing_id: int) -> tuple[SlotValues, CompiledMessage]:
         with sessions.reading(self._engine) as session:

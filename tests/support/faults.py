@@ -10,13 +10,16 @@ import resource
 import sqlite3
 import threading
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection, Engine, event
 
+from newsletter.clock import utc_now
 from newsletter.db import engine as engines
-from newsletter.sender import committer, worker
+from newsletter.sender import committer
+from newsletter.sender.run_state import RunState
 from newsletter.smtp import pool, session
 
 #: SQLite's default for max_page_count: no bound.
@@ -25,14 +28,13 @@ _MOST_PAGES = 4_294_967_294
 _HASTE = 100
 
 
-def inflict(order: dict[str, Any], engine: Engine) -> None:
-    """Inject the faults of an order into this process."""
+def inflict(order: dict[str, Any], engine: Engine) -> Callable[[], datetime]:
+    """Inject the faults of an order into this process; return the clock for its worker."""
     if order.get("patience"):
         _shorten(order["patience"])
-    if order.get("clock"):
-        _tamper(JumpingClock(**order["clock"]))
     if order.get("disk"):
         Disk(**order["disk"]).begin(engine)
+    return JumpingClock(**order["clock"]) if order.get("clock") else utc_now
 
 
 def _shorten(patience: dict[str, float]) -> None:
@@ -43,12 +45,12 @@ def _shorten(patience: dict[str, float]) -> None:
     engines.BUSY_SECONDS = patience["busy"]
     committer.PATIENCE_SECONDS = patience["database"]
     committer._PAUSE_SECONDS /= _HASTE
-    wait = worker.Worker._wait
+    wait = RunState.wait
 
-    async def waited(self: worker.Worker, seconds: float) -> None:
+    async def waited(self: RunState, seconds: float) -> None:
         await wait(self, seconds / _HASTE)
 
-    worker.Worker._wait = waited  # type: ignore[method-assign]
+    RunState.wait = waited  # type: ignore[method-assign]
 
 
 class JumpingClock:
@@ -69,13 +71,6 @@ class JumpingClock:
                 self._offset += timedelta(**{unit: self._rng.uniform(-10, 10)})
                 self._jumps_at = time.monotonic() + self._rng.expovariate(self._rate)
             return datetime.now(UTC) + self._offset
-
-
-def _tamper(clock: JumpingClock) -> None:
-    worker.utc_now = clock
-    defaults = worker.Worker.__init__.__kwdefaults__
-    assert defaults is not None
-    defaults["clock"] = clock
 
 
 class Disk:

@@ -151,10 +151,10 @@ def obey(order: dict[str, Any], fate: dict[str, Any]) -> int:
     if fate["fuse"]:
         arm(Fuse(*fate["fuse"]))
     engine = engines.open(order["url"])
-    faults.inflict(order, engine)
+    clock = faults.inflict(order, engine)
     plan = ledgers.plan(*order["ports"], connections=order["connections"], policy=order["policy"])
     try:
-        worker.run(engine, plan)
+        worker.run(engine, plan, clock=clock)
     except LeaseLost:
         # No running worker may count as crashed in these tests.
         raise

@@ -10,11 +10,6 @@ from newsletter.sender import worker
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Minutes are tenths of a second."""
+    """Shorten time-outs and back-off to a fraction of a second."""
     waits.shorten(monkeypatch, 0.2)
-
-    async def hardly(self: worker.Worker, failures: int) -> None:
-        # By chance, as the real one: in step, all would come, and be one too many, at once.
-        await self._wait(self._rng.uniform(0, 0.02))
-
-    monkeypatch.setattr(worker.Worker, "_pause", hardly)
+    monkeypatch.setattr(worker, "BACKOFF_SECONDS", 0.001)

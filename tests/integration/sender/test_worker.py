@@ -813,12 +813,10 @@ def test_a_worker_that_was_suspended_past_its_lease_sends_nothing_that_was_marke
         return marked
 
     monkeypatch.setattr(queue, "mark", suspended)
-    defaults = worker.Worker.__init__.__kwdefaults__
-    monkeypatch.setitem(defaults, "clock", lambda: utc_now() + away)
     ledgers.fill(engine, 40)
 
     with running(ScriptedServer()) as server:
-        worker.run(engine, ledgers.plan(server.port))
+        worker.run(engine, ledgers.plan(server.port), clock=lambda: utc_now() + away)
 
     states = ledgers.states(engine)
     assert 1 <= states["queued"] <= 4
