@@ -233,11 +233,12 @@ def part(message: bytes, kind: str) -> str:
 
 
 def _send(settings: Settings, recipient: str, message: bytes) -> None:
-    from newsletter.sender import worker
+    from newsletter.sender import connections
+    from newsletter.sender.plan import Plan
     from newsletter.smtp.reply import Kind
 
     try:
-        outcome = worker.post(worker.Plan.of(settings), recipient, message)
+        outcome = connections.post(Plan.of(settings), recipient, message)
     except TransportUnavailable as exc:
         raise TransportUnavailable(
             exc.message, hint="Look at NEWSLETTER_SMTP_URL; the files above are written."

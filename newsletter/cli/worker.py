@@ -63,7 +63,8 @@ def keep_sending(engine: Engine, settings: Settings, shutdown: Shutdown) -> None
     """
     from newsletter.editions import store
     from newsletter.errors import NewsletterError, SchemaOutOfDate
-    from newsletter.sender.worker import Plan, run
+    from newsletter.sender.plan import Plan
+    from newsletter.sender.worker import run
 
     while not shutdown.is_wanted:
         try:

@@ -83,7 +83,7 @@ def resume(
         if before or _is_due(engine):
             # Imported only if needed: cron runs every few minutes, mostly with nothing to send.
             from newsletter.sender import worker  # noqa: PLC0415
-            from newsletter.sender.worker import Plan  # noqa: PLC0415
+            from newsletter.sender.plan import Plan  # noqa: PLC0415
 
             excluded = store.withheld_mailings()
             worker.run(engine, Plan.of(settings), excluded=excluded, on_trouble=on_trouble)

@@ -21,8 +21,9 @@ from newsletter.errors import NewsletterError
 from newsletter.ledger import queue
 from newsletter.ledger.registry import Trouble
 from newsletter.sender import worker
+from newsletter.sender.plan import Plan
 from newsletter.sender.shutdown import STOPS, Shutdown, on_signals
-from newsletter.sender.worker import Plan, SendTally
+from newsletter.sender.worker import SendTally
 from newsletter.settings import Settings
 
 #: How long held rows may stay unchanged before crashed workers are looked for.

@@ -125,6 +125,7 @@ class Committer:
         engine: Engine,
         registration: Registration,
         *,
+        loop: asyncio.AbstractEventLoop,
         policy: Policy,
         suppression: SuppressionRules,
         rules: Limits,
@@ -135,7 +136,7 @@ class Committer:
     ) -> None:
         self._engine = engine
         self._writer = sessions.Writer(engine)
-        self._presence = registration
+        self._registration = registration
         self._policy: Policy = policy
         self._suppression = suppression
         self._limits = rules
@@ -146,7 +147,7 @@ class Committer:
         self._clock = clock
         self._mailings = mailings
         self._excluded = excluded
-        self._loop = asyncio.get_running_loop()
+        self._loop = loop
         self._next = _Cycle()
         self._lock = threading.Lock()
         self._wanted = threading.Condition(self._lock)
@@ -162,6 +163,9 @@ class Committer:
         self._failure: Exception | None = None
         self._done = asyncio.Event()
         self._thread = threading.Thread(target=self._run, name="committer", daemon=True)
+
+    def start(self) -> None:
+        """Begin to commit what is asked for."""
         self._thread.start()
 
     @property
@@ -325,14 +329,14 @@ class Committer:
 
     def _release_untold(self, session: Session) -> None:
         """Give back claims of a commit that came through although its answer was lost."""
-        worker_id = self._presence.id
+        worker_id = self._registration.id
         queue.release(session, worker_id=worker_id, now=self._clock(), keep=self._claimed)
 
     def _write(self, session: Session, cycle: _Cycle, now: datetime) -> _Answers:
         answers = _Answers()
-        worker_id = self._presence.id
+        worker_id = self._registration.id
         if now - self._renewed_at >= registry.RENEWAL:
-            if not registry.renew(session, self._presence, now=now):
+            if not registry.renew(session, self._registration, now=now):
                 raise LeaseLost(
                     hint="Nobody is lost: another worker has what this one held. Run the same "
                     "command again; if it comes back, look at this machine's clock, and whether it "
@@ -378,7 +382,7 @@ class Committer:
             domains,
             self._limits,
             holding=holding,
-            worker_id=self._presence.id,
+            worker_id=self._registration.id,
             now=now,
         )
 
@@ -395,7 +399,7 @@ class Committer:
         Rows of a domain that takes no more now go into its lane, where nobody passes over them
         again until it does. `allowed` is added to and used up.
         """
-        worker_id = self._presence.id
+        worker_id = self._registration.id
         blocked_domains = queue.blocked_domains(
             session,
             limit=_LANES_AT_MOST,

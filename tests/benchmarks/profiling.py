@@ -25,7 +25,16 @@ _ROOMS = (
     ),
     ("the event loop and its sockets", ("selector_events.py", "selectors.py")),
     ("the SMTP session", ("smtp/",)),
-    ("the worker", ("sender/worker.py", "ledger/retry.py", "clock.py")),
+    (
+        "the worker",
+        (
+            "sender/worker.py",
+            "sender/supply.py",
+            "sender/connections.py",
+            "ledger/retry.py",
+            "clock.py",
+        ),
+    ),
     ("the event loop and its sockets", ("asyncio/",)),
 )
 

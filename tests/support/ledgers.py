@@ -15,7 +15,7 @@ from newsletter.models import Delivery, Mailing
 from newsletter.rendering.message import CompiledMessage, Field, Place, Slot
 from newsletter.sender.limits import Limits
 from newsletter.sender.personalize import Filler, SlotValues
-from newsletter.sender.worker import Plan
+from newsletter.sender.plan import Plan
 from newsletter.settings import SmtpServer
 from newsletter.tokens import Keyring
 

@@ -31,6 +31,7 @@ def committing(engine: Engine, registration: Registration) -> Committer:
     return Committer(
         engine,
         registration,
+        loop=asyncio.get_running_loop(),
         policy="hold",
         suppression=dead_addresses.SuppressionRules(Keyring([ledgers.SECRET]), 5),
         rules=Limits(),
@@ -48,6 +49,7 @@ def test_marks_of_enough_connections_wait_for_no_others(
 
     async def mark() -> list[bool]:
         writer = committing(engine, registration)
+        writer.start()
         async with asyncio.timeout(60):
             marked = await asyncio.gather(*(writer.mark(claim.id) for claim in claims))
             await writer.close()

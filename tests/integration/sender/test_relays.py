@@ -19,8 +19,8 @@ from sqlalchemy import Engine, func, select, update
 from newsletter.db import session as sessions
 from newsletter.errors import ConfigurationError, TransportUnavailable
 from newsletter.models import Attempt, Delivery, Pace, State, Worker
-from newsletter.sender import worker
-from newsletter.sender.worker import Plan
+from newsletter.sender import connections, worker
+from newsletter.sender.plan import Plan
 from newsletter.smtp import relays
 from newsletter.smtp.reply import Kind
 
@@ -287,7 +287,9 @@ def test_one_that_comes_back_is_told_of_and_used_again(
 def test_a_preview_goes_by_the_relay_that_takes_it() -> None:
     with both(always("connect", "421 4.3.2 not now"), ScriptedServer()) as ports:
         plan: Plan = ledgers.plan(*ports)
-        found = [worker.post(plan, "mia@example.org", b"Subject: News\r\n\r\nx\r\n") for _ in "abc"]
+        found = [
+            connections.post(plan, "mia@example.org", b"Subject: News\r\n\r\nx\r\n") for _ in "abc"
+        ]
 
     assert {outcome.kind for outcome in found} == {Kind.ACCEPTED}
 

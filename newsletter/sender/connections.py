@@ -1,0 +1,190 @@
+"""The connections of a worker: to which relay each goes, and what a relay's answers change.
+
+A relay that refuses connections or mail is suspended while others are there to send by; the run
+stops when none is left.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import ssl
+from collections.abc import Iterable
+
+from newsletter.errors import ConfigurationError, NewsletterError, TransportUnavailable
+from newsletter.sender import reactions
+from newsletter.sender.loop import loop_time
+from newsletter.sender.plan import Plan
+from newsletter.sender.reactions import Sign
+from newsletter.sender.run_state import RunState
+from newsletter.settings import SmtpServer
+from newsletter.smtp import pool
+from newsletter.smtp.relays import Connection, Relay, Relays
+from newsletter.smtp.reply import Kind, Outcome
+from newsletter.smtp.session import Envelope, Mail, Session
+
+
+class Connections:
+    """The open connections of one worker, by relay; used from its event loop only."""
+
+    def __init__(
+        self,
+        servers: Iterable[SmtpServer],
+        *,
+        trust: ssl.SSLContext | None,
+        state: RunState,
+        rng: random.Random,
+    ) -> None:
+        self._relays = Relays(servers, rng=rng)
+        self._trust = trust
+        self._state = state
+
+    async def open(self, *, failed: Relay | None) -> Connection | None:
+        """Return a new connection; None if no relay can be tried now, or the worker is to stop.
+
+        Where one relay refuses, the next is tried; the one that just `failed` comes last.
+        """
+        while not self._state.is_stopping:
+            relay = self._relays.pick(loop_time(), failed=failed)
+            connection = await self._connect(relay) if relay else None
+            if connection is not None or relay is None or self._relays.is_single:
+                return connection
+        return None
+
+    async def close(self, connection: Connection) -> None:
+        """Say goodbye to the server, and count the connection no more."""
+        try:
+            await connection.session.quit()
+        finally:
+            self._relays.closed(connection)
+
+    def abandon(self) -> None:
+        """Drop every connection without waiting for an answer: what is in flight is uncertain."""
+        for relay in self._relays:
+            for connection in relay.connections:
+                connection.session.abandon()
+
+    def rebalance(self) -> None:
+        """Let a connection end that is better made to a relay with room for it."""
+        self._relays.rebalance(loop_time())
+
+    def refuses_all(self, connection: Connection, outcome: Outcome, domain: str) -> bool:
+        """Count a refusal that may be about this sender; tell whether its relay refuses all mail.
+
+        That is so when readers at many domains were refused in a row, and none was accepted.
+        """
+        return reactions.may_be_about_us(outcome) and self._relays.refused(connection, domain)
+
+    def learn(self, connection: Connection, outcome: Outcome) -> None:
+        """Take note of what an outcome says about its relay; stop where no relay is left."""
+        relay = connection.relay
+        if outcome.kind is Kind.ACCEPTED:
+            relay.doubts.clear()
+        match reactions.sign(outcome):
+            case Sign.WORKS:
+                self._state.failures = 0
+                if (relay.failures or relay.refusals) and self._relays.succeeded(connection):
+                    self._state.tell(f"{self._name(relay)} takes our mail again.")
+            case Sign.REFUSES:
+                self._suspend(relay, reactions.relay_refuses(self._name(relay), outcome))
+            case Sign.FAILS:
+                self._count_failure(connection, reactions.relay_fails(self._name(relay), outcome))
+
+    async def _connect(self, relay: Relay) -> Connection | None:
+        relay.calls += 1
+        opening = asyncio.create_task(
+            pool.connect(relay.server, trust=self._trust, has_others=not self._relays.is_single)
+        )
+        stopping = asyncio.create_task(self._state.stopping.wait())
+        connection: Connection | None = None
+        try:
+            await asyncio.wait((opening, stopping), return_when=asyncio.FIRST_COMPLETED)
+            if not self._state.is_stopping:
+                connection = self._relays.opened(relay, opening.result(), now=loop_time())
+        except ConfigurationError as exc:
+            self._suspend(relay, exc)
+        except TransportUnavailable as exc:
+            self._count_refusal(relay, exc)
+        finally:
+            relay.calls -= 1
+            stopping.cancel()
+            if connection is None:
+                await _call_off(opening)
+        return connection
+
+    def _count_refusal(self, relay: Relay, refusal: TransportUnavailable) -> None:
+        """Count a refused connection: a server that keeps others of ours is only busy."""
+        if self._relays.is_single:
+            if not relay.taken:
+                self._state.count_failure(refusal)
+        elif relay.taken or relay.calls > 1:
+            self._relays.is_full(relay, now=loop_time())
+        else:
+            self._suspend(relay, refusal)
+
+    def _count_failure(self, connection: Connection, failure: TransportUnavailable) -> None:
+        """Count a conversation that a relay ended."""
+        if self._relays.is_single:
+            self._state.count_failure(failure)
+            return
+        self._state.failures += 1
+        if self._relays.failed(connection):
+            self._suspend(connection.relay, failure)
+
+    def _suspend(self, relay: Relay, refusal: NewsletterError) -> None:
+        """Send by the other relays, and stop where all are suspended."""
+        is_news = self._relays.put_aside(relay, refusal, now=loop_time())
+        if (failure := self._relays.failure(loop_time())) is not None:
+            self._state.stop(failure)
+        elif is_news:
+            self._state.tell(f"{refusal.message} It is put aside, and the others go on.")
+
+    def _name(self, relay: Relay) -> str:
+        return "The mail server" if self._relays.is_single else f"The mail server {relay.server}"
+
+
+def post(plan: Plan, recipient: str, message: bytes) -> Outcome:
+    """Send one message that is in no ledger: a preview to a mailbox that the operator names.
+
+    Raises TransportUnavailable or ConfigurationError when no server can be used.
+    """
+
+    async def may_send() -> bool:
+        return True
+
+    async def converse() -> Outcome:
+        session = await _any(plan)
+        try:
+            mail = Mail(Envelope(plan.return_path, recipient), message)
+            outcome = await session.send(mail, may_send=may_send)
+        finally:
+            await session.quit()
+        assert outcome is not None
+        return outcome
+
+    return asyncio.run(converse())
+
+
+async def _any(plan: Plan) -> Session:
+    """Return a session with the first relay that accepts a connection."""
+    relays = Relays(plan.servers, rng=random.Random())  # noqa: S311 - chance needs no secrecy
+    while (failure := relays.failure(loop_time())) is None:
+        relay = relays.pick(loop_time())
+        assert relay is not None, "a relay that is not suspended can be tried"
+        try:
+            return await pool.connect(
+                relay.server, trust=plan.trust, has_others=not relays.is_single
+            )
+        except (ConfigurationError, TransportUnavailable) as exc:
+            relays.put_aside(relay, exc, now=loop_time())
+    raise failure
+
+
+async def _call_off(opening: asyncio.Task[Session]) -> None:
+    """End an attempt to connect, however far it has come."""
+    while not opening.done():
+        # Once is not enough: asyncio.wait_for returns a result that came with the cancellation.
+        opening.cancel()
+        await asyncio.wait((opening,), timeout=0.1)
+    if not opening.cancelled() and opening.exception() is None:
+        opening.result().abandon()

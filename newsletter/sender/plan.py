@@ -1,0 +1,42 @@
+"""What a worker is to do, as values: made from the settings by a door."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from newsletter.ledger import dead_addresses, retry
+from newsletter.sender.limits import Limits
+from newsletter.sender.personalize import Filler
+from newsletter.settings import Settings, SmtpServer
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a worker sends, and by which relays."""
+
+    servers: Sequence[SmtpServer]
+    connections: int
+    return_path: str
+    filler: Filler
+    retries: retry.RetryRules
+    suppression: dead_addresses.SuppressionRules
+    limits: Limits = field(default_factory=Limits)
+    #: Replaces the certificate store of the machine.
+    trust: ssl.SSLContext | None = None
+
+    @classmethod
+    def of(cls, settings: Settings) -> Plan:
+        """Return the plan that the settings describe."""
+        return cls(
+            servers=settings.smtp_servers(),
+            connections=settings.smtp_connections,
+            return_path=settings.bounce_address,
+            filler=Filler(settings.keyring()),
+            retries=retry.RetryRules(settings.unknown_policy, settings.retry_waits),
+            suppression=dead_addresses.SuppressionRules(
+                settings.keyring(), settings.full_mailboxes
+            ),
+            limits=Limits.of(settings),
+        )
