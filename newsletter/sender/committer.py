@@ -27,9 +27,10 @@ from newsletter.ledger.dead_addresses import SuppressionRules
 from newsletter.ledger.queue import BlockedDomain, Claim, Verdict
 from newsletter.ledger.registry import Registration
 from newsletter.ledger.retry import Policy
-from newsletter.sender import limits
+from newsletter.sender import domain_limits, limits
 from newsletter.sender.budget import Unused
-from newsletter.sender.limits import Allowance, Limits, Reservation, SendSlots
+from newsletter.sender.domain_limits import Allowance
+from newsletter.sender.limits import Limits, Reservation, SendSlots
 
 T = TypeVar("T")
 
@@ -349,7 +350,7 @@ class Committer:
         if cycle.verdicts:
             dead_addresses.suppress_dead(session, cycle.verdicts, rules=self._suppression, now=now)
             queue.record(session, worker_id=worker_id, verdicts=cycle.verdicts, now=now)
-            troubled = limits.learn(
+            troubled = domain_limits.learn(
                 session, cycle.verdicts, self._limits, slow=self.allowed, now=now
             )
         if cycle.marks:
@@ -365,7 +366,7 @@ class Committer:
             withheld: set[int] = set()
             if self._excluded is not None:
                 withheld = queue.withheld(session, looked_at, self._excluded)
-            answers.pauses.append(Pauses(withheld, limits.paused(session, now)))
+            answers.pauses.append(Pauses(withheld, domain_limits.paused(session, now)))
         for wanted, unused, _ in cycle.reservations:
             answers.leased.append(
                 limits.reserve(session, self._limits, wanted=wanted, unused=unused, now=now)
@@ -377,7 +378,7 @@ class Committer:
     def _allowed(
         self, session: Session, domains: Collection[str], holding: Mapping[str, int], now: datetime
     ) -> dict[str, Allowance]:
-        return limits.allowances(
+        return domain_limits.allowances(
             session,
             domains,
             self._limits,
@@ -450,7 +451,7 @@ class Committer:
             claims += [claim for claim in found if claim.id not in excess]
             if claims:
                 break
-        limits.spend(session, allowed, now)
+        domain_limits.spend(session, allowed, now)
         times = [at for domain in waiting if (at := allowed[domain].again_at) is not None]
         again_at = self._again_at + times
         self._domain_after, self._again_at = (None, []) if is_round else (last, again_at)
@@ -468,7 +469,7 @@ class Committer:
         """Return the lane of each claim that its domain does not take now."""
         of_domain: dict[str, list[Claim]] = defaultdict(list)
         for claim in claims:
-            of_domain[limits.domain_of(claim.address)].append(claim)
+            of_domain[domain_limits.domain_of(claim.address)].append(claim)
         allowed |= self._allowed(session, of_domain.keys() - allowed.keys(), holding, now)
         excess = {}
         for domain in of_domain.keys() & allowed.keys():

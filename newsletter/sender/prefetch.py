@@ -13,9 +13,9 @@ from datetime import datetime
 
 from newsletter.ledger.queue import Claim
 from newsletter.rendering.message import CompiledMessage
-from newsletter.sender import limits
+from newsletter.sender import domain_limits
 from newsletter.sender.budget import RatePermit
-from newsletter.sender.limits import Allowance, domain_of
+from newsletter.sender.domain_limits import Allowance, domain_of
 from newsletter.sender.loop import loop_time
 from newsletter.smtp.session import Mail
 
@@ -121,7 +121,7 @@ class Prefetch:
 
     def is_paused(self, domain: str) -> bool:
         """Tell whether a domain is known to want nothing now."""
-        return limits.is_paused(self._paused.get(domain), self._clock())
+        return domain_limits.is_paused(self._paused.get(domain), self._clock())
 
     def pause(self, domains: Mapping[str, datetime]) -> None:
         """Let nothing go to some domains until their times."""

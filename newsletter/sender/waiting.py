@@ -15,7 +15,7 @@ from sqlmodel import Session, col
 
 from newsletter.models import Delivery
 from newsletter.models.delivery import BLOCKED, CLAIMABLE, HELD
-from newsletter.sender import limits
+from newsletter.sender import domain_limits, limits
 from newsletter.sender.limits import Limits
 
 _mailing = col(Delivery.mailing_id)
@@ -87,7 +87,7 @@ def _explained(
     if one.why is Why.RETRY:
         return Waiting(why=one.why, rows=one.rows, at=one.at, reply=_reply(session, mailings, now))
     if one.why is Why.DOMAIN:
-        until = limits.paused(session, now).get(one.domain or "")
+        until = domain_limits.paused(session, now).get(one.domain or "")
         return Waiting(why=one.why, rows=one.rows, at=until, domain=one.domain)
     if one.why is Why.DUE and (opens_at := limits.opens_at(session, rules, now)):
         return Waiting(why=Why.LIMIT, rows=one.rows, at=opens_at)

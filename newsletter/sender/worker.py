@@ -28,11 +28,11 @@ from newsletter.ledger import queue, registry, retry
 from newsletter.ledger.queue import Claim, Verdict
 from newsletter.ledger.registry import Registration, Trouble
 from newsletter.ledger.retry import Policy
-from newsletter.sender import limits, reactions
+from newsletter.sender import domain_limits, reactions
 from newsletter.sender.budget import Budget
 from newsletter.sender.committer import Committer
 from newsletter.sender.connections import Connections
-from newsletter.sender.limits import domain_of
+from newsletter.sender.domain_limits import domain_of
 from newsletter.sender.plan import Plan
 from newsletter.sender.prefetch import Job
 from newsletter.sender.processor import Processor
@@ -431,7 +431,7 @@ class Worker:
         """Pause a domain that asks for it, and report what the operator can mend."""
         if outcome.reaction is Reaction.PAUSE and not self._supply.is_paused(domain):
             self._refusals.pop(domain, None)
-            self._supply.pause({domain: self._clock() + limits.PAUSE})
+            self._supply.pause({domain: self._clock() + domain_limits.PAUSE})
             self._state.tell(*reactions.domain_paused(domain, outcome))
         if outcome.reaction is Reaction.ALARM and domain not in self._alarmed:
             self._alarmed.add(domain)

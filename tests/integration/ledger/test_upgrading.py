@@ -22,7 +22,7 @@ from newsletter.errors import DatabaseUnavailable, SchemaOutOfDate
 from newsletter.ledger import registration, registry, upgrading
 from newsletter.ledger.upgrading import StillInUse
 from newsletter.models import ProcessKind, Worker
-from newsletter.sender import limits
+from newsletter.sender import domain_limits
 from newsletter.sender.limits import Limits
 from newsletter.settings import DomainLimit
 
@@ -276,7 +276,7 @@ def test_a_web_process_has_no_share_of_what_workers_share(engine: Engine) -> Non
     now = utc_now()
     with registered(engine), sessions.writing(engine) as session:
         registration = registry.sign_in(session, name="sender", now=now)
-        found = limits.allowances(
+        found = domain_limits.allowances(
             session, ["example.org"], rules, holding={}, worker_id=registration.id, now=now
         )
 

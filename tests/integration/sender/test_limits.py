@@ -28,9 +28,10 @@ from newsletter.db import session as sessions
 from newsletter.ledger import queue, retry
 from newsletter.ledger.queue import Claim, Verdict
 from newsletter.models import Attempt, Delivery, Pace, RateWindow, State, Worker
-from newsletter.sender import budget, committer, limits, worker
+from newsletter.sender import budget, committer, domain_limits, limits, worker
 from newsletter.sender.budget import Budget, Unused
-from newsletter.sender.limits import Allowance, Limits, Reservation, SendSlots
+from newsletter.sender.domain_limits import Allowance
+from newsletter.sender.limits import Limits, Reservation, SendSlots
 from newsletter.settings import DomainLimit
 from newsletter.smtp import reply
 from newsletter.smtp.reply import Phase, Reply
@@ -359,7 +360,7 @@ def test_what_one_worker_has_in_hand_stops_when_another_finds_a_domain_paused(
         if turn.phase == "body":
             time.sleep(0.06)
             if turn.earlier == 3:
-                until = utc_now() + limits.PAUSE
+                until = utc_now() + domain_limits.PAUSE
                 with sessions.writing(engine) as session:
                     session.add(
                         Pace(key="example.com", next_at=until, paused_until=until, changed_at=NOW)
@@ -409,14 +410,14 @@ def learn(
     )
     verdicts = [Verdict(each.id, each.address, outcome, decided) for each in claimed]
     with sessions.writing(engine) as session:
-        limits.learn(session, verdicts, rules, slow={"example.com"}, now=now)
+        domain_limits.learn(session, verdicts, rules, slow={"example.com"}, now=now)
 
 
 def allow(
     engine: Engine, *, now: datetime, rules: Limits, worker_id: int = 1, holding: int = 0
 ) -> Allowance | None:
     with sessions.writing(engine) as session:
-        return limits.allowances(
+        return domain_limits.allowances(
             session,
             ["example.com"],
             rules,
@@ -460,12 +461,12 @@ def test_after_the_pause_a_domain_gets_one_connection_then_one_more_at_a_time(
     claimed = claims(engine, 50)
 
     learn(engine, TOO_MUCH, claimed[:1], now=NOW, rules=rules)
-    allowed = allow(engine, now=NOW + limits.PAUSE / 2, rules=rules)
+    allowed = allow(engine, now=NOW + domain_limits.PAUSE / 2, rules=rules)
     assert allowed is not None
     assert (allowed.share, allowed.messages) == (1, 0)
-    assert allowed.again_at == NOW + limits.PAUSE
+    assert allowed.again_at == NOW + domain_limits.PAUSE
 
-    later = NOW + limits.PAUSE
+    later = NOW + domain_limits.PAUSE
     allowed = allow(engine, now=later, rules=rules)
     assert allowed is not None
     assert allowed.share == 1
@@ -517,8 +518,8 @@ def test_who_has_had_enough_is_heard_over_who_is_only_busy(engine: Engine) -> No
     with sessions.writing(engine) as session:
         decision = retry.Decision(State.QUEUED, NOW, is_charged=False)
         verdicts = [Verdict(one, "r@example.com", said, decision) for one, said in of.items()]
-        limits.learn(session, verdicts, Limits(), slow=(), now=NOW)
-        assert limits.paused(session, NOW) == {"example.com": NOW + limits.PAUSE}
+        domain_limits.learn(session, verdicts, Limits(), slow=(), now=NOW)
+        assert domain_limits.paused(session, NOW) == {"example.com": NOW + domain_limits.PAUSE}
 
 
 @pytest.mark.parametrize("back", [timedelta(hours=1), timedelta(days=2)])
@@ -533,10 +534,12 @@ def test_a_clock_that_was_set_back_makes_no_pause_longer(engine: Engine, back: t
     assert allowed is not None
     assert allowed.messages >= 1
     with sessions.reading(engine) as session:
-        assert limits.paused(session, earlier) == {}
+        assert domain_limits.paused(session, earlier) == {}
     learn(engine, TOO_MUCH, claimed[:1], now=earlier, rules=Limits())
     with sessions.reading(engine) as session:
-        assert limits.paused(session, earlier) == {"example.com": earlier + limits.PAUSE}
+        assert domain_limits.paused(session, earlier) == {
+            "example.com": earlier + domain_limits.PAUSE
+        }
 
 
 @pytest.mark.parametrize("most", [1, 2, 3, 8])
@@ -580,12 +583,12 @@ def test_a_rate_that_was_set_for_a_domain_holds_for_all_workers_together(
     for second in range(0, 60 * minutes, step):
         now = NOW + timedelta(seconds=second)
         with sessions.writing(engine) as session:
-            allowed = limits.allowances(
+            allowed = domain_limits.allowances(
                 session, ["example.com"], rules, holding={}, worker_id=second % 2, now=now
             )
             allowed["example.com"].take(allowed["example.com"].messages)
             claimed += allowed["example.com"].claimed
-            limits.spend(session, allowed, now)
+            domain_limits.spend(session, allowed, now)
 
     # Two seconds ahead, and the first at once.
     assert per_minute * minutes <= claimed + 0.1
@@ -634,7 +637,7 @@ def test_a_worker_waits_for_a_domain_whose_turn_comes_soon_and_leaves_a_paused_o
     paused = ledgers.fill(engine, 8_000, public_id="mailing000000002")
     move(engine, paused, "full.example")
     with sessions.writing(engine) as session:
-        until = utc_now() + limits.PAUSE
+        until = utc_now() + domain_limits.PAUSE
         session.add(Pace(key="full.example", next_at=until, paused_until=until, changed_at=NOW))
 
     with running(ScriptedServer()) as server:
@@ -654,7 +657,7 @@ def test_other_domains_are_not_limited(engine: Engine) -> None:
     learn(engine, TOO_MUCH, claims(engine, 1), now=NOW, rules=Limits())
 
     with sessions.writing(engine) as session:
-        found = limits.allowances(
+        found = domain_limits.allowances(
             session, ["elsewhere.example"], Limits(), holding={}, worker_id=1, now=NOW
         )
 
@@ -666,15 +669,15 @@ def test_of_many_lanes_a_claim_looks_in_a_few_and_none_is_passed_over(
 ) -> None:
     monkeypatch.setattr(committer, "_LANES_AT_MOST", 7)
     asked: list[int] = []
-    allowances = limits.allowances
+    allowances = domain_limits.allowances
 
     def counting(session: Session, domains: list[str], *rest: Any, **more: Any) -> Any:
         asked.append(len(domains))
         return allowances(session, domains, *rest, **more)
 
-    monkeypatch.setattr(limits, "allowances", counting)
+    monkeypatch.setattr(domain_limits, "allowances", counting)
     # Some of them paused, some free again.
-    until = utc_now() + limits.PAUSE
+    until = utc_now() + domain_limits.PAUSE
     for public_id in ("mailing000000001", "mailing000000002"):
         ledgers.fill(engine, 120, public_id=public_id)
     with sessions.writing(engine) as session:
