@@ -1,4 +1,4 @@
-"""Runs the migrations on the connection of `newsletter.db.schema.upgrade`."""
+"""Runs the migrations on the connection that `newsletter.db.schema.upgrade` hands over."""
 
 from alembic import context
 from sqlmodel import SQLModel

@@ -1,4 +1,4 @@
-"""Rate limits of the web as rows."""
+"""How often something was done lately: limits as rows."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""Stores the values that fill a mailing's slots with the mailing."""
+"""What a mailing's slots are written with is kept with it."""
 
 import re
 from email import message_from_bytes
@@ -16,13 +16,13 @@ _LANGUAGE = re.compile(r'<html[^>]* lang="([^"]{1,35})"')
 
 
 def upgrade() -> None:
-    # The time zone was not stored: until now it was that of the settings.
+    # No mail says which zone its dates were written in: until now it was that of the settings.
     timezone = op.get_context().opts["timezone"]
     for name, length, before in (
         ("domain", 253, "localhost"),
         ("timezone", 64, timezone),
         ("language", 35, "en"),
-        # No particular key: the newest one.
+        # None in particular: the newest.
         ("signing_key", 8, ""),
     ):
         op.add_column(
@@ -32,7 +32,7 @@ def upgrade() -> None:
 
 
 def _fill() -> None:
-    """Read domain and language from the frozen mail, whose rows may still be sent."""
+    """Read domain and language from what was frozen: rows of these mailings may yet be sent."""
     mailing = sa.table("mailing", *map(sa.column, ("id", "body", "html", "domain", "language")))
     connection = op.get_bind()
     ids = connection.execute(sa.select(mailing.c.id)).scalars().all()

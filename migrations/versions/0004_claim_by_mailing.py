@@ -1,4 +1,4 @@
-"""Index for claims by mailing, independent of the rows of other mailings."""
+"""What waits is found mailing by mailing, however much waits beside it."""
 
 import sqlalchemy as sa
 from alembic import op

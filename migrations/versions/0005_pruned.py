@@ -1,4 +1,4 @@
-"""Counters of pruned deliveries per mailing, so that the books stay balanced."""
+"""A mailing remembers how many of its deliveries were pruned, so that the books still balance."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""Index of held rows by worker only, so that a mark changes no index."""
+"""What a worker holds is found by its worker alone, so that a mark changes no index."""
 
 import sqlalchemy as sa
 from alembic import op

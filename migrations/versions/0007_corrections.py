@@ -1,4 +1,4 @@
-"""Titles and links of a mailing's articles; corrections of an edition's article."""
+"""A mailing keeps how its articles were called and linked, and may correct one of an edition."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -14,15 +14,15 @@ def upgrade() -> None:
         op.add_column(
             "mailing_article", sa.Column(name, sa.String(), nullable=False, server_default="")
         )
-        # The present title and link: those at the freeze were stored in the compiled bytes only.
+        # What it was called then is not known of those that were edited since: only in the bytes.
         op.execute(
             f"UPDATE mailing_article SET {name} = "  # noqa: S608 - constants
             f"(SELECT {name} FROM article WHERE article.id = mailing_article.article_id)"
         )
-    # Both engines support this statement; Alembic emits it for one of them only.
+    # Both engines can do this, and Alembic only on one of them.
     op.execute("ALTER TABLE mailing ADD COLUMN corrects_id BIGINT REFERENCES edition (id)")
     op.create_index("ix_mailing_corrects_id", "mailing", ["corrects_id"])
-    # The priority of corrections is between letters and digests.
+    # Corrections come between letters and digests.
     op.execute(
         "UPDATE delivery SET priority = 2 WHERE priority = 1 AND state IN ('queued', 'deferred')"
     )

@@ -1,4 +1,4 @@
-"""Rate limits that all workers share, stored as rows."""
+"""Limits that all workers share, and that outlive them."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""The progress of sending, which detects a restored backup."""
+"""How far the sending has come, so that a restored backup is known for what it is."""
 
 import sqlalchemy as sa
 from alembic import op

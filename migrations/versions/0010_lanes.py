@@ -1,4 +1,4 @@
-"""Rows that wait for a rate limit of their domain get a column and an index of their own."""
+"""What waits for a domain that takes no more waits in the lane of that domain alone."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""A serial number for the progress of sending, because clocks can go back."""
+"""The sending's progress is numbered: a clock may go back, a number does not."""
 
 import sqlalchemy as sa
 from alembic import op

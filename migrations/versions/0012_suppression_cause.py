@@ -1,4 +1,4 @@
-"""A cause for each suppression, which decides whether the reader may lift it."""
+"""A suppression has a cause of a closed list, which says whether its reader may lift it."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -14,7 +14,7 @@ def upgrade() -> None:
         "suppression",
         sa.Column("cause", sa.String(length=10), nullable=False, server_default="operator"),
     )
-    # Reasons that the program did not write itself were entered by the operator.
+    # Whatever was not written by the program itself was the operator's word.
     op.execute(
         """
         UPDATE suppression SET cause = CASE

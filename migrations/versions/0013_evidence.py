@@ -1,4 +1,4 @@
-"""Stores an imported reader's evidence of sign-up, language and time zone."""
+"""What a sheet says of a reader's sign-up, language and time zone is kept."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""The last run of the scheduler: time, process and result."""
+"""When the calendar was last kept, by whom and with which result."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""Registration of web processes, versions of processes, and the end of the last fetch."""
+"""Web processes sign in beside workers, with their version; the end of a fetch is noted."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -11,7 +11,7 @@ depends_on = None
 
 def upgrade() -> None:
     op.add_column("publication", sa.Column("fetched_at", sa.DateTime(timezone=True)))
-    # Processes of earlier versions, without these columns, may still register.
+    # Processes of the version before, which knew workers alone, may sign in once more.
     op.add_column(
         "worker", sa.Column("kind", sa.String(8), nullable=False, server_default="worker")
     )

@@ -1,4 +1,4 @@
-"""Changes of address that wait for a confirmation."""
+"""Changes of address that wait for the owner of the new one."""
 
 import sqlalchemy as sa
 from alembic import op

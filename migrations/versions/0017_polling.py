@@ -1,4 +1,4 @@
-"""When each feed is polled next, and when the operator was notified of its failure."""
+"""When each feed is asked again, and when the operator was told that it fails."""
 
 import sqlalchemy as sa
 from alembic import op

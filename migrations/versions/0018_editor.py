@@ -1,4 +1,4 @@
-"""Held, rejected and pinned articles, notes, and the audit log."""
+"""The editor's hand: articles held, rejected and pinned, notes, and who did it."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""Articles of one feed may share a link; aliases for articles of other feeds."""
+"""Articles of one feed may share a link; a feed's names for another feed's article are kept."""
 
 import re
 from collections.abc import Callable
@@ -18,7 +18,7 @@ def upgrade() -> None:
     if op.get_bind().dialect.name == "sqlite":
         _make_anew(lambda sql: re.sub(r",\s*UNIQUE \(link\)", "", sql))
     else:
-        # The first version did not name the constraint; this is PostgreSQL's default name.
+        # The first version gave it no name: this is the one that PostgreSQL made.
         op.drop_constraint("article_link_key", "article", type_="unique")
     op.create_index("ix_article_link", "article", ["link"])
     op.create_table(

@@ -1,4 +1,4 @@
-"""Renames tables and columns to standard terms."""
+"""Tables and columns have the standard names of what they hold; nothing else changes."""
 
 from alembic import op
 
@@ -28,7 +28,7 @@ def downgrade() -> None:
 
 
 def _index(name: str, column: str) -> None:
-    # Both engines rename the column in the conditions of the other partial indexes.
+    # Both engines have the expressions of the other partial indexes follow the column's name.
     op.execute(
         f"CREATE INDEX {name} ON delivery (mailing_id, {column}, due_at, id) "
         f"WHERE {column} IS NOT NULL"

@@ -1,4 +1,4 @@
-"""Doctor: problems that an operator should look at, as findings with stable ids.
+"""Doctor: what an operator should look at, as findings with stable ids.
 
-Checks are pure (`setup`, `daily`): values in, findings out. Commands decide what a finding stops.
+Judgements are pure (`setup`): values in, findings out. The doors decide what a finding stops.
 """

@@ -1,4 +1,4 @@
-"""Daily checks of the newsletter. Pure: a standing in, findings out."""
+"""Judges how the newsletter stands: what needs a look today. Pure: a standing in, findings out."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from newsletter.doctor.standing import Standing
 from newsletter.sender.waiting import Waiting, Why
 from newsletter.settings import Settings
 
-#: The scheduler runs every few minutes or, by the slowest cron, once a day.
+#: A calendar that was kept once is kept every few minutes, or, by the slowest cron, once a day.
 _CRON_LATE = timedelta(hours=26)
-#: How long deliveries may be due without a worker that claims them.
+#: How long deliveries may be due while nobody takes them.
 _LETTERS_LATE = timedelta(minutes=15)
 _EDITION_LATE = timedelta(hours=1)
-#: Most feeds named in one sentence.
+#: Feeds that one sentence names.
 _NAMED = 3
 
 
 def findings(standing: Standing, *, settings: Settings, now: datetime) -> list[Finding]:
-    """Return all findings; empty if there is no problem."""
+    """Return what needs a look; nothing where all is well."""
     zone = settings.zone
     return [
         *setup.incomplete(settings),
         *_restored(standing),
-        *_scheduler(standing, zone, now),
+        *_calendar(standing, zone, now),
         *_feeds(standing),
         *_templates(standing),
         *_stuck(standing, zone, now),
@@ -45,7 +45,7 @@ def _restored(standing: Standing) -> Iterator[Finding]:
         )
 
 
-def _scheduler(standing: Standing, zone: ZoneInfo, now: datetime) -> Iterator[Finding]:
+def _calendar(standing: Standing, zone: ZoneInfo, now: datetime) -> Iterator[Finding]:
     for missed in standing.missed:
         yield Finding(
             id="scheduler.missed",
@@ -59,7 +59,7 @@ def _scheduler(standing: Standing, zone: ZoneInfo, now: datetime) -> Iterator[Fi
         yield Finding(
             id="scheduler.late",
             level=Level.WARNING,
-            sentence=f"The scheduler last ran {_at(run.ended_at, zone)}, by {run.command} on "
+            sentence=f"The calendar was last kept {_at(run.ended_at, zone)}, by {run.command} on "
             f"{run.host}.",
             hint="Look whether `newsletter cron` or `newsletter worker --schedule` still runs.",
         )
@@ -105,7 +105,7 @@ def _templates(standing: Standing) -> Iterator[Finding]:
 
 
 def _stuck(standing: Standing, zone: ZoneInfo, now: datetime) -> Iterator[Finding]:
-    """Find deliveries that are due, not blocked, and not claimed by any worker."""
+    """Find deliveries that nothing holds up and nobody takes."""
     late = _late(standing.letters, now, _LETTERS_LATE)
     if late is not None and late.at is not None:
         letters = "1 letter is" if late.rows == 1 else f"{late.rows:,} letters are"

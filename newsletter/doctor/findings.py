@@ -1,4 +1,4 @@
-"""A finding: a problem, and what to do about it."""
+"""A finding: one thing that an operator should look at, and what to do about it."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from enum import StrEnum
 
 
 class Level(StrEnum):
-    """The severity of a finding."""
+    """How bad it is."""
 
-    #: Something does not work or is not allowed.
+    #: Something does not work, or must not be done.
     ERROR = "error"
-    #: Something needs the operator's attention.
+    #: Something waits for the operator.
     WARNING = "warning"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """One problem; its id is stable, for scripts."""
+    """One thing that needs a look; scripts go by its id, which never changes."""
 
     id: str
     level: Level

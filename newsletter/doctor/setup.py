@@ -1,8 +1,8 @@
-"""Checks whether the settings are complete enough to mail readers.
+"""Judges whether the settings are those of a newsletter that may mail strangers.
 
-With the defaults of `newsletter init`, mails would come from newsletter@localhost, with links to
-the reader's own machine and without the postal address that CAN-SPAM and CASL require. The relay
-makes no difference, so it is not checked.
+With the defaults of `newsletter init`, mails would come from newsletter@localhost, with links that
+lead to the reader's own machine and without the postal address that CAN-SPAM and CASL ask for. No
+relay makes that right, so the relay is not looked at.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from newsletter.doctor.findings import Finding, Level
 from newsletter.errors import ConfigurationError
 from newsletter.settings import Settings
 
-#: Names of loopback addresses in the hosts files of Debian and Red Hat.
+#: Of loopback addresses in the hosts files of Debian and Red Hat.
 _NAMES = frozenset(
     {
         *("ip6-localhost", "ip6-loopback", "localhost6", "localhost6.localdomain6"),
@@ -31,12 +31,12 @@ _WAY_OUT = (
 
 
 def incomplete(settings: Settings) -> list[Finding]:
-    """Return a finding for each setting that prevents sending; its id is `setup.NAME`."""
+    """Return a finding for each setting with which no mail may leave; its id is `setup.NAME`."""
     return [*_mailboxes(settings), *_links(settings), *_postal_address(settings)]
 
 
 def require(settings: Settings) -> None:
-    """Raise ConfigurationError naming each setting that prevents sending."""
+    """Raise ConfigurationError naming each setting with which no mail may leave."""
     if found := incomplete(settings):
         raise ConfigurationError(
             f"Nothing is sent: {' '.join(one.sentence for one in found)}",
@@ -46,10 +46,10 @@ def require(settings: Settings) -> None:
 
 
 def is_loopback(host: str) -> bool:
-    """Return whether a host resolves to the reader's own machine.
+    """Tell whether a host leads whoever follows it to their own machine.
 
-    By name (RFC 6761 6.3), or by any spelling of a loopback or unspecified address that browsers
-    accept, such as 127.1 or 2130706433.
+    By name (RFC 6761 §6.3), or by any spelling of a loopback or unspecified address that a browser
+    takes, such as 127.1 or 2130706433.
     """
     name = host.strip("[]").rstrip(".").lower()
     if address.is_local_domain(name) or name in _NAMES:

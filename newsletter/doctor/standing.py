@@ -1,4 +1,4 @@
-"""The status of the newsletter for operators, read in one transaction."""
+"""How the newsletter stands: what an operator looks at every day, read in one transaction."""
 
 from __future__ import annotations
 
@@ -38,15 +38,15 @@ from newsletter.settings import Settings
 from newsletter.subscribers import next_digest
 from newsletter.subscribers import store as readers
 
-#: How long an edition may be overdue before it counts as missed: a run of cron takes a while.
+#: How long an edition may be overdue before it is missed: a run of cron takes its time.
 _GRACE = timedelta(hours=1)
-#: Age after which unknown deliveries are not reported: no relay's log goes back further.
-_REPORTED_FOR = timedelta(days=30)
+#: For how long what may have arrived is the operator's to settle; then nobody's log has it.
+_SETTLED_BY_TIME = timedelta(days=30)
 
 
 @dataclass(frozen=True, kw_only=True)
 class OpenEdition:
-    """An open edition, and what its open deliveries wait for."""
+    """An edition that is on its way, and for what its rest waits."""
 
     name: str
     waiting: list[Waiting]
@@ -54,7 +54,7 @@ class OpenEdition:
 
 @dataclass(frozen=True, kw_only=True)
 class Missed:
-    """An edition that was due and was not made."""
+    """An edition that fell due and was not made."""
 
     name: str
     due_at: datetime
@@ -62,7 +62,7 @@ class Missed:
 
 @dataclass(frozen=True, kw_only=True)
 class Pinned:
-    """The pinned article, which leads future editions."""
+    """An article that leads editions to come."""
 
     article: int
     title: str
@@ -71,39 +71,39 @@ class Pinned:
 
 @dataclass(frozen=True, kw_only=True)
 class Standing:
-    """The status at one moment."""
+    """What there is to see at one moment."""
 
     #: Readers by cadence and status.
     readers: dict[str, dict[str, int]]
-    #: Suppressed addresses, of readers and others.
+    #: Addresses that are never mailed, readers or not.
     suppressed: int
-    #: The last edition of each cadence; None if there is none.
+    #: The last edition of each cadence, None where there was none.
     last: dict[str, Summary | None]
     open: list[OpenEdition]
     missed: list[Missed]
     letters: list[Waiting]
-    #: Unknown deliveries of the last 30 days.
+    #: Deliveries of the last 30 days that may or may not have arrived.
     unknown: int
     failing: list[Feed]
-    #: Articles in quarantine, without the archives of new feeds.
+    #: Articles that wait for the operator; the archives of new feeds are not counted.
     quarantined: int
     #: Articles that an editor holds.
     held: int
-    #: The pinned article, and the cadences whose next edition it leads.
+    #: The article that was chosen to lead, and the cadences whose next edition it leads.
     pinned: Pinned | None
-    #: Notes that wait for the next edition, by cadence.
+    #: The note that waits for the next edition of each cadence that has one.
     notes: dict[str, str]
-    #: Future periods without an edition.
+    #: Periods to come that will have no edition.
     skipped: next_digest.Skipped
     run: SchedulerRun | None
-    #: Error of the restore guard; None unless the database seems to be a restored backup.
+    #: Why the database seems to be a backup that was restored; None if it does not.
     restored: Conflict | None
-    #: Problem with the publisher's folder of templates as a whole; None if there is none.
+    #: What is wrong with the publisher's folder of templates as a whole; None if nothing is.
     templates: str | None = None
 
 
 def look(engine: Engine, *, settings: Settings, now: datetime) -> Standing:
-    """Return the status of the newsletter; read-only."""
+    """Return how the newsletter stands; changes nothing."""
     limits = Limits.of(settings)
     with sessions.reading(engine) as session:
         counts = _readers(session)
@@ -147,7 +147,7 @@ def _open(session: Session, limits: Limits, now: datetime) -> list[OpenEdition]:
 def _missed(
     session: Session, counts: dict[str, dict[str, int]], settings: Settings, now: datetime
 ) -> list[Missed]:
-    """Return the newest due editions with readers that were neither made nor skipped."""
+    """Return the newest editions that readers wait for and nobody has made or skipped."""
     times, since = settings.send_times, store.began_at(session)
     found = []
     for cadence in Cadence:
@@ -161,7 +161,7 @@ def _missed(
 
 
 def _last(session: Session, cadence: Cadence, settings: Settings, now: datetime) -> Summary | None:
-    """Return the last edition that was due, without those that were skipped ahead."""
+    """Return the last edition that has been due: one that is skipped ahead is none."""
     newest = cadences.newest_due(cadence, now, settings.send_times)
     found = store.recent(session, cadence=cadence, limit=2)
     return next((one for one in found if one.period <= newest), None)
@@ -190,9 +190,9 @@ def _letters() -> Select[Any]:
 def _unknown(session: Session, now: datetime) -> int:
     found = select_columns(func.count()).where(
         col(Delivery.state) == State.UNKNOWN,
-        # One with a reason is settled: it cannot be tried again.
+        # One with a reason is settled: it is not to be tried again.
         col(Delivery.reason).is_(None),
-        col(Delivery.state_at) > now - _REPORTED_FOR,
+        col(Delivery.state_at) > now - _SETTLED_BY_TIME,
     )
     count: int = session.execute(found).scalar_one()
     return count
@@ -202,7 +202,7 @@ def _quarantined(session: Session) -> int:
     found = select(func.count()).where(
         col(Article.quarantined_at).is_not(None),
         col(Article.seen_at).is_(None),
-        # Nearly every new feed has an archive, which needs no approval.
+        # Nearly every feed brings one along: it waits for nobody.
         col(Article.quarantine_reason).is_distinct_from(Reason.ARCHIVE.value),
     )
     return session.exec(found).one()
@@ -217,7 +217,7 @@ def _restored(session: Session, engine: Engine) -> Conflict | None:
 
 
 def _templates(settings: Settings) -> str | None:
-    """Return a sentence about template files without effect, or templates that cannot be used."""
+    """Say that files of the publisher's templates do nothing, or that none can be used."""
     if settings.templates is None:
         return None
     from newsletter.rendering import environment, overrides  # noqa: PLC0415 - few have a folder

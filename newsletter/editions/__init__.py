@@ -1,7 +1,7 @@
-"""Editions: one digest per cadence and period, frozen once and then sent.
+"""Editions: one digest of one cadence and period, frozen once and sent to the end.
 
-`assemble` decides (which articles for which readers, when an edition is due), `compose` renders the
-mail, `audience` selects the readers in SQL, `store` has the other queries, and `publish` is the use
-case on top. Commands and pages call `publish` and `store`. Frozen editions are sent through the
-ledger, which does not depend on this package.
+`assemble` decides (which articles for whom, when an edition is due), `compose` makes the mail,
+`audience` says in SELECTs who gets it, `store` holds the other queries, and `publish` is the use
+case over them. Doors call `publish` and `store`. What is frozen here leaves by the ledger, which
+knows no edition.
 """

@@ -1,4 +1,4 @@
-"""The public archive: past editions as most readers got them, without personal data."""
+"""What anyone may read of past editions: the mail as most readers got it, with no reader in it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from newsletter.cadences import Cadence
 from newsletter.errors import InvalidInput, NotFound
 from newsletter.models import Edition, EditionState, Kind, Mailing, MailingArticle, Role
 
-#: Paused and cancelled editions are not shown, nor skipped ones.
+#: An edition that is stopped by the operator is not shown either.
 _SHOWN = (EditionState.OPEN, EditionState.FINISHED)
 
 
@@ -30,7 +30,7 @@ class Issue:
     stories: int
     #: When it was made.
     at: datetime
-    #: The public id of the mailing shown: that of the largest variant.
+    #: The public id of the mailing that is shown: the largest variant.
     mailing: str
 
     @property
@@ -74,7 +74,7 @@ def page(session: Session, public_id: str) -> str:
 
 def _issues() -> Select[Any]:
     other = aliased(Mailing)
-    # Variants are inserted by their number of readers, the largest first.
+    # Variants are made in the order of their readers, the largest first.
     largest = (
         select_columns(func.min(col(other.id)))
         .where(col(other.edition_id) == col(Edition.id))

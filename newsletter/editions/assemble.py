@@ -1,7 +1,7 @@
-"""Decides the contents of an edition and when it is due. Pure: no database, no clock.
+"""Decides what goes into an edition and when it is made: plain values in, plain values out.
 
-Readers with the same watermark get the same articles, and readers with the same articles get the
-same bytes. Such a group is a variant; almost all readers are in one.
+Readers with the same watermark get the same articles; readers with the same articles get the same
+bytes. That is a variant, and almost everyone is in one. Nothing here reads a table or the clock.
 """
 
 from __future__ import annotations
@@ -18,31 +18,31 @@ from newsletter.models import Article
 from newsletter.rendering.content import DigestContent, Image, Related, Story
 from newsletter.rendering.selection import MOST_SHOWN
 
-#: Most related articles under the lead.
+#: How many earlier articles stand under the lead.
 RELATED = 3
 
 
 @dataclass(frozen=True, kw_only=True)
 class Variant:
-    """The readers of an edition who get the same articles, by their watermarks."""
+    """The readers of an edition who get the same articles, by where they begin."""
 
-    #: Watermarks, the oldest first; several if no article came between them.
+    #: Watermarks, the oldest first; more than one where nothing came between them.
     starts: tuple[datetime, ...]
     #: The lead first.
     articles: tuple[Article, ...]
-    #: Number of new articles; if there are more than in `articles`, the oldest are left out.
+    #: How many articles there are; the oldest are left out where it is more than `articles`.
     total: int
     readers: int
 
     @property
     def lead(self) -> Article:
-        """The first article."""
+        """What stands on top."""
         return self.articles[0]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Batch:
-    """The readers with one watermark, and the articles that are new for them."""
+    """The readers who begin at one watermark, and what is new for them."""
 
     start: datetime
     readers: int
@@ -51,24 +51,24 @@ class Batch:
 
 
 def window_start(cadence: Cadence, *, end: datetime, catch_up: timedelta) -> datetime:
-    """Return the earliest coverage start; at least one period is covered."""
+    """Return where coverage begins at the earliest; never less than one period is covered."""
     return end - max(catch_up, cadence.length)
 
 
 def coverage_start(
     cadence: Cadence, *, end: datetime, covered: datetime | None, catch_up: timedelta
 ) -> datetime:
-    """Return the coverage start of readers without a watermark: the end of earlier editions."""
+    """Return where a reader without a watermark begins: where the editions before have ended."""
     if covered is None:
         return end - cadence.length
     return max(covered, window_start(cadence, end=end, catch_up=catch_up))
 
 
 def in_turns(articles: Sequence[Article]) -> list[Article]:
-    """Order articles so that a mail that cannot show all of them has some of every feed.
+    """Order articles so that a mail which cannot show them all shows some of every feed.
 
-    If all fit, the order is unchanged (the newest first). Otherwise round robin: the newest of each
-    feed, then the second of each, and so on; the newest of all still leads.
+    Where it can show them all the newest stand first, as they come. Otherwise each feed has its
+    turn: the newest of each, then the second of each, and so on; the newest of all still leads.
     """
     if len(articles) <= MOST_SHOWN:
         return list(articles)
@@ -81,20 +81,20 @@ def in_turns(articles: Sequence[Article]) -> list[Article]:
 
 
 def in_order(articles: Sequence[Article], *, pinned_after: datetime) -> list[Article]:
-    """Order articles for a mail: one that was pinned after that instant leads, then the newest."""
+    """Order articles, the newest first, as a mail has them: one that was pinned since leads."""
     return sorted(
         in_turns(articles), key=lambda one: one.pinned_at is None or one.pinned_at <= pinned_after
     )
 
 
 def left_out(categories: Sequence[str], skipped: Sequence[str]) -> str | None:
-    """Return the first of an article's categories that editions leave out, ignoring case."""
+    """Return the first of an article's categories that is left out of editions, in any case."""
     wanted = {text.clean(name).casefold() for name in skipped}
     return next((name for name in categories if name.casefold() in wanted), None)
 
 
 def variants(batches: Sequence[Batch], *, min_articles: int) -> list[Variant]:
-    """Merge batches with equal articles, the largest first; drop those with too few articles."""
+    """Join batches with equal articles, the largest variant first; too few articles make none."""
     found: dict[tuple[int | None, ...], list[Batch]] = {}
     for batch in batches:
         if batch.total >= min_articles:
@@ -114,7 +114,7 @@ def variants(batches: Sequence[Batch], *, min_articles: int) -> list[Variant]:
 def why_skipped(
     cadence: Cadence, batches: Sequence[Batch], *, readers: int, min_articles: int
 ) -> str:
-    """Return the reason, for the operator, why an edition without a variant is skipped."""
+    """Return in words why an edition without a variant is not sent."""
     if not readers:
         return f"No active reader has chosen {cadence}."
     if not batches:
@@ -128,10 +128,10 @@ def why_skipped(
 def is_due(
     cadence: Cadence, *, now: datetime, times: SendTimes, tolerance: timedelta, since: datetime
 ) -> bool:
-    """Return whether the scheduler makes the edition of the newest period.
+    """Say whether the newest period's edition is to be made unasked.
 
-    Not if it is later than the tolerance, and not if it was due before the publication was set up:
-    a new installation must not send an old period.
+    Not when it is later than the tolerance, and not when it was due before the publication began:
+    a fresh install must not surprise readers with an old period.
     """
     due_at = cadences.due_at(cadence, cadences.newest_due(cadence, now, times), times)
     return due_at >= since and now - due_at <= tolerance
@@ -149,10 +149,11 @@ def content(
     is_first: bool = False,
     note: str = "",
 ) -> DigestContent:
-    """Return the content of the mail of one variant, with dates in the publication's time zone.
+    """Return what the mail of one variant shows, in the publication's own dates.
 
-    The first edition of a cadence has all articles of its feeds, however old, so its date range
-    includes their publication dates. `skipped` are future periods without an edition.
+    The first edition of a cadence has what its feeds had when they were added, however old: there
+    the cover line names the days of its articles, too. `skipped` are periods to come that will have
+    no edition.
     """
     covers_from, covers_to = cadences.covered_dates(variant.starts[-1], end, times)
     stories = tuple(story(article, times) for article in variant.articles)
@@ -174,7 +175,7 @@ def content(
 
 
 def story(article: Article, times: SendTimes) -> Story:
-    """Return the content of an article for a mail."""
+    """Return an article as a mail shows it."""
     return Story(
         title=article.title,
         url=article.link,
@@ -188,7 +189,7 @@ def story(article: Article, times: SendTimes) -> Story:
 
 
 def _published_on(article: Article, times: SendTimes) -> date | None:
-    """Return the local date of an article: the earlier of its publication and its arrival.
+    """Return the local day of an article; one with a date to come, or with none, is of its arrival.
 
     None if it has neither.
     """

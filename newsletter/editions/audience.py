@@ -1,9 +1,9 @@
-"""Selects the readers of an edition or a correction in SQL, never row by row in Python.
+"""Says in SELECTs who gets an edition, so that a million readers never pass through Python.
 
-The audience of an edition: readers who are active, have its cadence and are not suppressed. Readers
-with a delivery in flight of an earlier edition are left out, and catch up with the next one.
+A reader is in the audience who is active, has chosen the cadence and is not suppressed. Left out,
+to catch up next time, is whoever may at this very moment be getting an earlier edition.
 
-The audience of a correction: the readers for whom the corrected article was accepted.
+And who gets a correction: the readers for whom what it corrects was accepted.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ from newsletter.models import (
 )
 from newsletter.models.columns import Instant
 
-#: Arrived, or can no longer be cancelled.
+#: What arrived or may arrive whatever we do: nothing can take it back.
 _GONE = (State.IN_FLIGHT, State.ACCEPTED, State.UNKNOWN)
 
 _watermark = col(Subscriber.watermark)
@@ -51,19 +51,19 @@ _reference = col(Subscriber.public_id)
 
 @dataclass(frozen=True, kw_only=True)
 class Audience:
-    """The readers of one cadence, and the bounds of their coverage."""
+    """The readers of one cadence, and where each of them begins."""
 
     cadence: Cadence
-    #: Coverage start of readers without a watermark.
+    #: Where a reader without a watermark begins.
     coverage_start: datetime
-    #: Earliest coverage start of all readers.
+    #: Where everyone begins at the earliest.
     window_start: datetime
-    #: Unsettled mailings of earlier editions, of any cadence.
+    #: Mailings of earlier editions of any cadence that are not settled yet.
     earlier: Sequence[int]
 
 
 def count_active(session: Session, cadence: Cadence) -> int:
-    """Return the number of readers of a cadence."""
+    """Return how many readers a cadence has."""
     found: int = session.execute(
         select(func.count()).select_from(Subscriber).where(*_active(cadence))
     ).scalar_one()
@@ -71,7 +71,7 @@ def count_active(session: Session, cadence: Cadence) -> int:
 
 
 def count_by_start(session: Session, audience: Audience) -> dict[datetime, int]:
-    """Return the number of readers by coverage start."""
+    """Return how many readers begin at each instant."""
     begins = select(_start(audience).label("start")).where(*_readers(audience, _GONE)).subquery()
     found = session.execute(
         select(begins.c.start, func.count().label("readers")).group_by(begins.c.start)
@@ -80,10 +80,10 @@ def count_by_start(session: Session, audience: Audience) -> dict[datetime, int]:
 
 
 def references(audience: Audience, starts: Collection[datetime]) -> Select[Any]:
-    """Select the readers with a coverage start in `starts` whose open deliveries are superseded.
+    """Select the references of the readers who begin at one of `starts`: what is superseded.
 
-    Without readers with an open delivery that their watermark has passed (retried by an operator):
-    its articles are in no newer edition, so it is sent as well.
+    Without those to whom an operator lets something go again that their watermark has passed: its
+    articles ride in no newer edition, so it goes on beside it.
     """
     passed = _has_row(audience, col(Delivery.state).in_(queue.OPEN), ~_is_ahead())
     return select(_reference).where(
@@ -92,19 +92,19 @@ def references(audience: Audience, starts: Collection[datetime]) -> Select[Any]:
 
 
 def recipients(audience: Audience, starts: Collection[datetime]) -> Select[Any]:
-    """Select the readers with a coverage start in `starts`, with the columns of `queue.enqueue`.
+    """Select, as the ledger takes them, the readers who begin at one of `starts`.
 
-    Without readers with a row of an earlier edition that arrived or is open: a row that a worker
-    held when the others were superseded may be in any state now.
+    Without those who have anything of an earlier edition that arrived or may still arrive: a row
+    that a worker held when the others were superseded may by now be in any state.
     """
     everyone = _readers(audience, (*_GONE, *queue.OPEN))
     return _as_recipients(*everyone, _start(audience).in_(starts))
 
 
 def corrected(mailings: Select[Any], *, correction: int) -> Select[Any]:
-    """Select the readers for whom one of `mailings` was accepted, as `queue.enqueue` expects.
+    """Select, as the ledger takes them, the readers for whom one of `mailings` was accepted.
 
-    Only active readers without a row of that correction, so that enqueuing is idempotent.
+    Only those who want mail now, and whom that correction does not have yet.
     """
     has_it = exists().where(
         col(Delivery.mailing_id) == correction, col(Delivery.reference) == _reference
@@ -114,9 +114,9 @@ def corrected(mailings: Select[Any], *, correction: int) -> Select[Any]:
 
 
 def standings(session: Session, mailings: Select[Any]) -> Counter[str]:
-    """Count the readers for whom one of `mailings` was accepted, by their present status.
+    """Return how the readers stand for whom one of `mailings` was accepted.
 
-    `forgotten` counts those who were erased since.
+    By their status, whatever it was then; `forgotten` are those of whom nothing is left.
     """
     standing = case(
         (col(Subscriber.id).is_(None), "forgotten"),
@@ -135,9 +135,9 @@ def standings(session: Session, mailings: Select[Any]) -> Counter[str]:
 
 
 def remember(session: Session, audience: Audience) -> None:
-    """Restore the watermark of readers who subscribed again after unsubscribing.
+    """Give readers who came back after a goodbye the watermark of what they got before it.
 
-    A new consent has no watermark, but they may have received articles that the edition covers.
+    A new consent begins without one; what the edition covers may have reached them already.
     """
     arrived = (
         col(Delivery.reference) == _reference,
@@ -160,9 +160,9 @@ def remember(session: Session, audience: Audience) -> None:
 
 
 def begin(session: Session, audience: Audience) -> None:
-    """Set the watermark of readers without one to the edition's coverage start.
+    """Give readers without a watermark that of the edition's start.
 
-    A new reader whose first mail fails then catches up from there.
+    So that a new reader whose first mail fails has a place from which to catch up.
     """
     session.execute(
         update(Subscriber)
@@ -173,7 +173,7 @@ def begin(session: Session, audience: Audience) -> None:
 
 
 def _start(audience: Audience) -> ColumnElement[datetime]:
-    """Coverage start of a reader: the watermark, but not before the catch-up window."""
+    """Where a reader begins: at the watermark, but not before the catch-up window."""
     window = literal(audience.window_start, Instant())
     new = literal(audience.coverage_start, Instant())
     begins = case((_watermark < window, window), else_=func.coalesce(_watermark, new))
@@ -181,13 +181,13 @@ def _start(audience: Audience) -> ColumnElement[datetime]:
 
 
 def _readers(audience: Audience, states: Sequence[State]) -> tuple[ColumnElement[bool], ...]:
-    """Conditions for the audience without readers with an earlier row in one of `states`."""
+    """The audience without readers of whom an earlier row is in one of `states`."""
     in_states = or_(col(Delivery.state).in_(states), _is_uncertain())
     return (*_active(audience.cadence), ~_has_row(audience, in_states, _is_ahead()))
 
 
 def _has_row(audience: Audience, *conditions: ColumnElement[bool]) -> ColumnElement[bool]:
-    """Condition: the reader has a row of an earlier, unsettled edition with `conditions`."""
+    """The reader has a row of an earlier, unsettled edition for which `conditions` hold."""
     return (
         exists()
         .where(
@@ -202,15 +202,15 @@ def _has_row(audience: Audience, *conditions: ColumnElement[bool]) -> ColumnElem
 
 
 def _is_uncertain() -> ColumnElement[bool]:
-    """Condition: the delivery is open, and may have arrived at an earlier try.
+    """The delivery waits to be sent again, and may have arrived the first time.
 
-    It is not superseded, because its articles could then arrive twice.
+    Its articles cannot ride in another mail without the risk of coming twice: it goes on alone.
     """
     return and_(col(Delivery.state).in_(queue.OPEN), queue.may_have_arrived())
 
 
 def _is_ahead() -> ColumnElement[bool]:
-    """Condition: the reader's watermark is before the coverage end of the delivery's edition."""
+    """The delivery's edition is not yet in the reader's watermark."""
     return or_(_watermark.is_(None), _watermark < col(Edition.coverage_end))
 
 

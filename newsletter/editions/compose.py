@@ -1,4 +1,4 @@
-"""Renders digests and corrections with the publication's brand and links."""
+"""Composes what an edition sends: the publication's brand and links around articles and notices."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from newsletter.tokens import Purpose
 
 
 class MailRenderer(Publication):
-    """Renders the mails of editions on the publication's layout."""
+    """Makes the mails of editions out of what all mails of the publication have in common."""
 
     def digest(self, content: DigestContent, *, public_id: str) -> Rendered:
-        """Compile one digest for the mailing with that public id."""
-        # Random for every mailing, so that no article can contain a marker.
+        """Compile one digest as the mailing of that public id."""
+        # New for every mailing, so that no article can hold a marker.
         markers = Markers(secrets.token_hex(16))
         return compiling.digest(
             self._linked(content),
@@ -68,8 +68,8 @@ class MailRenderer(Publication):
 def feedback_id(cadence: Cadence, period: date, domain: str, *, kind: Kind = Kind.DIGEST) -> str:
     """Return the Feedback-ID of an edition: its name, cadence, kind, and the sender.
 
-    Google counts complaints by each of the four. The last one identifies the sender, never changes,
-    and must have 5 to 15 characters.
+    Google counts complaints by each of the four; the last one is the sender's for ever, and has
+    5 to 15 characters.
     """
     sender = domain
     if not 5 <= len(domain) <= 15:

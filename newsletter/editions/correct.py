@@ -1,8 +1,8 @@
-"""Corrects an article: a notice to the readers for whom an edition with it was accepted.
+"""Corrects an article: a notice to exactly the readers for whom an edition with it was accepted.
 
-Each active reader gets it once; those who have unsubscribed, paused, or been suppressed or erased
-since do not. The notice is a mailing of its own, outside the edition's books and watermarks, and is
-sent before digests.
+Who can be told of it and wants mail today is told once: not those who have left, paused, been
+suppressed or forgotten since. The notice is one mailing of its own, outside the edition's books and
+watermarks, and leaves by the ledger, ahead of digests.
 """
 
 from __future__ import annotations
@@ -34,67 +34,67 @@ from newsletter.rendering.message import CompiledMessage
 from newsletter.settings import Settings
 from newsletter.subscribers import preferences
 
-#: Most characters of a text, so that no mailbox cuts off the footer.
+#: Characters of a text: a notice is short, and no mailbox may cut off its foot.
 LONGEST = 5_000
 _LONGEST_SUBJECT = 200
-#: After letters, before digests.
+#: After letters, one by one, and before the digests that still wait.
 _PRIORITY = 1
 
 
 @dataclass(frozen=True, kw_only=True)
 class Notice:
-    """The text of a correction and its article; equal notices are the same correction."""
+    """What is corrected, and in which words; equal ones are the same correction."""
 
-    #: The edition's slug.
+    #: The edition's name.
     edition: str
     #: The article's number or link.
     article: str
     paragraphs: tuple[str, ...]
-    #: None for the subject of the template.
+    #: None: the words of the template.
     subject: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Correction:
-    """An enqueued correction: its message, its books, and the readers who do not get it."""
+    """A correction that was queued: what it says, its books, and whom it leaves out."""
 
     mailing_id: int
     edition: str
     article: MailingArticle
-    #: As frozen.
+    #: As it was frozen.
     message: CompiledMessage
-    #: Deliveries by state; they sum to its readers.
+    #: The states of its deliveries: they sum to its readers.
     books: dict[State, int]
-    #: Readers who had the article and do not get the notice, by reason.
+    #: Readers who had the article and are not told, by why.
     unsubscribed: int
     paused: int
     suppressed: int
     forgotten: int
-    #: Readers who had it and cannot be identified: their deliveries were pruned.
+    #: Readers who had it and are known no more: their deliveries were pruned.
     pruned: int
-    #: Readers who may have had it: their delivery is unknown.
+    #: Readers who may have had it: it is unknown whether the edition reached them.
     uncertain: int
-    #: Readers whose delivery of the edition, with the mistake, is still open.
+    #: Readers to whom the edition is still to be sent, the mistake in it.
     coming: int
 
     @property
     def readers(self) -> int:
-        """Number of readers who get it."""
+        """How many get it."""
         return sum(self.books.values())
 
     @property
     def left_out(self) -> int:
-        """Number of readers who had the article and must not be mailed now."""
+        """How many had the article, are known, and want no mail now."""
         return self.unsubscribed + self.paused + self.suppressed + self.forgotten
 
     @property
     def waiting(self) -> int:
-        """Number of open deliveries."""
+        """How many it has not reached yet, and may."""
         return sum(self.books.get(state, 0) for state in queue.OPEN)
 
 
 class _Rehearsed(Exception):
-    """Carries the result out of a transaction that is rolled back."""
+    """Carries a result out of a transaction that is undone."""
 
     def __init__(self, correction: Correction) -> None:
         super().__init__()
@@ -102,7 +102,7 @@ class _Rehearsed(Exception):
 
 
 def notice(edition: str, article: str, text: str, *, subject: str | None = None) -> Notice:
-    """Parse an operator's text: paragraphs between blank lines; raises InvalidInput."""
+    """Read an operator's words: paragraphs between blank lines; raises InvalidInput."""
     if len(text) > LONGEST:
         raise InvalidInput(
             f"The correction is too long: it may have {LONGEST:,} characters.",
@@ -129,10 +129,10 @@ def send(
     on_settled: Callable[[int], None] = lambda _: None,
     on_trouble: Trouble | None = None,
 ) -> Correction:
-    """Enqueue a correction, unless it is already, and send its due deliveries.
+    """Queue a correction, unless it is there already, and send what is due of it.
 
-    Idempotent: run again, it adds the readers for whom the edition was accepted since, and nobody
-    gets it twice. `on_settled` is called with the number of readers with an outcome of this run.
+    Run again it goes on, and takes in readers for whom the edition was accepted since; nobody gets
+    the same one twice. `on_settled` is told how many readers this run has an answer for.
     """
     queued = enqueue(engine, notice, now=now, settings=settings)
     on_queued(queued)
@@ -145,25 +145,26 @@ def send(
 
 
 def enqueue(engine: Engine, notice: Notice, *, now: datetime, settings: Settings) -> Correction:
-    """Enqueue a correction for all readers who do not have it yet, without sending."""
+    """Put a correction into the ledger, for all to whom it is not there yet; nothing leaves."""
     with sessions.writing(engine) as session:
-        # Open rows of a restored backup may have been sent, and must not be mixed with new ones.
+        # What a restored backup has queued may have been sent: this would be counted with it.
         restore_guard.check(session, engine)
         return _queue(session, notice, now=now, settings=settings)
 
 
 def rehearse(engine: Engine, notice: Notice, *, now: datetime, settings: Settings) -> Correction:
-    """Return the result of `enqueue`, and roll it back."""
+    """Return what `queue` would come to, and undo it."""
     try:
         with sessions.writing(engine) as session:
             correction = _queue(session, notice, now=now, settings=settings)
-            raise _Rehearsed(correction)  # noqa: TRY301 - rolls the transaction back
+            raise _Rehearsed(correction)  # noqa: TRY301 - the transaction itself has to see it
     except _Rehearsed as done:
         return done.correction
 
 
 def _queue(session: Session, notice: Notice, *, now: datetime, settings: Settings) -> Correction:
-    # The freeze lock serialises corrections, and no consent ends between choosing and enqueuing.
+    # One at a time, so that fifty are one; and no goodbye or pause comes between who is chosen and
+    # what is queued for them.
     sessions.freeze_lock(session, now)
     preferences.resume_due(session, now)
     edition = store.by_slug(session, notice.edition)
@@ -193,13 +194,13 @@ def _mailing(
     now: datetime,
     settings: Settings,
 ) -> int:
-    """Return the mailing of a correction, compiled now if there is none.
+    """Return the mailing of a correction, compiled now if these words are new.
 
-    Looked up by the operator's words, not by the compiled message: a changed template or setting
-    must not cause a second mail.
+    Found by what the operator said, not by what became of it: a template or a setting that has
+    changed since makes no second mail of it.
     """
-    words = (str(edition.id), str(article.article_id), notice.subject, *notice.paragraphs)
-    key = hashlib.sha256(f"correction {json.dumps(words)}".encode()).hexdigest()
+    said = (str(edition.id), str(article.article_id), notice.subject, *notice.paragraphs)
+    key = hashlib.sha256(f"correction {json.dumps(said)}".encode()).hexdigest()
     if (found := store.keyed(session, key)) is not None:
         return found
     content = CorrectionContent(
@@ -217,12 +218,12 @@ def _mailing(
 
 
 def _find(session: Session, edition: Edition, text: str) -> MailingArticle:
-    """Return an article of an edition as its readers got it; raises NotFound."""
+    """Return an article of an edition as its readers know it; raises NotFound."""
     placed = store.placements(session, edition)
     ids = _placed_ids(placed, {text, link.canonical(text)})
-    # A browser may have added a fragment.
+    # A fragment may have been added since, in a browser.
     ids = ids or _placed_ids(placed, {link.page(link.canonical(text) or "")})
-    # By the article's present link; it may also be in another edition, or in none.
+    # Perhaps by a link that it has got since; or it is in another edition, or in none.
     ids = ids or _article_ids(session, text)
     found = [one for one in placed if one.article_id in ids]
     shown = {one.article_id: one for one in reversed(found) if one.role != Role.RELATED}
@@ -272,7 +273,7 @@ def _correction(
         article=article,
         message=CompiledMessage.load(mailing.subject, mailing.body, mailing.fields),
         books=dict(queue.count_states(session, store.mailings_among([mailing_id]))),
-        # Pending readers had unsubscribed, and have not confirmed their new sign-up.
+        # Pending are those who left and have asked again, and not said yes to it.
         unsubscribed=standing[Status.UNSUBSCRIBED] + standing[Status.PENDING],
         paused=standing[Status.PAUSED],
         suppressed=standing[Status.SUPPRESSED],

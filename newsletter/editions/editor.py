@@ -1,7 +1,7 @@
-"""An editor's actions: hold, reject or pin articles, skip a period, write a note.
+"""The editor's hand: articles held, rejected or pinned, a week off, and a note.
 
-Each action is one transaction that takes the freeze lock first, so it is either in the next freeze
-or finds what was frozen. Each change is recorded in the audit log.
+Each act is one transaction that takes the freeze lock first: a freeze has seen it, or the act sees
+what was frozen. Each that changes anything stands in the audit, with who and when.
 """
 
 from __future__ import annotations
@@ -25,29 +25,29 @@ from newsletter.rendering import note as notes
 from newsletter.settings import Settings
 from newsletter.subscribers import next_digest
 
-#: The reason of an edition that an editor skipped.
+#: Why an edition that was skipped ahead is not made.
 WEEK_OFF = "Skipped by the editor."
 
 
 @dataclass(frozen=True, kw_only=True)
 class Skipped:
-    """A period that is skipped, or no longer is, and the next one with an edition."""
+    """A period that is left out, or is so no more, and the next one that will be made."""
 
     cadence: str
     period: date
     edition: str
     due_at: datetime
     following: str
-    #: Whether this call changed it.
+    #: Whether it was this call that changed anything.
     is_new: bool
 
 
 def hold(engine: Engine, ids: Collection[int], *, now: datetime, actor: str) -> list[int]:
-    """Hold articles back from editions; return the ids of those that were changed.
+    """Take articles back before any edition has them; return the ids of those it took.
 
-    Clears their `seen_at` until `release` sets a new one. Idempotent. Raises NotFound, and Conflict
-    for an article that is not out, or that any edition has had, even a cancelled one; then nothing
-    is changed.
+    They have no `seen_at` until `release` gives them a new one. Those that are held already are
+    left alone. Raises NotFound, and Conflict for one that is not out or that an edition has had,
+    even one that was cancelled; nothing is changed then.
     """
     with _editing(engine, ids, now) as (session, instant, found):
         chosen = [one for one in found if one.state is not ArticleState.HELD]
@@ -62,11 +62,11 @@ def hold(engine: Engine, ids: Collection[int], *, now: datetime, actor: str) -> 
 
 
 def release(engine: Engine, ids: Collection[int], *, now: datetime, actor: str) -> list[int]:
-    """Release held articles; return the ids of those that were held.
+    """Let held articles out; return the ids of those that were held.
 
-    Their new `seen_at` is the freeze lock's instant, as for approved ones: it is after every
-    watermark, so the next editions have them as new. Raises NotFound, and Conflict for an article
-    that is rejected or in quarantine.
+    They get their `seen_at` from the freeze lock, as approved ones do: no watermark has passed it,
+    and the next editions have them like new ones. Raises NotFound, and Conflict for one that is
+    rejected or in quarantine.
     """
     with _editing(engine, ids, now) as (session, instant, found):
         for one in found:
@@ -82,10 +82,10 @@ def release(engine: Engine, ids: Collection[int], *, now: datetime, actor: str) 
 
 
 def reject(engine: Engine, ids: Collection[int], *, now: datetime, actor: str) -> list[int]:
-    """Exclude articles from every edition, for good; return the ids of those that were changed.
+    """Keep articles out of every edition, for good; return the ids of those it rejected.
 
-    The rows are kept, so that the same items of the feed are recognised. Raises NotFound, and
-    Conflict for an article in an edition, unless that was cancelled.
+    The rows stay, so that the same items are known when their feed brings them again. Raises
+    NotFound, and Conflict for one that an edition has, unless that was cancelled.
     """
     with _editing(engine, ids, now) as (session, instant, found):
         chosen = [one for one in found if one.state is not ArticleState.REJECTED]
@@ -101,10 +101,10 @@ def reject(engine: Engine, ids: Collection[int], *, now: datetime, actor: str) -
 def pin(
     engine: Engine, article_id: int, *, now: datetime, actor: str, settings: Settings
 ) -> tuple[Article, list[Cadence]]:
-    """Pin an article to lead the next edition of each cadence, in place of any other.
+    """Have an article lead the next edition of each cadence, in place of any pinned before.
 
-    Returns it, and the cadences whose next edition will have it. Raises NotFound, and Conflict for
-    an article that no edition will have.
+    Returns it, and the cadences whose next edition is to have it. Raises NotFound, and Conflict for
+    one that none will have.
     """
     with _editing(engine, [article_id], now) as (session, instant, (found,)):
         _refuse_quarantined(found)
@@ -122,7 +122,7 @@ def pin(
 
 
 def unpin(engine: Engine, *, now: datetime, actor: str) -> Article | None:
-    """Remove the pin, so that the newest article leads; return the pinned article, if any."""
+    """Let the newest article lead again; return the one that was pinned, if there was one."""
     with _editing(engine, [], now) as (session, instant, _):
         found = articles.pinned(session)
         if found is not None:
@@ -134,7 +134,7 @@ def unpin(engine: Engine, *, now: datetime, actor: str) -> Article | None:
 def leading(
     session: Session, *, now: datetime, settings: Settings
 ) -> tuple[Article, list[Cadence]] | None:
-    """Return the pinned article and the cadences whose next edition it leads, if any."""
+    """Return the article that is pinned and the cadences whose next edition it leads, if any."""
     found = articles.pinned(session)
     if found is None or found.pinned_at is None:
         return None
@@ -145,10 +145,10 @@ def leading(
 def skip(
     engine: Engine, cadence: Cadence, *, now: datetime, actor: str, settings: Settings
 ) -> Skipped:
-    """Skip the next edition of a cadence: it is recorded as skipped before its time.
+    """Leave out the next edition of a cadence: it is recorded as skipped before it is made.
 
-    No watermark moves, so the edition after it has its articles. Idempotent until that edition is
-    due.
+    Every watermark stays, so the edition after it has what came meanwhile. Run again before that
+    edition's time, it changes nothing.
     """
     with sessions.writing(engine) as session:
         instant = sessions.freeze_lock(session, now)
@@ -166,7 +166,7 @@ def skip(
 def unskip(
     engine: Engine, cadence: Cadence, *, now: datetime, actor: str, settings: Settings
 ) -> Skipped:
-    """Undo `skip`, so that the edition is made; raises Conflict if it is not skipped."""
+    """Have the edition made after all that `skip` left out; raises Conflict if there is none."""
     with sessions.writing(engine) as session:
         instant = sessions.freeze_lock(session, now)
         period = cadences.next_due(cadence, now, settings.send_times)
@@ -183,7 +183,7 @@ def unskip(
 def next_skipped(
     engine: Engine, cadence: Cadence, *, now: datetime, settings: Settings
 ) -> Skipped | None:
-    """Return the next period of a cadence if it is skipped."""
+    """Return the next period of a cadence if it is left out."""
     with sessions.reading(engine) as session:
         period = cadences.next_due(cadence, now, settings.send_times)
         if not _is_skipped(session, cadence, period):
@@ -192,9 +192,10 @@ def next_skipped(
 
 
 def write_note(engine: Engine, cadence: Cadence, text: str, *, now: datetime, actor: str) -> Note:
-    """Set the note above the articles of the next edition, in place of any other.
+    """Put a note above the articles of the next edition, in place of one that waits.
 
-    `text` is Markdown. Raises InvalidInput if it is empty, too long or has control characters.
+    `text` is Markdown. Raises InvalidInput for one that says nothing, is too long or has control
+    characters.
     """
     written = notes.check(text)
     with sessions.writing(engine) as session:
@@ -212,7 +213,7 @@ def waiting_note(engine: Engine, cadence: Cadence) -> Note | None:
 
 
 def remove_note(engine: Engine, cadence: Cadence, *, now: datetime, actor: str) -> Note | None:
-    """Delete the note that waits for the next edition; return it, if there was one."""
+    """Take back the note that waits for the next edition; return it, if there was one."""
     with sessions.writing(engine) as session:
         instant = sessions.freeze_lock(session, now)
         found = store.waiting_note(session, cadence)
@@ -226,7 +227,7 @@ def remove_note(engine: Engine, cadence: Cadence, *, now: datetime, actor: str) 
 def _editing(
     engine: Engine, ids: Collection[int], now: datetime
 ) -> Iterator[tuple[Session, datetime, list[Article]]]:
-    """Yield a transaction under the freeze lock, its instant, and the articles with these ids."""
+    """Give a transaction under the freeze lock, its instant, and the articles of some ids."""
     with sessions.writing(engine) as session:
         instant = sessions.freeze_lock(session, now)
         missing = articles.missing(session, ids)
@@ -275,7 +276,7 @@ def _refuse_left_out(article: Article, settings: Settings) -> None:
 def _to_come(
     session: Session, article: Article, *, pinned_at: datetime, now: datetime, settings: Settings
 ) -> list[Cadence]:
-    """Return the cadences whose next edition an article leads that is pinned at `pinned_at`."""
+    """Return the cadences whose next edition has an article, pinned at an instant, as its lead."""
     found = []
     for cadence in Cadence:
         start = periods.coverage_start(session, cadence, end=now, settings=settings)

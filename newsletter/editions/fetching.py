@@ -1,4 +1,4 @@
-"""Waits for a process that fetches the feeds, so that no edition is made during a fetch."""
+"""Waits for the process that fetches the feeds: an edition is not made in the middle of a fetch."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from newsletter.sender.shutdown import Shutdown
 if TYPE_CHECKING:
     from newsletter.articles.ingest import Result
 
-#: How long an edition waits for the fetch of another process, which may be suspended.
+#: How long an edition waits for the fetch of another process: that one may be suspended.
 PATIENCE_SECONDS = 60.0
-_POLL_SECONDS = 1.0
+_LOOK_SECONDS = 1.0
 
 
 def wait(
@@ -33,10 +33,10 @@ def wait(
     meanwhile: Callable[[], object] = lambda: None,
     clock: Callable[[], float] = time.monotonic,
 ) -> list[Result] | Elsewhere:
-    """Call `meanwhile`, then wait until another process has fetched the feeds, at most a minute.
+    """Do something else until another process has fetched the feeds, but no longer than a minute.
 
-    If that process crashes, fetches them here and returns the results. Returns RUNNING if the other
-    process is still fetching after the minute, or if this process is shutting down.
+    Fetches them itself if that process dies before it has ended, and returns how that went. RUNNING
+    if the other one still fetches after the minute, or this process was told to stop.
     """
     end = clock() + PATIENCE_SECONDS
     meanwhile()
@@ -46,5 +46,5 @@ def wait(
         )
         if found is not Elsewhere.RUNNING or clock() >= end:
             return found
-        shutdown.wait(_POLL_SECONDS)
+        shutdown.wait(_LOOK_SECONDS)
     return Elsewhere.RUNNING

@@ -1,4 +1,4 @@
-"""The states of an edition after its freeze: pause, resume, cancel, expire, finish."""
+"""What happens to an edition after its freeze: pause, resume, cancel, expire, finish."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ _UNFINISHED = (EditionState.OPEN, EditionState.PAUSED)
 def finish(engine: Engine, *, now: datetime) -> list[str]:
     """Finish the editions that have no open row left; return their names.
 
-    Also suppresses the readers whose addresses were found dead, and deletes changes of address that
-    were not confirmed in time.
+    And have the readers suppressed whose addresses were found dead, and changes of address
+    forgotten that nobody has confirmed in time.
     """
     is_left = True
     while is_left:
@@ -39,11 +39,11 @@ def finish(engine: Engine, *, now: datetime) -> list[str]:
 
 
 def expire(engine: Engine, *, now: datetime, times: SendTimes) -> list[str]:
-    """Skip the open deliveries of editions older than their cadence; return their names.
+    """Give up what is left of editions staler than their cadence; return their names.
 
-    Their readers catch up with the next edition: watermarks move only for accepted mail.
+    Their readers catch up with the next edition: no watermark moves for what was not accepted.
 
-    Raises Conflict for a restored backup, whose open deliveries may have been sent.
+    Raises Conflict for a backup that was restored: there, what is open may have been sent since.
     """
     with sessions.writing(engine) as session:
         restore_guard.check(session, engine)
@@ -57,27 +57,27 @@ def expire(engine: Engine, *, now: datetime, times: SendTimes) -> list[str]:
 
 
 def over_mailings(session: Session, *, now: datetime, times: SendTimes) -> Select[Any]:
-    """Select the mailings that are no longer sent: of cancelled or stale editions."""
+    """Select the mailings of which nothing is sent any more: cancelled, or stale."""
     among = [*_UNFINISHED, EditionState.FINISHED]
     stale = [edition.id for edition in _stale(session, among, now=now, times=times)]
     return store.cancelled_mailings(and_of=stale)
 
 
 def pause(engine: Engine, slug: str) -> Summary:
-    """Pause an edition: no worker claims its deliveries until it is resumed."""
-    return _set_state(engine, slug, EditionState.PAUSED, among=_UNFINISHED)
+    """Let no worker claim anything of an edition until it is resumed."""
+    return _turn(engine, slug, EditionState.PAUSED, among=_UNFINISHED)
 
 
 def resume(engine: Engine, slug: str) -> Summary:
-    """Resume a paused edition."""
-    return _set_state(engine, slug, EditionState.OPEN, among=_UNFINISHED)
+    """Let a paused edition go on."""
+    return _turn(engine, slug, EditionState.OPEN, among=_UNFINISHED)
 
 
 def cancel(engine: Engine, slug: str, *, now: datetime, reason: str) -> tuple[Summary, int]:
-    """Cancel an edition and its corrections; only the corrections if the edition is finished.
+    """Send no more of an edition, nor of its corrections; of those alone if it is over.
 
-    Readers who did not get it catch up with the next edition. Also returns the number of cancelled
-    deliveries of corrections.
+    Whoever had it keeps it, the others catch up with the next. Returns for how many readers a
+    correction was stopped, too.
     """
     with sessions.writing(engine) as session:
         edition = store.by_slug(session, slug)
@@ -94,7 +94,7 @@ def cancel(engine: Engine, slug: str, *, now: datetime, reason: str) -> tuple[Su
         return store.summary(session, edition), stopped
 
 
-def _set_state(
+def _turn(
     engine: Engine, slug: str, state: EditionState, *, among: Sequence[EditionState]
 ) -> Summary:
     with sessions.writing(engine) as session:

@@ -1,4 +1,4 @@
-"""Which periods have an edition that is due, and where its coverage begins."""
+"""Which periods have an edition that is due, and where what it covers begins."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def upcoming(session: Session, cadence: Cadence, *, now: datetime, settings: Set
 def coverage_start(
     session: Session, cadence: Cadence, *, end: datetime, settings: Settings
 ) -> datetime:
-    """Return the coverage start for readers without a watermark, in an edition made at `end`."""
+    """Return where a reader without a watermark begins, in an edition that is made at `end`."""
     return assemble.coverage_start(
         cadence,
         end=end,
@@ -69,7 +69,7 @@ def skip_period(
     now: datetime,
     settings: Settings,
 ) -> bool:
-    """Record the edition of a period as skipped; False if it exists already."""
+    """Record the edition of a period as skipped; False if there is one."""
     end = sessions.freeze_lock(session, now)
     edition = store.create(
         session,

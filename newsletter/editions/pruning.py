@@ -1,8 +1,9 @@
-"""Prunes the ledger: deletes the deliveries of old, settled editions.
+"""Keeps the ledger small: takes out the deliveries of editions that are long over.
 
-Their counts by state are kept in the mailing, so the books stay balanced. Readers' watermarks and
-the articles of a mailing are stored elsewhere. Only readers who come back after unsubscribing have
-no watermark; for them the rows are kept for as long as an edition may reach back.
+Their counts stay with their mailing, so the books say what they said before. Where a reader stands
+is in the watermark, and what an edition held is beside its mailing: neither needs these rows. Only
+readers who come back after a goodbye have no watermark, and for them the rows stay for as long as
+an edition may reach back.
 """
 
 from __future__ import annotations
@@ -24,38 +25,38 @@ from newsletter.ledger import queue
 from newsletter.models import State
 from newsletter.settings import Settings
 
-#: Rows per transaction, which bounds how long a worker on SQLite waits for the write lock.
+#: Rows of one transaction: a worker on SQLite waits for no more than these.
 BATCH = 10_000
 
-# Pause between batches: a writer that waits for SQLite's lock polls every 0.1 s at the latest.
-_PAUSE_SECONDS = 0.11
+# A writer that waits for SQLite's lock looks again after a tenth of a second at the latest.
+_TURN_SECONDS = 0.11
 
 
 @dataclass(frozen=True)
 class Rows:
-    """Deliveries that can be pruned, or were pruned."""
+    """Deliveries that can be pruned, or were."""
 
-    #: Counts by mailing and final state.
+    #: How many of each mailing, by the state in which they have ended.
     by_mailing: Mapping[int, Counter[State]]
     #: The edition of each mailing.
     edition_of: Mapping[int, int]
 
     @property
     def states(self) -> Counter[State]:
-        """Counts by state."""
+        """How many there are, by state."""
         return sum(self.by_mailing.values(), Counter())
 
     @property
     def editions(self) -> int:
-        """Number of editions."""
+        """Of how many editions they are."""
         return len({self.edition_of[mailing_id] for mailing_id in self.by_mailing})
 
 
 def prunable(engine: Engine, *, older_than: int, now: datetime, settings: Settings) -> Rows:
-    """Return the rows to prune: in a final state, of editions settled and older than so many days.
+    """Return what is over for so many days: rows in a final state, of editions that are settled.
 
-    Unknown rows are kept, as are letters and corrections, whose rows prevent a second sending.
-    Raises InvalidInput if an edition may still need rows of that age to choose its articles.
+    Uncertain rows stay, and letters and corrections, which must not go out again. Raises
+    InvalidInput for days within which an edition may still have to know what a reader had.
     """
     least = settings.catch_up_days + Cadence.MONTHLY.length.days
     if older_than < least:
@@ -76,10 +77,11 @@ def prune(
     batch: int = BATCH,
     progress: Callable[[int], None] = lambda _: None,
 ) -> Rows:
-    """Delete rows and count them in their mailing; return what this call has deleted.
+    """Delete what was found and count it in its mailing; return what this call has deleted.
 
-    Idempotent, and safe to interrupt or to run concurrently: each batch is one transaction. An
-    edition may be reopened meanwhile: final rows stay final, and its watermarks have been moved.
+    Each batch is a transaction of its own, so it may be stopped at any time and run again, or
+    twice at once. An edition that is opened again meanwhile misses nothing: what was final stays
+    so, and its watermarks had been moved.
     """
     pruned: dict[int, Counter[State]] = {}
     done = 0
@@ -87,7 +89,7 @@ def prune(
         after: str | None = ""
         while after is not None:
             if done and is_sqlite(engine):
-                time.sleep(_PAUSE_SECONDS)
+                time.sleep(_TURN_SECONDS)
             with sessions.writing(engine) as session:
                 rows, after = queue.prune(session, mailing_id=mailing_id, after=after, limit=batch)
             if rows:

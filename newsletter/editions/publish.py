@@ -1,6 +1,6 @@
-"""Freezes editions: articles, audience and compiled bytes, in one transaction each.
+"""Publishes editions: freezes them, finishes them, and stops them at the operator's word.
 
-Nothing is sent here: the freeze inserts deliveries, which workers send.
+What it freezes leaves by the ledger; nothing here sends. Each function is one transaction.
 """
 
 from __future__ import annotations
@@ -35,18 +35,18 @@ _PRIORITY = 2
 
 @dataclass(frozen=True, kw_only=True)
 class _Choice:
-    """The values that all variants of an edition share."""
+    """What is the same for all variants of an edition."""
 
     settings: Settings
-    #: Coverage end.
+    #: Where its coverage ends.
     end: datetime
-    #: An article that was pinned after this instant leads.
+    #: An article leads that was pinned after this, since the edition before.
     pinned_after: datetime
-    #: Excluded categories, in the spellings of articles.
+    #: Categories that are left out, as articles spell them.
     without: frozenset[str]
-    #: Future periods of its cadence without an edition.
+    #: The periods of its cadence to come that will have no edition.
     skipped: frozenset[date]
-    #: Whether it is the first edition of its cadence.
+    #: Whether its cadence had none before.
     is_first: bool
 
     @classmethod
@@ -70,7 +70,7 @@ class _Choice:
 
 
 class _Rehearsed(Exception):
-    """Carries the result out of a transaction that is rolled back."""
+    """Carries a result out of a transaction that is undone."""
 
     def __init__(self, summary: Summary) -> None:
         super().__init__()
@@ -80,18 +80,18 @@ class _Rehearsed(Exception):
 def freeze(
     engine: Engine, cadence: Cadence, *, now: datetime, settings: Settings, force: bool = False
 ) -> Summary:
-    """Make the edition of the newest due period, or return the existing one (idempotent).
+    """Make the edition of the newest due period, or return the one that is there.
 
-    One transaction, under the freeze lock, which also orders the `seen_at` of articles:
+    One transaction, under the lock that also gives articles their `seen_at`:
 
-    1. The coverage ends at the lock's instant. 2. INSERT ... ON CONFLICT DO NOTHING on (cadence,
-    period), so that concurrent calls make one edition. 3. Pauses that have ended are lifted. 4. The
-    watermarks of earlier editions are settled. 5. Readers are counted by coverage start, and the
-    articles of each are chosen: equal articles are one variant. 6. Without a variant the edition
-    is skipped, with the reason, and no watermark moves. 7. Open earlier deliveries to the same
-    readers are superseded; each variant is compiled once and enqueued in one statement.
+    1. The coverage ends at the lock's instant. 2. A guarded insert: fifty triggers make one
+    edition. 3. Readers whose pause has ended are back. 4. The watermarks of earlier editions are
+    settled. 5. Readers are counted by where they begin, and each beginning gets its articles:
+    equal articles are one variant. 6. No variant: the edition is skipped, with the reason, and
+    every watermark stays. 7. Earlier deliveries to the same readers are superseded; each variant
+    is compiled once and queued in one statement.
 
-    With `force` a skipped edition is made again. Raises Conflict for a restored backup.
+    A skipped edition is made again with `force`. Raises Conflict for a backup that was restored.
     """
     with sessions.writing(engine) as session:
         restore_guard.check(session, engine)
@@ -101,20 +101,20 @@ def freeze(
 def rehearse(
     engine: Engine, cadence: Cadence, *, now: datetime, settings: Settings, force: bool = False
 ) -> Summary:
-    """Return the result of `freeze`, and roll it back: nothing is stored, nothing is sent."""
+    """Return what `freeze` would come to, and undo it: nothing is made and nothing can leave."""
     try:
         with sessions.writing(engine) as session:
             summary = _freeze(session, cadence, now=now, settings=settings, force=force)
-            raise _Rehearsed(summary)  # noqa: TRY301 - rolls the transaction back
+            raise _Rehearsed(summary)  # noqa: TRY301 - the transaction itself has to see it
     except _Rehearsed as done:
         return done.summary
 
 
 def preview(engine: Engine, cadence: Cadence, *, now: datetime, settings: Settings) -> Rendered:
-    """Compile the mail that a new reader would get now.
+    """Compile what a reader without a past would get now.
 
-    If no article is new since the last edition, with those of the last period. Raises NotFound if
-    there are none either.
+    Where nothing is new since the last edition, what such an edition had; raises NotFound without
+    any article of the period.
     """
     with sessions.reading(engine) as session:
         start = periods.coverage_start(session, cadence, end=now, settings=settings)
@@ -148,7 +148,7 @@ def _freeze(
 ) -> Summary:
     end = sessions.freeze_lock(session, now)
     period = cadences.newest_due(cadence, now, settings.send_times)
-    # Before the skipped edition is deleted: it may be the only one with a coverage start.
+    # Before the skipped edition is gone: it may be all that says where the first one began.
     start = periods.coverage_start(session, cadence, end=end, settings=settings)
     if force:
         store.discard_skipped(session, cadence, period)
@@ -169,8 +169,8 @@ def _freeze(
 
 
 def _fill(session: Session, edition: Edition, settings: Settings) -> None:
-    """Settle earlier editions, then choose articles and enqueue; or skip the edition."""
-    # The lock's instant may be ahead of the clock: it is used for coverage only.
+    """Settle what was, decide who gets what, and queue it; or skip the edition."""
+    # The instant of the lock may lie a little ahead of the clock: it bounds coverage, no more.
     cadence, now, end = Cadence(edition.cadence), edition.created_at, edition.coverage_end
     preferences.resume_due(session, now)
     chosen = Audience(
@@ -199,10 +199,10 @@ def _fill(session: Session, edition: Edition, settings: Settings) -> None:
 
 
 def _settle(session: Session, edition: Edition, *, now: datetime) -> list[int]:
-    """Move the watermarks of earlier editions; return the mailings of those still open.
+    """Move the watermarks of earlier editions; return the mailings of those not done yet.
 
-    An edition is settled for good only if it had no open row *before* its watermarks were moved:
-    outcomes that workers record in between are settled by the next freeze.
+    An edition is closed only if it had no open row *before* its watermarks were moved: what a
+    worker records in between is settled the next time.
     """
     earlier = [(one, is_open) for one, is_open in store.unsettled(session) if one.id != edition.id]
     for one, is_open in earlier:
@@ -297,7 +297,7 @@ def _batch(session: Session, start: datetime, *, readers: int, choice: _Choice) 
 
 
 def _related(session: Session, variant: Variant, choice: _Choice) -> list[Article]:
-    """Return earlier articles on the lead's subject, except those of the readers' last edition."""
+    """Return earlier articles on the lead's subject that these readers were not sent just now."""
     sent = store.sent_at(session, variant.starts)
     return articles.earlier_in_categories(
         session,

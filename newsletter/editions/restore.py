@@ -1,4 +1,4 @@
-"""Resumes from a restored backup, which does not have what was sent after it was made."""
+"""Goes on from a backup that was restored: what was sent since it was made is not in it."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ _REASON = "The database was restored from a backup: it may have been sent before
 
 @dataclass
 class Done:
-    """The result of accepting a restored backup."""
+    """What became of what the backup had waiting."""
 
-    #: Open deliveries that may have been sent since.
+    #: Deliveries that were open and may have been sent since.
     unknown: int = 0
-    #: Editions of the current periods, recorded as skipped.
+    #: Editions of periods that fell due since, which are not made.
     skipped: list[str] = field(default_factory=list)
     finished: list[str] = field(default_factory=list)
 
 
 def accept(engine: Engine, *, now: datetime, settings: Settings) -> Done:
-    """Accept a restored database as current, without mailing anybody twice.
+    """Take a restored database for the one to go on with, so that nobody is mailed twice.
 
-    1. Open deliveries may have been sent: they become unknown, for the operator to reconcile or to
-    retry. 2. Editions of the current periods that are missing are recorded as skipped.
+    1. What is open may have been sent: it becomes unknown, for the operator to reconcile or to
+    retry. 2. The editions of the current periods that are not in it are recorded as skipped.
 
-    Raises Conflict for a database that is not behind its restore guard.
+    Raises Conflict for a database that is surely not a backup.
     """
     done = Done()
     with sessions.writing(engine) as session:
@@ -53,6 +53,6 @@ def accept(engine: Engine, *, now: datetime, settings: Settings) -> Done:
             ):
                 done.skipped.append(cadences.slug(cadence, period))
         done.finished = store.finish(session, now=now)
-        serial = restore_guard.accept(session, engine, now)
-    restore_guard.remember(engine, serial)
+        mark = restore_guard.accept(session, engine, now)
+    restore_guard.remember(engine, mark)
     return done

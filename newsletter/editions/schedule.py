@@ -1,4 +1,4 @@
-"""One run of the scheduler in a long-running worker: creates and finishes editions."""
+"""What falls due, for workers that stay: editions are made and finished here, sent by them."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from newsletter.subscribers import unconfirmed
 
 @dataclass
 class Done:
-    """The result of one run of the scheduler."""
+    """What one look at the calendar came to."""
 
     made: list[Summary] = field(default_factory=list)
-    #: Names of editions that were finished.
+    #: Names of editions of which nothing is open any more.
     finished: list[str] = field(default_factory=list)
-    #: Errors of single editions; the others were made.
+    #: What kept editions from being made; the others were made all the same.
     failures: list[NewsletterError] = field(default_factory=list)
 
 
 def keep(engine: Engine, *, now: datetime, settings: Settings) -> Done:
-    """Expire stale editions, make those that are due, finish those that are complete.
+    """Give up stale editions, make those that are due, and finish those that are complete.
 
-    Also deletes sign-ups that were not confirmed in time.
+    And delete the sign-ups that nobody has confirmed in time.
     """
     done = Done()
     lifecycle.expire(engine, now=now, times=settings.send_times)

@@ -1,4 +1,4 @@
-"""Records the last run of the scheduler, which shows whether cron still runs."""
+"""Notes when the calendar was last kept: whether cron still runs is seen by that."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from newsletter.db import session as sessions
 from newsletter.errors import NewsletterError
 from newsletter.models import SchedulerRun
 
-#: Most characters of an error that are stored.
+#: Characters of an error that are kept.
 _LONGEST = 500
 
 
 @contextmanager
 def noted(engine: Engine, command: str) -> Iterator[list[str]]:
-    """Record a run at its end, in place of the previous one.
+    """Write down a run when it has ended, in place of the one before.
 
-    Yields a list for errors that did not end the run; an error that is raised is added.
+    Gives a list for what kept it from doing all of its work; an error that is raised is one more.
     """
     began_at, errors = utc_now(), list[str]()
     try:
@@ -37,7 +37,7 @@ def noted(engine: Engine, command: str) -> Iterator[list[str]]:
         errors.append(f"It was ended by {type(exc).__name__}.")
         raise
     finally:
-        # An error of the run itself takes precedence.
+        # The run's own error is the one to tell.
         with suppress(NewsletterError):
             _write(engine, command, began_at=began_at, error=next(iter(errors), None))
 
@@ -57,6 +57,6 @@ def _write(engine: Engine, command: str, *, began_at: datetime, error: str | Non
         "error": error[:_LONGEST] if error else None,
     }
     with sessions.writing(engine) as session:
-        # Upsert: two runs may end at the same time.
+        # Two runs may end at the same instant.
         noted = dialects.insert_into(session, SchedulerRun).values(id=1, **values)
         session.execute(noted.on_conflict_do_update(index_elements=["id"], set_=values))

@@ -1,4 +1,4 @@
-"""Freezes and sends editions, for `send`, `cron` and the demo."""
+"""Sends an edition from its freeze to its last reader: what `send`, `cron` and the demo share."""
 
 from __future__ import annotations
 
@@ -33,20 +33,21 @@ def send(
     on_settled: Callable[[int], None] | None = None,
     on_trouble: Trouble | None = None,
 ) -> Summary:
-    """Make the edition of the current period, unless it exists, and send its due deliveries.
+    """Make the edition of the current period, if it is not there yet, and send what is due of it.
 
-    1. Stale editions expire, unless `force`, which also accepts a restored backup as current.
-    2. The freeze; a skipped edition is tried again. 3. Workers, here and elsewhere, send until only
-    deferred deliveries are left, or none. Idempotent, also from many processes at once.
+    1. Editions staler than their cadence are given up, unless `force`, which takes a restored
+    backup for what it is not, too. 2. The freeze; an edition
+    that was skipped is looked at again. 3. Workers, here and elsewhere, send until only deferred
+    deliveries are left, or none. Running it again, or fifty at once, changes nothing.
 
-    `on_settled` is called with the number of readers that this run has an outcome for.
+    `on_settled` is told how many readers this run has an answer for.
     """
     from newsletter.editions import publish, subprocesses  # noqa: PLC0415 - see `resume`
 
     if force:
         with sessions.writing(engine) as session:
-            serial = restore_guard.accept(session, engine, now)
-        restore_guard.remember(engine, serial)
+            mark = restore_guard.accept(session, engine, now)
+        restore_guard.remember(engine, mark)
     else:
         lifecycle.expire(engine, now=now, times=settings.send_times)
     frozen = publish.freeze(engine, cadence, now=now, settings=settings, force=True)
@@ -72,16 +73,17 @@ def resume(
     settings: Settings,
     on_trouble: Trouble | None = None,
 ) -> list[Summary]:
-    """Send everything that is due, of letters and open editions.
+    """Go on with everything that is due, letters and open editions alike.
 
-    Rows of crashed workers are taken over, deferred deliveries are retried, stale editions expire.
-    Returns the editions with a change.
+    What a crash left behind is taken over, what was deferred is tried again, and what has grown
+    staler than its cadence is given up. Returns the editions of which something has moved.
     """
     before = _open(engine)
     lifecycle.expire(engine, now=now, times=settings.send_times)
     with _finishing(engine):
         if before or _is_due(engine):
-            # Imported only if needed: cron runs every few minutes, mostly with nothing to send.
+            # Cron runs every few minutes, and mostly there is nothing to send: then it does not
+            # take the time to import what sends.
             from newsletter.sender import worker  # noqa: PLC0415
             from newsletter.sender.plan import Plan  # noqa: PLC0415
 
@@ -93,11 +95,11 @@ def resume(
 
 @contextmanager
 def _finishing(engine: Engine) -> Iterator[None]:
-    """Finish complete editions at the end, even after an error of the sending."""
+    """Finish what is complete in the end, even if something kept the rest from being sent."""
     try:
         yield
     except NewsletterError:
-        # The first error takes precedence.
+        # The first error is the one to tell.
         with suppress(NewsletterError):
             lifecycle.finish(engine, now=utc_now())
         raise
@@ -105,7 +107,7 @@ def _finishing(engine: Engine) -> Iterator[None]:
 
 
 def _is_due(engine: Engine) -> bool:
-    """Return whether anything is due, or waits for a blocked domain, which may be free by now."""
+    """Tell whether anything could be sent, or waits for its domain, which may take more by now."""
     with sessions.reading(engine) as session:
         due_at = queue.next_due(session)
         return (due_at is not None and due_at <= utc_now()) or bool(

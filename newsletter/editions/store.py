@@ -64,31 +64,31 @@ class Summary:
 
     @property
     def is_open(self) -> bool:
-        """Whether any of its deliveries is open."""
+        """Whether anything of it is still to happen."""
         return bool(self.queued or self.claimed or self.in_flight or self.deferred)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Placed:
-    """An article of a mailing, with its title and link at the freeze."""
+    """An article as it stands in a mailing, by the title and link that it had at the freeze."""
 
     article_id: int
     position: int
     role: str
     title: str
     link: str
-    #: Whether the article was edited after the freeze, which does not change the mailing.
+    #: Whether the article was edited after the freeze; the mailing keeps what it had.
     is_edited: bool
 
 
 @dataclass(frozen=True, kw_only=True)
 class Corrected:
-    """One correction of an edition, and its own books, which sum to its readers."""
+    """One correction of an edition, and its own books: they sum to its readers."""
 
     subject: str
     created_at: datetime
     readers: int
-    #: Deliveries by state; states without one are left out.
+    #: How many of its deliveries are in each state; none are left out.
     states: dict[str, int]
 
 
@@ -115,7 +115,7 @@ def create(
     coverage_end: datetime,
     now: datetime,
 ) -> Edition | None:
-    """Insert the edition of a period; None if another process inserted it first."""
+    """Insert the edition of a period; None if there is one already. Who gets it, makes it."""
     row = {
         "cadence": cadence,
         "period": period,
@@ -131,7 +131,7 @@ def create(
 
 
 def discard_skipped(session: Session, cadence: Cadence, period: date) -> None:
-    """Delete a skipped edition, so that it can be made."""
+    """Forget that an edition was skipped, so that it can be made after all."""
     session.execute(
         delete(Edition).where(
             col(Edition.cadence) == cadence,
@@ -147,14 +147,14 @@ def skip(session: Session, edition: Edition, *, reason: str, now: datetime) -> N
 
 
 def set_audience(session: Session, edition: Edition, audience: int) -> None:
-    """Record the number of readers of an edition."""
+    """Record how many readers an edition has."""
     _change(session, edition, audience=audience)
 
 
 def last_covered(session: Session, cadence: Cadence) -> datetime | None:
-    """Return the instant up to which the editions of a cadence have covered articles.
+    """Return up to where the editions of a cadence have covered what came.
 
-    The coverage end of the last one that was not skipped; if all were, the start of the first one.
+    That is the end of the last one that was not skipped; if all were, where the first one began.
     """
     was_made = _edition_state != EditionState.SKIPPED
     found: datetime | None = session.execute(
@@ -177,7 +177,7 @@ def add_mailing(
     frozen: Mapping[str, Any],
     now: datetime,
 ) -> int:
-    """Store a compiled digest with the values that fill its slots; return its id."""
+    """Freeze a compiled digest, with what its slots are written with; return its id."""
     digest = {"public_id": public_id, "kind": Kind.DIGEST, "edition_id": edition.id}
     return _freeze(session, rendered, created_at=now, **digest, **frozen)
 
@@ -191,7 +191,7 @@ def add_correction(
     frozen: Mapping[str, Any],
     now: datetime,
 ) -> int:
-    """Store a compiled correction, outside the edition's books; return its id."""
+    """Freeze a compiled correction; it is no part of the edition's books. Return its id."""
     correction = {
         "public_id": tokens.new_public_id(),
         "kind": Kind.CORRECTION,
@@ -202,7 +202,7 @@ def add_correction(
 
 
 def keyed(session: Session, key: str) -> int | None:
-    """Return the mailing with a key, if there is one."""
+    """Return the mailing that says what a key stands for, if there is one."""
     return session.exec(select(Mailing.id).where(Mailing.key == key)).one_or_none()
 
 
@@ -224,7 +224,7 @@ def _freeze(session: Session, rendered: Rendered, **columns: Any) -> int:  # noq
 def add_articles(
     session: Session, mailing_id: int, *, articles: Sequence[Article], related: Sequence[Article]
 ) -> None:
-    """Record the articles of a mailing as they are now; the first of `articles` leads."""
+    """Record what is in a mailing, as it stood at the freeze; the first of `articles` leads."""
     roles = [Role.LEAD, *[Role.STORY] * (len(articles) - 1), *[Role.RELATED] * len(related)]
     session.execute(
         insert(MailingArticle),
@@ -248,7 +248,7 @@ def add_articles(
 def sent_at(session: Session, ends: Collection[datetime]) -> set[int]:
     """Return the articles in the editions whose coverage ended at one of `ends`.
 
-    For readers with these watermarks, that is their last edition.
+    Those are what the readers with these watermarks were sent last.
     """
     found = session.execute(
         select_columns(col(MailingArticle.article_id))
@@ -264,14 +264,14 @@ def sent_at(session: Session, ends: Collection[datetime]) -> set[int]:
 
 
 def waiting_note(session: Session, cadence: Cadence) -> Note | None:
-    """Return the note that waits for the next edition of a cadence, if there is one."""
+    """Return the note that the next edition of a cadence takes, if one waits."""
     return session.exec(
         select(Note).where(Note.cadence == cadence, col(Note.edition_id).is_(None))
     ).one_or_none()
 
 
 def add_note(session: Session, cadence: Cadence, text: str, *, now: datetime) -> Note:
-    """Insert a note for the next edition; there must be no other one that waits."""
+    """Have a note wait for the next edition; there must be none that waits already."""
     made = Note(cadence=cadence, text=text, created_at=now)
     session.add(made)
     session.flush()
@@ -286,7 +286,7 @@ def discard_note(session: Session, cadence: Cadence) -> None:
 
 
 def take_note(session: Session, edition: Edition) -> str:
-    """Assign the note that waits to an edition, and return its text; "" if there is none."""
+    """Give the note that waits to an edition, and return it as it was written; "" for none."""
     found = waiting_note(session, Cadence(edition.cadence))
     if found is None:
         return ""
@@ -296,7 +296,7 @@ def take_note(session: Session, edition: Edition) -> str:
 
 
 def note_of(session: Session, edition: Edition) -> Note | None:
-    """Return the note of an edition, if it has one."""
+    """Return the note that an edition has, if it has one."""
     return session.exec(select(Note).where(Note.edition_id == edition.id)).one_or_none()
 
 
@@ -304,7 +304,7 @@ def note_of(session: Session, edition: Edition) -> Note | None:
 
 
 def unsettled(session: Session) -> list[tuple[Edition, bool]]:
-    """Return the editions that are not settled, and whether each has an open row."""
+    """Return the editions whose watermarks may still move, and whether a row of each is open."""
     found = session.execute(
         select_columns(Edition, _has_open_row()).where(col(Edition.settled_at).is_(None))
     )
@@ -312,9 +312,9 @@ def unsettled(session: Session) -> list[tuple[Edition, bool]]:
 
 
 def settle(session: Session, edition: Edition) -> None:
-    """Move the watermarks of readers who got an edition, or may have, to its coverage end.
+    """Move the watermark of everyone who got an edition, or may have got it, to its end.
 
-    Idempotent: watermarks never move back.
+    Watermarks never move back, so it may be done at any time and again.
     """
     arrived = select_columns(col(Delivery.reference)).where(
         col(Delivery.mailing_id).in_(mailings(edition)),
@@ -333,7 +333,7 @@ def settle(session: Session, edition: Edition) -> None:
 
 
 def close_books(session: Session, edition: Edition, *, now: datetime) -> None:
-    """Record that an edition is settled for good, after `settle` and with no row open before."""
+    """Note that an edition is settled for good: none of its rows was open, and all are counted."""
     _change(session, edition, settled_at=now)
 
 
@@ -354,7 +354,7 @@ def change_state(
     among: Collection[EditionState],
     reason: str | None = None,
 ) -> bool:
-    """Move an edition to `state` if it is in one of `among`; return whether it was."""
+    """Move an edition to `state` if it is in one of `among`; tell whether it was."""
     changed = session.execute(
         update(Edition)
         .where(_edition_id == edition.id, _edition_state.in_(among))
@@ -383,7 +383,7 @@ def mailings(edition: Edition) -> Select[Any]:
 
 
 def reopen(session: Session) -> list[str]:
-    """Reopen finished editions with an open row; return their names."""
+    """Open finished editions of which a row is to be tried again; return their names."""
     reopened = session.execute(
         update(Edition)
         .where(_edition_state == EditionState.FINISHED, _has_open_row())
@@ -400,7 +400,7 @@ def mailings_of(edition_ids: Collection[int | None]) -> Select[Any]:
 
 
 def settled_mailings(before: datetime) -> Select[Any]:
-    """Select the mailings of settled editions whose coverage ended before an instant."""
+    """Select the mailings of the editions whose coverage ended before, and that are settled."""
     return _mailings_where(col(Edition.settled_at).is_not(None), col(Edition.coverage_end) < before)
 
 
@@ -415,14 +415,14 @@ def editions_of(session: Session, mailings: Select[Any]) -> dict[int, int]:
 
 
 def mailings_among(ids: Collection[int]) -> Select[Any]:
-    """Select the mailings with these ids."""
+    """Select those of some mailings that are there."""
     return select_columns(col(Mailing.id)).where(col(Mailing.id).in_(ids))
 
 
 def withheld_mailings() -> Select[Any]:
     """Select the mailings that no worker may claim.
 
-    Those of paused or cancelled editions, and corrections of paused ones.
+    Those of editions that are paused or cancelled; and what corrects one that is paused.
     """
     corrects = col(Mailing.corrects_id) == _edition_id
     return (
@@ -441,7 +441,7 @@ def corrections_of(edition: Edition) -> Select[Any]:
 
 
 def unless_withheld(mailings: Select[Any]) -> Select[Any]:
-    """Narrow `mailings` to those that workers may claim when the query runs."""
+    """Select those of some mailings that workers may claim, whenever it is asked."""
     return mailings.where(col(Mailing.id).not_in(withheld_mailings()))
 
 
@@ -454,12 +454,12 @@ def _mailings_where(*conditions: ColumnElement[bool]) -> Select[Any]:
 
 
 def cancelled_mailings(*, and_of: Collection[int | None] = ()) -> Select[Any]:
-    """Select the mailings of cancelled editions, and of those in `and_of`."""
+    """Select the mailings of cancelled editions, and of some more."""
     is_cancelled = _edition_state == EditionState.CANCELLED
     return _mailings_where(is_cancelled | _edition_id.in_(and_of))
 
 
-# Queries
+# Asking
 
 
 def began_at(session: Session) -> datetime:
@@ -475,7 +475,7 @@ def find(session: Session, cadence: Cadence, period: date) -> Edition | None:
 
 
 def is_first(session: Session, cadence: Cadence, *, end: datetime) -> bool:
-    """Return whether a cadence has no edition, skipped ones aside, that ended before `end`."""
+    """Say whether no edition of a cadence was made, other than skipped, that ended before `end`."""
     found = session.exec(
         select(Edition.id)
         .where(
@@ -489,9 +489,9 @@ def is_first(session: Session, cadence: Cadence, *, end: datetime) -> bool:
 
 
 def edition_with(session: Session, article_id: int, *, but_cancelled: bool = False) -> str | None:
-    """Return the name of the latest edition with an article as lead or story, None if none has it.
+    """Return the name of the latest edition that has an article as its lead or as a story.
 
-    With `but_cancelled`, cancelled editions do not count.
+    With `but_cancelled`, of those that were not cancelled. None if there is none.
     """
     chosen = (
         select(Edition)
@@ -554,7 +554,7 @@ def summaries(session: Session, editions: Sequence[Edition]) -> list[Summary]:
 
 
 def contents(session: Session, edition: Edition) -> list[Contents]:
-    """Return the mailings of an edition with their articles, the largest first."""
+    """Return the mailings of an edition and what is in them, the largest first."""
     readers = queue.size()
     found = session.execute(
         select_columns(col(Mailing.id), col(Mailing.public_id), col(Mailing.subject), readers)
@@ -574,7 +574,7 @@ def contents(session: Session, edition: Edition) -> list[Contents]:
 
 
 def corrections(session: Session, edition: Edition) -> list[Corrected]:
-    """Return the corrections of an edition, the oldest first."""
+    """Return what was corrected of an edition, in order."""
     mailings = corrections_of(edition)
     books = queue.books(mailings)
     states: dict[int, dict[str, int]] = {}
@@ -597,9 +597,10 @@ def corrections(session: Session, edition: Edition) -> list[Corrected]:
 
 
 def holding(edition: Edition, article_id: int) -> Select[Any]:
-    """Select the mailings of an edition that have an article as lead or story.
+    """Select the mailings of an edition that hold an article: as the lead or as a story.
 
-    Not those that list it as related: they have its headline only, with a link to the site.
+    Not where it is only named as related: such a mail has its headline alone, with a link to the
+    site, where it stands as it is today. What it said came with the edition that had it as a story.
     """
     return (
         select_columns(col(MailingArticle.mailing_id))
@@ -613,7 +614,7 @@ def holding(edition: Edition, article_id: int) -> Select[Any]:
 
 
 def placements(session: Session, edition: Edition) -> list[MailingArticle]:
-    """Return the article rows of all mailings of an edition."""
+    """Return each article of an edition as it stands in each of its mailings."""
     return list(
         session.exec(
             select(MailingArticle)
@@ -624,7 +625,7 @@ def placements(session: Session, edition: Edition) -> list[MailingArticle]:
 
 
 def pruned_accepted(session: Session, mailings: Select[Any]) -> int:
-    """Return the number of accepted deliveries of `mailings` that were pruned."""
+    """Return how many accepted deliveries of `mailings` were pruned: to whom is not known."""
     found: int | None = session.execute(
         select_columns(func.sum(col(Mailing.pruned_accepted))).where(col(Mailing.id).in_(mailings))
     ).scalar()

@@ -1,4 +1,4 @@
-"""Sends an edition or a correction by several processes, which coordinate through the ledger."""
+"""Sends an edition or a correction to its end, by processes that share nothing but the ledger."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ from newsletter.sender.shutdown import STOPS, Shutdown, on_signals
 from newsletter.sender.worker import SendTally
 from newsletter.settings import Settings
 
-#: How long held rows may stay unchanged before crashed workers are looked for.
+#: How long to watch rows that others hold, without any of them moving, before looking at who lives.
 PATIENCE_SECONDS = 15
-_POLL_SECONDS = 1.0
+_LOOK_SECONDS = 1.0
 
 
 def deliver(
@@ -40,27 +40,27 @@ def deliver(
     on_settled: Callable[[int], None] | None = None,
     on_trouble: Trouble | None = None,
 ) -> None:
-    """Send the due deliveries of one edition, and wait for those that other workers hold.
+    """Send what is due of one edition, and see off what other workers hold of it.
 
-    `on_settled` is called with the number of readers that these processes have an outcome for.
+    `on_settled` is told how many readers these workers have an answer for, all together.
     """
     with (
         on_signals() as shutdown,
-        _subprocesses(settings, slug, shutdown, processes=workers - 1) as (others, processes),
+        _beside(settings, slug, shutdown, processes=workers - 1) as (others, processes),
     ):
 
-        def report(settled: int) -> None:
+        def told(settled: int) -> None:
             if on_settled is not None:
                 on_settled(settled + sum(others))
 
         plan, mailings = Plan.of(settings), _of_edition(engine, slug)
         is_ended = _deliver(
-            engine, plan, mailings, shutdown, on_settled=report, on_trouble=on_trouble
+            engine, plan, mailings, shutdown, on_settled=told, on_trouble=on_trouble
         )
         if is_ended:
             _drain(processes)
     if shutdown.is_wanted and not is_ended and on_trouble is not None:
-        # A signal stopped the other processes after this one had finished.
+        # The other processes were.
         on_trouble(worker.TOLD_TO_STOP, None)
 
 
@@ -72,7 +72,7 @@ def deliver_mailing(
     on_settled: Callable[[int], None] = lambda _: None,
     on_trouble: Trouble | None = None,
 ) -> None:
-    """Send the due deliveries of a mailing without an edition, in this process alone."""
+    """Do the same for a mailing that is of no edition, by this process alone."""
     mailings = store.mailings_among([mailing_id])
     plan = Plan.of(settings)
     with on_signals() as shutdown:
@@ -80,15 +80,15 @@ def deliver_mailing(
 
 
 @contextmanager
-def _subprocesses(
+def _beside(
     settings: Settings, slug: str, shutdown: Shutdown, *, processes: int
 ) -> Iterator[tuple[MutableSequence[int], list[BaseProcess]]]:
-    """Start processes that send an edition, and forward a shutdown to them.
+    """Have more processes send an edition, and stop when this one is to.
 
-    Yields the number of readers that each has settled, and the processes, which end by themselves
-    when nothing is due.
+    Give how many readers each has settled, and the processes, which end by themselves when nothing
+    is due.
     """
-    # Spawned, not forked: a database connection must not be shared by two processes.
+    # Not forked: a connection to the database must not be in two processes.
     context = multiprocessing.get_context("spawn")
     settled: MutableSequence[int] = context.Array("q", processes, lock=False)
     started: list[BaseProcess] = []
@@ -96,10 +96,8 @@ def _subprocesses(
         try:
             for number in range(processes):
                 arguments = (settings, slug, settled, number)
-                process: BaseProcess = context.Process(
-                    target=_run_subprocess, args=arguments, daemon=True
-                )
-                with _signals_blocked():
+                process: BaseProcess = context.Process(target=_help, args=arguments, daemon=True)
+                with _unheard():
                     process.start()
                 started.append(process)
                 if shutdown.is_wanted:
@@ -114,12 +112,12 @@ def _subprocesses(
 
 
 @contextmanager
-def _signals_blocked() -> Iterator[None]:
-    """Block the stop signals for processes started meanwhile, until their handlers are installed.
+def _unheard() -> Iterator[None]:
+    """Have what is started meanwhile hear nothing before it listens.
 
-    A process takes a second to start, in which Ctrl-C would end it with a traceback.
+    It takes a second to begin, in which the terminal's Ctrl-C would end it with a traceback.
     """
-    # Before: start() would start the tracker, and unblock these signals at its end.
+    # Where it does not run yet, start() begins with it, and it ends with these unblocked.
     resource_tracker.ensure_running()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)
     try:
@@ -136,27 +134,25 @@ def _drain(processes: list[BaseProcess]) -> None:
 def _join(processes: list[BaseProcess]) -> None:
     for process in processes:
         while process.is_alive():
-            # A wait without a time-out would delay signals that another thread received.
-            process.join(_POLL_SECONDS)
+            # A wait without an end would not hear a signal that another thread was given.
+            process.join(_LOOK_SECONDS)
 
 
-def _run_subprocess(
-    settings: Settings, slug: str, settled: MutableSequence[int], number: int
-) -> None:
-    """Send in a subprocess; errors are not reported, as the first process has the same ones."""
+def _help(settings: Settings, slug: str, settled: MutableSequence[int], number: int) -> None:
+    """Run one more process's share; what keeps it from sending keeps the first one, too."""
 
-    def report(count: int) -> None:
+    def told(count: int) -> None:
         settled[number] = count
 
     engine = engines.open(settings.database_url)
-    # After on_signals has restored the handlers, Ctrl-C must not cause a traceback.
+    # When it has ended, Ctrl-C has nothing to end here, and leaves no traceback.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     with on_signals() as shutdown:
-        # See _signals_blocked.
+        # It was started with these blocked.
         signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPS)
         try:
             mailings = _of_edition(engine, slug)
-            _deliver(engine, Plan.of(settings), mailings, shutdown, on_settled=report)
+            _deliver(engine, Plan.of(settings), mailings, shutdown, on_settled=told)
         except NewsletterError:
             raise SystemExit(1) from None
         finally:
@@ -164,7 +160,7 @@ def _run_subprocess(
 
 
 def _of_edition(engine: Engine, slug: str) -> Select[Any]:
-    """Select the mailings of an edition, none while it is paused or after it is cancelled."""
+    """Select the mailings of an edition, and none once it is paused or cancelled."""
     with sessions.reading(engine) as session:
         return store.unless_withheld(store.mailings(store.by_slug(session, slug)))
 
@@ -178,12 +174,12 @@ def _deliver(
     on_settled: Callable[[int], None],
     on_trouble: Trouble | None = None,
 ) -> bool:
-    """Send until nothing is due; return whether a signal or a rate limit ended it earlier."""
+    """Send until nothing is due; return whether a signal or a limit ended it before."""
     before = 0
     is_wanted = True
     while is_wanted:
 
-        def report(tally: SendTally, before: int = before) -> None:
+        def told(tally: SendTally, before: int = before) -> None:
             on_settled(before + tally.settled)
 
         tally = worker.run(
@@ -192,7 +188,7 @@ def _deliver(
             mailings=mailings,
             excluded=store.withheld_mailings(),
             shutdown=shutdown,
-            on_tally=report,
+            on_tally=told,
             on_trouble=on_trouble,
         )
         if tally.was_stopped or tally.limited_until is not None:
@@ -203,10 +199,9 @@ def _deliver(
 
 
 def _wait_for_work(engine: Engine, mailings: Select[Any], shutdown: Shutdown) -> bool:
-    """Wait while other workers hold rows; return whether to run a worker again.
+    """Watch what others hold; return whether a worker is wanted.
 
-    That is if rows are due again, if a worker may have crashed, and at a shutdown, which it
-    reports.
+    It is if something is due again, if somebody may have died, and to say that it was told to stop.
     """
     seen, began = None, time.monotonic()
     while not shutdown.is_wanted:
@@ -217,12 +212,12 @@ def _wait_for_work(engine: Engine, mailings: Select[Any], shutdown: Shutdown) ->
             return True
         count, _ = found
         if not count:
-            # The rest is deferred, for a later run.
+            # What is left waits for its time, and that is the next run's.
             return False
         if found != seen:
             seen, began = found, time.monotonic()
         elif time.monotonic() - began > PATIENCE_SECONDS:
-            # A new worker takes over the rows of a crashed one, if there is one.
+            # Time to take over from a worker that died, or to find that none did.
             return True
-        shutdown.wait(_POLL_SECONDS)
+        shutdown.wait(_LOOK_SECONDS)
     return True

@@ -1,8 +1,8 @@
-"""The leave that a worker has to send: it comes in leases, and each message uses one.
+"""Client side of the shared rate limits: permits are reserved in batches, one for each message.
 
-A message gets leave before anything is said about it, and an instant, where there is a limit by
-the second, before its body leaves: how long the server takes for what comes between is nobody's to
-know. So the bodies keep to the limit, and not only the claims.
+A message needs a permit before MAIL is sent and, with a limit by the second, a send slot before its
+body: how long the server takes between the two is unknown. So the limit holds for the bodies, not
+only for the claims.
 """
 
 from __future__ import annotations
@@ -25,46 +25,46 @@ from newsletter.sender.limits import (
 )
 from newsletter.sender.loop import loop_time, wait_or_stop
 
-#: Messages that leases of some instants were not used for.
+#: Permits that were not used, by the time of their reservation.
 Unused = list[tuple[datetime, int]]
 
-#: How long to wait for leave where a limit is used up, before the rest is left to later.
+#: How long a run waits for a limit that is used up, before it ends and leaves the rest to later.
 PATIENCE_SECONDS = 60.0
-#: How long a message may wait for its instant: the server waits with it.
+#: How long a message may wait for its send slot, while its server waits for the body.
 _WAIT_SECONDS = 2.0
-#: How often to look whether the line has become shorter.
+#: How often to poll whether fewer messages wait for a send slot.
 _LOOK_SECONDS = 0.05
-#: How much longer than lately the next lease may take.
+#: Safety factor on the time that a reservation took lately.
 _MARGIN = 1.25
-#: What is remembered, from one lease to the next, of how long one took.
+#: Decay, from one reservation to the next, of the longest time that one took.
 _REMEMBERED = 0.9
 _PUNCTUALITY = PUNCTUALITY.total_seconds()
 
 
 class RatePermit(NamedTuple):
-    """For one message: until when, on the loop's clock, and of which lease, if it was counted."""
+    """Permission for one message: when it ends, on the loop's clock, and when it was reserved."""
 
     ends: float
     granted_at: datetime | None
 
 
-#: Where nothing is counted.
+#: The permit where no limit counts messages.
 FREE = RatePermit(math.inf, None)
 
 
 class SendSlot(NamedTuple):
-    """When a message may go, on the loop's clock, and by which leave."""
+    """When a message may be sent, on the loop's clock, and its permit."""
 
     permit: RatePermit
     instant: float
 
 
-#: Where there is no limit at all.
+#: The slot where there is no limit at all.
 _AT_ONCE = SendSlot(FREE, 0.0)
 
 
 class Budget:
-    """What one worker has of the limits for all mail, and asks for; used from its loop only."""
+    """The permits and send slots of one worker; used from its event loop only."""
 
     def __init__(
         self,
@@ -87,21 +87,21 @@ class Budget:
         self._on_exhausted = on_exhausted
         self._permits: deque[RatePermit] = deque()
         self._unused: Counter[datetime] = Counter()
-        #: Messages that have leave and no instant yet, and how many there may be.
+        #: Messages that have a permit and no send slot yet, and how many there may be.
         self._waiting = 0
         self._most_waiting = max(1, int(_WAIT_SECONDS / self._spacing)) if self._spacing else None
-        #: On the loop's clock.
+        #: Send times that were reserved and not used, on the loop's clock.
         self._send_times: deque[float] = deque()
-        #: How long it took lately until a lease was here, in seconds.
+        #: How long a reservation took lately, in seconds.
         self._lag = 0.0
-        #: Where there were no instants: when to ask again.
+        #: When to ask for send times again, if there were none.
         self._retry_at = 0.0
         self._coming: asyncio.Task[None] | None = None
-        # Who came first is served first.
+        # Fair queues: the first to wait is served first.
         self._permit_lock = asyncio.Lock()
         self._slot_lock = asyncio.Lock()
 
-    # Leave
+    # Permits
 
     async def permit(self) -> RatePermit | None:
         """Wait until one more message may be begun; None if the worker is to stop."""
@@ -118,7 +118,7 @@ class Budget:
         return None
 
     def ready(self) -> RatePermit | None:
-        """Return leave for one more message, if there is any at this moment."""
+        """Return a permit for one more message, if there is one without waiting."""
         if self._stopping.is_set() or self._is_queue_full():
             return None
         if (permit := self._pick()) is not None:
@@ -126,7 +126,7 @@ class Budget:
         return permit
 
     def give_back(self, permit: RatePermit) -> None:
-        """Count leave as unused: nothing was said to a server about its message."""
+        """Count a permit as unused: nothing was said to a server about its message."""
         self.stop_waiting()
         if permit.granted_at is not None:
             self._unused[permit.granted_at] += 1
@@ -136,7 +136,7 @@ class Budget:
         self._waiting -= 1
 
     def unused(self) -> Unused:
-        """Return what of the leases is to be given back, now that no more will be begun."""
+        """Return the permits to give back at the end of a run; none is issued after this."""
         self._unused.update(permit.granted_at for permit in self._permits if permit.granted_at)
         self._permits.clear()
         return self._take_unused()
@@ -152,7 +152,7 @@ class Budget:
             permit = self._permits.popleft()
             if permit.ends > now:
                 return permit
-            # Used now, it would be one too many in the window of another.
+            # It expired: used now, it could be one too many in a later window.
             assert permit.granted_at is not None
             self._unused[permit.granted_at] += 1
         return None
@@ -163,7 +163,7 @@ class Budget:
         return found
 
     async def _ask(self) -> float:
-        """Take a lease; return how many seconds to wait before the next, if there was none."""
+        """Reserve permits; if there are none, return the seconds to wait before asking again."""
         ends = loop_time() + RESERVED.total_seconds()
         reserve = await self._reserve(self._connections, self._take_unused())
         if reserve.messages:
@@ -174,13 +174,13 @@ class Budget:
             self._on_exhausted(reserve.retry_at)
         return min(max(seconds, 0.001), PATIENCE_SECONDS)
 
-    # Instants
+    # Send slots
 
     async def wait_for_slot(self, permit: RatePermit) -> SendSlot | None:
-        """Wait until a message's instant is near, before it is marked.
+        """Wait until a message's send time is near, before it is marked.
 
-        None if it may not go at all: the worker is to stop, or its leave has lapsed meanwhile and
-        there is no other. Then its leave has been given back.
+        None if it must not be sent: the worker is to stop, or its permit expired meanwhile and
+        there is no other. Its permit has then been given back.
         """
         if permit is FREE and not self._spacing:
             return _AT_ONCE
@@ -197,9 +197,9 @@ class Budget:
         return None
 
     async def go(self, slot: SendSlot) -> bool:
-        """Wait for the instant of a message that is marked; False if there is no leave any more.
+        """Wait for the send time of a marked message; False if its permit cannot be renewed.
 
-        An instant that has passed meanwhile is made up for by another.
+        A send time that has passed meanwhile is replaced by a later one.
         """
         if slot is _AT_ONCE:
             self.stop_waiting()
@@ -220,7 +220,7 @@ class Budget:
         return True
 
     async def _renewed(self, permit: RatePermit) -> RatePermit | None:
-        """Return leave that has not lapsed in place of one that may have; None if there is none."""
+        """Return the permit, or another in place of one that expired; None if there is none."""
         if permit.ends >= loop_time():
             return permit
         assert permit.granted_at is not None
@@ -233,7 +233,7 @@ class Budget:
         return found
 
     async def _next(self) -> float | None:
-        """Return an instant that is near, or wait a while for one."""
+        """Return a send time that is near; None after a short wait, if there is none yet."""
         ahead = max(AHEAD.total_seconds(), _MARGIN * self._lag)
         now = loop_time()
         while self._send_times and self._send_times[0] + _PUNCTUALITY < now:
@@ -251,7 +251,7 @@ class Budget:
         instant = self._send_times.popleft()
         early = max(AHEAD.total_seconds() / 2, 2 * _MARGIN * self._lag)
         if not self._send_times or self._send_times[-1] < now + early:
-            # Before the last is used: a lease takes its time, and those it brings come after that.
+            # Before the last is used: a reservation takes time, and its send times start after it.
             self._call_for_more()
         return instant
 
@@ -263,11 +263,11 @@ class Budget:
     def _call_for_more(self) -> None:
         if self._coming is None or self._coming.done():
             self._coming = asyncio.create_task(self._fetch())
-            # Whoever waits for instants is told; but perhaps nobody does.
+            # A waiting message raises the exception; if none waits, asyncio must not report it.
             self._coming.add_done_callback(lambda task: task.cancelled() or task.exception())
 
     async def _fetch(self) -> None:
-        """Take instants, or find out when to ask again."""
+        """Reserve send times, or learn when to ask again."""
         began = loop_time()
         found = await self._send_times_from(timedelta(seconds=_MARGIN * self._lag))
         at, now = loop_time(), self._clock()

@@ -1,8 +1,8 @@
-"""One thread, one connection: every mark, verdict and claim of a worker, a transaction a cycle.
+"""Group commit: one thread writes every mark, verdict and claim of a worker, in cycles.
 
-While one transaction is being committed, the next one's requests gather, so the cost of a durable
-commit is shared by all connections. Within a cycle verdicts are written before marks: of one SMTP
-connection at most one message is in flight in the database at any time.
+While one transaction is committed, requests for the next one gather, so that all connections share
+the cost of a durable commit. Within a cycle verdicts are written before marks: in the database, at
+most one message of an SMTP connection is in flight at any time.
 """
 
 from __future__ import annotations
@@ -34,83 +34,75 @@ from newsletter.sender.limits import Limits, Reservation, SendSlots
 
 T = TypeVar("T")
 
-#: How long to go on trying to write what the server has already accepted.
+#: How long to retry writing what servers have already accepted.
 PATIENCE_SECONDS = 120
 _PAUSE_SECONDS = 0.5
-#: How long to let requests gather, for each connection that may have one: fewer, larger
-#: transactions take a third of the processor's time from sending, and 2 ms at most of waiting.
+#: How long requests gather before a commit, for each connection: fewer, larger transactions save a
+#: third of the processor's time, for at most 2 ms of waiting.
 _GATHER_SECONDS = 40e-6
-#: Of how many connections the marks are enough: the server has the messages of the others to go on
-#: with until this commit is through.
+#: The share of connections whose marks are enough to commit at once: meanwhile the server is busy
+#: with the messages of the others.
 _ENOUGH = 0.4
 
-#: How often, in one transaction, more is claimed because all of it went into lanes.
+#: How often one transaction claims again because all rows belonged to blocked domains.
 _CLAIMS_AT_MOST = 20
-#: In how many lanes is looked, in one transaction: there may be one for each domain of the world.
-_LANES_AT_MOST = 200
+#: How many blocked domains one transaction looks at: there is no bound on how many there are.
+_BLOCKED_DOMAINS_AT_MOST = 200
 
 
 class Claimed(NamedTuple):
-    """What was claimed, and when there may be more for which it is too early now."""
+    """The claims, and when there may be more rows for which it is too early now."""
 
     claims: list[Claim]
     again_at: datetime | None
 
 
 class Pauses(NamedTuple):
-    """What somebody has stopped: the operator an edition, or a worker a domain."""
+    """The mailings that the operator paused and the domains that a worker paused."""
 
     mailings: set[int]
-    #: Until when.
+    #: Until when each is paused.
     domains: dict[str, datetime]
 
 
 @dataclass
 class _Cycle:
-    """What is asked for between two commits."""
+    """The requests between two commits."""
 
     verdicts: list[Verdict] = field(default_factory=list)
     marks: dict[int, asyncio.Future[bool]] = field(default_factory=dict)
     claims: list[tuple[int, asyncio.Future[Claimed]]] = field(default_factory=list)
-    #: Messages to each domain that the worker has in hand.
+    #: How many messages the worker holds for each domain.
     holding: Mapping[str, int] = field(default_factory=dict)
     reservations: list[tuple[int, Unused, asyncio.Future[Reservation]]] = field(
         default_factory=list
     )
     send_times: list[tuple[timedelta, asyncio.Future[SendSlots]]] = field(default_factory=list)
     polls: list[tuple[frozenset[int], asyncio.Future[Pauses]]] = field(default_factory=list)
-    #: Each into the lane of a domain, or none.
+    #: The claims to give back, each with its blocked domain, or none.
     returned: dict[int, str | None] = field(default_factory=dict)
     is_last: bool = False
 
     @property
     def is_empty(self) -> bool:
-        return not (
-            self.verdicts
-            or self.marks
-            or self.claims
-            or self.reservations
-            or self.send_times
-            or self.polls
-            or self.returned
-            or self.is_last
-        )
+        asked = (self.verdicts, self.marks, self.claims, self.reservations, self.send_times)
+        return not (any(asked) or self.polls or self.returned or self.is_last)
 
 
 @dataclass
 class _Answers:
-    """What a cycle's transaction found; told only after its commit."""
+    """The results of a cycle's transaction; delivered only after its commit."""
 
     marked: set[int] = field(default_factory=set)
     claimed: list[Claimed] = field(default_factory=list)
-    #: What holds for each domain that is limited, of those that matter.
+    #: The allowance of each limited domain that this cycle read.
     allowed: dict[str, Allowance] = field(default_factory=dict)
-    leased: list[Reservation] = field(default_factory=list)
+    reserved: list[Reservation] = field(default_factory=list)
     send_times: list[SendSlots] = field(default_factory=list)
     pauses: list[Pauses] = field(default_factory=list)
     renewed_at: datetime | None = None
     mark: restore_guard.SendSerial | None = None
-    #: Workers that have died and whose rows were taken over.
+    #: Crashed workers whose rows were taken over.
     dead: list[Registration] = field(default_factory=list)
 
 
@@ -141,7 +133,7 @@ class Committer:
         self._policy: Policy = policy
         self._suppression = suppression
         self._limits = rules
-        #: What holds for each domain that is limited, as far as is known here.
+        #: The allowance of each limited domain, as last read.
         self.allowed: dict[str, Allowance] = {}
         self._gather_seconds = min(connections - 1, 50) * _GATHER_SECONDS
         self._enough = max(1, round(_ENOUGH * connections))
@@ -152,14 +144,14 @@ class Committer:
         self._next = _Cycle()
         self._lock = threading.Lock()
         self._wanted = threading.Condition(self._lock)
-        # Between the two ends of a commit nobody has to be woken.
+        # Whether the thread is running: then a request need not notify it.
         self._is_awake = True
         self._renewed_at = clock()
-        #: The lane that was looked in last, and when there may be more in those before it, of a
-        #: round through all lanes.
+        #: Of a round through all blocked domains: the last one that was looked at, and when there
+        #: may be more rows of those before it.
         self._domain_after: BlockedDomain | None = None
         self._again_at: list[datetime] = []
-        # Ids that were claimed here and neither marked nor given back, as far as was told.
+        # Ids of claims that were delivered to the worker and neither marked nor given back.
         self._claimed: set[int] = set()
         self._failure: Exception | None = None
         self._done = asyncio.Event()
@@ -176,7 +168,7 @@ class Committer:
         return self._thread.native_id
 
     def claim(self, limit: int, holding: Mapping[str, int]) -> asyncio.Future[Claimed]:
-        """Claim up to `limit` due rows; `holding` is what is in hand for each domain."""
+        """Claim up to `limit` due rows; `holding` counts the messages held for each domain."""
         waiter: asyncio.Future[Claimed] = self._loop.create_future()
         with self._lock:
             cycle = self._open()
@@ -200,14 +192,14 @@ class Committer:
             self._open().verdicts.append(verdict)
 
     def reserve(self, wanted: int, unused: Unused) -> asyncio.Future[Reservation]:
-        """Take leave for up to `wanted` messages, and give back what was not used of it."""
+        """Reserve permits for up to `wanted` messages, and give back `unused` ones."""
         waiter: asyncio.Future[Reservation] = self._loop.create_future()
         with self._lock:
             self._open().reservations.append((wanted, unused, waiter))
         return waiter
 
     def send_times(self, lead: timedelta) -> asyncio.Future[SendSlots]:
-        """Take instants of a limit by the second, none of them before `lead` has passed."""
+        """Reserve send times of a limit by the second, none before `lead` has passed."""
         waiter: asyncio.Future[SendSlots] = self._loop.create_future()
         with self._lock:
             self._open().send_times.append((lead, waiter))
@@ -216,7 +208,7 @@ class Committer:
     def poll_pauses(
         self, mailings: frozenset[int], holding: Mapping[str, int]
     ) -> asyncio.Future[Pauses]:
-        """Ask which of some mailings, and mail to which domains, may not be sent now."""
+        """Read which of these mailings, and which domains, are paused now."""
         waiter: asyncio.Future[Pauses] = self._loop.create_future()
         with self._lock:
             cycle = self._open()
@@ -225,19 +217,19 @@ class Committer:
         return waiter
 
     def put_back(self, delivery_id: int, blocked_domain: str | None = None) -> None:
-        """Give a claim back that cannot be sent yet, into the lane of a domain that is limited."""
+        """Give back a claim that cannot be sent yet, under its blocked domain if there is one."""
         with self._lock:
             self._open().returned[delivery_id] = blocked_domain
 
     def has_lapsed(self) -> bool:
-        """Tell whether others may take this worker for dead: it was suspended, for one.
+        """Tell whether the lease ran out, so that another worker may have taken over the rows.
 
-        By the clock on the wall: others stand still during a suspension.
+        By the wall clock: the monotonic one stands still while a machine is suspended.
         """
         return self._clock() - self._renewed_at > registry.LEASE
 
     async def close(self) -> None:
-        """Write what is left and end; raise what kept it from being written."""
+        """Write what is left and end the thread; raise the failure that prevented it."""
         if self._failure is None:
             with self._lock:
                 self._next.is_last = True
@@ -248,7 +240,7 @@ class Committer:
             raise self._failure
 
     def _open(self) -> _Cycle:
-        """Return the cycle that is not begun yet, and wake the thread if it is waiting for one."""
+        """Return the cycle that gathers requests, and wake the thread if it waits for one."""
         if self._failure is not None:
             raise self._failure
         if not self._is_awake:
@@ -256,17 +248,17 @@ class Committer:
             self._wanted.notify()
         return self._next
 
-    def _tell(self, cycle: _Cycle, answers: _Answers) -> None:
+    def _deliver(self, cycle: _Cycle, answers: _Answers) -> None:
         if cycle.claims:
             self.allowed = answers.allowed
         elif cycle.polls or answers.allowed:
-            # Of a claim that is under way others may be known since.
+            # Keep the allowances of domains that this cycle did not read.
             unseen = self.allowed.keys() - cycle.holding.keys()
             self.allowed = {domain: self.allowed[domain] for domain in unseen} | answers.allowed
         _answer(cycle.marks.values(), (one in answers.marked for one in cycle.marks))
         _answer((waiter for _, waiter in cycle.claims), answers.claimed)
         _answer((waiter for _, waiter in cycle.polls), answers.pauses)
-        _answer((waiter for *_, waiter in cycle.reservations), answers.leased)
+        _answer((waiter for *_, waiter in cycle.reservations), answers.reserved)
         _answer((waiter for _, waiter in cycle.send_times), answers.send_times)
 
     # In the thread.
@@ -277,15 +269,15 @@ class Committer:
             while not cycle.is_last:
                 cycle = self._take()
                 answers = self._commit(cycle)
-                self._loop.call_soon_threadsafe(self._tell, cycle, answers)
-        except Exception as exc:  # noqa: BLE001 - told to whoever waits, and raised by close
+                self._loop.call_soon_threadsafe(self._deliver, cycle, answers)
+        except Exception as exc:  # noqa: BLE001 - raised by every waiting future and by close
             self._fail(cycle, exc)
         finally:
             self._writer.close()
             self._loop.call_soon_threadsafe(self._done.set)
 
     def _take(self) -> _Cycle:
-        """Wait for something to do, but not past the renewal of the lease; let more gather."""
+        """Wait for requests, but not past the renewal of the lease; let more gather."""
         with self._lock:
             self._is_awake = not self._next.is_empty
             self._wanted.wait_for(
@@ -300,14 +292,14 @@ class Committer:
             return cycle
 
     def _commit(self, cycle: _Cycle) -> _Answers:
-        """Commit a cycle; a database that is away or full is waited for, within bounds."""
+        """Commit a cycle; retry for PATIENCE_SECONDS while the database is unavailable or full."""
         give_up_at = time.monotonic() + PATIENCE_SECONDS
         is_repeated = False
         while True:
             try:
                 with self._writer.transaction() as session:
                     if is_repeated:
-                        self._release_untold(session)
+                        self._release_undelivered(session)
                     answers = self._write(session, cycle, self._clock())
             except DatabaseUnavailable:
                 if time.monotonic() > give_up_at:
@@ -328,8 +320,8 @@ class Committer:
         self._claimed.update(claim.id for found in answers.claimed for claim in found.claims)
         registry.forget(self._engine, (registration.name for registration in answers.dead))
 
-    def _release_untold(self, session: Session) -> None:
-        """Give back claims of a commit that came through although its answer was lost."""
+    def _release_undelivered(self, session: Session) -> None:
+        """Give back claims of a commit that succeeded although its answer was lost."""
         worker_id = self._registration.id
         queue.release(session, worker_id=worker_id, now=self._clock(), keep=self._claimed)
 
@@ -368,7 +360,7 @@ class Committer:
                 withheld = queue.withheld(session, looked_at, self._excluded)
             answers.pauses.append(Pauses(withheld, domain_limits.paused(session, now)))
         for wanted, unused, _ in cycle.reservations:
-            answers.leased.append(
+            answers.reserved.append(
                 limits.reserve(session, self._limits, wanted=wanted, unused=unused, now=now)
             )
         for lead, _ in cycle.send_times:
@@ -395,20 +387,20 @@ class Committer:
         holding: Mapping[str, int],
         now: datetime,
     ) -> Claimed:
-        """Claim rows: first of the lanes whose turn it is, then of all others.
+        """Claim rows: first those of blocked domains that take more again, then all others.
 
-        Rows of a domain that takes no more now go into its lane, where nobody passes over them
-        again until it does. `allowed` is added to and used up.
+        Rows of a domain that takes no more now are marked with it, so that later claims need not
+        pass over them. `allowed` is added to and used up.
         """
         worker_id = self._registration.id
         blocked_domains = queue.blocked_domains(
             session,
-            limit=_LANES_AT_MOST,
+            limit=_BLOCKED_DOMAINS_AT_MOST,
             after=self._domain_after,
             mailings=self._mailings,
             excluded=self._excluded,
         )
-        is_round = len(blocked_domains) < _LANES_AT_MOST
+        is_round = len(blocked_domains) < _BLOCKED_DOMAINS_AT_MOST
         unknown = {blocked_domain.domain for blocked_domain in blocked_domains} - allowed.keys()
         allowed |= self._allowed(session, unknown, holding, now)
         claims: list[Claim] = []
@@ -421,7 +413,7 @@ class Committer:
                 break
             last, allowance = blocked_domain, allowed.get(blocked_domain.domain)
             if allowance is not None and allowance.messages <= wanted:
-                # Perhaps not all of it.
+                # Some of its rows may stay behind.
                 waiting.add(blocked_domain.domain)
                 wanted = allowance.messages
             if wanted:
@@ -466,7 +458,7 @@ class Committer:
         holding: Mapping[str, int],
         now: datetime,
     ) -> dict[int, str]:
-        """Return the lane of each claim that its domain does not take now."""
+        """Return the claims that their domains do not take now, each with its domain."""
         of_domain: dict[str, list[Claim]] = defaultdict(list)
         for claim in claims:
             of_domain[domain_limits.domain_of(claim.address)].append(claim)

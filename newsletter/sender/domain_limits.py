@@ -25,22 +25,22 @@ from newsletter.sender.limits import Limits
 from newsletter.settings import DomainLimit
 from newsletter.smtp.reply import Outcome, Reaction
 
-#: How long nothing goes to a domain that has had enough of us (Gmail's 4.7.28).
+#: How long a domain is paused whose server says that we sent too much (Gmail's 4.7.28).
 PAUSE = timedelta(minutes=10)
-#: Messages a second on each connection to a domain that had enough.
+#: Messages a second for each connection to a domain that had trouble.
 _PER_CONNECTION = 5.0
-#: For one connection more: so many messages accepted on each of them.
+#: Accepted messages per connection after which one more is allowed.
 _SUCCESSES = 10
-#: How many connections a domain has that has no limit of its own and never had trouble.
+#: Connections to a domain that has no limit of its own.
 _CEILING = 16
-#: One trouble makes many replies: the first one counts.
+#: One incident causes many replies: for so long only the first counts.
 _ONE_TROUBLE = timedelta(minutes=1)
 #: How far ahead of its pace a domain's messages are claimed.
 _SOON = timedelta(seconds=2)
-#: Messages that a worker holds of a domain, for each one that goes there at a time.
-_IN_HAND = 16
-#: How long the same workers may send to a domain that takes fewer messages at a time than there
-#: are workers.
+#: Messages that a worker holds for a domain, for each connection of its share.
+_PREFETCHED = 16
+#: How long the same workers may send to a domain that takes fewer connections than there are
+#: workers; then others get their turn.
 _TURN = timedelta(seconds=30)
 
 
@@ -51,13 +51,13 @@ def domain_of(address: str) -> str:
 
 @dataclass
 class Allowance:
-    """What one worker may have of a domain that is limited."""
+    """What one worker may claim of a domain that is limited."""
 
     #: How many messages at a time.
     share: int
     #: How many it may claim now.
     messages: int
-    #: When it may claim more; None for as soon as one of those that it holds has gone.
+    #: When it may claim more; None for as soon as one of those that it holds is done.
     again_at: datetime | None
     spacing: timedelta
     next_at: datetime
@@ -66,7 +66,7 @@ class Allowance:
     claimed: int = 0
 
     def take(self, count: int) -> None:
-        """Claim so many."""
+        """Count so many messages as claimed."""
         self.messages -= count
         self.claimed += count
 
@@ -80,10 +80,10 @@ def allowances(
     worker_id: int,
     now: datetime,
 ) -> dict[str, Allowance]:
-    """Return what a worker may have of those of some domains that are limited.
+    """Return the allowance of a worker for each of these domains that is limited.
 
-    `holding` is how many messages to each domain it has in hand. Of the messages that go to a
-    domain at a time every worker has a share, and what it has in hand follows from that.
+    `holding` counts the messages that it holds for each domain. Each worker has a share of the
+    connections to a domain, and may hold messages in proportion.
     """
     if not domains:
         return {}
@@ -97,9 +97,9 @@ def allowances(
     workers = list(session.exec(senders.order_by(col(Worker.id))))
     found = {}
     for domain in limited:
-        rate = _Turn.of(slow.get(domain), rules.of_domain(domain), now)
+        rate = _Rate.of(slow.get(domain), rules.of_domain(domain), now)
         share = _share(rate.connections, workers, worker_id, domain, now)
-        room = max(share * _IN_HAND - holding.get(domain, 0), 0)
+        room = max(share * _PREFETCHED - holding.get(domain, 0), 0)
         messages = min(room, rate.ahead(now))
         again_at = None
         if not share:
@@ -113,7 +113,7 @@ def allowances(
 
 
 def spend(session: Session, allowed: Mapping[str, Allowance], now: datetime) -> None:
-    """Write down what was claimed of the domains that have a pace."""
+    """Store what was claimed of the domains that have a pace."""
     for domain, one in sorted(allowed.items()):
         if one.claimed and one.spacing:
             next_at = one.next_at + one.claimed * one.spacing
@@ -121,15 +121,15 @@ def spend(session: Session, allowed: Mapping[str, Allowance], now: datetime) -> 
 
 
 def is_paused(until: datetime | None, now: datetime) -> bool:
-    """Tell whether nothing goes to a domain that was paused until then.
+    """Tell whether a domain that was paused until then is paused now.
 
-    No pause ends so late as one seems to if the clock has been set back since.
+    An end further away than any pause lasts means that the clock has been set back since.
     """
     return until is not None and now < until <= now + 2 * PAUSE
 
 
 def paused(session: Session, now: datetime) -> dict[str, datetime]:
-    """Return the domains to which nothing goes now, and until when."""
+    """Return the domains that are paused now, and until when."""
     found = session.exec(
         select(col(Pace.key), col(Pace.paused_until)).where(
             col(Pace.paused_until) > now, col(Pace.key) != EVERYONE
@@ -146,15 +146,15 @@ def learn(
     slow: Collection[str],
     now: datetime,
 ) -> set[str]:
-    """Slow down where a domain has trouble with us, and speed up where it takes what comes.
+    """Slow a domain down after trouble, and speed it up again after accepted messages.
 
-    `slow` are the domains that are limited; of no other a success matters. Returns those that had
-    trouble.
+    `slow` are the domains that are limited: only their successes matter. Returns the domains that
+    had trouble.
     """
     troubles: dict[str, Outcome] = {}
     for verdict in verdicts:
         reaction, domain = verdict.outcome.reaction, domain_of(verdict.address)
-        # The first one says most, but for one that has had enough.
+        # The first trouble counts, unless a later one asks for a pause.
         if reaction is Reaction.PAUSE or (reaction is Reaction.SLOW and domain not in troubles):
             troubles[domain] = verdict.outcome
     successes = Counter(
@@ -183,7 +183,7 @@ def learn(
 def _slowed_down(
     pace: Pace | None, limit: DomainLimit | None, reaction: Reaction, now: datetime
 ) -> dict[str, object]:
-    """Return what becomes of a domain's pace; nothing if this trouble was heard of already."""
+    """Return the changes of a domain's pace; none if this incident was counted before."""
     learned = pace.connections if pace else None
     paused_until = pace.paused_until if pace else None
     if reaction is Reaction.PAUSE:
@@ -207,7 +207,7 @@ def _speed_up(session: Session, pace: Pace, limit: DomainLimit | None, count: in
         successes -= _SUCCESSES * connections
         connections += 1
     if connections > _ceiling(limit):
-        # As fast as ever; what the operator has set goes on by itself.
+        # Recovered: only the limit that the operator set is left.
         session.execute(delete(Pace).where(col(Pace.key) == pace.key))
         return
     limits.set_pace(
@@ -216,25 +216,25 @@ def _speed_up(session: Session, pace: Pace, limit: DomainLimit | None, count: in
         connections=connections,
         successes=successes,
         next_at=pace.next_at,
-        # Of the last trouble: successes do not make the next one the same.
+        # The time of the last trouble: a success must not make the next trouble count as the same.
         changed_at=pace.changed_at,
     )
 
 
-class _Turn(NamedTuple):
-    """What holds for a domain at this moment."""
+class _Rate(NamedTuple):
+    """The effective limit of a domain at this moment."""
 
     connections: int
     spacing: timedelta
-    #: When the next message may go, in step with the others.
+    #: When the next message may be sent, one spacing after the last.
     next_at: datetime
-    #: When anything may go.
+    #: When a pause ends.
     opens_at: datetime
     changed_at: datetime | None
 
     @classmethod
-    def of(cls, pace: Pace | None, limit: DomainLimit | None, now: datetime) -> _Turn:
-        """Join what was learned about a domain and what was set for it."""
+    def of(cls, pace: Pace | None, limit: DomainLimit | None, now: datetime) -> _Rate:
+        """Return the stricter of what was learned about a domain and what was set for it."""
         learned = pace.connections if pace else None
         connections = min(learned or _ceiling(limit), _ceiling(limit))
         rates = [limit.per_minute / 60] if limit and limit.per_minute else []
@@ -248,12 +248,12 @@ class _Turn(NamedTuple):
             opens_at = pace.paused_until
         next_at = pace.next_at
         if next_at > now + 2 * PAUSE + spacing:
-            # Nothing was let go so far ahead: the clock has been set back.
+            # No message is planned so far ahead: the clock has been set back.
             next_at = now
         return cls(connections, spacing, max(next_at, opens_at), opens_at, pace.changed_at)
 
     def ahead(self, now: datetime) -> int:
-        """Return how many messages may be claimed now, for their turn comes soon."""
+        """Return how many messages may be claimed now, to be sent within _SOON."""
         if self.opens_at > now or self.next_at > now + _SOON:
             return 0
         if not self.spacing:
@@ -268,10 +268,10 @@ def _ceiling(limit: DomainLimit | None) -> int:
 def _share(
     connections: int, workers: Sequence[int | None], worker_id: int, domain: str, now: datetime
 ) -> int:
-    """Return how many of a domain's connections are this worker's; all shares are their sum."""
+    """Return this worker's share of a domain's connections; the shares of all add up to them."""
     if worker_id not in workers:
         return connections
-    # Another worker's turn is first at another domain, and nobody's for good: one may be idle.
+    # Rotates with time and domain: an idle worker must not keep the only connection of a domain.
     rate = int(now.timestamp() // _TURN.total_seconds())
     rank = (workers.index(worker_id) + sum(domain.encode()) + rate) % len(workers)
     each, left = divmod(connections, len(workers))

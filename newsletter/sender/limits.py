@@ -1,14 +1,14 @@
-"""Limits: how many messages may go, in all and to one domain; the same for every worker.
+"""Rate limits for all mail, shared by all workers through the database.
 
-What was let go stands in the database, so that a limit holds over restarts, on any number of
-machines. A worker takes leave for several messages at a time (a lease), not a row's lock for each.
+What was sent is counted in the database, so that a limit holds across restarts and on any number of
+machines. A worker reserves permits in batches: one row lock for several messages.
 
 A limit holds in every window of its length, wherever that begins. An hour or a day is cut into
-slices: a lease counts in the slice in which it is taken, and for as long as a window with any of it
-could last. A second is too short for that: there each message has its own instant.
+slices: a reservation counts in the slice in which it is made, and for as long as a window with any
+of it could last. A second is too short for that: there each message has a send time of its own.
 
-What a clock that was set back has left in the future counts as of now: it may not stop everything
-until then, nor be forgotten.
+A clock that was set back leaves counts in the future. They are moved to now: they must neither stop
+all mail until then nor be forgotten.
 
 Functions take the Session of a transaction that their caller owns and commits.
 """
@@ -29,29 +29,30 @@ from newsletter.models import Pace, RateWindow
 from newsletter.models.pace import EVERYONE
 from newsletter.settings import DomainLimit, Settings
 
-#: How long leave to send is good for.
+#: How long a reservation is valid.
 RESERVED = timedelta(seconds=10)
-#: Into how many slices a window is cut; one of them, and a lease, is what a limit leaves unused.
+#: Slices per window; one of them, and the validity of a reservation, is lost of each limit.
 _SLICES = 60
-#: A lease is at most such a part of a limit: a worker that is killed takes its lease with it.
+#: A reservation is at most 1/1000 of a limit: that of a worker that is killed is lost.
 _LARGEST_LEASE = 1_000
-#: Of a limit by the second: how late a message may be, how much of the limit is used so that not
-#: even then a second has too many, and how far ahead instants are given.
+#: How late a message with a send time may be, and the part of a limit by the second that is used,
+#: so that no second has too many although some are late.
 PUNCTUALITY = timedelta(seconds=0.04)
 _USED = 0.96
+#: How far ahead send times are reserved.
 AHEAD = timedelta(seconds=0.25)
-#: So slow may a database be that commits each lease: the instants are given so far ahead.
+#: The slowest commit of a reservation that send times allow for.
 LONGEST_LEAD = timedelta(seconds=5)
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What the operator has set."""
+    """The limits that the operator set."""
 
     per_second: float | None = None
     per_hour: int | None = None
     per_day: int | None = None
-    #: Messages a day, one day after the other from `warm_up_from` on.
+    #: Messages a day, for one day after the other from `warm_up_from` on.
     warm_up: Sequence[int] = ()
     warm_up_from: date | None = None
     domains: Mapping[str, DomainLimit] = field(default_factory=dict)
@@ -80,7 +81,7 @@ class Limits:
 
     @property
     def spacing(self) -> timedelta:
-        """How far apart messages go; nothing where there is no limit by the second."""
+        """Return the limits in the settings."""
         return timedelta(seconds=1 / (self.per_second * _USED)) if self.per_second else timedelta()
 
     def windows(self, now: datetime) -> list[tuple[str, timedelta, int]]:
@@ -94,7 +95,7 @@ class Limits:
         return found
 
     def of_domain(self, domain: str) -> DomainLimit | None:
-        """Return the limit that was set for a domain, or for all that have none."""
+        """Return the limit that was set for a domain, else the one for all others."""
         return self.domains.get(domain, self.domains.get(EVERYONE))
 
     def _warm_up_of(self, now: datetime) -> int | None:
@@ -105,7 +106,7 @@ class Limits:
 
 
 class Reservation(NamedTuple):
-    """Leave for some messages in the windows that are counted, until LEASE has passed."""
+    """Permits for some messages in the windows that are counted, valid for RESERVED."""
 
     messages: int
     granted_at: datetime
@@ -114,7 +115,7 @@ class Reservation(NamedTuple):
 
 
 class SendSlots(NamedTuple):
-    """When some messages may go: the first at `first_at`, the others as far apart as is set."""
+    """Send times: the first at `first_at`, the others one spacing apart."""
 
     number: int
     first_at: datetime
@@ -133,7 +134,7 @@ def reserve(
     unused: Iterable[tuple[datetime, int]] = (),
     now: datetime,
 ) -> Reservation:
-    """Take leave for up to `wanted` messages; give back what earlier leases were not used for."""
+    """Reserve permits for up to `wanted` messages; give back `unused` earlier ones."""
     lock(session, now)
     windows = limits.windows(now)
     for granted_at, count in unused:
@@ -151,7 +152,7 @@ def reserve(
 
 
 def opens_at(session: Session, limits: Limits, now: datetime) -> datetime | None:
-    """Return when the limits for all mail let more go; None if they do now. Changes nothing."""
+    """Return when the limits allow more mail; None if they do now. Changes nothing."""
     found = [
         _left(session, name, _lasts(window), most, now)
         for name, window, most in limits.windows(now)
@@ -160,21 +161,21 @@ def opens_at(session: Session, limits: Limits, now: datetime) -> datetime | None
 
 
 def send_times(session: Session, limits: Limits, *, lead: timedelta, now: datetime) -> SendSlots:
-    """Take instants of a limit by the second, none of them before `lead` has passed.
+    """Reserve send times of a limit by the second, none before `lead` has passed.
 
-    That is how long it takes until the worker knows of them, and they cannot wait.
+    `lead` is how long it takes until the worker has them: earlier ones would be missed.
     """
     everyone = lock(session, now)
     lead = min(lead, LONGEST_LEAD)
     spacing = limits.spacing
     next_at = everyone.next_at
     if next_at > now + 3 * LONGEST_LEAD + 2 * AHEAD + 3 * spacing:
-        # Nobody was given instants so far ahead: the clock has been set back.
+        # No send time is reserved so far ahead: the clock has been set back.
         next_at = now
     first_at = max(next_at, now + lead)
     if first_at > now + lead + AHEAD + spacing:
         return SendSlots(0, first_at, first_at - lead - AHEAD)
-    # While more of them are on their way, these are used up.
+    # Enough to last until the next reservation arrives.
     count = max(1, int(max(AHEAD, 2 * lead) / spacing))
     set_pace(session, EVERYONE, next_at=first_at + count * spacing, changed_at=now)
     return SendSlots(count, first_at, now)
@@ -183,7 +184,7 @@ def send_times(session: Session, limits: Limits, *, lead: timedelta, now: dateti
 def _free(
     session: Session, name: str, window: timedelta, most: int, now: datetime
 ) -> tuple[int, datetime]:
-    """Return how many may go now, and when more may, if none."""
+    """Return how many may be sent now, and when more may, if none."""
     lasts = _lasts(window)
     session.execute(
         delete(RateWindow)
@@ -195,7 +196,7 @@ def _free(
 
 
 def _lasts(window: timedelta) -> timedelta:
-    """Return for how long a message of a slice can be in one window with one that goes now."""
+    """Return how long a message of a slice can share a window with one that is sent now."""
     return window + window / _SLICES + RESERVED
 
 
@@ -213,7 +214,7 @@ def _left(
 
 
 def _bring_back(session: Session, name: str, window: timedelta, now: datetime) -> None:
-    """Count as of now what was let go at a later time: the clock has been set back since."""
+    """Count as of now what was counted at a later time: the clock has been set back since."""
     later = (col(RateWindow.name) == name, col(RateWindow.began_at) > now + window / _SLICES)
     count = session.exec(select(func.sum(col(RateWindow.count))).where(*later)).one()
     if count is not None:
@@ -252,11 +253,11 @@ def _slice(now: datetime, window: timedelta) -> datetime:
     return datetime.fromtimestamp(math.floor(now.timestamp() / length) * length, UTC)
 
 
-# The table that both kinds of limits share
+# Paces: shared with the limits of domains
 
 
 def lock(session: Session, now: datetime) -> Pace:
-    """Have all others who ask for leave wait until this transaction ends."""
+    """Lock the row that serialises all changes of limits, until this transaction ends."""
     session.execute(
         dialects.insert_into(session, Pace)
         .values(key=EVERYONE, next_at=now, successes=0, reply="", changed_at=now)

@@ -1,4 +1,4 @@
-"""What the parts of a worker share of its event loop: the clock, and to wait but not for ever."""
+"""The clock of the event loop, and a wait that a stop ends."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def loop_time() -> float:
 
 
 async def wait_or_stop(seconds: float, stopping: asyncio.Event) -> None:
-    """Wait, but not past the word to stop."""
+    """Wait, but not longer than until `stopping` is set."""
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(seconds):
             await stopping.wait()

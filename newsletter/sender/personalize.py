@@ -1,4 +1,4 @@
-"""Fills a mailing for one recipient: what is the same for many is encoded once.
+"""Fills a mailing for its recipients; values that many share are encoded once.
 
 Tokens, Message-ID and dates derive from the mailing and the delivery row alone, so a retry has the
 same bytes.
@@ -25,7 +25,7 @@ T = TypeVar("T", bound=Hashable)
 
 @dataclass(frozen=True, slots=True)
 class SlotValues:
-    """What the slots of one mailing are written with, whoever gets it."""
+    """The slot values that all recipients of one mailing share."""
 
     public_id: str
     #: To the right of the @ in its Message-IDs.
@@ -37,7 +37,7 @@ class SlotValues:
 
     @classmethod
     def of(cls, mailing: Mailing) -> SlotValues:
-        """Return what was frozen with a mailing."""
+        """Return the values that were frozen with a mailing."""
         return cls(
             mailing.public_id,
             mailing.domain,
@@ -61,9 +61,9 @@ class Filler:
     def values(
         self, compiled: CompiledMessage, *, slot_values: SlotValues, claims: Sequence[Claim]
     ) -> list[tuple[bytes, ...]]:
-        """Return what the mailing is filled with for each of its claims, slot by slot.
+        """Return the slot values of each claim, in the order of the mailing's fields.
 
-        All that is then left for one message is `compiled.fill`.
+        `compiled.fill` makes a message of them.
         """
         columns: dict[Field | Slot, Sequence[bytes]] = {}
         same = set(_SAME_EVERYWHERE)
@@ -105,7 +105,7 @@ class Filler:
             case Slot.SINCE:
                 since = [claim.since_at or claim.created_at for claim in claims]
                 days = [instant.astimezone(slot_values.zone).date() for instant in since]
-                # Whoever subscribed on the same day reads the same words.
+                # Subscribers of the same day share one value.
                 return _each(days, lambda day: _day(day, field, slot_values))
 
     def _expiring(self, purpose: Purpose, claim: Claim, slot_values: SlotValues) -> bytes:
@@ -119,7 +119,7 @@ class Filler:
 
 
 def _each(values: Sequence[T], write: Callable[[T], bytes]) -> Sequence[bytes]:
-    """Write every value that differs once."""
+    """Write every distinct value once."""
     written = {value: write(value) for value in set(values)}
     return [written[value] for value in values]
 
@@ -140,5 +140,5 @@ _PURPOSES = {
     Slot.DATA: Purpose.DATA,
     Slot.NEW_ADDRESS: Purpose.NEW_ADDRESS,
 }
-#: Needs no escaping, wherever it stands.
+#: Slots whose values need no escaping, in any field.
 _SAME_EVERYWHERE = {*_PURPOSES, Slot.MESSAGE_ID}

@@ -1,7 +1,7 @@
-"""The hand: what a worker has claimed and not begun, and which of it may go.
+"""The prefetch buffer: the jobs that a worker has claimed and not begun, and which may go now.
 
-A job whose domain has as many messages under way as it takes is parked here for the next of them; a
-job whose domain takes nothing goes back into that domain's lane.
+A job whose domain has as many messages under way as it takes is parked here until one of them is
+done; a job whose domain takes none is given back to the queue, under its blocked domain.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from newsletter.smtp.session import Mail
 
 @dataclass(slots=True)
 class Job:
-    """A claim, and the mail that it comes to once it is its turn: a hand full of them is large."""
+    """A claim, and its mail once it is taken: the bytes of a whole buffer would be large."""
 
     claim: Claim
     compiled: CompiledMessage
     values: Sequence[bytes]
     mail: Mail | None = None
-    #: Where it counts among the messages under way, if that domain is limited.
+    #: The domain under which it counts as under way, if that domain is limited.
     domain: str = ""
-    #: Its part of a limit for all mail, until its body leaves.
+    #: Its permit of the rate limit for all mail, until its body is sent.
     permit: RatePermit | None = None
 
 
@@ -51,9 +51,9 @@ class Prefetch:
         #: Messages under way to each domain that is limited, and jobs that wait for one of them.
         self._busy: Counter[str] = Counter()
         self._parked: dict[str, deque[Job]] = {}
-        #: Domains that have had enough of us, and until when.
+        #: Paused domains, and until when.
         self._paused: dict[str, datetime] = {}
-        #: When to look for new rows again, on the loop's clock; never, once none is due.
+        #: When to look for new rows again, on the loop's clock; infinite once none is due.
         self.look_at = 0.0
 
     def __len__(self) -> int:
@@ -62,7 +62,7 @@ class Prefetch:
 
     @property
     def is_waiting(self) -> bool:
-        """Whether jobs may come up as soon as others are done."""
+        """Whether more jobs may become ready once those under way are done."""
         return bool(self._parked or self._busy)
 
     def may_look(self) -> bool:
@@ -74,11 +74,11 @@ class Prefetch:
         self.look_at = min(self.look_at, at)
 
     def add(self, jobs: Iterable[Job]) -> None:
-        """Take what was claimed."""
+        """Append what was claimed."""
         self._jobs.extend(jobs)
 
     def requeue(self, job: Job) -> None:
-        """Take a job that is to be tried again, before all others."""
+        """Put a job that is to be tried again before all others."""
         self._jobs.appendleft(job)
 
     def pop(self) -> Job | None:
@@ -90,7 +90,7 @@ class Prefetch:
         return None
 
     def free(self, job: Job) -> None:
-        """Let another message go where this one has been, or has not got."""
+        """Count a job as no longer under way to its domain."""
         domain, job.domain = job.domain, ""
         if not domain:
             return
@@ -102,41 +102,41 @@ class Prefetch:
         else:
             allowance = self._allowed().get(domain)
             if allowance is not None and allowance.again_at is None:
-                # Of this domain nothing is left here, and perhaps more in its lane.
+                # No job of this domain is left here; more of its rows may wait in the queue.
                 self.look_by(loop_time())
 
     def unpark(self) -> None:
-        """Take up what was put aside and may go now."""
+        """Move parked jobs that may go now back to the front."""
         for domain in list(self._parked):
             jobs = self._parked[domain]
             allowance = self._allowed().get(domain)
             free = len(jobs)
             if allowance is not None and allowance.share:
                 free = allowance.share - self._busy[domain]
-            # With no share it is another worker's turn, and they go back when they are popped.
+            # Without a share it is another worker's turn: they are given back when popped.
             taken = [jobs.popleft() for _ in range(min(max(free, 0), len(jobs)))]
             self._jobs.extendleft(reversed(taken))
             if not jobs:
                 del self._parked[domain]
 
     def is_paused(self, domain: str) -> bool:
-        """Tell whether a domain is known to want nothing now."""
+        """Tell whether a domain is known to be paused now."""
         return domain_limits.is_paused(self._paused.get(domain), self._clock())
 
     def pause(self, domains: Mapping[str, datetime]) -> None:
-        """Let nothing go to some domains until their times."""
+        """Send nothing to these domains until their times."""
         self._paused |= domains
 
     def mailings(self) -> frozenset[int]:
-        """Return of which mailings there is a job."""
+        """Return the mailings that a job is of."""
         return frozenset(job.claim.mailing_id for job in self._all())
 
     def holding(self) -> Counter[str]:
-        """Count what is here or under way, by domain."""
+        """Count the jobs that are here or under way, by domain."""
         return self._busy + Counter(domain_of(job.claim.address) for job in self._all())
 
     def give_back(self, mailings: Collection[int]) -> None:
-        """Give back what belongs to some mailings."""
+        """Give back to the queue the jobs of these mailings."""
         for jobs in (self._jobs, *self._parked.values()) if mailings else ():
             for _ in range(len(jobs)):
                 job = jobs.popleft()
@@ -147,7 +147,7 @@ class Prefetch:
         self.unpark()
 
     def _may_go(self, job: Job) -> bool:
-        """Tell whether a job's domain takes one more now; else put it aside, or give it back."""
+        """Tell whether a job's domain takes one more now; else park the job, or give it back."""
         domain = domain_of(job.claim.address)
         allowance = self._allowed().get(domain)
         is_paused = self.is_paused(domain)
@@ -155,7 +155,7 @@ class Prefetch:
             self._paused.pop(domain, None)
         if is_paused or (allowance is not None and not allowance.share):
             self._put_back(job.claim.id, domain)
-            # It comes again when its domain does.
+            # It can be claimed again once its domain takes more.
             self.look_by(loop_time())
             return False
         if allowance is None:

@@ -1,11 +1,11 @@
 """Keeps the two threads of a worker, the loop's and the committer's, on one processor.
 
-CPython runs one of them at a time: on two processors each turn costs a wake-up and a cold cache.
-And Linux moves whoever is woken to the processor of whoever wakes it: it puts the loop behind a
-mail server on the same machine, and leaves the other processor idle. Which processor it is, the
-kernel chooses, and again every few seconds: others may have come to it since.
+CPython runs one of them at a time: on two processors each switch costs a wake-up and a cold cache.
+And Linux moves a thread that is woken to the processor of the one that woke it: it queues the loop
+behind a mail server on the same machine, while the other processor is idle. The kernel chooses the
+processor, anew every few seconds, since other processes may have come to it.
 
-It saves time and does nothing else: where the kernel says no, threads stay where they are.
+This is an optimisation alone: where the kernel refuses, threads stay where they are.
 """
 
 from __future__ import annotations
@@ -17,19 +17,18 @@ import threading
 from collections.abc import Iterable
 from pathlib import Path
 
-#: The threads of this process, and this one as the kernel tells it (proc(5)).
+#: The threads of this process, and this one's state (proc(5)).
 _THREADS = Path("/proc/self/task")
 _STAT = Path("/proc/thread-self/stat")
-#: The processor is the 39th word of it. After the second, a name in parentheses that may have
-#: anything in it, halves of letters too.
+#: The processor is its 39th field. The second is a name in parentheses that may contain any bytes.
 _PROCESSOR = 39
 _BEFORE_NAME_ENDS = 2
 
 
 class Processor:
-    """Where the calling thread runs, and who is to run beside it.
+    """Binds the calling thread and others to one processor, and releases them.
 
-    Does nothing where the system has no such choice, or one processor alone.
+    Does nothing on systems without such a call, or with one processor.
     """
 
     def __init__(self) -> None:
@@ -37,24 +36,24 @@ class Processor:
         self._before: set[int] = set()
 
     def share(self, *others: int) -> None:
-        """Keep others, by their native ids, and the calling thread where it runs at this moment."""
-        # Anew each time: whoever runs this program may have given it others since.
+        """Bind threads, by native id, and the calling one to the processor that it runs on."""
+        # Read each time: the operator may have changed the allowed processors since.
         before, here = _allowed(0), _current()
         if here is None or len(before) < 2:
             return
         self._before, self._shared = before, {here}
-        # The id of a thread that has ended may be somebody else's by now.
+        # The id of a thread that has ended may belong to another process by now.
         for thread in _running().intersection((threading.get_native_id(), *others)):
             _move(thread, self._shared)
 
     def leave(self) -> None:
-        """Let the kernel choose again, also for what has been started from there meanwhile.
+        """Let the kernel choose again, also for threads that were started meanwhile.
 
-        A thread that somebody else has moved since is left where it is.
+        A thread whose processors were changed from outside since keeps them.
         """
         for thread in _running() if self._shared else ():
             if _allowed(thread) == self._shared and not _move(thread, self._before):
-                # They have all been taken from us: any, of those that we may use now.
+                # None of them is allowed any more: any that is allowed now.
                 _move(thread, range(os.cpu_count() or 1))
         self._shared = set()
 
@@ -68,7 +67,7 @@ def _running() -> set[int]:
 
 def _allowed(thread: int) -> set[int]:
     if sys.platform == "linux":
-        # A sandbox may not allow so much as the question.
+        # A sandbox may refuse even the query.
         with contextlib.suppress(OSError):
             return os.sched_getaffinity(thread)
     return set()

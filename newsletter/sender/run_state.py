@@ -35,7 +35,7 @@ class RunState:
 
     @property
     def repeated_failures(self) -> int:
-        """Failures in a row per connection, beyond the first, which calls for no back-off."""
+        """Failures in a row per connection, but for the first: that one calls for no back-off."""
         return max(self.failures // self.working - 1, 0)
 
     def stop(self, failure: NewsletterError | None = None) -> None:

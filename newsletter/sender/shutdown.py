@@ -1,8 +1,8 @@
-"""The word to stop: SIGTERM and SIGINT are noted, and heeded when it suits.
+"""Requests to stop: the handlers of SIGTERM and SIGINT note them, and senders poll them.
 
-A handler raises nothing, because that may come up where nobody hears it (in a destructor), and
-takes no lock, because whoever it interrupts may have it. Masks would not keep a signal waiting: the
-kernel gives it to any thread that does not block it, and libraries start such threads.
+A handler raises nothing, because an exception may be raised where it is lost (in a destructor), and
+takes no lock, because the code that it interrupts may hold it. Signal masks would not hold a signal
+back: the kernel delivers it to any thread that does not block it, and libraries start such threads.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _LOOK_SECONDS = 0.2
 
 
 class Shutdown:
-    """Whether senders are to stop: they finish what is under way, and give back the rest."""
+    """A request to stop: senders finish messages under way and give back their other claims."""
 
     def __init__(self) -> None:
         self._said: list[int] = []
@@ -27,34 +27,34 @@ class Shutdown:
 
     @property
     def is_wanted(self) -> bool:
-        """Whether the word has been given."""
+        """Whether to stop."""
         return bool(self._said)
 
     @property
     def is_by_signal(self) -> bool:
-        """Whether somebody outside has given it, who waits for an answer."""
+        """Whether a signal asked for it: then it is acknowledged to the operator."""
         return any(self._said)
 
     @property
     def is_urgent(self) -> bool:
-        """Whether Ctrl-C was pressed twice: no answer is to be waited for any more."""
+        """Whether Ctrl-C was pressed twice: no reply of a server is waited for any more."""
         return self._said.count(signal.SIGINT) > 1
 
     def ask(self, number: int = 0, _frame: FrameType | None = None) -> None:
-        """Give the word, from any thread; as a handler, for a signal of that number."""
+        """Ask senders to stop, from any thread; as a handler it gets the number of the signal."""
         self._said.append(number)
         for listener in tuple(self._listeners):
             listener()
 
     def wait(self, seconds: float) -> None:
-        """Wait so long, but not past the word."""
+        """Wait, but not longer than until a stop is asked for."""
         end = time.monotonic() + seconds
         while not self.is_wanted and time.monotonic() < end:
             time.sleep(min(_LOOK_SECONDS, max(end - time.monotonic(), 0)))
 
     @contextmanager
     def heeded_by(self, listener: Callable[[], object]) -> Iterator[None]:
-        """Call somebody each time that the word is given, in the middle of anything."""
+        """Call `listener` at each request, possibly within a signal handler."""
         self._listeners.append(listener)
         try:
             yield
@@ -62,17 +62,17 @@ class Shutdown:
             self._listeners.remove(listener)
 
 
-#: What the handlers of this process note it in, while they are installed.
+#: The object that the installed handlers of this process write to.
 _heard: Shutdown | None = None
 
 
 @contextmanager
 def on_signals() -> Iterator[Shutdown]:
-    """Hear SIGTERM and SIGINT meanwhile; only the main thread can.
+    """Handle SIGTERM and SIGINT within the block; in another thread than the main one, neither.
 
-    A command does this around all that it sends: within, the same word holds for every part of it.
+    Nested blocks share one object, so that a command can wrap all of its parts.
     """
-    global _heard  # noqa: PLW0603 - as a process has one handler for a signal
+    global _heard  # noqa: PLW0603 - a process has one handler for a signal
     if threading.current_thread() is not threading.main_thread():
         yield Shutdown()
         return

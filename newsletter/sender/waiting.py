@@ -1,4 +1,4 @@
-"""Why open deliveries are not on their way at this moment, and until when."""
+"""Why open deliveries are not being sent at this moment, and until when."""
 
 from __future__ import annotations
 
@@ -27,33 +27,33 @@ _due_at = col(Delivery.due_at)
 class Why(StrEnum):
     """What a delivery waits for."""
 
-    #: Put off by a server, or lost on the way: until its next try.
+    #: Deferred by a server, or the connection was lost: until its next try.
     RETRY = "retry"
     #: Its domain takes no more at the moment.
     DOMAIN = "domain"
     #: A limit for all mail is used up.
     LIMIT = "limit"
-    #: A worker has it in hand.
+    #: A worker has claimed it.
     WORKER = "worker"
-    #: Nothing: whoever sends next takes it.
+    #: Nothing: the next worker sends it.
     DUE = "due"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Waiting:
-    """Deliveries that wait for the same."""
+    """Deliveries that wait for the same reason."""
 
     why: Why
     rows: int
-    #: When the first of them may go; since when it is due, where nothing is in its way.
+    #: When the first of them may be sent; for DUE, since when it is due.
     at: datetime | None = None
     domain: str | None = None
-    #: What a server said to the one that is tried first.
+    #: A server's reply to the one that is tried first.
     reply: str | None = None
 
 
 def of(session: Session, mailings: Select[Any], *, limits: Limits, now: datetime) -> list[Waiting]:
-    """Return for what the open rows of `mailings` wait, those that come first before the others."""
+    """Return what the open rows of `mailings` wait for, in the order of Why."""
     waiting = [
         *_counted(session, Why.WORKER, text(HELD), (_mailing + 0).in_(mailings)),
         *_counted(session, Why.DOMAIN, text(BLOCKED), _mailing.in_(mailings), _worker.is_(None)),
@@ -67,12 +67,12 @@ def of(session: Session, mailings: Select[Any], *, limits: Limits, now: datetime
 
 
 def sentences(waiting: Iterable[Waiting], *, zone: ZoneInfo, now: datetime) -> str:
-    """Say why and until when, with times of a zone; nothing if nothing waits."""
+    """Return one sentence per reason, with times in `zone`; empty if nothing waits."""
     return " ".join(_sentence(one, zone, now) for one in waiting)
 
 
 def _counted(session: Session, why: Why, *chosen: Any) -> list[Waiting]:  # noqa: ANN401 - SQL expressions
-    """Count rows by one partial index: how many others a mailing has does not matter."""
+    """Count rows by one partial index, so that the cost does not grow with the mailing."""
     domain = _blocked_domain if why is Why.DOMAIN else null()
     counted = select_columns(domain, func.count(), func.min(_due_at)).where(*chosen)
     if why is Why.DOMAIN:
@@ -95,7 +95,7 @@ def _explained(
 
 
 def _reply(session: Session, mailings: Select[Any], now: datetime) -> str | None:
-    """Return what was said to the row that is tried next."""
+    """Return the last reply about the row that is tried next."""
     found = session.execute(
         select_columns(col(Delivery.code), col(Delivery.reply))
         .where(

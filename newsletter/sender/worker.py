@@ -54,9 +54,9 @@ except ImportError:
 BACKOFF_SECONDS = 0.5
 #: How often the tally is reported and a request to stop polled for; a signal wakes the loop itself.
 _LOOK_SECONDS = 0.2
-#: Every how many looks paused editions and domains are polled for.
+#: Number of looks between two polls for paused editions and domains.
 _POLLS_OF_PAUSES = 10
-#: Every how many looks the kernel chooses the processor anew, for the length of one look.
+#: Number of looks after which the kernel may choose another processor, for the length of one.
 _LOOKS_AT_PROCESSOR = 25
 
 #: The message to the operator when a signal ends the sending.
@@ -161,7 +161,7 @@ def _registered(
 
 
 class Worker:
-    """One process's sending: a connection loop each, one supply of jobs, one committer."""
+    """The sender of one process: several connections, one supply of jobs, one committer."""
 
     def __init__(
         self,
@@ -428,7 +428,7 @@ class Worker:
         return outcome
 
     def _heed(self, domain: str, outcome: Outcome) -> None:
-        """Pause a domain that asks for it, and report what the operator can mend."""
+        """Pause a domain whose reply asks for it, and report what the operator can mend."""
         if outcome.reaction is Reaction.PAUSE and not self._supply.is_paused(domain):
             self._refusals.pop(domain, None)
             self._supply.pause({domain: self._clock() + domain_limits.PAUSE})

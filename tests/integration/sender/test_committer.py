@@ -19,7 +19,7 @@ from newsletter.tokens import Keyring
 
 
 def signed_in(engine: Engine) -> tuple[Registration, list[Claim]]:
-    """A worker on the roster that has claimed twenty rows."""
+    """A registered worker that has claimed twenty rows."""
     with sessions.writing(engine) as session:
         registration = registry.sign_in(session, name="worker", now=ledgers.NOW)
         return registration, queue.claim(

@@ -667,7 +667,7 @@ def test_other_domains_are_not_limited(engine: Engine) -> None:
 def test_of_many_lanes_a_claim_looks_in_a_few_and_none_is_passed_over(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(committer, "_LANES_AT_MOST", 7)
+    monkeypatch.setattr(committer, "_BLOCKED_DOMAINS_AT_MOST", 7)
     asked: list[int] = []
     allowances = domain_limits.allowances
 

@@ -55,7 +55,7 @@ def attempts(engine: Engine) -> Counter[tuple[str, str, int | None]]:
 
 
 def left_behind(engine: Engine) -> int:
-    """Workers on the roster, and rows that somebody holds."""
+    """Registered workers, and rows that a worker holds."""
     with sessions.reading(engine) as session:
         held = select(func.count()).where(Delivery.worker_id.is_not(None))
         signed_in = select(func.count()).select_from(Worker)
@@ -721,11 +721,11 @@ def test_a_database_that_stays_away_ends_the_worker(
     assert left_behind(sqlite_engine) == 0
 
 
-# The dead, and those taken for dead
+# Crashed workers, and workers that were taken for crashed
 
 
 def sign_in_and_claim(engine: Engine, name: str, *, now: datetime) -> None:
-    """Be a worker with five rows in hand."""
+    """Register a worker that holds five rows."""
     with sessions.writing(engine) as session:
         registration = registry.sign_in(session, name=name, now=now)
         queue.claim(session, worker_id=registration.id, limit=5, now=ledgers.NOW)
@@ -847,7 +847,7 @@ def test_a_worker_that_was_taken_for_dead_stops_and_changes_nothing(
     def strike_off(turn: Turn) -> None:
         if turn.phase == "body" and turn.earlier == 10:
             with sessions.writing(engine) as session:
-                # First the roster, then the rows, as everybody does: no deadlock.
+                # Lock order: worker row before delivery rows, or it deadlocks.
                 session.execute(delete(Worker))
                 holders = queue.holders(session)
                 queue.take_over(session, dead=holders, policy="resend", now=ledgers.NOW)

@@ -1,4 +1,4 @@
-"""The word to stop: who hears it, and that it interrupts nobody."""
+"""Requests to stop: which signals are noted, and that nothing is interrupted."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from newsletter.sender.shutdown import STOPS, Shutdown, on_signals
     [
         ([signal.SIGTERM], False),
         ([signal.SIGINT], False),
-        # What each process of a group hears when Ctrl-C is pressed once.
+        # What each process of a group receives when Ctrl-C is pressed once.
         ([signal.SIGINT, signal.SIGTERM], False),
         ([signal.SIGTERM, signal.SIGINT], False),
         ([signal.SIGTERM, signal.SIGTERM], False),
