@@ -1,6 +1,8 @@
 # Needs Python 3.11+ and make; everything else goes into .venv, at the versions of constraints.txt.
 PYTHON ?= python3
 BIN := .venv/bin
+# What the program needs, and what its tests need besides.
+PROGRAM := .venv/.program
 STAMP := .venv/.installed
 QUICK := -m "not torture"
 # As many test processes as there are cores; each has a PostgreSQL of its own.
@@ -12,19 +14,28 @@ JOBS ?= auto
 help: ## List what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-$(STAMP): pyproject.toml constraints.txt
+# By uv where it is there: it takes a few seconds.
+INSTALL = if command -v uv >/dev/null; then uv pip install --python $(BIN)/python --constraint constraints.txt
+
+$(PROGRAM): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo "Python 3.11 or newer is needed; name one: make PYTHON=python3.11 ..."; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv \
 		|| { rm -rf .venv; echo "This Python cannot make a venv; on Debian: apt install python3-venv"; exit 1; }
-	@echo "Installing into .venv ..."
+	@echo "Installing the program and what it is built on into .venv ..."
+	@$(INSTALL) --editable .; \
+		else $(BIN)/python -m pip install --disable-pip-version-check --constraint constraints.txt --editable .; fi
+	@touch $@
+
+$(STAMP): $(PROGRAM)
+	@echo "Installing the tools of the tests into .venv ..."
 	@$(BIN)/python -m pip install --quiet --upgrade --constraint constraints.txt pip
 	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable . --group dev
 	@# Only for the axe.min.js inside it; the browser driver that it asks for is never used.
 	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-deps axe-playwright-python
 	@touch $@
 
-demo: $(STAMP) ## From an empty folder to three delivered digests
+demo: $(PROGRAM) ## From an empty folder to three delivered digests
 	@$(BIN)/newsletter demo
 
 test: $(STAMP) ## Every test but torture: SQLite, PostgreSQL, real SMTP, a browser
@@ -54,7 +65,7 @@ words: $(STAMP) ## Collect the words of the templates into the catalogues of tem
 	@$(BIN)/python docs/translate.py
 
 torture: $(STAMP) ## The long crash and fault runs
-	@$(BIN)/python -m pytest -m torture tests/torture
+	@$(BIN)/python -m pytest -m torture
 
 bench: $(STAMP) ## Measure speed and memory side by side; writes docs/performance.md
 	@PYTHONPATH=tests/support $(BIN)/python tests/benchmarks/bench.py

@@ -38,6 +38,8 @@ from newsletter.smtp.reply import Phase, Reply
 from newsletter.suppression import Cause, Grounds
 from newsletter.tokens import Keyring
 
+#: Hours of a virtual clock that show the same as others do: for `make torture`.
+LONG = pytest.mark.torture
 NOW = datetime(2026, 11, 23, 7, tzinfo=UTC)
 TOO_MUCH = Reply(450, "4.7.28 unusual rate")
 CONNECTIONS = 20
@@ -150,9 +152,9 @@ def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
     ("rules", "window", "limit"),
     [
         (Limits(per_hour=120), 3_600, 120),
-        (Limits(per_day=150), 86_400, 150),
+        pytest.param(Limits(per_day=150), 86_400, 150, marks=LONG),
         (Limits(per_hour=80, per_day=2_000), 3_600, 80),
-        (Limits(per_hour=200, per_second=4), 3_600, 200),
+        pytest.param(Limits(per_hour=200, per_second=4), 3_600, 200, marks=LONG),
     ],
 )
 @pytest.mark.parametrize("slow", [0.01, 1])
@@ -174,7 +176,13 @@ def test_an_hours_and_a_days_limit_hold_in_every_window_and_are_used(
 
 @pytest.mark.parametrize(
     ("limit", "workers", "slow", "seconds"),
-    [(7, 1, 0.01, 200), (7, 4, 0.3, 300), (40, 4, 0.01, 100), (10, 1, 0.1, 300), (6, 4, 0.5, 300)],
+    [
+        (7, 1, 0.01, 200),
+        pytest.param(7, 4, 0.3, 300, marks=LONG),
+        pytest.param(40, 4, 0.01, 100, marks=LONG),
+        pytest.param(10, 1, 0.1, 300, marks=LONG),
+        (6, 4, 0.5, 300),
+    ],
 )
 def test_a_seconds_limit_holds_in_every_second_and_is_used(
     engine: Engine, limit: int, workers: int, slow: float, seconds: float
