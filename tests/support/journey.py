@@ -25,10 +25,12 @@ from typing import Any
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
+import commands
 import pytest
 import trustme
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
+from commands import Done
 from sqlalchemy import Engine, update
 
 from newsletter.cli import catcher
@@ -74,18 +76,19 @@ class Newsletter:
 
     def run(self, *words: object, exit_code: int = 0, stdin: str | None = None) -> str:
         """Run one command to its end and return what it printed."""
-        done = self.start(*words, stdin=stdin)
-        out, err = done.communicate(stdin, timeout=300)
-        assert done.returncode == exit_code, f"{words}: {done.returncode}\n{out}\n{err}"
-        return out + err if exit_code else out
+        done = self._run(*words, stdin=stdin)
+        assert done.code == exit_code, f"{words}: {done.code}\n{done.out}\n{done.err}"
+        return done.out + done.err if exit_code else done.out
 
     def json(self, *words: object, exit_code: int = 0) -> dict[str, Any]:
         """Run one command with --json and return the object."""
-        done = self.start(*words, "--json")
-        out, err = done.communicate(timeout=300)
-        assert done.returncode == exit_code, f"{words}: {done.returncode}\n{out}\n{err}"
-        found: dict[str, Any] = json.loads(out)
+        done = self._run(*words, "--json")
+        assert done.code == exit_code, f"{words}: {done.code}\n{done.out}\n{done.err}"
+        found: dict[str, Any] = json.loads(done.out)
         return found
+
+    def _run(self, *words: object, stdin: str | None = None) -> Done:
+        return commands.run([*map(str, words)], folder=self.folder, env=self.env, stdin=stdin)
 
     def start(
         self, *words: object, stdin: str | None = None, is_group: bool = False
