@@ -106,10 +106,17 @@ def _wide(block: bytes) -> Encoding | None:
         zeros = start[offset::2][:pairs].count(0)
         # Letters of other scripts may have a NUL as their other octet.
         others = start[1 - offset :: 2].count(0)
-        if zeros >= max(_FEWEST, _SHARE * pairs) and zeros > 4 * others:
+        is_wide = zeros >= max(_FEWEST, _SHARE * pairs) and zeros > 4 * others
+        if is_wide and _has_its_lines(start, name):
             return Encoding(
                 name,
                 errors="replace",
                 assumed="It has no byte order mark and was read as UTF-16.",
             )
     return None
+
+
+def _has_its_lines(start: bytes, name: str) -> bool:
+    """Tell whether the line breaks of a block are characters, too, in that encoding."""
+    breaks = start.count(b"\n")
+    return not breaks or 2 * start.decode(name, errors="replace").count("\n") >= breaks

@@ -53,6 +53,13 @@ def test_a_stray_nul_is_not_detected_as_utf_16() -> None:
     assert [isinstance(one, Entry) for one in found] == [False, True]
 
 
+def test_lines_of_nuls_make_no_utf_16() -> None:
+    survey, found = read(b"email,cadence\n" + 6 * b"e;;;\0\0\0\0\n" + b"ann@x.org,weekly\n")
+
+    assert survey.encoding == encodings.UTF_8
+    assert [e.address for e in found if isinstance(e, Entry)] == ["ann@x.org"]
+
+
 @pytest.mark.parametrize(
     ("octets", "kind"),
     [
