@@ -14,7 +14,7 @@ JOBS ?= auto
 help: ## List what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-# By uv where it is there: it takes a few seconds.
+# By uv where it is there: it takes a few seconds. What is not imported is not compiled.
 INSTALL = if command -v uv >/dev/null; then uv pip install --python $(BIN)/python --constraint constraints.txt
 
 $(PROGRAM): pyproject.toml constraints.txt
@@ -24,13 +24,13 @@ $(PROGRAM): pyproject.toml constraints.txt
 		|| { rm -rf .venv; echo "This Python cannot make a venv; on Debian: apt install python3-venv"; exit 1; }
 	@echo "Installing the program and what it is built on into .venv ..."
 	@$(INSTALL) --editable .; \
-		else $(BIN)/python -m pip install --disable-pip-version-check --constraint constraints.txt --editable .; fi
+		else $(BIN)/python -m pip install --disable-pip-version-check --no-compile --constraint constraints.txt --editable .; fi
 	@touch $@
 
 $(STAMP): $(PROGRAM)
 	@echo "Installing the tools of the tests into .venv ..."
 	@$(BIN)/python -m pip install --quiet --upgrade --constraint constraints.txt pip
-	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable . --group dev
+	@$(BIN)/python -m pip install --quiet --no-compile --constraint constraints.txt --editable . --group dev
 	@# Only for the axe.min.js inside it; the browser driver that it asks for is never used.
 	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-deps axe-playwright-python
 	@touch $@
