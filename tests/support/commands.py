@@ -20,6 +20,7 @@ import sys
 import tempfile
 import threading
 import time
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
@@ -66,7 +67,8 @@ def _source(text: str | None) -> int:
     source, target = os.pipe()
 
     def write() -> None:
-        with os.fdopen(target, "w", encoding="utf-8") as pipe:
+        # A command that refuses its options reads nothing.
+        with suppress(BrokenPipeError), os.fdopen(target, "w", encoding="utf-8") as pipe:
             pipe.write(text)
 
     threading.Thread(target=write, daemon=True).start()
