@@ -15,6 +15,8 @@ help: ## List what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 # By uv where it is there: it takes a few seconds. What is not imported is not compiled.
+# Pip shows its progress where somebody watches.
+QUIET := $(shell [ -t 2 ] || echo --quiet)
 INSTALL = if command -v uv >/dev/null; then uv pip install --python $(BIN)/python --constraint constraints.txt
 
 $(PROGRAM): pyproject.toml constraints.txt
@@ -24,7 +26,8 @@ $(PROGRAM): pyproject.toml constraints.txt
 		|| { rm -rf .venv; echo "This Python cannot make a venv; on Debian: apt install python3-venv"; exit 1; }
 	@echo "Installing the program and what it is built on into .venv ..."
 	@$(INSTALL) --editable .; \
-		else $(BIN)/python -m pip install --disable-pip-version-check --no-compile --constraint constraints.txt --editable .; fi
+		else $(BIN)/python -m pip install $(QUIET) --disable-pip-version-check --no-compile \
+			--constraint constraints.txt --editable .; fi
 	@touch $@
 
 $(STAMP): $(PROGRAM)

@@ -77,7 +77,7 @@ def show(ctx: typer.Context, edition: Name, *, json: output.Json = False) -> Non
         output.as_json(
             {
                 **asdict(summary),
-                **_instants(row),
+                **_times(row),
                 "mailings": [asdict(one) for one in mailings],
                 "corrections": [asdict(one) for one in corrections],
                 "note": note.text if note else None,
@@ -374,7 +374,7 @@ def _print_correction(correction: Corrected, settings: Settings) -> None:
     output.say(f"{readers}{_counts(correction.states)}.")
 
 
-def _instants(row: Edition) -> dict[str, Any]:
+def _times(row: Edition) -> dict[str, Any]:
     return {
         "coverage_start": row.coverage_start,
         "coverage_end": row.coverage_end,

@@ -90,8 +90,8 @@ def _running(connection: Connection, now: datetime) -> list[Process]:
     """
     present = {one["name"] for one in inspect(connection).get_columns("worker")}
     wanted = ["name", "host", "pid", *sorted({"kind", "version"} & present)]
-    instants = [column(name, Instant()) for name in ("started_at", "lease_until")]
-    workers = table("worker", *map(column, wanted), *instants)
+    times = [column(name, Instant()) for name in ("started_at", "lease_until")]
+    workers = table("worker", *map(column, wanted), *times)
     rows = connection.execute(select(workers).order_by(workers.c.started_at)).mappings()
     found = []
     for row in rows:

@@ -327,9 +327,9 @@ class _Refusal(NamedTuple):
         return is_odd or self.status == "6.0" or is_malformed
 
 
-_Rules = Sequence[tuple[Callable[[_Refusal], bool], _Meaning]]
+_Table = Sequence[tuple[Callable[[_Refusal], bool], _Meaning]]
 #: Meanings of a 4xx reply to RCPT, DATA or the message; the first rule that holds applies.
-_TRANSIENT: _Rules = (
+_TRANSIENT: _Table = (
     (lambda refusal: refusal.status in _SETUP or refusal.status == "7.28", _RATE_LIMITED),
     (lambda refusal: refusal.code == 421 and refusal.has(_PER_CONNECTION), _CLOSING),
     (lambda refusal: refusal.has(_GREYLIST) or refusal.has(_RECIPIENT_RATE), _LATER),
@@ -355,7 +355,7 @@ _TRANSIENT: _Rules = (
 )
 #: Meanings of a 5xx reply to one of them; the first rule that holds applies. The delivery ends as
 #: refused, unless our set-up or rate is at fault.
-_PERMANENT: _Rules = (
+_PERMANENT: _Table = (
     (lambda refusal: refusal.is_ours, _OUR_FAULT),
     # A rate limit on the recipient, from all senders: no consequence for address or domain.
     (lambda refusal: refusal.has(_RECIPIENT_RATE), _NEVER),

@@ -17,7 +17,7 @@ _BEGIN = frozenset({"asked", "added", "imported", "returned"})
 
 
 class Evidence(NamedTuple):
-    """When, from where and with which wording a reader agreed; instants are UTC."""
+    """When, from where and with which wording a reader agreed; times are UTC."""
 
     opted_in_at: datetime | None = None
     opted_in_from: str | None = None
@@ -65,10 +65,10 @@ def to_json(evidence: Evidence) -> str | None:
 def from_json(kept: str | None) -> Evidence:
     """Return the evidence that `to_json` serialized."""
     known: Mapping[str, str] = json.loads(kept) if kept else {}
-    instants = ("opted_in_at", "confirmed_at")
+    times = ("opted_in_at", "confirmed_at")
     return Evidence(
         **{  # type: ignore[arg-type] # one by one, by their names
-            name: datetime.fromisoformat(value) if name in instants else value
+            name: datetime.fromisoformat(value) if name in times else value
             for name, value in known.items()
         }
     )

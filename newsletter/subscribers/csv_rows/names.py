@@ -115,7 +115,7 @@ STATES: Mapping[str, Meaning] = _meanings(
         "active, is active, enabled, is enabled, aktiv, actif, activo, attivo",
     ),
     (
-        states.proof(),
+        states.confirmation(),
         (
             "confirm time, confirm date, confirmation time, confirmation date, confirmed at, "
             "confirmed on, date confirmed, double opt in at, verified at, email verified at, "

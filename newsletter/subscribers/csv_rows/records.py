@@ -101,9 +101,9 @@ class RecordReader:
                 return self._header(line, delimiters, choice)
         return None
 
-    def _header(self, line: _Line, delimiters: tuple[str, ...], choice: Choice) -> Columns:
+    def _header(self, line: _TextLine, delimiters: tuple[str, ...], choice: Choice) -> Columns:
         """Read a header, whose quoted names may have several lines, or the first record."""
-        taken: list[_Line] = []
+        taken: list[_TextLine] = []
         text = line.text
         while len(taken) < MAXIMUM_LINES and any(_is_open(text, one) for one in delimiters):
             following = self._lines.take()
@@ -120,7 +120,7 @@ class RecordReader:
             self._lines.give_back([line])
         return found
 
-    def _quoted(self, line: _Line, delimiter: str, whole: list[int]) -> Record | Rejection:
+    def _quoted(self, line: _TextLine, delimiter: str, whole: list[int]) -> Record | Rejection:
         """Read the record that begins with this line."""
         cells = _cells(line.text, delimiter)
         if cells is None:
@@ -132,13 +132,15 @@ class RecordReader:
             return Rejection(line.number, "The quotation marks do not pair.", bare)
         return Record(line.number, cells)
 
-    def _cells_of_lines(self, line: _Line, delimiter: str, whole: list[int]) -> list[str] | None:
+    def _cells_of_lines(
+        self, line: _TextLine, delimiter: str, whole: list[int]
+    ) -> list[str] | None:
         """Read a record with a quoted cell of several lines.
 
         If that fails, the quotation mark is a stray one: the other lines are given back.
         """
         text = line.text
-        taken: list[_Line] = []
+        taken: list[_TextLine] = []
         if not _is_open(text, delimiter):
             return None
         while len(taken) < MAXIMUM_LINES and len(text) < MAXIMUM_LENGTH:
@@ -160,7 +162,7 @@ class RecordReader:
         return None
 
 
-class _Line(NamedTuple):
+class _TextLine(NamedTuple):
     number: int
     text: str
     flaw: str | None
@@ -171,10 +173,10 @@ class _Lines:
     """The numbered lines of a stream, with push-back."""
 
     _stream: TextIO
-    returned: deque[_Line] = field(default_factory=deque)
+    returned: deque[_TextLine] = field(default_factory=deque)
     _number: int = 0
 
-    def take(self) -> _Line | None:
+    def take(self) -> _TextLine | None:
         if self.returned:
             return self.returned.popleft()
         text = self._rest()
@@ -193,7 +195,7 @@ class _Lines:
         self._number += len(lines)
         return first, lines
 
-    def give_back(self, lines: list[_Line]) -> None:
+    def give_back(self, lines: list[_TextLine]) -> None:
         self.returned.extendleft(reversed(lines))
 
     def _rest(self) -> str:
@@ -205,16 +207,16 @@ class _Lines:
         return text
 
 
-def _line(number: int, text: str) -> _Line:
+def _line(number: int, text: str) -> _TextLine:
     flaw = None
     if len(text) > MAXIMUM_LENGTH:
         flaw = f"The line has more than {MAXIMUM_LENGTH:,} characters."
     elif "\0" in text:
         flaw = "The line has a NUL character in it."
-    return _Line(number, text, flaw)
+    return _TextLine(number, text, flaw)
 
 
-def _numbered(first: int, lines: list[str]) -> list[_Line]:
+def _numbered(first: int, lines: list[str]) -> list[_TextLine]:
     return [_line(number, text) for number, text in enumerate(lines, first)]
 
 
@@ -275,6 +277,6 @@ def _escaped(text: str, delimiter: str) -> list[str] | None:
         return None
 
 
-def _flawed(line: _Line, delimiter: str) -> Rejection:
+def _flawed(line: _TextLine, delimiter: str) -> Rejection:
     assert line.flaw is not None
     return Rejection(line.number, line.flaw, line.text[:_SHOWN].replace("\0", "?").split(delimiter))

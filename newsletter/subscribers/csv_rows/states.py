@@ -167,7 +167,7 @@ def happened(standing: Standing) -> Meaning:
     )
 
 
-def proof() -> Meaning:
+def confirmation() -> Meaning:
     """Return the meaning of a column of confirmation dates: without one, not confirmed."""
     return Meaning(
         {**dict.fromkeys(YES, Standing.SILENT), **dict.fromkeys(NO, Standing.PENDING)},

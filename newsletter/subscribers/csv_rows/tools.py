@@ -9,7 +9,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from newsletter.subscribers.csv_rows.states import Meaning, Standing, flag, happened, proof, word
+from newsletter.subscribers.csv_rows.states import (
+    Meaning,
+    Standing,
+    confirmation,
+    flag,
+    happened,
+    word,
+)
 
 ACTIVE, PAUSED, PENDING = Standing.ACTIVE, Standing.PAUSED, Standing.PENDING
 SILENT, UNSUBSCRIBED = Standing.SILENT, Standing.UNSUBSCRIBED
@@ -85,7 +92,7 @@ TOOLS: tuple[Tool, ...] = (
         name="Mailchimp",
         signature=("email address", "leid|euid|member rating|optin time|clean time|unsub time"),
         states={
-            "confirm time": proof(),
+            "confirm time": confirmation(),
             "unsub time": happened(UNSUBSCRIBED),
             "unsub campaign title": happened(UNSUBSCRIBED),
             "unsub campaign id": happened(UNSUBSCRIBED),
