@@ -33,7 +33,7 @@ $(PROGRAM): pyproject.toml constraints.txt
 $(STAMP): $(PROGRAM)
 	@echo "Installing the tools of the tests into .venv ..."
 	@$(BIN)/python -m pip install --quiet --upgrade --constraint constraints.txt pip
-	@$(BIN)/python -m pip install --quiet --no-compile --constraint constraints.txt --editable . --group dev
+	@$(BIN)/python -m pip install --quiet --no-compile --constraint constraints.txt --group dev
 	@# Only for the axe.min.js inside it; the browser driver that it asks for is never used.
 	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-deps axe-playwright-python
 	@touch $@
