@@ -421,7 +421,7 @@ def script(environment: jinja2.Environment, page: Script) -> str:
     return re.sub(r"\n\s*", "\n", found).strip() + "\n"
 
 
-def proof(environment: jinja2.Environment) -> str:
+def proof_of_work_script(environment: jinja2.Environment) -> str:
     """Render /proof.js."""
     return templating.render(environment, "web/proof.js", {})
 

@@ -114,7 +114,7 @@ def embed(web: Context) -> Response:
 @router.get("/proof.js")
 def proof_script(web: Context) -> Response:
     """Return the script that solves the proof of work."""
-    return _javascript(pages.proof(web.templates))
+    return _javascript(pages.proof_of_work_script(web.templates))
 
 
 @router.get("/box")
