@@ -45,6 +45,8 @@ def accept(engine: Engine, *, now: datetime, settings: Settings) -> Done:
                 "This database is no restored backup: it knows of all that was sent from here.",
                 hint="Nothing has to be done; `newsletter cron` goes on.",
             )
+        # Lock order: the freeze lock before deliveries, as an unsubscription takes them.
+        sessions.freeze_lock(session, now)
         done.unknown = queue.mark_open_unknown(session, now=now)
         for cadence in Cadence:
             period = cadences.newest_due(cadence, now, settings.send_times)
