@@ -27,7 +27,7 @@ def findings(standing: Standing, *, settings: Settings, now: datetime) -> list[F
     return [
         *setup.incomplete(settings),
         *_restored(standing),
-        *_calendar(standing, zone, now),
+        *_scheduler(standing, zone, now),
         *_feeds(standing),
         *_templates(standing),
         *_stuck(standing, zone, now),
@@ -45,7 +45,7 @@ def _restored(standing: Standing) -> Iterator[Finding]:
         )
 
 
-def _calendar(standing: Standing, zone: ZoneInfo, now: datetime) -> Iterator[Finding]:
+def _scheduler(standing: Standing, zone: ZoneInfo, now: datetime) -> Iterator[Finding]:
     for missed in standing.missed:
         yield Finding(
             id="scheduler.missed",

@@ -115,7 +115,7 @@ def create(
     coverage_end: datetime,
     now: datetime,
 ) -> Edition | None:
-    """Insert the edition of a period; None if there is one already. Who gets it, makes it."""
+    """Insert the edition of a period; None if another process inserted it first."""
     row = {
         "cadence": cadence,
         "period": period,

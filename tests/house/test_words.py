@@ -87,7 +87,6 @@ RIDDLES = (
     "whoever does nothing",
     "takes leave",
     "leave to send",
-    "in line for",
     "that domain's lane",
 )
 
