@@ -119,7 +119,6 @@ _SETUP = {
 class Phase(StrEnum):
     """The phase of the SMTP session; it decides whether a lost connection is safe to retry."""
 
-    CONNECT = "connect"
     MAIL = "mail"
     RCPT = "rcpt"
     DATA = "data"
@@ -272,7 +271,7 @@ def _decide(phase: Phase, reply: Reply) -> _Meaning:
         return _Meaning(Kind.UNKNOWN, Scope.READER) if phase is Phase.BODY else _UNEXPECTED
     refusal = _Refusal(phase, code, (reply.enhanced or "").partition(".")[2], _words_of(reply.text))
     is_of_mail = phase is Phase.MAIL and refusal.is_of_this_mail
-    if phase in {Phase.CONNECT, Phase.MAIL} and not is_of_mail:
+    if phase is Phase.MAIL and not is_of_mail:
         # The server does not have the recipient yet, so the refusal is about us.
         return _OUR_FAULT if code >= 500 else _CLOSING
     rules = _PERMANENT if code >= 500 else _TRANSIENT

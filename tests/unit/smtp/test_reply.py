@@ -356,7 +356,7 @@ def test_where_nothing_of_ours_is_at_fault_no_advice_is_given() -> None:
     assert reply.advice(reply.classify(_RCPT, Reply(550, "5.1.1 no such user"))) == ""
 
 
-@pytest.mark.parametrize("phase", [Phase.CONNECT, _MAIL, _RCPT, _DATA])
+@pytest.mark.parametrize("phase", [_MAIL, _RCPT, _DATA])
 def test_a_loss_before_the_message_left_is_not_charged(phase: Phase) -> None:
     outcome = reply.lost(phase, "the server left")
 
