@@ -132,11 +132,7 @@ def export(
     from newsletter.db import session as sessions
     from newsletter.subscribers import exports, store
 
-    is_stream = file is None or str(file) == "-"
-    if is_stream and json:
-        raise InvalidInput(
-            "--json reports on a file, and there is none.", hint="Name one: `export FILE --json`."
-        )
+    is_stream = is_standard_output(file, json=json)
     with context.of(ctx).database() as engine, sessions.reading(engine) as session:
         if file is None or is_stream:
             exports.write(session, utf8(sys.stdout), status=status, cadence=cadence)
@@ -155,6 +151,16 @@ def export(
         output.as_json({"file": file, "exported": written})
     else:
         output.say(f"{written:,} readers are in {file}.")
+
+
+def is_standard_output(file: Path | None, *, json: bool) -> bool:
+    """Tell whether an export goes to standard output, where `--json` could report on no file."""
+    is_stream = file is None or str(file) == "-"
+    if is_stream and json:
+        raise InvalidInput(
+            "--json reports on a file, and there is none.", hint="Name one: `export FILE --json`."
+        )
+    return is_stream
 
 
 def utf8(stream: TextIO) -> TextIO:

@@ -92,11 +92,7 @@ def export(
     from newsletter.db import session as sessions
     from newsletter.subscribers import suppression_lists
 
-    is_stream = file is None or str(file) == "-"
-    if is_stream and json:
-        raise InvalidInput(
-            "--json reports on a file, and there is none.", hint="Name one: `export FILE --json`."
-        )
+    is_stream = csv_files.is_standard_output(file, json=json)
     with context.of(ctx).database() as engine, sessions.reading(engine) as session:
         if file is None or is_stream:
             suppression_lists.write(session, csv_files.utf8(sys.stdout), cause=cause)
