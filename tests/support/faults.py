@@ -5,6 +5,7 @@ Nothing in the product knows of this. Each fault comes from the seed of its orde
 
 from __future__ import annotations
 
+import math
 import random
 import resource
 import sqlite3
@@ -60,7 +61,7 @@ class JumpingClock:
         self._rng = random.Random(seed)
         self._rate = jumps_per_second
         self._offset = timedelta(days=ahead_days)
-        self._jumps_at = time.monotonic() + self._rng.expovariate(self._rate)
+        self._jumps_at = self._next_jump()
         # The committer's thread reads it, too.
         self._lock = threading.Lock()
 
@@ -69,8 +70,11 @@ class JumpingClock:
             if time.monotonic() >= self._jumps_at:
                 unit = self._rng.choice(("minutes", "hours", "days"))
                 self._offset += timedelta(**{unit: self._rng.uniform(-10, 10)})
-                self._jumps_at = time.monotonic() + self._rng.expovariate(self._rate)
+                self._jumps_at = self._next_jump()
             return datetime.now(UTC) + self._offset
+
+    def _next_jump(self) -> float:
+        return time.monotonic() + self._rng.expovariate(self._rate) if self._rate else math.inf
 
 
 class Disk:

@@ -312,10 +312,13 @@ def full(by: str, *, seconds: float) -> dict[str, Any]:
     return {"disk": {"by": by, "transactions": 30, "seconds": seconds}}
 
 
-def jumping(rng: random.Random, *, ahead_days: float = 0) -> dict[str, Any]:
+def jumping(
+    rng: random.Random, *, ahead_days: float = 0, jumps_per_second: float = 30
+) -> dict[str, Any]:
     """Return the order for a clock that is set every few hundredths of a second."""
     seed = rng.randrange(10**6)
-    return {"clock": {"seed": seed, "jumps_per_second": 30, "ahead_days": ahead_days}}
+    clock = {"seed": seed, "jumps_per_second": jumps_per_second, "ahead_days": ahead_days}
+    return {"clock": clock}
 
 
 @contextmanager

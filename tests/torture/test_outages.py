@@ -129,6 +129,9 @@ def test_a_clock_that_jumps_to_and_fro_loses_nobody_and_kills_no_living_worker(
             scene.check_after_a_kill(_AUDIENCE)
         scene.faults = killing.jumping(rng, ahead_days=1000)
         scene.run()
+        # A message whose lease lapsed is due half a minute later, by a clock that is set back then.
+        scene.faults = killing.jumping(rng, ahead_days=2000, jumps_per_second=0)
+        scene.run()
 
         scene.check_at_the_end(_AUDIENCE)
         print(f"SEED={_SEED}: {scene.time_span()} by the clock, {scene.figures()}")
