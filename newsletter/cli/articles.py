@@ -89,12 +89,12 @@ def show(
     from newsletter import audit
     from newsletter.articles import store
     from newsletter.db import session as sessions
-    from newsletter.editions import store as editions
+    from newsletter.editions import mailings
 
     here = context.of(ctx)
     with here.database() as engine, sessions.reading(engine) as session:
         found = _article(store.article(session, article), here.settings)
-        found["edition"] = editions.edition_with(session, article)
+        found["edition"] = mailings.edition_with(session, article)
         acts = audit.of(session, [f"article:{article}"])
     if json:
         output.as_json({**found, "history": history.as_json(acts)})

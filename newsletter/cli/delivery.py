@@ -55,17 +55,17 @@ def listed(
 ) -> None:
     """List deliveries with their state, the server's reply and their Message-ID."""
     from newsletter.db import session as sessions
-    from newsletter.editions import store
+    from newsletter.editions import mailings, store
     from newsletter.ledger import listing
 
     found = context.of(ctx)
     with found.database() as engine, sessions.reading(engine) as session:
-        mailings = store.mailings(store.by_slug(session, edition)) if edition else None
+        theirs = mailings.of(store.by_slug(session, edition)) if edition else None
         rows = list(
             listing.deliveries(
                 session,
                 state=state,
-                mailings=mailings,
+                mailings=theirs,
                 limit=min(limit + 1, output.LARGEST),
             )
         )
@@ -156,7 +156,7 @@ def retry(
     """Make deferred or unknown deliveries due at once; the next run sends them."""
     from newsletter.clock import utc_now
     from newsletter.db import session as sessions
-    from newsletter.editions import lifecycle, store
+    from newsletter.editions import lifecycle, mailings, store
     from newsletter.ledger import queue
 
     if bool(ids) == bool(state) or (edition and not state):
@@ -167,15 +167,15 @@ def retry(
         )
     here, now = context.of(ctx), utc_now()
     with here.database() as engine, sessions.writing(engine) as session:
-        mailings = store.mailings(store.by_slug(session, edition)) if edition else None
+        theirs = mailings.of(store.by_slug(session, edition)) if edition else None
         wanted = State(state) if state else None
-        asked = queue.count_in(session, wanted, mailings) if wanted else len(ids or ())
+        asked = queue.count_in(session, wanted, theirs) if wanted else len(ids or ())
         retried = queue.retry_now(
             session,
             now=now,
             ids=ids or (),
             state=wanted,
-            mailings=mailings,
+            mailings=theirs,
             excluded=lifecycle.over_mailings(session, now=now, times=here.settings.send_times),
         )
         store.reopen(session)

@@ -21,7 +21,7 @@ from newsletter.models import State
 if TYPE_CHECKING:
     from newsletter.editions.correct import Correction
     from newsletter.editions.editor import Skipped
-    from newsletter.editions.store import Contents, Corrected, Summary
+    from newsletter.editions.summaries import Contents, Corrected, Summary
     from newsletter.models import Edition
     from newsletter.settings import Settings
 
@@ -48,10 +48,10 @@ def list_editions(
 ) -> None:
     """List the latest editions with their books."""
     from newsletter.db import session as sessions
-    from newsletter.editions import store
+    from newsletter.editions import summaries
 
     with context.of(ctx).database() as engine, sessions.reading(engine) as session:
-        found = store.recent(session, cadence=cadence, limit=limit)
+        found = summaries.recent(session, cadence=cadence, limit=limit)
     if json:
         output.as_json({"editions": [asdict(summary) for summary in found]})
     elif found:
@@ -65,20 +65,20 @@ def show(ctx: typer.Context, edition: Name, *, json: output.Json = False) -> Non
     """Show one edition: its books, its coverage, the articles of each variant, and corrections."""
     from newsletter import audit
     from newsletter.db import session as sessions
-    from newsletter.editions import store
+    from newsletter.editions import store, summaries
 
     here = context.of(ctx)
     with here.database() as engine, sessions.reading(engine) as session:
         row = store.by_slug(session, edition)
-        summary, mailings = store.summary(session, row), store.contents(session, row)
-        corrections, note = store.corrections(session, row), store.note_of(session, row)
+        summary, variants = summaries.of(session, row), summaries.contents(session, row)
+        corrections, note = summaries.corrections(session, row), store.note_of(session, row)
         acts = audit.of(session, [f"edition:{edition}"])
     if json:
         output.as_json(
             {
                 **asdict(summary),
                 **_times(row),
-                "mailings": [asdict(one) for one in mailings],
+                "mailings": [asdict(one) for one in variants],
                 "corrections": [asdict(one) for one in corrections],
                 "note": note.text if note else None,
                 "history": history.as_json(acts),
@@ -94,7 +94,7 @@ def show(ctx: typer.Context, edition: Name, *, json: output.Json = False) -> Non
     history.say(acts, zone)
     if note:
         output.say(f"\nIts note:\n{note.text}")
-    for mailing in mailings:
+    for mailing in variants:
         _print_mailing(mailing)
     for correction in corrections:
         _print_correction(correction, here.settings)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from newsletter.articles.notices import Notice
     from newsletter.articles.polling import Occasion
     from newsletter.articles.turn import Elsewhere
-    from newsletter.editions.store import Summary
+    from newsletter.editions.summaries import Summary
     from newsletter.sender.waiting import Waiting
     from newsletter.settings import Settings
 
@@ -214,15 +214,15 @@ def sentence(summary: Summary, *, dry_run: bool = False) -> str:
 def _waiting(engine: Engine, summary: Summary, settings: Settings) -> list[Waiting]:
     """Return what the rest of an open edition waits for; nothing for a paused one."""
     from newsletter.db import session as sessions
-    from newsletter.editions import store
+    from newsletter.editions import mailings, store
     from newsletter.sender import waiting
     from newsletter.sender.limits import Limits
 
     if not summary.is_open or summary.state != "open":
         return []
     with sessions.reading(engine) as session:
-        mailings = store.mailings(store.by_slug(session, summary.edition))
-        return waiting.of(session, mailings, limits=Limits.of(settings), now=clock.utc_now())
+        theirs = mailings.of(store.by_slug(session, summary.edition))
+        return waiting.of(session, theirs, limits=Limits.of(settings), now=clock.utc_now())
 
 
 def _with_reasons(said: str, waits: list[Waiting], settings: Settings) -> str:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from newsletter.doctor.findings import Finding
     from newsletter.doctor.standing import Standing
-    from newsletter.editions.store import Summary
+    from newsletter.editions.summaries import Summary
     from newsletter.settings import Settings
 
 #: The exit code of a command that has found something.

@@ -61,7 +61,7 @@ def keep_sending(engine: Engine, settings: Settings, shutdown: Shutdown) -> None
     An error is printed, and sending is tried again later. Raises SchemaOutOfDate once the database
     was upgraded under this process.
     """
-    from newsletter.editions import store
+    from newsletter.editions import mailings
     from newsletter.errors import NewsletterError, SchemaOutOfDate
     from newsletter.sender.plan import Plan
     from newsletter.sender.worker import run
@@ -71,7 +71,7 @@ def keep_sending(engine: Engine, settings: Settings, shutdown: Shutdown) -> None
             run(
                 engine,
                 Plan.of(settings),
-                excluded=store.withheld_mailings(),
+                excluded=mailings.withheld(),
                 stays=True,
                 shutdown=shutdown,
                 on_trouble=output.warn,

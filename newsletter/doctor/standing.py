@@ -16,8 +16,8 @@ from newsletter.articles.quarantine import Reason
 from newsletter.cadences import Cadence
 from newsletter.db import restore_guard
 from newsletter.db import session as sessions
-from newsletter.editions import editor, scheduler, store
-from newsletter.editions.store import Summary
+from newsletter.editions import editor, mailings, scheduler, store, summaries
+from newsletter.editions.summaries import Summary
 from newsletter.errors import Conflict, RenderError
 from newsletter.models import (
     Article,
@@ -138,7 +138,7 @@ def _open(session: Session, limits: Limits, now: datetime) -> list[OpenEdition]:
     return [
         OpenEdition(
             name=cadences.slug(Cadence(edition.cadence), edition.period),
-            waiting=waiting.of(session, store.mailings(edition), limits=limits, now=now),
+            waiting=waiting.of(session, mailings.of(edition), limits=limits, now=now),
         )
         for edition in store.in_states(session, [EditionState.OPEN])
     ]
@@ -163,7 +163,7 @@ def _missed(
 def _last(session: Session, cadence: Cadence, settings: Settings, now: datetime) -> Summary | None:
     """Return the last edition that has been due: one that is skipped ahead is none."""
     newest = cadences.newest_due(cadence, now, settings.send_times)
-    found = store.recent(session, cadence=cadence, limit=2)
+    found = summaries.recent(session, cadence=cadence, limit=2)
     return next((one for one in found if one.period <= newest), None)
 
 

@@ -23,7 +23,7 @@ from newsletter.articles import store as articles
 from newsletter.cadences import Cadence
 from newsletter.db import restore_guard
 from newsletter.db import session as sessions
-from newsletter.editions import audience, store, subprocesses
+from newsletter.editions import audience, mailings, store, subprocesses
 from newsletter.editions.compose import MailRenderer
 from newsletter.errors import Conflict, InvalidInput, NotFound
 from newsletter.ledger import queue
@@ -174,7 +174,7 @@ def _queue(session: Session, notice: Notice, *, now: datetime, settings: Setting
         session,
         mailing_id=mailing_id,
         recipients=audience.corrected(
-            store.holding(edition, article.article_id), correction=mailing_id
+            mailings.holding(edition, article.article_id), correction=mailing_id
         ),
         priority=_PRIORITY,
         now=now,
@@ -201,7 +201,7 @@ def _mailing(
     """
     said = (str(edition.id), str(article.article_id), notice.subject, *notice.paragraphs)
     key = hashlib.sha256(f"correction {json.dumps(said)}".encode()).hexdigest()
-    if (found := store.keyed(session, key)) is not None:
+    if (found := mailings.keyed(session, key)) is not None:
         return found
     content = CorrectionContent(
         title=article.title,
@@ -212,14 +212,14 @@ def _mailing(
     )
     renderer = MailRenderer(settings)
     rendered = renderer.correction(content, cadence=Cadence(edition.cadence))
-    return store.add_correction(
+    return mailings.add_correction(
         session, edition, rendered, key=key, frozen=renderer.frozen, now=now
     )
 
 
 def _find(session: Session, edition: Edition, text: str) -> MailingArticle:
     """Return an article of an edition as its readers know it; raises NotFound."""
-    placed = store.placements(session, edition)
+    placed = mailings.placements(session, edition)
     ids = _placed_ids(placed, {text, link.canonical(text)})
     # A fragment may have been added since, in a browser.
     ids = ids or _placed_ids(placed, {link.page(link.canonical(text) or "")})
@@ -263,7 +263,7 @@ def _article_ids(session: Session, article: str) -> set[int | None]:
 def _correction(
     session: Session, edition: Edition, article: MailingArticle, mailing_id: int
 ) -> Correction:
-    holding = store.holding(edition, article.article_id)
+    holding = mailings.holding(edition, article.article_id)
     states = queue.count_states(session, holding)
     standing = audience.standings(session, holding)
     mailing = queue.mailing(session, mailing_id)
@@ -272,13 +272,13 @@ def _correction(
         edition=_slug(edition),
         article=article,
         message=CompiledMessage.load(mailing.subject, mailing.body, mailing.fields),
-        books=dict(queue.count_states(session, store.mailings_among([mailing_id]))),
+        books=dict(queue.count_states(session, mailings.among([mailing_id]))),
         # Pending are those who left and have asked again, and not said yes to it.
         unsubscribed=standing[Status.UNSUBSCRIBED] + standing[Status.PENDING],
         paused=standing[Status.PAUSED],
         suppressed=standing[Status.SUPPRESSED],
         forgotten=standing["forgotten"],
-        pruned=store.pruned_accepted(session, holding),
+        pruned=mailings.pruned_accepted(session, holding),
         uncertain=states.get(State.UNKNOWN, 0),
         coming=sum(states.get(state, 0) for state in queue.OPEN),
     )

@@ -18,7 +18,7 @@ from newsletter import audit, cadences
 from newsletter.articles import store as articles
 from newsletter.cadences import Cadence
 from newsletter.db import session as sessions
-from newsletter.editions import assemble, periods, store
+from newsletter.editions import assemble, mailings, periods, store
 from newsletter.errors import Conflict, NotFound
 from newsletter.models import Article, ArticleState, EditionState, Note
 from newsletter.rendering import note as notes
@@ -255,7 +255,7 @@ def _refuse_rejected(article: Article) -> None:
 def _refuse_frozen(
     session: Session, article: Article, done: str, *, but_cancelled: bool = False
 ) -> None:
-    edition = store.edition_with(session, _id(article), but_cancelled=but_cancelled)
+    edition = mailings.edition_with(session, _id(article), but_cancelled=but_cancelled)
     if edition is not None:
         raise Conflict(
             f"Article {article.id} is in {edition} and cannot be {done}.",

@@ -13,8 +13,8 @@ from newsletter import cadences
 from newsletter.cadences import Cadence, SendTimes
 from newsletter.db import restore_guard
 from newsletter.db import session as sessions
-from newsletter.editions import store
-from newsletter.editions.store import Summary
+from newsletter.editions import mailings, store, summaries
+from newsletter.editions.summaries import Summary
 from newsletter.errors import Conflict
 from newsletter.ledger import queue
 from newsletter.models import Edition, EditionState
@@ -50,8 +50,8 @@ def expire(engine: Engine, *, now: datetime, times: SendTimes) -> list[str]:
         stale = _stale(session, _UNFINISHED, now=now, times=times)
         ids = [edition.id for edition in stale]
         if ids:
-            mailings = store.mailings_of(ids)
-            queue.skip_mailings(session, mailings=mailings, reason="stale", now=now)
+            theirs = mailings.of_all(ids)
+            queue.skip_mailings(session, mailings=theirs, reason="stale", now=now)
             store.finish(session, now=now)
         return [_slug(edition) for edition in stale]
 
@@ -60,7 +60,7 @@ def over_mailings(session: Session, *, now: datetime, times: SendTimes) -> Selec
     """Select the mailings of which nothing is sent any more: cancelled, or stale."""
     among = [*_UNFINISHED, EditionState.FINISHED]
     stale = [edition.id for edition in _stale(session, among, now=now, times=times)]
-    return store.cancelled_mailings(and_of=stale)
+    return mailings.cancelled(and_of=stale)
 
 
 def pause(engine: Engine, slug: str) -> Summary:
@@ -83,15 +83,15 @@ def cancel(engine: Engine, slug: str, *, now: datetime, reason: str) -> tuple[Su
         edition = store.by_slug(session, slug)
         stopped = queue.cancel_mailings(
             session,
-            mailings=store.corrections_of(edition),
+            mailings=mailings.corrections_of(edition),
             reason="edition cancelled",
             now=now,
         )
         if edition.state in _UNFINISHED or not stopped:
             _require(session, edition, EditionState.CANCELLED, among=_UNFINISHED, reason=reason)
-            mailings = store.mailings(edition)
-            queue.cancel_mailings(session, mailings=mailings, reason="edition cancelled", now=now)
-        return store.summary(session, edition), stopped
+            digests = mailings.of(edition)
+            queue.cancel_mailings(session, mailings=digests, reason="edition cancelled", now=now)
+        return summaries.of(session, edition), stopped
 
 
 def _turn(
@@ -100,7 +100,7 @@ def _turn(
     with sessions.writing(engine) as session:
         edition = store.by_slug(session, slug)
         _require(session, edition, state, among=among)
-        return store.summary(session, edition)
+        return summaries.of(session, edition)
 
 
 def _require(

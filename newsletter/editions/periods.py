@@ -11,8 +11,8 @@ from sqlmodel import Session
 from newsletter import cadences
 from newsletter.cadences import Cadence
 from newsletter.db import session as sessions
-from newsletter.editions import assemble, store
-from newsletter.editions.store import Summary
+from newsletter.editions import assemble, store, summaries
+from newsletter.editions.summaries import Summary
 from newsletter.settings import Settings
 
 
@@ -57,7 +57,7 @@ def current(
     with sessions.reading(engine) as session:
         period = cadences.newest_due(cadence, now, settings.send_times)
         edition = store.find(session, cadence, period)
-        return store.summary(session, edition) if edition else None
+        return summaries.of(session, edition) if edition else None
 
 
 def skip_period(

@@ -19,7 +19,7 @@ from sqlalchemy import Engine
 from newsletter.cadences import Cadence
 from newsletter.db import session as sessions
 from newsletter.db.engine import is_sqlite
-from newsletter.editions import store
+from newsletter.editions import mailings
 from newsletter.errors import InvalidInput
 from newsletter.ledger import queue
 from newsletter.models import State
@@ -66,8 +66,8 @@ def prunable(engine: Engine, *, older_than: int, now: datetime, settings: Settin
             "comes back within it must get nothing twice.",
         )
     with sessions.reading(engine) as session:
-        mailings = store.settled_mailings(now - timedelta(days=older_than))
-        return Rows(queue.count_prunable(session, mailings), store.editions_of(session, mailings))
+        over = mailings.settled(now - timedelta(days=older_than))
+        return Rows(queue.count_prunable(session, over), mailings.editions_of(session, over))
 
 
 def prune(

@@ -17,11 +17,11 @@ from newsletter.articles import store as articles
 from newsletter.cadences import Cadence
 from newsletter.db import restore_guard
 from newsletter.db import session as sessions
-from newsletter.editions import assemble, audience, periods, store
+from newsletter.editions import assemble, audience, mailings, periods, store, summaries
 from newsletter.editions.assemble import Batch, Variant
 from newsletter.editions.audience import Audience
 from newsletter.editions.compose import MailRenderer
-from newsletter.editions.store import Summary
+from newsletter.editions.summaries import Summary
 from newsletter.errors import NotFound
 from newsletter.ledger import queue
 from newsletter.models import Article, Edition
@@ -163,9 +163,9 @@ def _freeze(
     if edition is None:
         edition = store.find(session, cadence, period)
         assert edition is not None
-        return store.summary(session, edition)
+        return summaries.of(session, edition)
     _fill(session, edition, settings)
-    return store.summary(session, edition)
+    return summaries.of(session, edition)
 
 
 def _fill(session: Session, edition: Edition, settings: Settings) -> None:
@@ -209,7 +209,7 @@ def _settle(session: Session, edition: Edition, *, now: datetime) -> list[int]:
         store.settle(session, one)
         if not is_open:
             store.close_books(session, one, now=now)
-    return store.mailing_ids(session, [one for one, is_open in earlier if is_open])
+    return mailings.ids(session, [one for one, is_open in earlier if is_open])
 
 
 def _queue(
@@ -225,7 +225,7 @@ def _queue(
         queue.supersede(
             session,
             references=audience.references(chosen, starts),
-            mailings=store.mailings_among(chosen.earlier),
+            mailings=mailings.among(chosen.earlier),
             now=now,
         )
     renderer = MailRenderer(choice.settings)
@@ -267,7 +267,7 @@ def _compile(
     )
     public_id = tokens.new_public_id()
     rendered = renderer.digest(content, public_id=public_id)
-    mailing_id = store.add_mailing(
+    mailing_id = mailings.add_digest(
         session,
         edition,
         rendered,
@@ -275,7 +275,7 @@ def _compile(
         frozen=renderer.frozen,
         now=edition.created_at,
     )
-    store.add_articles(session, mailing_id, articles=variant.articles, related=related)
+    mailings.add_articles(session, mailing_id, articles=variant.articles, related=related)
     return mailing_id
 
 
@@ -298,7 +298,7 @@ def _batch(session: Session, start: datetime, *, readers: int, choice: _Choice) 
 
 def _related(session: Session, variant: Variant, choice: _Choice) -> list[Article]:
     """Return earlier articles on the lead's subject that these readers were not sent just now."""
-    sent = store.sent_at(session, variant.starts)
+    sent = mailings.sent_at(session, variant.starts)
     return articles.earlier_in_categories(
         session,
         categories=variant.lead.categories,

@@ -8,7 +8,7 @@ from datetime import datetime
 from sqlalchemy import Engine
 
 from newsletter.editions import lifecycle, periods, publish
-from newsletter.editions.store import Summary
+from newsletter.editions.summaries import Summary
 from newsletter.errors import NewsletterError
 from newsletter.settings import Settings
 from newsletter.subscribers import unconfirmed

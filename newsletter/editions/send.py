@@ -12,8 +12,8 @@ from newsletter.cadences import Cadence
 from newsletter.clock import utc_now
 from newsletter.db import restore_guard
 from newsletter.db import session as sessions
-from newsletter.editions import lifecycle, store
-from newsletter.editions.store import Summary
+from newsletter.editions import lifecycle, mailings, store, summaries
+from newsletter.editions.summaries import Summary
 from newsletter.errors import NewsletterError
 from newsletter.ledger import queue
 from newsletter.ledger.registry import Trouble
@@ -87,7 +87,7 @@ def resume(
             from newsletter.sender import worker  # noqa: PLC0415
             from newsletter.sender.plan import Plan  # noqa: PLC0415
 
-            excluded = store.withheld_mailings()
+            excluded = mailings.withheld()
             worker.run(engine, Plan.of(settings), excluded=excluded, on_trouble=on_trouble)
     after = [_summary(engine, summary.edition) for summary in before]
     return [summary for summary in after if summary not in before]
@@ -117,9 +117,9 @@ def _is_due(engine: Engine) -> bool:
 
 def _open(engine: Engine) -> list[Summary]:
     with sessions.reading(engine) as session:
-        return store.summaries(session, store.in_states(session, [EditionState.OPEN]))
+        return summaries.of_all(session, store.in_states(session, [EditionState.OPEN]))
 
 
 def _summary(engine: Engine, slug: str) -> Summary:
     with sessions.reading(engine) as session:
-        return store.summary(session, store.by_slug(session, slug))
+        return summaries.of(session, store.by_slug(session, slug))

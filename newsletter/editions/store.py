@@ -1,106 +1,37 @@
-"""The queries about editions and their mailings. They take a Session and never commit."""
+"""The queries about editions. They take a Session and never commit."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ColumnElement, Select, case, delete, func, insert, or_, update
+from sqlalchemy import case, delete, func, or_, update
 from sqlalchemy import select as select_columns
 from sqlmodel import Session, col, select
 
-from newsletter import cadences, tokens
+from newsletter import cadences
 from newsletter.cadences import Cadence
 from newsletter.db import dialects
+from newsletter.editions import mailings
 from newsletter.errors import NotFound
 from newsletter.ledger import queue
 from newsletter.models import (
-    Article,
     Delivery,
     Edition,
     EditionState,
     FreezeLock,
-    Kind,
     Mailing,
-    MailingArticle,
     Note,
-    Role,
     State,
     Subscriber,
 )
 
 if TYPE_CHECKING:
-    from newsletter.rendering.compile import Rendered
+    pass
 
 _edition_id = col(Edition.id)
 _edition_state = col(Edition.state)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Summary:
-    """An edition and its books: the counts of all states sum to the audience."""
-
-    cadence: str
-    period: date
-    #: Its name: weekly-2026-11-23.
-    edition: str
-    #: open, finished, skipped, paused, cancelled.
-    state: str
-    reason: str | None
-    audience: int
-    variants: int
-    accepted: int
-    refused: int
-    deferred: int
-    unknown: int
-    cancelled: int
-    skipped: int
-    queued: int
-    claimed: int
-    in_flight: int
-
-    @property
-    def is_open(self) -> bool:
-        """Whether anything of it is still to happen."""
-        return bool(self.queued or self.claimed or self.in_flight or self.deferred)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Placed:
-    """An article as it stands in a mailing, by the title and link that it had at the freeze."""
-
-    article_id: int
-    position: int
-    role: str
-    title: str
-    link: str
-    #: Whether the article was edited after the freeze; the mailing keeps what it had.
-    is_edited: bool
-
-
-@dataclass(frozen=True, kw_only=True)
-class Corrected:
-    """One correction of an edition, and its own books: they sum to its readers."""
-
-    subject: str
-    created_at: datetime
-    readers: int
-    #: How many of its deliveries are in each state; none are left out.
-    states: dict[str, int]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Contents:
-    """One mailing of an edition: a variant."""
-
-    mailing_id: int
-    public_id: str
-    subject: str
-    readers: int
-    articles: list[Placed]
 
 
 # Making an edition
@@ -168,98 +99,6 @@ def last_covered(session: Session, cadence: Cadence) -> datetime | None:
     return found
 
 
-def add_mailing(
-    session: Session,
-    edition: Edition,
-    rendered: Rendered,
-    *,
-    public_id: str,
-    frozen: Mapping[str, Any],
-    now: datetime,
-) -> int:
-    """Freeze a compiled digest, with what its slots are written with; return its id."""
-    digest = {"public_id": public_id, "kind": Kind.DIGEST, "edition_id": edition.id}
-    return _freeze(session, rendered, created_at=now, **digest, **frozen)
-
-
-def add_correction(
-    session: Session,
-    edition: Edition,
-    rendered: Rendered,
-    *,
-    key: str,
-    frozen: Mapping[str, Any],
-    now: datetime,
-) -> int:
-    """Freeze a compiled correction; it is no part of the edition's books. Return its id."""
-    correction = {
-        "public_id": tokens.new_public_id(),
-        "kind": Kind.CORRECTION,
-        "corrects_id": edition.id,
-        "key": key,
-    }
-    return _freeze(session, rendered, created_at=now, **correction, **frozen)
-
-
-def keyed(session: Session, key: str) -> int | None:
-    """Return the mailing that says what a key stands for, if there is one."""
-    return session.exec(select(Mailing.id).where(Mailing.key == key)).one_or_none()
-
-
-def _freeze(session: Session, rendered: Rendered, **columns: Any) -> int:  # noqa: ANN401 - a row
-    body, fields = rendered.message.dump()
-    mailing = Mailing(
-        subject=rendered.message.subject,
-        body=body,
-        fields=fields,
-        html=rendered.page,
-        **columns,
-    )
-    session.add(mailing)
-    session.flush()
-    assert mailing.id is not None
-    return mailing.id
-
-
-def add_articles(
-    session: Session, mailing_id: int, *, articles: Sequence[Article], related: Sequence[Article]
-) -> None:
-    """Record what is in a mailing, as it stood at the freeze; the first of `articles` leads."""
-    roles = [Role.LEAD, *[Role.STORY] * (len(articles) - 1), *[Role.RELATED] * len(related)]
-    session.execute(
-        insert(MailingArticle),
-        [
-            {
-                "mailing_id": mailing_id,
-                "article_id": article.id,
-                "position": position,
-                "role": role,
-                "title": article.title,
-                "link": article.link,
-                "content_hash": article.content_hash,
-            }
-            for position, (article, role) in enumerate(
-                zip([*articles, *related], roles, strict=True), start=1
-            )
-        ],
-    )
-
-
-def sent_at(session: Session, ends: Collection[datetime]) -> set[int]:
-    """Return the articles in the editions whose coverage ended at one of `ends`.
-
-    Those are what the readers with these watermarks were sent last.
-    """
-    found = session.execute(
-        select_columns(col(MailingArticle.article_id))
-        .join(Mailing, col(Mailing.id) == col(MailingArticle.mailing_id))
-        .join(Edition, _edition_id == col(Mailing.edition_id))
-        .where(col(Edition.coverage_end).in_(ends))
-        .distinct()
-    )
-    return set(found.scalars())
-
-
 # The editor's notes
 
 
@@ -317,7 +156,7 @@ def settle(session: Session, edition: Edition) -> None:
     Watermarks never move back, so it may be done at any time and again.
     """
     arrived = select_columns(col(Delivery.reference)).where(
-        col(Delivery.mailing_id).in_(mailings(edition)),
+        col(Delivery.mailing_id).in_(mailings.of(edition)),
         col(Delivery.state).in_((State.ACCEPTED, State.UNKNOWN)),
     )
     watermark = col(Subscriber.watermark)
@@ -335,12 +174,6 @@ def settle(session: Session, edition: Edition) -> None:
 def close_books(session: Session, edition: Edition, *, now: datetime) -> None:
     """Note that an edition is settled for good: none of its rows was open, and all are counted."""
     _change(session, edition, settled_at=now)
-
-
-def mailing_ids(session: Session, editions: Iterable[Edition]) -> list[int]:
-    """Return the ids of the mailings of some editions."""
-    found = mailings_of([edition.id for edition in editions])
-    return list(session.execute(found).scalars())
 
 
 # Changing the state
@@ -377,11 +210,6 @@ def finish(session: Session, *, now: datetime) -> list[str]:
     return [cadences.slug(Cadence(cadence), period) for cadence, period in finished]
 
 
-def mailings(edition: Edition) -> Select[Any]:
-    """Select the ids of the mailings of an edition."""
-    return mailings_of([edition.id])
-
-
 def reopen(session: Session) -> list[str]:
     """Open finished editions of which a row is to be tried again; return their names."""
     reopened = session.execute(
@@ -392,71 +220,6 @@ def reopen(session: Session) -> list[str]:
         .execution_options(synchronize_session=False)
     )
     return [cadences.slug(Cadence(cadence), period) for cadence, period in reopened]
-
-
-def mailings_of(edition_ids: Collection[int | None]) -> Select[Any]:
-    """Select the ids of the mailings of some editions."""
-    return select_columns(col(Mailing.id)).where(col(Mailing.edition_id).in_(edition_ids))
-
-
-def settled_mailings(before: datetime) -> Select[Any]:
-    """Select the mailings of the editions whose coverage ended before, and that are settled."""
-    return _mailings_where(col(Edition.settled_at).is_not(None), col(Edition.coverage_end) < before)
-
-
-def editions_of(session: Session, mailings: Select[Any]) -> dict[int, int]:
-    """Return the edition of each of `mailings`."""
-    found = session.execute(
-        select_columns(col(Mailing.id), col(Mailing.edition_id)).where(
-            col(Mailing.id).in_(mailings)
-        )
-    )
-    return {row.id: row.edition_id for row in found}
-
-
-def mailings_among(ids: Collection[int]) -> Select[Any]:
-    """Select those of some mailings that are there."""
-    return select_columns(col(Mailing.id)).where(col(Mailing.id).in_(ids))
-
-
-def withheld_mailings() -> Select[Any]:
-    """Select the mailings that no worker may claim.
-
-    Those of editions that are paused or cancelled; and what corrects one that is paused.
-    """
-    corrects = col(Mailing.corrects_id) == _edition_id
-    return (
-        select_columns(col(Mailing.id))
-        .join(Edition, (_edition_id == col(Mailing.edition_id)) | corrects)
-        .where(
-            (_edition_state == EditionState.PAUSED)
-            | ((_edition_state == EditionState.CANCELLED) & ~corrects)
-        )
-    )
-
-
-def corrections_of(edition: Edition) -> Select[Any]:
-    """Select the ids of the mailings that correct an edition."""
-    return select_columns(col(Mailing.id)).where(col(Mailing.corrects_id) == edition.id)
-
-
-def unless_withheld(mailings: Select[Any]) -> Select[Any]:
-    """Select those of some mailings that workers may claim, whenever it is asked."""
-    return mailings.where(col(Mailing.id).not_in(withheld_mailings()))
-
-
-def _mailings_where(*conditions: ColumnElement[bool]) -> Select[Any]:
-    return (
-        select_columns(col(Mailing.id))
-        .join(Edition, _edition_id == col(Mailing.edition_id))
-        .where(*conditions)
-    )
-
-
-def cancelled_mailings(*, and_of: Collection[int | None] = ()) -> Select[Any]:
-    """Select the mailings of cancelled editions, and of some more."""
-    is_cancelled = _edition_state == EditionState.CANCELLED
-    return _mailings_where(is_cancelled | _edition_id.in_(and_of))
 
 
 # Asking
@@ -488,28 +251,6 @@ def is_first(session: Session, cadence: Cadence, *, end: datetime) -> bool:
     return found.first() is None
 
 
-def edition_with(session: Session, article_id: int, *, but_cancelled: bool = False) -> str | None:
-    """Return the name of the latest edition that has an article as its lead or as a story.
-
-    With `but_cancelled`, of those that were not cancelled. None if there is none.
-    """
-    chosen = (
-        select(Edition)
-        .join(Mailing, col(Mailing.edition_id) == _edition_id)
-        .join(MailingArticle, col(MailingArticle.mailing_id) == col(Mailing.id))
-        .where(
-            col(MailingArticle.article_id) == article_id,
-            col(MailingArticle.role) != Role.RELATED,
-        )
-        .order_by(col(Edition.coverage_end).desc())
-        .limit(1)
-    )
-    if but_cancelled:
-        chosen = chosen.where(_edition_state != EditionState.CANCELLED)
-    found = session.exec(chosen).first()
-    return cadences.slug(Cadence(found.cadence), found.period) if found else None
-
-
 def by_slug(session: Session, slug: str) -> Edition:
     """Return the edition of a name such as weekly-2026-11-23; raises NotFound."""
     cadence, period = cadences.parse_slug(slug)
@@ -530,180 +271,13 @@ def in_states(session: Session, states: Collection[EditionState]) -> list[Editio
     )
 
 
-def recent(session: Session, *, cadence: Cadence | None = None, limit: int = 10) -> list[Summary]:
-    """Return the latest editions, the newest first."""
-    chosen = select(Edition).order_by(col(Edition.coverage_end).desc()).limit(limit)
-    if cadence is not None:
-        chosen = chosen.where(Edition.cadence == cadence)
-    return summaries(session, list(session.exec(chosen)))
-
-
-def summary(session: Session, edition: Edition) -> Summary:
-    """Return an edition with its books."""
-    return summaries(session, [edition])[0]
-
-
-def summaries(session: Session, editions: Sequence[Edition]) -> list[Summary]:
-    """Return editions with their books, in two statements."""
-    ids = [edition.id for edition in editions]
-    variants = _variants(session, ids)
-    counts = _counts(session, ids)
-    return [
-        _summary(edition, variants[edition.id], counts.get(edition.id, {})) for edition in editions
-    ]
-
-
-def contents(session: Session, edition: Edition) -> list[Contents]:
-    """Return the mailings of an edition and what is in them, the largest first."""
-    readers = queue.size()
-    found = session.execute(
-        select_columns(col(Mailing.id), col(Mailing.public_id), col(Mailing.subject), readers)
-        .where(col(Mailing.edition_id) == edition.id)
-        .order_by(readers.desc(), col(Mailing.id))
-    )
-    return [
-        Contents(
-            mailing_id=mailing_id,
-            public_id=public_id,
-            subject=subject,
-            readers=count,
-            articles=_placed(session, mailing_id),
-        )
-        for mailing_id, public_id, subject, count in found.all()
-    ]
-
-
-def corrections(session: Session, edition: Edition) -> list[Corrected]:
-    """Return what was corrected of an edition, in order."""
-    mailings = corrections_of(edition)
-    books = queue.books(mailings)
-    states: dict[int, dict[str, int]] = {}
-    for mailing_id, state, rows in session.execute(select_columns(*books.c)):
-        states.setdefault(mailing_id, {})[state] = rows
-    found = session.execute(
-        select_columns(col(Mailing.id), col(Mailing.subject), col(Mailing.created_at))
-        .where(col(Mailing.corrects_id) == edition.id)
-        .order_by(col(Mailing.id))
-    )
-    return [
-        Corrected(
-            subject=subject,
-            created_at=created_at,
-            readers=sum(states[mailing_id].values()),
-            states=states[mailing_id],
-        )
-        for mailing_id, subject, created_at in found
-    ]
-
-
-def holding(edition: Edition, article_id: int) -> Select[Any]:
-    """Select the mailings of an edition that hold an article: as the lead or as a story.
-
-    Not where it is only named as related: such a mail has its headline alone, with a link to the
-    site, where it stands as it is today. What it said came with the edition that had it as a story.
-    """
-    return (
-        select_columns(col(MailingArticle.mailing_id))
-        .join(Mailing, col(Mailing.id) == col(MailingArticle.mailing_id))
-        .where(
-            col(Mailing.edition_id) == edition.id,
-            col(MailingArticle.article_id) == article_id,
-            col(MailingArticle.role) != Role.RELATED,
-        )
-    )
-
-
-def placements(session: Session, edition: Edition) -> list[MailingArticle]:
-    """Return each article of an edition as it stands in each of its mailings."""
-    return list(
-        session.exec(
-            select(MailingArticle)
-            .join(Mailing, col(Mailing.id) == col(MailingArticle.mailing_id))
-            .where(Mailing.edition_id == edition.id)
-        )
-    )
-
-
-def pruned_accepted(session: Session, mailings: Select[Any]) -> int:
-    """Return how many accepted deliveries of `mailings` were pruned: to whom is not known."""
-    found: int | None = session.execute(
-        select_columns(func.sum(col(Mailing.pruned_accepted))).where(col(Mailing.id).in_(mailings))
-    ).scalar()
-    return int(found or 0)
-
-
-def _placed(session: Session, mailing_id: int) -> list[Placed]:
-    found = session.execute(
-        select_columns(MailingArticle, col(Article.content_hash))
-        .join(Article, col(Article.id) == col(MailingArticle.article_id))
-        .where(col(MailingArticle.mailing_id) == mailing_id)
-        .order_by(col(MailingArticle.position))
-    )
-    return [
-        Placed(
-            article_id=entry.article_id,
-            position=entry.position,
-            role=entry.role,
-            title=entry.title,
-            link=entry.link,
-            is_edited=content_hash != entry.content_hash,
-        )
-        for entry, content_hash in found
-    ]
-
-
-def _variants(session: Session, edition_ids: Collection[int | None]) -> Counter[int | None]:
-    found = session.execute(
-        select_columns(col(Mailing.edition_id), func.count().label("mailings"))
-        .where(col(Mailing.edition_id).in_(edition_ids))
-        .group_by(col(Mailing.edition_id))
-    )
-    return Counter({row.edition_id: row.mailings for row in found})
-
-
-def _counts(
-    session: Session, edition_ids: Collection[int | None]
-) -> dict[int | None, dict[str, int]]:
-    books = queue.books(mailings_of(edition_ids))
-    found = session.execute(
-        select_columns(col(Mailing.edition_id), books.c.state, func.sum(books.c.rows))
-        .join(books, books.c.mailing_id == col(Mailing.id))
-        .group_by(col(Mailing.edition_id), books.c.state)
-    )
-    counts: dict[int | None, dict[str, int]] = {}
-    for edition_id, state, count in found:
-        counts.setdefault(edition_id, {})[state] = int(count)
-    return counts
-
-
-def _summary(edition: Edition, variants: int, counts: Mapping[str, int]) -> Summary:
-    return Summary(
-        cadence=edition.cadence,
-        period=edition.period,
-        edition=cadences.slug(Cadence(edition.cadence), edition.period),
-        state=edition.state,
-        reason=edition.reason,
-        audience=edition.audience,
-        variants=variants,
-        accepted=counts.get(State.ACCEPTED, 0),
-        refused=counts.get(State.REFUSED, 0),
-        deferred=counts.get(State.DEFERRED, 0),
-        unknown=counts.get(State.UNKNOWN, 0),
-        cancelled=counts.get(State.CANCELLED, 0),
-        skipped=counts.get(State.SKIPPED, 0),
-        queued=counts.get(State.QUEUED, 0),
-        claimed=counts.get(State.CLAIMED, 0),
-        in_flight=counts.get(State.IN_FLIGHT, 0),
-    )
-
-
 def _has_open_row() -> Any:  # noqa: ANN401 - an SQL expression
-    mailings = (
+    theirs = (
         select_columns(col(Mailing.id))
         .where(col(Mailing.edition_id) == _edition_id)
         .correlate(Edition)
     )
-    return queue.is_open(mailings)
+    return queue.is_open(theirs)
 
 
 def _change(session: Session, edition: Edition, **values: object) -> None:

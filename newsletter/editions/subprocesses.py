@@ -16,7 +16,7 @@ from sqlalchemy import Engine, Select
 from newsletter.clock import utc_now
 from newsletter.db import engine as engines
 from newsletter.db import session as sessions
-from newsletter.editions import store
+from newsletter.editions import mailings, store
 from newsletter.errors import NewsletterError
 from newsletter.ledger import queue
 from newsletter.ledger.registry import Trouble
@@ -53,10 +53,8 @@ def deliver(
             if on_settled is not None:
                 on_settled(settled + sum(others))
 
-        plan, mailings = Plan.of(settings), _of_edition(engine, slug)
-        is_ended = _deliver(
-            engine, plan, mailings, shutdown, on_settled=told, on_trouble=on_trouble
-        )
+        plan, wanted = Plan.of(settings), _of_edition(engine, slug)
+        is_ended = _deliver(engine, plan, wanted, shutdown, on_settled=told, on_trouble=on_trouble)
         if is_ended:
             _drain(processes)
     if shutdown.is_wanted and not is_ended and on_trouble is not None:
@@ -73,10 +71,10 @@ def deliver_mailing(
     on_trouble: Trouble | None = None,
 ) -> None:
     """Do the same for a mailing that is of no edition, by this process alone."""
-    mailings = store.mailings_among([mailing_id])
+    wanted = mailings.among([mailing_id])
     plan = Plan.of(settings)
     with on_signals() as shutdown:
-        _deliver(engine, plan, mailings, shutdown, on_settled=on_settled, on_trouble=on_trouble)
+        _deliver(engine, plan, wanted, shutdown, on_settled=on_settled, on_trouble=on_trouble)
 
 
 @contextmanager
@@ -151,8 +149,8 @@ def _help(settings: Settings, slug: str, settled: MutableSequence[int], number: 
         # It was started with these blocked.
         signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPS)
         try:
-            mailings = _of_edition(engine, slug)
-            _deliver(engine, Plan.of(settings), mailings, shutdown, on_settled=told)
+            wanted = _of_edition(engine, slug)
+            _deliver(engine, Plan.of(settings), wanted, shutdown, on_settled=told)
         except NewsletterError:
             raise SystemExit(1) from None
         finally:
@@ -162,13 +160,13 @@ def _help(settings: Settings, slug: str, settled: MutableSequence[int], number: 
 def _of_edition(engine: Engine, slug: str) -> Select[Any]:
     """Select the mailings of an edition, and none once it is paused or cancelled."""
     with sessions.reading(engine) as session:
-        return store.unless_withheld(store.mailings(store.by_slug(session, slug)))
+        return mailings.unless_withheld(mailings.of(store.by_slug(session, slug)))
 
 
 def _deliver(
     engine: Engine,
     plan: Plan,
-    mailings: Select[Any],
+    wanted: Select[Any],
     shutdown: Shutdown,
     *,
     on_settled: Callable[[int], None],
@@ -185,8 +183,8 @@ def _deliver(
         tally = worker.run(
             engine,
             plan,
-            mailings=mailings,
-            excluded=store.withheld_mailings(),
+            mailings=wanted,
+            excluded=mailings.withheld(),
             shutdown=shutdown,
             on_tally=told,
             on_trouble=on_trouble,
@@ -194,11 +192,11 @@ def _deliver(
         if tally.was_stopped or tally.limited_until is not None:
             return True
         before += tally.settled
-        is_wanted = _wait_for_work(engine, mailings, shutdown)
+        is_wanted = _wait_for_work(engine, wanted, shutdown)
     return False
 
 
-def _wait_for_work(engine: Engine, mailings: Select[Any], shutdown: Shutdown) -> bool:
+def _wait_for_work(engine: Engine, wanted: Select[Any], shutdown: Shutdown) -> bool:
     """Watch what others hold; return whether a worker is wanted.
 
     It is if something is due again, if somebody may have died, and to say that it was told to stop.
@@ -206,8 +204,8 @@ def _wait_for_work(engine: Engine, mailings: Select[Any], shutdown: Shutdown) ->
     seen, began = None, time.monotonic()
     while not shutdown.is_wanted:
         with sessions.reading(engine) as session:
-            found = queue.held(session, mailings)
-            due_at = queue.next_due(session, mailings)
+            found = queue.held(session, wanted)
+            due_at = queue.next_due(session, wanted)
         if due_at is not None and due_at <= utc_now():
             return True
         count, _ = found

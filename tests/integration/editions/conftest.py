@@ -19,8 +19,8 @@ from terminal import Run
 
 from newsletter.cadences import Cadence
 from newsletter.db import session as sessions
-from newsletter.editions import editor, lifecycle, publish, store
-from newsletter.editions.store import Summary
+from newsletter.editions import editor, lifecycle, mailings, publish, store, summaries
+from newsletter.editions.summaries import Summary
 from newsletter.ledger import queue, retry
 from newsletter.ledger.queue import Claim, Verdict
 from newsletter.models import (
@@ -188,7 +188,7 @@ class World:
                 worker_id=WORKER,
                 limit=limit,
                 now=self.now,
-                excluded=store.withheld_mailings(),
+                excluded=mailings.withheld(),
             )
         return self.mark(claims)
 
@@ -226,7 +226,7 @@ class World:
 
     def summary(self, slug: str) -> Summary:
         with sessions.reading(self.engine) as session:
-            return store.summary(session, store.by_slug(session, slug))
+            return summaries.of(session, store.by_slug(session, slug))
 
     def states(self, slug: str) -> dict[str, str]:
         """Return the state of every reader's delivery of an edition."""
@@ -267,7 +267,7 @@ class World:
     def check_books(self) -> None:
         """Check that the states of each edition sum to its audience."""
         with sessions.reading(self.engine) as session:
-            for summary in store.recent(session, limit=1_000):
+            for summary in summaries.recent(session, limit=1_000):
                 counts = (
                     summary.accepted, summary.refused, summary.deferred, summary.unknown,
                     summary.cancelled, summary.skipped, summary.queued, summary.claimed,

@@ -12,7 +12,7 @@ from sqlmodel import select, update
 from newsletter.cadences import Cadence
 from newsletter.db import restore_guard
 from newsletter.db import session as sessions
-from newsletter.editions import correct, lifecycle, periods, restore, store
+from newsletter.editions import correct, lifecycle, mailings, periods, restore, store, summaries
 from newsletter.errors import Conflict, InvalidInput, NotFound
 from newsletter.ledger import queue
 from newsletter.models import Delivery, FreezeLock, State
@@ -82,7 +82,7 @@ def test_what_is_held_of_a_cancelled_edition_stays_held(world: World) -> None:
     lifecycle.cancel(world.engine, WEEKLY, now=world.now, reason="A mistake.")
 
     with sessions.writing(world.engine) as session:
-        excluded = store.cancelled_mailings()
+        excluded = mailings.cancelled()
         assert queue.retry_now(session, ids=held(world), now=world.now, excluded=excluded) == 0
 
     assert not world.summary(WEEKLY).is_open
@@ -345,8 +345,8 @@ def test_the_latest_editions_come_first(world: World) -> None:
         world.tick(days=7)
 
     with sessions.reading(world.engine) as session:
-        weekly = store.recent(session, cadence=Cadence.WEEKLY, limit=2)
-        everything = store.recent(session)
+        weekly = summaries.recent(session, cadence=Cadence.WEEKLY, limit=2)
+        everything = summaries.recent(session)
 
     assert [one.edition for one in weekly] == ["weekly-2026-06-15", "weekly-2026-06-08"]
     assert len(everything) == 6
@@ -358,5 +358,5 @@ def _due(world: World) -> list[str]:
     return [one.cadence for one in found]
 
 
-def _current(world: World) -> store.Summary | None:
+def _current(world: World) -> summaries.Summary | None:
     return periods.current(world.engine, Cadence.WEEKLY, now=world.now, settings=world.settings)

@@ -13,7 +13,7 @@ from sqlalchemy import update
 from sqlmodel import col, select
 
 from newsletter.db import session as sessions
-from newsletter.editions import correct, pruning, store
+from newsletter.editions import correct, mailings, pruning, store, summaries
 from newsletter.editions.correct import Correction, Notice
 from newsletter.errors import Conflict, InvalidInput, NotFound
 from newsletter.ledger import queue
@@ -105,7 +105,7 @@ def test_a_related_headline_is_not_the_article(world: World) -> None:
     third = world.article()
     world.send()
     with sessions.reading(world.engine) as session:
-        placed = store.placements(session, store.by_slug(session, THIRD))
+        placed = mailings.placements(session, store.by_slug(session, THIRD))
     assert {(one.article_id, one.role) for one in placed} == {
         (first, "related"),
         (third, "lead"),
@@ -200,9 +200,9 @@ def test_fifty_at_once_make_one_correction_and_one_mail_per_reader(world: World)
         ).mailing_id
 
     with ThreadPoolExecutor(12) as pool:
-        mailings = set(pool.map(run, range(50)))
+        made = set(pool.map(run, range(50)))
 
-    assert len(mailings) == 1
+    assert len(made) == 1
     assert told(world) == queued(*readers)
 
 
@@ -232,8 +232,8 @@ def test_the_books_and_watermarks_of_editions_know_nothing_of_it(world: World) -
     world.send()
     assert world.mails(reader) == [[article], [following]]
     with sessions.reading(world.engine) as session:
-        (one,) = store.corrections(session, store.by_slug(session, FIRST))
-        assert store.corrections(session, store.by_slug(session, SECOND)) == []
+        (one,) = summaries.corrections(session, store.by_slug(session, FIRST))
+        assert summaries.corrections(session, store.by_slug(session, SECOND)) == []
     assert (one.subject, one.readers) == ("Correction: Article 2", 1)
     assert one.states == {"accepted": 1}
 

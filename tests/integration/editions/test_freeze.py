@@ -14,7 +14,7 @@ from sqlmodel import insert, select, update
 from newsletter import suppression
 from newsletter.cadences import Cadence
 from newsletter.db import session as sessions
-from newsletter.editions import lifecycle, publish, store
+from newsletter.editions import lifecycle, publish, store, summaries
 from newsletter.errors import NotFound, RenderError
 from newsletter.ledger import queue, reconcile
 from newsletter.models import (
@@ -847,7 +847,7 @@ def test_an_article_edited_after_the_freeze_does_not_change_the_mailing(world: W
     assert (after.subject, after.body, after.html) == (before.subject, before.body, before.html)
     assert b"As it was" in after.body
     with sessions.reading(world.engine) as session:
-        (mailing,) = store.contents(session, store.by_slug(session, "weekly-2026-06-01"))
+        (mailing,) = summaries.contents(session, store.by_slug(session, "weekly-2026-06-01"))
     assert [one.is_edited for one in mailing.articles] == [True]
 
 
@@ -865,7 +865,7 @@ def test_the_snapshot_records_each_article_its_role_and_its_hash(world: World) -
 
     with sessions.reading(world.engine) as session:
         edition = store.by_slug(session, "weekly-2026-06-15")
-        (mailing,) = store.contents(session, edition)
+        (mailing,) = summaries.contents(session, edition)
 
     assert [one.role for one in mailing.articles] == ["lead", "story", "related"]
     assert mailing.articles[-1].article_id == old

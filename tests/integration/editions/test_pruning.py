@@ -16,7 +16,7 @@ from sqlalchemy import Engine, event, func, update
 from sqlmodel import col, select
 
 from newsletter.db import session as sessions
-from newsletter.editions import lifecycle, pruning, store
+from newsletter.editions import lifecycle, pruning, store, summaries
 from newsletter.editions.pruning import Rows
 from newsletter.errors import InvalidInput
 from newsletter.ledger import queue
@@ -58,10 +58,12 @@ def everything(world: World) -> tuple[list[dict[str, Any]], dict[str, Any]]:
                 **asdict(summary),
                 "mailings": [
                     asdict(mailing)
-                    for mailing in store.contents(session, store.by_slug(session, summary.edition))
+                    for mailing in summaries.contents(
+                        session, store.by_slug(session, summary.edition)
+                    )
                 ],
             }
-            for summary in store.recent(session, limit=1_000)
+            for summary in summaries.recent(session, limit=1_000)
         ]
         places = dict(session.exec(select(Subscriber.public_id, Subscriber.watermark)).all())
     return editions, places

@@ -28,7 +28,7 @@ from newsletter.cadences import Cadence
 from newsletter.db import engine as engines
 from newsletter.db import schema
 from newsletter.db import session as sessions
-from newsletter.editions import editor, lifecycle, store
+from newsletter.editions import editor, lifecycle, mailings, store, summaries
 from newsletter.errors import Conflict
 from newsletter.ledger import listing, queue, reconcile
 from newsletter.models import Article, ArticleState, Edition, Mailing, State
@@ -175,7 +175,7 @@ class History:
 
     def brake(self, act: str) -> None:
         with sessions.reading(self.world.engine) as session:
-            found = store.recent(session, limit=1)
+            found = summaries.recent(session, limit=1)
         for one in found:
             if act == "cancel":
                 lifecycle.cancel(
@@ -205,7 +205,7 @@ class History:
     def retry(self, kinds: Sequence[Kind]) -> None:
         """Retry unknown deliveries; none is refused, so all of them arrive."""
         with sessions.writing(self.world.engine) as session:
-            excluded = store.withheld_mailings()
+            excluded = mailings.withheld()
             queue.retry_now(session, state=State.UNKNOWN, excluded=excluded, now=self.world.now)
             store.reopen(session)
         for number, claim in enumerate(self.world.take()):
@@ -243,13 +243,13 @@ class History:
         with sessions.reading(self.world.engine) as session:
             articles = session.exec(select(Article)).all()
             editions = {one.id: one for one in session.exec(select(Edition))}
-            mailings = session.exec(select(Mailing)).all()
+            found = session.exec(select(Mailing)).all()
         for reference in self.readers:
             self.check_reader(reference, articles, editions)
         for note in self.notes:
-            having = {one.edition_id for one in mailings if note in one.html}
+            having = {one.edition_id for one in found if note in one.html}
             assert len(having) <= 1, "a note came twice"
-            assert all(note in one.html for one in mailings if one.edition_id in having), (
+            assert all(note in one.html for one in found if one.edition_id in having), (
                 "a variant lacks the note"
             )
 

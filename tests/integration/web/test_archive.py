@@ -8,7 +8,7 @@ from visitor import ANN, Make, Visitor
 
 from newsletter.cadences import Cadence
 from newsletter.db import session as sessions
-from newsletter.editions import lifecycle, store
+from newsletter.editions import lifecycle, store, summaries
 from newsletter.tokens import Purpose
 from newsletter.web import pages
 
@@ -19,7 +19,7 @@ TOKEN = re.compile(r"[A-Za-z0-9_-]{20}\.[A-Za-z0-9_-]{43}")
 def view(visitor: Visitor, slug: str) -> str:
     """The path of "view in browser" in the mail of an edition."""
     with sessions.reading(visitor.engine) as session:
-        (contents,) = store.contents(session, store.by_slug(session, slug))
+        (contents,) = summaries.contents(session, store.by_slug(session, slug))
     return f"/view/{visitor.keyring.issue(Purpose.VIEW, contents.public_id, 0)}"
 
 

@@ -1,0 +1,228 @@
+"""What a command or a page shows of an edition: its books, its mailings, its corrections.
+
+The functions take a Session and never commit.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import TYPE_CHECKING
+
+from sqlalchemy import func
+from sqlalchemy import select as select_columns
+from sqlmodel import Session, col, select
+
+from newsletter import cadences
+from newsletter.cadences import Cadence
+from newsletter.editions import mailings
+from newsletter.ledger import queue
+from newsletter.models import (
+    Article,
+    Edition,
+    Mailing,
+    MailingArticle,
+    State,
+)
+
+if TYPE_CHECKING:
+    pass
+
+_edition_id = col(Edition.id)
+_edition_state = col(Edition.state)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Summary:
+    """An edition and its books: the counts of all states sum to the audience."""
+
+    cadence: str
+    period: date
+    #: Its name: weekly-2026-11-23.
+    edition: str
+    #: open, finished, skipped, paused, cancelled.
+    state: str
+    reason: str | None
+    audience: int
+    variants: int
+    accepted: int
+    refused: int
+    deferred: int
+    unknown: int
+    cancelled: int
+    skipped: int
+    queued: int
+    claimed: int
+    in_flight: int
+
+    @property
+    def is_open(self) -> bool:
+        """Whether anything of it is still to happen."""
+        return bool(self.queued or self.claimed or self.in_flight or self.deferred)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Placed:
+    """An article as it stands in a mailing, by the title and link that it had at the freeze."""
+
+    article_id: int
+    position: int
+    role: str
+    title: str
+    link: str
+    #: Whether the article was edited after the freeze; the mailing keeps what it had.
+    is_edited: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Corrected:
+    """One correction of an edition, and its own books: they sum to its readers."""
+
+    subject: str
+    created_at: datetime
+    readers: int
+    #: How many of its deliveries are in each state; none are left out.
+    states: dict[str, int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contents:
+    """One mailing of an edition: a variant."""
+
+    mailing_id: int
+    public_id: str
+    subject: str
+    readers: int
+    articles: list[Placed]
+
+
+def recent(session: Session, *, cadence: Cadence | None = None, limit: int = 10) -> list[Summary]:
+    """Return the latest editions, the newest first."""
+    chosen = select(Edition).order_by(col(Edition.coverage_end).desc()).limit(limit)
+    if cadence is not None:
+        chosen = chosen.where(Edition.cadence == cadence)
+    return of_all(session, list(session.exec(chosen)))
+
+
+def of(session: Session, edition: Edition) -> Summary:
+    """Return an edition with its books."""
+    return of_all(session, [edition])[0]
+
+
+def of_all(session: Session, editions: Sequence[Edition]) -> list[Summary]:
+    """Return editions with their books, in two statements."""
+    ids = [edition.id for edition in editions]
+    variants = _variants(session, ids)
+    counts = _counts(session, ids)
+    return [
+        _summary(edition, variants[edition.id], counts.get(edition.id, {})) for edition in editions
+    ]
+
+
+def contents(session: Session, edition: Edition) -> list[Contents]:
+    """Return the mailings of an edition and what is in them, the largest first."""
+    readers = queue.size()
+    found = session.execute(
+        select_columns(col(Mailing.id), col(Mailing.public_id), col(Mailing.subject), readers)
+        .where(col(Mailing.edition_id) == edition.id)
+        .order_by(readers.desc(), col(Mailing.id))
+    )
+    return [
+        Contents(
+            mailing_id=mailing_id,
+            public_id=public_id,
+            subject=subject,
+            readers=count,
+            articles=_placed(session, mailing_id),
+        )
+        for mailing_id, public_id, subject, count in found.all()
+    ]
+
+
+def corrections(session: Session, edition: Edition) -> list[Corrected]:
+    """Return what was corrected of an edition, in order."""
+    books = queue.books(mailings.corrections_of(edition))
+    states: dict[int, dict[str, int]] = {}
+    for mailing_id, state, rows in session.execute(select_columns(*books.c)):
+        states.setdefault(mailing_id, {})[state] = rows
+    found = session.execute(
+        select_columns(col(Mailing.id), col(Mailing.subject), col(Mailing.created_at))
+        .where(col(Mailing.corrects_id) == edition.id)
+        .order_by(col(Mailing.id))
+    )
+    return [
+        Corrected(
+            subject=subject,
+            created_at=created_at,
+            readers=sum(states[mailing_id].values()),
+            states=states[mailing_id],
+        )
+        for mailing_id, subject, created_at in found
+    ]
+
+
+def _placed(session: Session, mailing_id: int) -> list[Placed]:
+    found = session.execute(
+        select_columns(MailingArticle, col(Article.content_hash))
+        .join(Article, col(Article.id) == col(MailingArticle.article_id))
+        .where(col(MailingArticle.mailing_id) == mailing_id)
+        .order_by(col(MailingArticle.position))
+    )
+    return [
+        Placed(
+            article_id=entry.article_id,
+            position=entry.position,
+            role=entry.role,
+            title=entry.title,
+            link=entry.link,
+            is_edited=content_hash != entry.content_hash,
+        )
+        for entry, content_hash in found
+    ]
+
+
+def _variants(session: Session, edition_ids: Collection[int | None]) -> Counter[int | None]:
+    found = session.execute(
+        select_columns(col(Mailing.edition_id), func.count().label("mailings"))
+        .where(col(Mailing.edition_id).in_(edition_ids))
+        .group_by(col(Mailing.edition_id))
+    )
+    return Counter({row.edition_id: row.mailings for row in found})
+
+
+def _counts(
+    session: Session, edition_ids: Collection[int | None]
+) -> dict[int | None, dict[str, int]]:
+    books = queue.books(mailings.of_all(edition_ids))
+    found = session.execute(
+        select_columns(col(Mailing.edition_id), books.c.state, func.sum(books.c.rows))
+        .join(books, books.c.mailing_id == col(Mailing.id))
+        .group_by(col(Mailing.edition_id), books.c.state)
+    )
+    counts: dict[int | None, dict[str, int]] = {}
+    for edition_id, state, count in found:
+        counts.setdefault(edition_id, {})[state] = int(count)
+    return counts
+
+
+def _summary(edition: Edition, variants: int, counts: Mapping[str, int]) -> Summary:
+    return Summary(
+        cadence=edition.cadence,
+        period=edition.period,
+        edition=cadences.slug(Cadence(edition.cadence), edition.period),
+        state=edition.state,
+        reason=edition.reason,
+        audience=edition.audience,
+        variants=variants,
+        accepted=counts.get(State.ACCEPTED, 0),
+        refused=counts.get(State.REFUSED, 0),
+        deferred=counts.get(State.DEFERRED, 0),
+        unknown=counts.get(State.UNKNOWN, 0),
+        cancelled=counts.get(State.CANCELLED, 0),
+        skipped=counts.get(State.SKIPPED, 0),
+        queued=counts.get(State.QUEUED, 0),
+        claimed=counts.get(State.CLAIMED, 0),
+        in_flight=counts.get(State.IN_FLIGHT, 0),
+    )
