@@ -7,6 +7,7 @@ from datetime import datetime
 from sqlalchemy import delete
 from sqlmodel import Session, col, select
 
+from newsletter.ledger import erasure
 from newsletter.models import AddressChange, Subscriber
 from newsletter.subscribers import store
 
@@ -33,7 +34,7 @@ def of(session: Session, subscriber: Subscriber) -> list[AddressChange]:
 def drop(session: Session, changes: list[AddressChange], *, now: datetime) -> int:
     """Delete changes, and erase the recipients of their letters in the ledger."""
     theirs = store.deliveries_of([change.public_id for change in changes])
-    store.erase_deliveries(session, theirs, now=now)
+    erasure.erase(session, theirs, now=now)
     ids = [change.id for change in changes]
     session.execute(delete(AddressChange).where(col(AddressChange.id).in_(ids)))
     return len(ids)

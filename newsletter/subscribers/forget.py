@@ -14,7 +14,7 @@ from sqlmodel import Session
 from newsletter import suppression
 from newsletter.db import engine as engines
 from newsletter.db import session as sessions
-from newsletter.ledger import queue
+from newsletter.ledger import erasure, queue
 from newsletter.subscribers import changes, store
 from newsletter.tokens import Keyring
 
@@ -40,7 +40,7 @@ def forget(session: Session, address: str, *, now: datetime, keyring: Keyring) -
         queue.cancel(session, reference=public_id, reason=suppression.FORGOTTEN, now=now)
     changes.forget(session, subscriber, address, now=now)
     theirs = store.deliveries_of([public_id] if public_id else [], address=address)
-    deliveries = store.erase_deliveries(session, theirs, now=now)
+    deliveries = erasure.erase(session, theirs, now=now)
     consents = store.erase(session, [subscriber.id]) if subscriber else 0
     suppression.forget(session, address, now=now, keyring=keyring)
     return Forgotten(subscriber=subscriber is not None, consents=consents, deliveries=deliveries)

@@ -11,8 +11,6 @@ from sqlalchemy import (
     ColumnElement,
     Row,
     String,
-    case,
-    cast,
     delete,
     exists,
     func,
@@ -29,7 +27,6 @@ from newsletter.cadences import Cadence
 from newsletter.db import dialects
 from newsletter.ledger import queue
 from newsletter.models import (
-    Attempt,
     Consent,
     Delivery,
     Edition,
@@ -421,42 +418,6 @@ def deliveries_of(public_ids: Sequence[str], *, address: str | None = None) -> C
     """Return a condition that selects deliveries by reader, or also by address."""
     theirs = col(Delivery.reference).in_(public_ids)
     return theirs if address is None else or_(theirs, col(Delivery.address) == address)
-
-
-def erase_deliveries(session: Session, theirs: ColumnElement[bool], *, now: datetime) -> int:
-    """Erase personal data from the chosen deliveries, cancel open ones, and return how many.
-
-    The rows stay, so that the states of every edition still sum to its audience.
-    """
-    session.execute(
-        update(Attempt)
-        .where(col(Attempt.delivery_id).in_(select_columns(col(Delivery.id)).where(theirs)))
-        .values(reply=None)
-        .execution_options(synchronize_session=False)
-    )
-    is_open = col(Delivery.state).in_(queue.OPEN)
-    erased = session.execute(
-        update(Delivery)
-        .where(theirs)
-        .values(
-            address="",
-            # No public id has this character; the row's id keeps the reference unique.
-            reference=literal("~") + cast(col(Delivery.id), String),
-            since_at=None,
-            reply=None,
-            worker_id=None,
-            reason=case((is_open, literal("forgotten")), else_=col(Delivery.reason)),
-            state_at=case((is_open, literal(now, Instant())), else_=col(Delivery.state_at)),
-            state=case(
-                # The message may have been sent, and its outcome will not be recorded.
-                (col(Delivery.state) == State.IN_FLIGHT, literal(State.UNKNOWN.value)),
-                (is_open, literal(State.CANCELLED.value)),
-                else_=col(Delivery.state),
-            ),
-        )
-        .execution_options(synchronize_session=False)
-    )
-    return _rows(erased)
 
 
 def erase(session: Session, ids: Sequence[int | None]) -> int:

@@ -11,6 +11,7 @@ from sqlalchemy import Engine
 from sqlmodel import Session
 
 from newsletter.db import session as sessions
+from newsletter.ledger import erasure
 from newsletter.subscribers import store
 
 #: How long a subscriber stays pending after the last sign-up or import.
@@ -36,6 +37,6 @@ def _delete_some(session: Session, *, now: datetime) -> int:
     readers = store.lock_pending(session, until=now - KEPT, limit=_BATCH)
     if readers:
         theirs = store.deliveries_of([reader.public_id for reader in readers])
-        store.erase_deliveries(session, theirs, now=now)
+        erasure.erase(session, theirs, now=now)
         store.erase(session, [reader.id for reader in readers])
     return len(readers)
