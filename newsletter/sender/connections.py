@@ -17,10 +17,10 @@ from newsletter.sender.loop import loop_time
 from newsletter.sender.plan import Plan
 from newsletter.sender.reactions import Sign
 from newsletter.sender.run_state import RunState
-from newsletter.settings import SmtpServer
 from newsletter.smtp import pool
 from newsletter.smtp.relays import Connection, Relay, Relays
 from newsletter.smtp.reply import Kind, Outcome
+from newsletter.smtp.server import SmtpServer
 from newsletter.smtp.session import Envelope, Mail, Session
 
 

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from newsletter.ledger import dead_addresses, retry
 from newsletter.sender.limits import Limits
 from newsletter.sender.personalize import Filler
-from newsletter.settings import Settings, SmtpServer
+from newsletter.settings import Settings
+from newsletter.smtp.server import SmtpServer
 
 
 @dataclass(frozen=True)

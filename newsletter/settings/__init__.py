@@ -13,7 +13,7 @@ from email.utils import getaddresses, parseaddr
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
@@ -25,12 +25,13 @@ from pydantic_settings import (
     SettingsError,
 )
 
-from newsletter import address, cadences, tokens
+from newsletter import address, cadences, tokens, userinfo
 from newsletter.cadences import Cadence
 from newsletter.errors import ConfigurationError, InvalidAddress, NewsletterError
 from newsletter.rendering import language as languages
 from newsletter.rendering.content import Brand, Image
-from newsletter.settings import urls, wording
+from newsletter.settings import wording
+from newsletter.smtp import server
 
 #: Where settings are looked for when --config does not name another file.
 DEFAULT_FILE = Path("newsletter.toml")
@@ -51,7 +52,6 @@ _PARAMETERS = re.compile(
 )
 #: The setting in the error for an environment variable that cannot be parsed.
 _NAMED = re.compile(r'field "(\w+)"')
-_LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 
 
 class DomainLimit(BaseModel):
@@ -540,7 +540,7 @@ class Settings(BaseSettings):
     @classmethod
     def _database_address(cls, value: str) -> str:
         if not value.startswith("sqlite"):
-            urls.check_user(value)
+            userinfo.check(value)
         return value
 
     @field_validator("smtp_url", mode="before")
@@ -554,16 +554,7 @@ class Settings(BaseSettings):
     @field_validator("smtp_url")
     @classmethod
     def _smtp_address(cls, value: str | list[str]) -> str | list[str]:
-        found = urls.several(value)
-        if not found:
-            raise ValueError("must name a mail server")
-        for number, url in enumerate(found, 1):
-            try:
-                urls.check_smtp(url)
-            except ValueError as exc:
-                # Named by its number: any part of a malformed URL may be the password.
-                which = f"number {number} of {len(found)} " if len(found) > 1 else ""
-                raise ValueError(f"{which}{exc}") from None
+        server.parse(value)
         return value
 
     @property
@@ -642,9 +633,11 @@ class Settings(BaseSettings):
             url=self.logo_url, alt=self.name, width=self.logo_width, height=self.logo_height
         )
 
-    def smtp_servers(self) -> list[SmtpServer]:
+    def smtp_servers(self) -> list[server.SmtpServer]:
         """Return the mail servers that `smtp_url` names, in its order."""
-        return [SmtpServer.of(self, url) for url in urls.several(self.smtp_url)]
+        return server.parse(
+            self.smtp_url, hostname=self.smtp_hostname, allows_plaintext=self.smtp_plaintext
+        )
 
 
 class _OfFile(Settings):
@@ -661,54 +654,6 @@ class _OfFile(Settings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """The file over the defaults."""
         return (init_settings,)
-
-
-class SmtpServer:
-    """A mail server that takes our mail: address, security and weight."""
-
-    def __init__(
-        self,
-        *,
-        host: str,
-        port: int,
-        username: str | None,
-        password: str | None,
-        security: Literal["plain", "starttls", "tls"],
-        hostname: str | None = None,
-        weight: int = 1,
-    ) -> None:
-        self.host = host
-        self.port = port
-        self.username = username
-        self.password = password
-        self.security = security
-        #: The name in EHLO; None for this machine's name.
-        self.hostname = hostname
-        #: How many connections it gets for each of a server of weight 1.
-        self.weight = weight
-
-    @classmethod
-    def of(cls, settings: Settings, url: str) -> SmtpServer:
-        """Read a URL; without TLS only on loopback, or if smtp_plaintext allows it."""
-        parts = urlsplit(url)
-        host = parts.hostname or ""
-        security: Literal["plain", "starttls", "tls"] = "starttls"
-        if parts.scheme == "smtps":
-            security = "tls"
-        elif parts.scheme == "smtp" and (host in _LOOPBACK or settings.smtp_plaintext):
-            security = "plain"
-        return cls(
-            host=host,
-            port=urls.port(parts),
-            username=unquote(parts.username) if parts.username else None,
-            password=unquote(parts.password) if parts.password else None,
-            security=security,
-            hostname=settings.smtp_hostname,
-            weight=urls.weight(parts),
-        )
-
-    def __str__(self) -> str:
-        return f"{self.host}:{self.port}"
 
 
 def load(file: Path | None = None, *, environment: bool = True) -> Settings:

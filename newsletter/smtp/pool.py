@@ -19,7 +19,7 @@ from aiosmtplib import (
 )
 
 from newsletter.errors import ConfigurationError, TransportUnavailable
-from newsletter.settings import SmtpServer
+from newsletter.smtp.server import SmtpServer
 from newsletter.smtp.session import Session
 
 #: RFC 5321 4.5.3.2.1: five minutes for the greeting; the same for TLS and AUTH.

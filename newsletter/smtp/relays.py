@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from newsletter.errors import ConfigurationError, NewsletterError, TransportUnavailable
-from newsletter.settings import SmtpServer
+from newsletter.smtp.server import SmtpServer
 from newsletter.smtp.session import Session
 
 #: Back-off of a relay: the first, and the longest.

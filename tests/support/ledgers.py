@@ -16,7 +16,7 @@ from newsletter.rendering.message import CompiledMessage, Field, Place, Slot
 from newsletter.sender.limits import Limits
 from newsletter.sender.personalize import Filler, SlotValues
 from newsletter.sender.plan import Plan
-from newsletter.settings import SmtpServer
+from newsletter.smtp.server import SmtpServer
 from newsletter.tokens import Keyring
 
 SECRET = "0123456789abcdef0123456789abcdef-for-tests"

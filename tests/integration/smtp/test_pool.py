@@ -14,9 +14,9 @@ import trustme
 from scripted_smtp import DROP, STALL, Act, ScriptedServer, Turn, running
 
 from newsletter.errors import ConfigurationError, NewsletterError, TransportUnavailable
-from newsletter.settings import SmtpServer
 from newsletter.smtp import pool
 from newsletter.smtp.reply import Kind, Outcome
+from newsletter.smtp.server import SmtpServer
 from newsletter.smtp.session import Envelope, Mail
 
 ENVELOPE = Envelope("bounces@miasfeed.example", "reader@example.com")

@@ -1,0 +1,32 @@
+"""The user and the password in a URL (RFC 3986 3.2.1), which must be percent-encoded.
+
+An unescaped delimiter in a password would silently change the host. So such a URL is refused, and
+no message quotes any part of it: any part may be the password.
+"""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import unquote
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+# Searched between the scheme and the last @; further colons belong to the password.
+_DIVIDING = re.compile(r"[@/?#\[\]]|%(?![0-9A-Fa-f]{2})")
+PERCENT_FORM = (
+    "has a character in its user or password that divides a URL; there write @ as %40, / as %2F, "
+    "? as %3F, # as %23, [ as %5B, ] as %5D and % as %25"
+)
+
+
+def check(url: str) -> None:
+    """Raise ValueError if the user or the password of a URL is not percent-encoded."""
+    user, is_there, _ = url.partition("://")[2].rpartition("@")
+    if _CONTROL.search(url):
+        raise ValueError("has a control character in it")
+    if is_there and _DIVIDING.search(user):
+        raise ValueError(PERCENT_FORM)
+    try:
+        unquote(user, errors="strict")
+    except UnicodeDecodeError:
+        # UnicodeDecodeError's message quotes the octets.
+        raise ValueError("has a percent form in its user or password that is no UTF-8") from None
