@@ -155,9 +155,7 @@ def retry(
 ) -> None:
     """Make deferred or unknown deliveries due at once; the next run sends them."""
     from newsletter.clock import utc_now
-    from newsletter.db import session as sessions
-    from newsletter.editions import lifecycle, mailings, store
-    from newsletter.ledger import queue
+    from newsletter.editions import lifecycle
 
     if bool(ids) == bool(state) or (edition and not state):
         raise InvalidInput(
@@ -165,20 +163,16 @@ def retry(
             hint="`newsletter delivery retry 17 18`, or `newsletter delivery retry --state "
             "unknown --edition weekly-2026-11-23`.",
         )
-    here, now = context.of(ctx), utc_now()
-    with here.database() as engine, sessions.writing(engine) as session:
-        theirs = mailings.of(store.by_slug(session, edition)) if edition else None
-        wanted = State(state) if state else None
-        asked = queue.count_in(session, wanted, theirs) if wanted else len(ids or ())
-        retried = queue.retry_now(
-            session,
-            now=now,
+    here = context.of(ctx)
+    with here.database() as engine:
+        asked, retried = lifecycle.retry(
+            engine,
             ids=ids or (),
-            state=wanted,
-            mailings=theirs,
-            excluded=lifecycle.over_mailings(session, now=now, times=here.settings.send_times),
+            state=State(state) if state else None,
+            edition=edition,
+            now=utc_now(),
+            times=here.settings.send_times,
         )
-        store.reopen(session)
     if json:
         output.as_json({"asked": asked, "retried": retried})
         return

@@ -1,4 +1,4 @@
-"""What happens to an edition after its freeze: pause, resume, cancel, expire, finish."""
+"""What happens to an edition after its freeze: pause, resume, cancel, expire, finish, retry."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from newsletter.editions import mailings, store, summaries
 from newsletter.editions.summaries import Summary
 from newsletter.errors import Conflict
 from newsletter.ledger import queue
-from newsletter.models import Edition, EditionState
+from newsletter.models import Edition, EditionState, State
 from newsletter.subscribers import changes, suppress
 
 _UNFINISHED = (EditionState.OPEN, EditionState.PAUSED)
@@ -61,6 +61,36 @@ def over_mailings(session: Session, *, now: datetime, times: SendTimes) -> Selec
     among = [*_UNFINISHED, EditionState.FINISHED]
     stale = [edition.id for edition in _stale(session, among, now=now, times=times)]
     return mailings.cancelled(and_of=stale)
+
+
+def retry(
+    engine: Engine,
+    *,
+    ids: Sequence[int],
+    state: State | None,
+    edition: str | None,
+    now: datetime,
+    times: SendTimes,
+) -> tuple[int, int]:
+    """Make deliveries due at once, by their ids or by their state, and reopen their editions.
+
+    Returns how many were asked for, and how many are due now: only those that wait or are unknown,
+    to readers who have not left or paused since, of editions neither cancelled nor stale. With
+    `edition`, of that one alone; raises NotFound if there is none.
+    """
+    with sessions.writing(engine) as session:
+        theirs = mailings.of(store.by_slug(session, edition)) if edition else None
+        asked = queue.count_in(session, state, theirs) if state else len(ids)
+        retried = queue.retry_now(
+            session,
+            now=now,
+            ids=ids,
+            state=state,
+            mailings=theirs,
+            excluded=over_mailings(session, now=now, times=times),
+        )
+        store.reopen(session)
+    return asked, retried
 
 
 def pause(engine: Engine, slug: str) -> Summary:
