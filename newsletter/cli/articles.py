@@ -217,7 +217,11 @@ def pin(ctx: typer.Context, article: Number, *, json: output.Json = False) -> No
     here = context.of(ctx)
     with here.database() as engine:
         found, leads = editor.pin(
-            engine, article, now=clock.utc_now(), actor=context.actor(), settings=here.settings
+            engine,
+            article,
+            now=clock.utc_now(),
+            actor=context.actor(),
+            publication=here.publication,
         )
     if json:
         output.as_json({"pinned": found.id, "leads": leads})

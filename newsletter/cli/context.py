@@ -15,6 +15,8 @@ import typer
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
+    from newsletter.publication import Publication
+    from newsletter.sender.plan import Plan
     from newsletter.settings import Settings
 
 
@@ -26,6 +28,7 @@ class Context:
     #: Whether NEWSLETTER_* counts more than the file; the demo stands alone.
     environment: bool = True
     _settings: Settings | None = field(default=None, repr=False)
+    _publication: Publication | None = field(default=None, repr=False)
 
     @property
     def settings(self) -> Settings:
@@ -36,6 +39,21 @@ class Context:
         if self._settings is None:
             self._settings = configuration.load(self.config, environment=self.environment)
         return self._settings
+
+    @property
+    def publication(self) -> Publication:
+        """The publication that the settings describe."""
+        from newsletter.publication import Publication
+
+        if self._publication is None:
+            self._publication = Publication.of(self.settings)
+        return self._publication
+
+    def plan(self) -> Plan:
+        """Return how a worker sends, by the settings."""
+        from newsletter.sender.plan import Plan
+
+        return Plan.of(self.settings)
 
     @contextmanager
     def database(self, *, checked: bool = True) -> Iterator[Engine]:

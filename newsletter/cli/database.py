@@ -120,7 +120,7 @@ def restored(ctx: typer.Context, *, json: output.Json = False) -> None:
 
     here = context.of(ctx)
     with here.database() as engine:
-        done = restore.accept(engine, now=utc_now(), settings=here.settings)
+        done = restore.accept(engine, now=utc_now(), publication=here.publication)
     if json:
         output.as_json(asdict(done))
         return
@@ -157,7 +157,7 @@ def prune(
     here = context.of(ctx)
     with here.database() as engine:
         rows = pruning.prunable(
-            engine, older_than=older_than, now=utc_now(), settings=here.settings
+            engine, older_than=older_than, now=utc_now(), publication=here.publication
         )
         if not dry_run:
             with output.progress() as bar:

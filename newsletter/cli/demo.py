@@ -60,9 +60,7 @@ def demo(
             articles = _take_in(engine, found.settings, folder)
             readers = _subscribe(engine, found.settings, folder)
             now = clock.utc_now()
-            summaries = [
-                sending.deliver(engine, cadence, found.settings, now=now) for cadence in Cadence
-            ]
+            summaries = [sending.deliver(engine, cadence, found, now=now) for cadence in Cadence]
         mails = [
             {"to": one.recipient, "subject": one.subject, "octets": one.size, "file": one.html.name}
             for one in running.mails

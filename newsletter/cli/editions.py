@@ -167,7 +167,11 @@ def skip(ctx: typer.Context, cadence: CadenceArgument, *, json: output.Json = Fa
     here = context.of(ctx)
     with here.database() as engine:
         found = editor.skip(
-            engine, cadence, now=clock.utc_now(), actor=context.actor(), settings=here.settings
+            engine,
+            cadence,
+            now=clock.utc_now(),
+            actor=context.actor(),
+            publication=here.publication,
         )
     already = "" if found.is_new else " already"
     due = found.due_at.astimezone(here.settings.zone)
@@ -187,7 +191,11 @@ def unskip(ctx: typer.Context, cadence: CadenceArgument, *, json: output.Json = 
     here = context.of(ctx)
     with here.database() as engine:
         found = editor.unskip(
-            engine, cadence, now=clock.utc_now(), actor=context.actor(), settings=here.settings
+            engine,
+            cadence,
+            now=clock.utc_now(),
+            actor=context.actor(),
+            publication=here.publication,
         )
     due = found.due_at.astimezone(here.settings.zone)
     _print_skipped(found, f"{found.edition} will be made, {due:%Y-%m-%d %H:%M %Z}.", json=json)
@@ -232,7 +240,7 @@ def correct(
     with here.database() as engine:
         if dry_run:
             setup.warn(here.settings)
-            found = correcting.rehearse(engine, notice, now=now, settings=here.settings)
+            found = correcting.rehearse(engine, notice, now=now, publication=here.publication)
         else:
             setup.require_for_readers(engine, here.settings)
             with output.progress() as progress:
@@ -241,7 +249,8 @@ def correct(
                     engine,
                     notice,
                     now=now,
-                    settings=here.settings,
+                    publication=here.publication,
+                    plan=here.plan,
                     on_queued=lambda queued: progress.update(task, total=queued.waiting),
                     on_settled=lambda readers: progress.update(task, completed=readers),
                     on_trouble=output.warn,

@@ -34,13 +34,12 @@ def read(
     """
     from newsletter.feedback import mailbox as mails
     from newsletter.feedback.apply import apply
-    from newsletter.subscribers.letters import Publication
 
     here = context.of(ctx)
     is_stream = str(mailbox) == "-"
     found = mails.of_stream(sys.stdin.buffer) if is_stream else mails.headers(mailbox)
     with here.database() as engine:
-        publication = Publication(here.settings)
+        publication = here.publication
         tally = apply(engine, found, publication=publication, now=clock.utc_now())
     if json:
         output.as_json(asdict(tally))

@@ -132,16 +132,18 @@ def _rendered(found: context.Context, cadence: Cadence, *, sampled: bool) -> Ren
 
     settings, now = found.settings, clock.utc_now()
     if sampled:
-        return sample.rendered(MailRenderer(settings), cadence, settings, now)
+        return sample.rendered(MailRenderer(found.publication), cadence, settings, now)
     with found.database() as engine:
-        return publish.preview(engine, cadence, now=now, settings=settings)
+        return publish.preview(engine, cadence, now=now, publication=found.publication)
 
 
 def _skipped(found: context.Context, cadence: Cadence) -> Skipped | None:
     from newsletter.editions import editor
 
     with found.database() as engine:
-        return editor.next_skipped(engine, cadence, now=clock.utc_now(), settings=found.settings)
+        return editor.next_skipped(
+            engine, cadence, now=clock.utc_now(), publication=found.publication
+        )
 
 
 def _write(

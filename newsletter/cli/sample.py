@@ -125,7 +125,7 @@ def render_all(renderer: MailRenderer, settings: Settings, now: datetime) -> Ite
     renderer.correction(notice, cadence=Cadence.DAILY)
     yield
     for letter in _letters(settings, now):
-        renderer.draft(letter)
+        renderer.publication.draft(letter)
         yield
 
 

@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from newsletter.articles.turn import Elsewhere
     from newsletter.editions.summaries import Summary
     from newsletter.sender.waiting import Waiting
-    from newsletter.settings import Settings
 
 CadenceArgument = Annotated[Cadence, typer.Argument(help="daily, weekly or monthly.")]
 DryRun = Annotated[
@@ -61,23 +60,23 @@ def send(
     with found.database() as engine, nullcontext() if dry_run else on_signals():
         if dry_run:
             setup.warn(found.settings)
-            summary = _rehearse(engine, cadence, found.settings, clock.utc_now(), force=True)
+            summary = _rehearse(engine, cadence, found, clock.utc_now(), force=True)
         else:
             setup.require_for_readers(engine, found.settings, force=force)
             summary = deliver(
                 engine,
                 cadence,
-                found.settings,
+                found,
                 now=clock.utc_now(),
                 force=force,
                 workers=workers,
             )
-        waits = [] if dry_run else _waiting(engine, summary, found.settings)
+        waits = [] if dry_run else _waiting(engine, summary, found)
         if json:
             waiting = [asdict(one) for one in waits]
             output.as_json({**asdict(summary), "waiting": waiting, "dry_run": dry_run})
         else:
-            output.say(_with_reasons(sentence(summary, dry_run=dry_run), waits, found.settings))
+            output.say(_with_reasons(sentence(summary, dry_run=dry_run), waits, found))
             if not dry_run and summary.refused > summary.accepted:
                 output.warn(
                     "More were refused than accepted.",
@@ -105,38 +104,39 @@ def cron(
     with found.database() as engine:
         if dry_run:
             setup.warn(found.settings)
-            code = _run(engine, found.settings, dry_run=True, json=json)
+            code = _run(engine, found, dry_run=True, json=json)
         else:
             setup.require_for_readers(engine, found.settings, force=force)
             with scheduler.noted(engine, "cron"):
-                code = _run(engine, found.settings, dry_run=False, json=json)
+                code = _run(engine, found, dry_run=False, json=json)
     if code:
         raise typer.Exit(code)
 
 
-def _run(engine: Engine, settings: Settings, *, dry_run: bool, json: bool) -> int:
+def _run(engine: Engine, here: context.Context, *, dry_run: bool, json: bool) -> int:
     """Do one run of cron and report it; return its exit code."""
+    from newsletter.editions import fetching
     from newsletter.subscribers import unconfirmed
 
     now = clock.utc_now()
     fetched: list[Result] | Elsewhere = []
-    occasion = fetch_occasion(engine, settings, now)
+    occasion = fetching.occasion(engine, now=now, publication=here.publication)
     if not dry_run:
-        fetched = fetch(engine, settings, now, occasion)
+        fetched = fetch(engine, here, now, occasion)
         unconfirmed.delete(engine, now=now)
     with nullcontext(Shutdown()) if dry_run else on_signals() as shutdown:
         moved: list[Summary] = []
         fetched = wait(
             fetched,
             engine,
-            settings,
+            here,
             shutdown,
             now=now,
             occasion=occasion,
-            meanwhile=lambda: moved.extend(_resume(engine, settings, now)),
+            meanwhile=lambda: moved.extend(_resume(engine, here, now)),
         )
         failing = [] if dry_run else report(engine, fetched, now)
-        made, failure = _due(engine, settings, shutdown, now=now, dry_run=dry_run)
+        made, failure = _due(engine, here, shutdown, now=now, dry_run=dry_run)
         # An edition that has moved twice is reported once, as it is in the end.
         summaries = {one.edition: one for one in [*moved, *made]}.values()
         if json:
@@ -149,8 +149,8 @@ def _run(engine: Engine, settings: Settings, *, dry_run: bool, json: bool) -> in
             )
         else:
             for summary in summaries:
-                waits = [] if dry_run else _waiting(engine, summary, settings)
-                output.say(_with_reasons(sentence(summary, dry_run=dry_run), waits, settings))
+                waits = [] if dry_run else _waiting(engine, summary, here)
+                output.say(_with_reasons(sentence(summary, dry_run=dry_run), waits, here))
     if failure is not None:
         raise failure
     if shutdown.is_wanted:
@@ -161,7 +161,7 @@ def _run(engine: Engine, settings: Settings, *, dry_run: bool, json: bool) -> in
 def deliver(
     engine: Engine,
     cadence: Cadence,
-    settings: Settings,
+    here: context.Context,
     *,
     now: datetime,
     force: bool = False,
@@ -184,7 +184,8 @@ def deliver(
             engine,
             cadence,
             now=now,
-            settings=settings,
+            publication=here.publication,
+            plan=here.plan,
             force=force,
             workers=workers,
             on_frozen=on_frozen,
@@ -211,7 +212,7 @@ def sentence(summary: Summary, *, dry_run: bool = False) -> str:
     return f"{name} is {state}: {readers}{_books(summary)}{waiting}."
 
 
-def _waiting(engine: Engine, summary: Summary, settings: Settings) -> list[Waiting]:
+def _waiting(engine: Engine, summary: Summary, here: context.Context) -> list[Waiting]:
     """Return what the rest of an open edition waits for; nothing for a paused one."""
     from newsletter.db import session as sessions
     from newsletter.editions import mailings, store
@@ -222,13 +223,13 @@ def _waiting(engine: Engine, summary: Summary, settings: Settings) -> list[Waiti
         return []
     with sessions.reading(engine) as session:
         theirs = mailings.of(store.by_slug(session, summary.edition))
-        return waiting.of(session, theirs, limits=Limits.of(settings), now=clock.utc_now())
+        return waiting.of(session, theirs, limits=Limits.of(here.settings), now=clock.utc_now())
 
 
-def _with_reasons(said: str, waits: list[Waiting], settings: Settings) -> str:
+def _with_reasons(said: str, waits: list[Waiting], here: context.Context) -> str:
     from newsletter.sender import waiting
 
-    why = waiting.sentences(waits, zone=settings.zone, now=clock.utc_now())
+    why = waiting.sentences(waits, zone=here.settings.zone, now=clock.utc_now())
     return f"{said} {why}".rstrip()
 
 
@@ -238,25 +239,16 @@ def _books(summary: Summary) -> str:
 
 
 def _rehearse(
-    engine: Engine, cadence: Cadence, settings: Settings, now: datetime, *, force: bool
+    engine: Engine, cadence: Cadence, here: context.Context, now: datetime, *, force: bool
 ) -> Summary:
     from newsletter.editions import publish
 
-    return publish.rehearse(engine, cadence, now=now, settings=settings, force=force)
-
-
-def fetch_occasion(engine: Engine, settings: Settings, now: datetime) -> Occasion:
-    """Return why feeds are fetched now: an edition that is due, or the time of single feeds."""
-    from newsletter.articles import polling
-    from newsletter.editions import periods
-
-    due = periods.due_editions(engine, now=now, settings=settings)
-    return polling.before_edition(max(one.due_at for one in due)) if due else polling.ROUTINE
+    return publish.rehearse(engine, cadence, now=now, publication=here.publication, force=force)
 
 
 def fetch(
     engine: Engine,
-    settings: Settings,
+    here: context.Context,
     now: datetime,
     occasion: Occasion,
     *,
@@ -266,14 +258,14 @@ def fetch(
     from newsletter.articles import turn
     from newsletter.cli import feeds
 
-    limits = feeds.limits(settings)
+    limits = feeds.limits(here.settings)
     return turn.fetch_all(engine, limits, now, occasion=occasion, is_stopped=is_stopped)
 
 
 def wait(
     fetched: list[Result] | Elsewhere,
     engine: Engine,
-    settings: Settings,
+    here: context.Context,
     shutdown: Shutdown,
     *,
     now: datetime,
@@ -289,7 +281,7 @@ def wait(
         return fetched
     return fetching.wait(
         engine,
-        feeds.limits(settings),
+        feeds.limits(here.settings),
         now=now,
         occasion=occasion,
         shutdown=shutdown,
@@ -324,17 +316,19 @@ def report(engine: Engine, fetched: list[Result] | Elsewhere, now: datetime) -> 
     return [one for one in said if one.is_failing]
 
 
-def _resume(engine: Engine, settings: Settings, now: datetime) -> list[Summary]:
+def _resume(engine: Engine, here: context.Context, now: datetime) -> list[Summary]:
     """Send what is open; an error is ignored, because it recurs later in this run."""
     from newsletter.editions import send as sending
 
     with suppress(NewsletterError):
-        return sending.resume(engine, now=now, settings=settings, on_trouble=output.warn)
+        return sending.resume(
+            engine, now=now, publication=here.publication, plan=here.plan, on_trouble=output.warn
+        )
     return []
 
 
 def _due(
-    engine: Engine, settings: Settings, shutdown: Shutdown, *, now: datetime, dry_run: bool
+    engine: Engine, here: context.Context, shutdown: Shutdown, *, now: datetime, dry_run: bool
 ) -> tuple[list[Summary], NewsletterError | None]:
     """Send the editions that are due, and go on with those that wait for a retry.
 
@@ -344,20 +338,24 @@ def _due(
     from newsletter.editions import periods
     from newsletter.editions import send as sending
 
-    due = [one.cadence for one in periods.due_editions(engine, now=now, settings=settings)]
+    due = [
+        one.cadence for one in periods.due_editions(engine, now=now, publication=here.publication)
+    ]
     if dry_run:
-        return [_rehearse(engine, c, settings, now, force=False) for c in due], None
+        return [_rehearse(engine, c, here, now, force=False) for c in due], None
     summaries: list[Summary] = []
     failure: NewsletterError | None = None
     for cadence in due:
         if shutdown.is_wanted:
             break
         try:
-            summaries.append(deliver(engine, cadence, settings, now=now))
+            summaries.append(deliver(engine, cadence, here, now=now))
         except NewsletterError as exc:
             failure = failure or exc
-            made = periods.current(engine, cadence, now=now, settings=settings)
+            made = periods.current(engine, cadence, now=now, publication=here.publication)
             summaries += [made] if made else []
     if failure is None and not shutdown.is_wanted:
-        summaries += sending.resume(engine, now=now, settings=settings, on_trouble=output.warn)
+        summaries += sending.resume(
+            engine, now=now, publication=here.publication, plan=here.plan, on_trouble=output.warn
+        )
     return summaries, failure

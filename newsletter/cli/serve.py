@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Engine
 
-    from newsletter.settings import Settings
     from newsletter.web.peers import Proxies
 
 #: How often the rows of ended throttle windows are deleted.
@@ -68,7 +67,7 @@ def serve(
         with (
             shutdown.heeded_by(end),
             registered(engine, ProcessKind.WEB, on_outdated=shutdown.ask, on_trouble=output.warn),
-            _working(engine, found.settings, shutdown, sends=letters),
+            _working(engine, found, shutdown, sends=letters),
         ):
             server.run(sockets)
 
@@ -115,14 +114,12 @@ def _options(proxies: Proxies) -> dict[str, Any]:
 
 @contextmanager
 def _working(
-    engine: Engine, settings: Settings, shutdown: Shutdown, *, sends: bool
+    engine: Engine, here: context.Context, shutdown: Shutdown, *, sends: bool
 ) -> Iterator[None]:
     """Run a worker in a thread; at the end, wait for what it has in flight."""
     threads = [threading.Thread(target=_prune, args=(engine, shutdown), daemon=True)]
     if sends:
-        threads.append(
-            threading.Thread(target=_send, args=(engine, settings, shutdown), daemon=True)
-        )
+        threads.append(threading.Thread(target=_send, args=(engine, here, shutdown), daemon=True))
     for thread in threads:
         thread.start()
     try:
@@ -133,10 +130,10 @@ def _working(
             thread.join()
 
 
-def _send(engine: Engine, settings: Settings, shutdown: Shutdown) -> None:
+def _send(engine: Engine, here: context.Context, shutdown: Shutdown) -> None:
     """Send until the shutdown; `registered` reports an upgraded database."""
     with suppress(SchemaOutOfDate):
-        working.keep_sending(engine, settings, shutdown)
+        working.keep_sending(engine, here, shutdown)
 
 
 def _prune(engine: Engine, shutdown: Shutdown) -> None:

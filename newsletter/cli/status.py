@@ -32,10 +32,12 @@ def status(ctx: typer.Context, *, json: output.Json = False) -> None:
     a backup that was restored, or a setting that is not filled in.
     """
     from newsletter.doctor import daily, standing
+    from newsletter.sender.limits import Limits
 
     found, now = context.of(ctx), clock.utc_now()
     with found.database() as engine:
-        stands = standing.look(engine, settings=found.settings, now=now)
+        limits = Limits.of(found.settings)
+        stands = standing.look(engine, publication=found.publication, limits=limits, now=now)
     findings = daily.findings(stands, settings=found.settings, now=now)
     upcoming = _upcoming(found.settings, now, stands)
     if json:

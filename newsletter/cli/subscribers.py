@@ -224,12 +224,11 @@ def change(
 def _ask_for_address(here: context.Context, address: str, new: str, *, json: bool) -> None:
     from newsletter.db import session as sessions
     from newsletter.subscribers import address_change
-    from newsletter.subscribers.letters import Publication
 
     spelled, now, publication = (
         addresses.normalise(new),
         clock.utc_now(),
-        Publication(here.settings),
+        here.publication,
     )
     with here.database() as engine, sessions.writing(engine) as session:
         reader = _found(session, address, locked=True)

@@ -155,9 +155,12 @@ def _of_mails(settings: Settings) -> Iterator[str]:
     """Yield the first reason why a sample mail cannot be made."""
     from newsletter.cli import sample
     from newsletter.editions.compose import MailRenderer
+    from newsletter.publication import Publication
 
     try:
-        for _ in sample.render_all(MailRenderer(settings), settings, clock.utc_now()):
+        for _ in sample.render_all(
+            MailRenderer(Publication.of(settings)), settings, clock.utc_now()
+        ):
             pass
     except RenderError as exc:
         yield exc.message

@@ -15,7 +15,6 @@ from newsletter.sender.shutdown import Shutdown, on_signals
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
-    from newsletter.settings import Settings
 
 #: How long to wait before sending again after an error of the mail server or a setting.
 _PAUSE_SECONDS = 30.0
@@ -46,16 +45,16 @@ def worker(
     with found.database() as engine:
         with on_signals() as shutdown:
             scheduler = threading.Thread(
-                target=_keep_schedule, args=(engine, found.settings, shutdown), daemon=True
+                target=_keep_schedule, args=(engine, found, shutdown), daemon=True
             )
             if schedule:
                 scheduler.start()
-            keep_sending(engine, found.settings, shutdown)
+            keep_sending(engine, found, shutdown)
         if schedule:
             scheduler.join()
 
 
-def keep_sending(engine: Engine, settings: Settings, shutdown: Shutdown) -> None:
+def keep_sending(engine: Engine, here: context.Context, shutdown: Shutdown) -> None:
     """Send whatever is due until the shutdown.
 
     An error is printed, and sending is tried again later. Raises SchemaOutOfDate once the database
@@ -63,14 +62,13 @@ def keep_sending(engine: Engine, settings: Settings, shutdown: Shutdown) -> None
     """
     from newsletter.editions import mailings
     from newsletter.errors import NewsletterError, SchemaOutOfDate
-    from newsletter.sender.plan import Plan
     from newsletter.sender.worker import run
 
     while not shutdown.is_wanted:
         try:
             run(
                 engine,
-                Plan.of(settings),
+                here.plan(),
                 excluded=mailings.withheld(),
                 stays=True,
                 shutdown=shutdown,
@@ -85,7 +83,7 @@ def keep_sending(engine: Engine, settings: Settings, shutdown: Shutdown) -> None
         shutdown.wait(_PAUSE_SECONDS)
 
 
-def _keep_schedule(engine: Engine, settings: Settings, shutdown: Shutdown) -> None:
+def _keep_schedule(engine: Engine, here: context.Context, shutdown: Shutdown) -> None:
     """Do what is scheduled, while this process holds the leader lock."""
     from newsletter.db.election import LeaderLock
     from newsletter.errors import NewsletterError
@@ -95,7 +93,7 @@ def _keep_schedule(engine: Engine, settings: Settings, shutdown: Shutdown) -> No
         while not shutdown.is_wanted:
             try:
                 if lock.is_elected():
-                    fetch_at = _look(engine, settings, fetch_at, shutdown)
+                    fetch_at = _look(engine, here, fetch_at, shutdown)
             except NewsletterError as exc:
                 output.warn(exc.message, exc.hint)
             except Exception:  # noqa: BLE001 - sending goes on, and the next look may be better
@@ -103,25 +101,23 @@ def _keep_schedule(engine: Engine, settings: Settings, shutdown: Shutdown) -> No
             shutdown.wait(_LOOK_SECONDS)
 
 
-def _look(engine: Engine, settings: Settings, fetch_at: float, shutdown: Shutdown) -> float:
+def _look(engine: Engine, here: context.Context, fetch_at: float, shutdown: Shutdown) -> float:
     """Fetch the feeds if it is time, or an edition is; make what is due. Return the next fetch."""
-    from newsletter.editions import schedule, scheduler
+    from newsletter.editions import fetching, schedule, scheduler
 
     now = clock.utc_now()
     with scheduler.noted(engine, "worker") as errors:
-        occasion = send.fetch_occasion(engine, settings, now)
+        occasion = fetching.occasion(engine, now=now, publication=here.publication)
         if occasion.is_whole or time.monotonic() >= fetch_at:
-            fetched = send.fetch(
-                engine, settings, now, occasion, is_stopped=lambda: shutdown.is_wanted
-            )
-            fetched = send.wait(fetched, engine, settings, shutdown, now=now, occasion=occasion)
+            fetched = send.fetch(engine, here, now, occasion, is_stopped=lambda: shutdown.is_wanted)
+            fetched = send.wait(fetched, engine, here, shutdown, now=now, occasion=occasion)
             send.report(engine, fetched, now)
             if shutdown.is_wanted:
                 # Not every feed was read: an edition that is made now would miss their articles.
                 return fetch_at
             fetch_at = time.monotonic() + _FETCH_SECONDS
         # At the same instant: an edition that has fallen due since gets a fetch of its own first.
-        done = schedule.keep(engine, now=now, settings=settings)
+        done = schedule.keep(engine, now=now, publication=here.publication)
         errors += [failure.message for failure in done.failures]
     for summary in done.made:
         output.say(send.sentence(summary))

@@ -31,10 +31,10 @@ from newsletter.models import (
     State,
     Status,
 )
+from newsletter.publication import Publication
 from newsletter.sender import waiting
 from newsletter.sender.limits import Limits
 from newsletter.sender.waiting import Waiting
-from newsletter.settings import Settings
 from newsletter.subscribers import next_digest
 from newsletter.subscribers import store as readers
 
@@ -102,28 +102,27 @@ class Standing:
     templates: str | None = None
 
 
-def look(engine: Engine, *, settings: Settings, now: datetime) -> Standing:
+def look(engine: Engine, *, publication: Publication, limits: Limits, now: datetime) -> Standing:
     """Return how the newsletter stands; changes nothing."""
-    limits = Limits.of(settings)
     with sessions.reading(engine) as session:
         counts = _readers(session)
         return Standing(
             readers=counts,
             suppressed=suppression.count(session),
-            last={c: _last(session, c, settings, now) for c in Cadence},
+            last={c: _last(session, c, publication, now) for c in Cadence},
             open=_open(session, limits, now),
-            missed=_missed(session, counts, settings, now),
+            missed=_missed(session, counts, publication, now),
             letters=waiting.of(session, _letters(), limits=limits, now=now),
             unknown=_unknown(session, now),
             failing=[feed for feed in articles.feeds(session) if feed.error],
             quarantined=_quarantined(session),
             held=articles.count_in(session, ArticleState.HELD),
-            pinned=_pinned(session, settings, now),
+            pinned=_pinned(session, publication, now),
             notes=_notes(session),
             skipped=next_digest.skipped_ahead(session, now=now),
             run=scheduler.last(session),
             restored=_restored(session, engine),
-            templates=_templates(settings),
+            templates=_templates(publication),
         )
 
 
@@ -145,10 +144,10 @@ def _open(session: Session, limits: Limits, now: datetime) -> list[OpenEdition]:
 
 
 def _missed(
-    session: Session, counts: dict[str, dict[str, int]], settings: Settings, now: datetime
+    session: Session, counts: dict[str, dict[str, int]], publication: Publication, now: datetime
 ) -> list[Missed]:
     """Return the newest editions that readers wait for and nobody has made or skipped."""
-    times, since = settings.send_times, store.began_at(session)
+    times, since = publication.send_times, store.began_at(session)
     found = []
     for cadence in Cadence:
         period = cadences.newest_due(cadence, now, times)
@@ -160,15 +159,17 @@ def _missed(
     return found
 
 
-def _last(session: Session, cadence: Cadence, settings: Settings, now: datetime) -> Summary | None:
+def _last(
+    session: Session, cadence: Cadence, publication: Publication, now: datetime
+) -> Summary | None:
     """Return the last edition that has been due: one that is skipped ahead is none."""
-    newest = cadences.newest_due(cadence, now, settings.send_times)
+    newest = cadences.newest_due(cadence, now, publication.send_times)
     found = summaries.recent(session, cadence=cadence, limit=2)
     return next((one for one in found if one.period <= newest), None)
 
 
-def _pinned(session: Session, settings: Settings, now: datetime) -> Pinned | None:
-    found = editor.leading(session, now=now, settings=settings)
+def _pinned(session: Session, publication: Publication, now: datetime) -> Pinned | None:
+    found = editor.leading(session, now=now, publication=publication)
     if found is None:
         return None
     article, leads = found
@@ -216,14 +217,14 @@ def _restored(session: Session, engine: Engine) -> Conflict | None:
     return None
 
 
-def _templates(settings: Settings) -> str | None:
+def _templates(publication: Publication) -> str | None:
     """Say that files of the publisher's templates do nothing, or that none can be used."""
-    if settings.templates is None:
+    if publication.own_templates is None:
         return None
     from newsletter.rendering import environment, overrides  # noqa: PLC0415 - few have a folder
 
     try:
-        templates = environment.build(settings.templates, settings.language)
+        templates = environment.build(publication.own_templates, publication.language)
     except RenderError as exc:
         return exc.message
-    return overrides.sentence(settings.templates, templates)
+    return overrides.sentence(publication.own_templates, templates)

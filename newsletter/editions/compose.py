@@ -4,24 +4,27 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import date
 
 from newsletter import cadences
 from newsletter.articles import link
 from newsletter.cadences import Cadence
 from newsletter.models import Kind
+from newsletter.publication import Publication
 from newsletter.rendering import compile as compiling
 from newsletter.rendering import correction as correcting
 from newsletter.rendering.compile import Rendered
 from newsletter.rendering.content import CorrectionContent, DigestContent
 from newsletter.rendering.message import Markers
-from newsletter.subscribers.letters import Publication
 from newsletter.tokens import Purpose
 
 
-class MailRenderer(Publication):
+@dataclass(frozen=True)
+class MailRenderer:
     """Makes the mails of editions out of what all mails of the publication have in common."""
+
+    publication: Publication
 
     def digest(self, content: DigestContent, *, public_id: str) -> Rendered:
         """Compile one digest as the mailing of that public id."""
@@ -29,12 +32,12 @@ class MailRenderer(Publication):
         markers = Markers(secrets.token_hex(16))
         return compiling.digest(
             self._linked(content),
-            brand=self.brand,
-            links=replace(self.links(markers), view=self._view(public_id)),
+            brand=self.publication.brand,
+            links=replace(self.publication.links(markers), view=self._view(public_id)),
             markers=markers,
-            environment=self.templates,
+            environment=self.publication.templates,
             feedback_id=feedback_id(
-                Cadence(content.cadence), content.period_on, self.settings.sender_domain
+                Cadence(content.cadence), content.period_on, self.publication.sender_domain
             ),
         )
 
@@ -43,12 +46,12 @@ class MailRenderer(Publication):
         markers = Markers(secrets.token_hex(16))
         return correcting.correction(
             replace(content, url=self._link(content.url)),
-            brand=self.brand,
-            links=self.links(markers),
+            brand=self.publication.brand,
+            links=self.publication.links(markers),
             markers=markers,
-            environment=self.templates,
+            environment=self.publication.templates,
             feedback_id=feedback_id(
-                cadence, content.period_on, self.settings.sender_domain, kind=Kind.CORRECTION
+                cadence, content.period_on, self.publication.sender_domain, kind=Kind.CORRECTION
             ),
         )
 
@@ -58,11 +61,11 @@ class MailRenderer(Publication):
         return replace(content, stories=stories, related=related)
 
     def _link(self, url: str) -> str:
-        return link.with_parameters(url, self.settings.link_parameters)
+        return link.with_parameters(url, self.publication.link_parameters)
 
     def _view(self, public_id: str) -> str:
-        token = self.keyring.issue(Purpose.VIEW, public_id, 0)
-        return f"{self.settings.base_url}/view/{token}"
+        token = self.publication.keyring.issue(Purpose.VIEW, public_id, 0)
+        return f"{self.publication.base_url}/view/{token}"
 
 
 def feedback_id(cadence: Cadence, period: date, domain: str, *, kind: Kind = Kind.DIGEST) -> str:

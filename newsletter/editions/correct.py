@@ -29,9 +29,10 @@ from newsletter.errors import Conflict, InvalidInput, NotFound
 from newsletter.ledger import queue
 from newsletter.ledger.registry import Trouble
 from newsletter.models import Article, Edition, MailingArticle, Role, State, Status
+from newsletter.publication import Publication
 from newsletter.rendering.content import CorrectionContent, one_line
 from newsletter.rendering.message import CompiledMessage
-from newsletter.settings import Settings
+from newsletter.sender.plan import Plan
 from newsletter.subscribers import preferences
 
 #: Characters of a text: a notice is short, and no mailbox may cut off its foot.
@@ -124,7 +125,8 @@ def send(
     notice: Notice,
     *,
     now: datetime,
-    settings: Settings,
+    publication: Publication,
+    plan: Callable[[], Plan],
     on_queued: Callable[[Correction], None] = lambda _: None,
     on_settled: Callable[[int], None] = lambda _: None,
     on_trouble: Trouble | None = None,
@@ -134,42 +136,48 @@ def send(
     Run again it goes on, and takes in readers for whom the edition was accepted since; nobody gets
     the same one twice. `on_settled` is told how many readers this run has an answer for.
     """
-    queued = enqueue(engine, notice, now=now, settings=settings)
+    queued = enqueue(engine, notice, now=now, publication=publication)
     on_queued(queued)
     subprocesses.deliver_mailing(
-        engine, settings, queued.mailing_id, on_settled=on_settled, on_trouble=on_trouble
+        engine, plan(), queued.mailing_id, on_settled=on_settled, on_trouble=on_trouble
     )
     with sessions.reading(engine) as session:
         edition = store.by_slug(session, notice.edition)
         return _correction(session, edition, queued.article, queued.mailing_id)
 
 
-def enqueue(engine: Engine, notice: Notice, *, now: datetime, settings: Settings) -> Correction:
+def enqueue(
+    engine: Engine, notice: Notice, *, now: datetime, publication: Publication
+) -> Correction:
     """Put a correction into the ledger, for all to whom it is not there yet; nothing leaves."""
     with sessions.writing(engine) as session:
         # What a restored backup has queued may have been sent: this would be counted with it.
         restore_guard.check(session, engine)
-        return _queue(session, notice, now=now, settings=settings)
+        return _queue(session, notice, now=now, publication=publication)
 
 
-def rehearse(engine: Engine, notice: Notice, *, now: datetime, settings: Settings) -> Correction:
+def rehearse(
+    engine: Engine, notice: Notice, *, now: datetime, publication: Publication
+) -> Correction:
     """Return what `queue` would come to, and undo it."""
     try:
         with sessions.writing(engine) as session:
-            correction = _queue(session, notice, now=now, settings=settings)
+            correction = _queue(session, notice, now=now, publication=publication)
             raise _Rehearsed(correction)  # noqa: TRY301 - the transaction itself has to see it
     except _Rehearsed as done:
         return done.correction
 
 
-def _queue(session: Session, notice: Notice, *, now: datetime, settings: Settings) -> Correction:
+def _queue(
+    session: Session, notice: Notice, *, now: datetime, publication: Publication
+) -> Correction:
     # One at a time, so that fifty are one; and no goodbye or pause comes between who is chosen and
     # what is queued for them.
     sessions.freeze_lock(session, now)
     preferences.resume_due(session, now)
     edition = store.by_slug(session, notice.edition)
     article = _find(session, edition, notice.article)
-    mailing_id = _mailing(session, edition, article, notice, now=now, settings=settings)
+    mailing_id = _mailing(session, edition, article, notice, now=now, publication=publication)
     queue.enqueue(
         session,
         mailing_id=mailing_id,
@@ -192,7 +200,7 @@ def _mailing(
     notice: Notice,
     *,
     now: datetime,
-    settings: Settings,
+    publication: Publication,
 ) -> int:
     """Return the mailing of a correction, compiled now if these words are new.
 
@@ -210,10 +218,10 @@ def _mailing(
         paragraphs=notice.paragraphs,
         subject=notice.subject,
     )
-    renderer = MailRenderer(settings)
+    renderer = MailRenderer(publication)
     rendered = renderer.correction(content, cadence=Cadence(edition.cadence))
     return mailings.add_correction(
-        session, edition, rendered, key=key, frozen=renderer.frozen, now=now
+        session, edition, rendered, key=key, frozen=publication.frozen, now=now
     )
 
 

@@ -21,8 +21,8 @@ from newsletter.db import session as sessions
 from newsletter.editions import assemble, mailings, periods, store
 from newsletter.errors import Conflict, NotFound
 from newsletter.models import Article, ArticleState, EditionState, Note
+from newsletter.publication import Publication
 from newsletter.rendering import note as notes
-from newsletter.settings import Settings
 from newsletter.subscribers import next_digest
 
 #: Why an edition that was skipped ahead is not made.
@@ -99,7 +99,7 @@ def reject(engine: Engine, ids: Collection[int], *, now: datetime, actor: str) -
 
 
 def pin(
-    engine: Engine, article_id: int, *, now: datetime, actor: str, settings: Settings
+    engine: Engine, article_id: int, *, now: datetime, actor: str, publication: Publication
 ) -> tuple[Article, list[Cadence]]:
     """Have an article lead the next edition of each cadence, in place of any pinned before.
 
@@ -109,8 +109,8 @@ def pin(
     with _editing(engine, [article_id], now) as (session, instant, (found,)):
         _refuse_quarantined(found)
         _refuse_rejected(found)
-        _refuse_left_out(found, settings)
-        leads = _to_come(session, found, pinned_at=instant, now=now, settings=settings)
+        _refuse_left_out(found, publication)
+        leads = _to_come(session, found, pinned_at=instant, now=now, publication=publication)
         if not leads:
             raise Conflict(
                 f"No edition is to come that has article {article_id}.",
@@ -132,18 +132,18 @@ def unpin(engine: Engine, *, now: datetime, actor: str) -> Article | None:
 
 
 def leading(
-    session: Session, *, now: datetime, settings: Settings
+    session: Session, *, now: datetime, publication: Publication
 ) -> tuple[Article, list[Cadence]] | None:
     """Return the article that is pinned and the cadences whose next edition it leads, if any."""
     found = articles.pinned(session)
     if found is None or found.pinned_at is None:
         return None
-    leads = _to_come(session, found, pinned_at=found.pinned_at, now=now, settings=settings)
+    leads = _to_come(session, found, pinned_at=found.pinned_at, now=now, publication=publication)
     return (found, leads) if leads else None
 
 
 def skip(
-    engine: Engine, cadence: Cadence, *, now: datetime, actor: str, settings: Settings
+    engine: Engine, cadence: Cadence, *, now: datetime, actor: str, publication: Publication
 ) -> Skipped:
     """Leave out the next edition of a cadence: it is recorded as skipped before it is made.
 
@@ -152,24 +152,24 @@ def skip(
     """
     with sessions.writing(engine) as session:
         instant = sessions.freeze_lock(session, now)
-        period = periods.upcoming(session, cadence, now=now, settings=settings)
+        period = periods.upcoming(session, cadence, now=now, publication=publication)
         made = periods.skip_period(
-            session, cadence, period, reason=WEEK_OFF, now=now, settings=settings
+            session, cadence, period, reason=WEEK_OFF, now=now, publication=publication
         )
         if made:
             _edition_noted(session, "editions.skip", cadence, period, actor=actor, at=instant)
         elif not _is_skipped(session, cadence, period):
             raise Conflict(f"{cadences.slug(cadence, period)} is made already.")
-        return _skipped(session, cadence, period, settings, is_new=made)
+        return _skipped(session, cadence, period, publication, is_new=made)
 
 
 def unskip(
-    engine: Engine, cadence: Cadence, *, now: datetime, actor: str, settings: Settings
+    engine: Engine, cadence: Cadence, *, now: datetime, actor: str, publication: Publication
 ) -> Skipped:
     """Have the edition made after all that `skip` left out; raises Conflict if there is none."""
     with sessions.writing(engine) as session:
         instant = sessions.freeze_lock(session, now)
-        period = cadences.next_due(cadence, now, settings.send_times)
+        period = cadences.next_due(cadence, now, publication.send_times)
         if not _is_skipped(session, cadence, period):
             raise Conflict(
                 f"The next {cadence} edition, {cadences.slug(cadence, period)}, is not skipped.",
@@ -177,18 +177,18 @@ def unskip(
             )
         store.discard_skipped(session, cadence, period)
         _edition_noted(session, "editions.unskip", cadence, period, actor=actor, at=instant)
-        return _skipped(session, cadence, period, settings, is_new=True)
+        return _skipped(session, cadence, period, publication, is_new=True)
 
 
 def next_skipped(
-    engine: Engine, cadence: Cadence, *, now: datetime, settings: Settings
+    engine: Engine, cadence: Cadence, *, now: datetime, publication: Publication
 ) -> Skipped | None:
     """Return the next period of a cadence if it is left out."""
     with sessions.reading(engine) as session:
-        period = cadences.next_due(cadence, now, settings.send_times)
+        period = cadences.next_due(cadence, now, publication.send_times)
         if not _is_skipped(session, cadence, period):
             return None
-        return _skipped(session, cadence, period, settings, is_new=False)
+        return _skipped(session, cadence, period, publication, is_new=False)
 
 
 def write_note(engine: Engine, cadence: Cadence, text: str, *, now: datetime, actor: str) -> Note:
@@ -264,8 +264,8 @@ def _refuse_frozen(
         )
 
 
-def _refuse_left_out(article: Article, settings: Settings) -> None:
-    left_out = assemble.left_out(article.categories, settings.skip_categories)
+def _refuse_left_out(article: Article, publication: Publication) -> None:
+    left_out = assemble.left_out(article.categories, publication.skip_categories)
     if left_out is not None:
         raise Conflict(
             f"Article {article.id} is in no edition: its category {left_out} is left out.",
@@ -274,12 +274,17 @@ def _refuse_left_out(article: Article, settings: Settings) -> None:
 
 
 def _to_come(
-    session: Session, article: Article, *, pinned_at: datetime, now: datetime, settings: Settings
+    session: Session,
+    article: Article,
+    *,
+    pinned_at: datetime,
+    now: datetime,
+    publication: Publication,
 ) -> list[Cadence]:
     """Return the cadences whose next edition has an article, pinned at an instant, as its lead."""
     found = []
     for cadence in Cadence:
-        start = periods.coverage_start(session, cadence, end=now, settings=settings)
+        start = periods.coverage_start(session, cadence, end=now, publication=publication)
         is_new = article.state is ArticleState.HELD or (
             article.seen_at is not None and article.seen_at > start
         )
@@ -294,9 +299,9 @@ def _is_skipped(session: Session, cadence: Cadence, period: date) -> bool:
 
 
 def _skipped(
-    session: Session, cadence: Cadence, period: date, settings: Settings, *, is_new: bool
+    session: Session, cadence: Cadence, period: date, publication: Publication, *, is_new: bool
 ) -> Skipped:
-    times = settings.send_times
+    times = publication.send_times
     due_at = cadences.due_at(cadence, period, times)
     ahead = next_digest.skipped_ahead(session, now=due_at)[cadence]
     following = cadences.next_due(cadence, due_at - datetime.resolution, times, skipped=ahead)

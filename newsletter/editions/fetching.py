@@ -1,4 +1,7 @@
-"""Waits for the process that fetches the feeds: an edition is not made in the middle of a fetch."""
+"""Why feeds are fetched now, and the wait for another process that fetches.
+
+An edition is not made in the middle of a fetch.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,8 @@ from newsletter.articles import polling, turn
 from newsletter.articles.limits import Limits
 from newsletter.articles.polling import Occasion
 from newsletter.articles.turn import Elsewhere
+from newsletter.editions import periods
+from newsletter.publication import Publication
 from newsletter.sender.shutdown import Shutdown
 
 if TYPE_CHECKING:
@@ -21,6 +26,12 @@ if TYPE_CHECKING:
 #: How long an edition waits for the fetch of another process: that one may be suspended.
 PATIENCE_SECONDS = 60.0
 _LOOK_SECONDS = 1.0
+
+
+def occasion(engine: Engine, *, now: datetime, publication: Publication) -> Occasion:
+    """Return why feeds are fetched now: an edition that is due, or the time of single feeds."""
+    due = periods.due_editions(engine, now=now, publication=publication)
+    return polling.before_edition(max(one.due_at for one in due)) if due else polling.ROUTINE
 
 
 def wait(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 
 from sqlalchemy import Engine
 from sqlmodel import Session
@@ -13,7 +13,7 @@ from newsletter.cadences import Cadence
 from newsletter.db import session as sessions
 from newsletter.editions import assemble, store, summaries
 from newsletter.editions.summaries import Summary
-from newsletter.settings import Settings
+from newsletter.publication import Publication
 
 
 @dataclass(frozen=True)
@@ -25,37 +25,39 @@ class Due:
     due_at: datetime
 
 
-def due_editions(engine: Engine, *, now: datetime, settings: Settings) -> list[Due]:
+def due_editions(engine: Engine, *, now: datetime, publication: Publication) -> list[Due]:
     """Return the periods whose edition is due, is not too late and was not made yet."""
     with sessions.reading(engine) as session:
-        found = [_due(session, cadence, now=now, settings=settings) for cadence in Cadence]
+        found = [_due(session, cadence, now=now, publication=publication) for cadence in Cadence]
         return [due for due in found if due is not None]
 
 
-def upcoming(session: Session, cadence: Cadence, *, now: datetime, settings: Settings) -> date:
+def upcoming(
+    session: Session, cadence: Cadence, *, now: datetime, publication: Publication
+) -> date:
     """Return the period whose edition is made next: one that is due, or the next to fall due."""
-    due = _due(session, cadence, now=now, settings=settings)
-    return due.period if due else cadences.next_due(cadence, now, settings.send_times)
+    due = _due(session, cadence, now=now, publication=publication)
+    return due.period if due else cadences.next_due(cadence, now, publication.send_times)
 
 
 def coverage_start(
-    session: Session, cadence: Cadence, *, end: datetime, settings: Settings
+    session: Session, cadence: Cadence, *, end: datetime, publication: Publication
 ) -> datetime:
     """Return where a reader without a watermark begins, in an edition that is made at `end`."""
     return assemble.coverage_start(
         cadence,
         end=end,
         covered=store.last_covered(session, cadence),
-        catch_up=catch_up(settings),
+        catch_up=publication.catch_up,
     )
 
 
 def current(
-    engine: Engine, cadence: Cadence, *, now: datetime, settings: Settings
+    engine: Engine, cadence: Cadence, *, now: datetime, publication: Publication
 ) -> Summary | None:
     """Return the edition of the newest due period, if it was made or skipped."""
     with sessions.reading(engine) as session:
-        period = cadences.newest_due(cadence, now, settings.send_times)
+        period = cadences.newest_due(cadence, now, publication.send_times)
         edition = store.find(session, cadence, period)
         return summaries.of(session, edition) if edition else None
 
@@ -67,7 +69,7 @@ def skip_period(
     *,
     reason: str,
     now: datetime,
-    settings: Settings,
+    publication: Publication,
 ) -> bool:
     """Record the edition of a period as skipped; False if there is one."""
     end = sessions.freeze_lock(session, now)
@@ -75,7 +77,7 @@ def skip_period(
         session,
         cadence,
         period,
-        coverage_start=coverage_start(session, cadence, end=end, settings=settings),
+        coverage_start=coverage_start(session, cadence, end=end, publication=publication),
         coverage_end=end,
         now=now,
     )
@@ -84,20 +86,18 @@ def skip_period(
     return edition is not None
 
 
-def _due(session: Session, cadence: Cadence, *, now: datetime, settings: Settings) -> Due | None:
-    times = settings.send_times
+def _due(
+    session: Session, cadence: Cadence, *, now: datetime, publication: Publication
+) -> Due | None:
+    times = publication.send_times
     is_due = assemble.is_due(
         cadence,
         now=now,
         times=times,
-        tolerance=timedelta(hours=settings.cron_tolerance_hours),
+        tolerance=publication.tolerance,
         since=store.began_at(session),
     )
     period = cadences.newest_due(cadence, now, times)
     if not is_due or store.find(session, cadence, period) is not None:
         return None
     return Due(cadence, period, cadences.due_at(cadence, period, times))
-
-
-def catch_up(settings: Settings) -> timedelta:
-    return timedelta(days=settings.catch_up_days)

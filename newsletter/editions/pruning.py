@@ -23,7 +23,7 @@ from newsletter.editions import mailings
 from newsletter.errors import InvalidInput
 from newsletter.ledger import queue
 from newsletter.models import State
-from newsletter.settings import Settings
+from newsletter.publication import Publication
 
 #: Rows of one transaction: a worker on SQLite waits for no more than these.
 BATCH = 10_000
@@ -52,17 +52,18 @@ class Rows:
         return len({self.edition_of[mailing_id] for mailing_id in self.by_mailing})
 
 
-def prunable(engine: Engine, *, older_than: int, now: datetime, settings: Settings) -> Rows:
+def prunable(engine: Engine, *, older_than: int, now: datetime, publication: Publication) -> Rows:
     """Return what is over for so many days: rows in a final state, of editions that are settled.
 
     Uncertain rows stay, and letters and corrections, which must not go out again. Raises
     InvalidInput for days within which an edition may still have to know what a reader had.
     """
-    least = settings.catch_up_days + Cadence.MONTHLY.length.days
+    reach = publication.catch_up.days
+    least = reach + Cadence.MONTHLY.length.days
     if older_than < least:
         raise InvalidInput(
             f"{older_than} days are too few: deliveries younger than {least} days may be needed.",
-            hint=f"That is catch_up_days ({settings.catch_up_days}) and a month: a reader who "
+            hint=f"That is catch_up_days ({reach}) and a month: a reader who "
             "comes back within it must get nothing twice.",
         )
     with sessions.reading(engine) as session:

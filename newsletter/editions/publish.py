@@ -25,8 +25,8 @@ from newsletter.editions.summaries import Summary
 from newsletter.errors import NotFound
 from newsletter.ledger import queue
 from newsletter.models import Article, Edition
+from newsletter.publication import Publication
 from newsletter.rendering.compile import Rendered
-from newsletter.settings import Settings
 from newsletter.subscribers import next_digest, preferences
 
 #: Letters and corrections leave before digests.
@@ -37,7 +37,7 @@ _PRIORITY = 2
 class _Choice:
     """What is the same for all variants of an edition."""
 
-    settings: Settings
+    publication: Publication
     #: Where its coverage ends.
     end: datetime
     #: An article leads that was pinned after this, since the edition before.
@@ -54,16 +54,16 @@ class _Choice:
         cls,
         session: Session,
         cadence: Cadence,
-        settings: Settings,
+        publication: Publication,
         *,
         pinned_after: datetime,
         end: datetime,
     ) -> _Choice:
         return cls(
-            settings=settings,
+            publication=publication,
             end=end,
             pinned_after=pinned_after,
-            without=articles.spellings(session, settings.skip_categories),
+            without=articles.spellings(session, publication.skip_categories),
             skipped=next_digest.skipped_ahead(session, now=end)[cadence],
             is_first=store.is_first(session, cadence, end=end),
         )
@@ -78,7 +78,12 @@ class _Rehearsed(Exception):
 
 
 def freeze(
-    engine: Engine, cadence: Cadence, *, now: datetime, settings: Settings, force: bool = False
+    engine: Engine,
+    cadence: Cadence,
+    *,
+    now: datetime,
+    publication: Publication,
+    force: bool = False,
 ) -> Summary:
     """Make the edition of the newest due period, or return the one that is there.
 
@@ -95,30 +100,37 @@ def freeze(
     """
     with sessions.writing(engine) as session:
         restore_guard.check(session, engine)
-        return _freeze(session, cadence, now=now, settings=settings, force=force)
+        return _freeze(session, cadence, now=now, publication=publication, force=force)
 
 
 def rehearse(
-    engine: Engine, cadence: Cadence, *, now: datetime, settings: Settings, force: bool = False
+    engine: Engine,
+    cadence: Cadence,
+    *,
+    now: datetime,
+    publication: Publication,
+    force: bool = False,
 ) -> Summary:
     """Return what `freeze` would come to, and undo it: nothing is made and nothing can leave."""
     try:
         with sessions.writing(engine) as session:
-            summary = _freeze(session, cadence, now=now, settings=settings, force=force)
+            summary = _freeze(session, cadence, now=now, publication=publication, force=force)
             raise _Rehearsed(summary)  # noqa: TRY301 - the transaction itself has to see it
     except _Rehearsed as done:
         return done.summary
 
 
-def preview(engine: Engine, cadence: Cadence, *, now: datetime, settings: Settings) -> Rendered:
+def preview(
+    engine: Engine, cadence: Cadence, *, now: datetime, publication: Publication
+) -> Rendered:
     """Compile what a reader without a past would get now.
 
     Where nothing is new since the last edition, what such an edition had; raises NotFound without
     any article of the period.
     """
     with sessions.reading(engine) as session:
-        start = periods.coverage_start(session, cadence, end=now, settings=settings)
-        choice = _Choice.of(session, cadence, settings, pinned_after=start, end=now)
+        start = periods.coverage_start(session, cadence, end=now, publication=publication)
+        choice = _Choice.of(session, cadence, publication, pinned_after=start, end=now)
         batch = _batch(session, start, readers=1, choice=choice)
         if not batch.articles:
             batch = _batch(session, now - cadence.length, readers=1, choice=choice)
@@ -132,24 +144,24 @@ def preview(engine: Engine, cadence: Cadence, *, now: datetime, settings: Settin
         content = assemble.content(
             variant,
             cadence=cadence,
-            period=cadences.newest_due(cadence, now, settings.send_times),
+            period=cadences.newest_due(cadence, now, publication.send_times),
             end=now,
             related=_related(session, variant, choice),
-            times=settings.send_times,
+            times=publication.send_times,
             skipped=choice.skipped,
             is_first=choice.is_first,
             note=waiting.text if waiting else "",
         )
-    return MailRenderer(settings).digest(content, public_id=tokens.new_public_id())
+    return MailRenderer(publication).digest(content, public_id=tokens.new_public_id())
 
 
 def _freeze(
-    session: Session, cadence: Cadence, *, now: datetime, settings: Settings, force: bool
+    session: Session, cadence: Cadence, *, now: datetime, publication: Publication, force: bool
 ) -> Summary:
     end = sessions.freeze_lock(session, now)
-    period = cadences.newest_due(cadence, now, settings.send_times)
+    period = cadences.newest_due(cadence, now, publication.send_times)
     # Before the skipped edition is gone: it may be all that says where the first one began.
-    start = periods.coverage_start(session, cadence, end=end, settings=settings)
+    start = periods.coverage_start(session, cadence, end=end, publication=publication)
     if force:
         store.discard_skipped(session, cadence, period)
     edition = store.create(
@@ -164,11 +176,11 @@ def _freeze(
         edition = store.find(session, cadence, period)
         assert edition is not None
         return summaries.of(session, edition)
-    _fill(session, edition, settings)
+    _fill(session, edition, publication)
     return summaries.of(session, edition)
 
 
-def _fill(session: Session, edition: Edition, settings: Settings) -> None:
+def _fill(session: Session, edition: Edition, publication: Publication) -> None:
     """Settle what was, decide who gets what, and queue it; or skip the edition."""
     # The instant of the lock may lie a little ahead of the clock: it bounds coverage, no more.
     cadence, now, end = Cadence(edition.cadence), edition.created_at, edition.coverage_end
@@ -176,16 +188,16 @@ def _fill(session: Session, edition: Edition, settings: Settings) -> None:
     chosen = Audience(
         cadence=cadence,
         coverage_start=edition.coverage_start,
-        window_start=assemble.window_start(cadence, end=end, catch_up=periods.catch_up(settings)),
+        window_start=assemble.window_start(cadence, end=end, catch_up=publication.catch_up),
         earlier=_settle(session, edition, now=now),
     )
     audience.remember(session, chosen)
-    choice = _Choice.of(session, cadence, settings, pinned_after=edition.coverage_start, end=end)
+    choice = _Choice.of(session, cadence, publication, pinned_after=edition.coverage_start, end=end)
     batches = [
         _batch(session, start, readers=count, choice=choice)
         for start, count in audience.count_by_start(session, chosen).items()
     ]
-    variants = assemble.variants(batches, min_articles=settings.min_articles)
+    variants = assemble.variants(batches, min_articles=publication.min_articles)
     if variants:
         _queue(session, edition, chosen, variants, choice)
         return
@@ -193,7 +205,7 @@ def _fill(session: Session, edition: Edition, settings: Settings) -> None:
         cadence,
         batches,
         readers=audience.count_active(session, cadence),
-        min_articles=settings.min_articles,
+        min_articles=publication.min_articles,
     )
     store.skip(session, edition, reason=reason, now=now)
 
@@ -228,7 +240,7 @@ def _queue(
             mailings=mailings.among(chosen.earlier),
             now=now,
         )
-    renderer = MailRenderer(choice.settings)
+    renderer = MailRenderer(choice.publication)
     note = store.take_note(session, edition)
     readers = 0
     for variant in variants:
@@ -260,7 +272,7 @@ def _compile(
         period=edition.period,
         end=choice.end,
         related=related,
-        times=choice.settings.send_times,
+        times=choice.publication.send_times,
         skipped=choice.skipped,
         is_first=choice.is_first,
         note=note,
@@ -272,7 +284,7 @@ def _compile(
         edition,
         rendered,
         public_id=public_id,
-        frozen=renderer.frozen,
+        frozen=choice.publication.frozen,
         now=edition.created_at,
     )
     mailings.add_articles(session, mailing_id, articles=variant.articles, related=related)
@@ -280,7 +292,7 @@ def _compile(
 
 
 def _batch(session: Session, start: datetime, *, readers: int, choice: _Choice) -> Batch:
-    limit = choice.settings.catch_up_articles
+    limit = choice.publication.catch_up_articles
     found = articles.between(
         session,
         start=start,

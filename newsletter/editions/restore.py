@@ -14,7 +14,7 @@ from newsletter.db import session as sessions
 from newsletter.editions import periods, store
 from newsletter.errors import Conflict
 from newsletter.ledger import queue
-from newsletter.settings import Settings
+from newsletter.publication import Publication
 
 _REASON = "The database was restored from a backup: it may have been sent before."
 
@@ -30,7 +30,7 @@ class Done:
     finished: list[str] = field(default_factory=list)
 
 
-def accept(engine: Engine, *, now: datetime, settings: Settings) -> Done:
+def accept(engine: Engine, *, now: datetime, publication: Publication) -> Done:
     """Take a restored database for the one to go on with, so that nobody is mailed twice.
 
     1. What is open may have been sent: it becomes unknown, for the operator to reconcile or to
@@ -49,9 +49,9 @@ def accept(engine: Engine, *, now: datetime, settings: Settings) -> Done:
         sessions.freeze_lock(session, now)
         done.unknown = queue.mark_open_unknown(session, now=now)
         for cadence in Cadence:
-            period = cadences.newest_due(cadence, now, settings.send_times)
+            period = cadences.newest_due(cadence, now, publication.send_times)
             if periods.skip_period(
-                session, cadence, period, reason=_REASON, now=now, settings=settings
+                session, cadence, period, reason=_REASON, now=now, publication=publication
             ):
                 done.skipped.append(cadences.slug(cadence, period))
         done.finished = store.finish(session, now=now)

@@ -10,7 +10,7 @@ from sqlalchemy import Engine
 from newsletter.editions import lifecycle, periods, publish
 from newsletter.editions.summaries import Summary
 from newsletter.errors import NewsletterError
-from newsletter.settings import Settings
+from newsletter.publication import Publication
 from newsletter.subscribers import unconfirmed
 
 
@@ -25,16 +25,16 @@ class Done:
     failures: list[NewsletterError] = field(default_factory=list)
 
 
-def keep(engine: Engine, *, now: datetime, settings: Settings) -> Done:
+def keep(engine: Engine, *, now: datetime, publication: Publication) -> Done:
     """Give up stale editions, make those that are due, and finish those that are complete.
 
     And delete the sign-ups that nobody has confirmed in time.
     """
     done = Done()
-    lifecycle.expire(engine, now=now, times=settings.send_times)
-    for due in periods.due_editions(engine, now=now, settings=settings):
+    lifecycle.expire(engine, now=now, times=publication.send_times)
+    for due in periods.due_editions(engine, now=now, publication=publication):
         try:
-            done.made.append(publish.freeze(engine, due.cadence, now=now, settings=settings))
+            done.made.append(publish.freeze(engine, due.cadence, now=now, publication=publication))
         except NewsletterError as exc:
             done.failures.append(exc)
     done.finished = lifecycle.finish(engine, now=now)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from sqlalchemy import Engine
 
@@ -18,7 +19,10 @@ from newsletter.errors import NewsletterError
 from newsletter.ledger import queue
 from newsletter.ledger.registry import Trouble
 from newsletter.models import EditionState
-from newsletter.settings import Settings
+from newsletter.publication import Publication
+
+if TYPE_CHECKING:
+    from newsletter.sender.plan import Plan
 
 
 def send(
@@ -26,7 +30,8 @@ def send(
     cadence: Cadence,
     *,
     now: datetime,
-    settings: Settings,
+    publication: Publication,
+    plan: Callable[[], Plan],
     force: bool = False,
     workers: int = 1,
     on_frozen: Callable[[Summary], None] | None = None,
@@ -49,15 +54,15 @@ def send(
             mark = restore_guard.accept(session, engine, now)
         restore_guard.remember(engine, mark)
     else:
-        lifecycle.expire(engine, now=now, times=settings.send_times)
-    frozen = publish.freeze(engine, cadence, now=now, settings=settings, force=True)
+        lifecycle.expire(engine, now=now, times=publication.send_times)
+    frozen = publish.freeze(engine, cadence, now=now, publication=publication, force=True)
     if on_frozen is not None:
         on_frozen(frozen)
     if frozen.state == EditionState.OPEN:
         with _finishing(engine):
             subprocesses.deliver(
                 engine,
-                settings,
+                plan(),
                 frozen.edition,
                 workers=workers,
                 on_settled=on_settled,
@@ -70,7 +75,8 @@ def resume(
     engine: Engine,
     *,
     now: datetime,
-    settings: Settings,
+    publication: Publication,
+    plan: Callable[[], Plan],
     on_trouble: Trouble | None = None,
 ) -> list[Summary]:
     """Go on with everything that is due, letters and open editions alike.
@@ -79,16 +85,15 @@ def resume(
     staler than its cadence is given up. Returns the editions of which something has moved.
     """
     before = _open(engine)
-    lifecycle.expire(engine, now=now, times=settings.send_times)
+    lifecycle.expire(engine, now=now, times=publication.send_times)
     with _finishing(engine):
         if before or _is_due(engine):
             # Cron runs every few minutes, and mostly there is nothing to send: then it does not
             # take the time to import what sends.
             from newsletter.sender import worker  # noqa: PLC0415
-            from newsletter.sender.plan import Plan  # noqa: PLC0415
 
             excluded = mailings.withheld()
-            worker.run(engine, Plan.of(settings), excluded=excluded, on_trouble=on_trouble)
+            worker.run(engine, plan(), excluded=excluded, on_trouble=on_trouble)
     after = [_summary(engine, summary.edition) for summary in before]
     return [summary for summary in after if summary not in before]
 

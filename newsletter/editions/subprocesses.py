@@ -24,7 +24,6 @@ from newsletter.sender import worker
 from newsletter.sender.plan import Plan
 from newsletter.sender.shutdown import STOPS, Shutdown, on_signals
 from newsletter.sender.worker import SendTally
-from newsletter.settings import Settings
 
 #: How long to watch rows that others hold, without any of them moving, before looking at who lives.
 PATIENCE_SECONDS = 15
@@ -33,7 +32,7 @@ _LOOK_SECONDS = 1.0
 
 def deliver(
     engine: Engine,
-    settings: Settings,
+    plan: Plan,
     slug: str,
     *,
     workers: int = 1,
@@ -46,14 +45,14 @@ def deliver(
     """
     with (
         on_signals() as shutdown,
-        _beside(settings, slug, shutdown, processes=workers - 1) as (others, processes),
+        _beside(engine, plan, slug, shutdown, processes=workers - 1) as (others, processes),
     ):
 
         def told(settled: int) -> None:
             if on_settled is not None:
                 on_settled(settled + sum(others))
 
-        plan, wanted = Plan.of(settings), _of_edition(engine, slug)
+        wanted = _of_edition(engine, slug)
         is_ended = _deliver(engine, plan, wanted, shutdown, on_settled=told, on_trouble=on_trouble)
         if is_ended:
             _drain(processes)
@@ -64,7 +63,7 @@ def deliver(
 
 def deliver_mailing(
     engine: Engine,
-    settings: Settings,
+    plan: Plan,
     mailing_id: int,
     *,
     on_settled: Callable[[int], None] = lambda _: None,
@@ -72,20 +71,20 @@ def deliver_mailing(
 ) -> None:
     """Do the same for a mailing that is of no edition, by this process alone."""
     wanted = mailings.among([mailing_id])
-    plan = Plan.of(settings)
     with on_signals() as shutdown:
         _deliver(engine, plan, wanted, shutdown, on_settled=on_settled, on_trouble=on_trouble)
 
 
 @contextmanager
 def _beside(
-    settings: Settings, slug: str, shutdown: Shutdown, *, processes: int
+    engine: Engine, plan: Plan, slug: str, shutdown: Shutdown, *, processes: int
 ) -> Iterator[tuple[MutableSequence[int], list[BaseProcess]]]:
     """Have more processes send an edition, and stop when this one is to.
 
     Give how many readers each has settled, and the processes, which end by themselves when nothing
     is due.
     """
+    url = engine.url.render_as_string(hide_password=False)
     # Not forked: a connection to the database must not be in two processes.
     context = multiprocessing.get_context("spawn")
     settled: MutableSequence[int] = context.Array("q", processes, lock=False)
@@ -93,7 +92,7 @@ def _beside(
     with shutdown.heeded_by(lambda: _drain(started)):
         try:
             for number in range(processes):
-                arguments = (settings, slug, settled, number)
+                arguments = (url, plan, slug, settled, number)
                 process: BaseProcess = context.Process(target=_help, args=arguments, daemon=True)
                 with _unheard():
                     process.start()
@@ -136,13 +135,13 @@ def _join(processes: list[BaseProcess]) -> None:
             process.join(_LOOK_SECONDS)
 
 
-def _help(settings: Settings, slug: str, settled: MutableSequence[int], number: int) -> None:
+def _help(url: str, plan: Plan, slug: str, settled: MutableSequence[int], number: int) -> None:
     """Run one more process's share; what keeps it from sending keeps the first one, too."""
 
     def told(count: int) -> None:
         settled[number] = count
 
-    engine = engines.open(settings.database_url)
+    engine = engines.open(url)
     # When it has ended, Ctrl-C has nothing to end here, and leaves no traceback.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     with on_signals() as shutdown:
@@ -150,7 +149,7 @@ def _help(settings: Settings, slug: str, settled: MutableSequence[int], number: 
         signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPS)
         try:
             wanted = _of_edition(engine, slug)
-            _deliver(engine, Plan.of(settings), wanted, shutdown, on_settled=told)
+            _deliver(engine, plan, wanted, shutdown, on_settled=told)
         except NewsletterError:
             raise SystemExit(1) from None
         finally:

@@ -12,9 +12,9 @@ from newsletter.db import session as sessions
 from newsletter.errors import InvalidToken
 from newsletter.feedback import report
 from newsletter.feedback.report import Unsubscription
+from newsletter.publication import Publication
 from newsletter.subscribers import unsubscribe
 from newsletter.subscribers.consent import Origin
-from newsletter.subscribers.letters import Publication
 from newsletter.subscribers.unsubscribe import Goodbye
 from newsletter.tokens import Purpose
 

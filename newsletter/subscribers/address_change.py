@@ -26,6 +26,7 @@ from newsletter.db import session as sessions
 from newsletter.errors import Conflict, OutdatedToken, TooManyRequests
 from newsletter.ledger import queue
 from newsletter.models import AddressChange, Consent, Kind, Mailing, Status, Subscriber
+from newsletter.publication import Publication
 from newsletter.subscribers import (
     changes,
     consent,
@@ -36,7 +37,6 @@ from newsletter.subscribers import (
     store,
 )
 from newsletter.subscribers.consent import Action, Origin
-from newsletter.subscribers.letters import Publication
 from newsletter.throttle import Limit
 from newsletter.tokens import CONFIRM_LIFETIME, Bearer, Keyring
 

@@ -8,13 +8,10 @@ retried, cancelled and accounted for like a digest.
 from __future__ import annotations
 
 import hashlib
-import secrets
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import cached_property
 from typing import Any
 
-import jinja2
 from sqlalchemy import ColumnElement, Select, String, cast, func, literal
 from sqlalchemy import select as select_columns
 from sqlmodel import Session, col, select
@@ -25,12 +22,10 @@ from newsletter.db import dialects
 from newsletter.ledger import queue
 from newsletter.models import AddressChange, Delivery, Kind, Mailing, Subscriber
 from newsletter.models.columns import Instant
-from newsletter.rendering import environment, letter
-from newsletter.rendering.content import Brand, Links
+from newsletter.publication import Publication
 from newsletter.rendering.letter import (
     Confirm,
     Data,
-    Draft,
     Erase,
     Goodbye,
     Latest,
@@ -40,11 +35,8 @@ from newsletter.rendering.letter import (
     Present,
     Welcome,
 )
-from newsletter.rendering.message import Markers, Slot
-from newsletter.settings import Settings
 from newsletter.subscribers import next_digest
 from newsletter.throttle import Limit
-from newsletter.tokens import Keyring
 
 #: A reader may unsubscribe and return many times a day.
 GOODBYES = Limit("goodbye", 1, timedelta(hours=24))
@@ -53,66 +45,6 @@ ERASURES = Limit("erase", 1, timedelta(hours=24))
 COPIES = Limit("data", 1, timedelta(hours=24))
 #: Letters are claimed before digests.
 _PRIORITY = 0
-
-
-@dataclass(frozen=True)
-class Publication:
-    """What all mails of one publication share; made once."""
-
-    settings: Settings
-
-    @cached_property
-    def templates(self) -> jinja2.Environment:
-        """The templates; the publisher's own override the built-in ones."""
-        return environment.build(self.settings.templates, self.settings.language)
-
-    @cached_property
-    def keyring(self) -> Keyring:
-        """The keys that sign links."""
-        return self.settings.keyring()
-
-    @cached_property
-    def brand(self) -> Brand:
-        """The sender as shown in mails: name, address, colours."""
-        return self.settings.brand()
-
-    @property
-    def frozen(self) -> dict[str, str]:
-        """The settings stored with a mailing, with which its slots are filled later."""
-        return {
-            "domain": self.settings.sender_domain,
-            "timezone": self.settings.timezone,
-            "language": self.settings.language,
-            "signing_key": self.keyring.newest,
-        }
-
-    def draft(self, content: Letter) -> Draft:
-        """Render a letter, with markers in place of the slots of each recipient."""
-        markers = Markers(secrets.token_hex(16))
-        return letter.draft(
-            content,
-            brand=self.brand,
-            links=replace(
-                self.links(markers),
-                confirm=f"{self.settings.base_url}/confirm/{markers.of(Slot.CONFIRM)}",
-                erase=f"{self.settings.base_url}/erase/{markers.of(Slot.ERASE)}",
-                data=f"{self.settings.base_url}/data/{markers.of(Slot.DATA)}",
-                new_address=f"{self.settings.base_url}/new-address/{markers.of(Slot.NEW_ADDRESS)}",
-            ),
-            markers=markers,
-            environment=self.templates,
-        )
-
-    def links(self, markers: Markers) -> Links:
-        """Return the links of every mail, with markers in place of their tokens."""
-        base, leaving = self.settings.base_url, markers.of(Slot.UNSUBSCRIBE)
-        return Links(
-            unsubscribe=f"{base}/unsubscribe/{leaving}",
-            manage=f"{base}/preferences/{markers.of(Slot.MANAGE)}",
-            unsubscribe_mailto=(
-                f"mailto:{self.settings.sender_address}?subject=unsubscribe%20{leaving}"
-            ),
-        )
 
 
 def confirm(
@@ -150,7 +82,7 @@ def welcome(
 ) -> None:
     """Queue the welcome letter: when the first digest comes, and the latest edition."""
     cadence = Cadence(subscriber.cadence)
-    times, skipped = publication.settings.send_times, next_digest.skipped_ahead(session, now=now)
+    times, skipped = publication.send_times, next_digest.skipped_ahead(session, now=now)
     first_at = next_digest.next_at(cadence, after=now, times=times, skipped=skipped)
     content = Welcome(cadence=cadence, first_at=first_at, latest=latest)
     _send(session, subscriber, content, publication=publication, now=now)
@@ -170,7 +102,7 @@ def present(
     Does the same work without queueing anything unless `is_sent`. `skipped` are the periods without
     an edition; the caller queries them for unknown addresses too, so that timing discloses nothing.
     """
-    times = publication.settings.send_times
+    times = publication.send_times
     until = subscriber.paused_until
     content = Present(
         cadence=subscriber.cadence,

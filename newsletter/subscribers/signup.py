@@ -21,6 +21,7 @@ from newsletter.cadences import Cadence
 from newsletter.errors import Conflict, OutdatedToken
 from newsletter.ledger import queue
 from newsletter.models import Consent, Status, Subscriber, Suppression
+from newsletter.publication import Publication
 from newsletter.rendering.letter import Latest
 from newsletter.subscribers import (
     consent,
@@ -32,7 +33,6 @@ from newsletter.subscribers import (
     unsubscribe,
 )
 from newsletter.subscribers.consent import Action, Origin
-from newsletter.subscribers.letters import Publication
 from newsletter.suppression import Cause
 from newsletter.throttle import Limit
 from newsletter.tokens import Bearer, Keyring

@@ -13,9 +13,9 @@ from sqlmodel import Session
 from newsletter.db import session as sessions
 from newsletter.ledger import queue
 from newsletter.models import Status
+from newsletter.publication import Publication
 from newsletter.subscribers import consent, letters, store
 from newsletter.subscribers.consent import Action, Origin
-from newsletter.subscribers.letters import Publication
 from newsletter.tokens import Bearer
 
 #: The reason recorded with the cancelled deliveries of an unsubscribed reader.
@@ -39,7 +39,7 @@ def by_link(
     result = unsubscribe(
         session, bearer.public_id, generation=bearer.generation, origin=origin, now=now
     )
-    if result is Goodbye.DONE and publication.settings.goodbye_letter:
+    if result is Goodbye.DONE and publication.goodbye_letter:
         reader = store.find_public(session, bearer.public_id)
         assert reader is not None
         letters.goodbye(session, reader, publication=publication, now=now)

@@ -21,9 +21,9 @@ from newsletter.cadences import Cadence
 from newsletter.db import session as sessions
 from newsletter.errors import DatabaseUnavailable, OutdatedToken
 from newsletter.models import Status, Subscriber
+from newsletter.publication import Publication
 from newsletter.settings import Settings
 from newsletter.subscribers import next_digest
-from newsletter.subscribers.letters import Publication
 from newsletter.tokens import Bearer, Keyring, Purpose
 from newsletter.web import network, pages
 from newsletter.web.outages import Outages
@@ -47,7 +47,7 @@ class WebContext:
     @cached_property
     def publication(self) -> Publication:
         """What the mails of the publication share."""
-        return Publication(self.settings)
+        return Publication.of(self.settings)
 
     @property
     def keyring(self) -> Keyring:

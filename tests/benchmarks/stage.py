@@ -30,6 +30,7 @@ from newsletter.db import session as sessions
 from newsletter.editions import publish
 from newsletter.ledger.queue import Claim
 from newsletter.models import Delivery, Mailing, State, Subscriber
+from newsletter.publication import Publication
 from newsletter.rendering import compile as compiling
 from newsletter.rendering.message import CompiledMessage
 from newsletter.sender.personalize import Filler, SlotValues
@@ -138,7 +139,11 @@ class Stage:
         """Make the edition; return the seconds it took."""
         began = time.perf_counter()
         made = publish.freeze(
-            self.engine, Cadence.WEEKLY, now=utc_now(), settings=self.settings(), force=True
+            self.engine,
+            Cadence.WEEKLY,
+            now=utc_now(),
+            publication=Publication.of(self.settings()),
+            force=True,
         )
         seconds = time.perf_counter() - began
         assert made.audience == self.readers, made
@@ -239,7 +244,12 @@ class Stage:
     def values(self) -> bytes:
         """Return what this digest's templates are rendered with, pickled."""
         with mock.patch.object(compiling, "render", wraps=compiling.render) as rendering:
-            publish.preview(self.engine, Cadence.WEEKLY, now=utc_now(), settings=self.settings())
+            publish.preview(
+                self.engine,
+                Cadence.WEEKLY,
+                now=utc_now(),
+                publication=Publication.of(self.settings()),
+            )
         (values,) = [
             call.args[2] for call in rendering.mock_calls if call.args[1].endswith("body.txt")
         ]

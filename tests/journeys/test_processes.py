@@ -39,10 +39,10 @@ from newsletter.clock import utc_now
 from newsletter.db import schema
 from newsletter.db import session as sessions
 from newsletter.models import Edition, Worker
+from newsletter.publication import Publication
 from newsletter.settings import Settings
 from newsletter.subscribers import signup
 from newsletter.subscribers.consent import Origin
-from newsletter.subscribers.letters import Publication
 
 NOBODY = 65534
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
@@ -203,7 +203,7 @@ def ask_to_confirm(engine: Engine, name: str, settings: Callable[..., Settings])
             f"{name}@readers.example",
             cadence=Cadence.WEEKLY,
             origin=Origin("a test"),
-            publication=Publication(settings()),
+            publication=Publication.of(settings()),
             now=utc_now(),
         )
 

@@ -27,10 +27,10 @@ from newsletter.db import session as sessions
 from newsletter.editions import publish
 from newsletter.ledger import queue, registry
 from newsletter.models import Edition, Worker
+from newsletter.publication import Publication
 from newsletter.settings import Settings
 from newsletter.subscribers import signup
 from newsletter.subscribers.consent import Origin
-from newsletter.subscribers.letters import Publication
 
 _AUDIENCE = 400
 
@@ -242,7 +242,9 @@ def test_a_stop_before_any_process_has_begun_leaves_none_behind(
 def test_a_stop_while_every_process_watches_the_rows_of_another_ends_them_all(
     published: Newsletter, engine: Engine, settings: Callable[..., Settings]
 ) -> None:
-    publish.freeze(engine, Cadence.WEEKLY, now=utc_now(), settings=settings(), force=True)
+    publish.freeze(
+        engine, Cadence.WEEKLY, now=utc_now(), publication=Publication.of(settings()), force=True
+    )
     name = registry.new_name()
     with registry.liveness_lock(engine, name):
         with sessions.writing(engine) as session:
@@ -269,7 +271,9 @@ def test_a_stop_whose_words_nobody_reads_any_more_sends_nothing_twice(
     words: list[str],
 ) -> None:
     """Ctrl-C ends the `tee` behind a command before the command."""
-    publish.freeze(engine, Cadence.WEEKLY, now=utc_now(), settings=settings(), force=True)
+    publish.freeze(
+        engine, Cadence.WEEKLY, now=utc_now(), publication=Publication.of(settings()), force=True
+    )
     started: list[subprocess.Popen[str]] = []
 
     def stop(turn: Turn) -> None:
@@ -336,11 +340,13 @@ def test_a_worker_sends_what_comes_later_and_a_stop_finishes_what_is_in_flight(
                 "ann@readers.example",
                 cadence=Cadence.WEEKLY,
                 origin=Origin("a test"),
-                publication=Publication(settings()),
+                publication=Publication.of(settings()),
                 now=utc_now(),
             )
         until(lambda: server.recipients() == ["ann@readers.example"])
-        publish.freeze(engine, Cadence.WEEKLY, now=utc_now(), settings=settings())
+        publish.freeze(
+            engine, Cadence.WEEKLY, now=utc_now(), publication=Publication.of(settings())
+        )
         running.wait(timeout=60)
 
     arrived = Counter(server.recipients())
@@ -364,7 +370,9 @@ def test_a_worker_that_waits_for_its_mail_server_ends_when_it_is_told(
     at_noon(published)
     # On a Monday, another zone's edition would be the one of the week before.
     here = settings(timezone=published.env["NEWSLETTER_TIMEZONE"])
-    publish.freeze(engine, Cadence.WEEKLY, now=utc_now(), settings=here, force=True)
+    publish.freeze(
+        engine, Cadence.WEEKLY, now=utc_now(), publication=Publication.of(here), force=True
+    )
     with socket.socket() as nobody:
         nobody.bind(("127.0.0.1", 0))
         published.env["NEWSLETTER_SMTP_URL"] = f"smtp://127.0.0.1:{nobody.getsockname()[1]}"

@@ -21,6 +21,7 @@ from newsletter.db import session as sessions
 from newsletter.editions import publish
 from newsletter.ledger.queue import Claim
 from newsletter.models import Article, Consent, Delivery, Mailing, Status, Subscriber
+from newsletter.publication import Publication
 from newsletter.rendering.message import CompiledMessage
 from newsletter.sender.personalize import Filler, SlotValues
 from newsletter.settings import Settings
@@ -63,6 +64,7 @@ class Visitor:
 
     def __init__(self, engine: Engine, settings: Settings, *, now: datetime = NOW) -> None:
         self.engine, self.settings, self.now = engine, settings, now
+        self.publication = Publication.of(settings)
         self.keyring: Keyring = settings.keyring()
         self.app = app.create_app(settings, engine, clock=lambda: self.now, step_seconds=0)
         self.client = TestClient(
@@ -159,8 +161,9 @@ class Visitor:
                 updated_at=seen_at,
             )
             session.add(article)
-        settings, now = self.settings, self.now
-        return publish.freeze(self.engine, cadence, now=now, settings=settings, force=True).edition
+        return publish.freeze(
+            self.engine, cadence, now=self.now, publication=self.publication, force=True
+        ).edition
 
     def deliveries(self, address: str = ANN) -> list[Delivery]:
         with sessions.reading(self.engine) as session:

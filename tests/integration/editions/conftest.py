@@ -35,6 +35,7 @@ from newsletter.models import (
     State,
     Subscriber,
 )
+from newsletter.publication import Publication
 from newsletter.settings import Settings
 from newsletter.smtp.reply import Kind, Outcome, Phase
 from newsletter.subscribers import preferences, signup, unsubscribe
@@ -57,6 +58,10 @@ class World:
         self._names = count(1)
         with sessions.writing(engine) as session:
             session.execute(update(FreezeLock).values(created_at=now - timedelta(days=900)))
+
+    @property
+    def publication(self) -> Publication:
+        return Publication.of(self.settings)
 
     def tick(self, **units: float) -> None:
         self.now += timedelta(**units)
@@ -89,7 +94,9 @@ class World:
     def edit(self, act: str, article: int) -> None:
         """Hold, release, reject or pin an article now."""
         if act == "pin":
-            editor.pin(self.engine, article, now=self.now, actor="cli:mia", settings=self.settings)
+            editor.pin(
+                self.engine, article, now=self.now, actor="cli:mia", publication=self.publication
+            )
         else:
             getattr(editor, act)(self.engine, [article], now=self.now, actor="cli:mia")
 
@@ -153,7 +160,7 @@ class World:
 
     def freeze(self, cadence: str = "weekly", *, force: bool = False) -> Summary:
         frozen = publish.freeze(
-            self.engine, Cadence(cadence), now=self.now, settings=self.settings, force=force
+            self.engine, Cadence(cadence), now=self.now, publication=self.publication, force=force
         )
         self.check_books()
         return frozen

@@ -227,7 +227,9 @@ def _corrected(world: World) -> int:
     article = world.article()
     world.send()
     notice = correct.notice(WEEKLY, str(article), "The dose is 5 mg.")
-    return correct.enqueue(world.engine, notice, now=world.now, settings=world.settings).mailing_id
+    return correct.enqueue(
+        world.engine, notice, now=world.now, publication=world.publication
+    ).mailing_id
 
 
 def _correction_states(world: World, mailing_id: int) -> set[str]:
@@ -255,12 +257,12 @@ def test_a_correction_waits_with_its_edition_and_not_for_a_cancelled_one(world: 
     world.send(outcomes={late: Kind.DEFERRED})
     notice = correct.notice(WEEKLY, str(article), "The dose is 5 mg.")
     lifecycle.pause(world.engine, WEEKLY)
-    correct.enqueue(world.engine, notice, now=world.now, settings=world.settings)
+    correct.enqueue(world.engine, notice, now=world.now, publication=world.publication)
 
     assert world.take() == []
     lifecycle.cancel(world.engine, WEEKLY, now=world.now, reason="A wrong headline.")
     other = correct.notice(WEEKLY, str(article), "It is 6 mg.")
-    correct.enqueue(world.engine, other, now=world.now, settings=world.settings)
+    correct.enqueue(world.engine, other, now=world.now, publication=world.publication)
 
     assert [claim.reference for claim in world.take()] == [had]
 
@@ -281,7 +283,7 @@ def test_nothing_of_a_restored_backup_grows_stale_before_it_is_known_for_one(
         lifecycle.expire(world.engine, now=world.now, times=world.settings.send_times)
 
     assert world.states(WEEKLY) == {late: "deferred"}
-    done = restore.accept(world.engine, now=world.now, settings=world.settings)
+    done = restore.accept(world.engine, now=world.now, publication=world.publication)
     assert done.unknown == 1
 
 
@@ -354,9 +356,11 @@ def test_the_latest_editions_come_first(world: World) -> None:
 
 
 def _due(world: World) -> list[str]:
-    found = periods.due_editions(world.engine, now=world.now, settings=world.settings)
+    found = periods.due_editions(world.engine, now=world.now, publication=world.publication)
     return [one.cadence for one in found]
 
 
 def _current(world: World) -> summaries.Summary | None:
-    return periods.current(world.engine, Cadence.WEEKLY, now=world.now, settings=world.settings)
+    return periods.current(
+        world.engine, Cadence.WEEKLY, now=world.now, publication=world.publication
+    )

@@ -18,10 +18,10 @@ from newsletter.editions.correct import Correction, Notice
 from newsletter.errors import Conflict, InvalidInput, NotFound
 from newsletter.ledger import queue
 from newsletter.models import Article, Delivery, Edition, Kind, Mailing, State, Subscriber
+from newsletter.publication import Publication
 from newsletter.settings import Settings
 from newsletter.smtp import reply
 from newsletter.subscribers import forget, letters, next_digest, suppress
-from newsletter.subscribers.letters import Publication
 from newsletter.suppression import Cause, Grounds
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def said(article: int | str, *, edition: str = FIRST, text: str = TEXT, **more: 
 
 
 def enqueue(world: World, notice: Notice) -> Correction:
-    correction = correct.enqueue(world.engine, notice, now=world.now, settings=world.settings)
+    correction = correct.enqueue(world.engine, notice, now=world.now, publication=world.publication)
     world.check_books()
     return correction
 
@@ -196,7 +196,7 @@ def test_fifty_at_once_make_one_correction_and_one_mail_per_reader(world: World)
             together.wait()
         notice = said(article)
         return correct.enqueue(
-            world.engine, notice, now=world.now, settings=world.settings
+            world.engine, notice, now=world.now, publication=world.publication
         ).mailing_id
 
     with ThreadPoolExecutor(12) as pool:
@@ -294,7 +294,7 @@ def test_it_leaves_after_letters_and_before_digests(world: World) -> None:
     enqueue(world, said(article))
     world.tick(minutes=1)
     with world.subscriber(reader) as (session, subscriber):
-        publication = Publication(world.settings)
+        publication = Publication.of(world.settings)
         letters.present(
             session,
             subscriber,
@@ -319,7 +319,9 @@ def test_of_pruned_deliveries_it_says_that_their_readers_are_not_known(world: Wo
     world.article()
     world.send()
     world.tick(days=200)
-    rows = pruning.prunable(world.engine, older_than=100, now=world.now, settings=world.settings)
+    rows = pruning.prunable(
+        world.engine, older_than=100, now=world.now, publication=world.publication
+    )
     pruning.prune(world.engine, rows)
 
     with pytest.raises(Conflict, match="pruned"):
@@ -334,7 +336,7 @@ def test_a_rehearsal_counts_and_changes_nothing(world: World) -> None:
     world.tick(days=2)
 
     correction = correct.rehearse(
-        world.engine, said(article), now=world.now, settings=world.settings
+        world.engine, said(article), now=world.now, publication=world.publication
     )
 
     assert correction.books == {State.QUEUED: 2}

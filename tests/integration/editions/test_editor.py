@@ -261,7 +261,7 @@ def test_a_pinned_article_leads_the_next_edition_of_each_cadence_and_no_other(
     assert [leads(world, name) for name in made.values()] == [{"Pinned"}] * 3
     assert acts(world, f"article:{pinned}") == [("articles.pin", ACTOR)]
     with sessions.reading(world.engine) as session:
-        assert editor.leading(session, now=world.now, settings=world.settings) is None
+        assert editor.leading(session, now=world.now, publication=world.publication) is None
 
 
 def test_the_last_article_that_was_pinned_leads(world: World) -> None:
@@ -394,18 +394,18 @@ def test_an_edition_of_categories_that_are_left_out_is_skipped(
 
 def skip(world: World, cadence: str = "weekly") -> editor.Skipped:
     return editor.skip(
-        world.engine, Cadence(cadence), now=world.now, actor=ACTOR, settings=world.settings
+        world.engine, Cadence(cadence), now=world.now, actor=ACTOR, publication=world.publication
     )
 
 
 def unskip(world: World, cadence: str = "weekly") -> editor.Skipped:
     return editor.unskip(
-        world.engine, Cadence(cadence), now=world.now, actor=ACTOR, settings=world.settings
+        world.engine, Cadence(cadence), now=world.now, actor=ACTOR, publication=world.publication
     )
 
 
 def due(world: World) -> list[Any]:
-    found = periods.due_editions(world.engine, now=world.now, settings=world.settings)
+    found = periods.due_editions(world.engine, now=world.now, publication=world.publication)
     return [(one.cadence, str(one.period)) for one in found]
 
 
@@ -561,8 +561,10 @@ def test_a_note_waits_while_editions_are_skipped_or_only_rehearsed(world: World)
     assert world.freeze("weekly").state == "skipped"
     world.tick(days=7)
     world.article()
-    publish.rehearse(world.engine, Cadence.WEEKLY, now=world.now, settings=world.settings)
-    shown = publish.preview(world.engine, Cadence.WEEKLY, now=world.now, settings=world.settings)
+    publish.rehearse(world.engine, Cadence.WEEKLY, now=world.now, publication=world.publication)
+    shown = publish.preview(
+        world.engine, Cadence.WEEKLY, now=world.now, publication=world.publication
+    )
 
     (mailing,) = world.mailings(world.freeze("weekly").edition)
 

@@ -667,7 +667,7 @@ def test_ten_thousand_articles_of_one_feed_never_fill_a_digest(
         )
 
     previewed = publish.preview(
-        world.engine, Cadence.WEEKLY, now=world.now, settings=world.settings
+        world.engine, Cadence.WEEKLY, now=world.now, publication=world.publication
     )
     world.send()
 
@@ -916,7 +916,7 @@ def test_a_rehearsal_tells_the_audience_and_leaves_nothing(world: World) -> None
     world.article()
 
     rehearsed = publish.rehearse(
-        world.engine, Cadence.WEEKLY, now=world.now, settings=world.settings
+        world.engine, Cadence.WEEKLY, now=world.now, publication=world.publication
     )
 
     assert (rehearsed.audience, rehearsed.variants, rehearsed.queued) == (3, 1, 3)
@@ -928,7 +928,9 @@ def test_a_rehearsal_tells_the_audience_and_leaves_nothing(world: World) -> None
 def test_a_preview_is_the_mail_of_a_new_reader_and_changes_nothing(world: World) -> None:
     world.article(title="A headline to look at")
 
-    rendered = publish.preview(world.engine, Cadence.WEEKLY, now=world.now, settings=world.settings)
+    rendered = publish.preview(
+        world.engine, Cadence.WEEKLY, now=world.now, publication=world.publication
+    )
 
     assert "A headline to look at" in rendered.text
     with sessions.reading(world.engine) as session:
@@ -937,7 +939,7 @@ def test_a_preview_is_the_mail_of_a_new_reader_and_changes_nothing(world: World)
 
 def test_a_preview_without_articles_says_what_to_do(world: World) -> None:
     with pytest.raises(NotFound) as caught:
-        publish.preview(world.engine, Cadence.DAILY, now=world.now, settings=world.settings)
+        publish.preview(world.engine, Cadence.DAILY, now=world.now, publication=world.publication)
 
     assert "feeds fetch" in (caught.value.hint or "")
 

@@ -33,7 +33,9 @@ DAYS = 93
 
 
 def prunable(world: World, days: int = DAYS) -> Rows:
-    return pruning.prunable(world.engine, older_than=days, now=world.now, settings=world.settings)
+    return pruning.prunable(
+        world.engine, older_than=days, now=world.now, publication=world.publication
+    )
 
 
 def prune(world: World, days: int = DAYS, **how: Any) -> Rows:

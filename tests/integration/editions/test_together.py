@@ -29,13 +29,14 @@ from datetime import datetime
 from newsletter.cadences import Cadence
 from newsletter.db import engine
 from newsletter.editions import publish
+from newsletter.publication import Publication
 from newsletter.settings import Settings
 
 settings = Settings(secret_keys=[sys.argv[3]])
 sys.stdin.read()
 frozen = publish.freeze(
     engine.open(sys.argv[1]), Cadence.WEEKLY,
-    now=datetime.fromisoformat(sys.argv[2]), settings=settings,
+    now=datetime.fromisoformat(sys.argv[2]), publication=Publication.of(settings),
 )
 print(frozen.edition, frozen.audience)
 """
@@ -50,7 +51,7 @@ def test_fifty_triggers_make_one_edition_and_one_mail_per_reader(world: World) -
         if number < 12:
             together.wait()
         return publish.freeze(
-            world.engine, Cadence.WEEKLY, now=world.now, settings=world.settings
+            world.engine, Cadence.WEEKLY, now=world.now, publication=world.publication
         ).edition
 
     with ThreadPoolExecutor(12) as pool:
@@ -89,7 +90,7 @@ def test_a_goodbye_during_the_freeze_takes_back_what_the_freeze_made(
     world.article()
 
     with meanwhile(monkeypatch, lambda: world.leave(reader)):
-        publish.freeze(world.engine, Cadence.WEEKLY, now=world.now, settings=world.settings)
+        publish.freeze(world.engine, Cadence.WEEKLY, now=world.now, publication=world.publication)
 
     assert world.states(WEEKLY) == {reader: "cancelled", other: "queued"}
 

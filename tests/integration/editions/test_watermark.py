@@ -236,7 +236,7 @@ class History:
         )
 
     def editing(self) -> dict[str, Any]:
-        return {"now": self.world.now, "actor": "cli:mia", "settings": self.world.settings}
+        return {"now": self.world.now, "actor": "cli:mia", "publication": self.world.publication}
 
     def check(self) -> None:
         """Compare the articles that arrived with those that were stored and may be sent."""

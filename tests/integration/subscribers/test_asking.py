@@ -20,11 +20,11 @@ from newsletter.db import session as sessions
 from newsletter.errors import Conflict, InvalidToken
 from newsletter.ledger import queue
 from newsletter.models import Delivery, Mailing, Status
+from newsletter.publication import Publication
 from newsletter.rendering.letter import Latest
 from newsletter.sender.personalize import Filler
 from newsletter.settings import Settings
 from newsletter.subscribers import forget, preferences, signup, store, suppress, unsubscribe
-from newsletter.subscribers.letters import Publication
 from newsletter.subscribers.signup import Asked
 from newsletter.suppression import Cause, Grounds
 from newsletter.tokens import Bearer, Purpose
@@ -38,7 +38,7 @@ class Door:
 
     def __init__(self, readers: Readers, settings: Settings) -> None:
         self.readers, self.settings = readers, settings
-        self.publication = Publication(settings)
+        self.publication = Publication.of(settings)
 
     def ask(
         self,

@@ -116,7 +116,7 @@ def test_more_than_a_batch_are_deleted_in_one_run_and_delivery_rows_stay(
         visitor.sign_up(f"reader{number}@readers.example", Cadence.DAILY)
     visitor.wait(days=31)
 
-    done = schedule.keep(visitor.engine, now=visitor.now, settings=visitor.settings)
+    done = schedule.keep(visitor.engine, now=visitor.now, publication=visitor.publication)
 
     assert done.failures == []
     with sessions.reading(visitor.engine) as session:

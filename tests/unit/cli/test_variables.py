@@ -13,6 +13,7 @@ import pytest
 from newsletter import paths
 from newsletter.cli import sample, variables
 from newsletter.editions.compose import MailRenderer
+from newsletter.publication import Publication
 from newsletter.rendering import compile as compiling
 from newsletter.rendering import correction, letter, overrides
 from newsletter.settings import Settings
@@ -41,7 +42,7 @@ def test_the_list_has_exactly_the_variables_that_mails_are_filled_with(
     for module in (compiling, letter, correction):
         monkeypatch.setattr(module, "render", note)
     made = settings()
-    for _ in sample.render_all(MailRenderer(made), made, NOW):
+    for _ in sample.render_all(MailRenderer(Publication.of(made)), made, NOW):
         pass
 
     assert {name.split("/")[1] for name in filled} == {"digest", "correction", *variables.LETTERS}

@@ -11,6 +11,7 @@ import pytest
 from newsletter.cadences import Cadence
 from newsletter.editions import compose
 from newsletter.editions.compose import MailRenderer
+from newsletter.publication import Publication
 from newsletter.rendering.content import DigestContent, Related, Story
 from newsletter.rendering.message import Slot
 from newsletter.settings import Settings
@@ -43,7 +44,7 @@ def test_links_to_articles_bear_the_parameters_of_the_settings_and_no_other_link
     content = replace(CONTENT, related=related)
     made = settings(link_parameters="utm_source=digest&utm_medium=email")
 
-    found = MailRenderer(made).digest(content, public_id=PUBLIC_ID).text
+    found = MailRenderer(Publication.of(made)).digest(content, public_id=PUBLIC_ID).text
 
     assert f"{CONTENT.stories[0].url}?utm_source=digest&utm_medium=email" in found
     assert "https://miasfeed.example/2?id=2&utm_source=digest&utm_medium=email#v3" in found
@@ -63,12 +64,12 @@ def test_the_view_link_speaks_of_the_mailing_and_of_no_reader(
 
 
 def test_no_two_mailings_have_the_same_markers(settings: Callable[..., Settings]) -> None:
-    renderer = MailRenderer(settings())
+    renderer = MailRenderer(Publication.of(settings()))
 
     first, second = (renderer.digest(CONTENT, public_id=PUBLIC_ID) for _ in range(2))
 
     assert first.text != second.text
-    assert renderer.templates is renderer.templates
+    assert renderer.publication.templates is renderer.publication.templates
 
 
 @pytest.mark.parametrize(
@@ -110,7 +111,7 @@ def test_a_publication_without_a_logo_or_reply_address_has_none(
 
 
 def _filled(settings: Settings) -> str:
-    rendered = MailRenderer(settings).digest(CONTENT, public_id=PUBLIC_ID)
+    rendered = MailRenderer(Publication.of(settings)).digest(CONTENT, public_id=PUBLIC_ID)
     values = {
         Slot.ADDRESS: "reader@example.org",
         Slot.MESSAGE_ID: "1@miasfeed.example",
