@@ -11,8 +11,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 from unicodedata import normalize
 
-from email_validator import EmailNotValidError, validate_email
-
 from newsletter.errors import InvalidAddress
 
 #: Octets; RFC 5321 4.5.3.1.3 allows 256 with the angle brackets.
@@ -71,7 +69,7 @@ def normalise(text: str, *, local: bool = False) -> str:
             spelled = _validated(address, local=local)
         else:
             spelled = f"{plain[1]}@{_domain(plain[2], local=local)}"
-    except EmailNotValidError as exc:
+    except ValueError as exc:
         raise InvalidAddress(f"{_shown(address)}: {exc}") from exc
     _check_length(spelled)
     return spelled
@@ -105,6 +103,8 @@ def is_local_domain(domain: str) -> bool:
 @lru_cache(maxsize=65_536)
 def _domain(domain: str, *, local: bool) -> str:
     """Return the A-label spelling of a domain; validated once per domain, not once per reader."""
+    if local and is_local_domain(domain):
+        return domain
     return _validated(f"reader@{domain}", local=local).rpartition("@")[2]
 
 
@@ -114,6 +114,9 @@ def _validated(address: str, *, local: bool) -> str:
         # The validator cannot allow these; the local part is checked with another domain.
         spelled = _validated(f"{address.rpartition('@')[0]}@example.org", local=False)
         return f"{spelled.rpartition('@')[0]}@{domain}"
+    # Importing it, with its tables of IDNA, takes long, and many commands have nothing to check.
+    from email_validator import validate_email  # noqa: PLC0415
+
     found = validate_email(address, check_deliverability=False, test_environment=True)
     # Lower-casing can take a composed letter apart.
     name = normalize("NFC", found.local_part.lower())

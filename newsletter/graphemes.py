@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import wcwidth
-
 #: The longest meaningful letter, in code points: a family with its skin tones, a subdivision's
 #: flag, an Indic conjunct with its marks.
 _LONGEST = 40
@@ -13,11 +11,20 @@ _LONGEST = 40
 
 def clusters(text: str) -> Iterator[str]:
     """Give the letters of a text, each with its marks, joiners and modifiers."""
+    if text.isascii() and "\r" not in text:
+        return iter(text)
+    # Its tables of Unicode take long to import, and much text is ASCII.
+    import wcwidth  # noqa: PLC0415
+
     return wcwidth.iter_graphemes(text)
 
 
 def columns(text: str) -> int:
     """Return the columns that a text takes on a terminal; what is a control takes none."""
+    if text.isascii() and text.isprintable():
+        return len(text)
+    import wcwidth  # noqa: PLC0415 - as above
+
     return wcwidth.width(text, control_codes="ignore")
 
 

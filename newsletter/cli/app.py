@@ -83,7 +83,7 @@ def main() -> None:
     try:
         app()
     except NewsletterError as exc:
-        _fail(exc.message, exc.hint)
+        output.error(exc.message, exc.hint)
         sys.exit(_exit_code(exc))
     except BrokenPipeError:
         # The reader of the output has closed it (`| head`); flushing must not fail again at exit.
@@ -92,10 +92,11 @@ def main() -> None:
     except OSError as exc:
         place = f"{exc.filename}: " if exc.filename else ""
         _give_up_output()
-        _fail(f"{place}{exc.strerror or exc}.", "Look at the folder, its owner and its space.")
+        hint = "Look at the folder, its owner and its space."
+        output.error(f"{place}{exc.strerror or exc}.", hint)
         sys.exit(FAILED)
     except Exception as exc:  # noqa: BLE001 - the last net
-        _fail(
+        output.error(
             f"The program failed: {type(exc).__name__}: {_first_line(exc)} ({_place(exc)}).",
             "That should not be: please report it. Nothing is lost; the ledger says what has left.",
         )
@@ -115,12 +116,6 @@ def _give_up_output() -> None:
         sys.stdout.flush()
     except OSError:
         sys.stdout = None
-
-
-def _fail(sentence: str, hint: str | None) -> None:
-    output.err.print(output.printable(sentence), style="bold red", markup=False)
-    if hint:
-        output.err.print(output.printable(hint), markup=False)
 
 
 def _first_line(exc: Exception) -> str:

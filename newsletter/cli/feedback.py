@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from newsletter import clock
-from newsletter.cli import context, output
+from newsletter.cli import context, output, streams
 
 if TYPE_CHECKING:
     from newsletter.feedback.apply import FeedbackTally
@@ -48,7 +48,7 @@ def read(
 
 
 def _report(tally: FeedbackTally) -> None:
-    if tally.read == tally.other and not output.out.is_terminal:
+    if tally.read == tally.other and not streams.is_terminal(streams.stdout()):
         return
     names = ("unsubscribed", "already", "outdated", "invalid", "unsigned", "other")
     counts = ", ".join(f"{getattr(tally, name):,} {name}" for name in names)

@@ -7,28 +7,18 @@ import os
 import re
 import sys
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from datetime import date, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    ProgressColumn,
-    SpinnerColumn,
-    Task,
-    TextColumn,
-    TimeRemainingColumn,
-)
-from rich.table import Table
-from rich.text import Text
 
-from newsletter.cli.cells import Cell
+from newsletter.cli import streams
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 #: The option of everything that lists or reports.
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of words.")]
@@ -36,7 +26,9 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instea
 #: The largest integer of a database column; no id is larger.
 LARGEST = 2**63 - 1
 
+#: Columns of a table's line that is no terminal's: a row stays one line, for grep and for logs.
 _LOG_WIDTH = 200
+_YELLOW, _BOLD_RED = "33", "1;31"
 #: C1 controls, line separators, bidirectional controls, and surrogates.
 _ABOVE_ASCII = "\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff"
 _ACTING = re.compile(f"[\x00-\x1f{_ABOVE_ASCII}]")
@@ -44,37 +36,26 @@ _ACTING_IN_JSON = re.compile(f"[{_ABOVE_ASCII}]")
 _BREAK = re.compile(r"[\r\n\t]+")
 
 
-class _Console(Console):
-    """A console that drops its output once its reader has ended, as `tee` has after Ctrl-C.
-
-    rich would end the process, and mails may be in flight.
-    """
-
-    def on_broken_pipe(self) -> None:
-        self.quiet = True
-        # For what is still in the stream's buffer when the command ends.
-        with suppress(OSError), open(os.devnull, "wb") as nothing:  # noqa: PTH123 - a descriptor
-            os.dup2(nothing.fileno(), self.file.fileno())
-
-
-out = _Console(soft_wrap=True, highlight=False)
-err = _Console(stderr=True, soft_wrap=True, highlight=False)
-
-
 def say(sentence: str) -> None:
-    """Print a sentence for the operator; markup in it is text."""
-    out.print("\n".join(map(printable, sentence.split("\n"))), markup=False)
+    """Print a sentence for the operator."""
+    _write(streams.stdout(), "\n".join(map(printable, sentence.split("\n"))))
 
 
 def warn(sentence: str, hint: str | None = None) -> None:
     """Print a sentence, and the way out where there is one, to standard error."""
-    err.print(printable(f"{sentence} {hint or ''}".rstrip()), markup=False, style="yellow")
+    _write(sys.stderr, printable(f"{sentence} {hint or ''}".rstrip()), colour=_YELLOW)
+
+
+def error(sentence: str, hint: str | None = None) -> None:
+    """Print why a command has failed, and the way out below it, to standard error."""
+    _write(sys.stderr, printable(sentence), colour=_BOLD_RED)
+    if hint:
+        _write(sys.stderr, printable(hint))
 
 
 def trace() -> None:
     """Print the traceback of the error that is handled, to standard error."""
-    lines = traceback.format_exc().splitlines()
-    err.print("\n".join(map(printable, lines)), markup=False)
+    _write(sys.stderr, "\n".join(map(printable, traceback.format_exc().splitlines())))
 
 
 def printable(text: str) -> str:
@@ -97,13 +78,15 @@ def as_json(value: Mapping[str, Any]) -> None:
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: str = "") -> None:
     """Print rows under their columns; text from outside is never read as markup."""
-    made = Table(title=title or None, title_justify="left", box=None, pad_edge=False)
-    for column in columns:
-        made.add_column(column, header_style="bold", overflow="fold")
-    for row in rows:
-        made.add_row(*(Cell(printable(_shown(cell))) for cell in row))
-    # Without a terminal a row stays one line, for grep and for logs.
-    _Console(highlight=False, width=None if out.is_terminal else _LOG_WIDTH).print(made)
+    cells = [[printable(_shown(cell)) for cell in row] for row in rows]
+    stream = streams.stdout()
+    if not (title or streams.is_terminal(stream)) and (lines := _aligned([columns, *cells])):
+        _write(stream, "\n".join(lines))
+        return
+    # Importing rich takes longer than most commands do, and here nothing may be left to lay out.
+    from newsletter.cli import screen
+
+    screen.table(columns, cells, title, width=None if streams.is_terminal(stream) else _LOG_WIDTH)
 
 
 def counted(count: int, thing: str) -> str:
@@ -119,40 +102,49 @@ def listed(words: Sequence[str]) -> str:
 
 def progress() -> Progress:
     """Return a progress bar with rate and remaining time; silent without a terminal."""
-    return Progress(
-        SpinnerColumn(),
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        MofNCompleteColumn(),
-        _Rate(),
-        TimeRemainingColumn(),
-        console=err,
-        disable=not err.is_terminal,
-        transient=True,
-    )
+    from newsletter.cli import screen
+
+    return screen.progress()
 
 
-@contextmanager
-def waiting() -> Iterator[Callable[[str], None]]:
+def waiting() -> AbstractContextManager[Callable[[str], None]]:
     """Show a spinner and what is waited for; nothing without a terminal."""
-    shown = Progress(
-        SpinnerColumn(),
-        TextColumn("{task.description}", markup=False),
-        console=err,
-        disable=not err.is_terminal,
-        transient=True,
-    )
-    with shown:
-        task = shown.add_task("", total=None)
-        yield lambda words: shown.update(task, description=words)
+    from newsletter.cli import screen
+
+    return screen.waiting()
 
 
-class _Rate(ProgressColumn):
-    """Steps per second."""
+def _write(stream: TextIO | None, text: str, *, colour: str = "") -> None:
+    """Print text, on a terminal in a colour (ECMA-48), and drop it once its reader has ended.
 
-    def render(self, task: Task) -> Text:
-        speed = task.finished_speed or task.speed
-        return Text(f"{speed:,.0f}/s" if speed else "")
+    `tee` ends at Ctrl-C; the process must not, for mails may be in flight.
+    """
+    if stream is None:
+        return
+    if colour and streams.is_terminal(stream) and _has_colours():
+        text = f"\x1b[{colour}m{text}\x1b[0m"
+    try:
+        stream.write(f"{text}\n")
+        stream.flush()
+    except BrokenPipeError:
+        streams.discard(stream)
+
+
+def _has_colours() -> bool:
+    return not os.environ.get("NO_COLOR") and os.environ.get("TERM") not in {"dumb", "unknown"}
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> list[str] | None:
+    """Return the lines of a table; None where rich has to measure or to fold them."""
+    if not all(cell.isascii() for row in rows for cell in row):
+        return None
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    if sum(widths) + 2 * (len(widths) - 1) > _LOG_WIDTH:
+        return None
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        for row in rows
+    ]
 
 
 def _shown(cell: object) -> str:

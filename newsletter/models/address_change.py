@@ -5,12 +5,13 @@ from __future__ import annotations
 from datetime import datetime
 
 from sqlalchemy import BigInteger, Column, ForeignKey
-from sqlmodel import Field, SQLModel
+from sqlmodel import Field
 
 from newsletter.models.columns import Instant, RowId
+from newsletter.models.table import Table
 
 
-class AddressChange(SQLModel, table=True):
+class AddressChange(Table, table=True):
     """One change of address, open or done; at most one per reader, deleted when it expires."""
 
     __tablename__ = "address_change"

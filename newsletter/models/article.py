@@ -6,9 +6,10 @@ from datetime import datetime
 from enum import StrEnum
 
 from sqlalchemy import JSON, BigInteger, Column, ForeignKey, UniqueConstraint
-from sqlmodel import Field, SQLModel
+from sqlmodel import Field
 
 from newsletter.models.columns import Instant, RowId
+from newsletter.models.table import Table
 
 
 class ArticleState(StrEnum):
@@ -20,7 +21,7 @@ class ArticleState(StrEnum):
     REJECTED = "rejected"
 
 
-class Article(SQLModel, table=True):
+class Article(Table, table=True):
     """One article; `newsletter.articles.matching` decides which feed item is which article."""
 
     __table_args__ = (UniqueConstraint("feed_id", "guid", name="uq_article_feed_guid"),)
@@ -72,7 +73,7 @@ class Article(SQLModel, table=True):
         return ArticleState.QUARANTINED if self.held_at is None else ArticleState.HELD
 
 
-class ArticleAlias(SQLModel, table=True):
+class ArticleAlias(Table, table=True):
     """The GUID, link and title of another feed's article in this feed."""
 
     __tablename__ = "article_alias"

@@ -5,12 +5,13 @@ from __future__ import annotations
 from datetime import datetime
 
 from sqlalchemy import BigInteger, Column, ForeignKey, SmallInteger
-from sqlmodel import Field, SQLModel
+from sqlmodel import Field
 
 from newsletter.models.columns import Instant, RowId
+from newsletter.models.table import Table
 
 
-class Attempt(SQLModel, table=True):
+class Attempt(Table, table=True):
     """One try and its outcome; an accepted try is recorded in the delivery row only."""
 
     id: int | None = Field(default=None, sa_column=Column(RowId, primary_key=True))

@@ -5,12 +5,13 @@ from __future__ import annotations
 from datetime import datetime
 
 from sqlalchemy import Column
-from sqlmodel import Field, SQLModel
+from sqlmodel import Field
 
 from newsletter.models.columns import Instant, RowId
+from newsletter.models.table import Table
 
 
-class Audit(SQLModel, table=True):
+class Audit(Table, table=True):
     """One action; append-only, written in the transaction of the action itself."""
 
     id: int | None = Field(default=None, sa_column=Column(RowId, primary_key=True))

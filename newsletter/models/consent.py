@@ -5,12 +5,13 @@ from __future__ import annotations
 from datetime import datetime
 
 from sqlalchemy import BigInteger, Column, ForeignKey, Text
-from sqlmodel import Field, SQLModel
+from sqlmodel import Field
 
 from newsletter.models.columns import Instant, RowId
+from newsletter.models.table import Table
 
 
-class Consent(SQLModel, table=True):
+class Consent(Table, table=True):
     """One change of status or cadence (GDPR art. 7: consent must be demonstrable)."""
 
     id: int | None = Field(default=None, sa_column=Column(RowId, primary_key=True))

@@ -6,9 +6,10 @@ from datetime import datetime
 from enum import StrEnum
 
 from sqlalchemy import BigInteger, Column, ForeignKey, Index, SmallInteger, UniqueConstraint
-from sqlmodel import Field, SQLModel
+from sqlmodel import Field
 
 from newsletter.models.columns import Instant, RowId
+from newsletter.models.table import Table
 
 
 class State(StrEnum):
@@ -33,7 +34,7 @@ BLOCKED = "delivery.blocked_domain IS NOT NULL"
 HELD = "delivery.worker_id IS NOT NULL"
 
 
-class Delivery(SQLModel, table=True):
+class Delivery(Table, table=True):
     """One recipient of one mailing, with an address and a reference, as an entry of an SMTP queue.
 
     It has no foreign key to subscriber or edition.

@@ -6,9 +6,10 @@ from datetime import date, datetime
 from enum import StrEnum
 
 from sqlalchemy import Column, UniqueConstraint
-from sqlmodel import Field, SQLModel
+from sqlmodel import Field
 
 from newsletter.models.columns import Instant, RowId
+from newsletter.models.table import Table
 
 
 class EditionState(StrEnum):
@@ -21,7 +22,7 @@ class EditionState(StrEnum):
     CANCELLED = "cancelled"
 
 
-class Edition(SQLModel, table=True):
+class Edition(Table, table=True):
     """One digest; the unique key makes creation idempotent, across any number of machines."""
 
     __table_args__ = (UniqueConstraint("cadence", "period", name="uq_edition_cadence_period"),)

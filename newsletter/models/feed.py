@@ -5,12 +5,13 @@ from __future__ import annotations
 from datetime import datetime
 
 from sqlalchemy import JSON, Column
-from sqlmodel import Field, SQLModel
+from sqlmodel import Field
 
 from newsletter.models.columns import Instant, RowId
+from newsletter.models.table import Table
 
 
-class Feed(SQLModel, table=True):
+class Feed(Table, table=True):
     """One RSS, RDF, Atom or JSON feed, by URL or by absolute path of a file."""
 
     id: int | None = Field(default=None, sa_column=Column(RowId, primary_key=True))

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlmodel import Field, SQLModel
+from sqlmodel import Field
 
 from newsletter.models.columns import Instant
+from newsletter.models.table import Table
 
 
-class FreezeLock(SQLModel, table=True):
+class FreezeLock(Table, table=True):
     """The one row whose lock is the freeze lock (see `newsletter.db.session.freeze_lock`)."""
 
     __tablename__ = "freeze_lock"

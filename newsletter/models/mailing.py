@@ -6,9 +6,10 @@ from datetime import datetime
 from enum import StrEnum
 
 from sqlalchemy import BigInteger, Column, ForeignKey, Integer
-from sqlmodel import Field, SQLModel
+from sqlmodel import Field
 
 from newsletter.models.columns import Instant, RowId
+from newsletter.models.table import Table
 
 
 class Kind(StrEnum):
@@ -38,7 +39,7 @@ def _count() -> Column[int]:
     return Column(Integer, nullable=False, server_default="0")
 
 
-class Mailing(SQLModel, table=True):
+class Mailing(Table, table=True):
     """One compiled message: the bytes never change after the freeze."""
 
     id: int | None = Field(default=None, sa_column=Column(RowId, primary_key=True))
@@ -78,7 +79,7 @@ class Mailing(SQLModel, table=True):
     pruned_cancelled: int = Field(default=0, sa_column=_count())
 
 
-class MailingArticle(SQLModel, table=True):
+class MailingArticle(Table, table=True):
     """One article as it was in one mailing."""
 
     __tablename__ = "mailing_article"

@@ -5,12 +5,13 @@ from __future__ import annotations
 from datetime import datetime
 
 from sqlalchemy import BigInteger, Column, ForeignKey
-from sqlmodel import Field, SQLModel
+from sqlmodel import Field
 
 from newsletter.models.columns import Instant, RowId
+from newsletter.models.table import Table
 
 
-class Note(SQLModel, table=True):
+class Note(Table, table=True):
     """One note; at most one per cadence waits, for the next edition."""
 
     id: int | None = Field(default=None, sa_column=Column(RowId, primary_key=True))

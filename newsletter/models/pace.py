@@ -5,15 +5,16 @@ from __future__ import annotations
 from datetime import datetime
 
 from sqlalchemy import Column, SmallInteger
-from sqlmodel import Field, SQLModel
+from sqlmodel import Field
 
 from newsletter.models.columns import Instant
+from newsletter.models.table import Table
 
 #: The key of the row for all mail.
 EVERYONE = "*"
 
 
-class Pace(SQLModel, table=True):
+class Pace(Table, table=True):
     """The limits of one destination domain, or of all mail."""
 
     key: str = Field(max_length=253, primary_key=True)
@@ -30,7 +31,7 @@ class Pace(SQLModel, table=True):
     changed_at: datetime = Field(sa_type=Instant)
 
 
-class RateWindow(SQLModel, table=True):
+class RateWindow(Table, table=True):
     """Messages counted against one rate limit in one slice of its window."""
 
     __tablename__ = "rate_window"

@@ -5,12 +5,13 @@ from __future__ import annotations
 from datetime import datetime
 
 from sqlalchemy import BigInteger, Column
-from sqlmodel import Field, SQLModel
+from sqlmodel import Field
 
 from newsletter.models.columns import Instant
+from newsletter.models.table import Table
 
 
-class Progress(SQLModel, table=True):
+class Progress(Table, table=True):
     """The one row that workers advance while they send (see `newsletter.db.restore_guard`)."""
 
     id: int = Field(default=1, primary_key=True)

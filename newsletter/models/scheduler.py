@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlmodel import Field, SQLModel
+from sqlmodel import Field
 
 from newsletter.models.columns import Instant
+from newsletter.models.table import Table
 
 
-class SchedulerRun(SQLModel, table=True):
+class SchedulerRun(Table, table=True):
     """The one row that each run writes at its end."""
 
     __tablename__ = "scheduler_run"

@@ -6,9 +6,10 @@ from datetime import datetime
 from enum import StrEnum
 
 from sqlalchemy import Column, Index
-from sqlmodel import Field, SQLModel
+from sqlmodel import Field
 
 from newsletter.models.columns import Instant, RowId
+from newsletter.models.table import Table
 
 
 class Status(StrEnum):
@@ -21,7 +22,7 @@ class Status(StrEnum):
     SUPPRESSED = "suppressed"
 
 
-class Subscriber(SQLModel, table=True):
+class Subscriber(Table, table=True):
     """One reader of the publication."""
 
     __table_args__ = (Index("ix_subscriber_audience", "cadence", "status", "watermark"),)

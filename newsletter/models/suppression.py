@@ -6,9 +6,10 @@ from datetime import datetime
 from enum import StrEnum
 
 from sqlalchemy import Column, String
-from sqlmodel import Field, SQLModel
+from sqlmodel import Field
 
 from newsletter.models.columns import Instant, RowId
+from newsletter.models.table import Table
 
 
 class Cause(StrEnum):
@@ -27,7 +28,7 @@ class Cause(StrEnum):
     COMPLAINT = "complaint"
 
 
-class Suppression(SQLModel, table=True):
+class Suppression(Table, table=True):
     """One address that is never mailed; after an erasure only its keyed hash and cause remain."""
 
     id: int | None = Field(default=None, sa_column=Column(RowId, primary_key=True))

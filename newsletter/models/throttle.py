@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlmodel import Field, SQLModel
+from sqlmodel import Field
 
 from newsletter.models.columns import Instant
+from newsletter.models.table import Table
 
 
-class Throttle(SQLModel, table=True):
+class Throttle(Table, table=True):
     """One window of one limit; it begins at the first use, and the next window overwrites it."""
 
     #: The limit's name and a keyed hash: no e-mail or IP address is stored.

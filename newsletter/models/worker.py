@@ -6,9 +6,10 @@ from datetime import datetime
 from enum import StrEnum
 
 from sqlalchemy import Column
-from sqlmodel import Field, SQLModel
+from sqlmodel import Field
 
 from newsletter.models.columns import Instant, RowId
+from newsletter.models.table import Table
 
 
 class ProcessKind(StrEnum):
@@ -20,7 +21,7 @@ class ProcessKind(StrEnum):
     WEB = "web"
 
 
-class Worker(SQLModel, table=True):
+class Worker(Table, table=True):
     """One running process; its rows are taken over after a crash or when its lease has expired."""
 
     id: int | None = Field(default=None, sa_column=Column(RowId, primary_key=True))

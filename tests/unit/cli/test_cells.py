@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import redirect_stdout
+from io import StringIO
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from newsletter.cli import cells, output
+from newsletter.cli import cells, output, screen
 from newsletter.graphemes import clusters
 
 FAMILY = "\U0001f468\u200d\U0001f469\u200d\U0001f467"
@@ -49,3 +52,18 @@ def test_a_table_shows_whole_letters(
 
     lines = capsys.readouterr().out.splitlines()[1:]
     assert "".join(line[:17].split()[0] for line in lines) == LETTERS[1] * 20
+
+
+ROWS = st.lists(st.tuples(*[st.text(st.characters(max_codepoint=0x17F), max_size=9)] * 3))
+
+
+@given(ROWS)
+def test_a_table_that_fits_is_the_same_with_rich_and_without(rows: list[tuple[str, ...]]) -> None:
+    columns = ("id", "title", "")
+    cells = [[output.printable(cell) for cell in row] for row in rows]
+    with redirect_stdout(StringIO()) as plain:
+        output.table(columns, rows)
+    with redirect_stdout(StringIO()) as rich:
+        screen.table(columns, cells, "", width=200)
+
+    assert plain.getvalue() == rich.getvalue()

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from newsletter.cli import app, output
+from newsletter.cli import output
 
 HOSTILE = "220 \x1b]0;owned\x07\x1b[2J mail\x9b31m \u202egro.elpmaxe\u2066 \x00\x7f\u2028next"
 
@@ -42,7 +42,7 @@ def test_no_way_of_printing_lets_a_server_act(capsys: pytest.CaptureFixture[str]
     output.warn(f"It said: {HOSTILE}", HOSTILE)
     output.table(["reply"], [[HOSTILE]])
     output.as_json({"reply": HOSTILE})
-    app._fail(HOSTILE, HOSTILE)
+    output.error(HOSTILE, HOSTILE)
 
     printed = capsys.readouterr()
 

@@ -1,0 +1,84 @@
+"""What rich draws: tables that fold, progress bars and spinners."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    SpinnerColumn,
+    Task,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+from rich.text import Text
+
+from newsletter.cli import streams
+from newsletter.cli.cells import Cell
+
+
+class _Console(Console):
+    """A console that drops its output once its reader has ended; rich would end the process."""
+
+    def on_broken_pipe(self) -> None:
+        self.quiet = True
+        streams.discard(self.file)
+
+
+_err = _Console(stderr=True, soft_wrap=True, highlight=False)
+
+
+def table(
+    columns: Sequence[str], rows: Iterable[Sequence[str]], title: str, *, width: int | None
+) -> None:
+    """Print rows under their columns, folded to `width` or to the terminal."""
+    made = Table(title=title or None, title_justify="left", box=None, pad_edge=False)
+    for column in columns:
+        made.add_column(column, header_style="bold", overflow="fold")
+    for row in rows:
+        made.add_row(*map(Cell, row))
+    _Console(highlight=False, width=width).print(made)
+
+
+def progress() -> Progress:
+    """Return a progress bar with rate and remaining time; silent without a terminal."""
+    return Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        _Rate(),
+        TimeRemainingColumn(),
+        console=_err,
+        disable=not _err.is_terminal,
+        transient=True,
+    )
+
+
+@contextmanager
+def waiting() -> Iterator[Callable[[str], None]]:
+    """Show a spinner and what is waited for; nothing without a terminal."""
+    shown = Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}", markup=False),
+        console=_err,
+        disable=not _err.is_terminal,
+        transient=True,
+    )
+    with shown:
+        task = shown.add_task("", total=None)
+        yield lambda words: shown.update(task, description=words)
+
+
+class _Rate(ProgressColumn):
+    """Steps per second."""
+
+    def render(self, task: Task) -> Text:
+        speed = task.finished_speed or task.speed
+        return Text(f"{speed:,.0f}/s" if speed else "")
