@@ -13,13 +13,16 @@ _RENDERING = {"jinja2", "premailer", "markdown_it", "cssutils"}
 _FETCHING = {"httpx", "feedparser", "lxml", "nh3"}
 _SENDING = {"aiosmtplib", "uvloop"}
 _SERVING = {"fastapi", "starlette", "uvicorn"}
+#: Tables of Unicode, and what lays out a terminal.
+_LAYOUT = {"rich", "wcwidth", "idna", "email_validator"}
 _HEAVY = {"alembic", "asyncpg", "psycopg", *_RENDERING, *_SENDING, *_SERVING}
 
 
-def imported(folder: Path, *words: str) -> set[str]:
-    """Return the packages that a run of the command imports."""
+def imported(folder: Path, *words: str, code: int = 0) -> set[str]:
+    """Return the packages that a run of the command, which exits with `code`, imports."""
     command = [sys.executable, "-X", "importtime", "-m", "newsletter", *words]
-    run = subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True)
+    run = subprocess.run(command, cwd=folder, check=False, capture_output=True, text=True)
+    assert run.returncode == code, run.stderr
     names = (line.rpartition("|")[2].strip() for line in run.stderr.splitlines())
     return {name.partition(".")[0] for name in names}
 
@@ -47,6 +50,13 @@ def test_the_version_of_the_schema_is_read_without_what_upgrades_it(tmp_path: Pa
 
     assert "sqlalchemy" in found
     assert not found & {"httpx", "feedparser", "lxml", *_HEAVY}
+
+
+def test_a_look_at_the_newsletter_imports_nothing_that_lays_out_or_sends(tmp_path: Path) -> None:
+    found = imported(prepared(tmp_path), "status", code=3)
+
+    assert "sqlalchemy" in found
+    assert not found & {*_LAYOUT, *_FETCHING - {"nh3"}, *_HEAVY}
 
 
 @pytest.mark.parametrize("typo", ["feed", "sned", "statsu"])
