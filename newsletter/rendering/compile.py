@@ -115,8 +115,6 @@ def inline(html: str) -> str:
         # Otherwise "width:100%;height:auto" would replace the pixels that Outlook needs.
         disable_basic_attributes=["width", "height"],
         cssutils_logging_level=logging.CRITICAL,
-        # The cache would keep the styles of every publication that this process compiles for.
-        cache_css_parsing=False,
     ).transform(pretty_print=False)
     assert isinstance(inlined, str)
     if "<pre" in inlined:
