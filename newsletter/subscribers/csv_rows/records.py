@@ -222,7 +222,7 @@ def _numbered(first: int, lines: list[str]) -> list[_TextLine]:
 
 def _plain(first: int, lines: list[str], delimiter: str) -> list[Record | Rejection] | None:
     """Read lines that are one record each, which is the fast path; None if one may not be."""
-    if max(map(len, lines)) > MAXIMUM_LENGTH or any("\0" in line for line in lines):
+    if max(map(len, lines)) > MAXIMUM_LENGTH or "\0" in "".join(lines):
         return None
     try:
         rows = list(csv.reader(lines, delimiter=delimiter, strict=True))

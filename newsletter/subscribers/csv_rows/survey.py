@@ -15,7 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from itertools import zip_longest
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 from newsletter.cadences import Cadence
 from newsletter.errors import InvalidInput
@@ -85,7 +85,7 @@ def survey(stream: BinaryIO, choice: Choice | None = None) -> Survey:
 
 def _of_records(reader: RecordReader, columns: Columns, begun: Survey) -> Survey:
     watched = [
-        _Watched(column)
+        _Watched(column, is_followed=_is_followed(column, columns))
         for column in columns.all
         if column.role not in {Role.ADDRESS, Role.IGNORED} and column.meaning is None
     ]
@@ -101,6 +101,8 @@ class _Watched:
     """A column whose different cells are counted as long as there are few."""
 
     column: Column
+    #: Whether words of a state are looked for among too many different cells.
+    is_followed: bool = False
     #: The count of each cell; None once there are too many different ones to be states.
     seen: Counter[str] | None = field(default_factory=Counter)
     #: Of a column with too many, the count of cells that are words of a state.
@@ -124,17 +126,23 @@ def _count_cells(
     count = 0
     for rows in _blocks(reader, columns):
         count += len(rows)
-        # One Counter per column and block is faster than a loop over cells.
-        counted = [Counter(column) for column in zip_longest(*rows)]
-        for column in counted:
-            del column[None]
+        transposed = list(zip_longest(*rows))
+        # A column that can no longer be a state is not counted on.
+        watched = [one for one in watched if one.seen is not None or one.is_followed]
         for one in watched:
-            if one.index < len(counted):
-                _count(one, counted[one.index], columns)
+            if one.index < len(transposed):
+                _count(one, _counted(transposed[one.index]))
         for one in known:
-            if one.index < len(counted):
-                _count_unknown(one, counted[one.index], rows, columns)
+            if one.index < len(transposed):
+                _count_unknown(one, _counted(transposed[one.index]), rows, columns)
     return count
+
+
+def _counted(column: tuple[str | None, ...]) -> Counter[str]:
+    """Count the cells of one column of a block: a Counter is faster than a loop over cells."""
+    counted = Counter(column)
+    del counted[None]
+    return cast(Counter[str], counted)
 
 
 def _blocks(reader: RecordReader, columns: Columns) -> Iterator[list[list[str]]]:
@@ -173,14 +181,14 @@ def _check_header(record: Record, columns: Columns) -> None:
         )
 
 
-def _count(one: _Watched, counted: Counter[str], columns: Columns) -> None:
+def _count(one: _Watched, counted: Counter[str]) -> None:
     """Count the cells of a block; after too many different ones only words of a state."""
     if one.seen is not None:
         one.seen.update(counted)
         if len(one.seen) <= _DIFFERENT:
             return
         counted, one.seen = one.seen, None
-    if _is_followed(one, columns):
+    if one.is_followed:
         for cell, times in counted.items():
             # A cheap test first: most cells are numbers or dates.
             if cell[:1] not in _NUMERIC and _has_state_word(cell):
@@ -260,7 +268,7 @@ def _regions(name: str) -> frozenset[str]:
 
 def _has_state_words(one: _Watched, columns: Columns, name: str) -> bool:
     """Return whether a column that is not read has words of a state in it."""
-    if not _is_unread(one, columns):
+    if not _is_unread(one.column, columns):
         return False
     if names.is_free_text(name):
         # Names of people and towns may be such words, and notes may contain them.
@@ -268,14 +276,14 @@ def _has_state_words(one: _Watched, columns: Columns, name: str) -> bool:
     return bool(one.telling) or any(map(_has_state_word, one.seen or ()))
 
 
-def _is_followed(one: _Watched, columns: Columns) -> bool:
-    name = cells.key(one.column.name)
-    return _is_unread(one, columns) and not names.is_free_text(name)
+def _is_followed(column: Column, columns: Columns) -> bool:
+    name = cells.key(column.name)
+    return _is_unread(column, columns) and not names.is_free_text(name)
 
 
-def _is_unread(one: _Watched, columns: Columns) -> bool:
+def _is_unread(column: Column, columns: Columns) -> bool:
     """Return whether a column is not read, in a file with subscribers who may be mailed."""
-    return one.column.role is None and at_least(columns.tool) < Standing.UNSUBSCRIBED
+    return column.role is None and at_least(columns.tool) < Standing.UNSUBSCRIBED
 
 
 def _has_state_word(cell: str) -> bool:

@@ -57,6 +57,8 @@ def test_unguard_reverses_guard(cell: str) -> None:
         ("Jan 2, 2024", datetime(2024, 1, 2, tzinfo=UTC)),
         ("1704164645", datetime(2024, 1, 2, 3, 4, 5, tzinfo=UTC)),
         ("1704164645000", datetime(2024, 1, 2, 3, 4, 5, tzinfo=UTC)),
+        ("2024-02-30 03:04:05", None),
+        ("0000-01-01 03:04:05", None),
         # Ambiguous: it may be the first of February.
         ("01/02/2024", None),
         ("2027-01-01", None),
