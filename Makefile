@@ -5,8 +5,9 @@ BIN := .venv/bin
 PROGRAM := .venv/.program
 STAMP := .venv/.installed
 QUICK := -m "not torture"
-# As many test processes as there are cores; each has a PostgreSQL of its own.
-JOBS ?= auto
+# Twice as many test processes as there are cores: half of the time they wait for servers and other
+# processes. Each has a PostgreSQL of its own.
+JOBS ?= $(shell $(PYTHON) -c 'import os; print(2 * (os.cpu_count() or 1))')
 
 .PHONY: help demo test check format lint types floors docs-check docs words torture bench wheel clean
 .DEFAULT_GOAL := help

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import sqlite3
@@ -16,7 +17,7 @@ from typing import Any
 import hypothesis
 import psycopg
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Engine, event
 
 from newsletter.db import engine as engines
 from newsletter.db import schema
@@ -29,6 +30,17 @@ for name in list(os.environ):
 # Machines are shared: no test may fail because one of its examples took long.
 hypothesis.settings.register_profile("no deadline", deadline=None)
 hypothesis.settings.load_profile("no deadline")
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Keep the garbage collector from looking through thousands of collected tests again."""
+    grouped = [item for item in session.items if item.get_closest_marker("xdist_group")]
+    if hasattr(session.config, "workerinput") and not all("@" in one.nodeid for one in grouped):
+        # Else what a group shares is made again by each process: minutes.
+        pytest.exit("This pytest-xdist does not group tests by this pytest's ids.", returncode=2)
+    gc.collect()
+    gc.freeze()
+
 
 # What outlives a test must not outlive the run.
 os.environ["XDG_STATE_HOME"] = tempfile.mkdtemp(prefix="newsletter-state-")
@@ -155,6 +167,29 @@ def _migrate(url: str) -> None:
     opened = engines.open(url)
     schema.upgrade(opened)
     opened.dispose()
+
+
+#: The engine of each kind of database that this process connected first.
+_first: dict[str, Engine] = {}
+_open = engines.open
+
+
+def _open_warm(url: str) -> Engine:
+    """Open a database with the statements that this process has compiled for others of its kind.
+
+    To compile one takes longer than to run it. SQLAlchemy keeps them for each engine, by dialect.
+    """
+    opened = _open(url)
+    kind = opened.dialect.name
+    if (first := _first.get(kind)) is None:
+        event.listen(opened, "connect", lambda *_: _first.setdefault(kind, opened))
+    else:
+        opened.dialect = opened.pool._dialect = first.dialect
+        opened._compiled_cache = first._compiled_cache
+    return opened
+
+
+engines.open = _open_warm
 
 
 def _copied(migrated: Path, folder: Path) -> str:

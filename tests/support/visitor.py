@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email import message_from_bytes, policy
 from email.message import EmailMessage
+from functools import cache
 from hashlib import sha256
 from html.parser import HTMLParser
 from typing import Any
 
+from anyio.from_thread import BlockingPortal, start_blocking_portal
 from fastapi.testclient import TestClient
 from sqlalchemy import Engine
 from sqlmodel import col, select
@@ -59,6 +62,15 @@ class _Forms(HTMLParser):
             self.forms[-1].fields[values["name"]] = values.get("value", "")
 
 
+_kept = ExitStack()
+
+
+@cache
+def _portal() -> BlockingPortal:
+    """Return an event loop for all requests; without it each has a thread and a loop of its own."""
+    return _kept.enter_context(start_blocking_portal())
+
+
 class Visitor:
     """One publication's pages, asked as a browser asks."""
 
@@ -74,6 +86,7 @@ class Visitor:
             raise_server_exceptions=False,
             client=("192.0.2.7", 4711),
         )
+        self.client.portal = _portal()
 
     # Asking
 
