@@ -25,7 +25,7 @@ from newsletter.ledger.retry import Policy
 _AUDIENCE = 250
 
 
-@pytest.mark.parametrize("connections", [1, 4, 50])
+@pytest.mark.parametrize("connections", [1, 4, pytest.param(50, marks=pytest.mark.torture)])
 def test_killed_at_every_transition_nobody_is_lost(
     engine: Engine, tmp_path: Path, connections: int
 ) -> None:

@@ -82,17 +82,16 @@ def test_switches_pauses_and_refusals_neither_repeat_nor_miss_an_article(
         assert stories(today.to(name)) == ["alpha", "beta"], name
 
 
-def test_fifty_sends_at_once_make_one_edition_and_one_mail_per_reader(
+@pytest.mark.parametrize("triggers", [12, pytest.param(50, marks=pytest.mark.torture)])
+def test_many_sends_at_once_make_one_edition_and_one_mail_per_reader(
     newsletter: Newsletter,
-    database_kind: str,
     smtp_sink: tuple[int, Mailbox],
     write_feed: Callable[..., Path],
+    triggers: int,
 ) -> None:
     port, mailbox = smtp_sink
     newsletter.env["NEWSLETTER_SMTP_URL"] = f"smtp://127.0.0.1:{port}"
     newsletter.env["NEWSLETTER_SMTP_CONNECTIONS"] = "2"
-    # On PostgreSQL, fifty come upon eight workers in a journey of their own.
-    triggers = 50 if database_kind == "sqlite" else 10
     rows = "".join(f"reader{number}@readers.example\n" for number in range(200))
     newsletter.run("subscribers", "import", "-", "--confirmed", "--cadence", "daily", stdin=rows)
     newsletter.run("feeds", "add", write_feed("alpha"))

@@ -106,8 +106,9 @@ def working(newsletter: Newsletter, *options: str) -> Iterator[subprocess.Popen[
 
 
 @on_postgresql
-def test_fifty_triggers_on_eight_workers_make_one_edition_and_one_mail_per_reader(
-    published: Newsletter, engine: Engine, tmp_path: Path
+@pytest.mark.parametrize("many", [12, pytest.param(50, marks=pytest.mark.torture)])
+def test_many_triggers_on_eight_workers_make_one_edition_and_one_mail_per_reader(
+    published: Newsletter, engine: Engine, tmp_path: Path, many: int
 ) -> None:
     log = tmp_path / "arrived"
     published.env["NEWSLETTER_SMTP_CONNECTIONS"] = "1"
@@ -115,12 +116,12 @@ def test_fifty_triggers_on_eight_workers_make_one_edition_and_one_mail_per_reade
         published.env["NEWSLETTER_SMTP_URL"] = f"smtp://127.0.0.1:{port}"
         with published.crowd(8, "worker") as workers:
             until(lambda: signed_in(engine) == 8)
-            with published.crowd(50, "send", "weekly") as triggers:
+            with published.crowd(many, "send", "weekly") as triggers:
                 sent = triggers.end()
             workers.stop()
             worked = workers.end()
 
-    assert sent[0] == [0] * 50, sent[1]
+    assert sent[0] == [0] * many, sent[1]
     assert worked == ([0] * 8, 8 * TOLD)
     assert Counter(line.split()[0] for line in log.read_text().splitlines()) == everyone_once()
     (edition,) = published.json("editions", "list")["editions"]
