@@ -9,6 +9,9 @@ QUICK := -m "not torture"
 # processes. Each has a PostgreSQL of its own.
 JOBS ?= $(shell $(PYTHON) -c 'import os; print(2 * (os.cpu_count() or 1))')
 
+# Else each of the many processes that tests start compiles all that it imports.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help demo test check format lint types floors docs-check docs words torture bench wheel clean
 .DEFAULT_GOAL := help
 

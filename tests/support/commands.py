@@ -79,7 +79,7 @@ def _source(text: str | None) -> int:
 def _server() -> str:
     """Start the interpreter whose forks run the commands of this test process."""
     path = Path(tempfile.mkdtemp(prefix="newsletter-commands-")) / "socket"
-    env = {"PATH": os.environ["PATH"], "PYTHONPATH": str(_ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
+    env = {"PATH": os.environ["PATH"], "PYTHONPATH": str(_ROOT)}
     command = [sys.executable, "-P", __file__, str(path)]
     running = subprocess.Popen(command, env=env, stdin=subprocess.DEVNULL)
     atexit.register(running.kill)

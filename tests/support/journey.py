@@ -136,7 +136,6 @@ def make(folder: Path, database_url: str) -> Newsletter:
             "PATH": os.environ["PATH"],
             "HOME": str(folder),
             "PYTHONPATH": str(Path(__file__).parents[2]),
-            "PYTHONDONTWRITEBYTECODE": "1",
             "NEWSLETTER_DATABASE_URL": database_url,
             "NEWSLETTER_SECRET_KEYS": SECRET,
             "NEWSLETTER_NAME": "Mia's Feed",
