@@ -1,6 +1,6 @@
-"""Publishes editions: freezes them, finishes them, and stops them at the operator's word.
+"""Makes editions: one transaction decides what goes to whom, and queues it in the ledger.
 
-What it freezes leaves by the ledger; nothing here sends. Each function is one transaction.
+Nothing here sends; what happens to an edition afterwards stands in `lifecycle`.
 """
 
 from __future__ import annotations
