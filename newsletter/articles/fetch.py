@@ -122,8 +122,8 @@ def is_url(source: str) -> bool:
 def fetch(
     source: str,
     limits: Limits,
-    *,
     validators: Validators = Validators(),
+    *,
     resolver: Resolver = resolve,
     clock: Clock = time.monotonic,
     tls: ssl.SSLContext | None = None,

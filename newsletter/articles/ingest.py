@@ -97,7 +97,9 @@ def fetch_all(
     with sessions.reading(engine) as session:
         feeds = [one for one in store.feeds(session) if polling.is_wanted(one, occasion, now=now)]
     with Sandbox(limits) as sandbox:
-        documents = _in_parallel(feeds, lambda feed: _try(feed, limits, fetcher or _fetch, sandbox))
+        documents = _in_parallel(
+            feeds, lambda feed: _try(feed, limits, fetcher or fetch.fetch, sandbox)
+        )
         return [
             _settle(engine, feed, document, now)
             for feed, document in _until_stopped(feeds, documents, is_stopped)
@@ -123,7 +125,7 @@ def add_feed(
     document = None
     if is_fetched:
         with Sandbox(limits) as sandbox:
-            document = _read(url, limits, Validators(), fetcher or _fetch, sandbox)
+            document = _read(url, limits, Validators(), fetcher or fetch.fetch, sandbox)
     with sessions.writing(engine) as session:
         instant = sessions.freeze_lock(session, now)
         _refuse_double(store.find_feed(session, url=url))
@@ -253,10 +255,6 @@ def _try(feed: Feed, limits: Limits, fetcher: Fetcher, sandbox: Sandbox) -> _Doc
     except Exception as exc:
         logger.exception("Feed %s could not be read", feed.id)
         return FeedError(f"The feed could not be read: {type(exc).__name__}.")
-
-
-def _fetch(url: str, limits: Limits, validators: Validators) -> Fetched:
-    return fetch.fetch(url, limits, validators=validators)
 
 
 def _read(
