@@ -36,7 +36,7 @@ def opened(file: Path) -> Iterator[BufferedReader]:
 
 @contextmanager
 def seekable(file: Path) -> Iterator[BinaryIO]:
-    """Open a file that can be read twice; a pipe goes by way of a private file without a name."""
+    """Open a file for reading twice; a pipe is copied to an unnamed temporary file first."""
     with opened(file) as stream:
         if stream.seekable():
             yield stream

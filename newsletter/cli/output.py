@@ -42,12 +42,12 @@ def say(sentence: str) -> None:
 
 
 def warn(sentence: str, hint: str | None = None) -> None:
-    """Print a sentence, and the way out where there is one, to standard error."""
+    """Print a warning to standard error, and a hint what to do if there is one."""
     _write(sys.stderr, printable(f"{sentence} {hint or ''}".rstrip()), colour=_YELLOW)
 
 
 def error(sentence: str, hint: str | None = None) -> None:
-    """Print why a command has failed, and the way out below it, to standard error."""
+    """Print why a command has failed to standard error, and below it a hint what to do."""
     _write(sys.stderr, printable(sentence), colour=_BOLD_RED)
     if hint:
         _write(sys.stderr, printable(hint))

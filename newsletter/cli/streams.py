@@ -1,4 +1,4 @@
-"""The standard streams: whether a person looks at them, and what happens once nobody does."""
+"""The standard streams: whether one is a terminal, and how output is discarded at its end."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def stdout() -> TextIO | None:
 
 
 def is_terminal(stream: TextIO | None) -> bool:
-    """Return whether a person looks at what is written."""
+    """Return whether a stream is open and a terminal."""
     return stream is not None and not stream.closed and stream.isatty()
 
 

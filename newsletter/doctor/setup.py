@@ -1,8 +1,8 @@
 """Judges whether the settings are those of a newsletter that may mail strangers.
 
 With the defaults of `newsletter init`, mails would come from newsletter@localhost, with links that
-lead to the reader's own machine and without the postal address that CAN-SPAM and CASL ask for. No
-relay makes that right, so the relay is not looked at.
+lead to the reader's own machine and without the postal address that CAN-SPAM and CASL ask for. That
+is wrong with any relay, so the checks do not depend on `smtp_url`.
 """
 
 from __future__ import annotations

@@ -114,9 +114,9 @@ def corrected(mailings: Select[Any], *, correction: int) -> Select[Any]:
 
 
 def standings(session: Session, mailings: Select[Any]) -> Counter[str]:
-    """Return how the readers stand for whom one of `mailings` was accepted.
+    """Count the readers for whom one of `mailings` was accepted, by their present status.
 
-    By their status, whatever it was then; `forgotten` are those of whom nothing is left.
+    `forgotten` counts those whose data was erased.
     """
     standing = case(
         (col(Subscriber.id).is_(None), "forgotten"),

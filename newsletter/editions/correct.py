@@ -229,9 +229,9 @@ def _find(session: Session, edition: Edition, text: str) -> MailingArticle:
     """Return an article of an edition as its readers know it; raises NotFound."""
     placed = mailings.placements(session, edition)
     ids = _placed_ids(placed, {text, link.canonical(text)})
-    # A fragment may have been added since, in a browser.
+    # The operator may have copied the link from a browser, with a fragment at its end.
     ids = ids or _placed_ids(placed, {link.page(link.canonical(text) or "")})
-    # Perhaps by a link that it has got since; or it is in another edition, or in none.
+    # A link that the article got later, or an article of another edition or of none.
     ids = ids or _article_ids(session, text)
     found = [one for one in placed if one.article_id in ids]
     shown = {one.article_id: one for one in reversed(found) if one.role != Role.RELATED}
@@ -281,7 +281,7 @@ def _correction(
         article=article,
         message=CompiledMessage.load(mailing.subject, mailing.body, mailing.fields),
         books=dict(queue.count_states(session, mailings.among([mailing_id]))),
-        # Pending are those who left and have asked again, and not said yes to it.
+        # Pending: unsubscribed since, signed up again and not yet confirmed.
         unsubscribed=standing[Status.UNSUBSCRIBED] + standing[Status.PENDING],
         paused=standing[Status.PAUSED],
         suppressed=standing[Status.SUPPRESSED],

@@ -32,7 +32,7 @@ class Process:
     kind: str
     host: str
     pid: int
-    #: None if its version did not record one.
+    #: The version that it runs; None for versions that did not record theirs.
     version: str | None
     since: datetime
     #: End of its lease; None if its lock shows that it is running.

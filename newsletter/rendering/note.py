@@ -176,7 +176,7 @@ class _Writer(HTMLParser):
         self._mark: str | None = None
         #: Of each list that is open, the number of its next item; None for one with bullets.
         self._lists: list[int | None] = []
-        #: The address of the link that is open, and where in the line it begins.
+        #: URL of the `<a>` element being read, and the position of its text in the line.
         self._link = ("", 0)
         self._gap = ""
 

@@ -113,7 +113,7 @@ class Connections:
         return connection
 
     def _count_refusal(self, relay: Relay, refusal: TransportUnavailable) -> None:
-        """Count a refused connection: a server that keeps others of ours is only busy."""
+        """Count a refused connection; a relay that keeps other connections of ours is only full."""
         if self._relays.is_single:
             if not relay.taken:
                 self._state.count_failure(refusal)

@@ -35,9 +35,9 @@ RESERVED = timedelta(seconds=10)
 _SLICES = 60
 #: A reservation is at most 1/1000 of a limit: that of a worker that is killed is lost.
 _LARGEST_LEASE = 1_000
-#: How late a message with a send time may be, and the part of a limit by the second that is used,
-#: so that no second has too many although some are late.
+#: How late a message may leave after its send time.
 PUNCTUALITY = timedelta(seconds=0.04)
+#: The part of a limit by the second that is used: late messages must not overfill the next second.
 _USED = 0.96
 #: How far ahead send times are reserved.
 AHEAD = timedelta(seconds=0.25)

@@ -36,7 +36,7 @@ class Processor:
         self._before: set[int] = set()
 
     def share(self, *others: int) -> None:
-        """Bind threads, by native id, and the calling one to the processor that it runs on."""
+        """Bind the calling thread, and `others` by native id, to the processor it now runs on."""
         # Read each time: the operator may have changed the allowed processors since.
         before, here = _allowed(0), _current()
         if here is None or len(before) < 2:

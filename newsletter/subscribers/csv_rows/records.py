@@ -186,7 +186,7 @@ class _Lines:
         return _line(self._number, text.rstrip("\n"))
 
     def block(self) -> tuple[int, list[str]]:
-        """Return the number of the next line and some lines without their ends; none at the end."""
+        """Return the next lines, without line ends, and the number of the first; [] at the end."""
         text = self._stream.read(_BLOCK)
         if text and not text.endswith("\n"):
             text += self._rest()
