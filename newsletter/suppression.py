@@ -253,7 +253,9 @@ def _matching(session: Session, address: str, *, keyring: Keyring) -> list[Suppr
     """Return the rows of one address; more than one if the key of an older hash is gone."""
     hashes = keyring.fingerprints(address)
     return list(
-        session.exec(select(Suppression).where(or_(_hash.in_(hashes), _address == address)))
+        session.exec(
+            select(Suppression).where(or_(_hash.in_(hashes), _address == address)).order_by(_id)
+        )
     )
 
 

@@ -70,9 +70,10 @@ def spent_until(
 
 
 def reset(session: Session, limit: Limit, *subjects: str, keyring: Keyring) -> None:
-    """Delete the counters of `subjects`."""
+    """Delete the counters of `subjects`. Lock order: by key, or two imports deadlock."""
     keys = [limit.key(subject, keyring) for subject in subjects]
-    session.execute(delete(Throttle).where(_key.in_(keys)))
+    chosen = select(Throttle.key).where(_key.in_(keys)).order_by(_key).with_for_update()
+    session.execute(delete(Throttle).where(_key.in_(session.exec(chosen).all())))
 
 
 def prune(session: Session, *, now: datetime) -> int:

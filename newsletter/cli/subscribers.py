@@ -200,9 +200,7 @@ def change(
     here, now, origin = context.of(ctx), clock.utc_now(), Origin(_SOURCE)
     until = _start_of(pause_until.date(), here.settings) if pause_until else None
     with here.database() as engine, sessions.writing(engine) as session:
-        # Lock order: freeze lock before subscriber row, or a running freeze deadlocks.
-        sessions.hold_freeze(session)
-        reader = _found(session, address, locked=True)
+        reader = _found(session, address, ends=not resume or cadence is not None)
         changed = False
         if cadence is not None:
             changed |= preferences.change_cadence(session, reader, cadence, origin=origin, now=now)
@@ -231,7 +229,7 @@ def _ask_for_address(here: context.Context, address: str, new: str, *, json: boo
         here.publication,
     )
     with here.database() as engine, sessions.writing(engine) as session:
-        reader = _found(session, address, locked=True)
+        reader = _found(session, address)
         came_to = address_change.ask(session, reader, spelled, publication=publication, now=now)
         # A refusal rolls back the transaction, and with it the note to the present address.
         new_address.check(came_to, old=reader.address, new=spelled)
@@ -305,11 +303,14 @@ def forget(
         )
 
 
-def _found(session: Session, address: str, *, locked: bool = False) -> Subscriber:
-    from newsletter.subscribers import store
+def _found(session: Session, address: str, *, ends: bool | None = None) -> Subscriber:
+    from newsletter.subscribers import locking, store
 
     spelled = addresses.normalise(address, local=True)
-    reader = store.find(session, spelled, locked=locked)
+    if ends is None:
+        reader = store.find(session, spelled)
+    else:
+        reader = locking.locked_subscriber(session, store.with_address(spelled), ends=ends)
     if reader is None:
         raise _not_found(spelled)
     return reader

@@ -22,7 +22,6 @@ from sqlmodel import Session, col, select
 from newsletter import address as addresses
 from newsletter import suppression, throttle, tokens
 from newsletter.cadences import Cadence
-from newsletter.db import session as sessions
 from newsletter.errors import Conflict, OutdatedToken, TooManyRequests
 from newsletter.ledger import queue
 from newsletter.models import AddressChange, Consent, Kind, Mailing, Status, Subscriber
@@ -37,6 +36,7 @@ from newsletter.subscribers import (
     store,
 )
 from newsletter.subscribers.consent import Action, Origin
+from newsletter.subscribers.locking import inserted_subscriber, locked_subscriber
 from newsletter.throttle import Limit
 from newsletter.tokens import CONFIRM_LIFETIME, Bearer, Keyring
 
@@ -91,19 +91,28 @@ def ask(
     publication: Publication,
     now: datetime,
 ) -> Asked:
-    """Send a confirmation link to a normalised new address of a reader whose row is locked.
+    """Send a confirmation link to a normalised new address of a reader; locks the reader's row.
 
     1. Count against the rate limits of the reader and of the new mailbox. 2. Store the request,
     whether the address is known or not. 3. Write to the new and to the present address, each at
     most once a day. Raises Conflict if the subscriber is no reader, and TooManyRequests for the
     limit of this reader alone: that of the new mailbox would disclose what others have requested.
     """
-    keyring = publication.keyring
-    if subscriber.status not in _READING:
-        raise Conflict(f"{subscriber.address} is {subscriber.status}: no mail goes there.")
+    keyring, generation = publication.keyring, subscriber.generation
+    # Lock order: throttle rows of the mailbox before the subscriber row, as in a sign-up.
     if not throttle.take(session, CHANGES, subscriber.public_id, now=now, keyring=keyring):
         raise TooManyRequests(retry_after=CHANGES.window)
-    may_write = signup.may_ask(session, address, now=now, keyring=keyring)
+    may_write = bool(signup.may_write_to(session, address, now=now, keyring=keyring))
+    public_id = subscriber.public_id
+    reader = locked_subscriber(session, store.with_public_id(public_id), ends=False)
+    if reader is None or reader.generation != generation:
+        raise OutdatedToken
+    if reader.status not in _READING:
+        raise Conflict(f"{reader.address} is {reader.status}: no mail goes there.")
+    mailbox = addresses.mailbox(address)
+    may_write = may_write and throttle.take(
+        session, signup.UNCONFIRMED, mailbox, now=now, keyring=keyring
+    )
     owner = store.find(session, address)
     is_suppressed = suppression.is_suppressed(session, address, keyring=keyring)
     change = _keep(session, subscriber, address, now=now)
@@ -159,8 +168,6 @@ def confirm(
     `awaited` does.
     """
     keyring = publication.keyring
-    # Lock order: freeze lock before subscriber rows, or a running freeze deadlocks.
-    sessions.hold_freeze(session)
     change = _find(session, col(AddressChange.public_id) == bearer.public_id)
     if change is None:
         raise OutdatedToken
@@ -239,27 +246,12 @@ def _obstacle(
 def _lock(session: Session, change: AddressChange, *, now: datetime) -> tuple[Subscriber, bool]:
     """Lock the reader and the row of the new address; return the latter, and whether it is new.
 
-    The row is inserted if missing: its lock keeps others from signing up with that address. Lock
-    order: by id, or two readers who exchange their addresses deadlock.
+    The row is inserted if missing: its lock keeps others from signing up with that address.
     """
     public_id = tokens.new_public_id()
     row = {"public_id": public_id, "address": change.address, "cadence": Cadence.WEEKLY}
-    chosen = (
-        select(Subscriber)
-        .where(
-            (col(Subscriber.id) == change.subscriber_id)
-            | (col(Subscriber.address) == change.address)
-        )
-        .order_by(col(Subscriber.id))
-        .with_for_update()
-        .execution_options(populate_existing=True)
-    )
-    # A row that exists at the insert may be gone before it can be locked: then insert again.
-    owner = None
-    while owner is None:
-        store.insert_missing(session, [row], status=Status.PENDING, now=now)
-        locked = session.exec(chosen).all()
-        owner = next((one for one in locked if one.address == change.address), None)
+    reader = store.with_ids([change.subscriber_id])
+    owner = inserted_subscriber(session, row, now=now, ends=True, beside=reader)
     return owner, owner.public_id == public_id
 
 

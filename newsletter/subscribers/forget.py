@@ -13,9 +13,9 @@ from sqlmodel import Session
 
 from newsletter import suppression
 from newsletter.db import engine as engines
-from newsletter.db import session as sessions
 from newsletter.ledger import erasure, queue
 from newsletter.subscribers import changes, store
+from newsletter.subscribers.locking import locked_subscriber
 from newsletter.tokens import Keyring
 
 
@@ -33,16 +33,16 @@ def forget(session: Session, address: str, *, now: datetime, keyring: Keyring) -
 
     A message in flight may still arrive; its row no longer has the address.
     """
-    sessions.hold_freeze(session)
-    subscriber = store.find(session, address, locked=True)
+    subscriber = locked_subscriber(session, store.with_address(address), ends=True)
     public_id = subscriber.public_id if subscriber else None
+    # Lock order: suppressions before deliveries, as the sender takes them, or the two deadlock.
+    suppression.forget(session, address, now=now, keyring=keyring)
     if public_id is not None:
         queue.cancel(session, reference=public_id, reason=suppression.FORGOTTEN, now=now)
     changes.forget(session, subscriber, address, now=now)
     theirs = store.deliveries_of([public_id] if public_id else [], address=address)
     deliveries = erasure.erase(session, theirs, now=now)
     consents = store.erase(session, [subscriber.id]) if subscriber else 0
-    suppression.forget(session, address, now=now, keyring=keyring)
     return Forgotten(subscriber=subscriber is not None, consents=consents, deliveries=deliveries)
 
 

@@ -37,6 +37,7 @@ from newsletter.subscribers import (
 from newsletter.subscribers.consent import Action, Origin
 from newsletter.subscribers.csv_rows import Choice, Entry, Rejection, Survey
 from newsletter.subscribers.csv_rows.states import Standing
+from newsletter.subscribers.locking import locked_subscribers
 from newsletter.suppression import Cause, Grounds
 from newsletter.tokens import Keyring
 
@@ -244,6 +245,7 @@ def _import(session: Session, batch: _Batch, how: Import) -> _Found:
     3. Insert unknown subscribers, with their consents. 4. Give subscribers known by imports alone
     the stricter state of the file: paused, pending or unsubscribed.
     """
+    _lock(session, batch, how)
     _suppress(session, [e for e in batch.entries.values() if e.cause is not None], how)
     suppressed = suppression.suppressed_among(session, batch.entries, keyring=how.keyring)
     # Lock order: by address, or two concurrent imports deadlock.
@@ -259,6 +261,20 @@ def _import(session: Session, batch: _Batch, how: Import) -> _Found:
     return _Found(added, updated, suppressed=len(suppressed), unstated=unstated)
 
 
+def _lock(session: Session, batch: _Batch, how: Import) -> None:
+    """Lock every known subscriber of a batch that a later step may change.
+
+    Lock order: by id over all steps, or another change of two of these readers deadlocks.
+    """
+    restricted = [
+        entry.address
+        for entry in batch.entries.values()
+        if entry.cause is not None or _status(entry, how) in _LESS_STRICT
+    ]
+    if restricted:
+        locked_subscribers(session, store.are_in(restricted, list(Status)), ends=True)
+
+
 def _grouped(
     entries: list[Entry], how: Import
 ) -> Iterable[tuple[tuple[Status, bool], list[Entry]]]:
@@ -272,7 +288,6 @@ def _suppress(session: Session, blocked: list[Entry], how: Import) -> None:
     """Suppress addresses; those of our own export also become suppressed subscribers."""
     if not blocked:
         return
-    sessions.hold_freeze(session)
     addresses = [entry.address for entry in blocked]
     before = suppression.suppressed_among(session, addresses, keyring=how.keyring)
     grounds = {entry.address: _grounds(entry, how) for entry in blocked}
@@ -341,8 +356,8 @@ def _subscribed_at(entry: Entry, status: Status, how: Import) -> datetime | None
 def _restrict(session: Session, entries: list[Entry], status: Status, how: Import) -> int:
     """Give subscribers known by imports alone the stricter `status`; return how many."""
     addresses = [entry.address for entry in entries]
-    sessions.hold_freeze(session)
-    readers = store.lock_imported(session, addresses, statuses=_LESS_STRICT[status])
+    known = store.are_in(addresses, _LESS_STRICT[status]) & store.are_imported()
+    readers = locked_subscribers(session, known, ends=True)
     if not readers:
         return 0
     theirs = store.with_ids([reader.id for reader in readers])
@@ -386,7 +401,8 @@ def _confirm(session: Session, batch: _Batch, how: Import, inactive: set[int]) -
         for e in entries
         if _status(e, how) is Status.ACTIVE and hash(e.address) not in inactive
     ]
-    pending = store.lock(session, vouched, statuses=[Status.PENDING])
+    waiting = store.are_in(vouched, [Status.PENDING])
+    pending = locked_subscribers(session, waiting, ends=False)
     if not pending:
         return 0
     theirs = store.with_ids([reader.id for reader in pending])

@@ -33,6 +33,7 @@ from newsletter.subscribers import (
     unsubscribe,
 )
 from newsletter.subscribers.consent import Action, Origin
+from newsletter.subscribers.locking import inserted_subscriber, locked_subscriber
 from newsletter.suppression import Cause
 from newsletter.throttle import Limit
 from newsletter.tokens import Bearer, Keyring
@@ -76,7 +77,10 @@ def add(
     An existing reader gets the cadence, if one is given. One who has unsubscribed needs `again`, as
     a new consent. Raises Conflict without it, and for a suppressed address.
     """
-    subscriber, is_new = _find_or_insert(session, address, cadence or Cadence.WEEKLY, now)
+    # A reader who is there may get another cadence.
+    subscriber, is_new = _find_or_insert(
+        session, address, cadence or Cadence.WEEKLY, now, ends=cadence is not None
+    )
     # After the row lock, which serializes this with a concurrent erasure or suppression.
     _check_mailable(session, address, keyring=keyring)
     if is_new:
@@ -122,10 +126,10 @@ def ask(
     keep their status until they confirm. The statements are the same in all cases; a condition in
     them keeps rows unchanged, so that timing does not disclose who subscribes.
     """
-    may_write = _may_write(session, address, now=now, keyring=publication.keyring)
+    may_write = may_write_to(session, address, now=now, keyring=publication.keyring)
     if may_write is None:
         return Asked.NOTHING
-    subscriber, is_new = _find_or_insert(session, address, cadence, now)
+    subscriber, is_new = _find_or_insert(session, address, cadence, now, ends=False)
     # After the row lock, which serializes this with a concurrent erasure or suppression.
     suppressed = suppression.find(session, address, keyring=publication.keyring)
     is_reader = _is_mailed(subscriber, suppressed)
@@ -175,7 +179,7 @@ def confirm(
     consent cannot begin: the reader has unsubscribed or returned since, or only the operator lifts
     the suppression.
     """
-    subscriber = awaited(session, bearer, publication=publication, locked=True)
+    subscriber = awaited(session, bearer, publication=publication, is_locked=True)
     is_reader = subscriber.status in {Status.ACTIVE, Status.PAUSED}
     if is_reader and subscriber.generation == bearer.generation:
         return Confirmed(subscriber, was_already=True)
@@ -188,10 +192,14 @@ def confirm(
 
 
 def awaited(
-    session: Session, bearer: Bearer, *, publication: Publication, locked: bool = False
+    session: Session, bearer: Bearer, *, publication: Publication, is_locked: bool = False
 ) -> Subscriber:
     """Return the subscriber whose consent a confirm link begins, or began; raises OutdatedToken."""
-    subscriber = store.find_public(session, bearer.public_id, locked=locked)
+    chosen = store.with_public_id(bearer.public_id)
+    if is_locked:
+        subscriber = locked_subscriber(session, chosen, ends=False)
+    else:
+        subscriber = store.find_public(session, bearer.public_id)
     if subscriber is None:
         raise OutdatedToken
     suppressed = suppression.find(session, subscriber.address, keyring=publication.keyring)
@@ -216,7 +224,8 @@ def come_back(session: Session, bearer: Bearer, *, origin: Origin, now: datetime
     The same consent and watermark go on, so no article is missed or comes twice. Raises
     OutdatedToken if it is too late.
     """
-    subscriber = store.find_public(session, bearer.public_id, locked=True)
+    chosen = store.with_public_id(bearer.public_id)
+    subscriber = locked_subscriber(session, chosen, ends=False)
     if subscriber is None or subscriber.generation != bearer.generation:
         raise OutdatedToken
     if subscriber.status in {Status.ACTIVE, Status.PAUSED}:
@@ -263,15 +272,11 @@ def can_come_back(session: Session, subscriber: Subscriber, *, now: datetime) ->
     return last.action == Action.UNSUBSCRIBED and now - last.at <= UNDO
 
 
-def may_ask(session: Session, address: str, *, now: datetime, keyring: Keyring) -> bool:
-    """Count a letter that asks for a confirmation; return whether the rate limits allow it."""
-    if not _may_write(session, address, now=now, keyring=keyring):
-        return False
-    return throttle.take(session, UNCONFIRMED, addresses.mailbox(address), now=now, keyring=keyring)
+def may_write_to(session: Session, address: str, *, now: datetime, keyring: Keyring) -> bool | None:
+    """Count a sign-up; return whether a letter is allowed, None if the sign-up is ignored.
 
-
-def _may_write(session: Session, address: str, *, now: datetime, keyring: Keyring) -> bool | None:
-    """Count a sign-up; return whether a letter is allowed, None if the sign-up is ignored."""
+    Lock order: before the subscriber row; UNCONFIRMED is counted after it.
+    """
     mailbox = addresses.mailbox(address)
     if not throttle.take(session, ASKS, mailbox, now=now, keyring=keyring):
         return None
@@ -311,16 +316,12 @@ def _generation_asked(subscriber: Subscriber) -> int:
 
 
 def _find_or_insert(
-    session: Session, address: str, cadence: Cadence, now: datetime
+    session: Session, address: str, cadence: Cadence, now: datetime, *, ends: bool
 ) -> tuple[Subscriber, bool]:
     """Return the subscriber of an address, with the row locked, and whether it is new."""
     public_id = tokens.new_public_id()
     row = {"public_id": public_id, "address": address, "cadence": cadence}
-    # A row that exists at the insert may be erased before it can be locked: then insert again.
-    subscriber = None
-    while subscriber is None:
-        store.insert_missing(session, [row], status=Status.PENDING, now=now)
-        subscriber = store.find(session, address, locked=True)
+    subscriber = inserted_subscriber(session, row, now=now, ends=ends)
     return subscriber, subscriber.public_id == public_id
 
 

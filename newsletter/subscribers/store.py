@@ -49,14 +49,14 @@ _paused_until = col(Subscriber.paused_until)
 # One subscriber
 
 
-def find(session: Session, address: str, *, locked: bool = False) -> Subscriber | None:
-    """Return the subscriber of an address; `locked` takes the row lock (FOR UPDATE)."""
-    return _one(session, col(Subscriber.address) == address, locked=locked)
+def find(session: Session, address: str) -> Subscriber | None:
+    """Return the subscriber of an address; `locking.locked_subscriber` locks the row, too."""
+    return session.exec(select(Subscriber).where(with_address(address))).one_or_none()
 
 
-def find_public(session: Session, public_id: str, *, locked: bool = False) -> Subscriber | None:
+def find_public(session: Session, public_id: str) -> Subscriber | None:
     """Return the subscriber with the `public_id` that links have."""
-    return _one(session, col(Subscriber.public_id) == public_id, locked=locked)
+    return session.exec(select(Subscriber).where(with_public_id(public_id))).one_or_none()
 
 
 def consents(session: Session, subscriber: Subscriber) -> list[Consent]:
@@ -224,6 +224,16 @@ def remove(session: Session, chosen: ColumnElement[bool], addresses: Collection[
         )
 
 
+def with_address(address: str) -> ColumnElement[bool]:
+    """Return a condition that selects the subscriber of an address."""
+    return col(Subscriber.address) == address
+
+
+def with_public_id(public_id: str) -> ColumnElement[bool]:
+    """Return a condition that selects a subscriber by the id that links have."""
+    return col(Subscriber.public_id) == public_id
+
+
 def with_ids(ids: Sequence[int]) -> ColumnElement[bool]:
     """Return a condition that selects subscribers by id."""
     return _id.in_(ids)
@@ -235,20 +245,13 @@ def is_overdue(status: Status, now: datetime) -> ColumnElement[bool]:
     return col(Subscriber.cadence).in_(list(Cadence)) & (_status == status) & (_paused_until <= now)
 
 
-def lock(
-    session: Session, addresses: Sequence[str], *, statuses: Sequence[Status]
-) -> Sequence[Row[Any]]:
-    """Lock the rows of `addresses` in `statuses`; return id, public_id, address and status."""
-    return session.execute(
-        select_columns(_id, col(Subscriber.public_id), col(Subscriber.address), _status)
-        .where(col(Subscriber.address).in_(addresses), _status.in_(statuses))
-        .order_by(_id)
-        .with_for_update()
-    ).all()
+def are_in(addresses: Sequence[str], statuses: Sequence[Status]) -> ColumnElement[bool]:
+    """Return a condition that selects the subscribers of `addresses` in `statuses`."""
+    return col(Subscriber.address).in_(addresses) & _status.in_(statuses)
 
 
-def lock_pending(session: Session, *, until: datetime, limit: int) -> Sequence[Row[Any]]:
-    """Lock subscribers pending and unchanged since `until`; return id and public_id.
+def are_unconfirmed(*, until: datetime) -> ColumnElement[bool]:
+    """Return a condition that selects subscribers pending and unchanged since `until`.
 
     Includes those suppressed before they confirmed; the suppression of the address stays.
     """
@@ -257,32 +260,18 @@ def lock_pending(session: Session, *, until: datetime, limit: int) -> Sequence[R
     was_pending = (
         (_status == Status.SUPPRESSED) & col(Subscriber.subscribed_at).is_(None) & ~did_more
     )
-    return session.execute(
-        select_columns(_id, col(Subscriber.public_id))
-        .where(
-            # Always true, but it lets an index be used whose first column is the cadence.
-            col(Subscriber.cadence).in_(list(Cadence)),
-            _status.in_((Status.PENDING, Status.SUPPRESSED)),
-            (_status == Status.PENDING) | was_pending,
-            col(Subscriber.updated_at) <= until,
-        )
-        .order_by(_id)
-        .limit(limit)
-        .with_for_update()
-    ).all()
+    # Always true, but it lets an index be used whose first column is the cadence.
+    return (
+        col(Subscriber.cadence).in_(list(Cadence))
+        & _status.in_((Status.PENDING, Status.SUPPRESSED))
+        & ((_status == Status.PENDING) | was_pending)
+        & (col(Subscriber.updated_at) <= until)
+    )
 
 
-def lock_imported(
-    session: Session, addresses: Sequence[str], *, statuses: Sequence[Status]
-) -> Sequence[Row[Any]]:
-    """Lock those of `addresses` known by imports alone; return id, public_id and address."""
-    own = exists().where(col(Consent.subscriber_id) == _id, col(Consent.action) != "imported")
-    return session.execute(
-        select_columns(_id, col(Subscriber.public_id), col(Subscriber.address))
-        .where(col(Subscriber.address).in_(addresses), _status.in_(statuses), ~own)
-        .order_by(_id)
-        .with_for_update()
-    ).all()
+def are_imported() -> ColumnElement[bool]:
+    """Return a condition that selects the subscribers known by imports alone."""
+    return ~exists().where(col(Consent.subscriber_id) == _id, col(Consent.action) != "imported")
 
 
 def suppressed_late(session: Session, *, limit: int) -> list[str]:
@@ -425,13 +414,6 @@ def erase(session: Session, ids: Sequence[int | None]) -> int:
     consents_gone = session.execute(delete(Consent).where(col(Consent.subscriber_id).in_(ids)))
     session.execute(delete(Subscriber).where(_id.in_(ids)))
     return _rows(consents_gone)
-
-
-def _one(session: Session, chosen: ColumnElement[bool], *, locked: bool) -> Subscriber | None:
-    query = select(Subscriber).where(chosen)
-    if locked:
-        query = query.with_for_update().execution_options(populate_existing=True)
-    return session.exec(query).one_or_none()
 
 
 def _chosen(status: Status | None, cadence: Cadence | None) -> list[ColumnElement[bool]]:

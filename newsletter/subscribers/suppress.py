@@ -10,11 +10,11 @@ from sqlalchemy import Row
 from sqlmodel import Session
 
 from newsletter import suppression
-from newsletter.db import session as sessions
 from newsletter.ledger import queue
 from newsletter.models import Status
 from newsletter.subscribers import consent, store
 from newsletter.subscribers.consent import Action, Origin
+from newsletter.subscribers.locking import locked_subscriber, locked_subscribers
 from newsletter.suppression import Grounds
 from newsletter.tokens import Keyring
 
@@ -52,10 +52,9 @@ def suppress_each(
     """
     if not each:
         return 0
-    sessions.hold_freeze(session)
     # Lock order: subscribers before suppressions, as in an erasure, or the two deadlock. Suppressed
     # subscribers are locked too: a concurrent confirmation would lift the new cause.
-    readers = store.lock(session, list(each), statuses=list(Status))
+    readers = locked_subscribers(session, store.are_in(list(each), list(Status)), ends=True)
     added = suppression.suppress_each(session, each, now=now, keyring=keyring)
     by_origin: dict[Origin, list[Row[Any]]] = {}
     for reader in readers:
@@ -77,8 +76,7 @@ def catch_up(session: Session, *, now: datetime) -> int:
     addresses = store.suppressed_late(session, limit=_BATCH)
     if not addresses:
         return 0
-    sessions.hold_freeze(session)
-    readers = store.lock(session, addresses, statuses=_MAILABLE)
+    readers = locked_subscribers(session, store.are_in(addresses, _MAILABLE), ends=True)
     _end(session, readers, Origin("mail server", wording="The address takes no mail."), now)
     return len(readers)
 
@@ -100,7 +98,7 @@ def release(
 
     A release is no consent: the subscriber becomes unsubscribed until they sign up again.
     """
-    subscriber = store.find(session, address, locked=True)
+    subscriber = locked_subscriber(session, store.with_address(address), ends=False)
     released = suppression.release(session, address, keyring=keyring)
     is_suppressed = subscriber is not None and subscriber.status == Status.SUPPRESSED
     if subscriber is not None and (released or is_suppressed):

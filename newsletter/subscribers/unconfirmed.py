@@ -13,6 +13,7 @@ from sqlmodel import Session
 from newsletter.db import session as sessions
 from newsletter.ledger import erasure
 from newsletter.subscribers import store
+from newsletter.subscribers.locking import locked_subscribers
 
 #: How long a subscriber stays pending after the last sign-up or import.
 KEPT = timedelta(days=30)
@@ -32,9 +33,8 @@ def delete(engine: Engine, *, now: datetime) -> int:
 
 
 def _delete_some(session: Session, *, now: datetime) -> int:
-    # Lock order: freeze lock before subscriber rows, or a running freeze deadlocks.
-    sessions.hold_freeze(session)
-    readers = store.lock_pending(session, until=now - KEPT, limit=_BATCH)
+    expired = store.are_unconfirmed(until=now - KEPT)
+    readers = locked_subscribers(session, expired, ends=True, limit=_BATCH)
     if readers:
         theirs = store.deliveries_of([reader.public_id for reader in readers])
         erasure.erase(session, theirs, now=now)

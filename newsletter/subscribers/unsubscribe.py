@@ -10,12 +10,12 @@ from enum import StrEnum
 
 from sqlmodel import Session
 
-from newsletter.db import session as sessions
 from newsletter.ledger import queue
 from newsletter.models import Status
 from newsletter.publication import Publication
 from newsletter.subscribers import consent, letters, store
 from newsletter.subscribers.consent import Action, Origin
+from newsletter.subscribers.locking import locked_subscriber
 from newsletter.tokens import Bearer
 
 #: The reason recorded with the cancelled deliveries of an unsubscribed reader.
@@ -55,8 +55,7 @@ def unsubscribe(
     now: datetime,
 ) -> Goodbye:
     """End the consent of that generation; None is the present one, whichever it is."""
-    sessions.hold_freeze(session)
-    subscriber = store.find_public(session, public_id, locked=True)
+    subscriber = locked_subscriber(session, store.with_public_id(public_id), ends=True)
     if subscriber is None:
         return Goodbye.ALREADY
     if generation is not None and generation != subscriber.generation:

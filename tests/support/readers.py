@@ -13,7 +13,7 @@ from newsletter import tokens
 from newsletter.cadences import Cadence
 from newsletter.db import session as sessions
 from newsletter.models import Attempt, Consent, Delivery, Mailing, State, Subscriber
-from newsletter.subscribers import signup, store
+from newsletter.subscribers import locking, signup, store
 from newsletter.subscribers.consent import Origin
 from newsletter.tokens import Keyring
 
@@ -56,7 +56,7 @@ class Readers:
     def change(self, address: str, act: Callable[[Session, Subscriber], bool]) -> bool:
         """Run a use case on one reader."""
         with sessions.writing(self.engine) as session:
-            reader = store.find(session, address, locked=True)
+            reader = locking.locked_subscriber(session, store.with_address(address), ends=False)
             assert reader is not None
             return act(session, reader)
 

@@ -24,6 +24,7 @@ from newsletter.errors import InvalidInput, NotFound
 from newsletter.models import Subscriber
 from newsletter.subscribers import preferences, store, unsubscribe
 from newsletter.subscribers.consent import Origin
+from newsletter.subscribers.locking import locked_subscriber
 from newsletter.web import network, signup_limits
 from newsletter.web.dependencies import Context, WebContext
 from newsletter.web.signup_limits import Asking
@@ -171,10 +172,8 @@ def change(web: Context, address: str, wanted: Change) -> Subscription:
     if wanted.paused_until is not None and wanted.status != "paused":
         raise InvalidInput("paused_until goes with the status paused.")
     with sessions.writing(web.engine) as session:
-        if wanted.status in {"unsubscribed", "paused"}:
-            # Lock order: freeze lock before subscriber row, or a running freeze deadlocks.
-            sessions.hold_freeze(session)
-        reader = _found(session, address, locked=True)
+        ends = wanted.cadence is not None or wanted.status in {"unsubscribed", "paused"}
+        reader = _found(session, address, ends=ends)
         if wanted.cadence is not None:
             preferences.change_cadence(session, reader, wanted.cadence, origin=origin, now=now)
         if wanted.status is not None:
@@ -193,8 +192,12 @@ def _change_status(
         unsubscribe.unsubscribe(session, reader.public_id, generation=None, origin=origin, now=now)
 
 
-def _found(session: Session, address: str, *, locked: bool = False) -> Subscriber:
-    reader = store.find(session, addresses.normalise(address), locked=locked)
+def _found(session: Session, address: str, *, ends: bool | None = None) -> Subscriber:
+    spelled = addresses.normalise(address)
+    if ends is None:
+        reader = store.find(session, spelled)
+    else:
+        reader = locked_subscriber(session, store.with_address(spelled), ends=ends)
     if reader is None:
         raise NotFound("There is no such reader.")
     return reader

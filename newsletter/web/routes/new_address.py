@@ -34,7 +34,7 @@ _SOURCE = "link to a new address"
 def ask(web: Context, token: str, address: Typed = "", call_off: Typed = "") -> HTMLResponse:
     """Request a change to a new address, or cancel a request."""
     with sessions.writing(web.engine) as session:
-        reader = preferences.reader_of(web, session, token, locked=True)
+        reader = preferences.reader_of(web, session, token, ends=False if call_off else None)
         if reader.status in {Status.UNSUBSCRIBED, Status.SUPPRESSED}:
             return preferences.gone(web, session, reader)
         if call_off:

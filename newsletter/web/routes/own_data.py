@@ -68,8 +68,7 @@ def show_erase(web: Context, token: str) -> HTMLResponse:
 def erase(web: Context, token: str) -> HTMLResponse:
     """Erase a reader everywhere, for good."""
     with sessions.writing(web.engine) as session:
-        sessions.hold_freeze(session)
-        reader = _reader_of(web, session, token, "erase", locked=True)
+        reader = _reader_of(web, session, token, "erase", ends=True)
         forget.forget(session, reader.address, now=web.clock(), keyring=web.keyring)
     forget.sweep(web.engine, patience_seconds=0)
     return web.page("forgotten", pages.Forgotten())
@@ -78,7 +77,7 @@ def erase(web: Context, token: str) -> HTMLResponse:
 def _ask(web: WebContext, token: str, act: pages.OwnDataRequest) -> HTMLResponse:
     write = letters.erase if act == "erase" else letters.data
     with sessions.writing(web.engine) as session:
-        reader = reader_of(web, session, token, locked=True)
+        reader = reader_of(web, session, token, ends=False)
         if reader.status == Status.SUPPRESSED:
             return gone(web, session, reader)
         write(session, reader, publication=web.publication, now=web.clock())
@@ -98,14 +97,14 @@ def _reader_of(
     token: str,
     act: pages.OwnDataRequest,
     *,
-    locked: bool = False,
+    ends: bool | None = None,
 ) -> Subscriber:
     """Return the reader whose mailbox has got the link.
 
     Raises OutdatedToken if the address has changed since, because the letter went to the old one.
     """
     bearer = web.keyring.read(Purpose(act), token, now=web.clock())
-    reader = reader_of(web, session, token, purpose=Purpose(act), locked=locked)
+    reader = reader_of(web, session, token, purpose=Purpose(act), ends=ends)
     assert bearer.issued_at is not None
     if address_change.has_moved_since(session, reader, bearer.issued_at):
         raise OutdatedToken(has_moved=True)

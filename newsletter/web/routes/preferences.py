@@ -20,6 +20,7 @@ from newsletter.errors import InvalidInput, OutdatedToken
 from newsletter.models import Status, Subscriber
 from newsletter.subscribers import address_change, next_digest, preferences, signup, store
 from newsletter.subscribers.consent import Origin
+from newsletter.subscribers.locking import locked_subscriber
 from newsletter.tokens import Purpose
 from newsletter.web import dependencies, pages
 from newsletter.web.dependencies import Context, WebContext
@@ -77,9 +78,7 @@ def change(
     fields = {"cadence": cadence, "until": until_date if until == "other" else until}
     try:
         with sessions.writing(web.engine) as session:
-            # Lock order: freeze lock before subscriber row, or a running freeze deadlocks.
-            sessions.hold_freeze(session)
-            reader = reader_of(web, session, token, locked=True)
+            reader = reader_of(web, session, token, ends=action in {"cadence", "pause"})
             if reader.status in {Status.UNSUBSCRIBED, Status.SUPPRESSED}:
                 return gone(web, session, reader)
             done = _apply(web, session, reader, action, fields, origin=origin)
@@ -115,11 +114,18 @@ def reader_of(
     token: str,
     *,
     purpose: Purpose = Purpose.MANAGE,
-    locked: bool = False,
+    ends: bool | None = None,
 ) -> Subscriber:
-    """Return the reader of a link; raises InvalidToken if it is invalid or void."""
+    """Return the reader of a link; raises InvalidToken if it is invalid or void.
+
+    Locks the row, too, unless `ends` is None; what that says, `locked_subscriber` tells.
+    """
     bearer = web.keyring.read(purpose, token, now=web.clock())
-    reader = store.find_public(session, bearer.public_id, locked=locked)
+    chosen = store.with_public_id(bearer.public_id)
+    if ends is None:
+        reader = store.find_public(session, bearer.public_id)
+    else:
+        reader = locked_subscriber(session, chosen, ends=ends)
     found = dependencies.check_generation(reader, bearer)
     if found.status == Status.PENDING:
         raise OutdatedToken

@@ -38,7 +38,7 @@ from newsletter.models import (
 from newsletter.publication import Publication
 from newsletter.settings import Settings
 from newsletter.smtp.reply import Kind, Outcome, Phase
-from newsletter.subscribers import preferences, signup, unsubscribe
+from newsletter.subscribers import locking, preferences, signup, unsubscribe
 from newsletter.subscribers import store as readers
 from newsletter.subscribers.consent import Origin
 
@@ -142,7 +142,9 @@ class World:
     @contextmanager
     def subscriber(self, reference: str) -> Iterator[tuple[Session, Subscriber]]:
         with sessions.writing(self.engine) as session:
-            found = readers.find_public(session, reference, locked=True)
+            found = locking.locked_subscriber(
+                session, readers.with_public_id(reference), ends=False
+            )
             assert found is not None
             yield session, found
 

@@ -12,7 +12,7 @@ from visitor import ANN, Visitor
 from newsletter.cadences import Cadence
 from newsletter.db import session as sessions
 from newsletter.models import Subscriber
-from newsletter.subscribers import preferences, store, suppress
+from newsletter.subscribers import locking, preferences, store, suppress
 from newsletter.subscribers.consent import Origin
 from newsletter.suppression import Cause, Grounds
 from newsletter.tokens import Purpose
@@ -339,7 +339,7 @@ def test_every_page_of_a_paused_reader_says_so(visitor: Visitor, is_open: bool) 
     visitor.post(confirm)
     until = None if is_open else visitor.now + timedelta(days=30)
     with sessions.writing(visitor.engine) as session:
-        reader = store.find(session, ANN, locked=True)
+        reader = locking.locked_subscriber(session, store.with_address(ANN), ends=False)
         assert reader is not None
         preferences.pause(session, reader, until=until, origin=Origin("test"), now=visitor.now)
     manage, leave = visitor.link(Purpose.MANAGE), visitor.link(Purpose.UNSUBSCRIBE)

@@ -1,0 +1,70 @@
+"""One way to each lock whose order matters, by the syntax tree of the program."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+PROGRAM = Path(__file__).parents[2] / "newsletter"
+
+#: Who may call a function that locks, or a step of the restore guard.
+ONLY_WAYS = {
+    "hold_freeze": {"subscribers/locking.py"},
+    "with_for_update": {
+        "db/session.py",
+        "ledger/queue.py",
+        "ledger/registry.py",
+        "sender/limits.py",
+        "subscribers/locking.py",
+        "suppression.py",
+        "throttle.py",
+    },
+}
+
+
+def calls(source: str) -> set[str]:
+    """Return the names of all functions that a module calls."""
+    found = (node.func for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call))
+    return {
+        func.attr if isinstance(func, ast.Attribute) else getattr(func, "id", "") for func in found
+    }
+
+
+def locks_subscribers(source: str) -> bool:
+    """Return whether a chain of calls ends in FOR UPDATE and names the subscribers' model."""
+    for node in ast.walk(ast.parse(source)):
+        if not (isinstance(node, ast.Attribute) and node.attr == "with_for_update"):
+            continue
+        if any(isinstance(one, ast.Name) and one.id == "Subscriber" for one in ast.walk(node)):
+            return True
+    return False
+
+
+def modules() -> dict[str, str]:
+    return {
+        path.relative_to(PROGRAM).as_posix(): path.read_text("utf-8")
+        for path in sorted(PROGRAM.rglob("*.py"))
+    }
+
+
+@pytest.mark.parametrize("name", ONLY_WAYS)
+def test_nobody_else_takes_the_lock(name: str) -> None:
+    assert {path for path, source in modules().items() if name in calls(source)} <= ONLY_WAYS[name]
+
+
+def test_only_one_module_locks_subscriber_rows() -> None:
+    found = {path for path, source in modules().items() if locks_subscribers(source)}
+    assert found == {"subscribers/locking.py"}
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "session.exec(select(Subscriber).where(a).with_for_update())",
+        "query = select(col(Subscriber.id)).order_by(a).limit(1).with_for_update(skip_locked=True)",
+    ],
+)
+def test_a_lock_of_subscriber_rows_is_found(source: str) -> None:
+    assert locks_subscribers(source)
