@@ -10,7 +10,7 @@ from __future__ import annotations
 import html
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
@@ -91,16 +91,6 @@ class CompiledMessage:
         for index, value in zip(self._at, values, strict=True):
             parts[index] = value
         return b"".join(parts)
-
-    def address_to(self, values: Mapping[Slot, str]) -> bytes:
-        """Encode `values` for every field and fill them in: for one mail, not for a million.
-
-        Raises RenderError for a slot without a value.
-        """
-        try:
-            return self.fill([encode(values[each.slot], each.place) for each in self.fields])
-        except KeyError as exc:
-            raise RenderError(f"The slot {exc.args[0]} was not filled.") from exc
 
     def dump(self) -> tuple[bytes, str]:
         """Return the literal bytes joined, and JSON of [[offset, slot, place], ...]."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from filling import filled
 from sqlmodel import insert, select, update
 
 from newsletter import suppression
@@ -965,4 +966,4 @@ def test_the_frozen_message_carries_the_publications_links(world: World) -> None
 def _filled(mailing: Mailing) -> bytes:
     compiled = CompiledMessage.load(mailing.subject, mailing.body, mailing.fields)
     values = dict.fromkeys(Slot, "TOKEN") | {Slot.ADDRESS: "reader@example.org"}
-    return compiled.address_to(values)
+    return filled(compiled, values)

@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import UTC, date, datetime
 
 import pytest
+from filling import filled
 
 from newsletter.cadences import Cadence
 from newsletter.editions import compose
@@ -123,4 +124,4 @@ def _filled(settings: Settings) -> str:
         Slot.ERASE: "ERASE",
         Slot.DATA: "DATA",
     }
-    return rendered.message.address_to(values).decode().replace("=\r\n", "")
+    return filled(rendered.message, values).decode().replace("=\r\n", "")

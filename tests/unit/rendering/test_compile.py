@@ -13,6 +13,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from filling import filled
 
 from newsletter.errors import RenderError
 from newsletter.rendering import compile as compiling
@@ -54,7 +55,7 @@ class Page(HTMLParser):
 
 def test_the_weekly_digest_is_byte_for_byte_the_golden_one(digests: SimpleNamespace) -> None:
     """Written anew when the file is missing; look at the difference before it is kept."""
-    raw = digests.render(digests.WEEKLY).message.address_to(digests.READER)
+    raw = filled(digests.render(digests.WEEKLY).message, digests.READER)
 
     if not GOLDEN.exists():
         GOLDEN.parent.mkdir(exist_ok=True)
@@ -105,7 +106,7 @@ def test_200_long_stories_stay_under_the_limit_and_keep_the_footer(
 
     rendered = digests.render(content, getattr(digests, brand))
 
-    raw = rendered.message.address_to(digests.READER)
+    raw = filled(rendered.message, digests.READER)
     _, part = read(raw).iter_parts()
     assert len(part.get_payload(decode=False)) < compiling.WIRE_LIMIT
     assert digests.READER[Slot.UNSUBSCRIBE] in part.get_content()

@@ -8,6 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from filling import filled
 
 from newsletter.errors import RenderError
 from newsletter.rendering import correction, environment
@@ -18,7 +19,7 @@ HOSTILE = '</title><script>alert(1)</script><img src=x onerror="alert(1)">'
 
 def read(digests: SimpleNamespace, rendered: Rendered) -> EmailMessage:
     """Return the mail as a mail program parses it."""
-    raw = rendered.message.address_to(digests.READER)
+    raw = filled(rendered.message, digests.READER)
     found = email.message_from_bytes(raw, policy=policy.default)
     assert isinstance(found, EmailMessage)
     return found

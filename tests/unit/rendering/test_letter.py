@@ -10,6 +10,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from filling import filled
 
 from newsletter.errors import RenderError
 from newsletter.rendering import environment, letter
@@ -39,7 +40,7 @@ def samples() -> SimpleNamespace:
 def read(samples: SimpleNamespace, name: str, language: str = "en") -> EmailMessage:
     """One letter as its reader's mail program gets it."""
     values = dict.fromkeys(Slot, samples.TOKEN) | samples.DIGESTS.READER
-    raw = samples.draft(name, language).compile().message.address_to(values)
+    raw = filled(samples.draft(name, language).compile().message, values)
     found = email.message_from_bytes(raw, policy=policy.default)
     assert isinstance(found, EmailMessage)
     return found
