@@ -119,7 +119,9 @@ def test_one_that_refuses_us_is_put_aside_and_the_other_carries_the_edition(
 
     with both(bad, good) as ports:
         plan = ledgers.plan(*ports)
-        plan.servers[0].username, plan.servers[0].password = "mia", "open sesame"
+        first, second = plan.servers
+        first = replace(first, username="mia", password="open sesame")
+        plan = replace(plan, servers=[first, second])
         tally = worker.run(engine, plan, on_trouble=lambda said, _: told.append(said))
 
     assert arrived(good) == EVERYBODY

@@ -12,6 +12,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -232,7 +233,8 @@ def test_bad_credentials_stop_the_run_and_charge_nobody(sqlite_engine: Engine) -
 
     with running(scripted) as server:
         plan = ledgers.plan(server.port)
-        plan.servers[0].username, plan.servers[0].password = "mia", "open sesame"
+        login = replace(plan.servers[0], username="mia", password="open sesame")
+        plan = replace(plan, servers=[login])
         with pytest.raises(ConfigurationError, match="let us in"):
             worker.run(sqlite_engine, plan)
 
