@@ -307,10 +307,7 @@ def _found(session: Session, address: str, *, ends: bool | None = None) -> Subsc
     from newsletter.subscribers import locking, store
 
     spelled = addresses.normalise(address, local=True)
-    if ends is None:
-        reader = store.find(session, spelled)
-    else:
-        reader = locking.locked_subscriber(session, store.with_address(spelled), ends=ends)
+    reader = locking.find_subscriber(session, store.with_address(spelled), ends=ends)
     if reader is None:
         raise _not_found(spelled)
     return reader

@@ -36,6 +36,15 @@ def locked_subscriber(
     return session.exec(_locked(chosen)).one_or_none()
 
 
+def find_subscriber(
+    session: Session, chosen: ColumnElement[bool], *, ends: bool | None
+) -> Subscriber | None:
+    """Return a subscriber, locked as `locked_subscriber` does unless `ends` is None."""
+    if ends is None:
+        return session.exec(select(Subscriber).where(chosen)).one_or_none()
+    return locked_subscriber(session, chosen, ends=ends)
+
+
 def locked_subscribers(
     session: Session, chosen: ColumnElement[bool], *, ends: bool, limit: int | None = None
 ) -> Sequence[Row[Any]]:

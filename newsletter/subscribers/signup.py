@@ -33,7 +33,7 @@ from newsletter.subscribers import (
     unsubscribe,
 )
 from newsletter.subscribers.consent import Action, Origin
-from newsletter.subscribers.locking import inserted_subscriber, locked_subscriber
+from newsletter.subscribers.locking import find_subscriber, inserted_subscriber, locked_subscriber
 from newsletter.suppression import Cause
 from newsletter.throttle import Limit
 from newsletter.tokens import Bearer, Keyring
@@ -179,7 +179,7 @@ def confirm(
     consent cannot begin: the reader has unsubscribed or returned since, or only the operator lifts
     the suppression.
     """
-    subscriber = awaited(session, bearer, publication=publication, is_locked=True)
+    subscriber = awaited(session, bearer, publication=publication, ends=False)
     is_reader = subscriber.status in {Status.ACTIVE, Status.PAUSED}
     if is_reader and subscriber.generation == bearer.generation:
         return Confirmed(subscriber, was_already=True)
@@ -192,14 +192,13 @@ def confirm(
 
 
 def awaited(
-    session: Session, bearer: Bearer, *, publication: Publication, is_locked: bool = False
+    session: Session, bearer: Bearer, *, publication: Publication, ends: bool | None = None
 ) -> Subscriber:
-    """Return the subscriber whose consent a confirm link begins, or began; raises OutdatedToken."""
-    chosen = store.with_public_id(bearer.public_id)
-    if is_locked:
-        subscriber = locked_subscriber(session, chosen, ends=False)
-    else:
-        subscriber = store.find_public(session, bearer.public_id)
+    """Return the subscriber whose consent a confirm link begins, or began; raises OutdatedToken.
+
+    Locks the row unless `ends` is None, see `find_subscriber`.
+    """
+    subscriber = find_subscriber(session, store.with_public_id(bearer.public_id), ends=ends)
     if subscriber is None:
         raise OutdatedToken
     suppressed = suppression.find(session, subscriber.address, keyring=publication.keyring)

@@ -24,7 +24,7 @@ from newsletter.errors import InvalidInput, NotFound
 from newsletter.models import Subscriber
 from newsletter.subscribers import preferences, store, unsubscribe
 from newsletter.subscribers.consent import Origin
-from newsletter.subscribers.locking import locked_subscriber
+from newsletter.subscribers.locking import find_subscriber
 from newsletter.web import network, signup_limits
 from newsletter.web.dependencies import Context, WebContext
 from newsletter.web.signup_limits import Asking
@@ -193,11 +193,8 @@ def _change_status(
 
 
 def _found(session: Session, address: str, *, ends: bool | None = None) -> Subscriber:
-    spelled = addresses.normalise(address)
-    if ends is None:
-        reader = store.find(session, spelled)
-    else:
-        reader = locked_subscriber(session, store.with_address(spelled), ends=ends)
+    chosen = store.with_address(addresses.normalise(address))
+    reader = find_subscriber(session, chosen, ends=ends)
     if reader is None:
         raise NotFound("There is no such reader.")
     return reader

@@ -20,7 +20,7 @@ from newsletter.errors import InvalidInput, OutdatedToken
 from newsletter.models import Status, Subscriber
 from newsletter.subscribers import address_change, next_digest, preferences, signup, store
 from newsletter.subscribers.consent import Origin
-from newsletter.subscribers.locking import locked_subscriber
+from newsletter.subscribers.locking import find_subscriber
 from newsletter.tokens import Purpose
 from newsletter.web import dependencies, pages
 from newsletter.web.dependencies import Context, WebContext
@@ -118,14 +118,10 @@ def reader_of(
 ) -> Subscriber:
     """Return the reader of a link; raises InvalidToken if it is invalid or void.
 
-    Locks the row, too, unless `ends` is None; what that says, `locked_subscriber` tells.
+    Locks the row unless `ends` is None, see `find_subscriber`.
     """
     bearer = web.keyring.read(purpose, token, now=web.clock())
-    chosen = store.with_public_id(bearer.public_id)
-    if ends is None:
-        reader = store.find_public(session, bearer.public_id)
-    else:
-        reader = locked_subscriber(session, chosen, ends=ends)
+    reader = find_subscriber(session, store.with_public_id(bearer.public_id), ends=ends)
     found = dependencies.check_generation(reader, bearer)
     if found.status == Status.PENDING:
         raise OutdatedToken
