@@ -48,32 +48,26 @@ def table(
 
 def progress() -> Progress:
     """Return a progress bar with rate and remaining time; silent without a terminal."""
-    return Progress(
-        SpinnerColumn(),
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        MofNCompleteColumn(),
-        _Rate(),
-        TimeRemainingColumn(),
-        console=_err,
-        disable=not _err.is_terminal,
-        transient=True,
-    )
+    return _progress(BarColumn(), MofNCompleteColumn(), _Rate(), TimeRemainingColumn())
 
 
 @contextmanager
 def waiting() -> Iterator[Callable[[str], None]]:
     """Show a spinner and what is waited for; nothing without a terminal."""
-    shown = Progress(
+    with _progress() as shown:
+        task = shown.add_task("", total=None)
+        yield lambda words: shown.update(task, description=words)
+
+
+def _progress(*columns: ProgressColumn) -> Progress:
+    return Progress(
         SpinnerColumn(),
         TextColumn("{task.description}", markup=False),
+        *columns,
         console=_err,
         disable=not _err.is_terminal,
         transient=True,
     )
-    with shown:
-        task = shown.add_task("", total=None)
-        yield lambda words: shown.update(task, description=words)
 
 
 class _Rate(ProgressColumn):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from datetime import date, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sqlalchemy import case, delete, func, or_, update
 from sqlalchemy import select as select_columns
@@ -26,9 +26,6 @@ from newsletter.models import (
     State,
     Subscriber,
 )
-
-if TYPE_CHECKING:
-    pass
 
 _edition_id = col(Edition.id)
 _edition_state = col(Edition.state)

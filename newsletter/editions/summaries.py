@@ -9,7 +9,6 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import TYPE_CHECKING
 
 from sqlalchemy import func
 from sqlalchemy import select as select_columns
@@ -26,12 +25,6 @@ from newsletter.models import (
     MailingArticle,
     State,
 )
-
-if TYPE_CHECKING:
-    pass
-
-_edition_id = col(Edition.id)
-_edition_state = col(Edition.state)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -57,6 +57,9 @@ def parse(
 
 def _server(url: str, hostname: str | None, *, allows_plaintext: bool) -> SmtpServer:
     parts, host = _split(url)
+    port, weight = _port(parts), _weight(parts)
+    if parts.path not in {"", "/"} or "#" in url:
+        raise ValueError("may end in ?weight=1 to ?weight=100, and in nothing else")
     security: Literal["plain", "starttls", "tls"] = "starttls"
     if parts.scheme == "smtps":
         security = "tls"
@@ -64,12 +67,12 @@ def _server(url: str, hostname: str | None, *, allows_plaintext: bool) -> SmtpSe
         security = "plain"
     return SmtpServer(
         host=host,
-        port=_port(parts),
+        port=port,
         username=unquote(parts.username) if parts.username else None,
         password=unquote(parts.password) if parts.password else None,
         security=security,
         hostname=hostname,
-        weight=_weight(parts),
+        weight=weight,
     )
 
 
@@ -86,10 +89,6 @@ def _split(url: str) -> tuple[SplitResult, str]:
         raise ValueError("must be smtp://, smtp+starttls:// or smtps:// and name a host")
     if {" ", ","} & set(host):
         raise ValueError("has a blank or a comma in its host: each relay starts with its smtp://")
-    _port(parts)
-    _weight(parts)
-    if parts.path not in {"", "/"} or "#" in url:
-        raise ValueError("may end in ?weight=1 to ?weight=100, and in nothing else")
     return parts, host
 
 
