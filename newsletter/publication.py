@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 from newsletter.cadences import SendTimes
 from newsletter.rendering.content import Brand, Links
-from newsletter.rendering.message import Markers, Slot
 from newsletter.settings import Settings
 from newsletter.tokens import Keyring
 
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
     import jinja2
 
     from newsletter.rendering.letter import Draft, Letter
+    from newsletter.rendering.message import Markers
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,7 +98,9 @@ class Publication:
 
     def draft(self, content: Letter) -> Draft:
         """Render a letter, with markers in place of the slots of each recipient."""
-        from newsletter.rendering import letter  # noqa: PLC0415 - see `templates`
+        # See `templates`.
+        from newsletter.rendering import letter  # noqa: PLC0415
+        from newsletter.rendering.message import Markers, Slot  # noqa: PLC0415
 
         markers = Markers(secrets.token_hex(16))
         return letter.draft(
@@ -117,6 +119,8 @@ class Publication:
 
     def links(self, markers: Markers) -> Links:
         """Return the links of every mail, with markers in place of their tokens."""
+        from newsletter.rendering.message import Slot  # noqa: PLC0415 - see `templates`
+
         base, leaving = self.base_url, markers.of(Slot.UNSUBSCRIBE)
         return Links(
             unsubscribe=f"{base}/unsubscribe/{leaving}",
