@@ -32,12 +32,8 @@ hypothesis.settings.register_profile("no deadline", deadline=None)
 hypothesis.settings.load_profile("no deadline")
 
 
-def pytest_collection_finish(session: pytest.Session) -> None:
+def pytest_collection_finish() -> None:
     """Keep the garbage collector from looking through thousands of collected tests again."""
-    grouped = [item for item in session.items if item.get_closest_marker("xdist_group")]
-    if hasattr(session.config, "workerinput") and not all("@" in one.nodeid for one in grouped):
-        # Else what a group shares is made again by each process: minutes.
-        pytest.exit("This pytest-xdist does not group tests by this pytest's ids.", returncode=2)
     gc.collect()
     gc.freeze()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -159,3 +160,11 @@ def test_the_wheel_runs_from_an_empty_folder(wheel: Path, tmp_path: Path) -> Non
 
 def _ships(path: Path) -> bool:
     return path.is_file() and "__pycache__" not in path.parts
+
+
+@pytest.mark.skipif("PYTEST_XDIST_WORKER" not in os.environ, reason="one process runs all tests")
+@pytest.mark.xdist_group("one")
+def test_what_a_group_of_tests_shares_is_made_by_one_process(
+    request: pytest.FixtureRequest,
+) -> None:
+    assert request.node.nodeid.endswith("@one"), "pytest-xdist cannot group by this pytest's ids"
