@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import hashlib
 import os
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
+from enum import Enum
 from pathlib import Path
 from typing import NamedTuple
 
@@ -31,7 +33,9 @@ from sqlmodel import Session
 
 from newsletter import paths
 from newsletter.db import dialects
+from newsletter.db import session as sessions
 from newsletter.db.engine import is_sqlite
+from newsletter.db.session import Writer
 from newsletter.errors import Conflict
 
 #: A larger number is not valid.
@@ -50,7 +54,65 @@ class SendSerial(NamedTuple):
     worked_until: datetime
 
 
-def is_known_better(session: Session, engine: Engine) -> bool:
+class Restored(Enum):
+    """What `sending` does with a database that seems to be a backup that was restored."""
+
+    #: Raises Conflict.
+    REFUSED = "refused"
+    #: Nothing: a worker has checked it at its start.
+    IGNORED = "ignored"
+    #: Goes on with it.
+    ACCEPTED = "accepted"
+    #: Goes on with it, but raises Conflict for a database that is surely none.
+    EXPECTED = "expected"
+
+
+@contextmanager
+def sending(
+    engine: Engine,
+    restored: Restored = Restored.REFUSED,
+    *,
+    advance_at: datetime | None = None,
+    writer: Writer | None = None,
+) -> Iterator[Session]:
+    """Yield the session of a transaction that sends, or queues what is sent.
+
+    1. Look for a restored backup. 2. With `advance_at`, increase the serial. 3. After the commit,
+    write it to the file. `writer` has the connection, where there is one already.
+
+    Lock order: the progress row before all other rows, so workers that start, end or renew their
+    lease take turns. Not held by a freeze, which may take longer than a lease.
+    """
+    serial = None
+    with writer.transaction() if writer else sessions.writing(engine) as session:
+        if advance_at is not None:
+            session.execute(select(_id).select_from(_progress).with_for_update()).all()
+        if restored is Restored.REFUSED:
+            check(session, engine)
+        elif restored is Restored.EXPECTED and _is_known_better(session, engine):
+            raise Conflict(
+                "This database is no restored backup: it knows of all that was sent from here.",
+                hint="Nothing has to be done; `newsletter cron` goes on.",
+            )
+        if advance_at is not None:
+            goes_on = restored in {Restored.ACCEPTED, Restored.EXPECTED}
+            copy = recall(engine) if goes_on else None
+            serial = advance(session, advance_at, beyond=copy.serial if copy else 0)
+        yield session
+    if serial is not None:
+        remember(engine, serial)
+
+
+def problem(session: Session, engine: Engine) -> Conflict | None:
+    """Return what `check` raises; for the doctor, which only reads."""
+    try:
+        check(session, engine)
+    except Conflict as exc:
+        return exc
+    return None
+
+
+def _is_known_better(session: Session, engine: Engine) -> bool:
     """Return whether the file exists and the database is not behind it."""
     copy, stored = recall(engine), _read(session)
     return copy is not None and _is_current(stored, copy)
@@ -80,12 +142,6 @@ def advance(session: Session, now: datetime, *, beyond: int = 0) -> SendSerial:
     serial = case((_serial < beyond, beyond), else_=_serial) + 1
     moved = update(_progress).values(serial=serial, worked_until=_as_utc(session, now))
     return SendSerial(session.execute(moved.returning(_serial)).scalar_one(), now)
-
-
-def accept(session: Session, engine: Engine, now: datetime) -> SendSerial:
-    """Advance the serial past that of the file, so that the database is accepted as current."""
-    copy = recall(engine)
-    return advance(session, now, beyond=copy.serial if copy else 0)
 
 
 def remember(engine: Engine, serial: SendSerial) -> None:

@@ -121,7 +121,7 @@ def look(engine: Engine, *, publication: Publication, limits: Limits, now: datet
             notes=_notes(session),
             skipped=next_digest.skipped_ahead(session, now=now),
             run=scheduler.last(session),
-            restored=_restored(session, engine),
+            restored=restore_guard.problem(session, engine),
             templates=_templates(publication),
         )
 
@@ -207,14 +207,6 @@ def _quarantined(session: Session) -> int:
         col(Article.quarantine_reason).is_distinct_from(Reason.ARCHIVE.value),
     )
     return session.exec(found).one()
-
-
-def _restored(session: Session, engine: Engine) -> Conflict | None:
-    try:
-        restore_guard.check(session, engine)
-    except Conflict as exc:
-        return exc
-    return None
 
 
 def _templates(publication: Publication) -> str | None:

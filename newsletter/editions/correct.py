@@ -150,9 +150,8 @@ def enqueue(
     engine: Engine, notice: Notice, *, now: datetime, publication: Publication
 ) -> Correction:
     """Put a correction into the ledger, for all to whom it is not there yet; nothing leaves."""
-    with sessions.writing(engine) as session:
-        # What a restored backup has queued may have been sent: this would be counted with it.
-        restore_guard.check(session, engine)
+    # What a restored backup has queued may have been sent: this would be counted with it.
+    with restore_guard.sending(engine) as session:
         return _queue(session, notice, now=now, publication=publication)
 
 

@@ -45,8 +45,7 @@ def expire(engine: Engine, *, now: datetime, times: SendTimes) -> list[str]:
 
     Raises Conflict for a backup that was restored: there, what is open may have been sent since.
     """
-    with sessions.writing(engine) as session:
-        restore_guard.check(session, engine)
+    with restore_guard.sending(engine) as session:
         stale = _stale(session, _UNFINISHED, now=now, times=times)
         ids = [edition.id for edition in stale]
         if ids:

@@ -98,8 +98,7 @@ def freeze(
 
     A skipped edition is made again with `force`. Raises Conflict for a backup that was restored.
     """
-    with sessions.writing(engine) as session:
-        restore_guard.check(session, engine)
+    with restore_guard.sending(engine) as session:
         return _freeze(session, cadence, now=now, publication=publication, force=force)
 
 

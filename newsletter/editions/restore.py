@@ -11,8 +11,8 @@ from newsletter import cadences
 from newsletter.cadences import Cadence
 from newsletter.db import restore_guard
 from newsletter.db import session as sessions
+from newsletter.db.restore_guard import Restored
 from newsletter.editions import periods, store
-from newsletter.errors import Conflict
 from newsletter.ledger import queue
 from newsletter.publication import Publication
 
@@ -39,12 +39,7 @@ def accept(engine: Engine, *, now: datetime, publication: Publication) -> Done:
     Raises Conflict for a database that is surely not a backup.
     """
     done = Done()
-    with sessions.writing(engine) as session:
-        if restore_guard.is_known_better(session, engine):
-            raise Conflict(
-                "This database is no restored backup: it knows of all that was sent from here.",
-                hint="Nothing has to be done; `newsletter cron` goes on.",
-            )
+    with restore_guard.sending(engine, Restored.EXPECTED, advance_at=now) as session:
         # Lock order: the freeze lock before deliveries, as an unsubscription takes them.
         sessions.freeze_lock(session, now)
         done.unknown = queue.mark_open_unknown(session, now=now)
@@ -55,6 +50,4 @@ def accept(engine: Engine, *, now: datetime, publication: Publication) -> Done:
             ):
                 done.skipped.append(cadences.slug(cadence, period))
         done.finished = store.finish(session, now=now)
-        mark = restore_guard.accept(session, engine, now)
-    restore_guard.remember(engine, mark)
     return done

@@ -13,6 +13,7 @@ from newsletter.cadences import Cadence
 from newsletter.clock import utc_now
 from newsletter.db import restore_guard
 from newsletter.db import session as sessions
+from newsletter.db.restore_guard import Restored
 from newsletter.editions import lifecycle, mailings, store, summaries
 from newsletter.editions.summaries import Summary
 from newsletter.errors import NewsletterError
@@ -50,9 +51,8 @@ def send(
     from newsletter.editions import publish, subprocesses  # noqa: PLC0415 - see `resume`
 
     if force:
-        with sessions.writing(engine) as session:
-            mark = restore_guard.accept(session, engine, now)
-        restore_guard.remember(engine, mark)
+        with restore_guard.sending(engine, Restored.ACCEPTED, advance_at=now):
+            pass
     else:
         lifecycle.expire(engine, now=now, times=publication.send_times)
     frozen = publish.freeze(engine, cadence, now=now, publication=publication, force=True)

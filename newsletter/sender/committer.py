@@ -21,6 +21,7 @@ from sqlmodel import Session
 
 from newsletter.db import restore_guard
 from newsletter.db import session as sessions
+from newsletter.db.restore_guard import Restored
 from newsletter.errors import DatabaseUnavailable, NewsletterError
 from newsletter.ledger import dead_addresses, queue, registry
 from newsletter.ledger.dead_addresses import SuppressionRules
@@ -101,7 +102,6 @@ class _Answers:
     send_times: list[SendSlots] = field(default_factory=list)
     pauses: list[Pauses] = field(default_factory=list)
     renewed_at: datetime | None = None
-    mark: restore_guard.SendSerial | None = None
     #: Crashed workers whose rows were taken over.
     dead: list[Registration] = field(default_factory=list)
 
@@ -296,11 +296,22 @@ class Committer:
         give_up_at = time.monotonic() + PATIENCE_SECONDS
         is_repeated = False
         while True:
+            begun_at = self._clock()
+            is_due = begun_at - self._renewed_at >= registry.RENEWAL
             try:
-                with self._writer.transaction() as session:
+                with restore_guard.sending(
+                    self._engine,
+                    Restored.IGNORED,
+                    advance_at=begun_at if is_due else None,
+                    writer=self._writer,
+                ) as session:
+                    # Not `begun_at`: SQLite's write lock may have taken a minute.
+                    now = self._clock()
+                    if is_due:
+                        self._renew(session, now)
                     if is_repeated:
                         self._release_undelivered(session)
-                    answers = self._write(session, cycle, self._clock())
+                    answers = self._write(session, cycle, now, is_due=is_due)
             except DatabaseUnavailable:
                 if time.monotonic() > give_up_at:
                     raise
@@ -312,8 +323,6 @@ class Committer:
 
     def _remember(self, cycle: _Cycle, answers: _Answers) -> None:
         self._renewed_at = answers.renewed_at or self._renewed_at
-        if answers.mark is not None:
-            restore_guard.remember(self._engine, answers.mark)
         self._claimed.difference_update(cycle.marks)
         self._claimed.difference_update(verdict.delivery_id for verdict in cycle.verdicts)
         self._claimed.difference_update(cycle.returned)
@@ -325,22 +334,25 @@ class Committer:
         worker_id = self._registration.id
         queue.release(session, worker_id=worker_id, now=self._clock(), keep=self._claimed)
 
-    def _write(self, session: Session, cycle: _Cycle, now: datetime) -> _Answers:
+    def _renew(self, session: Session, now: datetime) -> None:
+        if not registry.renew(session, self._registration, now=now):
+            raise LeaseLost(
+                hint="Nobody is lost: another worker has what this one held. Run the same "
+                "command again; if it comes back, look at this machine's clock, and whether it "
+                "was suspended."
+            )
+
+    def _write(self, session: Session, cycle: _Cycle, now: datetime, *, is_due: bool) -> _Answers:
         answers = _Answers()
         worker_id = self._registration.id
-        if now - self._renewed_at >= registry.RENEWAL:
-            if not registry.renew(session, self._registration, now=now):
-                raise LeaseLost(
-                    hint="Nobody is lost: another worker has what this one held. Run the same "
-                    "command again; if it comes back, look at this machine's clock, and whether it "
-                    "was suspended."
-                )
-            answers.renewed_at = now
-            answers.mark = restore_guard.advance(session, now)
-            answers.dead = registry.take_over_dead(session, policy=self._policy, now=now)
         troubled: set[str] = set()
         if cycle.verdicts:
             dead_addresses.suppress_dead(session, cycle.verdicts, rules=self._suppression, now=now)
+        if is_due:
+            # Lock order: suppressions before deliveries, as in an erasure, or the two deadlock.
+            answers.renewed_at = now
+            answers.dead = registry.take_over_dead(session, policy=self._policy, now=now)
+        if cycle.verdicts:
             queue.record(session, worker_id=worker_id, verdicts=cycle.verdicts, now=now)
             troubled = domain_limits.learn(
                 session, cycle.verdicts, self._limits, slow=self.allowed, now=now

@@ -22,7 +22,7 @@ from sqlalchemy import Engine, Select
 
 from newsletter.clock import utc_now
 from newsletter.db import restore_guard
-from newsletter.db import session as sessions
+from newsletter.db.restore_guard import Restored
 from newsletter.errors import NewsletterError
 from newsletter.ledger import queue, registry, retry
 from newsletter.ledger.queue import Claim, Verdict
@@ -139,25 +139,21 @@ def _registered(
     """Register a worker and take over the rows of crashed ones; at the end give back its own."""
     now = clock()
     try:
-        with sessions.writing(engine) as session:
-            restore_guard.check(session, engine)
+        with restore_guard.sending(engine, advance_at=now) as session:
             dead = registry.take_over_dead(session, policy=policy, now=now)
             registration = registry.sign_in(session, name=name, now=now)
-            serial = restore_guard.advance(session, now)
     except BaseException:
         # It holds no rows, so no other process needs its lock file to see that it ended.
         registry.forget(engine, [name])
         raise
-    restore_guard.remember(engine, serial)
     registry.forget(engine, (other.name for other in dead))
     try:
         yield registration
     finally:
-        with sessions.writing(engine) as session:
-            queue.take_over(session, dead=[registration.id], policy=policy, now=clock())
-            serial = restore_guard.advance(session, clock())
+        now = clock()
+        with restore_guard.sending(engine, Restored.IGNORED, advance_at=now) as session:
+            queue.take_over(session, dead=[registration.id], policy=policy, now=now)
         registry.forget(engine, [name])
-        restore_guard.remember(engine, serial)
 
 
 class Worker:

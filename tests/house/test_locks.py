@@ -9,10 +9,11 @@ import pytest
 
 PROGRAM = Path(__file__).parents[2] / "newsletter"
 
-#: Who may call a function that locks, or a step of the restore guard.
+#: Who may call a function that locks.
 ONLY_WAYS = {
     "hold_freeze": {"subscribers/locking.py"},
     "with_for_update": {
+        "db/restore_guard.py",
         "db/session.py",
         "ledger/queue.py",
         "ledger/registry.py",
@@ -29,6 +30,19 @@ def calls(source: str) -> set[str]:
     found = (node.func for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call))
     return {
         func.attr if isinstance(func, ast.Attribute) else getattr(func, "id", "") for func in found
+    }
+
+
+def steps_of_guard(source: str) -> set[str]:
+    """Return the steps of the restore guard that a module calls itself."""
+    steps = {"check", "advance", "remember"}
+    return {
+        node.attr
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.Attribute)
+        and isinstance(node.value, ast.Name)
+        and node.value.id == "restore_guard"
+        and node.attr in steps
     }
 
 
@@ -52,6 +66,11 @@ def modules() -> dict[str, str]:
 @pytest.mark.parametrize("name", ONLY_WAYS)
 def test_nobody_else_takes_the_lock(name: str) -> None:
     assert {path for path, source in modules().items() if name in calls(source)} <= ONLY_WAYS[name]
+
+
+def test_the_steps_of_the_restore_guard_are_taken_by_sending_alone() -> None:
+    assert {path for path, source in modules().items() if steps_of_guard(source)} == set()
+    assert steps_of_guard("restore_guard.check(session, engine)") == {"check"}
 
 
 def test_only_one_module_locks_subscriber_rows() -> None:

@@ -25,6 +25,12 @@ _BLOCKED = text(
 )
 
 
+def locked_table(sql: str) -> str | None:
+    """Return the table whose rows a statement locks."""
+    found = _LOCKS.match(sql)
+    return found and (found[1] or found[2])
+
+
 def interleave(
     engine: Engine,
     first: Callable[[Session], object],
@@ -44,10 +50,9 @@ def interleave(
 
     @event.listens_for(engine, "before_cursor_execute")
     def stop(_connection: object, _cursor: object, sql: str, *_: object) -> None:
-        found = _LOCKS.match(sql)
-        if get_ident() not in threads or found is None:
+        if get_ident() not in threads:
             return
-        locked.update({found[1] or found[2]} & set(between))
+        locked.update({locked_table(sql)} & set(between))
         if len(locked) == len(between) and not reached.is_set():
             reached.set()
             assert go_on.wait(60)

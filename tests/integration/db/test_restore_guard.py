@@ -14,6 +14,7 @@ from newsletter.clock import utc_now
 from newsletter.db import engine as engines
 from newsletter.db import restore_guard, schema
 from newsletter.db import session as sessions
+from newsletter.db.restore_guard import Restored
 from newsletter.errors import Conflict
 from newsletter.models import Progress
 from newsletter.sender import worker
@@ -49,9 +50,8 @@ def test_an_accepted_backup_is_current(engine: Engine) -> None:
     ledgers.fill(engine, 3, public_id="mailing000000002")
     go_back(engine)
 
-    with sessions.writing(engine) as session:
-        mark = restore_guard.accept(session, engine, utc_now())
-    restore_guard.remember(engine, mark)
+    with restore_guard.sending(engine, Restored.ACCEPTED, advance_at=utc_now()):
+        pass
     send(engine)
 
     assert ledgers.states(engine) == {"accepted": 6}
@@ -60,9 +60,8 @@ def test_an_accepted_backup_is_current(engine: Engine) -> None:
 def test_a_clock_that_was_ahead_does_not_confuse_the_guard(
     engine: Engine,
 ) -> None:
-    with sessions.writing(engine) as session:
-        later = restore_guard.advance(session, utc_now() + timedelta(days=365))
-    restore_guard.remember(engine, later)
+    with restore_guard.sending(engine, advance_at=utc_now() + timedelta(days=365)):
+        pass
 
     ledgers.fill(engine, 3)
     send(engine)
