@@ -91,10 +91,10 @@ class Connections:
                 self._count_failure(connection, reactions.relay_fails(self._name(relay), outcome))
 
     async def _connect(self, relay: Relay) -> Connection | None:
-        relay.calls += 1
         opening = asyncio.create_task(
             pool.connect(relay.server, trust=self._trust, has_others=not self._relays.is_single)
         )
+        relay.calls.append(opening)
         stopping = asyncio.create_task(self._state.stopping.wait())
         connection: Connection | None = None
         try:
@@ -104,20 +104,26 @@ class Connections:
         except ConfigurationError as exc:
             self._suspend(relay, exc)
         except TransportUnavailable as exc:
-            self._count_refusal(relay, exc)
+            self._count_refusal(relay, exc, is_oldest=relay.calls[0] is opening)
         finally:
-            relay.calls -= 1
+            relay.calls.remove(opening)
             stopping.cancel()
             if connection is None:
                 await _call_off(opening)
         return connection
 
-    def _count_refusal(self, relay: Relay, refusal: TransportUnavailable) -> None:
-        """Count a refused connection; a relay that keeps other connections of ours is only full."""
+    def _count_refusal(
+        self, relay: Relay, refusal: TransportUnavailable, *, is_oldest: bool
+    ) -> None:
+        """Count a refused connection; a relay that keeps other connections of ours is only full.
+
+        So may be one that has not answered an older attempt: servers delay their greeting for up
+        to minutes, and refuse at once what is too many.
+        """
         if self._relays.is_single:
-            if not relay.taken:
+            if is_oldest and not relay.taken:
                 self._state.count_failure(refusal)
-        elif relay.taken or relay.calls > 1:
+        elif relay.taken or len(relay.calls) > 1:
             self._relays.is_full(relay, now=loop_time())
         else:
             self._suspend(relay, refusal)

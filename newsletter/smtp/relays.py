@@ -42,8 +42,8 @@ class Relay:
 
     server: SmtpServer
     connections: set[Connection] = field(default_factory=set)
-    #: Connections being opened.
-    calls: int = 0
+    #: Attempts to connect that have not ended, the oldest first.
+    calls: list[object] = field(default_factory=list)
     #: Refusals of us in a row; each doubles the back-off.
     refusals: int = 0
     #: The error of the last refusal.
@@ -67,7 +67,7 @@ class Relay:
     @property
     def busy(self) -> int:
         """Connections, without those that are closing and with those being opened."""
-        return self.calls + sum(not connection.is_leaving for connection in self.connections)
+        return len(self.calls) + sum(not connection.is_leaving for connection in self.connections)
 
     def rests(self, now: float) -> bool:
         """Return whether its back-off is still running."""
@@ -119,7 +119,7 @@ class Relays:
 
     def is_full(self, relay: Relay, *, now: float) -> None:
         """Limit a relay that refused a connection to its others, for a while."""
-        relay.limit = relay.taken + relay.calls - 1
+        relay.limit = relay.taken + len(relay.calls) - 1
         relay.rest_until = now + REST_SECONDS
 
     def put_aside(self, relay: Relay, refusal: NewsletterError, *, now: float) -> bool:

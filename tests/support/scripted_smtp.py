@@ -1,7 +1,8 @@
 """A mail server whose replies a test scripts, at every point of the session.
 
 It runs in a thread of its own on 127.0.0.1. A rule is asked before each answer and may return reply
-lines (as many as it likes), DROP, STALL, or None for what a well-behaved server says.
+lines (as many as it likes), DROP, STALL, or None for what a well-behaved server says, or one of
+these later (an awaitable).
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import re
 import ssl
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import Enum
@@ -42,7 +43,8 @@ class Turn:
     recipient: str
 
 
-Rule = Callable[[Turn], "str | Act | None"]
+Answer = str | Act | None
+Rule = Callable[[Turn], "Answer | Awaitable[Answer]"]
 
 
 @dataclass(frozen=True)
@@ -136,6 +138,8 @@ class _Conversation:
         self.server.phases[phase] += 1
         turn = Turn(phase, line, self.number, self.server.open, earlier, self.recipient)
         wanted = self.server.rule(turn)
+        if isinstance(wanted, Awaitable):
+            wanted = await wanted
         if wanted is DROP:
             raise _Dropped
         if wanted is STALL:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import itertools
 import os
 import signal
 import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -268,14 +269,42 @@ def test_a_server_that_takes_so_many_messages_per_connection_is_called_again_at_
     assert server.connections >= 20
 
 
-@pytest.mark.usefixtures("impatient")
 def test_a_server_with_fewer_connections_than_we_want_is_used_with_those(
-    sqlite_engine: Engine,
+    sqlite_engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(worker, "BACKOFF_SECONDS", 0.05)
     ledgers.fill(sqlite_engine, 100)
     limited = rule("connect", "421 4.7.0 too many", when=lambda turn: turn.open > 2)
 
     with running(ScriptedServer(limited)) as server:
+        worker.run(sqlite_engine, ledgers.plan(server.port, connections=10))
+
+    assert sorted(server.recipients()) == everybody(100)
+    assert ledgers.states(sqlite_engine) == {"accepted": 100}
+
+
+def test_a_server_that_greets_late_and_refuses_the_rest_at_once_is_waited_for(
+    sqlite_engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Postfix looks names up before it greets, and counts connections before it does that."""
+    monkeypatch.setattr(worker, "BACKOFF_SECONDS", 0.05)
+    ledgers.fill(sqlite_engine, 100)
+    # More refusals than end a run: five for each connection.
+    numbers, enough = itertools.count(1), asyncio.Event()
+
+    async def late() -> None:
+        await enough.wait()
+
+    def answer(turn: Turn) -> str | Awaitable[None] | None:
+        if turn.phase != "connect":
+            return None
+        if turn.open <= 2:
+            return late()
+        if next(numbers) == 60:
+            enough.set()
+        return "421 4.7.0 too many"
+
+    with running(ScriptedServer(answer)) as server:
         worker.run(sqlite_engine, ledgers.plan(server.port, connections=10))
 
     assert sorted(server.recipients()) == everybody(100)

@@ -76,7 +76,7 @@ def test_connections_that_are_being_made_count_too() -> None:
     for _ in range(4):
         relay = made.pick(0)
         assert relay is not None
-        relay.calls += 1
+        relay.calls.append(relay)
 
     assert counts(each) == [3, 1]
 
@@ -200,9 +200,9 @@ def test_a_failed_connection_fails_over_if_there_is_another_relay() -> None:
 def test_a_full_relay_keeps_its_connections_and_is_tried_with_one_more_later() -> None:
     made, (small, big) = relays(1, 1)
     small_lines = [made.opened(small, Session(Wire(), frozenset()), now=0) for _ in range(2)]
-    small.calls += 1
+    small.calls.append(small)
     made.is_full(small, now=0)
-    small.calls -= 1
+    small.calls.clear()
 
     assert [call(made, 1).relay for _ in range(5)] == [big] * 5
     assert not any(connection.is_leaving for connection in small_lines)
