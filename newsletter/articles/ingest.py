@@ -21,7 +21,7 @@ from sqlalchemy import Engine
 from sqlmodel import Session
 
 from newsletter import audit
-from newsletter.articles import fetch, link, matching, polling, quarantine, store, text
+from newsletter.articles import fetch, link, matching, polling, quarantine, sentences, store, text
 from newsletter.articles.fetch import Fetched, Validators
 from newsletter.articles.item import ParsedArticle, ParsedFeed
 from newsletter.articles.limits import Limits
@@ -477,7 +477,7 @@ def _written(draft: Draft) -> ParsedArticle:
         guid=None,
         link=address,
         title=title,
-        standfirst=text.standfirst(text.clean(draft.standfirst), is_article=False),
+        standfirst=sentences.standfirst(text.clean(draft.standfirst), is_article=False),
         image=Picture(image) if image else None,
         author=text.clean(draft.author or "") or None,
         source=text.clean(draft.source or "") or None,

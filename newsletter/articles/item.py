@@ -7,7 +7,7 @@ import json
 from dataclasses import dataclass
 from datetime import datetime
 
-from newsletter.articles import categories, link, markup, pictures, prose, text
+from newsletter.articles import categories, link, markup, pictures, prose, sentences, text
 from newsletter.articles.markup import Reading
 from newsletter.articles.pictures import Picture
 from newsletter.articles.prose import About
@@ -152,15 +152,15 @@ def _teaser(summary: Reading, content: Reading, about: About) -> tuple[str, str 
     named_first, first_blocks = prose.source(summary.blocks)
     paragraphs = prose.own(first_blocks, about)
     if paragraphs:
-        found = text.standfirst(" ".join(paragraphs), is_article=False)
+        found = sentences.standfirst(" ".join(paragraphs), is_article=False)
     else:
-        found = text.standfirst(prose.opening(prose.own(blocks, about)), is_article=True)
+        found = sentences.standfirst(prose.opening(prose.own(blocks, about)), is_article=True)
     return found, named or named_first
 
 
 def _titled(teaser: str) -> tuple[str, str]:
     """Return a title made from the text of an item without one, and the rest of the text."""
-    end = next(iter(text.ends(teaser)), 0)
+    end = next(iter(sentences.ends(teaser)), 0)
     if 0 < end <= _TITLE_FROM_TEXT:
         return teaser[:end], teaser[end:].strip()
     title = shorten(teaser, _TITLE_FROM_TEXT)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from urllib.parse import unquote, urlsplit
 
-from newsletter.articles import link, text
+from newsletter.articles import link, sentences, text
 from newsletter.articles.markup import Block, Run
 
 #: Characters of a closing line, without the titles in it.
@@ -137,7 +137,7 @@ def own(blocks: Sequence[Block], about: About) -> list[str]:
     paragraphs = [one.text for one in kept if not one.is_heading] or [one.text for one in kept]
     if paragraphs:
         paragraphs[-1] = _without_names(paragraphs[-1], about)
-    return [shown for one in paragraphs if (shown := text.without_engine(one))]
+    return [shown for one in paragraphs if (shown := sentences.without_engine(one))]
 
 
 def opening(paragraphs: Sequence[str]) -> str:
@@ -145,7 +145,7 @@ def opening(paragraphs: Sequence[str]) -> str:
     found = ""
     for one in paragraphs:
         found = f"{found} {one}".strip()
-        if len(found) >= _SHORT or text.ends(found + " "):
+        if len(found) >= _SHORT or sentences.ends(found + " "):
             break
     return found
 
@@ -226,10 +226,10 @@ def _without_names(words: str, about: About) -> str:
     if not about.title or not _has_both_titles(words[-text.MAX_TITLE - _MAX_CLOSING :], about):
         return words
     at = words.casefold().rfind(about.title.casefold())
-    start = max((end for end in text.ends(words[:at]) if end <= at), default=0)
+    start = max((end for end in sentences.ends(words[:at]) if end <= at), default=0)
     tail = words[start:]
     is_line = len(tail) <= _MAX_CLOSING + len(about.title) + len(about.site_title)
-    is_named = _has_both_titles(tail, about) and len(text.ends(tail + " ")) <= 1
+    is_named = _has_both_titles(tail, about) and len(sentences.ends(tail + " ")) <= 1
     return words[:start].rstrip() if start and is_line and is_named else words
 
 

@@ -23,7 +23,7 @@ from typing import Self
 
 from pydantic import TypeAdapter, ValidationError
 
-from newsletter.articles import child, item, link, text
+from newsletter.articles import child, item, link, sentences, text
 from newsletter.articles.bounded import MAX_ITEMS
 from newsletter.articles.item import ParsedArticle, ParsedFeed
 from newsletter.articles.limits import Limits
@@ -254,7 +254,7 @@ def _is_sound(article: ParsedArticle) -> bool:
         all(one.startswith(("http://", "https://")) for one in addresses)
         and max(map(len, addresses)) <= link.MAX_LINK
         and 0 < len(article.title) <= text.MAX_TITLE
-        and len(article.standfirst) <= text.MAX_STANDFIRST
+        and len(article.standfirst) <= sentences.MAX_STANDFIRST
         and len(article.guid or "") <= item.MAX_GUID
         and max(map(len, names)) <= item.MAX_NAME
         and len(article.categories) <= item.MAX_CATEGORIES

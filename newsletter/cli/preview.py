@@ -237,7 +237,7 @@ def part(message: bytes, kind: str) -> str:
 def _send(settings: Settings, recipient: str, message: bytes) -> None:
     from newsletter.sender import connections
     from newsletter.sender.plan import Plan
-    from newsletter.smtp.reply import Kind
+    from newsletter.smtp.outcome import Kind
 
     try:
         outcome = connections.post(Plan.of(settings), recipient, message)

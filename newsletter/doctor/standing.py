@@ -16,7 +16,7 @@ from newsletter.articles.quarantine import Reason
 from newsletter.cadences import Cadence
 from newsletter.db import restore_guard
 from newsletter.db import session as sessions
-from newsletter.editions import editor, mailings, scheduler, store, summaries
+from newsletter.editions import leading, mailings, scheduler, store, summaries
 from newsletter.editions.summaries import Summary
 from newsletter.errors import Conflict, RenderError
 from newsletter.models import (
@@ -109,7 +109,7 @@ def look(engine: Engine, *, publication: Publication, limits: Limits, now: datet
         return Standing(
             readers=counts,
             suppressed=suppression.count(session),
-            last={c: _last(session, c, publication, now) for c in Cadence},
+            last=_last(session, publication, now),
             open=_open(session, limits, now),
             missed=_missed(session, counts, publication, now),
             letters=waiting.of(session, _letters(), limits=limits, now=now),
@@ -159,17 +159,16 @@ def _missed(
     return found
 
 
-def _last(
-    session: Session, cadence: Cadence, publication: Publication, now: datetime
-) -> Summary | None:
-    """Return the last edition that has been due: one that is skipped ahead is none."""
-    newest = cadences.newest_due(cadence, now, publication.send_times)
-    found = summaries.recent(session, cadence=cadence, limit=2)
-    return next((one for one in found if one.period <= newest), None)
+def _last(session: Session, publication: Publication, now: datetime) -> dict[str, Summary | None]:
+    """Return the last edition of each cadence that has been due: one skipped ahead is none."""
+    times = publication.send_times
+    newest = {cadence: cadences.newest_due(cadence, now, times) for cadence in Cadence}
+    found = {one.cadence: one for one in summaries.last(session, until=newest)}
+    return {cadence: found.get(cadence) for cadence in Cadence}
 
 
 def _pinned(session: Session, publication: Publication, now: datetime) -> Pinned | None:
-    found = editor.leading(session, now=now, publication=publication)
+    found = leading.of(session, now=now, publication=publication)
     if found is None:
         return None
     article, leads = found

@@ -18,7 +18,7 @@ from newsletter import audit, cadences
 from newsletter.articles import store as articles
 from newsletter.cadences import Cadence
 from newsletter.db import session as sessions
-from newsletter.editions import assemble, mailings, periods, store
+from newsletter.editions import assemble, leading, mailings, periods, store
 from newsletter.errors import Conflict, NotFound
 from newsletter.models import Article, ArticleState, EditionState, Note
 from newsletter.publication import Publication
@@ -110,7 +110,7 @@ def pin(
         _refuse_quarantined(found)
         _refuse_rejected(found)
         _refuse_left_out(found, publication)
-        leads = _to_come(session, found, pinned_at=instant, now=now, publication=publication)
+        leads = leading.to_come(session, found, pinned_at=instant, now=now, publication=publication)
         if not leads:
             raise Conflict(
                 f"No edition is to come that has article {article_id}.",
@@ -129,17 +129,6 @@ def unpin(engine: Engine, *, now: datetime, actor: str) -> Article | None:
             articles.pin(session, None, at=instant)
             _noted(session, "articles.unpin", [found], actor=actor, at=instant)
         return found
-
-
-def leading(
-    session: Session, *, now: datetime, publication: Publication
-) -> tuple[Article, list[Cadence]] | None:
-    """Return the article that is pinned and the cadences whose next edition it leads, if any."""
-    found = articles.pinned(session)
-    if found is None or found.pinned_at is None:
-        return None
-    leads = _to_come(session, found, pinned_at=found.pinned_at, now=now, publication=publication)
-    return (found, leads) if leads else None
 
 
 def skip(
@@ -271,26 +260,6 @@ def _refuse_left_out(article: Article, publication: Publication) -> None:
             f"Article {article.id} is in no edition: its category {left_out} is left out.",
             hint="Look at the setting skip_categories.",
         )
-
-
-def _to_come(
-    session: Session,
-    article: Article,
-    *,
-    pinned_at: datetime,
-    now: datetime,
-    publication: Publication,
-) -> list[Cadence]:
-    """Return the cadences whose next edition has an article, pinned at an instant, as its lead."""
-    found = []
-    for cadence in Cadence:
-        start = periods.coverage_start(session, cadence, end=now, publication=publication)
-        is_new = article.state is ArticleState.HELD or (
-            article.seen_at is not None and article.seen_at > start
-        )
-        if is_new and pinned_at > start:
-            found.append(cadence)
-    return found
 
 
 def _is_skipped(session: Session, cadence: Cadence, period: date) -> bool:

@@ -99,6 +99,20 @@ def recent(session: Session, *, cadence: Cadence | None = None, limit: int = 10)
     return of_all(session, list(session.exec(chosen)))
 
 
+def last(session: Session, *, until: Mapping[Cadence, date]) -> list[Summary]:
+    """Return the latest edition of each cadence whose period is not after the one in `until`."""
+    found = (
+        session.exec(
+            select(Edition)
+            .where(Edition.cadence == cadence, Edition.period <= period)
+            .order_by(col(Edition.coverage_end).desc())
+            .limit(1)
+        ).first()
+        for cadence, period in until.items()
+    )
+    return of_all(session, [edition for edition in found if edition is not None])
+
+
 def of(session: Session, edition: Edition) -> Summary:
     """Return an edition with its books."""
     return of_all(session, [edition])[0]
@@ -106,6 +120,8 @@ def of(session: Session, edition: Edition) -> Summary:
 
 def of_all(session: Session, editions: Sequence[Edition]) -> list[Summary]:
     """Return editions with their books, in two statements."""
+    if not editions:
+        return []
     ids = [edition.id for edition in editions]
     variants = _variants(session, ids)
     counts = _counts(session, ids)

@@ -19,7 +19,8 @@ from newsletter import suppression
 from newsletter.ledger.queue import Verdict
 from newsletter.models import Delivery, State
 from newsletter.smtp import reply
-from newsletter.smtp.reply import Kind, Outcome, Phase, Reaction, Reply
+from newsletter.smtp.outcome import Kind, Outcome, Phase, Reaction
+from newsletter.smtp.reply import Reply
 from newsletter.suppression import Cause, Grounds
 from newsletter.tokens import Keyring
 

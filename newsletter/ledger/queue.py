@@ -62,7 +62,7 @@ from newsletter.ledger.retry import LETTER_LIFE, Decision, Policy
 from newsletter.models import Attempt, Delivery, Mailing, State, Worker
 from newsletter.models.columns import Instant
 from newsletter.models.delivery import BLOCKED, CLAIMABLE, HELD
-from newsletter.smtp.reply import Kind, Outcome, Phase
+from newsletter.smtp.outcome import Kind, Outcome, Phase
 
 #: States from which a delivery can still be sent.
 OPEN = (State.QUEUED, State.CLAIMED, State.IN_FLIGHT, State.DEFERRED)

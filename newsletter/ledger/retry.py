@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Literal, NamedTuple
 
 from newsletter.models import State
-from newsletter.smtp.reply import Kind, Outcome
+from newsletter.smtp.outcome import Kind, Outcome
 
 #: Delay before the next try after a failure of the server or the connection.
 UNCHARGED_WAIT = timedelta(seconds=30)

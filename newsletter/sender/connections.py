@@ -18,8 +18,8 @@ from newsletter.sender.plan import Plan
 from newsletter.sender.reactions import Sign
 from newsletter.sender.run_state import RunState
 from newsletter.smtp import pool
+from newsletter.smtp.outcome import Kind, Outcome
 from newsletter.smtp.relays import Connection, Relay, Relays
-from newsletter.smtp.reply import Kind, Outcome
 from newsletter.smtp.server import SmtpServer
 from newsletter.smtp.session import Envelope, Mail, Session
 

@@ -23,7 +23,7 @@ from newsletter.models.pace import EVERYONE
 from newsletter.sender import limits
 from newsletter.sender.limits import Limits
 from newsletter.settings import DomainLimit
-from newsletter.smtp.reply import Outcome, Reaction
+from newsletter.smtp.outcome import Outcome, Reaction
 
 #: How long a domain is paused whose server says that we sent too much (Gmail's 4.7.28).
 PAUSE = timedelta(minutes=10)

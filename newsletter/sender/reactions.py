@@ -9,7 +9,7 @@ from enum import StrEnum
 
 from newsletter.errors import ConfigurationError, TransportUnavailable
 from newsletter.smtp import reply
-from newsletter.smtp.reply import Kind, Outcome, Phase, Reaction, Scope
+from newsletter.smtp.outcome import Kind, Outcome, Phase, Reaction, Scope
 
 #: Messages in a row that a domain's policy refuses before it is paused.
 REFUSALS = 20

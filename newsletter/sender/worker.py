@@ -40,8 +40,8 @@ from newsletter.sender.run_state import RunState
 from newsletter.sender.shutdown import Shutdown, on_signals
 from newsletter.sender.supply import Supply
 from newsletter.smtp import reply
+from newsletter.smtp.outcome import Kind, Outcome, Phase, Reaction
 from newsletter.smtp.relays import Connection, Relay
-from newsletter.smtp.reply import Kind, Outcome, Phase, Reaction
 from newsletter.smtp.session import Mail
 
 try:

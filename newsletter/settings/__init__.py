@@ -75,7 +75,12 @@ class Settings(BaseSettings):
     """The settings of one publication."""
 
     model_config = SettingsConfigDict(
-        env_prefix="NEWSLETTER_", frozen=True, extra="forbid", validate_default=True
+        env_prefix="NEWSLETTER_",
+        frozen=True,
+        extra="forbid",
+        validate_default=True,
+        # Of this class and the one without the environment, one is used.
+        defer_build=True,
     )
 
     # The publication

@@ -19,7 +19,8 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from newsletter.smtp import reply
-from newsletter.smtp.reply import Kind, Outcome, Phase, Reply, Scope
+from newsletter.smtp.outcome import Kind, Outcome, Phase, Scope
+from newsletter.smtp.reply import Reply
 
 # Time-outs in seconds (RFC 5321 4.5.3.2). Ten minutes after the final dot, because a message that
 # is still being processed would otherwise be sent again.

@@ -34,7 +34,7 @@ from newsletter.ledger import queue, registry
 from newsletter.sender import worker
 from newsletter.sender.committer import Committer, LeaseLost
 from newsletter.smtp import reply
-from newsletter.smtp.reply import Phase
+from newsletter.smtp.outcome import Outcome, Phase
 from newsletter.smtp.session import Session
 
 #: Every place of a fuse: before a transaction, in it, and after its commit.
@@ -137,7 +137,7 @@ def _arm_session(fuse: Fuse) -> None:
         asyncio.get_running_loop().call_soon(fuse.burn, "after body")
         return await body(session, message, *following)
 
-    def classified(phase: Phase, answer: reply.Reply) -> reply.Outcome:
+    def classified(phase: Phase, answer: reply.Reply) -> Outcome:
         if phase is Phase.BODY:
             fuse.burn("after reply")
         return classify(phase, answer)

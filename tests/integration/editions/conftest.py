@@ -37,7 +37,7 @@ from newsletter.models import (
 )
 from newsletter.publication import Publication
 from newsletter.settings import Settings
-from newsletter.smtp.reply import Kind, Outcome, Phase
+from newsletter.smtp.outcome import Kind, Outcome, Phase
 from newsletter.subscribers import locking, preferences, signup, unsubscribe
 from newsletter.subscribers import store as readers
 from newsletter.subscribers.consent import Origin

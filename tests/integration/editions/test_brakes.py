@@ -16,7 +16,7 @@ from newsletter.editions import correct, lifecycle, mailings, periods, restore, 
 from newsletter.errors import Conflict, InvalidInput, NotFound
 from newsletter.ledger import queue
 from newsletter.models import Delivery, FreezeLock, State
-from newsletter.smtp.reply import Kind
+from newsletter.smtp.outcome import Kind
 from newsletter.subscribers import forget, suppress
 from newsletter.suppression import Cause, Grounds
 

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from newsletter.cli.app import app
 from newsletter.errors import Conflict, NotFound
-from newsletter.smtp.reply import Kind
+from newsletter.smtp.outcome import Kind
 
 if TYPE_CHECKING:
     from tests.integration.editions.conftest import World

@@ -20,7 +20,7 @@ from newsletter.ledger import queue
 from newsletter.models import Article, Delivery, Edition, Kind, Mailing, State, Subscriber
 from newsletter.publication import Publication
 from newsletter.settings import Settings
-from newsletter.smtp import reply
+from newsletter.smtp import outcome
 from newsletter.subscribers import forget, letters, next_digest, suppress
 from newsletter.suppression import Cause, Grounds
 
@@ -62,9 +62,9 @@ def test_it_goes_to_those_for_whom_the_edition_was_accepted(world: World) -> Non
     article = world.article()
     world.send(
         outcomes={
-            later: reply.Kind.DEFERRED,
-            refused: reply.Kind.REFUSED,
-            uncertain: reply.Kind.UNKNOWN,
+            later: outcome.Kind.DEFERRED,
+            refused: outcome.Kind.REFUSED,
+            uncertain: outcome.Kind.UNKNOWN,
         }
     )
     world.send("daily")
@@ -81,7 +81,7 @@ def test_it_goes_to_those_for_whom_the_edition_was_accepted(world: World) -> Non
 def test_every_variant_with_the_article_is_told_and_no_other(world: World) -> None:
     refused, had = world.readers(2)
     first = world.article()
-    world.send(outcomes={refused: reply.Kind.REFUSED})
+    world.send(outcomes={refused: outcome.Kind.REFUSED})
     world.tick(days=7)
     second = world.article()
     world.send()
@@ -174,7 +174,7 @@ def test_the_same_words_reach_nobody_twice_and_other_words_are_another_correctio
 def test_run_again_it_takes_in_who_got_the_edition_since(world: World) -> None:
     early, late = world.readers(2)
     article = world.article()
-    world.send(outcomes={late: reply.Kind.DEFERRED})
+    world.send(outcomes={late: outcome.Kind.DEFERRED})
     enqueue(world, said(article))
     assert told(world) == queued(early)
     world.tick(hours=8)
@@ -403,13 +403,13 @@ def test_where_nobody_can_be_told_it_says_why(make_world: Callable[..., World]) 
     world.freeze()
     with pytest.raises(Conflict, match="still on its way"):
         enqueue(world, said(article))
-    world.deliver({reader: reply.Kind.REFUSED})
+    world.deliver({reader: outcome.Kind.REFUSED})
     with pytest.raises(Conflict, match="accepted for nobody"):
         enqueue(world, said(article))
     gone = world.reader()
     world.tick(days=7)
     article = world.article()
-    world.send(outcomes={reader: reply.Kind.REFUSED})
+    world.send(outcomes={reader: outcome.Kind.REFUSED})
     world.leave(gone)
 
     with pytest.raises(Conflict, match="has left, paused"):

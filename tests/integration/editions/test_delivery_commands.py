@@ -11,7 +11,7 @@ from sqlalchemy import Engine
 
 from newsletter.clock import utc_now
 from newsletter.settings import Settings
-from newsletter.smtp.reply import Kind
+from newsletter.smtp.outcome import Kind
 
 if TYPE_CHECKING:
     from terminal import Run

@@ -17,11 +17,11 @@ from newsletter.articles import store as articles
 from newsletter.articles.item import ParsedArticle, ParsedFeed
 from newsletter.cadences import Cadence
 from newsletter.db import session as sessions
-from newsletter.editions import editor, lifecycle, periods, publish
+from newsletter.editions import editor, leading, lifecycle, periods, publish
 from newsletter.editions import store as editions
 from newsletter.errors import Conflict, InvalidInput, NotFound
 from newsletter.models import Article, ArticleState, Audit, Edition, Note
-from newsletter.smtp.reply import Kind
+from newsletter.smtp.outcome import Kind
 
 if TYPE_CHECKING:
     from tests.integration.editions.conftest import World
@@ -261,7 +261,7 @@ def test_a_pinned_article_leads_the_next_edition_of_each_cadence_and_no_other(
     assert [leads(world, name) for name in made.values()] == [{"Pinned"}] * 3
     assert acts(world, f"article:{pinned}") == [("articles.pin", ACTOR)]
     with sessions.reading(world.engine) as session:
-        assert editor.leading(session, now=world.now, publication=world.publication) is None
+        assert leading.of(session, now=world.now, publication=world.publication) is None
 
 
 def test_the_last_article_that_was_pinned_leads(world: World) -> None:

@@ -29,7 +29,7 @@ from newsletter.models import (
     State,
 )
 from newsletter.rendering.message import CompiledMessage, Slot
-from newsletter.smtp.reply import Kind
+from newsletter.smtp.outcome import Kind
 from newsletter.subscribers import forget, imports, signup
 from newsletter.subscribers import store as readers
 from newsletter.subscribers.consent import Origin

@@ -21,7 +21,7 @@ from newsletter.editions.pruning import Rows
 from newsletter.errors import InvalidInput
 from newsletter.ledger import queue
 from newsletter.models import Attempt, Delivery, State, Subscriber
-from newsletter.smtp.reply import Kind
+from newsletter.smtp.outcome import Kind
 from newsletter.subscribers import forget
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import text
 
 from newsletter.db import session as sessions
-from newsletter.smtp.reply import Kind
+from newsletter.smtp.outcome import Kind
 
 if TYPE_CHECKING:
     from tests.integration.editions.conftest import World

@@ -17,7 +17,7 @@ from newsletter.db import engine as engines
 from newsletter.db import session as sessions
 from newsletter.editions import publish, store
 from newsletter.ledger import queue
-from newsletter.smtp.reply import Kind
+from newsletter.smtp.outcome import Kind
 
 if TYPE_CHECKING:
     from tests.integration.editions.conftest import World

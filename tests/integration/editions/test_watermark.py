@@ -33,7 +33,7 @@ from newsletter.errors import Conflict
 from newsletter.ledger import listing, queue, reconcile
 from newsletter.models import Article, ArticleState, Edition, Mailing, State
 from newsletter.settings import Settings
-from newsletter.smtp.reply import Kind
+from newsletter.smtp.outcome import Kind
 
 if TYPE_CHECKING:
     from tests.integration.editions.conftest import World

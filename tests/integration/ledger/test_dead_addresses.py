@@ -15,7 +15,8 @@ from newsletter.ledger import dead_addresses, queue, retry
 from newsletter.ledger.queue import Verdict
 from newsletter.models import Suppression
 from newsletter.smtp import reply
-from newsletter.smtp.reply import Outcome, Phase, Reply
+from newsletter.smtp.outcome import Outcome, Phase
+from newsletter.smtp.reply import Reply
 from newsletter.tokens import Keyring
 
 ADDRESS = "reader1@example.com"

@@ -28,7 +28,8 @@ from newsletter.ledger.queue import Claim, Verdict
 from newsletter.ledger.retry import Policy
 from newsletter.models import Attempt, Delivery, Mailing, Suppression
 from newsletter.smtp import reply
-from newsletter.smtp.reply import Outcome, Phase, Reply
+from newsletter.smtp.outcome import Outcome, Phase
+from newsletter.smtp.reply import Reply
 
 NOW = ledgers.NOW + timedelta(hours=1)
 ACCEPTED = reply.classify(Phase.BODY, Reply(250, "2.0.0 queued as 4F2A"))

@@ -17,7 +17,8 @@ from newsletter.ledger.queue import Verdict
 from newsletter.ledger.reconcile import ReconcileTally
 from newsletter.models import Attempt, Delivery, State
 from newsletter.smtp import reply
-from newsletter.smtp.reply import Kind, Outcome, Phase, Reply
+from newsletter.smtp.outcome import Kind, Outcome, Phase
+from newsletter.smtp.reply import Reply
 
 NOW = ledgers.NOW + timedelta(hours=1)
 LATER = NOW + timedelta(hours=1)

@@ -34,7 +34,8 @@ from newsletter.sender.domain_limits import Allowance
 from newsletter.sender.limits import Limits, Reservation, SendSlots
 from newsletter.settings import DomainLimit
 from newsletter.smtp import reply
-from newsletter.smtp.reply import Phase, Reply
+from newsletter.smtp.outcome import Phase
+from newsletter.smtp.reply import Reply
 from newsletter.suppression import Cause, Grounds
 from newsletter.tokens import Keyring
 

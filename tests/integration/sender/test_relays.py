@@ -22,7 +22,7 @@ from newsletter.models import Attempt, Delivery, Pace, State, Worker
 from newsletter.sender import connections, worker
 from newsletter.sender.plan import Plan
 from newsletter.smtp import relays
-from newsletter.smtp.reply import Kind
+from newsletter.smtp.outcome import Kind
 
 AUDIENCE = 300
 EVERYBODY = Counter(f"reader{number}@example.com" for number in range(1, AUDIENCE + 1))

@@ -15,7 +15,7 @@ from scripted_smtp import DROP, STALL, Act, ScriptedServer, Turn, running
 
 from newsletter.errors import ConfigurationError, NewsletterError, TransportUnavailable
 from newsletter.smtp import pool
-from newsletter.smtp.reply import Kind, Outcome
+from newsletter.smtp.outcome import Kind, Outcome
 from newsletter.smtp.server import SmtpServer
 from newsletter.smtp.session import Envelope, Mail
 

@@ -31,7 +31,7 @@ from newsletter.rendering.message import CompiledMessage
 from newsletter.sender import worker
 from newsletter.sender.personalize import SlotValues
 from newsletter.smtp import pool
-from newsletter.smtp.reply import Kind, Outcome, Phase, Scope
+from newsletter.smtp.outcome import Kind, Outcome, Phase, Scope
 from newsletter.smtp.session import Envelope, Mail, Session
 
 # One Postfix for all of them.

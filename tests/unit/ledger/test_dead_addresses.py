@@ -8,7 +8,8 @@ import pytest
 
 from newsletter.ledger.dead_addresses import Earlier, why_dead
 from newsletter.smtp import reply
-from newsletter.smtp.reply import Phase, Reaction, Reply
+from newsletter.smtp.outcome import Phase, Reaction
+from newsletter.smtp.reply import Reply
 
 NOW = datetime(2026, 11, 23, 7, tzinfo=UTC)
 TODAY, YESTERDAY = NOW.date(), date(2026, 11, 22)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from newsletter.ledger import retry
 from newsletter.ledger.retry import Decision, Policy
 from newsletter.models import State
-from newsletter.smtp.reply import Kind, Outcome, Phase, Scope
+from newsletter.smtp.outcome import Kind, Outcome, Phase, Scope
 
 NOW = datetime(2026, 11, 23, 7, tzinfo=UTC)
 

@@ -8,7 +8,8 @@ from newsletter.errors import ConfigurationError, TransportUnavailable
 from newsletter.sender import reactions
 from newsletter.sender.reactions import REFUSALS, Sign
 from newsletter.smtp import reply
-from newsletter.smtp.reply import Kind, Outcome, Phase, Reaction, Reply, Scope
+from newsletter.smtp.outcome import Kind, Outcome, Phase, Reaction, Scope
+from newsletter.smtp.reply import Reply
 
 
 def outcome(

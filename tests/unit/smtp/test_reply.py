@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from newsletter.smtp import reply
-from newsletter.smtp.reply import Kind, Phase, Reaction, Reply, Scope
+from newsletter.smtp.outcome import Kind, Phase, Reaction, Scope
+from newsletter.smtp.reply import Reply
 
 _A, _D, _R, _U = Kind.ACCEPTED, Kind.DEFERRED, Kind.REFUSED, Kind.UNKNOWN
 _READER, _CONNECTION = Scope.READER, Scope.CONNECTION

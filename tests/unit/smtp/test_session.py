@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from newsletter.smtp import session as sessions
-from newsletter.smtp.reply import Kind, Outcome, Phase, Scope
+from newsletter.smtp.outcome import Kind, Outcome, Phase, Scope
 from newsletter.smtp.session import Envelope, Mail, Session
 
 ENVELOPE = Envelope("bounces@miasfeed.example", "reader@example.com")
