@@ -101,6 +101,9 @@ def main() -> None:
             "That should not be: please report it. Nothing is lost; the ledger says what has left.",
         )
         sys.exit(FAILED)
+    finally:
+        # The interpreter would scan all of them twice more at its end.
+        gc.freeze()
 
 
 def _print_anything() -> None:
