@@ -22,7 +22,7 @@ from newsletter.models import Pace, ProcessKind, State, Worker
 from newsletter.models.pace import EVERYONE
 from newsletter.sender import limits
 from newsletter.sender.limits import Limits
-from newsletter.settings import DomainLimit
+from newsletter.settings.values import DomainLimit
 from newsletter.smtp.outcome import Outcome, Reaction
 
 #: How long a domain is paused whose server says that we sent too much (Gmail's 4.7.28).

@@ -27,7 +27,8 @@ from sqlmodel import Session, col, select
 from newsletter.db import dialects
 from newsletter.models import Pace, RateWindow
 from newsletter.models.pace import EVERYONE
-from newsletter.settings import DomainLimit, Settings
+from newsletter.settings import Settings
+from newsletter.settings.values import DomainLimit
 
 #: How long a reservation is valid.
 RESERVED = timedelta(seconds=10)

@@ -24,7 +24,7 @@ from newsletter.ledger.upgrading import StillInUse
 from newsletter.models import ProcessKind, Worker
 from newsletter.sender import domain_limits
 from newsletter.sender.limits import Limits
-from newsletter.settings import DomainLimit
+from newsletter.settings.values import DomainLimit
 
 
 def go_back_to(engine: Engine, version: str) -> None:

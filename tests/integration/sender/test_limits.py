@@ -32,7 +32,7 @@ from newsletter.sender import budget, committer, domain_limits, limits, worker
 from newsletter.sender.budget import Budget, Unused
 from newsletter.sender.domain_limits import Allowance
 from newsletter.sender.limits import Limits, Reservation, SendSlots
-from newsletter.settings import DomainLimit
+from newsletter.settings.values import DomainLimit
 from newsletter.smtp import reply
 from newsletter.smtp.outcome import Phase
 from newsletter.smtp.reply import Reply

@@ -193,6 +193,25 @@ def test_a_bad_relay_is_named_by_its_number_and_its_password_is_not_said(
     assert "ses" not in caught.value.message + (caught.value.hint or "")
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "templates",
+        "smtp_hostname",
+        "reply_to",
+        "return_path",
+        "site_url",
+        "logo_url",
+        "limit_per_second",
+        "limit_per_hour",
+        "limit_per_day",
+        "warm_up_from",
+    ],
+)
+def test_an_empty_value_is_none(load: Callable[[str], Settings], name: str) -> None:
+    assert getattr(load(f'{name} = ""'), name) is None
+
+
 @pytest.mark.parametrize("empty", ["[]", '""', '","'])
 def test_no_relay_at_all_is_refused(load: Callable[[str], Settings], empty: str) -> None:
     with pytest.raises(ConfigurationError, match=r"^smtp_url: must "):

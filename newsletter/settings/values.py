@@ -1,0 +1,305 @@
+"""The kinds of values that settings have: what each may be, and how it is spelled in the end.
+
+A validator raises ValueError with the end of a sentence that begins with the setting's name.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import date, time
+from email.utils import getaddresses, parseaddr
+from functools import cache
+from ipaddress import ip_network
+from pathlib import Path
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+from zoneinfo import available_timezones
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic_settings import NoDecode
+
+from newsletter import address, cadences, tokens, userinfo
+from newsletter.errors import ConfigurationError, InvalidAddress
+from newsletter.rendering import language as languages
+from newsletter.smtp import server
+
+_CONTROL = {*map(chr, range(32)), "\x7f", "\x85", "\u2028", "\u2029"}
+#: Bidirectional controls (UAX 9): with them a name could look like another one.
+_BIDIRECTIONAL = {*map(chr, range(0x202A, 0x202F)), *map(chr, range(0x2066, 0x206A))}
+_NETWORK_LOCATION = re.compile(r"[A-Za-z0-9._:\[\]-]{1,253}")
+_LINK_START = re.compile(
+    rf"https?://{_NETWORK_LOCATION.pattern}(?:/[A-Za-z0-9._~%!$&'()*+;=:@/-]*)?"
+)
+#: What EHLO takes (RFC 5321 4.1.1.1): a domain, or an address in brackets.
+_HOST_NAME = re.compile(r"[A-Za-z0-9._-]{1,253}|\[[A-Za-z0-9.:]{1,60}\]")
+#: Query parameters (RFC 3986 3.4), written as they are to stand in a link.
+_PARAMETERS = re.compile(
+    r"(?:(?:[\w.~-]|%[0-9A-Fa-f]{2})+=(?:[\w.~+-]|%[0-9A-Fa-f]{2})*"
+    r"(?:&(?:[\w.~-]|%[0-9A-Fa-f]{2})+=(?:[\w.~+-]|%[0-9A-Fa-f]{2})*)*)?",
+    re.ASCII,
+)
+
+
+class DomainLimit(BaseModel):
+    """The limits of one destination domain."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    #: Messages at the same time.
+    connections: int | None = Field(None, ge=1, le=10_000)
+    per_minute: float | None = Field(None, gt=0, le=1e6)
+
+
+def address_of(mailbox: str) -> str:
+    """Return the bare address in "Name <address>", its domain in A-labels."""
+    return address.normalise(parseaddr(mailbox)[1], local=True)
+
+
+@cache
+def _zones() -> frozenset[str]:
+    """Return the names of all time zones; to find them takes a walk through some 600 files."""
+    return frozenset(available_timezones())
+
+
+def _none_if_empty(value: Any) -> Any:  # noqa: ANN401 - whatever the source holds
+    return None if value == "" else value
+
+
+def _split(value: Any) -> Any:  # noqa: ANN401 - whatever the source holds
+    if isinstance(value, str):
+        return [word.strip() for word in value.split(",") if word.strip()]
+    return value
+
+
+def _hard_to_guess(value: list[str]) -> list[str]:
+    for key in value:
+        try:
+            tokens.check_key(key)
+        except ConfigurationError as exc:
+            raise ValueError("has a key that is short or a placeholder") from exc
+    return value
+
+
+def _no_number(value: Any) -> Any:  # noqa: ANN401 - whatever the source holds
+    # Pydantic reads a number as seconds since midnight: 7 would be 00:00:07.
+    return value if isinstance(value, str | time) else str(value)
+
+
+def _local(value: time) -> time:
+    if value.tzinfo is not None:
+        raise ValueError("must be a time without an offset: it is one of the setting timezone")
+    return value
+
+
+def _no_instant(value: Any) -> Any:  # noqa: ANN401 - whatever the source holds
+    # Pydantic reads a number as seconds since 1970.
+    if value is not None and "-" not in str(value)[1:]:
+        raise ValueError("must be a date such as 2026-11-23")
+    return value
+
+
+def _minutes(value: list[float]) -> list[float]:
+    if not value or len(value) > 100 or not all(0 < minutes <= 20_160 for minutes in value):
+        raise ValueError("must be minutes, each more than 0 and at most two weeks")
+    return value
+
+
+def _by_day(value: list[int]) -> list[int]:
+    if not value or min(value) < 1:
+        raise ValueError("must be a number of messages for each day, each at least 1")
+    return value
+
+
+def _by_domain(value: dict[str, DomainLimit]) -> dict[str, DomainLimit]:
+    for domain in value:
+        if domain != "*" and not _HOST_NAME.fullmatch(domain):
+            raise ValueError(f"{domain!r} must be a domain such as gmail.com, or *")
+    return {domain.lower(): limit for domain, limit in value.items()}
+
+
+def _networks(value: list[str]) -> list[str]:
+    found = []
+    for network in value:
+        try:
+            found.append(str(ip_network(network)))
+        except ValueError:
+            raise ValueError(
+                f"{network!r} must be an address or a network such as 10.0.0.0/8"
+            ) from None
+    return found
+
+
+def _one_line(value: str) -> str:
+    folded = " ".join(value.split())
+    if (_CONTROL | _BIDIRECTIONAL) & set(folded):
+        raise ValueError("has a control character in it")
+    return folded
+
+
+def _not_empty(value: str) -> str:
+    if not value.strip():
+        raise ValueError("must not be empty")
+    return value
+
+
+def _folder(value: Path | None) -> Path | None:
+    # If it were ignored, mails would go out with the built-in templates.
+    if value is not None and not value.is_dir():
+        raise ValueError(f"there is no folder {value}")
+    return value
+
+
+def _mailbox(value: str | None) -> str | None:
+    if not value:
+        return None
+    if (_CONTROL | _BIDIRECTIONAL) & set(value):
+        raise ValueError("has a control character in it")
+    name, found = parseaddr(value)
+    if {"<", ">"} & set(name):
+        raise ValueError("the name must not have < or > in it")
+    if len(getaddresses([value])) > 1:
+        raise ValueError(
+            'must be one mailbox: "Name <address>"; a name with a comma stands in quotes'
+        )
+    try:
+        address.normalise(found, local=True)
+    except InvalidAddress as exc:
+        raise ValueError(f'must be "Name <address>": {exc}') from exc
+    return value
+
+
+def _envelope(value: str | None) -> str | None:
+    if not parseaddr(value or "")[1].isascii():
+        # It stands in MAIL FROM, where many servers accept nothing else.
+        raise ValueError("the address must be ASCII: a domain as xn--..., a plain local part")
+    return value
+
+
+def _zone(value: str) -> str:
+    if value not in _zones():
+        raise ValueError(f"{value!r} is not an IANA time zone such as Europe/Berlin")
+    return value
+
+
+def _language(value: str) -> str:
+    languages.parse(value)
+    return value
+
+
+def _weekday(value: str) -> str:
+    cadences.parse_weekday(value)
+    return value.lower()
+
+
+def _web_address(value: str | None) -> str | None:
+    if not value:
+        return None
+    try:
+        parts = urlsplit(value)
+        _ = parts.port
+    except ValueError:
+        raise ValueError("has a host or a port that cannot be one") from None
+    if parts.scheme not in {"http", "https"} or not _NETWORK_LOCATION.fullmatch(parts.netloc):
+        raise ValueError(
+            "must start with https:// (or http://) and name a host, other scripts as xn--"
+        )
+    if not value.isprintable() or " " in value:
+        raise ValueError("has a blank or a control character in it")
+    return value.rstrip("/")
+
+
+def _link_start(value: str) -> str:
+    """Refuse what would break links: paths are appended to it, and a header has it."""
+    if len(value) > 500 or not _LINK_START.fullmatch(value):
+        raise ValueError(
+            "must be an address that links can start with, such as https://news.example.org: "
+            "up to 500 characters, no user, no blank, no ? or #, and other scripts as xn--"
+        )
+    return value
+
+
+def _query_parameters(value: str) -> str:
+    value = value.strip().lstrip("?&")
+    if len(value) > 300 or not _PARAMETERS.fullmatch(value):
+        raise ValueError(
+            "must be parameters such as utm_source=digest&utm_medium=email: names and values "
+            "of letters, digits and . _ ~ - + %, other characters percent-encoded"
+        )
+    return value
+
+
+def _host_name(value: str | None) -> str | None:
+    if value is not None and not _HOST_NAME.fullmatch(value):
+        raise ValueError("must be a host name such as mail.example.org")
+    return value
+
+
+def _database_url(value: str) -> str:
+    if not value.startswith("sqlite"):
+        userinfo.check(value)
+    return value
+
+
+def _in_quotes(value: Any) -> Any:  # noqa: ANN401 - whatever the source holds
+    listed = value if isinstance(value, list) else [value]
+    if not all(isinstance(url, str) for url in listed):
+        raise ValueError("must be a URL in quotes, or a list of them")
+    return value
+
+
+def _smtp_urls(value: str | list[str]) -> str | list[str]:
+    server.parse(value)
+    return value
+
+
+# Validators before pydantic's own run from the last to the first, those after it in their order.
+
+#: Text on one line.
+SingleLine = Annotated[str, AfterValidator(_one_line)]
+#: The same, and not empty.
+Title = Annotated[
+    str,
+    Field(min_length=1, max_length=200),
+    AfterValidator(_one_line),
+    AfterValidator(_not_empty),
+]
+#: "Name <address>".
+Mailbox = Annotated[str | None, BeforeValidator(_none_if_empty), AfterValidator(_mailbox)]
+#: The same with an address for MAIL FROM.
+Envelope = Annotated[
+    str | None,
+    BeforeValidator(_none_if_empty),
+    AfterValidator(_mailbox),
+    AfterValidator(_envelope),
+]
+Sender = Annotated[
+    str, AfterValidator(_not_empty), AfterValidator(_mailbox), AfterValidator(_envelope)
+]
+#: A URL of the web, without a slash at its end.
+WebAddress = Annotated[str | None, AfterValidator(_web_address)]
+#: The same, and fit for paths to be appended.
+LinkStart = Annotated[
+    str, AfterValidator(_not_empty), AfterValidator(_web_address), AfterValidator(_link_start)
+]
+QueryParameters = Annotated[str, AfterValidator(_query_parameters)]
+HostName = Annotated[str | None, BeforeValidator(_none_if_empty), AfterValidator(_host_name)]
+Folder = Annotated[Path | None, BeforeValidator(_none_if_empty), AfterValidator(_folder)]
+Language = Annotated[str, AfterValidator(_language)]
+Timezone = Annotated[str, AfterValidator(_zone)]
+Weekday = Annotated[str, AfterValidator(_weekday)]
+LocalTime = Annotated[time, BeforeValidator(_no_number), AfterValidator(_local)]
+Day = Annotated[date | None, BeforeValidator(_no_instant), BeforeValidator(_none_if_empty)]
+#: In the environment, lists are words separated by commas.
+Words = Annotated[list[str], NoDecode, BeforeValidator(_split)]
+Keys = Annotated[Words, AfterValidator(_hard_to_guess)]
+Networks = Annotated[Words, AfterValidator(_networks)]
+Minutes = Annotated[list[float], NoDecode, BeforeValidator(_split), AfterValidator(_minutes)]
+ByDay = Annotated[list[int], NoDecode, BeforeValidator(_split), AfterValidator(_by_day)]
+ByDomain = Annotated[dict[str, DomainLimit], AfterValidator(_by_domain)]
+#: A limit that an empty environment variable takes away.
+Rate = Annotated[Annotated[float, Field(gt=0, le=1e6)] | None, BeforeValidator(_none_if_empty)]
+Count = Annotated[Annotated[int, Field(ge=1)] | None, BeforeValidator(_none_if_empty)]
+DatabaseUrl = Annotated[str, AfterValidator(_database_url)]
+SmtpUrls = Annotated[
+    str | list[str], NoDecode, BeforeValidator(_in_quotes), AfterValidator(_smtp_urls)
+]
