@@ -8,7 +8,7 @@ transaction that their caller owns. `subscribers.suppress` changes the subscribe
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -100,23 +100,22 @@ def suppress_each(
     if not each:
         return 0
     known = _known(session, each, keyring=keyring)
-    rows = [
-        {
-            "address": address,
-            "address_hash": keyring.fingerprints(address)[0],
-            "cause": each[address].cause,
-            "reason": each[address].reason,
-            "source": each[address].source,
-            "created_at": each[address].since or now,
-        }
-        for address in sorted(each.keys() - known.keys())
-    ]
-    dialects.insert_missing(session, Suppression, rows, constants={})
+    new = sorted(each.keys() - known.keys())
+    hashes = [keyring.fingerprints(address)[0] for address in new]
+    grounds = [each[address] for address in new]
+    columns: dict[str, Sequence[Any]] = {
+        "address": new,
+        "address_hash": hashes,
+        "cause": [one.cause for one in grounds],
+        "reason": [one.reason for one in grounds],
+        "source": [one.source for one in grounds],
+        "created_at": [one.since or now for one in grounds],
+    }
+    dialects.insert_missing(session, Suppression, columns, constants={})
     # After the insert, so that rows that other transactions have inserted are updated too.
     by_id = {row.id: each[address] for address, row in known.items()}
-    by_hash = {str(row["address_hash"]): each[str(row["address"])] for row in rows}
-    _aggravate(session, by_id, by_hash)
-    return len(rows)
+    _aggravate(session, by_id, dict(zip(hashes, grounds, strict=True)))
+    return len(new)
 
 
 def suppress_hashes(session: Session, each: Mapping[str, Grounds], *, now: datetime) -> int:
@@ -127,17 +126,16 @@ def suppress_hashes(session: Session, each: Mapping[str, Grounds], *, now: datet
     """
     if not each:
         return 0
-    known = known_hashes(session, each)
-    rows = [
-        {"address_hash": one, "cause": each[one].cause, "created_at": each[one].since or now}
-        for one in sorted(each.keys() - known)
-    ]
-    nameless = {"address": None, "reason": FORGOTTEN, "source": ""}
-    dialects.insert_missing(
-        session, Suppression, [{**nameless, **row} for row in rows], constants={}
-    )
+    new = sorted(each.keys() - known_hashes(session, each))
+    columns: dict[str, Sequence[Any]] = {
+        "address_hash": new,
+        "cause": [each[one].cause for one in new],
+        "reason": [FORGOTTEN] * len(new),
+        "created_at": [each[one].since or now for one in new],
+    }
+    dialects.insert_missing(session, Suppression, columns, constants={"source": ""})
     _aggravate(session, {}, each)
-    return len(rows)
+    return len(new)
 
 
 def known_hashes(session: Session, hashes: Collection[str]) -> set[str]:
@@ -204,7 +202,8 @@ def forget(session: Session, address: str, *, now: datetime, keyring: Keyring) -
     newest = keyring.fingerprints(address)[0]
     nameless = {"address": None, "reason": FORGOTTEN, "source": ""}
     row = {**nameless, "address_hash": newest, "cause": max(causes, key=gravity)}
-    dialects.insert_missing(session, Suppression, [row], constants={"created_at": now})
+    columns = {name: [value] for name, value in row.items()}
+    dialects.insert_missing(session, Suppression, columns, constants={"created_at": now})
     # A concurrent transaction may have inserted a row with the address in it.
     graver = case((_cause.in_(_below(Cause.ERASED)), Cause.ERASED.value), else_=_cause)
     session.execute(

@@ -153,49 +153,48 @@ def insert_into(
 def insert_missing(
     session: Session,
     table: type[SQLModel],
-    rows: Sequence[Mapping[str, Any]],
+    columns: Mapping[str, Sequence[Any]],
     *,
     constants: Mapping[str, Any],
 ) -> None:
     """Insert rows with ON CONFLICT DO NOTHING: existing ones are not changed.
 
-    `constants` (instants, numbers, our own words) are equal in every row and inlined in the
-    statement, so that they are not converted for each row.
+    `columns` has the values of each column, row by row; `constants` (instants, numbers, our own
+    words) are equal in every row and inlined in the statement, so that they are not converted for
+    each row.
     """
-    if not rows:
+    if not any(columns.values()):
         return
     connection = session.connection()
-    values: dict[str, ColumnElement[Any]] = {name: bindparam(name) for name in rows[0]}
+    values: dict[str, ColumnElement[Any]] = {name: bindparam(name) for name in columns}
     for name, value in constants.items():
         values[name] = _constant(session, table, name, value)
     statement = insert_into(session, table).values(values).on_conflict_do_nothing()
     compiled = statement.compile(connection)
     # Executed by the driver: SQLAlchemy's processing of the rows takes longer than the INSERT.
-    connection.exec_driver_sql(str(compiled), _for_driver(compiled, rows))
+    connection.exec_driver_sql(str(compiled), _for_driver(compiled, columns))
 
 
 def _for_driver(
-    compiled: Compiled, rows: Sequence[Mapping[str, Any]]
+    compiled: Compiled, columns: Mapping[str, Sequence[Any]]
 ) -> list[tuple[Any, ...]] | list[dict[str, Any]]:
-    """Return the rows in the driver's form, with each value converted as it is stored."""
+    """Return rows in the driver's form, with each value converted as it is stored."""
     assert isinstance(compiled, SQLCompiler)
-    names = compiled.positiontup or list(rows[0])
+    names = compiled.positiontup or list(columns)
     converters = _converters(compiled)
-    # By column, because most columns need no conversion.
-    columns = (_column(name, rows, converters.get(name)) for name in names)
-    values = list(zip(*columns, strict=True))
+    stored = (_stored_column(columns[name], converters.get(name)) for name in names)
+    values = list(zip(*stored, strict=True))
     if compiled.positiontup is None:
         return [dict(zip(names, each, strict=True)) for each in values]
     return values
 
 
-def _column(
-    name: str, rows: Sequence[Mapping[str, Any]], convert: Callable[[Any], Any] | None
-) -> list[Any]:
-    """Return the values of one parameter, converted as they are stored."""
+def _stored_column(column: Sequence[Any], convert: Callable[[Any], Any] | None) -> Sequence[Any]:
+    """Return the values of a column converted as they are stored, each different one once."""
     if convert is None:
-        return [row[name] for row in rows]
-    return [convert(row[name]) for row in rows]
+        return column
+    stored = {value: convert(value) for value in set(column)}
+    return [stored[value] for value in column]
 
 
 def _converters(compiled: SQLCompiler) -> dict[str, Callable[[Any], Any]]:

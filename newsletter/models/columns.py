@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -21,10 +22,12 @@ class Instant(TypeDecorator[datetime]):
         """Convert an aware datetime to its stored form; raises ValueError for a naive one."""
         if value is None:
             return None
-        if value.tzinfo is None:
-            raise ValueError(f"{value!r} has no time zone")
-        instant = value.astimezone(UTC)
+        instant = _utc(value)
         return instant.replace(tzinfo=None) if dialect.name == "sqlite" else instant
+
+    def bind_processor(self, dialect: Dialect) -> Callable[[datetime | None], Any] | None:
+        """Return the conversion of parameters; SQLAlchemy's own for SQLite takes thrice as long."""
+        return _text if dialect.name == "sqlite" else super().bind_processor(dialect)
 
     def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:  # noqa: ANN401, ARG002 - SQLAlchemy's signature
         """Convert a stored value to an aware UTC datetime."""
@@ -32,3 +35,16 @@ class Instant(TypeDecorator[datetime]):
             return None
         found: datetime = value
         return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
+
+
+def _utc(value: datetime) -> datetime:
+    if value.tzinfo is None:
+        raise ValueError(f"{value!r} has no time zone")
+    return value if value.tzinfo is UTC else value.astimezone(UTC)
+
+
+def _text(value: datetime | None) -> str | None:
+    """Return an instant in the text form of SQLAlchemy's type for SQLite."""
+    if value is None:
+        return None
+    return _utc(value).replace(tzinfo=None).isoformat(" ", "microseconds")

@@ -86,11 +86,12 @@ def record_all(
     `evidence` maps addresses to the evidence of consent that an import brings.
     """
     if evidence:
-        known = {address: (said.remote, to_json(said)) for address, said in evidence.items()}
+        remotes = [said.remote for said in evidence.values()]
+        kept = zip(remotes, to_json(evidence.values()), strict=True)
         return store.add_consents_each(
             session,
             chosen,
-            known,
+            dict(zip(evidence, kept, strict=True)),
             action=action,
             source=origin.source,
             wording=origin.wording,

@@ -7,7 +7,7 @@ separate from what was recorded here.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -50,16 +50,27 @@ def text(value: str) -> str | None:
     return " ".join(kept.split())[:_MAXIMUM_TEXT].strip() or None
 
 
-def to_json(evidence: Evidence) -> str | None:
-    """Return evidence as stored with a consent; None if nothing is known."""
-    known = [
-        f'"{name}": "{value.isoformat()}"'
-        if isinstance(value, datetime)
-        else f'"{name}": {_written(value)}'
-        for name, value in zip(Evidence._fields, evidence, strict=True)
-        if value
+def to_json(each: Iterable[Evidence]) -> list[str | None]:
+    """Return evidence as stored with consents; None where nothing is known."""
+    columns = [
+        _members(name, values)
+        # Without evidence there are no columns.
+        for name, values in zip(Evidence._fields, zip(*each, strict=True), strict=False)
     ]
-    return "{" + ", ".join(known) + "}" if known else None
+    return [
+        "{" + ", ".join(known) + "}" if (known := list(filter(None, row))) else None
+        for row in zip(*columns, strict=True)
+    ]
+
+
+def _members(name: str, values: Sequence[datetime | str | None]) -> list[str | None]:
+    """Return a member of each JSON object; each different value is written once."""
+    written = {value: f'"{name}": {_string(value)}' if value else None for value in set(values)}
+    return [written[value] for value in values]
+
+
+def _string(value: datetime | str) -> str:
+    return _written(value.isoformat() if isinstance(value, datetime) else value)
 
 
 def from_json(kept: str | None) -> Evidence:

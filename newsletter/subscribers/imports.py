@@ -51,6 +51,7 @@ _WORDING = {
     Status.UNSUBSCRIBED: "Imported as unsubscribed.",
     Status.SUPPRESSED: "Imported as suppressed.",
 }
+_CADENCES = {cadence: cadence.value for cadence in Cadence}
 _REASON = {
     Cause.BOUNCE: "imported as bounced",
     Cause.COMPLAINT: "imported as complained",
@@ -306,7 +307,7 @@ def _grounds(entry: Entry, how: Import) -> Grounds:
 def _add(session: Session, entries: list[Entry], status: Status, how: Import) -> int:
     """Insert the unknown subscribers of one status, and return how many."""
     inserted = store.insert_missing(
-        session, _rows(entries, status, how), status=status, now=how.now
+        session, _columns(entries, status, how), status=status, now=how.now
     )
     # With the rows locked: delete those whose address another transaction has suppressed since
     # the check. SQLite has one writer, so it cannot happen there.
@@ -321,29 +322,26 @@ def _add(session: Session, entries: list[Entry], status: Status, how: Import) ->
     )
 
 
-def _rows(entries: list[Entry], status: Status, how: Import) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = [
-        {
-            "public_id": public_id,
-            "address": entry.address,
-            "cadence": entry.cadence or how.cadence,
-            "language": entry.language,
-            "timezone": entry.timezone,
-        }
-        for public_id, entry in zip(tokens.new_public_ids(len(entries)), entries, strict=True)
-    ]
+def _columns(entries: list[Entry], status: Status, how: Import) -> dict[str, Sequence[Any]]:
+    """Return the values of each column of new subscribers."""
+    cadences = [entry.cadence or how.cadence for entry in entries]
+    columns: dict[str, Sequence[Any]] = {
+        "public_id": tokens.new_public_ids(len(entries)),
+        "address": [entry.address for entry in entries],
+        # Plain strings: sqlite3 binds members of an enumeration more slowly.
+        "cadence": [_CADENCES[cadence] for cadence in cadences],
+        "language": [entry.language for entry in entries],
+        "timezone": [entry.timezone for entry in entries],
+    }
     if any(entry.ours or entry.evidence.since for entry in entries):
-        for row, entry in zip(rows, entries, strict=True):
-            row["subscribed_at"] = _subscribed_at(entry, status, how)
+        columns["subscribed_at"] = [_subscribed_at(entry, status, how) for entry in entries]
     if any(entry.ours for entry in entries):
-        for row, entry in zip(rows, entries, strict=True):
-            row["created_at"] = entry.ours.created_at if entry.ours else how.now
+        columns["created_at"] = [e.ours.created_at if e.ours else how.now for e in entries]
     if status is Status.PAUSED:
-        for row, entry in zip(rows, entries, strict=True):
-            row["paused_until"] = entry.paused_until
-            # The same catch-up as of a reader who pauses here.
-            row["watermark"] = preferences.initial_watermark(row["cadence"], how.now)
-    return rows
+        columns["paused_until"] = [entry.paused_until for entry in entries]
+        # The same catch-up as of a reader who pauses here.
+        columns["watermark"] = [preferences.initial_watermark(one, how.now) for one in cadences]
+    return columns
 
 
 def _subscribed_at(entry: Entry, status: Status, how: Import) -> datetime | None:

@@ -238,7 +238,8 @@ def _mailing(
         "created_at": now,
     }
     # A concurrent transaction may insert the same letter: one of the two rows stays.
-    dialects.insert_missing(session, Mailing, [row], constants={})
+    columns = {name: [value] for name, value in row.items()}
+    dialects.insert_missing(session, Mailing, columns, constants={})
     made = _find(session, key)
     assert made is not None
     return made

@@ -78,10 +78,11 @@ def inserted_subscriber(
     """
     _hold(session, ends=ends)
     address = row["address"]
+    columns = {name: [value] for name, value in row.items()}
     chosen = store.with_address(address) | (false() if beside is None else beside)
     while True:
         # A row that exists at the insert may be gone before it can be locked: then insert again.
-        store.insert_missing(session, [row], status=Status.PENDING, now=now)
+        store.insert_missing(session, columns, status=Status.PENDING, now=now)
         for found in session.exec(_locked(chosen)).all():
             if found.address == address:
                 return found

@@ -195,19 +195,18 @@ def histories(session: Session, ids: Sequence[int]) -> dict[int, list[Row[Any]]]
 
 
 def insert_missing(
-    session: Session, rows: Sequence[Mapping[str, Any]], *, status: Status, now: datetime
+    session: Session, columns: Mapping[str, Sequence[Any]], *, status: Status, now: datetime
 ) -> ColumnElement[bool]:
     """Insert the subscribers whose address is new; return a condition that selects them.
 
-    With an active or paused `status` their consent begins now, unless the rows have another time.
+    With an active or paused `status` their consent begins now, unless `columns` has another time.
     """
     newest = session.exec(select(func.max(_id))).one()
     constants = {"status": status, "generation": 1, "created_at": now, "updated_at": now}
     if status in {Status.ACTIVE, Status.PAUSED}:
         constants["subscribed_at"] = now
-    if rows:
-        constants = {name: value for name, value in constants.items() if name not in rows[0]}
-    dialects.insert_missing(session, Subscriber, rows, constants=constants)
+    constants = {name: value for name, value in constants.items() if name not in columns}
+    dialects.insert_missing(session, Subscriber, columns, constants=constants)
     # Rows of other transactions have a consent: both are committed together. (A condition on
     # thousands of public ids would take longer than the insert.)
     recorded = exists().where(col(Consent.subscriber_id) == _id)
@@ -354,23 +353,22 @@ def add_consents_each(
             col(Subscriber.generation),
         ).where(chosen)
     ).all()  # fmt: skip
-    nothing = (None, None)
-    rows = [
-        {
-            "subscriber_id": subscriber_id,
-            "cadence": cadence,
-            "status": status,
-            "generation": generation,
-            "wording": wording,
-            "source": source,
-            "remote": (said := known.get(address, nothing))[0],
-            "evidence": said[1],
-        }
-        # Unpacked: access by name is much slower on SQLAlchemy's rows.
-        for subscriber_id, address, cadence, status, generation in found
-    ]
-    dialects.insert_missing(session, Consent, rows, constants={"action": action, "at": now})
-    return len(rows)
+    if not found:
+        return 0
+    ids, addresses, cadences, statuses, generations = zip(*found, strict=True)
+    remotes, said = zip(*(known.get(one, (None, None)) for one in addresses), strict=True)
+    columns = {
+        "subscriber_id": ids,
+        "cadence": cadences,
+        "status": statuses,
+        "generation": generations,
+        "wording": [wording] * len(ids),
+        "source": [source] * len(ids),
+        "remote": remotes,
+        "evidence": said,
+    }
+    dialects.insert_missing(session, Consent, columns, constants={"action": action, "at": now})
+    return len(ids)
 
 
 def imported_at(session: Session, subscriber: Subscriber) -> datetime | None:

@@ -12,7 +12,6 @@ from newsletter.subscribers.csv_rows import cells, names, states
 from newsletter.subscribers.csv_rows.states import Meaning, Standing
 from newsletter.subscribers.csv_rows.tools import TOOLS, Role, Tool
 
-_REMEMBERED = 1_000
 _DELIMITERS = re.compile(r"[,;\t|]")
 _CADENCES = frozenset(cadence.value for cadence in Cadence)
 
@@ -36,8 +35,6 @@ class Column:
     role: Role | None = None
     #: How its cells are read as a state; None if it is no state.
     meaning: Meaning | None = None
-    #: A cache: such a column has few different cells.
-    _read: dict[str, Standing] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def is_known(self) -> bool:
@@ -46,13 +43,8 @@ class Column:
 
     def standing(self, cell: str) -> Standing | None:
         """Return the standing that a cell of a state column gives; None if it is not known."""
-        known = self._read.get(cell)
-        if known is None:
-            assert self.meaning is not None
-            known = self.meaning.standing(cells.plain(cell))
-            if known is not None and len(self._read) < _REMEMBERED and len(cell) < 100:
-                self._read[cell] = known
-        return known
+        assert self.meaning is not None
+        return self.meaning.standing(cells.plain(cell))
 
 
 @dataclass(frozen=True)

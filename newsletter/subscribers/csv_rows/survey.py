@@ -159,7 +159,7 @@ def _blocks(reader: RecordReader, columns: Columns) -> Iterator[list[list[str]]]
                 _check_header(record, columns)
             # In a row with too many cells, the column of each is unknown.
             if len(row) <= width or not any(cell.strip() for cell in row[width:]):
-                rows.append(row)
+                rows.append(row if len(row) <= width else row[:width])
         yield rows
 
 
@@ -189,10 +189,9 @@ def _count(one: _Watched, counted: Counter[str]) -> None:
             return
         counted, one.seen = one.seen, None
     if one.is_followed:
-        for cell, times in counted.items():
-            # A cheap test first: most cells are numbers or dates.
-            if cell[:1] not in _NUMERIC and _has_state_word(cell):
-                one.telling[cell] += times
+        # A cheap test first: most cells are numbers or dates.
+        words = [cell for cell in counted if cell[:1] not in _NUMERIC]
+        one.telling.update({cell: counted[cell] for cell in words if _has_state_word(cell)})
 
 
 def _count_unknown(
@@ -290,17 +289,26 @@ def _has_state_word(cell: str) -> bool:
     """Return whether a cell is a word of a state, or a list that contains one."""
     if len(cell) > _LONGEST:
         return False
-    if "," in cell or ";" in cell or "|" in cell or ": " in cell:
+    if not cell.isalnum() and ("," in cell or ";" in cell or "|" in cell or ": " in cell):
         return any(map(_is_telling, _LISTED.split(cell)))
     return len(cell) < _WORD and _is_telling(cell)
 
 
-@lru_cache(maxsize=4_096)
 def _is_telling(word: str) -> bool:
-    bare = cells.bare(word)
+    if word.isascii():
+        # Most cells, and quickly: no word of a state has a digit in it.
+        if word.isalnum():
+            return word.lower() in states.TELLING
+        if _DIGIT.search(word):
+            return _CODE.match(word.strip()) is not None
+    return _is_phrase_telling(word)
+
+
+@lru_cache(maxsize=4_096)
+def _is_phrase_telling(phrase: str) -> bool:
+    bare = cells.bare(phrase)
     if bare in states.TELLING or _CODE.match(bare):
         return True
-    # No word of a state has a digit in it.
     return not bare.isalnum() and not _DIGIT.search(bare) and cells.key(bare) in states.TELLING
 
 

@@ -277,3 +277,47 @@ def test_a_line_that_is_a_quotation_mark_alone_begins_a_cell() -> None:
         "ann@x.org",
         "bob@x.org",
     ]
+
+
+# Blocks
+
+#: The cells of each column of our own export, good and bad ones.
+CELLS = {
+    "address": ["ann@example.org", " BO@x.org ", "'=x@example.org", "bü@example.org", "no", ""],
+    "cadence": ["daily", " weekly", "WEEKLY", "often", ""],
+    "status": ["active", "paused", "Opted-out", "pending", "bounced", ""],
+    "subscribed_at": ["2024-05-01 10:00:00", "0", ""],
+    "paused_until": ["2027-01-01", "9999-01-01", "soon", ""],
+    "created_at": ["2024-05-01T10:00:00+02:00", "-", ""],
+    "suppression": ["dead", "complaint", "opt-out", ""],
+    "language": ["de_DE", "?", ""],
+    "timezone": ["europe/berlin", "Mars", ""],
+    "opted_in_at": ["2024-05-01 10:00:00", "2924-05-01", "1.5.2024", ""],
+    "opted_in_from": ["192.0.2.1", "2001:DB8::1%eth0", "here", ""],
+    "confirmed_at": ["2024-05-01", "1714557600", ""],
+    "consent_wording": ["Yes, \tplease", "  "],
+}  # fmt: skip
+ROWS = st.tuples(
+    st.tuples(*map(st.sampled_from, CELLS.values())),
+    # Cells that are missing at the end, or too many.
+    st.sampled_from([13, 13, 13, 13, 2, 1, 14]),
+).map(lambda drawn: [*drawn[0], "more"][: drawn[1]])
+
+
+@given(st.lists(ROWS, min_size=1, max_size=12))
+def test_a_line_is_read_alike_alone_and_among_others(rows: list[list[str]]) -> None:
+    lines = [written([list(CELLS)]), *(written([row]) for row in rows)]
+    survey = csv_rows.survey(io.BytesIO("".join(lines).encode()))
+    among = list(csv_rows.read(io.StringIO("".join(lines)), survey, now=NOW))
+    alone = [
+        found._replace(line=number)
+        for number, line in enumerate(lines[1:], start=2)
+        for found in csv_rows.read(io.StringIO(lines[0] + line), survey, now=NOW)
+    ]
+    assert among == alone
+
+
+def written(rows: list[list[str]]) -> str:
+    out = io.StringIO()
+    csv.writer(out, lineterminator="\n").writerows(rows)
+    return out.getvalue()
