@@ -47,4 +47,9 @@ def _text(value: datetime | None) -> str | None:
     """Return an instant in the text form of SQLAlchemy's type for SQLite."""
     if value is None:
         return None
-    return _utc(value).replace(tzinfo=None).isoformat(" ", "microseconds")
+    at = _utc(value)
+    # Takes half as long as `isoformat`.
+    return (
+        f"{at.year:04}-{at.month:02}-{at.day:02} "
+        f"{at.hour:02}:{at.minute:02}:{at.second:02}.{at.microsecond:06}"
+    )

@@ -35,8 +35,8 @@ _FORMS = ("%Y-%m-%d %H:%M:%S %z", "%Y-%m-%d %H:%M:%S UTC", "%Y/%m/%d", "%Y/%m/%d
           "%d.%m.%Y", "%d.%m.%Y %H:%M", "%d.%m.%Y %H:%M:%S", "%b %d, %Y", "%B %d, %Y",
           "%d %b %Y", "%d %B %Y", "%a, %d %b %Y %H:%M:%S %z")  # fmt: skip
 _LONGEST_DATE = 40
-#: What most tools write, without a zone; with one, `fromisoformat` needs no `replace`, which is
-#: slower than the parsing.
+#: What most tools write, without a zone; parsed in less time than a cache takes. With a zone,
+#: `fromisoformat` needs no `replace`, which is slower than the parsing.
 _COMMON = re.compile(r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d")
 _EPOCH = re.compile(r"\d{9,10}(?:\d{3})?")
 #: How databases and spreadsheets write an empty date.
@@ -108,12 +108,17 @@ def moment(cell: str, *, now: datetime) -> datetime | None:
 
     None for no date, an ambiguous one (01/02/2024), one in the future or before 1990.
     """
-    found = _instant(cell) if cell and len(cell) <= _LONGEST_DATE else None
+    found = instant(cell)
     return found if found is not None and found.year >= _FIRST_YEAR and found <= now else None
 
 
 def instant(cell: str) -> datetime | None:
     """Return the instant of a cell in UTC; a cell without a zone is read as UTC."""
+    if _COMMON.fullmatch(cell) and cell.isascii():
+        try:
+            return datetime.fromisoformat(f"{cell}+00:00")
+        except ValueError:
+            return None
     # Checked here: the cache must not keep long cells.
     return _instant(cell) if cell and len(cell) <= _LONGEST_DATE else None
 
@@ -142,8 +147,6 @@ def _instant(cell: str) -> datetime | None:
     try:
         if cell.isdigit() and _EPOCH.fullmatch(cell):
             return datetime.fromtimestamp(int(cell[:-3] if len(cell) > 10 else cell), UTC)
-        if _COMMON.fullmatch(cell):
-            return datetime.fromisoformat(f"{cell}+00:00")
         found = _parsed(cell)
         if found is None:
             return None

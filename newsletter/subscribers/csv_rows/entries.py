@@ -162,7 +162,7 @@ class _Converter:
         ]
 
     def entries(self, records: Sequence[Record | Rejection]) -> Iterator[Entry | Rejection]:
-        """Yield the entries of records or their rejections; the survey has checked the states."""
+        """Return the entries of records or their rejections; the survey has checked the states."""
         block = _Block(records, self._width)
         # Of several reasons for a rejection the first of this order counts.
         addresses = block.values(self._address, self._read_address)
@@ -185,8 +185,7 @@ class _Converter:
             block.values(self._timezone, cells.timezone),
             self._ours(block),
         )
-        for place, entry in enumerate(entries):
-            yield block.rejected.get(place, entry)
+        return map(block.rejected.get, range(len(records)), entries)
 
     def _check_widths(self, block: _Block, records: Sequence[Record | Rejection]) -> None:
         """Reject records whose cells may be shifted, so that a state may be in another column."""

@@ -231,7 +231,11 @@ def _plain(first: int, lines: list[str], delimiter: str) -> list[Record | Reject
     # Fewer rows than lines: a quoted cell has several lines.
     if len(rows) != len(lines):
         return None
-    return [Record(n, row) for n, row in enumerate(rows, first) if any(map(str.strip, row))]
+    return [
+        Record(n, row)
+        for n, row in enumerate(rows, first)
+        if row and (row[0].strip() or any(map(str.strip, row)))
+    ]
 
 
 def _columns(text: str, delimiters: tuple[str, ...], choice: Choice) -> Columns:
