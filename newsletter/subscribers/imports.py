@@ -62,6 +62,8 @@ _LESS_STRICT = {
     Status.PENDING: [Status.ACTIVE, Status.PAUSED],
     Status.PAUSED: [Status.ACTIVE],
 }
+#: States of a line that no other line of the file may make active.
+_INACTIVE = frozenset({Status.PENDING, Status.UNSUBSCRIBED})
 
 
 @dataclass
@@ -121,7 +123,7 @@ def run(
     inactive: set[int] = set()
     with _lines(stream, start, survey, how) as lines:
         for batch in _batches(lines, how, tally, reject):
-            inactive.update(hash(e.address) for e in batch.entries.values() if _is_inactive(e))
+            inactive.update(hash(e.address) for e in batch.values() if e.status in _INACTIVE)
             with sessions.writing(engine) as session:
                 found = _import(session, batch, how)
             _count(tally, found, len(batch))
@@ -178,14 +180,8 @@ def _lines(
         text.detach()
 
 
-@dataclass
-class _Batch:
-    """The lines of one transaction, each address once."""
-
-    entries: dict[str, Entry] = field(default_factory=dict)
-
-    def __len__(self) -> int:
-        return len(self.entries)
+#: The lines of one transaction, by address.
+_Batch = dict[str, Entry]
 
 
 @dataclass(frozen=True)
@@ -205,24 +201,24 @@ def _batches(
     reject: Callable[[Rejection], None],
 ) -> Iterator[_Batch]:
     """Yield batches; of an address that is repeated in a batch the strictest state counts."""
-    batch = _Batch()
+    batch: _Batch = {}
     for line in lines:
         tally.read += 1
         if isinstance(line, Rejection):
             tally.rejected += 1
             reject(line)
             continue
-        before = batch.entries.get(line.address)
+        before = batch.get(line.address)
         if before is not None:
             tally.unchanged += 1
             if line.standing > before.standing:
-                batch.entries[line.address] = line
+                batch[line.address] = line
             continue
-        if len(batch.entries) >= how.batch:
+        if len(batch) >= how.batch:
             yield batch
-            batch = _Batch()
-        batch.entries[line.address] = line
-    if batch.entries:
+            batch = {}
+        batch[line.address] = line
+    if batch:
         yield batch
 
 
@@ -234,11 +230,6 @@ def _count(tally: ImportTally, found: _Found, size: int) -> None:
     tally.unchanged += size - found.added - found.updated - found.suppressed
 
 
-def _is_inactive(entry: Entry) -> bool:
-    """Return whether a line has a state that no other line of the file may make active."""
-    return entry.status in {Status.PENDING, Status.UNSUBSCRIBED}
-
-
 def _import(session: Session, batch: _Batch, how: Import) -> _Found:
     """Write one batch, with one statement per step.
 
@@ -247,10 +238,10 @@ def _import(session: Session, batch: _Batch, how: Import) -> _Found:
     the stricter state of the file: paused, pending or unsubscribed.
     """
     _lock(session, batch, how)
-    _suppress(session, [e for e in batch.entries.values() if e.cause is not None], how)
-    suppressed = suppression.suppressed_among(session, batch.entries, keyring=how.keyring)
+    _suppress(session, [e for e in batch.values() if e.cause is not None], how)
+    suppressed = suppression.suppressed_among(session, batch, keyring=how.keyring)
     # Lock order: by address, or two concurrent imports deadlock.
-    mailable = [batch.entries[a] for a in sorted(batch.entries) if a not in suppressed]
+    mailable = [batch[a] for a in sorted(batch) if a not in suppressed]
     added = updated = unstated = 0
     for (status, is_stated), entries in _grouped(mailable, how):
         new = _add(session, entries, status, how)
@@ -269,7 +260,7 @@ def _lock(session: Session, batch: _Batch, how: Import) -> None:
     """
     restricted = [
         entry.address
-        for entry in batch.entries.values()
+        for entry in batch.values()
         if entry.cause is not None or _status(entry, how) in _LESS_STRICT
     ]
     if restricted:
@@ -392,8 +383,8 @@ def _confirm(session: Session, batch: _Batch, how: Import, inactive: set[int]) -
     A second pass, because `inactive` has the hashes of all addresses that any line keeps from
     becoming active. A hash collision only leaves a subscriber pending.
     """
-    suppressed = suppression.suppressed_among(session, batch.entries, keyring=how.keyring)
-    entries = [e for a, e in sorted(batch.entries.items()) if a not in suppressed]
+    suppressed = suppression.suppressed_among(session, batch, keyring=how.keyring)
+    entries = [e for a, e in sorted(batch.items()) if a not in suppressed]
     vouched = [
         e.address
         for e in entries
