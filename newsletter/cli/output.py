@@ -83,7 +83,7 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: st
     if not (title or streams.is_terminal(stream)) and (lines := _aligned([columns, *cells])):
         _write(stream, "\n".join(lines))
         return
-    # Importing rich takes longer than most commands do, and here nothing may be left to lay out.
+    # Imported only where needed: it takes longer than most commands.
     from newsletter.cli import screen
 
     screen.table(columns, cells, title, width=None if streams.is_terminal(stream) else _LOG_WIDTH)

@@ -12,7 +12,7 @@ from newsletter.doctor.standing import Standing
 from newsletter.sender.waiting import Waiting, Why
 from newsletter.settings import Settings
 
-#: A calendar that was kept once is kept every few minutes, or, by the slowest cron, once a day.
+#: Most time between two runs of cron: the slowest runs once a day.
 _CRON_LATE = timedelta(hours=26)
 #: How long deliveries may be due while nobody takes them.
 _LETTERS_LATE = timedelta(minutes=15)

@@ -40,7 +40,7 @@ from newsletter.subscribers import store as readers
 
 #: How long an edition may be overdue before it is missed: a run of cron takes its time.
 _GRACE = timedelta(hours=1)
-#: For how long what may have arrived is the operator's to settle; then nobody's log has it.
+#: Age after which uncertain deliveries are no longer reported: mail servers keep logs no longer.
 _SETTLED_BY_TIME = timedelta(days=30)
 
 
@@ -202,7 +202,7 @@ def _quarantined(session: Session) -> int:
     found = select(func.count()).where(
         col(Article.quarantined_at).is_not(None),
         col(Article.seen_at).is_(None),
-        # Nearly every feed brings one along: it waits for nobody.
+        # Nearly every new feed has one, and nobody has to look at it.
         col(Article.quarantine_reason).is_distinct_from(Reason.ARCHIVE.value),
     )
     return session.exec(found).one()

@@ -42,7 +42,7 @@ from newsletter.models import (
 )
 from newsletter.models.columns import Instant
 
-#: What arrived or may arrive whatever we do: nothing can take it back.
+#: Mail that has arrived or may still arrive: it can no longer be cancelled.
 _GONE = (State.IN_FLIGHT, State.ACCEPTED, State.UNKNOWN)
 
 _watermark = col(Subscriber.watermark)

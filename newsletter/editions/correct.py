@@ -170,8 +170,8 @@ def rehearse(
 def _queue(
     session: Session, notice: Notice, *, now: datetime, publication: Publication
 ) -> Correction:
-    # One at a time, so that fifty are one; and no goodbye or pause comes between who is chosen and
-    # what is queued for them.
+    # Of fifty equal corrections at once, one is queued; and nobody unsubscribes or pauses between
+    # the choice of readers and the insertion of their rows.
     sessions.freeze_lock(session, now)
     preferences.resume_due(session, now)
     edition = store.by_slug(session, notice.edition)

@@ -25,7 +25,7 @@ from newsletter.publication import Publication
 from newsletter.rendering import note as notes
 from newsletter.subscribers import next_digest
 
-#: Why an edition that was skipped ahead is not made.
+#: The reason of an edition that the operator skipped ahead of time.
 WEEK_OFF = "Skipped by the editor."
 
 

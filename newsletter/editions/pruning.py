@@ -28,7 +28,8 @@ from newsletter.publication import Publication
 #: Rows of one transaction: a worker on SQLite waits for no more than these.
 BATCH = 10_000
 
-# A writer that waits for SQLite's lock looks again after a tenth of a second at the latest.
+#: Pause between transactions (seconds). A writer that waits for SQLite's lock tries again after a
+#: tenth of a second at the latest.
 _TURN_SECONDS = 0.11
 
 

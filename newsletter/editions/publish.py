@@ -159,7 +159,7 @@ def _freeze(
 ) -> Summary:
     end = sessions.freeze_lock(session, now)
     period = cadences.newest_due(cadence, now, publication.send_times)
-    # Before the skipped edition is gone: it may be all that says where the first one began.
+    # Read before the skipped edition is deleted: it may hold the only record of that start.
     start = periods.coverage_start(session, cadence, end=end, publication=publication)
     if force:
         store.discard_skipped(session, cadence, period)
@@ -180,8 +180,8 @@ def _freeze(
 
 
 def _fill(session: Session, edition: Edition, publication: Publication) -> None:
-    """Settle what was, decide who gets what, and queue it; or skip the edition."""
-    # The instant of the lock may lie a little ahead of the clock: it bounds coverage, no more.
+    """Settle earlier mail, choose the readers and articles, and queue; or skip the edition."""
+    # The lock's instant may be a little ahead of the clock, so it is only used to limit coverage.
     cadence, now, end = Cadence(edition.cadence), edition.created_at, edition.coverage_end
     preferences.resume_due(session, now)
     chosen = Audience(

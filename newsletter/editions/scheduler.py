@@ -37,7 +37,7 @@ def noted(engine: Engine, command: str) -> Iterator[list[str]]:
         errors.append(f"It was ended by {type(exc).__name__}.")
         raise
     finally:
-        # The run's own error is the one to tell.
+        # The run's own error is raised, not one of this record.
         with suppress(NewsletterError):
             _write(engine, command, began_at=began_at, error=next(iter(errors), None))
 

@@ -88,8 +88,7 @@ def resume(
     lifecycle.expire(engine, now=now, times=publication.send_times)
     with _finishing(engine):
         if before or _is_due(engine):
-            # Cron runs every few minutes, and mostly there is nothing to send: then it does not
-            # take the time to import what sends.
+            # Imported here: most runs of cron have nothing to send.
             from newsletter.sender import worker  # noqa: PLC0415
 
             excluded = mailings.withheld()

@@ -25,7 +25,7 @@ from newsletter.sender.plan import Plan
 from newsletter.sender.shutdown import STOPS, Shutdown, on_signals
 from newsletter.sender.worker import SendTally
 
-#: How long to watch rows that others hold, without any of them moving, before looking at who lives.
+#: How long the rows that other workers hold may stay unchanged before their workers are checked.
 PATIENCE_SECONDS = 15
 _LOOK_SECONDS = 1.0
 
@@ -39,9 +39,9 @@ def deliver(
     on_settled: Callable[[int], None] | None = None,
     on_trouble: Trouble | None = None,
 ) -> None:
-    """Send what is due of one edition, and see off what other workers hold of it.
+    """Send what is due of one edition, and wait for the rows of it that other workers hold.
 
-    `on_settled` is told how many readers these workers have an answer for, all together.
+    `on_settled` is called with the number of readers that all these processes have an answer for.
     """
     with (
         on_signals() as shutdown,
@@ -57,7 +57,7 @@ def deliver(
         if is_ended:
             _drain(processes)
     if shutdown.is_wanted and not is_ended and on_trouble is not None:
-        # The other processes were.
+        # No worker ran in this process any more, which would have reported the signal.
         on_trouble(worker.TOLD_TO_STOP, None)
 
 
@@ -131,21 +131,21 @@ def _drain(processes: list[BaseProcess]) -> None:
 def _join(processes: list[BaseProcess]) -> None:
     for process in processes:
         while process.is_alive():
-            # A wait without an end would not hear a signal that another thread was given.
+            # Python handles a signal between two waits, not within one that has no timeout.
             process.join(_LOOK_SECONDS)
 
 
 def _help(url: str, plan: Plan, slug: str, settled: MutableSequence[int], number: int) -> None:
-    """Run one more process's share; what keeps it from sending keeps the first one, too."""
+    """Send in one more process; errors of the mail server are reported by the first one."""
 
     def told(count: int) -> None:
         settled[number] = count
 
     engine = engines.open(url)
-    # When it has ended, Ctrl-C has nothing to end here, and leaves no traceback.
+    # Ctrl-C after the sending has ended must not print a traceback.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     with on_signals() as shutdown:
-        # It was started with these blocked.
+        # The parent blocked them before it started this process.
         signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPS)
         try:
             wanted = _of_edition(engine, slug)
@@ -196,9 +196,10 @@ def _deliver(
 
 
 def _wait_for_work(engine: Engine, wanted: Select[Any], shutdown: Shutdown) -> bool:
-    """Watch what others hold; return whether a worker is wanted.
+    """Watch the rows that other workers hold; return whether to run a worker again.
 
-    It is if something is due again, if somebody may have died, and to say that it was told to stop.
+    That is so if rows are due again, if one of those workers may have died, and at a signal, which
+    the worker then reports.
     """
     seen, began = None, time.monotonic()
     while not shutdown.is_wanted:
@@ -209,12 +210,12 @@ def _wait_for_work(engine: Engine, wanted: Select[Any], shutdown: Shutdown) -> b
             return True
         count, _ = found
         if not count:
-            # What is left waits for its time, and that is the next run's.
+            # The rows that are left are due later, in another run.
             return False
         if found != seen:
             seen, began = found, time.monotonic()
         elif time.monotonic() - began > PATIENCE_SECONDS:
-            # Time to take over from a worker that died, or to find that none did.
+            # Their worker may have died: the caller looks, and takes its rows over.
             return True
         shutdown.wait(_LOOK_SECONDS)
     return True
