@@ -18,24 +18,32 @@ unexport PYTHONDONTWRITEBYTECODE
 help: ## List what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-# By uv where it is there: it takes a few seconds. What is not imported is not compiled.
-# Pip shows its progress where somebody watches.
+# Pip shows its progress where somebody watches. What is not imported is not compiled.
 QUIET := $(shell [ -t 2 ] || echo --quiet)
-INSTALL = if command -v uv >/dev/null; then uv pip install --python $(BIN)/python --constraint constraints.txt
+PIP_INSTALL = install $(QUIET) --disable-pip-version-check --no-compile \
+	--constraint constraints.txt --editable .
+# A pip inside the venv: only where it is needed, as making one takes longer than most of the rest.
+OWN_PIP = $(BIN)/python -m pip --version >/dev/null 2>&1 || $(BIN)/python -m ensurepip >/dev/null \
+	|| { rm -rf .venv; echo "This Python has no pip; on Debian: apt install python3-venv"; exit 1; }
 
+# By uv where it is there, which takes a few seconds, or by a pip outside (--python came in 22.3).
 $(PROGRAM): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo "Python 3.11 or newer is needed; name one: make PYTHON=python3.11 ..."; exit 1; }
-	@test -x $(BIN)/python || $(PYTHON) -m venv .venv \
-		|| { rm -rf .venv; echo "This Python cannot make a venv; on Debian: apt install python3-venv"; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv --without-pip .venv
 	@echo "Installing the program and what it is built on into .venv ..."
-	@$(INSTALL) --editable .; \
-		else $(BIN)/python -m pip install $(QUIET) --disable-pip-version-check --no-compile \
-			--constraint constraints.txt --editable .; fi
+	@if command -v uv >/dev/null; then \
+		uv pip install --python $(BIN)/python --constraint constraints.txt --editable .; \
+	elif $(PYTHON) -c 'import pip; assert int(pip.__version__.split(".")[0]) > 22' 2>/dev/null; then \
+		$(PYTHON) -m pip --python $(BIN)/python $(PIP_INSTALL); \
+	else \
+		$(OWN_PIP); $(BIN)/python -m pip $(PIP_INSTALL); \
+	fi
 	@touch $@
 
 $(STAMP): $(PROGRAM)
 	@echo "Installing the tools of the tests into .venv ..."
+	@$(OWN_PIP)
 	@$(BIN)/python -m pip install --quiet --upgrade --constraint constraints.txt pip
 	@$(BIN)/python -m pip install --quiet --no-compile --constraint constraints.txt --group dev
 	@# Only for the axe.min.js inside it; the browser driver that it asks for is never used.
