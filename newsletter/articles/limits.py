@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from newsletter.settings import Settings
 
 
 @dataclass(frozen=True)
@@ -23,3 +27,13 @@ class Limits:
     parse_memory_bytes: int = 300_000_000
     #: Whether tracking parameters are removed from links (see `newsletter.articles.link`).
     strip_tracking: bool = True
+
+    @classmethod
+    def of(cls, settings: Settings) -> Limits:
+        """Return the bounds that the settings describe."""
+        return cls(
+            max_bytes=settings.feed_max_bytes,
+            timeout_seconds=settings.feed_timeout_seconds,
+            allow_private=settings.feed_private_networks,
+            strip_tracking=settings.strip_tracking,
+        )

@@ -132,9 +132,10 @@ def _set_up(folder: Path, port: int) -> context.Context:
 def _take_in(engine: Engine, settings: Settings, folder: Path) -> int:
     """Read the growing feed on three days, the last of them today."""
     from newsletter.articles import ingest
-    from newsletter.cli import feeds
+    from newsletter.articles.limits import Limits
 
     file, today = folder / "feed.xml", clock.utc_now()
+    limits = Limits.of(settings)
     samples = sample.articles()
     new = 0
     for reading in _READINGS:
@@ -142,9 +143,9 @@ def _take_in(engine: Engine, settings: Settings, folder: Path) -> int:
         published = [one for one in samples if timedelta(hours=one["hours_ago"]) >= reading]
         file.write_text(_feed(published, settings, today), encoding="utf-8")
         if reading == _READINGS[0]:
-            new += ingest.add_feed(engine, str(file), feeds.limits(settings), now).counts.new
+            new += ingest.add_feed(engine, str(file), limits, now).counts.new
         else:
-            results = ingest.fetch_all(engine, feeds.limits(settings), now)
+            results = ingest.fetch_all(engine, limits, now)
             new += sum(one.counts.new for one in results)
     return new
 

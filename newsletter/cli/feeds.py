@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from sqlmodel import Session
 
     from newsletter.articles.ingest import Counts, Result
-    from newsletter.articles.limits import Limits
     from newsletter.articles.turn import Elsewhere
     from newsletter.models import Feed
     from newsletter.settings import Settings
@@ -38,11 +37,12 @@ def add(
 ) -> None:
     """Add a feed: it is read once, and its articles are taken in."""
     from newsletter.articles import ingest
+    from newsletter.articles.limits import Limits
 
     here = context.of(ctx)
     with here.database() as engine:
         result = ingest.add_feed(
-            engine, source, limits(here.settings), clock.utc_now(), is_fetched=not no_fetch
+            engine, source, Limits.of(here.settings), clock.utc_now(), is_fetched=not no_fetch
         )
     if json:
         output.as_json(_result(result))
@@ -149,20 +149,9 @@ def remove(
         output.say(f"Feed {found.id} is removed: {found.title}. Its {kept:,} articles stay.")
 
 
-def limits(settings: Settings) -> Limits:
-    """Return the bounds of a fetch from the settings."""
-    from newsletter.articles.limits import Limits
-
-    return Limits(
-        max_bytes=settings.feed_max_bytes,
-        timeout_seconds=settings.feed_timeout_seconds,
-        allow_private=settings.feed_private_networks,
-        strip_tracking=settings.strip_tracking,
-    )
-
-
 def _fetched(engine: Engine, settings: Settings, named: str | None) -> list[Result] | Elsewhere:
     from newsletter.articles import polling, turn
+    from newsletter.articles.limits import Limits
     from newsletter.articles.turn import Elsewhere
     from newsletter.db import session as sessions
     from newsletter.editions import fetching
@@ -173,13 +162,12 @@ def _fetched(engine: Engine, settings: Settings, named: str | None) -> list[Resu
     if named:
         with sessions.reading(engine) as session:
             occasion = polling.Occasion(feed_id=_find(session, named).id)
-    found = turn.fetch_all(engine, limits(settings), now, occasion=occasion)
+    limits = Limits.of(settings)
+    found = turn.fetch_all(engine, limits, now, occasion=occasion)
     if found is not Elsewhere.RUNNING:
         return found
     with on_signals() as shutdown:
-        return fetching.wait(
-            engine, limits(settings), now=now, occasion=occasion, shutdown=shutdown
-        )
+        return fetching.wait(engine, limits, now=now, occasion=occasion, shutdown=shutdown)
 
 
 def _left_alone(engine: Engine, asked: Collection[int], now: datetime) -> list[Feed]:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import nullcontext, suppress
+from contextlib import nullcontext
 from dataclasses import asdict
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated
@@ -13,17 +12,15 @@ import typer
 from newsletter import clock
 from newsletter.cadences import Cadence
 from newsletter.cli import context, output, setup
-from newsletter.errors import NewsletterError
-from newsletter.sender.shutdown import Shutdown, on_signals
+from newsletter.sender.shutdown import on_signals
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Iterable
 
     from sqlalchemy import Engine
 
     from newsletter.articles.ingest import Result
     from newsletter.articles.notices import Notice
-    from newsletter.articles.polling import Occasion
     from newsletter.articles.turn import Elsewhere
     from newsletter.editions.summaries import Summary
     from newsletter.sender.waiting import Waiting
@@ -60,7 +57,7 @@ def send(
     with found.database() as engine, nullcontext() if dry_run else on_signals():
         if dry_run:
             setup.warn(found.settings)
-            summary = _rehearse(engine, cadence, found, clock.utc_now(), force=True)
+            summary = _rehearse(engine, cadence, found)
         else:
             setup.require_for_readers(engine, found.settings, force=force)
             summary = deliver(
@@ -104,58 +101,65 @@ def cron(
     with found.database() as engine:
         if dry_run:
             setup.warn(found.settings)
-            code = _run(engine, found, dry_run=True, json=json)
-        else:
-            setup.require_for_readers(engine, found.settings, force=force)
-            with scheduler.noted(engine, "cron"):
-                code = _run(engine, found, dry_run=False, json=json)
+            _rehearse_due(engine, found, json=json)
+            return
+        setup.require_for_readers(engine, found.settings, force=force)
+        with scheduler.noted(engine, "cron"):
+            code = _run(engine, found, json=json)
     if code:
         raise typer.Exit(code)
 
 
-def _run(engine: Engine, here: context.Context, *, dry_run: bool, json: bool) -> int:
-    """Do one run of cron and report it; return its exit code."""
-    from newsletter.editions import fetching
-    from newsletter.subscribers import unconfirmed
+def _rehearse_due(engine: Engine, here: context.Context, *, json: bool) -> None:
+    from newsletter.editions import due
 
-    now = clock.utc_now()
-    fetched: list[Result] | Elsewhere = []
-    occasion = fetching.occasion(engine, now=now, publication=here.publication)
-    if not dry_run:
-        fetched = fetch(engine, here, now, occasion)
-        unconfirmed.delete(engine, now=now)
-    with nullcontext(Shutdown()) if dry_run else on_signals() as shutdown:
-        moved: list[Summary] = []
-        fetched = wait(
-            fetched,
-            engine,
-            here,
-            shutdown,
-            now=now,
-            occasion=occasion,
-            meanwhile=lambda: moved.extend(_resume(engine, here, now)),
-        )
-        failing = [] if dry_run else report(engine, fetched, now)
-        made, failure = _due(engine, here, shutdown, now=now, dry_run=dry_run)
-        # An edition that has moved twice is reported once, as it is in the end.
-        summaries = {one.edition: one for one in [*moved, *made]}.values()
+    summaries = due.rehearse(engine, now=clock.utc_now(), publication=here.publication)
+    if json:
+        output.as_json(_moved(summaries, failing=[], dry_run=True))
+    else:
+        for summary in summaries:
+            output.say(sentence(summary, dry_run=True))
+
+
+def _run(engine: Engine, here: context.Context, *, json: bool) -> int:
+    """Do one run of cron and report it; return its exit code."""
+    from newsletter.articles.limits import Limits
+    from newsletter.editions import due
+
+    run = due.Run(
+        engine=engine,
+        now=clock.utc_now(),
+        publication=here.publication,
+        limits=Limits.of(here.settings),
+        plan=here.plan,
+        on_trouble=output.warn,
+    )
+    fetched = run.fetch()
+    with on_signals() as shutdown:
+        fetched = run.complete(fetched, shutdown)
+        failing = report(engine, fetched, run.now)
+        failure = run.send(lambda cadence: deliver(engine, cadence, here, now=run.now), shutdown)
         if json:
-            output.as_json(
-                {
-                    "editions": [asdict(summary) for summary in summaries],
-                    "feeds_failed": [one.url for one in failing],
-                    "dry_run": dry_run,
-                }
-            )
+            output.as_json(_moved(run.moved.values(), failing=failing, dry_run=False))
         else:
-            for summary in summaries:
-                waits = [] if dry_run else _waiting(engine, summary, here)
-                output.say(_with_reasons(sentence(summary, dry_run=dry_run), waits, here))
+            for summary in run.moved.values():
+                waits = _waiting(engine, summary, here)
+                output.say(_with_reasons(sentence(summary), waits, here))
     if failure is not None:
         raise failure
     if shutdown.is_wanted:
         return 75
     return 1 if failing else 0
+
+
+def _moved(
+    summaries: Iterable[Summary], *, failing: list[Notice], dry_run: bool
+) -> dict[str, object]:
+    return {
+        "editions": [asdict(summary) for summary in summaries],
+        "feeds_failed": [one.url for one in failing],
+        "dry_run": dry_run,
+    }
 
 
 def deliver(
@@ -238,55 +242,11 @@ def _books(summary: Summary) -> str:
     return "".join(f", {count:,} {name}" for count, name in counts if count)
 
 
-def _rehearse(
-    engine: Engine, cadence: Cadence, here: context.Context, now: datetime, *, force: bool
-) -> Summary:
+def _rehearse(engine: Engine, cadence: Cadence, here: context.Context) -> Summary:
     from newsletter.editions import publish
 
-    return publish.rehearse(engine, cadence, now=now, publication=here.publication, force=force)
-
-
-def fetch(
-    engine: Engine,
-    here: context.Context,
-    now: datetime,
-    occasion: Occasion,
-    *,
-    is_stopped: Callable[[], bool] = lambda: False,
-) -> list[Result] | Elsewhere:
-    """Fetch the feeds that are to be asked now, unless another process is fetching."""
-    from newsletter.articles import turn
-    from newsletter.cli import feeds
-
-    limits = feeds.limits(here.settings)
-    return turn.fetch_all(engine, limits, now, occasion=occasion, is_stopped=is_stopped)
-
-
-def wait(
-    fetched: list[Result] | Elsewhere,
-    engine: Engine,
-    here: context.Context,
-    shutdown: Shutdown,
-    *,
-    now: datetime,
-    occasion: Occasion,
-    meanwhile: Callable[[], object] = lambda: None,
-) -> list[Result] | Elsewhere:
-    """If an edition is due and another process is fetching, wait for that fetch."""
-    from newsletter.articles.turn import Elsewhere
-    from newsletter.cli import feeds
-    from newsletter.editions import fetching
-
-    if fetched is not Elsewhere.RUNNING or not occasion.is_whole:
-        return fetched
-    return fetching.wait(
-        engine,
-        feeds.limits(here.settings),
-        now=now,
-        occasion=occasion,
-        shutdown=shutdown,
-        meanwhile=meanwhile,
-    )
+    now, publication = clock.utc_now(), here.publication
+    return publish.rehearse(engine, cadence, now=now, publication=publication, force=True)
 
 
 def report(engine: Engine, fetched: list[Result] | Elsewhere, now: datetime) -> list[Notice]:
@@ -314,48 +274,3 @@ def report(engine: Engine, fetched: list[Result] | Elsewhere, now: datetime) -> 
             f"{quarantined:,} articles wait for approval: `newsletter articles list --quarantined`."
         )
     return [one for one in said if one.is_failing]
-
-
-def _resume(engine: Engine, here: context.Context, now: datetime) -> list[Summary]:
-    """Send what is open; an error is ignored, because it recurs later in this run."""
-    from newsletter.editions import send as sending
-
-    with suppress(NewsletterError):
-        return sending.resume(
-            engine, now=now, publication=here.publication, plan=here.plan, on_trouble=output.warn
-        )
-    return []
-
-
-def _due(
-    engine: Engine, here: context.Context, shutdown: Shutdown, *, now: datetime, dry_run: bool
-) -> tuple[list[Summary], NewsletterError | None]:
-    """Send the editions that are due, and go on with those that wait for a retry.
-
-    An error with one of them must not keep the others from being made in time: it is returned,
-    not raised.
-    """
-    from newsletter.editions import periods
-    from newsletter.editions import send as sending
-
-    due = [
-        one.cadence for one in periods.due_editions(engine, now=now, publication=here.publication)
-    ]
-    if dry_run:
-        return [_rehearse(engine, c, here, now, force=False) for c in due], None
-    summaries: list[Summary] = []
-    failure: NewsletterError | None = None
-    for cadence in due:
-        if shutdown.is_wanted:
-            break
-        try:
-            summaries.append(deliver(engine, cadence, here, now=now))
-        except NewsletterError as exc:
-            failure = failure or exc
-            made = periods.current(engine, cadence, now=now, publication=here.publication)
-            summaries += [made] if made else []
-    if failure is None and not shutdown.is_wanted:
-        summaries += sending.resume(
-            engine, now=now, publication=here.publication, plan=here.plan, on_trouble=output.warn
-        )
-    return summaries, failure

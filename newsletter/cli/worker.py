@@ -103,14 +103,20 @@ def _keep_schedule(engine: Engine, here: context.Context, shutdown: Shutdown) ->
 
 def _look(engine: Engine, here: context.Context, fetch_at: float, shutdown: Shutdown) -> float:
     """Fetch the feeds if it is time, or an edition is; make what is due. Return the next fetch."""
+    from newsletter.articles import turn
+    from newsletter.articles.limits import Limits
     from newsletter.editions import fetching, schedule, scheduler
 
-    now = clock.utc_now()
+    now, limits = clock.utc_now(), Limits.of(here.settings)
     with scheduler.noted(engine, "worker") as errors:
         occasion = fetching.occasion(engine, now=now, publication=here.publication)
         if occasion.is_whole or time.monotonic() >= fetch_at:
-            fetched = send.fetch(engine, here, now, occasion, is_stopped=lambda: shutdown.is_wanted)
-            fetched = send.wait(fetched, engine, here, shutdown, now=now, occasion=occasion)
+            fetched = turn.fetch_all(
+                engine, limits, now, occasion=occasion, is_stopped=lambda: shutdown.is_wanted
+            )
+            fetched = fetching.complete(
+                fetched, engine, limits, now=now, occasion=occasion, shutdown=shutdown
+            )
             send.report(engine, fetched, now)
             if shutdown.is_wanted:
                 # Not every feed was read: an edition that is made now would miss their articles.

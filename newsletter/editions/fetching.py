@@ -34,6 +34,22 @@ def occasion(engine: Engine, *, now: datetime, publication: Publication) -> Occa
     return polling.before_edition(max(one.due_at for one in due)) if due else polling.ROUTINE
 
 
+def complete(
+    fetched: list[Result] | Elsewhere,
+    engine: Engine,
+    limits: Limits,
+    *,
+    now: datetime,
+    occasion: Occasion,
+    shutdown: Shutdown,
+    meanwhile: Callable[[], object] = lambda: None,
+) -> list[Result] | Elsewhere:
+    """If an edition is due and another process is fetching, wait for that fetch."""
+    if fetched is not Elsewhere.RUNNING or not occasion.is_whole:
+        return fetched
+    return wait(engine, limits, now=now, occasion=occasion, shutdown=shutdown, meanwhile=meanwhile)
+
+
 def wait(
     engine: Engine,
     limits: Limits,

@@ -1,0 +1,123 @@
+"""One run of cron: fetches the feeds, sends what is due, and tries again what was deferred."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from sqlalchemy import Engine
+
+from newsletter.articles import turn
+from newsletter.articles.limits import Limits
+from newsletter.articles.polling import Occasion
+from newsletter.articles.turn import Elsewhere
+from newsletter.cadences import Cadence
+from newsletter.editions import fetching, periods
+from newsletter.editions import send as sending
+from newsletter.editions.summaries import Summary
+from newsletter.errors import NewsletterError
+from newsletter.ledger.registry import Trouble
+from newsletter.publication import Publication
+from newsletter.sender.shutdown import Shutdown
+from newsletter.subscribers import unconfirmed
+
+if TYPE_CHECKING:
+    from newsletter.articles.ingest import Result
+    from newsletter.sender.plan import Plan
+
+
+@dataclass(kw_only=True)
+class Run:
+    """The steps of a run, in their order, all at one instant."""
+
+    engine: Engine
+    now: datetime
+    publication: Publication
+    limits: Limits
+    plan: Callable[[], Plan]
+    on_trouble: Trouble
+    #: The editions that have moved, by name: one that moved twice as it was in the end.
+    moved: dict[str, Summary] = field(default_factory=dict)
+
+    def fetch(self) -> list[Result] | Elsewhere:
+        """Fetch the feeds that are to be asked now, unless another process is fetching."""
+        fetched = turn.fetch_all(self.engine, self.limits, self.now, occasion=self._occasion)
+        unconfirmed.delete(self.engine, now=self.now)
+        return fetched
+
+    def complete(
+        self, fetched: list[Result] | Elsewhere, shutdown: Shutdown
+    ) -> list[Result] | Elsewhere:
+        """Wait for the fetch of another process if an edition is due; meanwhile send what is open.
+
+        An error of that sending is ignored, because it recurs in `send`.
+        """
+
+        def meanwhile() -> None:
+            with suppress(NewsletterError):
+                self._resume()
+
+        return fetching.complete(
+            fetched,
+            self.engine,
+            self.limits,
+            now=self.now,
+            occasion=self._occasion,
+            shutdown=shutdown,
+            meanwhile=meanwhile,
+        )
+
+    def send(
+        self, deliver: Callable[[Cadence], Summary], shutdown: Shutdown
+    ) -> NewsletterError | None:
+        """Send the editions that are due, and go on with those that wait for a retry.
+
+        `deliver` sends one edition. An error with one of them must not keep the others from being
+        made in time: the first is returned, not raised.
+        """
+        failure: NewsletterError | None = None
+        now, publication = self.now, self.publication
+        for due in periods.due_editions(self.engine, now=now, publication=publication):
+            if shutdown.is_wanted:
+                break
+            try:
+                self._note([deliver(due.cadence)])
+            except NewsletterError as exc:
+                failure = failure or exc
+                made = periods.current(self.engine, due.cadence, now=now, publication=publication)
+                self._note([made] if made else [])
+        if failure is None and not shutdown.is_wanted:
+            self._resume()
+        return failure
+
+    @cached_property
+    def _occasion(self) -> Occasion:
+        return fetching.occasion(self.engine, now=self.now, publication=self.publication)
+
+    def _resume(self) -> None:
+        self._note(
+            sending.resume(
+                self.engine,
+                now=self.now,
+                publication=self.publication,
+                plan=self.plan,
+                on_trouble=self.on_trouble,
+            )
+        )
+
+    def _note(self, summaries: list[Summary]) -> None:
+        self.moved.update((one.edition, one) for one in summaries)
+
+
+def rehearse(engine: Engine, *, now: datetime, publication: Publication) -> list[Summary]:
+    """Return the editions that are due as they would be made; changes nothing."""
+    from newsletter.editions import publish  # noqa: PLC0415 - mostly nothing is due
+
+    return [
+        publish.rehearse(engine, one.cadence, now=now, publication=publication, force=False)
+        for one in periods.due_editions(engine, now=now, publication=publication)
+    ]
