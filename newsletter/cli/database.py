@@ -172,14 +172,14 @@ def prune(
 
 
 def _as_counts(rows: Rows, *, older_than: int, dry_run: bool) -> dict[str, object]:
-    from newsletter.ledger import queue
+    from newsletter.ledger import books
 
     return {
         "older_than_days": older_than,
         "dry_run": dry_run,
         "deliveries": rows.states.total(),
         "editions": rows.editions,
-        **{state.value: rows.states[state] for state in queue.FINAL},
+        **{state.value: rows.states[state] for state in books.FINAL},
     }
 
 

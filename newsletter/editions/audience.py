@@ -30,7 +30,7 @@ from sqlalchemy import (
 from sqlmodel import Session, col
 
 from newsletter.cadences import Cadence
-from newsletter.ledger import queue
+from newsletter.ledger import cancellation, queue
 from newsletter.models import (
     Delivery,
     Edition,
@@ -206,7 +206,7 @@ def _is_uncertain() -> ColumnElement[bool]:
 
     Its articles cannot ride in another mail without the risk of coming twice: it goes on alone.
     """
-    return and_(col(Delivery.state).in_(queue.OPEN), queue.may_have_arrived())
+    return and_(col(Delivery.state).in_(queue.OPEN), cancellation.may_have_arrived())
 
 
 def _is_ahead() -> ColumnElement[bool]:

@@ -26,7 +26,7 @@ from newsletter.db import session as sessions
 from newsletter.editions import audience, mailings, store, subprocesses
 from newsletter.editions.compose import MailRenderer
 from newsletter.errors import Conflict, InvalidInput, NotFound
-from newsletter.ledger import queue
+from newsletter.ledger import books, queue
 from newsletter.ledger.registry import Trouble
 from newsletter.models import Article, Edition, MailingArticle, Role, State, Status
 from newsletter.publication import Publication
@@ -271,15 +271,15 @@ def _correction(
     session: Session, edition: Edition, article: MailingArticle, mailing_id: int
 ) -> Correction:
     holding = mailings.holding(edition, article.article_id)
-    states = queue.count_states(session, holding)
+    states = books.count_states(session, holding)
     standing = audience.standings(session, holding)
-    mailing = queue.mailing(session, mailing_id)
+    mailing = books.mailing(session, mailing_id)
     return Correction(
         mailing_id=mailing_id,
         edition=_slug(edition),
         article=article,
         message=CompiledMessage.load(mailing.subject, mailing.body, mailing.fields),
-        books=dict(queue.count_states(session, mailings.among([mailing_id]))),
+        books=dict(books.count_states(session, mailings.among([mailing_id]))),
         # Pending: unsubscribed since, signed up again and not yet confirmed.
         unsubscribed=standing[Status.UNSUBSCRIBED] + standing[Status.PENDING],
         paused=standing[Status.PAUSED],

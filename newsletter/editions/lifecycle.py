@@ -16,7 +16,7 @@ from newsletter.db import session as sessions
 from newsletter.editions import mailings, store, summaries
 from newsletter.editions.summaries import Summary
 from newsletter.errors import Conflict
-from newsletter.ledger import queue
+from newsletter.ledger import books, cancellation
 from newsletter.models import Edition, EditionState, State
 from newsletter.subscribers import changes, suppress
 
@@ -50,7 +50,7 @@ def expire(engine: Engine, *, now: datetime, times: SendTimes) -> list[str]:
         ids = [edition.id for edition in stale]
         if ids:
             theirs = mailings.of_all(ids)
-            queue.skip_mailings(session, mailings=theirs, reason="stale", now=now)
+            cancellation.skip_mailings(session, mailings=theirs, reason="stale", now=now)
             store.finish(session, now=now)
         return [_slug(edition) for edition in stale]
 
@@ -79,8 +79,8 @@ def retry(
     """
     with sessions.writing(engine) as session:
         theirs = mailings.of(store.by_slug(session, edition)) if edition else None
-        asked = queue.count_in(session, state, theirs) if state else len(ids)
-        retried = queue.retry_now(
+        asked = books.count_in(session, state, theirs) if state else len(ids)
+        retried = books.retry_now(
             session,
             now=now,
             ids=ids,
@@ -110,7 +110,7 @@ def cancel(engine: Engine, slug: str, *, now: datetime, reason: str) -> tuple[Su
     """
     with sessions.writing(engine) as session:
         edition = store.by_slug(session, slug)
-        stopped = queue.cancel_mailings(
+        stopped = cancellation.cancel_mailings(
             session,
             mailings=mailings.corrections_of(edition),
             reason="edition cancelled",
@@ -119,7 +119,9 @@ def cancel(engine: Engine, slug: str, *, now: datetime, reason: str) -> tuple[Su
         if edition.state in _UNFINISHED or not stopped:
             _require(session, edition, EditionState.CANCELLED, among=_UNFINISHED, reason=reason)
             digests = mailings.of(edition)
-            queue.cancel_mailings(session, mailings=digests, reason="edition cancelled", now=now)
+            cancellation.cancel_mailings(
+                session, mailings=digests, reason="edition cancelled", now=now
+            )
         return summaries.of(session, edition), stopped
 
 

@@ -21,7 +21,7 @@ from newsletter.db import session as sessions
 from newsletter.db.engine import is_sqlite
 from newsletter.editions import mailings
 from newsletter.errors import InvalidInput
-from newsletter.ledger import queue
+from newsletter.ledger import books
 from newsletter.models import State
 from newsletter.publication import Publication
 
@@ -69,7 +69,7 @@ def prunable(engine: Engine, *, older_than: int, now: datetime, publication: Pub
         )
     with sessions.reading(engine) as session:
         over = mailings.settled(now - timedelta(days=older_than))
-        return Rows(queue.count_prunable(session, over), mailings.editions_of(session, over))
+        return Rows(books.count_prunable(session, over), mailings.editions_of(session, over))
 
 
 def prune(
@@ -93,7 +93,7 @@ def prune(
             if done and is_sqlite(engine):
                 time.sleep(_TURN_SECONDS)
             with sessions.writing(engine) as session:
-                rows, after = queue.prune(session, mailing_id=mailing_id, after=after, limit=batch)
+                rows, after = books.prune(session, mailing_id=mailing_id, after=after, limit=batch)
             if rows:
                 pruned[mailing_id] = pruned.get(mailing_id, Counter()) + rows
                 done += rows.total()

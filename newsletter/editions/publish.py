@@ -23,7 +23,7 @@ from newsletter.editions.audience import Audience
 from newsletter.editions.compose import MailRenderer
 from newsletter.editions.summaries import Summary
 from newsletter.errors import NotFound
-from newsletter.ledger import queue
+from newsletter.ledger import cancellation, queue
 from newsletter.models import Article, Edition
 from newsletter.publication import Publication
 from newsletter.rendering.compile import Rendered
@@ -233,7 +233,7 @@ def _queue(
     now = edition.created_at
     starts = [start for variant in variants for start in variant.starts]
     if chosen.earlier:
-        queue.supersede(
+        cancellation.supersede(
             session,
             references=audience.references(chosen, starts),
             mailings=mailings.among(chosen.earlier),

@@ -13,7 +13,7 @@ from newsletter.db import restore_guard
 from newsletter.db import session as sessions
 from newsletter.db.restore_guard import Restored
 from newsletter.editions import periods, store
-from newsletter.ledger import queue
+from newsletter.ledger import cancellation
 from newsletter.publication import Publication
 
 _REASON = "The database was restored from a backup: it may have been sent before."
@@ -42,7 +42,7 @@ def accept(engine: Engine, *, now: datetime, publication: Publication) -> Done:
     with restore_guard.sending(engine, Restored.EXPECTED, advance_at=now) as session:
         # Lock order: the freeze lock before deliveries, as an unsubscription takes them.
         sessions.freeze_lock(session, now)
-        done.unknown = queue.mark_open_unknown(session, now=now)
+        done.unknown = cancellation.mark_open_unknown(session, now=now)
         for cadence in Cadence:
             period = cadences.newest_due(cadence, now, publication.send_times)
             if periods.skip_period(

@@ -15,7 +15,7 @@ from newsletter.cadences import Cadence
 from newsletter.db import dialects
 from newsletter.editions import mailings
 from newsletter.errors import NotFound
-from newsletter.ledger import queue
+from newsletter.ledger import cancellation
 from newsletter.models import (
     Delivery,
     Edition,
@@ -274,7 +274,7 @@ def _has_open_row() -> Any:  # noqa: ANN401 - an SQL expression
         .where(col(Mailing.edition_id) == _edition_id)
         .correlate(Edition)
     )
-    return queue.is_open(theirs)
+    return cancellation.is_open(theirs)
 
 
 def _change(session: Session, edition: Edition, **values: object) -> None:

@@ -17,7 +17,7 @@ from sqlmodel import Session, col, select
 from newsletter import cadences
 from newsletter.cadences import Cadence
 from newsletter.editions import mailings
-from newsletter.ledger import queue
+from newsletter.ledger import books
 from newsletter.models import (
     Article,
     Edition,
@@ -132,7 +132,7 @@ def of_all(session: Session, editions: Sequence[Edition]) -> list[Summary]:
 
 def contents(session: Session, edition: Edition) -> list[Contents]:
     """Return the mailings of an edition and what is in them, the largest first."""
-    readers = queue.size()
+    readers = books.size()
     found = session.execute(
         select_columns(col(Mailing.id), col(Mailing.public_id), col(Mailing.subject), readers)
         .where(col(Mailing.edition_id) == edition.id)
@@ -152,9 +152,9 @@ def contents(session: Session, edition: Edition) -> list[Contents]:
 
 def corrections(session: Session, edition: Edition) -> list[Corrected]:
     """Return what was corrected of an edition, in order."""
-    books = queue.books(mailings.corrections_of(edition))
+    by_state = books.of(mailings.corrections_of(edition))
     states: dict[int, dict[str, int]] = {}
-    for mailing_id, state, rows in session.execute(select_columns(*books.c)):
+    for mailing_id, state, rows in session.execute(select_columns(*by_state.c)):
         states.setdefault(mailing_id, {})[state] = rows
     found = session.execute(
         select_columns(col(Mailing.id), col(Mailing.subject), col(Mailing.created_at))
@@ -204,11 +204,11 @@ def _variants(session: Session, edition_ids: Collection[int | None]) -> Counter[
 def _counts(
     session: Session, edition_ids: Collection[int | None]
 ) -> dict[int | None, dict[str, int]]:
-    books = queue.books(mailings.of_all(edition_ids))
+    by_state = books.of(mailings.of_all(edition_ids))
     found = session.execute(
-        select_columns(col(Mailing.edition_id), books.c.state, func.sum(books.c.rows))
-        .join(books, books.c.mailing_id == col(Mailing.id))
-        .group_by(col(Mailing.edition_id), books.c.state)
+        select_columns(col(Mailing.edition_id), by_state.c.state, func.sum(by_state.c.rows))
+        .join(by_state, by_state.c.mailing_id == col(Mailing.id))
+        .group_by(col(Mailing.edition_id), by_state.c.state)
     )
     counts: dict[int | None, dict[str, int]] = {}
     for edition_id, state, count in found:

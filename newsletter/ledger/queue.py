@@ -1,7 +1,7 @@
 """The delivery queue: one row per recipient and mailing, changed by set-wise statements.
 
     queued -> claimed -> in_flight -> accepted | deferred | refused | unknown
-    and skipped (with a reason) or cancelled.
+    and skipped (with a reason) or cancelled, by `cancellation`.
 
 Write-ahead: the mark (state in_flight) is committed before a body leaves, and the outcome after the
 reply. After a crash a claimed row is safe to send again, and at most one row per connection is
@@ -16,20 +16,13 @@ because the answer to its commit was lost changes nothing twice.
 Lock order on PostgreSQL: freeze lock, subscriber, suppression, delivery. A worker takes its own row
 of `worker` first. Claims use SKIP LOCKED, so workers never wait for each other's rows.
 
-A row in flight cannot be cancelled: its body may be leaving. Its reason is set instead, and unless
-that try ends it, it is cancelled rather than tried again.
-
-A row that ends without a reply but may have arrived at an earlier try becomes unknown, never
-cancelled or skipped: its reader counts as having received it.
-
 Every function takes the Session of a transaction that its caller owns and commits.
 """
 
 from __future__ import annotations
 
 import json
-from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -42,22 +35,19 @@ from sqlalchemy import (
     case,
     column,
     delete,
-    exists,
     func,
     insert,
     literal,
-    or_,
     text,
-    union_all,
     update,
 )
 from sqlalchemy import select as select_columns
-from sqlmodel import Session, col, select
+from sqlmodel import Session, col
 
 from newsletter import suppression
 from newsletter.db import dialects
 from newsletter.db.dialects import Statement
-from newsletter.ledger import statements
+from newsletter.ledger import cancellation, statements
 from newsletter.ledger.retry import LETTER_LIFE, Decision, Policy
 from newsletter.models import Attempt, Delivery, Mailing, State, Worker
 from newsletter.models.columns import Instant
@@ -66,17 +56,6 @@ from newsletter.smtp.outcome import Kind, Outcome, Phase
 
 #: States from which a delivery can still be sent.
 OPEN = (State.QUEUED, State.CLAIMED, State.IN_FLIGHT, State.DEFERRED)
-#: Open states that can be cancelled: the body is not leaving.
-_REVOCABLE = (State.QUEUED, State.CLAIMED, State.DEFERRED)
-# The counters of a mailing for its pruned rows.
-_PRUNED = {
-    State.ACCEPTED: col(Mailing.pruned_accepted),
-    State.REFUSED: col(Mailing.pruned_refused),
-    State.SKIPPED: col(Mailing.pruned_skipped),
-    State.CANCELLED: col(Mailing.pruned_cancelled),
-}
-#: Final states: such rows can be pruned.
-FINAL = tuple(_PRUNED)
 
 _id = col(Delivery.id)
 _state = col(Delivery.state)
@@ -114,15 +93,6 @@ class BlockedDomain(NamedTuple):
     domain: str
 
 
-class Batch(NamedTuple):
-    """The result of one pruning transaction."""
-
-    #: Deleted rows by state.
-    rows: Counter[State]
-    #: The reference after which the next batch begins; None at the end.
-    after: str | None
-
-
 class Verdict(NamedTuple):
     """The outcome of one try, and the row's next state."""
 
@@ -130,9 +100,6 @@ class Verdict(NamedTuple):
     address: str
     outcome: Outcome
     decision: Decision
-
-
-# Adding and cancelling rows
 
 
 def enqueue(
@@ -159,97 +126,7 @@ def enqueue(
         # SQLAlchemy counts the rows of an INSERT only on request.
         execution_options={"preserve_rowcount": True},
     )  # fmt: skip
-    return _count(made)
-
-
-def cancel(
-    session: Session,
-    *,
-    reference: str,
-    reason: str,
-    now: datetime,
-    mailings: Select[Any] | None = None,
-) -> int:
-    """Cancel a recipient's open rows, all or those of `mailings`.
-
-    Rows in flight and rows held as unknown get the reason, and are not tried again.
-    """
-    chosen = _reference == reference
-    if mailings is not None:
-        chosen &= _mailing.in_(mailings)
-    cancelled = _cancel(session, reason, now, chosen)
-    session.execute(
-        update(Delivery)
-        .where(chosen, _state == State.UNKNOWN, _reason.is_(None))
-        .values(reason=reason)
-        .execution_options(synchronize_session=False)
-    )
-    return cancelled
-
-
-def lift(
-    session: Session,
-    *,
-    references: Select[Any] | Collection[str],
-    reasons: Collection[str],
-    instead: str | None = None,
-) -> None:
-    """Clear or replace these reasons; without one, rows in flight or unknown are tried again."""
-    session.execute(
-        update(Delivery)
-        .where(
-            _reference.in_(references),
-            _state.in_((State.UNKNOWN.value, State.IN_FLIGHT.value)),
-            _reason.in_(reasons),
-        )
-        .values(reason=instead)
-        .execution_options(synchronize_session=False)
-    )
-
-
-def cancel_mailings(session: Session, *, mailings: Select[Any], reason: str, now: datetime) -> int:
-    """Cancel the open rows of `mailings`; rows in flight are not tried again."""
-    return _cancel(session, reason, now, _mailing.in_(mailings))
-
-
-def skip_mailings(session: Session, *, mailings: Select[Any], reason: str, now: datetime) -> int:
-    """Skip the open rows of `mailings`, except those in flight."""
-    return _close(session, State.SKIPPED, reason, now, _mailing.in_(mailings))
-
-
-def supersede(
-    session: Session, *, references: Select[Any], mailings: Select[Any], now: datetime
-) -> int:
-    """Skip the open rows of `mailings` for `references`: a newer mailing has their articles."""
-    chosen = _mailing.in_(mailings) & _reference.in_(references)
-    return _close(session, State.SKIPPED, "superseded", now, chosen)
-
-
-def mark_open_unknown(session: Session, *, now: datetime) -> int:
-    """Make every open row unknown, for a database that may be older than what was sent."""
-    marked = session.execute(
-        update(Delivery)
-        .where(_is_open())
-        .values(state=State.UNKNOWN, worker_id=None, blocked_domain=None, state_at=now)
-        .execution_options(synchronize_session=False)
-    )
-    return _count(marked)
-
-
-def may_have_arrived() -> ColumnElement[bool]:
-    """Return the SQL condition that an earlier try of a row may have arrived."""
-    tried = exists().where(
-        col(Attempt.delivery_id) == _id, col(Attempt.outcome) == State.UNKNOWN.value
-    )
-    return tried.correlate(Delivery)
-
-
-def is_open(mailings: Select[Any]) -> ColumnElement[bool]:
-    """Return the SQL condition that any row of `mailings` is open."""
-    waits = exists().where(text(CLAIMABLE), _mailing.in_(mailings))
-    is_blocked = exists().where(text(BLOCKED), _mailing.in_(mailings))
-    # The + 0 keeps the planner from the index over all rows of a mailing: few rows are held.
-    return or_(waits, is_blocked, exists().where(text(HELD), (_mailing + 0).in_(mailings)))
+    return statements.row_count(made)
 
 
 # What a worker does
@@ -379,7 +256,7 @@ def release(session: Session, *, worker_id: int, now: datetime, keep: Collection
         .values(state=State.QUEUED, worker_id=None, state_at=now)
         .execution_options(synchronize_session=False)
     )
-    return _count(released)
+    return statements.row_count(released)
 
 
 def holders(session: Session) -> set[int]:
@@ -439,100 +316,7 @@ def take_over(
         .execution_options(synchronize_session=False)
     )
     session.execute(delete(Worker).where(col(Worker.id).in_(dead)))
-    return queued, _count(settled)
-
-
-# Pruning
-
-
-def count_prunable(session: Session, mailings: Select[Any]) -> dict[int, Counter[State]]:
-    """Return how many rows of `mailings` can be pruned, by mailing and final state."""
-    found = session.execute(
-        select_columns(_mailing, _state, func.count())
-        .where(_mailing.in_(mailings), _state.in_(FINAL))
-        .group_by(_mailing, _state)
-        .order_by(_mailing)
-    )
-    counts: dict[int, Counter[State]] = {}
-    for mailing_id, state, count in found:
-        counts.setdefault(mailing_id, Counter())[State(state)] = count
-    return counts
-
-
-def prune(session: Session, *, mailing_id: int, after: str, limit: int) -> Batch:
-    """Delete up to `limit` final rows of a mailing with their attempts, and count them in it.
-
-    Keyset pagination by reference, beginning after `after` (at first empty), so that no batch scans
-    again what an earlier one deleted or skipped.
-    """
-    chosen = session.execute(
-        select_columns(_id, _reference, _state)
-        .where(_mailing == mailing_id, _reference > after, _state.in_(FINAL))
-        .order_by(_reference)
-        .limit(limit)
-        # Rows that another process is pruning are counted there.
-        .with_for_update(skip_locked=True)
-    ).all()
-    if not chosen:
-        return Batch(Counter(), None)
-    ids = [row.id for row in chosen]
-    rows = Counter(State(row.state) for row in chosen)
-    counted = {pruned: pruned + rows[state] for state, pruned in _PRUNED.items()}
-    for statement in (
-        delete(Attempt).where(col(Attempt.delivery_id).in_(ids)),
-        delete(Delivery).where(_id.in_(ids)),
-        update(Mailing).where(col(Mailing.id) == mailing_id).values(counted),
-    ):
-        session.execute(statement.execution_options(synchronize_session=False))
-    return Batch(rows, chosen[-1].reference if len(chosen) == limit else None)
-
-
-# Counting and operators' retries
-
-
-def books(mailings: Select[Any]) -> Subquery:
-    """Select mailing_id, state and rows: the number of rows, pruned ones included.
-
-    In one statement, so that a row is seen either in the table or in the counter, never in both.
-    """
-    standing: Sequence[ColumnElement[Any]] = (
-        _mailing.label("mailing_id"),
-        _state.label("state"),
-        func.count().label("rows"),
-    )
-    gone = [
-        select_columns(col(Mailing.id), literal(state.value), pruned).where(
-            col(Mailing.id).in_(mailings), pruned > 0
-        )
-        for state, pruned in _PRUNED.items()
-    ]
-    found = select_columns(*standing).where(_mailing.in_(mailings)).group_by(_mailing, _state)
-    return union_all(found, *gone).subquery("books")
-
-
-def size() -> ColumnElement[int]:
-    """Return the SQL expression for the number of rows of a mailing, pruned ones included."""
-    standing = select_columns(func.count()).where(_mailing == col(Mailing.id)).correlate(Mailing)
-    found: ColumnElement[int] = standing.scalar_subquery()
-    for pruned in _PRUNED.values():
-        found = found + pruned
-    return found
-
-
-def count_states(session: Session, mailings: Select[Any]) -> Mapping[State, int]:
-    """Return the number of rows of `mailings` by state; their sum is the audience."""
-    of = books(mailings).c
-    found = session.execute(select_columns(of.state, func.sum(of.rows)).group_by(of.state))
-    return {State(state): int(count) for state, count in found}
-
-
-def count_in(session: Session, state: State, mailings: Select[Any] | None = None) -> int:
-    """Return the number of rows in a state, of `mailings` if given."""
-    counted = select_columns(func.count()).where(_state == state)
-    if mailings is not None:
-        counted = counted.where(_mailing.in_(mailings))
-    found: int = session.execute(counted).scalar_one()
-    return found
+    return queued, statements.row_count(settled)
 
 
 def next_due(session: Session, mailings: Select[Any] | None = None) -> datetime | None:
@@ -542,83 +326,6 @@ def next_due(session: Session, mailings: Select[Any] | None = None) -> datetime 
     )
     found: datetime | None = session.execute(earliest).scalar()
     return found
-
-
-def retry_now(
-    session: Session,
-    *,
-    now: datetime,
-    ids: Sequence[int] = (),
-    state: State | None = None,
-    mailings: Select[Any] | None = None,
-    excluded: Select[Any] | None = None,
-) -> int:
-    """Make deferred or unknown rows due now, on the operator's request; return how many.
-
-    Those of `ids`, or all that are in `state`, of `mailings` if given and not of `excluded`. Rows
-    that were refused, or that have a reason not to be sent, are not changed.
-    """
-    chosen = [
-        _id.in_(ids) if state is None else _state == state,
-        _state.in_((State.DEFERRED, State.UNKNOWN, State.QUEUED)),
-        _reason.is_(None),
-        # Erased readers have no address.
-        col(Delivery.address) != "",
-    ]
-    if mailings is not None:
-        chosen.append(_mailing.in_(mailings))
-    if excluded is not None:
-        chosen.append(_mailing.not_in(excluded))
-    retried = session.execute(
-        update(Delivery)
-        .where(*chosen)
-        .values(state=State.QUEUED, due_at=now, state_at=now, worker_id=None)
-        .execution_options(synchronize_session=False)
-    )
-    return _count(retried)
-
-
-# Reconciling with a relay's log
-
-
-def find(
-    session: Session, message_ids: Sequence[tuple[str, str]]
-) -> dict[tuple[str, str], tuple[int, State]]:
-    """Return id and state of the rows of some Message-IDs, which are (mailing, reference) pairs."""
-    found = statements.FIND.run(session, rows=json.dumps(message_ids))
-    return {(mailing, reference): (one, State(state)) for mailing, reference, one, state in found}
-
-
-def replies(session: Session) -> Iterator[tuple[int, State, str]]:
-    """Yield id, state and reply of every row that ever was unknown, and of each of its tries."""
-    tried = select_columns(col(Attempt.delivery_id)).where(
-        col(Attempt.outcome) == State.UNKNOWN.value
-    )
-    said = union_all(
-        select_columns(_id, _state, col(Delivery.reply).label("reply")).where(_id.in_(tried)),
-        select_columns(_id, _state, col(Attempt.reply).label("reply"))
-        .join(Attempt, col(Attempt.delivery_id) == _id)
-        .where(_id.in_(tried)),
-    ).subquery()
-    found = session.execute(select_columns(said).where(said.c.reply.is_not(None)))
-    return ((row.id, State(row.state), row.reply) for row in found)
-
-
-def reconcile(session: Session, *, replies: Mapping[int, str], now: datetime) -> set[int]:
-    """Settle unknown rows as accepted, each with its reply, and return which.
-
-    Attempts, and rows in other states, are not changed.
-    """
-    rows = json.dumps(list(replies.items()))
-    found = statements.RECONCILE.run(
-        session, now=dialects.stored(session, _INSTANT, now), rows=rows
-    )
-    return {row[0] for row in found}
-
-
-def mailing(session: Session, mailing_id: int) -> Mailing:
-    """Return one mailing."""
-    return session.exec(select(Mailing).where(Mailing.id == mailing_id)).one()
 
 
 def _agenda(
@@ -694,10 +401,6 @@ _WAITING = _mailings_with(CLAIMABLE, "due_at")
 _BLOCKED_ROWS = _mailings_with(BLOCKED, "blocked_domain, due_at")
 
 
-def _is_open() -> ColumnElement[bool]:
-    return or_(text(CLAIMABLE), text(BLOCKED), text(HELD))
-
-
 def _claim_batch(
     session: Session, batch: Statement, by: Mapping[str, object], **of: object
 ) -> list[Claim]:
@@ -722,35 +425,6 @@ def _instant(stored: str | None) -> Any:  # noqa: ANN401 - None only where the c
     return found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)
 
 
-def _cancel(session: Session, reason: str, now: datetime, chosen: ColumnElement[bool]) -> int:
-    cancelled = _close(session, State.CANCELLED, reason, now, chosen)
-    session.execute(
-        update(Delivery)
-        .where(text(HELD), _state == State.IN_FLIGHT, chosen)
-        .values(reason=reason)
-        .execution_options(synchronize_session=False)
-    )
-    return cancelled
-
-
-def _close(
-    session: Session, state: State, reason: str, now: datetime, chosen: ColumnElement[bool]
-) -> int:
-    closed = session.execute(
-        update(Delivery)
-        .where(_is_open(), _state.in_(_REVOCABLE), chosen)
-        .values(
-            state=case((may_have_arrived(), State.UNKNOWN.value), else_=state.value),
-            reason=reason,
-            worker_id=None,
-            blocked_domain=None,
-            state_at=now,
-        )
-        .execution_options(synchronize_session=False)
-    )
-    return _count(closed)
-
-
 def _without_suppressed(session: Session, claims: list[Claim], now: datetime) -> list[Claim]:
     if not claims:
         return claims
@@ -765,7 +439,7 @@ def _without_suppressed(session: Session, claims: list[Claim], now: datetime) ->
         if claim.address in causes
         and not (claim.mailing_id in asking and suppression.is_liftable(causes[claim.address]))
     }
-    _close(session, State.SKIPPED, "suppressed", now, _id.in_(barred))
+    cancellation.close(session, State.SKIPPED, "suppressed", now, _id.in_(barred))
     return [claim for claim in claims if claim.id not in barred]
 
 
@@ -810,10 +484,3 @@ def _record_others(
     parameters = {**_by(session, worker_id, now), "rows": json.dumps(rows)}
     statements.ATTEMPTED.change(session, **parameters)
     statements.MOVED.change(session, **parameters)
-
-
-def _count(result: object) -> int:
-    found: int = getattr(result, "rowcount", -1)
-    # The sqlite3 module does not count for a statement that begins with a WITH.
-    assert found >= 0, "this statement's rows were not counted"
-    return found

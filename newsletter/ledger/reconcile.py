@@ -16,7 +16,7 @@ from sqlalchemy import Engine
 from sqlmodel import Session
 
 from newsletter.db import session as sessions
-from newsletter.ledger import queue, relaylog
+from newsletter.ledger import books, relaylog
 from newsletter.ledger.relaylog import Entry
 from newsletter.models import State
 
@@ -62,7 +62,7 @@ def run(
     """Settle the deliveries that a stream lists; a rehearsal only counts them."""
     tally = ReconcileTally()
     with sessions.reading(engine) as session:
-        tally.unknown_before = queue.count_in(session, State.UNKNOWN)
+        tally.unknown_before = books.count_in(session, State.UNKNOWN)
     lookup = _Lookup()
     entries = relaylog.read(_lines(stream, tally))
     while batch := list(islice(entries, BATCH)):
@@ -70,7 +70,7 @@ def run(
             replies = lookup.unknown_among(session, batch, tally)
         if replies and not is_rehearsal:
             with sessions.writing(engine) as session:
-                settled = queue.reconcile(session, replies=replies, now=now)
+                settled = books.reconcile(session, replies=replies, now=now)
             # Settled by another process since the look-up.
             tally.already_settled += len(replies) - len(settled)
             tally.accepted += len(settled)
@@ -92,7 +92,7 @@ class _Lookup:
     ) -> dict[int, str]:
         """Return the new replies of a batch's unknown deliveries, by id; count the rest."""
         named = {entry.message_id for entry in batch if entry.message_id}
-        by_message_id = queue.find(session, sorted(named)) if named else {}
+        by_message_id = books.find(session, sorted(named)) if named else {}
         replies = {}
         for entry in batch:
             if entry.message_id:
@@ -115,7 +115,7 @@ class _Lookup:
         """
         if self._by_queue_id is None:
             self._by_queue_id = {}
-            for one, state, reply in queue.replies(session):
+            for one, state, reply in books.replies(session):
                 for each in relaylog.queue_ids(reply):
                     before = self._by_queue_id.setdefault(each, (one, state))
                     if before is not None and before[0] != one:

@@ -212,3 +212,11 @@ RECONCILE = _statement(
     """,
     _table(id="bigint", reply="text"),
 )
+
+
+def row_count(result: object) -> int:
+    """Return how many rows a statement changed."""
+    found: int = getattr(result, "rowcount", -1)
+    # The sqlite3 module does not count for a statement that begins with a WITH.
+    assert found >= 0, "this statement's rows were not counted"
+    return found

@@ -18,7 +18,7 @@ from sqlalchemy import Engine
 
 from newsletter.db import session as sessions
 from newsletter.errors import NewsletterError, RenderError
-from newsletter.ledger import queue
+from newsletter.ledger import books
 from newsletter.ledger.queue import Claim
 from newsletter.rendering.message import CompiledMessage
 from newsletter.sender.budget import PATIENCE_SECONDS, Budget, RatePermit
@@ -222,5 +222,5 @@ class Supply:
 
     def _read_mailing(self, mailing_id: int) -> tuple[SlotValues, CompiledMessage]:
         with sessions.reading(self._engine) as session:
-            row = queue.mailing(session, mailing_id)
+            row = books.mailing(session, mailing_id)
         return SlotValues.of(row), CompiledMessage.load(row.subject, row.body, row.fields)

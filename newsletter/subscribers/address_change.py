@@ -23,7 +23,7 @@ from newsletter import address as addresses
 from newsletter import suppression, throttle, tokens
 from newsletter.cadences import Cadence
 from newsletter.errors import Conflict, OutdatedToken, TooManyRequests
-from newsletter.ledger import queue
+from newsletter.ledger import cancellation
 from newsletter.models import AddressChange, Consent, Kind, Mailing, Status, Subscriber
 from newsletter.publication import Publication
 from newsletter.subscribers import (
@@ -259,12 +259,12 @@ def _move(
     session: Session, found: Awaited, owner: Subscriber, *, origin: Origin, now: datetime
 ) -> None:
     change, subscriber = found.change, found.subscriber
-    queue.cancel(session, reference=owner.public_id, reason=REASON, now=now)
+    cancellation.cancel(session, reference=owner.public_id, reason=REASON, now=now)
     changes.drop(session, changes.of(session, owner), now=now)
     store.erase(session, [owner.id])
     session.expunge(owner)
     # Letters are not cancelled: one of them notifies the old address of this change.
-    queue.cancel(
+    cancellation.cancel(
         session,
         reference=subscriber.public_id,
         reason=REASON,

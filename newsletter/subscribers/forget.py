@@ -13,7 +13,7 @@ from sqlmodel import Session
 
 from newsletter import suppression
 from newsletter.db import engine as engines
-from newsletter.ledger import erasure, queue
+from newsletter.ledger import cancellation, erasure
 from newsletter.subscribers import changes, store
 from newsletter.subscribers.locking import locked_subscriber
 from newsletter.tokens import Keyring
@@ -38,7 +38,7 @@ def forget(session: Session, address: str, *, now: datetime, keyring: Keyring) -
     # Lock order: suppressions before deliveries, as the sender takes them, or the two deadlock.
     suppression.forget(session, address, now=now, keyring=keyring)
     if public_id is not None:
-        queue.cancel(session, reference=public_id, reason=suppression.FORGOTTEN, now=now)
+        cancellation.cancel(session, reference=public_id, reason=suppression.FORGOTTEN, now=now)
     changes.forget(session, subscriber, address, now=now)
     theirs = store.deliveries_of([public_id] if public_id else [], address=address)
     deliveries = erasure.erase(session, theirs, now=now)

@@ -23,7 +23,7 @@ from newsletter.address import mailbox
 from newsletter.cadences import Cadence
 from newsletter.db import session as sessions
 from newsletter.db.engine import is_sqlite
-from newsletter.ledger import queue
+from newsletter.ledger import cancellation
 from newsletter.models import Status
 from newsletter.subscribers import (
     consent,
@@ -360,7 +360,7 @@ def _restrict(session: Session, entries: list[Entry], status: Status, how: Impor
     origin = Origin(how.source, wording=_WORDING[status])
     consent.record_all(session, theirs, action, origin=origin, now=how.now)
     for reader in readers:
-        queue.cancel(session, reference=reader.public_id, reason=reason, now=how.now)
+        cancellation.cancel(session, reference=reader.public_id, reason=reason, now=how.now)
     return len(readers)
 
 

@@ -12,7 +12,7 @@ from sqlmodel import Session, col, select
 
 from newsletter.cadences import Cadence
 from newsletter.errors import Conflict, InvalidInput
-from newsletter.ledger import queue
+from newsletter.ledger import cancellation
 from newsletter.models import Status, Subscriber
 from newsletter.subscribers import consent, store
 from newsletter.subscribers.consent import Action, Origin
@@ -66,7 +66,7 @@ def pause(
     subscriber.status = Status.PAUSED
     subscriber.paused_until = until
     consent.record(session, subscriber, Action.PAUSED, origin=origin, now=now)
-    queue.cancel(session, reference=subscriber.public_id, reason=PAUSED, now=now)
+    cancellation.cancel(session, reference=subscriber.public_id, reason=PAUSED, now=now)
     return True
 
 
@@ -78,7 +78,7 @@ def resume(session: Session, subscriber: Subscriber, *, origin: Origin, now: dat
     subscriber.status = Status.ACTIVE
     subscriber.paused_until = None
     consent.record(session, subscriber, Action.RESUMED, origin=origin, now=now)
-    queue.lift(session, references=(subscriber.public_id,), reasons=(PAUSED,))
+    cancellation.lift(session, references=(subscriber.public_id,), reasons=(PAUSED,))
     return True
 
 
@@ -93,7 +93,7 @@ def resume_due(session: Session, now: datetime) -> int:
     if resumed:
         active = store.is_overdue(Status.ACTIVE, now)
         consent.record_all(session, active, Action.RESUMED, origin=_RESUMED, now=now)
-        queue.lift(
+        cancellation.lift(
             session, references=select(col(Subscriber.public_id)).where(active), reasons=(PAUSED,)
         )
         store.change(session, active, {"paused_until": None}, now=now)

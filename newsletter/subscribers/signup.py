@@ -19,7 +19,7 @@ from newsletter import address as addresses
 from newsletter import suppression, throttle, tokens
 from newsletter.cadences import Cadence
 from newsletter.errors import Conflict, OutdatedToken
-from newsletter.ledger import queue
+from newsletter.ledger import cancellation
 from newsletter.models import Consent, Status, Subscriber, Suppression
 from newsletter.publication import Publication
 from newsletter.rendering.letter import Latest
@@ -239,7 +239,7 @@ def come_back(session: Session, bearer: Bearer, *, origin: Origin, now: datetime
     # A sign-up by anybody may have changed it in the meantime.
     subscriber.cadence = before.cadence
     consent.record(session, subscriber, Action.RETURNED, origin=origin, now=now)
-    queue.lift(
+    cancellation.lift(
         session,
         references=(subscriber.public_id,),
         reasons=(unsubscribe.REASON, preferences.PAUSED),

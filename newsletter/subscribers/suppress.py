@@ -10,7 +10,7 @@ from sqlalchemy import Row
 from sqlmodel import Session
 
 from newsletter import suppression
-from newsletter.ledger import queue
+from newsletter.ledger import cancellation
 from newsletter.models import Status
 from newsletter.subscribers import consent, store
 from newsletter.subscribers.consent import Action, Origin
@@ -88,7 +88,7 @@ def _end(session: Session, readers: Sequence[Row[Any]], origin: Origin, now: dat
     store.change(session, theirs, {"status": Status.SUPPRESSED, "paused_until": None}, now=now)
     consent.record_all(session, theirs, Action.SUPPRESSED, origin=origin, now=now)
     for reader in readers:
-        queue.cancel(session, reference=reader.public_id, reason="suppressed", now=now)
+        cancellation.cancel(session, reference=reader.public_id, reason="suppressed", now=now)
 
 
 def release(

@@ -10,7 +10,7 @@ from enum import StrEnum
 
 from sqlmodel import Session
 
-from newsletter.ledger import queue
+from newsletter.ledger import cancellation
 from newsletter.models import Status
 from newsletter.publication import Publication
 from newsletter.subscribers import consent, letters, store
@@ -64,5 +64,5 @@ def unsubscribe(
         return Goodbye.ALREADY
     subscriber.status = Status.UNSUBSCRIBED
     consent.record(session, subscriber, Action.UNSUBSCRIBED, origin=origin, now=now)
-    queue.cancel(session, reference=subscriber.public_id, reason=REASON, now=now)
+    cancellation.cancel(session, reference=subscriber.public_id, reason=REASON, now=now)
     return Goodbye.DONE

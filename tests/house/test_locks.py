@@ -15,7 +15,7 @@ ONLY_WAYS = {
     "with_for_update": {
         "db/restore_guard.py",
         "db/session.py",
-        "ledger/queue.py",
+        "ledger/books.py",
         "ledger/registry.py",
         "sender/limits.py",
         "subscribers/locking.py",

@@ -14,7 +14,7 @@ from newsletter.db import restore_guard
 from newsletter.db import session as sessions
 from newsletter.editions import correct, lifecycle, mailings, periods, restore, store, summaries
 from newsletter.errors import Conflict, InvalidInput, NotFound
-from newsletter.ledger import queue
+from newsletter.ledger import books
 from newsletter.models import Delivery, FreezeLock, State
 from newsletter.smtp.outcome import Kind
 from newsletter.subscribers import forget, suppress
@@ -68,7 +68,7 @@ def test_what_is_held_is_not_let_go_to_those_who_have_left_since(world: World, e
         world.reader("weekly", "gone@example.org")
 
     with sessions.writing(world.engine) as session:
-        assert queue.retry_now(session, ids=ids, now=world.now) == 1
+        assert books.retry_now(session, ids=ids, now=world.now) == 1
         store.reopen(session)
 
     assert [claim.reference for claim in world.take()] == [stays]
@@ -83,7 +83,7 @@ def test_what_is_held_of_a_cancelled_edition_stays_held(world: World) -> None:
 
     with sessions.writing(world.engine) as session:
         excluded = mailings.cancelled()
-        assert queue.retry_now(session, ids=held(world), now=world.now, excluded=excluded) == 0
+        assert books.retry_now(session, ids=held(world), now=world.now, excluded=excluded) == 0
 
     assert not world.summary(WEEKLY).is_open
     world.tick(days=7)

@@ -16,7 +16,7 @@ from newsletter.db import session as sessions
 from newsletter.editions import correct, mailings, pruning, store, summaries
 from newsletter.editions.correct import Correction, Notice
 from newsletter.errors import Conflict, InvalidInput, NotFound
-from newsletter.ledger import queue
+from newsletter.ledger import books
 from newsletter.models import Article, Delivery, Edition, Kind, Mailing, State, Subscriber
 from newsletter.publication import Publication
 from newsletter.settings import Settings
@@ -307,7 +307,7 @@ def test_it_leaves_after_letters_and_before_digests(world: World) -> None:
     claims = world.take()
 
     with sessions.reading(world.engine) as session:
-        kinds = [queue.mailing(session, claim.mailing_id).kind for claim in claims]
+        kinds = [books.mailing(session, claim.mailing_id).kind for claim in claims]
     assert kinds == ["present", "correction", "digest"]
 
 
@@ -472,6 +472,6 @@ def test_it_is_of_no_edition(world: World) -> None:
     correction = enqueue(world, said(article))
 
     with sessions.reading(world.engine) as session:
-        mailing = queue.mailing(session, correction.mailing_id)
+        mailing = books.mailing(session, correction.mailing_id)
         edition = session.exec(select(Edition.id)).one()
     assert (mailing.edition_id, mailing.corrects_id, mailing.html) == (None, edition, "")

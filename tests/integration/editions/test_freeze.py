@@ -17,7 +17,7 @@ from newsletter.cadences import Cadence
 from newsletter.db import session as sessions
 from newsletter.editions import lifecycle, publish, store, summaries
 from newsletter.errors import NotFound, RenderError
-from newsletter.ledger import queue, reconcile
+from newsletter.ledger import books, reconcile
 from newsletter.models import (
     Article,
     Delivery,
@@ -405,7 +405,7 @@ def test_an_undo_leaves_no_reason_against_another_try_but_a_pause(
     if state == "unknown":
         world.resume_reader(reader)
         with sessions.writing(world.engine) as session:
-            assert queue.retry_now(session, ids=[held[0].id], now=world.now) == 1
+            assert books.retry_now(session, ids=[held[0].id], now=world.now) == 1
 
 
 def test_an_edition_that_was_skipped_and_is_made_after_all_begins_where_it_began(
@@ -509,7 +509,7 @@ def test_a_held_unknown_that_is_let_go_again_goes_on_beside_the_next_edition(wor
     world.send(outcomes={reader: Kind.REFUSED})
     with sessions.writing(world.engine) as session:
         held = session.exec(select(Delivery.id).where(Delivery.state == State.UNKNOWN)).all()
-        queue.retry_now(session, ids=[one for one in held if one], now=world.now)
+        books.retry_now(session, ids=[one for one in held if one], now=world.now)
         assert store.reopen(session) == ["weekly-2026-06-01"]
     world.tick(days=7)
     world.article()
@@ -563,7 +563,7 @@ def test_an_unknown_that_is_sent_again_and_refused_comes_again_unless_it_had_cou
         world.article()
         world.send()
     with sessions.writing(world.engine) as session:
-        assert queue.retry_now(session, state=State.UNKNOWN, now=world.now) == 1
+        assert books.retry_now(session, state=State.UNKNOWN, now=world.now) == 1
         store.reopen(session)
     world.deliver({reader: Kind.REFUSED})
     assert lifecycle.finish(world.engine, now=world.now) == ["weekly-2026-06-01"]

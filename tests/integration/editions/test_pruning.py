@@ -19,7 +19,7 @@ from newsletter.db import session as sessions
 from newsletter.editions import lifecycle, pruning, store, summaries
 from newsletter.editions.pruning import Rows
 from newsletter.errors import InvalidInput
-from newsletter.ledger import queue
+from newsletter.ledger import books
 from newsletter.models import Attempt, Delivery, State, Subscriber
 from newsletter.smtp.outcome import Kind
 from newsletter.subscribers import forget
@@ -121,7 +121,7 @@ def test_the_books_say_after_it_what_they_said_before(history: World) -> None:
 
     assert everything(history) == before
     assert pruned.editions == 4
-    assert pruned.states.keys() == set(queue.FINAL)
+    assert pruned.states.keys() == set(books.FINAL)
     assert pruned.states.total() == standing - rows(history)
 
 
@@ -142,7 +142,7 @@ def test_an_uncertain_row_can_still_be_tried_again_and_goes_the_next_time(histor
     prune(history)
     before = history.summary(SECOND)
     with sessions.writing(history.engine) as session:
-        assert queue.retry_now(session, ids=[held(history)], now=history.now) == 1
+        assert books.retry_now(session, ids=[held(history)], now=history.now) == 1
         assert store.reopen(session) == [SECOND]
 
     assert prune(history).states == {}
@@ -337,10 +337,10 @@ def test_a_batch_costs_the_same_wherever_in_a_mailing_it_is(
 ) -> None:
     mailing_id = ledgers.fill(sqlite_engine, 20)
     with counting(sqlite_engine) as statements, sessions.writing(sqlite_engine) as session:
-        queue.prune(session, mailing_id=mailing_id, after="", limit=10)
+        books.prune(session, mailing_id=mailing_id, after="", limit=10)
         chosen = statements[-1]
         plan = session.connection().exec_driver_sql(
-            f"EXPLAIN QUERY PLAN {chosen}", (mailing_id, "", *queue.FINAL, 10, 0)
+            f"EXPLAIN QUERY PLAN {chosen}", (mailing_id, "", *books.FINAL, 10, 0)
         )
         steps = [row.detail for row in plan]
 

@@ -30,7 +30,7 @@ from newsletter.db import schema
 from newsletter.db import session as sessions
 from newsletter.editions import editor, lifecycle, mailings, store, summaries
 from newsletter.errors import Conflict
-from newsletter.ledger import listing, queue, reconcile
+from newsletter.ledger import books, listing, queue, reconcile
 from newsletter.models import Article, ArticleState, Edition, Mailing, State
 from newsletter.settings import Settings
 from newsletter.smtp.outcome import Kind
@@ -206,7 +206,7 @@ class History:
         """Retry unknown deliveries; none is refused, so all of them arrive."""
         with sessions.writing(self.world.engine) as session:
             excluded = mailings.withheld()
-            queue.retry_now(session, state=State.UNKNOWN, excluded=excluded, now=self.world.now)
+            books.retry_now(session, state=State.UNKNOWN, excluded=excluded, now=self.world.now)
             store.reopen(session)
         for number, claim in enumerate(self.world.take()):
             kind = kinds[number % len(kinds)]

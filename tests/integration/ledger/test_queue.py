@@ -23,7 +23,7 @@ from newsletter.db import engine as engines
 from newsletter.db import session as sessions
 from newsletter.db.dialects import Statement
 from newsletter.errors import DatabaseUnavailable
-from newsletter.ledger import queue, retry, statements
+from newsletter.ledger import books, cancellation, queue, retry, statements
 from newsletter.ledger.queue import Claim, Verdict
 from newsletter.ledger.retry import Policy
 from newsletter.models import Attempt, Delivery, Mailing, Suppression
@@ -82,7 +82,9 @@ def record(
 
 def cancel(engine: Engine, claimed: Claim) -> int:
     with sessions.writing(engine) as session:
-        return queue.cancel(session, reference=claimed.reference, reason="unsubscribed", now=NOW)
+        return cancellation.cancel(
+            session, reference=claimed.reference, reason="unsubscribed", now=NOW
+        )
 
 
 def take_over(engine: Engine, *dead: int, policy: Policy = "resend") -> tuple[int, int]:
@@ -293,7 +295,9 @@ def test_unsubscribing_cancels_rows_that_have_not_left(engine: Engine, state: st
             record(engine, claims, GREYLISTED)
 
     with sessions.writing(engine) as session:
-        cancelled = queue.cancel(session, reference=row.reference, reason="unsubscribed", now=NOW)
+        cancelled = cancellation.cancel(
+            session, reference=row.reference, reason="unsubscribed", now=NOW
+        )
 
     (row,) = rows(engine)
     assert cancelled == 1
@@ -358,13 +362,13 @@ def _goodbye(engine: Engine, claims: list[Claim]) -> None:
 def _cancelled_edition(engine: Engine, claims: list[Claim]) -> None:
     with sessions.writing(engine) as session:
         chosen = select(Mailing.id).where(Mailing.id == claims[0].mailing_id)
-        queue.cancel_mailings(session, mailings=chosen, reason="edition cancelled", now=NOW)
+        cancellation.cancel_mailings(session, mailings=chosen, reason="edition cancelled", now=NOW)
 
 
 def _stale_edition(engine: Engine, claims: list[Claim]) -> None:
     with sessions.writing(engine) as session:
         chosen = select(Mailing.id).where(Mailing.id == claims[0].mailing_id)
-        queue.skip_mailings(session, mailings=chosen, reason="stale", now=NOW)
+        cancellation.skip_mailings(session, mailings=chosen, reason="stale", now=NOW)
 
 
 def _suppressed_address(engine: Engine, claims: list[Claim]) -> None:
@@ -449,7 +453,7 @@ def test_cancelling_an_edition_leaves_rows_in_flight(engine: Engine) -> None:
 
     with sessions.writing(engine) as session:
         mailings = select(Mailing.id).where(Mailing.id == mailing_id)
-        cancelled = queue.cancel_mailings(
+        cancelled = cancellation.cancel_mailings(
             session, mailings=mailings, reason="edition cancelled", now=NOW
         )
     assert cancelled == 8
@@ -560,7 +564,7 @@ def test_the_policy_hold_keeps_the_uncertain_for_the_operator(engine: Engine) ->
 
     assert ledgers.states(engine) == {"queued": 2, "unknown": 1}
     with sessions.writing(engine) as session:
-        assert queue.retry_now(session, ids=[claims[0].id], now=NOW) == 1
+        assert books.retry_now(session, ids=[claims[0].id], now=NOW) == 1
     assert ledgers.states(engine) == {"queued": 3}
 
 
@@ -598,7 +602,7 @@ def test_the_states_sum_to_the_audience_whatever_happens(engine: Engine) -> None
         if step % 7 == 0:
             take_over(engine, worker_id)
         with sessions.reading(engine) as session:
-            assert sum(queue.count_states(session, mailings).values()) == 60
+            assert sum(books.count_states(session, mailings).values()) == 60
 
 
 # The indexes

@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import Engine, select
 
 from newsletter.db import session as sessions
-from newsletter.ledger import queue, reconcile, retry
+from newsletter.ledger import books, cancellation, queue, reconcile, retry
 from newsletter.ledger.queue import Verdict
 from newsletter.ledger.reconcile import ReconcileTally
 from newsletter.models import Attempt, Delivery, State
@@ -176,7 +176,7 @@ def test_a_queue_id_alone_finds_the_delivery_whose_reply_has_named_it(engine: En
 def test_a_queue_id_of_an_earlier_try_counts_too(engine: Engine) -> None:
     fill(engine, Outcome(Kind.UNKNOWN, Phase.BODY, code=354, text="Ok: queued as 4F2A"))
     with sessions.writing(engine) as session:
-        assert queue.retry_now(session, ids=[1], now=NOW) == 1
+        assert books.retry_now(session, ids=[1], now=NOW) == 1
         queue.claim(session, worker_id=1, limit=1, now=NOW)
         queue.mark(session, worker_id=1, ids=[1], now=NOW)
         held = retry.Decision(State.UNKNOWN, NOW, is_charged=True)
@@ -189,7 +189,7 @@ def test_a_queue_id_of_an_earlier_try_counts_too(engine: Engine) -> None:
 def test_a_delivery_to_an_unsubscribed_reader_is_settled_too(engine: Engine) -> None:
     fill(engine, LOST)
     with sessions.writing(engine) as session:
-        queue.cancel(session, reference="reader1000000001", reason="unsubscribed", now=NOW)
+        cancellation.cancel(session, reference="reader1000000001", reason="unsubscribed", now=NOW)
 
     assert run(engine, [message_id(1)]).accepted == 1
 
@@ -248,15 +248,15 @@ def test_all_of_a_state_are_due_at_once_but_of_those_who_may_not_be_mailed(
     fill(engine, LOST, deferred, mailing="mailing000000002")
     other = select(Delivery.mailing_id).where(Delivery.id > 6)
     with sessions.writing(engine) as session:
-        queue.cancel(session, reference="reader1000000003", reason="paused", now=NOW)
+        cancellation.cancel(session, reference="reader1000000003", reason="paused", now=NOW)
 
     with sessions.writing(engine) as session:
-        before = queue.count_in(session, state)
-        of_other = queue.count_in(session, state, other)
-        alone = queue.retry_now(session, state=state, mailings=other, now=NOW)
-        excluding = queue.retry_now(session, state=state, excluded=other, now=NOW)
+        before = books.count_in(session, state)
+        of_other = books.count_in(session, state, other)
+        alone = books.retry_now(session, state=state, mailings=other, now=NOW)
+        excluding = books.retry_now(session, state=state, excluded=other, now=NOW)
 
     expected = {State.UNKNOWN: (4, 1, 1, 2), State.DEFERRED: (3, 1, 1, 2)}
     assert (before, of_other, alone, excluding) == expected[state]
     with sessions.writing(engine) as session:
-        assert queue.retry_now(session, now=NOW) == 0
+        assert books.retry_now(session, now=NOW) == 0

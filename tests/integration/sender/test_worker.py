@@ -35,7 +35,7 @@ from newsletter.errors import (
     RenderError,
     TransportUnavailable,
 )
-from newsletter.ledger import queue, registry
+from newsletter.ledger import cancellation, queue, registry
 from newsletter.models import Attempt, Delivery, Mailing, Worker
 from newsletter.sender import committer, worker
 from newsletter.smtp import session as smtp_session
@@ -624,7 +624,7 @@ def test_a_goodbye_during_the_run_wins_until_the_body_leaves(engine: Engine) -> 
             had_it.update(server.recipients())
             with sessions.writing(engine) as session:
                 for reference in gone.values():
-                    queue.cancel(
+                    cancellation.cancel(
                         session, reference=reference, reason="unsubscribed", now=ledgers.NOW
                     )
 

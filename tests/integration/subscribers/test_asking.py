@@ -18,7 +18,7 @@ from newsletter import suppression
 from newsletter.cadences import Cadence
 from newsletter.db import session as sessions
 from newsletter.errors import Conflict, InvalidToken
-from newsletter.ledger import queue
+from newsletter.ledger import books, queue
 from newsletter.models import Delivery, Mailing, Status
 from newsletter.publication import Publication
 from newsletter.rendering.letter import Latest
@@ -292,7 +292,7 @@ def claimed(door: Door) -> list[str]:
     with sessions.writing(door.readers.engine) as session:
         now = door.readers.now + DAY
         claims = queue.claim(session, worker_id=1, limit=10, now=now)
-        return [queue.mailing(session, claim.mailing_id).kind for claim in claims]
+        return [books.mailing(session, claim.mailing_id).kind for claim in claims]
 
 
 def is_suppressed(door: Door) -> bool:

@@ -11,7 +11,7 @@ from sqlmodel import Session
 from newsletter import suppression
 from newsletter.cadences import Cadence
 from newsletter.db import session as sessions
-from newsletter.ledger import queue
+from newsletter.ledger import cancellation
 from newsletter.models import State
 from newsletter.publication import Publication
 from newsletter.settings import Settings
@@ -36,7 +36,7 @@ def test_an_erasure_and_a_sender_that_finds_the_address_dead(readers: Readers) -
             suppression.suppress(
                 session, ANN, grounds=grounds, now=readers.now, keyring=readers.keyring
             )
-            queue.cancel(session, reference=public_id, reason="test", now=readers.now)
+            cancellation.cancel(session, reference=public_id, reason="test", now=readers.now)
 
     assert interleave(readers.engine, erase, find_dead, between=("suppression", "delivery"))
     with sessions.reading(readers.engine) as session:

@@ -9,7 +9,7 @@ from sqlalchemy import event
 from newsletter.cadences import Cadence
 from newsletter.db import session as sessions
 from newsletter.errors import Conflict, InvalidInput
-from newsletter.ledger import queue
+from newsletter.ledger import books
 from newsletter.models import State, Status
 from newsletter.subscribers import preferences
 
@@ -97,7 +97,7 @@ def test_what_is_held_for_a_paused_reader_may_be_tried_again_after_the_pause(
 
     def retry() -> int:
         with sessions.writing(readers.engine) as session:
-            return queue.retry_now(session, ids=ids, now=readers.now)
+            return books.retry_now(session, ids=ids, now=readers.now)
 
     pause(readers, readers.now + DAY)
     assert retry() == 0

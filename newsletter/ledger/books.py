@@ -1,0 +1,220 @@
+"""The books of the queue: how many rows are in each state, what is pruned, retried and reconciled.
+
+The counts of a mailing by state, pruned rows included, sum to its readers at every instant.
+
+Every function takes the Session of a transaction that its caller owns and commits.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from sqlalchemy import (
+    ColumnElement,
+    Select,
+    Subquery,
+    delete,
+    func,
+    literal,
+    union_all,
+    update,
+)
+from sqlalchemy import select as select_columns
+from sqlmodel import Session, col, select
+
+from newsletter.db import dialects
+from newsletter.ledger import statements
+from newsletter.models import Attempt, Delivery, Mailing, State
+from newsletter.models.columns import Instant
+
+_id = col(Delivery.id)
+_state = col(Delivery.state)
+_mailing = col(Delivery.mailing_id)
+_reference = col(Delivery.reference)
+_reason = col(Delivery.reason)
+_INSTANT = Instant()
+
+# The counters of a mailing for its pruned rows.
+_PRUNED = {
+    State.ACCEPTED: col(Mailing.pruned_accepted),
+    State.REFUSED: col(Mailing.pruned_refused),
+    State.SKIPPED: col(Mailing.pruned_skipped),
+    State.CANCELLED: col(Mailing.pruned_cancelled),
+}
+
+#: Final states: such rows can be pruned.
+FINAL = tuple(_PRUNED)
+
+
+class Batch(NamedTuple):
+    """The result of one pruning transaction."""
+
+    #: Deleted rows by state.
+    rows: Counter[State]
+    #: The reference after which the next batch begins; None at the end.
+    after: str | None
+
+
+def of(mailings: Select[Any]) -> Subquery:
+    """Select mailing_id, state and rows: the number of rows, pruned ones included.
+
+    In one statement, so that a row is seen either in the table or in the counter, never in both.
+    """
+    standing: Sequence[ColumnElement[Any]] = (
+        _mailing.label("mailing_id"),
+        _state.label("state"),
+        func.count().label("rows"),
+    )
+    gone = [
+        select_columns(col(Mailing.id), literal(state.value), pruned).where(
+            col(Mailing.id).in_(mailings), pruned > 0
+        )
+        for state, pruned in _PRUNED.items()
+    ]
+    found = select_columns(*standing).where(_mailing.in_(mailings)).group_by(_mailing, _state)
+    return union_all(found, *gone).subquery("books")
+
+
+def size() -> ColumnElement[int]:
+    """Return the SQL expression for the number of rows of a mailing, pruned ones included."""
+    standing = select_columns(func.count()).where(_mailing == col(Mailing.id)).correlate(Mailing)
+    found: ColumnElement[int] = standing.scalar_subquery()
+    for pruned in _PRUNED.values():
+        found = found + pruned
+    return found
+
+
+def count_states(session: Session, mailings: Select[Any]) -> Mapping[State, int]:
+    """Return the number of rows of `mailings` by state; their sum is the audience."""
+    books = of(mailings).c
+    found = session.execute(select_columns(books.state, func.sum(books.rows)).group_by(books.state))
+    return {State(state): int(count) for state, count in found}
+
+
+def count_in(session: Session, state: State, mailings: Select[Any] | None = None) -> int:
+    """Return the number of rows in a state, of `mailings` if given."""
+    counted = select_columns(func.count()).where(_state == state)
+    if mailings is not None:
+        counted = counted.where(_mailing.in_(mailings))
+    found: int = session.execute(counted).scalar_one()
+    return found
+
+
+def count_prunable(session: Session, mailings: Select[Any]) -> dict[int, Counter[State]]:
+    """Return how many rows of `mailings` can be pruned, by mailing and final state."""
+    found = session.execute(
+        select_columns(_mailing, _state, func.count())
+        .where(_mailing.in_(mailings), _state.in_(FINAL))
+        .group_by(_mailing, _state)
+        .order_by(_mailing)
+    )
+    counts: dict[int, Counter[State]] = {}
+    for mailing_id, state, count in found:
+        counts.setdefault(mailing_id, Counter())[State(state)] = count
+    return counts
+
+
+def prune(session: Session, *, mailing_id: int, after: str, limit: int) -> Batch:
+    """Delete up to `limit` final rows of a mailing with their attempts, and count them in it.
+
+    Keyset pagination by reference, beginning after `after` (at first empty), so that no batch scans
+    again what an earlier one deleted or skipped.
+    """
+    chosen = session.execute(
+        select_columns(_id, _reference, _state)
+        .where(_mailing == mailing_id, _reference > after, _state.in_(FINAL))
+        .order_by(_reference)
+        .limit(limit)
+        # Rows that another process is pruning are counted there.
+        .with_for_update(skip_locked=True)
+    ).all()
+    if not chosen:
+        return Batch(Counter(), None)
+    ids = [row.id for row in chosen]
+    rows = Counter(State(row.state) for row in chosen)
+    counted = {pruned: pruned + rows[state] for state, pruned in _PRUNED.items()}
+    for statement in (
+        delete(Attempt).where(col(Attempt.delivery_id).in_(ids)),
+        delete(Delivery).where(_id.in_(ids)),
+        update(Mailing).where(col(Mailing.id) == mailing_id).values(counted),
+    ):
+        session.execute(statement.execution_options(synchronize_session=False))
+    return Batch(rows, chosen[-1].reference if len(chosen) == limit else None)
+
+
+def retry_now(
+    session: Session,
+    *,
+    now: datetime,
+    ids: Sequence[int] = (),
+    state: State | None = None,
+    mailings: Select[Any] | None = None,
+    excluded: Select[Any] | None = None,
+) -> int:
+    """Make deferred or unknown rows due now, on the operator's request; return how many.
+
+    Those of `ids`, or all that are in `state`, of `mailings` if given and not of `excluded`. Rows
+    that were refused, or that have a reason not to be sent, are not changed.
+    """
+    chosen = [
+        _id.in_(ids) if state is None else _state == state,
+        _state.in_((State.DEFERRED, State.UNKNOWN, State.QUEUED)),
+        _reason.is_(None),
+        # Erased readers have no address.
+        col(Delivery.address) != "",
+    ]
+    if mailings is not None:
+        chosen.append(_mailing.in_(mailings))
+    if excluded is not None:
+        chosen.append(_mailing.not_in(excluded))
+    retried = session.execute(
+        update(Delivery)
+        .where(*chosen)
+        .values(state=State.QUEUED, due_at=now, state_at=now, worker_id=None)
+        .execution_options(synchronize_session=False)
+    )
+    return statements.row_count(retried)
+
+
+def find(
+    session: Session, message_ids: Sequence[tuple[str, str]]
+) -> dict[tuple[str, str], tuple[int, State]]:
+    """Return id and state of the rows of some Message-IDs, which are (mailing, reference) pairs."""
+    found = statements.FIND.run(session, rows=json.dumps(message_ids))
+    return {(mailing, reference): (one, State(state)) for mailing, reference, one, state in found}
+
+
+def replies(session: Session) -> Iterator[tuple[int, State, str]]:
+    """Yield id, state and reply of every row that ever was unknown, and of each of its tries."""
+    tried = select_columns(col(Attempt.delivery_id)).where(
+        col(Attempt.outcome) == State.UNKNOWN.value
+    )
+    said = union_all(
+        select_columns(_id, _state, col(Delivery.reply).label("reply")).where(_id.in_(tried)),
+        select_columns(_id, _state, col(Attempt.reply).label("reply"))
+        .join(Attempt, col(Attempt.delivery_id) == _id)
+        .where(_id.in_(tried)),
+    ).subquery()
+    found = session.execute(select_columns(said).where(said.c.reply.is_not(None)))
+    return ((row.id, State(row.state), row.reply) for row in found)
+
+
+def reconcile(session: Session, *, replies: Mapping[int, str], now: datetime) -> set[int]:
+    """Settle unknown rows as accepted, each with its reply, and return which.
+
+    Attempts, and rows in other states, are not changed.
+    """
+    rows = json.dumps(list(replies.items()))
+    found = statements.RECONCILE.run(
+        session, now=dialects.stored(session, _INSTANT, now), rows=rows
+    )
+    return {row[0] for row in found}
+
+
+def mailing(session: Session, mailing_id: int) -> Mailing:
+    """Return one mailing."""
+    return session.exec(select(Mailing).where(Mailing.id == mailing_id)).one()
