@@ -26,7 +26,7 @@ class Instant(TypeDecorator[datetime]):
         return instant.replace(tzinfo=None) if dialect.name == "sqlite" else instant
 
     def bind_processor(self, dialect: Dialect) -> Callable[[datetime | None], Any] | None:
-        """Return the conversion of parameters; SQLAlchemy's own for SQLite takes thrice as long."""
+        """Return the conversion of parameters; SQLAlchemy's own for SQLite takes twice as long."""
         return _text if dialect.name == "sqlite" else super().bind_processor(dialect)
 
     def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:  # noqa: ANN401, ARG002 - SQLAlchemy's signature
@@ -47,9 +47,4 @@ def _text(value: datetime | None) -> str | None:
     """Return an instant in the text form of SQLAlchemy's type for SQLite."""
     if value is None:
         return None
-    at = _utc(value)
-    # Takes half as long as `isoformat`.
-    return (
-        f"{at.year:04}-{at.month:02}-{at.day:02} "
-        f"{at.hour:02}:{at.minute:02}:{at.second:02}.{at.microsecond:06}"
-    )
+    return _utc(value).isoformat(" ", "microseconds").removesuffix("+00:00")

@@ -70,7 +70,7 @@ def _members(name: str, values: Sequence[datetime | str | None]) -> list[str | N
 
 
 def _string(value: datetime | str) -> str:
-    return _written(value.isoformat() if isinstance(value, datetime) else value)
+    return f'"{value.isoformat()}"' if isinstance(value, datetime) else _written(value)
 
 
 def from_json(kept: str | None) -> Evidence:
