@@ -139,7 +139,7 @@ class Connections:
 
     def _suspend(self, relay: Relay, refusal: NewsletterError) -> None:
         """Send by the other relays, and stop where all are suspended."""
-        is_news = self._relays.put_aside(relay, refusal, now=loop_time())
+        is_news = self._relays.suspend(relay, refusal, now=loop_time())
         if (failure := self._relays.failure(loop_time())) is not None:
             self._state.stop(failure)
         elif is_news:
@@ -182,7 +182,7 @@ async def _any(plan: Plan) -> Session:
                 relay.server, trust=plan.trust, has_others=not relays.is_single
             )
         except (ConfigurationError, TransportUnavailable) as exc:
-            relays.put_aside(relay, exc, now=loop_time())
+            relays.suspend(relay, exc, now=loop_time())
     raise failure
 
 

@@ -17,8 +17,8 @@ from newsletter.smtp.server import SmtpServer
 from newsletter.smtp.session import Session
 
 #: Back-off of a relay: the first, and the longest.
-REST_SECONDS = 30.0
-LONGEST_REST_SECONDS = 600.0
+BACKOFF_SECONDS = 30.0
+LONGEST_BACKOFF_SECONDS = 600.0
 #: Sessions that a relay may end in a row, per connection, before that counts as a refusal.
 PATIENCE = 5
 #: This many refusals in a row, for readers at this many domains, count as a refusal of us.
@@ -52,9 +52,9 @@ class Relay:
     failures: int = 0
     #: Refusals since its last accepted message that may concern us, by domain of the reader.
     doubts: Counter[str] = field(default_factory=Counter)
-    #: Most connections that it accepts, as known so far; one more is tried at `rest_until`.
+    #: Most connections that it accepts, as known so far; one more is tried at `next_try_at`.
     limit: float = math.inf
-    rest_until: float = -math.inf
+    next_try_at: float = -math.inf
 
     @property
     def taken(self) -> int:
@@ -69,13 +69,13 @@ class Relay:
         """Connections, without those that are closing and with those being opened."""
         return len(self.calls) + sum(not connection.is_leaving for connection in self.connections)
 
-    def rests(self, now: float) -> bool:
+    def is_suspended(self, now: float) -> bool:
         """Return whether its back-off is still running."""
-        return self.refusals > 0 and now < self.rest_until
+        return self.refusals > 0 and now < self.next_try_at
 
     def has_room(self, now: float) -> bool:
         """Return whether one more connection may be tried."""
-        return self.busy < self.limit + (now >= self.rest_until)
+        return self.busy < self.limit + (now >= self.next_try_at)
 
 
 class Relays:
@@ -107,7 +107,7 @@ class Relays:
 
     def opened(self, relay: Relay, session: Session, *, now: float) -> Connection:
         """Add a new connection; it closes early if the relay's back-off has begun meanwhile."""
-        connection = Connection(relay, session, is_leaving=relay.rests(now))
+        connection = Connection(relay, session, is_leaving=relay.is_suspended(now))
         relay.connections.add(connection)
         if not relay.refusals:
             relay.limit = max(relay.limit, len(relay.connections))
@@ -120,20 +120,20 @@ class Relays:
     def is_full(self, relay: Relay, *, now: float) -> None:
         """Limit a relay that refused a connection to its others, for a while."""
         relay.limit = relay.taken + len(relay.calls) - 1
-        relay.rest_until = now + REST_SECONDS
+        relay.next_try_at = now + BACKOFF_SECONDS
 
-    def put_aside(self, relay: Relay, refusal: NewsletterError, *, now: float) -> bool:
+    def suspend(self, relay: Relay, refusal: NewsletterError, *, now: float) -> bool:
         """Begin the back-off of a relay and close its connections; return whether it was in use.
 
         Refusals during the back-off are of connections that were opened before it, and not counted.
         """
-        if relay.rests(now):
+        if relay.is_suspended(now):
             return False
         relay.refusals += 1
         relay.refusal, relay.failures, relay.limit = refusal, 0, 0
         relay.doubts.clear()
-        rest = REST_SECONDS * 2 ** min(relay.refusals - 1, 10)
-        relay.rest_until = now + min(rest, LONGEST_REST_SECONDS)
+        backoff = BACKOFF_SECONDS * 2 ** min(relay.refusals - 1, 10)
+        relay.next_try_at = now + min(backoff, LONGEST_BACKOFF_SECONDS)
         for connection in relay.connections:
             connection.is_leaving = True
         return relay.refusals == 1
@@ -191,7 +191,9 @@ class Relays:
 
     def failure(self, now: float) -> NewsletterError | None:
         """Return the error if every relay is in back-off; None if one may be tried."""
-        refusals = [each.refusal for each in self._relays if each.refusal and each.rests(now)]
+        refusals = [
+            each.refusal for each in self._relays if each.refusal and each.is_suspended(now)
+        ]
         if len(refusals) < len(self._relays):
             return None
         if self.is_single:

@@ -261,7 +261,7 @@ def test_when_all_refuse_us_for_good_it_is_a_setting_to_mend(sqlite_engine: Engi
 def test_one_that_comes_back_is_told_of_and_used_again(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(relays, "REST_SECONDS", 0.05)
+    monkeypatch.setattr(relays, "BACKOFF_SECONDS", 0.05)
     ledgers.fill(engine, AUDIENCE)
     told: list[str] = []
     away = ScriptedServer(

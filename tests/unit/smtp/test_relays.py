@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 from newsletter.errors import ConfigurationError, NewsletterError, TransportUnavailable
 from newsletter.smtp.relays import (
-    LONGEST_REST_SECONDS,
+    BACKOFF_SECONDS,
+    LONGEST_BACKOFF_SECONDS,
     PATIENCE,
-    REST_SECONDS,
     Connection,
     Relay,
     Relays,
@@ -127,29 +127,29 @@ def test_the_back_off_of_a_relay_doubles_up_to_ten_minutes() -> None:
     now, rests = 0.0, []
 
     for _ in range(8):
-        assert made.put_aside(bad, LOGIN, now=now) == (not rests)
-        rests.append(bad.rest_until - now)
-        assert not bad.has_room(bad.rest_until - 0.1)
-        now = bad.rest_until
+        assert made.suspend(bad, LOGIN, now=now) == (not rests)
+        rests.append(bad.next_try_at - now)
+        assert not bad.has_room(bad.next_try_at - 0.1)
+        now = bad.next_try_at
         assert bad.has_room(now)
 
-    assert rests[:5] == [REST_SECONDS * factor for factor in (1, 2, 4, 8, 16)]
-    assert set(rests[5:]) == {LONGEST_REST_SECONDS}
+    assert rests[:5] == [BACKOFF_SECONDS * factor for factor in (1, 2, 4, 8, 16)]
+    assert set(rests[5:]) == {LONGEST_BACKOFF_SECONDS}
 
 
 def test_refusals_of_concurrent_connections_count_once() -> None:
     made, (bad, _) = relays(1, 1)
 
-    assert made.put_aside(bad, LOGIN, now=0)
-    assert not made.put_aside(bad, AWAY, now=1)
+    assert made.suspend(bad, LOGIN, now=0)
+    assert not made.suspend(bad, AWAY, now=1)
 
-    assert (bad.refusals, bad.refusal, bad.rest_until) == (1, LOGIN, REST_SECONDS)
+    assert (bad.refusals, bad.refusal, bad.next_try_at) == (1, LOGIN, BACKOFF_SECONDS)
 
 
 def test_it_is_tried_with_one_connection_and_a_success_brings_it_back() -> None:
     made, (bad, good) = relays(1, 1)
-    made.put_aside(bad, LOGIN, now=0)
-    now = bad.rest_until
+    made.suspend(bad, LOGIN, now=0)
+    now = bad.next_try_at
     trial = call(made, now)
 
     assert trial.relay is bad
@@ -161,7 +161,7 @@ def test_it_is_tried_with_one_connection_and_a_success_brings_it_back() -> None:
 def test_the_connections_of_a_relay_in_back_off_close_and_their_failures_do_not_count() -> None:
     made, (bad, _) = relays(1, 1)
     connection = next(each for each in (call(made), call(made)) if each.relay is bad)
-    made.put_aside(bad, LOGIN, now=0)
+    made.suspend(bad, LOGIN, now=0)
 
     assert connection.is_leaving
     assert not made.succeeded(connection)
@@ -181,8 +181,8 @@ def test_a_relay_that_keeps_closing_sessions_counts_as_refusing() -> None:
         return is_refusal
 
     assert [fail() for _ in range(PATIENCE)] == [False] * (PATIENCE - 1) + [True]
-    made.put_aside(bad, AWAY, now=0)
-    connection = made.opened(bad, Session(Wire(), frozenset()), now=bad.rest_until)
+    made.suspend(bad, AWAY, now=0)
+    connection = made.opened(bad, Session(Wire(), frozenset()), now=bad.next_try_at)
     assert made.failed(connection), "once is enough for one that is tried again"
 
 
@@ -190,7 +190,7 @@ def test_a_failed_connection_fails_over_if_there_is_another_relay() -> None:
     made, (one, other) = relays(100, 1)
 
     assert made.pick(0, failed=one) is other
-    made.put_aside(other, AWAY, now=0)
+    made.suspend(other, AWAY, now=0)
     assert made.pick(0, failed=one) is one
 
 
@@ -210,7 +210,7 @@ def test_a_full_relay_keeps_its_connections_and_is_tried_with_one_more_later() -
     made.closed(small_lines.pop())
     assert call(made, 1).relay is small, "what it had, it may have again"
     assert call(made, 1).relay is big
-    assert call(made, REST_SECONDS).relay is small
+    assert call(made, BACKOFF_SECONDS).relay is small
 
 
 # All of them
@@ -224,9 +224,9 @@ def test_there_is_an_error_only_if_all_relays_are_in_back_off(
     said: tuple[NewsletterError, NewsletterError], kind: type[NewsletterError]
 ) -> None:
     made, each = relays(1, 1)
-    made.put_aside(each[0], said[0], now=0)
+    made.suspend(each[0], said[0], now=0)
     assert made.failure(0) is None
-    made.put_aside(each[1], said[1], now=1)
+    made.suspend(each[1], said[1], now=1)
 
     failure = made.failure(1)
 
@@ -235,12 +235,12 @@ def test_there_is_an_error_only_if_all_relays_are_in_back_off(
     assert all(one.message in failure.message for one in said)
     assert all((one.hint or "") in (failure.hint or "") for one in said)
     assert made.pick(1) is None
-    assert made.failure(REST_SECONDS) is None, "the first may be tried again"
+    assert made.failure(BACKOFF_SECONDS) is None, "the first may be tried again"
 
 
 def test_a_single_relay_is_always_tried() -> None:
     made, (only,) = relays(1)
-    made.put_aside(only, LOGIN, now=0)
+    made.suspend(only, LOGIN, now=0)
 
     assert made.pick(0, failed=only) is only
     assert made.failure(0) is LOGIN
@@ -263,12 +263,12 @@ def test_a_relay_in_back_off_is_never_picked(
     connections: list[Connection] = []
     for step, rng in steps:
         if step == "wait":
-            now += rng.choice([1, REST_SECONDS, LONGEST_REST_SECONDS])
+            now += rng.choice([1, BACKOFF_SECONDS, LONGEST_BACKOFF_SECONDS])
         elif step == "refuse":
-            made.put_aside(rng.choice(each), AWAY, now=now)
+            made.suspend(rng.choice(each), AWAY, now=now)
         elif step == "call":
             picked = made.pick(now)
-            assert picked is None or not picked.rests(now)
+            assert picked is None or not picked.is_suspended(now)
             tried = [relay for relay in each if relay.refusals and relay.busy]
             assert picked or made.failure(now) or tried
             if picked is not None:
@@ -282,5 +282,5 @@ def test_a_relay_in_back_off_is_never_picked(
             elif step == "succeed":
                 made.succeeded(connection)
             elif made.failed(connection):
-                made.put_aside(connection.relay, AWAY, now=now)
+                made.suspend(connection.relay, AWAY, now=now)
         assert all(relay.limit in {0, math.inf} for relay in each)
