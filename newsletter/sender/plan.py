@@ -30,14 +30,13 @@ class Plan:
     @classmethod
     def of(cls, settings: Settings) -> Plan:
         """Return the plan that the settings describe."""
+        keyring = settings.keyring()
         return cls(
             servers=settings.smtp_servers(),
             connections=settings.smtp_connections,
             return_path=settings.bounce_address,
-            filler=Filler(settings.keyring()),
+            filler=Filler(keyring),
             retries=retry.RetryRules(settings.unknown_policy, settings.retry_waits),
-            suppression=dead_addresses.SuppressionRules(
-                settings.keyring(), settings.full_mailboxes
-            ),
+            suppression=dead_addresses.SuppressionRules(keyring, settings.full_mailboxes),
             limits=Limits.of(settings),
         )
