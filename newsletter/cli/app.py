@@ -5,7 +5,6 @@ Exit codes: 0 done or nothing to do, 1 failed, 2 usage, 3 findings, 75 try again
 
 from __future__ import annotations
 
-import gc
 import sys
 import traceback
 from io import TextIOWrapper
@@ -14,7 +13,7 @@ from typing import Annotated
 
 import typer
 
-from newsletter.cli import context, output
+from newsletter.cli import context, garbage, output
 from newsletter.cli.commands import Commands
 from newsletter.errors import (
     ConfigurationError,
@@ -77,9 +76,7 @@ def program() -> Commands:
 def main() -> None:
     """Run the command line; what goes wrong is one sentence and a hint, never a traceback."""
     _print_anything()
-    # What is imported, some hundred thousand objects, lives as long as the process: at Python's
-    # default threshold of 700 the garbage collector runs two hundred times for none of it.
-    gc.set_threshold(50_000)
+    garbage.defer()
     try:
         app()
     except NewsletterError as exc:
@@ -102,8 +99,8 @@ def main() -> None:
         )
         sys.exit(FAILED)
     finally:
-        # The interpreter would scan all of them twice more at its end.
-        gc.freeze()
+        # Else the interpreter looks at all objects twice more at its end.
+        garbage.resume()
 
 
 def _print_anything() -> None:

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from newsletter.cli import garbage
+
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
@@ -65,6 +67,7 @@ class Context:
         try:
             if checked:
                 schema.check(engine)
+            garbage.resume()
             yield engine
         finally:
             engine.dispose()

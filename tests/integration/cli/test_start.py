@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import gc
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from newsletter.cli import garbage
+from newsletter.cli.context import Context
 
 _TABLES = {"sqlalchemy", "sqlmodel", "pydantic", "email_validator"}
 _RENDERING = {"jinja2", "premailer", "markdown_it", "cssutils"}
@@ -78,3 +82,16 @@ def test_no_line_of_an_overview_is_cut_off() -> None:
     )
 
     assert "..." not in run.stdout.partition("Commands:")[2]
+
+
+def test_work_on_the_database_leaves_its_garbage_to_the_collector_as_usual(
+    monkeypatch: pytest.MonkeyPatch, migrated_url: str
+) -> None:
+    """A long import makes cycles that each hold thousands of addresses."""
+    monkeypatch.setenv("NEWSLETTER_DATABASE_URL", migrated_url)
+    usual = gc.get_threshold()
+    garbage.defer()
+    assert gc.get_threshold()[0] > usual[0]
+
+    with Context().database():
+        assert gc.get_threshold() == usual

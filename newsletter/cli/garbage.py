@@ -1,0 +1,23 @@
+"""Keeps the garbage collector from what lives to the end: all that a command imports.
+
+At Python's threshold of 700 it runs some two hundred times while a command starts, for nothing. The
+work itself needs it: statements of SQLAlchemy are cycles, which hold their parameters.
+"""
+
+from __future__ import annotations
+
+import gc
+
+_WHILE_STARTING = 50_000
+_USUAL = gc.get_threshold()
+
+
+def defer() -> None:
+    """Collect seldom, while a command starts."""
+    gc.set_threshold(_WHILE_STARTING)
+
+
+def resume() -> None:
+    """Collect as usual, but never look again at what there is now."""
+    gc.freeze()
+    gc.set_threshold(*_USUAL)
