@@ -34,19 +34,19 @@ class ConfigurationError(NewsletterError):
 
 
 class InvalidInput(NewsletterError, ValueError):
-    """That input cannot be used."""
+    """The input cannot be used."""
 
 
 class InvalidAddress(InvalidInput):
-    """That is not an email address."""
+    """The text is not an email address."""
 
 
 class InvalidToken(InvalidInput):
-    """That link is not one of ours."""
+    """The link was not made by this publication, or is damaged."""
 
 
 class ExpiredToken(InvalidToken):
-    """That link has expired."""
+    """The link has expired."""
 
     def __init__(self, message: str | None = None, *, issued_at: datetime) -> None:
         super().__init__(message)
@@ -55,7 +55,7 @@ class ExpiredToken(InvalidToken):
 
 
 class OutdatedToken(InvalidToken):
-    """That link belongs to an earlier subscription."""
+    """The link belongs to an earlier subscription."""
 
     def __init__(self, *, has_returned: bool = False, has_moved: bool = False) -> None:
         super().__init__()
@@ -70,11 +70,11 @@ class NotFound(NewsletterError, LookupError):
 
 
 class Conflict(NewsletterError):
-    """That contradicts what is there."""
+    """The request contradicts stored data."""
 
 
 class TooManyRequests(NewsletterError):
-    """That was asked too often."""
+    """The request came too often."""
 
     def __init__(self, message: str | None = None, *, retry_after: timedelta | None = None) -> None:
         super().__init__(message)
@@ -83,7 +83,7 @@ class TooManyRequests(NewsletterError):
 
 
 class FeedError(NewsletterError):
-    """That feed could not be read."""
+    """The feed could not be read."""
 
     def __init__(
         self,

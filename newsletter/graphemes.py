@@ -36,7 +36,7 @@ def shorten(text: str, limit: int) -> str:
     head = text[:end]
     if not text[end].isspace():
         at = head.rfind(" ")
-        # A script without spaces, or one endless word, is cut where it is.
+        # Text without spaces, or one very long word, is cut at the limit.
         head = head[:at] if at > limit // 2 else head
     return head.rstrip(" ,;:.–—-") + "…"
 
@@ -44,7 +44,7 @@ def shorten(text: str, limit: int) -> str:
 def _boundary(text: str, limit: int) -> int:
     """Return where the last whole letter within `limit` ends; a single longer letter is cut."""
     end = 0
-    # One more letter than fits, so that the last that does is known to be whole.
+    # One letter more than fits: only then is it known where the last one that fits ends.
     for letter in clusters(text[: limit + _LONGEST]):
         if end + len(letter) > limit:
             break

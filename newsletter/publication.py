@@ -1,4 +1,4 @@
-"""One newsletter as its mails and editions need it: made once by a door, from the settings."""
+"""What mails and editions need of the settings, as one value that each entry point builds once."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Publication:
-    """What the mails and editions of one newsletter share."""
+    """The values that the mails and editions of one newsletter share."""
 
     #: The sender as shown in mails: name, address, colours.
     brand: Brand

@@ -191,7 +191,7 @@ def plain(value: str) -> str:
 
 
 def _paired(tags: list[re.Match[str]]) -> list[re.Match[str]]:
-    """Return the tags that are markup, in order: paired ones, pictures and breaks."""
+    """Return the tags to keep as markup, in order: matched pairs, images and line breaks."""
     waiting: dict[str, list[re.Match[str]]] = {}
     found = []
     for tag in tags:

@@ -193,7 +193,7 @@ def _addresses(
             yield url, wide
     for name in (*_LAZY, *_named(attributes, "src"), *_of_pictures(attributes), "src"):
         value = attributes.get(name, "")
-        # Some engines write "true" or "1" into the same attributes.
+        # Some blog engines write "true" or "1", and no URL, into these attributes.
         url = link.image(value, base) if name == "src" or _LIKE_AN_ADDRESS.search(value) else None
         if url:
             yield url, None

@@ -59,7 +59,7 @@ class Commands(Group):
         }
 
     def load_all(self) -> None:
-        """Import every command, for what documents them."""
+        """Import all commands, to generate docs/cli.md and to test them."""
         self.commands = {name: load(name) for name in (*_COMMANDS, *_GROUPS)}
 
 

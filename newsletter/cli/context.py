@@ -1,4 +1,4 @@
-"""What every command needs: the settings, read once, and the database on the right schema."""
+"""The context of a command: the settings, read once, and the database on the right schema."""
 
 from __future__ import annotations
 

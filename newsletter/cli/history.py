@@ -1,4 +1,4 @@
-"""What editors did, as `articles show` and `editions show` print it."""
+"""The actions of editors, as `articles show` and `editions show` print them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What rich draws: tables that fold, progress bars and spinners."""
+"""Output drawn by rich: tables that fold, progress bars and spinners."""
 
 from __future__ import annotations
 

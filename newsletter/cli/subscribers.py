@@ -240,7 +240,7 @@ def _ask_for_address(here: context.Context, address: str, new: str, *, json: boo
 
 @app.command()
 def unsubscribe(ctx: typer.Context, address: Address, *, json: output.Json = False) -> None:
-    """End a reader's consent: they get nothing more, not even what was on its way."""
+    """End a reader's consent: no more mail is sent to them, not even what is queued already."""
     from newsletter.db import session as sessions
     from newsletter.subscribers import unsubscribe as goodbye
     from newsletter.subscribers.consent import Origin

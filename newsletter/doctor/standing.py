@@ -71,7 +71,7 @@ class Pinned:
 
 @dataclass(frozen=True, kw_only=True)
 class Standing:
-    """What there is to see at one moment."""
+    """The state of a publication at one instant."""
 
     #: Readers by cadence and status.
     readers: dict[str, dict[str, int]]

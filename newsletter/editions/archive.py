@@ -1,4 +1,4 @@
-"""What anyone may read of past editions: the mail as most readers got it, with no reader in it."""
+"""The public archive of past editions: the mail as most readers got it, without their links."""
 
 from __future__ import annotations
 

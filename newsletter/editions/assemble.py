@@ -30,13 +30,13 @@ class Variant:
     starts: tuple[datetime, ...]
     #: The lead first.
     articles: tuple[Article, ...]
-    #: How many articles there are; the oldest are left out where it is more than `articles`.
+    #: Number of articles found; the oldest are left out if `articles` has fewer.
     total: int
     readers: int
 
     @property
     def lead(self) -> Article:
-        """What stands on top."""
+        """The lead: the story at the top."""
         return self.articles[0]
 
 

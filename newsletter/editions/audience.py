@@ -173,7 +173,7 @@ def begin(session: Session, audience: Audience) -> None:
 
 
 def _start(audience: Audience) -> ColumnElement[datetime]:
-    """Where a reader begins: at the watermark, but not before the catch-up window."""
+    """Start of a reader's coverage: the watermark, but not before the catch-up window."""
     window = literal(audience.window_start, Instant())
     new = literal(audience.coverage_start, Instant())
     begins = case((_watermark < window, window), else_=func.coalesce(_watermark, new))

@@ -44,7 +44,7 @@ _PRIORITY = 1
 
 @dataclass(frozen=True, kw_only=True)
 class Notice:
-    """What is corrected, and in which words; equal ones are the same correction."""
+    """The article to correct and the text; equal notices are the same correction."""
 
     #: The edition's name.
     edition: str

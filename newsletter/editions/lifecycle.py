@@ -73,9 +73,10 @@ def retry(
 ) -> tuple[int, int]:
     """Make deliveries due at once, by their ids or by their state, and reopen their editions.
 
-    Returns how many were asked for, and how many are due now: only those that wait or are unknown,
-    to readers who have not left or paused since, of editions neither cancelled nor stale. With
-    `edition`, of that one alone; raises NotFound if there is none.
+    Returns the number of deliveries asked for and the number made due. Not made due are those that
+    are not queued, deferred or unknown, those to readers who have unsubscribed or paused since, and
+    those of cancelled or stale editions. `edition` limits both to one edition; raises NotFound if
+    there is none.
     """
     with sessions.writing(engine) as session:
         theirs = mailings.of(store.by_slug(session, edition)) if edition else None

@@ -49,12 +49,12 @@ class Rows:
 
     @property
     def editions(self) -> int:
-        """Of how many editions they are."""
+        """Number of editions that the rows belong to."""
         return len({self.edition_of[mailing_id] for mailing_id in self.by_mailing})
 
 
 def prunable(engine: Engine, *, older_than: int, now: datetime, publication: Publication) -> Rows:
-    """Return what is over for so many days: rows in a final state, of editions that are settled.
+    """Return the rows to prune: in a final state, of editions that ended `older_than` days ago.
 
     Uncertain rows stay, and letters and corrections, which must not go out again. Raises
     InvalidInput for days within which an edition may still have to know what a reader had.

@@ -35,7 +35,7 @@ _PRIORITY = 2
 
 @dataclass(frozen=True, kw_only=True)
 class _Choice:
-    """What is the same for all variants of an edition."""
+    """Values shared by all variants of an edition."""
 
     publication: Publication
     #: Where its coverage ends.

@@ -21,7 +21,7 @@ _REASON = "The database was restored from a backup: it may have been sent before
 
 @dataclass
 class Done:
-    """What became of what the backup had waiting."""
+    """The result of a restore: open mail that was held, and editions that were skipped."""
 
     #: Deliveries that were open and may have been sent since.
     unknown: int = 0

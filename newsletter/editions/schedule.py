@@ -1,4 +1,4 @@
-"""What falls due, for workers that stay: editions are made and finished here, sent by them."""
+"""Makes and finishes editions on schedule; workers that keep running send them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from newsletter.subscribers import unconfirmed
 
 @dataclass
 class Done:
-    """What one look at the calendar came to."""
+    """The result of one check of the schedule."""
 
     made: list[Summary] = field(default_factory=list)
     #: Names of editions of which nothing is open any more.

@@ -13,7 +13,7 @@ from newsletter.models.table import Table
 
 
 class ArticleState(StrEnum):
-    """Where an article stands; editions take only those in state OUT."""
+    """The state of an article; editions use only those in state OUT."""
 
     OUT = "out"
     QUARANTINED = "quarantined"

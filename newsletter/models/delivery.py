@@ -13,7 +13,7 @@ from newsletter.models.table import Table
 
 
 class State(StrEnum):
-    """Where a delivery stands."""
+    """The state of a delivery."""
 
     QUEUED = "queued"
     CLAIMED = "claimed"

@@ -120,7 +120,7 @@ class DigestContent:
 
 @dataclass(frozen=True, kw_only=True)
 class CorrectionContent:
-    """What was wrong in an article of an edition, in the publisher's own words."""
+    """The correction of an article of an edition, in the publisher's own words."""
 
     #: The article as the edition had it.
     title: str

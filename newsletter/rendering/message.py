@@ -21,7 +21,7 @@ from newsletter.rendering.headers import Mailbox
 
 
 class Slot(StrEnum):
-    """What differs from reader to reader."""
+    """A value that differs from reader to reader."""
 
     ADDRESS = "address"
     MESSAGE_ID = "message_id"
@@ -36,7 +36,7 @@ class Slot(StrEnum):
 
 
 class Place(StrEnum):
-    """Where a slot stands, which decides how its value is escaped."""
+    """The part of the message that a slot is in, which decides how its value is escaped."""
 
     HEADER = "header"
     TEXT = "text"
@@ -82,7 +82,7 @@ class CompiledMessage:
 
     @cached_property
     def fields(self) -> tuple[Field, ...]:
-        """What a fill needs values for, in the order in which they stand."""
+        """The slots that need values, in the order of their positions."""
         return tuple(piece for piece in self.pieces if isinstance(piece, Field))
 
     def fill(self, values: Sequence[bytes]) -> bytes:

@@ -1,4 +1,4 @@
-"""What of an edition a mail shows: which stories with their standfirst, which as headlines only."""
+"""Selects the stories of an edition that a mail shows in full, and those shown as headlines."""
 
 from __future__ import annotations
 

@@ -51,7 +51,7 @@ def domain_of(address: str) -> str:
 
 @dataclass
 class Allowance:
-    """What one worker may claim of a domain that is limited."""
+    """The messages that one worker may claim for a domain with a limit."""
 
     #: How many messages at a time.
     share: int

@@ -1,4 +1,4 @@
-"""What a worker is to do, as values: made from the settings by a door."""
+"""The parameters of a worker, built from the settings by an entry point."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a reply leads to beyond its own delivery: for the relay, the domain, the operator.
+"""Consequences of a reply beyond its delivery: for the relay, the domain and the operator.
 
 Pure: an outcome and what came before it go in, a decision or a sentence comes out.
 """

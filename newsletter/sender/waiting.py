@@ -25,7 +25,7 @@ _due_at = col(Delivery.due_at)
 
 
 class Why(StrEnum):
-    """What a delivery waits for."""
+    """The reason for which a delivery waits."""
 
     #: Deferred by a server, or the connection was lost: until its next try.
     RETRY = "retry"

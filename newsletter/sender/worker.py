@@ -65,7 +65,7 @@ TOLD_TO_STOP = "Told to stop: what is under way is finished, the rest goes back.
 
 @dataclass
 class SendTally:
-    """What one worker did: outcomes of tries, by kind; uncharged ones apart."""
+    """Counts of one run: outcomes of tries by kind, uncharged ones apart."""
 
     counts: Counter[str] = field(default_factory=Counter)
     #: A request to stop ended it before nothing was due.

@@ -21,7 +21,7 @@ from newsletter.tokens import Keyring
 
 @dataclass(frozen=True)
 class Forgotten:
-    """What was erased."""
+    """Counts of what was erased."""
 
     subscriber: bool
     consents: int

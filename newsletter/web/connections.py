@@ -18,7 +18,7 @@ _SAY_SECONDS = 60.0
 
 
 class Phase(Enum):
-    """What a connection waits for."""
+    """The part of a request that a connection waits for."""
 
     #: A request, or the rest of its head.
     HEAD = "head"
@@ -76,7 +76,7 @@ class Member(Protocol):
 
     @property
     def phase(self) -> Phase:
-        """What it waits for."""
+        """The part of a request that it waits for."""
 
     @property
     def unread(self) -> int:

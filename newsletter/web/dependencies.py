@@ -1,4 +1,4 @@
-"""What routes share, made once at start-up: settings, templates and keys."""
+"""Objects that all routes share, built once at start-up: settings, templates and keys."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class WebContext:
 
     @cached_property
     def publication(self) -> Publication:
-        """What the mails of the publication share."""
+        """The values that the mails of the publication share."""
         return Publication.of(self.settings)
 
     @property

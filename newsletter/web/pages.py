@@ -92,7 +92,7 @@ class Words:
 
 @dataclass(frozen=True, kw_only=True)
 class Site:
-    """What all pages of a publication share."""
+    """The values that all pages of a publication share."""
 
     brand: Brand
     #: The URL of these pages, without a trailing slash.

@@ -196,7 +196,7 @@ def write(results: Mapping[str, Any], docs: Path) -> list[Figure]:
     template = (_HERE / "performance.md").read_text()
     filled = {
         "at": results["at"],
-        "rounds": str(results["rounds"]),
+        "rounds": "1 round" if results["rounds"] == 1 else f"{results['rounds']} rounds",
         "octets": f"{results['octets']:,}",
         "figures": _figures_table(found),
         "machine": _machine_table(results["machine"]),

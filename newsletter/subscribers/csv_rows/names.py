@@ -232,7 +232,7 @@ def meaning_of(name: str) -> Meaning | None:
     if name.startswith("opted out of "):
         return STATES["opt out"]
     negative = _negative(name)
-    # `unsubscribed_at`, `bounce_reason`: not empty if it has happened.
+    # `unsubscribed_at`, `bounce_reason`: not empty once the event has happened.
     return states.happened(negative) if negative and _DATED.search(name) else None
 
 

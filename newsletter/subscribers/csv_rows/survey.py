@@ -53,7 +53,7 @@ _CADENCES = frozenset(cadence.value for cadence in Cadence)
 
 @dataclass(frozen=True)
 class Survey:
-    """What the first pass found out about a file."""
+    """The result of the first pass over a file."""
 
     choice: Choice
     encoding: Encoding
@@ -98,7 +98,7 @@ def _of_records(reader: RecordReader, columns: Columns, begun: Survey) -> Survey
 
 @dataclass
 class _Watched:
-    """A column whose different cells are counted as long as there are few."""
+    """A column whose distinct cells are counted, up to a limited number of them."""
 
     column: Column
     #: Whether words of a state are looked for among too many different cells.

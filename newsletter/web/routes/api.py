@@ -83,7 +83,7 @@ class Taken(BaseModel):
 
 
 class Change(BaseModel):
-    """What a reader has asked the site to change; what is left out stays."""
+    """The fields to change; one that is left out keeps its value."""
 
     model_config = ConfigDict(extra="forbid")
 
