@@ -1,7 +1,7 @@
-"""Every error that this project raises on purpose: one tree, families that a door can act on.
+"""The exceptions that this project raises on purpose: one hierarchy with a common base class.
 
-The docstring of a class is its default message. `hint` is the way out, written for the operator.
-A door (command line, web) maps families to exit codes and statuses; nothing below a door does.
+The docstring of a class is its default message; `hint` tells the operator what to do. Only the
+command line and the web map groups of exceptions to exit codes and HTTP statuses.
 """
 
 from __future__ import annotations

@@ -40,7 +40,7 @@ class Publication:
     own_templates: Path | None
     #: Query parameters that are added to the links of articles.
     link_parameters: str
-    #: Whether who unsubscribes gets a letter.
+    #: Whether a reader who unsubscribes gets a letter.
     goodbye_letter: bool
     #: How far back an edition reaches for a reader without a watermark, in time and articles.
     catch_up: timedelta

@@ -190,7 +190,8 @@ class _Names:
         """Return what to update of a stored article from the group that it matches."""
         article = one.article
         is_adopted = known.is_orphan
-        # Names still in the document are kept, or duplicates would alternate with each fetch.
+        # A GUID or link still in the document is kept: each fetch would otherwise
+        # replace it by that of a duplicate item, and back again.
         guid = known.guid if known.guid in one.guids and not is_adopted else article.guid
         link = known.link if known.link in one.links else article.link
         if known.is_alias or (known.feed_id != self._feed_id and not is_adopted):

@@ -73,7 +73,7 @@ class _Deferred(TyperCommand):
 
 
 def load(name: str) -> Any:  # noqa: ANN401 - a command or group of Typer's own Click
-    """Import a command and return it, its help one line a paragraph."""
+    """Import a command and return it, with each paragraph of its help on one line."""
     module = import_module(f"newsletter.cli.{_MODULES.get(name, name)}")
     if name in _GROUPS:
         commands: typer.Typer = module.app

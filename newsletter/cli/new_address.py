@@ -34,7 +34,7 @@ def check(came_to: str, *, old: str, new: str) -> None:
 
 
 def say(change: AddressChange, *, old: str, json: bool) -> None:
-    """Say what was sent, and what it needs."""
+    """Print to which addresses mail was sent, and that the new one must be confirmed."""
     if json:
         output.as_json({"new_address": change.address, "expires_at": change.expires_at})
         return

@@ -42,7 +42,7 @@ CORRECTION: Mapping[str, Any] = {
     "paragraphs": list[list[str]],
 }
 LETTERS: Mapping[str, Any] = {one.kind: one for one in get_args(letter.Letter)}
-#: On every page of the web.
+#: The values that every web page takes.
 WEB: Mapping[str, Any] = {"site": pages.Site, "light": Palette, "dark": Palette, "style": str}
 #: The pages that take values, by the names of their templates.
 PAGES: Mapping[str, Any] = {

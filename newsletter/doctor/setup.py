@@ -46,7 +46,7 @@ def require(settings: Settings) -> None:
 
 
 def is_loopback(host: str) -> bool:
-    """Tell whether a host leads whoever follows it to their own machine.
+    """Tell whether links to a host lead to the machine of the person who opens them.
 
     By name (RFC 6761 §6.3), or by any spelling of a loopback or unspecified address that a browser
     takes, such as 127.1 or 2130706433.

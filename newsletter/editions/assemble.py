@@ -26,7 +26,7 @@ RELATED = 3
 class Variant:
     """The readers of an edition who get the same articles, by where they begin."""
 
-    #: Watermarks, the oldest first; more than one where nothing came between them.
+    #: Watermarks of these readers, oldest first; several if the same articles follow them.
     starts: tuple[datetime, ...]
     #: The lead first.
     articles: tuple[Article, ...]
@@ -88,7 +88,7 @@ def in_order(articles: Sequence[Article], *, pinned_after: datetime) -> list[Art
 
 
 def left_out(categories: Sequence[str], skipped: Sequence[str]) -> str | None:
-    """Return the first of an article's categories that is left out of editions, in any case."""
+    """Return an article's first category that editions leave out; upper and lower case match."""
     wanted = {text.clean(name).casefold() for name in skipped}
     return next((name for name in categories if name.casefold() in wanted), None)
 
@@ -189,9 +189,9 @@ def story(article: Article, times: SendTimes) -> Story:
 
 
 def _published_on(article: Article, times: SendTimes) -> date | None:
-    """Return the local day of an article; one with a date to come, or with none, is of its arrival.
+    """Return the local date of an article's publication, or of its arrival if that is earlier.
 
-    None if it has neither.
+    If one of the two is unknown, the other counts; None if both are.
     """
     known = [at for at in (article.published_at, article.seen_at) if at is not None]
     return min(known).astimezone(times.zone).date() if known else None

@@ -204,7 +204,7 @@ def _has_row(audience: Audience, *conditions: ColumnElement[bool]) -> ColumnElem
 def _is_uncertain() -> ColumnElement[bool]:
     """The delivery waits to be sent again, and may have arrived the first time.
 
-    Its articles cannot ride in another mail without the risk of coming twice: it goes on alone.
+    It stays separate: if another mail included its articles, the reader might get them twice.
     """
     return and_(col(Delivery.state).in_(queue.OPEN), cancellation.may_have_arrived())
 

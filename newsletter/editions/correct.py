@@ -90,7 +90,7 @@ class Correction:
 
     @property
     def waiting(self) -> int:
-        """How many it has not reached yet, and may."""
+        """How many readers are still to get it."""
         return sum(self.books.get(state, 0) for state in queue.OPEN)
 
 

@@ -62,11 +62,11 @@ def hold(engine: Engine, ids: Collection[int], *, now: datetime, actor: str) -> 
 
 
 def release(engine: Engine, ids: Collection[int], *, now: datetime, actor: str) -> list[int]:
-    """Let held articles out; return the ids of those that were held.
+    """Release held articles; return the ids of those that were held.
 
-    They get their `seen_at` from the freeze lock, as approved ones do: no watermark has passed it,
-    and the next editions have them like new ones. Raises NotFound, and Conflict for one that is
-    rejected or in quarantine.
+    Their `seen_at` becomes the instant of the freeze lock, as for approved articles: it is later
+    than every watermark, so the next editions include them like new ones. Raises NotFound, and
+    Conflict for one that is rejected or in quarantine.
     """
     with _editing(engine, ids, now) as (session, instant, found):
         for one in found:

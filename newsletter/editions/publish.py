@@ -46,7 +46,7 @@ class _Choice:
     without: frozenset[str]
     #: The periods of its cadence to come that will have no edition.
     skipped: frozenset[date]
-    #: Whether its cadence had none before.
+    #: Whether the edition is the first of its cadence.
     is_first: bool
 
     @classmethod

@@ -200,7 +200,7 @@ def _add_words(environment: jinja2.Environment, locale: Locale, language: str) -
 
 
 def _shortened(text: str, limit: int) -> str:
-    """Shorten a text as it is read: markup is unescaped first, so no entity is cut."""
+    """Shorten a text by visible characters: markup is unescaped first, so no entity is cut."""
     if isinstance(text, Markup):
         return Markup.escape(shorten(text.unescape(), limit))
     return shorten(text, limit)

@@ -129,7 +129,7 @@ def _clean(markdown: str) -> str:
 
 
 def _whole_link(_tag: str, name: str, value: str) -> str | None:
-    """Keep addresses on the web and of mailboxes: in a mail, a relative one leads nowhere."""
+    """Keep http, https and mailto links; a relative link does not work in a mail."""
     if name != "href":
         # A class or a style of ours.
         return value

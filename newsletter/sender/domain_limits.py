@@ -53,7 +53,7 @@ def domain_of(address: str) -> str:
 class Allowance:
     """The messages that one worker may claim for a domain with a limit."""
 
-    #: How many messages at a time.
+    #: How many messages it may send to the domain at the same time.
     share: int
     #: How many it may claim now.
     messages: int

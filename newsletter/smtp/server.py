@@ -27,7 +27,7 @@ class SmtpServer:
     security: Literal["plain", "starttls", "tls"]
     #: The name in EHLO; None for this machine's name.
     hostname: str | None = None
-    #: How many connections it gets for each of a server of weight 1.
+    #: Its part of the connections, relative to a server of weight 1.
     weight: int = 1
 
     def __str__(self) -> str:

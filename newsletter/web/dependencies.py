@@ -168,7 +168,7 @@ def masked(subscriber: Subscriber) -> str:
 
 
 def check_generation(subscriber: Subscriber | None, bearer: Bearer) -> Subscriber:
-    """Return the reader of a link.
+    """Return the reader for whom a link was made.
 
     Raises OutdatedToken if there is no such reader, or the link belongs to an earlier consent.
     """

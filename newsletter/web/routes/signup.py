@@ -70,7 +70,7 @@ def ask_by_page(
 
 @router.get("/subscriptions/form")
 def form_token(web: Context) -> JSONResponse:
-    """Return a form token for the box on another site, with its proof of work challenge."""
+    """Return a form token for the sign-up box on another site, with a proof of work challenge."""
     form = web.keyring.form(now=web.clock())
     work = proof_of_work.challenge(web, form)
     return JSONResponse({"form": form, "challenge": work} if work else {"form": form})
