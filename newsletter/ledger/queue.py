@@ -61,7 +61,6 @@ _id = col(Delivery.id)
 _state = col(Delivery.state)
 _worker = col(Delivery.worker_id)
 _mailing = col(Delivery.mailing_id)
-_reference = col(Delivery.reference)
 _reason = col(Delivery.reason)
 _INSTANT = Instant()
 

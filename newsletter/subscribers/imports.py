@@ -51,7 +51,6 @@ _WORDING = {
     Status.UNSUBSCRIBED: "Imported as unsubscribed.",
     Status.SUPPRESSED: "Imported as suppressed.",
 }
-_CADENCES = {cadence: cadence.value for cadence in Cadence}
 _REASON = {
     Cause.BOUNCE: "imported as bounced",
     Cause.COMPLAINT: "imported as complained",
@@ -320,7 +319,7 @@ def _columns(entries: list[Entry], status: Status, how: Import) -> dict[str, Seq
         "public_id": tokens.new_public_ids(len(entries)),
         "address": [entry.address for entry in entries],
         # Plain strings: sqlite3 binds members of an enumeration more slowly.
-        "cadence": [_CADENCES[cadence] for cadence in cadences],
+        "cadence": [cadence.value for cadence in cadences],
         "language": [entry.language for entry in entries],
         "timezone": [entry.timezone for entry in entries],
     }

@@ -13,7 +13,8 @@ from newsletter.subscribers.csv_rows.states import Meaning, Standing
 from newsletter.subscribers.csv_rows.tools import TOOLS, Role, Tool
 
 _DELIMITERS = re.compile(r"[,;\t|]")
-_CADENCES = frozenset(cadence.value for cadence in Cadence)
+#: The words of a column of cadences.
+CADENCES = frozenset(cadence.value for cadence in Cadence)
 
 
 @dataclass(frozen=True)
@@ -146,7 +147,7 @@ def _address(own: list[str], choice: Choice) -> int | None:
 def _places(row: Sequence[str], known: Sequence[str]) -> tuple[int, int | None]:
     """Return the indexes of the address and of the cadence in the first row."""
     words = [cells.plain(cell).casefold() for cell in row]
-    cadence = next((index for index, word in enumerate(words) if word in _CADENCES), None)
+    cadence = next((index for index, word in enumerate(words) if word in CADENCES), None)
     found = next((index for index, word in enumerate(words) if "@" in word), None)
     if "address" in known:
         found = known.index("address")

@@ -17,10 +17,10 @@ from functools import lru_cache
 from itertools import zip_longest
 from typing import BinaryIO, cast
 
-from newsletter.cadences import Cadence
 from newsletter.errors import InvalidInput
 from newsletter.subscribers.csv_rows import cells, encoding, names, states
 from newsletter.subscribers.csv_rows.columns import (
+    CADENCES,
     Choice,
     Column,
     Columns,
@@ -48,7 +48,6 @@ _LISTED = re.compile(r"[,;|]|: ")
 #: An enhanced status code (RFC 3463): `5.1.1`, `550 5.1.1 No such user`.
 _CODE = re.compile(r"(?:[45]\d\d[ -])?[45]\.[0-7]\.\d{1,3}(?:\s|$)")
 _DIGIT = re.compile(r"\d")
-_CADENCES = frozenset(cadence.value for cadence in Cadence)
 
 
 @dataclass(frozen=True)
@@ -228,7 +227,7 @@ def _classified(
 def _meaning(one: _Watched, columns: Columns) -> Meaning | None:
     """Return the meaning of a column without a name whose cells are all words of a state."""
     is_nameless = not columns.has_header or cells.key(one.column.name) == "state"
-    if not is_nameless or not one.words or one.words & _CADENCES:
+    if not is_nameless or not one.words or one.words & CADENCES:
         return None
     meaning = states.word()
     return meaning if all(meaning.standing(cell) is not None for cell in one.words) else None
@@ -237,7 +236,7 @@ def _meaning(one: _Watched, columns: Columns) -> Meaning | None:
 def _looks_like_state(one: _Watched, columns: Columns) -> bool:
     words = one.words
     if one.column.role is Role.CADENCE:
-        return bool(words & states.TELLING) and not words & _CADENCES
+        return bool(words & states.TELLING) and not words & CADENCES
     name = cells.key(one.column.name)
     if _has_state_words(one, columns, name):
         return True
