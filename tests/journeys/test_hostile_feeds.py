@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import signal
-import subprocess
 from pathlib import Path
 
 import hostile
 import pytest
+from commands import Running
 from journey import Newsletter, at_noon, until
 
 SAMPLE = Path(__file__).parents[1] / "samples" / "feeds" / "mias-feed.rss.xml"
@@ -41,7 +41,7 @@ def seconds_used(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / 100
 
 
-def parsing(running: subprocess.Popen[str]) -> int:
+def parsing(running: Running) -> int:
     """Wait until a command has a child, and until that has begun to parse; return its number."""
     until(lambda: parser_of(running.pid) is not None)
     pid = parser_of(running.pid)

@@ -6,7 +6,6 @@ and with four workers at once.
 from __future__ import annotations
 
 import random
-import subprocess
 import time
 from collections import Counter
 from pathlib import Path
@@ -14,6 +13,7 @@ from pathlib import Path
 import killing
 import ledgers
 import pytest
+from commands import Running
 from journey import Newsletter
 from killable import OFTEN, PLACES
 from killing import Fate
@@ -131,7 +131,7 @@ def test_the_command_that_is_killed_and_typed_again_goes_on_where_it_stopped(
     assert arrived.total() <= _AUDIENCE + 2 * 4, "two kills, four connections"
 
 
-def _kill_when(sending: subprocess.Popen[str], log: Path, *, at_least: int) -> None:
+def _kill_when(sending: Running, log: Path, *, at_least: int) -> None:
     """Kill a command once the server has so many messages."""
     for _ in range(3000):
         if log.exists() and log.read_text().count("\n") >= at_least:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import socket
-import subprocess
 import threading
 import time
 from collections import Counter
@@ -19,6 +18,7 @@ import ledgers
 import pytest
 import scripted_smtp
 from alembic import command
+from commands import Running
 from feed_server import FeedServer
 from journey import (
     Mailbox,
@@ -321,9 +321,7 @@ def test_a_fetch_by_hand_waits_for_the_one_that_is_under_way(
 
 
 @contextmanager
-def serving_the_old_version(
-    newsletter: Newsletter, engine: Engine
-) -> Iterator[subprocess.Popen[str]]:
+def serving_the_old_version(newsletter: Newsletter, engine: Engine) -> Iterator[Running]:
     """Run a web server without letters, suspended so that it does not see its schema go back."""
     port = free_port()
     running = newsletter.start("serve", "--no-letters", "--port", port)

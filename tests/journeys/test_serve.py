@@ -7,7 +7,6 @@ import re
 import resource
 import signal
 import socket
-import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -20,6 +19,7 @@ import pytest
 import scripted_smtp
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, Envelope, Session
+from commands import Running
 from journey import Mailbox, Newsletter, free_port, path, until
 from scripted_smtp import STALL, ScriptedServer
 from sqlalchemy import Engine, text
@@ -30,9 +30,7 @@ ANN = "ann@readers.example"
 
 
 @contextmanager
-def visited(
-    newsletter: Newsletter, smtp_port: int
-) -> Iterator[tuple[httpx2.Client, subprocess.Popen[str]]]:
+def visited(newsletter: Newsletter, smtp_port: int) -> Iterator[tuple[httpx2.Client, Running]]:
     """Run `newsletter serve` before that mail server, and give a browser."""
     newsletter.env["NEWSLETTER_SMTP_URL"] = f"smtp://127.0.0.1:{smtp_port}"
     with (

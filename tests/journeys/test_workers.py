@@ -6,7 +6,6 @@ import os
 import re
 import signal
 import socket
-import subprocess
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -17,6 +16,7 @@ import killing
 import ledgers
 import pytest
 import scripted_smtp
+from commands import Running
 from journey import Newsletter, at_noon, due_an_hour_ago, until
 from scripted_smtp import ScriptedServer, Turn
 from sqlalchemy import Engine, func, select
@@ -93,7 +93,7 @@ TOLD = "Told to stop: what is under way is finished, the rest goes back.\n"
 
 
 @contextmanager
-def working(newsletter: Newsletter, *options: str) -> Iterator[subprocess.Popen[str]]:
+def working(newsletter: Newsletter, *options: str) -> Iterator[Running]:
     """Run `newsletter worker`, and see that SIGTERM ends it well."""
     running = newsletter.start("worker", *options)
     try:
@@ -157,7 +157,7 @@ def interrupt(command: int) -> None:
 def test_a_stop_drains_every_process_and_the_same_command_goes_on(
     published: Newsletter, engine: Engine, stop: Callable[[int], None]
 ) -> None:
-    started: list[subprocess.Popen[str]] = []
+    started: list[Running] = []
     server = ScriptedServer(
         once_sending(engine, processes=2, then=lambda: stop(started[0].pid)),
     )
@@ -182,7 +182,7 @@ def test_a_stop_drains_every_process_and_the_same_command_goes_on(
 def test_an_interrupt_before_every_process_has_begun_is_quiet(
     published: Newsletter, engine: Engine
 ) -> None:
-    started: list[subprocess.Popen[str]] = []
+    started: list[Running] = []
 
     def at_once(turn: Turn) -> None:
         if turn.phase == "body" and turn.earlier == 0:
@@ -275,7 +275,7 @@ def test_a_stop_whose_words_nobody_reads_any_more_sends_nothing_twice(
     publish.freeze(
         engine, Cadence.WEEKLY, now=utc_now(), publication=Publication.of(settings()), force=True
     )
-    started: list[subprocess.Popen[str]] = []
+    started: list[Running] = []
 
     def stop(turn: Turn) -> None:
         if turn.phase == "body" and turn.earlier == 20:
@@ -304,7 +304,7 @@ def test_cron_that_is_told_to_stop_begins_nothing_more(
     due_an_hour_ago(published, engine, weekly_in=timedelta(0))
     for address in addresses(2):
         published.run("subscribers", "change", address, "--cadence", "daily")
-    started: list[subprocess.Popen[str]] = []
+    started: list[Running] = []
 
     def stop(turn: Turn) -> None:
         if turn.phase == "body" and turn.earlier == 0:
@@ -325,7 +325,7 @@ def test_cron_that_is_told_to_stop_begins_nothing_more(
 def test_a_worker_sends_what_comes_later_and_a_stop_finishes_what_is_in_flight(
     published: Newsletter, engine: Engine, settings: Callable[..., Settings]
 ) -> None:
-    started: list[subprocess.Popen[str]] = []
+    started: list[Running] = []
 
     def stop_at_the_last(turn: Turn) -> None:
         if turn.phase == "body" and turn.earlier == 100:

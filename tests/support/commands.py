@@ -3,16 +3,20 @@
     python commands.py PATH
 
 It imports every command and what they are built on, listens on the UNIX socket PATH, and for each
-connection takes one order: a folder, an environment, the words of a command, and three descriptors.
-The answer is the exit code, as a shell has it. What a fresh interpreter does differently is tried
-by the tests that start one: tests/integration/cli/test_start.py, test_install.py, test_project.py.
+connection takes one order: a command or a script with its arguments, a folder, an environment, the
+limit of open files, and three descriptors. It answers with the id of the process, and with its exit
+code when it has ended. What a fresh interpreter does differently is tried by the tests that start
+one: tests/integration/cli/test_start.py, test_install.py, test_project.py.
 """
 
 from __future__ import annotations
 
 import atexit
+import gc
 import json
 import os
+import resource
+import runpy
 import signal
 import socket
 import subprocess
@@ -20,13 +24,16 @@ import sys
 import tempfile
 import threading
 import time
-from contextlib import suppress
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, suppress
 from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple, NoReturn, Self, TextIO
 
 _TIMEOUT_SECONDS = 300
 _LONGEST_ORDER = 1_000_000
+#: Octets of a number in an answer.
+_NUMBER = 8
 _ROOT = Path(__file__).parents[2]
 
 
@@ -40,24 +47,152 @@ class Done(NamedTuple):
 
 def run(words: list[str], *, folder: Path, env: dict[str, str], stdin: str | None = None) -> Done:
     """Run one command to its end."""
-    order = json.dumps({"words": words, "folder": str(folder), "env": env}).encode()
-    assert len(order) < _LONGEST_ORDER
-    with (
-        tempfile.TemporaryFile() as out,
-        tempfile.TemporaryFile() as err,
-        socket.socket(socket.AF_UNIX) as channel,
-    ):
-        channel.settimeout(_TIMEOUT_SECONDS)
-        channel.connect(_server())
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         source = _source(stdin)
-        socket.send_fds(channel, [order], [source, out.fileno(), err.fileno()])
-        channel.shutdown(socket.SHUT_WR)
+        channel = _ordered(_order(words, folder, env), [source, out.fileno(), err.fileno()])
         os.close(source)
-        code = channel.recv(16)
-        assert code, f"{words} ended without an exit code"
+        with channel:
+            channel.settimeout(_TIMEOUT_SECONDS)
+            _number(channel)
+            code = _number(channel)
+        assert code is not None, f"{words} ended without an exit code"
         for file in (out, err):
             file.seek(0)
-        return Done(int(code), *(file.read().decode(errors="replace") for file in (out, err)))
+        return Done(code, *(file.read().decode(errors="replace") for file in (out, err)))
+
+
+class Running:
+    """A command or a script that runs in a fork, to be used as `subprocess.Popen` with pipes is."""
+
+    def __init__(
+        self,
+        words: Sequence[str],
+        *,
+        env: Mapping[str, str],
+        folder: Path = _ROOT,
+        script: Path | None = None,
+        is_group: bool = False,
+        has_input: bool = False,
+        stderr: int | None = None,
+    ) -> None:
+        """Start a script, or else a command of the newsletter.
+
+        It has a process group of its own if `is_group`, and something to read if `has_input`; what
+        it says of errors goes to the descriptor `stderr`, or else to a pipe.
+        """
+        order = _order(words, folder, env, script=script, is_group=is_group)
+        with ExitStack() as theirs:
+            source, self.stdin = os.open(os.devnull, os.O_RDONLY), None
+            theirs.callback(os.close, source)
+            if has_input:
+                source, ours = os.pipe()
+                theirs.callback(os.close, source)
+                self.stdin = os.fdopen(ours, "w", encoding="utf-8")
+            out, self.stdout = _output(theirs)
+            err, self.stderr = (stderr, None) if stderr is not None else _output(theirs)
+            self._channel = _ordered(order, [source, out, err])
+        self.returncode: int | None = None
+        pid = _number(self._channel)
+        assert pid is not None, f"{words} could not be started"
+        self.pid = pid
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._close()
+        self.wait()
+
+    def poll(self) -> int | None:
+        """Return the exit code, or None while it runs."""
+        with suppress(subprocess.TimeoutExpired):
+            self.wait(0)
+        return self.returncode
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Return the exit code once it has ended; raises TimeoutExpired after so many seconds."""
+        if self.returncode is None:
+            self._channel.settimeout(timeout)
+            try:
+                self.returncode = _number(self._channel)
+            except (BlockingIOError, TimeoutError):
+                raise self._late(timeout) from None
+            assert self.returncode is not None, "the interpreter for commands has ended"
+            self._channel.close()
+        return self.returncode
+
+    def send_signal(self, number: int) -> None:
+        """Send a signal, unless it has ended."""
+        if self.poll() is None:
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, number)
+
+    def terminate(self) -> None:
+        self.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
+    def communicate(self, timeout: float | None = None) -> tuple[str, str]:
+        """Wait for its end; return what it said of late, output and errors."""
+        said = ["", ""]
+
+        def read(number: int, file: TextIO) -> None:
+            said[number] = file.read()
+
+        readers = [
+            threading.Thread(target=read, args=(number, file), daemon=True)
+            for number, file in enumerate((self.stdout, self.stderr))
+            if file is not None
+        ]
+        for reader in readers:
+            reader.start()
+        for reader in readers:
+            reader.join(timeout)
+            if reader.is_alive():
+                raise self._late(timeout)
+        self.wait(timeout)
+        self._close()
+        return said[0], said[1]
+
+    def _late(self, timeout: float | None) -> subprocess.TimeoutExpired:
+        return subprocess.TimeoutExpired(f"process {self.pid}", timeout or 0)
+
+    def _close(self) -> None:
+        for file in (self.stdin, self.stdout, self.stderr):
+            if file is not None:
+                # Of a pipe that nobody reads any more.
+                with suppress(BrokenPipeError):
+                    file.close()
+
+
+def _output(theirs: ExitStack) -> tuple[int, TextIO]:
+    """Return both ends of a pipe: theirs, which is closed with the stack, and a file to read."""
+    ours, end = os.pipe()
+    theirs.callback(os.close, end)
+    return end, os.fdopen(ours, encoding="utf-8")
+
+
+def _order(words: Sequence[str], folder: Path, env: Mapping[str, str], **more: Any) -> bytes:
+    order = {"words": [*words], "folder": folder, "env": {**env}, **more}
+    order["files"] = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return json.dumps(order, default=str).encode()
+
+
+def _ordered(order: bytes, descriptors: list[int]) -> socket.socket:
+    """Hand an order to the interpreter; return the connection on which it answers."""
+    assert len(order) < _LONGEST_ORDER
+    channel = socket.socket(socket.AF_UNIX)
+    channel.connect(_server())
+    socket.send_fds(channel, [order], descriptors)
+    channel.shutdown(socket.SHUT_WR)
+    return channel
+
+
+def _number(channel: socket.socket) -> int | None:
+    """Return the next number that a process is answered with, or None if there is none."""
+    octets = channel.recv(_NUMBER)
+    return int.from_bytes(octets, signed=True) if octets else None
 
 
 def _source(text: str | None) -> int:
@@ -92,6 +227,9 @@ def _server() -> str:
 def serve(path: str) -> NoReturn:
     """Import everything, then fork for each connection."""
     _import_all()
+    # The collector of a fork would copy what it looks at.
+    gc.collect()
+    gc.freeze()
     # Forks that have answered are not waited for.
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     with socket.socket(socket.AF_UNIX) as listener:
@@ -135,20 +273,30 @@ def _attend(channel: socket.socket) -> NoReturn:
         octets, descriptors = octets + more, descriptors + found
         if not more:
             break
+    order = json.loads(octets)
     child = os.fork()
     if child == 0:
         channel.close()
-        _become(json.loads(octets), descriptors)
-    _, status = os.waitpid(child, 0)
-    channel.sendall(str(os.waitstatus_to_exitcode(status)).encode())
+        _become(order, descriptors)
+    if order.get("is_group"):
+        os.setpgid(child, child)
+    # Else its pipes would not end with it.
+    for descriptor in descriptors:
+        os.close(descriptor)
+    # Nobody may read this any more.
+    with suppress(BrokenPipeError):
+        channel.sendall(child.to_bytes(_NUMBER, signed=True))
+        _, status = os.waitpid(child, 0)
+        channel.sendall(os.waitstatus_to_exitcode(status).to_bytes(_NUMBER, signed=True))
     os._exit(0)
 
 
 def _become(order: dict[str, Any], descriptors: list[int]) -> NoReturn:
-    """Be what a fresh interpreter would be, run the command, and end."""
+    """Be what a fresh interpreter would be, run the command or the script, and end."""
     for number, descriptor in enumerate(descriptors):
         os.dup2(descriptor, number)
         os.close(descriptor)
+    resource.setrlimit(resource.RLIMIT_NOFILE, order["files"])
     os.chdir(order["folder"])
     os.environ.clear()
     os.environ.update(order["env"])
@@ -161,12 +309,17 @@ def _become(order: dict[str, Any], descriptors: list[int]) -> NoReturn:
             (2, "w", "backslashreplace", 1),
         )
     )
-    sys.argv = ["newsletter", *order["words"]]
+    script = order.get("script")
+    sys.argv = [script or "newsletter", *order["words"]]
     code = 1
     try:
-        from newsletter.cli.app import main
+        if script:
+            sys.path.insert(0, str(Path(script).parent))
+            runpy.run_path(script, run_name="__main__")
+        else:
+            from newsletter.cli.app import main
 
-        main()
+            main()
         code = 0
     except SystemExit as exc:
         code = exc.code if isinstance(exc.code, int) else int(exc.code is not None)

@@ -10,7 +10,6 @@ import signal
 import socket
 import ssl
 import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
@@ -30,7 +29,7 @@ import pytest
 import trustme
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
-from commands import Done
+from commands import Done, Running
 from sqlalchemy import Engine, update
 
 from newsletter.cli import catcher
@@ -54,7 +53,7 @@ SINK = tool("smtp-sink")
 class Crowd:
     """One command that runs many times at once."""
 
-    running: subprocess.Popen[str]
+    running: Running
 
     def stop(self) -> None:
         """Send SIGTERM to each of them."""
@@ -90,38 +89,22 @@ class Newsletter:
     def _run(self, *words: object, stdin: str | None = None) -> Done:
         return commands.run([*map(str, words)], folder=self.folder, env=self.env, stdin=stdin)
 
-    def start(
-        self, *words: object, stdin: str | None = None, is_group: bool = False
-    ) -> subprocess.Popen[str]:
+    def start(self, *words: object, is_group: bool = False) -> Running:
         """Start one command; as a terminal does, in a group with whatever that starts itself."""
-        return self._start("-m", "newsletter", *words, stdin=stdin, is_group=is_group)
+        return Running([*map(str, words)], folder=self.folder, env=self.env, is_group=is_group)
 
     @contextmanager
     def crowd(self, times: int, *words: object) -> Iterator[Crowd]:
         """Start one command so many times at the same instant; none outlives the test."""
-        running = self._start(_HERE / "crowd.py", times, *words)
+        argv = [*map(str, (times, *words))]
+        running = Running(argv, folder=self.folder, env=self.env, script=_HERE / "crowd.py")
         try:
-            assert running.stdout
             assert running.stdout.readline() == "begun\n", running.communicate()
             yield Crowd(running)
         finally:
             if running.poll() is None:
                 running.terminate()
                 running.communicate(timeout=60)
-
-    def _start(
-        self, *words: object, stdin: str | None = None, is_group: bool = False
-    ) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            [sys.executable, "-P", *map(str, words)],
-            cwd=self.folder,
-            env={**self.env},
-            stdin=subprocess.PIPE if stdin is not None else subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            process_group=0 if is_group else None,
-        )
 
     def add(self, **cadences: str) -> None:
         """Add readers: name=cadence."""
@@ -332,7 +315,7 @@ def free_port() -> int:
 
 
 @contextmanager
-def serving(newsletter: Newsletter) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+def serving(newsletter: Newsletter) -> Iterator[tuple[str, Running]]:
     """Run `newsletter serve` and give its address; end it by SIGTERM, and see that it ends well.
 
     Links are keys: none of them is in its log.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import random
-import subprocess
 import sys
 import threading
 import time
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import ledgers
+from commands import Running
 from killable import OFTEN, PLACES, STOPPED
 from sqlalchemy import Engine, delete, func, select, text, update
 
@@ -55,7 +55,7 @@ class Scene:
     connections: int
     port: int
     log: Path
-    killable: subprocess.Popen[str]
+    killable: Running
     policy: Policy = "resend"
     #: Relays that refuse everything.
     beside: Sequence[int] = ()
@@ -210,7 +210,7 @@ class Scene:
 class Storm(Scene):
     """A scene with the chaos mail server."""
 
-    server: subprocess.Popen[str] = field(kw_only=True)
+    server: Running = field(kw_only=True)
     #: How often each was tried whom the books called refused at a look.
     _refused: Counter[str] = field(default_factory=Counter)
 
@@ -368,7 +368,7 @@ def counting(log: Path, *, delay: float = 0.002) -> Iterator[int]:
 
 
 @contextmanager
-def mortal(log: Path, *, delay: float = 0.002) -> Iterator[tuple[int, subprocess.Popen[str]]]:
+def mortal(log: Path, *, delay: float = 0.002) -> Iterator[tuple[int, Running]]:
     """Run such a mail server; give its port, and the process, for whoever means to kill it."""
     with _running("counting_smtp.py", str(log), str(delay)) as server:
         assert server.stdout
@@ -376,14 +376,9 @@ def mortal(log: Path, *, delay: float = 0.002) -> Iterator[tuple[int, subprocess
 
 
 @contextmanager
-def _running(script: str, *arguments: str) -> Iterator[subprocess.Popen[str]]:
-    with subprocess.Popen(
-        [sys.executable, str(_HERE / script), *arguments],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-    ) as process:
+def _running(script: str, *arguments: str) -> Iterator[Running]:
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    with Running(arguments, env=env, script=_HERE / script, has_input=True, stderr=2) as process:
         try:
             yield process
         finally:
