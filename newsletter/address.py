@@ -7,6 +7,7 @@ as every large provider treats them alike, is lower-cased too, so that one reade
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from unicodedata import normalize
@@ -21,6 +22,11 @@ MAXIMUM_LOCAL_LENGTH = 64
 _FORBIDDEN = re.compile(r"[\x00-\x20\x7f-\xa0\u2028\u2029]")
 # RFC 5321 4.1.2: a dot-string of plain atoms, which needs no further check, and a domain.
 _PLAIN = re.compile(r"([a-z0-9_+-]+(?:\.[a-z0-9_+-]+)*)@([a-z0-9.-]+)")
+# A domain whose last label alone decides whether it is valid: no A-label, no label or hyphens that
+# RFC 1035 forbids.
+_PLAIN_DOMAIN = re.compile(
+    r"(?=.{1,240}\Z)(?:(?=[^.]{1,63}\.)[a-z0-9]+(?:-[a-z0-9]+)*\.)+([a-z]{2,63})"
+)
 
 
 @dataclass(frozen=True)
@@ -105,7 +111,18 @@ def _domain(domain: str, *, local: bool) -> str:
     """Return the A-label spelling of a domain; validated once per domain, not once per reader."""
     if local and is_local_domain(domain):
         return domain
+    plain = _PLAIN_DOMAIN.fullmatch(domain)
+    if plain is not None and _is_top_level(plain[1]):
+        return domain
     return _validated(f"reader@{domain}", local=local).rpartition("@")[2]
+
+
+@lru_cache(maxsize=4_096)
+def _is_top_level(label: str) -> bool:
+    """Return whether plain domains that end with this label are valid."""
+    with suppress(ValueError):
+        return bool(_validated(f"reader@example.{label}", local=False))
+    return False
 
 
 def _validated(address: str, *, local: bool) -> str:

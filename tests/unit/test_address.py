@@ -3,6 +3,7 @@ from __future__ import annotations
 import re
 
 import pytest
+from email_validator import EmailNotValidError, validate_email
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -226,3 +227,30 @@ def test_every_address_has_a_mailbox_that_is_its_own_mailbox(text: str) -> None:
     assert local
     assert domain
     assert address.mailbox(found) == found
+
+
+@given(st.from_regex(r"[a-z0-9-]{1,12}(?:\.[a-z0-9-]{1,8}){0,3}(?:\.org)?", fullmatch=True))
+@example("a--b.org")
+@example("ab--c.org")
+@example("xn--mnchen-3ya.de")
+@example("mail.localhost")
+@example("x.invalid")
+@example("4.org")
+@example("x.org1")
+@example(f"{'a' * 63}.org")
+@example(f"{'a' * 64}.org")
+@example(f"{'a.' * 118}org")
+def test_a_domain_is_valid_if_and_only_if_the_validator_says_so(domain: str) -> None:
+    try:
+        expected = validate_email(
+            f"reader@{domain}", check_deliverability=False, test_environment=True
+        ).ascii_domain
+    except EmailNotValidError:
+        expected = None
+
+    try:
+        found = address.normalise(f"reader@{domain}").rpartition("@")[2]
+    except InvalidAddress:
+        found = None
+
+    assert found == expected
