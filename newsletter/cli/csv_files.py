@@ -12,7 +12,7 @@ import typer
 
 from newsletter import clock
 from newsletter.cadences import Cadence
-from newsletter.cli import context, files, output
+from newsletter.cli import context, files, garbage, output
 from newsletter.cli import rejected as rejected_lines
 from newsletter.errors import InvalidInput
 from newsletter.models import Status
@@ -100,6 +100,7 @@ def import_readers(
     ):
         size = None if str(file) == "-" else file.stat().st_size
         task = bar.add_task("Importing (octets)", total=size)
+        garbage.defer()
 
         def advance(_: ImportTally) -> None:
             bar.update(task, completed=stream.tell() if size else None)
