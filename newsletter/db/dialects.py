@@ -190,11 +190,13 @@ def _for_driver(
 
 
 def _stored_column(column: Sequence[Any], convert: Callable[[Any], Any] | None) -> Sequence[Any]:
-    """Return the values of a column converted as they are stored, each different one once."""
+    """Return the values of a column converted as they are stored, each object once."""
     if convert is None:
         return column
-    stored = {value: convert(value) for value in set(column)}
-    return [stored[value] for value in column]
+    # By identity: the hash of an instant takes as long as its conversion.
+    different = dict(zip(map(id, column), column, strict=True))
+    stored = {key: convert(value) for key, value in different.items()}
+    return [stored[key] for key in map(id, column)]
 
 
 def _converters(compiled: SQLCompiler) -> dict[str, Callable[[Any], Any]]:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from functools import partial
+from json.encoder import encode_basestring
 from typing import Any, NamedTuple
 
 _MAXIMUM_TEXT = 500
@@ -38,8 +40,6 @@ class Evidence(NamedTuple):
 
 
 NONE = Evidence()
-#: Encodes one string; `json.dumps` with options builds an encoder each time, which is slower.
-_written = json.JSONEncoder(ensure_ascii=False).encode
 
 
 def text(value: str) -> str | None:
@@ -53,24 +53,26 @@ def text(value: str) -> str | None:
 def to_json(each: Iterable[Evidence]) -> list[str | None]:
     """Return evidence as stored with consents; None where nothing is known."""
     columns = [
-        _members(name, values)
+        _members(name, values) if any(values) else values
         # Without evidence there are no columns.
         for name, values in zip(Evidence._fields, zip(*each, strict=True), strict=False)
     ]
-    return [
-        "{" + ", ".join(known) + "}" if (known := list(filter(None, row))) else None
-        for row in zip(*columns, strict=True)
-    ]
+    rows = map(", ".join, map(partial(filter, None), zip(*columns, strict=True)))
+    return [f"{{{members}}}" if members else None for members in rows]
 
 
 def _members(name: str, values: Sequence[datetime | str | None]) -> list[str | None]:
-    """Return a member of each JSON object; each different value is written once."""
-    written = {value: f'"{name}": {_string(value)}' if value else None for value in set(values)}
-    return [written[value] for value in values]
+    """Return a member of each JSON object; each object among the values is written once."""
+    # By identity: the hash of an instant takes as long as writing it.
+    different = dict(zip(map(id, values), values, strict=True))
+    written = {
+        key: f'"{name}": {_string(value)}' if value else None for key, value in different.items()
+    }
+    return [written[key] for key in map(id, values)]
 
 
 def _string(value: datetime | str) -> str:
-    return f'"{value.isoformat()}"' if isinstance(value, datetime) else _written(value)
+    return f'"{value.isoformat()}"' if isinstance(value, datetime) else encode_basestring(value)
 
 
 def from_json(kept: str | None) -> Evidence:
