@@ -324,7 +324,8 @@ def _columns(entries: list[Entry], status: Status, how: Import) -> dict[str, Seq
         "timezone": [entry.timezone for entry in entries],
     }
     if any(entry.ours or entry.evidence.since for entry in entries):
-        columns["subscribed_at"] = [_subscribed_at(entry, status, how) for entry in entries]
+        begun = how.now if status in {Status.ACTIVE, Status.PAUSED} else None
+        columns["subscribed_at"] = [_subscribed_at(entry, begun) for entry in entries]
     if any(entry.ours for entry in entries):
         columns["created_at"] = [e.ours.created_at if e.ours else how.now for e in entries]
     if status is Status.PAUSED:
@@ -334,11 +335,14 @@ def _columns(entries: list[Entry], status: Status, how: Import) -> dict[str, Seq
     return columns
 
 
-def _subscribed_at(entry: Entry, status: Status, how: Import) -> datetime | None:
-    """Return when a consent began: its confirmation, or else the sign-up."""
+def _subscribed_at(entry: Entry, begun: datetime | None) -> datetime | None:
+    """Return when a consent began: its confirmation, or else the sign-up.
+
+    `begun` is when it begins without evidence, None if it does not.
+    """
     if entry.ours:
         return entry.ours.subscribed_at
-    return entry.evidence.since or how.now if status in {Status.ACTIVE, Status.PAUSED} else None
+    return begun and (entry.evidence.since or begun)
 
 
 def _restrict(session: Session, entries: list[Entry], status: Status, how: Import) -> int:

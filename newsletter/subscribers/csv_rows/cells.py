@@ -37,7 +37,7 @@ _FORMS = ("%Y-%m-%d %H:%M:%S %z", "%Y-%m-%d %H:%M:%S UTC", "%Y/%m/%d", "%Y/%m/%d
 _LONGEST_DATE = 40
 #: What most tools write, without a zone; parsed in less time than a cache takes. With a zone,
 #: `fromisoformat` needs no `replace`, which is slower than the parsing.
-_COMMON = re.compile(r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d")
+_COMMON = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[ T][0-9]{2}(?::[0-9]{2}){2}")
 _EPOCH = re.compile(r"\d{9,10}(?:\d{3})?")
 #: How databases and spreadsheets write an empty date.
 NOTHING = frozenset(
@@ -114,7 +114,7 @@ def moment(cell: str, *, now: datetime) -> datetime | None:
 
 def instant(cell: str) -> datetime | None:
     """Return the instant of a cell in UTC; a cell without a zone is read as UTC."""
-    if _COMMON.fullmatch(cell) and cell.isascii():
+    if _COMMON.fullmatch(cell):
         try:
             return datetime.fromisoformat(f"{cell}+00:00")
         except ValueError:

@@ -9,8 +9,9 @@ from __future__ import annotations
 import csv
 import re
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import NamedTuple, TextIO
 
 from newsletter.errors import InvalidInput
@@ -38,6 +39,10 @@ class Record(NamedTuple):
 
     line: int
     cells: list[str]
+
+
+#: Makes one of a pair, in half the time that calling the class takes.
+_record: Callable[[tuple[int, list[str]]], Record] = partial(tuple.__new__, Record)
 
 
 class Rejection(NamedTuple):
@@ -232,7 +237,7 @@ def _plain(first: int, lines: list[str], delimiter: str) -> list[Record | Reject
     if len(rows) != len(lines):
         return None
     return [
-        Record(n, row)
+        _record((n, row))
         for n, row in enumerate(rows, first)
         if row and (row[0].strip() or any(map(str.strip, row)))
     ]

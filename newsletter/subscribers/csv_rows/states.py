@@ -95,6 +95,8 @@ TELLING = frozenset(
 )
 #: Characters of a word or date at most.
 _LONGEST = 100
+#: The common form of a date, which is no word and not empty: 0000-00-00.
+_PLAIN_DATE = re.compile(r"(?:19|20)[0-9]{2}-[0-9]{2}-[0-9]{2}(?:[ T][0-9]{2}(?::[0-9]{2}){2})?")
 _DATE = re.compile(r"\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.]\d{2,4}|\d{9,13}$")
 
 
@@ -112,6 +114,8 @@ class Meaning:
 
     def standing(self, cell: str) -> Standing | None:
         """Return the standing of a cell, or None if it is not known."""
+        if self.dated is not None and _PLAIN_DATE.fullmatch(cell):
+            return self.dated
         bare = cells.bare(cell)
         if not bare:
             return self.empty

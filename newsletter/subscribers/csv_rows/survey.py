@@ -43,7 +43,7 @@ _NAMED = 10
 _LONGEST = 100
 #: Characters of a word of a state, at most.
 _WORD = 30
-_NUMERIC = frozenset(("", *"0123456789"))
+_DIGITS = frozenset("0123456789")
 _LISTED = re.compile(r"[,;|]|: ")
 #: An enhanced status code (RFC 3463): `5.1.1`, `550 5.1.1 No such user`.
 _CODE = re.compile(r"(?:[45]\d\d[ -])?[45]\.[0-7]\.\d{1,3}(?:\s|$)")
@@ -130,18 +130,11 @@ def _count_cells(
         watched = [one for one in watched if one.seen is not None or one.is_followed]
         for one in watched:
             if one.index < len(transposed):
-                _count(one, _counted(transposed[one.index]))
+                _count(one, transposed[one.index])
         for one in known:
             if one.index < len(transposed):
-                _count_unknown(one, _counted(transposed[one.index]), rows, columns)
+                _count_unknown(one, set(transposed[one.index]), rows, columns)
     return count
-
-
-def _counted(column: tuple[str | None, ...]) -> Counter[str]:
-    """Count the cells of one column of a block: a Counter is faster than a loop over cells."""
-    counted = Counter(column)
-    del counted[None]
-    return cast(Counter[str], counted)
 
 
 def _blocks(reader: RecordReader, columns: Columns) -> Iterator[list[list[str]]]:
@@ -180,24 +173,30 @@ def _check_header(record: Record, columns: Columns) -> None:
         )
 
 
-def _count(one: _Watched, counted: Counter[str]) -> None:
-    """Count the cells of a block; after too many different ones only words of a state."""
+def _count(one: _Watched, column: tuple[str | None, ...]) -> None:
+    """Count the cells of a block, None excepted; after too many different ones words of a state."""
     if one.seen is not None:
-        one.seen.update(counted)
+        # A Counter is faster than a loop over cells.
+        counted = Counter(column)
+        del counted[None]
+        one.seen.update(cast(Counter[str], counted))
         if len(one.seen) <= _DIFFERENT:
             return
-        counted, one.seen = one.seen, None
+        column, one.seen = tuple(one.seen.elements()), None
     if one.is_followed:
-        # A cheap test first: most cells are numbers or dates.
-        words = [cell for cell in counted if cell[:1] not in _NUMERIC]
-        one.telling.update({cell: counted[cell] for cell in words if _has_state_word(cell)})
+        # Cheap tests first: most cells are numbers or dates, and most others no words of a state.
+        short = [cell for cell in set(column) if cell and len(cell) <= _LONGEST]
+        words = [cell for cell in short if cell[0] not in _DIGITS]
+        if any(map(_is_telling, set(_LISTED.split("|".join(words))))):
+            told = filter(_has_state_word, words)
+            one.telling.update({cell: column.count(cell) for cell in told})
 
 
 def _count_unknown(
-    one: _Watched, counted: Counter[str], rows: list[list[str]], columns: Columns
+    one: _Watched, different: set[str | None], rows: list[list[str]], columns: Columns
 ) -> None:
     """Count the unknown cells of a state column, in rows that have a valid address."""
-    unknown = {cell for cell in counted if one.column.standing(cell) is None}
+    unknown = {cell for cell in different if cell is not None and one.column.standing(cell) is None}
     if not unknown:
         return
     address = _address(columns)

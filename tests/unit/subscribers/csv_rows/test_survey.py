@@ -514,6 +514,35 @@ def test_a_word_of_a_state_stops_the_import_among_any_number_of_others(
     assert len(error.message) < 500
 
 
+PIECES = [
+    "unsubscribed",
+    "Opted-out",
+    "vip",
+    "x",
+    "g1",
+    "5.1.1",
+    "é",
+    "y" * 40,
+    ",",
+    ";",
+    "|",
+    ": ",
+]
+CELLS = st.lists(st.sampled_from([*PIECES, " "]), max_size=5).map("".join)
+
+
+@given(st.lists(CELLS, min_size=1, max_size=4))
+def test_a_word_of_a_state_is_found_alike_alone_and_among_others(cells: list[str]) -> None:
+    def stops(*more: str) -> bool:
+        try:
+            read(of_column("Gruppe", *(f"g{n}" for n in range(120)), *more))
+        except InvalidInput:
+            return True
+        return False
+
+    assert stops(*cells) == any(map(stops, cells))
+
+
 def test_a_word_of_a_state_is_found_after_a_hundred_thousand_empty_cells() -> None:
     stop(of_column("x", *[""] * 100_000, "unsubscribed"))
 
