@@ -10,6 +10,9 @@ from hypothesis import strategies as st
 from newsletter import address
 from newsletter.errors import InvalidAddress
 
+TEXTS = st.sampled_from(
+    ["ann@x.org", "Ann@X.org", "bob+1@mail.example", " cy@x.org", "d..e@x.org", "o'neil@x.org"]
+) | st.from_regex(r"[A-Za-z.@-]{0,12}@[a-zA-Z.-]{1,8}(?:\.org)?", fullmatch=True)
 CONTROLS = [*map(chr, range(32)), "\x7f", *map(chr, range(0x80, 0xA1)), "\u2028", "\u2029"]
 
 
@@ -167,6 +170,17 @@ def test_a_spelling_is_its_own_spelling(local: str, label: str) -> None:
         return
 
     _check_spelling(spelled)
+
+
+@given(st.lists(st.text(max_size=12) | TEXTS, max_size=6, unique=True))
+@example(["Ann@X.org", "a\nb@x.org", "bob@x.org"])
+@example(["ann@x.org", "", "bob@x.invalid", f"{'a' * 60}@x.org", "\u212a@x.org", "bob@\u212a.org"])
+def test_a_column_of_addresses_is_spelled_as_each_of_them(texts: list[str]) -> None:
+    found = address.normalise_plain(texts)
+
+    assert found == {text: address.normalise(text) for text in found}
+    if all("\n" not in text and text.endswith("@x.org") for text in texts):
+        assert {"ann@x.org"} & set(texts) <= found.keys()
 
 
 def test_a_stranger_sees_an_address_masked() -> None:
