@@ -62,7 +62,7 @@ _LESS_STRICT = {
     Status.PAUSED: [Status.ACTIVE],
 }
 #: States of a line that no other line of the file may make active.
-_INACTIVE = frozenset({Status.PENDING, Status.UNSUBSCRIBED})
+_INACTIVE = (Status.PENDING, Status.UNSUBSCRIBED)
 
 
 @dataclass
@@ -257,11 +257,7 @@ def _lock(session: Session, batch: _Batch, how: Import) -> None:
 
     Lock order: by id over all steps, or another change of two of these readers deadlocks.
     """
-    restricted = [
-        entry.address
-        for entry in batch.values()
-        if entry.cause is not None or _status(entry, how) in _LESS_STRICT
-    ]
+    restricted = [e.address for e in batch.values() if _status(e, how) is not Status.ACTIVE]
     if restricted:
         locked_subscribers(session, store.are_in(restricted, list(Status)), ends=True)
 
@@ -319,7 +315,7 @@ def _columns(entries: list[Entry], status: Status, how: Import) -> dict[str, Seq
         "public_id": tokens.new_public_ids(len(entries)),
         "address": [entry.address for entry in entries],
         # Plain strings: sqlite3 binds members of an enumeration more slowly.
-        "cadence": [cadence.value for cadence in cadences],
+        "cadence": list(map(str.__str__, cadences)),
         "language": [entry.language for entry in entries],
         "timezone": [entry.timezone for entry in entries],
     }

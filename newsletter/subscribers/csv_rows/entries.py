@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
+from operator import itemgetter
 from typing import Any, NamedTuple, TextIO, TypeVar
 
+from newsletter.address import normalise_plain
 from newsletter.cadences import Cadence, parse_cadence
 from newsletter.errors import InvalidInput
 from newsletter.models import Status
@@ -90,11 +92,10 @@ class _Block:
     def __init__(self, records: Sequence[Record | Rejection], width: int) -> None:
         self._records = records
         blank = [""] * width
-        rows = (
-            row if len(row) == width else [*row[:width], *blank][:width]
+        self._rows = [
+            row if len(row) == width else [*row, *blank][:width]
             for row in (record.cells for record in records)
-        )
-        self._columns = list(zip(*rows, strict=True))
+        ]
         #: By place in the block.
         self.rejected = {
             place: record for place, record in enumerate(records) if isinstance(record, Rejection)
@@ -105,19 +106,23 @@ class _Block:
         index: int | None,
         convert: Callable[[str], Any],
         *,
+        convert_common: Callable[[Collection[str]], dict[str, Any]] = lambda _: {},
         only: Collection[int] | None = None,
     ) -> Sequence[Any]:
         """Return the values of a column, converting each different cell once.
+
+        `convert_common` is given all different cells and converts some of them, in less time.
 
         `convert` is given cells without the escape of `guard` and surrounding white space. One that
         it refuses is None and rejects its record; with `only`, no records at other places.
         """
         if index is None:
             return [None] * len(self._records)
-        column = self._columns[index]
-        known: dict[str, Any] = {}
+        column = list(map(itemgetter(index), self._rows))
+        different = set(column)
+        known = convert_common(different)
         refused: dict[str, str] = {}
-        for cell in set(column):
+        for cell in different - known.keys():
             try:
                 known[cell] = convert(cells.plain(cell))
             except InvalidInput as exc:
@@ -154,16 +159,14 @@ class _Converter:
         self._subscribed_at = _index(columns.of(Role.SUBSCRIBED_AT))
         self._created_at = _index(columns.of(Role.CREATED_AT))
         self._suppression = _index(next((c for c in self._states if c.name == "suppression"), None))
-        # Index of the column and parser, by field of Evidence.
-        self._evidence = [
-            (_index(columns.of(_EVIDENCE[part])), self._parser(part)) for part in Evidence._fields
-        ]
+        #: By field of Evidence.
+        self._evidence = {part: _index(columns.of(role)) for part, role in _EVIDENCE.items()}
 
     def entries(self, records: Sequence[Record | Rejection]) -> Iterator[Entry | Rejection]:
         """Return the entries of records or their rejections; the survey has checked the states."""
         block = _Block(records, self._width)
         # Of several reasons for a rejection the first of this order counts.
-        addresses = block.values(self._address, self._read_address)
+        addresses = block.values(self._address, self._read_address, convert_common=normalise_plain)
         self._check_widths(block, records)
         standings = self._standings(block, len(records))
         mailed = {at for at, one in enumerate(standings) if one < Standing.UNSUBSCRIBED}
@@ -196,7 +199,10 @@ class _Converter:
     def _standings(self, block: _Block, count: int) -> Sequence[Standing]:
         strictest = [self._at_least] * count
         for column in self._states:
-            given = block.values(column.index, partial(_standing, column.meaning))
+            assert column.meaning is not None
+            standing = partial(_standing, column.meaning)
+            dates = column.meaning.of_dates
+            given = block.values(column.index, standing, convert_common=dates)
             strictest = [max(a, b or a) for a, b in zip(strictest, given, strict=True)]
         return strictest
 
@@ -217,12 +223,15 @@ class _Converter:
         ]
 
     def _said(self, block: _Block) -> Iterable[Evidence]:
-        return _tuples(Evidence, *(block.values(index, parse) for index, parse in self._evidence))
+        return _tuples(Evidence, *(self._part(block, part) for part in Evidence._fields))
 
-    def _parser(self, part: str) -> Callable[[str], Any]:
+    def _part(self, block: _Block, part: str) -> Sequence[Any]:
+        index = self._evidence[part]
         if part.endswith("_at"):
-            return partial(cells.moment, now=self._now)
-        return cells.ip if part.endswith("_from") else evidence.text
+            moment = partial(cells.moment, now=self._now)
+            common = partial(cells.common_moments, now=self._now)
+            return block.values(index, moment, convert_common=common)
+        return block.values(index, cells.ip if part.endswith("_from") else evidence.text)
 
     def _ours(self, block: _Block) -> Iterable[Ours | None]:
         created = block.values(self._created_at, cells.instant)
@@ -235,8 +244,7 @@ def _tuples(kind: type[_T], *columns: Iterable[Any]) -> Iterator[_T]:
     return map(partial(tuple.__new__, kind), zip(*columns, strict=True))
 
 
-def _standing(meaning: Meaning | None, cell: str) -> Standing:
-    assert meaning is not None
+def _standing(meaning: Meaning, cell: str) -> Standing:
     found = meaning.standing(cell)
     if found is None:
         raise InvalidInput(f"{cell[:100]!r} is not a state.")

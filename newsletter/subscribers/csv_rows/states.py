@@ -6,7 +6,7 @@ A closed table: a word that is not in it is no state, and never makes a subscrib
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -114,8 +114,6 @@ class Meaning:
 
     def standing(self, cell: str) -> Standing | None:
         """Return the standing of a cell, or None if it is not known."""
-        if self.dated is not None and _PLAIN_DATE.fullmatch(cell):
-            return self.dated
         bare = cells.bare(cell)
         if not bare:
             return self.empty
@@ -131,6 +129,12 @@ class Meaning:
             # `Opted-out` and `MarkedAsSpam`, but never -1 for 1 or !active for active.
             found = self.words.get(cells.key(cell), self.words.get(cells.key(bare)))
         return self.other if found is None else found
+
+    def of_dates(self, column: Collection[str]) -> dict[str, Standing]:
+        """Return the standings of cells that are dates of the most common form, in less time."""
+        if self.dated is None:
+            return {}
+        return dict.fromkeys(filter(_PLAIN_DATE.fullmatch, column), self.dated)
 
 
 def word(**others: Standing) -> Meaning:

@@ -10,11 +10,11 @@ from __future__ import annotations
 import re
 import shlex
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from itertools import zip_longest
+from operator import itemgetter
 from typing import BinaryIO, cast
 
 from newsletter.errors import InvalidInput
@@ -48,6 +48,10 @@ _LISTED = re.compile(r"[,;|]|: ")
 #: An enhanced status code (RFC 3463): `5.1.1`, `550 5.1.1 No such user`.
 _CODE = re.compile(r"(?:[45]\d\d[ -])?[45]\.[0-7]\.\d{1,3}(?:\s|$)")
 _DIGIT = re.compile(r"\d")
+
+
+#: The cells of a record, None at its end where it has fewer than there are columns.
+_Row = Sequence[str | None]
 
 
 @dataclass(frozen=True)
@@ -125,24 +129,22 @@ def _count_cells(
     count = 0
     for rows in _blocks(reader, columns):
         count += len(rows)
-        transposed = list(zip_longest(*rows))
         # A column that can no longer be a state is not counted on.
         watched = [one for one in watched if one.seen is not None or one.is_followed]
         for one in watched:
-            if one.index < len(transposed):
-                _count(one, transposed[one.index])
+            _count(one, list(map(itemgetter(one.index), rows)))
         for one in known:
-            if one.index < len(transposed):
-                _count_unknown(one, set(transposed[one.index]), rows, columns)
+            _count_unknown(one, rows, columns)
     return count
 
 
-def _blocks(reader: RecordReader, columns: Columns) -> Iterator[list[list[str]]]:
+def _blocks(reader: RecordReader, columns: Columns) -> Iterator[list[_Row]]:
     """Yield the cells of the records that are well-formed."""
     width = len(columns.all)
+    blank = [None] * width
     address = _address(columns)
     for records in reader.blocks(columns):
-        rows = []
+        rows: list[_Row] = []
         for record in records:
             if not isinstance(record, Record):
                 continue
@@ -151,7 +153,7 @@ def _blocks(reader: RecordReader, columns: Columns) -> Iterator[list[list[str]]]
                 _check_header(record, columns)
             # In a row with too many cells, the column of each is unknown.
             if len(row) <= width or not any(cell.strip() for cell in row[width:]):
-                rows.append(row if len(row) <= width else row[:width])
+                rows.append(row if len(row) == width else [*row, *blank][:width])
         yield rows
 
 
@@ -173,7 +175,7 @@ def _check_header(record: Record, columns: Columns) -> None:
         )
 
 
-def _count(one: _Watched, column: tuple[str | None, ...]) -> None:
+def _count(one: _Watched, column: list[str | None]) -> None:
     """Count the cells of a block, None excepted; after too many different ones words of a state."""
     if one.seen is not None:
         # A Counter is faster than a loop over cells.
@@ -182,7 +184,7 @@ def _count(one: _Watched, column: tuple[str | None, ...]) -> None:
         one.seen.update(cast(Counter[str], counted))
         if len(one.seen) <= _DIFFERENT:
             return
-        column, one.seen = tuple(one.seen.elements()), None
+        column, one.seen = list(one.seen.elements()), None
     if one.is_followed:
         # Cheap tests first: most cells are numbers or dates, and most others no words of a state.
         short = [cell for cell in set(column) if cell and len(cell) <= _LONGEST]
@@ -192,19 +194,20 @@ def _count(one: _Watched, column: tuple[str | None, ...]) -> None:
             one.telling.update({cell: column.count(cell) for cell in told})
 
 
-def _count_unknown(
-    one: _Watched, different: set[str | None], rows: list[list[str]], columns: Columns
-) -> None:
+def _count_unknown(one: _Watched, rows: list[_Row], columns: Columns) -> None:
     """Count the unknown cells of a state column, in rows that have a valid address."""
-    unknown = {cell for cell in different if cell is not None and one.column.standing(cell) is None}
+    different = {cell for row in rows if (cell := row[one.index]) is not None}
+    assert one.column.meaning is not None
+    different -= one.column.meaning.of_dates(different).keys()
+    unknown = {cell for cell in different if one.column.standing(cell) is None}
     if not unknown:
         return
     address = _address(columns)
     for row in rows:
-        cell = row[one.index] if one.index < len(row) else None
+        cell = row[one.index]
         if cell in unknown and (cell in one.unknown or len(one.unknown) < _DIFFERENT):
             with suppress(InvalidInput):
-                cells.address(row[address] if address < len(row) else "", is_guess=False)
+                cells.address(row[address] or "", is_guess=False)
                 one.unknown[cell] += 1
 
 
@@ -298,7 +301,7 @@ def _is_telling(word: str) -> bool:
         if word.isalnum():
             return word.lower() in states.TELLING
         if _DIGIT.search(word):
-            return _CODE.match(word.strip()) is not None
+            return "." in word and _CODE.match(word.strip()) is not None
     return _is_phrase_telling(word)
 
 

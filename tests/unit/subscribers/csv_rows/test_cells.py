@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import sys
 import unicodedata
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given, settings
@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from newsletter.subscribers.csv_rows import cells
 
 NOW = datetime(2026, 11, 22, 9, tzinfo=UTC)
+DAY = timedelta(days=1)
 SIGNS = "=+-@"
 
 
@@ -76,6 +77,29 @@ def test_a_date_is_evidence_only_if_it_can_mean_one_past_instant(
 
 
 @settings(deadline=None)
+@given(
+    st.lists(
+        st.datetimes().map(lambda at: at.isoformat(" ", "seconds"))
+        | st.datetimes(NOW.replace(tzinfo=None) - DAY, NOW.replace(tzinfo=None) + DAY).map(str)
+        | st.sampled_from(
+            ["", "2023-04-01", "2023-04-01T09:00:00", "2023-02-30 09:00:00", "2023-04-01 09:00:0x"]
+        ),
+        max_size=5,
+        unique=True,
+    )
+)
+def test_a_column_of_dates_is_read_as_each_of_them(column: list[str]) -> None:
+    found = cells.common_moments(column, now=NOW)
+
+    assert found == {cell: cells.moment(cell, now=NOW) for cell in found}
+
+
+def test_the_dates_of_a_column_are_read_at_once() -> None:
+    column = ["2023-04-01 09:00:00", "", "2023-04-01T10:00:00", "1 April 2023"]
+
+    assert cells.common_moments(column, now=NOW).keys() == {column[0], column[2]}
+
+
 @given(st.text(max_size=50))
 def test_no_cell_breaks_what_reads_it(cell: str) -> None:
     cells.moment(cell, now=NOW)

@@ -15,15 +15,14 @@ MEANINGS = [
 
 
 @given(st.sampled_from(MEANINGS), st.datetimes(), st.sampled_from([" ", "T"]))
-def test_a_date_means_the_same_with_and_without_spaces_around_it(
+def test_dates_of_a_column_mean_what_each_of_them_does(
     meaning: Meaning, instant: datetime, separator: str
 ) -> None:
-    for cell in (instant.isoformat(separator, "seconds"), instant.date().isoformat()):
-        assert meaning.standing(cell) is meaning.standing(f" {cell} ")
+    date = instant.date().isoformat()
+    column = [instant.isoformat(separator, "seconds"), date, f"{date}x", "0000-00-00", "yes", ""]
 
+    found = meaning.of_dates(column)
 
-@given(st.sampled_from(MEANINGS))
-def test_a_date_of_zeros_is_an_empty_cell(meaning: Meaning) -> None:
-    if meaning.dated is not None:
-        for cell in ("0000-00-00", "0000-00-00 00:00:00"):
-            assert meaning.standing(cell) in {meaning.empty, meaning.words.get(cell)}
+    assert found == {cell: meaning.standing(cell) for cell in found}
+    if meaning.dated is not None and 1900 <= instant.year <= 2099:
+        assert list(found) == column[:2]
