@@ -25,7 +25,11 @@ WIDTHS = (320, 600, 1200)
 #: Chromium's names of the two schemes.
 SCHEMES = {"dark": 0, "light": 1}
 
-pytestmark = pytest.mark.skipif(BROWSER is None, reason="chromium is not installed")
+pytestmark = [
+    pytest.mark.skipif(BROWSER is None, reason="chromium is not installed"),
+    # What was seen is looked at by several tests.
+    pytest.mark.xdist_group("digests"),
+]
 
 #: The scheme, and what was measured of each page.
 Seen = tuple[str, list[dict[str, Any]]]
