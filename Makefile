@@ -4,6 +4,7 @@ BIN := .venv/bin
 # What the program needs, and what its tests need besides.
 PROGRAM := .venv/.program
 STAMP := .venv/.installed
+COMPILED := .venv/.compiled
 QUICK := -m "not torture"
 # Twice as many test processes as there are cores: half of the time they wait for servers and other
 # processes. Each has a PostgreSQL of its own.
@@ -53,10 +54,16 @@ $(STAMP): $(PROGRAM)
 demo: $(PROGRAM) ## From an empty folder to three delivered digests
 	@$(BIN)/newsletter demo
 
-test: $(STAMP) ## Every test but torture: SQLite, PostgreSQL, real SMTP, a browser
+# Once for all test processes: each would do it for itself, which takes longer than to collect.
+$(COMPILED): $(STAMP)
+	@$(BIN)/python -m pytest --collect-only --quiet $(QUICK) >/dev/null 2>&1 || true
+	@touch $@
+
+test: $(COMPILED) ## Every test but torture: SQLite, PostgreSQL, real SMTP, a browser
 	@$(BIN)/python -m pytest $(QUICK) -n $(JOBS) --dist loadgroup
 
-check: format lint types floors docs-check test ## All that CI asks: format, lint, types, floors, docs, tests
+check: $(STAMP) ## All that CI asks: format, lint, types, floors, docs, tests
+	@$(MAKE) --no-print-directory --jobs=2 format lint types floors docs-check test
 
 format: $(STAMP)
 	@$(BIN)/ruff format --check .
@@ -80,7 +87,7 @@ words: $(STAMP) ## Collect the words of the templates into the catalogues of tem
 	@$(BIN)/python docs/translate.py
 
 torture: $(STAMP) ## The long crash and fault runs
-	@$(BIN)/python -m pytest -m torture
+	@$(BIN)/python -m pytest -m "torture or repeated" --hypothesis-profile torture
 
 bench: $(STAMP) ## Measure speed and memory side by side; writes docs/performance.md
 	@PYTHONPATH=tests/support $(BIN)/python tests/benchmarks/bench.py
