@@ -30,6 +30,17 @@ for name in list(os.environ):
 # Machines are shared: no test may fail because one of its examples took long.
 hypothesis.settings.register_profile("no deadline", deadline=None)
 hypothesis.settings.load_profile("no deadline")
+hypothesis.settings.register_profile("torture", deadline=None)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave to `make torture` each engine that a test's mark `mainly_on` does not name."""
+    for item in items:
+        mark, call = item.get_closest_marker("mainly_on"), getattr(item, "callspec", None)
+        kind = call and call.params.get("database_kind")
+        if mark and kind and kind not in mark.args:
+            item.add_marker("torture")
 
 
 def pytest_collection_finish() -> None:

@@ -6,8 +6,8 @@ from itertools import pairwise
 from uuid import uuid4
 
 import pytest
+from examples import examples
 from hypothesis import HealthCheck, given
-from hypothesis import settings as hypothesis
 from hypothesis import strategies as st
 from sqlalchemy import Engine
 from sqlmodel import select
@@ -91,9 +91,7 @@ def test_of_many_at_once_no_more_than_the_limit_get_through(engine: Engine) -> N
 
 
 @pytest.mark.parametrize("limit", [ONCE, THREE], ids=["once", "three"])
-@hypothesis(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@examples(15, many=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=st.lists(st.integers(0, 50), max_size=30))
 def test_never_more_than_the_limit_in_a_window(
     sqlite_engine: Engine, limit: Limit, steps: list[int]

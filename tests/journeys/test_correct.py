@@ -6,7 +6,10 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from journey import Mailbox, Newsletter, free_port, refusing
+
+pytestmark = pytest.mark.mainly_on("sqlite")
 
 WORDS = """\
 We wrote 50 mg. The dose is 5 mg,

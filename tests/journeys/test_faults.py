@@ -24,7 +24,11 @@ _AUDIENCE = 150
 
 
 @pytest.mark.parametrize(
-    ("policy", "pipelines", "chance"), [("resend", True, 0.1), ("hold", False, 0.1)]
+    ("policy", "pipelines", "chance"),
+    [
+        pytest.param("resend", True, 0.1, marks=pytest.mark.mainly_on("postgresql")),
+        pytest.param("hold", False, 0.1, marks=pytest.mark.mainly_on("sqlite")),
+    ],
 )
 def test_at_a_mail_server_that_fails_at_every_phase_nobody_is_lost(
     engine: Engine, tmp_path: Path, policy: Policy, pipelines: bool, chance: float
@@ -92,7 +96,13 @@ def test_a_database_that_cuts_its_connections_again_and_again_loses_nobody(
         scene.check_at_the_end(audience)
 
 
-@pytest.mark.parametrize("policy", ["resend", "hold"])
+@pytest.mark.parametrize(
+    "policy",
+    [
+        pytest.param("resend", marks=pytest.mark.mainly_on("sqlite")),
+        pytest.param("hold", marks=pytest.mark.mainly_on("postgresql")),
+    ],
+)
 def test_a_clock_that_jumps_to_and_fro_loses_nobody_and_kills_no_living_worker(
     engine: Engine, tmp_path: Path, policy: Policy
 ) -> None:

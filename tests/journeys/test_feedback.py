@@ -8,7 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import unquote
 
+import pytest
 from journey import Mailbox, Newsletter
+
+pytestmark = pytest.mark.mainly_on("sqlite")
 
 
 def asking(mail: object, sender: str = "Ada <ada@readers.example>") -> str:

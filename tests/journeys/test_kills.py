@@ -23,9 +23,23 @@ from sqlalchemy import Engine
 from newsletter.ledger.retry import Policy
 
 _AUDIENCE = 250
+EACH_POLICY = pytest.mark.parametrize(
+    "policy",
+    [
+        pytest.param("resend", marks=pytest.mark.mainly_on("sqlite")),
+        pytest.param("hold", marks=pytest.mark.mainly_on("postgresql")),
+    ],
+)
 
 
-@pytest.mark.parametrize("connections", [1, 4, pytest.param(50, marks=pytest.mark.torture)])
+@pytest.mark.parametrize(
+    "connections",
+    [
+        pytest.param(1, marks=pytest.mark.mainly_on("sqlite")),
+        pytest.param(4, marks=pytest.mark.mainly_on("postgresql")),
+        pytest.param(50, marks=pytest.mark.torture),
+    ],
+)
 def test_killed_at_every_transition_nobody_is_lost(
     engine: Engine, tmp_path: Path, connections: int
 ) -> None:
@@ -44,7 +58,7 @@ def test_killed_at_every_transition_nobody_is_lost(
         scene.check_at_the_end(audience)
 
 
-@pytest.mark.parametrize("policy", ["resend", "hold"])
+@EACH_POLICY
 def test_killed_at_random_nobody_is_lost_and_held_ones_do_not_come_twice(
     engine: Engine, tmp_path: Path, policy: Policy
 ) -> None:
@@ -60,6 +74,7 @@ def test_killed_at_random_nobody_is_lost_and_held_ones_do_not_come_twice(
         scene.check_at_the_end(_AUDIENCE)
 
 
+@pytest.mark.mainly_on("postgresql")
 def test_killed_while_one_of_two_relays_refuses_us_nobody_is_lost(
     engine: Engine, tmp_path: Path
 ) -> None:
@@ -83,7 +98,7 @@ def test_killed_while_one_of_two_relays_refuses_us_nobody_is_lost(
         scene.check_at_the_end(_AUDIENCE)
 
 
-@pytest.mark.parametrize("policy", ["resend", "hold"])
+@pytest.mark.parametrize("policy", [pytest.param("resend", marks=pytest.mark.torture), "hold"])
 @pytest.mark.parametrize("database_kind", ["postgresql"])
 def test_of_four_workers_some_are_killed_and_the_others_go_on(
     engine: Engine, tmp_path: Path, policy: Policy
@@ -106,6 +121,7 @@ def test_of_four_workers_some_are_killed_and_the_others_go_on(
         scene.check_at_the_end(audience)
 
 
+@pytest.mark.mainly_on("sqlite")
 def test_the_command_that_is_killed_and_typed_again_goes_on_where_it_stopped(
     newsletter: Newsletter, tmp_path: Path
 ) -> None:

@@ -16,6 +16,8 @@ import trustme
 from journey import SECRET, Mailbox, Newsletter, at_noon, free_port, refusing, stories, submission
 from scripted_smtp import DROP, Act, ScriptedServer
 
+pytestmark = pytest.mark.mainly_on("sqlite")
+
 ROTATED = "another-0123456789abcdef0123456789abcdef"
 FEED = Path(__file__).parents[1] / "samples" / "feeds" / "mias-feed.rss.xml"
 
@@ -82,6 +84,7 @@ def test_switches_pauses_and_refusals_neither_repeat_nor_miss_an_article(
         assert stories(today.to(name)) == ["alpha", "beta"], name
 
 
+@pytest.mark.mainly_on("sqlite", "postgresql")
 @pytest.mark.parametrize("triggers", [12, pytest.param(50, marks=pytest.mark.torture)])
 def test_many_sends_at_once_make_one_edition_and_one_mail_per_reader(
     newsletter: Newsletter,

@@ -113,6 +113,7 @@ def is_stopped(pid: int) -> bool:
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
 
 
+@pytest.mark.mainly_on("postgresql")
 @as_root
 def test_a_folder_that_a_stranger_made_first_in_the_temporary_folder_stops_no_sending(
     published: Newsletter, tmp_path: Path
@@ -213,6 +214,7 @@ def editions(engine: Engine) -> list[str]:
         return list(session.execute(select(Edition.state)).scalars())
 
 
+@pytest.mark.mainly_on("postgresql")
 def test_of_two_crons_one_fetches_and_the_other_sends_what_is_open_and_waits(
     newsletter: Newsletter,
     engine: Engine,
@@ -251,6 +253,7 @@ def test_of_many_crons_at_once_one_fetches_each_feed_once(
     assert stories(morning.to("ann")) == ["alpha", "beta", "gamma"]
 
 
+@pytest.mark.mainly_on("sqlite")
 def test_a_fetch_whose_process_is_killed_is_made_by_who_waits(
     newsletter: Newsletter,
     engine: Engine,
@@ -274,6 +277,7 @@ def test_a_fetch_whose_process_is_killed_is_made_by_who_waits(
     assert stories(morning.to("ann")) == ["alpha", "beta", "gamma"]
 
 
+@pytest.mark.mainly_on("postgresql")
 @pytest.mark.usefixtures("morning")
 @pytest.mark.parametrize("words", [("cron",), ("worker", "--schedule"), ("feeds", "fetch")])
 def test_sigterm_ends_who_waits_for_a_fetch(
@@ -299,6 +303,7 @@ def handles_sigterm(pid: int) -> bool:
     return bool(int(caught, 16) >> (signal.SIGTERM - 1) & 1)
 
 
+@pytest.mark.mainly_on("sqlite")
 def test_a_fetch_by_hand_waits_for_the_one_that_is_under_way(
     newsletter: Newsletter, feeds: FeedServer, morning: Mailbox
 ) -> None:
@@ -340,6 +345,7 @@ def serving_the_old_version(newsletter: Newsletter, engine: Engine) -> Iterator[
         running.communicate(timeout=300)
 
 
+@pytest.mark.mainly_on("postgresql")
 def test_an_upgrade_names_the_web_server_that_must_stop_and_not_one_that_was_killed(
     newsletter: Newsletter, engine: Engine
 ) -> None:
@@ -355,6 +361,7 @@ def test_an_upgrade_names_the_web_server_that_must_stop_and_not_one_that_was_kil
         assert f"to {schema.newest()}." in newsletter.run("database", "upgrade")
 
 
+@pytest.mark.mainly_on("sqlite")
 def test_an_upgrade_that_waits_is_quiet_and_begins_when_the_last_process_has_ended(
     newsletter: Newsletter, engine: Engine
 ) -> None:

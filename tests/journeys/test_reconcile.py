@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import gzip
 
+import pytest
 import scripted_smtp
 from journey import Newsletter, at_noon
 from scripted_smtp import DROP, Act, ScriptedServer, Turn
+
+pytestmark = pytest.mark.mainly_on("sqlite")
 
 READERS = 6
 

@@ -26,6 +26,8 @@ from sqlalchemy import Engine, text
 
 from newsletter.cli import catcher
 
+pytestmark = pytest.mark.mainly_on("sqlite")
+
 ANN = "ann@readers.example"
 
 

@@ -130,6 +130,7 @@ def test_many_triggers_on_eight_workers_make_one_edition_and_one_mail_per_reader
     assert signed_in(engine) == 0
 
 
+@pytest.mark.mainly_on("postgresql")
 def test_four_processes_share_one_edition(published: Newsletter, engine: Engine) -> None:
     server = ScriptedServer(once_sending(engine, processes=4))
     with sent_to(published, server):
@@ -360,6 +361,7 @@ def test_a_worker_sends_what_comes_later_and_a_stop_finishes_what_is_in_flight(
     assert signed_in(engine) == 0
 
 
+@pytest.mark.mainly_on("postgresql")
 @pytest.mark.parametrize("options", [[], ["--schedule"]])
 def test_a_worker_that_waits_for_its_mail_server_ends_when_it_is_told(
     published: Newsletter,

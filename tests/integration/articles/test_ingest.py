@@ -10,7 +10,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from examples import examples
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 from sqlalchemy import Engine, delete
 from sqlmodel import select
@@ -232,6 +233,7 @@ def fresh(step: int, count: int = 4_990) -> list[ParsedArticle]:
     ]
 
 
+@pytest.mark.mainly_on("sqlite")
 def test_a_flood_of_fresh_items_brings_two_hundred_a_day_and_none_goes_out(engine: Engine) -> None:
     feed = new_feed(engine)
     ingest.take_in(engine, feed, document(item("constant")), NOW)
@@ -269,6 +271,7 @@ def test_what_was_left_out_is_taken_in_on_another_day(engine: Engine) -> None:
     assert ingest.take_in(engine, feed, document(news, *moved), later) == Counts(new=1, known=451)
 
 
+@pytest.mark.mainly_on("sqlite")
 def test_a_feed_of_which_something_was_left_out_is_asked_for_all_of_it_again(
     engine: Engine, web: Web
 ) -> None:
@@ -293,6 +296,7 @@ def test_a_feed_of_which_something_was_left_out_is_asked_for_all_of_it_again(
     assert feeds(engine)[0].etag == '"400"'
 
 
+@pytest.mark.mainly_on("sqlite")
 def test_thirty_a_day_go_out_when_they_come_little_by_little(engine: Engine) -> None:
     feed = new_feed(engine)
     ingest.take_in(engine, feed, document(item("a")), NOW)
@@ -734,9 +738,7 @@ _CHANGES = st.sampled_from(["", "guid", "link", "title", "date"])
 _APPEARANCES = st.lists(
     st.tuples(st.integers(0, 7), _CHANGES), max_size=8, unique_by=lambda one: one[0]
 )
-_property = settings(
-    deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+_property = examples(15, many=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 def _empty(engine: Engine) -> int:

@@ -295,7 +295,13 @@ def test_the_demo_touches_no_newsletter_that_the_environment_names(
     assert "real.example" not in mail
 
 
-@pytest.mark.parametrize("name", ["50%25", "what?", "a b#c"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "50%25 what? b#c",
+        *(pytest.param(name, marks=pytest.mark.torture) for name in ("50%25", "what?", "a b#c")),
+    ],
+)
 def test_the_demo_runs_in_a_folder_of_any_name(run: Run, tmp_path: Path, name: str) -> None:
     ran = run("demo", "--folder", name, "--json")
 

@@ -24,6 +24,8 @@ from newsletter.smtp import outcome
 from newsletter.subscribers import forget, letters, next_digest, suppress
 from newsletter.suppression import Cause, Grounds
 
+pytestmark = pytest.mark.mainly_on("sqlite")
+
 if TYPE_CHECKING:
     from tests.integration.editions.conftest import World
 
@@ -185,6 +187,7 @@ def test_run_again_it_takes_in_who_got_the_edition_since(world: World) -> None:
     assert told(world) == sorted([(early, "accepted"), (late, "queued")])
 
 
+@pytest.mark.mainly_on("sqlite", "postgresql")
 def test_fifty_at_once_make_one_correction_and_one_mail_per_reader(world: World) -> None:
     readers = world.readers(5)
     article = world.article()
@@ -206,6 +209,7 @@ def test_fifty_at_once_make_one_correction_and_one_mail_per_reader(world: World)
     assert told(world) == queued(*readers)
 
 
+@pytest.mark.mainly_on("sqlite", "postgresql")
 def test_a_goodbye_beside_it_takes_it_back(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     leaving, staying = world.readers(2)
     article = world.article()
@@ -343,6 +347,7 @@ def test_a_rehearsal_counts_and_changes_nothing(world: World) -> None:
     assert (told(world), world.status(over), world.status(reader)) == ([], "paused", "active")
 
 
+@pytest.mark.mainly_on("sqlite", "postgresql")
 def test_the_number_of_statements_does_not_grow_with_the_readers(
     make_world: Callable[..., World], counting: Callable[..., Any]
 ) -> None:

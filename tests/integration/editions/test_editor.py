@@ -23,6 +23,8 @@ from newsletter.errors import Conflict, InvalidInput, NotFound
 from newsletter.models import Article, ArticleState, Audit, Edition, Note
 from newsletter.smtp.outcome import Kind
 
+pytestmark = pytest.mark.mainly_on("sqlite")
+
 if TYPE_CHECKING:
     from tests.integration.editions.conftest import World
 
@@ -106,6 +108,7 @@ def test_a_release_stands_before_every_coverage_end_even_if_the_clock_stands_beh
     assert seen_at > end
 
 
+@pytest.mark.mainly_on("sqlite", "postgresql")
 def test_a_hold_waits_for_a_freeze_and_is_then_refused(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
+import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from commands import Running
 from freezing import meanwhile
 
 from newsletter.cadences import Cadence
@@ -33,6 +34,7 @@ from newsletter.publication import Publication
 from newsletter.settings import Settings
 
 settings = Settings(secret_keys=[sys.argv[3]])
+print("ready", flush=True)
 sys.stdin.read()
 frozen = publish.freeze(
     engine.open(sys.argv[1]), Cadence.WEEKLY,
@@ -62,22 +64,23 @@ def test_fifty_triggers_make_one_edition_and_one_mail_per_reader(world: World) -
     assert sorted(world.states(WEEKLY)) == sorted(readers)
 
 
-def test_processes_started_at_once_make_one_edition(world: World) -> None:
+def test_processes_started_at_once_make_one_edition(world: World, tmp_path: Path) -> None:
     world.readers(3)
     world.article()
+    program = tmp_path / "program.py"
+    program.write_text(PROGRAM)
     url = world.engine.url.render_as_string(hide_password=False)
     arguments = [url, world.now.isoformat(), world.settings.secret_keys[0]]
     started = [
-        subprocess.Popen(
-            [sys.executable, "-c", PROGRAM, *arguments],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
+        Running(arguments, env=os.environ, script=program, has_input=True, stderr=2)
         for _ in range(3)
     ]
+    for process in started:
+        assert process.stdout.readline() == "ready\n"
+    for process in started:
+        process.stdin.close()
 
-    said = [process.communicate("go", timeout=120)[0].strip() for process in started]
+    said = [process.communicate(timeout=120)[0].strip() for process in started]
 
     assert said == [f"{WEEKLY} 3"] * 3
     assert len(world.mailings(WEEKLY)) == 1

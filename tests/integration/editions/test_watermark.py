@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from examples import examples
 from hypothesis import HealthCheck, given
-from hypothesis import settings as options
 from hypothesis import strategies as st
 from sqlmodel import col, select
 
@@ -310,9 +310,9 @@ def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("policy", ["hold", "resend"])
-@options(
-    max_examples=40,
-    deadline=None,
+@examples(
+    12,
+    many=40,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(plan=st.lists(steps, min_size=12, max_size=30))

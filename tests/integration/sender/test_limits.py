@@ -149,6 +149,7 @@ def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(budget, "PATIENCE_SECONDS", 3_600)
 
 
+@pytest.mark.mainly_on("sqlite")
 @pytest.mark.parametrize(
     ("rules", "window", "limit"),
     [
@@ -175,6 +176,7 @@ def test_an_hours_and_a_days_limit_hold_in_every_window_and_are_used(
     assert len(sent) >= 0.95 * limit * windows
 
 
+@pytest.mark.mainly_on("sqlite")
 @pytest.mark.parametrize(
     ("limit", "workers", "slow", "seconds"),
     [
@@ -195,11 +197,14 @@ def test_a_seconds_limit_holds_in_every_second_and_is_used(
     assert len(sent) >= 0.95 * limit * (seconds - 10 * 8 * slow)
 
 
-def test_a_second_is_kept_to_by_more_workers_than_it_has_messages(engine: Engine) -> None:
-    sent = simulate(engine, Limits(per_second=0.5), seconds=600)
+@pytest.mark.parametrize("seconds", [200, pytest.param(600, marks=LONG)])
+def test_a_second_is_kept_to_by_more_workers_than_it_has_messages(
+    engine: Engine, seconds: float
+) -> None:
+    sent = simulate(engine, Limits(per_second=0.5), seconds=seconds)
 
     assert most_in_a_window(sent, 2.0) <= 1
-    assert len(sent) >= 0.93 * 300
+    assert len(sent) >= 0.93 * 0.5 * seconds
 
 
 def test_a_new_sender_is_warmed_up_day_by_day() -> None:
@@ -604,10 +609,11 @@ def test_a_rate_that_was_set_for_a_domain_holds_for_all_workers_together(
     assert claimed <= per_minute * minutes + per_minute / 30 + 1
 
 
+@pytest.mark.mainly_on("sqlite")
 def test_what_a_domain_does_not_take_holds_nobody_else_up(engine: Engine) -> None:
     """A queue of one slow domain, and behind it readers of others."""
     rules = Limits(domains={"example.com": DomainLimit(connections=1)})
-    ledgers.fill(engine, 1_000)
+    ledgers.fill(engine, 400)
     last = ledgers.fill(engine, 20, public_id="mailing000000002")
     move(engine, last, "elsewhere.example")
     others: list[int] = []
@@ -619,9 +625,9 @@ def test_what_a_domain_does_not_take_holds_nobody_else_up(engine: Engine) -> Non
     with running(ScriptedServer(rule)) as server:
         tally = worker.run(engine, ledgers.plan(server.port, rules=rules))
 
-    assert tally.counts == {"accepted": 1_020}
-    # Not behind the thousand.
-    assert max(others) < 500
+    assert tally.counts == {"accepted": 420}
+    # Not behind the four hundred.
+    assert max(others) < 200
 
 
 def test_a_domains_messages_go_no_more_at_a_time_than_it_takes_to_the_last_one(

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from examples import examples
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 from readers import NOW, Readers
 from sqlalchemy import Engine, delete
@@ -228,9 +229,9 @@ PEOPLE = st.fixed_dictionaries(
 
 
 @given(st.lists(PEOPLE, max_size=8, unique_by=lambda one: one["local"]), st.booleans())
-@settings(
-    max_examples=60,
-    deadline=None,
+@examples(
+    15,
+    many=60,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 def test_an_export_imported_into_an_empty_database_gives_the_same_export(

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from examples import examples
+from hypothesis import HealthCheck, example, given
 from hypothesis import strategies as st
 from readers import NOW, Readers
 from sqlalchemy import Engine, delete
@@ -498,9 +499,9 @@ LINES = st.sampled_from(
 
 @example(["cy@x.org,,enabled", "ann@x.org,,", "cy@x.org,daily,unconfirmed"], 1, True)
 @given(st.lists(LINES, max_size=20), st.integers(1, 5), st.booleans())
-@settings(
-    max_examples=40,
-    deadline=None,
+@examples(
+    12,
+    many=40,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 def test_any_import_is_idempotent(

@@ -8,7 +8,8 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from examples import examples
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 from readers import Readers
 from sqlalchemy import Engine, delete
@@ -187,11 +188,7 @@ def test_a_future_date_becomes_now(readers: Readers) -> None:
 
 
 @given(st.binary(max_size=300))
-@settings(
-    max_examples=150,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
-)
+@examples(40, many=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_octets_are_read_as_a_list(sqlite_engine: Engine, octets: bytes) -> None:
     tally, rejected = take_over(Readers(sqlite_engine), b"address,cause,hash\n" + octets)
     assert asdict(tally)["rejected"] == len(rejected)

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 import schemathesis
+from examples import examples
 from hypothesis import given
-from hypothesis import settings as hypothesis
 from hypothesis.errors import Unsatisfiable
 from schemathesis import Case, GenerationMode
 from schemathesis.specs.openapi.checks import (
@@ -20,6 +20,8 @@ from visitor import ANN, Make, Visitor
 from newsletter.cadences import Cadence
 from newsletter.settings import Settings
 from newsletter.tokens import Purpose
+
+pytestmark = pytest.mark.mainly_on("sqlite")
 
 KEY = "site-0123456789abcdef0123456789abcdef"
 KEYS = [KEY, "other-abcdef0123456789abcdef0123456789"]
@@ -206,6 +208,7 @@ def test_a_pause_in_the_past_is_refused(site: Visitor) -> None:
     assert site.status() == "active"
 
 
+@pytest.mark.repeated
 def test_the_api_conforms_to_its_schema(visit: Make) -> None:
     visitor = visit(api_keys=KEYS)
     visitor.add()
@@ -218,7 +221,7 @@ def test_the_api_conforms_to_its_schema(visit: Make) -> None:
         asked.add(f"{operation.method} {operation.path}")
         for mode in GenerationMode:
 
-            @hypothesis(max_examples=60, deadline=None, derandomize=True, database=None)
+            @examples(20, many=60, derandomize=True, database=None)
             @given(case=operation.as_strategy(generation_mode=mode))
             def ask(case: Case) -> None:
                 answer = case.call(headers=WITH_KEY)

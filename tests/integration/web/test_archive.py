@@ -12,6 +12,8 @@ from newsletter.editions import lifecycle, store, summaries
 from newsletter.tokens import Purpose
 from newsletter.web import pages
 
+pytestmark = pytest.mark.mainly_on("sqlite")
+
 ATOM = {"a": "http://www.w3.org/2005/Atom"}
 TOKEN = re.compile(r"[A-Za-z0-9_-]{20}\.[A-Za-z0-9_-]{43}")
 

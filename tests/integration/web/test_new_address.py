@@ -18,6 +18,8 @@ from newsletter.subscribers import changes, forget, suppress
 from newsletter.suppression import Cause, Grounds
 from newsletter.tokens import Purpose
 
+pytestmark = pytest.mark.mainly_on("sqlite")
+
 NEW = "ann@new.example"
 BOB = "bob@readers.example"
 KINDS = ("free", "reader", "paused", "pending", "left", "suppressed", "erased", "same")
@@ -395,6 +397,7 @@ def test_two_readers_who_exchange_addresses_do_not_deadlock(visitor: Visitor) ->
     assert visitor.reader().public_id != visitor.reader("bob@readers.example").public_id
 
 
+@pytest.mark.mainly_on("sqlite", "postgresql")
 @pytest.mark.parametrize("is_pending", [False, True])
 def test_of_two_concurrent_confirmations_of_one_address_one_succeeds(
     visitor: Visitor, is_pending: bool

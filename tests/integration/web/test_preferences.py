@@ -17,6 +17,8 @@ from newsletter.subscribers.consent import Origin
 from newsletter.suppression import Cause, Grounds
 from newsletter.tokens import Purpose
 
+pytestmark = pytest.mark.mainly_on("sqlite")
+
 
 @pytest.fixture
 def manage(visitor: Visitor) -> str:
@@ -147,6 +149,7 @@ def _in_a_week(visitor: Visitor) -> str:
     return (visitor.now + timedelta(days=7)).date().isoformat()
 
 
+@pytest.mark.mainly_on("sqlite", "postgresql")
 def test_erasing_many_times_at_once_erases_once(visitor: Visitor, manage: str) -> None:
     visitor.post(f"{manage}/erase")
     link = visitor.path("erase")
@@ -157,6 +160,7 @@ def test_erasing_many_times_at_once_erases_once(visitor: Visitor, manage: str) -
     assert visitor.find() is None
 
 
+@pytest.mark.mainly_on("sqlite", "postgresql")
 def test_a_sign_up_concurrent_with_an_erasure_revives_nobody(visitor: Visitor) -> None:
     for number in range(6):
         address = f"reader{number}@readers.example"

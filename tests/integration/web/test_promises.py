@@ -21,6 +21,8 @@ from newsletter.settings import Settings
 from newsletter.tokens import Purpose
 from newsletter.web import app, middleware
 
+pytestmark = pytest.mark.mainly_on("sqlite")
+
 KEY = "site-0123456789abcdef0123456789abcdef"
 TOKENS = {
     "/confirm/": Purpose.CONFIRM,
@@ -78,6 +80,7 @@ def contents(engine: Engine) -> object:
         }
 
 
+@pytest.mark.mainly_on("sqlite", "postgresql")
 def test_no_get_head_or_options_changes_a_byte_of_the_database(full: Visitor) -> None:
     asked = sorted(set(paths(full)))
     assert len(asked) > 25
@@ -220,26 +223,28 @@ ADDED = ["/", ".", ")", ">", ",", ";", "'", '"', "]", "%3E", "%20", "%253E", "&g
          "%C2%A0", ">)/. ", "*", "!", "%0D%0A"]  # fmt: skip
 
 
-@pytest.mark.parametrize("added", ADDED, ids=ascii)
-def test_a_link_with_something_added_at_its_end_works(visit: Make, added: str) -> None:
-    visitor = visit()
-    visitor.sign_up(BOB)
+def test_a_link_with_something_added_at_its_end_works(visit: Make) -> None:
+    visitor = visit(signups_per_machine=100)
     visitor.add(ANN)
     visitor.publish()
     with sessions.reading(visitor.engine) as session:
         issue = archive.latest(session)
     assert issue is not None
-    confirm, leave = visitor.path("confirm", BOB), visitor.link(Purpose.UNSUBSCRIBE)
+    leave = visitor.link(Purpose.UNSUBSCRIBE)
     view = f"/view/{visitor.keyring.issue(Purpose.VIEW, issue.mailing, 0)}"
 
-    for path in (confirm, leave, visitor.link(Purpose.MANAGE), view):
-        assert visitor.get(path + added).content == visitor.get(path).content
-    for path in (confirm, leave):
-        answer = visitor.post(path + added, {"List-Unsubscribe": "One-Click"})
-        assert (answer.status_code, "location" in answer.headers) == (200, False)
-    assert (visitor.status(BOB), visitor.status(ANN)) == ("active", "unsubscribed")
-    assert visitor.post(f"{leave}{added}/undo{added}").status_code == 200
-    assert visitor.status(ANN) == "active"
+    for number, added in enumerate(ADDED):
+        new = f"new{number}@readers.example"
+        visitor.sign_up(new)
+        confirm = visitor.path("confirm", new)
+        for path in (confirm, leave, visitor.link(Purpose.MANAGE), view):
+            assert visitor.get(path + added).content == visitor.get(path).content, added
+        for path in (confirm, leave):
+            answer = visitor.post(path + added, {"List-Unsubscribe": "One-Click"})
+            assert (answer.status_code, "location" in answer.headers) == (200, False), added
+        assert (visitor.status(new), visitor.status(ANN)) == ("active", "unsubscribed"), added
+        assert visitor.post(f"{leave}{added}/undo{added}").status_code == 200, added
+        assert visitor.status(ANN) == "active", added
 
 
 @pytest.mark.parametrize("cut", [1, 2, 10, 43, 44, 60])

@@ -11,8 +11,8 @@ from typing import Any
 
 import altcha
 import pytest
+from examples import examples
 from hypothesis import HealthCheck, given
-from hypothesis import settings as options
 from hypothesis import strategies as st
 from visitor import ANN, Make, Visitor
 
@@ -136,11 +136,7 @@ json_values = st.recursive(
 )
 
 
-@options(
-    max_examples=60,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
-)
+@examples(15, many=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(found=json_values, solution=json_values, garbage=st.text(max_size=40))
 def test_any_invalid_solution_is_refused(
     visitor: Visitor, found: object, solution: object, garbage: str

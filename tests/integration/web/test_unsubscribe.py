@@ -14,6 +14,8 @@ from newsletter.subscribers.consent import Origin
 from newsletter.suppression import Cause, Grounds
 from newsletter.tokens import Purpose
 
+pytestmark = pytest.mark.mainly_on("sqlite")
+
 STRANGER = "66.6.6.6"
 FORM = "application/x-www-form-urlencoded"
 #: The requests of RFC 8058 8.1 to 8.3 (the boundary of 8.3 is wrong there, too), the one of

@@ -530,7 +530,9 @@ def test_of_too_many_items_the_newest_are_read_wherever_they_stand(kind: str) ->
     assert [feed.items[0].title, feed.items[-1].title] == ["T10", "T5009"]
 
 
-@pytest.mark.parametrize("kind", ["rss", "atom", "json"])
+@pytest.mark.parametrize(
+    "kind", ["rss", *(pytest.param(kind, marks=pytest.mark.torture) for kind in ("atom", "json"))]
+)
 def test_of_too_many_items_without_dates_those_that_stand_first_are_read(kind: str) -> None:
     feed = parse.parse(_many(5_010, kind=kind, is_dated=False))
 
