@@ -103,6 +103,7 @@ def import_readers(
         garbage.defer()
 
         def advance(_: ImportTally) -> None:
+            garbage.collect()
             bar.update(task, completed=stream.tell() if size else None)
 
         def surveyed(survey: Survey) -> None:
