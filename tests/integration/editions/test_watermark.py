@@ -51,7 +51,7 @@ fates = st.lists(st.sampled_from([*[Kind.ACCEPTED] * 3, *Kind]), min_size=1, max
 pauses = st.sampled_from([24, 24, 24, 48, 24 * 7, 24 * 7, 24 * 31, 24 * 50])
 
 rounds = st.tuples(st.just("round"), pauses, st.integers(0, 3), cadences, fates, st.integers(0, 8))
-steps = st.one_of(
+groups = (
     rounds,
     rounds,
     st.one_of(
@@ -86,6 +86,8 @@ steps = st.one_of(
         st.tuples(st.just("note"), cadences),
     ),
 )
+# Alternatives of alternatives would all be as likely, and rounds as rare as each of the others.
+steps = st.sampled_from(groups).flatmap(lambda group: group)
 
 
 class History:
