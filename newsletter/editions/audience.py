@@ -30,7 +30,7 @@ from sqlalchemy import (
 from sqlmodel import Session, col
 
 from newsletter.cadences import Cadence
-from newsletter.ledger import cancellation, queue
+from newsletter.ledger import cancellation, holding
 from newsletter.models import (
     Delivery,
     Edition,
@@ -41,9 +41,10 @@ from newsletter.models import (
     Suppression,
 )
 from newsletter.models.columns import Instant
+from newsletter.models.delivery import OPEN
 
-#: Mail that has arrived or may still arrive: it can no longer be cancelled.
-_GONE = (State.IN_FLIGHT, State.ACCEPTED, State.UNKNOWN)
+#: Mail that has arrived, or may have.
+_GONE = (State.ACCEPTED, State.UNKNOWN)
 
 _watermark = col(Subscriber.watermark)
 _reference = col(Subscriber.public_id)
@@ -85,7 +86,7 @@ def references(audience: Audience, starts: Collection[datetime]) -> Select[Any]:
     Without those to whom an operator lets something go again that their watermark has passed: its
     articles ride in no newer edition, so it goes on beside it.
     """
-    passed = _has_row(audience, col(Delivery.state).in_(queue.OPEN), ~_is_ahead())
+    passed = _has_row(audience, col(Delivery.state).in_(OPEN), ~_is_ahead())
     return select(_reference).where(
         *_readers(audience, _GONE), ~passed, _start(audience).in_(starts)
     )
@@ -97,7 +98,7 @@ def recipients(audience: Audience, starts: Collection[datetime]) -> Select[Any]:
     Without those who have anything of an earlier edition that arrived or may still arrive: a row
     that a worker held when the others were superseded may by now be in any state.
     """
-    everyone = _readers(audience, (*_GONE, *queue.OPEN))
+    everyone = _readers(audience, (*_GONE, *OPEN))
     return _as_recipients(*everyone, _start(audience).in_(starts))
 
 
@@ -181,8 +182,8 @@ def _start(audience: Audience) -> ColumnElement[datetime]:
 
 
 def _readers(audience: Audience, states: Sequence[State]) -> tuple[ColumnElement[bool], ...]:
-    """The audience without readers of whom an earlier row is in one of `states`."""
-    in_states = or_(col(Delivery.state).in_(states), _is_uncertain())
+    """The audience without readers of whom an earlier row is in one of `states`, or in flight."""
+    in_states = or_(col(Delivery.state).in_(states), holding.is_in_flight(), _is_uncertain())
     return (*_active(audience.cadence), ~_has_row(audience, in_states, _is_ahead()))
 
 
@@ -206,7 +207,7 @@ def _is_uncertain() -> ColumnElement[bool]:
 
     It stays separate: if another mail included its articles, the reader might get them twice.
     """
-    return and_(col(Delivery.state).in_(queue.OPEN), cancellation.may_have_arrived())
+    return and_(col(Delivery.state).in_(OPEN), cancellation.may_have_arrived())
 
 
 def _is_ahead() -> ColumnElement[bool]:

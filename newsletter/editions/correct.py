@@ -91,7 +91,7 @@ class Correction:
     @property
     def waiting(self) -> int:
         """How many readers are still to get it."""
-        return sum(self.books.get(state, 0) for state in queue.OPEN)
+        return sum(self.books.get(state, 0) for state in books.OPEN)
 
 
 class _Rehearsed(Exception):
@@ -287,7 +287,7 @@ def _correction(
         forgotten=standing["forgotten"],
         pruned=mailings.pruned_accepted(session, holding),
         uncertain=states.get(State.UNKNOWN, 0),
-        coming=sum(states.get(state, 0) for state in queue.OPEN),
+        coming=sum(states.get(state, 0) for state in books.OPEN),
     )
 
 

@@ -201,15 +201,15 @@ def _wait_for_work(engine: Engine, wanted: Select[Any], shutdown: Shutdown) -> b
     That is so if rows are due again, if one of those workers may have died, and at a signal, which
     the worker then reports.
     """
-    seen, began = None, time.monotonic()
+    seen: set[int] = set()
+    began = time.monotonic()
     while not shutdown.is_wanted:
         with sessions.reading(engine) as session:
             found = queue.held(session, wanted)
             due_at = queue.next_due(session, wanted)
         if due_at is not None and due_at <= utc_now():
             return True
-        count, _ = found
-        if not count:
+        if not found:
             # The rows that are left are due later, in another run.
             return False
         if found != seen:

@@ -27,7 +27,7 @@ from sqlalchemy import select as select_columns
 from sqlmodel import Session, col, select
 
 from newsletter.db import dialects
-from newsletter.ledger import statements
+from newsletter.ledger import holding, statements
 from newsletter.models import Attempt, Delivery, Mailing, State
 from newsletter.models.columns import Instant
 
@@ -46,6 +46,8 @@ _PRUNED = {
     State.CANCELLED: col(Mailing.pruned_cancelled),
 }
 
+#: States in which a delivery can still be sent, as the books have them.
+OPEN = (State.QUEUED, State.CLAIMED, State.IN_FLIGHT, State.DEFERRED)
 #: Final states: such rows can be pruned.
 FINAL = tuple(_PRUNED)
 
@@ -76,7 +78,14 @@ def of(mailings: Select[Any]) -> Subquery:
         for state, pruned in _PRUNED.items()
     ]
     found = select_columns(*standing).where(_mailing.in_(mailings)).group_by(_mailing, _state)
-    return union_all(found, *gone).subquery("books")
+    # What workers hold is moved from the state of its row to that of its try. The + 0 keeps the
+    # planner from the index over all rows of a mailing: few rows are held.
+    is_held = (holding.is_held(), (_mailing + 0).in_(mailings))
+    moved = [
+        select_columns(_mailing, state, rows).where(*is_held).group_by(_mailing, state)
+        for state, rows in ((holding.state(), func.count()), (_state, -func.count()))
+    ]
+    return union_all(found, *gone, *moved).subquery("books")
 
 
 def size() -> ColumnElement[int]:
@@ -174,7 +183,7 @@ def retry_now(
     retried = session.execute(
         update(Delivery)
         .where(*chosen)
-        .values(state=State.QUEUED, due_at=now, state_at=now, worker_id=None)
+        .values(state=State.QUEUED, due_at=now, state_at=now)
         .execution_options(synchronize_session=False)
     )
     return statements.row_count(retried)

@@ -3,6 +3,10 @@
 A row in flight cannot be cancelled: its body may be leaving. Its reason is set instead, and unless
 that try ends it, it is cancelled rather than tried again.
 
+Which rows are in flight is read after those to be ended are locked, in a later statement, whose
+snapshot on PostgreSQL has what was committed meanwhile: a worker that marked one of them before
+has committed by then, and one that marks it later waits for this transaction, and is denied.
+
 A row that ends without a reply but may have arrived at an earlier try becomes unknown, never
 cancelled or skipped: its reader counts as having received it.
 
@@ -15,20 +19,12 @@ from collections.abc import Collection
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import (
-    ColumnElement,
-    Select,
-    case,
-    exists,
-    or_,
-    text,
-    update,
-)
+from sqlalchemy import ColumnElement, Select, case, exists, or_, text, update
 from sqlmodel import Session, col
 
-from newsletter.ledger import statements
+from newsletter.ledger import holding, statements
 from newsletter.models import Attempt, Delivery, State
-from newsletter.models.delivery import BLOCKED, CLAIMABLE, HELD
+from newsletter.models.delivery import BLOCKED, CLAIMABLE
 
 _id = col(Delivery.id)
 _state = col(Delivery.state)
@@ -36,8 +32,8 @@ _mailing = col(Delivery.mailing_id)
 _reference = col(Delivery.reference)
 _reason = col(Delivery.reason)
 
-#: Open states that can be cancelled: the body is not leaving.
-_REVOCABLE = (State.QUEUED, State.CLAIMED, State.DEFERRED)
+#: States in which `close` leaves rows.
+_ENDED = (State.CANCELLED, State.SKIPPED, State.UNKNOWN)
 
 
 def cancel(
@@ -55,7 +51,7 @@ def cancel(
     chosen = _reference == reference
     if mailings is not None:
         chosen &= _mailing.in_(mailings)
-    cancelled = _cancel(session, reason, now, chosen)
+    cancelled = close(session, State.CANCELLED, reason, now, chosen)
     session.execute(
         update(Delivery)
         .where(chosen, _state == State.UNKNOWN, _reason.is_(None))
@@ -77,7 +73,7 @@ def lift(
         update(Delivery)
         .where(
             _reference.in_(references),
-            _state.in_((State.UNKNOWN.value, State.IN_FLIGHT.value)),
+            or_(_is_open(), _state == State.UNKNOWN),
             _reason.in_(reasons),
         )
         .values(reason=instead)
@@ -87,7 +83,7 @@ def lift(
 
 def cancel_mailings(session: Session, *, mailings: Select[Any], reason: str, now: datetime) -> int:
     """Cancel the open rows of `mailings`; rows in flight are not tried again."""
-    return _cancel(session, reason, now, _mailing.in_(mailings))
+    return close(session, State.CANCELLED, reason, now, _mailing.in_(mailings))
 
 
 def skip_mailings(session: Session, *, mailings: Select[Any], reason: str, now: datetime) -> int:
@@ -108,7 +104,7 @@ def mark_open_unknown(session: Session, *, now: datetime) -> int:
     marked = session.execute(
         update(Delivery)
         .where(_is_open())
-        .values(state=State.UNKNOWN, worker_id=None, blocked_domain=None, state_at=now)
+        .values(state=State.UNKNOWN, blocked_domain=None, state_at=now)
         .execution_options(synchronize_session=False)
     )
     return statements.row_count(marked)
@@ -125,39 +121,64 @@ def may_have_arrived() -> ColumnElement[bool]:
 def is_open(mailings: Select[Any]) -> ColumnElement[bool]:
     """Return the SQL condition that any row of `mailings` is open."""
     waits = exists().where(text(CLAIMABLE), _mailing.in_(mailings))
-    is_blocked = exists().where(text(BLOCKED), _mailing.in_(mailings))
-    # The + 0 keeps the planner from the index over all rows of a mailing: few rows are held.
-    return or_(waits, is_blocked, exists().where(text(HELD), (_mailing + 0).in_(mailings)))
-
-
-def _cancel(session: Session, reason: str, now: datetime, chosen: ColumnElement[bool]) -> int:
-    cancelled = close(session, State.CANCELLED, reason, now, chosen)
-    session.execute(
-        update(Delivery)
-        .where(text(HELD), _state == State.IN_FLIGHT, chosen)
-        .values(reason=reason)
-        .execution_options(synchronize_session=False)
-    )
-    return cancelled
+    return or_(waits, exists().where(text(BLOCKED), _mailing.in_(mailings)))
 
 
 def close(
     session: Session, state: State, reason: str, now: datetime, chosen: ColumnElement[bool]
 ) -> int:
+    """End the open rows that are `chosen`, and return how many.
+
+    Rows in flight stay open. One that is cancelled keeps the reason, and is not tried again.
+    """
+    before = holding.in_flight(session)
+    keeps = state is State.CANCELLED
+    if not keeps:
+        # Those with a reason are in flight, and keep it.
+        chosen &= _reason.is_(None)
     closed = session.execute(
         update(Delivery)
-        .where(_is_open(), _state.in_(_REVOCABLE), chosen)
+        .where(_is_open(), chosen)
         .values(
             state=case((may_have_arrived(), State.UNKNOWN.value), else_=state.value),
             reason=reason,
-            worker_id=None,
             blocked_domain=None,
             state_at=now,
         )
         .execution_options(synchronize_session=False)
     )
-    return statements.row_count(closed)
+    spared = spare_in_flight(session, before, reason=reason, now=now, keeps=keeps)
+    return statements.row_count(closed) - spared
+
+
+def spare_in_flight(
+    session: Session, before: Collection[int], *, reason: str, now: datetime, keeps: bool
+) -> int:
+    """Open again those of the rows just ended that are in flight; return how many.
+
+    `before` are the rows that were in flight when the transaction began. Where the worker of one
+    was taken for dead since, the row may have arrived, and becomes unknown.
+    """
+    leaving = holding.in_flight(session)
+    if not leaving.union(before):
+        return 0
+    is_ended = _id.in_(leaving.union(before)) & (_reason == reason)
+    is_ended &= col(Delivery.state_at) == now
+    is_leaving = _id.in_(leaving)
+    spared = session.execute(
+        update(Delivery)
+        .where(is_ended, is_leaving, _state.in_(_ENDED))
+        .values(state=State.QUEUED, reason=reason if keeps else None)
+        .execution_options(synchronize_session=False)
+    )
+    session.execute(
+        update(Delivery)
+        .where(is_ended, ~is_leaving, _state.in_(_ENDED), may_have_arrived())
+        .values(state=State.UNKNOWN)
+        .execution_options(synchronize_session=False)
+    )
+    return statements.row_count(spared)
 
 
 def _is_open() -> ColumnElement[bool]:
-    return or_(text(CLAIMABLE), text(BLOCKED), text(HELD))
+    return or_(text(CLAIMABLE), text(BLOCKED))

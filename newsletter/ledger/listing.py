@@ -9,7 +9,7 @@ from sqlalchemy import Select
 from sqlalchemy import select as select_columns
 from sqlmodel import Session, col
 
-from newsletter.ledger import message_ids
+from newsletter.ledger import holding, message_ids
 from newsletter.models import Delivery, Mailing, State
 
 
@@ -23,21 +23,21 @@ def deliveries(
 ) -> Iterator[Mapping[str, object]]:
     """Yield deliveries, oldest first, each with the Message-ID that mail servers log."""
     wanted = select_columns(
-        Delivery, col(Mailing.public_id), col(Mailing.domain), col(Mailing.subject)
+        Delivery, holding.state(), col(Mailing.public_id), col(Mailing.domain), col(Mailing.subject)
     ).join(Mailing, col(Mailing.id) == col(Delivery.mailing_id))
     if state is not None:
-        wanted = wanted.where(col(Delivery.state) == state)
+        wanted = wanted.where(holding.state() == state)
     if mailings is not None:
         wanted = wanted.where(col(Delivery.mailing_id).in_(mailings))
     if reference is not None:
         wanted = wanted.where(col(Delivery.reference) == reference)
     wanted = wanted.order_by(col(Delivery.id)).limit(limit)
     streamed = wanted.execution_options(yield_per=1000)
-    for delivery, mailing, domain, subject in session.execute(streamed):
+    for delivery, now, mailing, domain, subject in session.execute(streamed):
         yield {
             "id": delivery.id,
             "address": delivery.address,
-            "state": delivery.state,
+            "state": now,
             "attempts": delivery.attempts,
             "code": delivery.code,
             "enhanced": delivery.enhanced,

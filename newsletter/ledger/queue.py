@@ -3,18 +3,22 @@
     queued -> claimed -> in_flight -> accepted | deferred | refused | unknown
     and skipped (with a reason) or cancelled, by `cancellation`.
 
-Write-ahead: the mark (state in_flight) is committed before a body leaves, and the outcome after the
+A row is written when its outcome is known, once for a message that is accepted. `claimed` and
+`in_flight` stand in the worker's registration (`holding`), in the same transactions.
+
+Write-ahead: the mark (in flight) is committed before a body leaves, and the outcome after the
 reply. After a crash a claimed row is safe to send again, and at most one row per connection is
 uncertain. Delivery is at-least-once with `unknown_policy = "resend"`, at-most-once with "hold".
 
-Lease: a claimed row belongs to a worker for as long as that worker's registration is valid, and
-statements of workers check the id. A worker whose rows were taken over changes none of them.
+Lease: a claimed row belongs to a worker for as long as that worker is registered. A worker whose
+rows were taken over is not, and can commit nothing.
 
 Idempotent: each statement checks the state that it leaves, so a transaction that is repeated
 because the answer to its commit was lost changes nothing twice.
 
 Lock order on PostgreSQL: freeze lock, subscriber, suppression, delivery. A worker takes its own row
-of `worker` first. Claims use SKIP LOCKED, so workers never wait for each other's rows.
+of `worker` first. Claims lock no delivery that another transaction has locked, so workers never
+wait for each other's rows.
 
 Every function takes the Session of a transaction that its caller owns and commits.
 """
@@ -34,7 +38,6 @@ from sqlalchemy import (
     bindparam,
     case,
     column,
-    delete,
     func,
     insert,
     literal,
@@ -47,19 +50,16 @@ from sqlmodel import Session, col
 from newsletter import suppression
 from newsletter.db import dialects
 from newsletter.db.dialects import Statement
-from newsletter.ledger import cancellation, statements
+from newsletter.ledger import cancellation, holding, statements
+from newsletter.ledger.holding import Hold
 from newsletter.ledger.retry import LETTER_LIFE, Decision, Policy
-from newsletter.models import Attempt, Delivery, Mailing, State, Worker
+from newsletter.models import Attempt, Delivery, Mailing, State
 from newsletter.models.columns import Instant
-from newsletter.models.delivery import BLOCKED, CLAIMABLE, HELD
+from newsletter.models.delivery import BLOCKED, CLAIMABLE, OPEN
 from newsletter.smtp.outcome import Kind, Outcome, Phase
-
-#: States from which a delivery can still be sent.
-OPEN = (State.QUEUED, State.CLAIMED, State.IN_FLIGHT, State.DEFERRED)
 
 _id = col(Delivery.id)
 _state = col(Delivery.state)
-_worker = col(Delivery.worker_id)
 _mailing = col(Delivery.mailing_id)
 _reason = col(Delivery.reason)
 _INSTANT = Instant()
@@ -133,8 +133,8 @@ def enqueue(
 
 def claim(
     session: Session,
+    hold: Hold,
     *,
-    worker_id: int,
     limit: int,
     now: datetime,
     mailings: Select[Any] | None = None,
@@ -143,34 +143,39 @@ def claim(
     """Claim up to `limit` due rows for a worker: letters first, then the mailing longest due.
 
     Only rows of `mailings`, if given, and none of `excluded`. Rows of an address that was
-    suppressed in the meantime are skipped, except confirm letters where the cause allows them. On
-    PostgreSQL, rows that another worker is claiming are skipped (SKIP LOCKED). The cost depends on
-    `limit` and the number of mailings with due rows, not on the number of rows.
+    suppressed in the meantime are skipped, except confirm letters where the cause allows them. The
+    cost depends on `limit`, the number of rows that workers hold and the number of mailings with
+    due rows, not on the number of rows.
     """
+    holding.lock_claims(session)
+    hold.take(())
     taken: list[Claim] = []
     for mailing_id in _agenda(session, now, mailings, excluded):
         while wanted := limit - len(taken):
-            by = _by(session, worker_id, now)
-            claims = _claim_batch(session, statements.BATCH, by, mailing=mailing_id, limit=wanted)
-            taken += _without_suppressed(session, claims, now)
-            if len(claims) < wanted:
+            found, is_all = _claim_batch(
+                session, statements.BATCH, hold, now, mailing=mailing_id, limit=wanted
+            )
+            taken += found
+            if is_all:
                 break
     return taken
 
 
-def mark(session: Session, *, worker_id: int, ids: Sequence[int], now: datetime) -> set[int]:
-    """Mark claimed rows in flight and return which; the others were cancelled or taken over.
+def mark(session: Session, hold: Hold, *, ids: Collection[int], now: datetime) -> set[int]:
+    """Lock the rows that `Hold.begin` marked, and return those that may leave.
 
-    Write-ahead: a body may leave only after the transaction of its mark has been committed.
-    Idempotent: marks are repeated after a commit whose answer was lost, and after a try that failed
-    before the body left.
+    The others have ended meanwhile, and are held no longer. Write-ahead: a body may leave only
+    after the transaction of its mark has been committed. Idempotent: marks are repeated after a
+    commit whose answer was lost, and after a try that failed before the body left.
     """
-    parameters = {**_by(session, worker_id, now), "ids": json.dumps(list(ids))}
-    if statements.MARK.change(session, **parameters) == len(ids):
-        return set(ids)
-    marked = {row[0] for row in statements.MARKED.run(session, **parameters)}
-    # Marked by an earlier call and cancelled since; the body has not left.
-    statements.CANCEL_MARKED.change(session, **parameters)
+    ((found,),) = statements.MARKED.run(session, ids=json.dumps(list(ids)))
+    marked = set(json.loads(found or "[]"))
+    if denied := set(ids) - marked:
+        # Marked by an earlier call and ended since; the body has not left.
+        statements.END_DENIED.change(
+            session, ids=json.dumps(list(denied)), now=_stored(session, now)
+        )
+        hold.deny(session, denied)
     return marked
 
 
@@ -204,37 +209,50 @@ def blocked_domains(
 
 
 def claim_of_domain(
-    session: Session, blocked_domain: BlockedDomain, *, worker_id: int, limit: int, now: datetime
+    session: Session,
+    hold: Hold,
+    blocked_domain: BlockedDomain,
+    *,
+    limit: int,
+    now: datetime,
 ) -> list[Claim]:
     """Claim up to `limit` rows of a blocked domain, as `claim` does."""
+    holding.lock_claims(session)
     of = {"mailing": blocked_domain.mailing_id, "blocked_domain": blocked_domain.domain}
     taken: list[Claim] = []
-    while wanted := limit - len(taken):
-        by = _by(session, worker_id, now)
-        found = _claim_batch(session, statements.BATCH_OF_DOMAIN, by, limit=wanted, **of)
-        taken += _without_suppressed(session, found, now)
-        if len(found) < wanted:
-            break
+    is_all = False
+    while not is_all and (wanted := limit - len(taken)):
+        found, is_all = _claim_batch(
+            session, statements.BATCH_OF_DOMAIN, hold, now, limit=wanted, **of
+        )
+        taken += found
     return taken
 
 
 def put_back(
-    session: Session, *, worker_id: int, blocked_domains: Mapping[int, str | None], now: datetime
+    session: Session, hold: Hold, *, blocked_domains: Mapping[int, str | None], now: datetime
 ) -> None:
-    """Requeue claimed rows that cannot be sent yet, each with its blocked domain if it has one."""
+    """Give back claimed rows that cannot be sent yet, each with its blocked domain if it has one.
+
+    Rows that another transaction is changing keep the domain that they have.
+    """
     if blocked_domains:
-        rows = json.dumps(list(blocked_domains.items()))
-        statements.PUT_BACK.change(session, **_by(session, worker_id, now), rows=rows)
+        hold.give_back(blocked_domains)
+        rows = [(one, blocked_domains[one]) for one in _lock_free(session, blocked_domains)]
+        statements.BLOCK.change(session, rows=json.dumps(rows), now=_stored(session, now))
 
 
-def record(session: Session, *, worker_id: int, verdicts: Sequence[Verdict], now: datetime) -> None:
-    """Write the outcomes of tries; rows that another worker has taken over are not changed."""
+def record(session: Session, hold: Hold, *, verdicts: Sequence[Verdict], now: datetime) -> None:
+    """Write the outcomes of tries; rows that have ended meanwhile are not changed."""
     accepted = [v for v in verdicts if v.decision.state is State.ACCEPTED]
     others = [v for v in verdicts if v.decision.state is not State.ACCEPTED]
     if accepted:
-        _record_accepted(session, worker_id, accepted, now)
+        _record_accepted(session, accepted, now)
     if others:
-        _record_others(session, worker_id, others, now)
+        _record_others(session, hold, others, now)
+        hold.give_back(
+            verdict.delivery_id for verdict in others if verdict.decision.state != State.REFUSED
+        )
 
 
 def withheld(session: Session, ids: Collection[int], excluded: Select[Any]) -> set[int]:
@@ -247,47 +265,34 @@ def withheld(session: Session, ids: Collection[int], excluded: Select[Any]) -> s
     return set(found.scalars())
 
 
-def release(session: Session, *, worker_id: int, now: datetime, keep: Collection[int] = ()) -> int:
-    """Requeue every row that a worker has claimed and not marked, except those in `keep`."""
-    released = session.execute(
-        update(Delivery)
-        .where(_worker == worker_id, text(HELD), _state == State.CLAIMED, _id.not_in(keep))
-        .values(state=State.QUEUED, worker_id=None, state_at=now)
-        .execution_options(synchronize_session=False)
+def held(session: Session, mailings: Select[Any]) -> set[int]:
+    """Return the ids of the open rows of `mailings` that workers hold."""
+    found = session.execute(
+        # The + 0 keeps the planner from the index over all rows of a mailing: few rows are held.
+        select_columns(_id).where(holding.is_held(), (_mailing + 0).in_(mailings))
     )
-    return statements.row_count(released)
-
-
-def holders(session: Session) -> set[int]:
-    """Return the ids of the workers that hold rows, registered or not."""
-    found = session.execute(select_columns(_worker).where(text(HELD)).distinct())
     return set(found.scalars())
 
 
-def held(session: Session, mailings: Select[Any]) -> tuple[int, datetime | None]:
-    """Return how many rows of `mailings` workers hold, and when one of them last changed."""
-    found = session.execute(
-        select_columns(func.count(), func.max(col(Delivery.state_at))).where(
-            text(HELD), (_mailing + 0).in_(mailings)
-        )
-    )
-    count, latest = found.one()
-    return count, latest
+def take_over(session: Session, *, dead: Collection[int], policy: Policy, now: datetime) -> None:
+    """Settle the rows of crashed workers, and delete their registrations.
 
-
-def take_over(
-    session: Session, *, dead: Collection[int], policy: Policy, now: datetime
-) -> tuple[int, int]:
-    """Settle the rows of crashed workers; return how many were claimed and how many uncertain.
-
-    1. Claimed rows had not left: queued. 2. Rows in flight may have arrived: an attempt with the
-    outcome unknown is recorded, and the policy decides: queued again (same bytes and Message-ID),
-    or unknown for the operator.
+    1. Claimed rows had not left: nothing is to be written. 2. Rows in flight may have arrived: an
+    attempt with the outcome unknown is recorded, and the policy decides: queued again (same bytes
+    and Message-ID), or unknown for the operator.
     """
     if not dead:
-        return 0, 0
-    queued = sum(release(session, worker_id=worker_id, now=now) for worker_id in dead)
-    uncertain = (_worker.in_(dead), text(HELD), _state == State.IN_FLIGHT)
+        return
+    # As when one row is given back: it waits for its domain no longer, until a claim says so.
+    session.execute(
+        update(Delivery)
+        .where(_id.in_(holding.claimed(session, dead)), text(BLOCKED))
+        .values(blocked_domain=None)
+        .execution_options(synchronize_session=False)
+    )
+    uncertain = (_id.in_(holding.in_flight(session, dead)), _state.in_(OPEN))
+    # Locked first: the rows that get an attempt are those whose state changes.
+    session.execute(select_columns(_id).where(*uncertain).with_for_update()).all()
     session.execute(
         insert(Attempt).from_select(
             ["delivery_id", "number", "at", "outcome", "phase", "reply"],
@@ -302,20 +307,19 @@ def take_over(
         )
     )
     state = State.UNKNOWN if policy == "hold" else State.QUEUED
-    settled = session.execute(
+    session.execute(
         update(Delivery)
         .where(*uncertain)
         .values(
             state=case((_reason.is_(None), state.value), else_=State.UNKNOWN.value),
-            worker_id=None,
+            blocked_domain=None,
             attempts=col(Delivery.attempts) + 1,
             due_at=now,
             state_at=now,
         )
         .execution_options(synchronize_session=False)
     )
-    session.execute(delete(Worker).where(col(Worker.id).in_(dead)))
-    return queued, statements.row_count(settled)
+    holding.delete_workers(session, dead)
 
 
 def next_due(session: Session, mailings: Select[Any] | None = None) -> datetime | None:
@@ -331,8 +335,8 @@ def _agenda(
     session: Session, now: datetime, mailings: Select[Any] | None, excluded: Select[Any] | None
 ) -> Sequence[int]:
     """Return the mailings that have a due row, in sending order."""
-    instant = dialects.stored(session, _INSTANT, now)
-    return [row[-1] for row in sorted(_due(mailings, excluded).run(session, now=instant))]
+    found = _due(mailings, excluded).run(session, now=_stored(session, now))
+    return [row[-1] for row in sorted(found)]
 
 
 @lru_cache(maxsize=16)
@@ -345,7 +349,8 @@ def _due(mailings: Select[Any] | None, excluded: Select[Any] | None) -> Statemen
 @lru_cache(maxsize=16)
 def _with_blocked(mailings: Select[Any] | None, excluded: Select[Any] | None) -> Statement:
     agenda = select_columns(_BLOCKED_ROWS.c.priority, _BLOCKED_ROWS.c.mailing_id)
-    return Statement.of(agenda.where(*_narrowed(_BLOCKED_ROWS, mailings, excluded)))
+    is_free = _BLOCKED_ROWS.c.priority.is_not(None)
+    return Statement.of(agenda.where(is_free, *_narrowed(_BLOCKED_ROWS, mailings, excluded)))
 
 
 def _narrowed(
@@ -360,11 +365,13 @@ def _narrowed(
 
 
 def _mailings_with(rows: str, order: str) -> Subquery:
-    """Select the mailings that have such rows, with the priority and due time of their first.
+    """Select the mailings that have such rows, with the priority and due time of the first.
 
-    A loose index scan: a mailing costs the same with ten rows as with a million, which may wait
-    while an edition is paused.
+    Of the first that no worker holds, that is; both are NULL where all are held. A loose index
+    scan: a mailing costs the same with ten rows as with a million, which may wait while an edition
+    is paused.
     """
+    is_free = "id NOT IN (SELECT delivery_id FROM held)"
     return (
         text(
             f"""
@@ -380,12 +387,12 @@ def _mailings_with(rows: str, order: str) -> Subquery:
                 mailing_id,
                 (
                     SELECT priority FROM delivery
-                    WHERE {rows} AND delivery.mailing_id = waiting.mailing_id
+                    WHERE {rows} AND delivery.mailing_id = waiting.mailing_id AND {is_free}
                     ORDER BY {order} LIMIT 1
                 ) AS priority,
                 (
                     SELECT due_at FROM delivery
-                    WHERE {rows} AND delivery.mailing_id = waiting.mailing_id
+                    WHERE {rows} AND delivery.mailing_id = waiting.mailing_id AND {is_free}
                     ORDER BY {order} LIMIT 1
                 ) AS due_at
             FROM waiting WHERE mailing_id IS NOT NULL
@@ -401,19 +408,25 @@ _BLOCKED_ROWS = _mailings_with(BLOCKED, "blocked_domain, due_at")
 
 
 def _claim_batch(
-    session: Session, batch: Statement, by: Mapping[str, object], **of: object
-) -> list[Claim]:
-    """Claim the rows of a batch for a worker."""
-    ((found,),) = batch.run(session, now=by["now"], **of)
+    session: Session, batch: Statement, hold: Hold, now: datetime, *, limit: int, **of: object
+) -> tuple[list[Claim], bool]:
+    """Claim the rows of a batch for a worker; return also whether these were the last."""
+    seen = json.dumps(list(hold.seen))
+    ((found,),) = batch.run(session, now=_stored(session, now), seen=seen, limit=limit, **of)
     rows = json.loads(found or "[]")
-    if rows:
-        statements.CLAIM.change(session, **by, ids=json.dumps([row[0] for row in rows]))
+    hold.seen.update(row[0] for row in rows)
     # Each distinct instant is parsed once: all rows of a digest were inserted at the same time.
     instant = {at: _instant(at) for at in {at for row in rows for at in row[5:7]}}
-    return [
-        Claim(one, mailing, address, reference, generation, instant[since], instant[at], *rest)
-        for one, mailing, address, reference, generation, since, at, *rest in rows
-    ]
+    claims = _without_suppressed(
+        session,
+        [
+            Claim(one, mailing, address, reference, generation, instant[since], instant[at], *rest)
+            for one, mailing, address, reference, generation, since, at, *rest in rows
+        ],
+        now,
+    )
+    hold.take(claim.id for claim in claims)
+    return claims, len(rows) < limit
 
 
 def _instant(stored: str | None) -> Any:  # noqa: ANN401 - None only where the column may be
@@ -438,7 +451,8 @@ def _without_suppressed(session: Session, claims: list[Claim], now: datetime) ->
         if claim.address in causes
         and not (claim.mailing_id in asking and suppression.is_liftable(causes[claim.address]))
     }
-    cancellation.close(session, State.SKIPPED, "suppressed", now, _id.in_(barred))
+    ended = _lock_free(session, barred)
+    cancellation.close(session, State.SKIPPED, "suppressed", now, _id.in_(ended))
     return [claim for claim in claims if claim.id not in barred]
 
 
@@ -448,20 +462,23 @@ def _asking(session: Session, claims: Sequence[Claim]) -> set[int]:
     return {row[0] for row in statements.ASKING.run(session, mailings=mailings)}
 
 
-def _by(session: Session, worker_id: int, now: datetime) -> dict[str, object]:
-    """Return the parameters of every statement that changes rows: the worker and the time."""
-    return {"now": dialects.stored(session, _INSTANT, now), "worker": worker_id}
+def _lock_free(session: Session, ids: Collection[int]) -> set[int]:
+    """Lock those of these rows that no other transaction has locked, and return them."""
+    return {row[0] for row in statements.UNLOCKED.run(session, ids=json.dumps(list(ids)))}
 
 
-def _record_accepted(
-    session: Session, worker_id: int, verdicts: Sequence[Verdict], now: datetime
-) -> None:
+def _stored(session: Session, now: datetime) -> object:
+    """Return the time as statements take it."""
+    return dialects.stored(session, _INSTANT, now)
+
+
+def _record_accepted(session: Session, verdicts: Sequence[Verdict], now: datetime) -> None:
     rows = [(v.delivery_id, v.outcome.code, v.outcome.enhanced, v.outcome.text) for v in verdicts]
-    statements.ACCEPT.change(session, **_by(session, worker_id, now), rows=json.dumps(rows))
+    statements.ACCEPT.change(session, now=_stored(session, now), rows=json.dumps(rows))
 
 
 def _record_others(
-    session: Session, worker_id: int, verdicts: Sequence[Verdict], now: datetime
+    session: Session, hold: Hold, verdicts: Sequence[Verdict], now: datetime
 ) -> None:
     rows = [
         (
@@ -475,11 +492,16 @@ def _record_others(
             v.decision.state in OPEN,
             v.outcome.kind is not Kind.REFUSED,
             State.CANCELLED if v.decision.state in OPEN else v.decision.state,
-            str(dialects.stored(session, _INSTANT, v.decision.due_at)),
+            str(_stored(session, v.decision.due_at)),
             int(v.decision.is_charged),
         )
         for v in verdicts
     ]
-    parameters = {**_by(session, worker_id, now), "rows": json.dumps(rows)}
+    parameters = {
+        "now": _stored(session, now), "worker": hold.worker_id, "rows": json.dumps(rows)
+    }  # fmt: skip
+    # Locked first: an erasure that comes before clears the reply of the attempt as well.
+    ids = json.dumps([verdict.delivery_id for verdict in verdicts])
+    statements.LOCK.run(session, ids=ids)
     statements.ATTEMPTED.change(session, **parameters)
     statements.MOVED.change(session, **parameters)

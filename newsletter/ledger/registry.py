@@ -15,14 +15,15 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
-from sqlalchemy import Engine, delete, update
+from sqlalchemy import Engine, update
 from sqlmodel import Session, col, select
 
 from newsletter.db import lockfile, schema
-from newsletter.ledger import queue
+from newsletter.ledger import holding, queue
 from newsletter.ledger.retry import Policy
-from newsletter.models import ProcessKind, Worker
+from newsletter.models import Holding, ProcessKind, Worker
 from newsletter.version import VERSION
 
 #: Callback for a problem: what happened, and what to do about it.
@@ -78,7 +79,7 @@ def sign_in(
     upgrade finds this row, or this process finds the new schema.
     """
     worker = Worker(
-        # Ids are never reused: rows and outcomes are matched by them.
+        # Ids are never reused: a worker that was taken for dead finds no row of its own.
         id=1 + secrets.randbits(62),
         name=name,
         kind=kind,
@@ -92,6 +93,8 @@ def sign_in(
     session.flush()
     schema.require(session)
     assert worker.id is not None
+    if kind is ProcessKind.WORKER:
+        session.add(Holding(worker_id=worker.id))
     return Registration(worker.id, name)
 
 
@@ -109,29 +112,34 @@ def renew(session: Session, registration: Registration, *, now: datetime) -> boo
 
 def sign_out(session: Session, registration: Registration) -> None:
     """Delete the registration of a process that holds no deliveries."""
-    session.execute(delete(Worker).where(col(Worker.id) == registration.id))
+    holding.delete_workers(session, [registration.id])
 
 
 def take_over_dead(session: Session, *, policy: Policy, now: datetime) -> list[Registration]:
     """Take over the rows of crashed workers and delete them; `forget` them after the commit.
 
-    Includes rows of deleted workers: one may claim again before its next heartbeat fails.
-
-    Lock order: worker rows before delivery rows. Rows of `worker` that another transaction holds
-    are skipped, so two workers never wait for each other here.
+    Lock order: worker rows before delivery rows. Only rows of workers that seem dead are locked,
+    since each living one needs its own for every commit; those that another transaction holds are
+    skipped, so two workers never wait for each other here.
     """
-    holders = queue.holders(session)
-    deleted = holders - set(session.exec(select(Worker.id)))
-    engine = session.connection().engine
+    seem_dead = [worker.id for worker in _dead(session, select(Worker), now)]
+    chosen = select(Worker).where(col(Worker.id).in_(seem_dead)).with_for_update(skip_locked=True)
+    # Judged again: one of them may have renewed its lease until then.
+    fresh = chosen.execution_options(populate_existing=True)
     dead = [
         Registration(worker.id, worker.name)
-        for worker in session.exec(select(Worker).with_for_update(skip_locked=True))
+        for worker in (_dead(session, fresh, now) if seem_dead else ())
         if worker.id is not None
-        and not is_alive(engine, name=worker.name, lease_until=worker.lease_until, now=now)
     ]
-    ids = deleted | {registration.id for registration in dead}
-    queue.take_over(session, dead=ids, policy=policy, now=now)
+    queue.take_over(session, dead={one.id for one in dead}, policy=policy, now=now)
     return dead
+
+
+def _dead(session: Session, chosen: Any, now: datetime) -> Iterator[Worker]:  # noqa: ANN401 - a query
+    engine = session.connection().engine
+    for worker in session.exec(chosen).all():
+        if not is_alive(engine, name=worker.name, lease_until=worker.lease_until, now=now):
+            yield worker
 
 
 def forget(engine: Engine, names: Iterable[str]) -> None:

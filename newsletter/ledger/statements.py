@@ -3,9 +3,10 @@
 Rows are passed as one JSON array. Row by row would cost a round trip each on PostgreSQL, and on
 SQLite a conversion of every parameter.
 
-Statements that change held rows check their worker (and state), so a transaction that is repeated
-because the answer to its commit was lost is idempotent, and a worker that lost its lease changes
-nothing.
+Statements that change a worker's rows check that they are open, and those of an outcome that
+leaves them open that the worker still holds them. So a transaction that is repeated because the
+answer to its commit was lost is idempotent. A worker that lost its lease runs none of them
+(`holding.Hold.begin`).
 """
 
 from __future__ import annotations
@@ -45,12 +46,18 @@ def _table(**columns: str) -> tuple[str, str]:
     )
 
 
-def _statement(sql: str, array: tuple[str, str] = ("", "")) -> Statement:
-    """Build a statement: `[]` is replaced by the array, braces enclose SQL for PostgreSQL only."""
-    sqlite, postgresql = array
+def _statement(
+    sql: str, array: tuple[str, str] = ("", ""), ids: tuple[str, str] = ("", "")
+) -> Statement:
+    """Build a statement: braces enclose SQL for PostgreSQL only.
+
+    `[]` is replaced by the array, and `[ids]` by a condition on ids.
+    """
     return Statement(
-        sqlite=_POSTGRESQL_ONLY.sub("", sql).replace("[]", sqlite),
-        postgresql=_POSTGRESQL_ONLY.sub(r"\1", sql).replace("[]", postgresql),
+        sqlite=_POSTGRESQL_ONLY.sub("", sql).replace("[]", array[0]).replace("[ids]", ids[0]),
+        postgresql=_POSTGRESQL_ONLY.sub(r"\1", sql)
+        .replace("[]", array[1])
+        .replace("[ids]", ids[1]),
     )
 
 
@@ -58,8 +65,13 @@ def _statement(sql: str, array: tuple[str, str] = ("", "")) -> Statement:
 # of using the index; for an array it estimates 10.
 _ROW_OF_V = "delivery.id = v.id {AND delivery.id = ANY(ARRAY(SELECT id FROM ([]) AS w))}"
 _POSTGRESQL_ONLY = re.compile(r"{(.*?)}")
-# The unary plus keeps the planner from the index on worker_id: rows are looked up by their ids.
-_OWN = "+delivery.worker_id = :worker"
+_OPEN = "delivery.state IN ('queued', 'deferred')"
+_HELD = (
+    "IN (SELECT value FROM holding, json_each(ids) WHERE worker_id = :worker)",
+    """= ANY(ARRAY(
+        SELECT CAST(json_array_elements_text(ids) AS bigint) FROM holding WHERE worker_id = :worker
+    ))""",
+)
 _ARRIVED = "EXISTS (SELECT 1 FROM attempt WHERE delivery_id = delivery.id AND outcome = 'unknown')"
 
 
@@ -74,13 +86,15 @@ def _batch(rows: str) -> Statement:
         f"""
         SELECT [] FROM (
             SELECT * FROM delivery WHERE {rows} AND mailing_id = :mailing AND due_at <= :now
-            ORDER BY due_at, id LIMIT :limit {{FOR UPDATE SKIP LOCKED}}
+                AND reason IS NULL AND id NOT IN (SELECT delivery_id FROM held) AND NOT id [ids]
+            ORDER BY due_at, id LIMIT :limit
         ) AS batch
         """,
         (
             f"json_group_array(json_array({_CLAIM_COLUMNS}))",
             f"CAST(json_agg(json_build_array({_CLAIM_COLUMNS})) AS text)",
         ),
+        _ids("seen"),
     )
 
 
@@ -88,14 +102,6 @@ def _batch(rows: str) -> Statement:
 # loop then keeps it.
 BATCH = _batch(CLAIMABLE)
 BATCH_OF_DOMAIN = _batch(f"{BLOCKED} AND blocked_domain = :blocked_domain")
-CLAIM = _statement(
-    """
-    UPDATE delivery SET
-        state = 'claimed', worker_id = :worker, state_at = :now, blocked_domain = NULL
-    WHERE id []
-    """,
-    _ids("ids"),
-)
 # A loose index scan over the blocked domains: its cost does not depend on the rows in each.
 BLOCKED_DOMAINS = _statement(
     f"""
@@ -118,50 +124,51 @@ SUPPRESSED = _statement(
 ASKING = _statement("SELECT id FROM mailing WHERE id [] AND kind = 'confirm'", _ids("mailings"))
 # Domains with a row in `pace`.
 PACED = _statement("SELECT key FROM pace WHERE key IN ([])", _values("domains"))
-MARK = _statement(
-    f"""
-    UPDATE delivery SET state = 'in_flight', state_at = :now
-    WHERE id []
-        AND {_OWN} AND reason IS NULL
-    """,
-    _ids("ids"),
-)
-# Locked until the commit: no other transaction cancels a row whose mark is reported as granted.
+# Locked until the commit: whoever ends a row either did so before, or finds it in flight. A lock
+# makes no new version of the row.
 MARKED = _statement(
     f"""
-    SELECT id FROM delivery
-    WHERE id [] AND {_OWN} AND reason IS NULL AND state = 'in_flight'
-    {{FOR UPDATE}}
+    SELECT [] FROM (
+        SELECT id FROM delivery
+        WHERE id [ids] AND {_OPEN} AND reason IS NULL {{FOR NO KEY UPDATE}}
+    ) AS locked
     """,
+    ("json_group_array(id)", "CAST(json_agg(id) AS text)"),
     _ids("ids"),
 )
-CANCEL_MARKED = _statement(
+END_DENIED = _statement(
     f"""
-    UPDATE delivery SET state_at = :now, worker_id = NULL,
+    UPDATE delivery SET state_at = :now,
         state = CASE WHEN {_ARRIVED} THEN 'unknown' ELSE 'cancelled' END
-    WHERE id []
-        AND {_OWN} AND reason IS NOT NULL
+    WHERE id [] AND {_OPEN} AND reason IS NOT NULL
     """,
     _ids("ids"),
 )
+# Of a reader who was erased meanwhile no reply is kept: it may contain their address.
+_REPLY = "CASE WHEN delivery.address <> '' THEN v.reply END"
 ACCEPT = _statement(
     f"""
-    UPDATE delivery SET state = 'accepted', state_at = :now, worker_id = NULL, reason = NULL,
-        attempts = attempts + 1, code = v.code, enhanced = v.enhanced, reply = v.reply
+    UPDATE delivery SET state = 'accepted', state_at = :now, blocked_domain = NULL, reason = NULL,
+        attempts = attempts + 1, code = v.code, enhanced = v.enhanced, reply = {_REPLY}
     FROM ([]) AS v
-    WHERE {_ROW_OF_V} AND state = 'in_flight' AND {_OWN}
+    WHERE {_ROW_OF_V} AND {_OPEN}
     """,
     _table(id="bigint", code="smallint", enhanced="text", reply="text"),
 )
-PUT_BACK = _statement(
+# Rows that another transaction is changing are passed over: claims wait for nobody.
+UNLOCKED = _statement(
+    "SELECT id FROM delivery WHERE id [] {FOR NO KEY UPDATE SKIP LOCKED}", _ids("ids")
+)
+BLOCK = _statement(
     f"""
-    UPDATE delivery SET
-        state = 'queued', blocked_domain = v.blocked_domain, state_at = :now, worker_id = NULL
+    UPDATE delivery SET blocked_domain = v.blocked_domain, state_at = :now
     FROM ([]) AS v
-    WHERE {_ROW_OF_V} AND state = 'claimed' AND {_OWN}
+    WHERE {_ROW_OF_V} AND {_OPEN}
+        AND COALESCE(delivery.blocked_domain, '') <> COALESCE(v.blocked_domain, '')
     """,
     _table(id="bigint", blocked_domain="text"),
 )
+LOCK = _statement("SELECT id FROM delivery WHERE id [] {FOR NO KEY UPDATE}", _ids("ids"))
 _TRIED = _table(
     id="bigint", code="smallint", enhanced="text", reply="text", outcome="text", phase="text",
     state="text", is_open="boolean", is_unrefused="boolean", last_state="text",
@@ -171,11 +178,13 @@ _TRIED = _table(
 ATTEMPTED = _statement(
     f"""
     INSERT INTO attempt (delivery_id, number, at, outcome, phase, code, enhanced, reply)
-    SELECT delivery.id, delivery.attempts + 1, :now, v.outcome, v.phase, v.code, v.enhanced, v.reply
+    SELECT
+        delivery.id, delivery.attempts + 1, :now, v.outcome, v.phase, v.code, v.enhanced, {_REPLY}
     FROM ([]) AS v JOIN delivery ON {_ROW_OF_V}
-    WHERE {_OWN}
+    WHERE {_OPEN} AND delivery.id [ids]
     """,
     _TRIED,
+    _HELD,
 )
 # Three cases: it is tried again; it ends and may have arrived; it ends and has not arrived.
 MOVED = _statement(
@@ -186,13 +195,17 @@ MOVED = _statement(
             WHEN v.is_unrefused AND {_ARRIVED} THEN 'unknown'
             ELSE v.last_state
         END,
-        due_at = v.due_at, state_at = :now, attempts = attempts + v.charged, worker_id = NULL,
-        code = v.code, enhanced = v.enhanced, reply = v.reply
+        due_at = v.due_at, state_at = :now, attempts = attempts + v.charged, blocked_domain = NULL,
+        code = v.code, enhanced = v.enhanced, reply = {_REPLY}
     FROM ([]) AS v
-    WHERE {_ROW_OF_V} AND {_OWN}
+    WHERE {_ROW_OF_V} AND {_OPEN} AND delivery.id [ids]
     """,
     _TRIED,
+    _HELD,
 )
+STORE_IN_FLIGHT = _statement("UPDATE worker SET in_flight = :ids WHERE id = :worker")
+STORE_HOLDING = _statement("UPDATE holding SET ids = :ids WHERE worker_id = :worker")
+HOLDING = _statement("SELECT CAST(ids AS text) FROM holding WHERE worker_id = :worker")
 FIND = _statement(
     """
     SELECT v.mailing, v.reference, delivery.id, delivery.state

@@ -12,6 +12,7 @@ from newsletter.models.delivery import Delivery, State
 from newsletter.models.edition import Edition, EditionState
 from newsletter.models.feed import Feed
 from newsletter.models.freeze_lock import FreezeLock
+from newsletter.models.holding import Holding
 from newsletter.models.mailing import Kind, Mailing, MailingArticle, Role
 from newsletter.models.note import Note
 from newsletter.models.pace import Pace, RateWindow
@@ -36,6 +37,7 @@ __all__ = [
     "EditionState",
     "Feed",
     "FreezeLock",
+    "Holding",
     "Kind",
     "Mailing",
     "MailingArticle",

@@ -13,7 +13,12 @@ from newsletter.models.table import Table
 
 
 class State(StrEnum):
-    """The state of a delivery."""
+    """The state of a delivery.
+
+    Rows have no state for what a worker does with them at the moment: they stay queued or deferred
+    until it is over. `claimed` and `in_flight` are derived from what the worker has registered
+    (`ledger.holding`).
+    """
 
     QUEUED = "queued"
     CLAIMED = "claimed"
@@ -26,12 +31,13 @@ class State(StrEnum):
     CANCELLED = "cancelled"
 
 
+#: States of rows that can still be sent.
+OPEN = (State.QUEUED, State.DEFERRED)
+
 # Literals, not parameters: SQLite uses a partial index only if the query has its literal condition.
 CLAIMABLE = "delivery.state IN ('queued', 'deferred') AND delivery.blocked_domain IS NULL"
-# Waits for a rate limit or pause of its domain. Marks and outcomes do not change this column.
+# Waits for a rate limit or pause of its domain.
 BLOCKED = "delivery.blocked_domain IS NOT NULL"
-# Claimed or in flight. Not by state, which a mark changes, and an index on it as well.
-HELD = "delivery.worker_id IS NOT NULL"
 
 
 class Delivery(Table, table=True):
@@ -59,7 +65,6 @@ class Delivery(Table, table=True):
             "id",
             info={"where": BLOCKED},
         ),
-        Index("ix_delivery_held", "worker_id", info={"where": HELD}),
         Index("ix_delivery_reference", "reference"),
     )
 
@@ -80,7 +85,6 @@ class Delivery(Table, table=True):
     blocked_domain: str | None = Field(default=None, max_length=253)
     #: Tries that the reader's server answered or that may have reached it.
     attempts: int = Field(default=0, sa_column=Column(SmallInteger, nullable=False))
-    worker_id: int | None = Field(default=None, sa_column=Column(BigInteger, nullable=True))
     #: When the state last changed.
     state_at: datetime = Field(sa_type=Instant)
     #: The last reply: basic code, enhanced code (RFC 3463), text.

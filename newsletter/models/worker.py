@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from enum import StrEnum
 
-from sqlalchemy import Column
+from sqlalchemy import JSON, Column
 from sqlmodel import Field
 
 from newsletter.models.columns import Instant, RowId
@@ -34,3 +34,5 @@ class Worker(Table, table=True):
     pid: int
     started_at: datetime = Field(sa_type=Instant)
     lease_until: datetime = Field(sa_type=Instant)
+    #: Ids of the deliveries whose bodies may be leaving, replaced whole by each commit.
+    in_flight: list[int] = Field(default_factory=list, sa_column=Column(JSON, nullable=False))

@@ -11,7 +11,7 @@ import asyncio
 import math
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import groupby, islice
 
 from sqlalchemy import Engine
@@ -22,6 +22,7 @@ from newsletter.ledger import books
 from newsletter.ledger.queue import Claim
 from newsletter.rendering.message import CompiledMessage
 from newsletter.sender.budget import PATIENCE_SECONDS, Budget, RatePermit
+from newsletter.sender.claiming import Claiming
 from newsletter.sender.committer import Committer
 from newsletter.sender.loop import loop_time
 from newsletter.sender.personalize import SlotValues
@@ -53,6 +54,7 @@ class Supply:
         plan: Plan,
         *,
         committer: Committer,
+        claiming: Claiming,
         budget: Budget,
         state: RunState,
         stays: bool,
@@ -62,13 +64,14 @@ class Supply:
         self._engine = engine
         self._plan = plan
         self._committer = committer
+        self._claiming = claiming
         self._budget = budget
         self._state = state
         self._stays = stays
         self._clock = clock
         self._before_claim = before_claim
         self._prefetch = Prefetch(
-            allowed=lambda: committer.allowed, put_back=committer.put_back, clock=clock
+            allowed=lambda: claiming.allowed, put_back=committer.put_back, clock=clock
         )
         self._refill = asyncio.Lock()
         self._prefetching: asyncio.Task[None] | None = None
@@ -133,8 +136,12 @@ class Supply:
         if not self._prefetch and not self._prefetch.is_waiting:
             return
         try:
-            pauses = await self._committer.poll_pauses(
-                self._prefetch.mailings(), self._prefetch.holding()
+            pauses = await self._committer.submit(
+                partial(
+                    self._claiming.poll,
+                    mailings=self._prefetch.mailings(),
+                    counts=self._prefetch.holding(),
+                )
             )
         except NewsletterError as exc:
             self._state.stop(exc)
@@ -179,7 +186,9 @@ class Supply:
         limit = max(self._plan.connections * _CLAIMS_PER_CONNECTION, _CLAIMS_AT_LEAST)
         self._prefetch.look_at = math.inf
         held = self._prefetch.holding()
-        claims, again_at = await self._committer.claim(limit, held)
+        claims, again_at = await self._committer.submit(
+            partial(self._claiming.claim, limit=limit, counts=held)
+        )
         for mailing_id, group in groupby(claims, key=lambda claim: claim.mailing_id):
             while some := list(islice(group, _COMPOSED_AT_ONCE)):
                 self._prefetch.add(self._compose(mailing_id, some))
@@ -187,7 +196,7 @@ class Supply:
         self._prefetch.unpark()
         # A domain's allowance depends on what is held for it, and that may have changed meanwhile.
         holding = self._prefetch.holding()
-        is_outdated = any(held[one] != holding[one] for one in self._committer.allowed)
+        is_outdated = any(held[one] != holding[one] for one in self._claiming.allowed)
         self._prefetch.look_by(loop_time() if claims or is_outdated else self._next_look(again_at))
 
     def _next_look(self, again_at: datetime | None) -> float:

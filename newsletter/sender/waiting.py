@@ -13,13 +13,13 @@ from sqlalchemy import Select, func, null, text
 from sqlalchemy import select as select_columns
 from sqlmodel import Session, col
 
+from newsletter.ledger import holding
 from newsletter.models import Delivery
-from newsletter.models.delivery import BLOCKED, CLAIMABLE, HELD
+from newsletter.models.delivery import BLOCKED, CLAIMABLE
 from newsletter.sender import domain_limits, limits
 from newsletter.sender.limits import Limits
 
 _mailing = col(Delivery.mailing_id)
-_worker = col(Delivery.worker_id)
 _blocked_domain = col(Delivery.blocked_domain)
 _due_at = col(Delivery.due_at)
 
@@ -54,11 +54,13 @@ class Waiting:
 
 def of(session: Session, mailings: Select[Any], *, limits: Limits, now: datetime) -> list[Waiting]:
     """Return what the open rows of `mailings` wait for, in the order of Why."""
+    is_held = holding.is_held()
+    claimable = (text(CLAIMABLE), _mailing.in_(mailings), ~is_held)
     waiting = [
-        *_counted(session, Why.WORKER, text(HELD), (_mailing + 0).in_(mailings)),
-        *_counted(session, Why.DOMAIN, text(BLOCKED), _mailing.in_(mailings), _worker.is_(None)),
-        *_counted(session, Why.RETRY, text(CLAIMABLE), _mailing.in_(mailings), _due_at > now),
-        *_counted(session, Why.DUE, text(CLAIMABLE), _mailing.in_(mailings), _due_at <= now),
+        *_counted(session, Why.WORKER, is_held, (_mailing + 0).in_(mailings)),
+        *_counted(session, Why.DOMAIN, text(BLOCKED), _mailing.in_(mailings), ~is_held),
+        *_counted(session, Why.RETRY, *claimable, _due_at > now),
+        *_counted(session, Why.DUE, *claimable, _due_at <= now),
     ]
     return sorted(
         (_explained(session, one, mailings, limits, now) for one in waiting),

@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
@@ -25,14 +25,17 @@ from newsletter.db import restore_guard
 from newsletter.db.restore_guard import Restored
 from newsletter.errors import NewsletterError
 from newsletter.ledger import queue, registry, retry
+from newsletter.ledger.holding import Hold
 from newsletter.ledger.queue import Claim, Verdict
 from newsletter.ledger.registry import Registration, Trouble
 from newsletter.ledger.retry import Policy
-from newsletter.sender import domain_limits, reactions
-from newsletter.sender.budget import Budget
+from newsletter.sender import domain_limits, limits, reactions
+from newsletter.sender.budget import Budget, Unused
+from newsletter.sender.claiming import Claiming
 from newsletter.sender.committer import Committer
 from newsletter.sender.connections import Connections
 from newsletter.sender.domain_limits import domain_of
+from newsletter.sender.limits import Reservation, SendSlots
 from newsletter.sender.plan import Plan
 from newsletter.sender.prefetch import Job
 from newsletter.sender.processor import Processor
@@ -186,23 +189,24 @@ class Worker:
         self._connections = Connections(
             plan.servers, trust=plan.trust, state=self._state, rng=self._rng
         )
+        hold = Hold(registration.id)
+        claiming = Claiming(hold, plan.limits, mailings=mailings, excluded=excluded)
         self._committer = Committer(
             engine,
             registration,
+            hold=hold,
+            claiming=claiming,
             loop=loop,
             policy=plan.retries.policy,
             suppression=plan.suppression,
-            rules=plan.limits,
             connections=plan.connections,
             clock=clock,
-            mailings=mailings,
-            excluded=excluded,
         )
         self._budget = Budget(
             plan.limits,
             connections=plan.connections,
-            reserve=self._committer.reserve,
-            send_times=self._committer.send_times,
+            reserve=self._reserve,
+            send_times=self._send_times,
             stopping=self._state.stopping,
             clock=clock,
             on_exhausted=self._stop_at_limit,
@@ -211,6 +215,7 @@ class Worker:
             engine,
             plan,
             committer=self._committer,
+            claiming=claiming,
             budget=self._budget,
             state=self._state,
             stays=stays,
@@ -273,7 +278,7 @@ class Worker:
         """Give unused permits of the rate limit back, and have everything written."""
         if unused := self._budget.unused():
             with contextlib.suppress(NewsletterError):
-                await self._committer.reserve(0, unused)
+                await self._reserve(0, unused)
         await self._committer.close()
 
     async def _watch(self) -> None:
@@ -294,6 +299,20 @@ class Worker:
             if self._on_tally is not None:
                 self._on_tally(self._tally)
             await asyncio.sleep(_LOOK_SECONDS)
+
+    def _reserve(self, wanted: int, unused: Unused) -> asyncio.Future[Reservation]:
+        """Reserve permits for up to `wanted` messages, and give back `unused` ones."""
+        return self._committer.submit(
+            lambda session, now: limits.reserve(
+                session, self._plan.limits, wanted=wanted, unused=unused, now=now
+            )
+        )
+
+    def _send_times(self, lead: timedelta) -> asyncio.Future[SendSlots]:
+        """Reserve send times of a limit by the second, none before `lead` has passed."""
+        return self._committer.submit(
+            lambda session, now: limits.send_times(session, self._plan.limits, lead=lead, now=now)
+        )
 
     def _stop_at_limit(self, until: datetime) -> None:
         """Stop where a rate limit is used up for longer than a run waits."""

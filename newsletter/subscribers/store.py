@@ -25,7 +25,7 @@ from sqlmodel import Session, col, select
 
 from newsletter.cadences import Cadence
 from newsletter.db import dialects
-from newsletter.ledger import queue
+from newsletter.ledger import holding
 from newsletter.models import (
     Consent,
     Delivery,
@@ -37,6 +37,7 @@ from newsletter.models import (
     Suppression,
 )
 from newsletter.models.columns import Instant
+from newsletter.models.delivery import OPEN
 
 #: Rows fetched at a time by a stream of all subscribers.
 CHUNK = 2_000
@@ -81,7 +82,7 @@ def deliveries(
             col(Edition.cadence).label("cadence"),
             col(Edition.period).label("period"),
             col(Mailing.subject).label("subject"),
-            col(Delivery.state).label("state"),
+            holding.state().label("state"),
             col(Delivery.code).label("code"),
             col(Delivery.reply).label("reply"),
             col(Delivery.reason).label("reason"),
@@ -121,7 +122,7 @@ def has_only_local(session: Session) -> bool:
     Recipients are those of open deliveries, and active, pending and paused subscribers.
     """
     mailed = union_all(
-        select_columns(col(Delivery.address)).where(col(Delivery.state).in_(queue.OPEN)),
+        select_columns(col(Delivery.address)).where(col(Delivery.state).in_(OPEN)),
         select_columns(col(Subscriber.address)).where(
             _status.in_((Status.ACTIVE, Status.PENDING, Status.PAUSED))
         ),

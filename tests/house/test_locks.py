@@ -16,6 +16,8 @@ ONLY_WAYS = {
         "db/restore_guard.py",
         "db/session.py",
         "ledger/books.py",
+        "ledger/erasure.py",
+        "ledger/queue.py",
         "ledger/registry.py",
         "sender/limits.py",
         "subscribers/locking.py",

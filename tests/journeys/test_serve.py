@@ -15,6 +15,7 @@ from pathlib import Path
 
 import httpx2
 import journey
+import ledgers
 import pytest
 import scripted_smtp
 from aiosmtpd.controller import Controller
@@ -74,9 +75,7 @@ def test_a_reader_comes_by_the_page_gets_a_digest_and_leaves_by_one_click(
 
 
 def is_in_flight(engine: Engine) -> bool:
-    with engine.connect() as connection:
-        states = connection.execute(text("SELECT state FROM delivery")).scalars().all()
-    return "in_flight" in states
+    return "in_flight" in ledgers.states(engine)
 
 
 class _Slow(catcher.Catcher):
@@ -137,11 +136,10 @@ def test_a_second_interrupt_waits_for_no_answer_and_leaves_nothing_in_flight(
         running.wait(timeout=60)
 
     with sqlite_engine.connect() as connection:
-        states = connection.execute(text("SELECT state FROM delivery")).scalars().all()
         outcomes = connection.execute(text("SELECT outcome FROM attempt")).scalars().all()
         workers = connection.execute(text("SELECT count(*) FROM worker")).scalar_one()
     assert (outcomes, workers) == (["unknown"], 0)
-    assert "in_flight" not in states
+    assert not is_in_flight(sqlite_engine)
 
 
 def test_a_mail_server_that_is_away_does_not_close_the_pages(

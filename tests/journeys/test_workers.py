@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 
+import claimants
 import killing
 import ledgers
 import pytest
@@ -25,8 +26,8 @@ from newsletter.cadences import Cadence
 from newsletter.clock import utc_now
 from newsletter.db import session as sessions
 from newsletter.editions import publish
-from newsletter.ledger import queue, registry
-from newsletter.models import Edition, Worker
+from newsletter.ledger import registry
+from newsletter.models import Edition, Holding, Worker
 from newsletter.publication import Publication
 from newsletter.settings import Settings
 from newsletter.subscribers import signup
@@ -65,7 +66,8 @@ def signed_in(engine: Engine) -> int:
 def holders(engine: Engine) -> int:
     """Number of processes that hold rows."""
     with sessions.reading(engine) as session:
-        return len(queue.holders(session))
+        held = session.execute(select(Holding.ids)).scalars()
+        return sum(bool(ids) for ids in held)
 
 
 @contextmanager
@@ -251,7 +253,7 @@ def test_a_stop_while_every_process_watches_the_rows_of_another_ends_them_all(
     with registry.liveness_lock(engine, name):
         with sessions.writing(engine) as session:
             another = registry.sign_in(session, name=name, now=utc_now())
-            queue.claim(session, worker_id=another.id, limit=5, now=utc_now())
+        claimants.claim(engine, another.id, limit=5, now=utc_now())
         server = ScriptedServer()
         with sent_to(published, server):
             command = published.start("send", "weekly", "--workers", "2", is_group=True)

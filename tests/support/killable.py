@@ -31,14 +31,16 @@ from sqlalchemy.dialects import postgresql, sqlite  # noqa: F401 - the same
 from newsletter.db import engine as engines
 from newsletter.errors import NewsletterError
 from newsletter.ledger import queue, registry
+from newsletter.ledger.holding import Hold, LeaseLost
 from newsletter.sender import worker
-from newsletter.sender.committer import Committer, LeaseLost
+from newsletter.sender.committer import Committer
 from newsletter.smtp import reply
 from newsletter.smtp.outcome import Outcome, Phase
 from newsletter.smtp.session import Session
 
 #: Every place of a fuse: before a transaction, in it, and after its commit.
 OFTEN = (
+    "before begin", "in begin",
     "before mark", "in mark", "after mark",
     "before body", "half a body", "after body", "after reply",
     "before record", "in record", "after record",
@@ -46,7 +48,7 @@ OFTEN = (
 PLACES = (
     "before sign-in", "in sign-in",
     "before take-over", "in take-over", "after take-over",
-    "before claim", "in claim", "after claim",
+    "before claim", "in claim", "before store", "in store", "after claim",
     *OFTEN,
     "at the end",
 )  # fmt: skip
@@ -63,6 +65,8 @@ class Fuse:
         assert place in PLACES
         self.place = place
         self.times = times
+        #: What this process has done since its last commit.
+        self.done: set[str] = set()
 
     def burn(self, place: str) -> None:
         if place == self.place:
@@ -77,6 +81,7 @@ class Fuse:
         def wrapped(*args: Any, **named: Any) -> Any:
             self.burn(f"before {word}")
             result = original(*args, **named)
+            self.done.add(word)
             self.burn(f"in {word}")
             return result
 
@@ -86,6 +91,8 @@ class Fuse:
 def arm(fuse: Fuse) -> None:
     """Put the fuse into our code, as it is in this process."""
     fuse.around(registry, "sign_in", "sign-in")
+    fuse.around(Hold, "begin", "begin")
+    fuse.around(Hold, "store", "store")
     fuse.around(queue, "claim", "claim")
     fuse.around(queue, "mark", "mark")
     fuse.around(queue, "record", "record")
@@ -114,11 +121,10 @@ def _arm_commit(fuse: Fuse) -> None:
     commit = Committer._commit
 
     def committed(committer: Committer, cycle: Any) -> Any:
+        fuse.done.clear()
         answers = commit(committer, cycle)
-        for word, asked in (
-            ("claim", cycle.claims), ("mark", cycle.marks), ("record", cycle.verdicts)
-        ):  # fmt: skip
-            if asked:
+        for word in ("claim", "mark", "record"):
+            if word in fuse.done:
                 fuse.burn(f"after {word}")
         return answers
 

@@ -23,7 +23,7 @@ from sqlalchemy import Engine, delete, func, select, text, update
 
 from newsletter.db import session as sessions
 from newsletter.db.engine import is_sqlite
-from newsletter.ledger import queue, retry
+from newsletter.ledger import books, holding, retry
 from newsletter.ledger.retry import Policy
 from newsletter.models import Attempt, Delivery, Pace, State, Worker
 
@@ -110,7 +110,7 @@ class Scene:
     def addresses(self, *states: State) -> set[str]:
         wanted = select(Delivery.address)
         if states:
-            wanted = wanted.where(Delivery.state.in_(states))  # type: ignore[attr-defined]
+            wanted = wanted.where(holding.state().in_(states))
         with sessions.reading(self.engine) as session:
             return set(session.execute(wanted).scalars())
 
@@ -190,7 +190,7 @@ class Scene:
 
     def is_open(self) -> bool:
         """Return whether any row is open."""
-        return any(ledgers.states(self.engine)[state] for state in queue.OPEN)
+        return any(ledgers.states(self.engine)[state] for state in books.OPEN)
 
     def time_span(self) -> timedelta:
         """Return how much time the books say has passed between two of their changes."""

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import Engine, Select, String, cast, func, literal, null, select
 
 from newsletter.db import session as sessions
-from newsletter.ledger import dead_addresses, queue
+from newsletter.ledger import dead_addresses, holding, queue
 from newsletter.ledger.retry import Policy, RetryRules
 from newsletter.models import Delivery, Mailing
 from newsletter.rendering.message import CompiledMessage, Field, Place, Slot
@@ -143,9 +143,8 @@ def relay(port: int, *, weight: int = 1) -> SmtpServer:
 
 
 def states(engine: Engine) -> Counter[str]:
-    """Count the ledger's rows by state."""
+    """Count the ledger's rows by state, with what workers have claimed and in flight."""
     with sessions.reading(engine) as session:
-        found = session.execute(
-            select(Delivery.state, func.count().label("rows")).group_by(Delivery.state)
-        )
+        state = holding.state().label("state")
+        found = session.execute(select(state, func.count().label("rows")).group_by(state))
         return Counter({row.state: row.rows for row in found})

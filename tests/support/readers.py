@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+import claimants
 from sqlalchemy import Engine
 from sqlmodel import Session, select
 
@@ -81,8 +82,12 @@ class Readers:
         ]
 
     def deliver(self, address: str, states: Sequence[State], *, reply: str | None = None) -> None:
-        """Give a reader one delivery in each state, each of a mailing of its own."""
+        """Give a reader one delivery in each state, each of a mailing of its own.
+
+        A worker that does not run holds those that are claimed or in flight.
+        """
         reader = self.get(address)
+        held: dict[State, list[int]] = {State.CLAIMED: [], State.IN_FLIGHT: []}
         with sessions.writing(self.engine) as session:
             for state in states:
                 mailing = _mailing()
@@ -91,9 +96,12 @@ class Readers:
                 row = _delivery(reader, mailing, state, reply)
                 session.add(row)
                 session.flush()
+                assert row.id is not None
+                if state in held:
+                    held[state].append(row.id)
                 session.add(
                     Attempt(
-                        delivery_id=row.id or 0,
+                        delivery_id=row.id,
                         number=1,
                         at=NOW,
                         outcome="deferred",
@@ -102,6 +110,10 @@ class Readers:
                         reply=reply,
                     )
                 )
+        if any(held.values()):
+            hold = claimants.hold_of(self.engine, 1)
+            with claimants.working(self.engine, hold, marked=held[State.IN_FLIGHT]):
+                hold.take([*held[State.CLAIMED], *held[State.IN_FLIGHT]])
 
     def deliveries(self) -> list[Delivery]:
         with sessions.reading(self.engine) as session:
@@ -135,9 +147,7 @@ def _delivery(reader: Subscriber, mailing: Mailing, state: State, reply: str | N
         reference=reader.public_id,
         generation=reader.generation,
         since_at=reader.subscribed_at,
-        # Claimed and in-flight rows have a worker.
-        worker_id=1 if state in {State.CLAIMED, State.IN_FLIGHT} else None,
-        state=state,
+        state=State.QUEUED if state in {State.CLAIMED, State.IN_FLIGHT} else state,
         priority=1,
         due_at=NOW,
         state_at=NOW,

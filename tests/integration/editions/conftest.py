@@ -10,6 +10,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+import claimants
 import ledgers
 import pytest
 import terminal
@@ -21,7 +22,7 @@ from newsletter.cadences import Cadence
 from newsletter.db import session as sessions
 from newsletter.editions import editor, lifecycle, mailings, publish, store, summaries
 from newsletter.editions.summaries import Summary
-from newsletter.ledger import queue, retry
+from newsletter.ledger import holding, retry
 from newsletter.ledger.queue import Claim, Verdict
 from newsletter.models import (
     Article,
@@ -191,21 +192,14 @@ class World:
 
     def take(self, *, limit: int = 10_000) -> list[Claim]:
         """Claim what is due and mark it in flight, as a worker does."""
-        with sessions.writing(self.engine) as session:
-            claims = queue.claim(
-                session,
-                worker_id=WORKER,
-                limit=limit,
-                now=self.now,
-                excluded=mailings.withheld(),
-            )
+        claims = claimants.claim(
+            self.engine, WORKER, limit=limit, now=self.now, excluded=mailings.withheld()
+        )
         return self.mark(claims)
 
     def mark(self, claims: Sequence[Claim]) -> list[Claim]:
-        with sessions.writing(self.engine) as session:
-            marked = queue.mark(
-                session, worker_id=WORKER, ids=[claim.id for claim in claims], now=self.now
-            )
+        ids = [claim.id for claim in claims]
+        marked = claimants.mark(self.engine, ids, WORKER, now=self.now)
         self.check_books()
         return [claim for claim in claims if claim.id in marked]
 
@@ -229,8 +223,7 @@ class World:
                 rng=random.Random(1),
             )
             verdicts.append(Verdict(claim.id, claim.address, outcome, decision))
-        with sessions.writing(self.engine) as session:
-            queue.record(session, worker_id=WORKER, verdicts=verdicts, now=self.now)
+        claimants.record(self.engine, verdicts, WORKER, now=self.now)
         self.check_books()
 
     def summary(self, slug: str) -> Summary:
@@ -242,7 +235,7 @@ class World:
         with sessions.reading(self.engine) as session:
             return dict(
                 session.exec(
-                    select(Delivery.reference, Delivery.state)
+                    select(Delivery.reference, holding.state())
                     .join(Mailing, col(Mailing.id) == Delivery.mailing_id)
                     .where(Mailing.edition_id == store.by_slug(session, slug).id)
                 ).all()

@@ -114,10 +114,10 @@ def test_cancelling_says_who_had_it(says: Says, sent: World) -> None:
 
 def test_cancelling_says_who_may_have_had_it(says: Says, make_world: Callable[..., World]) -> None:
     world = make_world()
-    one, other, _third = world.readers(3)
+    readers = world.readers(3)
     world.article()
     world.freeze()
-    world.record(world.take(limit=2), {one: Kind.UNKNOWN, other: Kind.UNKNOWN}, policy="resend")
+    world.record(world.take(limit=2), dict.fromkeys(readers, Kind.UNKNOWN), policy="resend")
 
     assert "0 readers had it, 2 may have had it, 1 will not get it." in says("cancel", WEEKLY)
 

@@ -239,6 +239,8 @@ def test_a_reader_whose_only_mail_was_pruned_begins_after_it(
     world.freeze("weekly")
     world.tick(days=32)
     assert prune(world, days=32).states == {State.ACCEPTED: 1}
+    # The worker looks for more, as it does every second.
+    assert world.take() == []
 
     world.reader("monthly", "reader@example.org")
     new = world.article()

@@ -9,6 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import claimants
 import pytest
 from commands import Running
 from freezing import meanwhile
@@ -17,7 +18,6 @@ from newsletter.cadences import Cadence
 from newsletter.db import engine as engines
 from newsletter.db import session as sessions
 from newsletter.editions import publish, store
-from newsletter.ledger import queue
 from newsletter.smtp.outcome import Kind
 
 if TYPE_CHECKING:
@@ -139,8 +139,7 @@ def test_a_row_that_a_worker_had_claimed_is_superseded_and_not_marked(world: Wor
     reader = world.reader()
     world.article()
     world.freeze()
-    with sessions.writing(world.engine) as session:
-        claims = queue.claim(session, worker_id=1, limit=10, now=world.now)
+    claims = claimants.claim(world.engine, limit=10, now=world.now)
     world.tick(days=7)
     world.article()
 

@@ -18,6 +18,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import claimants
 import pytest
 from examples import examples
 from hypothesis import HealthCheck, given
@@ -30,7 +31,7 @@ from newsletter.db import schema
 from newsletter.db import session as sessions
 from newsletter.editions import editor, lifecycle, mailings, store, summaries
 from newsletter.errors import Conflict
-from newsletter.ledger import books, listing, queue, reconcile
+from newsletter.ledger import books, listing, reconcile
 from newsletter.models import Article, ArticleState, Edition, Mailing, State
 from newsletter.settings import Settings
 from newsletter.smtp.outcome import Kind
@@ -138,8 +139,7 @@ class History:
 
     def die(self) -> None:
         self.held = []
-        with sessions.writing(self.world.engine) as session:
-            queue.take_over(session, dead=[1], policy=self.policy, now=self.world.now)
+        claimants.take_over(self.world.engine, 1, policy=self.policy, now=self.world.now)
 
     def record(self, claims: Sequence[Any], kinds: Sequence[Kind]) -> None:
         for number, claim in enumerate(claims):

@@ -5,13 +5,14 @@ from __future__ import annotations
 import random
 from datetime import datetime, timedelta
 
+import claimants
 import ledgers
 import pytest
 from sqlalchemy import Engine
 from sqlmodel import select
 
 from newsletter.db import session as sessions
-from newsletter.ledger import dead_addresses, queue, retry
+from newsletter.ledger import dead_addresses, retry
 from newsletter.ledger.queue import Verdict
 from newsletter.models import Suppression
 from newsletter.smtp import reply
@@ -29,12 +30,12 @@ OK = Reply(250, "2.0.0 Ok")
 def send(engine: Engine, number: int, answer: Reply, *, now: datetime) -> None:
     """Enqueue one more mail to the reader, and record the server's reply."""
     ledgers.fill(engine, 1, public_id=f"mailing{number:09}", now=now)
+    (claim,) = claimants.claim(engine, limit=10, now=now)
+    claimants.mark(engine, [claim.id], now=now)
+    verdict = Verdict(claim.id, claim.address, *_judged(answer, now))
     with sessions.writing(engine) as session:
-        (claim,) = queue.claim(session, worker_id=1, limit=10, now=now)
-        queue.mark(session, worker_id=1, ids=[claim.id], now=now)
-        verdict = Verdict(claim.id, claim.address, *_judged(answer, now))
         dead_addresses.suppress_dead(session, [verdict], rules=RULES, now=now)
-        queue.record(session, worker_id=1, verdicts=[verdict], now=now)
+    claimants.record(engine, [verdict], now=now)
 
 
 def _judged(answer: Reply, now: datetime) -> tuple[Outcome, retry.Decision]:
@@ -79,8 +80,7 @@ def test_what_is_suppressed_is_not_claimed_any_more(engine: Engine) -> None:
     send(engine, 1, Reply(550, "5.1.1 no such user"), now=ledgers.NOW)
     ledgers.fill(engine, 2, public_id="mailing000000002")
 
-    with sessions.writing(engine) as session:
-        claims = queue.claim(session, worker_id=1, limit=10, now=ledgers.NOW)
+    claims = claimants.claim(engine, limit=10, now=ledgers.NOW)
 
     assert [claim.address for claim in claims] == ["reader2@example.com"]
     assert ledgers.states(engine) == {"refused": 1, "skipped": 1, "claimed": 1}

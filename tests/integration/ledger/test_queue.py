@@ -7,13 +7,14 @@ import re
 import shutil
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import timedelta
 from itertools import product
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
+import claimants
 import ledgers
 import pytest
 from sqlalchemy import Connection, Engine, event, select, text, update
@@ -22,8 +23,8 @@ from sqlmodel import Session
 from newsletter.db import engine as engines
 from newsletter.db import session as sessions
 from newsletter.db.dialects import Statement
-from newsletter.errors import DatabaseUnavailable
-from newsletter.ledger import books, cancellation, queue, retry, statements
+from newsletter.ledger import books, cancellation, holding, queue, retry
+from newsletter.ledger.holding import LeaseLost
 from newsletter.ledger.queue import Claim, Verdict
 from newsletter.ledger.retry import Policy
 from newsletter.models import Attempt, Delivery, Mailing, Suppression
@@ -41,14 +42,11 @@ LOST = reply.lost(Phase.BODY, "the server left")
 def claim(
     engine: Engine, worker_id: int = 1, *, limit: int = 1000, **narrowed: object
 ) -> list[Claim]:
-    with sessions.writing(engine) as session:
-        return queue.claim(session, worker_id=worker_id, limit=limit, now=NOW, **narrowed)  # type: ignore[arg-type]
+    return claimants.claim(engine, worker_id, limit=limit, now=NOW, **narrowed)
 
 
 def mark(engine: Engine, claims: list[Claim], worker_id: int = 1) -> set[int]:
-    with sessions.writing(engine) as session:
-        ids = [each.id for each in claims]
-        return queue.mark(session, worker_id=worker_id, ids=ids, now=NOW)
+    return claimants.mark(engine, [each.id for each in claims], worker_id, now=NOW)
 
 
 def record(
@@ -59,8 +57,12 @@ def record(
     worker_id: int = 1,
     policy: Policy = "resend",
 ) -> None:
+    claimants.record(engine, verdicts(claims, outcome, policy), worker_id, now=NOW)
+
+
+def verdicts(claims: list[Claim], outcome: Outcome, policy: Policy = "resend") -> list[Verdict]:
     rng, rules = random.Random(1), retry.RetryRules(policy, ledgers.WAITS)
-    verdicts = [
+    return [
         Verdict(
             each.id,
             each.address,
@@ -76,8 +78,6 @@ def record(
         )
         for each in claims
     ]
-    with sessions.writing(engine) as session:
-        queue.record(session, worker_id=worker_id, verdicts=verdicts, now=NOW)
 
 
 def cancel(engine: Engine, claimed: Claim) -> int:
@@ -87,9 +87,8 @@ def cancel(engine: Engine, claimed: Claim) -> int:
         )
 
 
-def take_over(engine: Engine, *dead: int, policy: Policy = "resend") -> tuple[int, int]:
-    with sessions.writing(engine) as session:
-        return queue.take_over(session, dead=dead, policy=policy, now=NOW)
+def take_over(engine: Engine, *dead: int, policy: Policy = "resend") -> None:
+    claimants.take_over(engine, *dead, policy=policy, now=NOW)
 
 
 def rows(engine: Engine) -> list[Delivery]:
@@ -230,16 +229,15 @@ def test_a_suppressed_address_is_skipped_at_the_claim_and_stops_nobody_else(
 # Mark
 
 
-def test_a_cancelled_or_taken_over_claim_cannot_be_marked(engine: Engine) -> None:
-    ledgers.fill(engine, 3)
-    gone, taken, mine = claim(engine)
+def test_a_claim_that_was_cancelled_cannot_be_marked(engine: Engine) -> None:
+    ledgers.fill(engine, 2)
+    gone, mine = claim(engine)
     cancel(engine, gone)
-    with sessions.writing(engine) as session:
-        row = session.get(Delivery, taken.id)
-        assert row is not None
-        row.worker_id = 2
 
-    assert mark(engine, [gone, taken, mine]) == {mine.id}
+    assert mark(engine, [gone, mine]) == {mine.id}
+    assert ledgers.states(engine) == {"cancelled": 1, "in_flight": 1}
+    with sessions.reading(engine) as session:
+        assert holding.in_flight(session) == {mine.id}
 
 
 def test_marking_again_after_a_commit_whose_answer_was_lost_is_harmless(engine: Engine) -> None:
@@ -249,37 +247,30 @@ def test_marking_again_after_a_commit_whose_answer_was_lost_is_harmless(engine: 
     assert mark(engine, claims) == mark(engine, claims) == {each.id for each in claims}
 
 
-def test_a_marked_row_is_not_cancelled_between_the_mark_and_its_answer(
-    engine: Engine, monkeypatch: pytest.MonkeyPatch
+def test_a_row_that_is_ended_beside_its_mark_either_leaves_or_ends(
+    engine: Engine, migrated_url: str
 ) -> None:
-    if engines.is_sqlite(engine):
-        pytest.skip("one writer at a time: nothing can come in between")
-    ledgers.fill(engine, 2)
+    """Two transactions that interleave in every order, on PostgreSQL; on SQLite they take turns."""
+    ledgers.fill(engine, 40)
     claims = claim(engine)
-    mark(engine, claims)
-    cancel(engine, claims[0])
+    opened = engines.open(migrated_url)
+    marked: set[int] = set()
 
-    def comes_back_and_leaves(now: Statement, to: str | None) -> None:
-        """Cancel the row from another transaction, after one of the statements of a mark."""
-        run = now.change if now is statements.MARK else now.run
+    def goodbye() -> None:
+        for each in claims:
+            cancel(opened, each)
 
-        def then(session: Session, **parameters: object) -> object:
-            found = run(session, **parameters)
-            with suppress(DatabaseUnavailable), sessions.writing(engine) as another:
-                another.execute(text("SET LOCAL lock_timeout = '50ms'"))
-                another.execute(
-                    update(Delivery).where(Delivery.id == claims[0].id).values(reason=to)
-                )
-            return found
+    thread = threading.Thread(target=goodbye)
+    thread.start()
+    for each in reversed(claims):
+        marked |= mark(engine, [each])
+    thread.join()
+    opened.dispose()
 
-        monkeypatch.setattr(now, run.__name__, then)
-
-    comes_back_and_leaves(statements.MARK, None)
-    comes_back_and_leaves(statements.MARKED, "unsubscribed")
-    marked = mark(engine, claims)
-
-    in_flight = {row.id for row in rows(engine) if row.state == "in_flight"}
-    assert marked == in_flight == {each.id for each in claims}
+    in_flight = {row.id for row in rows(engine) if row.state == "queued"}
+    assert marked == in_flight
+    assert {row.reason for row in rows(engine)} == {"unsubscribed"}
+    assert ledgers.states(engine)["cancelled"] == 40 - len(marked)
 
 
 # Cancel
@@ -301,7 +292,7 @@ def test_unsubscribing_cancels_rows_that_have_not_left(engine: Engine, state: st
 
     (row,) = rows(engine)
     assert cancelled == 1
-    assert (row.state, row.reason, row.worker_id) == ("cancelled", "unsubscribed", None)
+    assert (row.state, row.reason) == ("cancelled", "unsubscribed")
 
 
 @pytest.mark.parametrize(
@@ -414,7 +405,7 @@ def test_a_row_that_may_have_arrived_ends_as_unknown(
         assert mark(engine, claims, 2) == set()
 
     (row,) = rows(engine)
-    assert (row.state, row.worker_id) == ("unknown", None)
+    assert row.state == "unknown"
     assert row.reason in {"unsubscribed", "edition cancelled", "stale", "suppressed"}
 
 
@@ -476,7 +467,7 @@ def test_an_accepted_message_keeps_the_reply(engine: Engine) -> None:
     for row in rows(engine):
         assert (row.state, row.code, row.enhanced) == ("accepted", 250, "2.0.0")
         assert row.reply == "queued as 4F2A"
-        assert (row.attempts, row.worker_id) == (1, None)
+        assert row.attempts == 1
     assert attempts(engine) == []
 
 
@@ -520,17 +511,25 @@ def test_a_record_repeated_after_a_commit_whose_answer_was_lost_changes_nothing(
 
 
 def test_a_worker_that_lost_its_rows_changes_nothing(engine: Engine) -> None:
-    ledgers.fill(engine, 3)
-    claims = claim(engine, 1)
+    ledgers.fill(engine, 4)
+    claims = claim(engine, 1, limit=3)
     mark(engine, claims, 1)
+    lost = claimants.hold_of(engine, 1)
     take_over(engine, 1)
-    before = [(row.state, row.attempts, row.worker_id) for row in rows(engine)]
+    before = rows(engine)
 
-    record(engine, claims[:1], ACCEPTED, worker_id=1)
-    record(engine, claims[1:2], GREYLISTED, worker_id=1)
-    assert mark(engine, claims[2:], 1) == set()
+    with pytest.raises(LeaseLost):
+        claimants.record(engine, verdicts(claims[:1], ACCEPTED), lost, now=NOW)
+    with pytest.raises(LeaseLost):
+        claimants.record(engine, verdicts(claims[1:2], GREYLISTED), lost, now=NOW)
+    with pytest.raises(LeaseLost):
+        claimants.mark(engine, [claims[2].id], lost, now=NOW)
+    with pytest.raises(LeaseLost):
+        claimants.claim(engine, lost, limit=1, now=NOW)
+    with pytest.raises(LeaseLost):
+        claimants.put_back(engine, {claims[2].id: "example.com"}, lost, now=NOW)
 
-    assert [(row.state, row.attempts, row.worker_id) for row in rows(engine)] == before
+    assert rows(engine) == before
     assert {a.outcome for a in attempts(engine)} == {"unknown"}
 
 
@@ -545,7 +544,7 @@ def test_claimed_rows_of_a_crashed_worker_are_queued_and_those_in_flight_unknown
     mark(engine, claims[:2], 1)
     claim(engine, 2, limit=1)
 
-    assert take_over(engine, 1) == (4, 2)
+    take_over(engine, 1)
 
     assert ledgers.states(engine) == {"queued": 9, "claimed": 1}
     assert [(a.number, a.outcome, a.phase) for a in attempts(engine)] == [
@@ -568,16 +567,26 @@ def test_the_policy_hold_keeps_the_uncertain_for_the_operator(engine: Engine) ->
     assert ledgers.states(engine) == {"queued": 3}
 
 
-def test_release_requeues_unmarked_rows_except_those_to_keep(engine: Engine) -> None:
+def test_what_a_commit_claimed_whose_answer_was_lost_is_given_back_when_it_is_repeated(
+    engine: Engine,
+) -> None:
     ledgers.fill(engine, 5)
-    claims = claim(engine)
-    mark(engine, claims[:1])
-
+    hold = claimants.hold_of(engine, 1)
+    kept = claim(engine, limit=2)
     with sessions.writing(engine) as session:
-        kept = [each.id for each in claims[1:3]]
-        assert queue.release(session, worker_id=1, now=NOW, keep=kept) == 2
+        hold.begin(session)
+        lost = queue.claim(session, hold, limit=2, now=NOW)
+        hold.store(session)
+    assert ledgers.states(engine) == {"claimed": 4, "queued": 1}
 
-    assert ledgers.states(engine) == {"in_flight": 1, "claimed": 2, "queued": 2}
+    with claimants.working(engine, 1, is_repeated=True):
+        pass
+
+    assert ledgers.states(engine) == {"claimed": 2, "queued": 3}
+    assert {each.id for each in claim(engine, 2, limit=9)} == {row.id for row in rows(engine)} - {
+        each.id for each in kept
+    }
+    assert len(lost) == 2
 
 
 # Balance
@@ -612,7 +621,8 @@ def test_the_states_sum_to_the_audience_whatever_happens(engine: Engine) -> None
     ("index", "action"),
     [
         ("ix_delivery_claimable", lambda engine: claim(engine, limit=16)),
-        ("ix_delivery_held", lambda engine: take_over(engine, 1)),
+        ("delivery", lambda engine: mark(engine, claim(engine, limit=16))),
+        ("delivery", lambda engine: take_over(engine, 1)),
     ],
 )
 def test_a_long_history_costs_nothing_the_partial_index_is_used(

@@ -7,12 +7,13 @@ import random
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 
+import claimants
 import ledgers
 import pytest
 from sqlalchemy import Engine, select
 
 from newsletter.db import session as sessions
-from newsletter.ledger import books, cancellation, queue, reconcile, retry
+from newsletter.ledger import books, cancellation, reconcile, retry
 from newsletter.ledger.queue import Verdict
 from newsletter.ledger.reconcile import ReconcileTally
 from newsletter.models import Attempt, Delivery, State
@@ -29,28 +30,27 @@ LOST = reply.lost(Phase.BODY, "the server left")
 def fill(engine: Engine, *outcomes: Outcome | None, mailing: str = "mailing000000001") -> None:
     """Enqueue a delivery for each of `outcomes` and record it; None stays queued."""
     ledgers.fill(engine, len(outcomes), public_id=mailing)
-    with sessions.writing(engine) as session:
-        claims = sorted(queue.claim(session, worker_id=1, limit=len(outcomes), now=NOW))
-        ended = [each for each in zip(claims, outcomes, strict=True) if each[1] is not None]
-        queue.mark(session, worker_id=1, ids=[one.id for one, _ in ended], now=NOW)
-        verdicts = [
-            Verdict(
-                one.id,
-                one.address,
+    claims = sorted(claimants.claim(engine, limit=len(outcomes), now=NOW))
+    ended = [each for each in zip(claims, outcomes, strict=True) if each[1] is not None]
+    claimants.mark(engine, [one.id for one, _ in ended], now=NOW)
+    verdicts = [
+        Verdict(
+            one.id,
+            one.address,
+            outcome,
+            retry.decide(
                 outcome,
-                retry.decide(
-                    outcome,
-                    attempts=0,
-                    rules=retry.RetryRules("hold", ledgers.WAITS),
-                    give_up_at=None,
-                    now=NOW,
-                    rng=random.Random(1),
-                ),
-            )
-            for one, outcome in ended
-        ]
-        queue.record(session, worker_id=1, verdicts=verdicts, now=NOW)
-        queue.release(session, worker_id=1, now=NOW)
+                attempts=0,
+                rules=retry.RetryRules("hold", ledgers.WAITS),
+                give_up_at=None,
+                now=NOW,
+                rng=random.Random(1),
+            ),
+        )
+        for one, outcome in ended
+    ]
+    claimants.record(engine, verdicts, now=NOW)
+    claimants.take_over(engine, 1, now=NOW)
 
 
 def message_id(number: int, mailing: str = "mailing000000001") -> str:
@@ -177,10 +177,10 @@ def test_a_queue_id_of_an_earlier_try_counts_too(engine: Engine) -> None:
     fill(engine, Outcome(Kind.UNKNOWN, Phase.BODY, code=354, text="Ok: queued as 4F2A"))
     with sessions.writing(engine) as session:
         assert books.retry_now(session, ids=[1], now=NOW) == 1
-        queue.claim(session, worker_id=1, limit=1, now=NOW)
-        queue.mark(session, worker_id=1, ids=[1], now=NOW)
-        held = retry.Decision(State.UNKNOWN, NOW, is_charged=True)
-        queue.record(session, worker_id=1, verdicts=[Verdict(1, "", LOST, held)], now=NOW)
+    claimants.claim(engine, limit=1, now=NOW)
+    claimants.mark(engine, [1], now=NOW)
+    held = retry.Decision(State.UNKNOWN, NOW, is_charged=True)
+    claimants.record(engine, [Verdict(1, "", LOST, held)], now=NOW)
     assert rows(engine)[0].reply == "the server left"
 
     assert run(engine, ["4F2A"]).accepted == 1

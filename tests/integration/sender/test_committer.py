@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 
+import claimants
 import ledgers
 import pytest
 from sqlalchemy import Engine
 
 from newsletter.db import session as sessions
-from newsletter.ledger import dead_addresses, queue, registry
+from newsletter.ledger import dead_addresses, registry
 from newsletter.ledger.queue import Claim
 from newsletter.ledger.registry import Registration
 from newsletter.sender import committer
+from newsletter.sender.claiming import Claiming
 from newsletter.sender.committer import Committer
 from newsletter.sender.limits import Limits
 from newsletter.tokens import Keyring
@@ -22,19 +24,19 @@ def signed_in(engine: Engine) -> tuple[Registration, list[Claim]]:
     """A registered worker that has claimed twenty rows."""
     with sessions.writing(engine) as session:
         registration = registry.sign_in(session, name="worker", now=ledgers.NOW)
-        return registration, queue.claim(
-            session, worker_id=registration.id, limit=20, now=ledgers.NOW
-        )
+    return registration, claimants.claim(engine, registration.id, limit=20, now=ledgers.NOW)
 
 
 def committing(engine: Engine, registration: Registration) -> Committer:
+    hold = claimants.hold_of(engine, registration.id)
     return Committer(
         engine,
         registration,
+        hold=hold,
+        claiming=Claiming(hold, Limits()),
         loop=asyncio.get_running_loop(),
         policy="hold",
         suppression=dead_addresses.SuppressionRules(Keyring([ledgers.SECRET]), 5),
-        rules=Limits(),
         connections=50,
         clock=lambda: ledgers.NOW,
     )

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import claimants
 import ledgers
 import pytest
 import virtual_time
@@ -25,10 +26,10 @@ from sqlmodel import Session
 from newsletter import suppression
 from newsletter.clock import utc_now
 from newsletter.db import session as sessions
-from newsletter.ledger import queue, retry
+from newsletter.ledger import retry
 from newsletter.ledger.queue import Claim, Verdict
 from newsletter.models import Attempt, Delivery, Pace, RateWindow, State, Worker
-from newsletter.sender import budget, committer, domain_limits, limits, worker
+from newsletter.sender import budget, claiming, domain_limits, limits, worker
 from newsletter.sender.budget import Budget, Unused
 from newsletter.sender.domain_limits import Allowance
 from newsletter.sender.limits import Limits, Reservation, SendSlots
@@ -406,8 +407,7 @@ def test_a_policy_that_refuses_one_after_the_other_stops_the_sending_there(engin
 
 
 def claims(engine: Engine, count: int, *, worker_id: int = 1) -> list[Claim]:
-    with sessions.writing(engine) as session:
-        return queue.claim(session, worker_id=worker_id, limit=count, now=NOW)
+    return claimants.claim(engine, worker_id, limit=count, now=NOW)
 
 
 def learn(
@@ -682,7 +682,7 @@ def test_other_domains_are_not_limited(engine: Engine) -> None:
 def test_of_many_lanes_a_claim_looks_in_a_few_and_none_is_passed_over(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(committer, "_BLOCKED_DOMAINS_AT_MOST", 7)
+    monkeypatch.setattr(claiming, "_BLOCKED_DOMAINS_AT_MOST", 7)
     asked: list[int] = []
     allowances = domain_limits.allowances
 

@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
+import claimants
 import ledgers
 import pytest
 from ledgers import NOW
@@ -114,13 +115,14 @@ def test_what_has_ended_or_is_held_for_the_operator_does_not_wait(
 
 def test_a_row_of_a_domain_that_a_worker_has_is_counted_once(engine: Engine, said: Said) -> None:
     ledgers.fill(engine, 1)
-    change(engine, state="claimed", worker_id=1, blocked_domain="gmail.com")
+    claimants.claim(engine, limit=1, now=NOW)
+    change(engine, blocked_domain="gmail.com")
 
     assert said() == "1 is being sent by a worker."
 
 
 def test_what_a_worker_has_in_hand_is_being_sent(engine: Engine, said: Said) -> None:
     ledgers.fill(engine, 1)
-    change(engine, state="claimed", worker_id=1)
+    claimants.claim(engine, limit=1, now=NOW)
 
     assert said() == "1 is being sent by a worker."

@@ -15,14 +15,15 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
+import claimants
 import ledgers
 import pytest
 from journey import until
 from scripted_smtp import DROP, STALL, Act, ScriptedServer, Turn, running
-from sqlalchemy import Engine, delete, func, select, update
-from sqlmodel import Session
+from sqlalchemy import Engine, func, select, update
 
 from newsletter.clock import utc_now
 from newsletter.db import engine as engines
@@ -35,9 +36,11 @@ from newsletter.errors import (
     RenderError,
     TransportUnavailable,
 )
-from newsletter.ledger import cancellation, queue, registry
+from newsletter.ledger import cancellation, holding, queue, registry
+from newsletter.ledger.holding import LeaseLost
 from newsletter.models import Attempt, Delivery, Mailing, Worker
 from newsletter.sender import committer, worker
+from newsletter.sender.committer import Committer
 from newsletter.smtp import session as smtp_session
 
 
@@ -59,7 +62,7 @@ def attempts(engine: Engine) -> Counter[tuple[str, str, int | None]]:
 def left_behind(engine: Engine) -> int:
     """Registered workers, and rows that a worker holds."""
     with sessions.reading(engine) as session:
-        held = select(func.count()).where(Delivery.worker_id.is_not(None))
+        held = select(func.count()).where(holding.is_held())
         signed_in = select(func.count()).select_from(Worker)
         return session.execute(held).scalar_one() + session.execute(signed_in).scalar_one()
 
@@ -89,8 +92,8 @@ def test_the_bytes_that_arrive_are_those_that_were_compiled(sqlite_engine: Engin
         worker.run(sqlite_engine, ledgers.plan(server.port))
 
     with sessions.writing(sqlite_engine) as session:
-        session.execute(update(Delivery).values(state="queued", worker_id=None))
-        claims = queue.claim(session, worker_id=1, limit=9, now=ledgers.NOW)
+        session.execute(update(Delivery).values(state="queued"))
+    claims = claimants.claim(sqlite_engine, limit=9, now=ledgers.NOW)
     for claim in claims:
         wire = ledgers.filler().fill(long, slot_values=ledgers.STAMP, claim=claim)
         (arrived,) = [a.content for a in server.arrivals if a.recipient == claim.address]
@@ -463,9 +466,7 @@ def test_goodbyes_that_come_together_cost_a_connection_each_at_most(
         if turn.phase == "body" and turn.earlier == 3:
             with sessions.writing(sqlite_engine) as session:
                 session.execute(
-                    update(Delivery)
-                    .where(Delivery.state == "claimed")
-                    .values(state="cancelled", worker_id=None)
+                    update(Delivery).where(holding.state() == "claimed").values(state="cancelled")
                 )
 
     with running(ScriptedServer(cancel)) as server:
@@ -759,7 +760,7 @@ def sign_in_and_claim(engine: Engine, name: str, *, now: datetime) -> None:
     """Register a worker that holds five rows."""
     with sessions.writing(engine) as session:
         registration = registry.sign_in(session, name=name, now=now)
-        queue.claim(session, worker_id=registration.id, limit=5, now=ledgers.NOW)
+    claimants.claim(engine, registration.id, limit=5, now=ledgers.NOW)
 
 
 def test_a_dead_worker_of_this_machine_is_known_at_once(engine: Engine) -> None:
@@ -837,9 +838,9 @@ def test_a_worker_that_was_suspended_past_its_lease_sends_nothing_that_was_marke
     """Its rows may have been settled meanwhile, and their edition cancelled."""
     original, away = queue.mark, timedelta(0)
 
-    def suspended(session: Session, **options: Any) -> set[int]:
+    def suspended(*args: Any, **options: Any) -> set[int]:
         nonlocal away
-        marked = original(session, **options)
+        marked = original(*args, **options)
         away += (registry.LEASE + timedelta(minutes=1)) * (not away)
         return marked
 
@@ -858,15 +859,65 @@ def test_a_worker_that_was_suspended_past_its_lease_sends_nothing_that_was_marke
     assert tries == [said] * states["queued"]
 
 
-def test_what_a_struck_off_worker_claimed_before_it_noticed_is_found(engine: Engine) -> None:
-    ledgers.fill(engine, 10)
-    with sessions.writing(engine) as session:
-        queue.claim(session, worker_id=4711, limit=5, now=ledgers.NOW)
+@pytest.mark.parametrize("times", [1, 3])
+@pytest.mark.parametrize("place", ["claim", "mark", "body", "record"])
+def test_a_worker_that_wakes_after_its_take_over_leaves_nobody_without_mail(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, place: str, times: int
+) -> None:
+    """Suspended past its lease after each transition: its claim, mark, body and outcome."""
+    away, passed = timedelta(0), Counter[str]()
+
+    def pass_by(here: str) -> None:
+        nonlocal away
+        passed[here] += 1
+        if here == place and passed[here] == times:
+            away += registry.LEASE + timedelta(minutes=1)
+            with sessions.writing(engine) as session:
+                # Lock order: worker row before delivery rows.
+                dead = session.execute(select(Worker.id).with_for_update()).scalars().all()
+                queue.take_over(session, dead=dead, policy="resend", now=ledgers.NOW)
+
+    _note_transitions(monkeypatch, pass_by)
+    ledgers.fill(engine, 300)
 
     with running(ScriptedServer()) as server:
+        with pytest.raises(LeaseLost):
+            worker.run(engine, ledgers.plan(server.port), clock=lambda: utc_now() + away)
+        monkeypatch.undo()
         worker.run(engine, ledgers.plan(server.port))
 
-    assert sorted(server.recipients()) == everybody(10)
+    arrived = Counter(server.recipients())
+    assert sorted(arrived) == everybody(300)
+    assert arrived.total() - 300 <= attempts(engine)["unknown", "body", None] <= 4
+    assert ledgers.states(engine) == {"accepted": 300}
+    assert left_behind(engine) == 0
+
+
+def _note_transitions(monkeypatch: pytest.MonkeyPatch, pass_by: Callable[[str], None]) -> None:
+    """Call `pass_by` after each claim, mark and outcome that is committed, and after each body."""
+    done: set[str] = set()
+
+    def noted(of: Callable[..., Any], *args: Any, **how: Any) -> Any:
+        done.add(of.__name__)
+        return of(*args, **how)
+
+    for name in ("claim", "mark", "record"):
+        monkeypatch.setattr(queue, name, partial(noted, getattr(queue, name)))
+    commit, body = Committer._commit, smtp_session.Session._body
+
+    def committed(self: Committer, cycle: Any) -> Any:
+        done.clear()
+        answers = commit(self, cycle)
+        for name in sorted(done):
+            pass_by(name)
+        return answers
+
+    async def sent(self: smtp_session.Session, *args: Any) -> Any:
+        asyncio.get_running_loop().call_soon(pass_by, "body")
+        return await body(self, *args)
+
+    monkeypatch.setattr(Committer, "_commit", committed)
+    monkeypatch.setattr(smtp_session.Session, "_body", sent)
 
 
 def test_a_worker_that_was_taken_for_dead_stops_and_changes_nothing(
@@ -879,9 +930,8 @@ def test_a_worker_that_was_taken_for_dead_stops_and_changes_nothing(
         if turn.phase == "body" and turn.earlier == 10:
             with sessions.writing(engine) as session:
                 # Lock order: worker row before delivery rows, or it deadlocks.
-                session.execute(delete(Worker))
-                holders = queue.holders(session)
-                queue.take_over(session, dead=holders, policy="resend", now=ledgers.NOW)
+                dead = session.execute(select(Worker.id).with_for_update()).scalars().all()
+                queue.take_over(session, dead=dead, policy="resend", now=ledgers.NOW)
 
     with running(ScriptedServer(strike_off)) as server:
         with pytest.raises(NewsletterError, match="taken this one for dead"):

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import claimants
 import ledgers
 import pytest
 import relays
@@ -24,7 +25,7 @@ from sqlalchemy import Engine, select
 
 from newsletter import tokens
 from newsletter.db import session as sessions
-from newsletter.ledger import queue, reconcile
+from newsletter.ledger import reconcile
 from newsletter.ledger.queue import Claim
 from newsletter.models import Delivery
 from newsletter.rendering.message import CompiledMessage
@@ -382,10 +383,9 @@ def test_the_log_of_a_postfix_settles_what_it_took_and_nothing_that_broke_off(
     slot_values = replace(ledgers.STAMP, public_id=tokens.new_public_id())
     message = ledgers.compiled(size=20_000)
     ledgers.fill(sqlite_engine, 6, public_id=slot_values.public_id, message=message)
-    with sessions.writing(sqlite_engine) as session:
-        claims = queue.claim(session, worker_id=1, limit=6, now=ledgers.NOW)
-        queue.mark(session, worker_id=1, ids=[each.id for each in claims], now=ledgers.NOW)
-        queue.take_over(session, dead=[1], policy="hold", now=ledgers.NOW)
+    claims = claimants.claim(sqlite_engine, limit=6, now=ledgers.NOW)
+    claimants.mark(sqlite_engine, [each.id for each in claims], now=ledgers.NOW)
+    claimants.take_over(sqlite_engine, 1, policy="hold", now=ledgers.NOW)
     for claim in claims:
         octets = ledgers.filler().fill(message, slot_values=slot_values, claim=claim)
         _leave(postfix.port, claim.address, octets + b".\r\n" if claim.id <= 4 else octets[:10_000])

@@ -9,6 +9,7 @@ from itertools import pairwise
 from threading import Thread
 from typing import Any
 
+import claimants
 import pytest
 from readers import Readers
 from sqlmodel import col, select
@@ -18,7 +19,7 @@ from newsletter import suppression
 from newsletter.cadences import Cadence
 from newsletter.db import session as sessions
 from newsletter.errors import Conflict, InvalidToken
-from newsletter.ledger import books, queue
+from newsletter.ledger import books
 from newsletter.models import Delivery, Mailing, Status
 from newsletter.publication import Publication
 from newsletter.rendering.letter import Latest
@@ -289,9 +290,8 @@ def suppress_for(door: Door, cause: Cause) -> None:
 
 def claimed(door: Door) -> list[str]:
     """The kinds of the letters that a claim returns."""
-    with sessions.writing(door.readers.engine) as session:
-        now = door.readers.now + DAY
-        claims = queue.claim(session, worker_id=1, limit=10, now=now)
+    claims = claimants.claim(door.readers.engine, limit=10, now=door.readers.now + DAY)
+    with sessions.reading(door.readers.engine) as session:
         return [books.mailing(session, claim.mailing_id).kind for claim in claims]
 
 

@@ -1,0 +1,194 @@
+"""What workers hold: the rows that each has claimed, and those whose bodies may be leaving.
+
+A row changes once for each try, when its outcome is known. Until then the worker's registration
+says what is done with it: `holding.ids` has the ids of all rows that it has claimed, and
+`worker.in_flight` those that are marked, at most one for each connection. Both arrays are replaced
+whole, so a transaction that is repeated because the answer to its commit was lost changes nothing.
+
+Invariants:
+
+1. An id is held by one worker at most: claims take turns (`lock_claims`), and pass over what anyone
+   holds.
+2. An id that is in flight is also held.
+3. Each transaction of a worker begins with its own registration (`Hold.begin`). A worker that was
+   taken for dead has none any more, and can write nothing.
+
+The views `held` and `in_flight` have one row for each id of all workers.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterable
+from typing import NamedTuple
+
+from sqlalchemy import ColumnElement, case, column, delete, select, table, text
+from sqlmodel import Session, col
+
+from newsletter.db.dialects import Statement
+from newsletter.db.engine import is_sqlite
+from newsletter.errors import NewsletterError
+from newsletter.ledger import statements
+from newsletter.models import Delivery, Holding, State, Worker
+from newsletter.models.delivery import OPEN
+
+_held = table("held", column("delivery_id"))
+_in_flight = table("in_flight", column("delivery_id"))
+_state = col(Delivery.state)
+
+#: Advisory lock of PostgreSQL: one transaction at a time claims. Any number will do.
+_CLAIMS = 0x6E6C_636C_6169_6D73
+
+
+class LeaseLost(NewsletterError):
+    """Another worker has taken this one for dead and taken over its rows."""
+
+
+class _Arrays(NamedTuple):
+    """What a worker has committed."""
+
+    claimed: frozenset[int] = frozenset()
+    in_flight: frozenset[int] = frozenset()
+    #: `holding.ids`: what is claimed, and rows that have ended since.
+    stored: frozenset[int] = frozenset()
+
+
+class Hold:
+    """The rows of one worker, as it last committed them, and as its next commit leaves them.
+
+    A transaction is `begin`, any of the others, `store`; after its commit comes `keep`. One that
+    failed is begun again from what was last kept.
+    """
+
+    def __init__(self, worker_id: int) -> None:
+        self.worker_id = worker_id
+        self._kept = _Arrays()
+        #: Ids that are claimed, those in flight among them.
+        self.claimed: set[int] = set()
+        self.in_flight: set[int] = set()
+        #: Ids that claims of this transaction have found: they are not looked at again.
+        self.seen: set[int] = set()
+        self._stored: frozenset[int] = frozenset()
+        self._is_to_store = False
+
+    def begin(
+        self,
+        session: Session,
+        *,
+        ended: Iterable[int] = (),
+        marked: Collection[int] = (),
+        is_repeated: bool = False,
+    ) -> None:
+        """Begin a transaction that ends rows and marks others; raises LeaseLost.
+
+        It locks the worker's own registration, before any delivery row. `is_repeated` says that an
+        earlier commit may have succeeded although its answer was lost: what it claimed was never
+        delivered, and is given back.
+        """
+        self.claimed, self.in_flight = set(self._kept.claimed), set(self._kept.in_flight)
+        self.seen, self._stored, self._is_to_store = set(), self._kept.stored, False
+        self._drop(ended)
+        self.in_flight.update(marked)
+        self._put_in_flight(session)
+        if is_repeated:
+            ((found,),) = statements.HOLDING.run(session, worker=self.worker_id)
+            self._put_holding(session, self._kept.claimed.intersection(json.loads(found)))
+
+    def deny(self, session: Session, ids: Collection[int]) -> None:
+        """Take back the marks of rows that must not leave, and hold them no longer."""
+        self.give_back(ids)
+        self._put_in_flight(session)
+
+    def take(self, ids: Iterable[int]) -> None:
+        """Hold these rows from now on."""
+        self.claimed.update(ids)
+        self._is_to_store = True
+
+    def give_back(self, ids: Iterable[int]) -> None:
+        """Hold these rows no longer, although they may be sent again."""
+        self._drop(ids)
+        self._is_to_store = True
+
+    def store(self, session: Session) -> None:
+        """Write what is claimed after rows were taken, or given back.
+
+        Rows that have ended stand in the array until then, which saves a write: nobody claims them.
+        But not for longer, as SQLite gives the ids of rows that were pruned to new ones.
+        """
+        if self._is_to_store and self.claimed != self._stored:
+            self._put_holding(session, self.claimed)
+
+    def keep(self) -> None:
+        """Remember what was committed."""
+        self._kept = _Arrays(frozenset(self.claimed), frozenset(self.in_flight), self._stored)
+
+    def _drop(self, ids: Iterable[int]) -> None:
+        for one in ids:
+            self.claimed.discard(one)
+            self.in_flight.discard(one)
+
+    def _put_in_flight(self, session: Session) -> None:
+        if not _put(session, statements.STORE_IN_FLIGHT, self.worker_id, self.in_flight):
+            raise LeaseLost(
+                hint="Nobody is lost: another worker has what this one held. Run the same "
+                "command again; if it comes back, look at this machine's clock, and whether it "
+                "was suspended."
+            )
+
+    def _put_holding(self, session: Session, ids: Collection[int]) -> None:
+        _put(session, statements.STORE_HOLDING, self.worker_id, ids)
+        self._stored = frozenset(ids)
+
+
+def lock_claims(session: Session) -> None:
+    """Let one transaction claim at a time, until it ends: rows that are claimed do not change.
+
+    Before the statement that reads the rows, which then sees what the transaction before claimed.
+    Lock order: after the pace row `*`, if that is locked at all.
+    """
+    if not is_sqlite(session.connection()):
+        session.execute(text(f"SELECT pg_advisory_xact_lock({_CLAIMS})"))
+
+
+def is_held() -> ColumnElement[bool]:
+    """Return the SQL condition that a worker has claimed a delivery, and that it has not ended."""
+    return col(Delivery.id).in_(select(_held.c.delivery_id)) & _state.in_(OPEN)
+
+
+def is_in_flight() -> ColumnElement[bool]:
+    """Return the SQL condition that a delivery's body may be leaving."""
+    return col(Delivery.id).in_(select(_in_flight.c.delivery_id)) & _state.in_(OPEN)
+
+
+def state() -> ColumnElement[str]:
+    """Return the SQL expression for the state of a delivery, claimed and in flight among them."""
+    return case(
+        (is_in_flight(), State.IN_FLIGHT.value), (is_held(), State.CLAIMED.value), else_=_state
+    )
+
+
+def in_flight(session: Session, workers: Collection[int] | None = None) -> set[int]:
+    """Return the ids of the deliveries whose bodies may be leaving, of some workers or of all.
+
+    Those of a worker that crashed may have left.
+    """
+    found = select(col(Worker.in_flight))
+    if workers is not None:
+        found = found.where(col(Worker.id).in_(workers))
+    return {one for ids in session.execute(found).scalars() for one in ids}
+
+
+def claimed(session: Session, workers: Collection[int]) -> set[int]:
+    """Return the ids of the deliveries that some workers have claimed, and some that have ended."""
+    found = select(col(Holding.ids)).where(col(Holding.worker_id).in_(workers))
+    return {one for ids in session.execute(found).scalars() for one in ids}
+
+
+def delete_workers(session: Session, workers: Collection[int]) -> None:
+    """Delete registrations, with what they hold."""
+    session.execute(delete(Holding).where(col(Holding.worker_id).in_(workers)))
+    session.execute(delete(Worker).where(col(Worker.id).in_(workers)))
+
+
+def _put(session: Session, statement: Statement, worker_id: int, ids: Collection[int]) -> bool:
+    return bool(statement.change(session, worker=worker_id, ids=json.dumps(sorted(ids))))
