@@ -124,6 +124,8 @@ def test_enqueue_is_one_statement_however_many_readers_there_are(engine: Engine)
 
     assert made == 5000
     assert len(statements) == 1
+    references = [row.reference for row in rows(engine)]
+    assert references == sorted(references)
     assert ledgers.states(engine) == {"queued": 5000}
 
 
