@@ -107,6 +107,8 @@ def mark_open_unknown(session: Session, *, now: datetime) -> int:
         .values(state=State.UNKNOWN, blocked_domain=None, state_at=now)
         .execution_options(synchronize_session=False)
     )
+    # Else a row that is let go of again would be uncertain once more when its worker is found dead.
+    holding.clear(session)
     return statements.row_count(marked)
 
 

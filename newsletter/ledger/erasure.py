@@ -7,7 +7,7 @@ from datetime import datetime
 from sqlalchemy import ColumnElement, String, case, cast, literal, select, update
 from sqlmodel import Session, col
 
-from newsletter.ledger import cancellation, holding, statements
+from newsletter.ledger import cancellation, statements
 from newsletter.models import Attempt, Delivery, State
 from newsletter.models.columns import Instant
 from newsletter.models.delivery import OPEN
@@ -24,8 +24,8 @@ def erase(session: Session, chosen: ColumnElement[bool], *, now: datetime) -> in
     with its outcome; the reply is not kept.
     """
     # Locked first: an outcome that comes before has written its attempt by then.
-    ids = session.execute(select(_id).where(chosen).with_for_update()).scalars().all()
-    before = holding.in_flight(session)
+    locked = select(_id).where(chosen).order_by(_id).with_for_update()
+    ids = session.execute(locked).scalars().all()
     session.execute(
         update(Attempt)
         .where(col(Attempt.delivery_id).in_(ids))
@@ -45,9 +45,13 @@ def erase(session: Session, chosen: ColumnElement[bool], *, now: datetime) -> in
             blocked_domain=None,
             reason=case((is_open, literal(_FORGOTTEN)), else_=col(Delivery.reason)),
             state_at=case((is_open, literal(now, Instant())), else_=col(Delivery.state_at)),
-            state=case((is_open, literal(State.CANCELLED.value)), else_=_state),
+            state=case(
+                (is_open & cancellation.may_have_arrived(), literal(State.UNKNOWN.value)),
+                (is_open, literal(State.CANCELLED.value)),
+                else_=_state,
+            ),
         )
         .execution_options(synchronize_session=False)
     )
-    cancellation.spare_in_flight(session, before, reason=_FORGOTTEN, now=now, keeps=True)
+    cancellation.spare_in_flight(session, (), reason=_FORGOTTEN, now=now, keeps=True)
     return statements.row_count(erased)

@@ -22,7 +22,7 @@ import json
 from collections.abc import Collection, Iterable
 from typing import NamedTuple
 
-from sqlalchemy import ColumnElement, case, column, delete, select, table, text
+from sqlalchemy import ColumnElement, case, column, delete, select, table, text, update
 from sqlmodel import Session, col
 
 from newsletter.db.dialects import Statement
@@ -144,7 +144,7 @@ def lock_claims(session: Session) -> None:
     """Let one transaction claim at a time, until it ends: rows that are claimed do not change.
 
     Before the statement that reads the rows, which then sees what the transaction before claimed.
-    Lock order: after the pace row `*`, if that is locked at all.
+    Lock order: after the pace row `*`.
     """
     if not is_sqlite(session.connection()):
         session.execute(text(f"SELECT pg_advisory_xact_lock({_CLAIMS})"))
@@ -182,6 +182,12 @@ def claimed(session: Session, workers: Collection[int]) -> set[int]:
     """Return the ids of the deliveries that some workers have claimed, and some that have ended."""
     found = select(col(Holding.ids)).where(col(Holding.worker_id).in_(workers))
     return {one for ids in session.execute(found).scalars() for one in ids}
+
+
+def clear(session: Session) -> None:
+    """Have no worker hold anything; those that live find their rows closed."""
+    session.execute(update(Holding).values(ids=[]))
+    session.execute(update(Worker).values(in_flight=[]))
 
 
 def delete_workers(session: Session, workers: Collection[int]) -> None:

@@ -253,7 +253,10 @@ def record(session: Session, hold: Hold, *, verdicts: Sequence[Verdict], now: da
     if others:
         _record_others(session, hold, others, now)
         hold.give_back(
-            verdict.delivery_id for verdict in others if verdict.decision.state != State.REFUSED
+            # A refusal ends its row for good.
+            verdict.delivery_id
+            for verdict in others
+            if verdict.outcome.kind is not Kind.REFUSED
         )
 
 
@@ -416,10 +419,10 @@ def _claim_batch(
     seen = json.dumps(list(hold.seen))
     ((found,),) = batch.run(session, now=_stored(session, now), seen=seen, limit=limit, **of)
     rows = json.loads(found or "[]")
-    hold.seen.update(row[0] for row in rows)
     # Each distinct instant is parsed once: all rows of a digest were inserted at the same time.
     instant = {at: _instant(at) for at in {at for row in rows for at in row[5:7]}}
-    claims = _without_suppressed(
+    found_ids = {row[0] for row in rows}
+    claims, ended = _without_suppressed(
         session,
         [
             Claim(one, mailing, address, reference, generation, instant[since], instant[at], *rest)
@@ -427,6 +430,7 @@ def _claim_batch(
         ],
         now,
     )
+    hold.seen |= found_ids - ended
     hold.take(claim.id for claim in claims)
     return claims, len(rows) < limit
 
@@ -439,13 +443,19 @@ def _instant(stored: str | None) -> Any:  # noqa: ANN401 - None only where the c
     return found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)
 
 
-def _without_suppressed(session: Session, claims: list[Claim], now: datetime) -> list[Claim]:
+def _without_suppressed(
+    session: Session, claims: list[Claim], now: datetime
+) -> tuple[list[Claim], set[int]]:
+    """Skip the rows of suppressed addresses; return the other claims, and which were skipped.
+
+    A row that another transaction is changing is neither.
+    """
     if not claims:
-        return claims
+        return claims, set()
     addresses = json.dumps([claim.address for claim in claims])
     causes = dict(statements.SUPPRESSED.run(session, addresses=addresses))
     if not causes:
-        return claims
+        return claims, set()
     asking = _asking(session, [claim for claim in claims if claim.address in causes])
     barred = {
         claim.id
@@ -455,7 +465,7 @@ def _without_suppressed(session: Session, claims: list[Claim], now: datetime) ->
     }
     ended = _lock_free(session, barred)
     cancellation.close(session, State.SKIPPED, "suppressed", now, _id.in_(ended))
-    return [claim for claim in claims if claim.id not in barred]
+    return [claim for claim in claims if claim.id not in barred], ended
 
 
 def _asking(session: Session, claims: Sequence[Claim]) -> set[int]:

@@ -257,11 +257,14 @@ class Committer:
             answers.dead = registry.take_over_dead(session, policy=self._policy, now=now)
         if cycle.verdicts:
             queue.record(session, self._hold, verdicts=cycle.verdicts, now=now)
-            self._claiming.learn(session, cycle.verdicts, now)
         if cycle.marks:
             answers.marked = queue.mark(session, self._hold, ids=cycle.marks.keys(), now=now)
         if cycle.returned:
             queue.put_back(session, self._hold, blocked_domains=cycle.returned, now=now)
+        if cycle.verdicts:
+            # Lock order: after the last delivery row that this transaction may wait for, since
+            # every claim of every worker takes the pace row.
+            self._claiming.learn(session, cycle.verdicts, now)
         # What was given back can be claimed at once.
         self._hold.store(session)
         answers.results = [work(session, now) for work, _ in cycle.works]

@@ -19,7 +19,7 @@ from sqlmodel import Session, col
 
 from newsletter.db import session as sessions
 from newsletter.db.engine import is_sqlite
-from newsletter.ledger import cancellation, erasure, holding, queue
+from newsletter.ledger import books, cancellation, erasure, holding, queue
 from newsletter.ledger.holding import LeaseLost
 from newsletter.ledger.queue import Claim, Verdict
 from newsletter.ledger.retry import Decision, Policy
@@ -401,3 +401,19 @@ def test_an_erased_reader_whose_mail_was_in_flight_leaves_no_address_behind(
     assert {row(engine, each).reply for each in (one, two)} == {None}
     with sessions.reading(engine) as session:
         assert session.execute(select(Attempt.reply)).scalars().all() == [None]
+
+
+def test_what_is_let_go_of_after_a_restore_is_not_uncertain_once_more(engine: Engine) -> None:
+    """The backup has a worker that had a message in flight, and that will never come back."""
+    ledgers.fill(engine, 1)
+    (claim,) = claimants.claim(engine, limit=1, now=NOW)
+    claimants.mark(engine, [claim.id], now=NOW)
+
+    with sessions.writing(engine) as session:
+        assert cancellation.mark_open_unknown(session, now=NOW) == 1
+        assert books.retry_now(session, ids=[claim.id], now=NOW) == 1
+    claimants.take_over(engine, 1, policy="hold", now=NOW)
+
+    assert ledgers.states(engine) == {"queued": 1}
+    with sessions.reading(engine) as session:
+        assert session.execute(select(Attempt.id)).all() == []
