@@ -18,7 +18,17 @@ if TYPE_CHECKING:
 _ROOMS = (
     ("the database", ("db/dialects.py", "do_execute", "do_commit", "do_begin", "fetchall")),
     ("transactions (SQLAlchemy)", ("sqlalchemy/", "sqlmodel/", "db/session.py", "contextlib.py")),
-    ("the committer", ("sender/committer.py", "ledger/queue.py", "json/", "threading.py")),
+    (
+        "the committer",
+        (
+            "sender/committer.py",
+            "sender/claiming.py",
+            "ledger/holding.py",
+            "ledger/queue.py",
+            "json/",
+            "threading.py",
+        ),
+    ),
     (
         "filling and signing",
         ("personalize.py", "tokens.py", "itsdangerous/", "rendering/", "hmac.py", "base64.py"),
