@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from sqlalchemy import (
     ColumnElement,
@@ -28,6 +28,8 @@ from newsletter.db.engine import is_sqlite
 if TYPE_CHECKING:
     # The engine imports its own dialect; importing the other one takes 100 ms.
     from sqlalchemy.dialects import postgresql, sqlite
+
+T = TypeVar("T")
 
 #: Values that are safe to inline as SQL literals: words, numbers and instants.
 _HARMLESS = re.compile(r"[a-z0-9_ .:+-]*")
@@ -182,21 +184,22 @@ def _for_driver(
     assert isinstance(compiled, SQLCompiler)
     names = compiled.positiontup or list(columns)
     converters = _converters(compiled)
-    stored = (_stored_column(columns[name], converters.get(name)) for name in names)
+    stored = (
+        converted(columns[name], convert) if (convert := converters.get(name)) else columns[name]
+        for name in names
+    )
     values = list(zip(*stored, strict=True))
     if compiled.positiontup is None:
         return [dict(zip(names, each, strict=True)) for each in values]
     return values
 
 
-def _stored_column(column: Sequence[Any], convert: Callable[[Any], Any] | None) -> Sequence[Any]:
-    """Return the values of a column converted as they are stored, each object once."""
-    if convert is None:
-        return column
+def converted(column: Sequence[Any], convert: Callable[[Any], T]) -> list[T]:
+    """Return the values of a column converted, each object among them once."""
     # By identity: the hash of an instant takes as long as its conversion.
     different = dict(zip(map(id, column), column, strict=True))
-    stored = {key: convert(value) for key, value in different.items()}
-    return [stored[key] for key in map(id, column)]
+    done = {key: convert(value) for key, value in different.items()}
+    return [done[key] for key in map(id, column)]
 
 
 def _converters(compiled: SQLCompiler) -> dict[str, Callable[[Any], Any]]:

@@ -13,6 +13,8 @@ from functools import partial
 from json.encoder import encode_basestring
 from typing import Any, NamedTuple
 
+from newsletter.db.dialects import converted
+
 _MAXIMUM_TEXT = 500
 #: Actions that begin a consent.
 _BEGIN = frozenset({"asked", "added", "imported", "returned"})
@@ -62,13 +64,8 @@ def to_json(each: Iterable[Evidence]) -> list[str | None]:
 
 
 def _members(name: str, values: Sequence[datetime | str | None]) -> list[str | None]:
-    """Return a member of each JSON object; each object among the values is written once."""
-    # By identity: the hash of an instant takes as long as writing it.
-    different = dict(zip(map(id, values), values, strict=True))
-    written = {
-        key: f'"{name}": {_string(value)}' if value else None for key, value in different.items()
-    }
-    return [written[key] for key in map(id, values)]
+    """Return a member of each JSON object."""
+    return converted(values, lambda value: f'"{name}": {_string(value)}' if value else None)
 
 
 def _string(value: datetime | str) -> str:
