@@ -20,9 +20,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, case, column, delete, select, table, text, update
+from sqlalchemy import ColumnElement, Select, case, column, delete, select, table, text, update
 from sqlmodel import Session, col
 
 from newsletter.db.dialects import Statement
@@ -173,15 +173,13 @@ def in_flight(session: Session, workers: Collection[int] | None = None) -> set[i
     Those of a worker that crashed may have left.
     """
     found = select(col(Worker.in_flight))
-    if workers is not None:
-        found = found.where(col(Worker.id).in_(workers))
-    return {one for ids in session.execute(found).scalars() for one in ids}
+    return _union(session, found if workers is None else found.where(col(Worker.id).in_(workers)))
 
 
 def claimed(session: Session, workers: Collection[int]) -> set[int]:
     """Return the ids of the deliveries that some workers have claimed, and some that have ended."""
     found = select(col(Holding.ids)).where(col(Holding.worker_id).in_(workers))
-    return {one for ids in session.execute(found).scalars() for one in ids}
+    return _union(session, found)
 
 
 def clear(session: Session) -> None:
@@ -194,6 +192,10 @@ def delete_workers(session: Session, workers: Collection[int]) -> None:
     """Delete registrations, with what they hold."""
     session.execute(delete(Holding).where(col(Holding.worker_id).in_(workers)))
     session.execute(delete(Worker).where(col(Worker.id).in_(workers)))
+
+
+def _union(session: Session, arrays: Select[Any]) -> set[int]:
+    return {one for ids in session.execute(arrays).scalars() for one in ids}
 
 
 def _put(session: Session, statement: Statement, worker_id: int, ids: Collection[int]) -> bool:

@@ -21,7 +21,7 @@ from sqlalchemy import Engine, update
 from sqlmodel import Session, col, select
 
 from newsletter.db import lockfile, schema
-from newsletter.ledger import holding, queue
+from newsletter.ledger import holding, recovery
 from newsletter.ledger.retry import Policy
 from newsletter.models import Holding, ProcessKind, Worker
 from newsletter.version import VERSION
@@ -131,7 +131,7 @@ def take_over_dead(session: Session, *, policy: Policy, now: datetime) -> list[R
         for worker in (_dead(session, fresh, now) if seem_dead else ())
         if worker.id is not None
     ]
-    queue.take_over(session, dead={one.id for one in dead}, policy=policy, now=now)
+    recovery.take_over(session, dead={one.id for one in dead}, policy=policy, now=now)
     return dead
 
 

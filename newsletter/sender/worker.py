@@ -24,7 +24,7 @@ from newsletter.clock import utc_now
 from newsletter.db import restore_guard
 from newsletter.db.restore_guard import Restored
 from newsletter.errors import NewsletterError
-from newsletter.ledger import queue, registry, retry
+from newsletter.ledger import recovery, registry, retry
 from newsletter.ledger.holding import Hold
 from newsletter.ledger.queue import Claim, Verdict
 from newsletter.ledger.registry import Registration, Trouble
@@ -155,7 +155,7 @@ def _registered(
     finally:
         now = clock()
         with restore_guard.sending(engine, Restored.IGNORED, advance_at=now) as session:
-            queue.take_over(session, dead=[registration.id], policy=policy, now=now)
+            recovery.take_over(session, dead=[registration.id], policy=policy, now=now)
         registry.forget(engine, [name])
 
 

@@ -17,7 +17,7 @@ ONLY_WAYS = {
         "db/session.py",
         "ledger/books.py",
         "ledger/erasure.py",
-        "ledger/queue.py",
+        "ledger/recovery.py",
         "ledger/registry.py",
         "sender/limits.py",
         "subscribers/locking.py",

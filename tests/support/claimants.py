@@ -12,7 +12,7 @@ from sqlalchemy import Engine
 from sqlmodel import Session
 
 from newsletter.db import session as sessions
-from newsletter.ledger import queue
+from newsletter.ledger import queue, recovery
 from newsletter.ledger.holding import Hold
 from newsletter.ledger.queue import Claim, Verdict
 from newsletter.ledger.retry import Policy
@@ -104,6 +104,6 @@ def put_back(
 def take_over(engine: Engine, *dead: int, policy: Policy = "resend", now: datetime) -> None:
     """Settle the rows of workers that died."""
     with sessions.writing(engine) as session:
-        queue.take_over(session, dead=dead, policy=policy, now=now)
+        recovery.take_over(session, dead=dead, policy=policy, now=now)
     for worker_id in dead:
         _holds.get(engine, {}).pop(worker_id, None)

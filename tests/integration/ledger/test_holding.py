@@ -19,7 +19,7 @@ from sqlmodel import Session, col
 
 from newsletter.db import session as sessions
 from newsletter.db.engine import is_sqlite
-from newsletter.ledger import books, cancellation, erasure, holding, queue
+from newsletter.ledger import books, cancellation, erasure, holding, queue, recovery
 from newsletter.ledger.holding import LeaseLost
 from newsletter.ledger.queue import Claim, Verdict
 from newsletter.ledger.retry import Decision, Policy
@@ -269,7 +269,7 @@ def test_a_worker_that_wakes_beside_its_take_over_marks_nothing_or_is_uncertain(
             with sessions.writing(engine) as session:
                 found = select(Worker.id).where(col(Worker.id) == worker_id).with_for_update()
                 session.execute(found).all()
-                queue.take_over(session, dead=[worker_id], policy=policy, now=NOW)
+                recovery.take_over(session, dead=[worker_id], policy=policy, now=NOW)
 
         is_reached, marked = stopped_before(
             engine,

@@ -36,7 +36,7 @@ from newsletter.errors import (
     RenderError,
     TransportUnavailable,
 )
-from newsletter.ledger import cancellation, holding, queue, registry
+from newsletter.ledger import cancellation, holding, queue, recovery, registry
 from newsletter.ledger.holding import LeaseLost
 from newsletter.models import Attempt, Delivery, Mailing, Worker
 from newsletter.sender import committer, worker
@@ -875,7 +875,7 @@ def test_a_worker_that_wakes_after_its_take_over_leaves_nobody_without_mail(
             with sessions.writing(engine) as session:
                 # Lock order: worker row before delivery rows.
                 dead = session.execute(select(Worker.id).with_for_update()).scalars().all()
-                queue.take_over(session, dead=dead, policy="resend", now=ledgers.NOW)
+                recovery.take_over(session, dead=dead, policy="resend", now=ledgers.NOW)
 
     _note_transitions(monkeypatch, pass_by)
     ledgers.fill(engine, 300)
@@ -931,7 +931,7 @@ def test_a_worker_that_was_taken_for_dead_stops_and_changes_nothing(
             with sessions.writing(engine) as session:
                 # Lock order: worker row before delivery rows, or it deadlocks.
                 dead = session.execute(select(Worker.id).with_for_update()).scalars().all()
-                queue.take_over(session, dead=dead, policy="resend", now=ledgers.NOW)
+                recovery.take_over(session, dead=dead, policy="resend", now=ledgers.NOW)
 
     with running(ScriptedServer(strike_off)) as server:
         with pytest.raises(NewsletterError, match="taken this one for dead"):
