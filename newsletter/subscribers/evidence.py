@@ -7,15 +7,16 @@ separate from what was recorded here.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
-from functools import partial
 from json.encoder import encode_basestring
 from typing import Any, NamedTuple
 
-from newsletter.db.dialects import converted
+from newsletter.models.columns import utc_text
 
 _MAXIMUM_TEXT = 500
+#: Fields with an instant.
+_TIMES = ("opted_in_at", "confirmed_at")
 #: Actions that begin a consent.
 _BEGIN = frozenset({"asked", "added", "imported", "returned"})
 
@@ -52,33 +53,34 @@ def text(value: str) -> str | None:
     return " ".join(kept.split())[:_MAXIMUM_TEXT].strip() or None
 
 
-def to_json(each: Iterable[Evidence]) -> list[str | None]:
+def to_json(each: Collection[Evidence]) -> list[str | None]:
     """Return evidence as stored with consents; None where nothing is known."""
     columns = [
-        _members(name, values) if any(values) else values
+        _members(name, values)
         # Without evidence there are no columns.
         for name, values in zip(Evidence._fields, zip(*each, strict=True), strict=False)
+        if any(values)
     ]
-    rows = map(", ".join, map(partial(filter, None), zip(*columns, strict=True)))
-    return [f"{{{members}}}" if members else None for members in rows]
+    if not columns:
+        return [None for _ in each]
+    rows = map("".join, zip(*columns, strict=True))
+    return [f"{{{members[2:]}}}" if members else None for members in rows]
 
 
-def _members(name: str, values: Sequence[datetime | str | None]) -> list[str | None]:
-    """Return a member of each JSON object."""
-    return converted(values, lambda value: f'"{name}": {_string(value)}' if value else None)
-
-
-def _string(value: datetime | str) -> str:
-    return f'"{value.isoformat()}"' if isinstance(value, datetime) else encode_basestring(value)
+def _members(name: str, values: Sequence[Any]) -> list[str]:
+    """Return the member of each JSON object, with a comma before it; empty without a value."""
+    start = f', "{name}": '
+    if name in _TIMES:
+        return [f'{start}"{utc_text(one, "T")}+00:00"' if one else "" for one in values]
+    return [start + encode_basestring(one) if one else "" for one in values]
 
 
 def from_json(kept: str | None) -> Evidence:
     """Return the evidence that `to_json` serialized."""
     known: Mapping[str, str] = json.loads(kept) if kept else {}
-    times = ("opted_in_at", "confirmed_at")
     return Evidence(
         **{  # type: ignore[arg-type] # one by one, by their names
-            name: datetime.fromisoformat(value) if name in times else value
+            name: datetime.fromisoformat(value) if name in _TIMES else value
             for name, value in known.items()
         }
     )
