@@ -5,19 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
+from itertools import chain, groupby
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from sqlalchemy import (
-    ColumnElement,
     Connection,
     Dialect,
     Select,
     TableClause,
-    bindparam,
     inspect,
-    literal_column,
 )
-from sqlalchemy.engine import Compiled
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.types import TypeEngine
@@ -35,6 +32,9 @@ T = TypeVar("T")
 _HARMLESS = re.compile(r"[a-z0-9_ .:+-]*")
 
 _PARAMETER = re.compile(r":(\w+)")
+
+#: Parameters of an INSERT of many rows at most; SQLite allows 32,766.
+_PARAMETERS = 8_000
 
 
 class _Written(NamedTuple):
@@ -168,38 +168,31 @@ def insert_missing(
     if not any(columns.values()):
         return
     connection = session.connection()
-    values: dict[str, ColumnElement[Any]] = {name: bindparam(name) for name in columns}
-    for name, value in constants.items():
-        values[name] = _constant(session, table, name, value)
-    statement = insert_into(session, table).values(values).on_conflict_do_nothing()
-    compiled = statement.compile(connection)
-    # Executed by the driver: SQLAlchemy's processing of the rows takes longer than the INSERT.
-    connection.exec_driver_sql(str(compiled), _for_driver(compiled, columns))
+    literals = [_literal(session, table, name, value) for name, value in constants.items()]
+    into = f"INSERT INTO {table.__tablename__} ({', '.join([*columns, *constants])})"
+    placeholder, at_once = "%s", 1
+    if is_sqlite(connection):
+        # Fewer statements take less time; psycopg sends many of them at once.
+        placeholder, at_once = "?", _PARAMETERS // len(columns)
+    row = f"({', '.join([*[placeholder] * len(columns), *literals])})"
+    rows = _stored_rows(connection.dialect, table, columns)
+    chunks = (rows[at : at + at_once] for at in range(0, len(rows), at_once))
+    for size, some in groupby(chunks, len):
+        # Executed by the driver: SQLAlchemy's processing of the rows takes longer than the INSERT.
+        statement = f"{into} VALUES {', '.join([row] * size)} ON CONFLICT DO NOTHING"
+        connection.exec_driver_sql(statement, [tuple(chain.from_iterable(one)) for one in some])
 
 
-def _for_driver(
-    compiled: Compiled, columns: Mapping[str, Sequence[Any]]
-) -> list[tuple[Any, ...]] | list[dict[str, Any]]:
+def _stored_rows(
+    dialect: Dialect, table: type[SQLModel], columns: Mapping[str, Sequence[Any]]
+) -> list[tuple[Any, ...]]:
     """Return rows in the driver's form, with each value converted as it is stored."""
-    assert isinstance(compiled, SQLCompiler)
-    names = compiled.positiontup or list(columns)
-    converters = _converters(compiled)
+    types = {name: inspect(table).columns[name].type for name in columns}
     stored = (
-        converted(columns[name], convert) if (convert := converters.get(name)) else columns[name]
-        for name in names
+        map(convert, values) if (convert := _converter(types[name], dialect)) else values
+        for name, values in columns.items()
     )
-    values = list(zip(*stored, strict=True))
-    if compiled.positiontup is None:
-        return [dict(zip(names, each, strict=True)) for each in values]
-    return values
-
-
-def converted(column: Sequence[Any], convert: Callable[[Any], T]) -> list[T]:
-    """Return the values of a column converted, each object among them once."""
-    # By identity: the hash of an instant takes as long as its conversion.
-    different = dict(zip(map(id, column), column, strict=True))
-    done = {key: convert(value) for key, value in different.items()}
-    return [done[key] for key in map(id, column)]
+    return list(zip(*stored, strict=True))
 
 
 def _converters(compiled: SQLCompiler) -> dict[str, Callable[[Any], Any]]:
@@ -223,13 +216,11 @@ def _converter(kind: TypeEngine[Any], dialect: Dialect) -> Callable[[Any], Any] 
     return kind.dialect_impl(dialect).bind_processor(dialect)
 
 
-def _constant(
-    session: Session, table: type[SQLModel], column: str, value: object
-) -> ColumnElement[Any]:
+def _literal(session: Session, table: type[SQLModel], column: str, value: object) -> str:
     """Return a value as an SQL literal in the stored form of that column."""
     kind = inspect(table).columns[column].type
     convert = _converter(kind, session.connection().dialect)
     stored = str(convert(value) if convert else value)
     if not _HARMLESS.fullmatch(stored):
         raise ValueError(f"{stored!r} must be a parameter")
-    return literal_column(stored if isinstance(value, int) else f"'{stored}'", kind)
+    return stored if isinstance(value, int) else f"'{stored}'"
