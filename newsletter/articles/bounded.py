@@ -48,6 +48,8 @@ _MAX_DATE = 100
 _MAX_BASE = 2_000
 _MAX_NAMESPACES = 100
 _MAX_ATTRIBUTES = 50
+#: Attributes of a tag in the document, with its declarations of namespaces.
+_MAX_WRITTEN = _MAX_NAMESPACES + _MAX_ATTRIBUTES
 _MAX_DECLARATION = 1_000
 _MAX_HEAD = 20_000
 _BUFFER = 1 << 16
@@ -97,6 +99,12 @@ _CONTROL_REFERENCE = re.compile(
 )
 
 
+_ATTRIBUTE = rb"""\s++[^\s<>"'=/]++\s*+=\s*+(?:"[^"<]*+"|'[^'<]*+')"""
+_EXCESS = re.compile(
+    rb"""(<[^\s<>"'=/!?]++(?:%s){%d})(?:%s)++""" % (_ATTRIBUTE, _MAX_WRITTEN, _ATTRIBUTE)
+)
+
+
 class _Full(Exception):
     """Raised within feedparser to stop it at MAX_ITEMS; carries the parser with the items."""
 
@@ -143,7 +151,8 @@ def prepare(body: bytes, content_type: str) -> bytes:
     if not found.get("encoding"):
         body = body.decode("utf-8", "replace").encode()
     body = _NONCHARACTER.sub(b"", _CONTROL_REFERENCE.sub(b"", body.translate(None, _CONTROLS)))
-    return _without_long_head(body)
+    # expat keeps the name of every attribute, in a table that soon exceeds the caches.
+    return _without_long_head(_EXCESS.sub(rb"\1", body))
 
 
 def _newest(body: bytes) -> tuple[bytes, int]:

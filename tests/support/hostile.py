@@ -144,6 +144,39 @@ KINDS: dict[str, Callable[[int], bytes]] = {
         + " ".join(f"a{number}='1'" for number in range(size // 11))
         + "/></channel></rss>"
     ).encode(),
+    "attributes with a prefix": lambda size: (
+        "<rss xmlns:a='u' "
+        + " ".join(f"a:b{number}='1'" for number in range(size // 13))
+        + "><channel/></rss>"
+    ).encode(),
+    "attributes of many tags": lambda size: rss(
+        "".join(
+            "<x " + " ".join(f"a{tag}.{number}='1'" for number in range(900)) + "/>"
+            for tag in range(size // 11_000)
+        )
+    ),
+    "attributes of XHTML": lambda size: atom(
+        "<content type='xhtml'><div "
+        + " ".join(f"a{number}='1'" for number in range(size // 11))
+        + ">x</div></content>"
+    ),
+    "names of elements": lambda size: rss("".join(f"<x{number}/>" for number in range(size // 9))),
+    "names of prefixes": lambda size: rss(
+        "".join(f"<x xmlns:p{number}='u'/>" for number in range(size // 22))
+    ),
+    "instructions": lambda size: rss("".join(f"<?p{number} x?>" for number in range(size // 12))),
+    "names of entities": lambda size: (
+        b"<!DOCTYPE rss ["
+        + b"".join(b"<!ENTITY e%d 'x'>" % number for number in range(size // 20))
+        + b"]>"
+        + rss("")
+    ),
+    "declared attributes": lambda size: (
+        b"<!DOCTYPE rss [<!ATTLIST item "
+        + b" ".join(b"a%d CDATA '1'" % number for number in range(size // 16))
+        + b">]>"
+        + rss("")
+    ),
     "bases": lambda size: rss("<x xml:base='abcdefgh/'>" * (size // 30) + "</x>" * (size // 30)),
     "dates": lambda size: rss(f"<pubDate>{'Mon, ' * (size // 5)}</pubDate>"),
     "loose quotes": lambda size: loose('<a "', size),

@@ -25,6 +25,7 @@ class Work:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.elements = 0
+        self.attributes = 0
         self.fields: Counter[str] = Counter()
         self.compared = 0
         self.namespaces = 0
@@ -33,6 +34,7 @@ class Work:
         self.markup: list[str] = []
         self._patch = monkeypatch
         mixin = feedparser.mixin._FeedParserMixin
+        begin = bounded._Buffered.start_element_ns
         pop, start, add = mixin.pop, mixin.unknown_starttag, mixin._add_tag
 
         def count_pop(parser: Any, element: str, strip_whitespace: int = 1) -> object:
@@ -46,6 +48,10 @@ class Work:
             self.namespaces = max(self.namespaces, len(parser.namespaces_in_use))
             start(parser, tag, attributes)
             self.base = max(self.base, len(parser.baseuri))
+
+        def count_attributes(parser: Any, name: str, attributes: dict[str, str]) -> None:
+            self.attributes = max(self.attributes, len(attributes))
+            begin(parser, name, attributes)
 
         def count_add(parser: Any, *values: str | None) -> object:
             self.compared += len(parser._get_context().get("tags", ()))
@@ -63,6 +69,7 @@ class Work:
         monkeypatch.setattr(mixin, "pop", count_pop)
         monkeypatch.setattr(mixin, "unknown_starttag", count_start)
         monkeypatch.setattr(mixin, "_add_tag", count_add)
+        monkeypatch.setattr(bounded._Buffered, "start_element_ns", count_attributes)
         monkeypatch.setattr(text, "unicodedata", _With(unicodedata, normalize=normalize))
         monkeypatch.setattr(markup, "etree", _With(etree, fromstring=fromstring))
 
@@ -127,6 +134,8 @@ def test_twice_the_size_is_at_most_twice_the_work(kind: str, work: Work) -> None
     caps = {name: bounded._CAPS.get(name, bounded.MAX_VALUE) for name in work.fields}
     assert {name: size for name, size in work.fields.items() if size > caps[name]} == {}
     assert work.namespaces <= 100
+    # expat compares each name with those before, so it gets few.
+    assert work.attributes <= 150
     assert work.base <= 2_100
     assert work.marks <= 30
     assert work.compared <= 50 * max(work.elements, 12_000)
@@ -175,6 +184,16 @@ def test_a_feed_behind_white_space_keeps_its_declaration() -> None:
     [article] = parse.parse((body + end).encode("iso-8859-1")).items
 
     assert article.title == "é"
+
+
+def test_a_tag_with_too_many_attributes_keeps_the_first() -> None:
+    def tag(count: int) -> bytes:
+        return b"<x " + b" ".join(b"a%d = '>%d'" % (n, n) for n in range(count)) + b"/>"
+
+    kept = b"<rss>" + tag(150) * 2 + b"<y a='1'/>"
+
+    assert bounded.prepare(kept, "").endswith(kept)
+    assert bounded.prepare(kept.replace(tag(150), tag(151)), "").endswith(kept)
 
 
 def test_a_link_tag_is_looked_at_one_at_a_time() -> None:
