@@ -112,6 +112,10 @@ class DatabaseUnavailable(NewsletterError, ConnectionError):
     """The database could not be used."""
 
 
+class DatabaseBusy(DatabaseUnavailable):
+    """Another process has had SQLite's write lock for too long; nothing was written."""
+
+
 class DiskFull(DatabaseUnavailable):
     """The disk of the database is full."""
 

@@ -7,7 +7,7 @@ import os
 import sqlite3
 import tempfile
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import URL, Connection, Dialect, Engine, create_engine, event, make_url
@@ -20,7 +20,13 @@ from sqlalchemy.exc import (
 )
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from newsletter.errors import ConfigurationError, DatabaseUnavailable, DiskFull, NewsletterError
+from newsletter.errors import (
+    ConfigurationError,
+    DatabaseBusy,
+    DatabaseUnavailable,
+    DiskFull,
+    NewsletterError,
+)
 
 if TYPE_CHECKING:
     # Importing psycopg takes 50 ms; SQLAlchemy does it for PostgreSQL URLs only.
@@ -106,7 +112,7 @@ def explained() -> Iterator[None]:
     # psycopg raises InternalError if the server is read-only during a fail-over, or has ended an
     # idle transaction: both are temporary.
     except (OperationalError, InternalError) as exc:
-        raise (DiskFull if _is_disk_full(exc) else DatabaseUnavailable)(
+        raise _kind(exc)(
             f"The database could not be used: {_reason(exc)}.",
             hint="Look at NEWSLETTER_DATABASE_URL, at the folder or the server that it names, and "
             "at the space on its disk.",
@@ -143,11 +149,14 @@ def check_writable(engine: Engine) -> None:
         raise kind(f"The database could not be written: {exc.strerror}.") from exc
 
 
-def _is_disk_full(exc: DatabaseError) -> bool:
-    # SQLITE_FULL, and disk_full of PostgreSQL (appendix A).
+def _kind(exc: DatabaseError) -> type[DatabaseUnavailable]:
     cause: Any = exc.orig
-    is_full = getattr(cause, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
-    return is_full or getattr(cause, "sqlstate", None) == "53100"
+    # Without the bits of an extended code, which say why.
+    code = getattr(cause, "sqlite_errorcode", 0) & 0xFF
+    # disk_full of PostgreSQL (appendix A).
+    if code == sqlite3.SQLITE_FULL or getattr(cause, "sqlstate", None) == "53100":
+        return DiskFull
+    return DatabaseBusy if code == sqlite3.SQLITE_BUSY else DatabaseUnavailable
 
 
 def _reason(exc: DatabaseError) -> str:
@@ -158,11 +167,24 @@ def checkpoint(engine: Engine, *, patience_seconds: float) -> bool:
     """Checkpoint and truncate SQLite's write-ahead log; False if a reader prevented it."""
     if not is_sqlite(engine):
         return True
-    with closing(engine.raw_connection()) as connection, closing(connection.cursor()) as cursor:
-        cursor.execute(f"PRAGMA busy_timeout = {int(patience_seconds * 1000)}")
-        busy: int = cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
-        cursor.execute(f"PRAGMA busy_timeout = {BUSY_SECONDS * 1000}")
+    with engine.connect() as connection:
+        limit_wait(connection, patience_seconds)
+        checkpointing = _driver(connection).execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        busy: int = checkpointing.fetchone()[0]
+        limit_wait(connection, BUSY_SECONDS)
         return busy == 0
+
+
+def limit_wait(connection: Connection, seconds: float) -> None:
+    """Set how long a connection to SQLite waits for a lock; it is BUSY_SECONDS otherwise."""
+    if is_sqlite(connection):
+        _driver(connection).execute(f"PRAGMA busy_timeout = {int(seconds * 1000)}")
+
+
+def _driver(connection: Connection) -> sqlite3.Connection:
+    driver = connection.connection.driver_connection
+    assert isinstance(driver, sqlite3.Connection)
+    return driver
 
 
 def _parse(url: str) -> URL:

@@ -18,7 +18,7 @@ from datetime import UTC, datetime, timedelta
 from sqlalchemy import ColumnClause, Connection, DateTime, Engine, column, select, table, update
 from sqlmodel import Session
 
-from newsletter.db.engine import WRITING, explained
+from newsletter.db.engine import BUSY_SECONDS, WRITING, explained, limit_wait
 from newsletter.errors import SchemaOutOfDate
 
 # The one row of the table; models are above this package.
@@ -46,10 +46,15 @@ def writing(engine: Engine) -> Iterator[Session]:
 
 
 class Writer:
-    """Writing transactions in sequence on one connection, for callers that make many."""
+    """Writing transactions in sequence on one connection, for callers that make many.
 
-    def __init__(self, engine: Engine) -> None:
+    With `busy_seconds`, a transaction waits so long for SQLite's write lock; then it raises
+    DatabaseBusy.
+    """
+
+    def __init__(self, engine: Engine, *, busy_seconds: float | None = None) -> None:
         self._engine = engine
+        self._busy_seconds = busy_seconds
         #: One session for all transactions: creating one costs as much as a small transaction.
         self._kept: Session | None = None
 
@@ -62,6 +67,8 @@ class Writer:
         with explained():
             if self._kept is None:
                 connection = self._engine.connect().execution_options(**{WRITING: True})
+                if self._busy_seconds is not None:
+                    limit_wait(connection, self._busy_seconds)
                 self._kept = Session(connection, expire_on_commit=False)
             with _connection(self._kept).begin():
                 try:
@@ -75,7 +82,10 @@ class Writer:
     def close(self) -> None:
         """Return the connection to the pool."""
         if self._kept is not None:
-            _connection(self._kept).close()
+            connection = _connection(self._kept)
+            if self._busy_seconds is not None:
+                limit_wait(connection, BUSY_SECONDS)
+            connection.close()
 
 
 def _connection(session: Session) -> Connection:

@@ -63,7 +63,7 @@ class Claiming:
         self._mailings = mailings
         self._excluded = excluded
         #: The allowance of each limited domain, as last read. Replaced, never changed: the loop
-        #: reads it while the committer's thread writes.
+        #: reads it while a thread of the committer writes.
         self.allowed: Mapping[str, Allowance] = {}
         #: Of a round through all blocked domains: the last one that was looked at, and when there
         #: may be more rows of those before it.

@@ -1,16 +1,21 @@
-"""Group commit: one thread writes every mark, verdict and claim of a worker, in cycles.
+"""Group commit: one task writes every mark, verdict and claim of a worker, in cycles.
 
-While one transaction is committed, requests for the next one gather, so that all connections share
-the cost of a durable commit. Within a cycle verdicts are written before marks: in the database, at
-most one message of an SMTP connection is in flight at any time.
+All connections share the cost of a durable commit: requests gather for a moment, and while the one
+before is committed. Within a cycle verdicts are written before marks: in the database, at most one
+message of an SMTP connection is in flight at any time.
+
+SQLite's transactions run in the event loop: they are short, and handing them to a thread and back
+costs CPython more than the loop could do meanwhile. The write lock of another process is not waited
+for in the loop, but tried again. PostgreSQL's, which are mostly waiting for the network, run in a
+thread.
 """
 
 from __future__ import annotations
 
 import asyncio
-import threading
 import time
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, TypeVar
@@ -20,8 +25,9 @@ from sqlmodel import Session
 
 from newsletter.db import restore_guard
 from newsletter.db import session as sessions
+from newsletter.db.engine import is_sqlite
 from newsletter.db.restore_guard import Restored
-from newsletter.errors import DatabaseUnavailable
+from newsletter.errors import DatabaseBusy, DatabaseUnavailable
 from newsletter.ledger import dead_addresses, queue, registry
 from newsletter.ledger.dead_addresses import SuppressionRules
 from newsletter.ledger.holding import Hold
@@ -39,6 +45,8 @@ Work = Callable[[Session, datetime], T]
 #: How long to retry writing what servers have already accepted.
 PATIENCE_SECONDS = 120
 _PAUSE_SECONDS = 0.5
+#: The first and the longest pause while another process has SQLite's write lock.
+_BUSY_SECONDS = 0.001, 0.05
 #: How long requests gather before a commit, for each connection: fewer, larger transactions save a
 #: third of the processor's time, for at most 2 ms of waiting.
 _GATHER_SECONDS = 40e-6
@@ -99,7 +107,8 @@ class Committer:
         clock: Callable[[], datetime],
     ) -> None:
         self._engine = engine
-        self._writer = sessions.Writer(engine)
+        self._writer = sessions.Writer(engine, busy_seconds=0)
+        self._thread = None if is_sqlite(engine) else ThreadPoolExecutor(1, "committer")
         self._registration = registration
         self._hold = hold
         self._claiming = claiming
@@ -110,50 +119,37 @@ class Committer:
         self._clock = clock
         self._loop = loop
         self._next = _Cycle()
-        self._lock = threading.Lock()
-        self._wanted = threading.Condition(self._lock)
-        # Whether the thread is running: then a request need not notify it.
-        self._is_awake = True
+        #: Set when there is a request, and when there are enough marks to commit at once.
+        self._is_wanted, self._is_full = asyncio.Event(), asyncio.Event()
         self._renewed_at = clock()
         self._failure: Exception | None = None
-        self._done = asyncio.Event()
-        self._thread = threading.Thread(target=self._run, name="committer", daemon=True)
+        self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
         """Begin to commit what is asked for."""
-        self._thread.start()
-
-    @property
-    def thread(self) -> int:
-        """The native id of its thread."""
-        assert self._thread.native_id is not None
-        return self._thread.native_id
+        self._task = self._loop.create_task(self._run())
 
     def mark(self, delivery_id: int) -> asyncio.Future[bool]:
         """Commit that a message is in flight; False means that it must not leave."""
         waiter: asyncio.Future[bool] = self._loop.create_future()
-        with self._lock:
-            marks = self._open().marks
-            marks[delivery_id] = waiter
-            if len(marks) == self._enough:
-                self._wanted.notify()
+        marks = self._open().marks
+        marks[delivery_id] = waiter
+        if len(marks) == self._enough:
+            self._is_full.set()
         return waiter
 
     def record(self, verdict: Verdict) -> None:
         """Have a verdict written with the next commit."""
-        with self._lock:
-            self._open().verdicts.append(verdict)
+        self._open().verdicts.append(verdict)
 
     def put_back(self, delivery_id: int, blocked_domain: str | None = None) -> None:
         """Give back a claim that cannot be sent yet, under its blocked domain if there is one."""
-        with self._lock:
-            self._open().returned[delivery_id] = blocked_domain
+        self._open().returned[delivery_id] = blocked_domain
 
     def submit(self, work: Work[T]) -> asyncio.Future[T]:
         """Do some work in the next transaction, after verdicts and marks, in the order of calls."""
         waiter: asyncio.Future[T] = self._loop.create_future()
-        with self._lock:
-            self._open().works.append((work, waiter))
+        self._open().works.append((work, waiter))
         return waiter
 
     def has_lapsed(self) -> bool:
@@ -164,88 +160,99 @@ class Committer:
         return self._clock() - self._renewed_at > registry.LEASE
 
     async def close(self) -> None:
-        """Write what is left and end the thread; raise the failure that prevented it."""
+        """Write what is left and end the task; raise the failure that prevented it."""
+        assert self._task is not None
         if self._failure is None:
-            with self._lock:
-                self._next.is_last = True
-                self._wanted.notify()
-        await self._done.wait()
-        self._thread.join()
+            self._open().is_last = True
+            self._is_full.set()
+        await self._task
         if self._failure is not None:
             raise self._failure
 
     def _open(self) -> _Cycle:
-        """Return the cycle that gathers requests, and wake the thread if it waits for one."""
+        """Return the cycle that gathers requests."""
         if self._failure is not None:
             raise self._failure
-        if not self._is_awake:
-            self._is_awake = True
-            self._wanted.notify()
+        self._is_wanted.set()
         return self._next
 
-    # In the thread.
-
-    def _run(self) -> None:
+    async def _run(self) -> None:
         cycle = _Cycle()
         try:
             while not cycle.is_last:
-                cycle = self._take()
-                answers = self._commit(cycle)
-                self._loop.call_soon_threadsafe(_deliver, cycle, answers)
+                cycle = await self._take()
+                answers = await self._commit(cycle)
+                _answer(cycle.marks.values(), (one in answers.marked for one in cycle.marks))
+                _answer((waiter for _, waiter in cycle.works), answers.results)
         except Exception as exc:  # noqa: BLE001 - raised by every waiting future and by close
-            self._fail(cycle, exc)
+            self._failure = exc
+            _refuse(cycle, exc)
+            _refuse(self._next, exc)
         finally:
+            if self._thread is not None:
+                self._thread.shutdown()
             self._writer.close()
-            self._loop.call_soon_threadsafe(self._done.set)
 
-    def _take(self) -> _Cycle:
+    async def _take(self) -> _Cycle:
         """Wait for requests, but not past the renewal of the lease; let more gather."""
-        with self._lock:
-            self._is_awake = not self._next.is_empty
-            self._wanted.wait_for(
-                lambda: not self._next.is_empty, timeout=registry.RENEWAL.total_seconds()
-            )
-            self._is_awake = True
-            self._wanted.wait_for(
-                lambda: len(self._next.marks) >= self._enough or self._next.is_last,
-                timeout=self._gather_seconds,
-            )
-            cycle, self._next = self._next, _Cycle()
-            return cycle
+        await self._until(self._is_wanted, registry.RENEWAL.total_seconds())
+        await self._until(self._is_full, self._gather_seconds)
+        self._is_wanted.clear()
+        self._is_full.clear()
+        cycle, self._next = self._next, _Cycle()
+        return cycle
 
-    def _commit(self, cycle: _Cycle) -> _Answers:
+    async def _until(self, event: asyncio.Event, seconds: float) -> None:
+        if not event.is_set():
+            timer = self._loop.call_later(seconds, event.set)
+            await event.wait()
+            timer.cancel()
+
+    async def _commit(self, cycle: _Cycle) -> _Answers:
         """Commit a cycle; retry for PATIENCE_SECONDS while the database is unavailable or full."""
         give_up_at = time.monotonic() + PATIENCE_SECONDS
+        busy_seconds, longest = _BUSY_SECONDS
         is_repeated = False
         while True:
-            begun_at = self._clock()
-            is_due = begun_at - self._renewed_at >= registry.RENEWAL
             try:
-                with restore_guard.sending(
-                    self._engine,
-                    Restored.IGNORED,
-                    advance_at=begun_at if is_due else None,
-                    writer=self._writer,
-                ) as session:
-                    # Not `begun_at`: SQLite's write lock may have taken a minute.
-                    now = self._clock()
-                    if is_due:
-                        registry.renew(session, self._registration, now=now)
-                    self._hold.begin(
-                        session, ended=cycle.ended(), marked=cycle.marks, is_repeated=is_repeated
-                    )
-                    answers = self._write(session, cycle, now, is_due=is_due)
-                    self._hold.store(session)
-            except DatabaseUnavailable:
+                if self._thread is None:
+                    return self._transact(cycle, is_repeated)
+                return await self._loop.run_in_executor(
+                    self._thread, self._transact, cycle, is_repeated
+                )
+            except DatabaseUnavailable as exc:
                 if time.monotonic() > give_up_at:
                     raise
-                is_repeated = True
-                time.sleep(_PAUSE_SECONDS)
-            else:
-                self._hold.keep()
-                self._renewed_at = answers.renewed_at or self._renewed_at
-                registry.forget(self._engine, (one.name for one in answers.dead))
-                return answers
+                pause = _PAUSE_SECONDS
+                if isinstance(exc, DatabaseBusy):
+                    pause, busy_seconds = busy_seconds, min(2 * busy_seconds, longest)
+                else:
+                    is_repeated = True
+            await asyncio.sleep(pause)
+
+    def _transact(self, cycle: _Cycle, is_repeated: bool) -> _Answers:  # noqa: FBT001 - executors pass no keywords
+        """Try to commit a cycle, once."""
+        begun_at = self._clock()
+        is_due = begun_at - self._renewed_at >= registry.RENEWAL
+        with restore_guard.sending(
+            self._engine,
+            Restored.IGNORED,
+            advance_at=begun_at if is_due else None,
+            writer=self._writer,
+        ) as session:
+            # Not `begun_at`: rows may have been locked for a minute.
+            now = self._clock()
+            if is_due:
+                registry.renew(session, self._registration, now=now)
+            self._hold.begin(
+                session, ended=cycle.ended(), marked=cycle.marks, is_repeated=is_repeated
+            )
+            answers = self._write(session, cycle, now, is_due=is_due)
+            self._hold.store(session)
+        self._hold.keep()
+        self._renewed_at = answers.renewed_at or self._renewed_at
+        registry.forget(self._engine, (one.name for one in answers.dead))
+        return answers
 
     def _write(self, session: Session, cycle: _Cycle, now: datetime, *, is_due: bool) -> _Answers:
         answers = _Answers()
@@ -269,18 +276,6 @@ class Committer:
         self._hold.store(session)
         answers.results = [work(session, now) for work, _ in cycle.works]
         return answers
-
-    def _fail(self, cycle: _Cycle, exc: Exception) -> None:
-        with self._lock:
-            self._failure = exc
-            left, self._next = self._next, _Cycle()
-        for unanswered in (cycle, left):
-            self._loop.call_soon_threadsafe(_refuse, unanswered, exc)
-
-
-def _deliver(cycle: _Cycle, answers: _Answers) -> None:
-    _answer(cycle.marks.values(), (one in answers.marked for one in cycle.marks))
-    _answer((waiter for _, waiter in cycle.works), answers.results)
 
 
 def _answer(waiters: Iterable[asyncio.Future[T]], answers: Iterable[T]) -> None:

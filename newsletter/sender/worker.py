@@ -38,7 +38,6 @@ from newsletter.sender.domain_limits import domain_of
 from newsletter.sender.limits import Reservation, SendSlots
 from newsletter.sender.plan import Plan
 from newsletter.sender.prefetch import Job
-from newsletter.sender.processor import Processor
 from newsletter.sender.run_state import RunState
 from newsletter.sender.shutdown import Shutdown, on_signals
 from newsletter.sender.supply import Supply
@@ -59,8 +58,6 @@ BACKOFF_SECONDS = 0.5
 _LOOK_SECONDS = 0.2
 #: Number of looks between two polls for paused editions and domains.
 _POLLS_OF_PAUSES = 10
-#: Number of looks after which the kernel may choose another processor, for the length of one.
-_LOOKS_AT_PROCESSOR = 25
 
 #: The message to the operator when a signal ends the sending.
 TOLD_TO_STOP = "Told to stop: what is under way is finished, the rest goes back."
@@ -222,7 +219,6 @@ class Worker:
             clock=clock,
             before_claim=self._connections.rebalance,
         )
-        self._processor = Processor()
         #: Whether the last mark was denied. Denials come in runs, as when an edition is cancelled,
         #: and each costs a connection whose server was promised a message.
         self._is_denied = False
@@ -253,8 +249,6 @@ class Worker:
                 self._state.stop(_first(failed))
             finally:
                 watching.cancel()
-                # Before all else: threads started later would inherit the one processor.
-                self._processor.leave()
                 await self._end()
         if self._state.failure is not None:
             raise self._state.failure
@@ -289,11 +283,7 @@ class Worker:
         looks = 0
         while True:
             self.drain_if_told()
-            if looks % _LOOKS_AT_PROCESSOR == 0:
-                self._processor.share(self._committer.thread)
             looks += 1
-            if looks % _LOOKS_AT_PROCESSOR == 0:
-                self._processor.leave()
             if looks % _POLLS_OF_PAUSES == 0:
                 await self._supply.poll_pauses()
             if self._on_tally is not None:

@@ -62,7 +62,7 @@ class JumpingClock:
         self._rate = jumps_per_second
         self._offset = timedelta(days=ahead_days)
         self._jumps_at = self._next_jump()
-        # The committer's thread reads it, too.
+        # A thread of the committer reads it, too.
         self._lock = threading.Lock()
 
     def __call__(self) -> datetime:

@@ -118,17 +118,17 @@ def _arm_take_over(fuse: Fuse) -> None:
 
 
 def _arm_commit(fuse: Fuse) -> None:
-    commit = Committer._commit
+    commit = Committer._transact
 
-    def committed(committer: Committer, cycle: Any) -> Any:
+    def committed(committer: Committer, *args: Any) -> Any:
         fuse.done.clear()
-        answers = commit(committer, cycle)
+        answers = commit(committer, *args)
         for word in ("claim", "mark", "record"):
             if word in fuse.done:
                 fuse.burn(f"after {word}")
         return answers
 
-    Committer._commit = committed  # type: ignore[method-assign]
+    Committer._transact = committed  # type: ignore[method-assign]
 
 
 def _arm_session(fuse: Fuse) -> None:

@@ -59,3 +59,27 @@ def test_marks_of_enough_connections_wait_for_no_others(
 
     assert asyncio.run(mark()) == [True] * 20
     assert ledgers.states(engine) == {"in_flight": 20}
+
+
+def test_the_loop_goes_on_while_another_process_has_the_write_lock(sqlite_engine: Engine) -> None:
+    ledgers.fill(sqlite_engine, 20)
+    registration, claims = signed_in(sqlite_engine)
+
+    async def mark() -> bool:
+        writer = committing(sqlite_engine, registration)
+        writer.start()
+        # A commit that blocked the loop would wait for what only the loop can end.
+        async with asyncio.timeout(30):
+            with sessions.writing(sqlite_engine):
+                marked = writer.mark(claims[0].id)
+                await asyncio.sleep(0.1)
+                assert not marked.done()
+            is_marked = await marked
+            await writer.close()
+        return is_marked
+
+    assert asyncio.run(mark())
+    with sqlite_engine.connect() as connection:
+        # A connection of the pool waits again.
+        waits = connection.exec_driver_sql("PRAGMA busy_timeout").scalar()
+    assert waits == 60_000
