@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-import ssl
 from collections.abc import Iterable
 
 from newsletter.errors import ConfigurationError, NewsletterError, TransportUnavailable
@@ -22,6 +21,7 @@ from newsletter.smtp.outcome import Kind, Outcome
 from newsletter.smtp.relays import Connection, Relay, Relays
 from newsletter.smtp.server import SmtpServer
 from newsletter.smtp.session import Envelope, Mail, Session
+from newsletter.smtp.tls import Trust
 
 
 class Connections:
@@ -31,12 +31,11 @@ class Connections:
         self,
         servers: Iterable[SmtpServer],
         *,
-        trust: ssl.SSLContext | None,
         state: RunState,
         rng: random.Random,
     ) -> None:
         self._relays = Relays(servers, rng=rng)
-        self._trust = trust
+        self._trust = Trust()
         self._state = state
 
     async def open(self, *, failed: Relay | None) -> Connection | None:
@@ -178,9 +177,7 @@ async def _any(plan: Plan) -> Session:
         relay = relays.pick(loop_time())
         assert relay is not None, "a relay that is not suspended can be tried"
         try:
-            return await pool.connect(
-                relay.server, trust=plan.trust, has_others=not relays.is_single
-            )
+            return await pool.connect(relay.server, trust=Trust(), has_others=not relays.is_single)
         except (ConfigurationError, TransportUnavailable) as exc:
             relays.suspend(relay, exc, now=loop_time())
     raise failure

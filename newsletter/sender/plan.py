@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -24,8 +23,6 @@ class Plan:
     retries: retry.RetryRules
     suppression: dead_addresses.SuppressionRules
     limits: Limits = field(default_factory=Limits)
-    #: Replaces the certificate store of the machine.
-    trust: ssl.SSLContext | None = None
 
     @classmethod
     def of(cls, settings: Settings) -> Plan:

@@ -183,9 +183,7 @@ class Worker:
         self._clock = clock
         self._rng = random.Random()  # noqa: S311 - jitter needs no secrecy
         self._state = RunState(connections=plan.connections, on_trouble=on_trouble)
-        self._connections = Connections(
-            plan.servers, trust=plan.trust, state=self._state, rng=self._rng
-        )
+        self._connections = Connections(plan.servers, state=self._state, rng=self._rng)
         hold = Hold(registration.id)
         claiming = Claiming(hold, plan.limits, mailings=mailings, excluded=excluded)
         self._committer = Committer(

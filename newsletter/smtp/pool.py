@@ -21,6 +21,7 @@ from aiosmtplib import (
 from newsletter.errors import ConfigurationError, TransportUnavailable
 from newsletter.smtp.server import SmtpServer
 from newsletter.smtp.session import Session
+from newsletter.smtp.tls import Trust
 
 #: RFC 5321 4.5.3.2.1: five minutes for the greeting; the same for TLS and AUTH.
 CONNECT_SECONDS = 300
@@ -28,14 +29,12 @@ CONNECT_SECONDS = 300
 CONNECT_SECONDS_BESIDE_OTHERS = 30
 
 
-async def connect(
-    server: SmtpServer, *, trust: ssl.SSLContext | None = None, has_others: bool = False
-) -> Session:
+async def connect(server: SmtpServer, *, trust: Trust, has_others: bool = False) -> Session:
     """Return a session that is ready for MAIL.
 
-    `trust` replaces the machine's certificate store; `has_others` shortens the time-out. Raises
-    TransportUnavailable for failures that may be temporary, ConfigurationError for those that only
-    the operator can mend (credentials, certificates).
+    `has_others` shortens the time-out. Raises TransportUnavailable for failures that may be
+    temporary, ConfigurationError for those that only the operator can mend (credentials,
+    certificates).
     """
     client = aiosmtplib.SMTP(
         hostname=server.host,
@@ -46,7 +45,7 @@ async def connect(
         timeout=CONNECT_SECONDS_BESIDE_OTHERS if has_others else CONNECT_SECONDS,
         use_tls=server.security == "tls",
         start_tls=server.security == "starttls",
-        tls_context=trust,
+        tls_context=None if server.security == "plain" else trust.context,
     )
     try:
         await client.connect()
@@ -57,7 +56,7 @@ async def connect(
     except asyncio.CancelledError:
         client.close()
         raise
-    return _take_over(client)
+    return _take_over(client, trust)
 
 
 async def _greet(client: aiosmtplib.SMTP) -> None:
@@ -73,9 +72,10 @@ async def _greet(client: aiosmtplib.SMTP) -> None:
         await client.helo()
 
 
-def _take_over(client: aiosmtplib.SMTP) -> Session:
+def _take_over(client: aiosmtplib.SMTP, trust: Trust) -> Session:
     # uvloop's transports have the same methods, but do not inherit from asyncio.Transport.
     transport = cast("asyncio.Transport", client.transport)
+    trust.remember(transport)
     session = Session(transport, frozenset(name.lower() for name in client.esmtp_extensions))
     transport.set_protocol(session)
     return session

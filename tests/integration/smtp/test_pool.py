@@ -6,23 +6,29 @@ import asyncio
 import base64
 import socket
 import ssl
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import trustme
 from scripted_smtp import DROP, STALL, Act, ScriptedServer, Turn, running
 
 from newsletter.errors import ConfigurationError, NewsletterError, TransportUnavailable
+from newsletter.sender import worker
 from newsletter.smtp import pool
 from newsletter.smtp.outcome import Kind, Outcome
 from newsletter.smtp.server import SmtpServer
 from newsletter.smtp.session import Envelope, Mail
+from newsletter.smtp.tls import Trust
 
 ENVELOPE = Envelope("bounces@miasfeed.example", "reader@example.com")
 #: Stuffed dots, 8-bit octets, and more than any buffer holds.
 WIRE = b"Subject: News\r\n\r\n..\r\n...x\r\n" + "é".encode() * 30 + b"\r\n" + b"x" * 70 + b"\r\n"
 LONG = WIRE + (b"y" * 990 + b"\r\n") * 1500
+
+Loop = Callable[[], asyncio.AbstractEventLoop]
 
 
 @dataclass
@@ -37,10 +43,10 @@ class Authority:
         return context
 
     @property
-    def trust(self) -> ssl.SSLContext:
+    def trust(self) -> Trust:
         context = ssl.create_default_context()
         self.ca.configure_trust(context)
-        return context
+        return Trust(context)
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +68,7 @@ def to(server: ScriptedServer, security: str = "plain", **changes: Any) -> SmtpS
 
 
 def deliver(
-    server: SmtpServer, *messages: bytes, trust: ssl.SSLContext | None = None
+    server: SmtpServer, *messages: bytes, trust: Trust | None = None, loop: Loop | None = None
 ) -> list[Outcome | None]:
     """Connect, send the messages one after the other, and quit."""
 
@@ -70,13 +76,14 @@ def deliver(
         return True
 
     async def converse() -> list[Outcome | None]:
-        session = await pool.connect(server, trust=trust)
+        session = await pool.connect(server, trust=trust or Trust())
         try:
             return [await session.send(Mail(ENVELOPE, each), may_send=yes) for each in messages]
         finally:
             await session.quit()
 
-    return asyncio.run(converse())
+    with asyncio.Runner(loop_factory=loop) as runner:
+        return runner.run(converse())
 
 
 def unstuffed(wire: bytes) -> bytes:
@@ -149,6 +156,68 @@ def test_a_certificate_that_cannot_be_verified_is_refused(
         deliver(to(server, security), WIRE, trust=authority.trust)
 
     assert not [line for line in server.commands if line.startswith("MAIL")]
+
+
+@pytest.mark.parametrize("loop", [asyncio.new_event_loop, worker.new_event_loop])
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+@pytest.mark.parametrize("security", ["starttls", "tls"])
+def test_the_next_connection_to_a_relay_resumes_its_tls_session(
+    authority: Authority, security: str, version: ssl.TLSVersion, loop: Loop
+) -> None:
+    context, trust = authority.server(), authority.trust
+    context.maximum_version = version
+    scripted = ScriptedServer(
+        starttls=context if security == "starttls" else None,
+        implicit_tls=context if security == "tls" else None,
+    )
+    with running(scripted) as server:
+        for hits in range(3):
+            deliver(to(server, security), WIRE, trust=trust, loop=loop)
+            assert context.session_stats()["hits"] == hits
+        # What another process has is not known here.
+        deliver(to(server, security), WIRE, trust=authority.trust, loop=loop)
+        assert context.session_stats()["hits"] == 2
+    assert len(server.arrivals) == 4
+
+
+def test_a_server_that_has_forgotten_the_session_makes_a_new_one(authority: Authority) -> None:
+    trust = authority.trust
+    for _ in range(2):
+        context = authority.server()
+        with running(ScriptedServer(starttls=context)) as server:
+            deliver(to(server, "starttls"), WIRE, trust=trust)
+            deliver(to(server, "starttls"), WIRE, trust=trust)
+        assert context.session_stats()["hits"] == 1
+        assert len(server.arrivals) == 2
+
+
+def test_a_session_vouches_for_no_other_certificate(authority: Authority) -> None:
+    trust = authority.trust
+    with running(ScriptedServer(starttls=authority.server())) as server:
+        deliver(to(server, "starttls"), WIRE, trust=trust)
+    stranger = ScriptedServer(starttls=Authority(trustme.CA()).server())
+
+    with running(stranger) as server, pytest.raises(ConfigurationError, match="in safety"):
+        deliver(to(server, "starttls"), WIRE, trust=trust)
+
+    assert not server.arrivals
+
+
+def test_the_machines_certificates_are_read_once_and_only_for_tls(
+    authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reads = Mock(wraps=ssl.create_default_context)
+    monkeypatch.setattr(ssl, "create_default_context", reads)
+    trust = Trust()
+    with running(ScriptedServer()) as server:
+        deliver(to(server), WIRE, trust=trust)
+    assert reads.call_count == 0
+
+    for _ in range(2):
+        scripted = ScriptedServer(starttls=authority.server())
+        with running(scripted) as server, pytest.raises(ConfigurationError):
+            deliver(to(server, "starttls"), WIRE, trust=trust)
+    assert reads.call_count == 1
 
 
 def test_the_machines_own_certificate_store_is_asked_by_default(authority: Authority) -> None:
@@ -265,7 +334,7 @@ def test_connecting_can_be_called_off() -> None:
         return STALL if turn.phase == "connect" else None
 
     async def call_off(server: SmtpServer) -> None:
-        connecting = asyncio.create_task(pool.connect(server))
+        connecting = asyncio.create_task(pool.connect(server, trust=Trust()))
         await asyncio.sleep(0.1)
         connecting.cancel()
         with pytest.raises(asyncio.CancelledError):
