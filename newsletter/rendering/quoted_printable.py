@@ -14,12 +14,7 @@ LIMIT = 75
 SOFT_BREAK = b"=\r\n"
 
 _LINE_END = re.compile(rb"\r\n|\r|\n")
-_OCTETS = tuple(
-    bytes([octet])
-    if (0x21 <= octet <= 0x7E and octet != 0x3D) or octet in b" \t"
-    else b"=%02X" % octet
-    for octet in range(256)
-)
+_OTHER = re.compile(rb"[^\t !-<>-~]")
 
 
 def encode(data: bytes) -> bytes:
@@ -28,21 +23,32 @@ def encode(data: bytes) -> bytes:
 
 
 def _encode_line(line: bytes) -> bytes:
-    tokens = [_OCTETS[octet] for octet in line]
+    encoded = _OTHER.sub(_escaped, line)
     if line[-1:] in {b" ", b"\t"}:
-        tokens[-1] = b"=%02X" % line[-1]
+        encoded = b"%s=%02X" % (encoded[:-1], line[-1])
     lines: list[bytes] = []
-    current: list[bytes] = []
-    width = 0
-    for token in tokens:
-        if width + len(token) > LIMIT:
-            lines.append(_shield(b"".join(current)))
-            current, width = [], 0
-        current.append(token)
-        # An encoded first octet is three columns wide, so every line keeps room for it.
-        width += len(token) if len(current) > 1 else 3
-    lines.append(_shield(b"".join(current)))
+    start = 0
+    while (end := _end(encoded, start)) < len(encoded):
+        lines.append(_shield(encoded[start:end]))
+        start = end
+    lines.append(_shield(encoded[start:]))
     return SOFT_BREAK.join(lines)
+
+
+def _escaped(found: re.Match[bytes]) -> bytes:
+    return b"=%02X" % found[0][0]
+
+
+def _end(encoded: bytes, start: int) -> int:
+    """Return where a line ends that begins at `start`: before no part of an encoded octet."""
+    # An encoded first octet is three columns wide, so every line keeps room for it.
+    end = start + LIMIT - (0 if encoded[start : start + 1] == b"=" else 2)
+    if end < len(encoded):
+        # At most the last two columns can be the beginning of an encoded octet.
+        escape = encoded.rfind(b"=", end - 2, end)
+        if escape > start:
+            return escape
+    return end
 
 
 def _shield(line: bytes) -> bytes:
