@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ColumnElement, Select, func, insert
+from sqlalchemy import BindParameter, ColumnElement, Select, func, insert
 from sqlalchemy import select as select_columns
 from sqlmodel import Session, col, select
 
@@ -120,7 +120,7 @@ def of(edition: Edition) -> Select[Any]:
     return of_all([edition.id])
 
 
-def of_all(edition_ids: Collection[int | None]) -> Select[Any]:
+def of_all(edition_ids: Collection[int | None] | BindParameter[Any]) -> Select[Any]:
     """Select the ids of the mailings of some editions."""
     return select_columns(col(Mailing.id)).where(col(Mailing.edition_id).in_(edition_ids))
 

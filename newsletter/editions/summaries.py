@@ -9,8 +9,10 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
+from functools import cache
+from typing import Any
 
-from sqlalchemy import func
+from sqlalchemy import Select, bindparam, func
 from sqlalchemy import select as select_columns
 from sqlmodel import Session, col, select
 
@@ -193,27 +195,38 @@ def _placed(session: Session, mailing_id: int) -> list[Placed]:
 
 
 def _variants(session: Session, edition_ids: Collection[int | None]) -> Counter[int | None]:
-    found = session.execute(
-        select_columns(col(Mailing.edition_id), func.count().label("mailings"))
-        .where(col(Mailing.edition_id).in_(edition_ids))
-        .group_by(col(Mailing.edition_id))
-    )
+    found = session.execute(_by_edition(), {"editions": edition_ids})
     return Counter({row.edition_id: row.mailings for row in found})
 
 
 def _counts(
     session: Session, edition_ids: Collection[int | None]
 ) -> dict[int | None, dict[str, int]]:
-    by_state = books.of(mailings.of_all(edition_ids))
-    found = session.execute(
-        select_columns(col(Mailing.edition_id), by_state.c.state, func.sum(by_state.c.rows))
-        .join(by_state, by_state.c.mailing_id == col(Mailing.id))
-        .group_by(col(Mailing.edition_id), by_state.c.state)
-    )
+    found = session.execute(_by_edition_and_state(), {"editions": edition_ids})
     counts: dict[int | None, dict[str, int]] = {}
     for edition_id, state, count in found:
         counts.setdefault(edition_id, {})[state] = int(count)
     return counts
+
+
+# To build these statements takes longer than to run them.
+@cache
+def _by_edition() -> Select[int | None, int]:
+    return (
+        select_columns(col(Mailing.edition_id), func.count().label("mailings"))
+        .where(col(Mailing.edition_id).in_(bindparam("editions", expanding=True)))
+        .group_by(col(Mailing.edition_id))
+    )
+
+
+@cache
+def _by_edition_and_state() -> Select[Any]:
+    by_state = books.of(mailings.of_all(bindparam("editions", expanding=True)))
+    return (
+        select_columns(col(Mailing.edition_id), by_state.c.state, func.sum(by_state.c.rows))
+        .join(by_state, by_state.c.mailing_id == col(Mailing.id))
+        .group_by(col(Mailing.edition_id), by_state.c.state)
+    )
 
 
 def _summary(edition: Edition, variants: int, counts: Mapping[str, int]) -> Summary:
