@@ -7,16 +7,15 @@ import os
 import shutil
 import sqlite3
 import tempfile
-import uuid
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
-from functools import cache
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import databases
 import hypothesis
-import psycopg
 import pytest
+from premailer import Premailer
 from sqlalchemy import Engine, event
 
 from newsletter.db import engine as engines
@@ -49,8 +48,23 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
+def _in_memory() -> str | None:
+    """A folder in memory with room for the databases of a run, or None.
+
+    Files are made and deleted there in a twentieth of the processor time, and nothing waits for a
+    disk: tests kill processes, never the machine.
+    """
+    folder = "/dev/shm"
+    is_usable = os.access(folder, os.W_OK | os.X_OK)
+    return folder if is_usable and shutil.disk_usage(folder).free > 2**31 else None
+
+
+# Pytest makes the folders of the tests below it; pyproject.toml keeps only those of failed ones.
+if folder := _in_memory():
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", folder)
+
 # What outlives a test must not outlive the run.
-os.environ["XDG_STATE_HOME"] = tempfile.mkdtemp(prefix="newsletter-state-")
+STATE = os.environ["XDG_STATE_HOME"] = tempfile.mkdtemp(prefix="newsletter-state-")
 
 SECRET = "0123456789abcdef0123456789abcdef-for-tests"
 
@@ -64,34 +78,25 @@ def postgresql_server() -> Iterator[str]:
     folder = Path(tempfile.mkdtemp(prefix="newsletter-postgresql-", dir=_in_memory()))
     running = server.get_server(folder, cleanup_mode="delete")
     # Tests kill processes, never the machine: nothing has to be on the disk.
-    _as_admin(
+    databases.as_admin(
         running.get_uri(),
         "ALTER SYSTEM SET fsync = off",
         "ALTER SYSTEM SET full_page_writes = off",
+        # No database lives long enough to need it, and rows stay in the order they came in.
+        "ALTER SYSTEM SET autovacuum = off",
         "SELECT pg_reload_conf()",
     )
     yield running.get_uri()
-    _connection(running.get_uri()).close()
+    databases.connection(running.get_uri()).close()
     running.cleanup()
 
 
-def _in_memory() -> str | None:
-    """A folder in memory with room for some servers, or None.
-
-    The thousand files of a test's own database are made and deleted there in a twentieth of the
-    processor time.
-    """
-    folder = "/dev/shm"
-    is_usable = os.access(folder, os.W_OK | os.X_OK)
-    return folder if is_usable and shutil.disk_usage(folder).free > 2**31 else None
-
-
 @pytest.fixture(scope="session")
-def migrated_postgresql(postgresql_server: str) -> str:
-    """The name of a database on which the migrations have run, to be copied for each test."""
-    _as_admin(postgresql_server, "CREATE DATABASE migrated")
-    _migrate(_named(postgresql_server, "migrated"))
-    return "migrated"
+def migrated_postgresql(postgresql_server: str) -> databases.Refilled:
+    """A database on which the migrations have run, for each test in turn."""
+    databases.as_admin(postgresql_server, "CREATE DATABASE migrated")
+    _migrate(databases.named(postgresql_server, "migrated"))
+    return databases.Refilled(postgresql_server, "migrated")
 
 
 @pytest.fixture(scope="session")
@@ -119,7 +124,8 @@ def database_url(
     if database_kind == "sqlite":
         yield f"sqlite:///{tmp_path / 'newsletter.db'}"
         return
-    with _database(request.getfixturevalue("postgresql_server"), template="template1") as url:
+    server = request.getfixturevalue("postgresql_server")
+    with databases.new(server, template="template1") as url:
         yield url
 
 
@@ -131,9 +137,10 @@ def migrated_url(
     if database_kind == "sqlite":
         yield _copied(request.getfixturevalue("migrated_sqlite"), tmp_path)
         return
-    template = request.getfixturevalue("migrated_postgresql")
-    with _database(request.getfixturevalue("postgresql_server"), template=template) as url:
+    with request.getfixturevalue("migrated_postgresql").database() as url:
         yield url
+    # What is kept there of a database would be taken for the next one's.
+    shutil.rmtree(STATE, ignore_errors=True)
 
 
 @pytest.fixture
@@ -150,35 +157,6 @@ def sqlite_engine(migrated_sqlite: Path, tmp_path: Path) -> Iterator[Engine]:
     opened = engines.open(_copied(migrated_sqlite, tmp_path))
     yield opened
     opened.dispose()
-
-
-@contextmanager
-def _database(server: str, *, template: str) -> Iterator[str]:
-    name = f"test_{uuid.uuid4().hex}"
-    # Files are copied: writing each page to the log as well takes five times as long.
-    _as_admin(server, f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY FILE_COPY")
-    yield _named(server, name)
-    _as_admin(server, f"DROP DATABASE {name} WITH (FORCE)")
-
-
-def _named(server: str, database: str) -> str:
-    return server.replace("/postgres?", f"/{database}?", 1)
-
-
-def _as_admin(server: str, *statements: str) -> None:
-    """Run statements on one connection that is kept: to connect takes longer than most of them."""
-    for statement in statements:
-        try:
-            _connection(server).execute(statement)
-        except psycopg.OperationalError:
-            # A test has ended all connections of the server.
-            _connection.cache_clear()
-            _connection(server).execute(statement)
-
-
-@cache
-def _connection(server: str) -> psycopg.Connection[Any]:
-    return psycopg.connect(server, autocommit=True)
 
 
 def _migrate(url: str) -> None:
@@ -208,6 +186,19 @@ def _open_warm(url: str) -> Engine:
 
 
 engines.open = _open_warm
+
+
+def _parse_warm(self: Premailer, css: str, index: int) -> Any:
+    """Return the rules of a style sheet, read once: that takes most of the time of inlining it."""
+    if (css, index) not in _rules:
+        _rules[css, index] = _parse(self, css, index)
+    return _rules[css, index]
+
+
+#: The style sheets of the templates: the program inlines all of them in the same way.
+_rules: dict[tuple[str, int], Any] = {}
+_parse = Premailer._parse_style_rules
+Premailer._parse_style_rules = _parse_warm
 
 
 def _copied(migrated: Path, folder: Path) -> str:
