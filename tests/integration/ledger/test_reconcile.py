@@ -30,6 +30,13 @@ LOST = reply.lost(Phase.BODY, "the server left")
 def fill(engine: Engine, *outcomes: Outcome | None, mailing: str = "mailing000000001") -> None:
     """Enqueue a delivery for each of `outcomes` and record it; None stays queued."""
     ledgers.fill(engine, len(outcomes), public_id=mailing)
+    # A worker holds hundreds at a time; with thousands each of its statements takes long.
+    for start in range(0, len(outcomes), 100):
+        _record(engine, outcomes[start : start + 100])
+    claimants.take_over(engine, 1, now=NOW)
+
+
+def _record(engine: Engine, outcomes: Sequence[Outcome | None]) -> None:
     claims = sorted(claimants.claim(engine, limit=len(outcomes), now=NOW))
     ended = [each for each in zip(claims, outcomes, strict=True) if each[1] is not None]
     claimants.mark(engine, [one.id for one, _ in ended], now=NOW)
@@ -50,7 +57,6 @@ def fill(engine: Engine, *outcomes: Outcome | None, mailing: str = "mailing00000
         for one, outcome in ended
     ]
     claimants.record(engine, verdicts, now=NOW)
-    claimants.take_over(engine, 1, now=NOW)
 
 
 def message_id(number: int, mailing: str = "mailing000000001") -> str:
