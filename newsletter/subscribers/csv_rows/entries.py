@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
-from operator import itemgetter
 from typing import Any, NamedTuple, TextIO, TypeVar
 
 from newsletter.address import normalise_plain
@@ -92,10 +91,9 @@ class _Block:
     def __init__(self, records: Sequence[Record | Rejection], width: int) -> None:
         self._records = records
         blank = [""] * width
-        self._rows = [
-            row if len(row) == width else [*row, *blank][:width]
-            for row in (record.cells for record in records)
-        ]
+        rows = (record.cells for record in records)
+        whole = (row if len(row) == width else [*row, *blank][:width] for row in rows)
+        self._columns = list(zip(*whole, strict=True))
         #: By place in the block.
         self.rejected = {
             place: record for place, record in enumerate(records) if isinstance(record, Rejection)
@@ -118,7 +116,7 @@ class _Block:
         """
         if index is None:
             return [None] * len(self._records)
-        column = list(map(itemgetter(index), self._rows))
+        column = self._columns[index]
         different = set(column)
         known = convert_common(different)
         refused: dict[str, str] = {}

@@ -14,7 +14,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from operator import itemgetter
 from typing import BinaryIO, cast
 
 from newsletter.errors import InvalidInput
@@ -44,7 +43,6 @@ _LONGEST = 100
 #: Characters of a word of a state, at most.
 _WORD = 30
 _DIGITS = frozenset("0123456789")
-_LISTED = re.compile(r"[,;|]|: ")
 #: An enhanced status code (RFC 3463): `5.1.1`, `550 5.1.1 No such user`.
 _CODE = re.compile(r"(?:[45]\d\d[ -])?[45]\.[0-7]\.\d{1,3}(?:\s|$)")
 _DIGIT = re.compile(r"\d")
@@ -131,8 +129,9 @@ def _count_cells(
         count += len(rows)
         # A column that can no longer be a state is not counted on.
         watched = [one for one in watched if one.seen is not None or one.is_followed]
-        for one in watched:
-            _count(one, list(map(itemgetter(one.index), rows)))
+        cells_of = list(zip(*rows, strict=True))
+        for one in watched if rows else ():
+            _count(one, cells_of[one.index])
         for one in known:
             _count_unknown(one, rows, columns)
     return count
@@ -175,7 +174,7 @@ def _check_header(record: Record, columns: Columns) -> None:
         )
 
 
-def _count(one: _Watched, column: list[str | None]) -> None:
+def _count(one: _Watched, column: Sequence[str | None]) -> None:
     """Count the cells of a block, None excepted; after too many different ones words of a state."""
     if one.seen is not None:
         # A Counter is faster than a loop over cells.
@@ -189,7 +188,7 @@ def _count(one: _Watched, column: list[str | None]) -> None:
         # Cheap tests first: most cells are numbers or dates, and most others no words of a state.
         short = [cell for cell in set(column) if cell and len(cell) <= _LONGEST]
         words = [cell for cell in short if cell[0] not in _DIGITS]
-        if any(map(_is_telling, set(_LISTED.split("|".join(words))))):
+        if any(map(_is_telling, set(_listed_words("|".join(words))))):
             told = filter(_has_state_word, words)
             one.telling.update({cell: column.count(cell) for cell in told})
 
@@ -291,8 +290,13 @@ def _has_state_word(cell: str) -> bool:
     if len(cell) > _LONGEST:
         return False
     if not cell.isalnum() and ("," in cell or ";" in cell or "|" in cell or ": " in cell):
-        return any(map(_is_telling, _LISTED.split(cell)))
+        return any(map(_is_telling, _listed_words(cell)))
     return len(cell) < _WORD and _is_telling(cell)
+
+
+def _listed_words(cells: str) -> list[str]:
+    # An expression takes eight times as long.
+    return cells.replace(",", "|").replace(";", "|").replace(": ", "|").split("|")
 
 
 def _is_telling(word: str) -> bool:
