@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -121,19 +120,18 @@ def run(
     survey = csv_rows.survey(stream, how.choice)
     surveyed(survey)
     inactive: set[int] = set()
-    with _batches(stream, start, survey, how, reject) as batches:
-        for batch in batches:
-            entries = batch.entries
-            inactive.update(hash(e.address) for e in entries.values() if e.status in _INACTIVE)
+    with _lines(stream, start, survey, how) as lines:
+        for batch in _batches(lines, how, tally, reject):
+            inactive.update(hash(e.address) for e in batch.values() if e.status in _INACTIVE)
             with sessions.writing(engine) as session:
-                found = _import(session, entries, how)
-            _count(tally, batch, found)
+                found = _import(session, batch, how)
+            _count(tally, found, len(batch))
             progress(tally)
     if how.confirmed and tally.unchanged:
-        with _batches(stream, start, survey, how, lambda _: None) as batches:
-            for batch in batches:
+        with _lines(stream, start, survey, how) as lines:
+            for batch in _batches(lines, how, ImportTally(), lambda _: None):
                 with sessions.writing(engine) as session:
-                    confirmed = _confirm(session, batch.entries, how, inactive)
+                    confirmed = _confirm(session, batch, how, inactive)
                 tally.updated += confirmed
                 tally.unchanged -= confirmed
                 progress(tally)
@@ -181,85 +179,57 @@ def _lines(
         text.detach()
 
 
-#: The entries of one transaction, by address.
-_Entries = dict[str, Entry]
-
-
-@dataclass
-class _Batch:
-    """The entries of one transaction, and the lines that were read for them."""
-
-    entries: _Entries = field(default_factory=dict)
-    read: int = 0
-    rejected: int = 0
+#: The lines of one transaction, by address.
+_Batch = dict[str, Entry]
 
 
 @dataclass(frozen=True)
 class _Found:
     """The counts of one batch."""
 
-    added: int = 0
-    updated: int = 0
-    suppressed: int = 0
-    unstated: int = 0
+    added: int
+    updated: int
+    suppressed: int
+    unstated: int
 
 
-@contextmanager
 def _batches(
-    stream: BinaryIO, start: int, survey: Survey, how: Import, reject: Callable[[Rejection], None]
-) -> Iterator[Iterator[_Batch]]:
-    """Yield an iterator over batches; a thread reads the next one, and calls `reject`.
-
-    Both databases leave the interpreter to the thread while they execute a statement.
-    """
-    with _lines(stream, start, survey, how) as lines, ThreadPoolExecutor(1) as reader:
-        yield _ahead(_grouped_lines(lines, how.batch, reject), reader)
-
-
-def _ahead(batches: Iterator[_Batch], reader: Executor) -> Iterator[_Batch]:
-    """Yield batches; `reader` already makes the next one."""
-    ahead = reader.submit(next, batches, None)
-    while (batch := ahead.result()) is not None:
-        ahead = reader.submit(next, batches, None)
-        yield batch
-
-
-def _grouped_lines(
-    lines: Iterator[Entry | Rejection], size: int, reject: Callable[[Rejection], None]
+    lines: Iterator[Entry | Rejection],
+    how: Import,
+    tally: ImportTally,
+    reject: Callable[[Rejection], None],
 ) -> Iterator[_Batch]:
     """Yield batches; of an address that is repeated in a batch the strictest state counts."""
-    batch = _Batch()
+    batch: _Batch = {}
     for line in lines:
+        tally.read += 1
         if isinstance(line, Rejection):
-            batch.read += 1
-            batch.rejected += 1
+            tally.rejected += 1
             reject(line)
             continue
-        before = batch.entries.get(line.address)
-        if before is None:
-            if len(batch.entries) >= size:
-                yield batch
-                batch = _Batch()
-            batch.entries[line.address] = line
-        elif line.standing > before.standing:
-            batch.entries[line.address] = line
-        batch.read += 1
-    if batch.read:
+        before = batch.get(line.address)
+        if before is not None:
+            tally.unchanged += 1
+            if line.standing > before.standing:
+                batch[line.address] = line
+            continue
+        if len(batch) >= how.batch:
+            yield batch
+            batch = {}
+        batch[line.address] = line
+    if batch:
         yield batch
 
 
-def _count(tally: ImportTally, batch: _Batch, found: _Found) -> None:
-    tally.read += batch.read
-    tally.rejected += batch.rejected
+def _count(tally: ImportTally, found: _Found, size: int) -> None:
     tally.added += found.added
     tally.updated += found.updated
     tally.suppressed += found.suppressed
     tally.unstated += found.unstated
-    used = batch.read - batch.rejected
-    tally.unchanged += used - found.added - found.updated - found.suppressed
+    tally.unchanged += size - found.added - found.updated - found.suppressed
 
 
-def _import(session: Session, batch: _Entries, how: Import) -> _Found:
+def _import(session: Session, batch: _Batch, how: Import) -> _Found:
     """Write one batch, with one statement per step.
 
     1. Suppress addresses that the file has as blocked. 2. Skip suppressed and erased addresses.
@@ -282,7 +252,7 @@ def _import(session: Session, batch: _Entries, how: Import) -> _Found:
     return _Found(added, updated, suppressed=len(suppressed), unstated=unstated)
 
 
-def _lock(session: Session, batch: _Entries, how: Import) -> None:
+def _lock(session: Session, batch: _Batch, how: Import) -> None:
     """Lock every known subscriber of a batch that a later step may change.
 
     Lock order: by id over all steps, or another change of two of these readers deadlocks.
@@ -406,7 +376,7 @@ def _pause(
     session.flush()
 
 
-def _confirm(session: Session, batch: _Entries, how: Import, inactive: set[int]) -> int:
+def _confirm(session: Session, batch: _Batch, how: Import, inactive: set[int]) -> int:
     """Make the pending subscribers of a batch active, and return how many.
 
     A second pass, because `inactive` has the hashes of all addresses that any line keeps from
