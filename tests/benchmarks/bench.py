@@ -21,6 +21,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import feeds
+import imports
 import page
 import profiling
 import starts
@@ -55,6 +56,7 @@ class Bench:
         self.profile: dict[str, float] = {}
         self.feeds: dict[str, list[float]] = {}
         self.starts: dict[str, float] = {}
+        self.imports: list[tuple[float, float]] = []
         self.message = b""
         self.values = b""
         self.addresses: list[str] = []
@@ -83,6 +85,8 @@ class Bench:
         self.feeds = feeds.costs()
         console.print("Commands")
         self.starts = starts.costs(self.folder / "starts")
+        console.print("Import")
+        self.imports = imports.costs(self.folder / "imports")
 
     def near(self) -> None:
         """50 connections to a sink on the same machine."""
@@ -177,6 +181,7 @@ class Bench:
             "profile": self.profile,
             "feeds": self.feeds,
             "starts": self.starts,
+            "imports": self.imports,
         }
 
 
