@@ -50,9 +50,9 @@ _BUSY_SECONDS = 0.001, 0.05
 #: How long requests gather before a commit, for each connection: fewer, larger transactions save a
 #: third of the processor's time, for at most 2 ms of waiting.
 _GATHER_SECONDS = 40e-6
-#: The share of connections whose marks are enough to commit at once: meanwhile the server is busy
-#: with the messages of the others.
-_ENOUGH = 0.4
+#: The share of connections whose marks are enough to commit at once. Not all: one that waits for a
+#: slow server would hold up the others.
+_ENOUGH = 0.9
 
 
 @dataclass

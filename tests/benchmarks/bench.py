@@ -11,6 +11,7 @@ import json
 import os
 import platform
 import shutil
+import subprocess
 import sys
 import tempfile
 from collections import defaultdict
@@ -25,10 +26,11 @@ import imports
 import page
 import profiling
 import starts
+import writes
 from journey import tool
 from rich.console import Console
 from rich.table import Table
-from stage import ROOT, Run, Stage, Studio, sinking, timed
+from stage import ROOT, Run, SecureRelay, Stage, Studio, securing, sinking, timed
 
 ROUNDS = int(os.environ.get("ROUNDS", "3"))
 READERS = 50_000
@@ -42,6 +44,10 @@ FAR_CONNECTIONS = 10
 #: For each worker: workers poll once a second, and a run should last much longer.
 FAR_READERS = 12_000
 FAR_RIVAL = 1_500
+#: For each worker beside a sink on the same machine.
+NEAR_READERS = 15_000
+#: Connections that are opened and closed, of each kind.
+CALLS = 100
 
 console = Console(stderr=True)
 
@@ -54,6 +60,8 @@ class Bench:
         self.studio = Studio(folder)
         self.runs: dict[str, list[Run]] = defaultdict(list)
         self.profile: dict[str, float] = {}
+        self.writes: dict[str, float] = {}
+        self.calls: dict[str, dict[str, float]] = {}
         self.feeds: dict[str, list[float]] = {}
         self.starts: dict[str, float] = {}
         self.imports: list[tuple[float, float]] = []
@@ -77,9 +85,12 @@ class Bench:
         for number in range(ROUNDS):
             console.print(f"Round {number + 1} of {ROUNDS}")
             self.near()
+            self.secure()
             self.far()
         console.print("Memory and the freeze")
         self.large()
+        console.print("The databases")
+        self.writes = writes.costs(self.studio, self.folder / "writes")
         self.profile = profiling.of_sending(self)
         console.print("Hostile feeds")
         self.feeds = feeds.costs()
@@ -94,10 +105,25 @@ class Bench:
             self._source(port)
             with self.studio.sqlite(READERS) as stage:
                 self._send("SQLite", stage, port)
+            with self.studio.sqlite(READERS) as stage:
+                stage.aim(port, CONNECTIONS)
+                self.note("SQLite, the whole command", stage.send_whole())
             for name, count in RIVALS.items():
                 self._rival(name, port, CONNECTIONS, count)
             with self.studio.postgresql(READERS) as stage:
                 self._send("PostgreSQL", stage, port)
+            self._work("PostgreSQL", port, readers=NEAR_READERS, connections=CONNECTIONS)
+
+    def secure(self) -> None:
+        """STARTTLS and a password, beside neither."""
+        with sinking() as port, self.studio.sqlite(FEW) as stage:
+            self._send("plain, 10,000 readers", stage, port)
+            self.calls["plain"] = self._calls(port, "plain")
+        with securing(self.folder / "secure") as relay, self.studio.sqlite(FEW) as stage:
+            stage.aim_securely(relay, CONNECTIONS)
+            stage.freeze()
+            self.note("STARTTLS, 10,000 readers", stage.send())
+            self.calls["starttls"] = self._calls(relay.port, "starttls", relay)
 
     def far(self) -> None:
         """10 connections to a sink that is 20 ms away."""
@@ -105,10 +131,7 @@ class Bench:
             self._rival("aiosmtplib", port, FAR_CONNECTIONS, FAR_RIVAL, note="far aiosmtplib")
             with self.studio.sqlite(FAR_READERS) as stage:
                 self._send("far SQLite", stage, port, connections=FAR_CONNECTIONS)
-            for workers in (1, 2):
-                with self.studio.postgresql(FAR_READERS * workers) as stage:
-                    stage.aim(port, FAR_CONNECTIONS)
-                    self.note(f"far PostgreSQL, {workers} workers", stage.work(workers))
+            self._work("far PostgreSQL", port, readers=FAR_READERS, connections=FAR_CONNECTIONS)
 
     def large(self) -> None:
         """A million readers, between two runs of the usual size."""
@@ -130,6 +153,25 @@ class Bench:
         stage.aim(port, connections)
         stage.freeze()
         self.note(name, stage.send())
+
+    def _work(self, name: str, port: int, *, readers: int, connections: int) -> None:
+        for workers in (1, 2):
+            with self.studio.postgresql(readers * workers) as stage:
+                stage.aim(port, connections)
+                self.note(f"{name}, {workers} workers", stage.work(workers))
+
+    def _calls(
+        self, port: int, security: str, relay: SecureRelay | None = None
+    ) -> dict[str, float]:
+        script = Path(__file__).with_name("connecting.py")
+        done = subprocess.run(
+            [sys.executable, script, str(port), security, str(CALLS)],
+            env=os.environ | ({"SSL_CERT_FILE": str(relay.store)} if relay else {}),
+            capture_output=True,
+            check=True,
+        )
+        found: dict[str, float] = json.loads(done.stdout)
+        return found
 
     def _source(self, port: int) -> None:
         command = [
@@ -179,6 +221,8 @@ class Bench:
             "octets": len(self.message),
             "runs": {name: [asdict(run) for run in runs] for name, runs in self.runs.items()},
             "profile": self.profile,
+            "writes": self.writes,
+            "calls": self.calls,
             "feeds": self.feeds,
             "starts": self.starts,
             "imports": self.imports,

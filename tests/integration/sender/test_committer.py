@@ -37,7 +37,7 @@ def committing(engine: Engine, registration: Registration) -> Committer:
         loop=asyncio.get_running_loop(),
         policy="hold",
         suppression=dead_addresses.SuppressionRules(Keyring([ledgers.SECRET]), 5),
-        connections=50,
+        connections=20,
         clock=lambda: ledgers.NOW,
     )
 
