@@ -10,17 +10,33 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import case, delete, literal
-from sqlmodel import Session, col, select
+from sqlalchemy import bindparam, delete, select
+from sqlmodel import Session, col
 
-from newsletter.db import dialects
 from newsletter.models import Throttle
-from newsletter.models.columns import Instant
+from newsletter.models.columns import Instant, sql
 from newsletter.tokens import Keyring
 
-_key = col(Throttle.key)
-_count = col(Throttle.count)
-_ends_at = col(Throttle.ends_at)
+_TAKE = sql(
+    """
+    INSERT INTO throttle (key, began_at, ends_at, count) VALUES (:key, :now, :ends_at, 1)
+    ON CONFLICT (key) DO UPDATE SET
+        began_at = CASE WHEN throttle.ends_at <= :now THEN :now ELSE throttle.began_at END,
+        ends_at = CASE WHEN throttle.ends_at <= :now THEN :ends_at ELSE throttle.ends_at END,
+        count = CASE WHEN throttle.ends_at <= :now THEN 1 ELSE throttle.count + 1 END
+    WHERE throttle.ends_at <= :now OR throttle.count < :most
+    RETURNING key
+    """,
+    "now",
+    "ends_at",
+)
+_SPENT_UNTIL = sql(
+    "SELECT ends_at FROM throttle WHERE key = :key AND ends_at > :now AND count >= :most", "now"
+).columns(ends_at=Instant())
+
+_of_keys = col(Throttle.key).in_(bindparam("keys", expanding=True))
+_CHOSEN = select(col(Throttle.key)).where(_of_keys).order_by(col(Throttle.key)).with_for_update()
+_RESET = delete(Throttle).where(_of_keys).execution_options(synchronize_session=False)
 
 
 @dataclass(frozen=True)
@@ -42,41 +58,30 @@ def take(session: Session, limit: Limit, subject: str, *, now: datetime, keyring
 
     One statement, so that concurrent sessions together cannot exceed the limit.
     """
-    is_over = _ends_at <= literal(now, Instant())
-    statement = dialects.insert_into(session, Throttle).values(
-        key=limit.key(subject, keyring), began_at=now, ends_at=now + limit.window, count=1
+    key, ends_at = limit.key(subject, keyring), now + limit.window
+    taken = session.execute(
+        _TAKE, {"key": key, "now": now, "ends_at": ends_at, "most": limit.count}
     )
-    taken = statement.on_conflict_do_update(
-        index_elements=[_key],
-        set_={
-            "began_at": case((is_over, literal(now, Instant())), else_=col(Throttle.began_at)),
-            "ends_at": case((is_over, literal(now + limit.window, Instant())), else_=_ends_at),
-            "count": case((is_over, 1), else_=_count + 1),
-        },
-        where=is_over | (_count < limit.count),
-    ).returning(_key)
-    return session.execute(taken).first() is not None
+    return taken.first() is not None
 
 
 def spent_until(
     session: Session, limit: Limit, subject: str, *, now: datetime, keyring: Keyring
 ) -> datetime | None:
     """Return when a used up limit may be used again, None if it may be used now; reads only."""
-    return session.exec(
-        select(Throttle.ends_at).where(
-            _key == limit.key(subject, keyring), _ends_at > now, _count >= limit.count
-        )
-    ).one_or_none()
+    key = limit.key(subject, keyring)
+    found = session.execute(_SPENT_UNTIL, {"key": key, "now": now, "most": limit.count})
+    return found.scalar_one_or_none()
 
 
 def reset(session: Session, limit: Limit, *subjects: str, keyring: Keyring) -> None:
     """Delete the counters of `subjects`. Lock order: by key, or two imports deadlock."""
     keys = [limit.key(subject, keyring) for subject in subjects]
-    chosen = select(Throttle.key).where(_key.in_(keys)).order_by(_key).with_for_update()
-    session.execute(delete(Throttle).where(_key.in_(session.exec(chosen).all())))
+    chosen = session.execute(_CHOSEN, {"keys": keys}).scalars().all()
+    session.execute(_RESET, {"keys": chosen})
 
 
 def prune(session: Session, *, now: datetime) -> int:
     """Delete the rows of windows that have ended, and return how many."""
-    pruned = session.execute(delete(Throttle).where(_ends_at <= now))
+    pruned = session.execute(delete(Throttle).where(col(Throttle.ends_at) <= now))
     return int(getattr(pruned, "rowcount", 0))

@@ -11,14 +11,17 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from typing import NamedTuple
 
-from sqlalchemy import delete
-from sqlmodel import Session, col, select
+from sqlalchemy import Select, String, bindparam, delete
+from sqlalchemy import select as select_columns
+from sqlmodel import Session, col
 
 from newsletter.ledger import statements
 from newsletter.ledger.queue import Verdict
 from newsletter.models import Pace, ProcessKind, State, Worker
+from newsletter.models.columns import Instant, sql
 from newsletter.models.pace import EVERYONE
 from newsletter.sender import limits
 from newsletter.sender.limits import Limits
@@ -42,6 +45,10 @@ _PREFETCHED = 16
 #: How long the same workers may send to a domain that takes fewer connections than there are
 #: workers; then others get their turn.
 _TURN = timedelta(seconds=30)
+
+_PAUSED = sql(
+    "SELECT key, paused_until FROM pace WHERE paused_until > :now AND key <> :everyone", "now"
+).columns(key=String(), paused_until=Instant())
 
 
 def domain_of(address: str) -> str:
@@ -93,8 +100,7 @@ def allowances(
         return {}
     limits.lock(session, now)
     slow = _slow(session, limited)
-    senders = select(Worker.id).where(Worker.kind == ProcessKind.WORKER)
-    workers = list(session.exec(senders.order_by(col(Worker.id))))
+    workers = list(session.execute(_workers()).scalars())
     found = {}
     for domain in limited:
         rate = _Rate.of(slow.get(domain), rules.of_domain(domain), now)
@@ -130,12 +136,8 @@ def is_paused(until: datetime | None, now: datetime) -> bool:
 
 def paused(session: Session, now: datetime) -> dict[str, datetime]:
     """Return the domains that are paused now, and until when."""
-    found = session.exec(
-        select(col(Pace.key), col(Pace.paused_until)).where(
-            col(Pace.paused_until) > now, col(Pace.key) != EVERYONE
-        )
-    )
-    return {key: until for key, until in found if until is not None and is_paused(until, now)}
+    found = session.execute(_PAUSED, {"now": now, "everyone": EVERYONE})
+    return {key: until for key, until in found if is_paused(until, now)}
 
 
 def learn(
@@ -284,6 +286,19 @@ def _end_of_turn(now: datetime) -> datetime:
 
 
 def _slow(session: Session, domains: Collection[str]) -> dict[str, Pace]:
-    found = select(Pace).where(col(Pace.key).in_(domains), col(Pace.key) != EVERYONE)
-    fresh = found.execution_options(populate_existing=True)
-    return {pace.key: pace for pace in session.exec(fresh)}
+    found = session.execute(_paces(), {"domains": list(domains)})
+    return {pace.key: pace for pace in found.scalars()}
+
+
+# To build these statements takes longer than to run them.
+@cache
+def _paces() -> Select[Pace]:
+    of = col(Pace.key).in_(bindparam("domains", expanding=True))
+    found = select_columns(Pace).where(of, col(Pace.key) != EVERYONE)
+    return found.execution_options(populate_existing=True)
+
+
+@cache
+def _workers() -> Select[int | None]:
+    of_senders = col(Worker.kind) == ProcessKind.WORKER
+    return select_columns(col(Worker.id)).where(of_senders).order_by(col(Worker.id))

@@ -19,13 +19,15 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
+from functools import cache
 from typing import NamedTuple
 
-from sqlalchemy import delete, func, update
-from sqlmodel import Session, col, select
+from sqlalchemy import Select, TextClause, inspect
+from sqlalchemy import select as select_columns
+from sqlmodel import Session, col
 
-from newsletter.db import dialects
-from newsletter.models import Pace, RateWindow
+from newsletter.models import Pace
+from newsletter.models.columns import Instant, sql
 from newsletter.models.pace import EVERYONE
 from newsletter.settings import Settings
 from newsletter.settings.values import DomainLimit
@@ -44,6 +46,38 @@ _USED = 0.96
 AHEAD = timedelta(seconds=0.25)
 #: The slowest commit of a reservation that send times allow for.
 LONGEST_LEAD = timedelta(seconds=5)
+
+_FORGET = sql("DELETE FROM rate_window WHERE name = :name AND began_at <= :until", "until")
+_LEFT = sql(
+    """
+    SELECT COALESCE(SUM(count), 0) AS spent, MIN(began_at) AS oldest FROM rate_window
+    WHERE name = :name AND began_at > :after AND count > 0
+    """,
+    "after",
+).columns(oldest=Instant())
+_LATER = sql("SELECT SUM(count) FROM rate_window WHERE name = :name AND began_at > :after", "after")
+_FORGET_LATER = sql("DELETE FROM rate_window WHERE name = :name AND began_at > :after", "after")
+_TAKE_BACK = sql(
+    """
+    UPDATE rate_window SET count = count - :count
+    WHERE name = :name AND began_at = :began_at AND count >= :count
+    """,
+    "began_at",
+)
+_SPEND = sql(
+    """
+    INSERT INTO rate_window (name, began_at, count) VALUES (:name, :began_at, :count)
+    ON CONFLICT (name, began_at) DO UPDATE SET count = rate_window.count + :count
+    """,
+    "began_at",
+)
+_MAKE_EVERYONE = sql(
+    """
+    INSERT INTO pace (key, next_at, successes, reply, changed_at) VALUES (:key, :now, 0, '', :now)
+    ON CONFLICT DO NOTHING
+    """,
+    "now",
+)
 
 
 @dataclass(frozen=True)
@@ -166,10 +200,9 @@ def send_times(session: Session, limits: Limits, *, lead: timedelta, now: dateti
 
     `lead` is how long it takes until the worker has them: earlier ones would be missed.
     """
-    everyone = lock(session, now)
+    next_at = lock(session, now)
     lead = min(lead, LONGEST_LEAD)
     spacing = limits.spacing
-    next_at = everyone.next_at
     if next_at > now + 3 * LONGEST_LEAD + 2 * AHEAD + 3 * spacing:
         # No send time is reserved so far ahead: the clock has been set back.
         next_at = now
@@ -187,11 +220,7 @@ def _free(
 ) -> tuple[int, datetime]:
     """Return how many may be sent now, and when more may, if none."""
     lasts = _lasts(window)
-    session.execute(
-        delete(RateWindow)
-        .where(col(RateWindow.name) == name, col(RateWindow.began_at) <= now - 2 * lasts)
-        .execution_options(synchronize_session=False)
-    )
+    session.execute(_FORGET, {"name": name, "until": now - 2 * lasts})
     _bring_back(session, name, window, now)
     return _left(session, name, lasts, most, now)
 
@@ -204,49 +233,26 @@ def _lasts(window: timedelta) -> timedelta:
 def _left(
     session: Session, name: str, lasts: timedelta, most: int, now: datetime
 ) -> tuple[int, datetime]:
-    counted = (col(RateWindow.name) == name, col(RateWindow.began_at) > now - lasts)
-    spent, oldest = session.exec(
-        select(
-            func.coalesce(func.sum(col(RateWindow.count)), 0), func.min(col(RateWindow.began_at))
-        ).where(*counted, col(RateWindow.count) > 0)
-    ).one()
-    free = max(most - int(spent), 0)
-    return free, now if free else oldest + lasts
+    found = session.execute(_LEFT, {"name": name, "after": now - lasts}).one()
+    free = max(most - int(found.spent), 0)
+    return free, now if free else found.oldest + lasts
 
 
 def _bring_back(session: Session, name: str, window: timedelta, now: datetime) -> None:
     """Count as of now what was counted at a later time: the clock has been set back since."""
-    later = (col(RateWindow.name) == name, col(RateWindow.began_at) > now + window / _SLICES)
-    count = session.exec(select(func.sum(col(RateWindow.count))).where(*later)).one()
+    later = {"name": name, "after": now + window / _SLICES}
+    count = session.execute(_LATER, later).scalar()
     if count is not None:
-        session.execute(
-            delete(RateWindow).where(*later).execution_options(synchronize_session=False)
-        )
+        session.execute(_FORGET_LATER, later)
         _spend(session, name, _slice(now, window), int(count))
 
 
 def _take_back(session: Session, name: str, began_at: datetime, count: int) -> None:
-    session.execute(
-        update(RateWindow)
-        .where(
-            col(RateWindow.name) == name,
-            col(RateWindow.began_at) == began_at,
-            col(RateWindow.count) >= count,
-        )
-        .values(count=col(RateWindow.count) - count)
-        .execution_options(synchronize_session=False)
-    )
+    session.execute(_TAKE_BACK, {"name": name, "began_at": began_at, "count": count})
 
 
 def _spend(session: Session, name: str, began_at: datetime, count: int) -> None:
-    session.execute(
-        dialects.insert_into(session, RateWindow)
-        .values(name=name, began_at=began_at, count=count)
-        .on_conflict_do_update(
-            index_elements=[col(RateWindow.name), col(RateWindow.began_at)],
-            set_={"count": col(RateWindow.count) + count},
-        )
-    )
+    session.execute(_SPEND, {"name": name, "began_at": began_at, "count": count})
 
 
 def _slice(now: datetime, window: timedelta) -> datetime:
@@ -257,20 +263,33 @@ def _slice(now: datetime, window: timedelta) -> datetime:
 # Paces: shared with the limits of domains
 
 
-def lock(session: Session, now: datetime) -> Pace:
-    """Lock the row that serialises all changes of limits, until this transaction ends."""
-    session.execute(
-        dialects.insert_into(session, Pace)
-        .values(key=EVERYONE, next_at=now, successes=0, reply="", changed_at=now)
-        .on_conflict_do_nothing()
-    )
-    found = select(Pace).where(col(Pace.key) == EVERYONE).with_for_update()
-    return session.exec(found.execution_options(populate_existing=True)).one()
+def lock(session: Session, now: datetime) -> datetime:
+    """Lock the row that serialises all changes of limits, until this transaction ends.
+
+    Returns when the next message of all mail may be sent.
+    """
+    session.execute(_MAKE_EVERYONE, {"key": EVERYONE, "now": now})
+    next_at: datetime = session.execute(_everyone()).scalar_one()
+    return next_at
 
 
 def set_pace(session: Session, key: str, **values: object) -> None:
-    session.execute(
-        dialects.insert_into(session, Pace)
-        .values({"key": key, "successes": 0, "reply": "", **values})
-        .on_conflict_do_update(index_elements=[col(Pace.key)], set_=values)
+    session.execute(_set(tuple(values)), {"key": key, "successes": 0, "reply": "", **values})
+
+
+# Only a query of SQLAlchemy's leaves the lock out where SQLite has no such words.
+@cache
+def _everyone() -> Select[datetime]:
+    return select_columns(col(Pace.next_at)).where(col(Pace.key) == EVERYONE).with_for_update()
+
+
+@cache
+def _set(names: tuple[str, ...]) -> TextClause:
+    columns = list(dict.fromkeys(["key", "successes", "reply", *names]))
+    return sql(
+        f"""
+        INSERT INTO pace ({", ".join(columns)}) VALUES ({", ".join(f":{one}" for one in columns)})
+        ON CONFLICT (key) DO UPDATE SET {", ".join(f"{one} = :{one}" for one in names)}
+        """,  # noqa: S608 - names of columns
+        *(one for one in names if isinstance(inspect(Pace).columns[one].type, Instant)),
     )
