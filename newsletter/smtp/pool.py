@@ -36,6 +36,10 @@ async def connect(server: SmtpServer, *, trust: Trust, has_others: bool = False)
     temporary, ConfigurationError for those that only the operator can mend (credentials,
     certificates).
     """
+    try:
+        context = None if server.security == "plain" else trust.context
+    except OSError as exc:
+        raise _explained(server, exc) from exc
     client = aiosmtplib.SMTP(
         hostname=server.host,
         port=server.port,
@@ -45,13 +49,16 @@ async def connect(server: SmtpServer, *, trust: Trust, has_others: bool = False)
         timeout=CONNECT_SECONDS_BESIDE_OTHERS if has_others else CONNECT_SECONDS,
         use_tls=server.security == "tls",
         start_tls=server.security == "starttls",
-        tls_context=None if server.security == "plain" else trust.context,
+        tls_context=context,
     )
     try:
         await client.connect()
         await _greet(client)
     except (SMTPException, OSError, ValueError) as exc:
         client.close()
+        trust.forget(server.host)
+        if _is_unverified(exc):
+            trust.renew()
         raise _explained(server, exc) from exc
     except asyncio.CancelledError:
         client.close()

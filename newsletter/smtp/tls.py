@@ -9,7 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from functools import cached_property
+import time
+from collections.abc import Callable
+
+#: How long a context is used.
+_LONGEST_SECONDS = 3600
 
 
 class _Resuming(ssl.SSLObject):
@@ -36,18 +40,35 @@ class _Resuming(ssl.SSLObject):
 class Trust:
     """What the certificates of relays are verified by, and the last TLS session of each relay.
 
-    `context` replaces the certificate store of the machine.
+    `given` replaces the certificate store of the machine; `clock` is a monotonic one in seconds.
     """
 
-    def __init__(self, context: ssl.SSLContext | None = None) -> None:
-        self._context = context
+    def __init__(
+        self,
+        given: ssl.SSLContext | None = None,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._given = given
+        self._clock = clock
+        self._context: ssl.SSLContext | None = None
+        self._made_at = 0.0
+        self._sessions: dict[str | None, ssl.SSLSession] = {}
 
-    @cached_property
+    @property
     def context(self) -> ssl.SSLContext:
-        """The context of every connection; the store is read when it is first asked for."""
-        context = self._context or ssl.create_default_context()
-        context.sslobject_class = type("Resuming", (_Resuming,), {"sessions": {}})
-        return context
+        """The context of the next connection; raises OSError if it cannot be made.
+
+        Made anew after an hour: the store may have changed, and a session that is resumed again and
+        again would outlive the certificate that it was verified by (RFC 8446 4.6.1).
+        """
+        if self._context is None or self._clock() - self._made_at > _LONGEST_SECONDS:
+            self._made_at = self._clock()
+            self._context = self._given or ssl.create_default_context()
+            self._sessions = {}
+            of_context = {"sessions": self._sessions}
+            self._context.sslobject_class = type("Resuming", (_Resuming,), of_context)
+        return self._context
 
     def remember(self, transport: asyncio.Transport) -> None:
         """Keep the TLS session of a connection for the next one to the same relay.
@@ -57,3 +78,11 @@ class Trust:
         connection = transport.get_extra_info("ssl_object")
         if isinstance(connection, _Resuming):
             connection.remember()
+
+    def forget(self, host: str) -> None:
+        """Resume no session of a relay that could not be connected to: that may be the cause."""
+        self._sessions.pop(host, None)
+
+    def renew(self) -> None:
+        """Read the certificates again for the next connection."""
+        self._context = None

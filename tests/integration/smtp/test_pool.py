@@ -8,6 +8,7 @@ import socket
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
 
@@ -203,9 +204,12 @@ def test_a_session_vouches_for_no_other_certificate(authority: Authority) -> Non
     assert not server.arrivals
 
 
-def test_the_machines_certificates_are_read_once_and_only_for_tls(
-    authority: Authority, monkeypatch: pytest.MonkeyPatch
+def test_the_certificates_are_read_once_and_only_for_tls(
+    authority: Authority, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
+    store = tmp_path / "store.pem"
+    authority.ca.cert_pem.write_to_path(store)
+    monkeypatch.setenv("SSL_CERT_FILE", str(store))
     reads = Mock(wraps=ssl.create_default_context)
     monkeypatch.setattr(ssl, "create_default_context", reads)
     trust = Trust()
@@ -213,11 +217,65 @@ def test_the_machines_certificates_are_read_once_and_only_for_tls(
         deliver(to(server), WIRE, trust=trust)
     assert reads.call_count == 0
 
-    for _ in range(2):
-        scripted = ScriptedServer(starttls=authority.server())
-        with running(scripted) as server, pytest.raises(ConfigurationError):
+    with running(ScriptedServer(starttls=authority.server())) as server:
+        for _ in range(3):
             deliver(to(server, "starttls"), WIRE, trust=trust)
     assert reads.call_count == 1
+
+
+class _Breaking(ssl.SSLObject):
+    """A server's end that breaks off where a client resumes a session."""
+
+    def do_handshake(self) -> None:
+        super().do_handshake()
+        if self.session_reused:
+            raise ConnectionResetError
+
+
+def test_a_relay_that_cannot_resume_a_session_is_connected_to_without(
+    authority: Authority,
+) -> None:
+    context, trust = authority.server(), authority.trust
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    with running(ScriptedServer(starttls=context)) as server:
+        deliver(to(server, "starttls"), WIRE, trust=trust)
+        context.sslobject_class = _Breaking
+        with pytest.raises(TransportUnavailable):
+            deliver(to(server, "starttls"), WIRE, trust=trust)
+        deliver(to(server, "starttls"), WIRE, trust=trust)
+    assert len(server.arrivals) == 2
+
+
+def test_after_an_hour_and_after_a_certificate_that_is_not_trusted_all_is_read_again(
+    authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reads = Mock(wraps=ssl.create_default_context)
+    monkeypatch.setattr(ssl, "create_default_context", reads)
+    now = 0.0
+    trust = Trust(clock=lambda: now)
+
+    first = trust.context
+    now = 3600
+    assert trust.context is first
+    now = 3601
+    assert trust.context is not first
+    assert reads.call_count == 2
+
+    with running(ScriptedServer(starttls=authority.server())) as server:
+        for _ in range(2):
+            with pytest.raises(ConfigurationError):
+                deliver(to(server, "starttls"), WIRE, trust=trust)
+    # By the first of these connections what the hour had brought; by the second anew.
+    assert reads.call_count == 3
+
+
+def test_a_key_log_that_cannot_be_written_is_said(
+    authority: Authority, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("SSLKEYLOGFILE", str(tmp_path / "none" / "keys"))
+    scripted = ScriptedServer(starttls=authority.server())
+    with running(scripted) as server, pytest.raises(TransportUnavailable, match="No such file"):
+        deliver(to(server, "starttls"), WIRE)
 
 
 def test_the_machines_own_certificate_store_is_asked_by_default(authority: Authority) -> None:
