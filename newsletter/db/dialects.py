@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from itertools import chain, groupby
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
@@ -170,17 +170,28 @@ def insert_missing(
     connection = session.connection()
     literals = [_literal(session, table, name, value) for name, value in constants.items()]
     into = f"INSERT INTO {table.__tablename__} ({', '.join([*columns, *constants])})"
-    placeholder, at_once = "%s", 1
+    placeholder, at_most = "%s", 1
     if is_sqlite(connection):
         # Fewer statements take less time; psycopg sends many of them at once.
-        placeholder, at_once = "?", _PARAMETERS // len(columns)
+        placeholder, at_most = "?", _PARAMETERS // len(columns)
     row = f"({', '.join([*[placeholder] * len(columns), *literals])})"
     rows = _stored_rows(connection.dialect, table, columns)
-    chunks = (rows[at : at + at_once] for at in range(0, len(rows), at_once))
-    for size, some in groupby(chunks, len):
+    for size, some in groupby(_chunks(rows, at_most), len):
         # Executed by the driver: SQLAlchemy's processing of the rows takes longer than the INSERT.
         statement = f"{into} VALUES {', '.join([row] * size)} ON CONFLICT DO NOTHING"
         connection.exec_driver_sql(statement, [tuple(chain.from_iterable(one)) for one in some])
+
+
+def _chunks(rows: Sequence[T], at_most: int) -> Iterator[Sequence[T]]:
+    """Yield the rows in chunks whose sizes are powers of two, the largest first.
+
+    sqlite3 keeps the statements of a connection, each of up to a megabyte: so there are few.
+    """
+    at = 0
+    while at < len(rows):
+        size = 1 << (min(at_most, len(rows) - at).bit_length() - 1)
+        yield rows[at : at + size]
+        at += size
 
 
 def _stored_rows(

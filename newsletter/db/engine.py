@@ -169,9 +169,11 @@ def checkpoint(engine: Engine, *, patience_seconds: float) -> bool:
         return True
     with engine.connect() as connection:
         limit_wait(connection, patience_seconds)
-        checkpointing = _driver(connection).execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        busy: int = checkpointing.fetchone()[0]
-        limit_wait(connection, BUSY_SECONDS)
+        try:
+            checkpointing = _driver(connection).execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            busy: int = checkpointing.fetchone()[0]
+        finally:
+            limit_wait(connection, BUSY_SECONDS)
         return busy == 0
 
 
@@ -179,6 +181,12 @@ def limit_wait(connection: Connection, seconds: float) -> None:
     """Set how long a connection to SQLite waits for a lock; it is BUSY_SECONDS otherwise."""
     if is_sqlite(connection):
         _driver(connection).execute(f"PRAGMA busy_timeout = {int(seconds * 1000)}")
+
+
+def roll_back(connection: Connection) -> None:
+    """Roll SQLite back where SQLAlchemy no longer does: a COMMIT failed, or the BEGIN before it."""
+    if is_sqlite(connection) and (driver := _driver(connection)).in_transaction:
+        driver.rollback()
 
 
 def _driver(connection: Connection) -> sqlite3.Connection:

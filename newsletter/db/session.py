@@ -18,7 +18,7 @@ from datetime import UTC, datetime, timedelta
 from sqlalchemy import ColumnClause, Connection, DateTime, Engine, column, select, table, update
 from sqlmodel import Session
 
-from newsletter.db.engine import BUSY_SECONDS, WRITING, explained, limit_wait
+from newsletter.db.engine import BUSY_SECONDS, WRITING, explained, limit_wait, roll_back
 from newsletter.errors import SchemaOutOfDate
 
 # The one row of the table; models are above this package.
@@ -70,22 +70,28 @@ class Writer:
                 if self._busy_seconds is not None:
                     limit_wait(connection, self._busy_seconds)
                 self._kept = Session(connection, expire_on_commit=False)
-            with _connection(self._kept).begin():
-                try:
-                    yield self._kept
-                    self._kept.flush()
-                finally:
-                    # Raw driver statements (`Statement`) do not begin a session transaction.
-                    if self._kept.in_transaction():
-                        self._kept.close()
+            try:
+                with _connection(self._kept).begin():
+                    try:
+                        yield self._kept
+                        self._kept.flush()
+                    finally:
+                        # Raw driver statements (`Statement`) do not begin a session transaction.
+                        if self._kept.in_transaction():
+                            self._kept.close()
+            except BaseException:
+                roll_back(_connection(self._kept))
+                raise
 
     def close(self) -> None:
         """Return the connection to the pool."""
         if self._kept is not None:
             connection = _connection(self._kept)
-            if self._busy_seconds is not None:
-                limit_wait(connection, BUSY_SECONDS)
-            connection.close()
+            try:
+                if self._busy_seconds is not None:
+                    limit_wait(connection, BUSY_SECONDS)
+            finally:
+                connection.close()
 
 
 def _connection(session: Session) -> Connection:
