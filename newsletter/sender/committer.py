@@ -165,7 +165,8 @@ class Committer:
         if self._failure is None:
             self._open().is_last = True
             self._is_full.set()
-        await self._task
+        # Not `await`, which would cancel it along with its caller.
+        await asyncio.wait((self._task,))
         if self._failure is not None:
             raise self._failure
 

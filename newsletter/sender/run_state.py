@@ -6,7 +6,6 @@ The parts hold this object and not one another, so their imports form no circle.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 
 from newsletter.errors import NewsletterError
 from newsletter.ledger.registry import Trouble
@@ -60,6 +59,4 @@ class RunState:
     def tell(self, sentence: str, hint: str | None = None) -> None:
         """Report to the operator: what happened, and what to do."""
         if self._on_trouble is not None:
-            # A full disk under a log must not stop the mail.
-            with contextlib.suppress(OSError):
-                self._on_trouble(sentence, hint)
+            self._on_trouble(sentence, hint)

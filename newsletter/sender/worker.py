@@ -13,7 +13,7 @@ import random
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
@@ -38,6 +38,7 @@ from newsletter.sender.domain_limits import domain_of
 from newsletter.sender.limits import Reservation, SendSlots
 from newsletter.sender.plan import Plan
 from newsletter.sender.prefetch import Job
+from newsletter.sender.reports import Reports, reporting
 from newsletter.sender.run_state import RunState
 from newsletter.sender.shutdown import Shutdown, on_signals
 from newsletter.sender.supply import Supply
@@ -77,6 +78,10 @@ class SendTally:
         """Count one try."""
         self.counts[outcome.kind if outcome.is_charged else "returned"] += 1
 
+    def copy(self) -> SendTally:
+        """Return what it is now."""
+        return replace(self, counts=self.counts.copy())
+
     @property
     def settled(self) -> int:
         """Tries that ended with an answer about the reader."""
@@ -105,7 +110,11 @@ def run(
     know at once, such as a relay that refuses us while others are used.
     """
     name, tally = registry.new_name(), SendTally()
-    with registry.liveness_lock(engine, name, on_trouble=on_trouble), on_signals() as signals:
+    with (
+        reporting(on_tally, on_trouble) as reports,
+        registry.liveness_lock(engine, name, on_trouble=on_trouble),
+        on_signals() as signals,
+    ):
         with _registered(engine, name, policy=plan.retries.policy, clock=clock) as registration:
             try:
                 with asyncio.Runner(loop_factory=new_event_loop) as runner:
@@ -119,14 +128,12 @@ def run(
                         excluded=excluded,
                         stays=stays,
                         shutdown=shutdown or signals,
-                        on_tally=on_tally,
-                        on_trouble=on_trouble,
+                        reports=reports,
                         clock=clock,
                     )
                     runner.run(worker.work())
             finally:
-                if on_tally is not None:
-                    on_tally(tally)
+                reports.show(tally, is_last=True)
         # A signal may have come since the loop ended.
         worker.drain_if_told()
     return tally
@@ -171,18 +178,17 @@ class Worker:
         excluded: Select[Any] | None,
         stays: bool,
         shutdown: Shutdown,
-        on_tally: Callable[[SendTally], None] | None,
-        on_trouble: Trouble | None,
+        reports: Reports[SendTally],
         clock: Callable[[], datetime],
     ) -> None:
         self._plan = plan
         self._tally = tally
         self._stays = stays
         self._shutdown = shutdown
-        self._on_tally = on_tally
+        self._reports = reports
         self._clock = clock
         self._rng = random.Random()  # noqa: S311 - jitter needs no secrecy
-        self._state = RunState(connections=plan.connections, on_trouble=on_trouble)
+        self._state = RunState(connections=plan.connections, on_trouble=reports.tell)
         self._connections = Connections(plan.servers, state=self._state, rng=self._rng)
         hold = Hold(registration.id)
         claiming = Claiming(hold, plan.limits, mailings=mailings, excluded=excluded)
@@ -284,8 +290,7 @@ class Worker:
             looks += 1
             if looks % _POLLS_OF_PAUSES == 0:
                 await self._supply.poll_pauses()
-            if self._on_tally is not None:
-                self._on_tally(self._tally)
+            self._reports.show(self._tally.copy())
             await asyncio.sleep(_LOOK_SECONDS)
 
     def _reserve(self, wanted: int, unused: Unused) -> asyncio.Future[Reservation]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 
 import claimants
 import ledgers
@@ -83,3 +84,23 @@ def test_the_loop_goes_on_while_another_process_has_the_write_lock(sqlite_engine
         # A connection of the pool waits again.
         waits = connection.exec_driver_sql("PRAGMA busy_timeout").scalar()
     assert waits == 60_000
+
+
+def test_whoever_gives_up_waiting_for_the_end_does_not_cancel_it(sqlite_engine: Engine) -> None:
+    ledgers.fill(sqlite_engine, 20)
+    registration, claims = signed_in(sqlite_engine)
+
+    async def mark() -> bool:
+        writer = committing(sqlite_engine, registration)
+        writer.start()
+        with sessions.writing(sqlite_engine):
+            marked = writer.mark(claims[0].id)
+            ending = asyncio.create_task(writer.close())
+            await asyncio.sleep(0)
+            ending.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await ending
+        async with asyncio.timeout(30):
+            return await marked
+
+    assert asyncio.run(mark())

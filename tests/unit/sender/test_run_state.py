@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 
 from newsletter.errors import NewsletterError
 from newsletter.sender.run_state import RunState
@@ -69,16 +68,3 @@ def test_a_wait_ends_when_the_run_stops() -> None:
         await state.wait(3600)
 
     asyncio.run(asyncio.wait_for(wait(), 60))
-
-
-def test_the_operator_is_told_and_a_full_disk_under_the_log_stops_nothing() -> None:
-    told = []
-
-    def on_trouble(sentence: str, hint: str | None) -> None:
-        told.append((sentence, hint))
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    RunState(connections=1, on_trouble=on_trouble).tell("It happened.", "Look there.")
-    RunState(connections=1).tell("Nobody listens.")
-
-    assert told == [("It happened.", "Look there.")]
