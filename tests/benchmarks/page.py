@@ -79,18 +79,18 @@ def figures(runs: Runs) -> list[Figure]:
             "smtp-source",
             0.95,
         ),
-        faster(
-            "the whole command, start and freeze and all : `smtp-source`",
-            "SQLite, the whole command",
-            "smtp-source",
-            0.75,
-        ),
         faster("the same : aiosmtplib `sendmail` over prebuilt bytes", "SQLite", "aiosmtplib", 3.5),
         faster(
             "the same : Jinja2, premailer, EmailMessage, `sendmail` per reader",
             "SQLite",
             "usual",
             60,
+        ),
+        faster(
+            "the whole command, start and freeze and all : `smtp-source`",
+            "SQLite, the whole command",
+            "smtp-source",
+            0.75,
         ),
         faster("PostgreSQL : SQLite", "PostgreSQL", "SQLite", 0.85),
         faster(
@@ -173,8 +173,8 @@ def writes_of_databases(before: Mapping[str, float], now: Mapping[str, float]) -
     """Return what the databases do for each message, beside three new versions of its row."""
     named = {
         "server, PostgreSQL": ("processor time of PostgreSQL's server for each message", "µs"),
-        "log, PostgreSQL": ("PostgreSQL's write-ahead log for each message", "octets"),
-        "log, SQLite": ("SQLite's", "octets"),
+        "log, PostgreSQL": ("write-ahead log for each message, PostgreSQL", "octets"),
+        "log, SQLite": ("the same, SQLite", "octets"),
     }
     return [
         Figure(
