@@ -13,9 +13,18 @@ from newsletter import clock
 from newsletter.cli import context, output, streams
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from newsletter.feedback.apply import FeedbackTally
+    from newsletter.feedback.bounce import Returned
 
 app = typer.Typer(no_args_is_help=True)
+
+JsonLines = Annotated[
+    bool, typer.Option("--json", help="Print one JSON object for each mail, one a line.")
+]
+#: Characters of a server's words in a table.
+_SHOWN = 100
 
 
 @app.command()
@@ -45,6 +54,62 @@ def read(
         output.as_json(asdict(tally))
     else:
         _report(tally)
+
+
+@app.command()
+def classify(
+    files: Annotated[
+        list[Path],
+        typer.Argument(help="Mails, mbox files or Maildirs; - for standard input."),
+    ],
+    *,
+    json: JsonLines = False,
+) -> None:
+    """Say what mails that came back would come to: bounces, complaints and the like.
+
+    Changes nothing, and needs neither settings nor a database. A file that cannot be read is named,
+    and the others are shown; the exit code is 1 then.
+    """
+    from newsletter.errors import InvalidInput
+    from newsletter.feedback import bounce
+
+    rows: list[list[object]] = []
+    unread = 0
+    for path in files:
+        try:
+            for where, mail in _mails(path):
+                found = bounce.read(mail)
+                if json:
+                    output.as_json({"file": where, **asdict(found)}, is_line=True)
+                else:
+                    rows += _rows(where, found)
+        except InvalidInput as exc:
+            unread += 1
+            output.error(str(exc), exc.hint)
+    if rows:
+        output.table(("file", "kind", "recipient", "verdict", "code", "status", "text"), rows)
+    if unread:
+        raise typer.Exit(1)
+
+
+def _mails(path: Path) -> Iterator[tuple[Path, bytes]]:
+    from newsletter.feedback import mailbox as mails
+
+    if str(path) != "-":
+        yield from mails.mails(path)
+        return
+    for mail in mails.of_stream(sys.stdin.buffer, is_whole=True):
+        yield path, mail
+
+
+def _rows(where: Path, found: Returned) -> Iterator[list[object]]:
+    if not found.reports:
+        yield [where, found.kind, None, None, None, None, None]
+    for one in found.reports:
+        said = one.text[:_SHOWN]
+        # A code is no quantity: 550, not 1,550.
+        code = str(one.code) if one.code else None
+        yield [where, found.kind, one.recipient, one.verdict, code, one.status, said]
 
 
 def _report(tally: FeedbackTally) -> None:

@@ -67,11 +67,12 @@ def printable(text: str) -> str:
     return _ACTING.sub(lambda found: ascii(found[0])[1:-1], _BREAK.sub(" ", text))
 
 
-def as_json(value: Mapping[str, Any]) -> None:
+def as_json(value: Mapping[str, Any], *, is_line: bool = False) -> None:
     """Print one JSON object: instants in ISO 8601 with their offset, dates as dates."""
     # Where the output is no UTF-8, JSON's own escapes stand for what it cannot hold.
     is_utf8 = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
-    written = json.dumps(value, default=_plain, ensure_ascii=not is_utf8, indent=2)
+    indent = None if is_line else 2
+    written = json.dumps(value, default=_plain, ensure_ascii=not is_utf8, indent=indent)
     # Of control characters, JSON itself escapes those below the blank alone.
     sys.stdout.write(_ACTING_IN_JSON.sub(lambda found: f"\\u{ord(found[0]):04x}", written) + "\n")
 

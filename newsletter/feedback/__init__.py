@@ -1,5 +1,7 @@
-"""Feedback: mails that come back. For now requests to unsubscribe by mail (mailto links).
+"""Feedback: mails that come back: bounces, complaints, and requests to unsubscribe.
 
-`mailbox` reads the headers of mails, `report` decides without I/O what they request, and `apply`
-does it. Mailboxes are never modified, and reading one again is idempotent.
+`bounce` reads what a mail comes to, in pure files: `mime` (parts), `status` (what is made for
+machines), `prose` and `vendors` (texts), `complaints` and `signs`. `mailbox` reads mails, `report`
+decides what a reader requests, and `apply` does it. Mailboxes are never modified, and reading one
+again is idempotent. Bounces and complaints are shown and change nothing yet.
 """

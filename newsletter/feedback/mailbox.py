@@ -1,21 +1,24 @@
 """Reads mails from a Maildir, an mbox file or a stream, without modifying them.
 
-Only the headers are kept, up to a limit, so that memory is bounded for any mailbox and any mail.
+Of a mail only the headers are kept, or the beginning that a report is read from, so that memory is
+bounded for any mailbox and any mail.
 """
 
 from __future__ import annotations
 
 import mailbox
+import re
 from collections.abc import Callable, Iterator
-from contextlib import closing, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
 from newsletter.errors import InvalidInput
-from newsletter.feedback import report
+from newsletter.feedback.mime import HEADER_OCTETS, MAXIMUM_OCTETS
 
-#: The beginning of each mail in an mbox (RFC 4155).
-_SEPARATOR = b"From "
+#: The line before each mail in an mbox (RFC 4155); a time tells it from a line of a text.
+_SEPARATOR = re.compile(rb"From [^\r\n]*\d\d:\d\d")
+_FIRST = b"From "
 
 
 def headers(path: Path) -> Iterator[bytes]:
@@ -23,73 +26,107 @@ def headers(path: Path) -> Iterator[bytes]:
 
     Raises InvalidInput if it is neither, or cannot be read.
     """
-    try:
+    with _readable(path, "Name a Maildir or an mbox file."):
         if path.is_dir():
-            yield from _maildir(path)
+            for _, mail in _maildir(path, is_whole=False):
+                yield mail
         else:
             yield from _mbox(path)
-    except (OSError, mailbox.Error) as exc:
-        reason = getattr(exc, "strerror", None) or exc
-        raise InvalidInput(
-            f"{path} cannot be read as a mailbox: {reason}.", hint="Name a Maildir or an mbox file."
-        ) from exc
 
 
-def of_stream(stream: BinaryIO) -> Iterator[bytes]:
+def mails(path: Path) -> Iterator[tuple[Path, bytes]]:
+    """Yield the mails of a Maildir, an mbox file or a file with one mail, and where each is.
+
+    Each ends after MAXIMUM_OCTETS. Raises InvalidInput for what cannot be read.
+    """
+    with _readable(path, "Name a mail, a Maildir or an mbox file."):
+        if path.is_dir():
+            yield from _maildir(path, is_whole=True)
+            return
+        with path.open("rb") as file:
+            for mail in of_stream(file, is_whole=True):
+                yield path, mail
+
+
+def of_stream(stream: BinaryIO, *, is_whole: bool = False) -> Iterator[bytes]:
     """Yield the headers of the mail on a stream, as a mail server pipes it, or of a whole mbox.
 
     The stream is read to its end: a mail server takes a closed pipe for a failure.
     """
-    first = stream.readline(report.MAXIMUM_OCTETS)
-    if first.startswith(_SEPARATOR):
-        yield from _after_separator(stream.readline)
+    first = stream.readline(HEADER_OCTETS)
+    if first.startswith(_FIRST):
+        yield from _after_separator(stream.readline, is_whole=is_whole)
         return
-    yield first + _beginning(stream.readline)
-    while stream.read(report.MAXIMUM_OCTETS):
+    if is_whole:
+        yield first + stream.read(MAXIMUM_OCTETS)
+    else:
+        yield first + _beginning(stream.readline)
+    while stream.read(HEADER_OCTETS):
         pass
 
 
-def _maildir(path: Path) -> Iterator[bytes]:
+@contextmanager
+def _readable(path: Path, hint: str) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, mailbox.Error) as exc:
+        reason = getattr(exc, "strerror", None) or exc
+        raise InvalidInput(f"{path} cannot be read as a mailbox: {reason}.", hint=hint) from exc
+
+
+def _maildir(path: Path, *, is_whole: bool) -> Iterator[tuple[Path, bytes]]:
     with closing(mailbox.Maildir(path, create=False)) as found:
         for key in found.iterkeys():
             # A mail client may delete or move the mail meanwhile.
             with suppress(KeyError, FileNotFoundError), found.get_file(key) as mail:
-                yield _beginning(mail.readline)
+                yield (
+                    path / key,
+                    mail.read(MAXIMUM_OCTETS) if is_whole else _beginning(mail.readline),
+                )
 
 
 def _mbox(path: Path) -> Iterator[bytes]:
     with path.open("rb") as file:
-        first = file.readline(report.MAXIMUM_OCTETS)
+        first = file.readline(HEADER_OCTETS)
         if not first:
             return
-        if not first.startswith(_SEPARATOR):
+        if not first.startswith(_FIRST):
             raise mailbox.FormatError('it does not begin with "From "')
-        yield from _after_separator(file.readline)
+        yield from _after_separator(file.readline, is_whole=False)
 
 
-def _after_separator(readline: Callable[[int], bytes]) -> Iterator[bytes]:
-    """Yield the headers of each mail of an mbox after its first separator line."""
+def _after_separator(readline: Callable[[int], bytes], *, is_whole: bool) -> Iterator[bytes]:
+    """Yield each mail of an mbox, or its headers, after its first separator line."""
     has_mail = True
     while has_mail:
-        yield _beginning(readline)
-        has_mail = _skip_body(readline)
+        head = _beginning(readline)
+        body: list[bytes] = []
+        has_mail = _read_body(readline, body if is_whole else None)
+        yield head + b"\n" + b"".join(body) if is_whole else head
 
 
-def _skip_body(readline: Callable[[int], bytes]) -> bool:
-    """Read past the separator line of the next mail; False if there is none."""
+def _read_body(readline: Callable[[int], bytes], kept: list[bytes] | None) -> bool:
+    """Read past the separator line of the next mail; False if there is none.
+
+    What comes before it, up to MAXIMUM_OCTETS, is added to `kept`.
+    """
     begins_line = True
-    while line := readline(report.MAXIMUM_OCTETS):
-        if begins_line and line.startswith(_SEPARATOR):
+    room = MAXIMUM_OCTETS if kept is not None else 0
+    while line := readline(HEADER_OCTETS):
+        if begins_line and _SEPARATOR.match(line):
             return True
         begins_line = line.endswith(b"\n")
+        if kept is not None and room > 0:
+            kept.append(line)
+            room -= len(line)
     return False
 
 
 def _beginning(readline: Callable[[int], bytes]) -> bytes:
-    """Read the headers of a mail, up to MAXIMUM_OCTETS."""
+    """Read the headers of a mail, up to HEADER_OCTETS."""
     read, lines = 0, []
-    while read < report.MAXIMUM_OCTETS:
-        line = readline(report.MAXIMUM_OCTETS)
+    while read < HEADER_OCTETS:
+        line = readline(HEADER_OCTETS)
         if not line.strip(b"\r\n"):
             break
         read += len(line)

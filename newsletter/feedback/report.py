@@ -7,20 +7,14 @@ the sender's address never does.
 from __future__ import annotations
 
 import re
-from contextlib import suppress
 from dataclasses import dataclass
-from email.errors import MessageError
-from email.header import decode_header, make_header
-from email.message import Message
-from email.parser import BytesHeaderParser
 from urllib.parse import unquote_plus
 
 from newsletter import tokens
+from newsletter.feedback import mime
+from newsletter.feedback.mime import Headers
 
-#: Octets of headers; the rest is ignored.
-MAXIMUM_OCTETS = 65_536
-
-#: Characters of one header; decoding is quadratic in the length.
+#: Characters of one header of an automatic reply that are looked at.
 _HEADER_LENGTH = 2_000
 _ASKED = re.compile(r"\bunsubscribe\b", re.ASCII | re.IGNORECASE)
 _SIGNED = tokens.TOKEN_LENGTH - tokens.SIGNATURE_LENGTH - 1
@@ -64,35 +58,35 @@ class Unsubscription:
     sender: str
 
 
-def read(headers: bytes) -> Unsubscription | None:
+def read(octets: bytes) -> Unsubscription | None:
+    """Return the request in the headers of a mail; None if there is none."""
+    return request_of(Headers(octets[: mime.HEADER_OCTETS]))
+
+
+def request_of(headers: Headers) -> Unsubscription | None:
     """Return the request in these headers; None if there is none.
 
     An automatic reply has no request, whatever its subject quotes.
     """
-    message = BytesHeaderParser().parsebytes(headers[:MAXIMUM_OCTETS])
     # Some mail clients do not decode the escapes of the link.
-    subject = unquote_plus(_decoded(message.get("Subject"))).strip()
-    if not _ASKED.search(subject) or _is_automatic(message):
+    subject = unquote_plus(headers.get("Subject")).strip()
+    if not _ASKED.search(subject) or is_automatic(headers):
         return None
     ours = _OURS.fullmatch(subject)
-    return Unsubscription(ours[1] if ours else None, _decoded(message.get("From")))
+    return Unsubscription(ours[1] if ours else None, headers.get("From"))
 
 
-def _is_automatic(message: Message) -> bool:
-    # Apple Mail unsubscribes by a mail that is marked as an automatic reply.
-    if str(message.get("X-Apple-Unsubscribe", "")).strip().lower() == "true":
+def is_automatic(headers: Headers) -> bool:
+    """Return whether a mail is marked as an automatic reply or a report."""
+    if is_of_apple(headers):
         return False
     return any(
-        sign.match(str(value)[:_HEADER_LENGTH])
+        sign.match(value[:_HEADER_LENGTH])
         for name, sign in _AUTOMATIC.items()
-        for value in message.get_all(name, [])
+        for value in headers.all(name)
     )
 
 
-def _decoded(value: object) -> str:
-    """Return a header's text on one line, without terminal control characters."""
-    written = str(value or "")[:_HEADER_LENGTH]
-    # A damaged encoded-word stays encoded: our tokens are never encoded.
-    with suppress(MessageError, LookupError, ValueError):
-        written = str(make_header(decode_header(written)))
-    return " ".join("".join(c if c.isprintable() else " " for c in written).split())
+def is_of_apple(headers: Headers) -> bool:
+    """Return whether Apple Mail unsubscribes: by a mail that is marked as an automatic reply."""
+    return headers.get("X-Apple-Unsubscribe").lower() == "true"

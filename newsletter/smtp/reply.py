@@ -51,7 +51,11 @@ _NO_ACCOUNT = re.compile(r"\bdd (?:this user doesn't have|not a valid recipient)
 # Outlook's number: RFC 5321 4.2.3 uses it for policies, too.
 _NO_SUCH_USER = re.compile(
     r"no such (?:user|mailbox|recipient)|unknown (?:user|recipient|mailbox)|does(?:n't| not) exist"
-    r"|(?:user|recipient|mailbox) (?:is )?(?:unknown|not found|disabled|inactive)"
+    r"|no mailbox (?:here )?by that name|no such (?:address|account)"
+    r"|(?:user|recipient|mailbox|addressee) (?:is )?(?:unknown|not found|disabled|inactive)"
+    r"|(?:benutzer|empf(?:ä|ae)nger|postfach) (?:ist )?(?:unbekannt|nicht gefunden)"
+    r"|(?:utilisateur|destinataire|adresse) (?:est )?(?:inconnue?|inexistante?)"
+    r"|(?:usuario|destinatario|utente|casella) (?:desconocido|inexistente|sconosciut[oa])"
     r"|mailbox unavailable \(S2017062302\)"
     r"|(?<!too many )invalid (?:recipient|mailbox)|recipient address rejected: access denied",
     re.I,

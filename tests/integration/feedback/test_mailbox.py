@@ -11,7 +11,7 @@ import pytest
 
 from newsletter.errors import InvalidInput
 from newsletter.feedback import mailbox as mails
-from newsletter.feedback import report
+from newsletter.feedback import mime
 
 MAIL = b"Subject: %s\r\nFrom: a@b.example\r\n\r\nSubject: not this\r\n" + b"words\r\n" * 50
 
@@ -59,7 +59,7 @@ def test_a_whole_mbox_may_come_on_a_stream() -> None:
 def test_any_piped_octets_are_one_mail_of_bounded_size(octets: bytes) -> None:
     (found,) = mails.of_stream(BytesIO(octets))
 
-    assert len(found) <= 2 * report.MAXIMUM_OCTETS
+    assert len(found) <= 2 * mime.HEADER_OCTETS
 
 
 @pytest.mark.parametrize("name", ["nothing", "folder", "readers.csv"])

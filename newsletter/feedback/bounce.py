@@ -1,0 +1,366 @@
+"""Reads what comes back by mail: octets in, reports out. Pure, never an error, in bounded work.
+
+Who is meant, which reply was given and to which command is found here; what the reply means,
+`smtp.reply` decides as for one of our own conversations.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from newsletter.feedback import complaints, mime, prose, report, signs, status, vendors
+from newsletter.feedback.mime import Headers, Part
+from newsletter.feedback.prose import Found, Named
+from newsletter.feedback.signs import Kind
+from newsletter.feedback.status import Block
+from newsletter.smtp import reply as replies
+from newsletter.smtp.outcome import Kind as Result
+from newsletter.smtp.outcome import Outcome, Phase, Reaction
+from newsletter.smtp.reply import Reply
+
+#: Paragraphs of a returned message among which its headers are.
+_ANNOUNCEMENTS = 4
+_OF_MESSAGE = re.compile(r"^(?:Message-ID|From|Received|X-HmXmr\w+):", re.I | re.M)
+
+
+class Verdict(StrEnum):
+    """What a report comes to."""
+
+    #: There is no such address.
+    DEAD = "dead"
+    #: There may be none.
+    MAYBE = "maybe"
+    #: The mailbox is full.
+    FULL = "full"
+    #: A failure that passes.
+    LATER = "later"
+    DELAYED = "delayed"
+    #: Our set-up, our mail or the policy of a server: nothing about the reader.
+    OURS = "ours"
+    COMPLAINT = "complaint"
+    OPT_OUT = "opt-out"
+    AUTO = "auto"
+    DELIVERED = "delivered"
+    OTHER = "other"
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a mail says of one recipient."""
+
+    #: Empty if the mail does not name one.
+    recipient: str
+    verdict: Verdict
+    code: int | None = None
+    #: The enhanced status code (RFC 3463).
+    status: str | None = None
+    #: The command that was answered, where the mail tells.
+    phase: Phase | None = None
+    text: str = ""
+    #: Of the mail that came back, as it is written; empty if the headers are not in it.
+    message_id: str = ""
+
+
+@dataclass(frozen=True)
+class Returned:
+    """A mail that came back, by its kind, and what it says."""
+
+    kind: Kind
+    reports: tuple[Report, ...] = ()
+
+
+def read(octets: bytes) -> Returned:
+    """Return what a mail comes to."""
+    headers, parts = mime.read(octets)
+    mail = _Mail(headers, parts)
+    if (complaint := complaints.read(headers, parts, mail.sent)) is not None:
+        verdict = Verdict(complaint.verdict)
+        text, message_id = complaint.text, mail.message_id
+        found = Report(complaint.recipient, verdict, text=text, message_id=message_id)
+        return Returned(complaint.kind, (found,))
+    if report.is_of_apple(headers):
+        return _of_person(headers, Kind.UNSUBSCRIBE, Verdict.OPT_OUT)
+    blocks = mail.blocks
+    if not blocks and (wrapped := _wrapped(headers, parts)) is not None:
+        mail = _Mail(*wrapped)
+        blocks = mail.blocks
+    return _of_blocks(mail, blocks) if blocks else _without_blocks(mail)
+
+
+def _without_blocks(mail: _Mail) -> Returned:
+    headers = mail.headers
+    if signs.is_automatic(headers):
+        return _of_person(headers, Kind.AUTO, Verdict.AUTO)
+    if signs.is_bounce(headers, mail.text):
+        return _of_text(mail)
+    if report.request_of(headers) is not None:
+        return _of_person(headers, Kind.UNSUBSCRIBE, Verdict.OPT_OUT)
+    return Returned(Kind.OTHER)
+
+
+def _of_person(headers: Headers, kind: Kind, verdict: Verdict) -> Returned:
+    """Return a mail that comes from a reader's own mailbox; the sender may be forged."""
+    sender = status.address_of(headers.get("From"))
+    return Returned(kind, (Report(sender, verdict, text=headers.get("Subject")),))
+
+
+def _wrapped(headers: Headers, parts: Sequence[Part]) -> tuple[Headers, list[Part]] | None:
+    """Return the report inside a mail that a gateway has put around it, with the same subject."""
+    for part in parts:
+        if part.type == "message/rfc822":
+            inner = mime.read(part.body)
+            is_same = inner[0].get("Subject") == headers.get("Subject")
+            return inner if is_same and inner[0].type == "multipart/report" else None
+    return None
+
+
+class _Mail:
+    """The parts of a mail by what they are for."""
+
+    def __init__(self, headers: Headers, parts: Sequence[Part]) -> None:
+        self.headers = headers
+        inside = next((at for at, part in enumerate(parts) if part.is_returned), len(parts))
+        texts = [part for part in parts[:inside] or parts if part.type.startswith("text/")]
+        plain = [part for part in texts if part.type != "text/html"] or texts
+        written = "\n\n".join(part.text for part in plain)
+        #: The text above the returned message, and that message if it stands in the text.
+        self.text, below = prose.above(written)
+        # Some systems have no part for the delivery status, and write it into the text.
+        self._machine_texts = [
+            part.text
+            for part in parts
+            if part.type in {"message/delivery-status", "message/global-delivery-status"}
+        ] or [self.text]
+        returned = parts[inside].text if inside < len(parts) else below
+        #: The headers of the mail that came back.
+        self.sent = Headers(_head(returned).encode("utf-8", "surrogatepass"))
+
+    @property
+    def blocks(self) -> list[Block]:
+        """What a delivery status says of each recipient."""
+        found = [block for text in self._machine_texts for block in status.blocks(text)]
+        return found[: status.MAXIMUM_BLOCKS]
+
+    @property
+    def message_id(self) -> str:
+        return self.sent.get("Message-ID")
+
+    @property
+    def reader(self) -> str:
+        """The one address that the mail was sent to, by its own headers."""
+        found = {one.lower(): one for one in status.ADDRESS.findall(self.sent.get("To"))}
+        return next(iter(found.values())) if len(found) == 1 else ""
+
+    @property
+    def others(self) -> set[str]:
+        """Addresses that are ours or the reporting system's."""
+        names = ("To", "From", "Sender", "Reply-To", "Return-Path", "Errors-To", "Delivered-To")
+        written = [self.headers.get(name) for name in names]
+        written += [self.sent.get(name) for name in ("From", "Sender", "Return-Path", "Reply-To")]
+        found = {one.lower() for text in written for one in status.ADDRESS.findall(text)}
+        return found - {self.reader.lower()}
+
+    def failed(self) -> list[Named]:
+        """Return the recipients that headers or the text name."""
+        listed = status.ADDRESS.findall(", ".join(self.headers.all("X-Failed-Recipients")))
+        found = prose.named(self.text, self.others)
+        if listed:
+            said = {one.address.lower(): one.said for one in found}
+            return [Named(one, said.get(one.lower(), self.text)) for one in dict.fromkeys(listed)]
+        if found:
+            return found
+        subject = prose.named(self.headers.get("Subject"), self.others)
+        if subject or self.reader:
+            return [Named(subject[0].address if subject else self.reader, self.text)]
+        return [Named(one, self.text) for one in self._bare()]
+
+    def _bare(self) -> Iterator[str]:
+        """Yield the recipients that a system names without its own domain."""
+        domain = status.address_of(self.headers.get("From")).rpartition("@")[2]
+        if domain:
+            for name in prose.bare_names(self.text):
+                yield f"{name}@{domain}"
+
+
+def _head(returned: str) -> str:
+    """Return the headers of a message that may stand below a line that announces it."""
+    unquoted = returned.lstrip().removeprefix(">").replace("\n>", "\n")
+    paragraphs = unquoted.split("\n\n", _ANNOUNCEMENTS)[:_ANNOUNCEMENTS]
+    return next((one for one in paragraphs if _OF_MESSAGE.search(one)), "")
+
+
+def _of_blocks(mail: _Mail, blocks: Sequence[Block]) -> Returned:
+    """Return what a delivery status says of its recipients."""
+    said = {one.address.lower(): one.said for one in prose.named(mail.text, mail.others)}
+    reports = _each_once(
+        one
+        for block in blocks
+        for one in _of_block(mail, block, _text_about(block, said) or mail.text)
+    )
+    verdicts = {one.verdict for one in reports}
+    for kind, verdict in (
+        (Kind.DELAYED, Verdict.DELAYED),
+        (Kind.DELIVERED, Verdict.DELIVERED),
+    ):
+        if verdicts == {verdict}:
+            return Returned(kind, reports)
+    if verdicts == {Verdict.DELAYED, Verdict.DELIVERED}:
+        return Returned(Kind.DELAYED, reports)
+    return Returned(Kind.BOUNCE, reports)
+
+
+def _text_about(block: Block, said: Mapping[str, str]) -> str:
+    """Return what the text says of a recipient, or of whom it was made from."""
+    names = dict.fromkeys((block.recipient.lower(), block.original.lower()))
+    return "\n".join(said.get(name, "") for name in names).strip()
+
+
+def _of_block(mail: _Mail, block: Block, text: str) -> Iterator[Report]:
+    recipient = block.recipient or next((one.address for one in mail.failed()), "")
+    action = block.action or {"2": "delivered"}.get(block.status[:1], "failed")
+    if action in {"relayed", "expanded", "delivered"}:
+        yield _report(mail, recipient, None, Verdict.DELIVERED, block.status)
+        return
+    found = _reply_of(block, text)
+    if action == "delayed" or (action != "failed" and signs.is_delay(mail.headers, mail.text)):
+        verdict = Verdict.DELAYED
+    else:
+        verdict = _verdict(found, is_first_hand=_has_words(block))
+    yield _report(mail, recipient, found, verdict, block.status)
+    if block.is_forwarded:
+        yield _report(mail, block.original, found, _of_forwarder(verdict), block.status)
+
+
+def _of_forwarder(verdict: Verdict) -> Verdict:
+    """Return what a verdict says of who has the mail forwarded: another mailbox is dead."""
+    return Verdict.MAYBE if verdict is Verdict.DEAD else verdict
+
+
+def _each_once(reports: Iterable[Report]) -> tuple[Report, ...]:
+    """Return the first report of each recipient."""
+    found: dict[str, Report] = {}
+    for one in reports:
+        found.setdefault(one.recipient.lower(), one)
+    return tuple(found.values())
+
+
+def _has_words(block: Block) -> bool:
+    return prose.reply_in(block.diagnostic) is None
+
+
+def _reply_of(block: Block, text: str) -> Found | None:
+    """Return the reply that a block reports, else the one in the text above, else its status."""
+    found = prose.reply_in(block.diagnostic) or prose.reply_in(text)
+    if found is not None:
+        phase = found.phase or prose.phase_in(text)
+        return Found(_with_status(found.reply, block.status), phase)
+    row = None if _is_specific(block.status) else _row_in(block.diagnostic or text)
+    if row is not None:
+        return row
+    return Found(_of_status(block.status, block.diagnostic), None) if block.status else None
+
+
+def _with_status(reply: Reply, written: str) -> Reply:
+    """Add the reporting system's status to a reply without one of its own, if they agree.
+
+    Some systems call every 550 a 5.1.1: it counts where the words of the reply are of a mailbox,
+    or there are none.
+    """
+    fits = _is_specific(written) and written[0] == str(reply.code)[0]
+    if reply.enhanced or not fits:
+        return reply
+    enhanced = Reply(reply.code, f"{written} {reply.text}")
+    is_of_mailbox = replies.classify(Phase.RCPT, reply).reaction in _OF_MAILBOX
+    if written.startswith("5.1.") and len(reply.text) > 5 and not is_of_mailbox:
+        row = vendors.reply_of(reply.text)
+        return enhanced if row and row[1].enhanced == "5.1.1" else reply
+    return enhanced
+
+
+def _is_specific(written: str) -> bool:
+    return bool(written) and not written.endswith(".0.0")
+
+
+def _of_status(written: str, words: str) -> Reply:
+    return Reply(550 if written[0] == "5" else 450, f"{written} {words}")
+
+
+_OF_MAILBOX = {Reaction.SUPPRESS, Reaction.SUSPECT}
+
+
+def _of_text(mail: _Mail) -> Returned:
+    """Return what a bounce says in words alone."""
+    is_delay = signs.is_delay(mail.headers, mail.text)
+    named = mail.failed() or [Named("", mail.text)]
+    reports = _each_once(
+        one
+        for name in named
+        for one in _of_name(mail, name, is_delay=is_delay, is_only=len(named) == 1)
+    )
+    return Returned(Kind.DELAYED if is_delay else Kind.BOUNCE, reports)
+
+
+def _of_name(mail: _Mail, name: Named, *, is_delay: bool, is_only: bool) -> Iterator[Report]:
+    found = prose.reply_in(name.said) or _row_in(name.said) or prose.reply_in(mail.text)
+    # A reason in front of several recipients may be of another one of them.
+    if found is None and (is_only or len(name.said) < len(name.address) + 20):
+        found = _row_in(mail.text)
+    if found is not None and found.phase is None and is_only:
+        found = found._replace(phase=prose.phase_in(mail.text))
+    verdict = Verdict.DELAYED if is_delay else _verdict(found, is_first_hand=False)
+    yield _report(mail, name.address, found, verdict)
+    if name.original:
+        yield _report(mail, name.original, found, _of_forwarder(verdict))
+
+
+def _row_in(text: str) -> Found | None:
+    row = vendors.reply_of(text)
+    return Found(row[1], row[0]) if row is not None else None
+
+
+def _verdict(found: Found | None, *, is_first_hand: bool) -> Verdict:
+    if found is None:
+        return Verdict.OTHER
+    outcome = replies.classify(found.phase or Phase.RCPT, found.reply)
+    if outcome.reaction is Reaction.SUSPECT and not is_first_hand and found.phase is None:
+        # Words without a code: of the mailbox only if RCPT is known to be what was answered.
+        row = vendors.reply_of(found.reply.text)
+        if row is None or row[1].enhanced not in {"5.1.1", "5.2.1"}:
+            return Verdict.OTHER
+    return _MEANINGS.get(outcome.reaction) or _without_reaction(outcome)
+
+
+_MEANINGS = {
+    Reaction.SUPPRESS: Verdict.DEAD,
+    Reaction.SUSPECT: Verdict.MAYBE,
+    Reaction.COUNT: Verdict.FULL,
+    Reaction.BREAK: Verdict.OURS,
+    Reaction.ALARM: Verdict.OURS,
+    Reaction.STOP: Verdict.OURS,
+    Reaction.PAUSE: Verdict.OURS,
+    Reaction.SLOW: Verdict.LATER,
+}
+
+
+def _without_reaction(outcome: Outcome) -> Verdict:
+    return Verdict.LATER if outcome.kind is Result.DEFERRED else Verdict.OTHER
+
+
+def _report(
+    mail: _Mail, recipient: str, found: Found | None, verdict: Verdict, written: str = ""
+) -> Report:
+    if found is None:
+        return Report(recipient, verdict, status=written or None, message_id=mail.message_id)
+    reply = found.reply
+    return Report(
+        recipient,
+        verdict,
+        reply.code,
+        reply.enhanced or written or None,
+        found.phase,
+        reply.words,
+        mail.message_id,
+    )

@@ -1,0 +1,68 @@
+"""Reads complaints and other feedback reports (RFC 5965), and reports for the operator. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from newsletter.feedback import mime
+from newsletter.feedback.mime import Headers, Part
+from newsletter.feedback.signs import Kind
+from newsletter.feedback.status import ADDRESS, address_of
+
+# Outlook's reports before it had RFC 5965: the message inside, and whom it was for in a header.
+_JUNK_MAIL = re.compile(r"complaint about message from", re.I)
+_JUNK_MAIL_RECIPIENT = "X-HmXmrOriginalRecipient"
+# RFC 7489 7.2.1.1 and RFC 8460 5.3.
+_AGGREGATE = re.compile(r"\breport[ -]domain\s*:.*\bsubmitter\s*:", re.I)
+_AGGREGATE_TYPES = frozenset({"application/tlsrpt+gzip", "application/tlsrpt+json"})
+_OPT_OUT = frozenset({"opt-out", "opt-out-list", "unsubscribe"})
+_FOR_OPERATOR = frozenset({"auth-failure", "dmarc"})
+
+
+class Complaint(NamedTuple):
+    """What a feedback report comes to."""
+
+    kind: Kind
+    verdict: str
+    recipient: str
+    text: str
+
+
+def read(headers: Headers, parts: Sequence[Part], sent: Headers) -> Complaint | None:
+    """Return what a report comes to; None for a mail that is none. `sent` is the mail it is of."""
+    subject = headers.get("Subject")
+    for part in parts:
+        if part.type == "message/feedback-report":
+            return _of_fields(dict(reversed([*mime.fields(part.text)])), sent, subject)
+    is_aggregate = _AGGREGATE.search(subject) or any(p.type in _AGGREGATE_TYPES for p in parts)
+    if is_aggregate:
+        return Complaint(Kind.OTHER, "ours", "", subject)
+    has_message = any(part.is_returned for part in parts)
+    if has_message and (sent.all(_JUNK_MAIL_RECIPIENT) or _JUNK_MAIL.search(subject)):
+        return Complaint(Kind.COMPLAINT, "complaint", _reader(sent), subject)
+    return None
+
+
+def _of_fields(found: dict[str, str], sent: Headers, subject: str) -> Complaint:
+    kind = found.get("feedback-type", "").lower().partition(";")[0].strip()
+    names = ("original-rcpt-to", "removal-recipient")
+    recipient = next((a for name in names if (a := address_of(found.get(name, "")))), "")
+    recipient = recipient or _reader(sent)
+    text = f"{kind}: {subject}" if subject else kind
+    if kind in _OPT_OUT:
+        return Complaint(Kind.UNSUBSCRIBE, "opt-out", recipient, text)
+    if kind in _FOR_OPERATOR:
+        return Complaint(Kind.OTHER, "ours", recipient, text)
+    if kind in {"not-spam", ""}:
+        return Complaint(Kind.OTHER, "other", recipient, text)
+    # RFC 5965 3.1: a type that is not known counts as "other".
+    return Complaint(Kind.COMPLAINT, "complaint", recipient, text)
+
+
+def _reader(sent: Headers) -> str:
+    """Return the one address that a mail was sent to; a report may have removed it."""
+    junk_mail = address_of(sent.get(_JUNK_MAIL_RECIPIENT))
+    found = ADDRESS.findall(sent.get("To"))
+    return junk_mail or (found[0] if len(found) == 1 else "")

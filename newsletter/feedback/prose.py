@@ -1,0 +1,208 @@
+"""Finds in the text of a bounce who is meant, which reply was given and to which command. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Sequence
+from itertools import pairwise
+from typing import NamedTuple
+
+from newsletter.feedback.status import ADDRESS
+from newsletter.smtp.outcome import Phase
+from newsletter.smtp.reply import Reply
+
+#: Recipients of one text.
+MAXIMUM_RECIPIENTS = 200
+#: Characters of a reply in a text.
+_REPLY_LENGTH = 1_000
+
+# Where the returned message begins: its first headers, or a line that announces it.
+_HEADERS = re.compile(r"^>?\s?(?:Return-Path:|Received: ?(?:from|by|\())", re.I | re.M)
+_ANNOUNCED = re.compile(
+    r"^[ \t>]{0,9}(?:[-=*_+#]{2,200}.{0,60}(?:original (?:message|mail)|copy of"
+    r"|below (?:this|the next)"
+    r"|(?:returned|unsent|rejected|bounced) (?:mail|message)|message headers?|header and top"
+    r"|header of the|headers? follow|undelivered message|forwarded message|mensaje original"
+    r"|message (?:d')?origin\w*|urspr\w+ nachricht|originalnachricht|messaggio originale"
+    r"|mensagem original|исходное сообщение|原始邮件|attachment is a copy)"
+    r"|(?:the )?original message (?:headers?|as received|follows|details)\b"
+    r"|(?:the )?(?:message headers?|first \d+ lines).{0,40}follow|your message reads"
+    r"|received message follows|included is a copy|here is a copy"
+    r"|a copy of the original message|old message:|original headers)",
+    re.I | re.M,
+)
+
+# An SMTP reply: where a line begins, or after what introduces one.
+_REPLY = re.compile(
+    r"(?:^[ \t>]{0,9}|\bsaid[: ]+|<<<\s*|>>>\s*|[:(\"'\[=;]\s*|\.\.\.\s*"
+    r"|\b(?:error|code|reply|response|returned|status|with|was|is|host)\s+(?:code\s+)?)"
+    r"(?P<code>[45]\d\d)(?:[ \t]*[-:]?[ \t]*\(?#?(?P<status>[45]\.\d{1,3}\.\d{1,3})\b|"
+    r"[ \t]*[-:]|[ \t]+(?![ \t\d]|bytes|octets|lines|kb))",
+    re.I | re.M,
+)
+# The enhanced code alone, as qmail and others write it: (#5.1.1). Not a version, not an address.
+_STATUS = re.compile(
+    r"(?<![\w.])(?<!exim )(?<!version )(?<!vpopmail )#?([45]\.[0-7]\.\d{1,3})(?![\w.]*\.?\d)", re.I
+)
+_END = re.compile(r"\n[ \t]*\n|\n[ \t]*(?:<<<|>>>|---|QUIT\b|RSET\b)")
+_TRAILING_CODE = re.compile(r"\[SMTP Error Code (?P<code>[45]\d\d)\]", re.I)
+
+_OF_RECIPIENT = (
+    r"(?:rcpt|recipient) (?:to )?command|(?:reply to|response to|after|sent|command)[: ]*"
+    r"(?:pipelined )?rcpt|^\W{0,9}rcpt to:|smtp:rcpt|does not like recipient|\(state 1[34]\)"
+)
+_OF_BODY = (
+    r"end of data|(?:reply to|response to|after|sent|command)[: ]*(?:pipelined )?(?:the )?"
+    r"(?:data|body|message)\b|^\W{0,9}data\s?$|after i sent the message|\(state 1[5-9]\)"
+    r"|message content|failed after"
+)
+_OF_SENDER = (
+    r"(?:reply to|response to|after|sent|command)[: ]*(?:pipelined )?mail\b|^\W{0,9}mail from:"
+    r"|does not like (?:the )?sender"
+)
+_PHASE = re.compile(
+    f"(?P<rcpt>{_OF_RECIPIENT})|(?P<body>{_OF_BODY})|(?P<mail>{_OF_SENDER})", re.I | re.M
+)
+
+_ALONE = re.compile(
+    r"^[ \t>|*•+.\-–]{0,20}(?:(?:failed |final |original )?(?:recipients?|e-?mail|address(?:es)?|to"
+    r"|error-for|user|undeliverable(?: address)?|destinataires?|empf\w+|destinatario)\s*"
+    r"(?:address)?\s*:)?[ \t]*(?:\"[^\"\n]{0,100}\"[ \t]*|[^\n<:@]{0,60}(?=<))?"
+    r"[<\[\"'(]{0,9}(?:smtp:|rfc822;[ \t]*|mailto:|[^\n@]{0,120}dda:smtp=)?[ \t]*"
+    rf"(?P<address>{ADDRESS.pattern})",
+    re.I | re.M,
+)
+# Addresses of whom to ask, and those that a recipient was made from.
+_ASIDE = re.compile(
+    r"(?:contact|e-?mail to|write to|help|from|sender|questions?|expanded|generated|forwarded"
+    r"|administrator|reply-to|message-id|cc|http\S*|www\S*)\b[^\n@]{0,30}$",
+    re.I,
+)
+_INTRODUCED = re.compile(
+    r"did not reach the following|(?:cannot|could not) be (?:delivered|reached)[^\n]{0,40}:"
+    r"|following (?:recipients?|address(?:es)?|user)[^\n]{0,60}(?::|failed)",
+    re.I,
+)
+_MADE_FROM = re.compile(
+    r"(?:expanded|generated|forwarded) from:?\s{0,40}<?"
+    rf"(?P<address>{ADDRESS.pattern})",
+    re.I,
+)
+_NOBODY = re.compile(
+    r"(?:postmaster|mailer-daemon|abuse|hostmaster|webmaster|support|helpdesk|noreply|no-reply)@",
+    re.I,
+)
+
+
+class Named(NamedTuple):
+    """A recipient that a text names, and what it says of them."""
+
+    address: str
+    said: str
+    #: The address that it was made from, where the mail was forwarded.
+    original: str = ""
+
+
+class Found(NamedTuple):
+    """A reply in a text."""
+
+    reply: Reply
+    #: None where the text does not tell which command was answered.
+    phase: Phase | None
+
+
+def above(text: str) -> tuple[str, str]:
+    """Split a text before the message that it returns."""
+    starts = [found.start() for found in (_HEADERS.search(text), _ANNOUNCED.search(text)) if found]
+    # What begins with the returned message has the report below it.
+    start = min((one for one in starts if text[:one].strip()), default=len(text))
+    return text[:start], text[start:]
+
+
+def named(text: str, others: Collection[str]) -> list[Named]:
+    """Return the recipients that a text names; never one of `others` but for want of any."""
+    # What a report quotes of the mail stands before these words.
+    begins = found.end() if (found := _INTRODUCED.search(text)) else 0
+    alone = [(found["address"], found.start("address")) for found in _ALONE.finditer(text)]
+    marks = _first_each([one for one in alone if one[1] >= begins], text, others)
+    marks = marks or _first_each(alone, text, others)
+    if not marks:
+        anywhere = [(found[0], found.start()) for found in ADDRESS.finditer(text)]
+        made = [(found["address"], found.start()) for found in _MADE_FROM.finditer(text)]
+        marks = _first_each(anywhere, text, others) or made[:1]
+    starts = [text.rfind("\n", 0, at) + 1 for _, at in marks]
+    said = [text[at:end] for at, end in pairwise([*starts, len(text)])]
+    return [
+        Named(one, part, _made_from(one, part)) for (one, _), part in zip(marks, said, strict=True)
+    ]
+
+
+def _made_from(address: str, said: str) -> str:
+    """Return the address that a recipient was made from, by an alias or a forwarding."""
+    found = _MADE_FROM.search(said)
+    return found["address"] if found and found["address"].lower() != address.lower() else ""
+
+
+def _first_each(
+    marks: Sequence[tuple[str, int]], text: str, others: Collection[str]
+) -> list[tuple[str, int]]:
+    found: dict[str, tuple[str, int]] = {}
+    for written, start in marks:
+        address = re.sub(r"(?i)^smtp=", "", written).strip("'.*")
+        is_aside = _ASIDE.search(text[max(0, start - 60) : start]) is not None
+        known = address.lower() in others or _NOBODY.match(address)
+        if not (is_aside or known) and len(found) < MAXIMUM_RECIPIENTS:
+            found.setdefault(address.lower(), (address, start))
+    return list(found.values())
+
+
+def bare_names(text: str) -> list[str]:
+    """Return the names that stand alone on the lines below one that ends with a colon."""
+    listed = re.search(r":[ \t]*\n((?:[ \t]*[\w.+-]{1,64}[ \t]*(?:\n|$)){1,50})", text)
+    return listed[1].split() if listed else []
+
+
+def reply_in(text: str) -> Found | None:
+    """Return the first SMTP reply in a text; None if there is none."""
+    found = _REPLY.search(text)
+    if found:
+        status = found["status"]
+        # A reply ends with its paragraph, or with the next line of a transcript.
+        rest = _END.split(text[found.end() : found.end() + _REPLY_LENGTH])[0]
+        rest = re.sub(rf"\n\W{{0,9}}{found['code']}[ -]+(?:[45]\.\d+\.\d+\s)?", "\n", rest)
+        status = status or _enhanced(rest)
+        return Found(_reply(int(found["code"]), status, rest), phase_in(text, found.start()))
+    trailing = _TRAILING_CODE.search(text)
+    if trailing:
+        return Found(_reply(int(trailing["code"]), None, text[:_REPLY_LENGTH]), phase_in(text))
+    alone = _STATUS.search(text)
+    if alone is None:
+        return None
+    # The sentence may stand before its code.
+    start = text.rfind("\n", 0, alone.start()) + 1
+    said = _END.split(text[start : start + _REPLY_LENGTH])[0]
+    code = 550 if alone[1][0] == "5" else 450
+    return Found(_reply(code, alone[1], said), phase_in(text, alone.start()))
+
+
+def phase_in(text: str, at: int | None = None) -> Phase | None:
+    """Return the phase of the command that was answered, by the words around a reply.
+
+    The last command named before the reply counts, else the first one after it.
+    """
+    marks = [*_PHASE.finditer(text)]
+    if not marks:
+        return None
+    before = [mark for mark in marks if at is not None and mark.start() <= at]
+    found = before[-1] if before else marks[0]
+    return Phase(str(found.lastgroup))
+
+
+def _reply(code: int, status: str | None, text: str) -> Reply:
+    words = " ".join(text.split())
+    return Reply(code, f"{status} {words}" if status and status[0] == str(code)[0] else words)
+
+
+def _enhanced(text: str) -> str | None:
+    found = _STATUS.search(text)
+    return found[1] if found else None

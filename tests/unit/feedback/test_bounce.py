@@ -1,0 +1,114 @@
+"""What mails that come back come to, by their octets alone."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+from bounces import MESSAGE_ID, SAMPLES, SENT, block, report
+from hypothesis import given
+from hypothesis import strategies as st
+
+from newsletter.feedback import bounce, mime, prose
+from newsletter.feedback.bounce import Returned
+
+MAILS = [sample.mail.encode() for sample in SAMPLES.values()]
+
+
+def verdicts(found: Returned) -> list[tuple[str, str]]:
+    return [(one.recipient, str(one.verdict)) for one in found.reports]
+
+
+@pytest.mark.parametrize("name", SAMPLES)
+def test_a_mail_comes_to(name: str) -> None:
+    sample = SAMPLES[name]
+
+    for mail in (sample.mail.encode(), sample.mail.replace("\n", "\r\n").encode()):
+        found = bounce.read(mail)
+        assert (found.kind, verdicts(found)) == (sample.kind, sample.reports)
+
+
+@pytest.mark.parametrize("name", [name for name in SAMPLES if SENT in SAMPLES[name].mail])
+def test_the_mail_that_came_back_is_known_by_its_message_id(name: str) -> None:
+    found = bounce.read(SAMPLES[name].mail.encode())
+
+    assert {one.message_id for one in found.reports} == {MESSAGE_ID}
+
+
+def test_a_report_says_which_reply_was_given_to_what() -> None:
+    (found,) = bounce.read(SAMPLES["postfix: a filter after the body"].mail.encode()).reports
+
+    assert (found.code, found.status, found.phase) == (554, "5.7.1", "body")
+    assert found.text == "Message rejected as spam"
+
+
+def test_the_returned_message_is_never_read() -> None:
+    """A digest may quote a reply, another bounce or an address."""
+    inner = SAMPLES["postfix: no such user"].mail
+    mail = report("It was delivered.", block("delivered", "2.0.0"), sent=inner)
+
+    assert verdicts(bounce.read(mail.encode())) == [("ada@readers.example", "delivered")]
+
+
+def test_a_report_that_a_gateway_has_wrapped_is_read() -> None:
+    inner = SAMPLES["postfix: no such user"].mail
+    mail = (
+        "From: postmaster@gateway.example\nSubject: Undelivered Mail Returned to Sender\n"
+        f'Content-Type: multipart/mixed; boundary="g"\n\n--g\nContent-Type: message/rfc822\n\n'
+        f"{inner}\n--g\n\nThis e-mail is confidential.\n--g--\n"
+    )
+
+    assert verdicts(bounce.read(mail.encode())) == [("ada@readers.example", "dead")]
+
+
+def test_work_is_bounded_by_parts_depth_and_octets() -> None:
+    wide = b"Content-Type: multipart/mixed; boundary=b\n\n" + b"--b\n\nx\n" * 10_000
+    deep = b"".join(
+        b"Content-Type: multipart/mixed; boundary=b%d\n\n--b%d\n" % (n, n) for n in range(5_000)
+    )
+    many = report("", "\n\n".join(block("failed", "5.1.1", "", f"a{n}@b.ex") for n in range(3_000)))
+
+    assert len(mime.read(wide)[1]) == mime.MAXIMUM_PARTS
+    assert len(mime.read(deep)[1]) == 1
+    assert sum(len(p.body) for p in mime.read(b"\n\n" + b"x" * 3_000_000)[1]) < 1_100_000
+    assert len(bounce.read(many.encode()).reports) <= prose.MAXIMUM_RECIPIENTS
+
+
+@given(st.binary(max_size=600), st.sampled_from(MAILS), st.integers(0, 3_000))
+def test_any_octets_come_to_something(octets: bytes, mail: bytes, at: int) -> None:
+    bounce.read(octets)
+    found = bounce.read(mail[:at] + octets + mail[at:])
+
+    assert found.kind in bounce.Kind
+    assert all(len(one.text) <= 2_000 for one in found.reports)
+
+
+def test_a_damaged_mail_comes_to_something() -> None:
+    dice = random.Random(20)
+    for _ in range(500):
+        mail = bytearray(dice.choice(MAILS))
+        for _ in range(dice.randrange(1, 20)):
+            at = dice.randrange(len(mail))
+            match dice.randrange(3):
+                case 0:
+                    mail[at] = dice.randrange(256)
+                case 1:
+                    del mail[at : at + dice.randrange(60)]
+                case 2:
+                    mail[at:at] = dice.choice(MAILS)[: dice.randrange(300)]
+            if not mail:
+                break
+        bounce.read(bytes(mail))
+
+
+def test_out_of_office_is_never_a_bounce_whatever_it_quotes() -> None:
+    subjects = (
+        "Automatic reply: Mia's Feed", "Réponse automatique : x", "Respuesta automática: x",
+        "Autosvar: x", "自动回复: x", "I am out of the office",
+    )  # fmt: skip
+    for subject in subjects:
+        mail = (
+            f"From: Ada <ada@readers.example>\nSubject: {subject}\n\n"
+            "550 5.1.1 User unknown: bob@old.example\n"
+        )
+        assert bounce.read(mail.encode()).kind == "auto"
