@@ -142,7 +142,8 @@ class _Mail:
     def blocks(self) -> list[Block]:
         """What a delivery status says of each recipient."""
         found = [block for text in self._machine_texts for block in status.blocks(text)]
-        return found[: status.MAXIMUM_BLOCKS]
+        # One that is repeated says nothing new.
+        return [*dict.fromkeys(found)][: status.MAXIMUM_BLOCKS]
 
     @property
     def message_id(self) -> str:

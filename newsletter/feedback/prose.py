@@ -13,6 +13,8 @@ from newsletter.smtp.reply import Reply
 
 #: Recipients of one text.
 MAXIMUM_RECIPIENTS = 200
+#: Characters of a text that are searched for a reply: once for each recipient.
+_READ_LIMIT = 10_000
 #: Characters of a reply in a text.
 _REPLY_LENGTH = 1_000
 
@@ -164,6 +166,7 @@ def bare_names(text: str) -> list[str]:
 
 def reply_in(text: str) -> Found | None:
     """Return the first SMTP reply in a text; None if there is none."""
+    text = text[:_READ_LIMIT]
     found = _REPLY.search(text)
     if found:
         status = found["status"]
@@ -190,7 +193,7 @@ def phase_in(text: str, at: int | None = None) -> Phase | None:
 
     The last command named before the reply counts, else the first one after it.
     """
-    marks = [*_PHASE.finditer(text)]
+    marks = [*_PHASE.finditer(text[:_READ_LIMIT])]
     if not marks:
         return None
     before = [mark for mark in marks if at is not None and mark.start() <= at]
