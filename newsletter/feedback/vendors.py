@@ -44,7 +44,8 @@ _ROWS = (
         554, "5.4.6",
     ),
     _row(
-        r"too (?:large|big)|exceed(?:s|ed)? (?:the )?(?:maximum |incoming |inbound |allowed )*(?:message )?size"
+        r"too (?:large|big)"
+        r"|exceed(?:s|ed)? (?:the )?(?:maximum |incoming |inbound |allowed )*(?:message )?size"
         r"|size limit|trop volumineux|zu gro(?:ß|ss)",
         552, "5.3.4", Phase.BODY,
     ),

@@ -68,6 +68,9 @@ def test_work_is_bounded_by_parts_depth_and_octets() -> None:
     )
     many = report("", "\n\n".join(block("failed", "5.1.1", "", f"a{n}@b.ex") for n in range(3_000)))
 
+    same = report("", "\n\n".join(block("failed", "5.1.1") for _ in range(3_000)))
+
+    assert len(bounce.read(same.encode()).reports) == 1
     assert len(mime.read(wide)[1]) == mime.MAXIMUM_PARTS
     assert len(mime.read(deep)[1]) == 1
     assert sum(len(p.body) for p in mime.read(b"\n\n" + b"x" * 3_000_000)[1]) < 1_100_000
