@@ -51,7 +51,8 @@ _TRAILING_CODE = re.compile(r"\[SMTP Error Code (?P<code>[45]\d\d)\]", re.I)
 
 _OF_RECIPIENT = (
     r"(?:rcpt|recipient) (?:to )?command|(?:reply to|response to|after|sent|command)[: ]*"
-    r"(?:pipelined )?rcpt|^\W{0,9}rcpt to:|smtp:rcpt|does not like recipient|\(state 1[34]\)"
+    r"(?:pipelined )?rcpt|^\W{0,9}rcpt to:|smtp:rcpt|does not like recipient"
+    r"|recipient address rejected|\(state 1[34]\)"
 )
 _OF_BODY = (
     r"end of data|(?:reply to|response to|after|sent|command)[: ]*(?:pipelined )?(?:the )?"

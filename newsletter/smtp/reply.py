@@ -51,7 +51,7 @@ _NO_ACCOUNT = re.compile(r"\bdd (?:this user doesn't have|not a valid recipient)
 # Outlook's number: RFC 5321 4.2.3 uses it for policies, too.
 _NO_SUCH_USER = re.compile(
     r"no such (?:user|mailbox|recipient)|unknown (?:user|recipient|mailbox)|does(?:n't| not) exist"
-    r"|no mailbox (?:here )?by that name|no such (?:address|account)"
+    r"|no mailbox (?:here )?by that name|no such (?:address|account)|deactivated mailbox"
     r"|(?:user|recipient|mailbox|addressee) (?:is )?(?:unknown|not found|disabled|inactive)"
     r"|(?:benutzer|empf(?:ä|ae)nger|postfach) (?:ist )?(?:unbekannt|nicht gefunden)"
     r"|(?:utilisateur|destinataire|adresse) (?:est )?(?:inconnue?|inexistante?)"

@@ -184,6 +184,17 @@ SAMPLES: dict[str, Sample] = {
         "bounce",
         [(ADA, "dead")],
     ),
+    "outlook: access denied": Sample(
+        report("", block("failed", "5.4.1", "smtp;550 5.4.1 Recipient address rejected: Access "
+               "denied. AS(201806281)")),
+        "bounce",
+        [(ADA, "maybe")],
+    ),
+    "a deactivated mailbox": Sample(
+        report("", block("failed", "5.0.0", f"smtp; 550 {ADA} is a deactivated mailbox")),
+        "bounce",
+        [(ADA, "maybe")],
+    ),
     "our set-up": Sample(
         report("", block("failed", "5.7.26", "smtp; 550-5.7.26 This mail has been blocked "
                "because the sender is unauthenticated.")),
