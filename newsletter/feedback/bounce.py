@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cached_property
 
 from newsletter.feedback import complaints, mime, prose, report, signs, status, vendors
 from newsletter.feedback.mime import Headers, Part
@@ -138,24 +139,29 @@ class _Mail:
         #: The headers of the mail that came back.
         self.sent = Headers(_head(returned).encode("utf-8", "surrogatepass"))
 
-    @property
+    @cached_property
     def blocks(self) -> list[Block]:
         """What a delivery status says of each recipient."""
         found = [block for text in self._machine_texts for block in status.blocks(text)]
         # One that is repeated says nothing new.
         return [*dict.fromkeys(found)][: status.MAXIMUM_BLOCKS]
 
-    @property
+    @cached_property
     def message_id(self) -> str:
         return self.sent.get("Message-ID")
 
-    @property
+    @cached_property
     def reader(self) -> str:
         """The one address that the mail was sent to, by its own headers."""
         found = {one.lower(): one for one in status.ADDRESS.findall(self.sent.get("To"))}
         return next(iter(found.values())) if len(found) == 1 else ""
 
-    @property
+    @cached_property
+    def is_delay(self) -> bool:
+        """Whether it only warns that another is late."""
+        return signs.is_delay(self.headers, self.text)
+
+    @cached_property
     def others(self) -> set[str]:
         """Addresses that are ours or the reporting system's."""
         names = ("To", "From", "Sender", "Reply-To", "Return-Path", "Errors-To", "Delivered-To")
@@ -164,8 +170,9 @@ class _Mail:
         found = {one.lower() for text in written for one in status.ADDRESS.findall(text)}
         return found - {self.reader.lower()}
 
+    @cached_property
     def failed(self) -> list[Named]:
-        """Return the recipients that headers or the text name."""
+        """The recipients that headers or the text name."""
         listed = status.ADDRESS.findall(", ".join(self.headers.all("X-Failed-Recipients")))
         found = prose.named(self.text, self.others)
         if listed:
@@ -202,15 +209,10 @@ def _of_blocks(mail: _Mail, blocks: Sequence[Block]) -> Returned:
         for one in _of_block(mail, block, _text_about(block, said) or mail.text)
     )
     verdicts = {one.verdict for one in reports}
-    for kind, verdict in (
-        (Kind.DELAYED, Verdict.DELAYED),
-        (Kind.DELIVERED, Verdict.DELIVERED),
-    ):
-        if verdicts == {verdict}:
-            return Returned(kind, reports)
-    if verdicts == {Verdict.DELAYED, Verdict.DELIVERED}:
-        return Returned(Kind.DELAYED, reports)
-    return Returned(Kind.BOUNCE, reports)
+    if verdicts == {Verdict.DELIVERED}:
+        return Returned(Kind.DELIVERED, reports)
+    is_delay = verdicts <= {Verdict.DELAYED, Verdict.DELIVERED}
+    return Returned(Kind.DELAYED if is_delay else Kind.BOUNCE, reports)
 
 
 def _text_about(block: Block, said: Mapping[str, str]) -> str:
@@ -220,13 +222,13 @@ def _text_about(block: Block, said: Mapping[str, str]) -> str:
 
 
 def _of_block(mail: _Mail, block: Block, text: str) -> Iterator[Report]:
-    recipient = block.recipient or next((one.address for one in mail.failed()), "")
-    action = block.action or {"2": "delivered"}.get(block.status[:1], "failed")
+    recipient = block.recipient or next((one.address for one in mail.failed), "")
+    action = block.action or ("delivered" if block.status.startswith("2") else "failed")
     if action in {"relayed", "expanded", "delivered"}:
         yield _report(mail, recipient, None, Verdict.DELIVERED, block.status)
         return
     found = _reply_of(block, text)
-    if action == "delayed" or (action != "failed" and signs.is_delay(mail.headers, mail.text)):
+    if action == "delayed" or (action != "failed" and mail.is_delay):
         verdict = Verdict.DELAYED
     else:
         verdict = _verdict(found, is_first_hand=_has_words(block))
@@ -294,24 +296,21 @@ _OF_MAILBOX = {Reaction.SUPPRESS, Reaction.SUSPECT}
 
 def _of_text(mail: _Mail) -> Returned:
     """Return what a bounce says in words alone."""
-    is_delay = signs.is_delay(mail.headers, mail.text)
-    named = mail.failed() or [Named("", mail.text)]
+    named = mail.failed or [Named("", mail.text)]
     reports = _each_once(
-        one
-        for name in named
-        for one in _of_name(mail, name, is_delay=is_delay, is_only=len(named) == 1)
+        one for name in named for one in _of_name(mail, name, is_only=len(named) == 1)
     )
-    return Returned(Kind.DELAYED if is_delay else Kind.BOUNCE, reports)
+    return Returned(Kind.DELAYED if mail.is_delay else Kind.BOUNCE, reports)
 
 
-def _of_name(mail: _Mail, name: Named, *, is_delay: bool, is_only: bool) -> Iterator[Report]:
+def _of_name(mail: _Mail, name: Named, *, is_only: bool) -> Iterator[Report]:
     found = prose.reply_in(name.said) or _row_in(name.said) or prose.reply_in(mail.text)
     # A reason in front of several recipients may be of another one of them.
     if found is None and (is_only or len(name.said) < len(name.address) + 20):
         found = _row_in(mail.text)
     if found is not None and found.phase is None and is_only:
         found = found._replace(phase=prose.phase_in(mail.text))
-    verdict = Verdict.DELAYED if is_delay else _verdict(found, is_first_hand=False)
+    verdict = Verdict.DELAYED if mail.is_delay else _verdict(found, is_first_hand=False)
     yield _report(mail, name.address, found, verdict)
     if name.original:
         yield _report(mail, name.original, found, _of_forwarder(verdict))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from unittest.mock import Mock
 
 import pytest
 from bounces import MESSAGE_ID, SAMPLES, SENT, block, report
@@ -115,3 +116,16 @@ def test_out_of_office_is_never_a_bounce_whatever_it_quotes() -> None:
             "550 5.1.1 User unknown: bob@old.example\n"
         )
         assert bounce.read(mail.encode()).kind == "auto"
+
+
+def test_the_text_is_searched_for_recipients_no_oftener_for_many_blocks(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    named = Mock(wraps=prose.named)
+    monkeypatch.setattr(prose, "named", named)
+    # Not one of them has an address, and no two are equal.
+    blocks = "\n\n".join(block("failed", f"5.0.{n}", who="nobody") for n in range(1, 150))
+
+    bounce.read(report("It could not be delivered to bob@old.example.", blocks).encode())
+
+    assert named.call_count <= 3
