@@ -349,12 +349,8 @@ class Studio:
         postmaster = (self._folder / "postgresql" / "postmaster.pid").read_text().split()[0]
         server = psutil.Process(int(postmaster))
         ended = server.cpu_times()
-        living = [each.cpu_times() for each in (server, *server.children())]
-        return float(
-            ended.children_user
-            + ended.children_system
-            + sum(each.user + each.system for each in living)
-        )
+        living = sum(_seconds_of(each.pid) for each in (server, *server.children()))
+        return float(ended.children_user + ended.children_system) + living
 
     def version(self) -> str:
         return str(self._admin("SHOW server_version"))

@@ -44,7 +44,7 @@ def _grown(engine: Engine, counters: Callable[[], list[float]]) -> list[float]:
     """Send, and return by how much each counter grew for each message."""
     schema.upgrade(engine)
     ledgers.fill(engine, _MESSAGES, message=ledgers.compiled(size=20_000))
-    if engine.dialect.name == "postgresql":
+    if not engines.is_sqlite(engine):
         with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
             # Else the log has whole pages after each checkpoint that happens to fall in between.
             connection.execute(text("VACUUM ANALYZE delivery"))
