@@ -174,6 +174,7 @@ class _Mail:
     def failed(self) -> list[Named]:
         """The recipients that headers or the text name."""
         listed = status.ADDRESS.findall(", ".join(self.headers.all("X-Failed-Recipients")))
+        listed = listed[: prose.MAXIMUM_RECIPIENTS]
         found = prose.named(self.text, self.others)
         if listed:
             said = {one.address.lower(): one.said for one in found}

@@ -43,7 +43,10 @@ _BLANKS = re.compile(r"[^\S\n]+")
 _BREAK = re.compile(r"<(?:br|/?p|/?div|/?tr|/?td|/?li|/?h\d)(?:\s[^<>]{0,500})?/?>", re.I)
 # Not <user@example.org>, which careless servers write into their HTML.
 _TAG = re.compile(r"</?[a-z][a-z0-9]{0,20}(?:\s[^<>]{0,2000})?/?>|<!--.{0,2000}?-->", re.I | re.S)
-_STYLE = re.compile(r"<(style|script|head)\b.{0,50000}?</\1>", re.I | re.S)
+_STYLE = re.compile(r"<(style|script|head)\b", re.I)
+_STYLE_ENDS = {name: re.compile(f"</{name}>", re.I) for name in ("style", "script", "head")}
+#: Characters of one style sheet or the like; what is longer is text.
+_STYLE_LENGTH = 50_000
 
 
 class Headers:
@@ -182,6 +185,25 @@ def _text_of(octets: bytes, charset: str = "") -> str:
     return octets.decode(charset or "latin-1", "replace")
 
 
+def _without_styles(written: str) -> str:
+    """Return HTML without style sheets, scripts and heads, in linear time."""
+    kept: list[str] = []
+    at = 0
+    #: The first end after the last place that was looked at; None if there is none any more.
+    ends: dict[str, re.Match[str] | None] = {}
+    for begin in _STYLE.finditer(written):
+        if begin.start() < at:
+            continue
+        name = begin[1].lower()
+        end = ends.get(name)
+        if name not in ends or (end is not None and end.start() < begin.end()):
+            end = ends[name] = _STYLE_ENDS[name].search(written, begin.end())
+        if end is not None and end.start() - begin.end() <= _STYLE_LENGTH:
+            kept += [written[at : begin.start()], " "]
+            at = end.end()
+    return "".join([*kept, written[at:]])
+
+
 def _without_tags(written: str) -> str:
-    text = _TAG.sub("", _BREAK.sub("\n", _STYLE.sub(" ", written)))
+    text = _TAG.sub("", _BREAK.sub("\n", _without_styles(written)))
     return html.unescape(text).replace("\xa0", " ")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Sequence
+from functools import lru_cache
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -165,6 +166,8 @@ def bare_names(text: str) -> list[str]:
     return listed[1].split() if listed else []
 
 
+# Reports of many recipients ask about the same text again and again.
+@lru_cache(maxsize=8)
 def reply_in(text: str) -> Found | None:
     """Return the first SMTP reply in a text; None if there is none."""
     text = text[:_READ_LIMIT]
@@ -189,6 +192,7 @@ def reply_in(text: str) -> Found | None:
     return Found(_reply(code, alone[1], said), phase_in(text, alone.start()))
 
 
+@lru_cache(maxsize=8)
 def phase_in(text: str, at: int | None = None) -> Phase | None:
     """Return the phase of the command that was answered, by the words around a reply.
 

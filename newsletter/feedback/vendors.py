@@ -7,6 +7,7 @@ Only words with which a system says what it did itself are here; those of a repl
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import NamedTuple
 
 from newsletter.smtp.outcome import Phase
@@ -137,6 +138,8 @@ _ROWS = (
 )  # fmt: skip
 
 
+# Reports of many recipients ask about the same text again and again.
+@lru_cache(maxsize=8)
 def reply_of(text: str) -> tuple[Phase, Reply] | None:
     """Return the reply that the words of a system stand for, and its phase; None for no row."""
     searched = text[:_READ_LIMIT]

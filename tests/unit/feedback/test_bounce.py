@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from newsletter.feedback import bounce, mime, prose
 from newsletter.feedback.bounce import Returned
+from newsletter.smtp import reply as replies
 
 MAILS = [sample.mail.encode() for sample in SAMPLES.values()]
 
@@ -129,3 +130,44 @@ def test_the_text_is_searched_for_recipients_no_oftener_for_many_blocks(
     bounce.read(report("It could not be delivered to bob@old.example.", blocks).encode())
 
     assert named.call_count <= 3
+
+
+def test_no_more_recipients_of_a_header_are_read_than_of_a_text(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    classify = Mock(wraps=replies.classify)
+    monkeypatch.setattr(replies, "classify", classify)
+    failed = ", ".join(f"reader{n}@readers.example" for n in range(2_000))
+
+    found = bounce.read(
+        f"From: mailer-daemon@mx.example\nX-Failed-Recipients: {failed}\n\n550 no".encode()
+    )
+
+    assert len(found.reports) == prose.MAXIMUM_RECIPIENTS
+    assert classify.call_count == prose.MAXIMUM_RECIPIENTS
+
+
+@pytest.mark.parametrize(
+    ("markup", "text"),
+    [
+        ("a<style>b</style>c", "a c"),
+        ("a<STYLE x>b</style>c<script>d</script>e", "a c e"),
+        ("a<style>b<script>c</script>d", "ab d"),
+        ("a<header>b", "ab"),
+        (f"a<style>{'b' * 50_001}</style>c", f"a{'b' * 50_001}c"),
+    ],
+)
+def test_style_sheets_are_no_text(markup: str, text: str) -> None:
+    part = mime.Part(mime.Headers(b"Content-Type: text/html"), markup.encode())
+
+    assert part.text == text
+
+
+def test_the_end_of_a_style_sheet_is_searched_for_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    ends = {name: Mock(wraps=ended) for name, ended in mime._STYLE_ENDS.items()}
+    monkeypatch.setattr(mime, "_STYLE_ENDS", ends)
+    markup = b"<style><script>" * 5_000
+
+    mime.Part(mime.Headers(b"Content-Type: text/html"), markup).text  # noqa: B018 - a property
+
+    assert [ended.search.call_count for ended in ends.values()] == [1, 1, 0]
