@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
     from newsletter.web.peers import Proxies
+    from newsletter.web.protocol import Guard
 
 #: How often the rows of ended throttle windows are deleted.
 _PRUNE_SECONDS = 3_600.0
@@ -46,7 +47,9 @@ def serve(
     from newsletter.ledger.registration import registered
     from newsletter.models import ProcessKind
     from newsletter.web import app
+    from newsletter.web.connections import Limits
     from newsletter.web.peers import Proxies, ProxyNotice
+    from newsletter.web.protocol import Guard
 
     found = context.of(ctx)
     setup.require(found.settings, force=force)
@@ -54,7 +57,9 @@ def serve(
     with found.database() as engine, on_signals() as shutdown:
         proxies = Proxies(found.settings.trusted_proxies)
         served = ProxyNotice(app.create_app(found.settings, engine), proxies, say=output.warn)
-        server = uvicorn.Server(uvicorn.Config(served, **_options(proxies)))
+        guard = Guard(Limits.of(getrlimit(RLIMIT_NOFILE)[0]), say=output.warn)
+        options = _options(guard, proxies)
+        server = uvicorn.Server(uvicorn.Config(served, **options))
         sockets = _listening(host, port)
         at = sockets[0].getsockname()
         name = f"[{host}]" if ":" in host else host
@@ -69,7 +74,10 @@ def serve(
             registered(engine, ProcessKind.WEB, on_outdated=shutdown.ask, on_trouble=output.warn),
             _working(engine, found, shutdown, sends=letters),
         ):
-            server.run(sockets)
+            try:
+                server.run(sockets)
+            finally:
+                guard.log_rest()
 
 
 def _listening(host: str, port: int) -> list[socket.socket]:
@@ -91,13 +99,10 @@ def _listening(host: str, port: int) -> list[socket.socket]:
         ) from exc
 
 
-def _options(proxies: Proxies) -> dict[str, Any]:
+def _options(guard: Guard, proxies: Proxies) -> dict[str, Any]:
     """Return how uvicorn is to serve."""
-    from newsletter.web.connections import Limits
-    from newsletter.web.protocol import guarded
-
     return {
-        "http": guarded(Limits.of(getrlimit(RLIMIT_NOFILE)[0]), proxies=proxies, say=output.warn),
+        "http": guard.protocols(proxies),
         "ws": "none",
         # A burst is accepted in parts: a connection is a descriptor before it is counted.
         "backlog": 128,

@@ -7,6 +7,7 @@ closed for a new one.
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -162,6 +163,10 @@ class Connections:
                 self._end(member, cause)
         self._notes.flush(now)
 
+    def log_rest(self) -> None:
+        """Log what is still counted; for the end of the server."""
+        self._notes.flush()
+
     def _unread_since(self, member: Member, now: float) -> float | None:
         if not member.unread:
             self._open[member] = None
@@ -214,8 +219,8 @@ class Notes:
         self._counts[cause] = self._counts.get(cause, 0) + 1
         self._peers[cause] = peer
 
-    def flush(self, now: float) -> None:
-        """Log the counts, except of causes logged less than a minute ago."""
+    def flush(self, now: float = math.inf) -> None:
+        """Log the counts, except of causes logged less than a minute before `now`."""
         for cause in list(self._counts):
             said_at = self._said_at.get(cause)
             if said_at is None or now - said_at >= _SAY_SECONDS:

@@ -14,7 +14,7 @@ import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from newsletter.web import peers
-from newsletter.web.connections import Cause, Connections, Limits, Phase
+from newsletter.web.connections import Cause, Connections, Phase
 from newsletter.web.peers import Proxies
 
 #: Seconds after which a closing connection with unread octets is aborted.
@@ -25,20 +25,14 @@ _TIMEOUT = b"HTTP/1.1 408 Request Timeout" + _ENDING
 _UNAVAILABLE = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5" + _ENDING
 
 
-def guarded(
-    limits: Limits, *, proxies: Proxies, say: Callable[[str], object]
-) -> Callable[..., GuardedProtocol]:
-    """Return the factory of a server's protocols, for uvicorn's option `http`.
-
-    `say` logs closed connections, at most once a minute for each cause.
-    """
-    return partial(GuardedProtocol, guard=Guard(limits, say=say), proxies=proxies)
-
-
 class Guard(Connections):
     """The connections of a server, with a periodic check of deadlines while there are any."""
 
     _is_scheduled = False
+
+    def protocols(self, proxies: Proxies) -> Callable[..., GuardedProtocol]:
+        """Return the factory of the server's protocols, for uvicorn's option `http`."""
+        return partial(GuardedProtocol, guard=self, proxies=proxies)
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
         """Check the deadlines from now on, until no connection is open."""

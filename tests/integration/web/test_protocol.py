@@ -15,7 +15,7 @@ from starlette.types import Receive, Scope, Send
 
 from newsletter.web.connections import Limits
 from newsletter.web.peers import Proxies
-from newsletter.web.protocol import guarded
+from newsletter.web.protocol import Guard
 
 FAR = 3_600.0
 QUICK = {"check_seconds": 0.05}
@@ -100,7 +100,7 @@ def _running(loop: str, trusted: tuple[str, ...], limits: Limits) -> Iterator[Se
         host="127.0.0.1",
         port=found.port,
         loop=loop,  # type: ignore[arg-type]
-        http=guarded(limits, proxies=Proxies(trusted), say=found.said.append),  # type: ignore[arg-type]
+        http=Guard(limits, say=found.said.append).protocols(Proxies(trusted)),  # type: ignore[arg-type]
         ws="none",
         lifespan="off",
         log_level="error",

@@ -168,6 +168,23 @@ def test_a_flood_is_logged_once_a_minute_for_each_cause(
     ]
 
 
+def test_what_is_still_counted_is_logged_at_the_end(server: Connections, said: list[str]) -> None:
+    server.note(Peer(), Cause.HEAD)
+    server.check(0.0)
+    server.note(Peer(), Cause.HEAD)
+    server.note(Peer(), Cause.ROOM)
+    server.check(30.0)
+    server.note(Peer(), Cause.ROOM)
+    server.log_rest()
+
+    assert [line.partition(": ")[2] for line in said] == [
+        "no whole request within 10 s.",
+        "more than 6 in all.",
+        "no whole request within 10 s.",
+        "more than 6 in all.",
+    ]
+
+
 def test_a_proxy_that_no_setting_names_is_pointed_out_when_its_network_is_full(
     server: Connections, said: list[str]
 ) -> None:
