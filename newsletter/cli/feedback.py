@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from newsletter.feedback.apply import FeedbackTally
-    from newsletter.feedback.bounce import Returned
+    from newsletter.feedback.reports import Returned
 
 app = typer.Typer(no_args_is_help=True)
 

@@ -10,8 +10,8 @@ from sqlalchemy import Engine
 
 from newsletter.db import session as sessions
 from newsletter.errors import InvalidToken
-from newsletter.feedback import report
-from newsletter.feedback.report import Unsubscription
+from newsletter.feedback import unsubscription
+from newsletter.feedback.unsubscription import Unsubscription
 from newsletter.publication import Publication
 from newsletter.subscribers import unsubscribe
 from newsletter.subscribers.consent import Origin
@@ -49,7 +49,7 @@ def apply(
     tally = FeedbackTally()
     for headers in mails:
         tally.read += 1
-        asked = report.read(headers)
+        asked = unsubscription.read(headers)
         if asked is None:
             tally.other += 1
         elif asked.token is None:

@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from enum import StrEnum
 from functools import cached_property
 
-from newsletter.feedback import complaints, mime, prose, report, signs, status, vendors
+from newsletter.feedback import complaints, mime, prose, signs, status, unsubscription, vendors
 from newsletter.feedback.mime import Headers, Part
 from newsletter.feedback.prose import Found, Named
-from newsletter.feedback.signs import Kind
+from newsletter.feedback.reports import Kind, Report, Returned, Verdict
 from newsletter.feedback.status import Block
 from newsletter.smtp import reply as replies
 from newsletter.smtp.outcome import Kind as Result
@@ -27,62 +25,15 @@ _ANNOUNCEMENTS = 4
 _OF_MESSAGE = re.compile(r"^(?:Message-ID|From|Received|X-HmXmr\w+):", re.I | re.M)
 
 
-class Verdict(StrEnum):
-    """What a report comes to."""
-
-    #: There is no such address.
-    DEAD = "dead"
-    #: There may be none.
-    MAYBE = "maybe"
-    #: The mailbox is full.
-    FULL = "full"
-    #: A failure that passes.
-    LATER = "later"
-    DELAYED = "delayed"
-    #: Our set-up, our mail or the policy of a server: nothing about the reader.
-    OURS = "ours"
-    COMPLAINT = "complaint"
-    OPT_OUT = "opt-out"
-    AUTO = "auto"
-    DELIVERED = "delivered"
-    OTHER = "other"
-
-
-@dataclass(frozen=True)
-class Report:
-    """What a mail says of one recipient."""
-
-    #: Empty if the mail does not name one.
-    recipient: str
-    verdict: Verdict
-    code: int | None = None
-    #: The enhanced status code (RFC 3463).
-    status: str | None = None
-    #: The command that was answered, where the mail tells.
-    phase: Phase | None = None
-    text: str = ""
-    #: Of the mail that came back, as it is written; empty if the headers are not in it.
-    message_id: str = ""
-
-
-@dataclass(frozen=True)
-class Returned:
-    """A mail that came back, by its kind, and what it says."""
-
-    kind: Kind
-    reports: tuple[Report, ...] = ()
-
-
 def read(octets: bytes) -> Returned:
     """Return what a mail comes to."""
     headers, parts = mime.read(octets)
     mail = _Mail(headers, parts)
     if (complaint := complaints.read(headers, parts, mail.sent)) is not None:
-        verdict = Verdict(complaint.verdict)
-        text, message_id = complaint.text, mail.message_id
-        found = Report(complaint.recipient, verdict, text=text, message_id=message_id)
-        return Returned(complaint.kind, (found,))
-    if report.is_of_apple(headers):
+        kind, verdict, recipient, text = complaint
+        found = Report(recipient, verdict, text=text, message_id=mail.message_id)
+        return Returned(kind, (found,))
+    if unsubscription.is_of_apple(headers):
         return _of_person(headers, Kind.UNSUBSCRIBE, Verdict.OPT_OUT)
     blocks = mail.blocks
     if not blocks and (wrapped := _wrapped(headers, parts)) is not None:
@@ -97,7 +48,7 @@ def _without_blocks(mail: _Mail) -> Returned:
         return _of_person(headers, Kind.AUTO, Verdict.AUTO)
     if signs.is_bounce(headers, mail.text):
         return _of_text(mail)
-    if report.request_of(headers) is not None:
+    if unsubscription.request_of(headers) is not None:
         return _of_person(headers, Kind.UNSUBSCRIBE, Verdict.OPT_OUT)
     return Returned(Kind.OTHER)
 

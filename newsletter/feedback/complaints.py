@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from newsletter.feedback import mime
 from newsletter.feedback.mime import Headers, Part
-from newsletter.feedback.signs import Kind
+from newsletter.feedback.reports import Kind, Verdict
 from newsletter.feedback.status import ADDRESS, address_of
 
 # Outlook's reports before it had RFC 5965: the message inside, and whom it was for in a header.
@@ -25,7 +25,7 @@ class Complaint(NamedTuple):
     """What a feedback report comes to."""
 
     kind: Kind
-    verdict: str
+    verdict: Verdict
     recipient: str
     text: str
 
@@ -38,10 +38,10 @@ def read(headers: Headers, parts: Sequence[Part], sent: Headers) -> Complaint | 
             return _of_fields(dict(reversed([*mime.fields(part.text)])), sent, subject)
     is_aggregate = _AGGREGATE.search(subject) or any(p.type in _AGGREGATE_TYPES for p in parts)
     if is_aggregate:
-        return Complaint(Kind.OTHER, "ours", "", subject)
+        return Complaint(Kind.OTHER, Verdict.OURS, "", subject)
     has_message = any(part.is_returned for part in parts)
     if has_message and (sent.all(_JUNK_MAIL_RECIPIENT) or _JUNK_MAIL.search(subject)):
-        return Complaint(Kind.COMPLAINT, "complaint", _reader(sent), subject)
+        return Complaint(Kind.COMPLAINT, Verdict.COMPLAINT, _reader(sent), subject)
     return None
 
 
@@ -52,13 +52,13 @@ def _of_fields(found: dict[str, str], sent: Headers, subject: str) -> Complaint:
     recipient = recipient or _reader(sent)
     text = f"{kind}: {subject}" if subject else kind
     if kind in _OPT_OUT:
-        return Complaint(Kind.UNSUBSCRIBE, "opt-out", recipient, text)
+        return Complaint(Kind.UNSUBSCRIBE, Verdict.OPT_OUT, recipient, text)
     if kind in _FOR_OPERATOR:
-        return Complaint(Kind.OTHER, "ours", recipient, text)
+        return Complaint(Kind.OTHER, Verdict.OURS, recipient, text)
     if kind in {"not-spam", ""}:
-        return Complaint(Kind.OTHER, "other", recipient, text)
+        return Complaint(Kind.OTHER, Verdict.OTHER, recipient, text)
     # RFC 5965 3.1: a type that is not known counts as "other".
-    return Complaint(Kind.COMPLAINT, "complaint", recipient, text)
+    return Complaint(Kind.COMPLAINT, Verdict.COMPLAINT, recipient, text)
 
 
 def _reader(sent: Headers) -> str:

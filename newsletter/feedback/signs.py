@@ -3,26 +3,13 @@
 from __future__ import annotations
 
 import re
-from enum import StrEnum
 
-from newsletter.feedback import report
+from newsletter.feedback import unsubscription
 from newsletter.feedback.mime import Headers
 from newsletter.feedback.status import ADDRESS
 
 #: Characters of a text that are searched.
 _READ_LIMIT = 8_000
-
-
-class Kind(StrEnum):
-    """What a mail is."""
-
-    BOUNCE = "bounce"
-    COMPLAINT = "complaint"
-    UNSUBSCRIBE = "unsubscribe"
-    AUTO = "auto"
-    DELAYED = "delayed"
-    DELIVERED = "delivered"
-    OTHER = "other"
 
 
 _DAEMON = re.compile(
@@ -89,7 +76,7 @@ def is_automatic(headers: Headers) -> bool:
         return False
     if _is_of_daemon(headers):
         return headers.type == "multipart/report" and "disposition" in _report_type(headers)
-    return report.is_automatic(headers)
+    return unsubscription.is_automatic(headers)
 
 
 def is_bounce(headers: Headers, text: str) -> bool:

@@ -17,6 +17,7 @@ from newsletter.models.mailing import Kind, Mailing, MailingArticle, Role
 from newsletter.models.note import Note
 from newsletter.models.pace import Pace, RateWindow
 from newsletter.models.progress import Progress
+from newsletter.models.report import Receipt, Rejection, Report
 from newsletter.models.scheduler import SchedulerRun
 from newsletter.models.subscriber import Status, Subscriber
 from newsletter.models.suppression import Cause, Suppression
@@ -46,6 +47,9 @@ __all__ = [
     "ProcessKind",
     "Progress",
     "RateWindow",
+    "Receipt",
+    "Rejection",
+    "Report",
     "Role",
     "SchedulerRun",
     "State",

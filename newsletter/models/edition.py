@@ -34,6 +34,8 @@ class Edition(Table, table=True):
     state: str = Field(max_length=12)
     #: Why it was skipped or cancelled.
     reason: str | None = Field(default=None)
+    #: The rates, of bounced or complained, that have paused it; each does so once.
+    alarmed: str | None = Field(default=None, max_length=24)
     #: Start of the coverage for readers without a watermark.
     coverage_start: datetime = Field(sa_type=Instant)
     #: The instant of the freeze.

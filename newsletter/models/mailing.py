@@ -77,6 +77,9 @@ class Mailing(Table, table=True):
     pruned_refused: int = Field(default=0, sa_column=_count())
     pruned_skipped: int = Field(default=0, sa_column=_count())
     pruned_cancelled: int = Field(default=0, sa_column=_count())
+    #: Of the pruned accepted ones: those that bounced, and those complained about.
+    pruned_bounced: int = Field(default=0, sa_column=_count())
+    pruned_complained: int = Field(default=0, sa_column=_count())
 
 
 class MailingArticle(Table, table=True):

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from newsletter.feedback import bounce, mime, prose
-from newsletter.feedback.bounce import Returned
+from newsletter.feedback.reports import Returned
 from newsletter.smtp import reply as replies
 
 MAILS = [sample.mail.encode() for sample in SAMPLES.values()]

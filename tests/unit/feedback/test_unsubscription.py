@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from newsletter import tokens
-from newsletter.feedback import report
-from newsletter.feedback.report import Unsubscription
+from newsletter.feedback import unsubscription
+from newsletter.feedback.unsubscription import Unsubscription
 
 TOKEN = f"a-token_of-ours_____.{'x' * tokens.SIGNATURE_LENGTH}"
 
@@ -32,7 +32,7 @@ def mail(subject: str, sender: str = "Ann <ann@readers.example>", more: str = ""
     ],
 )
 def test_the_token_of_the_link_is_found_in_the_subject(subject: str) -> None:
-    assert report.read(mail(subject)) == Unsubscription(TOKEN, "Ann <ann@readers.example>")
+    assert unsubscription.read(mail(subject)) == Unsubscription(TOKEN, "Ann <ann@readers.example>")
 
 
 @pytest.mark.parametrize(
@@ -45,7 +45,7 @@ def test_the_token_of_the_link_is_found_in_the_subject(subject: str) -> None:
     ],
 )
 def test_a_request_without_a_token_is_unsigned(subject: str) -> None:
-    found = report.read(mail(subject))
+    found = unsubscription.read(mail(subject))
 
     assert found is not None
     assert found.token is None
@@ -61,7 +61,7 @@ def test_a_request_without_a_token_is_unsigned(subject: str) -> None:
 )  # fmt: skip
 def test_a_subject_that_only_quotes_ours_is_unsigned(before: str) -> None:
     for subject in (f"{before} unsubscribe {TOKEN}", f"unsubscribe {TOKEN} {before}"):
-        found = report.read(mail(subject))
+        found = unsubscription.read(mail(subject))
         assert found is not None
         assert found.token is None
 
@@ -85,8 +85,8 @@ AUTOMATIC = [
 
 @pytest.mark.parametrize("header", AUTOMATIC)
 def test_an_automatic_answer_never_unsubscribes(header: str) -> None:
-    assert report.read(mail(f"unsubscribe {TOKEN}", more=f"{header}\r\n")) is None
-    assert report.read(mail("Please unsubscribe", more=f"{header}\r\n")) is None
+    assert unsubscription.read(mail(f"unsubscribe {TOKEN}", more=f"{header}\r\n")) is None
+    assert unsubscription.read(mail("Please unsubscribe", more=f"{header}\r\n")) is None
 
 
 @pytest.mark.parametrize(
@@ -101,7 +101,7 @@ def test_an_automatic_answer_never_unsubscribes(header: str) -> None:
     ],
 )
 def test_a_mail_that_a_client_writes_for_its_reader_unsubscribes(more: str) -> None:
-    found = report.read(mail(f"unsubscribe {TOKEN}", more=more))
+    found = unsubscription.read(mail(f"unsubscribe {TOKEN}", more=more))
 
     assert found is not None
     assert found.token == TOKEN
@@ -109,7 +109,7 @@ def test_a_mail_that_a_client_writes_for_its_reader_unsubscribes(more: str) -> N
 
 @pytest.mark.parametrize("piece", ["[SPAM] ", "*", "unsubscribe ", "[unsubscribe", "(((ext"])
 def test_a_subject_of_any_shape_takes_little_time(piece: str) -> None:
-    found = report.read(mail(piece * 250 + " unsubscribe"))
+    found = unsubscription.read(mail(piece * 250 + " unsubscribe"))
 
     assert found is not None
     assert found.token is None
@@ -119,7 +119,7 @@ def test_a_subject_of_any_shape_takes_little_time(piece: str) -> None:
     "subject", ["", "Lunch?", "I unsubscribed yesterday", TOKEN, "Undelivered Mail"]
 )
 def test_a_mail_about_something_else_is_no_request(subject: str) -> None:
-    assert report.read(mail(subject)) is None
+    assert unsubscription.read(mail(subject)) is None
 
 
 def test_only_the_subject_is_a_request() -> None:
@@ -128,11 +128,11 @@ def test_only_the_subject_is_a_request() -> None:
         TOKEN.encode() + b">\r\nSubject: Undelivered mail\r\n"
     )
 
-    assert report.read(quoted) is None
+    assert unsubscription.read(quoted) is None
 
 
 def test_a_sender_has_no_terminal_control_characters() -> None:
-    found = report.read(mail("unsubscribe", "=?utf-8?b?G1szMW1yZWQKCg==?= <a@b.example>"))
+    found = unsubscription.read(mail("unsubscribe", "=?utf-8?b?G1szMW1yZWQKCg==?= <a@b.example>"))
 
     assert found is not None
     assert found.sender == "[31mred <a@b.example>"
@@ -142,13 +142,15 @@ def test_a_header_of_any_size_costs_little_and_hides_no_other() -> None:
     """Decoding it whole would take seconds, because it is quadratic."""
     slow = mail("=?a?q?x " * 8_000 + "unsubscribe")
 
-    assert report.read(slow) is None
-    assert report.read(b"Subject: =?caf\xe9?q?hi?= unsubscribe\r\n\r\n") is not None
-    assert report.read(b"Subject: unsubscribe\r\nFrom: =?caf\xe9?q?hi?=\r\n\r\n") is not None
+    assert unsubscription.read(slow) is None
+    assert unsubscription.read(b"Subject: =?caf\xe9?q?hi?= unsubscribe\r\n\r\n") is not None
+    assert (
+        unsubscription.read(b"Subject: unsubscribe\r\nFrom: =?caf\xe9?q?hi?=\r\n\r\n") is not None
+    )
 
 
 @given(st.binary(max_size=400), st.sampled_from([b"", b"Subject: unsubscribe ", b"Subject: =?"]))
 def test_any_octets_are_read(octets: bytes, before: bytes) -> None:
-    found = report.read(before + octets)
+    found = unsubscription.read(before + octets)
 
     assert found is None or found.sender.isprintable()
