@@ -17,6 +17,7 @@ def upgrade() -> None:
         "report",
         sa.Column("id", sa.Integer() if is_sqlite else sa.BigInteger(), nullable=False),
         sa.Column("delivery_id", sa.BigInteger(), nullable=True),
+        sa.Column("mailing_id", sa.BigInteger(), nullable=True),
         sa.Column("source", sa.String(length=12), nullable=False),
         sa.Column("kind", sa.String(length=12), nullable=False),
         sa.Column("verdict", sa.String(length=10), nullable=False),
@@ -28,9 +29,11 @@ def upgrade() -> None:
         sa.Column("reason", sa.String(length=64), nullable=True),
         sa.Column("at", sa.DateTime(timezone=True), nullable=False),
         sa.ForeignKeyConstraint(["delivery_id"], ["delivery.id"]),
+        sa.ForeignKeyConstraint(["mailing_id"], ["mailing.id"]),
         sa.PrimaryKeyConstraint("id"),
         sa.UniqueConstraint("delivery_id", "verdict", name="uq_report_delivery_verdict"),
     )
+    op.create_index("ix_report_books", "report", ["mailing_id", "kind", "delivery_id"])
     op.execute("CREATE INDEX ix_report_unplaced ON report (at) WHERE report.delivery_id IS NULL")
     op.create_table(
         "receipt",

@@ -23,6 +23,7 @@ class Report(Table, table=True):
 
     __table_args__ = (
         UniqueConstraint("delivery_id", "verdict", name="uq_report_delivery_verdict"),
+        Index("ix_report_books", "mailing_id", "kind", "delivery_id"),
         # The migration creates it, see `Delivery`.
         Index("ix_report_unplaced", "at", info={"where": UNPLACED}),
     )
@@ -31,6 +32,10 @@ class Report(Table, table=True):
     #: None if it names no delivery of ours: then it has no effect.
     delivery_id: int | None = Field(
         default=None, sa_column=Column(BigInteger, ForeignKey("delivery.id"), nullable=True)
+    )
+    #: The mailing in whose books it counts: that of an accepted delivery.
+    mailing_id: int | None = Field(
+        default=None, sa_column=Column(BigInteger, ForeignKey("mailing.id"), nullable=True)
     )
     #: mail, or the provider's name.
     source: str = Field(max_length=12)

@@ -85,12 +85,21 @@ class CompiledMessage:
         """The slots that need values, in the order of their positions."""
         return tuple(piece for piece in self.pieces if isinstance(piece, Field))
 
+    @cached_property
+    def _first(self) -> dict[Slot, int]:
+        return {field.slot: at for at, field in reversed([*enumerate(self.fields)])}
+
     def fill(self, values: Sequence[bytes]) -> bytes:
         """Join the message for one reader: a value for each of `fields`."""
         parts: list[bytes] = list(self.pieces)  # type: ignore[arg-type]  # the holes are filled next
         for index, value in zip(self._at, values, strict=True):
             parts[index] = value
         return b"".join(parts)
+
+    def value_of(self, slot: Slot, values: Sequence[bytes]) -> bytes:
+        """Return the value of the first field of a slot; empty if there is none."""
+        at = self._first.get(slot)
+        return b"" if at is None else values[at]
 
     def dump(self) -> tuple[bytes, str]:
         """Return the literal bytes joined, and JSON of [[offset, slot, place], ...]."""

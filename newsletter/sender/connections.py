@@ -160,7 +160,7 @@ def post(plan: Plan, recipient: str, message: bytes) -> Outcome:
     async def converse() -> Outcome:
         session = await _any(plan)
         try:
-            mail = Mail(Envelope(plan.return_path, recipient), message)
+            mail = Mail(Envelope(plan.return_path.plain, recipient), message)
             outcome = await session.send(mail, may_send=may_send)
         finally:
             await session.quit()

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from newsletter.ledger import dead_addresses, retry
+from newsletter.return_path import ReturnPath
 from newsletter.sender.limits import Limits
 from newsletter.sender.personalize import Filler
 from newsletter.settings import Settings
@@ -18,7 +19,7 @@ class Plan:
 
     servers: Sequence[SmtpServer]
     connections: int
-    return_path: str
+    return_path: ReturnPath
     filler: Filler
     retries: retry.RetryRules
     suppression: dead_addresses.SuppressionRules
@@ -31,7 +32,7 @@ class Plan:
         return cls(
             servers=settings.smtp_servers(),
             connections=settings.smtp_connections,
-            return_path=settings.bounce_address,
+            return_path=ReturnPath(settings.bounce_address, keyring),
             filler=Filler(keyring),
             retries=retry.RetryRules(settings.unknown_policy, settings.retry_waits),
             suppression=dead_addresses.SuppressionRules(keyring, settings.full_mailboxes),

@@ -20,7 +20,7 @@ from newsletter.db import session as sessions
 from newsletter.errors import NewsletterError, RenderError
 from newsletter.ledger import books
 from newsletter.ledger.queue import Claim
-from newsletter.rendering.message import CompiledMessage
+from newsletter.rendering.message import CompiledMessage, Slot
 from newsletter.sender.budget import PATIENCE_SECONDS, Budget, RatePermit
 from newsletter.sender.claiming import Claiming
 from newsletter.sender.committer import Committer
@@ -161,10 +161,14 @@ class Supply:
             self._budget.give_back(permit)
             return None
         if job.mail is None:
-            envelope = Envelope(self._plan.return_path, job.claim.address)
-            job.mail = Mail(envelope, job.compiled.fill(job.values))
+            job.mail = Mail(self._envelope(job), job.compiled.fill(job.values))
         job.permit = permit
         return job
+
+    def _envelope(self, job: Job) -> Envelope:
+        sender = self._plan.return_path.of(job.claim.reference)
+        message_id = job.compiled.value_of(Slot.MESSAGE_ID, job.values)
+        return Envelope(sender, job.claim.address, message_id.decode())
 
     def _is_short(self) -> bool:
         return len(self._prefetch) < self._plan.connections * _ENOUGH_PER_CONNECTION

@@ -33,7 +33,6 @@ from newsletter.settings.values import (
     Count,
     DatabaseUrl,
     Day,
-    Envelope,
     Folder,
     HostName,
     Keys,
@@ -45,6 +44,7 @@ from newsletter.settings.values import (
     Networks,
     QueryParameters,
     Rate,
+    ReturnPathAddress,
     Sender,
     SingleLine,
     SmtpUrls,
@@ -246,8 +246,11 @@ class Settings(BaseSettings):
     smtp_hostname: HostName = Field(
         None, description="The name to say in EHLO, if not this machine's."
     )
-    return_path: Envelope = Field(
-        None, description="Where bounces go (envelope sender), if not to the sender's address."
+    return_path: ReturnPathAddress = Field(
+        None,
+        description="Where bounces go (envelope sender), if not to the sender's address. With "
+        "{token} in its local part, as in bounces+{token}@example.org or {token}@b.example.org, "
+        "it names the reader, signed: a bounce then says whose it is, whatever else is in it.",
     )
     unknown_policy: Literal["resend", "hold"] = Field(
         "resend",

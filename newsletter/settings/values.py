@@ -21,6 +21,7 @@ from pydantic_settings import NoDecode
 from newsletter import address, cadences, tokens, userinfo
 from newsletter.errors import ConfigurationError, InvalidAddress
 from newsletter.rendering import language as languages
+from newsletter.return_path import PLACE, TOKEN_LENGTH
 from newsletter.smtp import server
 
 _CONTROL = {*map(chr, range(32)), "\x7f", "\x85", "\u2028", "\u2029"}
@@ -175,6 +176,17 @@ def _envelope(value: str | None) -> str | None:
     return value
 
 
+def _return_path(value: str | None) -> str | None:
+    """Refuse what is no return path with a token in place of `{token}`."""
+    written = value or ""
+    local = written.rpartition("@")[0]
+    if {"{", "}"} & set(written.replace(PLACE, "", 1)) or (PLACE in written) != (PLACE in local):
+        raise ValueError(f"may have {PLACE} once, before the @, and nothing else in braces")
+    if PLACE in local:
+        _mailbox(written.replace(PLACE, "b-".ljust(TOKEN_LENGTH, "a")))
+    return value
+
+
 def _zone(value: str) -> str:
     if value not in _zones():
         raise ValueError(f"{value!r} is not an IANA time zone such as Europe/Berlin")
@@ -265,12 +277,13 @@ Title = Annotated[
 ]
 #: "Name <address>".
 Mailbox = Annotated[str | None, BeforeValidator(_none_if_empty), AfterValidator(_mailbox)]
-#: The same with an address for MAIL FROM.
-Envelope = Annotated[
+#: The same with an address for MAIL FROM, or a form of one.
+ReturnPathAddress = Annotated[
     str | None,
     BeforeValidator(_none_if_empty),
     AfterValidator(_mailbox),
     AfterValidator(_envelope),
+    AfterValidator(_return_path),
 ]
 Sender = Annotated[
     str, AfterValidator(_not_empty), AfterValidator(_mailbox), AfterValidator(_envelope)

@@ -43,6 +43,8 @@ _REPLY_LINE = re.compile(rb"([2-5]\d\d)(?:([ -])(.*))?", re.DOTALL)
 #: Fast path: a single-line reply of printable ASCII.
 _PLAIN_REPLY = re.compile(rb"([2-5]\d\d) ([\x20-\x7e]*)\r\n")
 _UNSAFE = re.compile(r"[\x00-\x20\x7f\x85\u2028\u2029<>]")
+#: RFC 3461 4.4: at most 100 characters of xtext; what would have to be escaped is left out.
+_ENVELOPE_ID = re.compile(r"[!-*,-<>-~]{1,100}", re.ASCII)
 #: The commands of a pipelined envelope, with the first digit of the reply that grants each.
 _GROUP = ((Phase.MAIL, 2), (Phase.RCPT, 2), (Phase.DATA, 3))
 _GRANTED = [digit for _, digit in _GROUP]
@@ -53,6 +55,8 @@ class Envelope(NamedTuple):
 
     sender: str
     recipient: str
+    #: What a report is to name the mail by: its Message-ID; empty for none.
+    id: str = ""
 
 
 @dataclass(slots=True, eq=False)
@@ -267,6 +271,11 @@ class Session(asyncio.Protocol):
         line = f"MAIL FROM:<{envelope.sender}>"
         if "size" in self.extensions:
             line += f" SIZE={len(mail.content)}"
+        if "dsn" in self.extensions:
+            # RFC 3461 4.3 and 4.4: a bounce has the headers alone, and names the mail.
+            line += " RET=HDRS"
+            if _ENVELOPE_ID.fullmatch(envelope.id):
+                line += f" ENVID={envelope.id}"
         if not envelope.recipient.isascii():
             # RFC 6531 3.4: the header carries the address in UTF-8.
             line += " SMTPUTF8" + (" BODY=8BITMIME" if "8bitmime" in self.extensions else "")

@@ -13,6 +13,7 @@ from newsletter.ledger import dead_addresses, holding, queue
 from newsletter.ledger.retry import Policy, RetryRules
 from newsletter.models import Delivery, Mailing
 from newsletter.rendering.message import CompiledMessage, Field, Place, Slot
+from newsletter.return_path import ReturnPath
 from newsletter.sender.limits import Limits
 from newsletter.sender.personalize import Filler, SlotValues
 from newsletter.sender.plan import Plan
@@ -121,7 +122,7 @@ def plan(
     return Plan(
         servers=[relay(port) for port in ports],
         connections=connections,
-        return_path=f"bounces@{DOMAIN}",
+        return_path=ReturnPath(f"bounces@{DOMAIN}", Keyring([SECRET])),
         filler=filler(),
         retries=RetryRules(policy, WAITS),
         suppression=dead_addresses.SuppressionRules(Keyring([SECRET]), full_mailboxes=3),

@@ -212,6 +212,25 @@ def test_an_empty_value_is_none(load: Callable[[str], Settings], name: str) -> N
     assert getattr(load(f'{name} = ""'), name) is None
 
 
+@pytest.mark.parametrize(
+    ("form", "reason"),
+    [
+        ("{token}-{token}@miasfeed.example", "once"),
+        ("bounces+{TOKEN}@miasfeed.example", "nothing else in braces"),
+        ("bounces@{token}.example", "must be"),
+        ("a-local-part-that-is-longer-{token}@miasfeed.example", "64 octets"),
+        ("{token}", "must be"),
+    ],
+)
+def test_a_return_path_has_its_token_once_in_a_local_part_that_fits(
+    load: Callable[[str], Settings], form: str, reason: str
+) -> None:
+    with pytest.raises(ConfigurationError, match=f"^return_path: .*{reason}"):
+        load(f'return_path = "{form}"')
+    kept = load('return_path = "Bounces <bounces+{token}@miasfeed.example>"')
+    assert kept.bounce_address == "bounces+{token}@miasfeed.example"
+
+
 @pytest.mark.parametrize("empty", ["[]", '""', '","'])
 def test_no_relay_at_all_is_refused(load: Callable[[str], Settings], empty: str) -> None:
     with pytest.raises(ConfigurationError, match=r"^smtp_url: must "):

@@ -104,6 +104,25 @@ def test_a_message_goes_out_in_the_order_of_rfc_5321() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("name", "written"),
+    [
+        ("Abc-_9.x@miasfeed.example", b" RET=HDRS ENVID=Abc-_9.x@miasfeed.example"),
+        ("", b" RET=HDRS"),
+        # These have to be escaped in xtext, or are not allowed.
+        ("a+b=c@miasfeed.example", b" RET=HDRS"),
+        ("a" * 101, b" RET=HDRS"),
+        ("a b", b" RET=HDRS"),
+    ],
+)
+def test_a_server_with_dsn_is_asked_for_the_headers_and_told_the_name(
+    name: str, written: bytes
+) -> None:
+    _, wire = send([*HAPPY], "dsn", envelope=ENVELOPE._replace(id=name))
+
+    assert wire.commands[0] == b"MAIL FROM:<bounces@miasfeed.example>" + written
+
+
 def test_the_size_is_declared_to_a_server_with_size() -> None:
     _, wire = send([*HAPPY], "size")
 
