@@ -48,6 +48,9 @@ class Publication:
     #: Fewer articles make no edition.
     min_articles: int
     skip_categories: list[str]
+    #: The percentages of bounces and complaints that pause an edition; 0 for none.
+    bounce_alarm: float
+    complaint_alarm: float
     #: How late an edition may still be made.
     tolerance: timedelta
     secret_keys: list[str] = field(repr=False)
@@ -69,6 +72,8 @@ class Publication:
             catch_up_articles=settings.catch_up_articles,
             min_articles=settings.min_articles,
             skip_categories=settings.skip_categories,
+            bounce_alarm=settings.bounce_alarm,
+            complaint_alarm=settings.complaint_alarm,
             tolerance=timedelta(hours=settings.cron_tolerance_hours),
             secret_keys=settings.secret_keys,
         )

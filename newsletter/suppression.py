@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Row, case, func, or_, update
+from sqlalchemy import ColumnElement, Row, case, delete, func, or_, update
 from sqlalchemy import select as select_columns
 from sqlmodel import Session, col, select
 
@@ -56,6 +56,8 @@ RULES: Mapping[Cause, Rule] = {
     Cause.COMPLAINT: Rule("the person complained about a mail as spam", is_liftable=False),
 }
 _ORDER = list(Cause)
+#: Causes that a mail server gave, and that say nothing of what the person wants.
+OF_SERVERS = frozenset({Cause.FULL, Cause.DEAD, Cause.BOUNCE})
 
 
 @dataclass(frozen=True)
@@ -180,13 +182,20 @@ def is_liftable(cause: str) -> bool:
     return RULES[Cause(cause)].is_liftable
 
 
-def release(session: Session, address: str, *, keyring: Keyring) -> bool:
-    """Delete the suppression of an address; return False if it was not suppressed."""
+def release(session: Session, address: str, *, keyring: Keyring) -> Cause | None:
+    """Delete the suppression of an address; return its cause, None if it was not suppressed."""
     found = _matching(session, address, keyring=keyring)
     for suppression in found:
         session.delete(suppression)
     session.flush()
-    return bool(found)
+    return max((Cause(one.cause) for one in found), key=gravity, default=None)
+
+
+def release_ids(session: Session, ids: Collection[int]) -> None:
+    """Delete the suppressions with these ids."""
+    session.execute(
+        delete(Suppression).where(_id.in_(ids)).execution_options(synchronize_session=False)
+    )
 
 
 def forget(session: Session, address: str, *, now: datetime, keyring: Keyring) -> None:
@@ -229,23 +238,34 @@ def suppressed_among(session: Session, addresses: Collection[str], *, keyring: K
     return set(_known(session, addresses, keyring=keyring))
 
 
+class Chosen(NamedTuple):
+    """Which suppressions: of a cause, and since when; None for all."""
+
+    cause: Cause | None = None
+    since: datetime | None = None
+
+    @property
+    def conditions(self) -> list[ColumnElement[bool]]:
+        """The SQL conditions."""
+        of_cause = [_cause == self.cause] if self.cause else []
+        return [*of_cause, col(Suppression.created_at) >= self.since] if self.since else of_cause
+
+
+_ALL = Chosen()
+
+
 def listing(
-    session: Session, *, limit: int, after: int = 0, cause: Cause | None = None
+    session: Session, *, limit: int, after: int = 0, chosen: Chosen = _ALL
 ) -> list[Suppression]:
     """Return suppressions in the order of their ids, beginning after id `after`."""
-    return list(
-        session.exec(select(Suppression).where(_id > after, *_of(cause)).order_by(_id).limit(limit))
-    )
+    found = select(Suppression).where(_id > after, *chosen.conditions)
+    return list(session.exec(found.order_by(_id).limit(limit)))
 
 
-def count(session: Session, *, at_most: int | None = None, cause: Cause | None = None) -> int:
+def count(session: Session, *, at_most: int | None = None, chosen: Chosen = _ALL) -> int:
     """Return how many addresses are suppressed; counting stops at `at_most`."""
-    counted = select(Suppression.id).where(*_of(cause)).limit(at_most).subquery()
+    counted = select(Suppression.id).where(*chosen.conditions).limit(at_most).subquery()
     return session.exec(select(func.count()).select_from(counted)).one()
-
-
-def _of(cause: Cause | None) -> list[ColumnElement[bool]]:
-    return [_cause == cause] if cause else []
 
 
 def _matching(session: Session, address: str, *, keyring: Keyring) -> list[Suppression]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import sys
 from dataclasses import asdict
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,10 +14,13 @@ from newsletter import clock
 from newsletter.cli import context, output, streams
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+    from sqlalchemy import Engine
+
+    from newsletter.editions.alarms import Alarm
     from newsletter.feedback.apply import FeedbackTally
-    from newsletter.feedback.reports import Returned
+    from newsletter.feedback.reports import Arrival, Returned
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -25,6 +29,16 @@ JsonLines = Annotated[
 ]
 #: Characters of a server's words in a table.
 _SHOWN = 100
+#: Kinds of refusals of our own mail or set-up that are said.
+_SHOWN_OURS = 10
+#: Mails that are applied in one transaction.
+_BATCH = 200
+_COLUMNS = ("at", "from", "kind", "recipient", "verdict", "code", "reply", "why not more")
+#: The results of mails, in the order in which they are said.
+_RESULTS = (
+    "bounced", "complained", "delayed", "delivered", "automatic", "unplaced", "unsubscribed",
+    "already", "outdated", "invalid", "unsigned", "repeated", "other",
+)  # fmt: skip
 
 
 @app.command()
@@ -36,24 +50,56 @@ def read(
     *,
     json: output.Json = False,
 ) -> None:
-    """Unsubscribe the readers whose mailboxes wrote to the address in List-Unsubscribe.
+    """Read what came back by mail, and do what it says: suppress dead addresses, unsubscribe.
 
-    Only the signed token in the subject counts, never who the sender says they are. The mailbox is
-    not changed, and reading it again is harmless. Says nothing unless a mail asks for something.
+    A bounce counts if it names a mail of ours or came to a return path that we signed, a request to
+    unsubscribe if it has the token of its reader; who the sender says they are never does. The
+    mailbox is not changed, and reading it again is harmless. Says nothing if nothing is new.
     """
-    from newsletter.feedback import mailbox as mails
-    from newsletter.feedback.apply import apply
+    from newsletter.feedback import arrivals
 
     here = context.of(ctx)
-    is_stream = str(mailbox) == "-"
-    found = mails.of_stream(sys.stdin.buffer) if is_stream else mails.headers(mailbox)
+    keyring = here.publication.keyring
     with here.database() as engine:
-        publication = here.publication
-        tally = apply(engine, found, publication=publication, now=clock.utc_now())
+        found = (arrivals.of_mail(mail, keyring) for _, mail in _mails(mailbox))
+        tally, alarms = _apply(engine, here, found)
     if json:
-        output.as_json(asdict(tally))
+        output.as_json({**vars(tally), "paused": [one._asdict() for one in alarms]})
     else:
-        _report(tally)
+        report(tally, alarms)
+
+
+@app.command("list")
+def listed(
+    ctx: typer.Context,
+    *,
+    unplaced: Annotated[
+        bool, typer.Option("--unplaced", help="Only those that name no mail of ours.")
+    ] = False,
+    limit: Annotated[int, typer.Option(min=1, max=output.LARGEST, help="At most so many.")] = 100,
+    json: output.Json = False,
+) -> None:
+    """List what came back, the latest first, and how many forged reports were rejected.
+
+    One that names no mail of ours may be forged, and has no effect: `newsletter suppression add`
+    and `newsletter subscribers unsubscribe` do by hand what it says.
+    """
+    from newsletter.db import session as sessions
+    from newsletter.ledger import reports
+
+    with context.of(ctx).database() as engine, sessions.reading(engine) as session:
+        rows = list(reports.listing(session, unplaced=unplaced, limit=limit))
+        rejected = [one.model_dump() for one in reports.rejections(session)]
+    if json:
+        output.as_json({"reports": rows, "rejected": rejected})
+        return
+    if not rows:
+        output.say("Nothing has come back." if not unplaced else "All that came back is placed.")
+    else:
+        output.table(_COLUMNS, (_listed(row) for row in rows))
+    for one in rejected:
+        count = output.counted(one["count"], "report")
+        output.say(f"{count} from {one['source']} rejected ({one['cause']}), last {one['at']}.")
 
 
 @app.command()
@@ -112,12 +158,55 @@ def _rows(where: Path, found: Returned) -> Iterator[list[object]]:
         yield [where, found.kind, one.recipient, one.verdict, code, one.status, said]
 
 
-def _report(tally: FeedbackTally) -> None:
-    if tally.read == tally.other and not streams.is_terminal(streams.stdout()):
-        return
-    names = ("unsubscribed", "already", "outdated", "invalid", "unsigned", "other")
-    counts = ", ".join(f"{getattr(tally, name):,} {name}" for name in names)
-    output.say(f"{output.counted(tally.read, 'mail')}: {counts}.")
+def _listed(row: Mapping[str, Any]) -> tuple[object, ...]:
+    words = (row["reply"] or "")[:_SHOWN]
+    # The code is shown as it is written.
+    code = str(row["code"]) if row["code"] else None
+    who = row["recipient"] or row["address"]
+    return (row["at"], row["source"], row["kind"], who, row["verdict"], code, words, row["reason"])
+
+
+def _apply(
+    engine: Engine, here: context.Context, found: Iterable[Arrival]
+) -> tuple[FeedbackTally, list[Alarm]]:
+    """Apply arrivals in batches, and pause editions of which too much came back."""
+    from newsletter.editions import alarms
+    from newsletter.feedback.apply import FeedbackRules, FeedbackTally, apply_all
+
+    rules = FeedbackRules.of(here.settings, here.publication)
+    tally = FeedbackTally()
+    rest = iter(found)
+    while batch := list(islice(rest, _BATCH)):
+        tally.add(apply_all(engine, batch, rules=rules, now=clock.utc_now()))
+    risen = alarms.check(engine, publication=here.publication, now=clock.utc_now())
+    return tally, risen
+
+
+def report(tally: FeedbackTally, alarms: Sequence[Alarm]) -> None:
+    """Say what came back, if anything is new, and what the operator should look at."""
+    is_quiet = tally.read == tally.other + tally.repeated + tally.automatic + tally.delivered
+    if not is_quiet or streams.is_terminal(streams.stdout()):
+        counts = [f"{n:,} {name}" for name in _RESULTS if (n := getattr(tally, name))]
+        said = f"{output.counted(tally.read, 'mail')}: {', '.join(counts) or 'nothing'}."
+        if tally.suppressed:
+            ending = "address is" if tally.suppressed == 1 else "addresses are"
+            said += f" {tally.suppressed:,} {ending} suppressed now."
+        output.say(said)
+    for alarm in alarms:
+        output.warn(
+            f"{alarm.edition} is paused: {alarm.reason}.",
+            f"`newsletter feedback list` shows why; `newsletter editions resume {alarm.edition}` "
+            "lets it go on.",
+        )
+    for about, count in tally.ours.most_common(_SHOWN_OURS):
+        output.warn(f"{output.counted(count, 'mail')} came back for {about}.")
+    for what, count in sorted(tally.rejected.items()):
+        output.warn(f"{output.counted(count, 'report')} rejected ({what}).")
+    if tally.unplaced:
+        output.warn(
+            f"{output.counted(tally.unplaced, 'report')} without a mail of ours, and without "
+            "effect: `newsletter feedback list --unplaced`."
+        )
     if not tally.unsigned:
         return
     output.warn(

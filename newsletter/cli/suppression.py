@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Annotated
 
 import typer
@@ -10,10 +11,14 @@ from newsletter import address as addresses
 from newsletter import clock
 from newsletter.cli import context, output, suppression_lists
 from newsletter.errors import InvalidInput
-from newsletter.models import Cause
+from newsletter.models import Cause, Status
 
 app = typer.Typer(no_args_is_help=True)
 
+Since = Annotated[
+    datetime | None,
+    typer.Option("--since", formats=["%Y-%m-%d"], help="Only those suppressed since that day."),
+]
 Address = Annotated[str, typer.Argument(help="An email address.")]
 
 
@@ -57,25 +62,74 @@ def add(
 
 
 @app.command()
-def remove(ctx: typer.Context, address: Address, *, json: output.Json = False) -> None:
-    """Let an address be mailed again. Its reader stays unsubscribed until they ask anew."""
+def remove(
+    ctx: typer.Context,
+    address: Annotated[str | None, typer.Argument(help="An email address.")] = None,
+    *,
+    cause: suppression_lists.OfCause = None,
+    since: Since = None,
+    json: output.Json = False,
+) -> None:
+    """Let an address be mailed again, or all that were suppressed for a cause, to undo a bad day.
+
+    Whose mailbox alone was the cause (full, dead, bounce) is again what they were; any other reader
+    stays unsubscribed until they ask anew. The hashes of erased persons stay.
+    """
+    if (address is None) == (cause is None) or (since is not None and cause is None):
+        raise InvalidInput("Name an address, or a cause with --cause, and --since with it.")
+    if address is not None:
+        _remove_one(context.of(ctx), address, json=json)
+    else:
+        _remove_all(context.of(ctx), cause, since, json=json)
+
+
+def _remove_one(here: context.Context, address: str, *, json: bool) -> None:
     from newsletter.db import session as sessions
-    from newsletter.subscribers import suppress
+    from newsletter.subscribers import store, suppress
     from newsletter.subscribers.consent import Origin
 
-    here, spelled = context.of(ctx), addresses.normalise(address, local=True)
+    spelled = addresses.normalise(address, local=True)
     origin, keyring = Origin("command line"), here.settings.keyring()
     with here.database() as engine, sessions.writing(engine) as session:
         removed = suppress.release(
             session, spelled, origin=origin, now=clock.utc_now(), keyring=keyring
         )
+        reader = store.find(session, spelled)
     if json:
         output.as_json({"address": spelled, "removed": removed})
     elif removed:
         output.say(f"{spelled} may be mailed again.")
-        output.say(f"A new consent: `newsletter subscribers add {spelled} --again`.")
+        if reader is None or reader.status == Status.UNSUBSCRIBED:
+            output.say(f"A new consent: `newsletter subscribers add {spelled} --again`.")
+        else:
+            output.say(f"Its reader is {reader.status} again.")
     else:
         output.say(f"{spelled} was not suppressed.")
+
+
+def _remove_all(
+    here: context.Context, cause: Cause | None, since: datetime | None, *, json: bool
+) -> None:
+    from newsletter.db import session as sessions
+    from newsletter.subscribers import suppress
+    from newsletter.subscribers.consent import Origin
+    from newsletter.suppression import Chosen
+
+    chosen = Chosen(cause, _instant(here, since))
+    origin, removed = Origin("command line"), 0
+    after: int | None = 0
+    with here.database() as engine:
+        while after is not None:
+            with sessions.writing(engine) as session:
+                lifted, after = suppress.release_all(
+                    session, after=after, chosen=chosen, origin=origin, now=clock.utc_now()
+                )
+            removed += lifted
+    if json:
+        output.as_json({"removed": removed})
+    else:
+        addresses = "1 address" if removed == 1 else f"{removed:,} addresses"
+        output.say(f"{addresses} may be mailed again.")
 
 
 @app.command("list")
@@ -83,6 +137,7 @@ def list_suppressions(
     ctx: typer.Context,
     *,
     cause: suppression_lists.OfCause = None,
+    since: Since = None,
     limit: Annotated[
         int, typer.Option("--limit", min=1, max=output.LARGEST, help="Show no more than this.")
     ] = 100,
@@ -92,9 +147,11 @@ def list_suppressions(
     from newsletter import suppression
     from newsletter.db import session as sessions
 
-    with context.of(ctx).database() as engine, sessions.reading(engine) as session:
-        found = suppression.listing(session, limit=limit, cause=cause)
-        total = suppression.count(session, cause=cause)
+    here = context.of(ctx)
+    chosen = suppression.Chosen(cause, _instant(here, since))
+    with here.database() as engine, sessions.reading(engine) as session:
+        found = suppression.listing(session, limit=limit, chosen=chosen)
+        total = suppression.count(session, chosen=chosen)
     columns = ("address", "cause", "reason", "source", "created_at")
     rows = [[getattr(row, name) for name in columns] for row in found]
     if json:
@@ -102,11 +159,17 @@ def list_suppressions(
         output.as_json({"suppressions": listed, "total": total})
         return
     if not rows:
-        output.say("No address is suppressed" + (f" for the cause {cause}." if cause else "."))
+        named = f" for the cause {cause}" if cause else ""
+        output.say(f"No address is suppressed{named}{f' since {since:%Y-%m-%d}' if since else ''}.")
         return
     output.table(["address", "cause", "reason", "source", "since"], rows)
     if total > len(rows):
         output.say(f"{len(rows):,} of {total:,} are shown; --limit shows more.")
+
+
+def _instant(here: context.Context, day: datetime | None) -> datetime | None:
+    """Return when a day begins in the publication's time zone."""
+    return day.replace(tzinfo=here.settings.zone) if day else None
 
 
 app.command("import")(suppression_lists.import_list)

@@ -19,7 +19,7 @@ from sqlmodel import Session, col, select
 from newsletter import cadences
 from newsletter.cadences import Cadence
 from newsletter.editions import mailings
-from newsletter.ledger import books
+from newsletter.ledger import books, reports
 from newsletter.models import (
     Article,
     Edition,
@@ -51,6 +51,9 @@ class Summary:
     queued: int
     claimed: int
     in_flight: int
+    #: Of the accepted ones: what bounced later, and what was complained about.
+    bounced: int
+    complained: int
 
     @property
     def is_open(self) -> bool:
@@ -121,14 +124,20 @@ def of(session: Session, edition: Edition) -> Summary:
 
 
 def of_all(session: Session, editions: Sequence[Edition]) -> list[Summary]:
-    """Return editions with their books, in two statements."""
+    """Return editions with their books, in three statements."""
     if not editions:
         return []
     ids = [edition.id for edition in editions]
     variants = _variants(session, ids)
-    counts = _counts(session, ids)
+    counts = _counts(session, _by_edition_and_state(), ids)
+    returned = _counts(session, _by_edition_and_report(), ids)
     return [
-        _summary(edition, variants[edition.id], counts.get(edition.id, {})) for edition in editions
+        _summary(
+            edition,
+            variants[edition.id],
+            counts.get(edition.id, {}) | returned.get(edition.id, {}),
+        )
+        for edition in editions
     ]
 
 
@@ -200,12 +209,13 @@ def _variants(session: Session, edition_ids: Collection[int | None]) -> Counter[
 
 
 def _counts(
-    session: Session, edition_ids: Collection[int | None]
+    session: Session, statement: Select[Any], edition_ids: Collection[int | None]
 ) -> dict[int | None, dict[str, int]]:
-    found = session.execute(_by_edition_and_state(), {"editions": edition_ids})
+    """Return counts by edition and name."""
+    found = session.execute(statement, {"editions": edition_ids})
     counts: dict[int | None, dict[str, int]] = {}
-    for edition_id, state, count in found:
-        counts.setdefault(edition_id, {})[state] = int(count)
+    for edition_id, name, count in found:
+        counts.setdefault(edition_id, {})[name] = int(count)
     return counts
 
 
@@ -229,6 +239,16 @@ def _by_edition_and_state() -> Select[Any]:
     )
 
 
+@cache
+def _by_edition_and_report() -> Select[Any]:
+    by_kind = reports.of(mailings.of_all(bindparam("editions", expanding=True)))
+    return (
+        select_columns(col(Mailing.edition_id), by_kind.c.kind, func.sum(by_kind.c.rows))
+        .join(by_kind, by_kind.c.mailing_id == col(Mailing.id))
+        .group_by(col(Mailing.edition_id), by_kind.c.kind)
+    )
+
+
 def _summary(edition: Edition, variants: int, counts: Mapping[str, int]) -> Summary:
     return Summary(
         cadence=edition.cadence,
@@ -247,4 +267,6 @@ def _summary(edition: Edition, variants: int, counts: Mapping[str, int]) -> Summ
         queued=counts.get(State.QUEUED, 0),
         claimed=counts.get(State.CLAIMED, 0),
         in_flight=counts.get(State.IN_FLIGHT, 0),
+        bounced=counts.get(reports.BOUNCE, 0),
+        complained=counts.get(reports.COMPLAINT, 0),
     )

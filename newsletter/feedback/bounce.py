@@ -27,7 +27,11 @@ _OF_MESSAGE = re.compile(r"^(?:Message-ID|From|Received|X-HmXmr\w+):", re.I | re
 
 def read(octets: bytes) -> Returned:
     """Return what a mail comes to."""
-    headers, parts = mime.read(octets)
+    return of(*mime.read(octets))
+
+
+def of(headers: Headers, parts: Sequence[Part]) -> Returned:
+    """Return what a mail of these parts comes to."""
     mail = _Mail(headers, parts)
     if (complaint := complaints.read(headers, parts, mail.sent)) is not None:
         kind, verdict, recipient, text = complaint

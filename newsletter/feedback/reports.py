@@ -89,5 +89,11 @@ class Arrival:
     returned: Returned
     #: Readers whose signed return paths the mail was sent to; more than one is a contradiction.
     references: tuple[str, ...] = ()
+    #: Return paths in it with a foreign signature.
+    forged: int = 0
+    #: The signed token of a reader who unsubscribes by mail.
+    token: str | None = None
+    #: The From header of a mail, to show to the operator; it may be forged.
+    sender: str = ""
     #: Whether a signature covers the id but not the content: then any with the same id is rejected.
     is_nonce: bool = False

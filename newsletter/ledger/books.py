@@ -27,7 +27,7 @@ from sqlalchemy import select as select_columns
 from sqlmodel import Session, col, select
 
 from newsletter.db import dialects
-from newsletter.ledger import holding, statements
+from newsletter.ledger import holding, reports, statements
 from newsletter.models import Attempt, Delivery, Mailing, State
 from newsletter.models.columns import Instant
 
@@ -146,6 +146,8 @@ def prune(session: Session, *, mailing_id: int, after: str, limit: int) -> Batch
     ids = [row.id for row in chosen]
     rows = Counter(State(row.state) for row in chosen)
     counted = {pruned: pruned + rows[state] for state, pruned in _PRUNED.items()}
+    returned = reports.forget(session, ids)
+    counted |= {pruned: pruned + returned.get(k, 0) for k, pruned in reports.PRUNED.items()}
     for statement in (
         delete(Attempt).where(col(Attempt.delivery_id).in_(ids)),
         delete(Delivery).where(_id.in_(ids)),

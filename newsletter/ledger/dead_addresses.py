@@ -1,23 +1,27 @@
-"""Decides when refusals mean that an address is dead, and suppresses it.
+"""Decides when failures mean that an address is dead, and suppresses it.
 
-A refusal that says the address does not exist suppresses it at once. A refusal that may be
-temporary is counted, in the ledger itself, back to the last accepted mail.
+A failure that says the address does not exist suppresses it at once. One that may be temporary is
+counted, in the ledger itself. The same rules hold for replies in a conversation with a mail server
+and for what comes back of a mail that it had accepted.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import date, datetime
+from datetime import datetime, timedelta
+from types import MappingProxyType
 from typing import NamedTuple
 
+from sqlalchemy import ColumnElement, case
 from sqlalchemy import select as select_columns
 from sqlalchemy.orm import aliased
 from sqlmodel import Session, col
 
 from newsletter import suppression
 from newsletter.ledger.queue import Verdict
-from newsletter.models import Delivery, State
+from newsletter.ledger.reports import BOUNCE
+from newsletter.models import Delivery, Report, State
 from newsletter.smtp import reply
 from newsletter.smtp.outcome import Kind, Outcome, Phase, Reaction
 from newsletter.smtp.reply import Reply
@@ -25,10 +29,22 @@ from newsletter.suppression import Cause, Grounds
 from newsletter.tokens import Keyring
 
 #: Reactions that concern the address.
-_ABOUT_ADDRESS = frozenset({Reaction.SUPPRESS, Reaction.SUSPECT, Reaction.COUNT})
+_COUNTED = frozenset({Reaction.SUSPECT, Reaction.COUNT})
+_ABOUT_ADDRESS = _COUNTED | {Reaction.SUPPRESS}
 #: States in which earlier deliveries have a reply that counts.
 _ANSWERED = (State.ACCEPTED, State.REFUSED, State.SKIPPED)
 _SOURCE = "mail server"
+#: The reactions to what a bounce says, by its verdict: see `feedback.reports.Verdict`.
+_OF_VERDICT = {
+    "dead": Reaction.SUPPRESS,
+    "maybe": Reaction.SUSPECT,
+    "full": Reaction.COUNT,
+}
+_NO_BOUNCES: Mapping[int, str] = MappingProxyType({})
+#: How much later a doubt about an address has to be repeated. Many are over the next day.
+AGAIN_AFTER = timedelta(days=3)
+#: Queues give up after five days (RFC 5321 4.5.4.1): what has not come back by then has arrived.
+NOTHING_COMES_AFTER = timedelta(days=5)
 
 
 class SuppressionRules(NamedTuple):
@@ -39,12 +55,25 @@ class SuppressionRules(NamedTuple):
     full_mailboxes: int
 
 
-class Earlier(NamedTuple):
-    """How an earlier mail to the same reader ended."""
+class Failure(NamedTuple):
+    """A mail that failed, and why."""
 
+    reaction: Reaction
+    #: The reply, in a line.
+    answer: str
+    #: When the mail was tried.
+    at: datetime
+    #: Whether it is over, and not only put off.
+    is_final: bool = True
+
+
+class Earlier(NamedTuple):
+    """How another mail to the same reader ended."""
+
+    at: datetime
+    #: And nothing came back.
     was_accepted: bool
     reaction: Reaction
-    day: date
 
 
 def suppress_dead(
@@ -58,64 +87,115 @@ def suppress_dead(
     if not relevant:
         return 0
     ids = [one.delivery_id for one in relevant if one.outcome.reaction is not Reaction.SUPPRESS]
-    earlier = _earlier(session, ids) if ids else {}
+    others = earlier(session, ids) if ids else {}
     dead = {
         verdict.address: grounds
         for verdict in relevant
-        if (grounds := _grounds(verdict, earlier, rules=rules, now=now)) is not None
+        if (grounds := _grounds(verdict, others, rules=rules, now=now)) is not None
     }
     return suppression.suppress_each(session, dead, now=now, keyring=rules.keyring)
 
 
+def returned_dead(
+    session: Session,
+    failures: Mapping[int, Failure],
+    *,
+    returned: Mapping[int, str],
+    rules: SuppressionRules,
+    now: datetime,
+) -> dict[int, tuple[Cause | None, str]]:
+    """Return why the addresses of deliveries are dead that came back, as `why_dead` does, by id.
+
+    `returned` has the verdicts of bounces that are not recorded yet, by delivery.
+    """
+    doubtful = [one for one, found in failures.items() if found.reaction in _COUNTED]
+    others = earlier(session, doubtful, returned) if doubtful else {}
+    return {
+        one: found
+        for one, failure in failures.items()
+        if (
+            found := why_dead(
+                failure, others.get(one, []), now=now, full_mailboxes=rules.full_mailboxes
+            )
+        )
+    }
+
+
 def _grounds(
     verdict: Verdict,
-    earlier: Mapping[int, list[Earlier]],
+    others: Mapping[int, list[Earlier]],
     *,
     rules: SuppressionRules,
     now: datetime,
 ) -> Grounds | None:
-    before = earlier.get(verdict.delivery_id, [])
-    return why_dead(verdict.outcome, before, now=now, full_mailboxes=rules.full_mailboxes)
+    outcome = verdict.outcome
+    failure = Failure(
+        outcome.reaction, answer(outcome), at=now, is_final=outcome.kind is Kind.REFUSED
+    )
+    before = others.get(verdict.delivery_id, [])
+    found = why_dead(failure, before, now=now, full_mailboxes=rules.full_mailboxes)
+    return Grounds(found[0] or Cause.DEAD, found[1], _SOURCE) if found else None
+
+
+def answer(outcome: Outcome) -> str:
+    """Return code, enhanced code and text of a reply in a line."""
+    return f"{outcome.code} {outcome.enhanced or ''} {outcome.text}".replace("  ", " ").strip()
 
 
 def why_dead(
-    outcome: Outcome, before: Sequence[Earlier], *, now: datetime, full_mailboxes: int
-) -> Grounds | None:
-    """Return why an address is dead, by this outcome and earlier ones (the latest first).
+    failure: Failure, others: Sequence[Earlier], *, now: datetime, full_mailboxes: int
+) -> tuple[Cause | None, str] | None:
+    """Return why an address is dead, by a failure and by other mails to it, the latest first.
 
-    None if it may still exist.
+    The cause is None where it is that of where the failure was said. None if it may still exist.
     """
-    answer = f"{outcome.code} {outcome.enhanced or ''} {outcome.text}".replace("  ", " ").strip()
-    if outcome.reaction is Reaction.SUPPRESS:
-        return Grounds(Cause.DEAD, answer, _SOURCE)
-    alike = list(_in_a_row(before, outcome.reaction))
-    if outcome.reaction is Reaction.SUSPECT and any(one.day != now.date() for one in alike):
-        return Grounds(Cause.DEAD, f"on two days: {answer}", _SOURCE)
-    full = len(alike) + (outcome.kind is Kind.REFUSED)
-    if outcome.reaction is Reaction.COUNT and 0 < full_mailboxes <= full:
-        return Grounds(Cause.FULL, f"{full} mails in a row: {answer}", _SOURCE)
+    if failure.reaction is Reaction.SUPPRESS:
+        return None, failure.answer
+    before = [one for one in others if one.at < failure.at]
+    if failure.reaction is Reaction.SUSPECT and _is_said_again(failure, before, now):
+        return None, f"again after {AGAIN_AFTER.days} days or more: {failure.answer}"
+    full = sum(_full_in_a_row(before)) + failure.is_final
+    if failure.reaction is Reaction.COUNT and 0 < full_mailboxes <= full:
+        return Cause.FULL, f"{full} mails in a row: {failure.answer}"
     return None
 
 
-def _in_a_row(before: Sequence[Earlier], reaction: Reaction) -> Iterator[Earlier]:
+def _is_said_again(failure: Failure, before: Sequence[Earlier], now: datetime) -> bool:
+    for one in before:
+        if one.was_accepted and one.at <= now - NOTHING_COMES_AFTER:
+            return False
+        if one.reaction is Reaction.SUSPECT and one.at <= failure.at - AGAIN_AFTER:
+            return True
+    return False
+
+
+def _full_in_a_row(before: Sequence[Earlier]) -> Iterator[bool]:
     for one in before:
         if one.was_accepted:
             return
-        if one.reaction is reaction:
-            yield one
+        yield one.reaction is Reaction.COUNT
 
 
-def _earlier(session: Session, ids: Sequence[int]) -> Mapping[int, list[Earlier]]:
-    """Return how earlier mails to the same readers ended, by delivery id, the latest first."""
+def reaction_to(verdict: str) -> Reaction:
+    """Return the reaction to a bounce with that verdict."""
+    return _OF_VERDICT.get(verdict, Reaction.NOTHING)
+
+
+def earlier(
+    session: Session, ids: Sequence[int], returned: Mapping[int, str] = _NO_BOUNCES
+) -> Mapping[int, list[Earlier]]:
+    """Return how other mails to the same readers ended, by delivery id, the latest first."""
     this = aliased(Delivery)
     found = session.execute(
         select_columns(
             col(this.id),
+            col(Delivery.id),
             col(Delivery.state),
             col(Delivery.code),
             col(Delivery.enhanced),
             col(Delivery.reply),
             col(Delivery.state_at),
+            _returned(),
         )
         .join(Delivery, col(Delivery.reference) == col(this.reference))
         .where(
@@ -127,9 +207,31 @@ def _earlier(session: Session, ids: Sequence[int]) -> Mapping[int, list[Earlier]
         )
         .order_by(col(Delivery.state_at).desc())
     )
-    earlier: dict[int, list[Earlier]] = defaultdict(list)
-    for delivery_id, state, code, enhanced, words, state_at in found:
-        text = f"{enhanced} {words}" if enhanced else words or ""
-        reaction = reply.classify(Phase.RCPT, Reply(code, text)).reaction
-        earlier[delivery_id].append(Earlier(state == State.ACCEPTED, reaction, state_at.date()))
-    return earlier
+    others: dict[int, list[Earlier]] = defaultdict(list)
+    for delivery_id, other, state, code, enhanced, words, at, recorded in found:
+        verdict = returned.get(other, recorded)
+        if verdict is not None:
+            reaction = reaction_to(verdict)
+        else:
+            text = f"{enhanced} {words}" if enhanced else words or ""
+            reaction = reply.classify(Phase.RCPT, Reply(code, text)).reaction
+        was_accepted = state == State.ACCEPTED and verdict is None
+        others[delivery_id].append(Earlier(at, was_accepted, reaction))
+    return others
+
+
+def _returned() -> ColumnElement[str]:
+    """Select the verdict of the bounce of a delivery; NULL if none came back."""
+    # Of several, one that says something of the mailbox.
+    weight = case(
+        {verdict: at for at, verdict in enumerate(_OF_VERDICT)},
+        value=col(Report.verdict),
+        else_=len(_OF_VERDICT),
+    )
+    return (
+        select_columns(col(Report.verdict))
+        .where(col(Report.delivery_id) == col(Delivery.id), col(Report.kind) == BOUNCE)
+        .order_by(weight)
+        .limit(1)
+        .scalar_subquery()
+    )

@@ -7,7 +7,7 @@ from datetime import datetime
 from sqlalchemy import ColumnElement, String, case, cast, literal, select, update
 from sqlmodel import Session, col
 
-from newsletter.ledger import cancellation, statements
+from newsletter.ledger import cancellation, reports, statements
 from newsletter.models import Attempt, Delivery, State
 from newsletter.models.columns import Instant
 from newsletter.models.delivery import OPEN
@@ -32,6 +32,7 @@ def erase(session: Session, chosen: ColumnElement[bool], *, now: datetime) -> in
         .values(reply=None)
         .execution_options(synchronize_session=False)
     )
+    reports.erase(session, ids)
     is_open = _state.in_(OPEN)
     erased = session.execute(
         update(Delivery)

@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+import re
+
+#: Two public ids of 16 base64url characters.
+_FORM = re.compile(r"(?<![\w.-])([\w-]{16})\.([\w-]{16})@", re.ASCII)
+
 
 def make(mailing: str, reference: str, domain: str) -> str:
     """Return the Message-ID without its brackets: the same on every retry, one per recipient."""
     return f"{mailing}.{reference}@{domain}"
+
+
+def search(text: str) -> tuple[str, str] | None:
+    """Return mailing and reference of the first Message-ID in a text that `make` may have built."""
+    found = _FORM.search(text)
+    return (found[1], found[2]) if found else None
 
 
 def parse(text: str) -> tuple[str, str] | None:

@@ -305,6 +305,21 @@ class Settings(BaseSettings):
         "0 for never.",
     )
 
+    bounce_alarm: float = Field(
+        5,
+        ge=0,
+        le=100,
+        description="An edition of which more than this bounces (percent, from 20 bounces on) is "
+        "paused while it is still being sent; 0 for never.",
+    )
+    complaint_alarm: float = Field(
+        0.1,
+        ge=0,
+        le=100,
+        description="The same for complaints (percent, from 5 on). Mailbox providers want less "
+        "than 0.1.",
+    )
+
     @classmethod
     def settings_customise_sources(
         cls,

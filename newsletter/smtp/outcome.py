@@ -42,7 +42,7 @@ class Reaction(StrEnum):
     NOTHING = "nothing"
     #: The address does not exist: never mail it again.
     SUPPRESS = "suppress"
-    #: It may not exist: suppress it if a refusal on another day says so again.
+    #: It may not exist: suppress it if that is said again three days later.
     SUSPECT = "suspect"
     #: The mailbox is full: a soft bounce, counted.
     COUNT = "count"

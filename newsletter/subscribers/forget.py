@@ -13,7 +13,7 @@ from sqlmodel import Session
 
 from newsletter import suppression
 from newsletter.db import engine as engines
-from newsletter.ledger import cancellation, erasure
+from newsletter.ledger import cancellation, erasure, reports
 from newsletter.subscribers import changes, store
 from newsletter.subscribers.locking import locked_subscriber
 from newsletter.tokens import Keyring
@@ -42,6 +42,7 @@ def forget(session: Session, address: str, *, now: datetime, keyring: Keyring) -
     changes.forget(session, subscriber, address, now=now)
     theirs = store.deliveries_of([public_id] if public_id else [], address=address)
     deliveries = erasure.erase(session, theirs, now=now)
+    reports.erase_unplaced(session, address)
     consents = store.erase(session, [subscriber.id]) if subscriber else 0
     return Forgotten(subscriber=subscriber is not None, consents=consents, deliveries=deliveries)
 

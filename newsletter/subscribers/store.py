@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import (
     ColumnElement,
@@ -96,6 +96,23 @@ def deliveries(
 
 
 # Many
+
+
+class Present(NamedTuple):
+    """A reader as they are now."""
+
+    address: str
+    generation: int
+
+
+def present(session: Session, public_ids: Collection[str]) -> dict[str, Present]:
+    """Return readers as they are now, by public id."""
+    if not public_ids:
+        return {}
+    public_id = col(Subscriber.public_id)
+    columns = (public_id, col(Subscriber.address), col(Subscriber.generation))
+    found = session.execute(select_columns(*columns).where(public_id.in_(public_ids)))
+    return {one: Present(address, generation) for one, address, generation in found}
 
 
 def listing(
@@ -371,6 +388,22 @@ def add_consents_each(
     }
     dialects.insert_missing(session, Consent, columns, constants={"action": action, "at": now})
     return len(ids)
+
+
+def before_suppression(session: Session, ids: Sequence[int]) -> dict[int, str]:
+    """Return the status that subscribers had before they were suppressed, by id."""
+    latest_first = func.row_number().over(
+        partition_by=col(Consent.subscriber_id), order_by=col(Consent.id).desc()
+    )
+    numbered = (
+        select_columns(col(Consent.subscriber_id), col(Consent.status), latest_first.label("place"))
+        .where(col(Consent.subscriber_id).in_(ids), col(Consent.status) != Status.SUPPRESSED)
+        .subquery()
+    )
+    found = session.execute(
+        select_columns(numbered.c.subscriber_id, numbered.c.status).where(numbered.c.place == 1)
+    )
+    return {row.subscriber_id: row.status for row in found}
 
 
 def imported_at(session: Session, subscriber: Subscriber) -> datetime | None:

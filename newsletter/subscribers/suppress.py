@@ -15,7 +15,7 @@ from newsletter.models import Status
 from newsletter.subscribers import consent, store
 from newsletter.subscribers.consent import Action, Origin
 from newsletter.subscribers.locking import locked_subscriber, locked_subscribers
-from newsletter.suppression import Grounds
+from newsletter.suppression import Cause, Chosen, Grounds
 from newsletter.tokens import Keyring
 
 #: Subscribers per transaction.
@@ -96,12 +96,49 @@ def release(
 ) -> bool:
     """Lift the suppression of an address; return False if it was not suppressed.
 
-    A release is no consent: the subscriber becomes unsubscribed until they sign up again.
+    If only a mail server spoke against it, the subscriber is again what they were before. Otherwise
+    they are unsubscribed until they sign up again: a release is no consent.
     """
     subscriber = locked_subscriber(session, store.with_address(address), ends=False)
-    released = suppression.release(session, address, keyring=keyring)
-    is_suppressed = subscriber is not None and subscriber.status == Status.SUPPRESSED
-    if subscriber is not None and (released or is_suppressed):
-        subscriber.status = Status.UNSUBSCRIBED if is_suppressed else subscriber.status
+    cause = suppression.release(session, address, keyring=keyring)
+    if subscriber is not None and subscriber.status == Status.SUPPRESSED:
+        assert subscriber.id is not None
+        subscriber.status = _restored(session, [subscriber.id], cause)[subscriber.id]
         consent.record(session, subscriber, Action.RELEASED, origin=origin, now=now)
-    return released
+    elif subscriber is not None and cause is not None:
+        consent.record(session, subscriber, Action.RELEASED, origin=origin, now=now)
+    return cause is not None
+
+
+def release_all(
+    session: Session, *, after: int, chosen: Chosen, origin: Origin, now: datetime
+) -> tuple[int, int | None]:
+    """Lift a batch of suppressions, as `release` does, beginning after id `after`.
+
+    Those of erased persons stay. Returns how many were lifted, and the last id; None at the end.
+    """
+    listed = suppression.listing(session, limit=_BATCH, after=after, chosen=chosen)
+    if not listed:
+        return 0, None
+    known = {row.address: row for row in listed if row.address is not None}
+    by_cause: dict[Cause, list[int]] = {}
+    # Lock order: subscribers before suppressions.
+    suppressed = store.are_in(list(known), [Status.SUPPRESSED])
+    for reader in locked_subscribers(session, suppressed, ends=False):
+        by_cause.setdefault(Cause(known[reader.address].cause), []).append(reader.id)
+    suppression.release_ids(session, [row.id for row in known.values() if row.id is not None])
+    for cause, ids in by_cause.items():
+        by_status: dict[str, list[int]] = {}
+        for one, status in _restored(session, ids, cause).items():
+            by_status.setdefault(status, []).append(one)
+        for status, alike in by_status.items():
+            theirs = store.with_ids(alike)
+            store.change(session, theirs, {"status": status}, now=now)
+            consent.record_all(session, theirs, Action.RELEASED, origin=origin, now=now)
+    return len(known), listed[-1].id
+
+
+def _restored(session: Session, ids: Sequence[int], cause: Cause | None) -> dict[int, str]:
+    """Return the status of readers whose suppression for a cause is lifted, by id."""
+    before = store.before_suppression(session, ids) if cause in suppression.OF_SERVERS else {}
+    return {one: before.get(one, Status.UNSUBSCRIBED) for one in ids}

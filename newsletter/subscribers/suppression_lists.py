@@ -116,7 +116,8 @@ def write(
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(COLUMNS)
     written = after = 0
-    while found := suppression.listing(session, limit=_CHUNK, after=after, cause=cause):
+    chosen = suppression.Chosen(cause)
+    while found := suppression.listing(session, limit=_CHUNK, after=after, chosen=chosen):
         writer.writerows([_row(one) for one in found])
         written += len(found)
         after = found[-1].id or 0

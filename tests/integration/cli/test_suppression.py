@@ -58,3 +58,27 @@ def test_suppressions_travel_by_commands(run: Run, tmp_path: Path) -> None:
     assert run("suppression", "add", "ann@x.org", "--cause", "opt-out").out.strip() == (
         "ann@x.org was suppressed already (opt-out)."
     )
+
+
+def test_a_bad_day_is_undone_by_its_cause(run: Run) -> None:
+    run("subscribers", "add", "ann@x.org")
+    for address, cause in (("ann@x.org", "bounce"), ("bob@x.org", "bounce"), ("eve@x.org", "full")):
+        run("suppression", "add", address, "--cause", cause)
+
+    assert run("suppression", "remove").code == 2
+    assert run("suppression", "remove", "ann@x.org", "--cause", "bounce").code == 2
+    assert run("suppression", "remove", "--since", "2026-11-23").code == 2
+    assert run("suppression", "list", "--cause", "bounce", "--since", "2000-01-01", "--json").json[
+        "total"
+    ] == 2  # fmt: skip
+    assert run("suppression", "list", "--since", "2999-01-01").out.strip() == (
+        "No address is suppressed since 2999-01-01."
+    )
+    later = run("suppression", "remove", "--cause", "bounce", "--since", "2999-01-01", "--json")
+    assert later.json == {"removed": 0}
+
+    undone = run("suppression", "remove", "--cause", "bounce", "--since", "2000-01-01")
+
+    assert undone.out.strip() == "2 addresses may be mailed again."
+    assert run("subscribers", "show", "ann@x.org", "--json").json["status"] == "active"
+    assert run("suppression", "list", "--json").json["total"] == 1

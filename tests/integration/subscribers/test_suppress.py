@@ -1,12 +1,16 @@
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 from readers import Readers
+from sqlmodel import Session
 
 from newsletter import suppression
 from newsletter.db import session as sessions
-from newsletter.models import State, Status
-from newsletter.subscribers import suppress
+from newsletter.models import State, Status, Subscriber
+from newsletter.subscribers import consent, forget, suppress
+from newsletter.subscribers.consent import Action
 from newsletter.suppression import Cause, Grounds
 
 ANN = "ann@x.org"
@@ -69,6 +73,75 @@ def test_a_released_reader_is_mailed_again_only_on_a_new_consent(readers: Reader
     assert readers.actions(ANN)[-1] == ("released", "weekly", "unsubscribed", 1)
     readers.add(ANN, again=True)
     assert readers.get(ANN).generation == 2
+
+
+@pytest.mark.parametrize("status", [Status.ACTIVE, Status.PAUSED, Status.UNSUBSCRIBED])
+@pytest.mark.parametrize("cause", [Cause.FULL, Cause.DEAD, Cause.BOUNCE])
+def test_whom_only_a_mail_server_spoke_against_is_again_what_they_were(
+    readers: Readers, cause: Cause, status: Status
+) -> None:
+    readers.add(ANN)
+    become(readers, status)
+    said(readers, cause, ANN)
+    assert readers.get(ANN).status == Status.SUPPRESSED
+
+    assert release(readers, ANN)
+
+    assert readers.get(ANN).status == status
+    assert readers.actions(ANN)[-1] == ("released", "weekly", status, 1)
+
+
+def become(readers: Readers, status: Status) -> None:
+    def change(session: Session, reader: Subscriber) -> bool:
+        reader.status = status
+        consent.record(session, reader, Action.PAUSED, origin=readers.origin, now=readers.now)
+        return True
+
+    readers.change(ANN, change)
+
+
+def said(readers: Readers, cause: Cause, *addresses: str, days: int = 0) -> None:
+    with sessions.writing(readers.engine) as session:
+        suppress.suppress_all(
+            session,
+            addresses,
+            grounds=Grounds(cause, "550 5.1.1 gone", "bounce mail"),
+            now=readers.now + timedelta(days=days),
+            keyring=readers.keyring,
+        )
+
+
+def test_a_bad_day_is_undone_by_cause_and_day_in_batches(
+    readers: Readers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(suppress, "_BATCH", 2)
+    names = [f"r{number}@x.org" for number in range(7)]
+    for name in names:
+        readers.add(name)
+    said(readers, Cause.BOUNCE, names[0])
+    said(readers, Cause.BOUNCE, *names[1:6], "nobody@x.org", days=1)
+    said(readers, Cause.COMPLAINT, names[6], days=1)
+    with sessions.writing(readers.engine) as session:
+        forget.forget(session, names[5], now=readers.now, keyring=readers.keyring)
+
+    chosen = suppression.Chosen(Cause.BOUNCE, readers.now + timedelta(hours=1))
+    lifted, after = 0, 0
+    while after is not None:
+        with sessions.writing(readers.engine) as session:
+            some, after = suppress.release_all(  # type: ignore[assignment]
+                session, after=after, chosen=chosen, origin=readers.origin, now=readers.now
+            )
+        lifted += some
+
+    assert lifted == 5
+    left = {one.address: one.status for one in readers.all()}
+    assert left == {
+        names[0]: "suppressed",
+        **dict.fromkeys(names[1:5], "active"),
+        names[6]: "suppressed",
+    }
+    with sessions.reading(readers.engine) as session:
+        assert suppression.count(session) == 3
 
 
 def test_releasing_an_address_that_is_not_suppressed_changes_nothing(readers: Readers) -> None:

@@ -1,0 +1,86 @@
+"""Pauses an edition that is being sent while too much of it comes back: a list or a sender is bad.
+
+Mailbox providers count bounces and complaints, and put aside the mail of who has many. Each rate
+pauses an edition once: `resume` is the operator's decision, and stands.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import NamedTuple
+
+from sqlalchemy import Engine
+from sqlmodel import Session
+
+from newsletter import audit
+from newsletter.db import session as sessions
+from newsletter.editions import store, summaries
+from newsletter.editions.summaries import Summary
+from newsletter.models import Edition, EditionState
+from newsletter.publication import Publication
+
+#: How many it takes: one complaint among 300 readers is 0.33 %.
+_BOUNCES_AT_LEAST = 20
+_COMPLAINTS_AT_LEAST = 5
+#: Who pauses, as the history has it.
+_ACTOR = "alarm"
+
+
+class Alarm(NamedTuple):
+    """An edition that was paused, and why."""
+
+    edition: str
+    reason: str
+
+
+class _Risen(NamedTuple):
+    edition: Edition
+    name: str
+    rate: str
+    reason: str
+
+
+def check(engine: Engine, *, publication: Publication, now: datetime) -> list[Alarm]:
+    """Pause the open editions of which too much has come back; return those paused now."""
+    with sessions.reading(engine) as session:
+        if not _risen(session, publication):
+            return []
+    with sessions.writing(engine) as session:
+        risen = _risen(session, publication)
+        return [Alarm(one.name, one.reason) for one in risen if _pause(session, one, now)]
+
+
+def _risen(session: Session, publication: Publication) -> list[_Risen]:
+    """Return the open editions with a rate above its limit that has not paused them before."""
+    editions = store.in_states(session, [EditionState.OPEN])
+    found = zip(editions, summaries.of_all(session, editions), strict=True)
+    risen = (_rate(edition, summary, publication) for edition, summary in found)
+    return [one for one in risen if one is not None]
+
+
+def _rate(edition: Edition, summary: Summary, publication: Publication) -> _Risen | None:
+    rates = (
+        ("bounced", summary.bounced, _BOUNCES_AT_LEAST, publication.bounce_alarm),
+        ("complained", summary.complained, _COMPLAINTS_AT_LEAST, publication.complaint_alarm),
+    )
+    for rate, count, least, percent in rates:
+        is_high = count >= least and count * 100 > percent * summary.accepted
+        if percent and is_high and rate not in (edition.alarmed or ""):
+            share = count * 100 / max(1, summary.accepted)
+            about = "bounced" if rate == "bounced" else "were complained about"
+            reason = f"{count:,} of {summary.accepted:,} accepted mails {about} ({share:.2g} %)"
+            return _Risen(edition, summary.edition, rate, reason)
+    return None
+
+
+def _pause(session: Session, risen: _Risen, now: datetime) -> bool:
+    edition, paused = risen.edition, EditionState.PAUSED
+    among = [EditionState.OPEN]
+    if not store.change_state(session, edition, paused, among=among, reason=risen.reason):
+        return False
+    session.refresh(edition)
+    edition.alarmed = " ".join(filter(None, (edition.alarmed, risen.rate)))
+    session.add(edition)
+    subject = {f"edition:{risen.name}": risen.reason}
+    audit.record(session, "editions.pause", subject, actor=_ACTOR, at=now)
+    return True

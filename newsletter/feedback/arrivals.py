@@ -1,0 +1,75 @@
+"""Reads a mail that came back: what it says, of which mail, and to which return path. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from newsletter import return_path
+from newsletter.feedback import bounce, mime, unsubscription
+from newsletter.feedback.mime import Headers, Part
+from newsletter.feedback.reports import Arrival, Kind, Report, Returned, Source
+from newsletter.ledger import message_ids
+from newsletter.tokens import Keyring
+
+#: Where a mail server writes the envelope recipient, beside To.
+_DELIVERED_TO = (
+    "Delivered-To", "X-Original-To", "Envelope-To", "X-Envelope-To", "X-Delivered-To", "To",
+    "Apparently-To", "Resent-To", "Received",
+)  # fmt: skip
+#: Headers of one name that are looked at.
+_HEADERS_AT_MOST = 20
+#: Kinds that are about a mail of ours.
+_ABOUT_MAIL = frozenset({Kind.BOUNCE, Kind.COMPLAINT, Kind.DELAYED, Kind.OTHER})
+
+
+def of_mail(octets: bytes, keyring: Keyring) -> Arrival:
+    """Return what a mail comes to, and whom it names by our own signature or Message-ID."""
+    headers, parts = mime.read(octets)
+    returned = bounce.of(headers, parts)
+    texts = (value for name in _DELIVERED_TO for value in headers.all(name)[:_HEADERS_AT_MOST])
+    references, forged = return_path.references(texts, keyring)
+    asked = unsubscription.request_of(headers) if returned.kind is Kind.UNSUBSCRIBE else None
+    if returned.reports and returned.kind in _ABOUT_MAIL:
+        returned = _with_message_id(returned, parts)
+    return Arrival(
+        source=Source.MAIL,
+        id=_id(headers, octets, returned),
+        returned=returned,
+        references=references,
+        forged=forged,
+        token=asked.token if asked else None,
+        sender=headers.get("From"),
+    )
+
+
+def _with_message_id(returned: Returned, parts: Sequence[Part]) -> Returned:
+    """Add the Message-ID of ours that stands elsewhere in a mail than in the returned headers."""
+    if all(message_ids.search(one.message_id) for one in returned.reports):
+        return returned
+    found = next(_message_ids(parts), "")
+    return replace(returned, reports=tuple(_named(one, found) for one in returned.reports))
+
+
+def _named(report: Report, message_id: str) -> Report:
+    is_ours = message_ids.search(report.message_id) is not None
+    return report if is_ours or not message_id else replace(report, message_id=message_id)
+
+
+def _message_ids(parts: Sequence[Part]) -> Iterator[str]:
+    """Yield the Message-IDs of ours: first from what is made for machines, then from texts."""
+    by_machine = sorted(parts, key=lambda part: not part.type.startswith("message/"))
+    for part in by_machine:
+        found = message_ids.search(part.text)
+        if found is not None:
+            yield ".".join(found) + "@"
+
+
+def _id(headers: Headers, octets: bytes, returned: Returned) -> str:
+    """Return what identifies a mail: its Message-ID, which some systems write into many, and whom.
+
+    A mail that is read again from elsewhere has other Received headers.
+    """
+    own = headers.get("Message-ID") or hashlib.blake2b(octets, digest_size=16).hexdigest()
+    return " ".join([own, *(f"{one.recipient} {one.message_id}" for one in returned.reports)])

@@ -1,0 +1,276 @@
+"""What came back of deliveries: placed beside them, counted in the books, and seen only once.
+
+A report never changes what the mail server said: a delivery that bounced stays accepted. Every
+function takes the Session of a transaction that its caller owns and commits.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
+
+from sqlalchemy import (
+    ColumnElement,
+    Select,
+    Subquery,
+    delete,
+    func,
+    literal,
+    union_all,
+    update,
+)
+from sqlalchemy import select as select_columns
+from sqlmodel import Session, col
+
+from newsletter.db import dialects
+from newsletter.ledger import holding, statements
+from newsletter.models import Delivery, Mailing, Receipt, Rejection, Report, State
+from newsletter.models.columns import Instant
+
+#: How long it is known that a mail or an event has been seen, and what could not be placed is kept.
+KEPT = timedelta(days=30)
+#: Reports kept that name no delivery: anybody can send some.
+UNPLACED_AT_MOST = 10_000
+#: Kinds of reports that count in the books.
+BOUNCE, COMPLAINT = "bounce", "complaint"
+#: The counters of a mailing for its pruned rows, by kind.
+PRUNED = {BOUNCE: col(Mailing.pruned_bounced), COMPLAINT: col(Mailing.pruned_complained)}
+#: Rows deleted in one transaction.
+_BATCH = 5_000
+
+_id = col(Delivery.id)
+_INSTANT = Instant()
+
+
+class Sent(NamedTuple):
+    """A delivery that something came back of."""
+
+    id: int
+    mailing_id: int
+    #: Empty if the person was erased.
+    address: str
+    reference: str
+    generation: int
+    #: As the books have it: what a worker holds is claimed or in flight.
+    state: str
+    #: When the state last changed.
+    at: datetime
+
+    @property
+    def has_left(self) -> bool:
+        """Whether a server may have taken it."""
+        return self.state in {State.ACCEPTED, State.UNKNOWN, State.IN_FLIGHT}
+
+
+_COLUMNS = (
+    _id,
+    col(Delivery.mailing_id),
+    col(Delivery.address),
+    col(Delivery.reference),
+    col(Delivery.generation),
+    holding.state(),
+    col(Delivery.state_at),
+)
+
+
+def find(session: Session, message_ids: Collection[tuple[str, str]]) -> dict[tuple[str, str], Sent]:
+    """Return the deliveries of some Message-IDs, which are (mailing, reference) pairs."""
+    if not message_ids:
+        return {}
+    rows = statements.FIND.run(session, rows=json.dumps(list(message_ids)))
+    pairs = {one: (mailing, reference) for mailing, reference, one, _ in rows}
+    found = session.execute(select_columns(*_COLUMNS).where(_id.in_(pairs)))
+    return {pairs[row[0]]: Sent(*row) for row in found}
+
+
+def latest_accepted(session: Session, references: Collection[str]) -> dict[str, Sent]:
+    """Return each recipient's delivery that was accepted last, by reference."""
+    if not references:
+        return {}
+    latest_first = (col(Delivery.state_at).desc(), _id.desc())
+    place = func.row_number().over(partition_by=col(Delivery.reference), order_by=latest_first)
+    numbered = (
+        select_columns(_id, place.label("place"))
+        .where(col(Delivery.reference).in_(references), col(Delivery.state) == State.ACCEPTED)
+        .subquery()
+    )
+    latest = select_columns(numbered.c.id).where(numbered.c.place == 1)
+    found = session.execute(select_columns(*_COLUMNS).where(_id.in_(latest)))
+    return {row[3]: Sent(*row) for row in found}
+
+
+def receive(session: Session, keys: Collection[str], *, now: datetime) -> set[str]:
+    """Remember these keys; return those that were not known.
+
+    Lock order: first in its transaction, once.
+    """
+    if not keys:
+        return set()
+    # In their order, or two transactions with the same ones deadlock.
+    rows = [{"key": key, "at": now} for key in sorted(keys)]
+    added = dialects.insert_into(session, Receipt).values(rows).on_conflict_do_nothing()
+    return set(session.execute(added.returning(col(Receipt.key))).scalars())
+
+
+def known(session: Session, keys: Collection[str]) -> set[str]:
+    """Return those of `keys` that have been received."""
+    return set(session.execute(select_columns(col(Receipt.key)).where(_in(keys))).scalars())
+
+
+def add(session: Session, rows: Sequence[Mapping[str, Any]]) -> int:
+    """Insert reports, each of a delivery and a verdict once; return how many were new.
+
+    Lock order: after subscribers and suppressions. A row takes a shared lock on its delivery.
+    """
+    if not rows:
+        return 0
+    ordered = sorted(rows, key=lambda row: row["delivery_id"] or 0)
+    added = dialects.insert_into(session, Report).values(ordered).on_conflict_do_nothing()
+    return len(session.execute(added.returning(col(Report.id))).all())
+
+
+def count_unplaced(session: Session) -> int:
+    """Return how many reports name no delivery; counting stops where no more are kept."""
+    chosen = select_columns(col(Report.id)).where(_is_unplaced()).limit(UNPLACED_AT_MOST)
+    counted = select_columns(func.count()).select_from(chosen.subquery())
+    found: int = session.execute(counted).scalar_one()
+    return found
+
+
+def reject(session: Session, counts: Mapping[tuple[str, str], int], *, now: datetime) -> None:
+    """Count rejected reports, by source and cause."""
+    for (source, cause), count in sorted(counts.items()):
+        values = {"source": source, "cause": cause, "count": count, "at": now}
+        added = dialects.insert_into(session, Rejection).values(**values)
+        session.execute(
+            added.on_conflict_do_update(
+                index_elements=["source", "cause"],
+                set_={"count": col(Rejection.count) + count, "at": now},
+            )
+        )
+
+
+def rejections(session: Session) -> list[Rejection]:
+    """Return the counts of rejected reports."""
+    chosen = select_columns(Rejection).order_by(col(Rejection.source), col(Rejection.cause))
+    return list(session.execute(chosen).scalars())
+
+
+# What the books and an operator see
+
+
+def of(mailings: Select[Any]) -> Subquery:
+    """Select mailing_id, kind and rows: how many accepted deliveries bounced or were complained of.
+
+    In one statement with the pruned ones, so that none is seen twice.
+    """
+    standing = (
+        select_columns(
+            col(Report.mailing_id),
+            col(Report.kind),
+            func.count(col(Report.delivery_id).distinct()).label("rows"),
+        )
+        .where(col(Report.mailing_id).in_(mailings), col(Report.kind).in_(PRUNED))
+        .group_by(col(Report.mailing_id), col(Report.kind))
+    )
+    gone = [
+        select_columns(col(Mailing.id), literal(kind), pruned).where(
+            col(Mailing.id).in_(mailings), pruned > 0
+        )
+        for kind, pruned in PRUNED.items()
+    ]
+    return union_all(standing, *gone).subquery("returned")
+
+
+def listing(
+    session: Session, *, unplaced: bool = False, reference: str | None = None, limit: int | None
+) -> Iterator[Mapping[str, object]]:
+    """Yield reports, the latest first, each with the address that its delivery went to."""
+    wanted = select_columns(Report, col(Delivery.address), col(Mailing.subject)).join_from(
+        Report, Delivery, _id == col(Report.delivery_id), isouter=True
+    )
+    wanted = wanted.join(Mailing, col(Mailing.id) == col(Delivery.mailing_id), isouter=True)
+    if unplaced:
+        wanted = wanted.where(_is_unplaced())
+    if reference is not None:
+        wanted = wanted.where(col(Delivery.reference) == reference)
+    wanted = wanted.order_by(col(Report.at).desc(), col(Report.id).desc()).limit(limit)
+    for report, address, subject in session.execute(wanted):
+        yield {
+            "at": report.at,
+            "source": report.source,
+            "kind": report.kind,
+            "verdict": report.verdict,
+            "address": address,
+            "recipient": report.recipient,
+            "code": report.code,
+            "enhanced": report.enhanced,
+            "phase": report.phase,
+            "reply": report.reply,
+            "reason": report.reason,
+            "delivery": report.delivery_id,
+            "subject": subject,
+        }
+
+
+# What ends
+
+
+def prune(session: Session, *, now: datetime) -> int:
+    """Delete a batch of old receipts and unplaced reports; return how many rows."""
+    before = now - KEPT
+    total = 0
+    unplaced = select_columns(col(Report.id)).where(_is_unplaced(), col(Report.at) < before)
+    received = select_columns(col(Receipt.key)).where(col(Receipt.at) < before)
+    for old in (
+        delete(Report).where(col(Report.id).in_(unplaced.limit(_BATCH))),
+        delete(Receipt).where(col(Receipt.key).in_(received.limit(_BATCH))),
+    ):
+        result = session.execute(old.execution_options(synchronize_session=False))
+        total += statements.row_count(result)
+    return total
+
+
+def forget(session: Session, ids: Sequence[int]) -> Mapping[str, int]:
+    """Delete the reports of deliveries that are pruned; return how many of these count, by kind."""
+    found = session.execute(
+        select_columns(col(Report.kind), func.count(col(Report.delivery_id).distinct()))
+        .where(col(Report.delivery_id).in_(ids), col(Report.mailing_id).is_not(None))
+        .group_by(col(Report.kind))
+    )
+    counts = {kind: int(count) for kind, count in found}
+    session.execute(
+        delete(Report)
+        .where(col(Report.delivery_id).in_(ids))
+        .execution_options(synchronize_session=False)
+    )
+    return counts
+
+
+def erase(session: Session, ids: Sequence[int]) -> None:
+    """Erase what reports of these deliveries have of a person."""
+    session.execute(
+        update(Report)
+        .where(col(Report.delivery_id).in_(ids))
+        .values(recipient="", reply=None)
+        .execution_options(synchronize_session=False)
+    )
+
+
+def erase_unplaced(session: Session, address: str) -> None:
+    """Delete the reports that name an address and no delivery."""
+    session.execute(
+        delete(Report)
+        .where(_is_unplaced(), func.lower(col(Report.recipient)) == address)
+        .execution_options(synchronize_session=False)
+    )
+
+
+def _is_unplaced() -> ColumnElement[bool]:
+    return col(Report.delivery_id).is_(None)
+
+
+def _in(keys: Collection[str]) -> ColumnElement[bool]:
+    return col(Receipt.key).in_(keys)

@@ -1,0 +1,330 @@
+"""What comes back of a mail has its effect: once, and on nobody whom it does not name."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from readers import Readers
+from returning import NOW, Sent
+from sqlalchemy import Engine, select
+
+from newsletter.cadences import Cadence
+from newsletter.db import session as sessions
+from newsletter.feedback import apply
+from newsletter.feedback.reports import Arrival, Kind, Report, Returned, Source, Verdict
+from newsletter.ledger import books, reports
+from newsletter.models import Mailing, Rejection, State
+from newsletter.return_path import ReturnPath
+from newsletter.subscribers import forget, suppress
+from newsletter.subscribers.consent import Origin
+from newsletter.tokens import Keyring
+
+ANN, BOB = "ann@readers.example", "bob@readers.example"
+FULL = "552 5.2.2 Mailbox full"
+DISABLED = "550 5.2.1 Mailbox disabled"
+
+
+@pytest.fixture
+def sent(engine: Engine) -> Sent:
+    """Two readers who have been sent a mail."""
+    readers = Readers(engine)
+    readers.add(ANN, Cadence.WEEKLY)
+    readers.add(BOB, Cadence.WEEKLY)
+    found = Sent(readers)
+    found.mail(1)
+    return found
+
+
+def states(sent: Sent) -> dict[str, int]:
+    with sessions.reading(sent.engine) as session:
+        found = books.count_states(session, select(Mailing.id))
+        return {state.value: count for state, count in found.items() if count}
+
+
+def returned(sent: Sent) -> dict[str, int]:
+    with sessions.reading(sent.engine) as session:
+        found = reports.of(select(Mailing.id))
+        return {row.kind: int(row.rows) for row in session.execute(select(found))}
+
+
+def test_a_dead_address_is_suppressed_by_the_message_id_alone(sent: Sent) -> None:
+    tally = sent.read(sent.bounce(ANN))
+
+    assert (tally.bounced, tally.suppressed) == (1, 1)
+    assert sent.suppressed() == {ANN: "bounce: 550 5.1.1 No such user"}
+    assert (sent.status(ANN), sent.status(BOB)) == ("suppressed", "active")
+    # What the server said stays, and the bounce stands beside it.
+    assert states(sent) == {"accepted": 2}
+    assert returned(sent) == {"bounce": 1}
+
+
+def test_a_signed_return_path_alone_names_the_readers_last_mail(sent: Sent) -> None:
+    path = sent.path.of(sent.readers.get(ANN).public_id)
+
+    tally = sent.read(sent.bounce(ANN, number=None, to=path.upper()))
+
+    assert (tally.bounced, tally.suppressed) == (1, 1)
+    assert sent.reports() == [("bounce", "dead", None, True)]
+
+
+def test_an_address_alone_suppresses_nobody_and_is_listed(sent: Sent) -> None:
+    tally = sent.read(sent.bounce(ANN, number=None))
+
+    assert (tally.unplaced, tally.suppressed) == (1, 0)
+    assert sent.suppressed() == {}
+    assert sent.reports() == [("bounce", "dead", "names no mail of ours", False)]
+    assert returned(sent) == {}
+
+
+def test_a_return_path_that_is_signed_elsewhere_is_rejected_and_counted(sent: Sent) -> None:
+    foreign = ReturnPath(
+        "bounces+{token}@miasfeed.example", Keyring(["f" * 16 + "0123456789abcdef"])
+    )
+    path = foreign.of(sent.readers.get(ANN).public_id)
+
+    tally = sent.read(sent.bounce(ANN, number=None, to=path))
+
+    assert (tally.unplaced, tally.suppressed) == (1, 0)
+    assert tally.rejected == {"mail: return path": 1}
+    with sessions.reading(sent.engine) as session:
+        (row,) = session.execute(select(Rejection)).scalars()
+        assert (row.source, row.cause, row.count) == ("mail", "return path", 1)
+
+
+def test_a_return_path_of_one_and_the_mail_of_another_name_nobody(sent: Sent) -> None:
+    path = sent.path.of(sent.readers.get(BOB).public_id)
+
+    assert sent.read(sent.bounce(ANN, to=path)).unplaced == 1
+    assert sent.suppressed() == {}
+    assert sent.reports() == [("bounce", "dead", "names two readers", False)]
+
+
+def test_the_death_of_another_mailbox_is_a_doubt_about_who_forwards_to_it(sent: Sent) -> None:
+    sent.mail(2, at=NOW + timedelta(days=3))
+
+    tally = sent.read(sent.bounce(ANN, recipient="ann@old-job.example"))
+    assert (tally.bounced, tally.suppressed) == (1, 0)
+    assert sent.reports() == [("bounce", "maybe", "another recipient", True)]
+
+    later = sent.bounce(ANN, number=2, recipient="ann@old-job.example")
+    assert sent.read(later, at=NOW + timedelta(days=4)).suppressed == 1
+
+
+def test_the_same_mail_again_and_from_elsewhere_changes_nothing(sent: Sent) -> None:
+    mail = sent.bounce(ANN)
+    sent.read(mail, mail)
+    with sessions.writing(sent.engine) as session:
+        origin = Origin("command line")
+        suppress.release(session, ANN, origin=origin, now=NOW, keyring=sent.keyring)
+
+    again = sent.read(mail, b"Received: from elsewhere\n" + mail)
+
+    assert (again.repeated, again.suppressed) == (2, 0)
+    assert sent.suppressed() == {}
+    assert sent.reports() == [("bounce", "dead", None, True)]
+
+
+def test_an_old_bounce_does_not_end_a_newer_consent(sent: Sent) -> None:
+    mail = sent.bounce(ANN)
+    sent.readers.add(ANN, Cadence.DAILY, again=True, generation=2)
+
+    tally = sent.read(mail, sent.complaint(ANN))
+
+    assert tally.suppressed == 0
+    assert sent.status(ANN) == "active"
+    assert {reason for _, _, reason, _ in sent.reports()} == {"an earlier consent"}
+
+
+@pytest.mark.parametrize(
+    ("days", "is_dead"), [((0, 3), True), ((0, 2), False), ((0, 1, 2, 3), True)]
+)
+def test_a_doubt_that_is_repeated_three_days_later_suppresses(
+    sent: Sent, days: tuple[int, ...], is_dead: bool
+) -> None:
+    for number, day in enumerate(days[1:], 2):
+        sent.mail(number, at=NOW + timedelta(days=day))
+    mails = [sent.bounce(ANN, DISABLED, number=number + 1) for number in range(len(days))]
+
+    sent.read(*mails, at=NOW + timedelta(days=9))
+
+    reason = f"bounce: again after 3 days or more: {DISABLED}"
+    assert sent.suppressed() == ({ANN: reason} if is_dead else {})
+
+
+def test_a_mail_between_of_which_nothing_came_back_takes_the_doubt_away(sent: Sent) -> None:
+    for number, day in ((2, 2), (3, 4)):
+        sent.mail(number, at=NOW + timedelta(days=day))
+    sent.read(sent.bounce(ANN, DISABLED), at=NOW + timedelta(days=1))
+
+    sent.read(sent.bounce(ANN, DISABLED, number=3), at=NOW + timedelta(days=7))
+    assert sent.suppressed() == {}
+
+    # It came back, too, only later.
+    sent.read(sent.bounce(ANN, DISABLED, number=2), at=NOW + timedelta(days=8))
+    sent.mail(4, at=NOW + timedelta(days=8))
+    sent.read(sent.bounce(ANN, DISABLED, number=4), at=NOW + timedelta(days=9))
+    assert list(sent.suppressed()) == [ANN]
+
+
+def test_full_mailboxes_behind_a_relay_that_queues_count_in_a_row(sent: Sent) -> None:
+    for number in (2, 3, 4):
+        sent.mail(number, at=NOW + timedelta(days=number))
+    sent.read(sent.bounce(ANN, FULL, number=1))
+    sent.read(sent.bounce(ANN, FULL, number=3))
+    assert sent.suppressed() == {}
+
+    # In any order: the fourth of them is not needed.
+    sent.read(sent.bounce(ANN, FULL, number=2))
+    sent.read(sent.bounce(ANN, FULL, number=4))
+
+    assert sent.suppressed() == {ANN: f"full: 4 mails in a row: {FULL}"}
+
+
+@pytest.mark.parametrize(
+    ("reply", "action", "verdict"),
+    [
+        ("450 4.2.0 Greylisted", "delayed", "delayed"),
+        ("550 5.7.1 Blocked by policy", "failed", "ours"),
+        ("550 5.7.26 SPF and DKIM missing", "failed", "ours"),
+    ],
+)
+def test_what_is_not_about_the_reader_leaves_them_alone(
+    sent: Sent, reply: str, action: str, verdict: str
+) -> None:
+    for _ in range(5):
+        sent.read(sent.bounce(ANN, reply, action=action))
+
+    assert sent.status(ANN) == "active"
+    assert sent.suppressed() == {}
+    kind = "delayed" if action == "delayed" else "bounce"
+    assert sent.reports() == [(kind, verdict, None, kind == "bounce")]
+
+
+def test_a_complaint_suppresses_at_once_also_the_address_of_today(sent: Sent) -> None:
+    with sessions.writing(sent.engine) as session:
+        ann = session.merge(sent.readers.get(ANN))
+        ann.address = "ann@new.example"
+    mail = sent.complaint("ann@new.example", recipient=ANN)
+
+    assert sent.read(mail).complained == 1
+
+    assert set(sent.suppressed()) == {ANN, "ann@new.example"}
+    assert sent.status("ann@new.example") == "suppressed"
+    assert returned(sent) == {"complaint": 1}
+
+
+def test_a_complaint_without_a_recipient_counts_by_its_message_id(sent: Sent) -> None:
+    assert sent.read(sent.complaint(ANN, recipient="redacted")).complained == 1
+
+    assert list(sent.suppressed()) == [ANN]
+
+
+def test_an_opt_out_unsubscribes_and_suppresses_nobody(sent: Sent) -> None:
+    tally = sent.read(sent.complaint(ANN, of="opt-out"))
+
+    assert (tally.unsubscribed, tally.suppressed) == (1, 0)
+    assert sent.status(ANN) == "unsubscribed"
+    assert sent.read(sent.complaint(ANN, of="opt-out", own_id="other")).already == 1
+
+
+def test_what_was_unknown_is_settled_as_accepted_by_its_bounce(sent: Sent) -> None:
+    sent.mail(2, state=State.UNKNOWN)
+
+    sent.read(sent.bounce(ANN, FULL, number=2))
+
+    assert states(sent) == {"accepted": 3, "unknown": 1}
+    assert returned(sent) == {"bounce": 1}
+
+
+@pytest.mark.parametrize("state", [State.REFUSED, State.CANCELLED])
+def test_a_bounce_of_what_was_never_accepted_has_no_effect(sent: Sent, state: State) -> None:
+    sent.mail(2, state=state)
+
+    sent.read(sent.bounce(ANN, number=2))
+
+    assert sent.suppressed() == {}
+    assert sent.reports() == [("bounce", "dead", "not accepted before", False)]
+
+
+def event(sent: Sent, address: str, *, event_id: str = "1", of: str = ANN, **more: bool) -> Arrival:
+    """A provider's event about the mail to `of`."""
+    report = Report(
+        address, Verdict.DEAD, 550, "5.1.1", text="gone", message_id=sent.message_id(of)
+    )
+    return Arrival(Source.MAILGUN, event_id, Returned(Kind.BOUNCE, (report,)), **more)  # type: ignore[arg-type]
+
+
+def test_an_event_counts_only_if_it_names_the_mail_and_its_recipient(sent: Sent) -> None:
+    found = apply.apply_all(
+        sent.engine,
+        [event(sent, BOB, of=ANN), event(sent, BOB, event_id="2", of=BOB)],
+        rules=sent.rules,
+        now=NOW,
+    )
+
+    assert (found.unplaced, found.bounced, found.suppressed) == (1, 1, 1)
+    assert sent.suppressed() == {BOB: "bounce: 550 5.1.1 gone"}
+
+
+def test_a_signature_that_does_not_cover_the_event_is_good_for_one(sent: Sent) -> None:
+    harmless = Returned(Kind.DELIVERED, (Report(ANN, Verdict.DELIVERED),))
+    nonce = Arrival(Source.MAILGUN, "token", harmless, is_nonce=True)
+
+    found = apply.apply_all(
+        sent.engine,
+        [nonce, event(sent, ANN, event_id="token", is_nonce=True)],
+        rules=sent.rules,
+        now=NOW,
+    )
+
+    assert (found.delivered, found.repeated, found.suppressed) == (1, 1, 0)
+    assert found.rejected == {"mailgun: replayed": 1}
+
+
+def test_of_an_erased_person_a_bounce_keeps_nothing(sent: Sent) -> None:
+    mail, unplaced = sent.bounce(ANN), sent.bounce(ANN, number=None)
+    sent.read(sent.bounce(ANN, FULL), unplaced)
+    with sessions.writing(sent.engine) as session:
+        forget.forget(session, ANN, now=NOW, keyring=sent.keyring)
+
+    sent.read(mail)
+
+    with sessions.reading(sent.engine) as session:
+        rows = list(reports.listing(session, limit=None))
+    assert "ann@" not in str(rows)
+    # The books still have it.
+    assert returned(sent) == {"bounce": 1}
+
+
+def test_the_books_keep_what_came_back_of_pruned_deliveries(sent: Sent) -> None:
+    sent.read(sent.bounce(ANN), sent.bounce(ANN, FULL), sent.complaint(BOB))
+    with sessions.writing(sent.engine) as session:
+        books.prune(session, mailing_id=1, after="", limit=1)
+
+    assert returned(sent) == {"bounce": 1, "complaint": 1}
+
+    with sessions.writing(sent.engine) as session:
+        books.prune(session, mailing_id=1, after="", limit=10)
+    assert returned(sent) == {"bounce": 1, "complaint": 1}
+    assert sent.reports() == []
+    assert sent.read(sent.bounce(BOB)).unplaced == 1
+
+
+def test_receipts_and_what_is_unplaced_are_kept_for_a_month(sent: Sent) -> None:
+    sent.read(sent.bounce(ANN, number=None), sent.bounce(BOB))
+
+    for days, left in ((30, 0), (31, 3)):
+        with sessions.writing(sent.engine) as session:
+            assert reports.prune(session, now=NOW + timedelta(days=days)) == left
+    assert sent.reports() == [("bounce", "dead", None, True)]
+
+
+def test_what_nobody_can_place_has_a_bound(sent: Sent, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reports, "UNPLACED_AT_MOST", 3)
+
+    for number in range(3):
+        mails = [sent.bounce(ANN, number=None, own_id=f"{number}-{n}") for n in range(2)]
+        assert sent.read(*mails).unplaced == 2
+
+    assert len(sent.reports()) == 3
