@@ -20,7 +20,8 @@ _ENHANCED = re.compile(r"([245]\.\d{1,3}\.\d{1,3})(?:[\s:;,]|$)")
 _REPEATED = re.compile(r"\n[245]\.\d{1,3}\.\d{1,3}\s")
 _LEADING = re.compile(r"[245]\.\d{1,3}\.\d{1,3}\s")
 # Removed before a text is searched: an address or a URL may contain "rate" or "spam".
-_NAMES = re.compile(r"<[^>]{0,400}>|[^\s<>]{1,320}@[^\s<>]+|https?://\S+", re.I)
+# Sendmail writes "user@example.org... User unknown", some without the blank.
+_NAMES = re.compile(r"<[^>]{0,400}>|[^\s<>]{1,320}@(?:[^\s<>.]|\.(?!\.))+|https?://\S+", re.I)
 #: Most characters of a reply that are searched.
 _READ_LIMIT = 4_000
 _UNPRINTABLE = re.compile(r"[^\x20-\x7e]+")
@@ -297,6 +298,7 @@ _PERMANENT: _Table = (
     # This delivery is refused; the domain is paused for all others.
     (lambda refusal: refusal.status in _SETUP, _NEVER._replace(reaction=Reaction.PAUSE)),
     (lambda refusal: refusal.status in _LARGE, _NEVER._replace(reaction=Reaction.ALARM)),
+    (lambda refusal: refusal.status == "2.2", _NEVER._replace(reaction=Reaction.COUNT)),
     (
         lambda refusal: refusal.code == 552 and refusal.has(_SIZE),
         _NEVER._replace(reaction=Reaction.ALARM),
@@ -304,7 +306,6 @@ _PERMANENT: _Table = (
     (lambda refusal: refusal.status in {"", "7.0", "7.1"} and refusal.is_limit, _RATE_LIMITED),
     (lambda refusal: refusal.status == "7.28", _RATE_LIMITED),
     (lambda refusal: refusal.status.startswith("7."), _NEVER._replace(reaction=Reaction.BREAK)),
-    (lambda refusal: refusal.status == "2.2", _NEVER._replace(reaction=Reaction.COUNT)),
     (
         lambda refusal: (refusal.code == 552 or not refusal.status) and refusal.has(_FULL),
         _NEVER._replace(reaction=Reaction.COUNT),

@@ -121,6 +121,7 @@ TABLE: list[tuple[Any, ...]] = [
         _SUPPRESS,
     ),
     # ... possibly
+    (_RCPT, 550, "ada@readers.example...User unknown", _R, _READER, _SUSPECT),
     (_RCPT, 550, "5.2.1 disabled", _R, _READER, _SUSPECT),
     (
         _RCPT,
@@ -135,6 +136,7 @@ TABLE: list[tuple[Any, ...]] = [
     (_RCPT, 550, "No such user here", _R, _READER, _SUSPECT),
     # ... or the mailbox is full
     (_RCPT, 552, "5.2.2 over quota", _R, _READER, _COUNT),
+    (_RCPT, 552, "5.2.2 Mailbox exceeds allowed size", _R, _READER, _COUNT),
     (_RCPT, 552, "Mailbox quota exceeded", _R, _READER, _COUNT),
     # ... or the mail is too large
     (_BODY, 552, "5.2.3 message too large for this mailbox", _R, _READER, _ALARM),
