@@ -39,6 +39,8 @@ def of(headers: Headers, parts: Sequence[Part]) -> Returned:
         return Returned(kind, (found,))
     if unsubscription.is_of_apple(headers):
         return _of_person(headers, Kind.UNSUBSCRIBE, Verdict.OPT_OUT)
+    if not mail.has_status and signs.is_automatic(headers):
+        return _of_person(headers, Kind.AUTO, Verdict.AUTO)
     blocks = mail.blocks
     if not blocks and (wrapped := _wrapped(headers, parts)) is not None:
         mail = _Mail(*wrapped)
@@ -50,7 +52,7 @@ def _without_blocks(mail: _Mail) -> Returned:
     headers = mail.headers
     if signs.is_automatic(headers):
         return _of_person(headers, Kind.AUTO, Verdict.AUTO)
-    if signs.is_bounce(headers, mail.text):
+    if signs.is_bounce(headers, mail.text, has_message=mail.has_message):
         return _of_text(mail)
     if unsubscription.request_of(headers) is not None:
         return _of_person(headers, Kind.UNSUBSCRIBE, Verdict.OPT_OUT)
@@ -79,27 +81,42 @@ class _Mail:
     def __init__(self, headers: Headers, parts: Sequence[Part]) -> None:
         self.headers = headers
         inside = next((at for at, part in enumerate(parts) if part.is_returned), len(parts))
-        texts = [part for part in parts[:inside] or parts if part.type.startswith("text/")]
+        # A multipart whose boundary is missing is one text.
+        is_text = ("text/", "multipart/")
+        texts = [part for part in parts[:inside] or parts if part.type.startswith(is_text)]
         plain = [part for part in texts if part.type != "text/html"] or texts
-        written = "\n\n".join(part.text for part in plain)
+        written = "\n\n".join(part.text for part in plain)[: mime.TEXT_LENGTH]
         #: The text above the returned message, and that message if it stands in the text.
         self.text, below = prose.above(written)
-        # Some systems have no part for the delivery status, and write it into the text.
-        self._machine_texts = [
+        self._statuses = [
             part.text
             for part in parts
             if part.type in {"message/delivery-status", "message/global-delivery-status"}
-        ] or [self.text]
+        ]
         returned = parts[inside].text if inside < len(parts) else below
+        self.has_message = bool(returned)
         #: The headers of the mail that came back.
         self.sent = Headers(_head(returned).encode("utf-8", "surrogatepass"))
 
     @cached_property
     def blocks(self) -> list[Block]:
         """What a delivery status says of each recipient."""
-        found = [block for text in self._machine_texts for block in status.blocks(text)]
+        # Some systems have no part for the delivery status, and write it into the text.
+        texts = self._statuses or [self.text]
+        found = [block for text in texts for block in status.blocks(text)]
         # One that is repeated says nothing new.
         return [*dict.fromkeys(found)][: status.MAXIMUM_BLOCKS]
+
+    @property
+    def has_status(self) -> bool:
+        """Whether it has a part for the delivery status (RFC 3464)."""
+        return bool(self._statuses)
+
+    @cached_property
+    def is_of_system(self) -> bool:
+        """Whether a mail system has written it, by more than its subject."""
+        is_failure = bool(self.headers.all("X-Failed-Recipients"))
+        return is_failure or self.has_message or signs.is_of_daemon(self.headers)
 
     @cached_property
     def message_id(self) -> str:
@@ -108,8 +125,7 @@ class _Mail:
     @cached_property
     def reader(self) -> str:
         """The one address that the mail was sent to, by its own headers."""
-        found = {one.lower(): one for one in status.ADDRESS.findall(self.sent.get("To"))}
-        return next(iter(found.values())) if len(found) == 1 else ""
+        return status.reader_of(self.sent)
 
     @cached_property
     def is_delay(self) -> bool:
@@ -125,6 +141,15 @@ class _Mail:
         found = {one.lower() for text in written for one in status.ADDRESS.findall(text)}
         return found - {self.reader.lower()}
 
+    def names(self, address: str) -> bool:
+        """Return whether it names a recipient itself, not only the mail that it returns."""
+        return address.lower() in self._written
+
+    @cached_property
+    def _written(self) -> str:
+        failed = self.headers.all("X-Failed-Recipients")
+        return "\n".join([self.headers.get("Subject"), *failed, self.text]).lower()
+
     @cached_property
     def failed(self) -> list[Named]:
         """The recipients that headers or the text name."""
@@ -139,7 +164,9 @@ class _Mail:
         subject = prose.named(self.headers.get("Subject"), self.others)
         if subject or self.reader:
             return [Named(subject[0].address if subject else self.reader, self.text)]
-        return [Named(one, self.text) for one in self._bare()]
+        bare = [Named(one, self.text) for one in self._bare()]
+        # Who writes to himself gets a report of himself.
+        return bare or prose.listed(self.text)
 
     def _bare(self) -> Iterator[str]:
         """Yield the recipients that a system names without its own domain."""
@@ -184,7 +211,7 @@ def _of_block(mail: _Mail, block: Block, text: str) -> Iterator[Report]:
         yield _report(mail, recipient, None, Verdict.DELIVERED, block.status)
         return
     found = _reply_of(block, text)
-    if action == "delayed" or (action != "failed" and mail.is_delay):
+    if action == "delayed" or (block.action != "failed" and mail.is_delay):
         verdict = Verdict.DELAYED
     else:
         verdict = _verdict(found, is_first_hand=_has_words(block))
@@ -225,18 +252,17 @@ def _reply_of(block: Block, text: str) -> Found | None:
 def _with_status(reply: Reply, written: str) -> Reply:
     """Add the reporting system's status to a reply without one of its own, if they agree.
 
-    Some systems call every 550 a 5.1.1: it counts where the words of the reply are of a mailbox,
-    or there are none.
+    Some systems call every 550 a 5.1.1: it counts where the words of the reply are of a mailbox or
+    a host, or there are none.
     """
     fits = _is_specific(written) and written[0] == str(reply.code)[0]
     if reply.enhanced or not fits:
         return reply
-    enhanced = Reply(reply.code, f"{written} {reply.text}")
-    is_of_mailbox = replies.classify(Phase.RCPT, reply).reaction in _OF_MAILBOX
-    if written.startswith("5.1.") and len(reply.text) > 5 and not is_of_mailbox:
-        row = vendors.reply_of(reply.text)
-        return enhanced if row and row[1].enhanced == "5.1.1" else reply
-    return enhanced
+    if written.startswith("5.1.") and len(reply.text) > 5:
+        is_of_mailbox = replies.classify(Phase.RCPT, reply).reaction in _OF_MAILBOX
+        if not is_of_mailbox and _meaning_of(reply.text) is not Verdict.DEAD:
+            return reply
+    return Reply(reply.code, f"{written} {reply.text}")
 
 
 def _is_specific(written: str) -> bool:
@@ -261,12 +287,17 @@ def _of_text(mail: _Mail) -> Returned:
 
 def _of_name(mail: _Mail, name: Named, *, is_only: bool) -> Iterator[Report]:
     found = prose.reply_in(name.said) or _row_in(name.said) or prose.reply_in(mail.text)
-    # A reason in front of several recipients may be of another one of them.
-    if found is None and (is_only or len(name.said) < len(name.address) + 20):
-        found = _row_in(mail.text)
+    if found is None:
+        of_all = _row_in(mail.text)
+        # A reason in front of several recipients may be of another one of them.
+        is_alike = is_only or len(name.said) < len(name.address) + 20
+        is_later = _verdict(of_all, is_first_hand=False) is Verdict.LATER
+        found = of_all if is_alike or is_later else None
     if found is not None and found.phase is None and is_only:
         found = found._replace(phase=prose.phase_in(mail.text))
     verdict = Verdict.DELAYED if mail.is_delay else _verdict(found, is_first_hand=False)
+    if verdict is Verdict.DEAD and not (mail.is_of_system and mail.names(name.address)):
+        verdict = Verdict.MAYBE
     yield _report(mail, name.address, found, verdict)
     if name.original:
         yield _report(mail, name.original, found, _of_forwarder(verdict))
@@ -281,14 +312,47 @@ def _verdict(found: Found | None, *, is_first_hand: bool) -> Verdict:
     if found is None:
         return Verdict.OTHER
     outcome = replies.classify(found.phase or Phase.RCPT, found.reply)
-    if outcome.reaction is Reaction.SUSPECT and not is_first_hand and found.phase is None:
+    verdict = _MEANINGS.get(outcome.reaction) or _without_reaction(outcome)
+    said = _meaning_of(found.reply.text)
+    if verdict is Verdict.DEAD:
+        return _doubted(said, found.reply)
+    if verdict is Verdict.MAYBE and not is_first_hand and found.phase is None:
         # Words without a code: of the mailbox only if RCPT is known to be what was answered.
-        row = vendors.reply_of(found.reply.text)
-        if row is None or row[1].enhanced not in {"5.1.1", "5.2.1"}:
-            return Verdict.OTHER
+        return verdict if said in {Verdict.DEAD, Verdict.MAYBE} else Verdict.OTHER
+    is_of_mail = verdict is Verdict.OURS and outcome.reaction in _OF_MAIL
+    if is_of_mail or verdict in {Verdict.OTHER, Verdict.LATER}:
+        return _explained(verdict, said, found.reply)
+    return verdict
+
+
+def _doubted(said: Verdict | None, reply: Reply) -> Verdict:
+    """Return what a status of a dead address means with its words, which may say something else."""
+    if said is None or said is Verdict.MAYBE:
+        return Verdict.DEAD
+    is_of_host = reply.enhanced == "5.4.4"
+    return Verdict.MAYBE if said is Verdict.LATER and not is_of_host else said
+
+
+def _explained(verdict: Verdict, said: Verdict | None, reply: Reply) -> Verdict:
+    """Return what a reply without a fitting status means by its words: never a dead address."""
+    if said is Verdict.FULL:
+        return said
+    if said in {Verdict.DEAD, Verdict.MAYBE} and reply.code >= 500:
+        return Verdict.MAYBE
+    return said if said is not None and verdict is Verdict.OTHER else verdict
+
+
+def _meaning_of(text: str) -> Verdict | None:
+    """Return what the words of a reply mean by themselves; None if they are not known."""
+    row = vendors.reply_of(text)
+    if row is None:
+        return None
+    outcome = replies.classify(*row)
     return _MEANINGS.get(outcome.reaction) or _without_reaction(outcome)
 
 
+#: Reactions to replies about a mail, which some systems give for a mailbox, too.
+_OF_MAIL = {Reaction.BREAK, Reaction.PAUSE, Reaction.ALARM}
 _MEANINGS = {
     Reaction.SUPPRESS: Verdict.DEAD,
     Reaction.SUSPECT: Verdict.MAYBE,

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from newsletter.feedback import mime
 from newsletter.feedback.mime import Headers, Part
 from newsletter.feedback.reports import Kind, Verdict
-from newsletter.feedback.status import ADDRESS, address_of
+from newsletter.feedback.status import address_of, reader_of
 
 # Outlook's reports before it had RFC 5965: the message inside, and whom it was for in a header.
 _JUNK_MAIL = re.compile(r"complaint about message from", re.I)
@@ -62,7 +62,5 @@ def _of_fields(found: dict[str, str], sent: Headers, subject: str) -> Complaint:
 
 
 def _reader(sent: Headers) -> str:
-    """Return the one address that a mail was sent to; a report may have removed it."""
-    junk_mail = address_of(sent.get(_JUNK_MAIL_RECIPIENT))
-    found = ADDRESS.findall(sent.get("To"))
-    return junk_mail or (found[0] if len(found) == 1 else "")
+    """Return whom a mail was sent to; a report may have removed it."""
+    return address_of(sent.get(_JUNK_MAIL_RECIPIENT)) or reader_of(sent)

@@ -39,7 +39,7 @@ _KNOWN_CHARSET = re.compile(
     re.I,
 )
 _RETURNED = re.compile(r"message/(?:rfc822|global)(?:-headers)?|text/rfc822-headers")
-_BLANKS = re.compile(r"[^\S\n]+")
+_BLANKS = re.compile(r"[^\S\n]{2,}|[^\S\n ]")
 _BREAK = re.compile(r"<(?:br|/?p|/?div|/?tr|/?td|/?li|/?h\d)(?:\s[^<>]{0,500})?/?>", re.I)
 # Not <user@example.org>, which careless servers write into their HTML.
 _TAG = re.compile(r"</?[a-z][a-z0-9]{0,20}(?:\s[^<>]{0,2000})?/?>|<!--.{0,2000}?-->", re.I | re.S)
@@ -147,10 +147,13 @@ def fields(text: str) -> Iterator[tuple[str, str]]:
 def decoded(value: str) -> str:
     """Return a header's text on one line, without terminal control characters."""
     written = value[:_HEADER_LENGTH]
-    # A damaged encoded-word stays encoded.
-    with suppress(MessageError, LookupError, ValueError):
-        written = str(make_header(decode_header(written)))
-    return " ".join("".join(c if c.isprintable() else " " for c in written).split())
+    if "=?" in written:
+        # A damaged encoded-word stays encoded.
+        with suppress(MessageError, LookupError, ValueError):
+            written = str(make_header(decode_header(written)))
+    if not written.isprintable():
+        written = "".join(c if c.isprintable() else " " for c in written)
+    return " ".join(written.split())
 
 
 def _walk(headers: Headers, body: bytes, depth: int) -> Iterator[Part]:
@@ -166,17 +169,23 @@ def _walk(headers: Headers, body: bytes, depth: int) -> Iterator[Part]:
 
 def _split(body: bytes, boundary: bytes) -> list[bytes]:
     """Return the parts between the boundary lines (RFC 2046 5.1.1)."""
-    line = re.compile(rb"^--" + re.escape(boundary) + rb"(--)?[ \t]*(?:\n|\Z)", re.M)
+    text, line = b"\n" + body, b"\n--" + boundary
     pieces: list[bytes] = []
     begins = None
-    for found in line.finditer(body):
-        if begins is not None:
-            pieces.append(body[begins : max(begins, found.start() - 1)])
-        begins = found.end()
-        if found[1] or len(pieces) == MAXIMUM_PARTS:
-            return pieces
+    at = text.find(line)
+    while at >= 0:
+        end = text.find(b"\n", at + 1) + 1 or len(text)
+        rest = text[at + len(line) : end]
+        # A longer word may begin with the boundary.
+        if not rest.removeprefix(b"--").strip(b" \t\n"):
+            if begins is not None:
+                pieces.append(text[begins : max(begins, at)])
+            begins = end
+            if rest.startswith(b"--") or len(pieces) == MAXIMUM_PARTS:
+                return pieces
+        at = text.find(line, end - 1)
     # The end may have been cut off.
-    return pieces if begins is None else [*pieces, body[begins:]]
+    return pieces if begins is None else [*pieces, text[begins:]]
 
 
 def _text_of(octets: bytes, charset: str = "") -> str:

@@ -22,7 +22,7 @@ _REPLY_LENGTH = 1_000
 # Where the returned message begins: its first headers, or a line that announces it.
 _HEADERS = re.compile(r"^>?\s?(?:Return-Path:|Received: ?(?:from|by|\())", re.I | re.M)
 _ANNOUNCED = re.compile(
-    r"^[ \t>]{0,9}(?:[-=*_+#]{2,200}.{0,60}(?:original (?:message|mail)|copy of"
+    r"^[ \t>]{0,9}(?:[-=*_+#]{2,}+.{0,60}(?:original (?:message|mail)|copy of"
     r"|below (?:this|the next)"
     r"|(?:returned|unsent|rejected|bounced) (?:mail|message)|message headers?|header and top"
     r"|header of the|headers? follow|undelivered message|forwarded message|mensaje original"
@@ -47,25 +47,29 @@ _REPLY = re.compile(
 _STATUS = re.compile(
     r"(?<![\w.])(?<!exim )(?<!version )(?<!vpopmail )#?([45]\.[0-7]\.\d{1,3})(?![\w.]*\.?\d)", re.I
 )
-_END = re.compile(r"\n[ \t]*\n|\n[ \t]*(?:<<<|>>>|---|QUIT\b|RSET\b)")
+_END = re.compile(
+    r"\n[ \t]*\n|\n[ \t]*(?:<<<|>>>|---|QUIT\b|RSET\b)|\n[ \t>]{0,9}[2-5]\d\d[ -](?=\D)"
+)
 _TRAILING_CODE = re.compile(r"\[SMTP Error Code (?P<code>[45]\d\d)\]", re.I)
 
 _OF_RECIPIENT = (
-    r"(?:rcpt|recipient) (?:to )?command|(?:reply to|response to|after|sent|command)[: ]*"
-    r"(?:pipelined )?rcpt|^\W{0,9}rcpt to:|smtp:rcpt|does not like recipient"
+    r"(?:rcpt|recipient) (?:to )?command|(?:reply to|response to|after|sent|command)[:\s]*"
+    r"(?:pipelined )?rcpt|^\W{0,9}rcpt to:|rcpt to generated|smtp:rcpt|does not like recipient"
     r"|recipient address rejected|\(state 1[34]\)"
 )
 _OF_BODY = (
-    r"end of data|(?:reply to|response to|after|sent|command)[: ]*(?:pipelined )?(?:the )?"
+    r"end of data|(?:reply to|response to|after|sent|command)[:\s]*(?:pipelined )?(?:the )?"
     r"(?:data|body|message)\b|^\W{0,9}data\s?$|after i sent the message|\(state 1[5-9]\)"
     r"|message content|failed after"
 )
 _OF_SENDER = (
-    r"(?:reply to|response to|after|sent|command)[: ]*(?:pipelined )?mail\b|^\W{0,9}mail from:"
+    r"(?:reply to|response to|after|sent|command)[:\s]*(?:pipelined )?mail\b|^\W{0,9}mail from:"
     r"|does not like (?:the )?sender"
 )
+# Of a text in lower case, the lines of which are wrapped anywhere.
 _PHASE = re.compile(
-    f"(?P<rcpt>{_OF_RECIPIENT})|(?P<body>{_OF_BODY})|(?P<mail>{_OF_SENDER})", re.I | re.M
+    f"(?P<rcpt>{_OF_RECIPIENT})|(?P<body>{_OF_BODY})|(?P<mail>{_OF_SENDER})".replace(" ", r"\s+"),
+    re.M,
 )
 
 _ALONE = re.compile(
@@ -79,7 +83,8 @@ _ALONE = re.compile(
 # Addresses of whom to ask, and those that a recipient was made from.
 _ASIDE = re.compile(
     r"(?:contact|e-?mail to|write to|help|from|sender|questions?|expanded|generated|forwarded"
-    r"|administrator|reply-to|message-id|cc|http\S*|www\S*)\b[^\n@]{0,30}$",
+    r"|administrator|reply-to|message-id|cc|http\S*|www\S*)\b[^\n@]{0,30}$"
+    r"|\b(?:if|try|contact|(?:expanded|generated|forwarded) from:?)\s{1,9}<?$",
     re.I,
 )
 _INTRODUCED = re.compile(
@@ -96,6 +101,10 @@ _NOBODY = re.compile(
     r"(?:postmaster|mailer-daemon|abuse|hostmaster|webmaster|support|helpdesk|noreply|no-reply)@",
     re.I,
 )
+
+
+# A reply may begin with the address.
+_NOT_OF_ADDRESS = re.compile(r"^(?:smtp=|[245]\d\d-)", re.I)
 
 
 class Named(NamedTuple):
@@ -125,11 +134,13 @@ def above(text: str) -> tuple[str, str]:
 
 def named(text: str, others: Collection[str]) -> list[Named]:
     """Return the recipients that a text names; never one of `others` but for want of any."""
-    # What a report quotes of the mail stands before these words.
-    begins = found.end() if (found := _INTRODUCED.search(text)) else 0
+    begins = _begin_of_list(text)
     alone = [(found["address"], found.start("address")) for found in _ALONE.finditer(text)]
     marks = _first_each([one for one in alone if one[1] >= begins], text, others)
     marks = marks or _first_each(alone, text, others)
+    if not marks:
+        # Readers may have such addresses, too.
+        marks = _first_each(alone, text, others, nobody=None)
     if not marks:
         anywhere = [(found[0], found.start()) for found in ADDRESS.finditer(text)]
         made = [(found["address"], found.start()) for found in _MADE_FROM.finditer(text)]
@@ -141,6 +152,17 @@ def named(text: str, others: Collection[str]) -> list[Named]:
     ]
 
 
+def listed(text: str) -> list[Named]:
+    """Return the recipients that a text names, whoever they are."""
+    return named(text[_begin_of_list(text) :], ())
+
+
+def _begin_of_list(text: str) -> int:
+    """Return where recipients may begin: what a report quotes of the mail stands above."""
+    found = _INTRODUCED.search(text)
+    return found.end() if found else 0
+
+
 def _made_from(address: str, said: str) -> str:
     """Return the address that a recipient was made from, by an alias or a forwarding."""
     found = _MADE_FROM.search(said)
@@ -148,13 +170,16 @@ def _made_from(address: str, said: str) -> str:
 
 
 def _first_each(
-    marks: Sequence[tuple[str, int]], text: str, others: Collection[str]
+    marks: Sequence[tuple[str, int]],
+    text: str,
+    others: Collection[str],
+    nobody: re.Pattern[str] | None = _NOBODY,
 ) -> list[tuple[str, int]]:
     found: dict[str, tuple[str, int]] = {}
     for written, start in marks:
-        address = re.sub(r"(?i)^smtp=", "", written).strip("'.*")
+        address = _NOT_OF_ADDRESS.sub("", written).strip("'*").rstrip(".")
         is_aside = _ASIDE.search(text[max(0, start - 60) : start]) is not None
-        known = address.lower() in others or _NOBODY.match(address)
+        known = address.lower() in others or (nobody is not None and nobody.match(address))
         if not (is_aside or known) and len(found) < MAXIMUM_RECIPIENTS:
             found.setdefault(address.lower(), (address, start))
     return list(found.values())
@@ -174,9 +199,10 @@ def reply_in(text: str) -> Found | None:
     found = _REPLY.search(text)
     if found:
         status = found["status"]
-        # A reply ends with its paragraph, or with the next line of a transcript.
-        rest = _END.split(text[found.end() : found.end() + _REPLY_LENGTH])[0]
+        # A reply ends with its paragraph, or with the next line of a transcript or the next reply.
+        rest = text[found.end() : found.end() + _REPLY_LENGTH]
         rest = re.sub(rf"\n\W{{0,9}}{found['code']}[ -]+(?:[45]\.\d+\.\d+\s)?", "\n", rest)
+        rest = _END.split(rest)[0]
         status = status or _enhanced(rest)
         return Found(_reply(int(found["code"]), status, rest), phase_in(text, found.start()))
     trailing = _TRAILING_CODE.search(text)
@@ -198,7 +224,7 @@ def phase_in(text: str, at: int | None = None) -> Phase | None:
 
     The last command named before the reply counts, else the first one after it.
     """
-    marks = [*_PHASE.finditer(text[:_READ_LIMIT])]
+    marks = [*_PHASE.finditer(text[:_READ_LIMIT].lower())]
     if not marks:
         return None
     before = [mark for mark in marks if at is not None and mark.start() <= at]

@@ -1,7 +1,8 @@
 """What mail systems write instead of a reply: rows of words, and the reply that each stands for.
 
 Only words with which a system says what it did itself are here; those of a reply are in
-`smtp.reply`, which decides what either means. The first row that fits applies.
+`smtp.reply`, which decides what either means. The first row that fits applies. A row that stands
+for a dead address has words of a mailbox or a recipient in it, and is not about the sender.
 """
 
 from __future__ import annotations
@@ -25,48 +26,86 @@ class _Row(NamedTuple):
 
 
 def _row(words: str, code: int, status: str, phase: Phase = Phase.RCPT) -> _Row:
-    # The lines of a report are wrapped anywhere.
-    return _Row(
-        re.compile(words.replace(" ?", r"\s?").replace(" ", r"\s+"), re.I), code, status, phase
-    )
+    # The lines of a report are wrapped anywhere. Lower-case text is searched: that is twice as fast
+    # as a pattern that ignores case.
+    return _Row(re.compile(words.replace(" ?", r"\s?").replace(" ", r"\s+")), code, status, phase)
 
+
+# Up to so many words between a noun and what is said of it.
+_FEW = r"(?: \S{1,80}){0,3}"
+_MORE = r"(?: \S{1,80}){0,6}"
+_MAILBOX = r"(?:mail ?box|mail ?folder|mail ?dir|inbox|account|postbox)"
+_RECIPIENT = (
+    r"\b(?:user(?: ?(?:name|id))?|recipient|addressee|alias|customer|mail ?box|account"
+    r"|(?:e-?mail[ -]?)?address)(?:es|s|\(s\))?"
+)
+_DE = r"\b(?:benutzer|empf(?:ä|ae)nger|\S{0,10}adresse|postfach|mailbox|nutzer|konto|teilnehmer)"
+_FR = r"\b(?:utilisateur|destinataire|adresse|compte|bo[iî]te)"
+_ES = r"\b(?:usuario|destinatario|direcci[oó]n|cuenta|buz[oó]n|casilla)"
+_PT = r"\b(?:usu[aá]rio|destinat[aá]rio|endere[cç]o|conta|caixa)"
+_IT = r"\b(?:utente|destinatario|indirizzo|casella|account)"
+_NL = r"\b(?:gebruiker|ontvanger|adres|postvak)"
+_PL = r"\b(?:u[zż]ytkownik|odbiorca|adres|konto|skrzynka)"
+_RU = r"(?:пользовател|адрес|ящик|получател)\w*"
+_ZH = r"(?:收件人|用[户戶]|[邮郵]箱|信箱|[帐帳账]号|地址)"
+_JA = r"(?:ユーザー?|[宛あ]て?先|アドレス|受信者|アカウント|メールボックス)"
 
 _ROWS = (
     # Not about the address, and before the rows that are.
     _row(
-        r"\bspam\b|junk mail|virus|blacklist|blocklist|content filter|denied by policy"
-        r"|administrative prohibition|not accepting mail from|message was rejected"
-        r"|does not accept (?:mail|messages) from|not (?:authori[sz]ed|permitted|allowed) to send"
-        r"|restricted|requires? (?:the )?sender",
+        r"\bspam\w{0,10}\b|junk mail|unsolicited|blacklist|blocklist|content filter"
+        r"|virus(?:es)? (?:was |were |has been )?(?:found|detected)|(?:contains?|infected|with) "
+        r"(?:\w+ )?virus|denied by policy|administrative prohibition|message was rejected"
+        r"|not accepting (?:e-?)?(?:mails?|messages)"
+        r"|(?:does|do) not accept (?:e-?)?(?:mails?|messages) "
+        r"|not (?:authori[sz]ed|permitted|allowed) to send|is restricted|restricted (?:to|by)"
+        r"|requires? (?:the )?sender|recipient(?:'s)? preferences|without to:? fields?"
+        # About the sender.
+        r"|\b(?:sender|from|return|reverse|envelope|source|client|your|ip|host|server):?(?:'s)?[ -]"
+        r"(?:e-?mail )?(?:address|domain|account|mail ?box|user|path|dns|ptr)" + _FEW +
+        r" (?:not\b|unknown|un(?:verified|authori[sz]ed|resolvable)|invalid|incorrect|rejected"
+        r"|doesn't|blocked|failed)"
+        # Of a mailing list, not of a mailbox.
+        r"|(?:you are|you're) not (?:an? )?(?:member|subscri\w+)|\bnon-?(?:member|subscriber)"
+        r"|by (?:list )?(?:members|subscribers)",
         550, "5.7.1", Phase.BODY,
     ),
     _row(
-        r"too many hops|hop count|mail(?:ing)? loop|message loop|looping|loops? back to",
+        r"too many hops|hop count|mail(?:ing)? loop|message loop|looping|loops? back to"
+        r"|loop (?:was )?(?:detected|broken)|(?:alias|forward)\w* (?:\w+ )?loop",
         554, "5.4.6",
-    ),
-    _row(
-        r"too (?:large|big)"
-        r"|exceed(?:s|ed)? (?:the )?(?:maximum |incoming |inbound |allowed )*(?:message )?size"
-        r"|size limit|trop volumineux|zu gro(?:ß|ss)",
-        552, "5.3.4", Phase.BODY,
     ),
     # Full mailboxes.
     _row(
-        r"over ?(?:disk )?quota|quota (?:has been )?exceed|exceed\w* (?:\w+ ){0,4}quota|quota full"
-        r"|(?:mailbox|mail ?box|mail ?folder|inbox|account|disk) (?:\w+ )?(?:is |was )?full"
-        r"|full (?:mail ?box|inbox)|mail ?box (?:size|space) (?:not enough|limit|exceed)"
-        r"|(?:not enough|insufficient|out of) (?:disk |mailbox |storage )?(?:space|storage)"
-        r"|too much mail (?:stored|data)|mailbox (?:has )?exceeded|over its (?:size )?limit"
-        r"|bo[iî]te (?:aux lettres |de réception |mail )?(?:est )?pleine|quota (?:est )?dépassé"
-        r"|postfach (?:\w+ ){0,4}(?:ist )?voll|speicherplatz|buz[oó]n (?:\w+ ){0,4}lleno|casella"
-        r" (?:\w+ ){0,4}piena|caixa (?:\w+ ){0,4}cheia|ящик переполнен|容量已满|邮箱已满"
-        r"|邮箱空间不足",
+        r"over ?(?:disk )?quota|quota (?:has been |is )?(?:exceed|full|violat|reach)"
+        r"|(?:exceed|reach|overdraw)\w*" + _FEW + r" (?:disk ?)?(?:space ?)?quota"
+        rf"|{_MAILBOX}" + _FEW + r" full\b|disk (?:is )?full"
+        rf"|full {_MAILBOX}|{_MAILBOX}" + _FEW +
+        r" (?:size|space)(?: \w+)? (?:not enough|limit\b|exceed)"
+        rf"|{_MAILBOX}" + _FEW + r" exceed(?:s|ed)?\b|exceeds? allowed size:"
+        r"|(?:not (?:have )?enough|insufficient|out of|no|exceeded its) (?:disk |mailbox "
+        r"|storage )*"
+        r"(?:space|storage)|mail ?box space not enough|too much mail (?:stored|data)"
+        r"|too many (?:mails|messages) (?:on|in) (?:the |this |his |her )?(?:server|mail ?box"
+        r"|inbox)"
+        r"|over its (?:size )?limit|bo[iî]te" + _FEW + r" pleine|quota (?:est )?dépassé"
+        r"|postfach" + _MORE + r" (?:voll|überfüllt)\b|zu ?viele mails|speicherplatz"
+        r"|buz[oó]n" + _MORE + r" llen[oa]|casella" + _MORE + r" piena|caixa" + _MORE +
+        r" cheia|ящик" + _FEW + r" (?:переполнен|заполнен)"
+        r"|(?:容量|空[间間])(?:已满|已滿|不足|超)|[邮郵]箱(?:已满|已滿|空[间間]不足)"
+        r"|メールボックス.{0,10}(?:一杯|いっぱい|満杯|容量)|용량.{0,6}초과",
         552, "5.2.2",
+    ),
+    _row(
+        r"too (?:large|big)|exceed\w*" + _FEW + r" (?:message |e-?mail |allowed |mail )?size"
+        r"|message size|size limit|trop volumineux|zu gro(?:ß|ss)\b",
+        552, "5.3.4", Phase.BODY,
     ),
     # A name server that does not answer says nothing about the host.
     _row(
         r"host not found,? try again|temporary failure in name resolution|servfail"
-        r"|temporary (?:lookup|dns|name)|dns (?:query|lookup) (?:timed out|timeout)",
+        r"|temporary (?:lookup|dns|name)|dns (?:query|lookup) (?:timed out|timeout)"
+        r"|malformed (?:or unexpected )?(?:name server|dns) reply",
         450, "4.4.3",
     ),
     # No such host.
@@ -82,71 +121,111 @@ _ROWS = (
     # Tried for some time, and given up.
     _row(
         r"(?:connection|operation|conversation|session) (?:with \S+ )?(?:has )?timed out"
-        r"|connection (?:refused|reset|lost|dropped|failed)|could ?n[o']t connect"
-        r"|(?:unable|not able) to connect|retry time(?:out)? (?:not reached|exceeded)"
+        r"|connection (?:was |has been )?(?:refused|reset|lost|dropped|failed|closed)"
+        r"|could ?n[o']t connect|(?:unable|not able) to connect|wasn't able to connect"
+        r"|retry time(?:out)? (?:not reached|exceeded)|failing for a long time"
         r"|temporar(?:y|ily)|delivery time expired|(?:too long|expired) in (?:the )?queue"
-        r"|(?:message|delivery time) (?:has )?expired|not respond|unreachable|server unavailable"
+        r"|(?:message|envelope|delivery time) (?:has )?expired|not respond|unreachable"
+        r"|server unavailable"
         r"|not reachable|no route to host|exceeded maximum delivery attempts"
         r"|maximum (?:number of )?(?:delivery )?(?:attempts|retries)|host (?:\S+ )?(?:is )?down"
         r"|has not been collected|dns (?:error|failure|lookup fail)|try again later"
-        r"|wasn't able to establish an smtp connection|network (?:problem|error)|deferred",
+        r"|delivery failed \d+ attempts|(?:could not|cannot) (?:send|deliver) (?:message )?for "
+        r"|wasn't able to establish an smtp connection|network (?:problem|error)|deferred"
+        r"|zeit(?:ü|ue)berschreitung|délai (?:\w+ )?(?:dépassé|expiré)|tiempo de espera",
         450, "4.4.1",
     ),
     # Closed mailboxes: they may be opened again.
     _row(
-        r"(?:account|mail ?box|user|recipient|address) (?:\S+ )?(?:is |has been |was )?"
-        r"(?:currently |temporarily )?(?:disabled|suspended|inactive|locked|blocked|frozen)"
-        r"|not active|inactive (?:user|account|mailbox)|extended inactivity|mailbox disabled",
+        _RECIPIENT + r"(?: \S{1,80})? (?:is |has been |was |have been )?(?:currently "
+        r"|temporarily )?"
+        r"(?:disabled|suspended|inactive|locked|blocked|frozen|deactivated|expired|closed"
+        r"|not active|no longer (?:active|available|in use|used|accept))"
+        r"|(?:disabled|suspended|inactive|deactivated|expired|closed) "
+        r"(?:user|account|mail ?box|recipient)|extended inactivity|not an active (?:user|address)"
+        rf"|{_DE}" + _FEW + r" (?:gesperrt|deaktiviert)|" + _FR + _FEW + r" (?:désactivé|suspendu)"
+        rf"|{_ES}" + _FEW + r" (?:desactivad|suspendid|deshabilitad|bloquead)[oa]",
         550, "5.2.1",
     ),
     # No such mailbox.
     _row(
-        r"not (?:uniquely )?listed in (?:\w+ ){0,4}(?:domino|public name|address|directory)"
-        r"|is a deactivated mailbox|unrouteable address|undeliverable address"
-        r"|no mailbox (?:here )?by that name|no such (?:user|mailbox|recipient|address|account"
-        r"|person|local user|e-?mail)|no (?:user|account|mailbox) (?:here )?(?:by|with|of) "
-        r"|(?:user|recipient|mailbox|address|account|addressee)(?: \S+)?(?: name)? "
-        r"(?:is |was )?(?:not (?:be )?(?:known|recogni[sz]ed|found|valid|registered)|unknown"
-        r"|invalid|non-?existent)"
-        r"|(?:unknown|invalid|illegal|incorrect|bad|non-?existent|nonexistent) (?:or illegal )?"
-        r"(?:local |e-?mail |mail )?(?:user|recipient|mailbox|address|account|alias|addressee)"
-        r"|(?:doesn't|does not|didn't|did not) (?:\w+ ){0,4}have an? (?:\S+ )?account"
-        r"|(?:user|account|mailbox|address|recipient|alias)(?: \S+)? (?:doesn't|does not|didn't"
-        r"|do not) (?:appear to )?exist|no longer (?:valid|in use|available|exists?|active"
-        r"|on server|with|an active)|not (?:a |our )(?:valid |known )?(?:user|customer|member"
-        r"|subscriber|mailbox|recipient|address)|is wrong or no longer valid|recipnotfound"
-        r"|not (?:a )?valid (?:user|mailbox|recipient|address)|mailbox not found"
-        r"|(?:account|mailbox) (?:has been |was |is )?(?:closed|deleted|terminated|removed"
-        r"|cancell?ed|deactivated)|(?:wasn't|couldn't be|could not be|was not|can't be) found"
-        r"|address (?:couldn't|could not) be found|did not exactly match|not .{0,20}e-?mail users"
-        r"|does not have a final (?:e-?mail )?delivery|can'?t find (?:the )?(?:user|recipient)"
-        r"|unable to find (?:the )?(?:user|recipient)|couldn't find (?:the )?(?:user|recipient)"
-        r"|addressee unknown|recipient(?:'s)? (?:e-?mail )?address was not found"
-        r"|(?:utilisateur|destinataire|adresse|compte|bo[iî]te) (?:\S+ )?(?:est )?"
-        r"(?:inconnue?|inexistante?|introuvable|n'existe pas)|n'a pas été trouvé"
-        r"|(?:benutzer|empfänger|adresse|postfach|nutzer|mailbox) (?:\S+ )?(?:ist )?"
-        r"(?:unbekannt|nicht (?:bekannt|gefunden|vorhanden)|existiert nicht|ungültig)"
-        r"|(?:usuario|destinatario|direcci[oó]n|cuenta|buz[oó]n|conta|endereço|utente|casella"
-        r"|indirizzo) (?:\S+ )?(?:es |é |è )?(?:desconocid[oa]|inexistente|no existe|não existe"
-        r"|non esiste|inesistente|sconosciut[oa]|desconhecid[oa]|non trovato)"
-        r"|(?:gebruiker|ontvanger|adres) (?:is )?(?:onbekend|niet gevonden|bestaat niet)"
-        r"|пользовател\w+ не (?:найден|существует)|нет такого (?:пользователя|адреса)"
-        r"|адрес\w* не (?:найден|существует)|收件人(?:地址)?不存在|用户不存在|该用户不存在"
-        r"|ユーザー?が存在しません|宛先.{0,20}存在しません",
+        r"not listed in (?:\w+ ){0,4}(?:domino|public name|address|directory)"
+        r"|unrouteable address|no mail ?box (?:here )?by that name|invalid final delivery userid"
+        r"|no such (?:local )?(?:user|mail ?box|recipient|account|person|addressee"
+        r"|(?:e-?mail )?address)"
+        r"|no (?:valid )?(?:user|account|mail ?box|recipient)(?: here)? (?:by|with|of) "
+        r"(?:that|this|the|your) (?:name|address|alias)|no (?:known )?mail ?box (?:found|for)\b"
+        r"|no mail ?box available for (?:this|that|the) (?:user|recipient|address)"
+        r"|" + _RECIPIENT + r"(?: \S{1,80})?(?: name)? (?:is |was |are )?(?:not (?:be )?(?:known"
+        r"|recogni[sz]ed|found|valid|registered)|unknown|invalid|non-?existent)\b"
+        r"|" + _RECIPIENT + r"(?: \S{1,80})? (?:doesn't|does not|didn't|did not|do not|don't)"
+        r" (?:appear to )?exist"
+        r"|\b(?:unknown|invalid|illegal|incorrect|bad|non-?existent)[ _](?:or illegal )?"
+        r"(?:local |e-?mail |mail )?(?:user|recipient|mail ?box|address|account|alias|addressee)"
+        r"|(?:doesn't|does not|didn't|did not) (?:\w+ ){0,4}have an? (?:\S+ )?account\b"
+        r"|" + _RECIPIENT + _FEW + r" no longer (?:valid|exists?|on (?:this |the )?server"
+        r"|with (?:us|the|this)|employed|works?)|address" + _FEW + r" is wrong or no longer valid"
+        r"|not our customer|recip(?:ient)?notfound"
+        r"|not (?:an? |our )?(?:valid|known|existing) (?:user|mail ?box|recipient|customer"
+        r"|(?:e-?mail )?address)\b"
+        rf"|{_MAILBOX} (?:\S+ )?(?:has been |was |is )?(?:deleted|terminated|removed|cancell?ed)"
+        r"|" + _RECIPIENT + _FEW + r" (?:wasn't|was not|couldn't be|could not be|can't be) found"
+        r"|did not exactly match an? (?:\S+ )?e-?mail address"
+        r"|does not have a final (?:e-?mail )?delivery"
+        r"|(?:can'?t|cannot|unable to|could ?n[o']t) find (?:the |this )?(?:user|recipient"
+        r"|mail ?box)"
+        rf"|{_FR}" + _MORE + r" (?:est )?(?:inconnue?|inexistante?|introuvable|n'existe pas"
+        r"|n'a pas été trouvée?)"
+        rf"|{_DE}" + _FEW + r" (?:ist |wurde |konnte )?(?:unbekannt|ungültig|existiert nicht"
+        r"|nicht (?:bekannt|gefunden|vorhanden))"
+        rf"|{_ES}" + _MORE + r" (?:es )?(?:desconocid[oa]|inexistente|no existe"
+        r"|no (?:se |fue |pudo ser )?encontr\w+)"
+        rf"|{_PT}" + _MORE + r" (?:é |foi )?(?:desconhecid[oa]|inexistente|não existe"
+        r"|não (?:foi )?encontrad[oa])"
+        rf"|{_IT}" + _MORE + r" (?:è )?(?:sconosciut[oa]|inesistente|non esiste|non trovat[oa])"
+        rf"|{_NL}" + _FEW + r" (?:is )?(?:onbekend|niet gevonden|bestaat niet)"
+        rf"|{_PL}" + _FEW + r" (?:jest )?(?:nieznany|nie istnieje)"
+        r"|mottagare\w*" + _FEW + r" (?:är )?(?:okänd|finns inte|hittades inte)"
+        rf"|{_RU}" + _FEW + r" не (?:найден|существует|зарегистрирован)"
+        r"|нет такого (?:пользователя|адреса|ящика)"
+        rf"|{_ZH}.{{0,12}}(?:不存在|未找到|找不到|无效|無效)|(?:无此|無此|没有该|沒有該)(?:用户"
+        rf"|用戶|收件人)"
+        rf"|{_JA}.{{0,80}}(?:存在しません|見つかりません)"
+        r"|(?:사용자|수신자|주소|계정|받는 ?사람).{0,12}(?:존재하지 않|찾을 수 없)",
         550, "5.1.1",
     ),
 )  # fmt: skip
+
+# A system that lists what may have happened, or advises, has not said what has.
+_HEDGED = re.compile(
+    r"\b(?:may|might|could be|can be|possibl[ey]|perhaps|probably|likely|either|whether|if|unless"
+    r"|verify|check|ensure|make sure|usually|often|sometimes|common\w*|typical\w*|möglich\w*"
+    r"|eventuell|vielleicht|prüfen|falls|peut-être|si|vérifi\w+"
+    r"|posibl\w+|verifi\w+|forse|possibil\w+|possível|talvez)\b(?:[^.!?:<\n]|\n(?!\n)){0,100}\Z"
+)
+#: Statuses that words stand for only if they are not hedged.
+_STATEMENTS = frozenset({"5.1.1", "5.2.1", "5.4.4"})
 
 
 # Reports of many recipients ask about the same text again and again.
 @lru_cache(maxsize=8)
 def reply_of(text: str) -> tuple[Phase, Reply] | None:
     """Return the reply that the words of a system stand for, and its phase; None for no row."""
-    searched = text[:_READ_LIMIT]
+    searched = text[:_READ_LIMIT].lower()
     for row in _ROWS:
-        found = row.words.search(searched)
+        found = next(
+            (
+                one
+                for one in row.words.finditer(searched)
+                if row.status not in _STATEMENTS
+                or not _HEDGED.search(searched, max(0, one.start() - 200), one.start())
+            ),
+            None,
+        )
         if found:
-            return row.phase, Reply(row.code, f"{row.status} {_sentence(searched, found)}")
+            # Few letters are longer in lower case; the text of the reply has them so, then.
+            written = text if len(searched) == len(text[:_READ_LIMIT]) else searched
+            return row.phase, Reply(row.code, f"{row.status} {_sentence(written, found)}")
     return None
 
 

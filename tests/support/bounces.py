@@ -314,6 +314,212 @@ SAMPLES: dict[str, Sample] = {
         "delayed",
         [(ADA, "delayed")],
     ),
+    "in Spanish": Sample(
+        prose(
+            f"No se pudo entregar a:\n\n<{ADA}>\nLa dirección de correo indicada no existe.\n",
+            sender="postmaster@mx.example",
+            subject="No se ha entregado: Mia's Feed",
+        ),
+        "bounce",
+        [(ADA, "dead")],
+    ),
+    "in Portuguese": Sample(
+        prose(
+            f"A mensagem não foi entregue a:\n\n<{ADA}>\nA caixa de correio está cheia.\n",
+            sender="postmaster@mx.example",
+            subject="Falha na entrega",
+        ),
+        "bounce",
+        [(ADA, "full")],
+    ),
+    "in Italian": Sample(
+        prose(
+            f"Mancata consegna a:\n\n<{ADA}>\nL'indirizzo del destinatario non esiste.\n",
+            sender="postmaster@mx.example",
+            subject="Mancata consegna",
+        ),
+        "bounce",
+        [(ADA, "dead")],
+    ),
+    "in Russian": Sample(
+        prose(
+            f"Ваше письмо не может быть доставлено:\n\n<{ADA}>\nПользователь не найден.\n",
+            sender="postmaster@mx.example",
+            subject="Недоставленное сообщение",
+        ),
+        "bounce",
+        [(ADA, "dead")],
+    ),
+    "in Chinese": Sample(
+        prose(
+            f"您的邮件无法投递:\n\n<{ADA}>\n收件人地址不存在。\n",
+            sender="postmaster@mx.example",
+            subject="退信",
+        ),
+        "bounce",
+        [(ADA, "dead")],
+    ),
+    "in Japanese, from a directory": Sample(
+        report(
+            "",
+            block(
+                "failed", "5.0.0",
+                f"X-Notes; ユーザー Ada ({ADA}) は\n ディレクトリには見つかりません。",
+            ),
+        ),
+        "bounce",
+        [(ADA, "dead")],
+    ),
+    "in Japanese, from an address of no mail system": Sample(
+        "From: no-reply@mobile.example\nTo: bounces@miasfeed.example\nSubject: Mail\n"
+        'Content-Type: multipart/mixed; boundary="b"\n\n--b\n'
+        "Content-Type: text/plain; charset=utf-8\n\n送信できませんでした。\n\n"
+        f"Your mail could not be\ndelivered to: <{ADA}>\n As their mailbox is full.\n\n--b\n"
+        f"Content-Type: message/rfc822\n\n{SENT}\n--b--\n",
+        "bounce",
+        [(ADA, "full")],
+    ),
+    "a reader who has what mail systems are called": Sample(
+        prose(
+            "These addresses failed:\n\n<support@readers.example>:\nNo such user here.\n",
+            sender="mailer-daemon@mx.example",
+            subject="failure notice",
+        ).replace(f"To: {ADA}", "To: readers:;"),
+        "bounce",
+        [("support@readers.example", "dead")],
+    ),
+    "a report of the one who wrote": Sample(
+        prose(
+            "Unable to deliver to:\n\n<bounces@miasfeed.example>:\nError: disk quota exceeded\n",
+            sender="mailer-daemon@mx.example",
+            subject="failure notice",
+        ).replace(f"To: {ADA}", "To: readers:;"),
+        "bounce",
+        [("bounces@miasfeed.example", "full")],
+    ),
+    "without its boundary": Sample(
+        report(
+            f"The following addresses had permanent fatal errors:\n<{ADA}>\n",
+            block("failed", "5.1.1", "smtp; 550 5.1.1 User unknown"),
+        ).replace("--b\n", "").replace("--b--", ""),
+        "bounce",
+        [(ADA, "dead")],
+    ),
+    "an address on a host without a domain": Sample(
+        report("", block("failed", "5.1.1", "smtp; 550 5.1.1 User unknown", "ada@mailhost")),
+        "bounce",
+        [("ada@mailhost", "dead")],
+    ),
+    "a reply that begins with the address": Sample(
+        report(
+            f"<{ADA}>: host mx said:\n 550-{ADA} is not an active\n 550 address here (in reply to\n"
+            " RCPT TO command)",
+            block("failed", "5.0.0", f"smtp; 550-{ADA} is not an active address here"),
+        ),
+        "bounce",
+        [(ADA, "maybe")],
+    ),
+    "words of the mailbox, with a status of a policy": Sample(
+        report("", block("failed", "5.7.1", "smtp; 550 5.7.1 No such user here")),
+        "bounce",
+        [(ADA, "maybe")],
+    ),
+    "words of a policy, with a status of the mailbox": Sample(
+        report("", block("failed", "5.1.1", "smtp; 550 5.1.1 Refused by recipient preferences")),
+        "bounce",
+        [(ADA, "ours")],
+    ),
+    "words of a loop, with a status of the mailbox": Sample(
+        report(
+            f"<{ADA}>\n554 5.1.1 forwarding loop broken\n550 User unknown",
+            block("failed", "5.1.1"),
+        ),
+        "bounce",
+        [(ADA, "other")],
+    ),
+    "a name server that answers nonsense": Sample(
+        report("", block("failed", "5.4.4", "X-Postfix; Malformed name server reply")),
+        "bounce",
+        [(ADA, "later")],
+    ),
+    "a full mailbox, with a status of the size": Sample(
+        report("", block("failed", "5.2.3", "X-Postfix; maildir has overdrawn his disk quota")),
+        "bounce",
+        [(ADA, "full")],
+    ),
+    "a full mailbox, as a comment on the status": Sample(
+        report("", block("failed", "5.0.0 (recipient reached disk quota)")),
+        "bounce",
+        [(ADA, "full")],
+    ),
+    "a full mailbox in the words of a limit": Sample(
+        report("", block("failed", "5.0.0", "smtp; 552 Message would exceed mailbox quota")),
+        "bounce",
+        [(ADA, "full")],
+    ),
+    "a list of what may have happened": Sample(
+        prose(
+            f"It was not delivered to\n\n  {ADA}\n\nPossible reasons are that the address is\n"
+            "unknown or that the mailbox does not exist.\n",
+            sender="postmaster@mx.example",
+            subject="Undeliverable mail",
+        ),
+        "bounce",
+        [(ADA, "other")],
+    ),
+    "an unknown sender": Sample(
+        prose(
+            f"It was not delivered to\n\n  {ADA}\n\nThe sender address does not exist.\n",
+            sender="postmaster@mx.example",
+            subject="Undeliverable mail",
+        ),
+        "bounce",
+        [(ADA, "ours")],
+    ),
+    "a mailing list that takes mail of its members alone": Sample(
+        prose(
+            f"It was not delivered to\n\n  {ADA}\n\nYou are not a member of this list.\n",
+            sender="postmaster@mx.example",
+            subject="Undeliverable mail",
+        ),
+        "bounce",
+        [(ADA, "ours")],
+    ),
+    "no longer available, but not the mailbox": Sample(
+        prose(
+            f"It was not delivered to\n\n  {ADA}\n\nThis service is no longer available.\n",
+            sender="postmaster@mx.example",
+            subject="Undeliverable mail",
+        ),
+        "bounce",
+        [(ADA, "other")],
+    ),
+    "a title that reads like a reply of a mailbox": Sample(
+        report("", block("failed", "5.1.1", "smtp; 550 5.1.1 User unknown")).replace(
+            "Subject: Undelivered Mail Returned to Sender",
+            "Subject: Undeliverable: Out of office: what doctors do on holiday",
+        ),
+        "bounce",
+        [(ADA, "dead")],
+    ),
+    "an automatic reply that quotes a report": Sample(
+        away("Automatic reply: Mia's Feed", "")
+        + f"\nFinal-Recipient: rfc822; {ADA}\nAction: failed\nStatus: 5.1.1\n",
+        "auto",
+        [(ADA, "auto")],
+    ),
+    "an answer to a digest about mail": Sample(
+        f"From: Ada <{ADA}>\nTo: digest@miasfeed.example\nSubject: Re: Mail delivery at last\n\n"
+        "I moved. The address ada@old.example is no longer valid.\n",
+        "other",
+        [],
+    ),
+    "of no mail system, by its subject": Sample(
+        f"From: Gate <gate@readers.example>\nTo: bounces@miasfeed.example\n"
+        f"Subject: Non-Delivery: Mia's Feed\n\n{ADA}: unknown user\n",
+        "bounce",
+        [(ADA, "maybe")],
+    ),
     "a bounce without a reason": Sample(
         prose(
             f"Your message was not delivered to\n\n  {ADA}\n",

@@ -109,7 +109,12 @@ def test_a_damaged_mail_comes_to_something() -> None:
 def test_out_of_office_is_never_a_bounce_whatever_it_quotes() -> None:
     subjects = (
         "Automatic reply: Mia's Feed", "Réponse automatique : x", "Respuesta automática: x",
-        "Autosvar: x", "自动回复: x", "I am out of the office",
+        "Autosvar: x", "自动回复: x", "I am out of the office", "Abwesenheitsnotiz: x",
+        "Automatische Antwort: x", "Ich bin im Urlaub", "Absence du bureau : x", "En congés",
+        "Fuera de la oficina", "Estoy de vacaciones", "Risposta automatica: x", "Fuori ufficio",
+        "Resposta automática: x", "Fora do escritório", "Автоответ: x", "Я в отпуске",
+        "自動返信: x", "休暇のお知らせ", "本日不在です", "外出中", "자동 회신: x",
+        "Autoodpowiedź: x", "Vacation reply", "Auto: Undeliverable mail is what I hate", "OOF: x",
     )  # fmt: skip
     for subject in subjects:
         mail = (
