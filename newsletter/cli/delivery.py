@@ -29,7 +29,7 @@ _UNKNOWN = ("id", "address", "attempts", "reply", "reason", "state_at", "message
 #: How a packed file begins, and one in UTF-16.
 _GZIP = b"\x1f\x8b"
 _UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
-_USUAL = ("id", "address", "state", "attempts", "code", "reply", "due_at")
+_USUAL = ("id", "address", "state", "returned", "attempts", "code", "reply", "due_at")
 
 
 class Waiting(StrEnum):

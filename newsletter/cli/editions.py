@@ -34,7 +34,7 @@ _LEFT_OUT = ("unsubscribed", "paused", "suppressed", "forgotten")
 _COLUMNS = (
     "edition", "state", "audience", "variants",
     "accepted", "refused", "deferred", "unknown", "cancelled", "skipped", "queued", "claimed",
-    "in_flight",
+    "in_flight", "bounced", "complained",
 )  # fmt: skip
 
 

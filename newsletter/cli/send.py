@@ -30,7 +30,9 @@ DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Say who would get what; send and change nothing.")
 ]
 #: The counts that a line names, in this order, where they are not zero.
-_BOOKS = ("accepted", "deferred", "refused", "unknown", "skipped", "cancelled")
+_BOOKS = (
+    "accepted", "bounced", "complained", "deferred", "refused", "unknown", "skipped", "cancelled",
+)  # fmt: skip
 
 
 def send(

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 #: The exit code of a command that has found something.
 FOUND = 3
 _COLUMNS = ("edition", "state", "audience", "accepted", "waiting", "refused", "unknown", "not sent")
+#: Of the accepted ones, where there are any.
+_RETURNED = ("bounced", "complained")
 
 
 def status(ctx: typer.Context, *, json: output.Json = False) -> None:
@@ -120,7 +122,11 @@ def _print(
         output.say(f"{addresses} suppressed and never mailed.")
     output.say("")
     if last := [one for one in stands.last.values() if one]:
-        output.table(_COLUMNS, (_books(one) for one in last))
+        returned = [name for name in _RETURNED if any(getattr(one, name) for one in last)]
+        output.table(
+            [*_COLUMNS, *returned],
+            ([*_books(one), *(getattr(one, name) for name in returned)] for one in last),
+        )
         output.say("")
     _print_waiting(stands, settings, now)
     output.table(

@@ -401,7 +401,7 @@ def _show_history(consents: list[dict[str, Any]], deliveries: list[dict[str, Any
             [
                 row["at"],
                 f"{row['cadence']} {row['period']}" if row["period"] else row["kind"],
-                row["state"],
+                f"{row['state']}, {row['returned']}" if row["returned"] else row["state"],
                 row["reason"] or row["reply"],
                 row["subject"],
             ]

@@ -31,6 +31,7 @@ def findings(standing: Standing, *, settings: Settings, now: datetime) -> list[F
         *_feeds(standing),
         *_templates(standing),
         *_stuck(standing, zone, now),
+        *_alarmed(standing),
         *_unknown(standing),
     ]
 
@@ -132,6 +133,17 @@ def _late(waiting: list[Waiting], now: datetime, patience: timedelta) -> Waiting
         return None
     due = [one for one in waiting if one.why is Why.DUE and one.at and one.at <= now - patience]
     return due[0] if due else None
+
+
+def _alarmed(standing: Standing) -> Iterator[Finding]:
+    for alarm in standing.alarmed:
+        yield Finding(
+            id="editions.alarm",
+            level=Level.ERROR,
+            sentence=f"{alarm.edition} is paused: {alarm.reason}.",
+            hint="`newsletter feedback list` shows what came back; `newsletter editions resume "
+            f"{alarm.edition}` lets it go on.",
+        )
 
 
 def _unknown(standing: Standing) -> Iterator[Finding]:

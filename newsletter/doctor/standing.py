@@ -16,7 +16,8 @@ from newsletter.articles.quarantine import Reason
 from newsletter.cadences import Cadence
 from newsletter.db import restore_guard
 from newsletter.db import session as sessions
-from newsletter.editions import leading, mailings, scheduler, store, summaries
+from newsletter.editions import alarms, leading, mailings, scheduler, store, summaries
+from newsletter.editions.alarms import Alarm
 from newsletter.editions.summaries import Summary
 from newsletter.errors import Conflict, RenderError
 from newsletter.models import (
@@ -80,6 +81,8 @@ class Standing:
     #: The last edition of each cadence, None where there was none.
     last: dict[str, Summary | None]
     open: list[OpenEdition]
+    #: Editions that an alarm has paused.
+    alarmed: list[Alarm]
     missed: list[Missed]
     letters: list[Waiting]
     #: Deliveries of the last 30 days that may or may not have arrived.
@@ -111,6 +114,7 @@ def look(engine: Engine, *, publication: Publication, limits: Limits, now: datet
             suppressed=suppression.count(session),
             last=_last(session, publication, now),
             open=_open(session, limits, now),
+            alarmed=alarms.standing(session),
             missed=_missed(session, counts, publication, now),
             letters=waiting.of(session, _letters(), limits=limits, now=now),
             unknown=_unknown(session, now),

@@ -12,7 +12,8 @@ from typing import NamedTuple
 from sqlalchemy import Engine
 from sqlmodel import Session
 
-from newsletter import audit
+from newsletter import audit, cadences
+from newsletter.cadences import Cadence
 from newsletter.db import session as sessions
 from newsletter.editions import store, summaries
 from newsletter.editions.summaries import Summary
@@ -31,6 +32,15 @@ class Alarm(NamedTuple):
 
     edition: str
     reason: str
+
+
+def standing(session: Session) -> list[Alarm]:
+    """Return the editions that an alarm has paused and nobody has let go on."""
+    return [
+        Alarm(cadences.slug(Cadence(edition.cadence), edition.period), edition.reason)
+        for edition in store.in_states(session, [EditionState.PAUSED])
+        if edition.alarmed and edition.reason
+    ]
 
 
 class _Risen(NamedTuple):

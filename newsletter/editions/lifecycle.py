@@ -16,7 +16,7 @@ from newsletter.db import session as sessions
 from newsletter.editions import mailings, store, summaries
 from newsletter.editions.summaries import Summary
 from newsletter.errors import Conflict
-from newsletter.ledger import books, cancellation
+from newsletter.ledger import books, cancellation, reports
 from newsletter.models import Edition, EditionState, State
 from newsletter.subscribers import changes, suppress
 
@@ -26,8 +26,8 @@ _UNFINISHED = (EditionState.OPEN, EditionState.PAUSED)
 def finish(engine: Engine, *, now: datetime) -> list[str]:
     """Finish the editions that have no open row left; return their names.
 
-    And have the readers suppressed whose addresses were found dead, and changes of address
-    forgotten that nobody has confirmed in time.
+    And have the readers suppressed whose addresses were found dead, and forgotten what nobody has
+    confirmed in time, or could be placed.
     """
     is_left = True
     while is_left:
@@ -35,6 +35,7 @@ def finish(engine: Engine, *, now: datetime) -> list[str]:
             is_left = suppress.catch_up(session, now=now) > 0
     with sessions.writing(engine) as session:
         changes.prune(session, now=now)
+        reports.prune(session, now=now)
         return store.finish(session, now=now)
 
 

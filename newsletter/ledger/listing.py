@@ -9,7 +9,7 @@ from sqlalchemy import Select
 from sqlalchemy import select as select_columns
 from sqlmodel import Session, col
 
-from newsletter.ledger import holding, message_ids
+from newsletter.ledger import holding, message_ids, reports
 from newsletter.models import Delivery, Mailing, State
 
 
@@ -23,7 +23,12 @@ def deliveries(
 ) -> Iterator[Mapping[str, object]]:
     """Yield deliveries, oldest first, each with the Message-ID that mail servers log."""
     wanted = select_columns(
-        Delivery, holding.state(), col(Mailing.public_id), col(Mailing.domain), col(Mailing.subject)
+        Delivery,
+        holding.state(),
+        reports.verdict_of(),
+        col(Mailing.public_id),
+        col(Mailing.domain),
+        col(Mailing.subject),
     ).join(Mailing, col(Mailing.id) == col(Delivery.mailing_id))
     if state is not None:
         wanted = wanted.where(holding.state() == state)
@@ -33,11 +38,13 @@ def deliveries(
         wanted = wanted.where(col(Delivery.reference) == reference)
     wanted = wanted.order_by(col(Delivery.id)).limit(limit)
     streamed = wanted.execution_options(yield_per=1000)
-    for delivery, now, mailing, domain, subject in session.execute(streamed):
+    for delivery, now, returned, mailing, domain, subject in session.execute(streamed):
         yield {
             "id": delivery.id,
             "address": delivery.address,
             "state": now,
+            # The verdict on what came back of it.
+            "returned": returned,
             "attempts": delivery.attempts,
             "code": delivery.code,
             "enhanced": delivery.enhanced,

@@ -184,6 +184,17 @@ def of(mailings: Select[Any]) -> Subquery:
     return union_all(standing, *gone).subquery("returned")
 
 
+def verdict_of() -> ColumnElement[str | None]:
+    """Select what came back last of a delivery, as a verdict; NULL if nothing did."""
+    return (
+        select_columns(col(Report.verdict))
+        .where(col(Report.delivery_id) == _id)
+        .order_by(col(Report.id).desc())
+        .limit(1)
+        .scalar_subquery()
+    )
+
+
 def listing(
     session: Session, *, unplaced: bool = False, reference: str | None = None, limit: int | None
 ) -> Iterator[Mapping[str, object]]:

@@ -25,7 +25,7 @@ from sqlmodel import Session, col, select
 
 from newsletter.cadences import Cadence
 from newsletter.db import dialects
-from newsletter.ledger import holding
+from newsletter.ledger import holding, reports
 from newsletter.models import (
     Consent,
     Delivery,
@@ -74,7 +74,10 @@ def consents(session: Session, subscriber: Subscriber) -> list[Consent]:
 def deliveries(
     session: Session, subscriber: Subscriber, *, limit: int | None
 ) -> Sequence[Row[Any]]:
-    """Return a subscriber's newest deliveries: at, kind, edition, subject, state, reply, reason."""
+    """Return a subscriber's newest deliveries: at, kind, edition, subject, state, reply, reason.
+
+    And what came back of each, as a verdict.
+    """
     return session.execute(
         select_columns(
             col(Delivery.state_at).label("at"),
@@ -83,6 +86,7 @@ def deliveries(
             col(Edition.period).label("period"),
             col(Mailing.subject).label("subject"),
             holding.state().label("state"),
+            reports.verdict_of().label("returned"),
             col(Delivery.code).label("code"),
             col(Delivery.reply).label("reply"),
             col(Delivery.reason).label("reason"),

@@ -11,6 +11,7 @@ import pytest
 
 from newsletter.doctor import daily
 from newsletter.doctor.standing import Missed, OpenEdition, Standing
+from newsletter.editions.alarms import Alarm
 from newsletter.errors import Conflict
 from newsletter.models import Feed, SchedulerRun
 from newsletter.sender.waiting import Waiting, Why
@@ -23,6 +24,7 @@ WELL = Standing(
     suppressed=7,
     last={},
     open=[],
+    alarmed=[],
     missed=[],
     letters=[],
     unknown=0,
@@ -84,6 +86,7 @@ def test_what_goes_its_way_needs_no_look(
         ({"quarantined": 1}, "articles.quarantined"),
         ({"letters": [DUE]}, "letters.waiting"),
         ({"open": edition(DUE)}, "editions.stuck"),
+        ({"alarmed": [Alarm("weekly-2026-11-23", "20 bounced")]}, "editions.alarm"),
         ({"unknown": 2}, "delivery.unknown"),
     ],
 )
