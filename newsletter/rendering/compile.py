@@ -147,4 +147,5 @@ def heading_of(subject: str, brand: Brand, links: Links, feedback_id: str | None
         unsubscribe=links.unsubscribe,
         unsubscribe_mailto=links.unsubscribe_mailto,
         feedback_id=feedback_id,
+        event_headers=brand.event_headers,
     )

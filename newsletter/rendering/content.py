@@ -45,6 +45,9 @@ class Brand:
     reply_to: str | None = None
     #: One sentence: why the reader gets this.
     why: str = ""
+    #: Headers by which a provider's events name the mail: names and values, with %s in place of its
+    #: Message-ID.
+    event_headers: tuple[tuple[str, str], ...] = ()
 
     @property
     def site(self) -> str:

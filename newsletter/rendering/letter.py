@@ -178,5 +178,6 @@ def _heading(letter: Letter, subject: str, brand: Brand, links: Links) -> Headin
         list_name=brand.name,
         unsubscribe=links.unsubscribe if can_unsubscribe else None,
         unsubscribe_mailto=links.unsubscribe_mailto if can_unsubscribe else None,
+        event_headers=brand.event_headers,
         is_bulk=False,
     )

@@ -188,6 +188,8 @@ class Heading:
     unsubscribe: str | None = None
     unsubscribe_mailto: str | None = None
     feedback_id: str | None = None
+    #: See `Brand.event_headers`.
+    event_headers: tuple[tuple[str, str], ...] = ()
     is_bulk: bool = True
 
 
@@ -221,6 +223,8 @@ def _header_lines(heading: Heading, boundary: str, markers: Markers) -> Iterator
     yield headers.unstructured("Subject", heading.subject)
     yield headers.verbatim("Date", markers.of(Slot.DATE))
     yield headers.verbatim("Message-ID", f"<{markers.of(Slot.MESSAGE_ID)}>")
+    for name, value in heading.event_headers:
+        yield headers.verbatim(name, value % markers.of(Slot.MESSAGE_ID))
     yield from _list_lines(heading)
     yield headers.verbatim("Auto-Submitted", "auto-generated")
     if heading.is_bulk:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 from zoneinfo import ZoneInfo
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -39,18 +39,24 @@ from newsletter.settings.values import (
     Language,
     LinkStart,
     LocalTime,
+    Login,
     Mailbox,
     Minutes,
     Networks,
+    PathSecret,
     QueryParameters,
     Rate,
+    ResendKey,
     ReturnPathAddress,
     Sender,
+    SendgridKey,
     SingleLine,
     SmtpUrls,
     Timezone,
     Title,
+    Topics,
     WebAddress,
+    WebhookKey,
     Weekday,
     Words,
     address_of,
@@ -61,6 +67,26 @@ from newsletter.smtp import server
 DEFAULT_FILE = Path("newsletter.toml")
 #: The setting in the error for an environment variable that cannot be parsed.
 _NAMED = re.compile(r'field "(\w+)"')
+
+
+#: For providers that give mails a Message-ID of their own: by which setting a mail has a header
+#: that names it in their events, and its value, with our Message-ID in place of %s.
+_EVENT_HEADERS = (
+    ("postmark_login", "X-PM-Metadata-message-id", "%s"),
+    ("mailgun_key", "X-Mailgun-Variables", '{"message-id": "%s"}'),
+    ("resend_key", "X-Message-ID", "<%s>"),
+)
+#: The settings of providers; none is of use without a hook.
+_HOOKS = (
+    "ses_topics",
+    "sendgrid_key",
+    "postmark_login",
+    "mailgun_key",
+    "resend_key",
+    "generic_hook_key",
+)
+#: Characters of a Message-ID's domain, so that a value of Postmark's metadata (80) holds it.
+_LONGEST_DOMAIN = 80 - len("0123456789abcdef.0123456789abcdef@")
 
 
 class Settings(BaseSettings):
@@ -153,6 +179,50 @@ class Settings(BaseSettings):
         repr=False,
         description="Keys of the site's own back end for /api/v1, which is closed without one; "
         "32 random characters each. In the environment: separated by commas.",
+    )
+
+    # What comes back
+    hook_secret: PathSecret = Field(
+        None,
+        repr=False,
+        description="The end of the path to which a provider posts its events, "
+        "/hooks/PROVIDER/SECRET: 32 random letters and digits or more. Without it there are no "
+        "hooks, and of a provider none without its own setting below.",
+    )
+    ses_topics: Topics = Field(
+        default_factory=list,
+        repr=False,
+        description="The SNS topics (ARN) of Amazon SES, whose messages alone are believed. In "
+        "the environment: separated by commas.",
+    )
+    sendgrid_key: SendgridKey = Field(
+        None,
+        repr=False,
+        description="The verification key of SendGrid's signed event webhook, in base64.",
+    )
+    postmark_login: Login = Field(
+        None,
+        repr=False,
+        description="user:password of Postmark's webhooks (HTTP basic authentication). With it, "
+        "each mail has a header X-PM-Metadata-message-id, by which Postmark's events name it.",
+    )
+    mailgun_key: WebhookKey = Field(
+        None,
+        repr=False,
+        description="Mailgun's HTTP webhook signing key. With it, each mail has a header "
+        "X-Mailgun-Variables.",
+    )
+    resend_key: ResendKey = Field(
+        None,
+        repr=False,
+        description="The signing secret of Resend's webhook, which begins with whsec_. With it, "
+        "each mail has a header X-Message-ID.",
+    )
+    generic_hook_key: WebhookKey = Field(
+        None,
+        repr=False,
+        description="The key that signs events in a form of our own, from any other provider: "
+        "docs/hooks.md has it.",
     )
 
     # Editions
@@ -332,6 +402,24 @@ class Settings(BaseSettings):
         """Environment over file over defaults."""
         return env_settings, init_settings
 
+    @field_validator(*_HOOKS)
+    @classmethod
+    def _has_path(cls, value: object, info: ValidationInfo) -> object:
+        if value and info.data.get("hook_secret", "wrong") is None:
+            raise ValueError("needs hook_secret, the end of the hook's path")
+        return value
+
+    @field_validator("postmark_login")
+    @classmethod
+    def _returns_message_ids(cls, value: str | None, info: ValidationInfo) -> str | None:
+        domain = address_of(info.data.get("sender", "")).rpartition("@")[2] if value else ""
+        if len(domain) > _LONGEST_DOMAIN:
+            raise ValueError(
+                f"needs a sender whose domain has at most {_LONGEST_DOMAIN} characters: longer "
+                "Message-IDs do not come back from Postmark"
+            )
+        return value
+
     @property
     def sender_address(self) -> str:
         """The bare address in `sender`."""
@@ -399,6 +487,9 @@ class Settings(BaseSettings):
             logo=self._logo(),
             language=self.language,
             why=self.why,
+            event_headers=tuple(
+                (name, value) for given, name, value in _EVENT_HEADERS if getattr(self, given)
+            ),
         )
 
     def _logo(self) -> Image | None:

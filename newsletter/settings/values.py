@@ -5,6 +5,7 @@ A validator raises ValueError with the end of a sentence that begins with the se
 
 from __future__ import annotations
 
+import base64
 import re
 from datetime import date, time
 from email.utils import getaddresses, parseaddr
@@ -39,6 +40,12 @@ _PARAMETERS = re.compile(
     r"(?:&(?:[\w.~-]|%[0-9A-Fa-f]{2})+=(?:[\w.~+-]|%[0-9A-Fa-f]{2})*)*)?",
     re.ASCII,
 )
+
+#: What needs no escape in the path of a URL.
+_PATH_SECRET = re.compile(r"[A-Za-z0-9_-]{1,200}")
+_TOPIC = re.compile(r"arn:aws[a-z-]{0,12}:sns:[a-z0-9-]{1,32}:\d{12}:[\w.-]{1,256}", re.ASCII)
+#: Characters of a password, and octets of a key, that a provider has made.
+_LOGIN_LENGTH = 16
 
 
 class DomainLimit(BaseModel):
@@ -116,6 +123,72 @@ def _by_domain(value: dict[str, DomainLimit]) -> dict[str, DomainLimit]:
         if domain != "*" and not _HOST_NAME.fullmatch(domain):
             raise ValueError(f"{domain!r} must be a domain such as gmail.com, or *")
     return {domain.lower(): limit for domain, limit in value.items()}
+
+
+def _path_secret(value: str | None) -> str | None:
+    if value is not None:
+        _hard_to_guess([value])
+        if not _PATH_SECRET.fullmatch(value):
+            raise ValueError("must be letters, digits, - and _, as it stands in a URL")
+    return value
+
+
+def _topics(value: list[str]) -> list[str]:
+    for topic in value:
+        if not _TOPIC.fullmatch(topic):
+            raise ValueError(
+                "must be ARNs of SNS topics, such as arn:aws:sns:eu-central-1:123456789012:mails"
+            )
+    return value
+
+
+def _sendgrid_key(value: str | None) -> str | None:
+    if value is None:
+        return None
+    # Most processes have no use for it.
+    from cryptography.hazmat.primitives.asymmetric import ec  # noqa: PLC0415
+    from cryptography.hazmat.primitives.serialization import (  # noqa: PLC0415
+        load_der_public_key,
+    )
+
+    try:
+        key = load_der_public_key(base64.b64decode(value, validate=True))
+    except ValueError:
+        key = None
+    is_p256 = isinstance(key, ec.EllipticCurvePublicKey) and isinstance(key.curve, ec.SECP256R1)
+    if not is_p256:
+        raise ValueError("must be the verification key of SendGrid, which begins with MFkw")
+    return value
+
+
+def _login(value: str | None) -> str | None:
+    if value is not None:
+        user, _, password = value.partition(":")
+        if not user or len(password) < _LOGIN_LENGTH or not value.isascii():
+            raise ValueError(
+                f"must be user:password in ASCII, the password of at least {_LOGIN_LENGTH} "
+                "random characters"
+            )
+    return value
+
+
+def _webhook_key(value: str | None) -> str | None:
+    if value is not None and (len(value) < _LOGIN_LENGTH or not value.isascii() or " " in value):
+        raise ValueError(f"must be a key of at least {_LOGIN_LENGTH} characters, without blanks")
+    return value
+
+
+def _resend_key(value: str | None) -> str | None:
+    if value is None:
+        return None
+    start, prefix, written = value.partition("whsec_")
+    try:
+        octets = base64.b64decode(written, validate=True)
+    except ValueError:
+        octets = b""
+    if start or not prefix or len(octets) < _LOGIN_LENGTH:
+        raise ValueError("must be whsec_ and base64, the signing secret of a webhook of Resend")
+    return value
 
 
 def _networks(value: list[str]) -> list[str]:
@@ -305,6 +378,13 @@ Day = Annotated[date | None, BeforeValidator(_no_instant), BeforeValidator(_none
 #: In the environment, lists are words separated by commas.
 Words = Annotated[list[str], NoDecode, BeforeValidator(_split)]
 Keys = Annotated[Words, AfterValidator(_hard_to_guess)]
+PathSecret = Annotated[str | None, BeforeValidator(_none_if_empty), AfterValidator(_path_secret)]
+#: What verifies the events of providers.
+Topics = Annotated[Words, AfterValidator(_topics)]
+SendgridKey = Annotated[str | None, BeforeValidator(_none_if_empty), AfterValidator(_sendgrid_key)]
+Login = Annotated[str | None, BeforeValidator(_none_if_empty), AfterValidator(_login)]
+WebhookKey = Annotated[str | None, BeforeValidator(_none_if_empty), AfterValidator(_webhook_key)]
+ResendKey = Annotated[str | None, BeforeValidator(_none_if_empty), AfterValidator(_resend_key)]
 Networks = Annotated[Words, AfterValidator(_networks)]
 Minutes = Annotated[list[float], NoDecode, BeforeValidator(_split), AfterValidator(_minutes)]
 ByDay = Annotated[list[int], NoDecode, BeforeValidator(_split), AfterValidator(_by_day)]

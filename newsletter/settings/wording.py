@@ -10,7 +10,18 @@ from typing import Any
 from pydantic_core import ErrorDetails
 
 #: Settings of which a message never has the value.
-_SECRET = {"smtp_url", "database_url", "secret_keys", "api_keys"}
+_SECRET = {
+    "smtp_url",
+    "database_url",
+    "secret_keys",
+    "api_keys",
+    "hook_secret",
+    "sendgrid_key",
+    "postmark_login",
+    "mailgun_key",
+    "resend_key",
+    "generic_hook_key",
+}
 _LONGEST = 60
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 #: What a value must be, by the beginning of the error's type.

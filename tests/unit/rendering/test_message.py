@@ -141,6 +141,16 @@ def test_every_header_stands_once() -> None:
     ]
 
 
+def test_a_header_of_a_provider_has_the_message_id() -> None:
+    headers = (("X-PM-Metadata-message-id", "%s"), ("X-Mailgun-Variables", '{"message-id": "%s"}'))
+    found = read(filled(compiled(heading=replace(HEADING, event_headers=headers)), VALUES))
+    message_id = VALUES[Slot.MESSAGE_ID]
+
+    assert found["X-PM-Metadata-message-id"] == message_id
+    assert found["X-Mailgun-Variables"] == f'{{"message-id": "{message_id}"}}'
+    assert found["Message-ID"] == f"<{message_id}>"
+
+
 def test_a_letter_has_no_list_headers() -> None:
     letter = Heading(sender="news@miasfeed.example", subject="Please confirm", is_bulk=False)
 

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import hook_events
 import pytest
+from pydantic import ValidationError
 
 from newsletter import settings as configuration
 from newsletter.errors import ConfigurationError
@@ -256,7 +259,83 @@ def test_what_stands_for_the_settings_in_a_traceback_has_no_secret() -> None:
             smtp_url="smtps://u:s3cret@mail.example",
             secret_keys=["s3cret-0123456789abcdefghijklmnopqrstuv"],
             api_keys=["s3cret-zyxwvutsrqponmlkjihgfedcba9876543210"],
+            hook_secret="s3cret-0123456789abcdefghijklmnopqrstuv",
+            postmark_login="s3cret:0123456789abcdef",
+            mailgun_key="s3cret-0123456789abcdef",
+            resend_key="whsec_" + "s3cret00" * 4,
+            generic_hook_key="s3cret-0123456789abcdef",
         )
     )
 
     assert "s3cret" not in shown
+
+
+HOOK = {"hook_secret": hook_events.SECRET}
+
+
+@pytest.mark.parametrize("name", [one for one in hook_events.settings() if one != "hook_secret"])
+def test_what_verifies_events_needs_a_hook(name: str) -> None:
+    value = hook_events.settings()[name]
+    assert getattr(Settings(**HOOK, **{name: value}), name) == value
+
+    with pytest.raises(ValidationError, match="needs hook_secret"):
+        Settings(**{name: value})
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("hook_secret", "0123", "short or a placeholder"),
+        ("hook_secret", "0123456789abcdefghijklmnopqrs/../", "as it stands in a URL"),
+        ("ses_topics", ["letters"], "such as arn:aws:sns:"),
+        ("ses_topics", "arn:aws:sns:eu-central-1:1:mails", "such as arn:aws:sns:"),
+        ("sendgrid_key", "SG.0123456789", "begins with MFkw"),
+        ("sendgrid_key", "MFkwEwYH", "begins with MFkw"),
+        ("postmark_login", "mia", "must be user:password"),
+        ("postmark_login", "postmark:short", "must be user:password"),
+        ("postmark_login", "mia:pässword-of-some-length", "in ASCII"),
+        ("mailgun_key", "0123", "at least 16 characters"),
+        ("mailgun_key", "key-0123456789 abcdef", "without blanks"),
+        ("resend_key", "re_0123456789abcdef0123", "whsec_ and base64"),
+        ("resend_key", "whsec_short", "whsec_ and base64"),
+        ("generic_hook_key", "0123", "at least 16 characters"),
+    ],
+)
+def test_a_setting_of_a_hook_that_cannot_be_right_is_refused_without_its_value(
+    load: Callable[[str], Settings], name: str, value: object, words: str
+) -> None:
+    written = {"hook_secret": hook_events.SECRET} | {name: value}
+    lines = [f"{key} = {json.dumps(one, ensure_ascii=False)}" for key, one in written.items()]
+
+    with pytest.raises(ConfigurationError) as raised:
+        load("\n".join(lines))
+
+    assert words in raised.value.message
+    assert name in raised.value.message
+    assert str(value) not in raised.value.message
+
+
+def test_an_empty_setting_of_a_hook_in_the_environment_is_none(
+    load: Callable[[str], Settings], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in hook_events.environment():
+        monkeypatch.setenv(name, "")
+
+    assert load("").hook_secret is None
+    assert load("").ses_topics == []
+
+
+def test_postmark_needs_a_domain_that_its_metadata_can_hold() -> None:
+    login = {"postmark_login": hook_events.LOGIN, **HOOK}
+    fits = "a" * 38 + ".example"
+    assert Settings(sender=f"news@{fits}", **login)
+
+    with pytest.raises(ValidationError, match="at most 46 characters"):
+        Settings(sender=f"news@a{fits}", **login)
+
+
+def test_mails_have_the_headers_by_which_the_providers_of_the_settings_name_them() -> None:
+    assert Settings().brand().event_headers == ()
+    names = [name for name, _ in Settings(**hook_events.settings()).brand().event_headers]
+
+    assert names == ["X-PM-Metadata-message-id", "X-Mailgun-Variables", "X-Message-ID"]

@@ -1,0 +1,54 @@
+"""What a provider says of a failure: the SMTP reply in it decides, else the provider's own class.
+
+Pure. A provider stops more mails than far servers do, by lists of its own, for spam or a virus:
+none of that says that there is no such mailbox.
+"""
+
+from __future__ import annotations
+
+from newsletter.feedback import prose
+from newsletter.feedback.bounce import _verdict
+from newsletter.feedback.reports import Report, Verdict
+from newsletter.smtp import reply as replies
+
+_OF_ADDRESS = {Verdict.DEAD, Verdict.MAYBE}
+
+
+def report(
+    recipient: str,
+    diagnostic: str,
+    *,
+    otherwise: Verdict,
+    message_id: str = "",
+    said: str = "",
+    is_block: bool = False,
+) -> Report:
+    """Return the report of a failure.
+
+    `diagnostic` is what the far server said; without a reply in it the provider's class counts,
+    `otherwise`, with what it `said`. What the provider calls a block (spam, virus, content, policy)
+    is about our mail, whatever the reply.
+    """
+    found = prose.reply_in(diagnostic) if diagnostic else None
+    if found is None:
+        words = " ".join((diagnostic or said).split())[: replies.TEXT_LIMIT]
+        return Report(recipient, otherwise, text=words, message_id=message_id)
+    verdict = _verdict(found, is_first_hand=False)
+    if is_block and verdict in _OF_ADDRESS:
+        verdict = Verdict.OURS
+    reply = found.reply
+    return Report(
+        recipient,
+        verdict,
+        reply.code,
+        reply.enhanced,
+        found.phase,
+        reply.words,
+        message_id,
+    )
+
+
+def mention(recipient: str, verdict: Verdict, *, message_id: str, text: str = "") -> Report:
+    """Return a report that is no failure of the far server: no reply in it decides."""
+    words = " ".join(text.split())[: replies.TEXT_LIMIT]
+    return Report(recipient, verdict, text=words, message_id=message_id)
