@@ -97,6 +97,8 @@ def _master_cf(doors: Mapping[int, str]) -> str:
             "scache unix - - n - 1 scache",
             "proxymap unix - - n - - proxymap",
             "local unix - n n - - local",
+            "virtual unix - n n - - virtual",
+            "showq unix n - n - - showq",
             "postlog unix-dgram n - n - 1 postlogd",
             *(f"{name} unix - - n - 0 bounce" for name in ("bounce", "defer", "trace")),
             *(f"{name} unix - - n - - {command or name}" for name, _, command in agents),
