@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from datetime import datetime
 
 from fastapi import APIRouter, FastAPI
@@ -21,6 +22,7 @@ from newsletter.web.routes import (
     api,
     archive,
     health,
+    hooks,
     new_address,
     own_data,
     preferences,
@@ -78,6 +80,8 @@ def _routers(settings: Settings) -> list[APIRouter]:
         routers.append(archive.public)
     if settings.api_keys:
         routers.append(api.router)
+    if settings.hook_secret:
+        routers.append(hooks.router)
     return [*routers, health.router]
 
 
@@ -91,12 +95,20 @@ def _framework(web: WebContext, routers: list[APIRouter]) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
+        lifespan=_lifespan,
     )
     app.state.web = web
     errors.add_handlers(app)
     for router in routers:
         app.include_router(router)
     return app
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    yield
+    if app.state.web.settings.hook_secret:
+        await app.state.web.report_writer.close()
 
 
 def _routes(routers: list[APIRouter]) -> list[APIRoute]:

@@ -7,15 +7,13 @@ closed for a new one.
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
 
-#: Seconds between log lines of one cause.
-_SAY_SECONDS = 60.0
+from newsletter.web.notes import Notes
 
 
 class Phase(Enum):
@@ -105,7 +103,7 @@ class Connections:
 
     def __init__(self, limits: Limits, *, say: Callable[[str], object]) -> None:
         self.limits = limits
-        self._notes = Notes(limits, say)
+        self._notes = Notes(self._sentence, say)
         #: Each open connection, and since when a response is unread.
         self._open: dict[Member, float | None] = {}
         # A dict as an ordered set: the connection that has waited longest is the first.
@@ -198,39 +196,10 @@ class Connections:
         self.note(member, cause)
         member.close(cause)
 
-
-class Notes:
-    """Rate-limited log lines about closed connections: at most one a minute for each cause."""
-
-    def __init__(self, limits: Limits, say: Callable[[str], object]) -> None:
-        self._limits = limits
-        self._say = say
-        self._counts: dict[Cause, int] = {}
-        self._peers: dict[Cause, str] = {}
-        self._said_at: dict[Cause, float] = {}
-
-    @property
-    def is_empty(self) -> bool:
-        """Whether no log line is pending."""
-        return not self._counts
-
-    def count(self, cause: Cause, peer: str) -> None:
-        """Add one connection."""
-        self._counts[cause] = self._counts.get(cause, 0) + 1
-        self._peers[cause] = peer
-
-    def flush(self, now: float = math.inf) -> None:
-        """Log the counts, except of causes logged less than a minute before `now`."""
-        for cause in list(self._counts):
-            said_at = self._said_at.get(cause)
-            if said_at is None or now - said_at >= _SAY_SECONDS:
-                self._said_at[cause] = now
-                self._say(self._sentence(cause, self._counts.pop(cause)))
-
-    def _sentence(self, cause: Cause, count: int) -> str:
+    def _sentence(self, cause: Cause, count: int, peer: str) -> str:
         which = "a connection" if count == 1 else f"{count:,} connections, the last one"
         hint = ""
         if cause is Cause.NETWORK:
             hint = " If that is your own proxy, name it in trusted_proxies."
-        reason = cause.value.format(self._limits)
-        return f"Closed {which} from {self._peers[cause] or 'unknown'}: {reason}.{hint}"
+        reason = cause.value.format(self.limits)
+        return f"Closed {which} from {peer or 'unknown'}: {reason}.{hint}"

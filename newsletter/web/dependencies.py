@@ -20,14 +20,17 @@ from newsletter import address as addresses
 from newsletter.cadences import Cadence
 from newsletter.db import session as sessions
 from newsletter.errors import DatabaseUnavailable, OutdatedToken
+from newsletter.feedback.apply import FeedbackRules
 from newsletter.models import Status, Subscriber
 from newsletter.publication import Publication
 from newsletter.settings import Settings
 from newsletter.subscribers import next_digest
 from newsletter.tokens import Bearer, Keyring, Purpose
-from newsletter.web import network, pages
+from newsletter.web import hooks, network, pages
+from newsletter.web.hooks import Hook
 from newsletter.web.outages import Outages
 from newsletter.web.pages import Choice, Pause, Site, Words
+from newsletter.web.report_writer import ReportWriter
 
 #: The wording that a reader agrees to by signing up, as the page and the box show it.
 _WORDING = """{% import "web/_layout/words.txt" as words with context -%}
@@ -58,6 +61,18 @@ class WebContext:
     def outages(self) -> Outages:
         """The rate-limited log of database outages."""
         return Outages()
+
+    @cached_property
+    def hooks(self) -> dict[str, Hook]:
+        """The hooks of the providers that the settings name."""
+        return hooks.of(self.settings)
+
+    @cached_property
+    def report_writer(self) -> ReportWriter:
+        """Writes what comes back by the hooks."""
+        return ReportWriter(
+            self.engine, FeedbackRules.of(self.settings, self.publication), self.clock
+        )
 
     @cached_property
     def templates(self) -> jinja2.Environment:

@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 import fronts
+import hook_events
 import httpx2
 import journey
 import pytest
 from fronts import WebContext
 from journey import Mailbox, Newsletter, path, until
 
+from newsletter.clock import utc_now
 from newsletter.web.middleware import MAXIMUM_BODY
 
 ANN = "ann@readers.example"
@@ -43,6 +45,8 @@ def site(
     sqlite_newsletter.env |= {
         "NEWSLETTER_SMTP_URL": f"smtp://127.0.0.1:{smtp_port}",
         "NEWSLETTER_TRUSTED_PROXIES": "127.0.0.1",
+        "NEWSLETTER_HOOK_SECRET": hook_events.SECRET,
+        "NEWSLETTER_GENERIC_HOOK_KEY": hook_events.GENERIC_KEY,
     }
     with (
         journey.serving(sqlite_newsletter) as (direct, _),
@@ -91,6 +95,20 @@ def test_a_body_that_is_too_large_does_not_pass(site: Site) -> None:
         larger = browser.post("/subscribe", data={"address": "x" * 1_000_000})
     assert large.status_code == 413
     assert larger.status_code == {"nginx": 413, "caddy": 502}[site.front.name]
+
+
+def test_events_of_a_provider_pass_in_batches_and_no_log_has_their_path(site: Site) -> None:
+    events = [hook_events.generic_event(id=str(n), text="x" * 900) for n in range(500)]
+    batch = hook_events.generic(events, at=utc_now())
+    path = f"/hooks/generic/{hook_events.SECRET}"
+    with site.front.browser() as browser:
+        taken = browser.post(path, content=batch.body, headers=dict(batch.headers))
+        large = browser.post(path, content=b"x" * 2_000_000)
+
+    assert 500_000 < len(batch.body) < 1_000_000
+    assert taken.status_code == 200
+    assert large.status_code in {413, 502}
+    assert hook_events.SECRET not in site.front.logged()
 
 
 def test_no_log_of_the_web_server_has_a_path_even_if_the_pages_are_away(

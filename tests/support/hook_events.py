@@ -338,7 +338,12 @@ def resend(
 
 
 def generic(events: object, *, at: datetime = NOW, key: str = GENERIC_KEY) -> HookRequest:
-    body, timestamp = json.dumps(events).encode(), str(int(at.timestamp()))
+    return generic_signed(json.dumps(events).encode(), at=at, key=key)
+
+
+def generic_signed(body: bytes, *, at: datetime = NOW, key: str = GENERIC_KEY) -> HookRequest:
+    """Any octets, signed."""
+    timestamp = str(int(at.timestamp()))
     signature = hmac.new(key.encode(), f"{timestamp}.".encode() + body, sha256).hexdigest()
     headers = {"newsletter-timestamp": timestamp, "newsletter-signature": signature}
     return HookRequest(headers, body)

@@ -334,6 +334,7 @@ def serving(newsletter: Newsletter) -> Iterator[tuple[str, Running]]:
     assert "Traceback" not in err
     assert "/confirm/" not in out + err
     assert "/unsubscribe/" not in out + err
+    assert "/hooks/" not in out + err
 
 
 def until(true: Callable[[], object], seconds: float = 60) -> None:

@@ -1,0 +1,44 @@
+"""Rate-limited log lines about what strangers do: at most one a minute for each kind."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+#: Seconds between log lines of one kind.
+_SAY_SECONDS = 60.0
+
+K = TypeVar("K")
+
+
+class Notes(Generic[K]):
+    """Counts by kind, until they are logged. No clock."""
+
+    def __init__(
+        self, sentence: Callable[[K, int, str], str], say: Callable[[str], object]
+    ) -> None:
+        #: Makes the line of a kind, from the count and the last peer.
+        self._sentence = sentence
+        self._say = say
+        self._counts: dict[K, int] = {}
+        self._peers: dict[K, str] = {}
+        self._said_at: dict[K, float] = {}
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no log line is pending."""
+        return not self._counts
+
+    def count(self, kind: K, peer: str) -> None:
+        """Add one, with the network address of its peer."""
+        self._counts[kind] = self._counts.get(kind, 0) + 1
+        self._peers[kind] = peer
+
+    def flush(self, now: float = math.inf) -> None:
+        """Log the counts, except of kinds logged less than a minute before `now` (seconds)."""
+        for kind in list(self._counts):
+            said_at = self._said_at.get(kind)
+            if said_at is None or now - said_at >= _SAY_SECONDS:
+                self._said_at[kind] = now
+                self._say(self._sentence(kind, self._counts.pop(kind), self._peers[kind]))
