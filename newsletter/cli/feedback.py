@@ -33,7 +33,7 @@ _SHOWN = 100
 _SHOWN_OURS = 10
 #: Mails that are applied in one transaction.
 _BATCH = 200
-_COLUMNS = ("at", "from", "kind", "recipient", "verdict", "code", "reply", "why not more")
+_COLUMNS = ("at", "from", "kind", "recipient", "verdict", "code", "reply", "reason")
 #: The results of mails, in the order in which they are said.
 _RESULTS = (
     "bounced", "complained", "delayed", "delivered", "automatic", "unplaced", "unsubscribed",

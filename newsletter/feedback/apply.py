@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -42,6 +42,8 @@ NAMED = 100
 _REPLY_LENGTH = 512
 _ADDRESS_LENGTH = 254
 _STATUS_LENGTH = 12
+#: Codes of replies (RFC 5321 4.2).
+_CODES = range(200, 600)
 _SETTLED = "what came back shows that it was accepted"
 
 
@@ -167,7 +169,22 @@ def _cases(session: Session, arrivals: Sequence[Arrival]) -> list[_Case]:
 def _placed(arrival: Arrival, mails: Mails) -> list[Placed]:
     # A token names its reader and says all.
     said = () if arrival.token else arrival.returned.reports
-    return [placing.place(arrival, report, mails) for report in said]
+    return [placing.place(arrival, _storable(report), mails) for report in said]
+
+
+def _storable(report: Report) -> Report:
+    """Return a report within the bounds of its columns, in characters that both engines take."""
+    return replace(
+        report,
+        recipient=_legible(report.recipient, _ADDRESS_LENGTH).strip(),
+        status=_legible(report.status, _STATUS_LENGTH) if report.status else None,
+        text=_legible(report.text, _REPLY_LENGTH),
+        code=report.code if report.code in _CODES else None,
+    )
+
+
+def _legible(text: str, length: int) -> str:
+    return "".join(c if c.isprintable() else " " for c in text[:length])
 
 
 def _leave(engine: Engine, case: _Case, rules: FeedbackRules, now: datetime) -> str:
@@ -334,24 +351,19 @@ def _row(arrival: Arrival, one: Placed, now: datetime) -> dict[str, Any]:
         "source": arrival.source,
         "kind": one.kind,
         "verdict": one.verdict,
-        "recipient": "" if is_erased else report.recipient[:_ADDRESS_LENGTH],
+        "recipient": "" if is_erased else report.recipient,
         "code": report.code,
-        "enhanced": report.status[:_STATUS_LENGTH] if report.status else None,
+        "enhanced": report.status,
         "phase": report.phase,
-        "reply": None if is_erased else _legible(report.text),
+        "reply": None if is_erased else report.text,
         "reason": one.reason,
         "at": now,
     }
 
 
 def _answer(report: Report) -> str:
-    words = (str(report.code or ""), report.status or "", _legible(report.text))
+    words = (str(report.code or ""), report.status or "", report.text)
     return " ".join(word for word in words if word)
-
-
-def _legible(text: str) -> str:
-    """Return a server's words as they can be stored and shown."""
-    return "".join(c if c.isprintable() else " " for c in text[:_REPLY_LENGTH])
 
 
 def _advice(report: Report) -> str:

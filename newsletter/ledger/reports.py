@@ -37,6 +37,8 @@ UNPLACED_AT_MOST = 10_000
 BOUNCE, COMPLAINT = "bounce", "complaint"
 #: The counters of a mailing for its pruned rows, by kind.
 PRUNED = {BOUNCE: col(Mailing.pruned_bounced), COMPLAINT: col(Mailing.pruned_complained)}
+#: Rows of one INSERT: SQLite limits the parameters of a statement.
+_AT_ONCE = 1_000
 #: Rows deleted in one transaction.
 _BATCH = 5_000
 
@@ -106,12 +108,14 @@ def receive(session: Session, keys: Collection[str], *, now: datetime) -> set[st
 
     Lock order: first in its transaction, once.
     """
-    if not keys:
-        return set()
+    new: set[str] = set()
     # In their order, or two transactions with the same ones deadlock.
-    rows = [{"key": key, "at": now} for key in sorted(keys)]
-    added = dialects.insert_into(session, Receipt).values(rows).on_conflict_do_nothing()
-    return set(session.execute(added.returning(col(Receipt.key))).scalars())
+    ordered = sorted(keys)
+    for at in range(0, len(ordered), _AT_ONCE):
+        rows = [{"key": key, "at": now} for key in ordered[at : at + _AT_ONCE]]
+        added = dialects.insert_into(session, Receipt).values(rows).on_conflict_do_nothing()
+        new |= set(session.execute(added.returning(col(Receipt.key))).scalars())
+    return new
 
 
 def known(session: Session, keys: Collection[str]) -> set[str]:
@@ -124,11 +128,13 @@ def add(session: Session, rows: Sequence[Mapping[str, Any]]) -> int:
 
     Lock order: after subscribers and suppressions. A row takes a shared lock on its delivery.
     """
-    if not rows:
-        return 0
+    count = 0
     ordered = sorted(rows, key=lambda row: row["delivery_id"] or 0)
-    added = dialects.insert_into(session, Report).values(ordered).on_conflict_do_nothing()
-    return len(session.execute(added.returning(col(Report.id))).all())
+    for at in range(0, len(ordered), _AT_ONCE):
+        some = ordered[at : at + _AT_ONCE]
+        added = dialects.insert_into(session, Report).values(some).on_conflict_do_nothing()
+        count += len(session.execute(added.returning(col(Report.id))).all())
+    return count
 
 
 def count_unplaced(session: Session) -> int:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from readers import Readers
 from returning import NOW, Sent
 from sqlalchemy import Engine, select
@@ -280,6 +283,33 @@ def test_a_signature_that_does_not_cover_the_event_is_good_for_one(sent: Sent) -
 
     assert (found.delivered, found.repeated, found.suppressed) == (1, 1, 0)
     assert found.rejected == {"mailgun: replayed": 1}
+
+
+ANYTHING = st.text(st.characters(exclude_categories=()), max_size=600)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50)
+@given(
+    recipient=ANYTHING | st.just(ANN.upper()),
+    text=ANYTHING,
+    status=ANYTHING | st.none(),
+    code=st.integers(-(10**9), 10**9),
+    message_id=ANYTHING | st.just("own"),
+    kind=st.sampled_from(Kind),
+    verdict=st.sampled_from(Verdict),
+    source=st.sampled_from(Source),
+)
+def test_any_report_is_read_and_harms_nobody_whom_it_does_not_name(
+    sent: Sent, message_id: str, kind: Kind, source: Source, **said: Any
+) -> None:
+    mail = sent.message_id(ANN) if message_id == "own" else message_id
+    report = Report(message_id=mail, **said)
+    found = Arrival(source, said["text"], Returned(kind, (report,)))
+
+    apply.apply_all(sent.engine, [found, found], rules=sent.rules, now=NOW)
+
+    assert sent.status(BOB) == "active"
+    assert set(sent.suppressed()) <= {ANN}
 
 
 def test_of_an_erased_person_a_bounce_keeps_nothing(sent: Sent) -> None:
