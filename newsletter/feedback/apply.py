@@ -38,6 +38,8 @@ from newsletter.tokens import Bearer, Purpose
 
 #: Senders of unsigned requests that are listed; all are counted.
 NAMED = 100
+#: Of one mail: it had one recipient, and forwarders name a few more.
+_REPORTS_AT_MOST = 20
 #: Characters of a server's words that are stored.
 _REPLY_LENGTH = 512
 _ADDRESS_LENGTH = 254
@@ -156,7 +158,7 @@ def apply_all(
 
 def _cases(session: Session, arrivals: Sequence[Arrival]) -> list[_Case]:
     """Return arrivals with the deliveries that their reports are of."""
-    said = [report for arrival in arrivals for report in arrival.returned.reports]
+    said = [one for arrival in arrivals for one in arrival.returned.reports[:_REPORTS_AT_MOST]]
     named = {pair for report in said if (pair := message_ids.search(report.message_id))}
     signed = {reference for arrival in arrivals for reference in arrival.references}
     by_message_id = reports.find(session, named)
@@ -168,7 +170,7 @@ def _cases(session: Session, arrivals: Sequence[Arrival]) -> list[_Case]:
 
 def _placed(arrival: Arrival, mails: Mails) -> list[Placed]:
     # A token names its reader and says all.
-    said = () if arrival.token else arrival.returned.reports
+    said = () if arrival.token else arrival.returned.reports[:_REPORTS_AT_MOST]
     return [placing.place(arrival, _storable(report), mails) for report in said]
 
 

@@ -285,6 +285,16 @@ def test_a_signature_that_does_not_cover_the_event_is_good_for_one(sent: Sent) -
     assert found.rejected == {"mailgun: replayed": 1}
 
 
+def test_a_batch_of_mails_that_name_thousands_is_read(sent: Sent) -> None:
+    said = tuple(Report(f"r{n}@readers.example", Verdict.DEAD) for n in range(500))
+    found = [Arrival(Source.MAIL, str(n), Returned(Kind.BOUNCE, said)) for n in range(200)]
+
+    tally = apply.apply_all(sent.engine, found, rules=sent.rules, now=NOW)
+
+    assert tally.unplaced == 200
+    assert len(sent.reports()) == 200 * 20
+
+
 ANYTHING = st.text(st.characters(exclude_categories=()), max_size=600)
 
 
