@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from email.message import EmailMessage
 from pathlib import Path
 from urllib.parse import unquote
 
+import bounces
 import pytest
 from journey import Mailbox, Newsletter
 
@@ -73,3 +75,54 @@ def test_a_mail_that_comes_while_the_database_is_away_is_to_be_delivered_later(
     sqlite_newsletter.env["NEWSLETTER_DATABASE_URL"] = "postgresql://127.0.0.1:1/nowhere"
 
     sqlite_newsletter.run("feedback", "read", stdin="Subject: unsubscribe\n\n", exit_code=75)
+
+
+def bounce(mail: EmailMessage, reply: str) -> str:
+    """The mail that a server returns for a digest."""
+    to, status = str(mail["To"]), reply.split()[1]
+    sent = bounces.SENT.replace("ada@readers.example", to)
+    block = (
+        f"Final-Recipient: rfc822; {to}\nAction: failed\nStatus: {status}\n"
+        f"Diagnostic-Code: smtp; {reply}"
+    )
+    returned = bounces.report("It failed.", block, sent=sent)
+    return f"Message-ID: <{status}.{to}>\n" + returned.replace(
+        bounces.MESSAGE_ID, str(mail["Message-ID"])
+    )
+
+
+def test_what_came_back_is_said_listed_and_counted(
+    newsletter: Newsletter, caught: tuple[int, Mailbox], write_feed: Callable[..., Path]
+) -> None:
+    port, mails = caught
+    newsletter.env["NEWSLETTER_SMTP_URL"] = f"smtp://127.0.0.1:{port}"
+    newsletter.add(ada="daily", bob="daily")
+    newsletter.run("feeds", "add", write_feed("alpha"))
+    newsletter.run("send", "daily")
+    (ada,), (bob,) = mails.to("ada"), mails.to("bob")
+    assert newsletter.run("feedback", "list") == "Nothing has come back.\n"
+
+    dead = bounce(ada, "550 5.1.1 No such user here")
+    said = newsletter.run("feedback", "read", stdin=dead)
+    assert said == "1 mail: 1 bounced. 1 address is suppressed now.\n"
+    assert newsletter.run("feedback", "read", stdin=dead) == ""
+    ours = newsletter._run("feedback", "read", stdin=bounce(bob, "550 5.7.26 Unauthenticated"))
+    assert "1 mail came back for SPF and DKIM" in ours.err
+    stray = bounce(bob, "552 5.2.2 Over quota").replace(str(bob["Message-ID"]), "<1@gone.example>")
+    assert "feedback list --unplaced" in newsletter._run("feedback", "read", stdin=stray).err
+
+    listed = newsletter.json("feedback", "list")["reports"]
+    assert [(one["verdict"], one["address"], one["reason"]) for one in listed] == [
+        ("full", None, "names no mail of ours"),
+        ("ours", "bob@readers.example", None),
+        ("dead", "ada@readers.example", None),
+    ]
+    unplaced = newsletter.run("feedback", "list", "--unplaced")
+    assert "Over quota" in unplaced
+    assert "No such user" not in unplaced
+    (edition,) = newsletter.json("editions", "list")["editions"]
+    assert (edition["accepted"], edition["bounced"], edition["complained"]) == (2, 2, 0)
+    rows = newsletter.json("delivery", "list")["deliveries"]
+    assert {row["address"][:3]: row["returned"] for row in rows} == {"ada": "dead", "bob": "ours"}
+    assert "accepted, dead" in newsletter.run("subscribers", "show", "ada@readers.example")
+    assert "bounced" in newsletter.run("status")
