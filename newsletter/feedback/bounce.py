@@ -95,6 +95,7 @@ class _Mail:
         ]
         returned = parts[inside].text if inside < len(parts) else below
         self.has_message = bool(returned)
+        self._has_returned_part = inside < len(parts)
         #: The headers of the mail that came back.
         self.sent = Headers(_head(returned).encode("utf-8", "surrogatepass"))
 
@@ -116,7 +117,7 @@ class _Mail:
     def is_of_system(self) -> bool:
         """Whether a mail system has written it, by more than its subject."""
         is_failure = bool(self.headers.all("X-Failed-Recipients"))
-        return is_failure or self.has_message or signs.is_of_daemon(self.headers)
+        return is_failure or self._has_returned_part or signs.is_of_daemon(self.headers)
 
     @cached_property
     def message_id(self) -> str:
@@ -153,7 +154,10 @@ class _Mail:
     @cached_property
     def failed(self) -> list[Named]:
         """The recipients that headers or the text name."""
-        listed = status.ADDRESS.findall(", ".join(self.headers.all("X-Failed-Recipients")))
+        written = self.headers.all("X-Failed-Recipients")
+        listed = status.ADDRESS.findall(
+            ", ".join(mime.decoded(one) if "=?" in one else one for one in written)
+        )
         listed = listed[: prose.MAXIMUM_RECIPIENTS]
         found = prose.named(self.text, self.others)
         if listed:

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from email.errors import MessageError
 from email.header import decode_header, make_header
+from functools import cached_property
 from typing import NamedTuple
 
 #: Octets of a mail that are read; the rest is ignored.
@@ -54,6 +55,7 @@ class Headers:
 
     def __init__(self, octets: bytes) -> None:
         self._values: dict[str, list[str]] = {}
+        self._decoded: dict[str, str] = {}
         for name, value in fields(_text_of(octets[:HEADER_OCTETS])):
             self._values.setdefault(name, []).append(value)
 
@@ -63,9 +65,11 @@ class Headers:
 
     def get(self, name: str) -> str:
         """Return the first value of a header on one line, decoded; empty if there is none."""
-        return decoded(next(iter(self.all(name)), ""))
+        if name not in self._decoded:
+            self._decoded[name] = decoded(next(iter(self.all(name)), ""))
+        return self._decoded[name]
 
-    @property
+    @cached_property
     def type(self) -> str:
         """The media type, in lower case; text/plain if there is none (RFC 2045 5.2)."""
         found = _TYPE.match(self._type)

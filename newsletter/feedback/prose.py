@@ -72,6 +72,8 @@ _PHASE = re.compile(
     re.M,
 )
 
+_COMMAND = re.compile(r"\W{0,9}(?:rcpt to:|mail from:|data\s?\Z)")
+
 _ALONE = re.compile(
     r"^[ \t>|*•+.\-–]{0,20}(?:(?:failed |final |original )?(?:recipients?|e-?mail|address(?:es)?|to"
     r"|error-for|user|undeliverable(?: address)?|destinataires?|empf\w+|destinatario)\s*"
@@ -222,14 +224,16 @@ def reply_in(text: str) -> Found | None:
 def phase_in(text: str, at: int | None = None) -> Phase | None:
     """Return the phase of the command that was answered, by the words around a reply.
 
-    The last command named before the reply counts, else the first one after it.
+    The last command named before the reply counts, else the first one after it, unless that is a
+    command itself: it was answered by another reply, or it is of a list of what was sent.
     """
     marks = [*_PHASE.finditer(text[:_READ_LIMIT].lower())]
-    if not marks:
-        return None
     before = [mark for mark in marks if at is not None and mark.start() <= at]
-    found = before[-1] if before else marks[0]
-    return Phase(str(found.lastgroup))
+    said = [mark for mark in marks if not _COMMAND.match(mark[0])]
+    # Where the reply is not known, several commands say nothing.
+    is_one = at is None and len({mark.lastgroup for mark in marks}) == 1
+    found = before[-1:] or said or (marks if is_one else [])
+    return Phase(str(found[0].lastgroup)) if found else None
 
 
 def _reply(code: int, status: str | None, text: str) -> Reply:

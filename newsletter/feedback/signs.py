@@ -65,12 +65,10 @@ _DELAY = re.compile(
     r" (?:on )?trying|try again|retry)|deliver\w* (?:\w+ )?(?:attempts?|retries) will (?:continue"
     r"|be (?:continued|made))|warning message only|this is (?:just |only )?a warning"
     r"|still (?:being )?(?:try|attempt)|been postponed|is (?:being )?delayed|do not need to resend"
-    r"|continue to be made|verzögert|noch nicht (?:zugestellt|ausgeliefert)|weiter(?:hin)? versucht"
-    r"|retardé|différé|pas encore (?:été )?(?:remis|délivré)|retras|aún no (?:se )?ha"
-    r"|in ritardo|non (?:è )?ancora (?:stato )?(?:consegnat|recapitat)|atrasad|ainda não foi"
-    r"|vertraag|nog niet (?:af)?geleverd|opóźnion|отложен|еще не доставлен|延[迟遲]|尚未(?:送达"
-    r"|投递|送達)"
-    r"|遅延|まだ配信",
+    r"|continue to be made|verzögert|noch nicht|bisher nicht|weiter(?:hin)? versucht"
+    r"|retardé|différé|pas encore|retras|aún no|todavía no|in ritardo|non (?:è )?ancora"
+    r"|atrasad|ainda não|vertraag|nog niet|opóźnion|jeszcze nie|отложен|ещ[её] не|пока не"
+    r"|延[迟遲]|尚未|遅延|まだ|지연",
 )
 _DELAY_IN_SUBJECT = re.compile(
     r"delay|warning: could not send|not yet been delivered|delivery warning|verzöger|retard"

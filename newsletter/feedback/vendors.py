@@ -59,6 +59,8 @@ _ROWS = (
         r"|not accepting (?:e-?)?(?:mails?|messages)"
         r"|(?:does|do) not accept (?:e-?)?(?:mails?|messages) "
         r"|not (?:authori[sz]ed|permitted|allowed) to send|is restricted|restricted (?:to|by)"
+        r"|\b(?:network|host|ip|connection) (?:\S+ )?(?:is |was )?(?:not allowed|blocked|banned"
+        r"|denied|rejected)|frequency limited|banned sending"
         r"|requires? (?:the )?sender|recipient(?:'s)? preferences|without to:? fields?"
         # About the sender.
         r"|\b(?:sender|from|return|reverse|envelope|source|client|your|ip|host|server):?(?:'s)?[ -]"

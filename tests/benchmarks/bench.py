@@ -21,6 +21,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 
+import classifying
 import feeds
 import imports
 import page
@@ -65,6 +66,7 @@ class Bench:
         self.feeds: dict[str, list[float]] = {}
         self.starts: dict[str, float] = {}
         self.imports: list[tuple[float, float]] = []
+        self.classifying: list[tuple[float, float]] = []
         self.message = b""
         self.values = b""
         self.addresses: list[str] = []
@@ -98,6 +100,8 @@ class Bench:
         self.starts = starts.costs(self.folder / "starts")
         console.print("Import")
         self.imports = imports.costs(self.folder / "imports")
+        console.print("Returned mails")
+        self.classifying = classifying.costs()
 
     def near(self) -> None:
         """50 connections to a sink on the same machine."""
@@ -226,6 +230,7 @@ class Bench:
             "feeds": self.feeds,
             "starts": self.starts,
             "imports": self.imports,
+            "classifying": self.classifying,
         }
 
 

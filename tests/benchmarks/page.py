@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import charts
+import classifying
 import feeds
 import imports
 import starts
@@ -236,6 +237,19 @@ def import_of_an_export(costs: Sequence[tuple[float, float]]) -> Figure:
     )
 
 
+def classifying_of_returned_mails(costs: Sequence[tuple[float, float]]) -> Figure:
+    """Return the figure of reading mails that come back."""
+    ours, parser = (statistics.median(taken) for taken in zip(*costs, strict=True))
+    return Figure(
+        "processor time of classifying a returned mail : `email.message_from_bytes` of the same",
+        f"at most {classifying.LIMIT} x",
+        f"{classifying.ratio(costs):.2f} x ({ours:.0f} µs : {parser:.0f} µs)",
+        classifying.ratio(costs),
+        classifying.LIMIT,
+        is_cost=True,
+    )
+
+
 def write(results: Mapping[str, Any], docs: Path) -> list[Figure]:
     """Write the page and its charts; return the figures in it."""
     runs: Runs = results["runs"]
@@ -243,6 +257,7 @@ def write(results: Mapping[str, Any], docs: Path) -> list[Figure]:
     found = [*figures(runs), *writes_of_databases(before["writes"], results["writes"])]
     found += [growth_of_feeds(results["feeds"]), *starts_of_commands(results["starts"])]
     found.append(import_of_an_export(results["imports"]))
+    found.append(classifying_of_returned_mails(results["classifying"]))
     images = docs / "images"
     (images / "performance-rates.svg").write_text(_rates(runs))
     (images / "performance-far.svg").write_text(_far(runs))

@@ -514,6 +514,13 @@ SAMPLES: dict[str, Sample] = {
         "other",
         [],
     ),
+    "a list of what was sent, below the reply": Sample(
+        "From: post_master@mobile.example\nSubject: Re: Mia's Feed\n\n"
+        "Error: Invalid user address\n\n550 - Requested action not taken: no such user here\n\n"
+        f"  MAIL FROM: bounces@miasfeed.example\n  RCPT TO: {ADA}\n  Size (in bytes): 39\n",
+        "bounce",
+        [(ADA, "maybe")],
+    ),
     "of no mail system, by its subject": Sample(
         f"From: Gate <gate@readers.example>\nTo: bounces@miasfeed.example\n"
         f"Subject: Non-Delivery: Mia's Feed\n\n{ADA}: unknown user\n",

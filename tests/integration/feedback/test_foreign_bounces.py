@@ -8,6 +8,7 @@ import sys
 import tarfile
 from pathlib import Path
 
+import damage
 import pytest
 
 from newsletter.feedback import bounce
@@ -106,3 +107,11 @@ def test_a_mail_comes_to_what_its_words_say(
     }
 
     assert found == names
+
+
+@pytest.mark.parametrize("many", [1_000, pytest.param(100_000, marks=pytest.mark.torture)])
+def test_a_damaged_mail_comes_to_something_of_its_own(many: int, sources: dict[str, bytes]) -> None:
+    mails = [octets for name, octets in sorted(sources.items()) if name.endswith(".txt")]
+
+    for mail in damage.damaged(mails, many, seed=6):
+        damage.check(mail)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import random
 from unittest.mock import Mock
 
+import damage
 import pytest
 from bounces import MESSAGE_ID, SAMPLES, SENT, block, report
+from bounces import prose as prose_bounce
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -15,6 +16,12 @@ from newsletter.feedback.reports import Returned
 from newsletter.smtp import reply as replies
 
 MAILS = [sample.mail.encode() for sample in SAMPLES.values()]
+
+DIAGNOSTIC = (
+    b"From: mailer-daemon@x.example\nContent-Type: multipart/report; boundary=b\n\n--b\n"
+    b"Content-Type: message/delivery-status\n\nFinal-Recipient: rfc822; a@b.c\nAction: failed\n"
+    b"Diagnostic-Code: smtp; 550 "
+)
 
 
 def verdicts(found: Returned) -> list[tuple[str, str]]:
@@ -81,29 +88,55 @@ def test_work_is_bounded_by_parts_depth_and_octets() -> None:
 
 @given(st.binary(max_size=600), st.sampled_from(MAILS), st.integers(0, 3_000))
 def test_any_octets_come_to_something(octets: bytes, mail: bytes, at: int) -> None:
-    bounce.read(octets)
-    found = bounce.read(mail[:at] + octets + mail[at:])
-
-    assert found.kind in bounce.Kind
-    assert all(len(one.text) <= 2_000 for one in found.reports)
+    damage.check(octets)
+    damage.check(mail[:at] + octets + mail[at:])
 
 
-def test_a_damaged_mail_comes_to_something() -> None:
-    dice = random.Random(20)
-    for _ in range(500):
-        mail = bytearray(dice.choice(MAILS))
-        for _ in range(dice.randrange(1, 20)):
-            at = dice.randrange(len(mail))
-            match dice.randrange(3):
-                case 0:
-                    mail[at] = dice.randrange(256)
-                case 1:
-                    del mail[at : at + dice.randrange(60)]
-                case 2:
-                    mail[at:at] = dice.choice(MAILS)[: dice.randrange(300)]
-            if not mail:
-                break
-        bounce.read(bytes(mail))
+@given(
+    st.sampled_from(MAILS),
+    st.lists(
+        st.tuples(st.integers(0, 2_000), st.integers(0, 80), st.sampled_from(damage.FRAGMENTS)),
+        max_size=6,
+    ),
+)
+def test_a_mail_with_pieces_of_others_comes_to_something(
+    mail: bytes, edits: list[tuple[int, int, bytes]]
+) -> None:
+    for at, length, piece in edits:
+        mail = mail[:at] + piece + mail[at + length :]
+
+    damage.check(mail)
+
+
+@pytest.mark.parametrize("many", [2_000, pytest.param(100_000, marks=pytest.mark.torture)])
+def test_a_damaged_mail_comes_to_something_of_its_own(many: int) -> None:
+    for mail in damage.damaged(MAILS, many, seed=20):
+        damage.check(mail)
+
+
+@pytest.mark.parametrize(
+    "piece",
+    [
+        b"user ", b"mailbox x ", b"a@b.c ", b"<", b"550 ", b"\n550-", b"\n \n", b"-" * 50 + b"\n",
+        b"after ", b"check user unknown ", b"sender address ", b"if ", b"x" * 60 + b"@", b"<br>",
+        b"Final-Recipient: rfc822; a@b.c\n\n", b"(expanded from: <a@b.c>) a@b.c\n",
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"From: mailer-daemon@x.example\nSubject: failure notice\n\n<a@b.c>: ",
+        DIAGNOSTIC,
+        b"From: mailer-daemon@x.example\nSubject: ",
+        b"Subject: failure notice\nFrom: ",
+        b"Subject: failure notice\nX-Failed-Recipients: ",
+    ],
+)  # fmt: skip
+def test_a_megabyte_in_one_place_is_read_in_bounds(head: bytes, piece: bytes) -> None:
+    """A pattern that backtracks would take minutes."""
+    found = bounce.read(head + piece * (1_000_000 // len(piece)))
+
+    assert len(found.reports) <= prose.MAXIMUM_RECIPIENTS
 
 
 def test_out_of_office_is_never_a_bounce_whatever_it_quotes() -> None:
@@ -122,6 +155,42 @@ def test_out_of_office_is_never_a_bounce_whatever_it_quotes() -> None:
             "550 5.1.1 User unknown: bob@old.example\n"
         )
         assert bounce.read(mail.encode()).kind == "auto"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "has not yet been delivered", "wird weiterhin versucht", "konnte noch nicht kommen",
+        "n'a pas encore pu être remis", "aún no se ha podido entregar", "non è ancora arrivato",
+        "ainda não foi entregue", "ещё не доставлено", "尚未送达", "まだ配信されていません",
+        "has been temporarily deferred: it has been deferred",
+    ],
+)  # fmt: skip
+def test_a_delay_is_never_dead_whatever_it_quotes(text: str) -> None:
+    mail = prose_bounce(
+        f"Your mail {text}.\n\n<ada@readers.example>:\n550 5.1.1 User unknown\n",
+        sender="mailer-daemon@mx.example",
+        subject="Mail delivery status",
+    )
+
+    assert verdicts(bounce.read(mail.encode())) == [("ada@readers.example", "delayed")]
+
+
+@pytest.mark.parametrize("mark", ["", "Auto-Submitted: auto-replied\n", "Precedence: bulk\n"])
+@pytest.mark.parametrize("subject", ["Re: Mia's Feed", "Undeliverable mail of 1912", "Hello"])
+@pytest.mark.parametrize("below", ["", "\n\n-----Original Message-----\n" + SENT])
+def test_what_a_person_writes_of_an_address_is_never_dead(
+    mark: str, subject: str, below: str
+) -> None:
+    mail = (
+        f"From: Ada <ada@readers.example>\nSubject: {subject}\n{mark}\n"
+        "Your mail could not be delivered: I left. <ada@old.example>: this address does not exist\n"
+        f"any longer, the mailbox has been deleted, no such user.{below}"
+    )
+
+    found = bounce.read(mail.encode()).reports
+
+    assert {str(one.verdict) for one in found} <= {"auto", "maybe", "other"}
 
 
 def test_the_text_is_searched_for_recipients_no_oftener_for_many_blocks(
