@@ -7,7 +7,7 @@ no message quotes any part of it: any part may be the password.
 from __future__ import annotations
 
 import re
-from urllib.parse import unquote
+from urllib.parse import SplitResult, unquote, urlsplit
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 # Searched between the scheme and the last @; further colons belong to the password.
@@ -16,6 +16,29 @@ PERCENT_FORM = (
     "has a character in its user or password that divides a URL; there write @ as %40, / as %2F, "
     "? as %3F, # as %23, [ as %5B, ] as %5D and % as %25"
 )
+
+
+def split(url: str) -> SplitResult:
+    """Return the parts of a URL; its host can be read without an error.
+
+    Raises ValueError as `check` does, or if it is no URL.
+    """
+    check(url)
+    try:
+        parts = urlsplit(url)
+        _ = parts.hostname
+    except ValueError:
+        # urllib's message may quote the password.
+        raise ValueError(f"is not a URL, or {PERCENT_FORM}") from None
+    return parts
+
+
+def port(parts: SplitResult) -> int | None:
+    """Return the port of a URL, if it has one; raise ValueError if it is none."""
+    try:
+        return parts.port
+    except ValueError:
+        raise ValueError("has a port that is no number up to 65535") from None
 
 
 def check(url: str) -> None:

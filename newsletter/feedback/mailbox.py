@@ -26,7 +26,7 @@ def headers(path: Path) -> Iterator[bytes]:
 
     Raises InvalidInput if it is neither, or cannot be read.
     """
-    with _readable(path, "Name a Maildir or an mbox file."):
+    with readable(path, "Name a Maildir or an mbox file."):
         if path.is_dir():
             for _, mail in _maildir(path, is_whole=False):
                 yield mail
@@ -39,7 +39,7 @@ def mails(path: Path) -> Iterator[tuple[Path, bytes]]:
 
     Each ends after MAXIMUM_OCTETS. Raises InvalidInput for what cannot be read.
     """
-    with _readable(path, "Name a mail, a Maildir or an mbox file."):
+    with readable(path, "Name a mail, a Maildir or an mbox file."):
         if path.is_dir():
             yield from _maildir(path, is_whole=True)
             return
@@ -66,7 +66,8 @@ def of_stream(stream: BinaryIO, *, is_whole: bool = False) -> Iterator[bytes]:
 
 
 @contextmanager
-def _readable(path: Path, hint: str) -> Iterator[None]:
+def readable(path: Path, hint: str) -> Iterator[None]:
+    """Raise InvalidInput, which names the path, for what cannot be read."""
     try:
         yield
     except (OSError, mailbox.Error) as exc:

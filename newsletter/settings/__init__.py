@@ -26,7 +26,7 @@ from newsletter import cadences, tokens
 from newsletter.cadences import Cadence
 from newsletter.errors import ConfigurationError, NewsletterError
 from newsletter.rendering.content import Brand, Image
-from newsletter.settings import wording
+from newsletter.settings import mailboxes, wording
 from newsletter.settings.values import (
     ByDay,
     ByDomain,
@@ -41,6 +41,7 @@ from newsletter.settings.values import (
     LocalTime,
     Login,
     Mailbox,
+    MailboxUrl,
     Minutes,
     Networks,
     PathSecret,
@@ -322,6 +323,19 @@ class Settings(BaseSettings):
         "{token} in its local part, as in bounces+{token}@example.org or {token}@b.example.org, "
         "it names the reader, signed: a bounce then says whose it is, whatever else is in it.",
     )
+    feedback_url: MailboxUrl = Field(
+        None,
+        repr=False,
+        description="The mailbox that returned mails come to: imaps://user:password@host/INBOX or "
+        "pop3s://user:password@host, or the path of a Maildir or an mbox file. imap:// and "
+        "pop3:// to another machine need STARTTLS.",
+    )
+    feedback_folder: SingleLine = Field(
+        "Newsletter/Processed",
+        description="Mails of that mailbox that were understood are moved to this folder, with / "
+        "between its levels; if empty, they are deleted. By POP3 they are always deleted, and an "
+        "mbox file is not changed.",
+    )
     unknown_policy: Literal["resend", "hold"] = Field(
         "resend",
         description="A message that may or may not have arrived is sent again, same bytes and "
@@ -498,6 +512,10 @@ class Settings(BaseSettings):
         return Image(
             url=self.logo_url, alt=self.name, width=self.logo_width, height=self.logo_height
         )
+
+    def feedback_mailbox(self) -> mailboxes.MailboxServer | Path | None:
+        """Return where returned mails are read, if that is set."""
+        return mailboxes.parse(self.feedback_url) if self.feedback_url else None
 
     def smtp_servers(self) -> list[server.SmtpServer]:
         """Return the mail servers that `smtp_url` names, in its order."""

@@ -23,6 +23,7 @@ from newsletter import address, cadences, tokens, userinfo
 from newsletter.errors import ConfigurationError, InvalidAddress
 from newsletter.rendering import language as languages
 from newsletter.return_path import PLACE, TOKEN_LENGTH
+from newsletter.settings import mailboxes
 from newsletter.smtp import server
 
 _CONTROL = {*map(chr, range(32)), "\x7f", "\x85", "\u2028", "\u2029"}
@@ -332,6 +333,12 @@ def _in_quotes(value: Any) -> Any:  # noqa: ANN401 - whatever the source holds
     return value
 
 
+def _mailbox_url(value: str | None) -> str | None:
+    if value is not None:
+        mailboxes.parse(value)
+    return value
+
+
 def _smtp_urls(value: str | list[str]) -> str | list[str]:
     server.parse(value)
     return value
@@ -396,3 +403,4 @@ DatabaseUrl = Annotated[str, AfterValidator(_database_url)]
 SmtpUrls = Annotated[
     str | list[str], NoDecode, BeforeValidator(_in_quotes), AfterValidator(_smtp_urls)
 ]
+MailboxUrl = Annotated[str | None, BeforeValidator(_none_if_empty), AfterValidator(_mailbox_url)]

@@ -12,6 +12,7 @@ from pydantic_core import ErrorDetails
 #: Settings of which a message never has the value.
 _SECRET = {
     "smtp_url",
+    "feedback_url",
     "database_url",
     "secret_keys",
     "api_keys",

@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from typing import Literal
-from urllib.parse import SplitResult, unquote, urlsplit
+from urllib.parse import SplitResult, unquote
 
 from newsletter import userinfo
 
 _PORTS = {"smtp": 25, "smtp+starttls": 587, "smtps": 465}
-_LOOPBACK = {"localhost", "127.0.0.1", "::1"}
+#: Hosts that may be talked to without TLS: nobody listens on the way.
+LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 #: The separator of two URLs; the scheme behind it tells it from a comma in a password.
 _BETWEEN_URLS = re.compile(r"[\s,]+(?=[A-Za-z][A-Za-z0-9+.-]*://)")
 _WEIGHT = re.compile(r"weight=([1-9][0-9]?|100)")
@@ -57,13 +58,13 @@ def parse(
 
 def _server(url: str, hostname: str | None, *, allows_plaintext: bool) -> SmtpServer:
     parts, host = _split(url)
-    port, weight = _port(parts), _weight(parts)
+    port, weight = userinfo.port(parts) or _PORTS[parts.scheme], _weight(parts)
     if parts.path not in {"", "/"} or "#" in url:
         raise ValueError("may end in ?weight=1 to ?weight=100, and in nothing else")
     security: Literal["plain", "starttls", "tls"] = "starttls"
     if parts.scheme == "smtps":
         security = "tls"
-    elif parts.scheme == "smtp" and (host in _LOOPBACK or allows_plaintext):
+    elif parts.scheme == "smtp" and (host in LOOPBACK or allows_plaintext):
         security = "plain"
     return SmtpServer(
         host=host,
@@ -78,26 +79,13 @@ def _server(url: str, hostname: str | None, *, allows_plaintext: bool) -> SmtpSe
 
 def _split(url: str) -> tuple[SplitResult, str]:
     """Return the parts of a URL and its host; raise ValueError unless it names a mail server."""
-    userinfo.check(url)
-    try:
-        parts = urlsplit(url)
-        host = parts.hostname
-    except ValueError:
-        # urllib's message may quote the password.
-        raise ValueError(f"is not a URL, or {userinfo.PERCENT_FORM}") from None
+    parts = userinfo.split(url)
+    host = parts.hostname
     if parts.scheme not in _PORTS or not host:
         raise ValueError("must be smtp://, smtp+starttls:// or smtps:// and name a host")
     if {" ", ","} & set(host):
         raise ValueError("has a blank or a comma in its host: each relay starts with its smtp://")
     return parts, host
-
-
-def _port(parts: SplitResult) -> int:
-    """Return the port of a mail server, by default that of its scheme."""
-    try:
-        return parts.port or _PORTS[parts.scheme]
-    except ValueError:
-        raise ValueError("has a port that is no number up to 65535") from None
 
 
 def _weight(parts: SplitResult) -> int:

@@ -1,0 +1,264 @@
+"""Reads returned mails from a folder of an IMAP server (RFC 3501, RFC 9051).
+
+UIDs are used within one connection only, so that a UIDVALIDITY that changes means nothing; what was
+read and left is marked on the server, by a keyword where it lets us, else as seen.
+"""
+
+from __future__ import annotations
+
+import imaplib
+import re
+import ssl
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
+from typing import Any
+
+from imap_tools.errors import ImapToolsError, MailboxFolderSelectError, UnexpectedCommandStatusError
+from imap_tools.mailbox import BaseMailBox
+
+from newsletter.errors import ConfigurationError
+from newsletter.feedback import servers
+from newsletter.feedback.mime import MAXIMUM_OCTETS
+from newsletter.feedback.sources import BATCH, BATCH_OCTETS, Mail, grouped
+from newsletter.settings.mailboxes import MailboxServer
+
+#: Marks mails that were read and left where they are.
+KEYWORD = "NewsletterLeft"
+#: Octets that a server may answer to one command; sizes of mails are estimates of some servers.
+_ANSWER_OCTETS = 2 * BATCH_OCTETS
+
+_UID = re.compile(rb"\bUID (\d{1,10})\b")
+_NAMESPACE = re.compile(rb'\(\("(?P<prefix>[^"\\]*)" (?:"(?P<delimiter>\\?.)"|NIL)')
+_DELIMITER = re.compile(rb'\([^)]*\) (?:"(?P<delimiter>\\?.)"|NIL) ')
+_ERRORS = (imaplib.IMAP4.error, ImapToolsError, OSError, ValueError)
+
+
+class _Bounded(imaplib.IMAP4):
+    """Ends a connection whose server answers without end."""
+
+    _room = _ANSWER_OCTETS
+
+    def send(self, data: Any) -> None:  # noqa: ANN401 - as the library has it
+        self._room = _ANSWER_OCTETS
+        super().send(data)
+
+    def read(self, size: int) -> bytes:
+        self._take(size)
+        return super().read(size)
+
+    def readline(self) -> bytes:
+        line = super().readline()
+        self._take(len(line))
+        return line
+
+    def _take(self, octets: int) -> None:
+        self._room -= octets
+        if self._room < 0:
+            raise self.abort("an answer without an end")
+
+
+class _BoundedTls(_Bounded, imaplib.IMAP4_SSL):
+    """The same by TLS."""
+
+
+class _Box(BaseMailBox):
+    def __init__(self, server: MailboxServer) -> None:
+        self._server = server
+        super().__init__()
+
+    def _get_mailbox_client(self) -> imaplib.IMAP4:
+        host, port, seconds = self._server.host, self._server.port, servers.TIMEOUT_SECONDS
+        if self._server.security == "tls":
+            context = ssl.create_default_context()
+            return _BoundedTls(host, port, ssl_context=context, timeout=seconds)
+        client = _Bounded(host, port, timeout=seconds)
+        if self._server.security == "starttls":
+            try:
+                client.starttls(ssl.create_default_context())
+            except BaseException:
+                client.shutdown()
+                raise
+        return client
+
+
+class ImapSource:
+    """A folder of an IMAP server."""
+
+    def __init__(self, server: MailboxServer, box: _Box, folder: str) -> None:
+        self._server = server
+        self._box = box
+        self._client = box.client
+        self._prefix, self._delimiter = "", "/"
+        self._folder = folder.strip("/")
+        self._has_folder = False
+        self._mark = KEYWORD
+        self.waiting: int | None = None
+
+    def select(self) -> None:
+        """Open the folder that mails are read from."""
+        with self._explained():
+            self._learn()
+            folder = self._spelled(self._server.folder)
+            if folder == self._spelled(self._folder):
+                raise ConfigurationError(
+                    "feedback_folder is the folder that mails are read from.",
+                    setting="feedback_folder",
+                    hint="Name another one in NEWSLETTER_FEEDBACK_FOLDER.",
+                )
+            self._open(folder)
+            flags = self._client.response("PERMANENTFLAGS")[1][-1] or b""
+            allowed = flags.lower().strip(b"()").split()
+            if rb"\*" not in allowed and KEYWORD.lower().encode() not in allowed:
+                self._mark = r"\Seen"
+
+    def batches(self) -> Iterator[list[Mail]]:
+        """Yield the mails that are neither marked nor deleted."""
+        unread = "UNSEEN" if self._mark == r"\Seen" else f"UNKEYWORD {KEYWORD}"
+        with self._explained():
+            uids = self._box.uids(f"UNDELETED {unread}", charset=None)
+        self.waiting = len(uids)
+        for batch in grouped(self._sized(uids)):
+            yield self._fetched(batch)
+
+    def settle(self, *, understood: Sequence[str], left: Sequence[str]) -> None:
+        """Move or delete what was understood, and mark the rest."""
+        with self._explained():
+            if understood and self._folder:
+                self._move(understood)
+            elif understood:
+                self._delete(understood)
+            if left:
+                self._uid("STORE", left, "+FLAGS.SILENT", f"({self._mark})")
+
+    def _learn(self) -> None:
+        """Ask what the server can do, and how it writes the names of folders."""
+        # What it says before the login may be less.
+        said = self._client.capability()[1][-1] or b""
+        self._client.capabilities = tuple(said.decode("ascii", "replace").upper().split())
+        if "NAMESPACE" in self._client.capabilities:
+            # RFC 2342: on some servers all folders are below INBOX.
+            found = _NAMESPACE.match(self._client.namespace()[1][-1] or b"")
+            self._prefix = found["prefix"].decode("ascii", "replace") if found else ""
+        else:
+            listed = self._client.list('""', '""')[1][-1]
+            found = _DELIMITER.match(listed) if isinstance(listed, bytes) else None
+        # A server without levels has none of ours either: the slash is a character of the name.
+        delimiter = found["delimiter"] if found else None
+        self._delimiter = (delimiter or b"/").decode("ascii", "replace")[-1]
+
+    def _open(self, folder: str) -> None:
+        try:
+            self._box.folder.set(folder)
+        except (MailboxFolderSelectError, imaplib.IMAP4.readonly) as exc:
+            raise ConfigurationError(
+                f"The mailbox at {self._server} has no folder {self._server.folder} that mails "
+                f"can be moved from: {_said(exc) or 'it is read-only'}.",
+                setting="feedback_url",
+                hint="Name the folder at the end of NEWSLETTER_FEEDBACK_URL: "
+                "imaps://user:password@host/INBOX.",
+            ) from exc
+
+    def _spelled(self, folder: str) -> str:
+        """Return the name of a folder with the delimiter and the prefix of the server."""
+        name = folder.replace("/", self._delimiter)
+        if name.upper() == "INBOX" or name.startswith(self._prefix):
+            return name
+        return self._prefix + name
+
+    def _sized(self, uids: Sequence[str]) -> Iterator[tuple[str, int]]:
+        """Yield UIDs with the sizes of their mails, as far as those are there."""
+        for start in range(0, len(uids), BATCH):
+            with self._explained():
+                lines = self._uid("FETCH", uids[start : start + BATCH], "(UID RFC822.SIZE)")
+            for line in lines:
+                uid = _UID.search(line) if isinstance(line, bytes) else None
+                size = re.search(rb"\bRFC822\.SIZE (\d{1,12})\b", line) if uid else None
+                if uid and size:
+                    yield uid[1].decode(), int(size[1])
+
+    def _fetched(self, uids: Sequence[str]) -> list[Mail]:
+        """Fetch the beginnings of mails, without marking them as seen."""
+        wanted, found = set(uids), dict[str, bytes]()
+        with self._explained():
+            # By the client below imap-tools, which fetches whole mails only.
+            answered = self._uid("FETCH", uids, f"(UID BODY.PEEK[]<0.{MAXIMUM_OCTETS}>)")
+        head, octets = b"", b""
+        for piece in answered:
+            if isinstance(piece, tuple):
+                head, octets = piece[0], piece[1]
+                continue
+            # The UID stands before or behind the literal; a mail without one is empty.
+            uid = _UID.search(head + b" " + piece)
+            if uid and (octets or b"BODY[" in head + piece):
+                found[uid[1].decode()] = octets[:MAXIMUM_OCTETS]
+            head, octets = b"", b""
+        return [Mail(uid, octets) for uid, octets in found.items() if uid in wanted]
+
+    def _move(self, uids: Sequence[str]) -> None:
+        folder = self._spelled(self._folder)
+        if not self._has_folder and not self._box.folder.exists(folder):
+            self._box.folder.create(folder)
+            # Many mail clients show only these.
+            with suppress(ImapToolsError):
+                self._box.folder.subscribe(folder, value=True)
+        self._has_folder = True
+        if "MOVE" in self._client.capabilities:
+            self._box.move(uids, folder)
+        else:
+            self._box.copy(uids, folder)
+            self._delete(uids)
+
+    def _delete(self, uids: Sequence[str]) -> None:
+        self._uid("STORE", uids, "+FLAGS.SILENT", r"(\Deleted)")
+        if "UIDPLUS" in self._client.capabilities:
+            # RFC 4315; imap-tools would delete what others have marked, too.
+            self._uid("EXPUNGE", uids)
+        else:
+            self._box.expunge()
+
+    def _uid(self, command: str, uids: Sequence[str], *arguments: str) -> list[Any]:
+        """Run a command about mails by their UIDs, and return what is answered."""
+        kind, answered = self._client.uid(command, ",".join(uids), *arguments)
+        if kind != "OK":
+            raise UnexpectedCommandStatusError((kind, answered), "OK")
+        return [piece for piece in answered if piece is not None]
+
+    def _explained(self) -> AbstractContextManager[None]:
+        return servers.explained(self._server, _ERRORS, _said)
+
+
+@contextmanager
+def opened(server: MailboxServer, *, folder: str) -> Iterator[ImapSource]:
+    """Connect, log in and open the folder of a mailbox; `folder` is for what was understood.
+
+    Raises ConfigurationError for what only the operator can mend (user, password, folder,
+    certificate), TransportUnavailable for what may pass.
+    """
+    with servers.explained(server, _ERRORS):
+        box = _Box(server)
+    try:
+        with servers.explained(server, _ERRORS, _said, is_login=True):
+            # imap-tools' other login can only write ASCII.
+            is_ascii = f"{server.username}{server.password}".isascii()
+            login = box.login if is_ascii else box.login_utf8
+            login(server.username, server.password, initial_folder=None)
+        source = ImapSource(server, box, folder)
+        source.select()
+        yield source
+    except BaseException:
+        with suppress(*_ERRORS):
+            box.client.shutdown()
+        raise
+    with suppress(*_ERRORS):
+        box.logout()
+
+
+def _said(exc: Exception) -> str | None:
+    """Return the words by which a server refused a command; None for any other error."""
+    if isinstance(exc, UnexpectedCommandStatusError):
+        pieces = exc.command_result[1] or []
+        return b" ".join(one for one in pieces if isinstance(one, bytes)).decode("utf-8", "replace")
+    # imaplib raises for BAD; a connection that was lost is an abort.
+    if isinstance(exc, imaplib.IMAP4.error) and not isinstance(exc, imaplib.IMAP4.abort):
+        return str(exc)
+    return None

@@ -1,0 +1,232 @@
+"""Reads returned mails by POP3 (RFC 1939).
+
+A server deletes at the end of a session only, so that each batch has a session of its own: what is
+done stays done if the next one fails. What was read and left is remembered by its UIDL.
+"""
+
+from __future__ import annotations
+
+import poplib
+import ssl
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Engine
+
+from newsletter.feedback import remembered, servers
+from newsletter.feedback.mime import MAXIMUM_OCTETS
+from newsletter.feedback.sources import Mail, grouped
+from newsletter.settings.mailboxes import MailboxServer
+
+#: Lines of the body to ask for of a mail that is too large; most have fewer octets than this.
+_LINES = MAXIMUM_OCTETS // 64
+#: Octets of one piece of a line, and of all that a server may say to one command.
+_PIECE_OCTETS = 65_536
+_ANSWER_OCTETS = 256_000_000
+_ERRORS = (poplib.error_proto, OSError, ValueError, LookupError)
+
+
+class _Client(poplib.POP3):
+    """Reads answers of any length in bounded memory; the library keeps them whole.
+
+    It overrides and calls methods that the library has without a public name.
+    """
+
+    _room = _ANSWER_OCTETS
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:  # noqa: ANN401 - the library's
+        try:
+            super().__init__(*arguments, **options)
+        except BaseException:
+            # The library leaves the connection open.
+            if hasattr(self, "file"):
+                self.close()
+            raise
+
+    def ids(self) -> dict[str, int]:
+        """Return the number of each mail in this session, by its UIDL."""
+        found = (line.split() for line in self._lines("UIDL"))
+        return {words[1].decode("ascii"): int(words[0]) for words in found if len(words) == 2}
+
+    def sizes(self) -> dict[int, int]:
+        """Return the octets of each mail, by its number."""
+        found = (line.split() for line in self._lines("LIST"))
+        return {int(words[0]): int(words[1]) for words in found if len(words) >= 2}
+
+    def beginning(self, number: int, size: int) -> bytes:
+        """Return the first MAXIMUM_OCTETS of a mail."""
+        command = f"RETR {number}"
+        if size > MAXIMUM_OCTETS:
+            # TOP is optional; without it, the rest is read and dropped.
+            with suppress(poplib.error_proto):
+                return self._kept(f"TOP {number} {_LINES}")
+        return self._kept(command)
+
+    def _kept(self, command: str) -> bytes:
+        kept, room = list[bytes](), MAXIMUM_OCTETS
+        for piece in self._lines(command):
+            kept.append(piece[: max(room, 0)])
+            room -= len(piece)
+        return b"".join(kept)
+
+    def _lines(self, command: str) -> Iterator[bytes]:
+        """Yield the lines of a response, a long one in pieces, without what stuffs dots."""
+        self._shortcmd(command)  # type: ignore[attr-defined]
+        begins_line = True
+        while True:
+            piece = self.file.readline(_PIECE_OCTETS)
+            self._take(len(piece))
+            if not piece:
+                raise ConnectionError("the server left")
+            if begins_line and piece in {b".\r\n", b".\n"}:
+                return
+            yield piece[1:] if begins_line and piece.startswith(b".") else piece
+            begins_line = piece.endswith(b"\n")
+
+    def _putline(self, line: bytes) -> None:
+        self._room = _ANSWER_OCTETS
+        super()._putline(line)  # type: ignore[misc]
+
+    def _getline(self) -> tuple[bytes, int]:
+        line, octets = super()._getline()  # type: ignore[misc]
+        self._take(octets)
+        return line, octets
+
+    def _take(self, octets: int) -> None:
+        self._room -= octets
+        if self._room < 0:
+            raise ConnectionError("an answer without an end")
+
+
+class _ClientTls(_Client, poplib.POP3_SSL):
+    """The same by TLS."""
+
+
+class PopSource:
+    """A mailbox of a POP3 server."""
+
+    def __init__(self, server: MailboxServer, engine: Engine, *, now: datetime) -> None:
+        self._server = server
+        self._engine = engine
+        self._now = now
+        self._client: _Client | None = None
+        self._numbers: dict[str, int] = {}
+        self.waiting: int | None = None
+
+    def batches(self) -> Iterator[list[Mail]]:
+        """Yield the mails that were in the mailbox at the first look, and are not remembered."""
+        sizes = self._begin()
+        todo = self._unread()
+        self.waiting = len(todo)
+        while batch := next(grouped((one, sizes[one]) for one in todo if one in sizes), []):
+            yield self._fetched(batch, sizes)
+            done = set(batch)
+            todo = [one for one in todo if one not in done]
+            if todo:
+                sizes = self._begin()
+        self._end()
+
+    def settle(self, *, understood: Sequence[str], left: Sequence[str]) -> None:
+        """Delete what was understood, remember the rest, and end the session."""
+        remembered.add(self._engine, [self._key(one) for one in left], now=self._now)
+        with self._explained():
+            for one in understood:
+                self._session.dele(self._numbers[one])
+        self._end()
+
+    def close(self) -> None:
+        """Close the connection; what has not been settled stays as it is."""
+        if self._client is not None:
+            with suppress(*_ERRORS):
+                self._client.close()
+
+    @property
+    def _session(self) -> _Client:
+        if self._client is None:
+            raise ConnectionError("there is no session")
+        return self._client
+
+    def _begin(self) -> dict[str, int]:
+        """Begin a session, and return the octets of each mail by its UIDL."""
+        client = self._client = _connected(self._server)
+        with self._explained():
+            self._numbers, sizes = client.ids(), client.sizes()
+            return {one: sizes[number] for one, number in self._numbers.items()}
+
+    def _end(self) -> None:
+        """End the session: the server deletes what it was told to."""
+        if self._client is not None:
+            with self._explained():
+                self._client.quit()
+            self._client = None
+
+    def _fetched(self, batch: Sequence[str], sizes: Mapping[str, int]) -> list[Mail]:
+        with self._explained():
+            return [
+                Mail(one, self._session.beginning(self._numbers[one], sizes[one])) for one in batch
+            ]
+
+    def _unread(self) -> list[str]:
+        keys = {self._key(one): one for one in self._numbers}
+        return [keys[key] for key in remembered.missing(self._engine, list(keys), now=self._now)]
+
+    def _key(self, uidl: str) -> str:
+        return remembered.key("pop3", str(self._server), self._server.username, uidl)
+
+    def _explained(self) -> AbstractContextManager[None]:
+        return servers.explained(self._server, _ERRORS, _said)
+
+
+@contextmanager
+def opened(server: MailboxServer, engine: Engine, *, now: datetime) -> Iterator[PopSource]:
+    """Read a mailbox; raises ConfigurationError and TransportUnavailable as its methods do."""
+    source = PopSource(server, engine, now=now)
+    try:
+        yield source
+    finally:
+        source.close()
+
+
+def _connected(server: MailboxServer) -> _Client:
+    with servers.explained(server, _ERRORS):
+        client = _client(server)
+    try:
+        if server.security == "starttls":
+            with servers.explained(server, _ERRORS):
+                _start_tls(client)
+        with servers.explained(server, _ERRORS, _said, is_login=True):
+            client.user(server.username)
+            client.pass_(server.password)
+    except BaseException:
+        with suppress(*_ERRORS):
+            client.close()
+        raise
+    return client
+
+
+def _client(server: MailboxServer) -> _Client:
+    if server.security != "tls":
+        return _Client(server.host, server.port, timeout=servers.TIMEOUT_SECONDS)
+    return _ClientTls(
+        server.host,
+        server.port,
+        timeout=servers.TIMEOUT_SECONDS,
+        context=ssl.create_default_context(),
+    )
+
+
+def _start_tls(client: _Client) -> None:
+    if "STLS" not in client.capa():
+        raise ConnectionError("TLS not supported by server")
+    client.stls(ssl.create_default_context())
+
+
+def _said(exc: Exception) -> str | None:
+    """Return the words by which a server refused a command; None for any other error."""
+    if not isinstance(exc, poplib.error_proto):
+        return None
+    said = exc.args[0] if exc.args else None
+    # The library's own words, that a line has no end, are no octets.
+    return said.decode("utf-8", "replace").removeprefix("-ERR ") if isinstance(said, bytes) else ""
