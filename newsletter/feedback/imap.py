@@ -160,10 +160,10 @@ class ImapSource:
 
     def _spelled(self, folder: str) -> str:
         """Return the name of a folder with the delimiter and the prefix of the server."""
+        if folder.upper() == "INBOX":
+            return "INBOX"
         name = folder.replace("/", self._delimiter)
-        if name.upper() == "INBOX" or name.startswith(self._prefix):
-            return name
-        return self._prefix + name
+        return name if name.startswith(self._prefix) else self._prefix + name
 
     def _sized(self, uids: Sequence[str]) -> Iterator[tuple[str, int]]:
         """Yield UIDs with the sizes of their mails, as far as those are there."""

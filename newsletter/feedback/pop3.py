@@ -90,7 +90,11 @@ class _Client(poplib.POP3):
         super()._putline(line)  # type: ignore[misc]
 
     def _getline(self) -> tuple[bytes, int]:
-        line, octets = super()._getline()  # type: ignore[misc]
+        try:
+            line, octets = super()._getline()  # type: ignore[misc]
+        except poplib.error_proto as exc:
+            # By the same error as a refusal.
+            raise ConnectionError(f"the connection was lost: {exc}") from exc
         self._take(octets)
         return line, octets
 
@@ -225,8 +229,7 @@ def _start_tls(client: _Client) -> None:
 
 def _said(exc: Exception) -> str | None:
     """Return the words by which a server refused a command; None for any other error."""
-    if not isinstance(exc, poplib.error_proto):
-        return None
-    said = exc.args[0] if exc.args else None
-    # The library's own words, that a line has no end, are no octets.
-    return said.decode("utf-8", "replace").removeprefix("-ERR ") if isinstance(said, bytes) else ""
+    said = exc.args[0] if isinstance(exc, poplib.error_proto) and exc.args else None
+    return (
+        said.decode("utf-8", "replace").removeprefix("-ERR ") if isinstance(said, bytes) else None
+    )

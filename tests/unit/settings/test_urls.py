@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from urllib.parse import quote
 
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 
 from newsletter.errors import ConfigurationError
 from newsletter.settings import Settings, load
+from newsletter.settings.mailboxes import MailboxServer
 
 HOST = "mail.example"
 
@@ -102,3 +104,57 @@ def loaded(**values: str) -> Settings:
             "".join(f"{name} = {json.dumps(value)}\n" for name, value in values.items())
         )
         return load(file, environment=False)
+
+
+@pytest.mark.parametrize(
+    ("url", "port", "security", "folder"),
+    [
+        (f"imaps://mia:sesame@{HOST}", 993, "tls", "INBOX"),
+        (f"imaps://mia:sesame@{HOST}:9930/INBOX/Bounces/", 9930, "tls", "INBOX/Bounces"),
+        (f"imap://mia:sesame@{HOST}/R%C3%BCckl%C3%A4ufer 2026", 143, "starttls", "Rückläufer 2026"),
+        ("imap://mia:sesame@127.0.0.1", 143, "plain", "INBOX"),
+        ("imap://mia:sesame@[::1]/", 143, "plain", "INBOX"),
+        (f"pop3s://mia:sesame@{HOST}/", 995, "tls", "INBOX"),
+        (f"pop3://mia:sesame@{HOST}", 110, "starttls", "INBOX"),
+        ("pop3://mia:sesame@localhost:1100", 1100, "plain", "INBOX"),
+    ],
+)
+def test_the_url_of_a_mailbox_is_understood(
+    url: str, port: int, security: str, folder: str
+) -> None:
+    found = loaded(feedback_url=url).feedback_mailbox()
+
+    assert isinstance(found, MailboxServer)
+    assert (found.port, found.security, found.folder) == (port, security, folder)
+    assert (found.username, found.password) == ("mia", "sesame")
+    assert "sesame" not in f"{found!r}{found}"
+
+
+def test_a_mailbox_may_be_a_path() -> None:
+    assert loaded(feedback_url="/var/mail/digest").feedback_mailbox() == Path("/var/mail/digest")
+    assert loaded(feedback_url="~/Maildir").feedback_mailbox() == Path.home() / "Maildir"
+    assert loaded(feedback_url="").feedback_mailbox() is None
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("smtps://mia:sesame@mail.example", "must be imaps://"),
+        ("imaps://mia:sesame@", "must be imaps://"),
+        ("imaps://mail.example/sesame", "must have a user and a password"),
+        ("imaps://mia@mail.example/sesame", "must have a user and a password"),
+        ("imaps://mia:sesame@mail.example:x", "has a port"),
+        ("imaps://mia:ses/ame@mail.example", "write @ as %40"),
+        ("imaps://mia:sesame%0D%0Ax@mail.example", "has a control character"),
+        ("imaps://mia:sesame@mail.example/a?b", r"has \? or # in it"),
+        ("imaps://mia:sesame@mail.example/a%FF", "no UTF-8"),
+        ("pop3s://mia:sesame@mail.example/INBOX", "POP3 has none"),
+        ("sesame\0", "has a control character"),
+    ],
+)
+def test_the_url_of_a_mailbox_is_refused_with_the_way_to_write_it(url: str, said: str) -> None:
+    with pytest.raises(ConfigurationError, match=said) as caught:
+        loaded(feedback_url=url)
+
+    assert caught.value.message.startswith("feedback_url: ")
+    assert "same" not in caught.value.message + (caught.value.hint or "")

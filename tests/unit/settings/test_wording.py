@@ -15,7 +15,7 @@ from newsletter import settings as configuration
 from newsletter.errors import ConfigurationError
 from newsletter.settings import Settings
 
-SECRETS = ("smtp_url", "database_url", "secret_keys", "api_keys")
+SECRETS = ("smtp_url", "feedback_url", "database_url", "secret_keys", "api_keys")
 Refusal = Callable[[str], str]
 
 

@@ -1,0 +1,84 @@
+"""Servers that misbehave below the protocol: one that is cut off, and one that says anything."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+
+@contextmanager
+def cut(port: int, *, after: int) -> Iterator[int]:
+    """Pass connections on to a port, and close each when so many octets have come from there."""
+
+    def serve(client: socket.socket) -> None:
+        with client, socket.create_connection(("127.0.0.1", port)) as server:
+            up = threading.Thread(target=_copy, args=(client, server, None), daemon=True)
+            up.start()
+            _copy(server, client, after)
+            for one in (client, server):
+                with suppress(OSError):
+                    one.shutdown(socket.SHUT_RDWR)
+            up.join(10)
+
+    with _listening(serve) as found:
+        yield found
+
+
+@contextmanager
+def saying(*answers: bytes, is_endless: bool = False) -> Iterator[int]:
+    """Greet with the first answer, and give the next one for each line; then close.
+
+    `%TAG%` in an answer stands for the first word of the line. If it is endless, the last answer is
+    repeated until the client leaves.
+    """
+
+    def serve(client: socket.socket) -> None:
+        with client, client.makefile("rb") as lines, suppress(OSError):
+            client.sendall(answers[0])
+            for answer in answers[1:]:
+                line = lines.readline()
+                tag = next(iter(line.split()), b"")
+                client.sendall(answer.replace(b"%TAG%", tag))
+            while is_endless:
+                client.sendall(answers[-1])
+
+    with _listening(serve) as found:
+        yield found
+
+
+@contextmanager
+def _listening(serve: object) -> Iterator[int]:
+    assert callable(serve)
+    threads = []
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def accept() -> None:
+            with suppress(OSError):
+                while True:
+                    client, _ = listener.accept()
+                    thread = threading.Thread(target=serve, args=(client,), daemon=True)
+                    thread.start()
+                    threads.append(thread)
+
+        accepting = threading.Thread(target=accept, daemon=True)
+        accepting.start()
+        yield listener.getsockname()[1]
+        # Closing does not wake up who waits in accept.
+        with suppress(OSError):
+            listener.shutdown(socket.SHUT_RDWR)
+        accepting.join(10)
+    for thread in threads:
+        thread.join(10)
+
+
+def _copy(source: socket.socket, target: socket.socket, room: int | None) -> None:
+    with suppress(OSError):
+        while data := source.recv(65_536 if room is None else min(room, 65_536) or 1):
+            if room is not None:
+                data = data[:room]
+                room -= len(data)
+            target.sendall(data)
+            if room == 0:
+                return
