@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import sys
+import time
 from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
@@ -14,13 +15,27 @@ from newsletter import clock
 from newsletter.cli import context, output, streams
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from sqlalchemy import Engine
 
     from newsletter.editions.alarms import Alarm
+    from newsletter.errors import NewsletterError
     from newsletter.feedback.apply import FeedbackTally
-    from newsletter.feedback.reports import Arrival, Returned
+    from newsletter.feedback.reports import Returned
+
+
+class CameBack(NamedTuple):
+    """What mails came to, the editions that were paused, and what kept the rest from being read."""
+
+    tally: FeedbackTally
+    alarms: list[Alarm]
+    failure: NewsletterError | None = None
+
+    def as_json(self) -> dict[str, object]:
+        """Return the counts and the paused editions."""
+        return {**vars(self.tally), "paused": [one._asdict() for one in self.alarms]}
+
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -33,6 +48,8 @@ _SHOWN = 100
 _SHOWN_OURS = 10
 #: Mails that are applied in one transaction.
 _BATCH = 200
+#: How long an edition that is due waits at most for a full mailbox; the next run goes on with it.
+_LONGEST_SECONDS = 120.0
 _COLUMNS = ("at", "from", "kind", "recipient", "verdict", "code", "reply", "reason")
 #: The results of mails, in the order in which they are said.
 _RESULTS = (
@@ -45,28 +62,37 @@ _RESULTS = (
 def read(
     ctx: typer.Context,
     mailbox: Annotated[
-        Path, typer.Argument(help="A Maildir, an mbox file, or - for a mail on standard input.")
-    ] = Path("-"),
+        Path | None,
+        typer.Argument(
+            help="A Maildir, an mbox file, or - for a mail on standard input; without one, the "
+            "mailbox that feedback_url names, or else standard input."
+        ),
+    ] = None,
     *,
     json: output.Json = False,
 ) -> None:
     """Read what came back by mail, and do what it says: suppress dead addresses, unsubscribe.
 
     A bounce counts if it names a mail of ours or came to a return path that we signed, a request to
-    unsubscribe if it has the token of its reader; who the sender says they are never does. The
-    mailbox is not changed, and reading it again is harmless. Says nothing if nothing is new.
+    unsubscribe if it has the token of its reader; who the sender says they are never does. Reading
+    mails again is harmless. A mailbox that is named here is not changed; in that of feedback_url,
+    mails that were understood are moved or deleted. Says nothing if nothing is new.
     """
-    from newsletter.feedback import arrivals
-
     here = context.of(ctx)
-    keyring = here.publication.keyring
     with here.database() as engine:
-        found = (arrivals.of_mail(mail, keyring) for _, mail in _mails(mailbox))
-        tally, alarms = _apply(engine, here, found)
+        if mailbox is None and here.settings.feedback_url:
+            found = _read_mailbox(engine, here)
+        else:
+            found = _apply(engine, here, _mails(mailbox or Path("-")))
+    if found is None:
+        output.say("Another process reads the mailbox.")
+        raise typer.Exit(75)
     if json:
-        output.as_json({**vars(tally), "paused": [one._asdict() for one in alarms]})
+        output.as_json(found.as_json())
     else:
-        report(tally, alarms)
+        report(found.tally, found.alarms)
+    if found.failure is not None:
+        raise found.failure
 
 
 @app.command("list")
@@ -144,7 +170,7 @@ def _mails(path: Path) -> Iterator[tuple[Path, bytes]]:
     if str(path) != "-":
         yield from mails.mails(path)
         return
-    for mail in mails.of_stream(sys.stdin.buffer, is_whole=True):
+    for mail in mails.of_stream(sys.stdin.buffer):
         yield path, mail
 
 
@@ -166,20 +192,96 @@ def _listed(row: Mapping[str, Any]) -> tuple[object, ...]:
     return (row["at"], row["source"], row["kind"], who, row["verdict"], code, words, row["reason"])
 
 
-def _apply(
-    engine: Engine, here: context.Context, found: Iterable[Arrival]
-) -> tuple[FeedbackTally, list[Alarm]]:
-    """Apply arrivals in batches, and pause editions of which too much came back."""
-    from newsletter.editions import alarms
+def _apply(engine: Engine, here: context.Context, found: Iterable[tuple[Path, bytes]]) -> CameBack:
+    """Apply mails in batches, and pause editions of which too much came back."""
+    from newsletter.feedback import arrivals
     from newsletter.feedback.apply import FeedbackRules, FeedbackTally, apply_all
 
     rules = FeedbackRules.of(here.settings, here.publication)
+    keyring = here.publication.keyring
     tally = FeedbackTally()
     rest = iter(found)
-    while batch := list(islice(rest, _BATCH)):
+    while batch := [arrivals.of_mail(mail, keyring) for _, mail in islice(rest, _BATCH)]:
         tally.add(apply_all(engine, batch, rules=rules, now=clock.utc_now()))
-    risen = alarms.check(engine, publication=here.publication, now=clock.utc_now())
-    return tally, risen
+    return CameBack(tally, _alarms(engine, here))
+
+
+def _read_mailbox(
+    engine: Engine,
+    here: context.Context,
+    *,
+    is_scheduled: bool = False,
+    is_stopped: Callable[[], bool] = lambda: False,
+) -> CameBack | None:
+    """Read the mailbox that the settings name; None if that is not this process's turn."""
+    from newsletter.errors import DatabaseUnavailable, NewsletterError
+    from newsletter.feedback import reading
+    from newsletter.feedback.apply import FeedbackRules, FeedbackTally
+
+    rules = FeedbackRules.of(here.settings, here.publication)
+    mailbox = reading.Mailbox.of(here.settings, rules)
+    tally = FeedbackTally()
+    failure: NewsletterError | None = None
+    if mailbox is None:
+        return None
+    with output.progress() as progress:
+        task = progress.add_task("Returned mails", total=None)
+
+        def on_batch(batch: FeedbackTally, waiting: int | None) -> None:
+            tally.add(batch)
+            progress.update(task, completed=tally.read, total=waiting)
+
+        try:
+            is_read = reading.read(
+                engine,
+                mailbox,
+                now=clock.utc_now(),
+                on_batch=on_batch,
+                is_stopped=is_stopped,
+                is_scheduled=is_scheduled,
+            )
+        except DatabaseUnavailable:
+            raise
+        except NewsletterError as exc:
+            # The batches before are done, and said.
+            is_read, failure = True, exc
+    if not is_read:
+        return None
+    return CameBack(tally, _alarms(engine, here) if tally.read else [], failure)
+
+
+def on_schedule(
+    engine: Engine, here: context.Context, *, is_stopped: Callable[[], bool]
+) -> CameBack | None:
+    """Read the mailbox for cron or a worker, if the settings name one and it is time.
+
+    A failure is said on the first time, once a day, and when it is over; it is part of the result
+    only when it is said.
+    """
+    from newsletter.feedback import notices
+
+    if not here.settings.feedback_url:
+        return None
+    until = time.monotonic() + _LONGEST_SECONDS
+    found = _read_mailbox(
+        engine,
+        here,
+        is_scheduled=True,
+        is_stopped=lambda: is_stopped() or time.monotonic() > until,
+    )
+    if found is None:
+        return None
+    said = notices.take(engine, found.failure, now=clock.utc_now())
+    if said:
+        output.warn(said, found.failure.hint if found.failure else None)
+        return found
+    return found._replace(failure=None)
+
+
+def _alarms(engine: Engine, here: context.Context) -> list[Alarm]:
+    from newsletter.editions import alarms
+
+    return alarms.check(engine, publication=here.publication, now=clock.utc_now())
 
 
 def report(tally: FeedbackTally, alarms: Sequence[Alarm]) -> None:

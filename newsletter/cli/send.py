@@ -11,7 +11,7 @@ import typer
 
 from newsletter import clock
 from newsletter.cadences import Cadence
-from newsletter.cli import context, output, setup
+from newsletter.cli import context, feedback, output, setup
 from newsletter.sender.shutdown import on_signals
 
 if TYPE_CHECKING:
@@ -94,8 +94,9 @@ def cron(
 ) -> None:
     """Fetch the feeds and send what is due: one line for each edition that moved, else nothing.
 
-    A feed is spoken of when it starts to fail, once a day while it does, and when it is well again;
-    the exit code is 1 in a run that says that one fails.
+    It reads the mailbox that feedback_url names, too. A feed or that mailbox is spoken of when it
+    starts to fail, once a day while it does, and when it is well again; the exit code is 1 in a run
+    that says that one fails.
     """
     from newsletter.editions import scheduler
 
@@ -140,10 +141,15 @@ def _run(engine: Engine, here: context.Context, *, json: bool) -> int:
     with on_signals() as shutdown:
         fetched = run.complete(fetched, shutdown)
         failing = report(engine, fetched, run.now)
+        # Dead addresses are out before an edition's readers are chosen.
+        returned = feedback.on_schedule(engine, here, is_stopped=lambda: shutdown.is_wanted)
         failure = run.send(lambda cadence: deliver(engine, cadence, here, now=run.now), shutdown)
         if json:
-            output.as_json(_moved(run.moved.values(), failing=failing, dry_run=False))
+            moved = _moved(run.moved.values(), failing=failing, dry_run=False)
+            output.as_json({**moved, "feedback": returned.as_json() if returned else None})
         else:
+            if returned and returned.tally.read:
+                feedback.report(returned.tally, returned.alarms)
             for summary in run.moved.values():
                 waits = _waiting(engine, summary, here)
                 output.say(_with_reasons(sentence(summary), waits, here))
@@ -151,7 +157,7 @@ def _run(engine: Engine, here: context.Context, *, json: bool) -> int:
         raise failure
     if shutdown.is_wanted:
         return 75
-    return 1 if failing else 0
+    return 1 if failing or (returned and returned.failure) else 0
 
 
 def _moved(

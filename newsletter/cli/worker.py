@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from newsletter import clock
-from newsletter.cli import context, output, send, setup
+from newsletter.cli import context, feedback, output, send, setup
 from newsletter.sender.shutdown import Shutdown, on_signals
 
 if TYPE_CHECKING:
@@ -102,7 +102,10 @@ def _keep_schedule(engine: Engine, here: context.Context, shutdown: Shutdown) ->
 
 
 def _look(engine: Engine, here: context.Context, fetch_at: float, shutdown: Shutdown) -> float:
-    """Fetch the feeds if it is time, or an edition is; make what is due. Return the next fetch."""
+    """Fetch the feeds and read the mailbox if it is time; make what is due. Return the next fetch.
+
+    An edition that is due has the feeds fetched first.
+    """
     from newsletter.articles import turn
     from newsletter.articles.limits import Limits
     from newsletter.editions import fetching, schedule, scheduler
@@ -122,6 +125,11 @@ def _look(engine: Engine, here: context.Context, fetch_at: float, shutdown: Shut
                 # Not every feed was read: an edition that is made now would miss their articles.
                 return fetch_at
             fetch_at = time.monotonic() + _FETCH_SECONDS
+        returned = feedback.on_schedule(engine, here, is_stopped=lambda: shutdown.is_wanted)
+        if returned and returned.tally.read:
+            feedback.report(returned.tally, returned.alarms)
+        if returned and returned.failure:
+            errors.append(returned.failure.message)
         # At the same instant: an edition that has fallen due since gets a fetch of its own first.
         done = schedule.keep(engine, now=now, publication=here.publication)
         errors += [failure.message for failure in done.failures]

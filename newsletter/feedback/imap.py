@@ -30,7 +30,7 @@ _ANSWER_OCTETS = 2 * BATCH_OCTETS
 _UID = re.compile(rb"\bUID (\d{1,10})\b")
 _NAMESPACE = re.compile(rb'\(\("(?P<prefix>[^"\\]*)" (?:"(?P<delimiter>\\?.)"|NIL)')
 _DELIMITER = re.compile(rb'\([^)]*\) (?:"(?P<delimiter>\\?.)"|NIL) ')
-_ERRORS = (imaplib.IMAP4.error, ImapToolsError, OSError, ValueError)
+_ERRORS = (imaplib.IMAP4.error, ImapToolsError, *servers.ERRORS)
 
 
 class _Bounded(imaplib.IMAP4):

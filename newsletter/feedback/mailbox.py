@@ -1,7 +1,7 @@
 """Reads mails from a Maildir, an mbox file or a stream, without modifying them.
 
-Of a mail only the headers are kept, or the beginning that a report is read from, so that memory is
-bounded for any mailbox and any mail.
+Of a mail only the beginning is kept, which a report is read from, so that memory is bounded for any
+mailbox and any mail.
 """
 
 from __future__ import annotations
@@ -21,19 +21,6 @@ _SEPARATOR = re.compile(rb"From [^\r\n]*\d\d:\d\d")
 _FIRST = b"From "
 
 
-def headers(path: Path) -> Iterator[bytes]:
-    """Yield the headers of each mail of a Maildir or an mbox file.
-
-    Raises InvalidInput if it is neither, or cannot be read.
-    """
-    with readable(path, "Name a Maildir or an mbox file."):
-        if path.is_dir():
-            for _, mail in _maildir(path, is_whole=False):
-                yield mail
-        else:
-            yield from _mbox(path)
-
-
 def mails(path: Path) -> Iterator[tuple[Path, bytes]]:
     """Yield the mails of a Maildir, an mbox file or a file with one mail, and where each is.
 
@@ -41,26 +28,25 @@ def mails(path: Path) -> Iterator[tuple[Path, bytes]]:
     """
     with readable(path, "Name a mail, a Maildir or an mbox file."):
         if path.is_dir():
-            yield from _maildir(path, is_whole=True)
+            yield from _maildir(path)
             return
         with path.open("rb") as file:
-            for mail in of_stream(file, is_whole=True):
-                yield path, mail
+            for mail in of_stream(file):
+                # An empty mbox has none.
+                if mail:
+                    yield path, mail
 
 
-def of_stream(stream: BinaryIO, *, is_whole: bool = False) -> Iterator[bytes]:
-    """Yield the headers of the mail on a stream, as a mail server pipes it, or of a whole mbox.
+def of_stream(stream: BinaryIO) -> Iterator[bytes]:
+    """Yield the mail on a stream, as a mail server pipes it, or each of a whole mbox.
 
     The stream is read to its end: a mail server takes a closed pipe for a failure.
     """
     first = stream.readline(HEADER_OCTETS)
     if first.startswith(_FIRST):
-        yield from _after_separator(stream.readline, is_whole=is_whole)
+        yield from _after_separator(stream.readline)
         return
-    if is_whole:
-        yield first + stream.read(MAXIMUM_OCTETS)
-    else:
-        yield first + _beginning(stream.readline)
+    yield first + stream.read(MAXIMUM_OCTETS)
     while stream.read(HEADER_OCTETS):
         pass
 
@@ -75,49 +61,36 @@ def readable(path: Path, hint: str) -> Iterator[None]:
         raise InvalidInput(f"{path} cannot be read as a mailbox: {reason}.", hint=hint) from exc
 
 
-def _maildir(path: Path, *, is_whole: bool) -> Iterator[tuple[Path, bytes]]:
+def _maildir(path: Path) -> Iterator[tuple[Path, bytes]]:
     with closing(mailbox.Maildir(path, create=False)) as found:
         for key in found.iterkeys():
             # A mail client may delete or move the mail meanwhile.
             with suppress(KeyError, FileNotFoundError), found.get_file(key) as mail:
-                yield (
-                    path / key,
-                    mail.read(MAXIMUM_OCTETS) if is_whole else _beginning(mail.readline),
-                )
+                yield path / key, mail.read(MAXIMUM_OCTETS)
 
 
-def _mbox(path: Path) -> Iterator[bytes]:
-    with path.open("rb") as file:
-        first = file.readline(HEADER_OCTETS)
-        if not first:
-            return
-        if not first.startswith(_FIRST):
-            raise mailbox.FormatError('it does not begin with "From "')
-        yield from _after_separator(file.readline, is_whole=False)
-
-
-def _after_separator(readline: Callable[[int], bytes], *, is_whole: bool) -> Iterator[bytes]:
-    """Yield each mail of an mbox, or its headers, after its first separator line."""
+def _after_separator(readline: Callable[[int], bytes]) -> Iterator[bytes]:
+    """Yield each mail of an mbox after its first separator line."""
     has_mail = True
     while has_mail:
         head = _beginning(readline)
         body: list[bytes] = []
-        has_mail = _read_body(readline, body if is_whole else None)
-        yield head + b"\n" + b"".join(body) if is_whole else head
+        has_mail = _read_body(readline, body)
+        yield head + b"\n" + b"".join(body)
 
 
-def _read_body(readline: Callable[[int], bytes], kept: list[bytes] | None) -> bool:
+def _read_body(readline: Callable[[int], bytes], kept: list[bytes]) -> bool:
     """Read past the separator line of the next mail; False if there is none.
 
     What comes before it, up to MAXIMUM_OCTETS, is added to `kept`.
     """
     begins_line = True
-    room = MAXIMUM_OCTETS if kept is not None else 0
+    room = MAXIMUM_OCTETS
     while line := readline(HEADER_OCTETS):
         if begins_line and _SEPARATOR.match(line):
             return True
         begins_line = line.endswith(b"\n")
-        if kept is not None and room > 0:
+        if room > 0:
             kept.append(line)
             room -= len(line)
     return False

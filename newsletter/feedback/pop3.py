@@ -25,7 +25,7 @@ _LINES = MAXIMUM_OCTETS // 64
 #: Octets of one piece of a line, and of all that a server may say to one command.
 _PIECE_OCTETS = 65_536
 _ANSWER_OCTETS = 256_000_000
-_ERRORS = (poplib.error_proto, OSError, ValueError, LookupError)
+_ERRORS = (poplib.error_proto, *servers.ERRORS)
 
 
 class _Client(poplib.POP3):

@@ -13,8 +13,8 @@ from datetime import datetime, timedelta
 from sqlalchemy import Engine, update
 from sqlmodel import col, select
 
-from newsletter.db import dialects
 from newsletter.db import session as sessions
+from newsletter.ledger import reports
 from newsletter.models import Receipt
 
 #: Keys in one statement; SQLite allows 32,766 parameters.
@@ -48,4 +48,4 @@ def add(engine: Engine, keys: Sequence[str], *, now: datetime) -> None:
     """Remember mails."""
     if keys:
         with sessions.writing(engine) as session:
-            dialects.insert_missing(session, Receipt, {"key": keys}, constants={"at": now})
+            reports.receive(session, keys, now=now)

@@ -15,6 +15,8 @@ from newsletter.settings.mailboxes import MailboxServer
 
 #: For the connection and for each answer.
 TIMEOUT_SECONDS = 60
+#: What libraries raise beside their own errors: lost connections, answers that they cannot read.
+ERRORS = (OSError, ValueError, LookupError, TypeError, AttributeError)
 #: Characters of a server's words in a message.
 _LONGEST = 200
 #: Response codes of a refusal that passes (RFC 5530, RFC 2449, RFC 3206).

@@ -5,11 +5,9 @@ from __future__ import annotations
 import re
 import shutil
 import tracemalloc
-from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 import trustme
@@ -31,29 +29,6 @@ NOW = datetime(2026, 11, 30, 12, tzinfo=UTC)
 FOLDER = "Newsletter/Processed"
 ON_DISK = ".Newsletter.Processed"
 SCHEMES = ("imap", "imaps", "pop3", "pop3s")
-
-
-@pytest.fixture(scope="module")
-def authority() -> trustme.CA:
-    return trustme.CA()
-
-
-@pytest.fixture
-def trusted(authority: trustme.CA, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    authority.cert_pem.write_to_path(str(tmp_path / "authority.pem"))
-    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "authority.pem"))
-
-
-@pytest.fixture(scope="module")
-def shared(authority: trustme.CA) -> Iterator[Dovecot]:
-    with dovecot(authority) as running:
-        yield running
-
-
-@pytest.fixture
-def box(shared: Dovecot, trusted: None) -> Dovecot:
-    shared.empty()
-    return shared
 
 
 def mail(subject: str, octets: int = 100) -> bytes:
@@ -273,7 +248,7 @@ namespace inbox {{
 
 
 def test_where_no_keyword_can_be_set_what_stays_is_marked_as_seen(
-    authority: trustme.CA, sqlite_engine: Engine, tmp_path: Path
+    authority: trustme.CA, sqlite_engine: Engine
 ) -> None:
     config = """
 mail_plugins = acl

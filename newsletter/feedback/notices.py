@@ -1,0 +1,56 @@
+"""When the mailbox was last read on schedule, and notices of the scheduler if it cannot be.
+
+On the first failure, then daily, and on recovery, as of feeds. Two rows of the table `receipt`, so
+that all machines share them.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from sqlalchemy import Engine, delete
+from sqlmodel import Session, col
+
+from newsletter.db import dialects
+from newsletter.db import session as sessions
+from newsletter.errors import NewsletterError
+from newsletter.models import Receipt
+
+_READ, _FAILING = "mailbox:read", "mailbox:failing"
+#: Two minutes short of a day: a cron job starts some seconds early or late.
+_DAILY = timedelta(days=1, minutes=-2)
+
+
+def is_due(engine: Engine, every: timedelta, *, now: datetime) -> bool:
+    """Return whether the last time lies that far back, and record that this is another one."""
+    with sessions.writing(engine) as session:
+        if _is_recent(session, _READ, now - every, now):
+            return False
+        _record(session, _READ, now)
+        return True
+
+
+def take(engine: Engine, failure: NewsletterError | None, *, now: datetime) -> str | None:
+    """Return what is to be said after the mailbox was read, or could not be, if that is news."""
+    with sessions.reading(engine) as session:
+        was_failing = session.get(Receipt, _FAILING) is not None
+        is_said = _is_recent(session, _FAILING, now - _DAILY, now)
+    if is_said if failure else not was_failing:
+        return None
+    with sessions.writing(engine) as session:
+        if failure is None:
+            session.execute(delete(Receipt).where(col(Receipt.key) == _FAILING))
+            return "The mailbox of returned mails can be read again."
+        _record(session, _FAILING, now)
+    return f"Still: {failure.message}" if was_failing else failure.message
+
+
+def _is_recent(session: Session, key: str, since: datetime, now: datetime) -> bool:
+    found = session.get(Receipt, key)
+    # A time in the future was written before the clock was set back.
+    return found is not None and since < found.at <= now
+
+
+def _record(session: Session, key: str, now: datetime) -> None:
+    added = dialects.insert_into(session, Receipt).values(key=key, at=now)
+    session.execute(added.on_conflict_do_update(index_elements=["key"], set_={"at": now}))

@@ -1,0 +1,104 @@
+"""Reads the mailbox that returned mails come to, and applies them batch by batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from sqlalchemy import Engine
+
+from newsletter.db.election import LeaderLock
+from newsletter.feedback import arrivals, notices
+from newsletter.feedback.apply import FeedbackRules, FeedbackTally, apply_all
+from newsletter.feedback.files import MaildirSource, MboxSource
+from newsletter.feedback.reports import Arrival, Kind
+from newsletter.feedback.sources import Source
+from newsletter.settings import Settings
+from newsletter.settings.mailboxes import MailboxServer
+
+#: How often the scheduler reads the mailbox; a little less than five minutes, since cron jobs begin
+#: some seconds early or late.
+EVERY = timedelta(minutes=4, seconds=30)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mailbox:
+    """The mailbox, and what its mails are applied by."""
+
+    where: MailboxServer | Path
+    #: Where mails that were understood are moved to; empty to delete them.
+    folder: str
+    rules: FeedbackRules
+
+    @classmethod
+    def of(cls, settings: Settings, rules: FeedbackRules) -> Mailbox | None:
+        """Return the mailbox that the settings name, if they do."""
+        where = settings.feedback_mailbox()
+        return cls(where=where, folder=settings.feedback_folder, rules=rules) if where else None
+
+
+def read(
+    engine: Engine,
+    mailbox: Mailbox,
+    *,
+    now: datetime,
+    on_batch: Callable[[FeedbackTally, int | None], None],
+    is_stopped: Callable[[], bool] = lambda: False,
+    is_scheduled: bool = False,
+) -> bool:
+    """Apply all mails that wait; False if that is not this process's turn.
+
+    It is not while another one reads, and of the scheduler not so soon after the last time.
+    `on_batch` gets the counts of each batch after its commit, and how many mails waited at first,
+    where that is known. Raises ConfigurationError, InvalidInput and TransportUnavailable, which
+    name the mailbox; the batches before are done then.
+    """
+    with LeaderLock(engine, "mailbox") as lock:
+        if not lock.is_elected() or (is_scheduled and not notices.is_due(engine, EVERY, now=now)):
+            return False
+        with _opened(engine, mailbox, now=now) as source:
+            for batch in source.batches():
+                keyring = mailbox.rules.publication.keyring
+                found = [arrivals.of_mail(mail.octets, keyring) for mail in batch]
+                tally = apply_all(engine, found, rules=mailbox.rules, now=now)
+                handles = {True: list[str](), False: list[str]()}
+                for mail, arrival in zip(batch, found, strict=True):
+                    handles[_is_understood(arrival)].append(mail.handle)
+                source.settle(understood=handles[True], left=handles[False])
+                on_batch(tally, source.waiting)
+                if is_stopped():
+                    break
+    return True
+
+
+def _is_understood(arrival: Arrival) -> bool:
+    """Return whether nobody has to look at a mail any more.
+
+    A request to unsubscribe that only a person can answer stays.
+    """
+    kind = arrival.returned.kind
+    return kind is not Kind.OTHER and not (kind is Kind.UNSUBSCRIBE and arrival.token is None)
+
+
+@contextmanager
+def _opened(engine: Engine, mailbox: Mailbox, *, now: datetime) -> Iterator[Source]:
+    where = mailbox.where
+    if isinstance(where, Path):
+        if where.is_dir():
+            yield MaildirSource(where, engine, folder=mailbox.folder, now=now)
+        else:
+            yield MboxSource(where, engine, now=now)
+    elif where.protocol == "pop3":
+        # Imported where they are needed: most mailboxes are of one kind.
+        from newsletter.feedback import pop3  # noqa: PLC0415
+
+        with pop3.opened(where, engine, now=now) as source:
+            yield source
+    else:
+        from newsletter.feedback import imap  # noqa: PLC0415
+
+        with imap.opened(where, folder=mailbox.folder) as source:
+            yield source
