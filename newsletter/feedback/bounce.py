@@ -256,15 +256,19 @@ def _reply_of(block: Block, text: str) -> Found | None:
 def _with_status(reply: Reply, written: str) -> Reply:
     """Add the reporting system's status to a reply without one of its own, if they agree.
 
-    Some systems call every 550 a 5.1.1: it counts where the words of the reply are of a mailbox or
-    a host, or there are none.
+    Sendmail calls every 550 a 5.1.1 and every 552 a 5.2.2: that counts where the words of the reply
+    say so, too, or there are none.
     """
     fits = _is_specific(written) and written[0] == str(reply.code)[0]
     if reply.enhanced or not fits:
         return reply
-    if written.startswith("5.1.") and len(reply.text) > 5:
-        is_of_mailbox = replies.classify(Phase.RCPT, reply).reaction in _OF_MAILBOX
-        if not is_of_mailbox and _meaning_of(reply.text) is not Verdict.DEAD:
+    if len(reply.text) > 5:
+        said, reaction = _meaning_of(reply.text), replies.classify(Phase.RCPT, reply).reaction
+        is_of_mailbox = said is Verdict.DEAD or reaction in _OF_MAILBOX
+        is_full = said is Verdict.FULL or reaction is Reaction.COUNT
+        if (written.startswith("5.1.") and not is_of_mailbox) or (
+            written == "5.2.2" and not is_full
+        ):
             return reply
     return Reply(reply.code, f"{written} {reply.text}")
 
@@ -331,7 +335,7 @@ def _verdict(found: Found | None, *, is_first_hand: bool) -> Verdict:
 
 def _doubted(said: Verdict | None, reply: Reply) -> Verdict:
     """Return what a status of a dead address means with its words, which may say something else."""
-    if said is None or said is Verdict.MAYBE:
+    if said is None:
         return Verdict.DEAD
     is_of_host = reply.enhanced == "5.4.4"
     return Verdict.MAYBE if said is Verdict.LATER and not is_of_host else said

@@ -17,7 +17,7 @@ from newsletter.feedback.mime import Headers
 MAXIMUM_BLOCKS = 200
 ADDRESS = re.compile(r"[^\s<>()\[\]:;,\"@\\]{1,64}@(?:[\w-]{1,63}\.){1,10}[\w-]{1,63}")
 # What a field names in another form: quoted, on a host without a domain, or damaged.
-_ODD_ADDRESS = re.compile(r"(?:\"[^\"\n]{1,62}\"|[^\s<>;,\"]{1,64})@[^\s<>;,\"]{1,255}")
+_ODD_ADDRESS = re.compile(r"(?:\"[^\"\n]{1,62}\"|[^\s<>:;,@\"]{1,64})@[^\s<>;,@\"]{1,255}")
 #: The envelope recipient in a Received header (RFC 5321 4.4).
 _FOR = re.compile(rf"\bfor\s+<({ADDRESS.pattern})>", re.I)
 _TRACE_LENGTH = 2_000

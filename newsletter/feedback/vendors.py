@@ -62,6 +62,7 @@ _ROWS = (
         r"|\b(?:network|host|ip|connection) (?:\S+ )?(?:is |was )?(?:not allowed|blocked|banned"
         r"|denied|rejected)|frequency limited|banned sending"
         r"|requires? (?:the )?sender|recipient(?:'s)? preferences|without to:? fields?"
+        r"|\b(?:spf|dkim|dmarc|rdns)\b|reverse dns|ptr record"
         # About the sender.
         r"|\b(?:sender|from|return|reverse|envelope|source|client|your|ip|host|server):?(?:'s)?[ -]"
         r"(?:e-?mail )?(?:address|domain|account|mail ?box|user|path|dns|ptr)" + _FEW +
@@ -134,6 +135,7 @@ _ROWS = (
         r"|has not been collected|dns (?:error|failure|lookup fail)|try again later"
         r"|delivery failed \d+ attempts|(?:could not|cannot) (?:send|deliver) (?:message )?for "
         r"|wasn't able to establish an smtp connection|network (?:problem|error)|deferred"
+        r"|gr[ae]y-?list"
         r"|zeit(?:ü|ue)berschreitung|délai (?:\w+ )?(?:dépassé|expiré)|tiempo de espera",
         450, "4.4.1",
     ),
@@ -146,7 +148,7 @@ _ROWS = (
         r"|(?:disabled|suspended|inactive|deactivated|expired|closed) "
         r"(?:user|account|mail ?box|recipient)|extended inactivity|not an active (?:user|address)"
         rf"|{_DE}" + _FEW + r" (?:gesperrt|deaktiviert)|" + _FR + _FEW + r" (?:désactivé|suspendu)"
-        rf"|{_ES}" + _FEW + r" (?:desactivad|suspendid|deshabilitad|bloquead)[oa]",
+        rf"|{_ES}" + _FEW + r" (?:desactivad|suspendid|deshabilitad|bloquead|expirad|cerrad)[oa]",
         550, "5.2.1",
     ),
     # No such mailbox.

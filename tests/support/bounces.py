@@ -405,6 +405,16 @@ SAMPLES: dict[str, Sample] = {
         "bounce",
         [(ADA, "dead")],
     ),
+    "a source route": Sample(
+        report("", block("failed", "5.1.1", "smtp; 550 5.1.1 User unknown", "@a.example:ada@host")),
+        "bounce",
+        [("ada@host", "dead")],
+    ),
+    "a suspended mailbox, with the status of none": Sample(
+        report("", block("failed", "5.1.1", "smtp; 550 5.1.1 This account has been suspended")),
+        "bounce",
+        [(ADA, "maybe")],
+    ),
     "an address on a host without a domain": Sample(
         report("", block("failed", "5.1.1", "smtp; 550 5.1.1 User unknown", "ada@mailhost")),
         "bounce",
@@ -446,6 +456,11 @@ SAMPLES: dict[str, Sample] = {
         report("", block("failed", "5.2.3", "X-Postfix; maildir has overdrawn his disk quota")),
         "bounce",
         [(ADA, "full")],
+    ),
+    "sendmail: every 552 is a 5.2.2, but the words are of the size": Sample(
+        report("", block("failed", "5.2.2", "SMTP; 552 Message size exceeds the limit")),
+        "bounce",
+        [(ADA, "ours")],
     ),
     "a full mailbox, as a comment on the status": Sample(
         report("", block("failed", "5.0.0 (recipient reached disk quota)")),
