@@ -17,6 +17,7 @@ from newsletter.cli import context, output, streams
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
+    from rich.progress import Progress
     from sqlalchemy import Engine
 
     from newsletter.editions.alarms import Alarm
@@ -81,7 +82,8 @@ def read(
     here = context.of(ctx)
     with here.database() as engine:
         if mailbox is None and here.settings.feedback_url:
-            found = _read_mailbox(engine, here)
+            with output.progress() as progress:
+                found = _read_mailbox(engine, here, progress=progress)
         else:
             found = _apply(engine, here, _mails(mailbox or Path("-")))
     if found is None:
@@ -210,6 +212,7 @@ def _read_mailbox(
     engine: Engine,
     here: context.Context,
     *,
+    progress: Progress | None = None,
     is_scheduled: bool = False,
     is_stopped: Callable[[], bool] = lambda: False,
 ) -> CameBack | None:
@@ -224,27 +227,27 @@ def _read_mailbox(
     failure: NewsletterError | None = None
     if mailbox is None:
         return None
-    with output.progress() as progress:
-        task = progress.add_task("Returned mails", total=None)
+    task = progress.add_task("Returned mails", total=None) if progress else None
 
-        def on_batch(batch: FeedbackTally, waiting: int | None) -> None:
-            tally.add(batch)
+    def on_batch(batch: FeedbackTally, waiting: int | None) -> None:
+        tally.add(batch)
+        if progress is not None and task is not None:
             progress.update(task, completed=tally.read, total=waiting)
 
-        try:
-            is_read = reading.read(
-                engine,
-                mailbox,
-                now=clock.utc_now(),
-                on_batch=on_batch,
-                is_stopped=is_stopped,
-                is_scheduled=is_scheduled,
-            )
-        except DatabaseUnavailable:
-            raise
-        except NewsletterError as exc:
-            # The batches before are done, and said.
-            is_read, failure = True, exc
+    try:
+        is_read = reading.read(
+            engine,
+            mailbox,
+            now=clock.utc_now(),
+            on_batch=on_batch,
+            is_stopped=is_stopped,
+            is_scheduled=is_scheduled,
+        )
+    except DatabaseUnavailable:
+        raise
+    except NewsletterError as exc:
+        # The batches before are done, and said.
+        is_read, failure = True, exc
     if not is_read:
         return None
     return CameBack(tally, _alarms(engine, here) if tally.read else [], failure)

@@ -29,6 +29,7 @@ def findings(standing: Standing, *, settings: Settings, now: datetime) -> list[F
         *_restored(standing),
         *_scheduler(standing, zone, now),
         *_feeds(standing),
+        *_mailbox(standing),
         *_templates(standing),
         *_stuck(standing, zone, now),
         *_alarmed(standing),
@@ -92,6 +93,16 @@ def _feeds(standing: Standing) -> Iterator[Finding]:
             level=Level.WARNING,
             sentence=f"{articles} for your approval.",
             hint="`newsletter articles list --quarantined` shows them.",
+        )
+
+
+def _mailbox(standing: Standing) -> Iterator[Finding]:
+    if standing.mailbox_fails:
+        yield Finding(
+            id="feedback.failing",
+            level=Level.WARNING,
+            sentence="The mailbox of returned mails cannot be read.",
+            hint="`newsletter feedback read` tries again, and says why.",
         )
 
 

@@ -20,6 +20,7 @@ from newsletter.editions import alarms, leading, mailings, scheduler, store, sum
 from newsletter.editions.alarms import Alarm
 from newsletter.editions.summaries import Summary
 from newsletter.errors import Conflict, RenderError
+from newsletter.feedback import notices
 from newsletter.models import (
     Article,
     ArticleState,
@@ -88,6 +89,8 @@ class Standing:
     #: Deliveries of the last 30 days that may or may not have arrived.
     unknown: int
     failing: list[Feed]
+    #: Whether the mailbox of returned mails cannot be read.
+    mailbox_fails: bool
     #: Articles that wait for the operator; the archives of new feeds are not counted.
     quarantined: int
     #: Articles that an editor holds.
@@ -118,6 +121,7 @@ def look(engine: Engine, *, publication: Publication, limits: Limits, now: datet
             missed=_missed(session, counts, publication, now),
             letters=waiting.of(session, _letters(), limits=limits, now=now),
             unknown=_unknown(session, now),
+            mailbox_fails=notices.is_failing(session, now=now),
             failing=[feed for feed in articles.feeds(session) if feed.error],
             quarantined=_quarantined(session),
             held=articles.count_in(session, ArticleState.HELD),

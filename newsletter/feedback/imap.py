@@ -13,7 +13,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Any
 
-from imap_tools.errors import ImapToolsError, MailboxFolderSelectError, UnexpectedCommandStatusError
+from imap_tools.errors import (
+    ImapToolsError,
+    MailboxFolderCreateError,
+    MailboxFolderSelectError,
+    MailboxFolderStatusError,
+    UnexpectedCommandStatusError,
+)
 from imap_tools.mailbox import BaseMailBox
 
 from newsletter.errors import ConfigurationError
@@ -196,17 +202,32 @@ class ImapSource:
 
     def _move(self, uids: Sequence[str]) -> None:
         folder = self._spelled(self._folder)
-        if not self._has_folder and not self._box.folder.exists(folder):
-            self._box.folder.create(folder)
-            # Many mail clients show only these.
-            with suppress(ImapToolsError):
-                self._box.folder.subscribe(folder, value=True)
-        self._has_folder = True
+        if not self._has_folder:
+            self._make(folder)
+            self._has_folder = True
         if "MOVE" in self._client.capabilities:
             self._box.move(uids, folder)
         else:
             self._box.copy(uids, folder)
             self._delete(uids)
+
+    def _make(self, folder: str) -> None:
+        """Create the folder for what was understood, if it is missing."""
+        # LIST would have patterns, and folders that are there for those below them.
+        with suppress(MailboxFolderStatusError):
+            self._box.folder.status(folder, ["MESSAGES"])
+            return
+        try:
+            self._box.folder.create(folder)
+        except MailboxFolderCreateError as exc:
+            raise ConfigurationError(
+                f"The mailbox at {self._server} lets no folder {folder} be made: {_said(exc)}.",
+                setting="feedback_folder",
+                hint="Make it by hand, or name another one in NEWSLETTER_FEEDBACK_FOLDER.",
+            ) from exc
+        # Many mail clients show only these.
+        with suppress(ImapToolsError):
+            self._box.folder.subscribe(folder, value=True)
 
     def _delete(self, uids: Sequence[str]) -> None:
         self._uid("STORE", uids, "+FLAGS.SILENT", r"(\Deleted)")

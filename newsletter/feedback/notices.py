@@ -22,12 +22,16 @@ _DAILY = timedelta(days=1, minutes=-2)
 
 
 def is_due(engine: Engine, every: timedelta, *, now: datetime) -> bool:
-    """Return whether the last time lies that far back, and record that this is another one."""
-    with sessions.writing(engine) as session:
+    """Return whether the last time lies that far back, and record that this is another one.
+
+    To be called by the process that holds the leader lock of the mailbox.
+    """
+    with sessions.reading(engine) as session:
         if _is_recent(session, _READ, now - every, now):
             return False
+    with sessions.writing(engine) as session:
         _record(session, _READ, now)
-        return True
+    return True
 
 
 def take(engine: Engine, failure: NewsletterError | None, *, now: datetime) -> str | None:
@@ -43,6 +47,12 @@ def take(engine: Engine, failure: NewsletterError | None, *, now: datetime) -> s
             return "The mailbox of returned mails can be read again."
         _record(session, _FAILING, now)
     return f"Still: {failure.message}" if was_failing else failure.message
+
+
+def is_failing(session: Session, *, now: datetime) -> bool:
+    """Return whether the mailbox could not be read, the last time that the scheduler tried."""
+    # It is said anew each day: an older one is of a mailbox that the settings have no more.
+    return _is_recent(session, _FAILING, now - 2 * _DAILY, now)
 
 
 def _is_recent(session: Session, key: str, since: datetime, now: datetime) -> bool:

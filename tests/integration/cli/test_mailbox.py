@@ -66,6 +66,8 @@ def test_cron_says_once_that_the_mailbox_cannot_be_read_and_goes_on(
     (tmp_path / "box").rename(tmp_path / "elsewhere")
 
     first, second = run("cron"), run("cron")
+    findings = [one["id"] for one in run("status", "--json").json["findings"]]
+    assert findings == ["feedback.failing"]
     (tmp_path / "elsewhere").rename(tmp_path / "box")
     third, fourth = run("cron"), run("cron")
 
@@ -74,6 +76,7 @@ def test_cron_says_once_that_the_mailbox_cannot_be_read_and_goes_on(
     assert second == (0, "", "")
     assert (third.code, third.err) == (0, "The mailbox of returned mails can be read again.\n")
     assert fourth == (0, "", "")
+    assert run("status", "--json").json["findings"] == []
 
 
 def test_a_mailbox_that_is_away_is_said_with_its_exit_code(
