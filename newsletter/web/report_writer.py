@@ -2,7 +2,8 @@
 
 A request is answered when its own are committed. What is rejected is only counted: the counts are
 written with the next transaction, or at most once a second, and logged at most once a minute for
-each cause, so that forged requests cost neither a write nor a line each.
+each cause, so that forged requests cost neither a write nor a line each. What has come back of the
+editions that are being sent is counted at most once a second, too, for the alarms.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.concurrency import run_in_threadpool
 
 from newsletter.db import session as sessions
+from newsletter.editions import alarms
+from newsletter.editions.alarms import Alarm
 from newsletter.errors import NewsletterError
 from newsletter.feedback import apply
 from newsletter.feedback.apply import FeedbackRules
@@ -31,7 +34,7 @@ logger = logging.getLogger(__name__)
 
 #: Requests of one transaction; each has some events.
 _BATCH = 200
-#: Seconds between writes of counts alone.
+#: Seconds between writes of counts alone, and between looks at the alarms.
 _COUNT_SECONDS = 1.0
 
 
@@ -56,6 +59,7 @@ class ReportWriter:
         self._task: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._is_count_due = False
+        self._has_news = False
 
     async def write(self, read: Callable[[], list[Arrival]]) -> None:
         """Apply what `read` returns in a thread, and return when it is committed.
@@ -89,7 +93,7 @@ class ReportWriter:
     def _on_time(self) -> None:
         self._timer = None
         self._notes.flush(asyncio.get_running_loop().time())
-        if self._rejected:
+        if self._rejected or self._has_news:
             self._is_count_due = True
             self._start()
         if not self._notes.is_empty:
@@ -104,18 +108,38 @@ class ReportWriter:
         while self._waiting or self._is_count_due:
             if self._is_count_due:
                 await self._write_counts()
+                await self._look_at_alarms()
             batch, self._waiting = self._waiting[:_BATCH], self._waiting[_BATCH:]
             if batch:
                 await run_in_threadpool(self._write, batch)
+                self._has_news = True
+                self._schedule()
             for one in batch:
                 _settle(one)
 
     async def _write_counts(self) -> None:
         self._is_count_due = False
         counts, self._rejected = self._rejected, Counter()
-        if not await run_in_threadpool(self._count, counts):
+        if counts and not await run_in_threadpool(self._count, counts):
             self._rejected += counts
             self._schedule()
+
+    async def _look_at_alarms(self) -> None:
+        if not self._has_news:
+            return
+        self._has_news = False
+        for alarm in await run_in_threadpool(self._alarms):
+            logger.warning("%s is paused: %s.", alarm.edition, alarm.reason)
+
+    def _alarms(self) -> list[Alarm]:
+        """Pause editions of which too much came back; what cannot be counted now is later."""
+        try:
+            return alarms.check(
+                self._engine, publication=self._rules.publication, now=self._clock()
+            )
+        except (NewsletterError, PoolTimeout):
+            self._has_news = True
+            return []
 
     def _count(self, counts: Counter[tuple[str, str]]) -> bool:
         """Add to the counts of rejections; return whether they are committed."""

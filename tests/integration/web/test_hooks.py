@@ -16,6 +16,7 @@ import httpx2
 import pytest
 import sns_server
 from hook_events import ANN, SECRET, Provider
+from journey import until
 from sns_server import SnsServer
 from sqlalchemy import Engine, event, text
 from visitor import NOW, Make, Visitor
@@ -517,3 +518,44 @@ def test_every_cause_has_words_and_fits_its_column() -> None:
 
     assert set(report_writer._REASONS) == set(Cause)
     assert all(re.fullmatch(r"[a-z_]{1,24}", cause) for cause in Cause)
+
+
+def test_an_edition_of_which_too_much_comes_back_is_paused(
+    hooked: Visitor, caplog: pytest.LogCaptureFixture
+) -> None:
+    provider = next(one for one in hook_events.PROVIDERS if one.name == "generic")
+    crowd = [f"reader{number}@readers.example" for number in range(20)]
+    for address in crowd:
+        hooked.add(address)
+    with hooked.engine.begin() as connection:
+        # Theirs, too, was accepted.
+        connection.execute(
+            text(
+                "INSERT INTO delivery (mailing_id, address, reference, generation, state, priority,"
+                " due_at, attempts, state_at, created_at) SELECT mailing.id, address, subscriber.public_id, 1,"
+                " 'accepted', 2, :at, 1, :at, :at FROM subscriber, mailing"
+                " WHERE mailing.kind = 'digest' AND address LIKE 'reader%'"
+            ),
+            {"at": NOW - timedelta(hours=1)},
+        )
+        mailing = connection.execute(
+            text("SELECT public_id FROM mailing WHERE kind = 'digest'")
+        ).scalar_one()
+    for number, address in enumerate(crowd):
+        with hooked.engine.connect() as connection:
+            reference = connection.execute(
+                text("SELECT public_id FROM subscriber WHERE address = :a"), {"a": address}
+            ).scalar_one()
+        name = f"{mailing}.{reference}@miasfeed.example"
+        request = provider.bounce(address, name, f"event-{number}", hooked.now)
+        assert post(hooked, "generic", request).status_code == 200
+
+    def state() -> str:
+        assert hooked.client.portal
+        hooked.client.portal.call(asyncio.sleep, 0.05)
+        with hooked.engine.connect() as connection:
+            found: str = connection.execute(text("SELECT state FROM edition")).scalar_one()
+            return found
+
+    until(lambda: state() == "paused")
+    assert "20 of 22 accepted mails bounced (91 %)" in caplog.text
