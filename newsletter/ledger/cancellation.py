@@ -39,16 +39,16 @@ _ENDED = (State.CANCELLED, State.SKIPPED, State.UNKNOWN)
 def cancel(
     session: Session,
     *,
-    reference: str,
+    references: Collection[str],
     reason: str,
     now: datetime,
     mailings: Select[Any] | None = None,
 ) -> int:
-    """Cancel a recipient's open rows, all or those of `mailings`.
+    """Cancel the open rows of recipients, all or those of `mailings`; return how many.
 
     Rows in flight and rows held as unknown get the reason, and are not tried again.
     """
-    chosen = _reference == reference
+    chosen = _reference.in_(references)
     if mailings is not None:
         chosen &= _mailing.in_(mailings)
     cancelled = close(session, State.CANCELLED, reason, now, chosen)

@@ -43,6 +43,9 @@ _AT_ONCE = 1_000
 _BATCH = 5_000
 
 _id = col(Delivery.id)
+# Rows are inserted into the tables, not the classes: a statement is compiled once for any number.
+_reports = Report.metadata.tables["report"]
+_receipts = Report.metadata.tables["receipt"]
 _INSTANT = Instant()
 
 
@@ -108,14 +111,13 @@ def receive(session: Session, keys: Collection[str], *, now: datetime) -> set[st
 
     Lock order: first in its transaction, once.
     """
-    new: set[str] = set()
+    if not keys:
+        return set()
     # In their order, or two transactions with the same ones deadlock.
-    ordered = sorted(keys)
-    for at in range(0, len(ordered), _AT_ONCE):
-        rows = [{"key": key, "at": now} for key in ordered[at : at + _AT_ONCE]]
-        added = dialects.insert_into(session, Receipt).values(rows).on_conflict_do_nothing()
-        new |= set(session.execute(added.returning(col(Receipt.key))).scalars())
-    return new
+    rows = [{"key": key, "at": now} for key in sorted(keys)]
+    added = dialects.insert_into(session, _receipts).on_conflict_do_nothing()
+    found = session.connection().execute(added.returning(_receipts.c.key), rows)
+    return set(found.scalars())
 
 
 def known(session: Session, keys: Collection[str]) -> set[str]:
@@ -123,18 +125,16 @@ def known(session: Session, keys: Collection[str]) -> set[str]:
     return set(session.execute(select_columns(col(Receipt.key)).where(_in(keys))).scalars())
 
 
-def add(session: Session, rows: Sequence[Mapping[str, Any]]) -> int:
-    """Insert reports, each of a delivery and a verdict once; return how many were new.
+def add(session: Session, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Insert reports, each of a delivery and a verdict once.
 
     Lock order: after subscribers and suppressions. A row takes a shared lock on its delivery.
     """
-    count = 0
+    if not rows:
+        return
     ordered = sorted(rows, key=lambda row: row["delivery_id"] or 0)
-    for at in range(0, len(ordered), _AT_ONCE):
-        some = ordered[at : at + _AT_ONCE]
-        added = dialects.insert_into(session, Report).values(some).on_conflict_do_nothing()
-        count += len(session.execute(added.returning(col(Report.id))).all())
-    return count
+    added = dialects.insert_into(session, _reports).on_conflict_do_nothing()
+    session.connection().execute(added, ordered)
 
 
 def count_unplaced(session: Session) -> int:

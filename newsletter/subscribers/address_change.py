@@ -259,14 +259,14 @@ def _move(
     session: Session, found: Awaited, owner: Subscriber, *, origin: Origin, now: datetime
 ) -> None:
     change, subscriber = found.change, found.subscriber
-    cancellation.cancel(session, reference=owner.public_id, reason=REASON, now=now)
+    cancellation.cancel(session, references=[owner.public_id], reason=REASON, now=now)
     changes.drop(session, changes.of(session, owner), now=now)
     store.erase(session, [owner.id])
     session.expunge(owner)
     # Letters are not cancelled: one of them notifies the old address of this change.
     cancellation.cancel(
         session,
-        reference=subscriber.public_id,
+        references=[subscriber.public_id],
         reason=REASON,
         now=now,
         mailings=select(Mailing.id).where(col(Mailing.kind).in_((Kind.DIGEST, Kind.CORRECTION))),

@@ -38,7 +38,7 @@ def forget(session: Session, address: str, *, now: datetime, keyring: Keyring) -
     # Lock order: suppressions before deliveries, as the sender takes them, or the two deadlock.
     suppression.forget(session, address, now=now, keyring=keyring)
     if public_id is not None:
-        cancellation.cancel(session, reference=public_id, reason=suppression.FORGOTTEN, now=now)
+        cancellation.cancel(session, references=[public_id], reason=suppression.FORGOTTEN, now=now)
     changes.forget(session, subscriber, address, now=now)
     theirs = store.deliveries_of([public_id] if public_id else [], address=address)
     deliveries = erasure.erase(session, theirs, now=now)

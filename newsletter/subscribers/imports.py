@@ -358,8 +358,8 @@ def _restrict(session: Session, entries: list[Entry], status: Status, how: Impor
     action = Action.UNSUBSCRIBED if status is Status.UNSUBSCRIBED else Action.IMPORTED
     origin = Origin(how.source, wording=_WORDING[status])
     consent.record_all(session, theirs, action, origin=origin, now=how.now)
-    for reader in readers:
-        cancellation.cancel(session, reference=reader.public_id, reason=reason, now=how.now)
+    gone = [reader.public_id for reader in readers]
+    cancellation.cancel(session, references=gone, reason=reason, now=how.now)
     return len(readers)
 
 

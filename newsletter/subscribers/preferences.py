@@ -66,7 +66,7 @@ def pause(
     subscriber.status = Status.PAUSED
     subscriber.paused_until = until
     consent.record(session, subscriber, Action.PAUSED, origin=origin, now=now)
-    cancellation.cancel(session, reference=subscriber.public_id, reason=PAUSED, now=now)
+    cancellation.cancel(session, references=[subscriber.public_id], reason=PAUSED, now=now)
     return True
 
 

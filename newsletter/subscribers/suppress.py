@@ -87,8 +87,8 @@ def _end(session: Session, readers: Sequence[Row[Any]], origin: Origin, now: dat
     theirs = store.with_ids([reader.id for reader in readers])
     store.change(session, theirs, {"status": Status.SUPPRESSED, "paused_until": None}, now=now)
     consent.record_all(session, theirs, Action.SUPPRESSED, origin=origin, now=now)
-    for reader in readers:
-        cancellation.cancel(session, reference=reader.public_id, reason="suppressed", now=now)
+    gone = [reader.public_id for reader in readers]
+    cancellation.cancel(session, references=gone, reason="suppressed", now=now)
 
 
 def release(

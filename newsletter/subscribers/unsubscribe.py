@@ -64,5 +64,5 @@ def unsubscribe(
         return Goodbye.ALREADY
     subscriber.status = Status.UNSUBSCRIBED
     consent.record(session, subscriber, Action.UNSUBSCRIBED, origin=origin, now=now)
-    cancellation.cancel(session, reference=subscriber.public_id, reason=REASON, now=now)
+    cancellation.cancel(session, references=[subscriber.public_id], reason=REASON, now=now)
     return Goodbye.DONE

@@ -37,7 +37,7 @@ Ending = Callable[[Session, Claim], object]
 
 
 def goodbye(session: Session, claim: Claim) -> None:
-    cancellation.cancel(session, reference=claim.reference, reason="unsubscribed", now=NOW)
+    cancellation.cancel(session, references=[claim.reference], reason="unsubscribed", now=NOW)
 
 
 def cancelled(session: Session, claim: Claim) -> None:

@@ -83,7 +83,7 @@ def verdicts(claims: list[Claim], outcome: Outcome, policy: Policy = "resend") -
 def cancel(engine: Engine, claimed: Claim) -> int:
     with sessions.writing(engine) as session:
         return cancellation.cancel(
-            session, reference=claimed.reference, reason="unsubscribed", now=NOW
+            session, references=[claimed.reference], reason="unsubscribed", now=NOW
         )
 
 
@@ -289,7 +289,7 @@ def test_unsubscribing_cancels_rows_that_have_not_left(engine: Engine, state: st
 
     with sessions.writing(engine) as session:
         cancelled = cancellation.cancel(
-            session, reference=row.reference, reason="unsubscribed", now=NOW
+            session, references=[row.reference], reason="unsubscribed", now=NOW
         )
 
     (row,) = rows(engine)

@@ -195,7 +195,9 @@ def test_a_queue_id_of_an_earlier_try_counts_too(engine: Engine) -> None:
 def test_a_delivery_to_an_unsubscribed_reader_is_settled_too(engine: Engine) -> None:
     fill(engine, LOST)
     with sessions.writing(engine) as session:
-        cancellation.cancel(session, reference="reader1000000001", reason="unsubscribed", now=NOW)
+        cancellation.cancel(
+            session, references=["reader1000000001"], reason="unsubscribed", now=NOW
+        )
 
     assert run(engine, [message_id(1)]).accepted == 1
 
@@ -254,7 +256,7 @@ def test_all_of_a_state_are_due_at_once_but_of_those_who_may_not_be_mailed(
     fill(engine, LOST, deferred, mailing="mailing000000002")
     other = select(Delivery.mailing_id).where(Delivery.id > 6)
     with sessions.writing(engine) as session:
-        cancellation.cancel(session, reference="reader1000000003", reason="paused", now=NOW)
+        cancellation.cancel(session, references=["reader1000000003"], reason="paused", now=NOW)
 
     with sessions.writing(engine) as session:
         before = books.count_in(session, state)

@@ -594,7 +594,7 @@ def test_a_goodbye_during_the_run_wins_until_the_body_leaves(engine: Engine) -> 
             with sessions.writing(engine) as session:
                 for reference in gone.values():
                     cancellation.cancel(
-                        session, reference=reference, reason="unsubscribed", now=ledgers.NOW
+                        session, references=[reference], reason="unsubscribed", now=ledgers.NOW
                     )
 
     with running(ScriptedServer(goodbye)) as server:

@@ -36,7 +36,7 @@ def test_an_erasure_and_a_sender_that_finds_the_address_dead(readers: Readers) -
             suppression.suppress(
                 session, ANN, grounds=grounds, now=readers.now, keyring=readers.keyring
             )
-            cancellation.cancel(session, reference=public_id, reason="test", now=readers.now)
+            cancellation.cancel(session, references=[public_id], reason="test", now=readers.now)
 
     assert interleave(readers.engine, erase, find_dead, between=("suppression", "delivery"))
     with sessions.reading(readers.engine) as session:
