@@ -142,6 +142,11 @@ class _Mail:
         found = {one.lower() for text in written for one in status.ADDRESS.findall(text)}
         return found - {self.reader.lower()}
 
+    @cached_property
+    def above(self) -> str:
+        """The text above the first recipient."""
+        return self.text[: max(0, self.text.find(self.failed[0].address))] if self.failed else ""
+
     def names(self, address: str) -> bool:
         """Return whether it names a recipient itself, not only the mail that it returns."""
         return address.lower() in self._written
@@ -294,17 +299,16 @@ def _of_text(mail: _Mail) -> Returned:
 
 
 def _of_name(mail: _Mail, name: Named, *, is_only: bool) -> Iterator[Report]:
-    found = prose.reply_in(name.said) or _row_in(name.said) or prose.reply_in(mail.text)
-    if found is None:
-        of_all = _row_in(mail.text)
-        # A reason in front of several recipients may be of another one of them.
-        is_alike = is_only or len(name.said) < len(name.address) + 20
-        is_later = _verdict(of_all, is_first_hand=False) is Verdict.LATER
-        found = of_all if is_alike or is_later else None
+    own = prose.reply_in(name.said) or _row_in(name.said)
+    # A reason below several recipients may be of another one, unless nothing is said of this one.
+    is_of_all = is_only or len(name.said) < len(name.address) + 20
+    of_all = mail.text if is_of_all else mail.above
+    found = own or prose.reply_in(of_all) or _row_in(of_all)
     if found is not None and found.phase is None and is_only:
         found = found._replace(phase=prose.phase_in(mail.text))
     verdict = Verdict.DELAYED if mail.is_delay else _verdict(found, is_first_hand=False)
-    if verdict is Verdict.DEAD and not (mail.is_of_system and mail.names(name.address)):
+    is_of_it = mail.is_of_system and mail.names(name.address) and (is_only or own is not None)
+    if verdict is Verdict.DEAD and not is_of_it:
         verdict = Verdict.MAYBE
     yield _report(mail, name.address, found, verdict)
     if name.original:

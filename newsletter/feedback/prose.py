@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Sequence
 from functools import lru_cache
-from itertools import pairwise
 from typing import NamedTuple
 
 from newsletter.feedback.status import ADDRESS
@@ -147,11 +146,26 @@ def named(text: str, others: Collection[str]) -> list[Named]:
         anywhere = [(found[0], found.start()) for found in ADDRESS.finditer(text)]
         made = [(found["address"], found.start()) for found in _MADE_FROM.finditer(text)]
         marks = _first_each(anywhere, text, others) or made[:1]
-    starts = [text.rfind("\n", 0, at) + 1 for _, at in marks]
-    said = [text[at:end] for at, end in pairwise([*starts, len(text)])]
-    return [
-        Named(one, part, _made_from(one, part)) for (one, _), part in zip(marks, said, strict=True)
-    ]
+    said = _said_of(marks, text)
+    return [Named(one, said[one.lower()], _made_from(one, said[one.lower()])) for one, _ in marks]
+
+
+def _said_of(marks: Sequence[tuple[str, int]], text: str) -> dict[str, str]:
+    """Return what a text says of each recipient: from a line that names it to one of another."""
+    said: dict[str, list[str]] = {address.lower(): [] for address, _ in marks}
+    if not marks:
+        return {}
+    owner, at = marks[0][0].lower(), text.rfind("\n", 0, marks[0][1]) + 1
+    # A transcript names them again. Of one alone, all is said.
+    again = ADDRESS.finditer(text, at) if len(marks) > 1 else iter(())
+    for found in again:
+        name = _NOT_OF_ADDRESS.sub("", found[0]).lower()
+        if name in said and name != owner:
+            line = max(at, text.rfind("\n", at, found.start()) + 1)
+            said[owner].append(text[at:line])
+            owner, at = name, line
+    said[owner].append(text[at:])
+    return {name: "".join(parts) for name, parts in said.items()}
 
 
 def listed(text: str) -> list[Named]:

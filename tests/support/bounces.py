@@ -405,6 +405,28 @@ SAMPLES: dict[str, Sample] = {
         "bounce",
         [(ADA, "dead")],
     ),
+    "sendmail: several in one transcript": Sample(
+        prose(
+            "----- The following addresses had permanent fatal errors -----\n"
+            f"<{ADA}>\n<bob@readers.example>\n<cy@readers.example>\n\n"
+            "----- Transcript of session follows -----\n"
+            f">>> RCPT To:<{ADA}>\n<<< 550 5.7.1 Blocked\n>>> RCPT To:<bob@readers.example>\n"
+            "<<< 550 5.1.1 User unknown\n",
+            sender="mailer-daemon@mx.example",
+            subject="Returned mail: see transcript for details",
+        ),
+        "bounce",
+        [(ADA, "ours"), ("bob@readers.example", "dead"), ("cy@readers.example", "other")],
+    ),
+    "several, and a reason of all or of one": Sample(
+        prose(
+            f"No such user.\n\n<{ADA}>\n<bob@readers.example>\n",
+            sender="mailer-daemon@mx.example",
+            subject="failure notice",
+        ),
+        "bounce",
+        [(ADA, "maybe"), ("bob@readers.example", "maybe")],
+    ),
     "a source route": Sample(
         report("", block("failed", "5.1.1", "smtp; 550 5.1.1 User unknown", "@a.example:ada@host")),
         "bounce",
