@@ -21,6 +21,7 @@ from imap_tools.errors import (
     UnexpectedCommandStatusError,
 )
 from imap_tools.mailbox import BaseMailBox
+from imap_tools.utils import encode_folder
 
 from newsletter.errors import ConfigurationError
 from newsletter.feedback import servers
@@ -87,6 +88,10 @@ class _Box(BaseMailBox):
         return client
 
 
+class _Expunged(Exception):
+    """Somebody has taken a mail away meanwhile (RFC 5530); the next run does the rest."""
+
+
 class ImapSource:
     """A folder of an IMAP server."""
 
@@ -129,12 +134,12 @@ class ImapSource:
     def settle(self, *, understood: Sequence[str], left: Sequence[str]) -> None:
         """Move or delete what was understood, and mark the rest."""
         with self._explained():
-            if understood and self._folder:
-                self._move(understood)
-            elif understood:
-                self._delete(understood)
+            if understood:
+                with suppress(_Expunged):
+                    self._move(understood) if self._folder else self._delete(understood)
             if left:
-                self._uid("STORE", left, "+FLAGS.SILENT", f"({self._mark})")
+                with suppress(_Expunged):
+                    self._uid("STORE", left, "+FLAGS.SILENT", f"({self._mark})")
 
     def _learn(self) -> None:
         """Ask what the server can do, and how it writes the names of folders."""
@@ -174,7 +179,8 @@ class ImapSource:
     def _sized(self, uids: Sequence[str]) -> Iterator[tuple[str, int]]:
         """Yield UIDs with the sizes of their mails, as far as those are there."""
         for start in range(0, len(uids), BATCH):
-            with self._explained():
+            lines: list[Any] = []
+            with self._explained(), suppress(_Expunged):
                 lines = self._uid("FETCH", uids[start : start + BATCH], "(UID RFC822.SIZE)")
             for line in lines:
                 uid = _UID.search(line) if isinstance(line, bytes) else None
@@ -185,7 +191,8 @@ class ImapSource:
     def _fetched(self, uids: Sequence[str]) -> list[Mail]:
         """Fetch the beginnings of mails, without marking them as seen."""
         wanted, found = set(uids), dict[str, bytes]()
-        with self._explained():
+        answered: list[Any] = []
+        with self._explained(), suppress(_Expunged):
             # By the client below imap-tools, which fetches whole mails only.
             answered = self._uid("FETCH", uids, f"(UID BODY.PEEK[]<0.{MAXIMUM_OCTETS}>)")
         head, octets = b"", b""
@@ -206,9 +213,9 @@ class ImapSource:
             self._make(folder)
             self._has_folder = True
         if "MOVE" in self._client.capabilities:
-            self._box.move(uids, folder)
+            self._uid("MOVE", uids, encode_folder(folder))
         else:
-            self._box.copy(uids, folder)
+            self._uid("COPY", uids, encode_folder(folder))
             self._delete(uids)
 
     def _make(self, folder: str) -> None:
@@ -237,9 +244,15 @@ class ImapSource:
         else:
             self._box.expunge()
 
-    def _uid(self, command: str, uids: Sequence[str], *arguments: str) -> list[Any]:
-        """Run a command about mails by their UIDs, and return what is answered."""
-        kind, answered = self._client.uid(command, ",".join(uids), *arguments)
+    def _uid(self, command: str, uids: Sequence[str], *arguments: str | bytes) -> list[Any]:
+        """Run a command about mails by their UIDs, and return what is answered.
+
+        Raises _Expunged if one of them has gone.
+        """
+        # imaplib takes octets, too, and writes them as they are.
+        kind, answered = self._client.uid(command, ",".join(uids), *arguments)  # type: ignore[arg-type]
+        if kind == "NO" and b"[EXPUNGEISSUED]" in (answered[0] or b""):
+            raise _Expunged
         if kind != "OK":
             raise UnexpectedCommandStatusError((kind, answered), "OK")
         return [piece for piece in answered if piece is not None]

@@ -202,6 +202,29 @@ def test_without_a_folder_what_was_understood_is_deleted_and_nothing_else(
     assert box.subjects() == ["advertisement", "marked by somebody"]
 
 
+@pytest.mark.parametrize("capabilities", ["+X", "IMAP4rev1"])
+def test_mails_that_another_one_takes_away_meanwhile_are_no_error(
+    authority: trustme.CA, sqlite_engine: Engine, capabilities: str
+) -> None:
+    config = f"protocol imap {{\n  imap_capability = {capabilities}\n}}\n"
+    with dovecot(authority, config=config) as box:
+        box.put(*mails(5))
+        server = box.server("imap")
+        with (
+            imap.opened(server, folder=FOLDER) as one,
+            imap.opened(server, folder=FOLDER) as other,
+        ):
+            ours = [mail.handle for mail in next(one.batches())]
+            theirs = [mail.handle for mail in next(other.batches())]
+            other.settle(understood=theirs[:2], left=theirs[4:])
+            one.settle(understood=ours[:4], left=ours[4:])
+
+        found = read(server, sqlite_engine)
+        assert {*box.subjects(ON_DISK)} == {"00000", "00001", "00002", "00003"}
+        assert {*found} <= {"00002", "00003"}
+        assert box.subjects() == ["00004"]
+
+
 @pytest.mark.parametrize(
     "capabilities", ["IMAP4rev1 UIDPLUS NAMESPACE", "IMAP4rev1", "IMAP4rev1 MOVE"]
 )
