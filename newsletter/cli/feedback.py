@@ -91,7 +91,7 @@ def read(
         raise typer.Exit(75)
     if json:
         output.as_json(found.as_json())
-    else:
+    elif found.tally.read or found.failure is None:
         report(found.tally, found.alarms)
     if found.failure is not None:
         raise found.failure

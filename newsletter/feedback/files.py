@@ -63,7 +63,7 @@ class MaildirSource:
 
     def _sized(self, names: Iterator[str]) -> Iterator[tuple[str, int]]:
         for name in names:
-            with suppress(FileNotFoundError):
+            with mailbox.readable(self._path, _HINT), suppress(FileNotFoundError):
                 yield name, (self._path / name).stat().st_size
 
     def _fetched(self, names: Sequence[str]) -> Iterator[Mail]:

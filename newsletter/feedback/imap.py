@@ -190,11 +190,26 @@ class ImapSource:
 
     def _fetched(self, uids: Sequence[str]) -> list[Mail]:
         """Fetch the beginnings of mails, without marking them as seen."""
-        wanted, found = set(uids), dict[str, bytes]()
-        answered: list[Any] = []
         with self._explained(), suppress(_Expunged):
-            # By the client below imap-tools, which fetches whole mails only.
-            answered = self._uid("FETCH", uids, f"(UID BODY.PEEK[]<0.{MAXIMUM_OCTETS}>)")
+            try:
+                return self._fetch(uids)
+            except UnexpectedCommandStatusError:
+                # One that the server cannot read must not keep the others from being read.
+                found = [mail for uid in uids for mail in self._fetched_alone(uid)]
+                if not found:
+                    raise
+                return found
+        return []
+
+    def _fetched_alone(self, uid: str) -> list[Mail]:
+        with suppress(UnexpectedCommandStatusError, _Expunged):
+            return self._fetch([uid])
+        return []
+
+    def _fetch(self, uids: Sequence[str]) -> list[Mail]:
+        # By the client below imap-tools, which fetches whole mails only.
+        answered = self._uid("FETCH", uids, f"(UID BODY.PEEK[]<0.{MAXIMUM_OCTETS}>)")
+        wanted, found = set(uids), dict[str, bytes]()
         head, octets = b"", b""
         for piece in answered:
             if isinstance(piece, tuple):

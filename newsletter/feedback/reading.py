@@ -14,6 +14,7 @@ from newsletter.db.election import LeaderLock
 from newsletter.feedback import arrivals, notices
 from newsletter.feedback.apply import FeedbackRules, FeedbackTally, apply_all
 from newsletter.feedback.files import MaildirSource, MboxSource
+from newsletter.feedback.mailbox import readable
 from newsletter.feedback.reports import Arrival, Kind
 from newsletter.feedback.sources import Source
 from newsletter.settings import Settings
@@ -87,7 +88,9 @@ def _is_understood(arrival: Arrival) -> bool:
 def _opened(engine: Engine, mailbox: Mailbox, *, now: datetime) -> Iterator[Source]:
     where = mailbox.where
     if isinstance(where, Path):
-        if where.is_dir():
+        with readable(where, "Look at the owner of the folder that it is in."):
+            is_folder = where.is_dir()
+        if is_folder:
             yield MaildirSource(where, engine, folder=mailbox.folder, now=now)
         else:
             yield MboxSource(where, engine, now=now)

@@ -516,6 +516,29 @@ def test_a_listing_without_an_end_is_not_read_to_its_end(
         read(at("pop3", port), sqlite_engine)
 
 
+def test_a_mail_that_the_server_cannot_read_keeps_no_other_from_being_read(
+    sqlite_engine: Engine,
+) -> None:
+    sized = b"* 1 FETCH (UID 7 RFC822.SIZE 9)\r\n* 2 FETCH (UID 8 RFC822.SIZE 9)\r\n"
+    done, refused = b"%TAG% OK done\r\n", b"%TAG% NO [SERVERBUG] Internal error\r\n"
+    with (
+        saying(
+            *IMAP_OPEN,
+            b"* SEARCH 7 8\r\n" + done,
+            sized + done,
+            refused,
+            refused,
+            b"* 2 FETCH (UID 8 BODY[]<0> {4}\r\nabcd)\r\n" + done,
+            done,
+            done,
+        ) as port,
+        imap.opened(at("imap", port), folder=FOLDER) as source,
+    ):
+        (batch,) = [*source.batches()]
+
+    assert [(one.handle, one.octets) for one in batch] == [("8", b"abcd")]
+
+
 def test_a_mail_without_octets_stays_and_is_marked(sqlite_engine: Engine) -> None:
     with (
         saying(
