@@ -47,9 +47,9 @@ class Rule(NamedTuple):
 #: cause. docs/operations.md has the same table; a test compares the two.
 RULES: Mapping[Cause, Rule] = {
     Cause.FULL: Rule("its mailbox was full too often", is_liftable=True),
-    Cause.IMPORTED: Rule("another system had it as blocked", is_liftable=True),
     Cause.DEAD: Rule("a mail server said that nobody is there", is_liftable=True),
     Cause.BOUNCE: Rule("a bounce mail said that nobody is there", is_liftable=True),
+    Cause.IMPORTED: Rule("another system had it as blocked", is_liftable=True),
     Cause.ERASED: Rule("the person was erased", is_liftable=True),
     Cause.OPERATOR: Rule("the operator said so", is_liftable=False),
     Cause.OPT_OUT: Rule("the person said never to write to them", is_liftable=False),
@@ -191,11 +191,15 @@ def release(session: Session, address: str, *, keyring: Keyring) -> Cause | None
     return max((Cause(one.cause) for one in found), key=gravity, default=None)
 
 
-def release_ids(session: Session, ids: Collection[int]) -> None:
-    """Delete the suppressions with these ids."""
-    session.execute(
-        delete(Suppression).where(_id.in_(ids)).execution_options(synchronize_session=False)
+def release_all(session: Session, addresses: Collection[str], *, cause: Cause) -> set[str]:
+    """Delete the suppressions of these addresses that have that cause; return which those are."""
+    released = session.execute(
+        delete(Suppression)
+        .where(_address.in_(addresses), _cause == cause)
+        .returning(_address)
+        .execution_options(synchronize_session=False)
     )
+    return {address for address in released.scalars() if address is not None}
 
 
 def forget(session: Session, address: str, *, now: datetime, keyring: Keyring) -> None:

@@ -27,6 +27,7 @@ def upgrade() -> None:
         sa.Column("phase", sa.String(length=10), nullable=True),
         sa.Column("reply", sa.String(length=512), nullable=True),
         sa.Column("reason", sa.String(length=64), nullable=True),
+        sa.Column("is_void", sa.Boolean(), nullable=False),
         sa.Column("at", sa.DateTime(timezone=True), nullable=False),
         sa.ForeignKeyConstraint(["delivery_id"], ["delivery.id"]),
         sa.ForeignKeyConstraint(["mailing_id"], ["mailing.id"]),

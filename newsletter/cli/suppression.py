@@ -79,7 +79,7 @@ def remove(
         raise InvalidInput("Name an address, or a cause with --cause, and --since with it.")
     if address is not None:
         _remove_one(context.of(ctx), address, json=json)
-    else:
+    elif cause is not None:
         _remove_all(context.of(ctx), cause, since, json=json)
 
 
@@ -107,22 +107,23 @@ def _remove_one(here: context.Context, address: str, *, json: bool) -> None:
         output.say(f"{spelled} was not suppressed.")
 
 
-def _remove_all(
-    here: context.Context, cause: Cause | None, since: datetime | None, *, json: bool
-) -> None:
+def _remove_all(here: context.Context, cause: Cause, since: datetime | None, *, json: bool) -> None:
     from newsletter.db import session as sessions
     from newsletter.subscribers import suppress
     from newsletter.subscribers.consent import Origin
-    from newsletter.suppression import Chosen
 
-    chosen = Chosen(cause, _instant(here, since))
     origin, removed = Origin("command line"), 0
     after: int | None = 0
     with here.database() as engine:
         while after is not None:
             with sessions.writing(engine) as session:
                 lifted, after = suppress.release_all(
-                    session, after=after, chosen=chosen, origin=origin, now=clock.utc_now()
+                    session,
+                    cause,
+                    since=_instant(here, since),
+                    after=after,
+                    origin=origin,
+                    now=clock.utc_now(),
                 )
             removed += lifted
     if json:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -16,13 +17,14 @@ from typing import Any
 from sqlalchemy import Engine
 from sqlmodel import Session
 
-from newsletter import suppression
+from newsletter import address, suppression
 from newsletter.db import session as sessions
-from newsletter.errors import InvalidToken
+from newsletter.errors import InvalidAddress, InvalidToken
 from newsletter.feedback import placing
 from newsletter.feedback.placing import Mails, Placed
 from newsletter.feedback.reports import Arrival, Kind, Report, Source, Verdict
-from newsletter.ledger import books, dead_addresses, message_ids, reports
+from newsletter.feedback.status import ADDRESS
+from newsletter.ledger import dead_addresses, message_ids, reports
 from newsletter.ledger.dead_addresses import Failure, SuppressionRules
 from newsletter.models import Cause
 from newsletter.publication import Publication
@@ -30,14 +32,16 @@ from newsletter.settings import Settings
 from newsletter.smtp import reply as replies
 from newsletter.smtp.outcome import Phase
 from newsletter.smtp.reply import Reply
-from newsletter.subscribers import store, suppress, unsubscribe
+from newsletter.subscribers import endings, store
 from newsletter.subscribers.consent import Origin
 from newsletter.subscribers.unsubscribe import Goodbye
 from newsletter.suppression import Grounds
-from newsletter.tokens import Bearer, Purpose
+from newsletter.tokens import Bearer, Keyring, Purpose
 
 #: Senders of unsigned requests that are listed; all are counted.
 NAMED = 100
+#: Arrivals of one transaction.
+_AT_ONCE = 200
 #: Of one mail: it had one recipient, and forwarders name a few more.
 _REPORTS_AT_MOST = 20
 #: Characters of a server's words that are stored.
@@ -119,184 +123,241 @@ _RESULTS = {
 }
 
 
+_MAILS = {Kind.BOUNCE: "bounce mail", Kind.UNSUBSCRIBE: "unsubscribe mail"}
+
+
 class _Case:
     """An arrival, its reports with the deliveries that they are of, and what it comes to."""
 
-    def __init__(self, arrival: Arrival, placed: Sequence[Placed]) -> None:
+    def __init__(self, arrival: Arrival, placed: Sequence[Placed], bearer: Bearer | None) -> None:
         self.arrival = arrival
         self.placed = placed
-        #: The name of the result that it counts as, once that is known.
-        self.result = ""
+        #: Who unsubscribes by a token; None without a valid one.
+        self.bearer = bearer
+        #: Those that have their effect now.
+        self.effective: list[Placed] = []
+        self.goodbye: Goodbye | None = None
+
+    @property
+    def is_invalid(self) -> bool:
+        """Whether it has a token that is not ours."""
+        return self.arrival.token is not None and self.bearer is None
 
     @property
     def key(self) -> str:
         """What its receipt is kept by; empty if it leaves none."""
         one = self.arrival
-        if not one.is_nonce and not any(placed.is_kept for placed in self.placed):
+        is_rejected = self.is_invalid or one.forged > 0
+        if not (one.is_nonce or is_rejected or any(placed.is_kept for placed in self.placed)):
             return ""
         octets = f"{one.source} {one.id}".encode("utf-8", "surrogatepass")
         return hashlib.blake2b(octets, digest_size=24).hexdigest()
+
+    @property
+    def leaver(self) -> Bearer | None:
+        """Who unsubscribes: by a token, or by an opt-out."""
+        for one in self.effective:
+            if one.sent is not None and one.verdict is Verdict.OPT_OUT:
+                return Bearer(one.sent.reference, one.sent.generation)
+        return self.bearer
+
+    @property
+    def result(self) -> str:
+        """The name of the result that it counts as."""
+        kind = self.arrival.returned.kind
+        if self.is_invalid:
+            return "invalid"
+        if self.goodbye is not None:
+            return "unsubscribed" if self.goodbye is Goodbye.DONE else self.goodbye.value
+        is_placed = any(one.sent is not None for one in self.placed)
+        if kind is Kind.UNSUBSCRIBE:
+            is_outdated = any(one.reason == placing.OUTDATED for one in self.placed)
+            said_before = "outdated" if is_outdated else "already"
+            return said_before if is_placed else "unsigned"
+        if kind in {Kind.BOUNCE, Kind.COMPLAINT} and not is_placed:
+            return "unplaced"
+        return _RESULTS.get(kind, "other")
 
 
 def apply_all(
     engine: Engine, arrivals: Sequence[Arrival], *, rules: FeedbackRules, now: datetime
 ) -> FeedbackTally:
-    """Apply arrivals; idempotent, also for one that stands twice among them."""
-    with sessions.reading(engine) as session:
-        cases = _cases(session, arrivals)
-    # Before the rows that say that it was done, and each in a transaction of its own.
-    goodbyes = [_leave(engine, case, rules, now) for case in cases]
-    tally = FeedbackTally(read=len(arrivals))
-    with sessions.writing(engine) as session:
-        # Once more: rows may have been pruned meanwhile.
-        cases = _cases(session, arrivals)
-        for case, goodbye in zip(cases, goodbyes, strict=True):
-            case.result = goodbye
-        _Transaction(session, tally, rules, now).apply(cases)
+    """Apply arrivals, some in a transaction; idempotent, also for one that stands twice in them."""
+    tally = FeedbackTally()
+    for at in range(0, len(arrivals), _AT_ONCE):
+        some = arrivals[at : at + _AT_ONCE]
+        with sessions.writing(engine) as session:
+            tally.add(_Transaction(session, rules, now).apply(some))
     return tally
 
 
-def _cases(session: Session, arrivals: Sequence[Arrival]) -> list[_Case]:
+def _cases(
+    session: Session, arrivals: Sequence[Arrival], keyring: Keyring, now: datetime
+) -> list[_Case]:
     """Return arrivals with the deliveries that their reports are of."""
-    said = [one for arrival in arrivals for one in arrival.returned.reports[:_REPORTS_AT_MOST]]
-    named = {pair for report in said if (pair := message_ids.search(report.message_id))}
-    signed = {reference for arrival in arrivals for reference in arrival.references}
-    by_message_id = reports.find(session, named)
-    latest = reports.latest_accepted(session, signed)
-    readers = {sent.reference for sent in (*by_message_id.values(), *latest.values())}
-    mails = Mails(by_message_id, latest, store.present(session, readers))
-    return [_Case(one, _placed(one, mails)) for one in arrivals]
-
-
-def _placed(arrival: Arrival, mails: Mails) -> list[Placed]:
     # A token names its reader and says all.
-    said = () if arrival.token else arrival.returned.reports[:_REPORTS_AT_MOST]
-    return [placing.place(arrival, _storable(report), mails) for report in said]
+    said = [() if one.token else one.returned.reports[:_REPORTS_AT_MOST] for one in arrivals]
+    named = {pair for of in said for one in of if (pair := message_ids.search(one.message_id))}
+    by_message_id = reports.find(session, named)
+    found = {sent.reference for sent in by_message_id.values()}
+    # Most are named by both.
+    signed = {reference for one in arrivals for reference in one.references}
+    accepted = reports.accepted(session, signed - found)
+    mails = Mails(by_message_id, accepted, store.present(session, found | accepted.keys()))
+    return [
+        _Case(
+            arrival,
+            [placing.place(arrival, _storable(report), mails) for report in of],
+            _bearer(arrival, keyring, now),
+        )
+        for arrival, of in zip(arrivals, said, strict=True)
+    ]
+
+
+def _bearer(arrival: Arrival, keyring: Keyring, now: datetime) -> Bearer | None:
+    if arrival.token is None:
+        return None
+    try:
+        return keyring.read(Purpose.UNSUBSCRIBE, arrival.token, now=now)
+    except InvalidToken:
+        return None
 
 
 def _storable(report: Report) -> Report:
     """Return a report within the bounds of its columns, in characters that both engines take."""
     return replace(
         report,
-        recipient=_legible(report.recipient, _ADDRESS_LENGTH).strip(),
+        recipient=_spelled(_legible(report.recipient, _ADDRESS_LENGTH).strip()),
         status=_legible(report.status, _STATUS_LENGTH) if report.status else None,
         text=_legible(report.text, _REPLY_LENGTH),
         code=report.code if report.code in _CODES else None,
     )
 
 
+def _spelled(recipient: str) -> str:
+    """Return the spelling under which readers are known, where it is an address."""
+    with suppress(InvalidAddress):
+        return address.normalise(recipient, local=True)[:_ADDRESS_LENGTH]
+    return recipient.lower()[:_ADDRESS_LENGTH]
+
+
 def _legible(text: str, length: int) -> str:
     return "".join(c if c.isprintable() else " " for c in text[:length])
 
 
-def _leave(engine: Engine, case: _Case, rules: FeedbackRules, now: datetime) -> str:
-    """Unsubscribe the reader of a token or an opt-out; return the result, empty for no such."""
-    token = case.arrival.token
-    if token is not None:
-        try:
-            bearer = rules.publication.keyring.read(Purpose.UNSUBSCRIBE, token, now=now)
-        except InvalidToken:
-            return "invalid"
-        return _unsubscribe(engine, bearer, "unsubscribe mail", rules, now)
-    for one in case.placed:
-        if one.sent is not None and one.is_effective and one.verdict is Verdict.OPT_OUT:
-            bearer = Bearer(one.sent.reference, one.sent.generation)
-            return _unsubscribe(engine, bearer, _source(case.arrival), rules, now)
-    return ""
-
-
-def _unsubscribe(
-    engine: Engine, bearer: Bearer, source: str, rules: FeedbackRules, now: datetime
-) -> str:
-    with sessions.writing(engine) as session:
-        result = unsubscribe.by_link(
-            session, bearer, origin=Origin(source), publication=rules.publication, now=now
-        )
-    return "unsubscribed" if result is Goodbye.DONE else result.value
-
-
 def _source(arrival: Arrival) -> str:
     """Return where a report came from, for the record of a consent or a suppression."""
-    of_mail = "bounce" if arrival.returned.kind is Kind.BOUNCE else "report"
-    return f"{of_mail} mail" if arrival.source is Source.MAIL else f"{arrival.source} event"
+    if arrival.source is not Source.MAIL:
+        return f"{arrival.source} event"
+    return _MAILS.get(arrival.returned.kind, "report mail")
 
 
 class _Transaction:
     """What one transaction does: what is new is recorded, and has its effects."""
 
-    def __init__(
-        self, session: Session, tally: FeedbackTally, rules: FeedbackRules, now: datetime
-    ) -> None:
+    def __init__(self, session: Session, rules: FeedbackRules, now: datetime) -> None:
         self._session = session
-        self._tally = tally
+        self._tally = FeedbackTally()
         self._rules = rules
         self._now = now
 
-    def apply(self, cases: Sequence[_Case]) -> None:
-        """Apply cases; those with a result have had their effects, and are only recorded."""
-        new = reports.receive(self._session, {c.key for c in cases if c.key}, now=self._now)
-        fresh: list[_Case] = []
-        for case in cases:
-            is_new = not case.key or case.key in new
-            # Another one with the same key is not.
-            new.discard(case.key)
-            if is_new:
-                fresh.append(case)
-            else:
-                self._reject(case, "replayed", int(case.arrival.is_nonce))
-            self._reject(case, "return path", case.arrival.forged)
-            self._reject(case, "token", int(case.result == "invalid"))
-            self._tally.count(self._result(case) if is_new else "repeated")
+    def apply(self, arrivals: Sequence[Arrival]) -> FeedbackTally:
+        """Apply arrivals; return what they came to."""
+        cases = _cases(self._session, arrivals, self._rules.publication.keyring, self._now)
+        fresh = self._receive(cases)
+        self._choose(fresh)
+        self._end(fresh)
         kept = [(case.arrival, one) for case in fresh for one in case.placed if one.is_kept]
-        self._suppress(kept)
-        settled = {one.sent.id: _SETTLED for _, one in kept if one.sent and one.settles}
-        if settled:
-            books.reconcile(self._session, replies=settled, now=self._now)
+        uncertain = {one.sent.id for _, one in kept if one.sent and one.settles}
+        reports.settle(self._session, uncertain, reply=_SETTLED, now=self._now)
         self._record(kept)
-        counts = {_named(name): n for name, n in self._tally.rejected.items()}
+        self._count(cases, fresh)
+        return self._tally
+
+    def _receive(self, cases: Sequence[_Case]) -> list[_Case]:
+        """Return those that have not been seen before."""
+        new = reports.receive(self._session, {c.key for c in cases if c.key}, now=self._now)
+        fresh = []
+        for case in cases:
+            if not case.key or case.key in new:
+                fresh.append(case)
+            # Another one with the same key is not new.
+            new.discard(case.key)
+        return fresh
+
+    def _choose(self, fresh: Sequence[_Case]) -> None:
+        """Find the reports that have their effect now: one of a delivery and a verdict has once."""
+        placed = [one for case in fresh for one in case.placed if one.is_effective]
+        seen = reports.recorded(self._session, {one.sent.id for one in placed if one.sent})
+        for case in fresh:
+            for one in case.placed:
+                said = (one.sent.id, one.verdict.value) if one.sent else None
+                if one.is_effective and said is not None and said not in seen:
+                    case.effective.append(one)
+                    seen.add(said)
+
+    def _end(self, fresh: Sequence[_Case]) -> None:
+        """Unsubscribe, and suppress those who are dead or have complained."""
+        leaving = [(case, leaver) for case in fresh if (leaver := case.leaver) is not None]
+        goodbyes = [(leaver, Origin(_source(case.arrival))) for case, leaver in leaving]
+        results, self._tally.suppressed = endings.end_all(
+            self._session,
+            goodbyes=goodbyes,
+            suppressed=self._suppressed(fresh),
+            publication=self._rules.publication,
+            now=self._now,
+        )
+        for (case, _), result in zip(leaving, results, strict=True):
+            case.goodbye = result
+
+    def _count(self, cases: Sequence[_Case], fresh: Sequence[_Case]) -> None:
+        tally, new = self._tally, set(map(id, fresh))
+        for case in cases:
+            tally.read += 1
+            is_new = id(case) in new
+            tally.count(case.result if is_new else "repeated")
+            if not is_new:
+                self._reject(case, "replayed", int(case.arrival.is_nonce))
+                continue
+            self._reject(case, "return path", case.arrival.forged)
+            self._reject(case, "token", int(case.is_invalid))
+            if case.result == "unsigned":
+                tally.senders.append(case.arrival.sender)
+            for one in case.placed:
+                if one.sent is not None and one.verdict is Verdict.OURS:
+                    tally.ours[_advice(one.report)] += 1
+        counts = {_named(name): count for name, count in tally.rejected.items()}
         reports.reject(self._session, counts, now=self._now)
 
     def _reject(self, case: _Case, cause: str, count: int) -> None:
         if count:
             self._tally.rejected[f"{case.arrival.source}: {cause}"] += count
 
-    def _result(self, case: _Case) -> str:
-        kind = case.arrival.returned.kind
-        if case.result:
-            return case.result
-        if kind is Kind.UNSUBSCRIBE:
-            self._tally.senders.append(case.arrival.sender)
-            return "unsigned"
-        is_placed = any(one.sent is not None for one in case.placed)
-        if kind in {Kind.BOUNCE, Kind.COMPLAINT} and not is_placed:
-            return "unplaced"
-        return _RESULTS.get(kind, "other")
-
-    def _suppress(self, kept: Sequence[tuple[Arrival, Placed]]) -> None:
-        """Suppress the addresses that are dead, and those of readers who have complained."""
+    def _suppressed(self, fresh: Sequence[_Case]) -> dict[str, Grounds]:
+        """Return the addresses to suppress: dead ones, and those of who has complained."""
         each: dict[str, Grounds] = {}
         failed: dict[int, tuple[Arrival, Placed]] = {}
-        for arrival, one in kept:
-            if one.sent is None or not one.is_effective or not one.sent.address:
+        for arrival, one in ((case.arrival, one) for case in fresh for one in case.effective):
+            if one.sent is None or not one.sent.address:
                 continue
             if one.verdict is Verdict.COMPLAINT:
                 grounds = Grounds(Cause.COMPLAINT, _answer(one.report), _source(arrival))
                 # They may have changed their address since.
                 each |= dict.fromkeys({one.sent.address, one.present or one.sent.address}, grounds)
             elif one.verdict in placing.FAILURES:
-                failed[one.sent.id] = (arrival, one)
-        for sent_id, (cause, reason) in self._dead(kept, failed).items():
+                known = failed.get(one.sent.id)
+                if known is None or _says_more(one, known[1]):
+                    failed[one.sent.id] = (arrival, one)
+        for sent_id, (cause, reason) in self._dead(fresh, failed).items():
             arrival, one = failed[sent_id]
             assert one.sent is not None
             grounds = Grounds(cause or Cause.BOUNCE, reason, _source(arrival))
             each.setdefault(one.sent.address, grounds)
-        self._tally.suppressed += suppress.suppress_each(
-            self._session, each, now=self._now, keyring=self._rules.suppression.keyring
-        )
+        return each
 
     def _dead(
         self,
-        kept: Sequence[tuple[Arrival, Placed]],
+        fresh: Sequence[_Case],
         failed: Mapping[int, tuple[Arrival, Placed]],
     ) -> dict[int, tuple[Cause | None, str]]:
         failures = {
@@ -306,11 +367,11 @@ class _Transaction:
             for _, one in failed.values()
             if one.sent is not None
         }
-        bounced = {
-            one.sent.id: one.verdict.value
-            for _, one in kept
-            if one.sent is not None and one.kind is Kind.BOUNCE
-        }
+        bounced: dict[int, str] = {}
+        for one in (one for case in fresh for one in case.placed if one.kind is Kind.BOUNCE):
+            if one.sent is not None:
+                verdicts = (one.verdict.value, bounced.get(one.sent.id, one.verdict.value))
+                bounced[one.sent.id] = min(verdicts, key=dead_addresses.weight)
         return dead_addresses.returned_dead(
             self._session,
             failures,
@@ -322,43 +383,46 @@ class _Transaction:
     def _record(self, kept: Sequence[tuple[Arrival, Placed]]) -> None:
         rows = [_row(arrival, one, self._now) for arrival, one in kept if one.sent is not None]
         reports.add(self._session, rows)
-        for _, one in kept:
-            if one.verdict is Verdict.OURS:
-                self._tally.ours[_advice(one.report)] += 1
         self._keep_unplaced([(arrival, one) for arrival, one in kept if one.sent is None])
 
     def _keep_unplaced(self, unplaced: Sequence[tuple[Arrival, Placed]]) -> None:
-        """Keep for the operator what may be true, within bounds."""
-        if not unplaced:
-            return
+        """Keep for the operator what may be true, one of each mail."""
         # Nothing is to be done about an address that is suppressed; it may be of an erased person.
         keyring = self._rules.suppression.keyring
-        named = {one.report.recipient.lower() for _, one in unplaced}
+        named = {one.report.recipient for _, one in unplaced}
         settled = suppression.suppressed_among(self._session, named, keyring=keyring)
-        rows = [
-            _row(arrival, one, self._now)
-            for arrival, one in unplaced
-            if one.report.recipient.lower() not in settled
-        ]
-        room = reports.UNPLACED_AT_MOST - reports.count_unplaced(self._session)
-        reports.add(self._session, rows[: max(0, room)])
+        rows: dict[int, dict[str, Any]] = {}
+        for arrival, one in unplaced:
+            if one.report.recipient not in settled:
+                row = _row(arrival, one, self._now)
+                # The words may name a person who has been erased, or is to be.
+                rows.setdefault(id(arrival), {**row, "reply": _without_addresses(row["reply"])})
+        reports.add_unplaced(self._session, list(rows.values()))
+
+
+def _says_more(one: Placed, other: Placed) -> bool:
+    return dead_addresses.weight(one.verdict) < dead_addresses.weight(other.verdict)
+
+
+def _without_addresses(text: str) -> str:
+    return ADDRESS.sub("…", text)
 
 
 def _row(arrival: Arrival, one: Placed, now: datetime) -> dict[str, Any]:
     report, sent = one.report, one.sent
-    is_erased = sent is not None and not sent.address
     return {
         "delivery_id": sent.id if sent else None,
         "mailing_id": sent.mailing_id if sent and one.counts else None,
         "source": arrival.source,
         "kind": one.kind,
         "verdict": one.verdict,
-        "recipient": "" if is_erased else report.recipient,
+        "recipient": report.recipient,
         "code": report.code,
         "enhanced": report.status,
         "phase": report.phase,
-        "reply": None if is_erased else report.text,
+        "reply": report.text,
         "reason": one.reason,
+        "is_void": one.is_void,
         "at": now,
     }
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 
 from newsletter import return_path
 from newsletter.feedback import bounce, mime, unsubscription
@@ -35,9 +38,10 @@ def of_mail(octets: bytes, keyring: Keyring) -> Arrival:
         returned = _with_message_id(returned, parts)
     return Arrival(
         source=Source.MAIL,
-        id=_id(headers, octets, returned),
+        id=_id(headers, octets, returned, references),
         returned=returned,
         references=references,
+        at=_date(headers),
         forged=forged,
         token=asked.token if asked else None,
         sender=headers.get("From"),
@@ -66,10 +70,19 @@ def _message_ids(parts: Sequence[Part]) -> Iterator[str]:
             yield ".".join(found) + "@"
 
 
-def _id(headers: Headers, octets: bytes, returned: Returned) -> str:
+def _date(headers: Headers) -> datetime | None:
+    """Return when a mail was written, by its Date (RFC 5322 3.6.1)."""
+    with suppress(ValueError, OverflowError):
+        found = parsedate_to_datetime(headers.get("Date"))
+        return found.astimezone(UTC) if found.tzinfo else None
+    return None
+
+
+def _id(headers: Headers, octets: bytes, returned: Returned, references: Sequence[str]) -> str:
     """Return what identifies a mail: its Message-ID, which some systems write into many, and whom.
 
     A mail that is read again from elsewhere has other Received headers.
     """
     own = headers.get("Message-ID") or hashlib.blake2b(octets, digest_size=16).hexdigest()
-    return " ".join([own, *(f"{one.recipient} {one.message_id}" for one in returned.reports)])
+    named = [f"{one.recipient} {one.message_id}" for one in returned.reports]
+    return " ".join([own, *references, *named])

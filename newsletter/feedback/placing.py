@@ -6,15 +6,12 @@ An address alone says nothing: it can be forged.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from newsletter import address
-from newsletter.errors import InvalidAddress
 from newsletter.feedback.reports import Arrival, Kind, Report, Source, Verdict
 from newsletter.ledger import message_ids
 from newsletter.ledger.reports import Sent
-from newsletter.models import State
 from newsletter.subscribers.store import Present
 
 #: Why a report has less effect than it says; a word for `feedback list`.
@@ -35,8 +32,8 @@ class Mails(NamedTuple):
     """The deliveries that may be meant."""
 
     by_message_id: Mapping[tuple[str, str], Sent]
-    #: The last accepted one of each reader, by reference.
-    latest: Mapping[str, Sent]
+    #: The accepted ones of readers, by reference, the latest first.
+    accepted: Mapping[str, Sequence[Sent]]
     #: The readers as they are now, by reference.
     readers: Mapping[str, Present]
 
@@ -62,30 +59,36 @@ class Placed(NamedTuple):
 
     @property
     def counts(self) -> bool:
-        """Whether it stands in the books of its mailing."""
-        is_of_books = self.kind in {Kind.BOUNCE, Kind.COMPLAINT}
-        return self.sent is not None and self.sent.has_left and is_of_books
+        """Whether it stands in the books of its mailing, if its delivery was accepted."""
+        return self.sent is not None and self.kind in {Kind.BOUNCE, Kind.COMPLAINT}
 
     @property
     def settles(self) -> bool:
         """Whether it shows that a server has taken what may not have arrived."""
-        is_unknown = self.sent is not None and self.sent.state == State.UNKNOWN
-        return is_unknown and self.verdict is not Verdict.OPT_OUT
+        return self.sent is not None and self.sent.is_uncertain
+
+    @property
+    def is_void(self) -> bool:
+        """Whether it has no effect, although it names a mail of ours."""
+        return self.reason in {OUTDATED, NOT_ACCEPTED}
 
     @property
     def is_effective(self) -> bool:
         """Whether it may end or suppress a reader."""
-        is_void = self.reason in {OUTDATED, NOT_ACCEPTED}
-        return self.sent is not None and self.verdict in _ABOUT_READER and not is_void
+        is_about_reader = self.verdict in _ABOUT_READER
+        return self.sent is not None and is_about_reader and not self.is_void
 
 
 def place(arrival: Arrival, report: Report, mails: Mails) -> Placed:
-    """Return the delivery that a report is of, and what it comes to."""
+    """Return the delivery that a report is of, and what it comes to.
+
+    The report's recipient must be spelled as readers' addresses are.
+    """
     kind, verdict = arrival.returned.kind, report.verdict
     sent, reason = _sent(arrival, report, mails)
     if sent is None:
         return Placed(kind, report, None, verdict, reason)
-    is_theirs = _is_same(report.recipient, sent.address)
+    is_theirs = report.recipient == sent.address
     if not is_theirs and arrival.source is not Source.MAIL:
         # An event counts only if it names both.
         return Placed(kind, report, None, verdict, ANOTHER)
@@ -108,12 +111,7 @@ def _sent(arrival: Arrival, report: Report, mails: Mails) -> tuple[Sent | None, 
         return None, CONTRADICTION
     # A person who has the mail from its reader may write to its return path, too.
     if sent is None and readers and arrival.returned.kind is not Kind.UNSUBSCRIBE:
-        sent = mails.latest.get(readers.pop())
+        theirs = mails.accepted.get(readers.pop(), ())
+        before = (one for one in theirs if arrival.at is None or one.at <= arrival.at)
+        sent = next(before, theirs[0] if theirs else None)
     return sent, None if sent else NO_MAIL
-
-
-def _is_same(recipient: str, own: str) -> bool:
-    try:
-        return address.normalise(recipient, local=True) == own
-    except InvalidAddress:
-        return False

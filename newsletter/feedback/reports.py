@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 
 from newsletter.smtp.outcome import Phase
@@ -89,6 +90,8 @@ class Arrival:
     returned: Returned
     #: Readers whose signed return paths the mail was sent to; more than one is a contradiction.
     references: tuple[str, ...] = ()
+    #: When it was written, by itself; None if it does not say.
+    at: datetime | None = None
     #: Return paths in it with a foreign signature.
     forged: int = 0
     #: The signed token of a reader who unsubscribes by mail.

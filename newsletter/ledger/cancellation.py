@@ -48,7 +48,7 @@ def cancel(
 
     Rows in flight and rows held as unknown get the reason, and are not tried again.
     """
-    chosen = _reference.in_(references)
+    chosen: ColumnElement[bool] = _reference.in_(references)
     if mailings is not None:
         chosen &= _mailing.in_(mailings)
     cancelled = close(session, State.CANCELLED, reason, now, chosen)

@@ -181,6 +181,11 @@ def reaction_to(verdict: str) -> Reaction:
     return _OF_VERDICT.get(verdict, Reaction.NOTHING)
 
 
+def weight(verdict: str) -> int:
+    """Return the rank of the verdict of a bounce: what says most of a mailbox comes first."""
+    return list(_OF_VERDICT).index(verdict) if verdict in _OF_VERDICT else len(_OF_VERDICT)
+
+
 def earlier(
     session: Session, ids: Sequence[int], returned: Mapping[int, str] = _NO_BOUNCES
 ) -> Mapping[int, list[Earlier]]:
@@ -209,7 +214,9 @@ def earlier(
     )
     others: dict[int, list[Earlier]] = defaultdict(list)
     for delivery_id, other, state, code, enhanced, words, at, recorded in found:
-        verdict = returned.get(other, recorded)
+        verdict = min(
+            (one for one in (returned.get(other), recorded) if one), key=weight, default=None
+        )
         if verdict is not None:
             reaction = reaction_to(verdict)
         else:
@@ -222,16 +229,16 @@ def earlier(
 
 def _returned() -> ColumnElement[str]:
     """Select the verdict of the bounce of a delivery; NULL if none came back."""
-    # Of several, one that says something of the mailbox.
-    weight = case(
-        {verdict: at for at, verdict in enumerate(_OF_VERDICT)},
+    # Of several, the one that says most of the mailbox.
+    weights = case(
+        {verdict: weight(verdict) for verdict in _OF_VERDICT},
         value=col(Report.verdict),
         else_=len(_OF_VERDICT),
     )
     return (
         select_columns(col(Report.verdict))
         .where(col(Report.delivery_id) == col(Delivery.id), col(Report.kind) == BOUNCE)
-        .order_by(weight)
+        .order_by(weights)
         .limit(1)
         .scalar_subquery()
     )

@@ -25,12 +25,14 @@ from sqlalchemy import select as select_columns
 from sqlmodel import Session, col
 
 from newsletter.db import dialects
-from newsletter.ledger import holding, statements
+from newsletter.ledger import cancellation, holding, statements
 from newsletter.models import Delivery, Mailing, Receipt, Rejection, Report, State
 from newsletter.models.columns import Instant
 
 #: How long it is known that a mail or an event has been seen, and what could not be placed is kept.
 KEPT = timedelta(days=30)
+#: Accepted deliveries of a reader that a bounce may be of which does not say.
+_LATEST = 40
 #: Reports kept that name no delivery: anybody can send some.
 UNPLACED_AT_MOST = 10_000
 #: Kinds of reports that count in the books.
@@ -62,11 +64,19 @@ class Sent(NamedTuple):
     state: str
     #: When the state last changed.
     at: datetime
+    #: Whether an earlier try may have arrived.
+    may_have_arrived: bool
+
+    @property
+    def is_uncertain(self) -> bool:
+        """Whether a server may have taken it, and has not said so."""
+        is_open = self.state in {State.QUEUED, State.DEFERRED, State.CLAIMED}
+        return self.state == State.UNKNOWN or (is_open and self.may_have_arrived)
 
     @property
     def has_left(self) -> bool:
         """Whether a server may have taken it."""
-        return self.state in {State.ACCEPTED, State.UNKNOWN, State.IN_FLIGHT}
+        return self.state in {State.ACCEPTED, State.IN_FLIGHT} or self.is_uncertain
 
 
 _COLUMNS = (
@@ -77,6 +87,7 @@ _COLUMNS = (
     col(Delivery.generation),
     holding.state(),
     col(Delivery.state_at),
+    cancellation.may_have_arrived(),
 )
 
 
@@ -90,8 +101,8 @@ def find(session: Session, message_ids: Collection[tuple[str, str]]) -> dict[tup
     return {pairs[row[0]]: Sent(*row) for row in found}
 
 
-def latest_accepted(session: Session, references: Collection[str]) -> dict[str, Sent]:
-    """Return each recipient's delivery that was accepted last, by reference."""
+def accepted(session: Session, references: Collection[str]) -> dict[str, list[Sent]]:
+    """Return the last accepted deliveries of each recipient, by reference, the latest first."""
     if not references:
         return {}
     latest_first = (col(Delivery.state_at).desc(), _id.desc())
@@ -101,9 +112,29 @@ def latest_accepted(session: Session, references: Collection[str]) -> dict[str, 
         .where(col(Delivery.reference).in_(references), col(Delivery.state) == State.ACCEPTED)
         .subquery()
     )
-    latest = select_columns(numbered.c.id).where(numbered.c.place == 1)
-    found = session.execute(select_columns(*_COLUMNS).where(_id.in_(latest)))
-    return {row[3]: Sent(*row) for row in found}
+    latest = select_columns(numbered.c.id).where(numbered.c.place <= _LATEST)
+    rows = session.execute(select_columns(*_COLUMNS).where(_id.in_(latest)).order_by(*latest_first))
+    found: dict[str, list[Sent]] = {}
+    for row in rows:
+        found.setdefault(row[3], []).append(Sent(*row))
+    return found
+
+
+def settle(session: Session, ids: Collection[int], *, reply: str, now: datetime) -> None:
+    """Settle deliveries that may have arrived as accepted: something has come back of them."""
+    if ids:
+        stored = dialects.stored(session, _INSTANT, now)
+        statements.SETTLE.change(session, ids=json.dumps(list(ids)), reply=reply, now=stored)
+
+
+def recorded(session: Session, ids: Collection[int]) -> set[tuple[int, str]]:
+    """Return delivery id and verdict of the reports of some deliveries that had their effect."""
+    found = session.execute(
+        select_columns(col(Report.delivery_id), col(Report.verdict)).where(
+            col(Report.delivery_id).in_(ids), col(Report.is_void).is_(False)
+        )
+    )
+    return {(row.delivery_id, row.verdict) for row in found}
 
 
 def receive(session: Session, keys: Collection[str], *, now: datetime) -> set[str]:
@@ -126,23 +157,51 @@ def known(session: Session, keys: Collection[str]) -> set[str]:
 
 
 def add(session: Session, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Insert reports, each of a delivery and a verdict once.
+    """Insert reports of deliveries, each verdict once.
 
-    Lock order: after subscribers and suppressions. A row takes a shared lock on its delivery.
+    One that had no effect before gives way. Nothing is kept of a delivery that was pruned
+    meanwhile, and no words of a person who was erased.
+
+    Lock order: after subscribers and suppressions.
     """
     if not rows:
         return
-    ordered = sorted(rows, key=lambda row: row["delivery_id"] or 0)
-    added = dialects.insert_into(session, _reports).on_conflict_do_nothing()
-    session.connection().execute(added, ordered)
+    ordered = sorted(rows, key=lambda row: row["delivery_id"])
+    locked = session.execute(
+        select_columns(_id, col(Delivery.address))
+        .where(_id.in_({row["delivery_id"] for row in rows}))
+        .order_by(_id)
+        .with_for_update(read=True, key_share=True)
+    )
+    addresses = {row.id: row.address for row in locked}
+    kept = [
+        row if addresses[row["delivery_id"]] else {**row, "recipient": "", "reply": None}
+        for row in ordered
+        if row["delivery_id"] in addresses
+    ]
+    added = dialects.insert_into(session, _reports)
+    again = added.on_conflict_do_update(
+        index_elements=["delivery_id", "verdict"],
+        set_={name: added.excluded[name] for name in ("reason", "is_void", "reply", "at")},
+        where=_reports.c.is_void.is_(True),
+    )
+    if kept:
+        session.connection().execute(again, kept)
 
 
-def count_unplaced(session: Session) -> int:
-    """Return how many reports name no delivery; counting stops where no more are kept."""
-    chosen = select_columns(col(Report.id)).where(_is_unplaced()).limit(UNPLACED_AT_MOST)
-    counted = select_columns(func.count()).select_from(chosen.subquery())
-    found: int = session.execute(counted).scalar_one()
-    return found
+def add_unplaced(session: Session, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Insert reports that name no delivery; the oldest give way where there are too many."""
+    if not rows:
+        return
+    session.connection().execute(dialects.insert_into(session, _reports), list(rows))
+    latest_first = (col(Report.at).desc(), col(Report.id).desc())
+    chosen = select_columns(col(Report.id)).where(_is_unplaced()).order_by(*latest_first)
+    too_many = chosen.offset(UNPLACED_AT_MOST).limit(_BATCH)
+    session.execute(
+        delete(Report)
+        .where(col(Report.id).in_(too_many))
+        .execution_options(synchronize_session=False)
+    )
 
 
 def reject(session: Session, counts: Mapping[tuple[str, str], int], *, now: datetime) -> None:
@@ -178,7 +237,12 @@ def of(mailings: Select[Any]) -> Subquery:
             col(Report.kind),
             func.count(col(Report.delivery_id).distinct()).label("rows"),
         )
-        .where(col(Report.mailing_id).in_(mailings), col(Report.kind).in_(PRUNED))
+        .join(Delivery, _id == col(Report.delivery_id))
+        .where(
+            col(Report.mailing_id).in_(mailings),
+            col(Report.kind).in_(PRUNED),
+            col(Delivery.state) == State.ACCEPTED,
+        )
         .group_by(col(Report.mailing_id), col(Report.kind))
     )
     gone = [
@@ -254,7 +318,8 @@ def forget(session: Session, ids: Sequence[int]) -> Mapping[str, int]:
     """Delete the reports of deliveries that are pruned; return how many of these count, by kind."""
     found = session.execute(
         select_columns(col(Report.kind), func.count(col(Report.delivery_id).distinct()))
-        .where(col(Report.delivery_id).in_(ids), col(Report.mailing_id).is_not(None))
+        .join(Delivery, _id == col(Report.delivery_id))
+        .where(_id.in_(ids), col(Delivery.state) == State.ACCEPTED)
         .group_by(col(Report.kind))
     )
     counts = {kind: int(count) for kind, count in found}
@@ -276,13 +341,14 @@ def erase(session: Session, ids: Sequence[int]) -> None:
     )
 
 
-def erase_unplaced(session: Session, address: str) -> None:
-    """Delete the reports that name an address and no delivery."""
-    session.execute(
-        delete(Report)
-        .where(_is_unplaced(), func.lower(col(Report.recipient)) == address)
-        .execution_options(synchronize_session=False)
-    )
+def erase_recipient(session: Session, address: str) -> None:
+    """Erase what reports have of the person of an address, whosever mails they are of."""
+    named = func.lower(col(Report.recipient)) == address
+    for statement in (
+        delete(Report).where(_is_unplaced(), named),
+        update(Report).where(named).values(recipient="", reply=None),
+    ):
+        session.execute(statement.execution_options(synchronize_session=False))
 
 
 def _is_unplaced() -> ColumnElement[bool]:

@@ -226,6 +226,19 @@ RECONCILE = _statement(
     _table(id="bigint", reply="text"),
 )
 
+# What came back of it has arrived before. A row that a worker holds ends with its own outcome.
+SETTLE = _statement(
+    f"""
+    UPDATE delivery SET state = 'accepted', state_at = :now, reason = NULL, blocked_domain = NULL,
+        code = 250, enhanced = NULL, reply = :reply
+    WHERE id [ids] AND (
+        state = 'unknown'
+        OR ({_OPEN} AND {_ARRIVED} AND id NOT IN (SELECT delivery_id FROM held))
+    )
+    """,
+    ids=_ids("ids"),
+)
+
 
 def row_count(result: object) -> int:
     """Return how many rows a statement changed."""

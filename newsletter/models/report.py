@@ -33,7 +33,7 @@ class Report(Table, table=True):
     delivery_id: int | None = Field(
         default=None, sa_column=Column(BigInteger, ForeignKey("delivery.id"), nullable=True)
     )
-    #: The mailing in whose books it counts: that of an accepted delivery.
+    #: The mailing of the delivery, in whose books it counts if the delivery was accepted.
     mailing_id: int | None = Field(
         default=None, sa_column=Column(BigInteger, ForeignKey("mailing.id"), nullable=True)
     )
@@ -49,8 +49,10 @@ class Report(Table, table=True):
     enhanced: str | None = Field(default=None, max_length=12)
     phase: str | None = Field(default=None, max_length=10)
     reply: str | None = Field(default=None, max_length=512)
-    #: Why it has less effect than its verdict, or none.
+    #: Why it has less effect than it says, or none.
     reason: str | None = Field(default=None, max_length=64)
+    #: Whether it has none: it is of an earlier consent, or of what was never accepted.
+    is_void: bool = Field(default=False)
     at: datetime = Field(sa_type=Instant)
 
 

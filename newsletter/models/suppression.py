@@ -19,9 +19,9 @@ class Cause(StrEnum):
     """
 
     FULL = "full"
-    IMPORTED = "imported"
     DEAD = "dead"
     BOUNCE = "bounce"
+    IMPORTED = "imported"
     ERASED = "erased"
     OPERATOR = "operator"
     OPT_OUT = "opt-out"

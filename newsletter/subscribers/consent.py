@@ -86,16 +86,15 @@ def record_all(
     `evidence` maps addresses to the evidence of consent that an import brings.
     """
     if evidence:
-        remotes = [said.remote for said in evidence.values()]
-        kept = zip(remotes, to_json(evidence.values()), strict=True)
+        otherwise = store.Said(origin.source, origin.wording)
+        said = {
+            address: otherwise._replace(remote=found.remote, evidence=kept)
+            for (address, found), kept in zip(
+                evidence.items(), to_json(evidence.values()), strict=True
+            )
+        }
         return store.add_consents_each(
-            session,
-            chosen,
-            dict(zip(evidence, kept, strict=True)),
-            action=action,
-            source=origin.source,
-            wording=origin.wording,
-            now=now,
+            session, chosen, said, otherwise=otherwise, action=action, now=now
         )
     return store.add_consents(
         session,
@@ -106,3 +105,17 @@ def record_all(
         remote=origin.remote,
         now=now,
     )
+
+
+def record_each(
+    session: Session,
+    chosen: ColumnElement[bool],
+    action: Action,
+    *,
+    origins: Mapping[str, Origin],
+    now: datetime,
+) -> None:
+    """Append a row with the new state of each chosen subscriber; `origins` is by address."""
+    said = {address: store.Said(one.source, one.wording) for address, one in origins.items()}
+    otherwise = store.Said("", "")
+    store.add_consents_each(session, chosen, said, otherwise=otherwise, action=action, now=now)

@@ -42,7 +42,7 @@ def forget(session: Session, address: str, *, now: datetime, keyring: Keyring) -
     changes.forget(session, subscriber, address, now=now)
     theirs = store.deliveries_of([public_id] if public_id else [], address=address)
     deliveries = erasure.erase(session, theirs, now=now)
-    reports.erase_unplaced(session, address)
+    reports.erase_recipient(session, address)
     consents = store.erase(session, [subscriber.id]) if subscriber else 0
     return Forgotten(subscriber=subscriber is not None, consents=consents, deliveries=deliveries)
 

@@ -11,6 +11,7 @@ from sqlalchemy import (
     ColumnElement,
     Row,
     String,
+    case,
     delete,
     exists,
     func,
@@ -271,6 +272,11 @@ def are_in(addresses: Sequence[str], statuses: Sequence[Status]) -> ColumnElemen
     return col(Subscriber.address).in_(addresses) & _status.in_(statuses)
 
 
+def are_any(public_ids: Collection[str], addresses: Collection[str]) -> ColumnElement[bool]:
+    """Return a condition that selects subscribers by public id or by address."""
+    return col(Subscriber.public_id).in_(public_ids) | col(Subscriber.address).in_(addresses)
+
+
 def are_unconfirmed(*, until: datetime) -> ColumnElement[bool]:
     """Return a condition that selects subscribers pending and unchanged since `until`.
 
@@ -355,19 +361,28 @@ def add_consents(
     return _rows(written)
 
 
+class Said(NamedTuple):
+    """What a consent row says of its change."""
+
+    source: str
+    wording: str
+    remote: str | None = None
+    #: JSON, see `evidence.to_json`.
+    evidence: str | None = None
+
+
 def add_consents_each(
     session: Session,
     chosen: ColumnElement[bool],
-    known: Mapping[str, tuple[str | None, str | None]],
+    said: Mapping[str, Said],
     *,
+    otherwise: Said,
     action: str,
-    source: str,
-    wording: str,
     now: datetime,
 ) -> int:
-    """Insert a consent row for each chosen subscriber, with evidence where there is some.
+    """Insert a consent row for each chosen subscriber, with what is said by address.
 
-    `known` maps subscribers' addresses to IP address and evidence. Returns how many were inserted.
+    Returns how many were inserted.
     """
     # By the connection: a session takes longer for each row.
     found = session.connection().execute(
@@ -379,35 +394,55 @@ def add_consents_each(
     if not found:
         return 0
     ids, addresses, cadences, statuses, generations = zip(*found, strict=True)
-    remotes, said = zip(*(known.get(one, (None, None)) for one in addresses), strict=True)
+    sources, wordings, remotes, evidence = zip(
+        *(said.get(one, otherwise) for one in addresses), strict=True
+    )
     columns = {
         "subscriber_id": ids,
         "cadence": cadences,
         "status": statuses,
         "generation": generations,
-        "wording": [wording] * len(ids),
-        "source": [source] * len(ids),
+        "wording": wordings,
+        "source": sources,
         "remote": remotes,
-        "evidence": said,
+        "evidence": evidence,
     }
     dialects.insert_missing(session, Consent, columns, constants={"action": action, "at": now})
     return len(ids)
 
 
 def before_suppression(session: Session, ids: Sequence[int]) -> dict[int, str]:
-    """Return the status that subscribers had before they were suppressed, by id."""
+    """Return the status that subscribers had before they were suppressed, by id.
+
+    One who has unsubscribed since is unsubscribed.
+    """
+    has_left = col(Consent.action) == "unsubscribed"
     latest_first = func.row_number().over(
         partition_by=col(Consent.subscriber_id), order_by=col(Consent.id).desc()
     )
     numbered = (
-        select_columns(col(Consent.subscriber_id), col(Consent.status), latest_first.label("place"))
-        .where(col(Consent.subscriber_id).in_(ids), col(Consent.status) != Status.SUPPRESSED)
+        select_columns(
+            col(Consent.subscriber_id),
+            case((has_left, Status.UNSUBSCRIBED.value), else_=col(Consent.status)).label("status"),
+            latest_first.label("place"),
+        )
+        .where(
+            col(Consent.subscriber_id).in_(ids),
+            or_(has_left, col(Consent.status) != Status.SUPPRESSED),
+        )
         .subquery()
     )
     found = session.execute(
         select_columns(numbered.c.subscriber_id, numbered.c.status).where(numbered.c.place == 1)
     )
     return {row.subscriber_id: row.status for row in found}
+
+
+def has_left(session: Session, subscriber: Subscriber) -> bool:
+    """Return whether a suppressed subscriber was unsubscribed before, or has unsubscribed since."""
+    assert subscriber.id is not None
+    before = before_suppression(session, [subscriber.id])
+    return before.get(subscriber.id) == Status.UNSUBSCRIBED
 
 
 def imported_at(session: Session, subscriber: Subscriber) -> datetime | None:

@@ -56,15 +56,9 @@ def suppress_each(
     # subscribers are locked too: a concurrent confirmation would lift the new cause.
     readers = locked_subscribers(session, store.are_in(list(each), list(Status)), ends=True)
     added = suppression.suppress_each(session, each, now=now, keyring=keyring)
-    by_origin: dict[Origin, list[Row[Any]]] = {}
-    for reader in readers:
-        if reader.status == Status.SUPPRESSED:
-            continue
-        grounds = each[reader.address]
-        origin = Origin(grounds.source, wording=grounds.reason)
-        by_origin.setdefault(origin, []).append(reader)
-    for origin, alike in by_origin.items():
-        _end(session, alike, origin, now)
+    ended = [reader for reader in readers if reader.status != Status.SUPPRESSED]
+    grounds = [each[reader.address] for reader in ended]
+    _end(session, ended, [Origin(one.source, wording=one.reason) for one in grounds], now)
     return added
 
 
@@ -77,16 +71,22 @@ def catch_up(session: Session, *, now: datetime) -> int:
     if not addresses:
         return 0
     readers = locked_subscribers(session, store.are_in(addresses, _MAILABLE), ends=True)
-    _end(session, readers, Origin("mail server", wording="The address takes no mail."), now)
+    origin = Origin("mail server", wording="The address takes no mail.")
+    _end(session, readers, [origin] * len(readers), now)
     return len(readers)
 
 
-def _end(session: Session, readers: Sequence[Row[Any]], origin: Origin, now: datetime) -> None:
+def _end(
+    session: Session, readers: Sequence[Row[Any]], origins: Sequence[Origin], now: datetime
+) -> None:
+    """Have readers suppressed, each with the origin in its place; in one statement for all."""
     if not readers:
         return
     theirs = store.with_ids([reader.id for reader in readers])
-    store.change(session, theirs, {"status": Status.SUPPRESSED, "paused_until": None}, now=now)
-    consent.record_all(session, theirs, Action.SUPPRESSED, origin=origin, now=now)
+    # When a pause ends stays: a suppression may be lifted before.
+    store.change(session, theirs, {"status": Status.SUPPRESSED}, now=now)
+    by_address = {reader.address: one for reader, one in zip(readers, origins, strict=True)}
+    consent.record_each(session, theirs, Action.SUPPRESSED, origins=by_address, now=now)
     gone = [reader.public_id for reader in readers]
     cancellation.cancel(session, references=gone, reason="suppressed", now=now)
 
@@ -104,6 +104,8 @@ def release(
     if subscriber is not None and subscriber.status == Status.SUPPRESSED:
         assert subscriber.id is not None
         subscriber.status = _restored(session, [subscriber.id], cause)[subscriber.id]
+        if subscriber.status != Status.PAUSED:
+            subscriber.paused_until = None
         consent.record(session, subscriber, Action.RELEASED, origin=origin, now=now)
     elif subscriber is not None and cause is not None:
         consent.record(session, subscriber, Action.RELEASED, origin=origin, now=now)
@@ -111,31 +113,38 @@ def release(
 
 
 def release_all(
-    session: Session, *, after: int, chosen: Chosen, origin: Origin, now: datetime
+    session: Session,
+    cause: Cause,
+    *,
+    since: datetime | None,
+    after: int,
+    origin: Origin,
+    now: datetime,
 ) -> tuple[int, int | None]:
-    """Lift a batch of suppressions, as `release` does, beginning after id `after`.
+    """Lift a batch of suppressions for a cause, as `release` does, beginning after id `after`.
 
     Those of erased persons stay. Returns how many were lifted, and the last id; None at the end.
     """
+    chosen = Chosen(cause, since)
     listed = suppression.listing(session, limit=_BATCH, after=after, chosen=chosen)
     if not listed:
         return 0, None
-    known = {row.address: row for row in listed if row.address is not None}
-    by_cause: dict[Cause, list[int]] = {}
+    addresses = [row.address for row in listed if row.address is not None]
     # Lock order: subscribers before suppressions.
-    suppressed = store.are_in(list(known), [Status.SUPPRESSED])
-    for reader in locked_subscribers(session, suppressed, ends=False):
-        by_cause.setdefault(Cause(known[reader.address].cause), []).append(reader.id)
-    suppression.release_ids(session, [row.id for row in known.values() if row.id is not None])
-    for cause, ids in by_cause.items():
-        by_status: dict[str, list[int]] = {}
-        for one, status in _restored(session, ids, cause).items():
-            by_status.setdefault(status, []).append(one)
-        for status, alike in by_status.items():
-            theirs = store.with_ids(alike)
-            store.change(session, theirs, {"status": status}, now=now)
-            consent.record_all(session, theirs, Action.RELEASED, origin=origin, now=now)
-    return len(known), listed[-1].id
+    suppressed = store.are_in(addresses, [Status.SUPPRESSED])
+    readers = locked_subscribers(session, suppressed, ends=False)
+    # Some may have got a graver cause meanwhile.
+    lifted = suppression.release_all(session, addresses, cause=cause)
+    by_status: dict[str, list[int]] = {}
+    restored = _restored(session, [one.id for one in readers if one.address in lifted], cause)
+    for one, status in restored.items():
+        by_status.setdefault(status, []).append(one)
+    for status, alike in by_status.items():
+        theirs = store.with_ids(alike)
+        cleared = {} if status == Status.PAUSED else {"paused_until": None}
+        store.change(session, theirs, {"status": status, **cleared}, now=now)
+        consent.record_all(session, theirs, Action.RELEASED, origin=origin, now=now)
+    return len(lifted), listed[-1].id
 
 
 def _restored(session: Session, ids: Sequence[int], cause: Cause | None) -> dict[int, str]:

@@ -60,7 +60,12 @@ def unsubscribe(
         return Goodbye.ALREADY
     if generation is not None and generation != subscriber.generation:
         return Goodbye.OUTDATED
-    if subscriber.status in {Status.UNSUBSCRIBED, Status.SUPPRESSED}:
+    if subscriber.status == Status.UNSUBSCRIBED:
+        return Goodbye.ALREADY
+    if subscriber.status == Status.SUPPRESSED:
+        # Their address may be mailed again one day, and then this still holds.
+        if not store.has_left(session, subscriber):
+            consent.record(session, subscriber, Action.UNSUBSCRIBED, origin=origin, now=now)
         return Goodbye.ALREADY
     subscriber.status = Status.UNSUBSCRIBED
     consent.record(session, subscriber, Action.UNSUBSCRIBED, origin=origin, now=now)

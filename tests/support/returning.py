@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from email.utils import format_datetime
 from typing import Any
 
 import bounces
@@ -80,6 +81,7 @@ class Sent:
         to: str = "bounces@miasfeed.example",
         action: str = "failed",
         own_id: str = "",
+        date: datetime | None = None,
     ) -> bytes:
         """Return the bounce of a mail; without a number it does not say of which."""
         sent = bounces.SENT.replace("ada@readers.example", recipient or address)
@@ -93,7 +95,8 @@ class Sent:
         text = bounces.report("It could not be delivered.", block, sent=sent)
         text = text.replace("To: bounces@miasfeed.example", f"To: {to}", 1)
         own_id = own_id or f"{address}.{number}.{reply}".replace(" ", ".")
-        return f"Message-ID: <{own_id}@mx.example>\n{text}".encode()
+        dated = f"Date: {format_datetime(date)}\n" if date else ""
+        return f"{dated}Message-ID: <{own_id}@mx.example>\n{text}".encode()
 
     def complaint(
         self, address: str, *, recipient: str = "", of: str = "abuse", own_id: str = "arf"

@@ -1,16 +1,19 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from readers import Readers
+from sqlalchemy import update
 from sqlmodel import Session
 
 from newsletter import suppression
 from newsletter.db import session as sessions
-from newsletter.models import State, Status, Subscriber
-from newsletter.subscribers import consent, forget, suppress
+from newsletter.models import State, Status, Subscriber, Suppression
+from newsletter.subscribers import consent, forget, suppress, unsubscribe
 from newsletter.subscribers.consent import Action
+from newsletter.subscribers.unsubscribe import Goodbye
 from newsletter.suppression import Cause, Grounds
 
 ANN = "ann@x.org"
@@ -111,6 +114,70 @@ def said(readers: Readers, cause: Cause, *addresses: str, days: int = 0) -> None
         )
 
 
+def test_who_has_unsubscribed_meanwhile_stays_so(readers: Readers) -> None:
+    readers.add(ANN)
+    said(readers, Cause.BOUNCE, ANN)
+    for _ in range(2):
+        with sessions.writing(readers.engine) as session:
+            reader = readers.get(ANN)
+            result = unsubscribe.unsubscribe(
+                session,
+                reader.public_id,
+                generation=reader.generation,
+                origin=readers.origin,
+                now=readers.now,
+            )
+        assert result is Goodbye.ALREADY
+
+    assert [one[0] for one in readers.actions(ANN)][-2:] == ["suppressed", "unsubscribed"]
+    assert release(readers, ANN)
+    assert readers.get(ANN).status == Status.UNSUBSCRIBED
+
+
+def test_a_block_that_was_imported_is_not_undone_as_a_bounce(readers: Readers) -> None:
+    readers.add(ANN)
+    said(readers, Cause.IMPORTED, ANN)
+    said(readers, Cause.BOUNCE, ANN)
+
+    assert release(readers, ANN)
+
+    assert readers.get(ANN).status == Status.UNSUBSCRIBED
+
+
+def test_a_pause_ends_when_it_would_have(readers: Readers) -> None:
+    until = readers.now + timedelta(days=9)
+    readers.add(ANN, paused_until=until)
+    become(readers, Status.PAUSED)
+    said(readers, Cause.DEAD, ANN)
+
+    assert release(readers, ANN)
+
+    assert (readers.get(ANN).status, readers.get(ANN).paused_until) == (Status.PAUSED, until)
+
+
+def test_a_complaint_that_comes_while_a_bad_day_is_undone_stays(
+    readers: Readers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    readers.add(ANN)
+    said(readers, Cause.BOUNCE, ANN)
+    listing = suppression.listing
+
+    def and_then(session: Session, **chosen: Any) -> list[Suppression]:
+        found = listing(session, **chosen)
+        # As another transaction leaves it that has committed by now.
+        session.execute(update(Suppression).values(cause=Cause.COMPLAINT))
+        return found
+
+    monkeypatch.setattr(suppression, "listing", and_then)
+    with sessions.writing(readers.engine) as session:
+        lifted, _ = suppress.release_all(
+            session, Cause.BOUNCE, since=None, after=0, origin=readers.origin, now=readers.now
+        )
+
+    assert lifted == 0
+    assert readers.get(ANN).status == Status.SUPPRESSED
+
+
 def test_a_bad_day_is_undone_by_cause_and_day_in_batches(
     readers: Readers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -124,12 +191,16 @@ def test_a_bad_day_is_undone_by_cause_and_day_in_batches(
     with sessions.writing(readers.engine) as session:
         forget.forget(session, names[5], now=readers.now, keyring=readers.keyring)
 
-    chosen = suppression.Chosen(Cause.BOUNCE, readers.now + timedelta(hours=1))
     lifted, after = 0, 0
     while after is not None:
         with sessions.writing(readers.engine) as session:
             some, after = suppress.release_all(  # type: ignore[assignment]
-                session, after=after, chosen=chosen, origin=readers.origin, now=readers.now
+                session,
+                Cause.BOUNCE,
+                since=readers.now + timedelta(hours=1),
+                after=after,
+                origin=readers.origin,
+                now=readers.now,
             )
         lifted += some
 

@@ -161,7 +161,7 @@ def test_readers_whom_a_list_has_as_active_stay_unchanged(readers: Readers) -> N
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
-        ("ann@x.org,odd,,", "'odd' is no cause; there are full, imported"),
+        ("ann@x.org,odd,,", "'odd' is no cause; there are full, dead, bounce, imported"),
         ("ann,dead,,", "no @"),
         ("ann@x.org,erased,,", "Of an erased person there is a hash, and no address."),
         (",erased,,zz", "'zz' is no hash of ours."),
