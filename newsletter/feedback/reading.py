@@ -68,8 +68,9 @@ def read(
                 handles = {True: list[str](), False: list[str]()}
                 for mail, arrival in zip(batch, found, strict=True):
                     handles[_is_understood(arrival)].append(mail.handle)
-                source.settle(understood=handles[True], left=handles[False])
+                # It is done, also if the mails cannot be moved.
                 on_batch(tally, source.waiting)
+                source.settle(understood=handles[True], left=handles[False])
                 if is_stopped():
                     break
     return True

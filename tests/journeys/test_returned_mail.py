@@ -95,3 +95,19 @@ def test_a_worker_with_the_schedule_reads_the_mailbox(
     assert running.returncode == 0, err
     assert "1 address is suppressed now." in out
     assert newsletter.json("subscribers", "show", "ada@readers.example")["status"] == "suppressed"
+
+
+def test_many_that_read_at_once_read_each_mail_once(
+    newsletter: Newsletter, bounced: Dovecot
+) -> None:
+    bounced.put(*(f"Subject: {number}\r\n\r\n".encode() for number in range(500)))
+
+    with newsletter.crowd(4, "feedback", "read") as crowd:
+        codes, err = crowd.end()
+
+    assert {*codes} <= {0, 75}, err
+    assert "Traceback" not in err
+    assert bounced.subjects(".Newsletter.Processed") == ["Undelivered"]
+    assert len(bounced.subjects()) == 501
+    assert newsletter.json("subscribers", "show", "ada@readers.example")["status"] == "suppressed"
+    assert newsletter.json("feedback", "read")["read"] == 0
