@@ -53,24 +53,31 @@ _JA = r"(?:ユーザー?|[宛あ]て?先|アドレス|受信者|アカウント|
 _ROWS = (
     # Not about the address, and before the rows that are.
     _row(
-        r"\bspam\w{0,10}\b|junk mail|unsolicited|blacklist|blocklist|content filter"
+        r"\bspam\w{0,10}\b|junk mail|unsolicited|black[ -]?list|blocklist|content filter"
         r"|virus(?:es)? (?:was |were |has been )?(?:found|detected)|(?:contains?|infected|with) "
         r"(?:\w+ )?virus|denied by policy|administrative prohibition|message was rejected"
-        r"|not accepting (?:e-?)?(?:mails?|messages)"
+        r"|not accepting (?:any )?(?:e-?)?(?:mails?|messages)"
+        r"|only accept(?:s|ing) (?:e-?)?(?:mails?|messages) from|\b(?:user|recipient)(?: id)? "
+        r"(?:rejects?|refuses?)\b|due to (?:user|recipient)(?:'s)? (?:rules|settings)"
         r"|(?:does|do) not accept (?:e-?)?(?:mails?|messages) "
-        r"|not (?:authori[sz]ed|permitted|allowed) to send|is restricted|restricted (?:to|by)"
+        r"|not (?:authori[sz]ed|permitted|allowed) to send|(?:is|has) restricted"
+        r"|restricted (?:to|by)"
         r"|\b(?:network|host|ip|connection) (?:\S+ )?(?:is |was )?(?:not allowed|blocked|banned"
         r"|denied|rejected)|frequency limited|banned sending"
         r"|requires? (?:the )?sender|recipient(?:'s)? preferences|without to:? fields?"
         r"|\b(?:spf|dkim|dmarc|rdns)\b|reverse dns|ptr record"
         # About the sender.
+        r"|\b(?:unknown|unverified|unroute?able|invalid|verify|bad) (?:envelope )?sender"
+        r"|\bsender (?:is )?(?:unknown|unverified|invalid|rejected|not verified)"
+        r"|\b(?:helo|ehlo) (?:command|name|host)|\bin (?:helo|ehlo)\b|\byour ip\b"
         r"|\b(?:sender|from|return|reverse|envelope|source|client|your|ip|host|server):?(?:'s)?[ -]"
         r"(?:e-?mail )?(?:address|domain|account|mail ?box|user|path|dns|ptr)" + _FEW +
         r" (?:not\b|unknown|un(?:verified|authori[sz]ed|resolvable)|invalid|incorrect|rejected"
         r"|doesn't|blocked|failed)"
         # Of a mailing list, not of a mailbox.
         r"|(?:you are|you're) not (?:an? )?(?:member|subscri\w+)|\bnon-?(?:member|subscriber)"
-        r"|by (?:list )?(?:members|subscribers)",
+        r"|by (?:list )?(?:members|subscribers)|closed (?:mailing )?list|not subscribed to"
+        r"|not allowed to post|\bnot member\b",
         550, "5.7.1", Phase.BODY,
     ),
     _row(
@@ -78,9 +85,15 @@ _ROWS = (
         r"|loop (?:was )?(?:detected|broken)|(?:alias|forward)\w* (?:\w+ )?loop",
         554, "5.4.6",
     ),
+    # The system itself is wrong.
+    _row(
+        r"\b(?:local|system|server|mailer) config(?:uration)? (?:error|problem)|misconfigured",
+        550, "5.3.5",
+    ),
     # Full mailboxes.
     _row(
-        r"over ?(?:disk )?quota|quota (?:has been |is )?(?:exceed|full|violat|reach)"
+        r"over ?(?:the )?(?:allowed |disk )?quota|out of (?:disk )?quota"
+        r"|quota (?:has been |is )?(?:exceed|full|violat|reach)"
         r"|(?:exceed|reach|overdraw)\w*" + _FEW + r" (?:disk ?)?(?:space ?)?quota"
         rf"|{_MAILBOX}" + _FEW + r" full\b|disk (?:is )?full"
         rf"|full {_MAILBOX}|{_MAILBOX}" + _FEW +
@@ -91,6 +104,7 @@ _ROWS = (
         r"(?:space|storage)|mail ?box space not enough|too much mail (?:stored|data)"
         r"|too many (?:mails|messages) (?:on|in) (?:the |this |his |her )?(?:server|mail ?box"
         r"|inbox)"
+        r"|exceed\w*" + _FEW + r" storage|space has been used up"
         r"|over its (?:size )?limit|bo[iî]te" + _FEW + r" pleine|quota (?:est )?dépassé"
         r"|postfach" + _MORE + r" (?:voll|überfüllt)\b|zu ?viele mails|speicherplatz"
         r"|buz[oó]n" + _MORE + r" llen[oa]|casella" + _MORE + r" piena|caixa" + _MORE +
@@ -145,9 +159,11 @@ _ROWS = (
         r"|temporarily )?"
         r"(?:disabled|suspended|inactive|locked|blocked|frozen|deactivated|expired|closed"
         r"|not active|no longer (?:active|available|in use|used|accept))"
+        r"|that you tried to reach is (?:disabled|inactive)|suspend the service"
         r"|(?:disabled|suspended|inactive|deactivated|expired|closed) "
         r"(?:user|account|mail ?box|recipient)|extended inactivity|not an active (?:user|address)"
-        rf"|{_DE}" + _FEW + r" (?:gesperrt|deaktiviert)|" + _FR + _FEW + r" (?:désactivé|suspendu)"
+        rf"|{_DE}" + _FEW + r" (?:gesperrt|deaktiviert)"
+        rf"|{_FR}" + _FEW + r" (?:désactivé|suspendu|archivé)"
         rf"|{_ES}" + _FEW + r" (?:desactivad|suspendid|deshabilitad|bloquead|expirad|cerrad)[oa]",
         550, "5.2.1",
     ),
@@ -162,7 +178,8 @@ _ROWS = (
         r"|no mail ?box available for (?:this|that|the) (?:user|recipient|address)"
         r"|" + _RECIPIENT + r"(?: \S{1,80})?(?: name)? (?:is |was |are )?(?:not (?:be )?(?:known"
         r"|recogni[sz]ed|found|valid|registered)|unknown|invalid|non-?existent)\b"
-        r"|" + _RECIPIENT + r"(?: \S{1,80})? (?:doesn't|does not|didn't|did not|do not|don't)"
+        r"|" + _RECIPIENT + r"(?: \S{1,80}| that you tried to reach)? (?:doesn't|does not|didn't"
+        r"|did not|do not|don't)"
         r" (?:appear to )?exist"
         r"|\b(?:unknown|invalid|illegal|incorrect|bad|non-?existent)[ _](?:or illegal )?"
         r"(?:local |e-?mail |mail )?(?:user|recipient|mail ?box|address|account|alias|addressee)"

@@ -437,6 +437,26 @@ SAMPLES: dict[str, Sample] = {
         "bounce",
         [(ADA, "maybe")],
     ),
+    "a list that is closed, with the status of none": Sample(
+        report("", block("failed", "5.1.1", "smtp; 550 5.1.1 You are not allowed to post here")),
+        "bounce",
+        [(ADA, "ours")],
+    ),
+    "a sender that is unknown, with the status of none": Sample(
+        report("", block("failed", "5.1.1", "smtp; 550 5.1.1 Sender is unknown")),
+        "bounce",
+        [(ADA, "ours")],
+    ),
+    "a system that is wrong, with the status of none": Sample(
+        report("", block("failed", "5.1.1", "smtp; 550 5.1.1 Local configuration error")),
+        "bounce",
+        [(ADA, "other")],
+    ),
+    "a quota in other words, with the status of none": Sample(
+        report("", block("failed", "5.1.1", "smtp; 550 5.1.1 User is over the allowed quota")),
+        "bounce",
+        [(ADA, "full")],
+    ),
     "an address on a host without a domain": Sample(
         report("", block("failed", "5.1.1", "smtp; 550 5.1.1 User unknown", "ada@mailhost")),
         "bounce",
