@@ -33,6 +33,11 @@ class CameBack(NamedTuple):
     alarms: list[Alarm]
     failure: NewsletterError | None = None
 
+    @property
+    def is_news(self) -> bool:
+        """Whether there is anything to say."""
+        return bool(self.tally.read or self.alarms)
+
     def as_json(self) -> dict[str, object]:
         """Return the counts and the paused editions."""
         return {**vars(self.tally), "paused": [one._asdict() for one in self.alarms]}
@@ -91,7 +96,7 @@ def read(
         raise typer.Exit(75)
     if json:
         output.as_json(found.as_json())
-    elif found.tally.read or found.failure is None:
+    elif found.is_news or found.failure is None:
         report(found.tally, found.alarms)
     if found.failure is not None:
         raise found.failure
@@ -250,7 +255,7 @@ def _read_mailbox(
         is_read, failure = True, exc
     if not is_read:
         return None
-    return CameBack(tally, _alarms(engine, here) if tally.read else [], failure)
+    return CameBack(tally, _alarms(engine, here), failure)
 
 
 def on_schedule(
@@ -258,27 +263,36 @@ def on_schedule(
 ) -> CameBack | None:
     """Read the mailbox for cron or a worker, if the settings name one and it is time.
 
-    A failure is said on the first time, once a day, and when it is over; it is part of the result
-    only when it is said.
+    And pause editions of which too much came back, wherever it came. A failure is said on the first
+    time, once a day, and when it is over; it is part of the result only when it is said.
     """
+    until = time.monotonic() + _LONGEST_SECONDS
+    found = None
+    if here.settings.feedback_url:
+        found = _read_mailbox(
+            engine,
+            here,
+            is_scheduled=True,
+            is_stopped=lambda: is_stopped() or time.monotonic() > until,
+        )
+    if found is None:
+        return _alarmed(engine, here)
     from newsletter.feedback import notices
 
-    if not here.settings.feedback_url:
-        return None
-    until = time.monotonic() + _LONGEST_SECONDS
-    found = _read_mailbox(
-        engine,
-        here,
-        is_scheduled=True,
-        is_stopped=lambda: is_stopped() or time.monotonic() > until,
-    )
-    if found is None:
-        return None
     said = notices.take(engine, found.failure, now=clock.utc_now())
     if said:
         output.warn(said, found.failure.hint if found.failure else None)
         return found
     return found._replace(failure=None)
+
+
+def _alarmed(engine: Engine, here: context.Context) -> CameBack | None:
+    alarms = _alarms(engine, here)
+    if not alarms:
+        return None
+    from newsletter.feedback.apply import FeedbackTally
+
+    return CameBack(FeedbackTally(), alarms)
 
 
 def _alarms(engine: Engine, here: context.Context) -> list[Alarm]:
@@ -290,7 +304,7 @@ def _alarms(engine: Engine, here: context.Context) -> list[Alarm]:
 def report(tally: FeedbackTally, alarms: Sequence[Alarm]) -> None:
     """Say what came back, if anything is new, and what the operator should look at."""
     is_quiet = tally.read == tally.other + tally.repeated + tally.automatic + tally.delivered
-    if not is_quiet or streams.is_terminal(streams.stdout()):
+    if not is_quiet or (streams.is_terminal(streams.stdout()) and not alarms):
         counts = [f"{n:,} {name}" for name in _RESULTS if (n := getattr(tally, name))]
         said = f"{output.counted(tally.read, 'mail')}: {', '.join(counts) or 'nothing'}."
         if tally.suppressed:

@@ -148,7 +148,7 @@ def _run(engine: Engine, here: context.Context, *, json: bool) -> int:
             moved = _moved(run.moved.values(), failing=failing, dry_run=False)
             output.as_json({**moved, "feedback": returned.as_json() if returned else None})
         else:
-            if returned and returned.tally.read:
+            if returned and returned.is_news:
                 feedback.report(returned.tally, returned.alarms)
             for summary in run.moved.values():
                 waits = _waiting(engine, summary, here)

@@ -126,7 +126,7 @@ def _look(engine: Engine, here: context.Context, fetch_at: float, shutdown: Shut
                 return fetch_at
             fetch_at = time.monotonic() + _FETCH_SECONDS
         returned = feedback.on_schedule(engine, here, is_stopped=lambda: shutdown.is_wanted)
-        if returned and returned.tally.read:
+        if returned and returned.is_news:
             feedback.report(returned.tally, returned.alarms)
         if returned and returned.failure:
             errors.append(returned.failure.message)

@@ -15,8 +15,9 @@ from sqlmodel import Session
 from newsletter import audit, cadences
 from newsletter.cadences import Cadence
 from newsletter.db import session as sessions
-from newsletter.editions import store, summaries
+from newsletter.editions import mailings, store, summaries
 from newsletter.editions.summaries import Summary
+from newsletter.ledger import reports
 from newsletter.models import Edition, EditionState
 from newsletter.publication import Publication
 
@@ -53,11 +54,21 @@ class _Risen(NamedTuple):
 def check(engine: Engine, *, publication: Publication, now: datetime) -> list[Alarm]:
     """Pause the open editions of which too much has come back; return those paused now."""
     with sessions.reading(engine) as session:
-        if not _risen(session, publication):
+        if not _may_rise(session) or not _risen(session, publication):
             return []
     with sessions.writing(engine) as session:
         risen = _risen(session, publication)
         return [Alarm(one.name, one.reason) for one in risen if _pause(session, one, now)]
+
+
+def _may_rise(session: Session) -> bool:
+    """Return whether enough has come back of what is being sent: to count its books takes long."""
+    ids = [edition.id for edition in store.in_states(session, [EditionState.OPEN])]
+    found = reports.count(session, mailings.of_all(ids)) if ids else {}
+    return (
+        found.get(reports.BOUNCE, 0) >= _BOUNCES_AT_LEAST
+        or found.get(reports.COMPLAINT, 0) >= _COMPLAINTS_AT_LEAST
+    )
 
 
 def _risen(session: Session, publication: Publication) -> list[_Risen]:

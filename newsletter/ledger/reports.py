@@ -254,6 +254,19 @@ def of(mailings: Select[Any]) -> Subquery:
     return union_all(standing, *gone).subquery("returned")
 
 
+def count(session: Session, mailings: Select[Any]) -> dict[str, int]:
+    """Return how many reports of `mailings` there are by kind; more than `of` counts, in less time.
+
+    The cost depends on what has come back, not on the number of deliveries.
+    """
+    found = session.execute(
+        select_columns(col(Report.kind), func.count())
+        .where(col(Report.mailing_id).in_(mailings), col(Report.kind).in_(PRUNED))
+        .group_by(col(Report.kind))
+    )
+    return {kind: int(number) for kind, number in found}
+
+
 def verdict_of() -> ColumnElement[str | None]:
     """Select what came back last of a delivery, as a verdict; NULL if nothing did."""
     return (

@@ -19,6 +19,7 @@ ONLY_WAYS = {
         "ledger/erasure.py",
         "ledger/recovery.py",
         "ledger/registry.py",
+        "ledger/reports.py",
         "sender/limits.py",
         "subscribers/locking.py",
         "suppression.py",

@@ -533,7 +533,8 @@ def test_an_edition_of_which_too_much_comes_back_is_paused(
             text(
                 "INSERT INTO delivery (mailing_id, address, reference, generation, state, priority,"
                 " due_at, attempts, state_at, created_at)"
-                " SELECT mailing.id, address, subscriber.public_id, 1, 'accepted', 2, :at, 1, :at, :at FROM subscriber, mailing"
+                " SELECT mailing.id, address, subscriber.public_id, 1, 'accepted', 2, :at, 1, :at,"
+                " :at FROM subscriber, mailing"
                 " WHERE mailing.kind = 'digest' AND address LIKE 'reader%'"
             ),
             {"at": NOW - timedelta(hours=1)},
