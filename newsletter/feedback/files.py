@@ -99,7 +99,7 @@ class MboxSource:
 
     def batches(self) -> Iterator[list[Mail]]:
         """Yield the mails that are not remembered."""
-        sized = ((octets, len(octets)) for _, octets in mailbox.mails(self._path))
+        sized = ((octets, len(octets)) for _, octets in mailbox.mails(self._path, hint=_HINT))
         for batch in grouped(sized):
             found = {self._key(octets): octets for octets in batch}
             unread = remembered.missing(self._engine, list(found), now=self._now)

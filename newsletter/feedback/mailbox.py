@@ -19,14 +19,15 @@ from newsletter.feedback.mime import HEADER_OCTETS, MAXIMUM_OCTETS
 #: The line before each mail in an mbox (RFC 4155); a time tells it from a line of a text.
 _SEPARATOR = re.compile(rb"From [^\r\n]*\d\d:\d\d")
 _FIRST = b"From "
+_HINT = "Name a mail, a Maildir or an mbox file."
 
 
-def mails(path: Path) -> Iterator[tuple[Path, bytes]]:
+def mails(path: Path, *, hint: str = _HINT) -> Iterator[tuple[Path, bytes]]:
     """Yield the mails of a Maildir, an mbox file or a file with one mail, and where each is.
 
     Each ends after MAXIMUM_OCTETS. Raises InvalidInput for what cannot be read.
     """
-    with readable(path, "Name a mail, a Maildir or an mbox file."):
+    with readable(path, hint):
         if path.is_dir():
             yield from _maildir(path)
             return

@@ -46,7 +46,8 @@ def explained(
 def _as_ours(
     server: MailboxServer, exc: Exception, said: str | None, *, is_login: bool
 ) -> NewsletterError:
-    reason = _harmless(said or str(exc) or type(exc).__name__, server)
+    words = said or getattr(exc, "strerror", None) or str(exc)
+    reason = _harmless(words or type(exc).__name__, server)
     if isinstance(exc, ssl.SSLCertVerificationError) or "TLS not supported" in reason:
         return ConfigurationError(
             f"The mailbox at {server} cannot be read in safety: {reason}.",

@@ -105,8 +105,10 @@ def test_what_is_no_mailbox_is_an_error_that_names_the_setting(
         else MboxSource(path, sqlite_engine, now=NOW)
     )
 
-    with pytest.raises(InvalidInput, match="cannot be read as a mailbox"):
+    with pytest.raises(InvalidInput, match="cannot be read as a mailbox") as caught:
         read(source)
+
+    assert "NEWSLETTER_FEEDBACK_URL" in str(caught.value.hint)
 
 
 def test_what_stays_is_remembered_for_as_long_as_it_is_there(engine: Engine) -> None:
