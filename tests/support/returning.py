@@ -124,5 +124,13 @@ class Sent:
             rows = session.execute(select(Report).order_by(col(Report.id))).scalars()
             return [(r.kind, r.verdict, r.reason, r.mailing_id is not None) for r in rows]
 
+    def placed(self) -> list[tuple[str, str]]:
+        """Return address and verdict of the reports that are of a delivery."""
+        with sessions.reading(self.engine) as session:
+            found = select(Delivery.address, Report.verdict).join(
+                Report, col(Report.delivery_id) == col(Delivery.id)
+            )
+            return [(address, verdict) for address, verdict in session.execute(found)]
+
     def status(self, address: str) -> str:
         return self.readers.get(address).status

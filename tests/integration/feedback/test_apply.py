@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import datetime, timedelta
+from itertools import islice
 from typing import Any
 
+import bounces
+import damage
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -287,6 +290,27 @@ def test_a_signature_that_does_not_cover_the_event_is_good_for_one(sent: Sent) -
 
     assert (found.delivered, found.repeated, found.suppressed) == (1, 1, 0)
     assert found.rejected == {"mailgun: replayed": 1}
+
+
+@pytest.mark.parametrize("many", [1_000, pytest.param(100_000, marks=pytest.mark.torture)])
+def test_a_damaged_mail_has_no_effect_on_whom_it_does_not_name(sent: Sent, many: int) -> None:
+    path = sent.path.of(sent.readers.get(ANN).public_id)
+    named = [
+        sent.bounce(ANN),
+        sent.bounce(ANN, DISABLED, number=None, to=path),
+        sent.bounce(ANN, recipient=BOB),
+        sent.complaint(ANN),
+        sent.complaint(ANN, recipient=BOB, of="opt-out"),
+    ]
+    of_others = [one.mail.replace("ada@", "bob@").encode() for one in bounces.SAMPLES.values()]
+
+    some = damage.damaged([*named, *of_others], many, seed=7)
+    while batch := list(islice(some, 200)):
+        sent.read(*batch)
+
+    assert sent.status(BOB) == "active"
+    assert set(sent.suppressed()) <= {ANN}
+    assert {row[0] for row in sent.placed()} <= {ANN}
 
 
 def test_a_batch_of_mails_that_name_thousands_is_read(sent: Sent) -> None:
