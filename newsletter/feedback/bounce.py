@@ -151,10 +151,18 @@ class _Mail:
         """Return whether it names a recipient itself, not only the mail that it returns."""
         return address.lower() in self._written
 
+    def count(self, address: str) -> int:
+        """Return how often the text names a recipient."""
+        return self._written_text.count(address.lower())
+
+    @cached_property
+    def _written_text(self) -> str:
+        return self.text.lower()
+
     @cached_property
     def _written(self) -> str:
         failed = self.headers.all("X-Failed-Recipients")
-        return "\n".join([self.headers.get("Subject"), *failed, self.text]).lower()
+        return "\n".join([self.headers.get("Subject"), *failed, self._written_text]).lower()
 
     @cached_property
     def failed(self) -> list[Named]:
@@ -292,27 +300,38 @@ _OF_MAILBOX = {Reaction.SUPPRESS, Reaction.SUSPECT}
 def _of_text(mail: _Mail) -> Returned:
     """Return what a bounce says in words alone."""
     named = mail.failed or [Named("", mail.text)]
+    above = [None, *named]
     reports = _each_once(
-        one for name in named for one in _of_name(mail, name, is_only=len(named) == 1)
+        one
+        for before, name in zip(above, named, strict=False)
+        for one in _of_name(mail, name, is_only=len(named) == 1, before=before)
     )
     return Returned(Kind.DELAYED if mail.is_delay else Kind.BOUNCE, reports)
 
 
-def _of_name(mail: _Mail, name: Named, *, is_only: bool) -> Iterator[Report]:
+def _of_name(mail: _Mail, name: Named, *, is_only: bool, before: Named | None) -> Iterator[Report]:
     own = prose.reply_in(name.said) or _row_in(name.said)
     # A reason below several recipients may be of another one, unless nothing is said of this one.
-    is_of_all = is_only or len(name.said) < len(name.address) + 20
+    is_of_all = is_only or not _is_explained(name)
     of_all = mail.text if is_of_all else mail.above
     found = own or prose.reply_in(of_all) or _row_in(of_all)
     if found is not None and found.phase is None and is_only:
         found = found._replace(phase=prose.phase_in(mail.text))
     verdict = Verdict.DELAYED if mail.is_delay else _verdict(found, is_first_hand=False)
-    is_of_it = mail.is_of_system and mail.names(name.address) and (is_only or own is not None)
+    # What is said below a list is of any of them.
+    is_shared = before is not None and not _is_explained(before) and mail.count(name.address) == 1
+    is_own = is_only or (own is not None and not is_shared)
+    is_of_it = mail.is_of_system and mail.names(name.address) and is_own
     if verdict is Verdict.DEAD and not is_of_it:
         verdict = Verdict.MAYBE
     yield _report(mail, name.address, found, verdict)
     if name.original:
         yield _report(mail, name.original, found, _of_forwarder(verdict))
+
+
+def _is_explained(name: Named) -> bool:
+    """Return whether something is said of a recipient beside the address."""
+    return len(name.said) >= len(name.address) + 20
 
 
 def _row_in(text: str) -> Found | None:

@@ -143,6 +143,7 @@ _ROWS = (
         r"|retry time(?:out)? (?:not reached|exceeded)|failing for a long time"
         r"|temporar(?:y|ily)|delivery time expired|(?:too long|expired) in (?:the )?queue"
         r"|(?:message|envelope|delivery time) (?:has )?expired|not respond|unreachable"
+        r"|unverified address"
         r"|server unavailable"
         r"|not reachable|no route to host|exceeded maximum delivery attempts"
         r"|maximum (?:number of )?(?:delivery )?(?:attempts|retries)|host (?:\S+ )?(?:is )?down"
@@ -161,7 +162,8 @@ _ROWS = (
         r"|not active|no longer (?:active|available|in use|used|accept))"
         r"|that you tried to reach is (?:disabled|inactive)|suspend the service"
         r"|(?:disabled|suspended|inactive|deactivated|expired|closed) "
-        r"(?:user|account|mail ?box|recipient)|extended inactivity|not an active (?:user|address)"
+        r"(?:user|account|mail ?box|recipient|e-?mail)|extended inactivity"
+        r"|not an active (?:user|address)"
         rf"|{_DE}" + _FEW + r" (?:gesperrt|deaktiviert)"
         rf"|{_FR}" + _FEW + r" (?:désactivé|suspendu|archivé)"
         rf"|{_ES}" + _FEW + r" (?:desactivad|suspendid|deshabilitad|bloquead|expirad|cerrad)[oa]",

@@ -427,6 +427,28 @@ SAMPLES: dict[str, Sample] = {
         "bounce",
         [(ADA, "maybe"), ("bob@readers.example", "maybe")],
     ),
+    "several, and a reason below that is of any of them": Sample(
+        prose(
+            f"Delivery to these failed permanently:\n\n{ADA}\n<bob@readers.example>\n\n"
+            "550 5.1.1 No such user\n",
+            sender="mailer-daemon@mx.example",
+            subject="Mail Delivery Failure Notice",
+        ),
+        "bounce",
+        [(ADA, "maybe"), ("bob@readers.example", "maybe")],
+    ),
+    "an address that could not be verified, with the status of none": Sample(
+        report(
+            "", block("failed", "5.1.1", "smtp; 550 5.1.1 unverified address: lookup failed")
+        ),
+        "bounce",
+        [(ADA, "maybe")],
+    ),
+    "an inactive address, with the status of none": Sample(
+        report("", block("failed", "5.1.1", "smtp; 550 5.1.1 inactive email address")),
+        "bounce",
+        [(ADA, "maybe")],
+    ),
     "a source route": Sample(
         report("", block("failed", "5.1.1", "smtp; 550 5.1.1 User unknown", "@a.example:ada@host")),
         "bounce",
