@@ -17,6 +17,11 @@ _CRON_LATE = timedelta(hours=26)
 #: How long deliveries may be due while nobody takes them.
 _LETTERS_LATE = timedelta(minutes=15)
 _EDITION_LATE = timedelta(hours=1)
+#: What has to be set so that a provider's events name our mails.
+_NAMES_OTHERWISE = (
+    "`newsletter feedback list --unplaced` shows them; docs/install.md has the steps."
+)
+_NAMES = {"ses": "Have the SNS topic include the original headers: docs/install.md has the steps."}
 #: Feeds that one sentence names.
 _NAMED = 3
 
@@ -33,6 +38,7 @@ def findings(standing: Standing, *, settings: Settings, now: datetime) -> list[F
         *_templates(standing),
         *_stuck(standing, zone, now),
         *_alarmed(standing),
+        *_lost(standing),
         *_unknown(standing),
     ]
 
@@ -144,6 +150,19 @@ def _late(waiting: list[Waiting], now: datetime, patience: timedelta) -> Waiting
         return None
     due = [one for one in waiting if one.why is Why.DUE and one.at and one.at <= now - patience]
     return due[0] if due else None
+
+
+def _lost(standing: Standing) -> Iterator[Finding]:
+    for source, count in standing.lost_sources.items():
+        # Anybody can write a mail.
+        if source != "mail":
+            yield Finding(
+                id="feedback.unplaced",
+                level=Level.WARNING,
+                sentence=f"Not one of the {count:,} reports of {source} in the last 7 days names "
+                "a mail of ours, so none has an effect.",
+                hint=_NAMES.get(source, _NAMES_OTHERWISE),
+            )
 
 
 def _alarmed(standing: Standing) -> Iterator[Finding]:

@@ -21,6 +21,7 @@ from newsletter.editions.alarms import Alarm
 from newsletter.editions.summaries import Summary
 from newsletter.errors import Conflict, RenderError
 from newsletter.feedback import notices
+from newsletter.ledger import reports
 from newsletter.models import (
     Article,
     ArticleState,
@@ -42,6 +43,9 @@ from newsletter.subscribers import store as readers
 
 #: How long an edition may be overdue before it is missed: a run of cron takes its time.
 _GRACE = timedelta(hours=1)
+#: Of the events of a provider, those of these days tell whether its set-up is right.
+_LATELY = timedelta(days=7)
+_LOST_AT_LEAST = 5
 #: Age after which uncertain deliveries are no longer reported: mail servers keep logs no longer.
 _SETTLED_BY_TIME = timedelta(days=30)
 
@@ -82,6 +86,8 @@ class Standing:
     #: The last edition of each cadence, None where there was none.
     last: dict[str, Summary | None]
     open: list[OpenEdition]
+    #: Providers all of whose events name no mail of ours, and how many they are.
+    lost_sources: dict[str, int]
     #: Editions that an alarm has paused.
     alarmed: list[Alarm]
     missed: list[Missed]
@@ -117,6 +123,9 @@ def look(engine: Engine, *, publication: Publication, limits: Limits, now: datet
             suppressed=suppression.count(session),
             last=_last(session, publication, now),
             open=_open(session, limits, now),
+            lost_sources=reports.lost_sources(
+                session, since=now - _LATELY, at_least=_LOST_AT_LEAST
+            ),
             alarmed=alarms.standing(session),
             missed=_missed(session, counts, publication, now),
             letters=waiting.of(session, _letters(), limits=limits, now=now),

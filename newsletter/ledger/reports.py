@@ -15,6 +15,7 @@ from sqlalchemy import (
     ColumnElement,
     Select,
     Subquery,
+    case,
     delete,
     func,
     literal,
@@ -265,6 +266,17 @@ def count(session: Session, mailings: Select[Any]) -> dict[str, int]:
         .group_by(col(Report.kind))
     )
     return {kind: int(number) for kind, number in found}
+
+
+def lost_sources(session: Session, *, since: datetime, at_least: int) -> dict[str, int]:
+    """Return the sources of which no report names a mail of ours, and how many those are."""
+    unplaced = func.sum(case((_is_unplaced(), 1), else_=0))
+    found = session.execute(
+        select_columns(col(Report.source), func.count(), unplaced)
+        .where(col(Report.at) >= since)
+        .group_by(col(Report.source))
+    )
+    return {source: rows for source, rows, lost in found if rows >= at_least and lost == rows}
 
 
 def verdict_of() -> ColumnElement[str | None]:

@@ -277,6 +277,21 @@ def test_an_event_counts_only_if_it_names_the_mail_and_its_recipient(sent: Sent)
     assert sent.suppressed() == {BOB: "bounce: 550 5.1.1 gone"}
 
 
+def test_a_provider_whose_events_never_name_a_mail_is_found(sent: Sent) -> None:
+    def lost() -> dict[str, int]:
+        with sessions.reading(sent.engine) as session:
+            return reports.lost_sources(session, since=NOW - timedelta(days=7), at_least=2)
+
+    stray = event(sent, "x@readers.example")
+    some = [replace(stray, id=str(number)) for number in range(3)]
+    apply.apply_all(sent.engine, some[:1], rules=sent.rules, now=NOW)
+    assert lost() == {}
+    apply.apply_all(sent.engine, some, rules=sent.rules, now=NOW)
+    assert lost() == {"mailgun": 3}
+    apply.apply_all(sent.engine, [event(sent, ANN, event_id="9")], rules=sent.rules, now=NOW)
+    assert lost() == {}
+
+
 def test_a_signature_that_does_not_cover_the_event_is_good_for_one(sent: Sent) -> None:
     harmless = Returned(Kind.DELIVERED, (Report(ANN, Verdict.DELIVERED),))
     nonce = Arrival(Source.MAILGUN, "token", harmless, is_nonce=True)

@@ -25,6 +25,7 @@ WELL = Standing(
     last={},
     open=[],
     alarmed=[],
+    lost_sources={},
     missed=[],
     letters=[],
     unknown=0,
@@ -89,6 +90,8 @@ def test_what_goes_its_way_needs_no_look(
         ({"letters": [DUE]}, "letters.waiting"),
         ({"open": edition(DUE)}, "editions.stuck"),
         ({"alarmed": [Alarm("weekly-2026-11-23", "20 bounced")]}, "editions.alarm"),
+        ({"lost_sources": {"ses": 9}}, "feedback.unplaced"),
+        ({"lost_sources": {"generic": 5, "mail": 700}}, "feedback.unplaced"),
         ({"unknown": 2}, "delivery.unknown"),
     ],
 )
