@@ -68,7 +68,9 @@ def create_app(
 
 
 def _routers(settings: Settings) -> list[APIRouter]:
-    routers = [
+    # First what comes most often: routes are tried in turn.
+    routers = [hooks.router] if settings.hook_secret else []
+    routers += [
         signup.router,
         preferences.router,
         own_data.router,
@@ -80,8 +82,6 @@ def _routers(settings: Settings) -> list[APIRouter]:
         routers.append(archive.public)
     if settings.api_keys:
         routers.append(api.router)
-    if settings.hook_secret:
-        routers.append(hooks.router)
     return [*routers, health.router]
 
 

@@ -1,4 +1,4 @@
-"""Group commit of reports: one transaction for all that have come in while the last one committed.
+"""Group commit of reports: one transaction for all that have come in since the last one.
 
 A request is answered when its own are committed. What is rejected is only counted: the counts are
 written with the next transaction, or at most once a second, and logged at most once a minute for
@@ -34,6 +34,9 @@ logger = logging.getLogger(__name__)
 
 #: Requests of one transaction; each has some events.
 _BATCH = 200
+#: Seconds after a transaction of several requests, in which more come in: it costs by itself as
+#: much as some tens of events. One that comes alone does not wait, and nor does the next.
+_GATHER_SECONDS = 0.2
 #: Seconds between writes of counts alone, and between looks at the alarms.
 _COUNT_SECONDS = 1.0
 
@@ -116,6 +119,8 @@ class ReportWriter:
                 self._schedule()
             for one in batch:
                 _settle(one)
+            if len(batch) > 1:
+                await asyncio.sleep(_GATHER_SECONDS)
 
     async def _write_counts(self) -> None:
         self._is_count_due = False

@@ -23,6 +23,7 @@ from pathlib import Path
 
 import classifying
 import feeds
+import hooks
 import imports
 import page
 import profiling
@@ -66,6 +67,7 @@ class Bench:
         self.feeds: dict[str, list[float]] = {}
         self.starts: dict[str, float] = {}
         self.imports: list[tuple[float, float]] = []
+        self.hooks: list[tuple[float, float]] = []
         self.classifying: list[tuple[float, float]] = []
         self.message = b""
         self.values = b""
@@ -100,6 +102,8 @@ class Bench:
         self.starts = starts.costs(self.folder / "starts")
         console.print("Import")
         self.imports = imports.costs(self.folder / "imports")
+        console.print("Hooks")
+        self.hooks = hooks.costs(self.studio)
         console.print("Returned mails")
         self.classifying = classifying.costs()
 
@@ -230,6 +234,7 @@ class Bench:
             "feeds": self.feeds,
             "starts": self.starts,
             "imports": self.imports,
+            "hooks": self.hooks,
             "classifying": self.classifying,
         }
 

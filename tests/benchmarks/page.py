@@ -12,6 +12,7 @@ from typing import Any
 import charts
 import classifying
 import feeds
+import hooks
 import imports
 import starts
 
@@ -250,6 +251,20 @@ def classifying_of_returned_mails(costs: Sequence[tuple[float, float]]) -> Figur
     )
 
 
+def events_by_hook(costs: Sequence[tuple[float, float]]) -> Figure:
+    """Return the figure of a provider's event."""
+    event, empty = (1e6 * statistics.median(taken) for taken in zip(*costs, strict=True))
+    return Figure(
+        f"processor time of a signed bounce by its hook, {hooks.RATE} a second, all that it does "
+        "included : an empty POST route",
+        f"at most {hooks.LIMIT:g} x",
+        f"{hooks.ratio(costs):.2f} x ({event:,.0f} µs : {empty:,.0f} µs)",
+        hooks.ratio(costs),
+        hooks.LIMIT,
+        is_cost=True,
+    )
+
+
 def write(results: Mapping[str, Any], docs: Path) -> list[Figure]:
     """Write the page and its charts; return the figures in it."""
     runs: Runs = results["runs"]
@@ -257,6 +272,7 @@ def write(results: Mapping[str, Any], docs: Path) -> list[Figure]:
     found = [*figures(runs), *writes_of_databases(before["writes"], results["writes"])]
     found += [growth_of_feeds(results["feeds"]), *starts_of_commands(results["starts"])]
     found.append(import_of_an_export(results["imports"]))
+    found.append(events_by_hook(results["hooks"]))
     found.append(classifying_of_returned_mails(results["classifying"]))
     images = docs / "images"
     (images / "performance-rates.svg").write_text(_rates(runs))

@@ -210,11 +210,11 @@ class Stage:
         ]
         try:
             self._until(f"SELECT count(*) = {workers} FROM worker")
-            before = sum(_seconds_of(process.pid) for process in processes)
+            before = sum(seconds_of(process.pid) for process in processes)
             self.freeze()
             open_rows = "state IN ('queued', 'deferred', 'claimed', 'in_flight')"
             self._until(f"SELECT NOT EXISTS (SELECT 1 FROM delivery WHERE {open_rows})")
-            used = sum(_seconds_of(process.pid) for process in processes) - before
+            used = sum(seconds_of(process.pid) for process in processes) - before
         finally:
             for process in processes:
                 process.send_signal(signal.SIGTERM)
@@ -349,7 +349,7 @@ class Studio:
         postmaster = (self._folder / "postgresql" / "postmaster.pid").read_text().split()[0]
         server = psutil.Process(int(postmaster))
         ended = server.cpu_times()
-        living = sum(_seconds_of(each.pid) for each in (server, *server.children()))
+        living = sum(seconds_of(each.pid) for each in (server, *server.children()))
         return float(ended.children_user + ended.children_system) + living
 
     def version(self) -> str:
@@ -440,7 +440,7 @@ def _running(script: str, port: int, *options: object) -> Iterator[int]:
         running.wait(10)
 
 
-def _seconds_of(process: int) -> float:
+def seconds_of(process: int) -> float:
     """Return the processor time that a living process has used."""
     used = psutil.Process(process).cpu_times()
     return float(used.user + used.system)
