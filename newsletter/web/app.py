@@ -22,13 +22,13 @@ from newsletter.web.routes import (
     api,
     archive,
     health,
-    hooks,
     new_address,
     own_data,
     preferences,
     signup,
     unsubscribe,
 )
+from newsletter.web.routes.hooks import Hooks
 
 #: The minimum duration of a response to a sign-up; longer than any sign-up needs.
 STEP_SECONDS = 0.25
@@ -61,6 +61,8 @@ def create_app(
     app = EvenPace(app, step_seconds=step_seconds, paths=_PACED)
     app = Methods(app, _routes(routers))
     app = CleanLinks(app, _routes(routers))
+    if settings.hook_secret:
+        app = Hooks(app, web)
     app = SafeHeaders(app, is_https=settings.base_url.startswith("https://"))
     if settings.trusted_proxies:
         app = ProxyHeadersMiddleware(app, trusted_hosts=settings.trusted_proxies)  # type: ignore[arg-type,assignment]  # uvicorn has ASGI types of its own
@@ -68,9 +70,7 @@ def create_app(
 
 
 def _routers(settings: Settings) -> list[APIRouter]:
-    # First what comes most often: routes are tried in turn.
-    routers = [hooks.router] if settings.hook_secret else []
-    routers += [
+    routers = [
         signup.router,
         preferences.router,
         own_data.router,

@@ -27,7 +27,6 @@ from newsletter.errors import (
     TooManyRequests,
 )
 from newsletter.web import dependencies, pages
-from newsletter.web.middleware import HOOKS
 
 #: The first class that matches counts.
 _FAMILIES: list[tuple[type[Exception], int, str]] = [
@@ -58,7 +57,7 @@ def add_handlers(app: FastAPI) -> None:
 def wants_json(request: Request) -> bool:
     """Return whether the client wants JSON, by the path or the Accept header."""
     path = request.url.path
-    if path.startswith(("/api/", "/subscriptions", HOOKS)) or path in {"/healthz", "/readyz"}:
+    if path.startswith(("/api/", "/subscriptions")) or path in {"/healthz", "/readyz"}:
         return True
     return request.headers.get("accept", "").startswith("application/json")
 

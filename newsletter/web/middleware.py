@@ -18,9 +18,6 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 #: Octets of a request's body; forms have some hundred.
 MAXIMUM_BODY = 16_384
-#: Octets of a body with events of a provider, and where those are posted.
-MAXIMUM_EVENTS = 1_048_576
-HOOKS = "/hooks/"
 
 _HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -160,16 +157,15 @@ class BodyLimit:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        maximum = MAXIMUM_EVENTS if scope["path"].startswith(HOOKS) else self._maximum
         announced = Headers(scope=scope).get("content-length", "0")
         read = int(announced) if announced.isdecimal() and len(announced) < 16 else 0
-        is_too_large, read = read > maximum, 0
+        is_too_large, read = read > self._maximum, 0
 
         async def receive_some() -> Message:
             nonlocal read
             message = await receive()
             read += len(message.get("body", b""))
-            if message["type"] == "http.request" and (is_too_large or read > maximum):
+            if message["type"] == "http.request" and (is_too_large or read > self._maximum):
                 raise HTTPException(413, "That is more than a form has.")
             return message
 

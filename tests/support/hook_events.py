@@ -367,7 +367,9 @@ def _mailgun_bounce(to: str, message_id: str, name: str, at: datetime) -> HookRe
 
 def _resend_bounce(to: str, message_id: str, name: str, at: datetime) -> HookRequest:
     headers = [{"name": "X-Message-ID", "value": f"<{message_id}>"}]
-    return resend(resend_event(to=[to], headers=headers), name=name, at=at)
+    found = resend_event(to=[to], headers=headers)
+    found["data"]["bounce"]["diagnosticCode"] = [f"smtp; {GONE.replace(ANN, to)}"]
+    return resend(found, name=name, at=at)
 
 
 PROVIDERS = [

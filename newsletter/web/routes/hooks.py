@@ -8,53 +8,81 @@ from __future__ import annotations
 
 from functools import partial
 
-from fastapi import APIRouter, HTTPException, Request
-from fastapi.responses import Response
-from starlette.requests import ClientDisconnect
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.types import ASGIApp, Receive, Scope, Send
 
+from newsletter.errors import DatabaseUnavailable, SchemaOutOfDate
 from newsletter.feedback.providers.request import Cause, HookRequest, Rejected, is_same
-from newsletter.web import dependencies
 from newsletter.web.dependencies import WebContext
 from newsletter.web.hooks import Hook
-from newsletter.web.middleware import HOOKS
 
-router = APIRouter(include_in_schema=False)
-
+#: The path, before the provider's name and the secret.
+FOLDER = "/hooks/"
+#: Octets of a body; batches of events have some hundred thousand.
+MAXIMUM_BODY = 1_048_576
 #: By 503 a provider is told to try again; some do so whatever is not answered by 200.
 _STATUSES = {Cause.PATH: 404, Cause.TOO_LARGE: 413, Cause.UNREACHABLE: 503}
 _REFUSED = 403
+_RETRY = {"Retry-After": "30"}
 
 
-@router.post(f"{HOOKS}{{provider}}/{{secret}}")
-async def take(request: Request) -> Response:
-    """Verify a request, and answer when what it reports is committed."""
-    web = dependencies.web(request)
-    hook = web.hooks.get(request.path_params["provider"])
-    if hook is None:
-        raise HTTPException(404)
-    try:
-        return await _take(web, hook, request)
-    except Rejected as exc:
-        peer = request.client.host if request.client else ""
-        web.report_writer.reject(hook.source, exc.cause, peer)
-        status = _STATUSES.get(exc.cause, _REFUSED)
-        headers = {"Retry-After": "30"} if status == 503 else None
-        raise HTTPException(status, headers=headers) from None
+class Hooks:
+    """Answers requests of hooks, and passes on all others.
 
+    Plain ASGI before the framework, whose routing would cost as much as half of an event.
+    """
 
-async def _take(web: WebContext, hook: Hook, request: Request) -> Response:
-    if not is_same(web.settings.hook_secret or "", request.path_params["secret"]):
-        raise Rejected(Cause.PATH)
-    received = HookRequest(request.headers, await _body(request))
-    await hook.verify(received, web.clock())
-    await web.report_writer.write(partial(hook.read, received))
-    return Response()
+    def __init__(self, app: ASGIApp, web: WebContext) -> None:
+        self._app = app
+        self._web = web
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request of a hook."""
+        if scope["type"] != "http" or not scope["path"].startswith(FOLDER):
+            await self._app(scope, receive, send)
+            return
+        answer = await self._answer(Request(scope, receive))
+        await answer(scope, receive, send)
+
+    async def _answer(self, request: Request) -> Response:
+        provider, _, secret = request.scope["path"].removeprefix(FOLDER).partition("/")
+        hook = self._web.hooks.get(provider)
+        if hook is None:
+            return Response(status_code=404)
+        if request.method != "POST":
+            return Response(status_code=405, headers={"Allow": "POST"})
+        try:
+            await self._take(hook, secret, request)
+        except Rejected as exc:
+            peer = request.client.host if request.client else ""
+            self._web.report_writer.reject(hook.source, exc.cause, peer)
+            status = _STATUSES.get(exc.cause, _REFUSED)
+            return Response(status_code=status, headers=_RETRY if status == 503 else None)
+        except ClientDisconnect:
+            return Response(status_code=400)
+        except (DatabaseUnavailable, SchemaOutOfDate, PoolTimeout) as exc:
+            self._web.outages.note("A provider's event could not be taken", exc)
+            return Response(status_code=503, headers=_RETRY)
+        return Response()
+
+    async def _take(self, hook: Hook, secret: str, request: Request) -> None:
+        """Verify a request, and return when what it reports is committed."""
+        if not is_same(self._web.settings.hook_secret or "", secret):
+            raise Rejected(Cause.PATH)
+        received = HookRequest(request.headers, await _body(request))
+        await hook.verify(received, self._web.clock())
+        await self._web.report_writer.write(partial(hook.read, received))
 
 
 async def _body(request: Request) -> bytes:
-    try:
-        return await request.body()
-    except ClientDisconnect:
-        raise HTTPException(400) from None
-    except HTTPException as exc:
-        raise Rejected(Cause.TOO_LARGE) from exc
+    announced = request.headers.get("content-length", "0")
+    if not announced.isdecimal() or len(announced) > 7 or int(announced) > MAXIMUM_BODY:
+        raise Rejected(Cause.TOO_LARGE)
+    body = b""
+    async for part in request.stream():
+        body = body + part if body else part
+        if len(body) > MAXIMUM_BODY:
+            raise Rejected(Cause.TOO_LARGE)
+    return body
