@@ -24,7 +24,15 @@ from hook_events import (
 from hypothesis import given
 from hypothesis import strategies as st
 
-from newsletter.feedback.providers import generic, mailgun, postmark, resend, sendgrid, ses
+from newsletter.feedback.providers import (
+    failures,
+    generic,
+    mailgun,
+    postmark,
+    resend,
+    sendgrid,
+    ses,
+)
 from newsletter.feedback.providers.request import Cause, HookRequest, Rejected
 from newsletter.feedback.reports import Arrival, Kind, Report, Source, Verdict
 from newsletter.ledger import message_ids
@@ -131,6 +139,16 @@ def test_a_reply_decides_whatever_the_provider_calls_it(
     provider: str, reply: str, verdict: Verdict
 ) -> None:
     assert only(WITH_REPLY[provider](reply)).verdict is verdict
+
+
+def test_a_reply_that_names_its_reader_still_does() -> None:
+    for reader in ("ben@readers.example", "b@x.example", "a", ""):
+        report = failures.report(
+            reader, f"550 5.1.1 <{reader}>: a is gone", otherwise=Verdict.OTHER
+        )
+
+        assert (report.recipient, report.verdict) == (reader, Verdict.DEAD)
+        assert report.text == f"<{reader}>: a is gone"
 
 
 # Amazon SES
