@@ -66,6 +66,7 @@ _ROWS = (
         r"|denied|rejected)|frequency limited|banned sending"
         r"|requires? (?:the )?sender|recipient(?:'s)? preferences|without to:? fields?"
         r"|\b(?:spf|dkim|dmarc|rdns)\b|reverse dns|ptr record"
+        r"|bounced by (?:the )?administrator|possible forgery"
         # About the sender.
         r"|\b(?:unknown|unverified|unroute?able|invalid|verify|bad) (?:envelope )?sender"
         r"|\bsender (?:is )?(?:unknown|unverified|invalid|rejected|not verified)"
@@ -161,12 +162,16 @@ _ROWS = (
         r"(?:disabled|suspended|inactive|locked|blocked|frozen|deactivated|expired|closed"
         r"|not active|no longer (?:active|available|in use|used|accept))"
         r"|that you tried to reach is (?:disabled|inactive)|suspend the service"
+        r"|deactivated due to|mail receiving disabled"
         r"|(?:disabled|suspended|inactive|deactivated|expired|closed) "
         r"(?:user|account|mail ?box|recipient|e-?mail)|extended inactivity"
         r"|not an active (?:user|address)"
         rf"|{_DE}" + _FEW + r" (?:gesperrt|deaktiviert)"
-        rf"|{_FR}" + _FEW + r" (?:désactivé|suspendu|archivé)"
-        rf"|{_ES}" + _FEW + r" (?:desactivad|suspendid|deshabilitad|bloquead|expirad|cerrad)[oa]",
+        rf"|{_FR}" + _FEW + r" (?:d[ée]sactiv|suspendu|archiv)[ée]?"
+        rf"|{_ES}" + _FEW +
+        r" (?:desactivad|suspendid|deshabilitad|bloquead|expirad|cerrad|inactiv)[oa]"
+        rf"|{_IT}" + _FEW + r" (?:disatt+ivat|bloccat|sospes)[oa]"
+        rf"|{_PL}" + _FEW + r" (?:jest )?(?:zablokowan|nieaktywn)",
         550, "5.2.1",
     ),
     # No such mailbox.
@@ -188,6 +193,7 @@ _ROWS = (
         r"|(?:doesn't|does not|didn't|did not) (?:\w+ ){0,4}have an? (?:\S+ )?account\b"
         r"|" + _RECIPIENT + _FEW + r" no longer (?:valid|exists?|on (?:this |the )?server"
         r"|with (?:us|the|this)|employed|works?)|address" + _FEW + r" is wrong or no longer valid"
+        r"|unknown local-?part|not in my validrcptto|user not a member of domain"
         r"|not our customer|recip(?:ient)?notfound"
         r"|not (?:an? |our )?(?:valid|known|existing) (?:user|mail ?box|recipient|customer"
         r"|(?:e-?mail )?address)\b"
@@ -205,9 +211,11 @@ _ROWS = (
         r"|no (?:se |fue |pudo ser )?encontr\w+)"
         rf"|{_PT}" + _MORE + r" (?:é |foi )?(?:desconhecid[oa]|inexistente|não existe"
         r"|não (?:foi )?encontrad[oa])"
-        rf"|{_IT}" + _MORE + r" (?:è )?(?:sconosciut[oa]|inesistente|non esiste|non trovat[oa])"
+        rf"|{_IT}" + _MORE + r" (?:è )?(?:sconosciut[oa]|inesistente|non esiste"
+        r"|non trovat[oa]|errat[oa])"
         rf"|{_NL}" + _FEW + r" (?:is )?(?:onbekend|niet gevonden|bestaat niet)"
         rf"|{_PL}" + _FEW + r" (?:jest )?(?:nieznany|nie istnieje)"
+        r"|nie ma takiego (?:konta|adresu|u[zż]ytkownika|odbiorcy)"
         r"|mottagare\w*" + _FEW + r" (?:är )?(?:okänd|finns inte|hittades inte)"
         rf"|{_RU}" + _FEW + r" не (?:найден|существует|зарегистрирован)"
         r"|нет такого (?:пользователя|адреса|ящика)"

@@ -444,6 +444,20 @@ SAMPLES: dict[str, Sample] = {
         "bounce",
         [(ADA, "maybe")],
     ),
+    "unknown or deactivated, in French and without accents": Sample(
+        prose(
+            f"<{ADA}>:\nDestinataire inconnu ou boite aux lettres desactivee\n",
+            sender="mailer-daemon@mx.example",
+            subject="failure notice",
+        ),
+        "bounce",
+        [(ADA, "maybe")],
+    ),
+    "a sender that may be forged, with the status of none": Sample(
+        report("", block("failed", "5.1.1", "smtp; 553 Possible forgery (#5.1.1)")),
+        "bounce",
+        [(ADA, "ours")],
+    ),
     "an inactive address, with the status of none": Sample(
         report("", block("failed", "5.1.1", "smtp; 550 5.1.1 inactive email address")),
         "bounce",
