@@ -109,12 +109,15 @@ def is_bounce(headers: Headers, text: str, *, has_message: bool) -> bool:
     """Return whether a mail looks like one that returns another, which may be inside."""
     subject = headers.get("Subject").lower()
     is_failure = _FAILED.search(subject) is not None
-    if headers.all("X-Failed-Recipients") or (is_failure and not _ANSWER.match(subject)):
+    if headers.all("X-Failed-Recipients"):
         return True
     says_so = _FAILED.search(_start_of(text)) is not None
+    is_named = ADDRESS.search(text) is not None
     if is_of_daemon(headers):
-        is_named = _BOUNCED.search(subject) is not None or ADDRESS.search(text) is not None
-        return is_failure or says_so or is_named
+        return is_failure or says_so or is_named or _BOUNCED.search(subject) is not None
+    if is_failure and not _ANSWER.match(subject):
+        # People write about such things, too.
+        return says_so or is_named or has_message
     return (is_failure or has_message) and says_so
 
 

@@ -463,6 +463,9 @@ SAMPLES: dict[str, Sample] = {
         "bounce",
         [(ADA, "maybe")],
     ),
+    "a person's mail with such a word in its title": Sample(
+        prose("Have you read it?", sender=ADA, subject="An undeliverable joke"), "other", []
+    ),
     "a source route": Sample(
         report("", block("failed", "5.1.1", "smtp; 550 5.1.1 User unknown", "@a.example:ada@host")),
         "bounce",
