@@ -464,7 +464,9 @@ SAMPLES: dict[str, Sample] = {
         [(ADA, "maybe")],
     ),
     "a person's mail with such a word in its title": Sample(
-        prose("Have you read it?", sender=ADA, subject="An undeliverable joke"), "other", []
+        f"From: {ADA}\nTo: digest@miasfeed.example\nSubject: An undeliverable joke\n\nRead it?\n",
+        "other",
+        [],
     ),
     "a source route": Sample(
         report("", block("failed", "5.1.1", "smtp; 550 5.1.1 User unknown", "@a.example:ada@host")),
