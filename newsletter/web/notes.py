@@ -30,9 +30,9 @@ class Notes(Generic[K]):
         """Whether no log line is pending."""
         return not self._counts
 
-    def count(self, kind: K, peer: str) -> None:
-        """Add one, with the network address of its peer."""
-        self._counts[kind] = self._counts.get(kind, 0) + 1
+    def count(self, kind: K, peer: str = "", *, count: int = 1) -> None:
+        """Add one, or so many, with the network address of its peer."""
+        self._counts[kind] = self._counts.get(kind, 0) + count
         self._peers[kind] = peer
 
     def flush(self, now: float = math.inf) -> None:

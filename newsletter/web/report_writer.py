@@ -24,7 +24,7 @@ from newsletter.editions import alarms
 from newsletter.editions.alarms import Alarm
 from newsletter.errors import NewsletterError
 from newsletter.feedback import apply
-from newsletter.feedback.apply import FeedbackRules
+from newsletter.feedback.apply import FeedbackRules, FeedbackTally
 from newsletter.feedback.providers.request import Cause
 from newsletter.feedback.reports import Arrival, Source
 from newsletter.ledger import reports
@@ -32,6 +32,7 @@ from newsletter.web.notes import Notes
 
 logger = logging.getLogger(__name__)
 
+_OURS = "our mail or our records were refused; `newsletter feedback list` shows why"
 #: Requests of one transaction; each has some events.
 _BATCH = 200
 #: Seconds after a transaction of several requests, in which more come in: it costs by itself as
@@ -61,8 +62,11 @@ class ReportWriter:
         self._notes: Notes[tuple[Source, Cause]] = Notes(_sentence, logger.warning)
         self._task: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._tallied: Notes[str] = Notes(_tallied, logger.warning)
         self._is_count_due = False
         self._has_news = False
+        #: Of batches that are committed, to be logged.
+        self._said: list[FeedbackTally] = []
 
     async def write(self, read: Callable[[], list[Arrival]]) -> None:
         """Apply what `read` returns in a thread, and return when it is committed.
@@ -87,6 +91,7 @@ class ReportWriter:
         self._on_time()
         if self._task is not None:
             await self._task
+        self._tallied.flush()
 
     def _schedule(self) -> None:
         if self._timer is None:
@@ -95,11 +100,12 @@ class ReportWriter:
 
     def _on_time(self) -> None:
         self._timer = None
-        self._notes.flush(asyncio.get_running_loop().time())
+        for notes in (self._notes, self._tallied):
+            notes.flush(asyncio.get_running_loop().time())
         if self._rejected or self._has_news:
             self._is_count_due = True
             self._start()
-        if not self._notes.is_empty:
+        if not (self._notes.is_empty and self._tallied.is_empty):
             self._schedule()
 
     def _start(self) -> None:
@@ -109,9 +115,6 @@ class ReportWriter:
     async def _write_all(self) -> None:
         """Write batch after batch, until nobody waits and no count is due."""
         while self._waiting or self._is_count_due:
-            if self._is_count_due:
-                await self._write_counts()
-                await self._look_at_alarms()
             batch, self._waiting = self._waiting[:_BATCH], self._waiting[_BATCH:]
             if batch:
                 await run_in_threadpool(self._write, batch)
@@ -119,8 +122,25 @@ class ReportWriter:
                 self._schedule()
             for one in batch:
                 _settle(one)
+            self._note_tallies()
+            if self._is_count_due:
+                await self._write_counts()
+                await self._look_at_alarms()
             if len(batch) > 1:
                 await asyncio.sleep(_GATHER_SECONDS)
+
+    def _note_tallies(self) -> None:
+        """Log what was replayed, and what of ours was refused; at most once a minute for each."""
+        tallies, self._said = self._said, []
+        for tally in tallies:
+            for what, count in tally.rejected.items():
+                self._tallied.count(f"rejected ({what})", count=count)
+            if tally.ours:
+                # What each was refused for is any server's words: too many kinds of lines.
+                self._tallied.count(_OURS, count=tally.ours.total())
+        self._tallied.flush(asyncio.get_running_loop().time())
+        if not self._tallied.is_empty:
+            self._schedule()
 
     async def _write_counts(self) -> None:
         self._is_count_due = False
@@ -142,7 +162,8 @@ class ReportWriter:
             return alarms.check(
                 self._engine, publication=self._rules.publication, now=self._clock()
             )
-        except (NewsletterError, PoolTimeout):
+        except Exception:  # requests that wait are not to be left alone
+            logger.exception("What came back of the editions could not be counted.")
             self._has_news = True
             return []
 
@@ -153,6 +174,8 @@ class ReportWriter:
                 reports.reject(session, counts, now=self._clock())
         except (NewsletterError, PoolTimeout):
             return False
+        except Exception:  # as above; these counts are lost
+            logger.exception("What was rejected could not be counted.")
         return True
 
     def _write(self, batch: Sequence[_Waiting]) -> None:
@@ -168,7 +191,8 @@ class ReportWriter:
             return
         arrivals = [arrival for one in batch for arrival in one.arrivals]
         try:
-            apply.apply_all(self._engine, arrivals, rules=self._rules, now=self._clock())
+            tally = apply.apply_all(self._engine, arrivals, rules=self._rules, now=self._clock())
+            self._said.append(tally)
         except (NewsletterError, PoolTimeout) as exc:
             for one in batch:
                 one.error = exc
@@ -189,6 +213,10 @@ def _settle(one: _Waiting) -> None:
         one.done.set_result(None)
     else:
         one.done.set_exception(one.error)
+
+
+def _tallied(what: str, count: int, _peer: str) -> str:
+    return f"{count:,} events: {what}." if count > 1 else f"An event: {what}."
 
 
 def _sentence(kind: tuple[Source, Cause], count: int, peer: str) -> str:

@@ -54,6 +54,8 @@ async def _get(url: str) -> bytes:
             client,
             client.stream("GET", url, headers={"Accept-Encoding": "identity"}) as answer,
         ):
+            if answer.status_code >= 500 or answer.status_code == httpx.codes.TOO_MANY_REQUESTS:
+                raise Rejected(Cause.UNREACHABLE)
             if answer.status_code != httpx.codes.OK:
                 raise Rejected(Cause.CERTIFICATE)
             async for part in answer.aiter_raw():

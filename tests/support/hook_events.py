@@ -393,7 +393,7 @@ PROVIDERS = [
             postmark_event(Email=to, ID=name, Metadata={"message-id": message_id})
         ),
     ),
-    Provider("mailgun", _mailgun_bounce, timedelta(minutes=15)),
+    Provider("mailgun", _mailgun_bounce, timedelta(hours=9)),
     Provider("resend", _resend_bounce, timedelta(minutes=5)),
     Provider(
         "generic",

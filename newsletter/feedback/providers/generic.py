@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -16,6 +17,7 @@ _TIMESTAMP = "newsletter-timestamp"
 _SIGNATURE = "newsletter-signature"
 _BOUNCED = "bounced"
 #: The kinds of events that are no failure of the far server, in the field's words.
+_ENHANCED = re.compile(r"[245]\.\d{1,3}\.\d{1,3}", re.ASCII)
 _KINDS = {
     "deferred": (Kind.DELAYED, Verdict.DELAYED),
     # The provider has not sent it: spam, a virus, a list of its own.
@@ -65,8 +67,14 @@ def _returned(event: dict[str, Any]) -> Returned:
 
 def _failure(event: dict[str, Any], recipient: str, message_id: str, said: str) -> Report:
     """Return the report of a bounce; the status may stand in the reply, or apart from it."""
-    whole = f"{requests.text(event.get('status'))} {said}".strip()
-    diagnostic = said if prose.reply_in(said) else whole
+    status = requests.text(event.get("status"))
+    found = prose.reply_in(said)
+    if found is None:
+        diagnostic = f"{status} {said}".strip()
+    elif _ENHANCED.fullmatch(status) and not found.reply.enhanced:
+        diagnostic = f"{found.reply.code} {status} {found.reply.text}"
+    else:
+        diagnostic = said
     return failures.report(
         recipient, diagnostic, otherwise=Verdict.MAYBE, message_id=message_id, said=said
     )

@@ -15,7 +15,8 @@ from newsletter.feedback.providers import request as requests
 from newsletter.feedback.providers.request import Cause, HookRequest, Rejected
 from newsletter.feedback.reports import Arrival, Kind, Report, Returned, Source, Verdict
 
-MAXIMUM_AGE = timedelta(minutes=15)
+#: Mailgun posts again for eight hours, with the time of the first try.
+MAXIMUM_AGE = timedelta(hours=9)
 _TOKEN_LENGTH = 50
 #: Reasons for which Mailgun has asked no server: the address is on a list of its own.
 _ON_A_LIST = "suppress-"
@@ -48,14 +49,14 @@ def _token(signature: dict[str, Any]) -> str:
 
 
 def read(request: HookRequest) -> list[Arrival]:
-    """Return the event of a request; none for those that are of no use here."""
+    """Return the event of a request; what is of no use here uses up its token, too."""
     event = requests.fields(requests.fields(request.document).get("event-data"))
     returned = _returned(event)
     token = _token(_signature(request))
-    return [Arrival(Source.MAILGUN, token, returned, is_nonce=True)] if returned else []
+    return [Arrival(Source.MAILGUN, token, returned, is_nonce=True)] if token else []
 
 
-def _returned(event: dict[str, Any]) -> Returned | None:
+def _returned(event: dict[str, Any]) -> Returned:
     kind = requests.text(event.get("event"))
     if kind == "failed":
         return _failure(event)
@@ -63,7 +64,9 @@ def _returned(event: dict[str, Any]) -> Returned | None:
         said = requests.text(requests.fields(event.get("reject")).get("reason"))
         return Returned(Kind.OTHER, (_mention(event, Verdict.OURS, said),))
     found = _MENTIONED.get(kind)
-    return Returned(found[0], (_mention(event, found[1], ""),)) if found else None
+    if found is None:
+        return Returned(Kind.OTHER)
+    return Returned(found[0], (_mention(event, found[1], ""),))
 
 
 _MENTIONED = {

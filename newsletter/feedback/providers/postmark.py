@@ -24,7 +24,6 @@ _FAILURES = {
     "HardBounce": Verdict.DEAD,
     "BadEmailAddress": Verdict.DEAD,
     "SoftBounce": Verdict.LATER,
-    "Transient": Verdict.LATER,
     "DnsError": Verdict.LATER,
 }
 #: Types that are about our mail, whatever the reply.
@@ -35,8 +34,15 @@ _BLOCKS = {
     "DMARCPolicy": Verdict.OURS,
     "OpenRelayTest": Verdict.OURS,
 }
+#: Why a reader's own act has Postmark send no more.
+_ENDINGS = {
+    "ManualSuppression": (Kind.UNSUBSCRIBE, Verdict.OPT_OUT),
+    "SpamComplaint": (Kind.COMPLAINT, Verdict.COMPLAINT),
+}
 #: Types that are no failure.
 _ANSWERS = {
+    # "Message delayed": Postmark goes on trying.
+    "Transient": (Kind.DELAYED, Verdict.DELAYED),
     "SpamComplaint": (Kind.COMPLAINT, Verdict.COMPLAINT),
     "Unsubscribe": (Kind.UNSUBSCRIBE, Verdict.OPT_OUT),
     "AutoResponder": (Kind.AUTO, Verdict.AUTO),
@@ -122,16 +128,13 @@ def _subscription(event: dict[str, Any]) -> Returned | None:
     """Postmark sends no more to an address, or does again; the reason for it counts."""
     reason = requests.text(event.get("SuppressionReason"))
     is_by_reader = requests.text(event.get("Origin")) == "Recipient"
-    if event.get("SuppressSending") is not True or not is_by_reader:
+    # A hard bounce is the recipient's, too, and comes as a bounce.
+    if event.get("SuppressSending") is not True or not is_by_reader or reason not in _ENDINGS:
         return None
-    is_complaint = reason == "SpamComplaint"
-    report = failures.mention(
-        requests.address(event.get("Recipient")),
-        Verdict.COMPLAINT if is_complaint else Verdict.OPT_OUT,
-        message_id=_message_id(event),
-        text=reason,
-    )
-    return Returned(Kind.COMPLAINT if is_complaint else Kind.UNSUBSCRIBE, (report,))
+    kind, verdict = _ENDINGS[reason]
+    recipient = requests.address(event.get("Recipient"))
+    report = failures.mention(recipient, verdict, message_id=_message_id(event), text=reason)
+    return Returned(kind, (report,))
 
 
 _READERS: dict[str, Callable[[dict[str, Any]], Returned | None]] = {

@@ -41,6 +41,8 @@ _TOPIC = re.compile(r"arn:(?P<partition>aws[a-z-]{0,12}):sns:(?P<region>[a-z0-9-
 #: Subtypes of a bounce for which SES has asked no server: the address is on a list of its own.
 ON_A_LIST = {"Suppressed", "OnAccountSuppressionList", "UnsubscribedRecipient"}
 BLOCKS = {"MessageTooLarge", "ContentRejected", "AttachmentRejected"}
+#: Of a bounce without a reply: an out-of-office message (SES developer guide, bounce types).
+_ABSENT = ("Transient", "General")
 _NO_SPAM = {"not-spam": Verdict.OTHER, "auth-failure": Verdict.OURS}
 
 
@@ -67,6 +69,9 @@ def opened(request: HookRequest, topics: Collection[str], now: datetime) -> Mess
     found = requests.fields(request.document)
     signed = _SIGNED.get(requests.text(found.get("Type")))
     if signed is None or not all(isinstance(found.get(one, ""), str) for one in signed):
+        raise Rejected(Cause.MALFORMED)
+    # With a line break, the same octets could be those of other fields.
+    if any("\n" in found[one] for one in signed if one in found and one != "Message"):
         raise Rejected(Cause.MALFORMED)
     topic = requests.text(found.get("TopicArn"))
     if topic not in topics:
@@ -181,32 +186,30 @@ def _message_id(mail: dict[str, Any]) -> str:
 
 def _bounce(event: dict[str, Any], message_id: str) -> Returned:
     found = requests.fields(event.get("bounce"))
-    kind, subtype = (
-        requests.text(found.get("bounceType")),
-        requests.text(found.get("bounceSubType")),
-    )
-    reports: list[Report] = []
-    for one in map(requests.fields, requests.items(found.get("bouncedRecipients"))):
-        recipient = requests.address(one.get("emailAddress"))
-        diagnostic, said = requests.text(one.get("diagnosticCode")), f"{kind}, {subtype}"
-        if subtype in ON_A_LIST:
-            # With a status of 5.1.1, as if a server had said so.
-            text = f"{said}: {diagnostic}"
-            reports.append(
-                failures.mention(recipient, Verdict.OTHER, message_id=message_id, text=text)
-            )
-            continue
-        reports.append(
-            failures.report(
-                recipient,
-                diagnostic,
-                otherwise=class_of(kind, subtype),
-                message_id=message_id,
-                said=said,
-                is_block=subtype in BLOCKS,
-            )
+    kind = requests.text(found.get("bounceType"))
+    subtype = requests.text(found.get("bounceSubType"))
+    said = f"{kind}, {subtype}"
+    recipients = [*map(requests.fields, requests.items(found.get("bouncedRecipients")))]
+    diagnostics = [requests.text(one.get("diagnosticCode")) for one in recipients]
+    is_listed = subtype in ON_A_LIST or any("suppression list" in one for one in diagnostics)
+    if is_listed or ((kind, subtype) == _ABSENT and not any(diagnostics)):
+        # A list's have a status of 5.1.1, as if a server had said so.
+        other = (Kind.OTHER, Verdict.OTHER) if is_listed else (Kind.AUTO, Verdict.AUTO)
+        to = [one.get("emailAddress") for one in recipients]
+        text = " ".join([said, *diagnostics])
+        return Returned(other[0], tuple(_of_each(to, other[1], message_id, text)))
+    reports = tuple(
+        failures.report(
+            requests.address(one.get("emailAddress")),
+            diagnostic,
+            otherwise=class_of(kind, subtype),
+            message_id=message_id,
+            said=said,
+            is_block=subtype in BLOCKS,
         )
-    return Returned(Kind.BOUNCE, tuple(reports))
+        for one, diagnostic in zip(recipients, diagnostics, strict=True)
+    )
+    return Returned(Kind.BOUNCE, reports)
 
 
 def class_of(kind: str, subtype: str) -> Verdict:

@@ -560,3 +560,28 @@ def test_an_edition_of_which_too_much_comes_back_is_paused(
 
     until(lambda: state() == "paused")
     assert "20 of 22 accepted mails bounced (91 %)" in caplog.text
+
+
+def test_a_replayed_token_and_what_is_ours_are_logged(
+    hooked: Visitor, caplog: pytest.LogCaptureFixture
+) -> None:
+    mailgun = next(one for one in hook_events.PROVIDERS if one.name == "mailgun")
+    request = bounce(hooked, mailgun)
+    for _ in range(2):
+        post(hooked, "mailgun", request)
+    generic = next(one for one in hook_events.PROVIDERS if one.name == "generic")
+    name = message_id(hooked, BEN)
+    refused = hook_events.generic(
+        [
+            {
+                "id": "9", "kind": "bounced", "recipient": BEN, "message_id": name,
+                "text": "550 5.7.26 Unauthenticated",
+            }
+        ],
+        at=hooked.now,
+    )  # fmt: skip
+    assert post(hooked, generic.name, refused).status_code == 200
+
+    assert "An event: rejected (mailgun: replayed)." in caplog.text
+    assert "our mail or our records were refused" in caplog.text
+    assert "Unauthenticated" not in caplog.text

@@ -185,7 +185,6 @@ def test_each_recipient_of_a_mail_has_a_report() -> None:
         ("Permanent", "General", Verdict.MAYBE),
         ("Permanent", "Suppressed", Verdict.OTHER),
         ("Permanent", "OnAccountSuppressionList", Verdict.OTHER),
-        ("Transient", "General", Verdict.LATER),
         ("Transient", "MailboxFull", Verdict.FULL),
         ("Transient", "MessageTooLarge", Verdict.OURS),
         ("Transient", "ContentRejected", Verdict.OURS),
@@ -203,11 +202,21 @@ def test_a_type_of_ses_and_of_resend_counts_without_a_reply(
     assert only(of_resend(event)).verdict is verdict
 
 
-@pytest.mark.parametrize("subtype", ["Suppressed", "OnAccountSuppressionList"])
-def test_an_address_on_the_list_of_ses_is_not_dead_whatever_status_it_gets(subtype: str) -> None:
-    found = ses_bounce(f"smtp; {GONE}", subtype=subtype)
+@pytest.mark.parametrize("subtype", ["Suppressed", "OnAccountSuppressionList", "Newer"])
+def test_an_address_on_the_list_of_ses_has_not_bounced_whatever_status_it_gets(
+    subtype: str,
+) -> None:
+    said = f"smtp; {GONE}; it is on your account's suppression list"
 
-    assert only(of_ses(found)).verdict is Verdict.OTHER
+    assert comes_to(of_ses(ses_bounce(said, subtype=subtype))) == (Kind.OTHER, Verdict.OTHER)
+
+
+def test_an_absence_is_no_bounce_but_what_a_server_said_is() -> None:
+    absent = ses_bounce("", kind="Transient", subtype="General")
+    assert comes_to(of_ses(absent)) == (Kind.AUTO, Verdict.AUTO)
+
+    said = ses_bounce("smtp; 451 4.4.1 Try later", kind="Transient", subtype="General")
+    assert comes_to(of_ses(said)) == (Kind.BOUNCE, Verdict.LATER)
 
 
 @pytest.mark.parametrize("subtype", ["ContentRejected", "AttachmentRejected"])
@@ -354,7 +363,7 @@ def test_an_event_without_an_id_is_identified_by_what_it_says() -> None:
         ("HardBounce", (Kind.BOUNCE, Verdict.DEAD)),
         ("BadEmailAddress", (Kind.BOUNCE, Verdict.DEAD)),
         ("SoftBounce", (Kind.BOUNCE, Verdict.LATER)),
-        ("Transient", (Kind.BOUNCE, Verdict.LATER)),
+        ("Transient", (Kind.DELAYED, Verdict.DELAYED)),
         ("DnsError", (Kind.BOUNCE, Verdict.LATER)),
         ("Blocked", (Kind.BOUNCE, Verdict.OURS)),
         ("SpamNotification", (Kind.BOUNCE, Verdict.OURS)),
@@ -392,7 +401,8 @@ def test_other_events_of_postmark() -> None:
     "change",
     [
         {"SuppressSending": False, "SuppressionReason": None},
-        # Postmark's own, after a hard bounce: that one is reported, too.
+        # Postmark's own sample: after a hard bounce, which is reported, too.
+        {"Origin": "Recipient", "SuppressSending": True, "SuppressionReason": "HardBounce"},
         {"Origin": "Recipient", "SuppressSending": "yes"},
         {"Origin": "Customer"},
         {"Origin": "Admin"},
@@ -452,7 +462,9 @@ def test_other_events_of_mailgun() -> None:
         "rejected": Verdict.OURS,
     }.items():
         assert comes_to(of_mailgun(mailgun_event(event)))[1] is verdict
-    assert of_mailgun(mailgun_event("opened")) == []
+    # Its token counts once, too.
+    (opened,) = of_mailgun(mailgun_event("opened"))
+    assert (opened.returned.kind, opened.is_nonce) == (Kind.OTHER, True)
 
 
 @pytest.mark.parametrize(
@@ -643,3 +655,21 @@ def check_storable(arrival: Arrival) -> None:
         assert len(report.text) <= 400
         assert len(report.status or "") <= 12
         assert report.code is None or 400 <= report.code < 600
+
+
+@pytest.mark.parametrize(
+    ("status", "text", "verdict"),
+    [
+        ("5.1.1", "550 User unknown", Verdict.DEAD),
+        ("5.1.1", "550 No thanks", Verdict.DEAD),
+        ("5.1.1", "550 5.7.1 Blocked", Verdict.OURS),
+        ("550", "550 User unknown", Verdict.MAYBE),
+        ("zero", "550 5.1.1 User unknown", Verdict.DEAD),
+    ],
+)
+def test_a_status_of_the_generic_form_completes_the_reply(
+    status: str, text: str, verdict: Verdict
+) -> None:
+    event = generic_event(status=status, text=text)
+
+    assert only(of_generic(event)).verdict is verdict

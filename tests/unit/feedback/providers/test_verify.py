@@ -247,6 +247,8 @@ def test_a_certificate_that_is_none_or_out_of_its_dates_is_rejected(pem: bytes) 
         {"Message": {"a": 1}},
         {"MessageId": 7},
         {"Subject": None},
+        # The octets that are signed would be those of another message.
+        {"MessageId": "1\nSubject\nBounce"},
     ],
 )
 def test_a_message_of_sns_with_other_fields_is_malformed(fields: dict[str, Any]) -> None:
