@@ -52,7 +52,7 @@ PASTED = (
     "Articles and readers",
     "The readers' pages",
     "Cron",
-    "Mail that asks to unsubscribe",
+    "From the mail server, by a pipe",
 )
 FEED = """<rss version="2.0"><channel><title>Mia</title><item><title>Sleep</title>
 <link>https://miasfeed.example/sleep</link><guid>sleep</guid></item></channel></rss>"""
@@ -354,7 +354,7 @@ def test_an_empty_account_gets_to_its_first_digest_by_the_lines_of_the_page(
         until(lambda: len(digests(mailbox, MIA)) == 1)
         machine.paste("The readers' pages")
         machine.paste("Cron")
-        machine.paste("Mail that asks to unsubscribe")
+        machine.paste("From the mail server, by a pipe")
 
         with machine.serving():
             sign_up(machine, mailbox)

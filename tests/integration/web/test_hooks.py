@@ -248,9 +248,13 @@ def test_a_body_of_one_megabyte_is_taken_and_one_of_two_is_not(hooked: Visitor) 
 
     larger = HookRequest(large.headers, large.body + b" " * 1_100_000)
     answer = post(hooked, "generic", larger)
+    # Without an announced length.
+    chunks = iter([larger.body[:500_000], larger.body[500_000:]])
+    path, headers = f"/hooks/generic/{SECRET}", dict(larger.headers)
+    chunked = hooked.client.post(path, content=chunks, headers=headers)
 
-    assert answer.status_code == 413
-    assert rejections(hooked, 1)["generic", "too_large"] == 1
+    assert (answer.status_code, chunked.status_code) == (413, 413)
+    assert rejections(hooked, 2)["generic", "too_large"] == 2
 
 
 def test_other_paths_still_take_no_more_than_a_form(hooked: Visitor) -> None:
