@@ -157,7 +157,12 @@ def _data(session: Session, reader: Subscriber, *, now: datetime) -> dict[str, A
             for row in consents
         ],
         "mails": [
-            {"at": _written(row.at), "subject": row.subject, "state": row.state}
+            {
+                "at": _written(row.at),
+                "subject": row.subject,
+                "state": row.state,
+                "returned": row.returned,
+            }
             for row in deliveries
         ],
     }
