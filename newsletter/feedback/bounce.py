@@ -263,7 +263,9 @@ def _reply_of(block: Block, text: str) -> Found | None:
     row = None if _is_specific(block.status) else _row_in(block.diagnostic or text)
     if row is not None:
         return row
-    return Found(_of_status(block.status, block.diagnostic), None) if block.status else None
+    # A failure with the status of a success says nothing.
+    is_status = block.status.startswith(("4", "5"))
+    return Found(_of_status(block.status, block.diagnostic), None) if is_status else None
 
 
 def _with_status(reply: Reply, written: str) -> Reply:

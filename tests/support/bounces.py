@@ -468,6 +468,9 @@ SAMPLES: dict[str, Sample] = {
         "other",
         [],
     ),
+    "a failure with the status of a success": Sample(
+        report("", block("failed", "2.1.5", "smtp; 250 2.1.5 OK")), "bounce", [(ADA, "other")]
+    ),
     "a source route": Sample(
         report("", block("failed", "5.1.1", "smtp; 550 5.1.1 User unknown", "@a.example:ada@host")),
         "bounce",
