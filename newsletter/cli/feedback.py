@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import time
 from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
@@ -54,8 +53,6 @@ _SHOWN = 100
 _SHOWN_OURS = 10
 #: Mails that are applied in one transaction.
 _BATCH = 200
-#: How long an edition that is due waits at most for a full mailbox; the next run goes on with it.
-_LONGEST_SECONDS = 120.0
 _COLUMNS = ("at", "from", "kind", "recipient", "verdict", "code", "reply", "reason")
 #: The results of mails, in the order in which they are said.
 _RESULTS = (
@@ -266,15 +263,9 @@ def on_schedule(
     And pause editions of which too much came back, wherever it came. A failure is said on the first
     time, once a day, and when it is over; it is part of the result only when it is said.
     """
-    until = time.monotonic() + _LONGEST_SECONDS
     found = None
     if here.settings.feedback_url:
-        found = _read_mailbox(
-            engine,
-            here,
-            is_scheduled=True,
-            is_stopped=lambda: is_stopped() or time.monotonic() > until,
-        )
+        found = _read_mailbox(engine, here, is_scheduled=True, is_stopped=is_stopped)
     if found is None:
         return _alarmed(engine, here)
     from newsletter.feedback import notices

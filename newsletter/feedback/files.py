@@ -44,6 +44,7 @@ class MaildirSource:
 
     def settle(self, *, understood: Sequence[str], left: Sequence[str]) -> None:
         """Move or delete what was understood, and remember the rest."""
+        remembered.add(self._engine, [self._key(one) for one in left], now=self._now)
         with mailbox.readable(self._path, _HINT):
             if self._processed is not None and understood:
                 for each in ("cur", "new", "tmp"):
@@ -53,7 +54,6 @@ class MaildirSource:
                 # A mail client may have taken it meanwhile.
                 with suppress(FileNotFoundError):
                     self._take_away(name)
-        remembered.add(self._engine, [self._key(one) for one in left], now=self._now)
 
     def _names(self) -> Iterator[str]:
         for each in ("new", "cur"):
@@ -103,8 +103,7 @@ class MboxSource:
         for batch in grouped(sized):
             found = {self._key(octets): octets for octets in batch}
             unread = remembered.missing(self._engine, list(found), now=self._now)
-            if unread:
-                yield [Mail(key, found[key]) for key in unread]
+            yield [Mail(key, found[key]) for key in unread]
 
     def settle(self, *, understood: Sequence[str], left: Sequence[str]) -> None:
         """Remember what was read."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import imaplib
 import re
-import ssl
+import socket
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Any
@@ -26,6 +26,7 @@ from imap_tools.utils import encode_folder
 from newsletter.errors import ConfigurationError
 from newsletter.feedback import servers
 from newsletter.feedback.mime import MAXIMUM_OCTETS
+from newsletter.feedback.patience import Patience
 from newsletter.feedback.sources import BATCH, BATCH_OCTETS, Mail, grouped
 from newsletter.settings.mailboxes import MailboxServer
 
@@ -41,9 +42,19 @@ _ERRORS = (imaplib.IMAP4.error, ImapToolsError, *servers.ERRORS)
 
 
 class _Bounded(imaplib.IMAP4):
-    """Ends a connection whose server answers without end."""
+    """Ends a connection whose server answers without end, or too slowly.
+
+    It overrides methods that the library has without a public name.
+    """
 
     _room = _ANSWER_OCTETS
+
+    def __init__(self, server: MailboxServer, patience: Patience, **options: Any) -> None:  # noqa: ANN401 - the library's
+        self._patience = patience
+        super().__init__(server.host, server.port, timeout=patience.left(), **options)
+
+    def _create_socket(self, timeout: float | None) -> socket.socket:
+        return self._patience.holding(super()._create_socket(timeout))  # type: ignore[misc]
 
     def send(self, data: Any) -> None:  # noqa: ANN401 - as the library has it
         self._room = _ANSWER_OCTETS
@@ -69,19 +80,19 @@ class _BoundedTls(_Bounded, imaplib.IMAP4_SSL):
 
 
 class _Box(BaseMailBox):
-    def __init__(self, server: MailboxServer) -> None:
+    def __init__(self, server: MailboxServer, patience: Patience) -> None:
         self._server = server
+        self._patience = patience
         super().__init__()
 
     def _get_mailbox_client(self) -> imaplib.IMAP4:
-        host, port, seconds = self._server.host, self._server.port, servers.TIMEOUT_SECONDS
+        context = self._patience.context()
         if self._server.security == "tls":
-            context = ssl.create_default_context()
-            return _BoundedTls(host, port, ssl_context=context, timeout=seconds)
-        client = _Bounded(host, port, timeout=seconds)
+            return _BoundedTls(self._server, self._patience, ssl_context=context)
+        client = _Bounded(self._server, self._patience)
         if self._server.security == "starttls":
             try:
-                client.starttls(ssl.create_default_context())
+                client.starttls(context)
             except BaseException:
                 client.shutdown()
                 raise
@@ -132,14 +143,15 @@ class ImapSource:
             yield self._fetched(batch)
 
     def settle(self, *, understood: Sequence[str], left: Sequence[str]) -> None:
-        """Move or delete what was understood, and mark the rest."""
+        """Mark what was not understood, and move or delete the rest."""
         with self._explained():
-            if understood:
-                with suppress(_Expunged):
-                    self._move(understood) if self._folder else self._delete(understood)
+            # First: the server may let no mail be moved, as when its folder is full.
             if left:
                 with suppress(_Expunged):
                     self._uid("STORE", left, "+FLAGS.SILENT", f"({self._mark})")
+            if understood:
+                with suppress(_Expunged):
+                    self._move(understood) if self._folder else self._delete(understood)
 
     def _learn(self) -> None:
         """Ask what the server can do, and how it writes the names of folders."""
@@ -277,14 +289,16 @@ class ImapSource:
 
 
 @contextmanager
-def opened(server: MailboxServer, *, folder: str) -> Iterator[ImapSource]:
+def opened(
+    server: MailboxServer, *, folder: str, patience: Patience | None = None
+) -> Iterator[ImapSource]:
     """Connect, log in and open the folder of a mailbox; `folder` is for what was understood.
 
     Raises ConfigurationError for what only the operator can mend (user, password, folder,
-    certificate), TransportUnavailable for what may pass.
+    certificate), TransportUnavailable for what may pass, or when the patience ends.
     """
     with servers.explained(server, _ERRORS):
-        box = _Box(server)
+        box = _Box(server, patience or Patience())
     try:
         with servers.explained(server, _ERRORS, _said, is_login=True):
             # imap-tools' other login can only write ASCII.
@@ -294,12 +308,12 @@ def opened(server: MailboxServer, *, folder: str) -> Iterator[ImapSource]:
         source = ImapSource(server, box, folder)
         source.select()
         yield source
-    except BaseException:
+        with suppress(*_ERRORS):
+            box.logout()
+    finally:
+        # Also after a logout that the server did not answer.
         with suppress(*_ERRORS):
             box.client.shutdown()
-        raise
-    with suppress(*_ERRORS):
-        box.logout()
 
 
 def _said(exc: Exception) -> str | None:

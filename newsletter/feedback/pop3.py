@@ -7,6 +7,7 @@ done stays done if the next one fails. What was read and left is remembered by i
 from __future__ import annotations
 
 import poplib
+import socket
 import ssl
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
@@ -17,6 +18,7 @@ from sqlalchemy import Engine
 
 from newsletter.feedback import remembered, servers
 from newsletter.feedback.mime import MAXIMUM_OCTETS
+from newsletter.feedback.patience import Patience
 from newsletter.feedback.sources import Mail, grouped
 from newsletter.settings.mailboxes import MailboxServer
 
@@ -29,21 +31,25 @@ _ERRORS = (poplib.error_proto, *servers.ERRORS)
 
 
 class _Client(poplib.POP3):
-    """Reads answers of any length in bounded memory; the library keeps them whole.
+    """Reads answers of any length in bounded memory and time; the library keeps them whole.
 
     It overrides and calls methods that the library has without a public name.
     """
 
     _room = _ANSWER_OCTETS
 
-    def __init__(self, *arguments: Any, **options: Any) -> None:  # noqa: ANN401 - the library's
+    def __init__(self, server: MailboxServer, patience: Patience, **options: Any) -> None:  # noqa: ANN401 - the library's
+        self._patience = patience
         try:
-            super().__init__(*arguments, **options)
+            super().__init__(server.host, server.port, timeout=patience.left(), **options)
         except BaseException:
             # The library leaves the connection open.
             if hasattr(self, "file"):
                 self.close()
             raise
+
+    def _create_socket(self, timeout: float | None) -> socket.socket:
+        return self._patience.holding(super()._create_socket(timeout))  # type: ignore[misc]
 
     def ids(self) -> dict[str, int]:
         """Return the number of each mail in this session, by its UIDL."""
@@ -111,8 +117,11 @@ class _ClientTls(_Client, poplib.POP3_SSL):
 class PopSource:
     """A mailbox of a POP3 server."""
 
-    def __init__(self, server: MailboxServer, engine: Engine, *, now: datetime) -> None:
+    def __init__(
+        self, server: MailboxServer, engine: Engine, *, now: datetime, patience: Patience
+    ) -> None:
         self._server = server
+        self._patience = patience
         self._engine = engine
         self._now = now
         self._client: _Client | None = None
@@ -135,16 +144,25 @@ class PopSource:
     def settle(self, *, understood: Sequence[str], left: Sequence[str]) -> None:
         """Delete what was understood, remember the rest, and end the session."""
         remembered.add(self._engine, [self._key(one) for one in left], now=self._now)
+        refused: poplib.error_proto | None = None
         with self._explained():
             for one in understood:
-                self._session.dele(self._numbers[one])
+                try:
+                    self._session.dele(self._numbers[one])
+                except poplib.error_proto as exc:
+                    # The others are deleted nevertheless.
+                    refused = refused or exc
         self._end()
+        if refused is not None:
+            with self._explained():
+                raise refused
 
     def close(self) -> None:
         """Close the connection; what has not been settled stays as it is."""
         if self._client is not None:
             with suppress(*_ERRORS):
                 self._client.close()
+            self._client = None
 
     @property
     def _session(self) -> _Client:
@@ -154,7 +172,9 @@ class PopSource:
 
     def _begin(self) -> dict[str, int]:
         """Begin a session, and return the octets of each mail by its UIDL."""
-        client = self._client = _connected(self._server)
+        # A session that could not be ended is given up.
+        self.close()
+        client = self._client = _connected(self._server, self._patience)
         with self._explained():
             self._numbers, sizes = client.ids(), client.sizes()
             return {one: sizes[number] for one, number in self._numbers.items()}
@@ -184,22 +204,29 @@ class PopSource:
 
 
 @contextmanager
-def opened(server: MailboxServer, engine: Engine, *, now: datetime) -> Iterator[PopSource]:
+def opened(
+    server: MailboxServer, engine: Engine, *, now: datetime, patience: Patience | None = None
+) -> Iterator[PopSource]:
     """Read a mailbox; raises ConfigurationError and TransportUnavailable as its methods do."""
-    source = PopSource(server, engine, now=now)
+    source = PopSource(server, engine, now=now, patience=patience or Patience())
     try:
         yield source
     finally:
         source.close()
 
 
-def _connected(server: MailboxServer) -> _Client:
+def _connected(server: MailboxServer, patience: Patience) -> _Client:
+    context = patience.context()
     with servers.explained(server, _ERRORS):
-        client = _client(server)
+        client = (
+            _ClientTls(server, patience, context=context)
+            if server.security == "tls"
+            else _Client(server, patience)
+        )
     try:
         if server.security == "starttls":
             with servers.explained(server, _ERRORS):
-                _start_tls(client)
+                _start_tls(client, context)
         with servers.explained(server, _ERRORS, _said, is_login=True):
             client.user(server.username)
             client.pass_(server.password)
@@ -210,21 +237,10 @@ def _connected(server: MailboxServer) -> _Client:
     return client
 
 
-def _client(server: MailboxServer) -> _Client:
-    if server.security != "tls":
-        return _Client(server.host, server.port, timeout=servers.TIMEOUT_SECONDS)
-    return _ClientTls(
-        server.host,
-        server.port,
-        timeout=servers.TIMEOUT_SECONDS,
-        context=ssl.create_default_context(),
-    )
-
-
-def _start_tls(client: _Client) -> None:
+def _start_tls(client: _Client, context: ssl.SSLContext) -> None:
     if "STLS" not in client.capa():
         raise ConnectionError("TLS not supported by server")
-    client.stls(ssl.create_default_context())
+    client.stls(context)
 
 
 def _said(exc: Exception) -> str | None:

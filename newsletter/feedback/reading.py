@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,18 +13,28 @@ from pathlib import Path
 from sqlalchemy import Engine
 
 from newsletter.db.election import LeaderLock
+from newsletter.errors import ConfigurationError, InvalidInput, TransportUnavailable
 from newsletter.feedback import arrivals, notices
 from newsletter.feedback.apply import FeedbackRules, FeedbackTally, apply_all
 from newsletter.feedback.files import MaildirSource, MboxSource
 from newsletter.feedback.mailbox import readable
+from newsletter.feedback.patience import Patience
 from newsletter.feedback.reports import Arrival, Kind
-from newsletter.feedback.sources import Source
+from newsletter.feedback.sources import Mail, Source
 from newsletter.settings import Settings
 from newsletter.settings.mailboxes import MailboxServer
 
 #: How often the scheduler reads the mailbox; a little less than five minutes, since cron jobs begin
 #: some seconds early or late.
 EVERY = timedelta(minutes=4, seconds=30)
+#: An edition that is due waits for a read on schedule: after so many seconds no other batch is
+#: begun, and a server is left in the middle of one. The next run goes on.
+_LAST_BATCH_SECONDS, _LONGEST_SECONDS = 120.0, 300.0
+
+
+_Failure = ConfigurationError | InvalidInput | TransportUnavailable
+#: Of the mailbox, not of the database.
+_FAILURES = (ConfigurationError, InvalidInput, TransportUnavailable)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,25 +67,49 @@ def read(
     It is not while another one reads, and of the scheduler not so soon after the last time.
     `on_batch` gets the counts of each batch after its commit, and how many mails waited at first,
     where that is known. Raises ConfigurationError, InvalidInput and TransportUnavailable, which
-    name the mailbox; the batches before are done then.
+    name the mailbox; the batches before are done then, and those after one that could not be moved.
     """
+    began = time.monotonic()
     with LeaderLock(engine, "mailbox") as lock:
         if not lock.is_elected() or (is_scheduled and not notices.is_due(engine, EVERY, now=now)):
             return False
-        with _opened(engine, mailbox, now=now) as source:
-            for batch in source.batches():
-                keyring = mailbox.rules.publication.keyring
-                found = [arrivals.of_mail(mail.octets, keyring) for mail in batch]
-                tally = apply_all(engine, found, rules=mailbox.rules, now=now)
-                handles = {True: list[str](), False: list[str]()}
-                for mail, arrival in zip(batch, found, strict=True):
-                    handles[_is_understood(arrival)].append(mail.handle)
-                # It is done, also if the mails cannot be moved.
-                on_batch(tally, source.waiting)
-                source.settle(understood=handles[True], left=handles[False])
-                if is_stopped():
-                    break
+        patience = Patience(_LONGEST_SECONDS if is_scheduled else math.inf, is_stopped)
+        failure: _Failure | None = None
+        try:
+            with _opened(engine, mailbox, patience, now=now) as source:
+                for batch in source.batches():
+                    understood, left = list[str](), list[str]()
+                    if batch:
+                        tally, understood, left = _applied(engine, mailbox, batch, now=now)
+                        # It is done, also if the mails cannot be moved.
+                        on_batch(tally, source.waiting)
+                    try:
+                        source.settle(understood=understood, left=left)
+                    except _FAILURES as exc:
+                        # What cannot be moved must not keep the mails behind it from being read.
+                        failure = failure or exc
+                    if is_stopped() or (
+                        is_scheduled and time.monotonic() - began > _LAST_BATCH_SECONDS
+                    ):
+                        break
+        except _FAILURES as exc:
+            failure = failure or exc
+        if failure is not None:
+            raise failure
     return True
+
+
+def _applied(
+    engine: Engine, mailbox: Mailbox, batch: list[Mail], *, now: datetime
+) -> tuple[FeedbackTally, list[str], list[str]]:
+    """Apply mails; return what they came to, and which of them were understood and which not."""
+    keyring = mailbox.rules.publication.keyring
+    found = [arrivals.of_mail(mail.octets, keyring) for mail in batch]
+    tally = apply_all(engine, found, rules=mailbox.rules, now=now)
+    handles = {True: list[str](), False: list[str]()}
+    for mail, arrival in zip(batch, found, strict=True):
+        handles[_is_understood(arrival)].append(mail.handle)
+    return tally, handles[True], handles[False]
 
 
 def _is_understood(arrival: Arrival) -> bool:
@@ -86,7 +122,9 @@ def _is_understood(arrival: Arrival) -> bool:
 
 
 @contextmanager
-def _opened(engine: Engine, mailbox: Mailbox, *, now: datetime) -> Iterator[Source]:
+def _opened(
+    engine: Engine, mailbox: Mailbox, patience: Patience, *, now: datetime
+) -> Iterator[Source]:
     where = mailbox.where
     if isinstance(where, Path):
         with readable(where, "Look at the owner of the folder that it is in."):
@@ -99,10 +137,10 @@ def _opened(engine: Engine, mailbox: Mailbox, *, now: datetime) -> Iterator[Sour
         # Imported where they are needed: most mailboxes are of one kind.
         from newsletter.feedback import pop3  # noqa: PLC0415
 
-        with pop3.opened(where, engine, now=now) as source:
+        with pop3.opened(where, engine, now=now, patience=patience) as source:
             yield source
     else:
         from newsletter.feedback import imap  # noqa: PLC0415
 
-        with imap.opened(where, folder=mailbox.folder) as source:
+        with imap.opened(where, folder=mailbox.folder, patience=patience) as source:
             yield source

@@ -13,8 +13,6 @@ from contextlib import contextmanager
 from newsletter.errors import ConfigurationError, NewsletterError, TransportUnavailable
 from newsletter.settings.mailboxes import MailboxServer
 
-#: For the connection and for each answer.
-TIMEOUT_SECONDS = 60
 #: What libraries raise beside their own errors: lost connections, answers that they cannot read.
 ERRORS = (OSError, ValueError, LookupError, TypeError, AttributeError)
 #: Characters of a server's words in a message.

@@ -31,8 +31,9 @@ class Source(Protocol):
     def batches(self) -> Iterator[list[Mail]]:
         """Yield the mails that have not been read before.
 
-        Each batch must be settled before the next. Raises TransportUnavailable and
-        ConfigurationError, which name the mailbox.
+        A batch may be empty, so that a long search can be stopped. Each must be settled before the
+        next, even if that fails. Raises TransportUnavailable, ConfigurationError and InvalidInput,
+        which name the mailbox.
         """
 
     def settle(self, *, understood: Sequence[str], left: Sequence[str]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
@@ -17,6 +18,28 @@ def cut(port: int, *, after: int) -> Iterator[int]:
             up = threading.Thread(target=_copy, args=(client, server, None), daemon=True)
             up.start()
             _copy(server, client, after)
+            for one in (client, server):
+                with suppress(OSError):
+                    one.shutdown(socket.SHUT_RDWR)
+            up.join(10)
+
+    with _listening(serve) as found:
+        yield found
+
+
+@contextmanager
+def slowed(port: int, *, after: int) -> Iterator[int]:
+    """Pass connections on to a port; after so many octets from there, one every 20 ms."""
+
+    def serve(client: socket.socket) -> None:
+        with client, socket.create_connection(("127.0.0.1", port)) as server:
+            up = threading.Thread(target=_copy, args=(client, server, None), daemon=True)
+            up.start()
+            _copy(server, client, after)
+            with suppress(OSError):
+                while octet := server.recv(1):
+                    time.sleep(0.02)
+                    client.sendall(octet)
             for one in (client, server):
                 with suppress(OSError):
                     one.shutdown(socket.SHUT_RDWR)

@@ -7,18 +7,20 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from dovecot import Dovecot
+import trustme
+from dovecot import Dovecot, dovecot
 from readers import Readers
 from returning import NOW, Sent
 from sqlalchemy import Engine
-from wires import cut
+from wires import cut, saying
 
 from newsletter.cadences import Cadence
 from newsletter.db.election import LeaderLock
 from newsletter.errors import InvalidInput, NewsletterError, TransportUnavailable
-from newsletter.feedback import notices, reading
+from newsletter.feedback import notices, reading, sources
 from newsletter.feedback.apply import FeedbackTally
 from newsletter.feedback.reading import Mailbox
+from newsletter.settings import mailboxes as urls
 from newsletter.settings.mailboxes import MailboxServer
 from newsletter.tokens import Purpose
 
@@ -43,8 +45,13 @@ def sent(engine: Engine) -> Sent:
     return found
 
 
-def read(sent: Sent, where: MailboxServer | Path, **options: object) -> FeedbackTally:
-    tally = FeedbackTally()
+def read(
+    sent: Sent,
+    where: MailboxServer | Path,
+    tally: FeedbackTally | None = None,
+    **options: object,
+) -> FeedbackTally:
+    tally = tally or FeedbackTally()
     is_read = reading.read(
         sent.engine,
         Mailbox(where=where, folder="Newsletter/Processed", rules=sent.rules),
@@ -107,6 +114,64 @@ def test_a_server_that_goes_away_between_the_effect_and_the_move_changes_nothing
     assert box.subjects() == []
     if scheme == "imap":
         assert len(box.subjects(ON_DISK)) == len(everyone)
+
+
+def test_mails_that_cannot_be_moved_keep_no_others_from_being_read(
+    authority: trustme.CA, sent: Sent
+) -> None:
+    config = """
+mail_plugins = acl
+protocol imap {
+  mail_plugins = acl
+}
+plugin {
+  acl = vfile
+}
+"""
+    with dovecot(authority, config=config) as box:
+        box.put(b"Subject: Moved before\n\n", folder=ON_DISK)
+        # Without the rights to insert and to create.
+        (box.maildir / ON_DISK / "dovecot-acl").write_text("owner lr\n")
+        (box.maildir / ON_DISK / "dovecot-acl").chmod(0o644)
+        automatic = b"Subject: Away\nAuto-Submitted: auto-replied\nFrom: a@b.example\n\nI am.\n"
+        box.put(*[automatic] * 210, b"Subject: Buy this\n\nwords\n", *[automatic] * 210)
+        first, second = FeedbackTally(), FeedbackTally()
+
+        for tally in (first, second):
+            with pytest.raises(TransportUnavailable, match=r"cannot be read: .*ermission"):
+                read(sent, box.server("imap"), tally)
+
+    assert (first.read, first.automatic, first.other) == (421, 420, 1)
+    assert (second.read, second.other) == (420, 0)
+
+
+def test_mails_that_cannot_be_deleted_keep_no_others_from_being_read(
+    sent: Sent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sources, "BATCH", 1)
+    ok, mail = b"+OK\r\n", b"+OK\r\nAuto-Submitted: auto-replied\r\n\r\nI am.\r\n.\r\n"
+    listed = (b"+OK\r\n1 a\r\n2 b\r\n.\r\n", b"+OK\r\n1 9\r\n2 9\r\n.\r\n")
+    tally = FeedbackTally()
+    with saying(ok, ok, ok, *listed, mail, b"-ERR it is locked\r\n", ok) as port:
+        server = urls.parse(f"pop3://mia:sesame@127.0.0.1:{port}")
+
+        with pytest.raises(TransportUnavailable, match="it is locked"):
+            read(sent, server, tally)
+
+    assert tally.read == 2
+
+
+def test_a_long_search_in_an_mbox_can_be_stopped(sent: Sent, tmp_path: Path) -> None:
+    box = mailboxes.mbox(tmp_path / "box")
+    for number in range(250):
+        box.add(f"Subject: {number}\n\n")
+    box.flush()
+    assert read(sent, tmp_path / "box").read == 250
+    box.add("Subject: another\n\n")
+    box.close()
+
+    assert read(sent, tmp_path / "box", is_stopped=lambda: True).read == 0
+    assert read(sent, tmp_path / "box").read == 1
 
 
 def test_while_one_process_reads_another_one_does_not(sent: Sent, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import tracemalloc
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -14,16 +15,23 @@ import trustme
 from dovecot import FOREIGN_PASSWORD, FOREIGN_USER, Dovecot, dovecot
 from journey import until
 from sqlalchemy import Engine
-from wires import cut, saying
+from wires import cut, saying, slowed
 
 from newsletter.errors import ConfigurationError, NewsletterError, TransportUnavailable
-from newsletter.feedback import imap, mime, pop3, servers
+from newsletter.feedback import imap, mime, patience, pop3
+from newsletter.feedback.patience import Patience
 from newsletter.feedback.sources import Source
 from newsletter.settings import mailboxes
 from newsletter.settings.mailboxes import MailboxServer
 
 # One server for all of them.
 pytestmark = pytest.mark.xdist_group("dovecot")
+
+
+@pytest.fixture(autouse=True)
+def _grace(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(patience, "GRACE_SECONDS", 0.5)
+
 
 NOW = datetime(2026, 11, 30, 12, tzinfo=UTC)
 FOLDER = "Newsletter/Processed"
@@ -41,11 +49,14 @@ def mails(count: int) -> list[bytes]:
 
 
 def opened(
-    server: MailboxServer, engine: Engine, folder: str = FOLDER
+    server: MailboxServer,
+    engine: Engine,
+    folder: str = FOLDER,
+    patience: Patience | None = None,
 ) -> AbstractContextManager[Source]:
     if server.protocol == "imap":
-        return imap.opened(server, folder=folder)
-    return pop3.opened(server, engine, now=NOW)
+        return imap.opened(server, folder=folder, patience=patience)
+    return pop3.opened(server, engine, now=NOW, patience=patience)
 
 
 def subject(octets: bytes) -> str:
@@ -432,13 +443,51 @@ def test_a_port_where_nobody_listens_is_an_error(sqlite_engine: Engine, scheme: 
 def test_a_server_that_says_nothing_is_given_up(
     sqlite_engine: Engine, scheme: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(servers, "TIMEOUT_SECONDS", 0.2)
+    monkeypatch.setattr(patience, "TIMEOUT_SECONDS", 0.2)
     # It greets only after the first line.
     with (
         saying(b"", b"late\r\n") as port,
         pytest.raises(TransportUnavailable, match="timed out"),
     ):
         read(at(scheme, port), sqlite_engine)
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize("after", [10, 5_000])
+@pytest.mark.parametrize(
+    "ours",
+    [
+        lambda: Patience(0.5),
+        lambda: Patience(is_stopped=lambda: True),
+    ],
+    ids=["late", "stopped"],
+)
+def test_a_server_that_dribbles_is_left(
+    box: Dovecot, sqlite_engine: Engine, scheme: str, after: int, ours: Callable[[], Patience]
+) -> None:
+    box.put(mail("bounce", 100_000))
+    with (
+        slowed(box.ports[scheme], after=after) as port,
+        pytest.raises(TransportUnavailable, match=r"timed out|too long"),
+        opened(box.server(scheme, port=port), sqlite_engine, patience=ours()) as source,
+    ):
+        next(source.batches())
+
+    assert read(box.server(scheme), sqlite_engine) == ["bounce"]
+
+
+@pytest.mark.parametrize("scheme", ["imap", "pop3"])
+def test_a_server_that_dribbles_after_starttls_is_left(
+    box: Dovecot, sqlite_engine: Engine, scheme: str
+) -> None:
+    box.put(mail("bounce", 100_000))
+    with slowed(box.ports[scheme], after=5_000) as port:
+        server = replace(box.server(scheme, port=port), security="starttls")
+        with (
+            pytest.raises(TransportUnavailable, match=r"timed out|too long"),
+            opened(server, sqlite_engine, patience=Patience(0.5)) as source,
+        ):
+            next(source.batches())
 
 
 IMAP_BEGIN = (
