@@ -118,7 +118,7 @@ class ReportWriter:
             batch, self._waiting = self._waiting[:_BATCH], self._waiting[_BATCH:]
             if batch:
                 await run_in_threadpool(self._write, batch)
-                self._has_news = True
+                self._has_news = self._has_news or any(one.error is None for one in batch)
                 self._schedule()
             for one in batch:
                 _settle(one)
@@ -157,14 +157,15 @@ class ReportWriter:
             logger.warning("%s is paused: %s.", alarm.edition, alarm.reason)
 
     def _alarms(self) -> list[Alarm]:
-        """Pause editions of which too much came back; what cannot be counted now is later."""
+        """Pause editions of which too much came back; without the database, the next events do."""
         try:
             return alarms.check(
                 self._engine, publication=self._rules.publication, now=self._clock()
             )
+        except (NewsletterError, PoolTimeout):
+            return []
         except Exception:  # requests that wait are not to be left alone
             logger.exception("What came back of the editions could not be counted.")
-            self._has_news = True
             return []
 
     def _count(self, counts: Counter[tuple[str, str]]) -> bool:

@@ -16,8 +16,8 @@ MAXIMUM_AGE = timedelta(minutes=5)
 _TIMESTAMP = "newsletter-timestamp"
 _SIGNATURE = "newsletter-signature"
 _BOUNCED = "bounced"
-#: The kinds of events that are no failure of the far server, in the field's words.
 _ENHANCED = re.compile(r"[245]\.\d{1,3}\.\d{1,3}", re.ASCII)
+#: The kinds of events that are no failure of the far server, in the field's words.
 _KINDS = {
     "deferred": (Kind.DELAYED, Verdict.DELAYED),
     # The provider has not sent it: spam, a virus, a list of its own.
