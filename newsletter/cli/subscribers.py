@@ -402,7 +402,7 @@ def _show_history(consents: list[dict[str, Any]], deliveries: list[dict[str, Any
                 row["at"],
                 f"{row['cadence']} {row['period']}" if row["period"] else row["kind"],
                 f"{row['state']}, {row['returned']}" if row["returned"] else row["state"],
-                row["reason"] or row["reply"],
+                row["returned_reply"] or row["reason"] or row["reply"],
                 row["subject"],
             ]
             for row in deliveries

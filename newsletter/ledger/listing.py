@@ -25,7 +25,7 @@ def deliveries(
     wanted = select_columns(
         Delivery,
         holding.state(),
-        reports.verdict_of(),
+        reports.last_verdict(),
         col(Mailing.public_id),
         col(Mailing.domain),
         col(Mailing.subject),

@@ -279,10 +279,19 @@ def lost_sources(session: Session, *, since: datetime, at_least: int) -> dict[st
     return {source: rows for source, rows, lost in found if rows >= at_least and lost == rows}
 
 
-def verdict_of() -> ColumnElement[str | None]:
-    """Select what came back last of a delivery, as a verdict; NULL if nothing did."""
+def last_verdict() -> ColumnElement[str | None]:
+    """Select the verdict on what came back last of a delivery; NULL if nothing did."""
+    return _last(col(Report.verdict))
+
+
+def last_reply() -> ColumnElement[str | None]:
+    """Select the words of what came back last of a delivery; NULL if nothing did."""
+    return _last(col(Report.reply))
+
+
+def _last(column: ColumnElement[Any]) -> ColumnElement[Any]:
     return (
-        select_columns(col(Report.verdict))
+        select_columns(column)
         .where(col(Report.delivery_id) == _id)
         .order_by(col(Report.id).desc())
         .limit(1)

@@ -77,7 +77,7 @@ def deliveries(
 ) -> Sequence[Row[Any]]:
     """Return a subscriber's newest deliveries: at, kind, edition, subject, state, reply, reason.
 
-    And what came back of each, as a verdict.
+    And what came back of each, as a verdict, and its words.
     """
     return session.execute(
         select_columns(
@@ -87,7 +87,8 @@ def deliveries(
             col(Edition.period).label("period"),
             col(Mailing.subject).label("subject"),
             holding.state().label("state"),
-            reports.verdict_of().label("returned"),
+            reports.last_verdict().label("returned"),
+            reports.last_reply().label("returned_reply"),
             col(Delivery.code).label("code"),
             col(Delivery.reply).label("reply"),
             col(Delivery.reason).label("reason"),
