@@ -231,7 +231,7 @@ def _of_block(mail: _Mail, block: Block, text: str) -> Iterator[Report]:
     if action == "delayed" or (block.action != "failed" and mail.is_delay):
         verdict = Verdict.DELAYED
     else:
-        verdict = _verdict(found, is_first_hand=_has_words(block))
+        verdict = verdict_on(found, is_first_hand=_has_words(block))
     yield _report(mail, recipient, found, verdict, block.status)
     if block.is_forwarded:
         yield _report(mail, block.original, found, _of_forwarder(verdict), block.status)
@@ -319,7 +319,7 @@ def _of_name(mail: _Mail, name: Named, *, is_only: bool, before: Named | None) -
     found = own or prose.reply_in(of_all) or _row_in(of_all)
     if found is not None and found.phase is None and is_only:
         found = found._replace(phase=prose.phase_in(mail.text))
-    verdict = Verdict.DELAYED if mail.is_delay else _verdict(found, is_first_hand=False)
+    verdict = Verdict.DELAYED if mail.is_delay else verdict_on(found, is_first_hand=False)
     # What is said below a list is of any of them.
     is_shared = before is not None and not _is_explained(before) and mail.count(name.address) == 1
     is_own = is_only or (own is not None and not is_shared)
@@ -341,7 +341,11 @@ def _row_in(text: str) -> Found | None:
     return Found(row[1], row[0]) if row is not None else None
 
 
-def _verdict(found: Found | None, *, is_first_hand: bool) -> Verdict:
+def verdict_on(found: Found | None, *, is_first_hand: bool) -> Verdict:
+    """Return what a reply comes to; `is_first_hand` of one that the reporting system gave itself.
+
+    Words without a code are of the mailbox only if RCPT is known to be what was answered.
+    """
     if found is None:
         return Verdict.OTHER
     outcome = replies.classify(found.phase or Phase.RCPT, found.reply)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from sqlalchemy import (
     ColumnElement,
@@ -23,6 +23,7 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy import select as select_columns
+from sqlalchemy.orm import Mapped
 from sqlmodel import Session, col
 
 from newsletter.db import dialects
@@ -44,6 +45,8 @@ PRUNED = {BOUNCE: col(Mailing.pruned_bounced), COMPLAINT: col(Mailing.pruned_com
 _AT_ONCE = 1_000
 #: Rows deleted in one transaction.
 _BATCH = 5_000
+
+T = TypeVar("T")
 
 _id = col(Delivery.id)
 # Rows are inserted into the tables, not the classes: a statement is compiled once for any number.
@@ -289,7 +292,7 @@ def last_reply() -> ColumnElement[str | None]:
     return _last(col(Report.reply))
 
 
-def _last(column: ColumnElement[Any]) -> ColumnElement[Any]:
+def _last(column: Mapped[T]) -> ColumnElement[T]:
     return (
         select_columns(column)
         .where(col(Report.delivery_id) == _id)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from functools import lru_cache
 
 from newsletter.feedback import prose
-from newsletter.feedback.bounce import _verdict
+from newsletter.feedback.bounce import verdict_on
 from newsletter.feedback.prose import Found
 from newsletter.feedback.reports import Report, Verdict
 from newsletter.smtp import reply as replies
@@ -53,7 +53,7 @@ def report(
 def _judged(diagnostic: str) -> tuple[Found, Verdict] | None:
     """Return the reply in a diagnostic, and what it comes to; None if there is none."""
     found = prose.reply_in(diagnostic)
-    return None if found is None else (found, _verdict(found, is_first_hand=False))
+    return None if found is None else (found, verdict_on(found, is_first_hand=False))
 
 
 def mention(recipient: str, verdict: Verdict, *, message_id: str, text: str = "") -> Report:
