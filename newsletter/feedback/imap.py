@@ -114,6 +114,7 @@ class ImapSource:
         self._folder = folder.strip("/")
         self._has_folder = False
         self._mark = KEYWORD
+        self._deleted: set[str] = set()
         self.waiting: int | None = None
 
     def select(self) -> None:
@@ -173,9 +174,10 @@ class ImapSource:
         try:
             self._box.folder.set(folder)
         except (MailboxFolderSelectError, imaplib.IMAP4.readonly) as exc:
+            said = servers.words(_said(exc) or "it is read-only", self._server)
             raise ConfigurationError(
                 f"The mailbox at {self._server} has no folder {self._server.folder} that mails "
-                f"can be moved from: {_said(exc) or 'it is read-only'}.",
+                f"can be moved from: {said}.",
                 setting="feedback_url",
                 hint="Name the folder at the end of NEWSLETTER_FEEDBACK_URL: "
                 "imaps://user:password@host/INBOX.",
@@ -254,8 +256,9 @@ class ImapSource:
         try:
             self._box.folder.create(folder)
         except MailboxFolderCreateError as exc:
+            said = servers.words(_said(exc) or "", self._server)
             raise ConfigurationError(
-                f"The mailbox at {self._server} lets no folder {folder} be made: {_said(exc)}.",
+                f"The mailbox at {self._server} lets no folder {self._folder} be made: {said}.",
                 setting="feedback_folder",
                 hint="Make it by hand, or name another one in NEWSLETTER_FEEDBACK_FOLDER.",
             ) from exc
@@ -268,7 +271,10 @@ class ImapSource:
         if "UIDPLUS" in self._client.capabilities:
             # RFC 4315; imap-tools would delete what others have marked, too.
             self._uid("EXPUNGE", uids)
-        else:
+            return
+        self._deleted.update(uids)
+        # Else they stay, and are passed over, until somebody expunges the others.
+        if self._deleted.issuperset(self._box.uids("DELETED", charset=None)):
             self._box.expunge()
 
     def _uid(self, command: str, uids: Sequence[str], *arguments: str | bytes) -> list[Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 import shutil
 import tracemalloc
@@ -37,6 +38,22 @@ NOW = datetime(2026, 11, 30, 12, tzinfo=UTC)
 FOLDER = "Newsletter/Processed"
 ON_DISK = ".Newsletter.Processed"
 SCHEMES = ("imap", "imaps", "pop3", "pop3s")
+
+#: What servers say up to the login, and up to an open folder.
+IMAP_BEGIN = (
+    b"* OK ready\r\n",
+    b"* CAPABILITY IMAP4rev1 MOVE\r\n%TAG% OK done\r\n",
+    b"%TAG% OK done\r\n",
+)
+IMAP_OPEN = (
+    *IMAP_BEGIN,
+    IMAP_BEGIN[1],
+    b'* LIST () "/" ""\r\n%TAG% OK done\r\n',
+    b"%TAG% OK done\r\n",
+)
+SEARCHED = b"* SEARCH 1 2\r\n%TAG% OK done\r\n"
+SIZED = b"* 1 FETCH (UID 1 RFC822.SIZE 9)\r\n%TAG% OK done\r\n"
+POP3_BEGIN = (b"+OK\r\n", b"+OK\r\n", b"+OK\r\n")
 
 
 def mail(subject: str, octets: int = 100) -> bytes:
@@ -161,14 +178,75 @@ def test_a_login_that_is_refused_for_now_may_work_later(
         read(at("imap", port), sqlite_engine)
 
 
-def test_a_server_that_repeats_the_password_is_not_quoted(sqlite_engine: Engine) -> None:
-    with (
-        saying(b"+OK\r\n", b"+OK\r\n", b"-ERR no user with sesame\r\n") as port,
-        pytest.raises(ConfigurationError, match=r"no user with \*\*\*") as caught,
-    ):
-        read(at("pop3", port), sqlite_engine)
+NOTHING_SAID = (
+    r"^The mailbox at \S+ (does not let us in|cannot be read): "
+    r"the server's words may have the password in them, and are not shown\.$"
+)
+ODD = 'se"s\\ame 1/2'
+QUOTED = rb'"se\"s\\ame 1/2"'
 
-    assert "sesame" not in caught.value.message
+
+@pytest.mark.parametrize(("scheme", "answer"), [
+    ("pop3", b"-ERR no user with " + ODD.encode()),
+    ("pop3", b'-ERR PASS se"s: ame is too much'),
+    ("imap", b"%TAG% NO LOGIN \"mia\" \"se"),
+    ("imap", b"%TAG% NO no user with " + QUOTED),
+    ("imap", b"%TAG% NO no user with " + QUOTED.upper()),
+    ("imap", b"%TAG% NO no user with se%22s%5Came%201%2F2"),
+    ("imap", b"%TAG% BAD what is LOGIN \"mia\" " + QUOTED),
+    ("imap", b"what is LOGIN \"mia\" " + QUOTED),
+    ("imap", b"%TAG% NO what is " + base64.b64encode(ODD.encode())),
+    ("imap", b"%TAG% NO what is " + base64.b64encode(b"\0mia\0" + ODD.encode())),
+    ("imap", b"%TAG% NO what is " + base64.b64encode(b"mia\0mia\0" + ODD.encode())),
+])  # fmt: skip
+def test_a_server_that_repeats_the_password_is_not_quoted(
+    sqlite_engine: Engine, scheme: str, answer: bytes
+) -> None:
+    before = POP3_BEGIN[:2] if scheme == "pop3" else IMAP_BEGIN[:2]
+    with (
+        saying(*before, answer + b"\r\n") as port,
+        pytest.raises(NewsletterError, match=NOTHING_SAID),
+    ):
+        read(replace(at(scheme, port), password=ODD), sqlite_engine)
+
+
+def test_a_server_that_repeats_a_password_in_another_script_is_not_quoted(
+    sqlite_engine: Engine,
+) -> None:
+    # It repeats the line with the password, in base64.
+    with (
+        saying(*IMAP_BEGIN[:2], b"+ \r\n", b"what is %TAG%\r\n") as port,
+        pytest.raises(TransportUnavailable, match=NOTHING_SAID),
+    ):
+        read(replace(at("imap", port), password=FOREIGN_PASSWORD), sqlite_engine)
+
+
+LOUD = "[ALERT] \x1b]0;owned\x07 \u202e\x9b31m ".encode() + b"words " * 5_000 + b"\r\n"
+
+
+@pytest.mark.parametrize("before", [
+    IMAP_BEGIN[:2],
+    IMAP_OPEN[:-1],
+    IMAP_OPEN,
+    (
+        *IMAP_OPEN,
+        b"* SEARCH 7\r\n%TAG% OK done\r\n",
+        b"* 1 FETCH (UID 7 RFC822.SIZE 9)\r\n%TAG% OK done\r\n",
+        b"* 1 FETCH (UID 7 BODY[]<0> {11}\r\nSubject: ab)\r\n%TAG% OK done\r\n",
+        b"%TAG% NO there is none\r\n",
+    ),
+], ids=["login", "select", "search", "create"])  # fmt: skip
+def test_what_a_server_says_is_printable_and_short(
+    sqlite_engine: Engine, before: tuple[bytes, ...]
+) -> None:
+    with (
+        saying(*before, b"%TAG% NO " + LOUD) as port,
+        pytest.raises(NewsletterError, match=r"ALERT.*words.*…\.$") as caught,
+    ):
+        read(at("imap", port), sqlite_engine)
+
+    assert caught.value.message.isprintable()
+    assert len(caught.value.message) < 400
 
 
 def test_a_folder_that_is_not_there_is_named(box: Dovecot, sqlite_engine: Engine) -> None:
@@ -211,6 +289,25 @@ def test_without_a_folder_what_was_understood_is_deleted_and_nothing_else(
         "bounce",
     ]
     assert box.subjects() == ["advertisement", "marked by somebody"]
+
+
+def test_a_server_without_uidplus_deletes_nothing_that_others_have_marked(
+    authority: trustme.CA, sqlite_engine: Engine
+) -> None:
+    with dovecot(authority, config="protocol imap {\n  imap_capability = IMAP4rev1\n}\n") as box:
+        server = box.server("imap")
+        box.put(mail("bounce 1"), mail("advertisement"))
+        assert len(read(server, sqlite_engine, left="adv", folder="")) == 2
+        assert box.subjects() == ["advertisement"]
+
+        box.put(mail("bounce 2"), mail("marked by somebody"))
+        marked = next(
+            one for one in (box.maildir / "new").iterdir() if b"marked" in one.read_bytes()
+        )
+        marked.rename(box.maildir / "cur" / f"{marked.name}:2,T")
+        assert read(server, sqlite_engine, folder="") == ["bounce 2"]
+        assert box.subjects() == ["advertisement", "bounce 2", "marked by somebody"]
+        assert read(server, sqlite_engine, folder="") == []
 
 
 @pytest.mark.parametrize("capabilities", ["+X", "IMAP4rev1"])
@@ -488,22 +585,6 @@ def test_a_server_that_dribbles_after_starttls_is_left(
             opened(server, sqlite_engine, patience=Patience(0.5)) as source,
         ):
             next(source.batches())
-
-
-IMAP_BEGIN = (
-    b"* OK ready\r\n",
-    b"* CAPABILITY IMAP4rev1 MOVE\r\n%TAG% OK done\r\n",
-    b"%TAG% OK done\r\n",
-)
-IMAP_OPEN = (
-    *IMAP_BEGIN,
-    IMAP_BEGIN[1],
-    b'* LIST () "/" ""\r\n%TAG% OK done\r\n',
-    b"%TAG% OK done\r\n",
-)
-SEARCHED = b"* SEARCH 1 2\r\n%TAG% OK done\r\n"
-SIZED = b"* 1 FETCH (UID 1 RFC822.SIZE 9)\r\n%TAG% OK done\r\n"
-POP3_BEGIN = (b"+OK\r\n", b"+OK\r\n", b"+OK\r\n")
 
 
 @pytest.mark.parametrize(
