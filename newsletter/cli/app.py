@@ -6,7 +6,6 @@ Exit codes: 0 done or nothing to do, 1 failed, 2 usage, 3 findings, 75 try again
 from __future__ import annotations
 
 import sys
-import traceback
 from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated
@@ -94,7 +93,7 @@ def main() -> None:
         sys.exit(FAILED)
     except Exception as exc:  # noqa: BLE001 - the last net
         output.error(
-            f"The program failed: {type(exc).__name__}: {_first_line(exc)} ({_place(exc)}).",
+            f"The program failed: {type(exc).__name__}: {_first_line(exc)} ({output.place(exc)}).",
             "That should not be: please report it. Nothing is lost; the ledger says what has left.",
         )
         sys.exit(FAILED)
@@ -120,14 +119,6 @@ def _give_up_output() -> None:
 
 def _first_line(exc: Exception) -> str:
     return next(iter(str(exc).splitlines()), "")
-
-
-def _place(exc: Exception) -> str:
-    """Name the innermost line of this program in an error's traceback."""
-    frames = traceback.extract_tb(exc.__traceback__)
-    ours = [frame for frame in frames if f"{Path(__file__).parents[1].name}/" in frame.filename]
-    last = (ours or frames)[-1]
-    return f"{Path(last.filename).name}, line {last.lineno}"
 
 
 def _exit_code(exc: NewsletterError) -> int:

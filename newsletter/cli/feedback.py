@@ -80,10 +80,20 @@ def read(
     unsubscribe if it has the token of its reader; who the sender says they are never does. Reading
     mails again is harmless. A mailbox that is named here is not changed; in that of feedback_url,
     mails that were understood are moved or deleted. Says nothing if nothing is new.
+
+    While feedback_url is set, a mail on standard input is refused with exit code 75 unless - asks
+    for it, so that a mail server keeps it.
     """
     here = context.of(ctx)
     with here.database() as engine:
         if mailbox is None and here.settings.feedback_url:
+            if streams.has_waiting(sys.stdin):
+                output.error(
+                    "Something waits on standard input, and feedback_url names a mailbox.",
+                    "Write `newsletter feedback read -` for a mail from there, or `< /dev/null` "
+                    "behind the command to read the mailbox.",
+                )
+                raise typer.Exit(75)
             with output.progress() as progress:
                 found = _read_mailbox(engine, here, progress=progress)
         else:
@@ -250,6 +260,18 @@ def _read_mailbox(
     except NewsletterError as exc:
         # The batches before are done, and said.
         is_read, failure = True, exc
+    except Exception as exc:
+        if not is_scheduled:
+            raise
+        # The editions are made nevertheless. Its own words may be those of a mail.
+        what = f"{type(exc).__name__} ({output.place(exc)})"
+        is_read, failure = (
+            True,
+            NewsletterError(
+                f"The mailbox of returned mails cannot be read: {what}.",
+                hint="That should not be: please report it.",
+            ),
+        )
     if not is_read:
         return None
     return CameBack(tally, _alarms(engine, here), failure)

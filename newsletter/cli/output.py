@@ -58,6 +58,14 @@ def trace() -> None:
     _write(sys.stderr, "\n".join(map(printable, traceback.format_exc().splitlines())))
 
 
+def place(exc: Exception) -> str:
+    """Name the innermost line of this program in an error's traceback."""
+    frames = traceback.extract_tb(exc.__traceback__)
+    ours = [frame for frame in frames if f"{Path(__file__).parents[1].name}/" in frame.filename]
+    last = (ours or frames)[-1]
+    return f"{Path(last.filename).name}, line {last.lineno}"
+
+
 def printable(text: str) -> str:
     """Return a text on one line that a terminal shows, and does not interpret.
 

@@ -1,9 +1,14 @@
-"""The standard streams: whether one is a terminal, and how output is discarded at its end."""
+"""The standard streams: whether one is a terminal or has input, and how output is discarded."""
 
 from __future__ import annotations
 
+import fcntl
 import os
+import select
+import stat
+import struct
 import sys
+import termios
 from contextlib import suppress
 from typing import IO, TextIO
 
@@ -17,6 +22,26 @@ def stdout() -> TextIO | None:
 def is_terminal(stream: TextIO | None) -> bool:
     """Return whether a stream is open and a terminal."""
     return stream is not None and not stream.closed and stream.isatty()
+
+
+def has_waiting(stream: IO[str] | None) -> bool:
+    """Return whether a pipe, socket or file that a stream reads has octets, without reading them.
+
+    Who writes to a pipe gets a second to begin; one that is closed, or /dev/null, has none.
+    """
+    try:
+        descriptor = stream.fileno() if stream is not None else -1
+        mode = os.fstat(descriptor).st_mode
+        if stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode):
+            # It is over at once at the end of the input, too.
+            select.select([descriptor], [], [], 1.0)
+        elif not stat.S_ISREG(mode):
+            return False
+        found = fcntl.ioctl(descriptor, termios.FIONREAD, struct.pack("i", 0))
+    except (OSError, ValueError, AttributeError):
+        # Closed, or no file.
+        return False
+    return bool(struct.unpack("i", found)[0])
 
 
 def discard(stream: IO[str]) -> None:

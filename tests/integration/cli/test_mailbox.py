@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import io
 import mailbox
+import os
+import threading
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from terminal import Run
 
-from newsletter.feedback import reading
+from newsletter.feedback import arrivals, reading
 
 AUTOMATIC = "Subject: Away\nAuto-Submitted: auto-replied\nFrom: a@b.example\n\nI am away.\n"
 IN_WORDS = "Subject: unsubscribe\nFrom: Ada <ada@readers.example>\n\nPlease.\n"
@@ -51,6 +53,44 @@ def test_standard_input_is_read_where_it_is_asked_for(
     assert "1 unsigned" in run("feedback", "read", "-").out
 
 
+@pytest.mark.parametrize("kind", ["pipe", "late pipe", "file"])
+def test_a_mail_on_standard_input_is_refused_and_not_lost_without_a_dash(
+    run: Run, box: mailbox.Maildir, kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    box.add(AUTOMATIC)
+    (tmp_path / "mail").write_text(IN_WORDS)
+    reading_end, writing_end = os.pipe()
+    writer = threading.Timer(
+        0.2 if kind == "late pipe" else 0, os.write, (writing_end, IN_WORDS.encode())
+    )
+    writer.start()
+    if kind == "pipe":
+        writer.join()
+    with os.fdopen(reading_end) as pipe, (tmp_path / "mail").open() as file:
+        monkeypatch.setattr("sys.stdin", file if kind == "file" else pipe)
+        ran = run("feedback", "read")
+        writer.join()
+        os.close(writing_end)
+
+        assert (ran.code, ran.out) == (75, "")
+        assert "`newsletter feedback read -`" in ran.err
+        assert "1 unsigned" in run("feedback", "read", "-").out
+        # Now it is empty, as that of cron is.
+        assert len([*box.iterkeys()]) == 1
+        assert run("feedback", "read") == (0, "", "")
+        assert len([*box.iterkeys()]) == 0
+
+
+def test_without_input_the_mailbox_is_read(
+    run: Run, box: mailbox.Maildir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    box.add(IN_WORDS)
+    with Path(os.devnull).open() as nothing:
+        monkeypatch.setattr("sys.stdin", nothing)
+
+        assert "1 unsigned" in run("feedback", "read").out
+
+
 def test_cron_reads_the_mailbox_and_says_what_is_new(run: Run, box: mailbox.Maildir) -> None:
     box.add(IN_WORDS)
 
@@ -77,6 +117,24 @@ def test_cron_says_once_that_the_mailbox_cannot_be_read_and_goes_on(
     assert (third.code, third.err) == (0, "The mailbox of returned mails can be read again.\n")
     assert fourth == (0, "", "")
     assert run("status", "--json").json["findings"] == []
+
+
+def test_cron_goes_on_if_reading_the_mailbox_fails_unexpectedly(
+    run: Run, box: mailbox.Maildir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("words of a mail")
+
+    box.add(IN_WORDS)
+    monkeypatch.setattr(arrivals, "of_mail", fail)
+
+    first, second = run("cron"), run("cron")
+
+    assert (first.code, first.out) == (1, "")
+    assert first.err.startswith("The mailbox of returned mails cannot be read: RuntimeError (")
+    assert "words of a mail" not in first.err
+    assert second == (0, "", "")
+    assert "RuntimeError" in run("feedback", "read").err
 
 
 def test_a_mailbox_that_is_away_is_said_with_its_exit_code(
