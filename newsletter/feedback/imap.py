@@ -86,13 +86,12 @@ class _Box(BaseMailBox):
         super().__init__()
 
     def _get_mailbox_client(self) -> imaplib.IMAP4:
-        context = self._patience.context()
         if self._server.security == "tls":
-            return _BoundedTls(self._server, self._patience, ssl_context=context)
+            return _BoundedTls(self._server, self._patience, ssl_context=self._patience.context())
         client = _Bounded(self._server, self._patience)
         if self._server.security == "starttls":
             try:
-                client.starttls(context)
+                client.starttls(self._patience.context())
             except BaseException:
                 client.shutdown()
                 raise

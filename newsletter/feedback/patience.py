@@ -42,22 +42,16 @@ class Patience:
         if isinstance(connection, _Held):
             # By `context`.
             return connection
-        seconds = connection.gettimeout()
-        held: socket.socket = self._held(socket.socket)(fileno=connection.detach())
-        held.settimeout(seconds)
+        held = _Held(fileno=connection.detach())
+        held.patience = self
         return held
 
     def context(self) -> ssl.SSLContext:
         """Return a context of TLS whose connections end with this patience, too."""
         context = ssl.create_default_context()
-        context.sslsocket_class = self._held(ssl.SSLSocket)
+        # A class of its own: the context makes the connections, and some are read at once.
+        context.sslsocket_class = type("_HeldTls", (_Held, ssl.SSLSocket), {"patience": self})
         return context
-
-    def _held(self, kind: type[socket.socket]) -> type[Any]:
-        # A class of its own, since TLS makes its sockets itself, and reads at once.
-        return type("Held", (_Held, kind) if kind is not socket.socket else (_Held,), {
-            "patience": self,
-        })  # fmt: skip
 
 
 class _Held(socket.socket):

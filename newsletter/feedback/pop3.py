@@ -216,17 +216,16 @@ def opened(
 
 
 def _connected(server: MailboxServer, patience: Patience) -> _Client:
-    context = patience.context()
     with servers.explained(server, _ERRORS):
         client = (
-            _ClientTls(server, patience, context=context)
+            _ClientTls(server, patience, context=patience.context())
             if server.security == "tls"
             else _Client(server, patience)
         )
     try:
         if server.security == "starttls":
             with servers.explained(server, _ERRORS):
-                _start_tls(client, context)
+                _start_tls(client, patience.context())
         with servers.explained(server, _ERRORS, _said, is_login=True):
             client.user(server.username)
             client.pass_(server.password)
