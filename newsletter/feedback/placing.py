@@ -7,6 +7,7 @@ An address alone says nothing: it can be forged.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from typing import NamedTuple
 
 from newsletter.feedback.reports import Arrival, Kind, Report, Source, Verdict
@@ -21,6 +22,8 @@ ANOTHER = "another recipient"
 OUTDATED = "an earlier consent"
 NOT_ACCEPTED = "not accepted before"
 
+#: Clocks of mail servers differ, and a Date has no fractions of a second.
+_SKEW = timedelta(minutes=5)
 #: Verdicts that are kept, beside all of bounces: what can be done about the others is nothing.
 _KEPT = frozenset({Verdict.COMPLAINT, Verdict.OPT_OUT, Verdict.OURS, Verdict.DELAYED})
 #: Verdicts that may suppress an address.
@@ -112,6 +115,6 @@ def _sent(arrival: Arrival, report: Report, mails: Mails) -> tuple[Sent | None, 
     # A person who has the mail from its reader may write to its return path, too.
     if sent is None and readers and arrival.returned.kind is not Kind.UNSUBSCRIBE:
         theirs = mails.accepted.get(readers.pop(), ())
-        before = (one for one in theirs if arrival.at is None or one.at <= arrival.at)
+        before = (one for one in theirs if arrival.at is None or one.at <= arrival.at + _SKEW)
         sent = next(before, theirs[0] if theirs else None)
     return sent, None if sent else NO_MAIL

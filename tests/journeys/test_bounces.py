@@ -33,6 +33,8 @@ REPLIES: Mapping[str, list[str]] = {
 #: Of a hundred readers.
 SHARES = {"gone": 4, "full": 3, "grey": 3, "late": 2, "spam": 2, "well": 86}
 DEAD = ("gone", "grey")
+#: How often in a row the queue has to be empty.
+_LOOKS = 5
 
 
 class Far:
@@ -78,8 +80,19 @@ class Post(NamedTuple):
         """Wait until the relay has delivered or returned all that it has."""
         postqueue = tool("postqueue")
         assert postqueue is not None
-        listed = [postqueue, "-c", str(self.folder / "etc"), "-j"]
-        until(lambda: not subprocess.check_output(listed).strip(), seconds=120)
+        order = [postqueue, "-c", str(self.folder / "etc"), "-j"]
+        listed = [b"?"]
+
+        def is_empty() -> bool:
+            listed.append(subprocess.check_output(order).strip())
+            # A mail that moves between queues meanwhile is seen in neither.
+            return not any(listed[-_LOOKS:])
+
+        try:
+            until(is_empty, seconds=120)
+        except AssertionError:
+            log = (self.folder / "log").read_text()
+            pytest.fail(f"{listed[-1].decode()}\n{log[-4_000:]}")
 
 
 @contextmanager

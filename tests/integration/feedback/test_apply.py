@@ -24,6 +24,7 @@ from newsletter.feedback import apply
 from newsletter.feedback.reports import Arrival, Kind, Report, Returned, Source, Verdict
 from newsletter.ledger import books, reports
 from newsletter.models import Attempt, Delivery, Mailing, Rejection, State
+from newsletter.models import Report as Report_
 from newsletter.return_path import ReturnPath
 from newsletter.subscribers import forget, suppress
 from newsletter.subscribers.consent import Origin
@@ -443,6 +444,18 @@ def test_a_signed_path_names_the_mail_before_the_bounce_by_its_date(sent: Sent) 
         sent.read(mail.replace(b"<same@", f"<{mails.index(mail)}@".encode()), at=NOW + _MONTH)
 
     assert sent.suppressed() == {ANN: f"full: 3 mails in a row: {FULL}"}
+
+
+def test_a_clock_that_is_slow_by_a_minute_does_not_take_the_mail_before(sent: Sent) -> None:
+    path = sent.path.of(sent.readers.get(ANN).public_id)
+    second = sent.mail(2, at=NOW + timedelta(hours=1))
+    date = NOW + timedelta(minutes=59)
+
+    sent.read(sent.bounce(ANN, FULL, number=None, to=path, date=date), at=NOW + _MONTH)
+
+    with sessions.reading(sent.engine) as session:
+        found = session.execute(select(Report_.mailing_id)).scalars().all()
+    assert list(found) == [second]
 
 
 def test_two_mails_with_one_name_to_two_return_paths_are_two(sent: Sent) -> None:
