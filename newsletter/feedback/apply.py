@@ -197,13 +197,13 @@ def _cases(
     """Return arrivals with the deliveries that their reports are of."""
     # A token names its reader and says all.
     said = [() if one.token else one.returned.reports[:_REPORTS_AT_MOST] for one in arrivals]
-    named = {pair for of in said for one in of if (pair := message_ids.search(one.message_id))}
-    by_message_id = reports.find(session, named)
-    found = {sent.reference for sent in by_message_id.values()}
-    # Most are named by both.
-    signed = {reference for one in arrivals for reference in one.references}
-    accepted = reports.accepted(session, signed - found)
-    mails = Mails(by_message_id, accepted, store.present(session, found | accepted.keys()))
+    named = [{message_ids.search(one.message_id) for one in of} - {None} for of in said]
+    by_message_id = reports.find(session, {pair for of in named for pair in of if pair})
+    # Most are named by their Message-IDs, too.
+    unnamed = [one for one, of in zip(arrivals, named, strict=True) if of.isdisjoint(by_message_id)]
+    accepted = reports.accepted(session, {path for one in unnamed for path in one.references})
+    readers = {sent.reference for sent in by_message_id.values()} | accepted.keys()
+    mails = Mails(by_message_id, accepted, store.present(session, readers))
     return [
         _Case(
             arrival,

@@ -446,6 +446,14 @@ def test_a_signed_path_names_the_mail_before_the_bounce_by_its_date(sent: Sent) 
     assert sent.suppressed() == {ANN: f"full: 3 mails in a row: {FULL}"}
 
 
+def test_one_batch_may_name_a_reader_in_both_ways(sent: Sent) -> None:
+    path = sent.path.of(sent.readers.get(ANN).public_id)
+
+    tally = sent.read(sent.bounce(ANN, FULL), sent.bounce(ANN, number=None, to=path))
+
+    assert (tally.bounced, tally.unplaced, tally.suppressed) == (2, 0, 1)
+
+
 def test_a_clock_that_is_slow_by_a_minute_does_not_take_the_mail_before(sent: Sent) -> None:
     path = sent.path.of(sent.readers.get(ANN).public_id)
     second = sent.mail(2, at=NOW + timedelta(hours=1))
