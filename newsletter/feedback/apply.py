@@ -35,7 +35,7 @@ from newsletter.smtp.reply import Reply
 from newsletter.subscribers import endings, store
 from newsletter.subscribers.consent import Origin
 from newsletter.subscribers.unsubscribe import Goodbye
-from newsletter.suppression import Grounds
+from newsletter.suppression import Grounds, gravity
 from newsletter.tokens import Bearer, Keyring, Purpose
 
 #: Senders of unsigned requests that are listed; all are counted.
@@ -269,7 +269,7 @@ class _Transaction:
         self._end(fresh)
         kept = [(case.arrival, one) for case in fresh for one in case.placed if one.is_kept]
         uncertain = {one.sent.id for _, one in kept if one.sent and one.settles}
-        reports.settle(self._session, uncertain, reply=_SETTLED, now=self._now)
+        reports.settle(self._session, uncertain, reply=_SETTLED)
         self._record(kept)
         self._count(cases, fresh)
         return self._tally
@@ -292,7 +292,9 @@ class _Transaction:
         for case in fresh:
             for one in case.placed:
                 said = (one.sent.id, one.verdict.value) if one.sent else None
-                if one.is_effective and said is not None and said not in seen:
+                # Who has come back may opt out again.
+                is_new = said not in seen or one.verdict is Verdict.OPT_OUT
+                if one.is_effective and said is not None and is_new:
                     case.effective.append(one)
                     seen.add(said)
 
@@ -352,7 +354,9 @@ class _Transaction:
             arrival, one = failed[sent_id]
             assert one.sent is not None
             grounds = Grounds(cause or Cause.BOUNCE, reason, _source(arrival))
-            each.setdefault(one.sent.address, grounds)
+            said = each.get(one.sent.address)
+            if said is None or gravity(grounds.cause) > gravity(said.cause):
+                each[one.sent.address] = grounds
         return each
 
     def _dead(
@@ -369,7 +373,7 @@ class _Transaction:
         }
         bounced: dict[int, str] = {}
         for one in (one for case in fresh for one in case.placed if one.kind is Kind.BOUNCE):
-            if one.sent is not None:
+            if one.sent is not None and not one.is_void:
                 verdicts = (one.verdict.value, bounced.get(one.sent.id, one.verdict.value))
                 bounced[one.sent.id] = min(verdicts, key=dead_addresses.weight)
         return dead_addresses.returned_dead(

@@ -84,5 +84,5 @@ def _id(headers: Headers, octets: bytes, returned: Returned, references: Sequenc
     A mail that is read again from elsewhere has other Received headers.
     """
     own = headers.get("Message-ID") or hashlib.blake2b(octets, digest_size=16).hexdigest()
-    named = [f"{one.recipient} {one.message_id}" for one in returned.reports]
+    named = [f"{one.recipient} {one.message_id} {one.verdict}" for one in returned.reports]
     return " ".join([own, *references, *named])

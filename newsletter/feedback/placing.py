@@ -99,7 +99,8 @@ def place(arrival: Arrival, report: Report, mails: Mails) -> Placed:
         # A reader may forward to a mailbox that is gone, or have had another address.
         verdict, reason = Verdict.MAYBE, ANOTHER
     reader = mails.readers.get(sent.reference)
-    if reader is not None and reader.generation != sent.generation:
+    # A confirm letter is of the consent to come.
+    if reader is not None and reader.generation > sent.generation:
         reason = OUTDATED
     if not sent.has_left and kind is Kind.BOUNCE:
         reason = NOT_ACCEPTED
@@ -116,5 +117,5 @@ def _sent(arrival: Arrival, report: Report, mails: Mails) -> tuple[Sent | None, 
     if sent is None and readers and arrival.returned.kind is not Kind.UNSUBSCRIBE:
         theirs = mails.accepted.get(readers.pop(), ())
         before = (one for one in theirs if arrival.at is None or one.at <= arrival.at + _SKEW)
-        sent = next(before, theirs[0] if theirs else None)
+        sent = next(before, None)
     return sent, None if sent else NO_MAIL

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import NamedTuple
 
-from sqlalchemy import ColumnElement, case
+from sqlalchemy import ColumnElement, case, or_
 from sqlalchemy import select as select_columns
 from sqlalchemy.orm import aliased
 from sqlmodel import Session, col
@@ -207,8 +207,10 @@ def earlier(
             col(this.id).in_(ids),
             col(Delivery.id) != col(this.id),
             col(Delivery.address) == col(this.address),
-            col(Delivery.state).in_(_ANSWERED),
-            col(Delivery.code).is_not(None),
+            or_(
+                col(Delivery.state).in_(_ANSWERED) & col(Delivery.code).is_not(None),
+                col(Delivery.id).in_(returned),
+            ),
         )
         .order_by(col(Delivery.state_at).desc())
     )
@@ -237,7 +239,11 @@ def _returned() -> ColumnElement[str]:
     )
     return (
         select_columns(col(Report.verdict))
-        .where(col(Report.delivery_id) == col(Delivery.id), col(Report.kind) == BOUNCE)
+        .where(
+            col(Report.delivery_id) == col(Delivery.id),
+            col(Report.kind) == BOUNCE,
+            col(Report.is_void).is_(False),
+        )
         .order_by(weights)
         .limit(1)
         .scalar_subquery()

@@ -29,7 +29,6 @@ from sqlmodel import Session, col
 from newsletter.db import dialects
 from newsletter.ledger import cancellation, holding, statements
 from newsletter.models import Delivery, Mailing, Receipt, Rejection, Report, State
-from newsletter.models.columns import Instant
 
 #: How long it is known that a mail or an event has been seen, and what could not be placed is kept.
 KEPT = timedelta(days=30)
@@ -41,6 +40,11 @@ UNPLACED_AT_MOST = 10_000
 BOUNCE, COMPLAINT = "bounce", "complaint"
 #: The counters of a mailing for its pruned rows, by kind.
 PRUNED = {BOUNCE: col(Mailing.pruned_bounced), COMPLAINT: col(Mailing.pruned_complained)}
+#: What a report has of its own; the rest names it.
+_REPLACED = (
+    "mailing_id", "source", "kind", "recipient", "code", "enhanced", "phase", "reply", "reason",
+    "is_void", "at",
+)  # fmt: skip
 #: Rows of one INSERT: SQLite limits the parameters of a statement.
 _AT_ONCE = 1_000
 #: Rows deleted in one transaction.
@@ -52,7 +56,6 @@ _id = col(Delivery.id)
 # Rows are inserted into the tables, not the classes: a statement is compiled once for any number.
 _reports = Report.metadata.tables["report"]
 _receipts = Report.metadata.tables["receipt"]
-_INSTANT = Instant()
 
 
 class Sent(NamedTuple):
@@ -124,11 +127,13 @@ def accepted(session: Session, references: Collection[str]) -> dict[str, list[Se
     return found
 
 
-def settle(session: Session, ids: Collection[int], *, reply: str, now: datetime) -> None:
-    """Settle deliveries that may have arrived as accepted: something has come back of them."""
+def settle(session: Session, ids: Collection[int], *, reply: str) -> None:
+    """Settle deliveries that may have arrived as accepted: something has come back of them.
+
+    Their times stay: they tell in which order a reader's mails were tried.
+    """
     if ids:
-        stored = dialects.stored(session, _INSTANT, now)
-        statements.SETTLE.change(session, ids=json.dumps(list(ids)), reply=reply, now=stored)
+        statements.SETTLE.change(session, ids=json.dumps(list(ids)), reply=reply)
 
 
 def recorded(session: Session, ids: Collection[int]) -> set[tuple[int, str]]:
@@ -170,7 +175,7 @@ def add(session: Session, rows: Sequence[Mapping[str, Any]]) -> None:
     """
     if not rows:
         return
-    ordered = sorted(rows, key=lambda row: row["delivery_id"])
+    ordered = sorted(rows, key=lambda row: (row["delivery_id"], row["verdict"]))
     locked = session.execute(
         select_columns(_id, col(Delivery.address))
         .where(_id.in_({row["delivery_id"] for row in rows}))
@@ -186,8 +191,10 @@ def add(session: Session, rows: Sequence[Mapping[str, Any]]) -> None:
     added = dialects.insert_into(session, _reports)
     again = added.on_conflict_do_update(
         index_elements=["delivery_id", "verdict"],
-        set_={name: added.excluded[name] for name in ("reason", "is_void", "reply", "at")},
-        where=_reports.c.is_void.is_(True),
+        set_={name: added.excluded[name] for name in _REPLACED},
+        # A bounce says more than what came beside it.
+        where=_reports.c.is_void.is_(True)
+        | (_reports.c.mailing_id.is_(None) & added.excluded.mailing_id.is_not(None)),
     )
     if kept:
         session.connection().execute(again, kept)

@@ -229,7 +229,7 @@ RECONCILE = _statement(
 # What came back of it has arrived before. A row that a worker holds ends with its own outcome.
 SETTLE = _statement(
     f"""
-    UPDATE delivery SET state = 'accepted', state_at = :now, reason = NULL, blocked_domain = NULL,
+    UPDATE delivery SET state = 'accepted', reason = NULL, blocked_domain = NULL,
         code = 250, enhanced = NULL, reply = :reply
     WHERE id [ids] AND (
         state = 'unknown'

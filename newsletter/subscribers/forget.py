@@ -29,14 +29,17 @@ class Forgotten:
 
 
 def forget(session: Session, address: str, *, now: datetime, keyring: Keyring) -> Forgotten:
-    """Erase the person of an address and cancel their open deliveries.
+    """Erase the person of an address, and of those they had before; cancel their open deliveries.
 
     A message in flight may still arrive; its row no longer has the address.
     """
     subscriber = locked_subscriber(session, store.with_address(address), ends=True)
     public_id = subscriber.public_id if subscriber else None
     # Lock order: suppressions before deliveries, as the sender takes them, or the two deadlock.
-    suppression.forget(session, address, now=now, keyring=keyring)
+    former = store.former_addresses(session, subscriber) if subscriber else set()
+    known = suppression.suppressed_among(session, former, keyring=keyring)
+    for one in sorted({address, *known}):
+        suppression.forget(session, one, now=now, keyring=keyring)
     if public_id is not None:
         cancellation.cancel(session, references=[public_id], reason=suppression.FORGOTTEN, now=now)
     changes.forget(session, subscriber, address, now=now)

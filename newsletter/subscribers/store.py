@@ -101,6 +101,16 @@ def deliveries(
     ).all()
 
 
+def former_addresses(session: Session, subscriber: Subscriber) -> set[str]:
+    """Return the other addresses to which mails of a subscriber have gone."""
+    found = session.execute(
+        select_columns(col(Delivery.address))
+        .where(col(Delivery.reference) == subscriber.public_id)
+        .distinct()
+    )
+    return set(found.scalars()) - {subscriber.address, ""}
+
+
 # Many
 
 

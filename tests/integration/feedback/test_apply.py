@@ -18,6 +18,7 @@ from sqlalchemy import Engine, select, update
 from sqlalchemy import event as events
 from sqlmodel import col
 
+from newsletter import suppression
 from newsletter.cadences import Cadence
 from newsletter.db import session as sessions
 from newsletter.feedback import apply
@@ -26,9 +27,9 @@ from newsletter.ledger import books, reports
 from newsletter.models import Attempt, Delivery, Mailing, Rejection, State
 from newsletter.models import Report as Report_
 from newsletter.return_path import ReturnPath
-from newsletter.subscribers import forget, suppress
+from newsletter.subscribers import forget, signup, suppress
 from newsletter.subscribers.consent import Origin
-from newsletter.tokens import Keyring
+from newsletter.tokens import Bearer, Keyring
 
 ANN, BOB = "ann@readers.example", "bob@readers.example"
 FULL = "552 5.2.2 Mailbox full"
@@ -452,6 +453,90 @@ def test_one_batch_may_name_a_reader_in_both_ways(sent: Sent) -> None:
     tally = sent.read(sent.bounce(ANN, FULL), sent.bounce(ANN, number=None, to=path))
 
     assert (tally.bounced, tally.unplaced, tally.suppressed) == (2, 0, 1)
+
+
+def test_a_complaint_about_a_confirm_letter_counts(sent: Sent) -> None:
+    # Its generation is that of the consent to come.
+    with sessions.writing(sent.engine) as session:
+        session.execute(update(Delivery).where(col(Delivery.address) == ANN).values(generation=2))
+
+    sent.read(sent.complaint(ANN))
+
+    assert sent.suppressed() == {ANN: "complaint: abuse: Undelivered Mail Returned to Sender"}
+
+
+def test_who_has_come_back_may_opt_out_again(sent: Sent) -> None:
+    now = sent.readers.now + timedelta(hours=1)
+    sent.read(sent.complaint(ANN, of="opt-out"), at=now)
+    with sessions.writing(sent.engine) as session:
+        bearer = Bearer(sent.readers.get(ANN).public_id, 1)
+        signup.come_back(session, bearer, origin=Origin("web"), now=now)
+    assert sent.status(ANN) == "active"
+
+    again = sent.read(sent.complaint(ANN, of="opt-out", own_id="again"), at=now)
+
+    assert again.unsubscribed == 1
+
+
+def test_what_is_void_is_no_doubt_either(sent: Sent) -> None:
+    sent.mail(2, at=NOW + timedelta(days=1), state=State.REFUSED)
+    sent.mail(3, at=NOW + timedelta(days=5))
+
+    mails = [sent.bounce(ANN, DISABLED, number=number) for number in (2, 3)]
+    sent.read(*mails, at=NOW + timedelta(days=6))
+    assert sent.suppressed() == {}
+
+    sent.read(*mails, sent.bounce(ANN, DISABLED, number=2, own_id="b"), at=NOW + _MONTH)
+    assert sent.suppressed() == {}
+
+
+def test_a_report_of_authentication_does_not_hide_the_bounce(sent: Sent) -> None:
+    sent.read(sent.complaint(ANN, of="auth-failure"))
+    assert returned(sent) == {}
+
+    sent.read(sent.bounce(ANN, "550 5.7.26 SPF and DKIM missing"))
+
+    assert returned(sent) == {"bounce": 1}
+
+
+def test_a_bounce_older_than_every_mail_names_none(sent: Sent) -> None:
+    path = sent.path.of(sent.readers.get(ANN).public_id)
+    date = NOW - timedelta(days=10)
+
+    assert sent.read(sent.bounce(ANN, number=None, to=path, date=date)).unplaced == 1
+    assert sent.suppressed() == {}
+
+
+def test_a_delay_and_a_failure_with_one_name_are_two(sent: Sent) -> None:
+    delayed = sent.bounce(ANN, "450 4.2.0 Greylisted", action="delayed", own_id="same")
+    failed = sent.bounce(ANN, own_id="same")
+
+    assert sent.read(delayed, failed).suppressed == 1
+
+
+@pytest.mark.parametrize("is_batch", [True, False])
+def test_uncertain_mails_that_came_back_full_are_in_a_row(sent: Sent, *, is_batch: bool) -> None:
+    for number in (2, 3, 4):
+        sent.mail(number, at=NOW + timedelta(days=number), state=State.UNKNOWN)
+    mails = [sent.bounce(ANN, FULL, number=number) for number in (2, 3, 4)]
+
+    for batch in [mails] if is_batch else [[one] for one in mails]:
+        sent.read(*batch, at=NOW + timedelta(days=9))
+
+    assert sent.suppressed() == {ANN: f"full: 3 mails in a row: {FULL}"}
+
+
+def test_of_an_erased_person_no_former_address_stays(sent: Sent) -> None:
+    with sessions.writing(sent.engine) as session:
+        ann = session.merge(sent.readers.get(ANN))
+        ann.address = "ann@new.example"
+    sent.read(sent.complaint("ann@new.example", recipient=ANN))
+    with sessions.writing(sent.engine) as session:
+        forget.forget(session, "ann@new.example", now=NOW, keyring=sent.keyring)
+
+    assert list(sent.suppressed()) == [None]
+    with sessions.reading(sent.engine) as session:
+        assert suppression.is_suppressed(session, ANN, keyring=sent.keyring)
 
 
 def test_a_clock_that_is_slow_by_a_minute_does_not_take_the_mail_before(sent: Sent) -> None:
