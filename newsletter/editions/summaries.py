@@ -12,7 +12,7 @@ from datetime import date, datetime
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Select, bindparam, func
+from sqlalchemy import Select, Subquery, bindparam, func
 from sqlalchemy import select as select_columns
 from sqlmodel import Session, col, select
 
@@ -231,21 +231,25 @@ def _by_edition() -> Select[int | None, int]:
 
 @cache
 def _by_edition_and_state() -> Select[Any]:
-    by_state = books.of(mailings.of_all(bindparam("editions", expanding=True)))
-    return (
-        select_columns(col(Mailing.edition_id), by_state.c.state, func.sum(by_state.c.rows))
-        .join(by_state, by_state.c.mailing_id == col(Mailing.id))
-        .group_by(col(Mailing.edition_id), by_state.c.state)
-    )
+    return _summed(books.of(_mailings()), "state")
 
 
 @cache
 def _by_edition_and_report() -> Select[Any]:
-    by_kind = reports.of(mailings.of_all(bindparam("editions", expanding=True)))
+    return _summed(reports.of(_mailings()), "kind")
+
+
+def _mailings() -> Select[Any]:
+    return mailings.of_all(bindparam("editions", expanding=True))
+
+
+def _summed(counts: Subquery, name: str) -> Select[Any]:
+    """Sum the rows of counts by mailing, over the mailings of each edition and by a column."""
+    by = counts.c[name]
     return (
-        select_columns(col(Mailing.edition_id), by_kind.c.kind, func.sum(by_kind.c.rows))
-        .join(by_kind, by_kind.c.mailing_id == col(Mailing.id))
-        .group_by(col(Mailing.edition_id), by_kind.c.kind)
+        select_columns(col(Mailing.edition_id), by, func.sum(counts.c.rows))
+        .join(counts, counts.c.mailing_id == col(Mailing.id))
+        .group_by(col(Mailing.edition_id), by)
     )
 
 

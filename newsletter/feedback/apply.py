@@ -20,7 +20,7 @@ from sqlmodel import Session
 from newsletter import address, suppression
 from newsletter.db import session as sessions
 from newsletter.errors import InvalidAddress, InvalidToken
-from newsletter.feedback import placing
+from newsletter.feedback import mime, placing
 from newsletter.feedback.placing import Mails, Placed
 from newsletter.feedback.reports import Arrival, Kind, Report, Source, Verdict
 from newsletter.feedback.status import ADDRESS
@@ -227,9 +227,9 @@ def _storable(report: Report) -> Report:
     """Return a report within the bounds of its columns, in characters that both engines take."""
     return replace(
         report,
-        recipient=_spelled(_legible(report.recipient, _ADDRESS_LENGTH).strip()),
-        status=_legible(report.status, _STATUS_LENGTH) if report.status else None,
-        text=_legible(report.text, _REPLY_LENGTH),
+        recipient=_spelled(mime.printable(report.recipient[:_ADDRESS_LENGTH]).strip()),
+        status=mime.printable(report.status[:_STATUS_LENGTH]) if report.status else None,
+        text=mime.printable(report.text[:_REPLY_LENGTH]),
         code=report.code if report.code in _CODES else None,
     )
 
@@ -239,10 +239,6 @@ def _spelled(recipient: str) -> str:
     with suppress(InvalidAddress):
         return address.normalise(recipient, local=True)[:_ADDRESS_LENGTH]
     return recipient.lower()[:_ADDRESS_LENGTH]
-
-
-def _legible(text: str, length: int) -> str:
-    return "".join(c if c.isprintable() else " " for c in text[:length])
 
 
 def _source(arrival: Arrival) -> str:

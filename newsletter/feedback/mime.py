@@ -155,9 +155,12 @@ def decoded(value: str) -> str:
         # A damaged encoded-word stays encoded.
         with suppress(MessageError, LookupError, ValueError):
             written = str(make_header(decode_header(written)))
-    if not written.isprintable():
-        written = "".join(c if c.isprintable() else " " for c in written)
-    return " ".join(written.split())
+    return " ".join(printable(written).split())
+
+
+def printable(text: str) -> str:
+    """Return a text with blanks for what would act on a terminal, or fits into no database."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else " " for c in text)
 
 
 def _walk(headers: Headers, body: bytes, depth: int) -> Iterator[Part]:

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from urllib.parse import quote
 
 from newsletter.errors import ConfigurationError, NewsletterError, TransportUnavailable
+from newsletter.feedback import mime
 from newsletter.settings.mailboxes import MailboxServer
 
 #: What libraries raise beside their own errors: lost connections, answers that they cannot read.
@@ -82,7 +83,7 @@ def words(said: str, server: MailboxServer, *, is_login: bool = False) -> str:
     said = _PREFIX.sub("", said, count=1)
     if _has_password(said, server.password) or (is_login and _LOGIN.search(said)):
         return _NOT_SHOWN
-    found = " ".join("".join(c if c.isprintable() else " " for c in said).split())
+    found = " ".join(mime.printable(said).split())
     return f"{found[:_LONGEST]}…" if len(found) > _LONGEST else found.rstrip(". ")
 
 

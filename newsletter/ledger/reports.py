@@ -160,11 +160,6 @@ def receive(session: Session, keys: Collection[str], *, now: datetime) -> set[st
     return set(found.scalars())
 
 
-def known(session: Session, keys: Collection[str]) -> set[str]:
-    """Return those of `keys` that have been received."""
-    return set(session.execute(select_columns(col(Receipt.key)).where(_in(keys))).scalars())
-
-
 def add(session: Session, rows: Sequence[Mapping[str, Any]]) -> None:
     """Insert reports of deliveries, each verdict once.
 
@@ -397,7 +392,3 @@ def erase_recipient(session: Session, address: str) -> None:
 
 def _is_unplaced() -> ColumnElement[bool]:
     return col(Report.delivery_id).is_(None)
-
-
-def _in(keys: Collection[str]) -> ColumnElement[bool]:
-    return col(Receipt.key).in_(keys)

@@ -13,7 +13,7 @@ from typing import Any
 from newsletter.feedback.providers import failures
 from newsletter.feedback.providers import request as requests
 from newsletter.feedback.providers.request import Cause, HookRequest, Rejected
-from newsletter.feedback.reports import Arrival, Kind, Returned, Source, Verdict
+from newsletter.feedback.reports import Arrival, Kind, Report, Returned, Source, Verdict
 
 #: The name of the header's end, in lower case as Postmark returns it.
 _METADATA = "message-id"
@@ -105,22 +105,12 @@ def _bounce(event: dict[str, Any]) -> Returned:
 
 
 def _complaint(event: dict[str, Any]) -> Returned:
-    report = failures.mention(
-        requests.address(event.get("Email")),
-        Verdict.COMPLAINT,
-        message_id=_message_id(event),
-        text=requests.text(event.get("Description")),
-    )
+    report = _mention(event, "Email", Verdict.COMPLAINT, "Description")
     return Returned(Kind.COMPLAINT, (report,))
 
 
 def _delivery(event: dict[str, Any]) -> Returned:
-    report = failures.mention(
-        requests.address(event.get("Recipient")),
-        Verdict.DELIVERED,
-        message_id=_message_id(event),
-        text=requests.text(event.get("Details")),
-    )
+    report = _mention(event, "Recipient", Verdict.DELIVERED, "Details")
     return Returned(Kind.DELIVERED, (report,))
 
 
@@ -132,9 +122,17 @@ def _subscription(event: dict[str, Any]) -> Returned | None:
     if event.get("SuppressSending") is not True or not is_by_reader or reason not in _ENDINGS:
         return None
     kind, verdict = _ENDINGS[reason]
-    recipient = requests.address(event.get("Recipient"))
-    report = failures.mention(recipient, verdict, message_id=_message_id(event), text=reason)
-    return Returned(kind, (report,))
+    return Returned(kind, (_mention(event, "Recipient", verdict, "SuppressionReason"),))
+
+
+def _mention(event: dict[str, Any], recipient: str, verdict: Verdict, text: str) -> Report:
+    """Return a report whose recipient and words stand in fields of these names."""
+    return failures.mention(
+        requests.address(event.get(recipient)),
+        verdict,
+        message_id=_message_id(event),
+        text=requests.text(event.get(text)),
+    )
 
 
 _READERS: dict[str, Callable[[dict[str, Any]], Returned | None]] = {
