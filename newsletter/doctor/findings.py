@@ -13,6 +13,15 @@ class Level(StrEnum):
     ERROR = "error"
     #: Something waits for the operator.
     WARNING = "warning"
+    #: Good to know; nothing has to be done.
+    INFO = "info"
+    #: Nobody knows: what it is judged by could not be read.
+    NOT_CHECKED = "not checked"
+
+    @property
+    def needs_a_look(self) -> bool:
+        """Whether a command that has found it exits with 3."""
+        return self in {Level.ERROR, Level.WARNING}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,5 +30,11 @@ class Finding:
 
     id: str
     level: Level
+    #: What is there, and what should be.
     sentence: str
+    #: The way out.
     hint: str
+    #: Which of several it is about: a feed, a relay, a domain; empty where there is one.
+    subject: str = ""
+    #: What to paste, such as a DNS record as a zone file has it; empty if there is nothing.
+    record: str = ""
