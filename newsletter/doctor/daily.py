@@ -58,6 +58,7 @@ def _scheduler(standing: Standing, zone: ZoneInfo, now: datetime) -> Iterator[Fi
         yield Finding(
             id="scheduler.missed",
             level=Level.ERROR,
+            subject=missed.name,
             sentence=f"{missed.name} was due {_at(missed.due_at, zone)} and was not made.",
             hint="Look whether `newsletter cron` or `newsletter worker --schedule` runs; "
             f"`newsletter send {missed.name.partition('-')[0]}` sends it now.",
@@ -139,6 +140,7 @@ def _stuck(standing: Standing, zone: ZoneInfo, now: datetime) -> Iterator[Findin
             yield Finding(
                 id="editions.stuck",
                 level=Level.ERROR,
+                subject=edition.name,
                 sentence=f"{edition.name} has {late.rows:,} to send since {_at(late.at, zone)}, "
                 "and nobody sends.",
                 hint="`newsletter cron`, or `newsletter send` with its cadence, goes on.",
@@ -159,6 +161,7 @@ def _lost(standing: Standing) -> Iterator[Finding]:
             yield Finding(
                 id="feedback.unplaced",
                 level=Level.WARNING,
+                subject=source,
                 sentence=f"Not one of the {count:,} reports of {source} in the last 7 days names "
                 "a mail of ours, so none has an effect.",
                 hint=_NAMES.get(source, _NAMES_OTHERWISE),
@@ -170,6 +173,7 @@ def _alarmed(standing: Standing) -> Iterator[Finding]:
         yield Finding(
             id="editions.alarm",
             level=Level.ERROR,
+            subject=alarm.edition,
             sentence=f"{alarm.edition} is paused: {alarm.reason}.",
             hint="`newsletter feedback list` shows what came back; `newsletter editions resume "
             f"{alarm.edition}` lets it go on.",

@@ -24,6 +24,20 @@ class Level(StrEnum):
         return self in {Level.ERROR, Level.WARNING}
 
 
+class Checks(StrEnum):
+    """A group of checks that are made together; its value is its heading."""
+
+    SETTINGS = "Settings"
+    TODAY = "Today"
+    MACHINE = "This machine"
+    DNS = "DNS"
+    RELAYS = "Mail servers"
+    WEB = "Web address"
+    RETURNS = "Returned mails"
+    MAIL = "Received mail"
+    POINTERS = "Elsewhere"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Finding:
     """One thing that needs a look; scripts go by its id, which never changes."""

@@ -11,6 +11,7 @@ from newsletter.models.consent import Consent
 from newsletter.models.delivery import Delivery, State
 from newsletter.models.edition import Edition, EditionState
 from newsletter.models.feed import Feed
+from newsletter.models.finding import KeptFinding
 from newsletter.models.freeze_lock import FreezeLock
 from newsletter.models.holding import Holding
 from newsletter.models.mailing import Kind, Mailing, MailingArticle, Role
@@ -39,6 +40,7 @@ __all__ = [
     "Feed",
     "FreezeLock",
     "Holding",
+    "KeptFinding",
     "Kind",
     "Mailing",
     "MailingArticle",

@@ -1,0 +1,79 @@
+"""Findings that are kept: what the doctor last said, and since when each has been there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import delete, tuple_
+from sqlmodel import Session, col, select
+
+from newsletter.db import dialects
+from newsletter.doctor.findings import Checks, Finding, Level
+from newsletter.models import KeptFinding
+
+#: Characters of a subject that are kept: those of the longest domain.
+_LONGEST_SUBJECT = 254
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kept:
+    """A finding of the last run that made its checks."""
+
+    finding: Finding
+    checks: Checks
+    #: When it was first found, without a break since, and when it was last found again.
+    first_at: datetime
+    last_at: datetime
+
+
+def keep(session: Session, found: Mapping[Checks, Iterable[Finding]], *, now: datetime) -> None:
+    """Replace the findings of each group that was checked by those that it has now.
+
+    A group that is not named keeps what it has; one that is still there keeps its `first_at`. Rows
+    are written in the order of their keys, so that two runs do not deadlock.
+    """
+    rows = {
+        (one.id, one.subject[:_LONGEST_SUBJECT]): (one, checks)
+        for checks, findings in found.items()
+        for one in findings
+    }
+    gone = delete(KeptFinding).where(col(KeptFinding.checks).in_(list(found)))
+    if rows:
+        key = tuple_(col(KeptFinding.id), col(KeptFinding.subject))
+        gone = gone.where(key.not_in(sorted(rows)))
+    session.execute(gone)
+    for (id_, subject), (finding, checks) in sorted(rows.items(), key=lambda item: item[0]):
+        said = {
+            "checks": checks.value,
+            "level": finding.level.value,
+            "sentence": finding.sentence,
+            "hint": finding.hint,
+            "record": finding.record,
+            "last_at": now,
+        }
+        row = dialects.insert_into(session, KeptFinding).values(
+            id=id_, subject=subject, first_at=now, **said
+        )
+        session.execute(row.on_conflict_do_update(index_elements=["id", "subject"], set_=said))
+
+
+def all(session: Session) -> list[Kept]:  # noqa: A001 - read as kept.all
+    """Return every finding that stands, by id and subject."""
+    rows = session.exec(select(KeptFinding).order_by(KeptFinding.id, KeptFinding.subject)).all()
+    return [_kept(row) for row in rows]
+
+
+def _kept(row: KeptFinding) -> Kept:
+    finding = Finding(
+        id=row.id,
+        level=Level(row.level),
+        sentence=row.sentence,
+        hint=row.hint,
+        subject=row.subject,
+        record=row.record,
+    )
+    return Kept(
+        finding=finding, checks=Checks(row.checks), first_at=row.first_at, last_at=row.last_at
+    )
