@@ -17,6 +17,7 @@ from newsletter.editions import mailings, store, summaries
 from newsletter.editions.summaries import Summary
 from newsletter.errors import Conflict
 from newsletter.ledger import books, cancellation, reports
+from newsletter.ledger.reasons import Reason
 from newsletter.models import Edition, EditionState, State
 from newsletter.subscribers import changes, suppress
 
@@ -51,7 +52,7 @@ def expire(engine: Engine, *, now: datetime, times: SendTimes) -> list[str]:
         ids = [edition.id for edition in stale]
         if ids:
             theirs = mailings.of_all(ids)
-            cancellation.skip_mailings(session, mailings=theirs, reason="stale", now=now)
+            cancellation.skip_mailings(session, mailings=theirs, reason=Reason.STALE, now=now)
             store.finish(session, now=now)
         return [_slug(edition) for edition in stale]
 
@@ -115,14 +116,14 @@ def cancel(engine: Engine, slug: str, *, now: datetime, reason: str) -> tuple[Su
         stopped = cancellation.cancel_mailings(
             session,
             mailings=mailings.corrections_of(edition),
-            reason="edition cancelled",
+            reason=Reason.EDITION_CANCELLED,
             now=now,
         )
         if edition.state in _UNFINISHED or not stopped:
             _require(session, edition, EditionState.CANCELLED, among=_UNFINISHED, reason=reason)
             digests = mailings.of(edition)
             cancellation.cancel_mailings(
-                session, mailings=digests, reason="edition cancelled", now=now
+                session, mailings=digests, reason=Reason.EDITION_CANCELLED, now=now
             )
         return summaries.of(session, edition), stopped
 

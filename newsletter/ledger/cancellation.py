@@ -23,6 +23,7 @@ from sqlalchemy import ColumnElement, Select, case, exists, or_, text, update
 from sqlmodel import Session, col
 
 from newsletter.ledger import holding, statements
+from newsletter.ledger.reasons import Reason
 from newsletter.models import Attempt, Delivery, State
 from newsletter.models.delivery import BLOCKED, CLAIMABLE
 
@@ -40,7 +41,7 @@ def cancel(
     session: Session,
     *,
     references: Collection[str],
-    reason: str,
+    reason: Reason,
     now: datetime,
     mailings: Select[Any] | None = None,
 ) -> int:
@@ -65,8 +66,8 @@ def lift(
     session: Session,
     *,
     references: Select[Any] | Collection[str],
-    reasons: Collection[str],
-    instead: str | None = None,
+    reasons: Collection[Reason],
+    instead: Reason | None = None,
 ) -> None:
     """Clear or replace these reasons; without one, rows in flight or unknown are tried again."""
     session.execute(
@@ -81,12 +82,14 @@ def lift(
     )
 
 
-def cancel_mailings(session: Session, *, mailings: Select[Any], reason: str, now: datetime) -> int:
+def cancel_mailings(
+    session: Session, *, mailings: Select[Any], reason: Reason, now: datetime
+) -> int:
     """Cancel the open rows of `mailings`; rows in flight are not tried again."""
     return close(session, State.CANCELLED, reason, now, _mailing.in_(mailings))
 
 
-def skip_mailings(session: Session, *, mailings: Select[Any], reason: str, now: datetime) -> int:
+def skip_mailings(session: Session, *, mailings: Select[Any], reason: Reason, now: datetime) -> int:
     """Skip the open rows of `mailings`, except those in flight."""
     return close(session, State.SKIPPED, reason, now, _mailing.in_(mailings))
 
@@ -96,7 +99,7 @@ def supersede(
 ) -> int:
     """Skip the open rows of `mailings` for `references`: a newer mailing has their articles."""
     chosen = _mailing.in_(mailings) & _reference.in_(references)
-    return close(session, State.SKIPPED, "superseded", now, chosen)
+    return close(session, State.SKIPPED, Reason.SUPERSEDED, now, chosen)
 
 
 def mark_open_unknown(session: Session, *, now: datetime) -> int:
@@ -127,7 +130,7 @@ def is_open(mailings: Select[Any]) -> ColumnElement[bool]:
 
 
 def close(
-    session: Session, state: State, reason: str, now: datetime, chosen: ColumnElement[bool]
+    session: Session, state: State, reason: Reason, now: datetime, chosen: ColumnElement[bool]
 ) -> int:
     """End the open rows that are `chosen`, and return how many.
 
@@ -154,7 +157,7 @@ def close(
 
 
 def spare_in_flight(
-    session: Session, before: Collection[int], *, reason: str, now: datetime, keeps: bool
+    session: Session, before: Collection[int], *, reason: Reason, now: datetime, keeps: bool
 ) -> int:
     """Open again those of the rows just ended that are in flight; return how many.
 

@@ -8,13 +8,13 @@ from sqlalchemy import ColumnElement, String, case, cast, literal, select, updat
 from sqlmodel import Session, col
 
 from newsletter.ledger import cancellation, reports, statements
+from newsletter.ledger.reasons import Reason
 from newsletter.models import Attempt, Delivery, State
 from newsletter.models.columns import Instant
 from newsletter.models.delivery import OPEN
 
 _id = col(Delivery.id)
 _state = col(Delivery.state)
-_FORGOTTEN = "forgotten"
 
 
 def erase(session: Session, chosen: ColumnElement[bool], *, now: datetime) -> int:
@@ -44,7 +44,7 @@ def erase(session: Session, chosen: ColumnElement[bool], *, now: datetime) -> in
             since_at=None,
             reply=None,
             blocked_domain=None,
-            reason=case((is_open, literal(_FORGOTTEN)), else_=col(Delivery.reason)),
+            reason=case((is_open, literal(Reason.FORGOTTEN.value)), else_=col(Delivery.reason)),
             state_at=case((is_open, literal(now, Instant())), else_=col(Delivery.state_at)),
             state=case(
                 (is_open & cancellation.may_have_arrived(), literal(State.UNKNOWN.value)),
@@ -54,5 +54,5 @@ def erase(session: Session, chosen: ColumnElement[bool], *, now: datetime) -> in
         )
         .execution_options(synchronize_session=False)
     )
-    cancellation.spare_in_flight(session, (), reason=_FORGOTTEN, now=now, keeps=True)
+    cancellation.spare_in_flight(session, (), reason=Reason.FORGOTTEN, now=now, keeps=True)
     return statements.row_count(erased)

@@ -50,6 +50,7 @@ from newsletter.db import dialects
 from newsletter.db.dialects import Statement
 from newsletter.ledger import cancellation, holding, statements
 from newsletter.ledger.holding import Hold
+from newsletter.ledger.reasons import Reason
 from newsletter.ledger.retry import LETTER_LIFE, Decision
 from newsletter.models import Delivery, Mailing, State
 from newsletter.models.columns import Instant
@@ -414,7 +415,7 @@ def _without_suppressed(
         and not (claim.mailing_id in asking and suppression.is_liftable(causes[claim.address]))
     }
     ended = _lock_free(session, barred)
-    cancellation.close(session, State.SKIPPED, "suppressed", now, _id.in_(ended))
+    cancellation.close(session, State.SKIPPED, Reason.SUPPRESSED, now, _id.in_(ended))
     return [claim for claim in claims if claim.id not in barred], ended
 
 

@@ -24,6 +24,7 @@ from newsletter import suppression, throttle, tokens
 from newsletter.cadences import Cadence
 from newsletter.errors import Conflict, OutdatedToken, TooManyRequests
 from newsletter.ledger import cancellation
+from newsletter.ledger.reasons import Reason
 from newsletter.models import AddressChange, Consent, Kind, Mailing, Status, Subscriber
 from newsletter.publication import Publication
 from newsletter.subscribers import (
@@ -44,8 +45,6 @@ from newsletter.tokens import CONFIRM_LIFETIME, Bearer, Keyring
 CHANGES = Limit("change", 5, timedelta(hours=24))
 #: Rate limit of notices to the present address that a change was requested.
 NOTES = Limit("note", 1, timedelta(hours=24))
-#: The reason recorded with the cancelled deliveries to the old address.
-REASON = "address changed"
 
 _READING = frozenset({Status.ACTIVE, Status.PAUSED})
 
@@ -259,7 +258,9 @@ def _move(
     session: Session, found: Awaited, owner: Subscriber, *, origin: Origin, now: datetime
 ) -> None:
     change, subscriber = found.change, found.subscriber
-    cancellation.cancel(session, references=[owner.public_id], reason=REASON, now=now)
+    cancellation.cancel(
+        session, references=[owner.public_id], reason=Reason.ADDRESS_CHANGED, now=now
+    )
     changes.drop(session, changes.of(session, owner), now=now)
     store.erase(session, [owner.id])
     session.expunge(owner)
@@ -267,7 +268,7 @@ def _move(
     cancellation.cancel(
         session,
         references=[subscriber.public_id],
-        reason=REASON,
+        reason=Reason.ADDRESS_CHANGED,
         now=now,
         mailings=select(Mailing.id).where(col(Mailing.kind).in_((Kind.DIGEST, Kind.CORRECTION))),
     )

@@ -14,6 +14,7 @@ from sqlmodel import Session
 from newsletter import suppression
 from newsletter.db import engine as engines
 from newsletter.ledger import cancellation, erasure, reports
+from newsletter.ledger.reasons import Reason
 from newsletter.subscribers import changes, store
 from newsletter.subscribers.locking import locked_subscriber
 from newsletter.tokens import Keyring
@@ -41,7 +42,7 @@ def forget(session: Session, address: str, *, now: datetime, keyring: Keyring) -
     for one in sorted({address, *known}):
         suppression.forget(session, one, now=now, keyring=keyring)
     if public_id is not None:
-        cancellation.cancel(session, references=[public_id], reason=suppression.FORGOTTEN, now=now)
+        cancellation.cancel(session, references=[public_id], reason=Reason.FORGOTTEN, now=now)
     changes.forget(session, subscriber, address, now=now)
     theirs = store.deliveries_of([public_id] if public_id else [], address=address)
     deliveries = erasure.erase(session, theirs, now=now)

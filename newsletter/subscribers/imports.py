@@ -24,6 +24,7 @@ from newsletter.cadences import Cadence
 from newsletter.db import session as sessions
 from newsletter.db.engine import is_sqlite
 from newsletter.ledger import cancellation
+from newsletter.ledger.reasons import Reason
 from newsletter.models import Status
 from newsletter.subscribers import (
     consent,
@@ -32,7 +33,6 @@ from newsletter.subscribers import (
     signup,
     store,
     suppress,
-    unsubscribe,
 )
 from newsletter.subscribers.consent import Action, Origin
 from newsletter.subscribers.csv_rows import Choice, Entry, Rejection, Survey
@@ -349,10 +349,10 @@ def _restrict(session: Session, entries: list[Entry], status: Status, how: Impor
     if not readers:
         return 0
     theirs = store.with_ids([reader.id for reader in readers])
-    reason = unsubscribe.REASON
+    reason = Reason.UNSUBSCRIBED
     if status is Status.PAUSED:
         _pause(session, {entry.address: entry.paused_until for entry in entries}, readers)
-        reason = preferences.PAUSED
+        reason = Reason.PAUSED
     else:
         store.change(session, theirs, {"status": status, "paused_until": None}, now=how.now)
     action = Action.UNSUBSCRIBED if status is Status.UNSUBSCRIBED else Action.IMPORTED

@@ -13,6 +13,7 @@ from sqlmodel import Session, col, select
 from newsletter.cadences import Cadence
 from newsletter.errors import Conflict, InvalidInput
 from newsletter.ledger import cancellation
+from newsletter.ledger.reasons import Reason
 from newsletter.models import Status, Subscriber
 from newsletter.subscribers import consent, store
 from newsletter.subscribers.consent import Action, Origin
@@ -21,8 +22,6 @@ from newsletter.subscribers.consent import Action, Origin
 LONGEST_PAUSE = timedelta(days=36_525)
 
 _RESUMED = Origin("pause ended")
-#: The reason recorded with the cancelled deliveries of a paused reader.
-PAUSED = "paused"
 
 
 def change_cadence(
@@ -66,7 +65,7 @@ def pause(
     subscriber.status = Status.PAUSED
     subscriber.paused_until = until
     consent.record(session, subscriber, Action.PAUSED, origin=origin, now=now)
-    cancellation.cancel(session, references=[subscriber.public_id], reason=PAUSED, now=now)
+    cancellation.cancel(session, references=[subscriber.public_id], reason=Reason.PAUSED, now=now)
     return True
 
 
@@ -78,7 +77,7 @@ def resume(session: Session, subscriber: Subscriber, *, origin: Origin, now: dat
     subscriber.status = Status.ACTIVE
     subscriber.paused_until = None
     consent.record(session, subscriber, Action.RESUMED, origin=origin, now=now)
-    cancellation.lift(session, references=(subscriber.public_id,), reasons=(PAUSED,))
+    cancellation.lift(session, references=(subscriber.public_id,), reasons=(Reason.PAUSED,))
     return True
 
 
@@ -94,7 +93,9 @@ def resume_due(session: Session, now: datetime) -> int:
         active = store.is_overdue(Status.ACTIVE, now)
         consent.record_all(session, active, Action.RESUMED, origin=_RESUMED, now=now)
         cancellation.lift(
-            session, references=select(col(Subscriber.public_id)).where(active), reasons=(PAUSED,)
+            session,
+            references=select(col(Subscriber.public_id)).where(active),
+            reasons=(Reason.PAUSED,),
         )
         store.change(session, active, {"paused_until": None}, now=now)
     return resumed

@@ -20,6 +20,7 @@ from newsletter import suppression, throttle, tokens
 from newsletter.cadences import Cadence
 from newsletter.errors import Conflict, OutdatedToken
 from newsletter.ledger import cancellation
+from newsletter.ledger.reasons import Reason
 from newsletter.models import Consent, Status, Subscriber, Suppression
 from newsletter.publication import Publication
 from newsletter.rendering.letter import Latest
@@ -30,7 +31,6 @@ from newsletter.subscribers import (
     preferences,
     store,
     suppress,
-    unsubscribe,
 )
 from newsletter.subscribers.consent import Action, Origin
 from newsletter.subscribers.locking import find_subscriber, inserted_subscriber, locked_subscriber
@@ -242,8 +242,8 @@ def come_back(session: Session, bearer: Bearer, *, origin: Origin, now: datetime
     cancellation.lift(
         session,
         references=(subscriber.public_id,),
-        reasons=(unsubscribe.REASON, preferences.PAUSED),
-        instead=preferences.PAUSED if is_paused else None,
+        reasons=(Reason.UNSUBSCRIBED, Reason.PAUSED),
+        instead=Reason.PAUSED if is_paused else None,
     )
     return subscriber
 

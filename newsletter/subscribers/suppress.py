@@ -11,6 +11,7 @@ from sqlmodel import Session
 
 from newsletter import suppression
 from newsletter.ledger import cancellation
+from newsletter.ledger.reasons import Reason
 from newsletter.models import Status
 from newsletter.subscribers import consent, store
 from newsletter.subscribers.consent import Action, Origin
@@ -88,7 +89,7 @@ def _end(
     by_address = {reader.address: one for reader, one in zip(readers, origins, strict=True)}
     consent.record_each(session, theirs, Action.SUPPRESSED, origins=by_address, now=now)
     gone = [reader.public_id for reader in readers]
-    cancellation.cancel(session, references=gone, reason="suppressed", now=now)
+    cancellation.cancel(session, references=gone, reason=Reason.SUPPRESSED, now=now)
 
 
 def release(

@@ -11,15 +11,13 @@ from enum import StrEnum
 from sqlmodel import Session
 
 from newsletter.ledger import cancellation
+from newsletter.ledger.reasons import Reason
 from newsletter.models import Status
 from newsletter.publication import Publication
 from newsletter.subscribers import consent, letters, store
 from newsletter.subscribers.consent import Action, Origin
 from newsletter.subscribers.locking import locked_subscriber
 from newsletter.tokens import Bearer
-
-#: The reason recorded with the cancelled deliveries of an unsubscribed reader.
-REASON = "unsubscribed"
 
 
 class Goodbye(StrEnum):
@@ -69,5 +67,7 @@ def unsubscribe(
         return Goodbye.ALREADY
     subscriber.status = Status.UNSUBSCRIBED
     consent.record(session, subscriber, Action.UNSUBSCRIBED, origin=origin, now=now)
-    cancellation.cancel(session, references=[subscriber.public_id], reason=REASON, now=now)
+    cancellation.cancel(
+        session, references=[subscriber.public_id], reason=Reason.UNSUBSCRIBED, now=now
+    )
     return Goodbye.DONE

@@ -22,6 +22,7 @@ from newsletter.db.engine import is_sqlite
 from newsletter.ledger import books, cancellation, erasure, holding, queue, recovery
 from newsletter.ledger.holding import LeaseLost
 from newsletter.ledger.queue import Claim, Verdict
+from newsletter.ledger.reasons import Reason
 from newsletter.ledger.retry import Decision, Policy
 from newsletter.models import Attempt, Cause, Delivery, Holding, Mailing, State, Suppression, Worker
 from newsletter.smtp import reply
@@ -37,15 +38,17 @@ Ending = Callable[[Session, Claim], object]
 
 
 def goodbye(session: Session, claim: Claim) -> None:
-    cancellation.cancel(session, references=[claim.reference], reason="unsubscribed", now=NOW)
+    cancellation.cancel(session, references=[claim.reference], reason=Reason.UNSUBSCRIBED, now=NOW)
 
 
 def cancelled(session: Session, claim: Claim) -> None:
-    cancellation.cancel_mailings(session, mailings=_mailing(claim), reason="cancelled", now=NOW)
+    cancellation.cancel_mailings(
+        session, mailings=_mailing(claim), reason=Reason.EDITION_CANCELLED, now=NOW
+    )
 
 
 def stale(session: Session, claim: Claim) -> None:
-    cancellation.skip_mailings(session, mailings=_mailing(claim), reason="stale", now=NOW)
+    cancellation.skip_mailings(session, mailings=_mailing(claim), reason=Reason.STALE, now=NOW)
 
 
 def superseded(session: Session, claim: Claim) -> None:
@@ -60,7 +63,7 @@ def erased(session: Session, claim: Claim) -> None:
 #: Each ending, the state of a row that it ends, and the reason of one that it leaves in flight.
 ENDINGS = [
     (goodbye, "cancelled", "unsubscribed"),
-    (cancelled, "cancelled", "cancelled"),
+    (cancelled, "cancelled", "edition cancelled"),
     (stale, "skipped", None),
     (superseded, "skipped", None),
     (erased, "cancelled", "forgotten"),

@@ -26,6 +26,7 @@ from newsletter.db.dialects import Statement
 from newsletter.ledger import books, cancellation, holding, queue, retry
 from newsletter.ledger.holding import LeaseLost
 from newsletter.ledger.queue import Claim, Verdict
+from newsletter.ledger.reasons import Reason
 from newsletter.ledger.retry import Policy
 from newsletter.models import Attempt, Delivery, Mailing, Suppression
 from newsletter.smtp import reply
@@ -83,7 +84,7 @@ def verdicts(claims: list[Claim], outcome: Outcome, policy: Policy = "resend") -
 def cancel(engine: Engine, claimed: Claim) -> int:
     with sessions.writing(engine) as session:
         return cancellation.cancel(
-            session, references=[claimed.reference], reason="unsubscribed", now=NOW
+            session, references=[claimed.reference], reason=Reason.UNSUBSCRIBED, now=NOW
         )
 
 
@@ -289,7 +290,7 @@ def test_unsubscribing_cancels_rows_that_have_not_left(engine: Engine, state: st
 
     with sessions.writing(engine) as session:
         cancelled = cancellation.cancel(
-            session, references=[row.reference], reason="unsubscribed", now=NOW
+            session, references=[row.reference], reason=Reason.UNSUBSCRIBED, now=NOW
         )
 
     (row,) = rows(engine)
@@ -355,13 +356,15 @@ def _goodbye(engine: Engine, claims: list[Claim]) -> None:
 def _cancelled_edition(engine: Engine, claims: list[Claim]) -> None:
     with sessions.writing(engine) as session:
         chosen = select(Mailing.id).where(Mailing.id == claims[0].mailing_id)
-        cancellation.cancel_mailings(session, mailings=chosen, reason="edition cancelled", now=NOW)
+        cancellation.cancel_mailings(
+            session, mailings=chosen, reason=Reason.EDITION_CANCELLED, now=NOW
+        )
 
 
 def _stale_edition(engine: Engine, claims: list[Claim]) -> None:
     with sessions.writing(engine) as session:
         chosen = select(Mailing.id).where(Mailing.id == claims[0].mailing_id)
-        cancellation.skip_mailings(session, mailings=chosen, reason="stale", now=NOW)
+        cancellation.skip_mailings(session, mailings=chosen, reason=Reason.STALE, now=NOW)
 
 
 def _suppressed_address(engine: Engine, claims: list[Claim]) -> None:
@@ -447,7 +450,7 @@ def test_cancelling_an_edition_leaves_rows_in_flight(engine: Engine) -> None:
     with sessions.writing(engine) as session:
         mailings = select(Mailing.id).where(Mailing.id == mailing_id)
         cancelled = cancellation.cancel_mailings(
-            session, mailings=mailings, reason="edition cancelled", now=NOW
+            session, mailings=mailings, reason=Reason.EDITION_CANCELLED, now=NOW
         )
     assert cancelled == 8
     record(engine, claims[:1], ACCEPTED)

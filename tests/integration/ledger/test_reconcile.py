@@ -15,6 +15,7 @@ from sqlalchemy import Engine, select
 from newsletter.db import session as sessions
 from newsletter.ledger import books, cancellation, reconcile, retry
 from newsletter.ledger.queue import Verdict
+from newsletter.ledger.reasons import Reason
 from newsletter.ledger.reconcile import ReconcileTally
 from newsletter.models import Attempt, Delivery, State
 from newsletter.smtp import reply
@@ -196,7 +197,7 @@ def test_a_delivery_to_an_unsubscribed_reader_is_settled_too(engine: Engine) -> 
     fill(engine, LOST)
     with sessions.writing(engine) as session:
         cancellation.cancel(
-            session, references=["reader1000000001"], reason="unsubscribed", now=NOW
+            session, references=["reader1000000001"], reason=Reason.UNSUBSCRIBED, now=NOW
         )
 
     assert run(engine, [message_id(1)]).accepted == 1
@@ -256,7 +257,7 @@ def test_all_of_a_state_are_due_at_once_but_of_those_who_may_not_be_mailed(
     fill(engine, LOST, deferred, mailing="mailing000000002")
     other = select(Delivery.mailing_id).where(Delivery.id > 6)
     with sessions.writing(engine) as session:
-        cancellation.cancel(session, references=["reader1000000003"], reason="paused", now=NOW)
+        cancellation.cancel(session, references=["reader1000000003"], reason=Reason.PAUSED, now=NOW)
 
     with sessions.writing(engine) as session:
         before = books.count_in(session, state)

@@ -36,6 +36,7 @@ from newsletter.errors import (
 )
 from newsletter.ledger import cancellation, holding, queue, recovery, registry
 from newsletter.ledger.holding import LeaseLost
+from newsletter.ledger.reasons import Reason
 from newsletter.models import Attempt, Delivery, Mailing, Worker
 from newsletter.sender import committer, worker
 from newsletter.sender.committer import Committer
@@ -594,7 +595,7 @@ def test_a_goodbye_during_the_run_wins_until_the_body_leaves(engine: Engine) -> 
             with sessions.writing(engine) as session:
                 for reference in gone.values():
                     cancellation.cancel(
-                        session, references=[reference], reason="unsubscribed", now=ledgers.NOW
+                        session, references=[reference], reason=Reason.UNSUBSCRIBED, now=ledgers.NOW
                     )
 
     with running(ScriptedServer(goodbye)) as server:

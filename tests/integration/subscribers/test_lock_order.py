@@ -12,6 +12,7 @@ from newsletter import suppression
 from newsletter.cadences import Cadence
 from newsletter.db import session as sessions
 from newsletter.ledger import cancellation
+from newsletter.ledger.reasons import Reason
 from newsletter.models import State
 from newsletter.publication import Publication
 from newsletter.settings import Settings
@@ -36,7 +37,9 @@ def test_an_erasure_and_a_sender_that_finds_the_address_dead(readers: Readers) -
             suppression.suppress(
                 session, ANN, grounds=grounds, now=readers.now, keyring=readers.keyring
             )
-            cancellation.cancel(session, references=[public_id], reason="test", now=readers.now)
+            cancellation.cancel(
+                session, references=[public_id], reason=Reason.PAUSED, now=readers.now
+            )
 
     assert interleave(readers.engine, erase, find_dead, between=("suppression", "delivery"))
     with sessions.reading(readers.engine) as session:
