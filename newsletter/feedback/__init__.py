@@ -1,6 +1,7 @@
-"""Feedback: what comes back of a mail: bounces, complaints, requests to unsubscribe.
+"""Feedback about sent mail: bounces, complaints and requests to unsubscribe.
 
-`reports` are the values. `bounce` reads what a mail comes to, in pure files: `mime` (parts),
-`status` (what is made for machines), `prose` and `vendors` (texts), `complaints`, `unsubscription`
-and `signs`. `mailbox` reads mails. `apply` finds whose mail it was, and does what a report says.
+`reports` has the values. `bounce` parses a returned mail with the help of other pure files: `mime`
+(headers and parts), `status` (machine-readable parts), `prose` and `vendors` (texts), `complaints`,
+`unsubscription` and `signs` (kinds of mail). `mailbox` reads mails. `apply` finds the delivery that
+a report is about, and changes subscribers and suppressions accordingly.
 """

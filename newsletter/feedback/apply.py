@@ -1,7 +1,7 @@
-"""Applies what came back: a batch of mails or events in one transaction, each of them once.
+"""Applies returned mails and provider events in batches, one transaction each; idempotent.
 
-Nothing has an effect on the strength of an address, which can be forged: a report counts if it
-names a delivery by our Message-ID, or its reader by a return path that we have signed.
+An address alone has no effect, because it can be forged: a report counts only if it contains the
+Message-ID of one of our deliveries, or was sent to a return path that we have signed.
 """
 
 from __future__ import annotations
@@ -38,24 +38,24 @@ from newsletter.subscribers.unsubscribe import Goodbye
 from newsletter.suppression import Grounds, gravity
 from newsletter.tokens import Bearer, Keyring, Purpose
 
-#: Senders of unsigned requests that are listed; all are counted.
+#: Senders of unsigned requests are listed up to this number; all requests are counted.
 NAMED = 100
-#: Arrivals of one transaction.
+#: Arrivals per transaction.
 _AT_ONCE = 200
-#: Of one mail: it had one recipient, and forwarders name a few more.
+#: Reports per mail: our mails have one recipient each, and forwarders add a few more.
 _REPORTS_AT_MOST = 20
-#: Characters of a server's words that are stored.
+#: Characters of a server's reply that are stored.
 _REPLY_LENGTH = 512
 _ADDRESS_LENGTH = 254
 _STATUS_LENGTH = 12
-#: Codes of replies (RFC 5321 4.2).
+#: Valid SMTP reply codes (RFC 5321 4.2).
 _CODES = range(200, 600)
 _SETTLED = "what came back shows that it was accepted"
 
 
 @dataclass(frozen=True)
 class FeedbackRules:
-    """What reports are applied by."""
+    """Settings for applying reports: the publication, and when failures suppress an address."""
 
     publication: Publication
     suppression: SuppressionRules
@@ -68,17 +68,17 @@ class FeedbackRules:
 
 @dataclass
 class FeedbackTally:
-    """The mails and events by result: `read` is the sum of those up to `other`."""
+    """Counts of mails and events by result; `read` is the sum of the counts down to `other`."""
 
     read: int = 0
     unsubscribed: int = 0
     #: The reader was unsubscribed before.
     already: int = 0
-    #: Of an earlier consent: the reader has subscribed again since.
+    #: The request belongs to an earlier consent; the reader has subscribed again since.
     outdated: int = 0
-    #: The token is not ours, or damaged.
+    #: The token is damaged, or not signed by us.
     invalid: int = 0
-    #: Asks to unsubscribe without a token: the sender may be forged.
+    #: Requests to unsubscribe without a token; their senders may be forged.
     unsigned: int = 0
     bounced: int = 0
     complained: int = 0
@@ -86,18 +86,18 @@ class FeedbackTally:
     delivered: int = 0
     #: Automatic replies.
     automatic: int = 0
-    #: Names no mail of ours: kept for the operator, without effect.
+    #: Bounces and complaints without a known delivery; kept for the operator, without effect.
     unplaced: int = 0
-    #: Seen before.
+    #: Mails and events that were processed before.
     repeated: int = 0
-    #: Nothing of these.
+    #: None of the results above.
     other: int = 0
 
     #: Addresses that were not suppressed before.
     suppressed: int = 0
-    #: Forged or replayed ones, by source and cause.
+    #: Forged or replayed mails and events, by source and cause.
     rejected: Counter[str] = field(default_factory=Counter)
-    #: Refusals of our mail or set-up, by what they are about.
+    #: Refusals caused by our mail or set-up, by the advice for each.
     ours: Counter[str] = field(default_factory=Counter)
     #: The From headers of the first unsigned requests.
     senders: list[str] = field(default_factory=list)
@@ -113,7 +113,7 @@ class FeedbackTally:
         del self.senders[NAMED:]
 
 
-#: The result that a mail or an event counts as, by its kind.
+#: The count of FeedbackTally for each kind of mail or event.
 _RESULTS = {
     Kind.BOUNCE: "bounced",
     Kind.COMPLAINT: "complained",
@@ -127,25 +127,25 @@ _MAILS = {Kind.BOUNCE: "bounce mail", Kind.UNSUBSCRIBE: "unsubscribe mail"}
 
 
 class _Case:
-    """An arrival, its reports with the deliveries that they are of, and what it comes to."""
+    """An arrival, its reports with their deliveries, and the result."""
 
     def __init__(self, arrival: Arrival, placed: Sequence[Placed], bearer: Bearer | None) -> None:
         self.arrival = arrival
         self.placed = placed
-        #: Who unsubscribes by a token; None without a valid one.
+        #: The reader whose token the arrival contains; None without a valid token.
         self.bearer = bearer
-        #: Those that have their effect now.
+        #: The reports that take effect now.
         self.effective: list[Placed] = []
         self.goodbye: Goodbye | None = None
 
     @property
     def is_invalid(self) -> bool:
-        """Whether it has a token that is not ours."""
+        """Whether the arrival has an invalid token."""
         return self.arrival.token is not None and self.bearer is None
 
     @property
     def key(self) -> str:
-        """What its receipt is kept by; empty if it leaves none."""
+        """The key of the stored receipt; empty if none is stored, as the arrival has no effect."""
         one = self.arrival
         is_rejected = self.is_invalid or one.forged > 0
         if not (one.is_nonce or is_rejected or any(placed.is_kept for placed in self.placed)):
@@ -155,7 +155,7 @@ class _Case:
 
     @property
     def leaver(self) -> Bearer | None:
-        """Who unsubscribes: by a token, or by an opt-out."""
+        """The reader who unsubscribes, by a token or an opt-out; None if nobody does."""
         for one in self.effective:
             if one.sent is not None and one.verdict is Verdict.OPT_OUT:
                 return Bearer(one.sent.reference, one.sent.generation)
@@ -163,7 +163,7 @@ class _Case:
 
     @property
     def result(self) -> str:
-        """The name of the result that it counts as."""
+        """The name of the count of FeedbackTally to which the arrival adds."""
         kind = self.arrival.returned.kind
         if self.is_invalid:
             return "invalid"
@@ -182,7 +182,7 @@ class _Case:
 def apply_all(
     engine: Engine, arrivals: Sequence[Arrival], *, rules: FeedbackRules, now: datetime
 ) -> FeedbackTally:
-    """Apply arrivals, some in a transaction; idempotent, also for one that stands twice in them."""
+    """Apply arrivals in several transactions; idempotent, also if an arrival occurs twice."""
     tally = FeedbackTally()
     for at in range(0, len(arrivals), _AT_ONCE):
         some = arrivals[at : at + _AT_ONCE]
@@ -194,12 +194,12 @@ def apply_all(
 def _cases(
     session: Session, arrivals: Sequence[Arrival], keyring: Keyring, now: datetime
 ) -> list[_Case]:
-    """Return arrivals with the deliveries that their reports are of."""
-    # A token names its reader and says all.
+    """Return arrivals with the deliveries that their reports are about."""
+    # A token identifies its reader, so the reports of such an arrival are not needed.
     said = [() if one.token else one.returned.reports[:_REPORTS_AT_MOST] for one in arrivals]
     named = [{message_ids.search(one.message_id) for one in of} - {None} for of in said]
     by_message_id = reports.find(session, {pair for of in named for pair in of if pair})
-    # Most are named by their Message-IDs, too.
+    # Return paths are looked up only for arrivals without a known Message-ID, which are few.
     unnamed = [one for one, of in zip(arrivals, named, strict=True) if of.isdisjoint(by_message_id)]
     accepted = reports.accepted(session, {path for one in unnamed for path in one.references})
     readers = {sent.reference for sent in by_message_id.values()} | accepted.keys()
@@ -224,7 +224,7 @@ def _bearer(arrival: Arrival, keyring: Keyring, now: datetime) -> Bearer | None:
 
 
 def _storable(report: Report) -> Report:
-    """Return a report within the bounds of its columns, in characters that both engines take."""
+    """Return a report that fits its columns, with characters that both databases can store."""
     return replace(
         report,
         recipient=_spelled(mime.printable(report.recipient[:_ADDRESS_LENGTH]).strip()),
@@ -235,7 +235,7 @@ def _storable(report: Report) -> Report:
 
 
 def _spelled(recipient: str) -> str:
-    """Return the spelling under which readers are known, where it is an address."""
+    """Return the normalised address of a recipient, or the text in lower case if it is none."""
     with suppress(InvalidAddress):
         return address.normalise(recipient, local=True)[:_ADDRESS_LENGTH]
     return recipient.lower()[:_ADDRESS_LENGTH]
@@ -249,7 +249,7 @@ def _source(arrival: Arrival) -> str:
 
 
 class _Transaction:
-    """What one transaction does: what is new is recorded, and has its effects."""
+    """One transaction: records new reports and applies their effects."""
 
     def __init__(self, session: Session, rules: FeedbackRules, now: datetime) -> None:
         self._session = session
@@ -258,7 +258,7 @@ class _Transaction:
         self._now = now
 
     def apply(self, arrivals: Sequence[Arrival]) -> FeedbackTally:
-        """Apply arrivals; return what they came to."""
+        """Apply arrivals and return the counts of their results."""
         cases = _cases(self._session, arrivals, self._rules.publication.keyring, self._now)
         fresh = self._receive(cases)
         self._choose(fresh)
@@ -271,31 +271,31 @@ class _Transaction:
         return self._tally
 
     def _receive(self, cases: Sequence[_Case]) -> list[_Case]:
-        """Return those that have not been seen before."""
+        """Return the cases that were not processed before, and store their receipts."""
         new = reports.receive(self._session, {c.key for c in cases if c.key}, now=self._now)
         fresh = []
         for case in cases:
             if not case.key or case.key in new:
                 fresh.append(case)
-            # Another one with the same key is not new.
+            # A second case with the same key in this batch is not new.
             new.discard(case.key)
         return fresh
 
     def _choose(self, fresh: Sequence[_Case]) -> None:
-        """Find the reports that have their effect now: one of a delivery and a verdict has once."""
+        """Select the reports that take effect now: each delivery and verdict does so only once."""
         placed = [one for case in fresh for one in case.placed if one.is_effective]
         seen = reports.recorded(self._session, {one.sent.id for one in placed if one.sent})
         for case in fresh:
             for one in case.placed:
                 said = (one.sent.id, one.verdict.value) if one.sent else None
-                # Who has come back may opt out again.
+                # A reader who has subscribed again may opt out once more.
                 is_new = said not in seen or one.verdict is Verdict.OPT_OUT
                 if one.is_effective and said is not None and is_new:
                     case.effective.append(one)
                     seen.add(said)
 
     def _end(self, fresh: Sequence[_Case]) -> None:
-        """Unsubscribe, and suppress those who are dead or have complained."""
+        """Unsubscribe readers, and suppress dead addresses and those of complainants."""
         leaving = [(case, leaver) for case in fresh if (leaver := case.leaver) is not None]
         goodbyes = [(leaver, Origin(_source(case.arrival))) for case, leaver in leaving]
         results, self._tally.suppressed = endings.end_all(
@@ -332,7 +332,7 @@ class _Transaction:
             self._tally.rejected[f"{case.arrival.source}: {cause}"] += count
 
     def _suppressed(self, fresh: Sequence[_Case]) -> dict[str, Grounds]:
-        """Return the addresses to suppress: dead ones, and those of who has complained."""
+        """Return the addresses to suppress: dead ones, and those of readers who complained."""
         each: dict[str, Grounds] = {}
         failed: dict[int, tuple[Arrival, Placed]] = {}
         for arrival, one in ((case.arrival, one) for case in fresh for one in case.effective):
@@ -340,7 +340,7 @@ class _Transaction:
                 continue
             if one.verdict is Verdict.COMPLAINT:
                 grounds = Grounds(Cause.COMPLAINT, _answer(one.report), _source(arrival))
-                # They may have changed their address since.
+                # Both addresses, if the reader has changed their address since.
                 each |= dict.fromkeys({one.sent.address, one.present or one.sent.address}, grounds)
             elif one.verdict in placing.FAILURES:
                 known = failed.get(one.sent.id)
@@ -386,8 +386,9 @@ class _Transaction:
         self._keep_unplaced([(arrival, one) for arrival, one in kept if one.sent is None])
 
     def _keep_unplaced(self, unplaced: Sequence[tuple[Arrival, Placed]]) -> None:
-        """Keep for the operator what may be true, one of each mail."""
-        # Nothing is to be done about an address that is suppressed; it may be of an erased person.
+        """Store reports without a known delivery for the operator, one of each mail."""
+        # Reports about suppressed addresses are dropped: the operator need do nothing about them,
+        # and the address may belong to an erased person.
         keyring = self._rules.suppression.keyring
         named = {one.report.recipient for _, one in unplaced}
         settled = suppression.suppressed_among(self._session, named, keyring=keyring)
@@ -395,7 +396,8 @@ class _Transaction:
         for arrival, one in unplaced:
             if one.report.recipient not in settled:
                 row = _row(arrival, one, self._now)
-                # The words may name a person who has been erased, or is to be.
+                # Addresses in the reply are masked: they may belong to a person who was or will be
+                # erased.
                 rows.setdefault(id(arrival), {**row, "reply": _without_addresses(row["reply"])})
         reports.add_unplaced(self._session, list(rows.values()))
 
@@ -433,7 +435,7 @@ def _answer(report: Report) -> str:
 
 
 def _advice(report: Report) -> str:
-    """Return what of ours a refusal is about."""
+    """Return the advice for a refusal that our mail or set-up has caused, or else the reply."""
     reply = Reply(report.code or 550, f"{report.status or ''} {report.text}".strip())
     outcome = replies.classify(report.phase or Phase.RCPT, reply)
     return replies.advice(outcome) or _answer(report)

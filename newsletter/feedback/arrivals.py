@@ -1,4 +1,4 @@
-"""Reads a mail that came back: what it says, of which mail, and to which return path. Pure."""
+"""Parses a returned mail: its reports, the Message-ID of our mail, and the return path. Pure."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from newsletter.feedback.reports import Arrival, Kind, Report, Returned, Source
 from newsletter.ledger import message_ids
 from newsletter.tokens import Keyring
 
-#: Where a mail server writes the envelope recipient, beside To.
+#: Headers in which mail servers write the envelope recipient.
 _DELIVERED_TO = (
     "Delivered-To", "X-Original-To", "Envelope-To", "X-Envelope-To", "X-Delivered-To", "To",
     "Apparently-To", "Resent-To", "Received",
 )  # fmt: skip
-#: Headers of one name that are looked at.
+#: Headers of one name that are searched.
 _HEADERS_AT_MOST = 20
-#: Kinds that are about a mail of ours.
+#: Kinds of returned mail that report on a mail of ours.
 _ABOUT_MAIL = frozenset({Kind.BOUNCE, Kind.COMPLAINT, Kind.DELAYED, Kind.OTHER})
 
 
 def of_mail(octets: bytes, keyring: Keyring) -> Arrival:
-    """Return what a mail comes to, and whom it names by our own signature or Message-ID."""
+    """Parse a returned mail, with the readers identified by signed return paths or Message-IDs."""
     headers, parts = mime.read(octets)
     returned = bounce.of(headers, parts)
     texts = (value for name in _DELIVERED_TO for value in headers.all(name)[:_HEADERS_AT_MOST])
@@ -49,7 +49,7 @@ def of_mail(octets: bytes, keyring: Keyring) -> Arrival:
 
 
 def _with_message_id(returned: Returned, parts: Sequence[Part]) -> Returned:
-    """Add the Message-ID of ours that stands elsewhere in a mail than in the returned headers."""
+    """Add our Message-ID from elsewhere in the mail to reports without one."""
     if all(message_ids.search(one.message_id) for one in returned.reports):
         return returned
     found = next(_message_ids(parts), "")
@@ -62,7 +62,7 @@ def _named(report: Report, message_id: str) -> Report:
 
 
 def _message_ids(parts: Sequence[Part]) -> Iterator[str]:
-    """Yield the Message-IDs of ours: first from what is made for machines, then from texts."""
+    """Yield our Message-IDs: first from machine-readable parts, then from texts."""
     by_machine = sorted(parts, key=lambda part: not part.type.startswith("message/"))
     for part in by_machine:
         found = message_ids.search(part.text)
@@ -71,7 +71,7 @@ def _message_ids(parts: Sequence[Part]) -> Iterator[str]:
 
 
 def _date(headers: Headers) -> datetime | None:
-    """Return when a mail was written, by its Date (RFC 5322 3.6.1)."""
+    """Return the time in the Date header of a mail (RFC 5322 3.6.1); None if it is invalid."""
     with suppress(ValueError, OverflowError):
         found = parsedate_to_datetime(headers.get("Date"))
         return found.astimezone(UTC) if found.tzinfo else None
@@ -79,9 +79,10 @@ def _date(headers: Headers) -> datetime | None:
 
 
 def _id(headers: Headers, octets: bytes, returned: Returned, references: Sequence[str]) -> str:
-    """Return what identifies a mail: its Message-ID, which some systems write into many, and whom.
+    """Return an id of a mail, to recognise it when it is read again.
 
-    A mail that is read again from elsewhere has other Received headers.
+    Recipients are part of it, because some systems use one Message-ID for many mails. Received
+    headers are not, because the same mail in another mailbox has others.
     """
     own = headers.get("Message-ID") or hashlib.blake2b(octets, digest_size=16).hexdigest()
     named = [f"{one.recipient} {one.message_id} {one.verdict}" for one in returned.reports]

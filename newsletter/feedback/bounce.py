@@ -1,7 +1,7 @@
-"""Reads what comes back by mail: octets in, reports out. Pure, never an error, in bounded work.
+"""Parses bounces and other returned mails into reports. Pure; never raises; in bounded time.
 
-Who is meant, which reply was given and to which command is found here; what the reply means,
-`smtp.reply` decides as for one of our own conversations.
+This file finds the recipient, the SMTP reply and the command that was answered. The reply itself is
+classified by `smtp.reply`, in the same way as a reply in one of our own SMTP conversations.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from newsletter.smtp.outcome import Kind as Result
 from newsletter.smtp.outcome import Outcome, Phase, Reaction
 from newsletter.smtp.reply import Reply
 
-#: Paragraphs of a returned message among which its headers are.
+#: The headers of a returned message are searched in this number of paragraphs.
 _ANNOUNCEMENTS = 4
 _OF_MESSAGE = re.compile(r"^(?:Message-ID|From|Received|X-HmXmr\w+):", re.I | re.M)
 
 
 def read(octets: bytes) -> Returned:
-    """Return what a mail comes to."""
+    """Parse a returned mail."""
     return of(*mime.read(octets))
 
 
 def of(headers: Headers, parts: Sequence[Part]) -> Returned:
-    """Return what a mail of these parts comes to."""
+    """Classify a returned mail, given its headers and parts."""
     mail = _Mail(headers, parts)
     if (complaint := complaints.read(headers, parts, mail.sent)) is not None:
         kind, verdict, recipient, text = complaint
@@ -60,13 +60,13 @@ def _without_blocks(mail: _Mail) -> Returned:
 
 
 def _of_person(headers: Headers, kind: Kind, verdict: Verdict) -> Returned:
-    """Return a mail that comes from a reader's own mailbox; the sender may be forged."""
+    """Return the report of a mail from a reader's own mailbox; the sender may be forged."""
     sender = status.address_of(headers.get("From"))
     return Returned(kind, (Report(sender, verdict, text=headers.get("Subject")),))
 
 
 def _wrapped(headers: Headers, parts: Sequence[Part]) -> tuple[Headers, list[Part]] | None:
-    """Return the report inside a mail that a gateway has put around it, with the same subject."""
+    """Return the report that a gateway has wrapped into a mail with the same subject."""
     for part in parts:
         if part.type == "message/rfc822":
             inner = mime.read(part.body)
@@ -76,17 +76,17 @@ def _wrapped(headers: Headers, parts: Sequence[Part]) -> tuple[Headers, list[Par
 
 
 class _Mail:
-    """The parts of a mail by what they are for."""
+    """A returned mail, with its parts by their purpose."""
 
     def __init__(self, headers: Headers, parts: Sequence[Part]) -> None:
         self.headers = headers
         inside = next((at for at, part in enumerate(parts) if part.is_returned), len(parts))
-        # A multipart whose boundary is missing is one text.
+        # A multipart without its boundary cannot be split, and is read as one text.
         is_text = ("text/", "multipart/")
         texts = [part for part in parts[:inside] or parts if part.type.startswith(is_text)]
         plain = [part for part in texts if part.type != "text/html"] or texts
         written = "\n\n".join(part.text for part in plain)[: mime.TEXT_LENGTH]
-        #: The text above the returned message, and that message if it stands in the text.
+        #: The text above the returned message; `below` is that message if it is part of the text.
         self.text, below = prose.above(written)
         self._statuses = [
             part.text
@@ -101,21 +101,21 @@ class _Mail:
 
     @cached_property
     def blocks(self) -> list[Block]:
-        """What a delivery status says of each recipient."""
-        # Some systems have no part for the delivery status, and write it into the text.
+        """The blocks of the delivery status, one for each recipient."""
+        # Some systems write the delivery status into the text instead of a part of its own.
         texts = self._statuses or [self.text]
         found = [block for text in texts for block in status.blocks(text)]
-        # One that is repeated says nothing new.
+        # Repeated blocks are dropped.
         return [*dict.fromkeys(found)][: status.MAXIMUM_BLOCKS]
 
     @property
     def has_status(self) -> bool:
-        """Whether it has a part for the delivery status (RFC 3464)."""
+        """Whether the mail has a part with a delivery status (RFC 3464)."""
         return bool(self._statuses)
 
     @cached_property
     def is_of_system(self) -> bool:
-        """Whether a mail system has written it, by more than its subject."""
+        """Whether headers or parts, and not only the subject, show that a mail system wrote it."""
         is_failure = bool(self.headers.all("X-Failed-Recipients"))
         return is_failure or self._has_returned_part or signs.is_of_daemon(self.headers)
 
@@ -125,17 +125,17 @@ class _Mail:
 
     @cached_property
     def reader(self) -> str:
-        """The one address that the mail was sent to, by its own headers."""
+        """The address that our mail was sent to, according to its returned headers."""
         return status.reader_of(self.sent)
 
     @cached_property
     def is_delay(self) -> bool:
-        """Whether it only warns that another is late."""
+        """Whether the mail only warns that delivery of another one is delayed."""
         return signs.is_delay(self.headers, self.text)
 
     @cached_property
     def others(self) -> set[str]:
-        """Addresses that are ours or the reporting system's."""
+        """Addresses in headers that are ours or the reporting system's, not the recipient's."""
         names = ("To", "From", "Sender", "Reply-To", "Return-Path", "Errors-To", "Delivered-To")
         written = [self.headers.get(name) for name in names]
         written += [self.sent.get(name) for name in ("From", "Sender", "Return-Path", "Reply-To")]
@@ -148,11 +148,11 @@ class _Mail:
         return self.text[: max(0, self.text.find(self.failed[0].address))] if self.failed else ""
 
     def names(self, address: str) -> bool:
-        """Return whether it names a recipient itself, not only the mail that it returns."""
+        """Return whether subject or text contain an address, not only the returned message."""
         return address.lower() in self._written
 
     def count(self, address: str) -> int:
-        """Return how often the text names a recipient."""
+        """Return how often the text contains an address."""
         return self._written_text.count(address.lower())
 
     @cached_property
@@ -166,7 +166,7 @@ class _Mail:
 
     @cached_property
     def failed(self) -> list[Named]:
-        """The recipients that headers or the text name."""
+        """The failed recipients according to the headers, or else the text."""
         written = self.headers.all("X-Failed-Recipients")
         listed = status.ADDRESS.findall(
             ", ".join(mime.decoded(one) if "=?" in one else one for one in written)
@@ -182,11 +182,11 @@ class _Mail:
         if subject or self.reader:
             return [Named(subject[0].address if subject else self.reader, self.text)]
         bare = [Named(one, self.text) for one in self._bare()]
-        # Who writes to himself gets a report of himself.
+        # Our own addresses count as recipients if there are no others, for a mail sent to oneself.
         return bare or prose.listed(self.text)
 
     def _bare(self) -> Iterator[str]:
-        """Yield the recipients that a system names without its own domain."""
+        """Yield the recipients that a system lists without its own domain."""
         domain = status.address_of(self.headers.get("From")).rpartition("@")[2]
         if domain:
             for name in prose.bare_names(self.text):
@@ -194,14 +194,14 @@ class _Mail:
 
 
 def _head(returned: str) -> str:
-    """Return the headers of a message that may stand below a line that announces it."""
+    """Return the headers of a returned message, also if an introductory line precedes them."""
     unquoted = returned.lstrip().removeprefix(">").replace("\n>", "\n")
     paragraphs = unquoted.split("\n\n", _ANNOUNCEMENTS)[:_ANNOUNCEMENTS]
     return next((one for one in paragraphs if _OF_MESSAGE.search(one)), "")
 
 
 def _of_blocks(mail: _Mail, blocks: Sequence[Block]) -> Returned:
-    """Return what a delivery status says of its recipients."""
+    """Return the reports in a delivery status."""
     said = {one.address.lower(): one.said for one in prose.named(mail.text, mail.others)}
     reports = _each_once(
         one
@@ -216,7 +216,7 @@ def _of_blocks(mail: _Mail, blocks: Sequence[Block]) -> Returned:
 
 
 def _text_about(block: Block, said: Mapping[str, str]) -> str:
-    """Return what the text says of a recipient, or of whom it was made from."""
+    """Return the text about a block's recipient, and about the address that was forwarded to it."""
     names = dict.fromkeys((block.recipient.lower(), block.original.lower()))
     return "\n".join(said.get(name, "") for name in names).strip()
 
@@ -238,7 +238,7 @@ def _of_block(mail: _Mail, block: Block, text: str) -> Iterator[Report]:
 
 
 def _of_forwarder(verdict: Verdict) -> Verdict:
-    """Return what a verdict says of who has the mail forwarded: another mailbox is dead."""
+    """Return the verdict on an address that forwards: not dead if the mailbox behind it is."""
     return Verdict.MAYBE if verdict is Verdict.DEAD else verdict
 
 
@@ -263,7 +263,7 @@ def _reply_of(block: Block, text: str) -> Found | None:
     row = None if _is_specific(block.status) else _row_in(block.diagnostic or text)
     if row is not None:
         return row
-    # A failure with the status of a success says nothing.
+    # A failure with the status of a success (2.x.x) is contradictory, and ignored.
     is_status = block.status.startswith(("4", "5"))
     return Found(_of_status(block.status, block.diagnostic), None) if is_status else None
 
@@ -271,8 +271,8 @@ def _reply_of(block: Block, text: str) -> Found | None:
 def _with_status(reply: Reply, written: str) -> Reply:
     """Add the reporting system's status to a reply without one of its own, if they agree.
 
-    Sendmail calls every 550 a 5.1.1 and every 552 a 5.2.2: that counts where the words of the reply
-    say so, too, or there are none.
+    Sendmail writes 5.1.1 for every 550 and 5.2.2 for every 552, so these two count only if the text
+    of the reply says the same, or is empty.
     """
     fits = _is_specific(written) and written[0] == str(reply.code)[0]
     if reply.enhanced or not fits:
@@ -300,7 +300,7 @@ _OF_MAILBOX = {Reaction.SUPPRESS, Reaction.SUSPECT}
 
 
 def _of_text(mail: _Mail) -> Returned:
-    """Return what a bounce says in words alone."""
+    """Return the reports in a bounce without a delivery status."""
     named = mail.failed or [Named("", mail.text)]
     above = [None, *named]
     reports = _each_once(
@@ -313,14 +313,15 @@ def _of_text(mail: _Mail) -> Returned:
 
 def _of_name(mail: _Mail, name: Named, *, is_only: bool, before: Named | None) -> Iterator[Report]:
     own = prose.reply_in(name.said) or _row_in(name.said)
-    # A reason below several recipients may be of another one, unless nothing is said of this one.
+    # With several recipients, a reason elsewhere in the text may be about another one. It is used
+    # only if the text has no explanation of this one.
     is_of_all = is_only or not _is_explained(name)
     of_all = mail.text if is_of_all else mail.above
     found = own or prose.reply_in(of_all) or _row_in(of_all)
     if found is not None and found.phase is None and is_only:
         found = found._replace(phase=prose.phase_in(mail.text))
     verdict = Verdict.DELAYED if mail.is_delay else verdict_on(found, is_first_hand=False)
-    # What is said below a list is of any of them.
+    # An explanation below a list of recipients may be about any of them.
     is_shared = before is not None and not _is_explained(before) and mail.count(name.address) == 1
     is_own = is_only or (own is not None and not is_shared)
     is_of_it = mail.is_of_system and mail.names(name.address) and is_own
@@ -332,7 +333,7 @@ def _of_name(mail: _Mail, name: Named, *, is_only: bool, before: Named | None) -
 
 
 def _is_explained(name: Named) -> bool:
-    """Return whether something is said of a recipient beside the address."""
+    """Return whether the text about a recipient has more than the address."""
     return len(name.said) >= len(name.address) + 20
 
 
@@ -342,9 +343,9 @@ def _row_in(text: str) -> Found | None:
 
 
 def verdict_on(found: Found | None, *, is_first_hand: bool) -> Verdict:
-    """Return what a reply comes to; `is_first_hand` of one that the reporting system gave itself.
+    """Return the verdict for a reply; `is_first_hand` if the reporting system itself gave it.
 
-    Words without a code are of the mailbox only if RCPT is known to be what was answered.
+    A reply to an unknown command is about the mailbox only if its text says so.
     """
     if found is None:
         return Verdict.OTHER
@@ -354,7 +355,7 @@ def verdict_on(found: Found | None, *, is_first_hand: bool) -> Verdict:
     if verdict is Verdict.DEAD:
         return _doubted(said, found.reply)
     if verdict is Verdict.MAYBE and not is_first_hand and found.phase is None:
-        # Words without a code: of the mailbox only if RCPT is known to be what was answered.
+        # The answered command is not known to be RCPT, so the text has to mention the mailbox.
         return verdict if said in {Verdict.DEAD, Verdict.MAYBE} else Verdict.OTHER
     is_of_mail = verdict is Verdict.OURS and outcome.reaction in _OF_MAIL
     if is_of_mail or verdict in {Verdict.OTHER, Verdict.LATER}:
@@ -363,7 +364,7 @@ def verdict_on(found: Found | None, *, is_first_hand: bool) -> Verdict:
 
 
 def _doubted(said: Verdict | None, reply: Reply) -> Verdict:
-    """Return what a status of a dead address means with its words, which may say something else."""
+    """Return the verdict for a status of a dead address, whose text may mean something else."""
     if said is None:
         return Verdict.DEAD
     is_of_host = reply.enhanced == "5.4.4"
@@ -371,7 +372,7 @@ def _doubted(said: Verdict | None, reply: Reply) -> Verdict:
 
 
 def _explained(verdict: Verdict, said: Verdict | None, reply: Reply) -> Verdict:
-    """Return what a reply without a fitting status means by its words: never a dead address."""
+    """Return the verdict by the text of a reply whose status is vague: never a dead address."""
     if said is Verdict.FULL:
         return said
     if said in {Verdict.DEAD, Verdict.MAYBE} and reply.code >= 500:
@@ -380,7 +381,7 @@ def _explained(verdict: Verdict, said: Verdict | None, reply: Reply) -> Verdict:
 
 
 def _meaning_of(text: str) -> Verdict | None:
-    """Return what the words of a reply mean by themselves; None if they are not known."""
+    """Return the verdict by the text of a reply alone; None if the text is not known."""
     row = vendors.reply_of(text)
     if row is None:
         return None
@@ -388,7 +389,7 @@ def _meaning_of(text: str) -> Verdict | None:
     return _MEANINGS.get(outcome.reaction) or _without_reaction(outcome)
 
 
-#: Reactions to replies about a mail, which some systems give for a mailbox, too.
+#: Reactions to replies about a message; some systems send such replies about a mailbox, too.
 _OF_MAIL = {Reaction.BREAK, Reaction.PAUSE, Reaction.ALARM}
 _MEANINGS = {
     Reaction.SUPPRESS: Verdict.DEAD,

@@ -1,4 +1,4 @@
-"""Reads complaints and other feedback reports (RFC 5965), and reports for the operator. Pure."""
+"""Parses complaints, other feedback reports (RFC 5965), and DMARC and TLS reports. Pure."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from newsletter.feedback.mime import Headers, Part
 from newsletter.feedback.reports import Kind, Verdict
 from newsletter.feedback.status import address_of, reader_of
 
-# Outlook's reports before it had RFC 5965: the message inside, and whom it was for in a header.
+# Outlook's reports from before RFC 5965: they contain the message, with the recipient in a header.
 _JUNK_MAIL = re.compile(r"complaint about message from", re.I)
 _JUNK_MAIL_RECIPIENT = "X-HmXmrOriginalRecipient"
-# RFC 7489 7.2.1.1 and RFC 8460 5.3.
+# Subjects and types of aggregate reports: DMARC (RFC 7489 7.2.1.1) and SMTP TLS (RFC 8460 5.3).
 _AGGREGATE = re.compile(r"\breport[ -]domain\s*:.*\bsubmitter\s*:", re.I)
 _AGGREGATE_TYPES = frozenset({"application/tlsrpt+gzip", "application/tlsrpt+json"})
 _OPT_OUT = frozenset({"opt-out", "opt-out-list", "unsubscribe"})
@@ -22,7 +22,7 @@ _FOR_OPERATOR = frozenset({"auth-failure", "dmarc"})
 
 
 class Complaint(NamedTuple):
-    """What a feedback report comes to."""
+    """The content of a feedback report."""
 
     kind: Kind
     verdict: Verdict
@@ -31,7 +31,7 @@ class Complaint(NamedTuple):
 
 
 def read(headers: Headers, parts: Sequence[Part], sent: Headers) -> Complaint | None:
-    """Return what a report comes to; None for a mail that is none. `sent` is the mail it is of."""
+    """Parse a feedback report; None for any other mail. `sent` are the reported mail's headers."""
     subject = headers.get("Subject")
     for part in parts:
         if part.type == "message/feedback-report":
@@ -57,10 +57,10 @@ def _of_fields(found: dict[str, str], sent: Headers, subject: str) -> Complaint:
         return Complaint(Kind.OTHER, Verdict.OURS, recipient, text)
     if kind in {"not-spam", ""}:
         return Complaint(Kind.OTHER, Verdict.OTHER, recipient, text)
-    # RFC 5965 3.1: a type that is not known counts as "other".
+    # RFC 5965 3.1: an unknown type counts as "other", which is a complaint.
     return Complaint(Kind.COMPLAINT, Verdict.COMPLAINT, recipient, text)
 
 
 def _reader(sent: Headers) -> str:
-    """Return whom a mail was sent to; a report may have removed it."""
+    """Return the recipient of the reported mail; empty if the report has removed it."""
     return address_of(sent.get(_JUNK_MAIL_RECIPIENT)) or reader_of(sent)

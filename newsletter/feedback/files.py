@@ -1,7 +1,8 @@
 """Reads returned mails from a Maildir or an mbox file of this machine, once each.
 
-Of a Maildir what was understood is moved or deleted, and the rest remembered by its file's name. An
-mbox file is not changed, since a mail server may be writing to it: all of it is remembered.
+In a Maildir, understood mails are moved or deleted, and receipts with the file names of the others
+are stored. An mbox file is not changed, since a mail server may be writing to it; receipts are
+stored for all of its mails.
 """
 
 from __future__ import annotations
@@ -28,13 +29,13 @@ class MaildirSource:
         self._path = path
         self._engine = engine
         self._now = now
-        # Maildir++, as Dovecot and Courier read it: levels are divided by dots.
+        # Folders of a Maildir++, as Dovecot and Courier name them: a dot separates levels.
         name = folder.strip("/").replace("/", ".")
         self._processed = path / f".{name}" if name else None
         self.waiting: int | None = None
 
     def batches(self) -> Iterator[list[Mail]]:
-        """Yield the mails that are not remembered."""
+        """Yield the mails without a receipt."""
         with mailbox.readable(self._path, _HINT):
             found = {self._key(name): name for name in self._names()}
         unread = remembered.missing(self._engine, list(found), now=self._now)
@@ -43,7 +44,7 @@ class MaildirSource:
             yield list(self._fetched(batch))
 
     def settle(self, *, understood: Sequence[str], left: Sequence[str]) -> None:
-        """Move or delete what was understood, and remember the rest."""
+        """Move or delete understood mails, and store receipts of the others."""
         remembered.add(self._engine, [self._key(one) for one in left], now=self._now)
         with mailbox.readable(self._path, _HINT):
             if self._processed is not None and understood:
@@ -51,7 +52,7 @@ class MaildirSource:
                     (self._processed / each).mkdir(mode=0o700, parents=True, exist_ok=True)
                 (self._processed / "maildirfolder").touch(mode=0o600)
             for name in understood:
-                # A mail client may have taken it meanwhile.
+                # A mail client may have moved or deleted the mail meanwhile.
                 with suppress(FileNotFoundError):
                     self._take_away(name)
 
@@ -83,7 +84,7 @@ class MaildirSource:
             here.rename(self._processed / "cur" / here.name)
 
     def _key(self, name: str) -> str:
-        # What follows the colon are flags, which change.
+        # The flags after the colon are no part of the key, because they change.
         unique = name.partition("/")[2].partition(":")[0]
         return remembered.key("maildir", str(self._path.absolute()), unique)
 
@@ -98,7 +99,7 @@ class MboxSource:
         self.waiting: int | None = None
 
     def batches(self) -> Iterator[list[Mail]]:
-        """Yield the mails that are not remembered."""
+        """Yield the mails without a receipt."""
         sized = ((octets, len(octets)) for _, octets in mailbox.mails(self._path, hint=_HINT))
         for batch in grouped(sized):
             found = {self._key(octets): octets for octets in batch}
@@ -106,7 +107,7 @@ class MboxSource:
             yield [Mail(key, found[key]) for key in unread]
 
     def settle(self, *, understood: Sequence[str], left: Sequence[str]) -> None:
-        """Remember what was read."""
+        """Store receipts of all mails that were read."""
         remembered.add(self._engine, [*understood, *left], now=self._now)
 
     @staticmethod

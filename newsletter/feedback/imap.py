@@ -1,7 +1,8 @@
 """Reads returned mails from a folder of an IMAP server (RFC 3501, RFC 9051).
 
-UIDs are used within one connection only, so that a UIDVALIDITY that changes means nothing; what was
-read and left is marked on the server, by a keyword where it lets us, else as seen.
+UIDs are used within one connection only, so a changed UIDVALIDITY does no harm. Mails that were
+read and stay in the folder are flagged on the server: with a keyword if it allows keywords, or else
+as seen.
 """
 
 from __future__ import annotations
@@ -30,9 +31,9 @@ from newsletter.feedback.patience import Patience
 from newsletter.feedback.sources import BATCH, BATCH_OCTETS, Mail, grouped
 from newsletter.settings.mailboxes import MailboxServer
 
-#: Marks mails that were read and left where they are.
+#: The IMAP keyword of mails that were read and stay in the folder.
 KEYWORD = "NewsletterLeft"
-#: Octets that a server may answer to one command; sizes of mails are estimates of some servers.
+#: Octets of a response to one command; twice the batch, as some servers only estimate sizes.
 _ANSWER_OCTETS = 2 * BATCH_OCTETS
 
 _UID = re.compile(rb"\bUID (\d{1,10})\b")
@@ -42,9 +43,9 @@ _ERRORS = (imaplib.IMAP4.error, ImapToolsError, *servers.ERRORS)
 
 
 class _Bounded(imaplib.IMAP4):
-    """Ends a connection whose server answers without end, or too slowly.
+    """An IMAP client that aborts if a response is too long, or takes too long.
 
-    It overrides methods that the library has without a public name.
+    It overrides private methods of imaplib.
     """
 
     _room = _ANSWER_OCTETS
@@ -76,7 +77,7 @@ class _Bounded(imaplib.IMAP4):
 
 
 class _BoundedTls(_Bounded, imaplib.IMAP4_SSL):
-    """The same by TLS."""
+    """A bounded IMAP client over implicit TLS."""
 
 
 class _Box(BaseMailBox):
@@ -99,7 +100,7 @@ class _Box(BaseMailBox):
 
 
 class _Expunged(Exception):
-    """Somebody has taken a mail away meanwhile (RFC 5530); the next run does the rest."""
+    """Another client has expunged a mail meanwhile (RFC 5530); the next run handles the others."""
 
 
 class ImapSource:
@@ -117,7 +118,7 @@ class ImapSource:
         self.waiting: int | None = None
 
     def select(self) -> None:
-        """Open the folder that mails are read from."""
+        """Select the folder from which mails are read."""
         with self._explained():
             self._learn()
             folder = self._spelled(self._server.folder)
@@ -134,7 +135,7 @@ class ImapSource:
                 self._mark = r"\Seen"
 
     def batches(self) -> Iterator[list[Mail]]:
-        """Yield the mails that are neither marked nor deleted."""
+        """Yield the mails that are neither flagged as read nor as deleted."""
         unread = "UNSEEN" if self._mark == r"\Seen" else f"UNKEYWORD {KEYWORD}"
         with self._explained():
             uids = self._box.uids(f"UNDELETED {unread}", charset=None)
@@ -143,9 +144,10 @@ class ImapSource:
             yield self._fetched(batch)
 
     def settle(self, *, understood: Sequence[str], left: Sequence[str]) -> None:
-        """Mark what was not understood, and move or delete the rest."""
+        """Flag the mails that were not understood, and move or delete the others."""
         with self._explained():
-            # First: the server may let no mail be moved, as when its folder is full.
+            # Flags are set before mails are moved, because moving may fail, as when the folder is
+            # full.
             if left:
                 with suppress(_Expunged):
                     self._uid("STORE", left, "+FLAGS.SILENT", f"({self._mark})")
@@ -154,8 +156,8 @@ class ImapSource:
                     self._move(understood) if self._folder else self._delete(understood)
 
     def _learn(self) -> None:
-        """Ask what the server can do, and how it writes the names of folders."""
-        # What it says before the login may be less.
+        """Query the server's capabilities, and prefix and delimiter of its folder names."""
+        # Queried again after the login, as servers may list fewer capabilities before.
         said = self._client.capability()[1][-1] or b""
         self._client.capabilities = tuple(said.decode("ascii", "replace").upper().split())
         if "NAMESPACE" in self._client.capabilities:
@@ -165,7 +167,7 @@ class ImapSource:
         else:
             listed = self._client.list('""', '""')[1][-1]
             found = _DELIMITER.match(listed) if isinstance(listed, bytes) else None
-        # A server without levels has none of ours either: the slash is a character of the name.
+        # On a server without a folder hierarchy, a slash is an ordinary character of the name.
         delimiter = found["delimiter"] if found else None
         self._delimiter = (delimiter or b"/").decode("ascii", "replace")[-1]
 
@@ -190,7 +192,7 @@ class ImapSource:
         return name if name.startswith(self._prefix) else self._prefix + name
 
     def _sized(self, uids: Sequence[str]) -> Iterator[tuple[str, int]]:
-        """Yield UIDs with the sizes of their mails, as far as those are there."""
+        """Yield UIDs with the sizes of their mails; expunged mails are left out."""
         for start in range(0, len(uids), BATCH):
             lines: list[Any] = []
             with self._explained(), suppress(_Expunged):
@@ -202,12 +204,13 @@ class ImapSource:
                     yield uid[1].decode(), int(size[1])
 
     def _fetched(self, uids: Sequence[str]) -> list[Mail]:
-        """Fetch the beginnings of mails, without marking them as seen."""
+        """Fetch the beginnings of mails, without flagging them as seen."""
         with self._explained(), suppress(_Expunged):
             try:
                 return self._fetch(uids)
             except UnexpectedCommandStatusError:
-                # One that the server cannot read must not keep the others from being read.
+                # Fetched one by one, so that a mail that the server cannot read does not block the
+                # others.
                 found = [mail for uid in uids for mail in self._fetched_alone(uid)]
                 if not found:
                     raise
@@ -220,7 +223,7 @@ class ImapSource:
         return []
 
     def _fetch(self, uids: Sequence[str]) -> list[Mail]:
-        # By the client below imap-tools, which fetches whole mails only.
+        # Not with imap-tools, which can fetch only whole mails.
         answered = self._uid("FETCH", uids, f"(UID BODY.PEEK[]<0.{MAXIMUM_OCTETS}>)")
         wanted, found = set(uids), dict[str, bytes]()
         head, octets = b"", b""
@@ -228,7 +231,7 @@ class ImapSource:
             if isinstance(piece, tuple):
                 head, octets = piece[0], piece[1]
                 continue
-            # The UID stands before or behind the literal; a mail without one is empty.
+            # The UID is before or after the literal; a mail without a literal is empty.
             uid = _UID.search(head + b" " + piece)
             if uid and (octets or b"BODY[" in head + piece):
                 found[uid[1].decode()] = octets[:MAXIMUM_OCTETS]
@@ -247,8 +250,9 @@ class ImapSource:
             self._delete(uids)
 
     def _make(self, folder: str) -> None:
-        """Create the folder for what was understood, if it is missing."""
-        # LIST would have patterns, and folders that are there for those below them.
+        """Create the folder for understood mails, if it does not exist."""
+        # STATUS, because LIST treats the name as a pattern, and lists parents that are no
+        # mailboxes.
         with suppress(MailboxFolderStatusError):
             self._box.folder.status(folder, ["MESSAGES"])
             return
@@ -261,27 +265,29 @@ class ImapSource:
                 setting="feedback_folder",
                 hint="Make it by hand, or name another one in NEWSLETTER_FEEDBACK_FOLDER.",
             ) from exc
-        # Many mail clients show only these.
+        # Many mail clients show only subscribed folders.
         with suppress(ImapToolsError):
             self._box.folder.subscribe(folder, value=True)
 
     def _delete(self, uids: Sequence[str]) -> None:
         self._uid("STORE", uids, "+FLAGS.SILENT", r"(\Deleted)")
         if "UIDPLUS" in self._client.capabilities:
-            # RFC 4315; imap-tools would delete what others have marked, too.
+            # UID EXPUNGE (RFC 4315): imap-tools would also expunge mails that other clients have
+            # deleted.
             self._uid("EXPUNGE", uids)
             return
         self._deleted.update(uids)
-        # Else they stay, and are passed over, until somebody expunges the others.
+        # Without UIDPLUS, EXPUNGE is used only if no other client has deleted mails; otherwise ours
+        # stay flagged as deleted, and are not read again.
         if self._deleted.issuperset(self._box.uids("DELETED", charset=None)):
             self._box.expunge()
 
     def _uid(self, command: str, uids: Sequence[str], *arguments: str | bytes) -> list[Any]:
-        """Run a command about mails by their UIDs, and return what is answered.
+        """Run a command on mails by their UIDs, and return the response.
 
-        Raises _Expunged if one of them has gone.
+        Raises _Expunged if one of the mails no longer exists.
         """
-        # imaplib takes octets, too, and writes them as they are.
+        # imaplib also accepts octets, against its type annotations, and sends them unchanged.
         kind, answered = self._client.uid(command, ",".join(uids), *arguments)  # type: ignore[arg-type]
         if kind == "NO" and b"[EXPUNGEISSUED]" in (answered[0] or b""):
             raise _Expunged
@@ -297,16 +303,16 @@ class ImapSource:
 def opened(
     server: MailboxServer, *, folder: str, patience: Patience | None = None
 ) -> Iterator[ImapSource]:
-    """Connect, log in and open the folder of a mailbox; `folder` is for what was understood.
+    """Connect, log in and select the folder; understood mails are moved to `folder`.
 
-    Raises ConfigurationError for what only the operator can mend (user, password, folder,
-    certificate), TransportUnavailable for what may pass, or when the patience ends.
+    Raises ConfigurationError for an error that only the operator can correct (user, password,
+    folder, certificate), and TransportUnavailable for a transient one, or when time is up.
     """
     with servers.explained(server, _ERRORS):
         box = _Box(server, patience or Patience())
     try:
         with servers.explained(server, _ERRORS, _said, is_login=True):
-            # imap-tools' other login can only write ASCII.
+            # The LOGIN of imap-tools supports only ASCII; `login_utf8` uses AUTHENTICATE.
             is_ascii = f"{server.username}{server.password}".isascii()
             login = box.login if is_ascii else box.login_utf8
             login(server.username, server.password, initial_folder=None)
@@ -316,17 +322,17 @@ def opened(
         with suppress(*_ERRORS):
             box.logout()
     finally:
-        # Also after a logout that the server did not answer.
+        # The connection is closed even if the server did not respond to the logout.
         with suppress(*_ERRORS):
             box.client.shutdown()
 
 
 def _said(exc: Exception) -> str | None:
-    """Return the words by which a server refused a command; None for any other error."""
+    """Return the text with which the server refused a command; None for any other error."""
     if isinstance(exc, UnexpectedCommandStatusError):
         pieces = exc.command_result[1] or []
         return b" ".join(one for one in pieces if isinstance(one, bytes)).decode("utf-8", "replace")
-    # imaplib raises for BAD; a connection that was lost is an abort.
+    # imaplib raises `error` for BAD, and its subclass `abort` for a lost connection.
     if isinstance(exc, imaplib.IMAP4.error) and not isinstance(exc, imaplib.IMAP4.abort):
         return str(exc)
     return None

@@ -1,6 +1,6 @@
 """Reads mails from a Maildir, an mbox file or a stream, without modifying them.
 
-Of a mail only the beginning is kept, which a report is read from, so that memory is bounded for any
+Only the beginning of each mail is kept, since reports need no more; so memory is bounded for any
 mailbox and any mail.
 """
 
@@ -16,16 +16,16 @@ from typing import BinaryIO
 from newsletter.errors import InvalidInput
 from newsletter.feedback.mime import HEADER_OCTETS, MAXIMUM_OCTETS
 
-#: The line before each mail in an mbox (RFC 4155); a time tells it from a line of a text.
+#: The line before each mail in an mbox (RFC 4155); its time distinguishes it from a line of text.
 _SEPARATOR = re.compile(rb"From [^\r\n]*\d\d:\d\d")
 _FIRST = b"From "
 _HINT = "Name a mail, a Maildir or an mbox file."
 
 
 def mails(path: Path, *, hint: str = _HINT) -> Iterator[tuple[Path, bytes]]:
-    """Yield the mails of a Maildir, an mbox file or a file with one mail, and where each is.
+    """Yield path and content of the mails of a Maildir, an mbox file or a file with one mail.
 
-    Each ends after MAXIMUM_OCTETS. Raises InvalidInput for what cannot be read.
+    Each mail is cut after MAXIMUM_OCTETS. Raises InvalidInput if the path cannot be read.
     """
     with readable(path, hint):
         if path.is_dir():
@@ -33,15 +33,15 @@ def mails(path: Path, *, hint: str = _HINT) -> Iterator[tuple[Path, bytes]]:
             return
         with path.open("rb") as file:
             for mail in of_stream(file):
-                # An empty mbox has none.
+                # An empty mbox yields one empty mail.
                 if mail:
                     yield path, mail
 
 
 def of_stream(stream: BinaryIO) -> Iterator[bytes]:
-    """Yield the mail on a stream, as a mail server pipes it, or each of a whole mbox.
+    """Yield the one mail that a mail server pipes to a stream, or each mail of an mbox.
 
-    The stream is read to its end: a mail server takes a closed pipe for a failure.
+    The stream is read to its end, because a mail server treats a closed pipe as a failure.
     """
     first = stream.readline(HEADER_OCTETS)
     if first.startswith(_FIRST):
@@ -54,7 +54,7 @@ def of_stream(stream: BinaryIO) -> Iterator[bytes]:
 
 @contextmanager
 def readable(path: Path, hint: str) -> Iterator[None]:
-    """Raise InvalidInput, which names the path, for what cannot be read."""
+    """Convert errors of reading to InvalidInput, which names the path."""
     try:
         yield
     except (OSError, mailbox.Error) as exc:
@@ -81,9 +81,9 @@ def _after_separator(readline: Callable[[int], bytes]) -> Iterator[bytes]:
 
 
 def _read_body(readline: Callable[[int], bytes], kept: list[bytes]) -> bool:
-    """Read past the separator line of the next mail; False if there is none.
+    """Read past the separator line of the next mail; return False if there is none.
 
-    What comes before it, up to MAXIMUM_OCTETS, is added to `kept`.
+    The lines before it, up to MAXIMUM_OCTETS, are added to `kept`.
     """
     begins_line = True
     room = MAXIMUM_OCTETS

@@ -1,7 +1,7 @@
-"""Reads headers and parts of a mail within bounds. Pure: octets in, values out, never an error.
+"""Parses headers and parts of a mail within bounds. Pure; never raises.
 
-The standard parser descends into every returned message and as deep as a mail is nested; a report
-needs the text above that message and its headers.
+The standard library's parser descends into returned messages and without a limit of depth. Reports
+need only the text above the returned message, and the headers of that message.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import NamedTuple
 MAXIMUM_OCTETS = 1_048_576
 #: Octets of the headers of a mail or a part.
 HEADER_OCTETS = 65_536
-#: Leaves of a mail, and how deep multiparts may be nested.
+#: Leaf parts of a mail, and the depth of nested multiparts.
 MAXIMUM_PARTS = 50
 MAXIMUM_DEPTH = 5
 #: Characters of the text of one part.
@@ -33,7 +33,7 @@ _FIELD = re.compile(r"([!-9;-~]{1,100})[ \t]*:(.*)", re.DOTALL)
 _TYPE = re.compile(r"\s*([\w.+-]{1,60}/[\w.+-]{1,60})", re.ASCII)
 _BOUNDARY = re.compile(r'\bboundary\s*=\s*(?:"([^"]{1,200})"|([^\s;"]{1,200}))', re.I)
 _CHARSET = re.compile(r'\bcharset\s*=\s*"?([\w-]{1,40})', re.I | re.ASCII)
-# Python has codecs that are none of mail.
+# Other names are ignored, because Python also has codecs that are no character sets of mail.
 _KNOWN_CHARSET = re.compile(
     r"utf-?8|iso-8859-\d{1,2}|windows-125\d|koi8-[ru]|gb(?:2312|k|18030)|big5|euc-(?:jp|kr)"
     r"|shift_jis|iso-2022-(?:jp|kr)",
@@ -42,16 +42,16 @@ _KNOWN_CHARSET = re.compile(
 _RETURNED = re.compile(r"message/(?:rfc822|global)(?:-headers)?|text/rfc822-headers")
 _BLANKS = re.compile(r"[^\S\n]{2,}|[^\S\n ]")
 _BREAK = re.compile(r"<(?:br|/?p|/?div|/?tr|/?td|/?li|/?h\d)(?:\s[^<>]{0,500})?/?>", re.I)
-# Not <user@example.org>, which careless servers write into their HTML.
+# Does not match <user@example.org>, which some servers write into HTML without escaping it.
 _TAG = re.compile(r"</?[a-z][a-z0-9]{0,20}(?:\s[^<>]{0,2000})?/?>|<!--.{0,2000}?-->", re.I | re.S)
 _STYLE = re.compile(r"<(style|script|head)\b", re.I)
 _STYLE_ENDS = {name: re.compile(f"</{name}>", re.I) for name in ("style", "script", "head")}
-#: Characters of one style sheet or the like; what is longer is text.
+#: Characters of one style sheet, script or head; a longer one is kept as text.
 _STYLE_LENGTH = 50_000
 
 
 class Headers:
-    """The headers of a mail or a part; names in any case."""
+    """The headers of a mail or a part; names are case-insensitive."""
 
     def __init__(self, octets: bytes) -> None:
         self._values: dict[str, list[str]] = {}
@@ -60,7 +60,7 @@ class Headers:
             self._values.setdefault(name, []).append(value)
 
     def all(self, name: str) -> list[str]:
-        """Return the values of a header, as they are written."""
+        """Return the values of a header, not decoded."""
         return self._values.get(name.lower(), [])
 
     def get(self, name: str) -> str:
@@ -83,7 +83,7 @@ class Headers:
 
     @property
     def charset(self) -> str:
-        """The character set of a text; empty if it is none of mail."""
+        """The character set of a text; empty if it is unknown."""
         found = _CHARSET.search(self._type)
         return found[1] if found and _KNOWN_CHARSET.fullmatch(found[1]) else ""
 
@@ -93,7 +93,7 @@ class Headers:
 
 
 class Part(NamedTuple):
-    """A leaf of a mail; a message inside it is a leaf, too."""
+    """A leaf part of a mail; an attached message is a leaf, too."""
 
     headers: Headers
     body: bytes
@@ -104,7 +104,7 @@ class Part(NamedTuple):
 
     @property
     def is_returned(self) -> bool:
-        """Whether it is a message inside the mail, or the headers of one."""
+        """Whether the part is an attached message, or the headers of one."""
         return _RETURNED.fullmatch(self.type) is not None
 
     @property
@@ -113,11 +113,11 @@ class Part(NamedTuple):
         written = _text_of(self._octets(), self.headers.charset)[:TEXT_LENGTH]
         is_html = self.type == "text/html" or "<br>" in written[:4_000].lower()
         text = _without_tags(written) if is_html else written
-        # One blank for each run of them, so that patterns need no bound for blanks.
+        # Runs of blanks are collapsed, so that patterns can match them in bounded time.
         return _BLANKS.sub(" ", text)
 
     def _octets(self) -> bytes:
-        """Return the body without its transfer encoding; a damaged one as it is."""
+        """Return the body without its transfer encoding; a damaged body is returned unchanged."""
         encoding = self.headers.get("Content-Transfer-Encoding").lower()
         with suppress(binascii.Error, ValueError):
             if encoding == "base64":
@@ -159,7 +159,7 @@ def decoded(value: str) -> str:
 
 
 def printable(text: str) -> str:
-    """Return a text with blanks for what would act on a terminal, or fits into no database."""
+    """Replace terminal control characters, and characters that no database can store, by blanks."""
     return text if text.isprintable() else "".join(c if c.isprintable() else " " for c in text)
 
 
@@ -183,7 +183,7 @@ def _split(body: bytes, boundary: bytes) -> list[bytes]:
     while at >= 0:
         end = text.find(b"\n", at + 1) + 1 or len(text)
         rest = text[at + len(line) : end]
-        # A longer word may begin with the boundary.
+        # Ignores a line in which the boundary is only the beginning of a longer word.
         if not rest.removeprefix(b"--").strip(b" \t\n"):
             if begins is not None:
                 pieces.append(text[begins : max(begins, at)])
@@ -191,7 +191,7 @@ def _split(body: bytes, boundary: bytes) -> list[bytes]:
             if rest.startswith(b"--") or len(pieces) == MAXIMUM_PARTS:
                 return pieces
         at = text.find(line, end - 1)
-    # The end may have been cut off.
+    # Without a closing boundary (the mail may be cut off) the last part ends with the body.
     return pieces if begins is None else [*pieces, text[begins:]]
 
 
@@ -205,7 +205,7 @@ def _without_styles(written: str) -> str:
     """Return HTML without style sheets, scripts and heads, in linear time."""
     kept: list[str] = []
     at = 0
-    #: The first end after the last place that was looked at; None if there is none any more.
+    #: For each element the next end tag found so far; None if no more follow.
     ends: dict[str, re.Match[str] | None] = {}
     for begin in _STYLE.finditer(written):
         if begin.start() < at:

@@ -1,7 +1,7 @@
-"""When the mailbox was last read on schedule, and notices of the scheduler if it cannot be.
+"""Time of the last scheduled read of the mailbox, and the scheduler's notices if reading fails.
 
-On the first failure, then daily, and on recovery, as of feeds. Two rows of the table `receipt`, so
-that all machines share them.
+Notices are given on the first failure, then daily, and on recovery, as for feeds. Both times are
+rows of the table `receipt`, so that all machines share them.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from newsletter.errors import NewsletterError
 from newsletter.models import Receipt
 
 _READ, _FAILING = "mailbox:read", "mailbox:failing"
-#: Two minutes short of a day: a cron job starts some seconds early or late.
+#: Two minutes less than a day, because a cron job starts some seconds early or late.
 _DAILY = timedelta(days=1, minutes=-2)
 
 
 def is_due(engine: Engine, every: timedelta, *, now: datetime) -> bool:
-    """Return whether the last time lies that far back, and record that this is another one.
+    """Return whether the last scheduled read was at least `every` ago; if so, record a new one.
 
     To be called by the process that holds the leader lock of the mailbox.
     """
@@ -35,7 +35,7 @@ def is_due(engine: Engine, every: timedelta, *, now: datetime) -> bool:
 
 
 def take(engine: Engine, failure: NewsletterError | None, *, now: datetime) -> str | None:
-    """Return what is to be said after the mailbox was read, or could not be, if that is news."""
+    """Return the notice for a success or failure, if one is due, and record that it was given."""
     with sessions.reading(engine) as session:
         was_failing = session.get(Receipt, _FAILING) is not None
         is_said = _is_recent(session, _FAILING, now - _DAILY, now)
@@ -50,8 +50,9 @@ def take(engine: Engine, failure: NewsletterError | None, *, now: datetime) -> s
 
 
 def is_failing(session: Session, *, now: datetime) -> bool:
-    """Return whether the mailbox could not be read, the last time that the scheduler tried."""
-    # It is said anew each day: an older one is of a mailbox that the settings have no more.
+    """Return whether the scheduler's last read of the mailbox failed."""
+    # A failure is recorded anew each day; an older record is of a mailbox no longer in the
+    # settings.
     return _is_recent(session, _FAILING, now - 2 * _DAILY, now)
 
 

@@ -1,6 +1,7 @@
-"""How long a mail server is waited for, also one that sends a few octets now and then.
+"""A deadline for whole conversations with a mail server.
 
-A socket's own timeout is for each piece that arrives; such a server would never reach it.
+A socket's own timeout restarts with each piece that arrives, so that a server that sends a few
+octets now and then would never reach it.
 """
 
 from __future__ import annotations
@@ -12,14 +13,14 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-#: For the connection and for each piece of an answer.
+#: Timeout of connecting, and of each read and write.
 TIMEOUT_SECONDS = 60.0
-#: How long a batch may still take after it was asked to stop.
+#: Seconds within which a batch may still be finished after a request to stop.
 GRACE_SECONDS = 10.0
 
 
 class Patience:
-    """Ends after so many seconds in all, and soon after `is_stopped` is true."""
+    """A deadline after `seconds` in all, or soon after `is_stopped` returns true."""
 
     def __init__(
         self, seconds: float = math.inf, is_stopped: Callable[[], bool] = lambda: False
@@ -28,28 +29,29 @@ class Patience:
         self._is_stopped = is_stopped
 
     def left(self) -> float:
-        """Return how many seconds the next octets may take; raises TimeoutError after the end."""
+        """Return the timeout of the next read in seconds; TimeoutError after the deadline."""
         now = time.monotonic()
         if self._is_stopped():
-            # Later calls do not put it off.
+            # `min`, so that later calls do not extend the deadline.
             self._until = min(self._until, now + GRACE_SECONDS)
         if now >= self._until:
             raise TimeoutError("it takes too long")
         return min(self._until - now, TIMEOUT_SECONDS)
 
     def holding(self, connection: socket.socket) -> socket.socket:
-        """Return a connection whose every read ends with this patience."""
+        """Return a socket whose reads and writes end at this deadline."""
         if isinstance(connection, _Held):
-            # By `context`.
+            # A TLS socket made by `context` has the deadline already.
             return connection
         held = _Held(fileno=connection.detach())
         held.patience = self
         return held
 
     def context(self) -> ssl.SSLContext:
-        """Return a context of TLS whose connections end with this patience, too."""
+        """Return a TLS context whose sockets end at this deadline, too."""
         context = ssl.create_default_context()
-        # A class of its own: the context makes the connections, and some are read at once.
+        # A subclass with the deadline as attribute, because the context creates the sockets itself
+        # and reads from them (handshake) before anything could be set on them.
         context.sslsocket_class = type("_HeldTls", (_Held, ssl.SSLSocket), {"patience": self})
         return context
 

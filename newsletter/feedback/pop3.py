@@ -1,7 +1,7 @@
 """Reads returned mails by POP3 (RFC 1939).
 
-A server deletes at the end of a session only, so that each batch has a session of its own: what is
-done stays done if the next one fails. What was read and left is remembered by its UIDL.
+A server deletes mails only at the end of a session, so each batch has a session of its own: a
+failure does not undo the batches before. Mails that stay are recognised by their UIDL.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ from newsletter.feedback.patience import Patience
 from newsletter.feedback.sources import Mail, grouped
 from newsletter.settings.mailboxes import MailboxServer
 
-#: Lines of the body to ask for of a mail that is too large; most have fewer octets than this.
+#: Lines of the body to request of a mail that is too large, at an assumed 64 octets a line.
 _LINES = MAXIMUM_OCTETS // 64
-#: Octets of one piece of a line, and of all that a server may say to one command.
+#: Octets of one piece of a line, and of the whole response to one command.
 _PIECE_OCTETS = 65_536
 _ANSWER_OCTETS = 256_000_000
 _ERRORS = (poplib.error_proto, *servers.ERRORS)
 
 
 class _Client(poplib.POP3):
-    """Reads answers of any length in bounded memory and time; the library keeps them whole.
+    """A POP3 client that reads long responses in bounded memory and time, unlike poplib.
 
-    It overrides and calls methods that the library has without a public name.
+    It overrides and calls private methods of poplib.
     """
 
     _room = _ANSWER_OCTETS
@@ -43,7 +43,7 @@ class _Client(poplib.POP3):
         try:
             super().__init__(server.host, server.port, timeout=patience.left(), **options)
         except BaseException:
-            # The library leaves the connection open.
+            # poplib would leave the connection open.
             if hasattr(self, "file"):
                 self.close()
             raise
@@ -52,12 +52,12 @@ class _Client(poplib.POP3):
         return self._patience.holding(super()._create_socket(timeout))  # type: ignore[misc]
 
     def ids(self) -> dict[str, int]:
-        """Return the number of each mail in this session, by its UIDL."""
+        """Return the number of each mail in this session by UIDL."""
         found = (line.split() for line in self._lines("UIDL"))
         return {words[1].decode("ascii"): int(words[0]) for words in found if len(words) == 2}
 
     def sizes(self) -> dict[int, int]:
-        """Return the octets of each mail, by its number."""
+        """Return the size of each mail in octets by number."""
         found = (line.split() for line in self._lines("LIST"))
         return {int(words[0]): int(words[1]) for words in found if len(words) >= 2}
 
@@ -65,7 +65,7 @@ class _Client(poplib.POP3):
         """Return the first MAXIMUM_OCTETS of a mail."""
         command = f"RETR {number}"
         if size > MAXIMUM_OCTETS:
-            # TOP is optional; without it, the rest is read and dropped.
+            # TOP is optional; a server without it sends the whole mail, whose rest is dropped.
             with suppress(poplib.error_proto):
                 return self._kept(f"TOP {number} {_LINES}")
         return self._kept(command)
@@ -78,7 +78,7 @@ class _Client(poplib.POP3):
         return b"".join(kept)
 
     def _lines(self, command: str) -> Iterator[bytes]:
-        """Yield the lines of a response, a long one in pieces, without what stuffs dots."""
+        """Yield the lines of a response without dot-stuffing; a long line comes in pieces."""
         self._shortcmd(command)  # type: ignore[attr-defined]
         begins_line = True
         while True:
@@ -99,7 +99,7 @@ class _Client(poplib.POP3):
         try:
             line, octets = super()._getline()  # type: ignore[misc]
         except poplib.error_proto as exc:
-            # By the same error as a refusal.
+            # poplib raises error_proto for a lost connection too, as for a refusal.
             raise ConnectionError(f"the connection was lost: {exc}") from exc
         self._take(octets)
         return line, octets
@@ -111,7 +111,7 @@ class _Client(poplib.POP3):
 
 
 class _ClientTls(_Client, poplib.POP3_SSL):
-    """The same by TLS."""
+    """A bounded POP3 client over implicit TLS."""
 
 
 class PopSource:
@@ -129,7 +129,7 @@ class PopSource:
         self.waiting: int | None = None
 
     def batches(self) -> Iterator[list[Mail]]:
-        """Yield the mails that were in the mailbox at the first look, and are not remembered."""
+        """Yield the mails without a receipt that were in the mailbox at the first session."""
         sizes = self._begin()
         todo = self._unread()
         self.waiting = len(todo)
@@ -142,7 +142,7 @@ class PopSource:
         self._end()
 
     def settle(self, *, understood: Sequence[str], left: Sequence[str]) -> None:
-        """Delete what was understood, remember the rest, and end the session."""
+        """Delete understood mails, store receipts of the others, and end the session."""
         remembered.add(self._engine, [self._key(one) for one in left], now=self._now)
         refused: poplib.error_proto | None = None
         with self._explained():
@@ -150,7 +150,7 @@ class PopSource:
                 try:
                     self._session.dele(self._numbers[one])
                 except poplib.error_proto as exc:
-                    # The others are deleted nevertheless.
+                    # A refusal is raised at the end, after the other mails are deleted.
                     refused = refused or exc
         self._end()
         if refused is not None:
@@ -158,7 +158,7 @@ class PopSource:
                 raise refused
 
     def close(self) -> None:
-        """Close the connection; what has not been settled stays as it is."""
+        """Close the connection; mails that were not settled stay in the mailbox."""
         if self._client is not None:
             with suppress(*_ERRORS):
                 self._client.close()
@@ -171,8 +171,8 @@ class PopSource:
         return self._client
 
     def _begin(self) -> dict[str, int]:
-        """Begin a session, and return the octets of each mail by its UIDL."""
-        # A session that could not be ended is given up.
+        """Begin a session, and return the size of each mail in octets by UIDL."""
+        # Closes the previous session if ending it has failed.
         self.close()
         client = self._client = _connected(self._server, self._patience)
         with self._explained():
@@ -180,7 +180,7 @@ class PopSource:
             return {one: sizes[number] for one, number in self._numbers.items()}
 
     def _end(self) -> None:
-        """End the session: the server deletes what it was told to."""
+        """End the session, upon which the server deletes the mails marked as deleted."""
         if self._client is not None:
             with self._explained():
                 self._client.quit()
@@ -207,7 +207,7 @@ class PopSource:
 def opened(
     server: MailboxServer, engine: Engine, *, now: datetime, patience: Patience | None = None
 ) -> Iterator[PopSource]:
-    """Read a mailbox; raises ConfigurationError and TransportUnavailable as its methods do."""
+    """Yield a mailbox that is closed at the end; it connects when `batches` is iterated."""
     source = PopSource(server, engine, now=now, patience=patience or Patience())
     try:
         yield source
@@ -243,7 +243,7 @@ def _start_tls(client: _Client, context: ssl.SSLContext) -> None:
 
 
 def _said(exc: Exception) -> str | None:
-    """Return the words by which a server refused a command; None for any other error."""
+    """Return the text with which the server refused a command; None for any other error."""
     said = exc.args[0] if isinstance(exc, poplib.error_proto) and exc.args else None
     return (
         said.decode("utf-8", "replace").removeprefix("-ERR ") if isinstance(said, bytes) else None

@@ -1,4 +1,4 @@
-"""Finds in the text of a bounce who is meant, which reply was given and to which command. Pure."""
+"""Finds recipients, the SMTP reply and the answered command in the text of a bounce. Pure."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from newsletter.feedback.status import ADDRESS
 from newsletter.smtp.outcome import Phase
 from newsletter.smtp.reply import Reply
 
-#: Recipients of one text.
+#: Recipients that are read from one text.
 MAXIMUM_RECIPIENTS = 200
-#: Characters of a text that are searched for a reply: once for each recipient.
+#: Characters of a text that are searched for a reply; each recipient needs a search.
 _READ_LIMIT = 10_000
 #: Characters of a reply in a text.
 _REPLY_LENGTH = 1_000
 
-# Where the returned message begins: its first headers, or a line that announces it.
+# The beginning of the returned message: its first headers, or an introductory line.
 _HEADERS = re.compile(r"^>?\s?(?:Return-Path:|Received: ?(?:from|by|\())", re.I | re.M)
 _ANNOUNCED = re.compile(
     r"^[ \t>]{0,9}(?:[-=*_+#]{2,}+.{0,60}(?:original (?:message|mail)|copy of"
@@ -34,7 +34,7 @@ _ANNOUNCED = re.compile(
     re.I | re.M,
 )
 
-# An SMTP reply: where a line begins, or after what introduces one.
+# An SMTP reply at the beginning of a line, or after a word or sign that introduces it.
 _REPLY = re.compile(
     r"(?:^[ \t>]{0,9}|\bsaid[: ]+|<<<\s*|>>>\s*|[:(\"'\[=;]\s*|\.\.\.\s*"
     r"|\b(?:error|code|reply|response|returned|status|with|was|is|host)\s+(?:code\s+)?)"
@@ -42,7 +42,8 @@ _REPLY = re.compile(
     r"[ \t]*[-:]|[ \t]+(?![ \t\d]|bytes|octets|lines|kb))",
     re.I | re.M,
 )
-# The enhanced code alone, as qmail and others write it: (#5.1.1). Not a version, not an address.
+# An enhanced status code alone, as qmail and others write it: (#5.1.1). Version numbers and IP
+# addresses do not match.
 _STATUS = re.compile(
     r"(?<![\w.])(?<!exim )(?<!version )(?<!vpopmail )#?([45]\.[0-7]\.\d{1,3})(?![\w.]*\.?\d)", re.I
 )
@@ -65,7 +66,7 @@ _OF_SENDER = (
     r"(?:reply to|response to|after|sent|command)[:\s]*(?:pipelined )?mail\b|^\W{0,9}mail from:"
     r"|does not like (?:the )?sender"
 )
-# Of a text in lower case, the lines of which are wrapped anywhere.
+# For text in lower case; blanks match line breaks too, because lines may be wrapped anywhere.
 _PHASE = re.compile(
     f"(?P<rcpt>{_OF_RECIPIENT})|(?P<body>{_OF_BODY})|(?P<mail>{_OF_SENDER})".replace(" ", r"\s+"),
     re.M,
@@ -81,7 +82,7 @@ _ALONE = re.compile(
     rf"(?P<address>{ADDRESS.pattern})",
     re.I | re.M,
 )
-# Addresses of whom to ask, and those that a recipient was made from.
+# Words before an address that is no recipient: a contact, or one that was expanded or forwarded.
 _ASIDE = re.compile(
     r"(?:contact|e-?mail to|write to|help|from|sender|questions?|expanded|generated|forwarded"
     r"|administrator|reply-to|message-id|cc|http\S*|www\S*)\b[^\n@]{0,30}$"
@@ -104,16 +105,16 @@ _NOBODY = re.compile(
 )
 
 
-# A reply may begin with the address.
+# Characters before an address that look like a part of it, such as a reply code.
 _NOT_OF_ADDRESS = re.compile(r"^(?:smtp=|[245]\d\d-)", re.I)
 
 
 class Named(NamedTuple):
-    """A recipient that a text names, and what it says of them."""
+    """A recipient in a text, and the lines about that recipient."""
 
     address: str
     said: str
-    #: The address that it was made from, where the mail was forwarded.
+    #: The address that was expanded or forwarded to this recipient; empty if there is none.
     original: str = ""
 
 
@@ -121,26 +122,26 @@ class Found(NamedTuple):
     """A reply in a text."""
 
     reply: Reply
-    #: None where the text does not tell which command was answered.
+    #: The answered command; None if the text does not mention it.
     phase: Phase | None
 
 
 def above(text: str) -> tuple[str, str]:
-    """Split a text before the message that it returns."""
+    """Split a text into the report and the returned message below it."""
     starts = [found.start() for found in (_HEADERS.search(text), _ANNOUNCED.search(text)) if found]
-    # What begins with the returned message has the report below it.
+    # A text that begins with the returned message is not split there: the report is below it.
     start = min((one for one in starts if text[:one].strip()), default=len(text))
     return text[:start], text[start:]
 
 
 def named(text: str, others: Collection[str]) -> list[Named]:
-    """Return the recipients that a text names; never one of `others` but for want of any."""
+    """Return the recipients in a text; addresses in `others` do not count."""
     begins = _begin_of_list(text)
     alone = [(found["address"], found.start("address")) for found in _ALONE.finditer(text)]
     marks = _first_each([one for one in alone if one[1] >= begins], text, others)
     marks = marks or _first_each(alone, text, others)
     if not marks:
-        # Readers may have such addresses, too.
+        # Without other recipients, postmaster@ and the like count too: readers may have such ones.
         marks = _first_each(alone, text, others, nobody=None)
     if not marks:
         anywhere = [(found[0], found.start()) for found in ADDRESS.finditer(text)]
@@ -151,12 +152,12 @@ def named(text: str, others: Collection[str]) -> list[Named]:
 
 
 def _said_of(marks: Sequence[tuple[str, int]], text: str) -> dict[str, str]:
-    """Return what a text says of each recipient: from a line that names it to one of another."""
+    """Return the lines about each recipient: from its address to that of another recipient."""
     said: dict[str, list[str]] = {address.lower(): [] for address, _ in marks}
     if not marks:
         return {}
     owner, at = marks[0][0].lower(), text.rfind("\n", 0, marks[0][1]) + 1
-    # A transcript names them again. Of one alone, all is said.
+    # A transcript repeats the addresses. A single recipient has the whole text.
     again = ADDRESS.finditer(text, at) if len(marks) > 1 else iter(())
     for found in again:
         name = _NOT_OF_ADDRESS.sub("", found[0]).lower()
@@ -169,18 +170,21 @@ def _said_of(marks: Sequence[tuple[str, int]], text: str) -> dict[str, str]:
 
 
 def listed(text: str) -> list[Named]:
-    """Return the recipients that a text names, whoever they are."""
+    """Return all recipients in a text, including our own addresses."""
     return named(text[_begin_of_list(text) :], ())
 
 
 def _begin_of_list(text: str) -> int:
-    """Return where recipients may begin: what a report quotes of the mail stands above."""
+    """Return the position after the introduction of a list of recipients, or 0.
+
+    Addresses above it are quoted from the returned mail.
+    """
     found = _INTRODUCED.search(text)
     return found.end() if found else 0
 
 
 def _made_from(address: str, said: str) -> str:
-    """Return the address that a recipient was made from, by an alias or a forwarding."""
+    """Return the address that an alias or forwarding turned into a recipient; empty for none."""
     found = _MADE_FROM.search(said)
     return found["address"] if found and found["address"].lower() != address.lower() else ""
 
@@ -202,12 +206,12 @@ def _first_each(
 
 
 def bare_names(text: str) -> list[str]:
-    """Return the names that stand alone on the lines below one that ends with a colon."""
+    """Return names that are alone on their lines, below a line that ends with a colon."""
     listed = re.search(r":[ \t]*\n((?:[ \t]*[\w.+-]{1,64}[ \t]*(?:\n|$)){1,50})", text)
     return listed[1].split() if listed else []
 
 
-# Reports of many recipients ask about the same text again and again.
+# Cached, because a report with many recipients searches the same text for each of them.
 @lru_cache(maxsize=8)
 def reply_in(text: str) -> Found | None:
     """Return the first SMTP reply in a text; None if there is none."""
@@ -215,7 +219,8 @@ def reply_in(text: str) -> Found | None:
     found = _REPLY.search(text)
     if found:
         status = found["status"]
-        # A reply ends with its paragraph, or with the next line of a transcript or the next reply.
+        # A reply ends with its paragraph, with the next line of a transcript, or with the next
+        # reply.
         rest = text[found.end() : found.end() + _REPLY_LENGTH]
         rest = re.sub(rf"\n\W{{0,9}}{found['code']}[ -]+(?:[45]\.\d+\.\d+\s)?", "\n", rest)
         rest = _END.split(rest)[0]
@@ -227,7 +232,7 @@ def reply_in(text: str) -> Found | None:
     alone = _STATUS.search(text)
     if alone is None:
         return None
-    # The sentence may stand before its code.
+    # The reply is the whole line, because its text may precede the code.
     start = text.rfind("\n", 0, alone.start()) + 1
     said = _END.split(text[start : start + _REPLY_LENGTH])[0]
     code = 550 if alone[1][0] == "5" else 450
@@ -236,15 +241,16 @@ def reply_in(text: str) -> Found | None:
 
 @lru_cache(maxsize=8)
 def phase_in(text: str, at: int | None = None) -> Phase | None:
-    """Return the phase of the command that was answered, by the words around a reply.
+    """Return the phase of the answered command, by the words around a reply.
 
-    The last command named before the reply counts, else the first one after it, unless that is a
-    command itself: it was answered by another reply, or it is of a list of what was sent.
+    The last mention of a command before the reply counts, or else the first mention after it. A
+    command itself (a line of a transcript) does not count after the reply, as another reply
+    answers it.
     """
     marks = [*_PHASE.finditer(text[:_READ_LIMIT].lower())]
     before = [mark for mark in marks if at is not None and mark.start() <= at]
     said = [mark for mark in marks if not _COMMAND.match(mark[0])]
-    # Where the reply is not known, several commands say nothing.
+    # Without the position of a reply, commands count only if all are the same.
     is_one = at is None and len({mark.lastgroup for mark in marks}) == 1
     found = before[-1:] or said or (marks if is_one else [])
     return Phase(str(found[0].lastgroup)) if found else None

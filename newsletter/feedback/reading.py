@@ -1,4 +1,4 @@
-"""Reads the mailbox that returned mails come to, and applies them batch by batch."""
+"""Reads the mailbox of returned mails, and applies them batch by batch."""
 
 from __future__ import annotations
 
@@ -24,31 +24,31 @@ from newsletter.feedback.sources import Mail, Source
 from newsletter.settings import Settings
 from newsletter.settings.mailboxes import MailboxServer
 
-#: How often the scheduler reads the mailbox; a little less than five minutes, since cron jobs begin
-#: some seconds early or late.
+#: Interval of scheduled reads; a little less than five minutes, because cron jobs start some
+#: seconds early or late.
 EVERY = timedelta(minutes=4, seconds=30)
-#: An edition that is due waits for a read on schedule: after so many seconds no other batch is
-#: begun, and a server is left in the middle of one. The next run goes on.
+#: Limits of a scheduled read, because a due edition waits for it: seconds after which no other
+#: batch is begun, and after which a batch is aborted. The next run continues.
 _LAST_BATCH_SECONDS, _LONGEST_SECONDS = 120.0, 300.0
 
 
 _Failure = ConfigurationError | InvalidInput | TransportUnavailable
-#: Of the mailbox, not of the database.
+#: Errors of the mailbox, unlike those of the database.
 _FAILURES = (ConfigurationError, InvalidInput, TransportUnavailable)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Mailbox:
-    """The mailbox, and what its mails are applied by."""
+    """The mailbox of returned mails, and the settings for applying them."""
 
     where: MailboxServer | Path
-    #: Where mails that were understood are moved to; empty to delete them.
+    #: The folder to which understood mails are moved; empty to delete them.
     folder: str
     rules: FeedbackRules
 
     @classmethod
     def of(cls, settings: Settings, rules: FeedbackRules) -> Mailbox | None:
-        """Return the mailbox that the settings name, if they do."""
+        """Return the mailbox in the settings; None if there is none."""
         where = settings.feedback_mailbox()
         return cls(where=where, folder=settings.feedback_folder, rules=rules) if where else None
 
@@ -62,12 +62,12 @@ def read(
     is_stopped: Callable[[], bool] = lambda: False,
     is_scheduled: bool = False,
 ) -> bool:
-    """Apply all mails that wait; False if that is not this process's turn.
+    """Apply all unread mails; return False if another process reads, or it is too early.
 
-    It is not while another one reads, and of the scheduler not so soon after the last time.
-    `on_batch` gets the counts of each batch after its commit, and how many mails waited at first,
-    where that is known. Raises ConfigurationError, InvalidInput and TransportUnavailable, which
-    name the mailbox; the batches before are done then, and those after one that could not be moved.
+    Only a scheduled read can be too early, less than EVERY after the last one. `on_batch` is called
+    after the commit of each batch, with its counts and, if known, the number of unread mails at the
+    start. Raises ConfigurationError, InvalidInput and TransportUnavailable, which name the mailbox;
+    earlier batches are applied then, and if mails could not be moved, later batches too.
     """
     began = time.monotonic()
     with LeaderLock(engine, "mailbox") as lock:
@@ -81,12 +81,13 @@ def read(
                     understood, left = list[str](), list[str]()
                     if batch:
                         tally, understood, left = _applied(engine, mailbox, batch, now=now)
-                        # It is done, also if the mails cannot be moved.
+                        # Reported before `settle`: the batch is committed, even if its mails cannot
+                        # be moved.
                         on_batch(tally, source.waiting)
                     try:
                         source.settle(understood=understood, left=left)
                     except _FAILURES as exc:
-                        # What cannot be moved must not keep the mails behind it from being read.
+                        # The error is raised at the end, so that later mails are read nevertheless.
                         failure = failure or exc
                     if is_stopped() or (
                         is_scheduled and time.monotonic() - began > _LAST_BATCH_SECONDS
@@ -102,7 +103,7 @@ def read(
 def _applied(
     engine: Engine, mailbox: Mailbox, batch: list[Mail], *, now: datetime
 ) -> tuple[FeedbackTally, list[str], list[str]]:
-    """Apply mails; return what they came to, and which of them were understood and which not."""
+    """Apply mails; return their counts, and the handles of those understood and the others."""
     keyring = mailbox.rules.publication.keyring
     found = [arrivals.of_mail(mail.octets, keyring) for mail in batch]
     tally = apply_all(engine, found, rules=mailbox.rules, now=now)
@@ -113,9 +114,9 @@ def _applied(
 
 
 def _is_understood(arrival: Arrival) -> bool:
-    """Return whether nobody has to look at a mail any more.
+    """Return whether a mail needs no attention of a person any more.
 
-    A request to unsubscribe that only a person can answer stays.
+    A request to unsubscribe without a token does: only a person can handle it.
     """
     kind = arrival.returned.kind
     return kind is not Kind.OTHER and not (kind is Kind.UNSUBSCRIBE and arrival.token is None)
@@ -134,7 +135,7 @@ def _opened(
         else:
             yield MboxSource(where, engine, now=now)
     elif where.protocol == "pop3":
-        # Imported where they are needed: most mailboxes are of one kind.
+        # Imported late, because a mailbox needs only one of the two clients.
         from newsletter.feedback import pop3  # noqa: PLC0415
 
         with pop3.opened(where, engine, now=now, patience=patience) as source:

@@ -1,6 +1,6 @@
-"""Mails that were read and stay where they are: they are not read again.
+"""Receipts of mails that were read and stay in their mailbox, so that they are not read again.
 
-A row of the table `receipt` each, which lives on for as long as its mail is found.
+Each is a row of the table `receipt`, which is renewed for as long as the mail is in the mailbox.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from newsletter.models import Receipt
 
 #: Keys in one statement; SQLite allows 32,766 parameters.
 _CHUNK = 5_000
-#: Renewed no more often than this; receipts are deleted after weeks.
+#: Minimum age of a receipt for its renewal; receipts are deleted after weeks.
 _RENEWED = timedelta(days=1)
 
 
 def key(source: str, *parts: str) -> str:
-    """Return the key of a mail, from what names it at its source."""
+    """Return the key of a mail's receipt, from the parts that identify the mail at its source."""
     digest = hashlib.sha256("\0".join(parts).encode("utf-8", "surrogateescape")).digest()
     return f"{source}:{base64.urlsafe_b64encode(digest[:24]).decode()}"
 
 
 def missing(engine: Engine, keys: Sequence[str], *, now: datetime) -> list[str]:
-    """Return the keys that are not remembered, in their order; the others are for longer."""
+    """Return the keys without a receipt, in their order; renew the receipts of the others."""
     known: dict[str, datetime] = {}
     chunks = [keys[start : start + _CHUNK] for start in range(0, len(keys), _CHUNK)]
     with sessions.reading(engine) as session:
@@ -45,7 +45,7 @@ def missing(engine: Engine, keys: Sequence[str], *, now: datetime) -> list[str]:
 
 
 def add(engine: Engine, keys: Sequence[str], *, now: datetime) -> None:
-    """Remember mails."""
+    """Store receipts of mails."""
     if keys:
         with sessions.writing(engine) as session:
             reports.receive(session, keys, now=now)

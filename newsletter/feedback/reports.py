@@ -1,4 +1,4 @@
-"""What comes back, as values: a report of one recipient, and the mail or event that has some."""
+"""Values of feedback: a report about one recipient, and the mail or event that contains some."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from newsletter.smtp.outcome import Phase
 
 
 class Kind(StrEnum):
-    """What a mail or an event is."""
+    """The kind of a returned mail or an event."""
 
     BOUNCE = "bounce"
     COMPLAINT = "complaint"
@@ -22,18 +22,18 @@ class Kind(StrEnum):
 
 
 class Verdict(StrEnum):
-    """What a report comes to."""
+    """The meaning of a report for its recipient or for us."""
 
-    #: There is no such address.
+    #: The address does not exist.
     DEAD = "dead"
-    #: There may be none.
+    #: The address may not exist.
     MAYBE = "maybe"
     #: The mailbox is full.
     FULL = "full"
-    #: A failure that passes.
+    #: A temporary failure.
     LATER = "later"
     DELAYED = "delayed"
-    #: Our set-up, our mail or the policy of a server: nothing about the reader.
+    #: A refusal because of our set-up, our mail or the server's policy, not because of the reader.
     OURS = "ours"
     COMPLAINT = "complaint"
     OPT_OUT = "opt-out"
@@ -43,7 +43,7 @@ class Verdict(StrEnum):
 
 
 class Source(StrEnum):
-    """Where reports come from."""
+    """The source of a report: a mail, or a provider's events."""
 
     MAIL = "mail"
     SES = "ses"
@@ -51,30 +51,30 @@ class Source(StrEnum):
     POSTMARK = "postmark"
     MAILGUN = "mailgun"
     RESEND = "resend"
-    #: Our own form, for any other provider.
+    #: Our own format, for any other provider.
     GENERIC = "generic"
 
 
 @dataclass(frozen=True)
 class Report:
-    """What a mail or an event says of one recipient."""
+    """The report of a mail or an event about one recipient."""
 
-    #: Empty if it does not name one.
+    #: The recipient's address; empty if the report has none.
     recipient: str
     verdict: Verdict
     code: int | None = None
     #: The enhanced status code (RFC 3463).
     status: str | None = None
-    #: The command that was answered, where it is known.
+    #: The answered command; None if it is not known.
     phase: Phase | None = None
     text: str = ""
-    #: Of the mail that came back, as it is written; empty if its headers are not known.
+    #: The Message-ID of the mail that came back; empty if its headers are not known.
     message_id: str = ""
 
 
 @dataclass(frozen=True)
 class Returned:
-    """A mail that came back, by its kind, and what it says."""
+    """The kind of a returned mail or an event, and its reports."""
 
     kind: Kind
     reports: tuple[Report, ...] = ()
@@ -82,21 +82,22 @@ class Returned:
 
 @dataclass(frozen=True)
 class Arrival:
-    """One mail or event that has come back, and where from."""
+    """One returned mail or event with its source."""
 
     source: Source
-    #: Identifies it at its source: its Message-ID, or the event's id. The same one counts once.
+    #: The id of the mail or event at its source; an arrival with a known id is ignored.
     id: str
     returned: Returned
-    #: Readers whose signed return paths the mail was sent to; more than one is a contradiction.
+    #: Readers to whose signed return paths the mail was sent; more than one is a contradiction.
     references: tuple[str, ...] = ()
-    #: When it was written, by itself; None if it does not say.
+    #: The time in the Date header of a mail; None if there is none.
     at: datetime | None = None
-    #: Return paths in it with a foreign signature.
+    #: The number of return paths in it whose signature is not ours.
     forged: int = 0
     #: The signed token of a reader who unsubscribes by mail.
     token: str | None = None
     #: The From header of a mail, to show to the operator; it may be forged.
     sender: str = ""
-    #: Whether a signature covers the id but not the content: then any with the same id is rejected.
+    #: Whether the signature covers only the id and not the content, so that another arrival with
+    #: the same id is counted as rejected.
     is_nonce: bool = False

@@ -1,6 +1,6 @@
-"""What can go wrong with a mailbox on a server, in words, for IMAP and POP3 alike.
+"""Error messages about a mailbox on a server, for IMAP and POP3.
 
-No message has the password, also not one that a server repeats, nor anything that a terminal obeys.
+No message contains the password, even if a server repeats it, or terminal control characters.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from newsletter.errors import ConfigurationError, NewsletterError, TransportUnav
 from newsletter.feedback import mime
 from newsletter.settings.mailboxes import MailboxServer
 
-#: What libraries raise beside their own errors: lost connections, answers that they cannot read.
+#: Errors of libraries beside their own classes: lost connections, and responses they cannot parse.
 ERRORS = (OSError, ValueError, LookupError, TypeError, AttributeError)
-#: Characters of a server's words in a message.
+#: Characters of a server's text in a message.
 _LONGEST = 200
-#: The commands that have the password, as libraries write them; a server may repeat a part of one.
+#: The commands that contain the password; a server may repeat a part of one.
 _LOGIN = re.compile(r"\b(?:LOGIN(?!-)|AUTHENTICATE|PASS)\b")
-#: What imaplib puts before the words of a server.
+#: The prefix that imaplib adds to the text of a server.
 _PREFIX = re.compile(r"command: \w+ => ")
 _NOT_SHOWN = "the server's words may have the password in them, and are not shown"
-#: Response codes of a refusal that passes (RFC 5530, RFC 2449, RFC 3206).
+#: Response codes of temporary refusals (RFC 5530, RFC 2449, RFC 3206).
 _PASSES = re.compile(r"\[(?:UNAVAILABLE|INUSE|IN-USE|LIMIT|LOGIN-DELAY|SYS/TEMP)\b", re.I)
 
 
@@ -37,9 +37,9 @@ def explained(
     *,
     is_login: bool = False,
 ) -> Iterator[None]:
-    """Raise errors of a library as ConfigurationError, or as TransportUnavailable if they may pass.
+    """Convert errors of a library to ConfigurationError, or to TransportUnavailable if temporary.
 
-    `said` returns the words by which the server refused a command; None if it did not.
+    `said` returns the text with which the server refused a command; None for any other error.
     """
     try:
         yield
@@ -76,9 +76,9 @@ def _as_ours(
 
 
 def words(said: str, server: MailboxServer, *, is_login: bool = False) -> str:
-    """Return what a server has said as part of a sentence: printable, and not too long.
+    """Return a server's text as part of a sentence: printable, and not too long.
 
-    None of it where it has the password in any form, or repeats a part of a login.
+    If it contains the password in any form, or repeats a part of a login, it is not shown.
     """
     said = _PREFIX.sub("", said, count=1)
     if _has_password(said, server.password) or (is_login and _LOGIN.search(said)):
@@ -91,10 +91,11 @@ def _has_password(said: str, password: str) -> bool:
     octets = password.encode()
     forms = [password, quote(password, safe=""), str(octets)[2:-1]]
     for shift in range(3):
-        # Of base64 (RFC 4616), whatever stands before the password: what is the same each time.
+        # The base64 of a login (RFC 4616) depends on what precedes the password: for each of the
+        # three alignments, the characters that the password alone determines are searched.
         encoded = base64.b64encode(bytes(shift) + octets).decode()
         forms.append(encoded[(0, 2, 3)[shift] : (shift + len(octets)) * 4 // 3])
-    # Quoting, of a server and of Python, adds backslashes.
+    # Backslashes are removed, because servers and Python add them when they quote.
     plain = said.replace("\\", "").casefold()
     bare = (one.replace("\\", "").casefold() for one in forms)
     return password in said or any(one in plain for one in bare if one)

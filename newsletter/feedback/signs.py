@@ -1,4 +1,4 @@
-"""Tells bounces, delays and automatic replies apart where no part for machines does. Pure."""
+"""Distinguishes bounces, delays and automatic replies without a machine-readable part. Pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from newsletter.feedback.status import ADDRESS
 #: Characters of a text that are searched.
 _READ_LIMIT = 8_000
 
-# All of them search text in lower case: a pattern that ignores case takes twice as long.
+# All patterns are for text in lower case: a pattern that ignores case takes twice as long.
 _DAEMON = re.compile(
     r"mailer.?daemon|post_?master|mail.?(?:er|delivery|deliver).?(?:system|subsystem|service|agent)"
     r"|delivery.?subsystem|maildaemon|mdaemon@|<>|^$|microsoftexchange[0-9a-f]+@|^ndr@",
@@ -35,9 +35,9 @@ _FAILED = re.compile(
     r"|未送达|系统退信|配信(?:不能|エラー|できません)|送信できませんでした|メールエラー|返送"
     r"|배달 ?실패|반송",
 )
-# Answers to a digest have its title.
+# A reply to a digest repeats the digest's title, which may contain words of a failure.
 _ANSWER = re.compile(r"(?:re|aw|sv|antw|odp|rif|res|回复|答复)\s*[:：]")
-# Only from a mail system: a digest may have such a word in its title.
+# Counts only in a subject from a mail system: a digest may have the word in its title.
 _BOUNCED = re.compile(r"\bbounced?\b")
 _AWAY = re.compile(
     r"out of (?:the )?office|out-of-office|\boof\b|automatic (?:e?-?mail )?(?:reply|response"
@@ -74,7 +74,7 @@ _DELAY_IN_SUBJECT = re.compile(
     r"delay|warning: could not send|not yet been delivered|delivery warning|verzöger|retard"
     r"|différ|retras|ritard|atras|opóźni|задерж|延[迟遲]|遅延",
 )
-# What follows is the subject of the mail that came back.
+# A failure; the rest of the subject is that of the mail that came back, and may mention a delay.
 _FINAL_SUBJECT = re.compile(
     r"(?:undeliver\w+|unzustellbar|non remis|no se puede entregar|returned mail"
     r"|(?:mail )?delivery fail\w+|failure notice)\b",
@@ -86,15 +86,16 @@ _GIVEN_UP = re.compile(
 
 
 def is_automatic(headers: Headers) -> bool:
-    """Return whether a person's mailbox answers by itself: out of office, read, and the like.
+    """Return whether a mail is an automatic reply of a person's mailbox, such as out of office.
 
-    Exim and Google Groups mark their bounces as automatic replies, too.
+    The marks of automatic replies are not enough: bounces of Exim and Google Groups have them too.
     """
     if headers.all("X-Failed-Recipients"):
         return False
     subject = headers.get("Subject").lower()
     away, failed = _AWAY.search(subject), _FAILED.search(subject)
-    # A bounce quotes the subject of the mail behind its own, and so does an automatic reply.
+    # Bounces and automatic replies append the subject of the original mail to their own words, so
+    # the first match decides.
     is_bounce = failed is not None and (away is None or failed.start() < away.start())
     if away is not None and not (is_bounce and is_of_daemon(headers)):
         return True
@@ -106,7 +107,7 @@ def is_automatic(headers: Headers) -> bool:
 
 
 def is_bounce(headers: Headers, text: str, *, has_message: bool) -> bool:
-    """Return whether a mail looks like one that returns another, which may be inside."""
+    """Return whether a mail looks like a bounce; `has_message` if it contains another mail."""
     subject = headers.get("Subject").lower()
     is_failure = _FAILED.search(subject) is not None
     if headers.all("X-Failed-Recipients"):
@@ -116,13 +117,13 @@ def is_bounce(headers: Headers, text: str, *, has_message: bool) -> bool:
     if is_of_daemon(headers):
         return is_failure or says_so or is_named or _BOUNCED.search(subject) is not None
     if is_failure and not _ANSWER.match(subject):
-        # People write about such things, too.
+        # The subject alone is not enough, because people write about failures of delivery, too.
         return says_so or is_named or has_message
     return (is_failure or has_message) and says_so
 
 
 def is_delay(headers: Headers, text: str) -> bool:
-    """Return whether a mail only warns that another is late."""
+    """Return whether a mail only warns that delivery of another one is delayed."""
     start = _start_of(text)
     subject = headers.get("Subject").lower()
     if _DELAY_IN_SUBJECT.search(subject) and not _FINAL_SUBJECT.match(subject):
@@ -131,12 +132,12 @@ def is_delay(headers: Headers, text: str) -> bool:
 
 
 def is_of_daemon(headers: Headers) -> bool:
-    """Return whether a mail system is the sender, by its name."""
+    """Return whether the From header has the name of a mail system."""
     return _DAEMON.search(headers.get("From").lower()) is not None
 
 
 def _start_of(text: str) -> str:
-    """Return the start of a text on one line, in lower case: its lines are wrapped anywhere."""
+    """Return the start of a text in lower case on one line, as lines may be wrapped anywhere."""
     return " ".join(text[:_READ_LIMIT].lower().split())
 
 

@@ -1,4 +1,4 @@
-"""What every mailbox is read by, wherever it is: mails in batches, and what became of them."""
+"""The interface of all mailboxes: mails come in batches, and each batch is settled."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import NamedTuple, Protocol, TypeVar
 
 from newsletter.feedback.mime import MAXIMUM_OCTETS
 
-#: A batch of mails that are applied in one transaction has at most so many mails and octets.
+#: Maximum number of mails, and of their octets, in one batch.
 BATCH = 200
 BATCH_OCTETS = 20_000_000
 
@@ -15,9 +15,9 @@ Handle = TypeVar("Handle")
 
 
 class Mail(NamedTuple):
-    """A mail in a mailbox, and the beginning of it, up to MAXIMUM_OCTETS."""
+    """A mail in a mailbox, cut after MAXIMUM_OCTETS."""
 
-    #: Names it to its source, as long as that is open.
+    #: Identifies the mail in its source while the source is open.
     handle: str
     octets: bytes
 
@@ -25,22 +25,22 @@ class Mail(NamedTuple):
 class Source(Protocol):
     """An open mailbox."""
 
-    #: Mails that wait in it; None before they are known.
+    #: The number of unread mails at the start; None until it is known.
     waiting: int | None
 
     def batches(self) -> Iterator[list[Mail]]:
-        """Yield the mails that have not been read before.
+        """Yield batches of the mails that have not been read before.
 
-        A batch may be empty, so that a long search can be stopped. Each must be settled before the
-        next, even if that fails. Raises TransportUnavailable, ConfigurationError and InvalidInput,
-        which name the mailbox.
+        A batch may be empty, so that a long search can be stopped. `settle` must be called for each
+        batch before the next one, even if it fails. Raises TransportUnavailable, ConfigurationError
+        and InvalidInput, which name the mailbox.
         """
 
     def settle(self, *, understood: Sequence[str], left: Sequence[str]) -> None:
-        """Move or delete mails that were understood, and read the others never again.
+        """Move or delete understood mails, and mark the others so that they are not read again.
 
-        To be called after their effects are committed: a mail that could not be settled is read
-        again. Raises as `batches` does.
+        To be called after the effects are committed: a mail that could not be settled is read
+        again. Raises the same errors as `batches`.
         """
 
 

@@ -1,8 +1,4 @@
-"""Reads the parts of a report that are made for machines. Pure.
-
-Delivery status (RFC 3464, RFC 6533) has a block of fields for each recipient, a feedback report
-(RFC 5965) has one block in all.
-"""
+"""Parses delivery status (RFC 3464, RFC 6533): a block of fields for each recipient. Pure."""
 
 from __future__ import annotations
 
@@ -16,27 +12,27 @@ from newsletter.feedback.mime import Headers
 #: Blocks of one report that are read.
 MAXIMUM_BLOCKS = 200
 ADDRESS = re.compile(r"[^\s<>()\[\]:;,\"@\\]{1,64}@(?:[\w-]{1,63}\.){1,10}[\w-]{1,63}")
-# What a field names in another form: quoted, on a host without a domain, or damaged.
+# Addresses of other forms in a field: quoted, on a host without a domain, or damaged.
 _ODD_ADDRESS = re.compile(r"(?:\"[^\"\n]{1,62}\"|[^\s<>:;,@\"]{1,64})@[^\s<>;,@\"]{1,255}")
 #: The envelope recipient in a Received header (RFC 5321 4.4).
 _FOR = re.compile(rf"\bfor\s+<({ADDRESS.pattern})>", re.I)
 _TRACE_LENGTH = 2_000
 _DIAGNOSTIC_LENGTH = 2_000
 _STATUS = re.compile(r"\b([245]\.\d{1,3}\.\d{1,3})\b")
-#: RFC 6533 3: characters outside of ASCII in utf-8-addr-xtext; RFC 3461 4: those of xtext.
+#: Escapes of characters outside ASCII in utf-8-addr-xtext (RFC 6533 3), and of xtext (RFC 3461 4).
 _UNITEXT = re.compile(r"\\x\{([0-9A-Fa-f]{2,6})\}")
 _XTEXT = re.compile(r"\+([2-7][0-9A-F])")
 
 
 class Block(NamedTuple):
-    """What a delivery status says of one recipient; empty where it says nothing."""
+    """The fields of a delivery status for one recipient; missing ones are empty."""
 
     recipient: str
-    #: Whom the mail was sent to; another address if it was forwarded.
+    #: The address to which the mail was sent; it differs from the recipient if it was forwarded.
     original: str
     action: str
     status: str
-    #: Without its type, such as "smtp;".
+    #: The diagnostic code without its type, such as "smtp;".
     diagnostic: str
 
     @property
@@ -45,7 +41,7 @@ class Block(NamedTuple):
 
 
 def blocks(text: str) -> Iterator[Block]:
-    """Yield what a delivery status says of each recipient."""
+    """Yield the block of each recipient in a delivery status."""
     for paragraph in re.split(r"\n[ \t]*\n", text)[:MAXIMUM_BLOCKS]:
         found = dict(reversed([*mime.fields(paragraph)]))
         if "final-recipient" in found or ("original-recipient" in found and "action" in found):
@@ -75,7 +71,7 @@ def address_of(typed: str) -> str:
 
 
 def reader_of(sent: Headers) -> str:
-    """Return the one address that a mail was sent to, by its headers; empty if they do not say."""
+    """Return the address that a mail was sent to, by To or Received; empty if they have none."""
     found: dict[str, str] = {one.lower(): one for one in ADDRESS.findall(sent.get("To"))}
     if len(found) == 1:
         return next(iter(found.values()))

@@ -1,7 +1,7 @@
-"""Decides what a returned mail requests. Pure functions: the octets of its headers in, values out.
+"""Finds requests to unsubscribe in the headers of a mail. Pure functions.
 
-Anybody can write to the address with a forged sender. So only a signed token identifies a reader;
-the sender's address never does.
+Anybody can write to the unsubscribe address with a forged sender, so only a signed token identifies
+a reader; the sender's address never does.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from newsletter import tokens
 from newsletter.feedback import mime
 from newsletter.feedback.mime import Headers
 
-#: Characters of one header of an automatic reply that are looked at.
+#: Characters of one header that are searched for marks of an automatic reply.
 _HEADER_LENGTH = 2_000
 _ASKED = re.compile(r"\bunsubscribe\b", re.ASCII | re.IGNORECASE)
 _SIGNED = tokens.TOKEN_LENGTH - tokens.SIGNATURE_LENGTH - 1
 # The subject of `mailto:...?subject=unsubscribe%20TOKEN` (RFC 2369, RFC 6068), with the prefixes of
-# mail gateways and quotes around the token, but nothing else: a reply or a ticket only quotes it.
+# mail gateways and quotes around the token, but no other text: replies and tickets quote a subject.
 _OURS = re.compile(
     r"(?:[\[({*]{1,3}\W*(?:external|extern|ext|spam|suspected spam|unsubscribe)\W{1,4}\s*){0,3}"
     r"unsubscribe[:+\s]*[<(\[\"']*"
@@ -27,14 +27,14 @@ _OURS = re.compile(
     r"[>)\]\"'.,;!\s]*",
     re.ASCII | re.IGNORECASE,
 )
-# Headers of automatic replies (RFC 3834, Exchange and older conventions). Not `Auto-Submitted:
-# auto-generated`, which is no reply, and not the List-* headers and `Precedence: list`, which are
-# added if our own address is a mailing list.
+# Headers of automatic replies (RFC 3834, Exchange and older conventions). `Auto-Submitted:
+# auto-generated` is not among them, as it marks no reply, and neither are the List-* headers and
+# `Precedence: list`, which are added if our own address is a mailing list.
 _AUTOMATIC: dict[str, re.Pattern[str]] = {
     "Auto-Submitted": re.compile(
         r"(?:\s|\([^()]*+\))*+auto-(replied|notified)\b", re.IGNORECASE
     ),
-    # Reports of delivery, reading or spam (RFC 6522).
+    # Delivery reports, read receipts and spam reports (RFC 6522).
     "Content-Type": re.compile(r"\s*multipart/report\b", re.IGNORECASE),
     "Precedence": re.compile(r"\s*(auto_?reply|bulk|junk)\b", re.IGNORECASE),
     "X-Auto-Response-Suppress": re.compile(r"\s*(?!none\s*$)\S", re.IGNORECASE),
@@ -88,5 +88,5 @@ def is_automatic(headers: Headers) -> bool:
 
 
 def is_of_apple(headers: Headers) -> bool:
-    """Return whether Apple Mail unsubscribes: by a mail that is marked as an automatic reply."""
+    """Return whether a mail is Apple Mail's request to unsubscribe, marked as automatic reply."""
     return headers.get("X-Apple-Unsubscribe").lower() == "true"

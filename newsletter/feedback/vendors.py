@@ -1,8 +1,8 @@
-"""What mail systems write instead of a reply: rows of words, and the reply that each stands for.
+"""Phrases that mail systems write instead of an SMTP reply, and the equivalent reply of each.
 
-Only words with which a system says what it did itself are here; those of a reply are in
-`smtp.reply`, which decides what either means. The first row that fits applies. A row that stands
-for a dead address has words of a mailbox or a recipient in it, and is not about the sender.
+Phrases of SMTP replies are in `smtp.reply`, which also classifies the equivalent replies. The first
+row that matches applies. Each row for a dead address must contain a word for a mailbox or a
+recipient, and must not match phrases about the sender.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import NamedTuple
 from newsletter.smtp.outcome import Phase
 from newsletter.smtp.reply import Reply
 
-#: Characters that are searched.
+#: Characters of a text that are searched.
 _READ_LIMIT = 4_000
 
 
@@ -26,12 +26,12 @@ class _Row(NamedTuple):
 
 
 def _row(words: str, code: int, status: str, phase: Phase = Phase.RCPT) -> _Row:
-    # The lines of a report are wrapped anywhere. Lower-case text is searched: that is twice as fast
-    # as a pattern that ignores case.
+    # Blanks match line breaks, because lines may be wrapped anywhere. Patterns are for lower-case
+    # text, which is twice as fast as ignoring case.
     return _Row(re.compile(words.replace(" ?", r"\s?").replace(" ", r"\s+")), code, status, phase)
 
 
-# Up to so many words between a noun and what is said of it.
+# Up to three, or six, words between a noun and its predicate.
 _FEW = r"(?: \S{1,80}){0,3}"
 _MORE = r"(?: \S{1,80}){0,6}"
 _MAILBOX = r"(?:mail ?box|mail ?folder|mail ?dir|inbox|account|postbox)"
@@ -51,7 +51,7 @@ _ZH = r"(?:收件人|用[户戶]|[邮郵]箱|信箱|[帐帳账]号|地址)"
 _JA = r"(?:ユーザー?|[宛あ]て?先|アドレス|受信者|アカウント|メールボックス)"
 
 _ROWS = (
-    # Not about the address, and before the rows that are.
+    # Spam, viruses and policy; before the rows about the address, because they have precedence.
     _row(
         r"\bspam\w{0,10}\b|junk mail|unsolicited|black[ -]?list|blocklist|content filter"
         r"|virus(?:es)? (?:was |were |has been )?(?:found|detected)|(?:contains?|infected|with) "
@@ -67,7 +67,7 @@ _ROWS = (
         r"|requires? (?:the )?sender|recipient(?:'s)? preferences|without to:? fields?"
         r"|\b(?:spf|dkim|dmarc|rdns)\b|reverse dns|ptr record"
         r"|bounced by (?:the )?administrator|possible forgery"
-        # About the sender.
+        # Phrases about the sender.
         r"|\b(?:unknown|unverified|unroute?able|invalid|verify|bad) (?:envelope )?sender"
         r"|\bsender (?:is )?(?:unknown|unverified|invalid|rejected|not verified)"
         r"|\b(?:helo|ehlo) (?:command|name|host)|\bin (?:helo|ehlo)\b|\byour ip\b"
@@ -75,7 +75,7 @@ _ROWS = (
         r"(?:e-?mail )?(?:address|domain|account|mail ?box|user|path|dns|ptr)" + _FEW +
         r" (?:not\b|unknown|un(?:verified|authori[sz]ed|resolvable)|invalid|incorrect|rejected"
         r"|doesn't|blocked|failed)"
-        # Of a mailing list, not of a mailbox.
+        # Phrases about a mailing list, not about a mailbox.
         r"|(?:you are|you're) not (?:an? )?(?:member|subscri\w+)|\bnon-?(?:member|subscriber)"
         r"|by (?:list )?(?:members|subscribers)|closed (?:mailing )?list|not subscribed to"
         r"|not allowed to post|\bnot member\b",
@@ -86,7 +86,7 @@ _ROWS = (
         r"|loop (?:was )?(?:detected|broken)|(?:alias|forward)\w* (?:\w+ )?loop",
         554, "5.4.6",
     ),
-    # The system itself is wrong.
+    # Errors of the mail system itself.
     _row(
         r"\b(?:local|system|server|mailer) config(?:uration)? (?:error|problem)|misconfigured",
         550, "5.3.5",
@@ -119,14 +119,14 @@ _ROWS = (
         r"|message size|size limit|trop volumineux|zu gro(?:ß|ss)\b",
         552, "5.3.4", Phase.BODY,
     ),
-    # A name server that does not answer says nothing about the host.
+    # A name server that does not respond: the host may exist.
     _row(
         r"host not found,? try again|temporary failure in name resolution|servfail"
         r"|temporary (?:lookup|dns|name)|dns (?:query|lookup) (?:timed out|timeout)"
         r"|malformed (?:or unexpected )?(?:name server|dns) reply",
         450, "4.4.3",
     ),
-    # No such host.
+    # The host does not exist.
     _row(
         r"name or service not known|host (?:or domain )?(?:name )?not found|unknown host"
         r"|host (?:is )?unknown|domain (?:\S+ )?(?:does not exist|not found|unknown)"
@@ -136,7 +136,7 @@ _ROWS = (
         r"|domain inexistant|domaine inconnu|dominio inexistente|n'existe pas dans le dns",
         550, "5.4.4",
     ),
-    # Tried for some time, and given up.
+    # The server could not be reached, and the retries have ended.
     _row(
         r"(?:connection|operation|conversation|session) (?:with \S+ )?(?:has )?timed out"
         r"|connection (?:was |has been )?(?:refused|reset|lost|dropped|failed|closed)"
@@ -155,7 +155,7 @@ _ROWS = (
         r"|zeit(?:ü|ue)berschreitung|délai (?:\w+ )?(?:dépassé|expiré)|tiempo de espera",
         450, "4.4.1",
     ),
-    # Closed mailboxes: they may be opened again.
+    # Disabled mailboxes, which may be enabled again.
     _row(
         _RECIPIENT + r"(?: \S{1,80})? (?:is |has been |was |have been )?(?:currently "
         r"|temporarily )?"
@@ -174,7 +174,7 @@ _ROWS = (
         rf"|{_PL}" + _FEW + r" (?:jest )?(?:zablokowan|nieaktywn)",
         550, "5.2.1",
     ),
-    # No such mailbox.
+    # The mailbox does not exist.
     _row(
         r"not listed in (?:\w+ ){0,4}(?:domino|public name|address|directory)"
         r"|unrouteable address|no mail ?box (?:here )?by that name|invalid final delivery userid"
@@ -227,21 +227,21 @@ _ROWS = (
     ),
 )  # fmt: skip
 
-# A system that lists what may have happened, or advises, has not said what has.
+# Words of possibility or advice before a phrase: then it does not state what has happened.
 _HEDGED = re.compile(
     r"\b(?:may|might|could be|can be|possibl[ey]|perhaps|probably|likely|either|whether|if|unless"
     r"|verify|check|ensure|make sure|usually|often|sometimes|common\w*|typical\w*|möglich\w*"
     r"|eventuell|vielleicht|prüfen|falls|peut-être|si|vérifi\w+"
     r"|posibl\w+|verifi\w+|forse|possibil\w+|possível|talvez)\b(?:[^.!?:<\n]|\n(?!\n)){0,100}\Z"
 )
-#: Statuses that words stand for only if they are not hedged.
+#: Statuses whose phrases do not count after words of possibility or advice.
 _STATEMENTS = frozenset({"5.1.1", "5.2.1", "5.4.4"})
 
 
-# Reports of many recipients ask about the same text again and again.
+# Cached, because a report with many recipients searches the same text for each of them.
 @lru_cache(maxsize=8)
 def reply_of(text: str) -> tuple[Phase, Reply] | None:
-    """Return the reply that the words of a system stand for, and its phase; None for no row."""
+    """Return phase and reply that are equivalent to the first known phrase in a text, or None."""
     searched = text[:_READ_LIMIT].lower()
     for row in _ROWS:
         found = next(
@@ -254,14 +254,15 @@ def reply_of(text: str) -> tuple[Phase, Reply] | None:
             None,
         )
         if found:
-            # Few letters are longer in lower case; the text of the reply has them so, then.
+            # The reply quotes the original text, unless lower case has changed its length (few
+            # letters).
             written = text if len(searched) == len(text[:_READ_LIMIT]) else searched
             return row.phase, Reply(row.code, f"{row.status} {_sentence(written, found)}")
     return None
 
 
 def _sentence(text: str, found: re.Match[str]) -> str:
-    """Return the lines around the words that were found."""
+    """Return the lines that contain a match."""
     start = text.rfind("\n", 0, found.start()) + 1
     end = text.find("\n", found.end())
     return " ".join(text[start : end if end >= 0 else None].split())

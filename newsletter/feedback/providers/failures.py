@@ -1,7 +1,7 @@
-"""What a provider says of a failure: the SMTP reply in it decides, else the provider's own class.
+"""Classifies failures by the SMTP reply in an event, or else by the provider's own class. Pure.
 
-Pure. A provider stops more mails than far servers do, by lists of its own, for spam or a virus:
-none of that says that there is no such mailbox.
+A provider also refuses mails itself, because of lists of its own, spam or a virus; such a refusal
+does not show that a mailbox does not exist.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from newsletter.feedback.prose import Found
 from newsletter.feedback.reports import Report, Verdict
 from newsletter.smtp import reply as replies
 
-#: Stands for the address of a reader.
+#: Placeholder for the reader's address in a cached reply.
 _ANYBODY = "reader@reader.invalid"
 _OF_ADDRESS = {Verdict.DEAD, Verdict.MAYBE}
 
@@ -30,9 +30,9 @@ def report(
 ) -> Report:
     """Return the report of a failure.
 
-    `diagnostic` is what the far server said; without a reply in it the provider's class counts,
-    `otherwise`, with what it `said`. What the provider calls a block (spam, virus, content, policy)
-    is about our mail, whatever the reply.
+    `diagnostic` is the text of the recipient's server. If it contains no reply, the verdict is
+    `otherwise`, the provider's own class, and the text is `said`. A block (spam, virus, content,
+    policy) is caused by our mail, whatever the reply.
     """
     is_named = "@" in recipient and recipient in diagnostic
     said_of_anybody = diagnostic.replace(recipient, _ANYBODY) if is_named else diagnostic
@@ -48,15 +48,15 @@ def report(
     return Report(recipient, verdict, reply.code, reply.enhanced, found.phase, words, message_id)
 
 
-# Servers say the same to many readers, but for the address.
+# Cached, because servers send the same reply for many readers, apart from the address.
 @lru_cache(maxsize=256)
 def _judged(diagnostic: str) -> tuple[Found, Verdict] | None:
-    """Return the reply in a diagnostic, and what it comes to; None if there is none."""
+    """Return the reply in a diagnostic and its verdict; None if there is no reply."""
     found = prose.reply_in(diagnostic)
     return None if found is None else (found, verdict_on(found, is_first_hand=False))
 
 
 def mention(recipient: str, verdict: Verdict, *, message_id: str, text: str = "") -> Report:
-    """Return a report that is no failure of the far server: no reply in it decides."""
+    """Return a report with a given verdict, for events other than failures."""
     words = " ".join(text.split())[: replies.TEXT_LIMIT]
     return Report(recipient, verdict, text=words, message_id=message_id)

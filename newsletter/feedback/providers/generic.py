@@ -1,4 +1,4 @@
-"""Our own form of events, for any provider that has no adapter: see docs/hooks.md. Pure."""
+"""Our own format of events, for providers without an adapter; see docs/hooks.md. Pure."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _TIMESTAMP = "newsletter-timestamp"
 _SIGNATURE = "newsletter-signature"
 _BOUNCED = "bounced"
 _ENHANCED = re.compile(r"[245]\.\d{1,3}\.\d{1,3}", re.ASCII)
-#: The kinds of events that are no failure of the far server, in the field's words.
+#: Kinds and verdicts of events other than bounces, by the field `kind`.
 _KINDS = {
     "deferred": (Kind.DELAYED, Verdict.DELAYED),
-    # The provider has not sent it: spam, a virus, a list of its own.
+    # The provider has not sent the mail: spam, a virus, or a list of its own.
     "rejected": (Kind.OTHER, Verdict.OURS),
     "complained": (Kind.COMPLAINT, Verdict.COMPLAINT),
     "unsubscribed": (Kind.UNSUBSCRIBE, Verdict.OPT_OUT),
@@ -29,7 +29,7 @@ _KINDS = {
 
 
 def verify(request: HookRequest, key: str, now: datetime) -> None:
-    """Raise Rejected unless time and body of a request are signed by a key, in hexadecimal."""
+    """Raise Rejected unless a request has a valid signature, in hexadecimal, of time and body."""
     timestamp = request.header(_TIMESTAMP)
     requests.check_age(requests.seconds(timestamp), now, MAXIMUM_AGE)
     signed = f"{timestamp}.".encode()
@@ -39,7 +39,7 @@ def verify(request: HookRequest, key: str, now: datetime) -> None:
 
 
 def read(request: HookRequest) -> list[Arrival]:
-    """Return the events of a request; raises Rejected if one of them is of another form."""
+    """Return the events of a request; raises Rejected if one of them is malformed."""
     found = request.document
     if not isinstance(found, list) or not all(isinstance(one, dict) for one in found):
         raise Rejected(Cause.MALFORMED)
@@ -66,7 +66,7 @@ def _returned(event: dict[str, Any]) -> Returned:
 
 
 def _failure(event: dict[str, Any], recipient: str, message_id: str, said: str) -> Report:
-    """Return the report of a bounce; the status may stand in the reply, or apart from it."""
+    """Return the report of a bounce; the status may be part of the reply, or a separate field."""
     status = requests.text(event.get("status"))
     found = prose.reply_in(said)
     if found is None:

@@ -1,7 +1,7 @@
-"""Mailgun's webhooks: HMAC over time and token, which says nothing of the events. Pure.
+"""Mailgun's webhooks, whose HMAC covers time and token, but not the events. Pure.
 
-So a token counts once (`Arrival.is_nonce`): who has seen one signed request could else send any
-other content with its signature.
+Each token is accepted once (`Arrival.is_nonce`). Otherwise anybody who has seen one signed request
+could send other content with its signature.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from newsletter.feedback.providers import request as requests
 from newsletter.feedback.providers.request import Cause, HookRequest, Rejected
 from newsletter.feedback.reports import Arrival, Kind, Report, Returned, Source, Verdict
 
-#: Mailgun posts again for eight hours, with the time of the first try.
+#: Mailgun retries for eight hours, with the time of the first try.
 MAXIMUM_AGE = timedelta(hours=9)
 _TOKEN_LENGTH = 50
-#: Reasons for which Mailgun has asked no server: the address is on a list of its own.
+#: Prefix of reasons for which Mailgun has not sent the mail: the address is on its own list.
 _ON_A_LIST = "suppress-"
-#: Reasons where there is no reply; "old" is tried for too long.
+#: Verdicts by reason for events without a reply; "old" means that the retries have ended.
 _CLASSES = {
     "bounce": Verdict.MAYBE,
     "espblock": Verdict.OURS,
@@ -30,7 +30,7 @@ _CLASSES = {
 
 
 def verify(request: HookRequest, key: str, now: datetime) -> None:
-    """Raise Rejected unless time and token of a request are signed by a key."""
+    """Raise Rejected unless time and token of a request have a valid signature."""
     signature = _signature(request)
     timestamp, token = requests.text(signature.get("timestamp")), _token(signature)
     given = requests.text(signature.get("signature"))
@@ -49,7 +49,7 @@ def _token(signature: dict[str, Any]) -> str:
 
 
 def read(request: HookRequest) -> list[Arrival]:
-    """Return the event of a request; what is of no use here uses up its token, too."""
+    """Return the event of a request, also one of no use here, since its token is used up, too."""
     event = requests.fields(requests.fields(request.document).get("event-data"))
     returned = _returned(event)
     token = _token(_signature(request))
@@ -101,9 +101,9 @@ def _failure(event: dict[str, Any]) -> Returned:
 
 
 def _diagnostic(status: dict[str, Any], words: str) -> str:
-    """Return the reply of the server: code, enhanced code and words stand apart."""
+    """Return the server's reply, joined from the fields with code, enhanced code and text."""
     code, enhanced = requests.text(status.get("code")), requests.text(status.get("enhanced-code"))
-    # 6xx are Mailgun's own.
+    # Codes 6xx are Mailgun's own.
     if not (len(code) == 3 and code[0] in "45") or words.lstrip().startswith(code):
         return words
     return f"{code} {words}" if words.startswith(enhanced) else f"{code} {enhanced} {words}"
@@ -116,7 +116,7 @@ def _message_id(event: dict[str, Any]) -> str:
 
 
 def _variable(variables: object) -> str:
-    """Return what stands in X-Mailgun-Variables: an object, or its text."""
+    """Return the Message-ID in X-Mailgun-Variables, which are an object or its JSON text."""
     if isinstance(variables, str):
         try:
             variables = json.loads(variables)

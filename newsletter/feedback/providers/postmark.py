@@ -1,7 +1,7 @@
-"""Postmark's webhooks, which are not signed: HTTP basic authentication (RFC 7617). Pure.
+"""Postmark's webhooks, which have no signature but HTTP basic authentication (RFC 7617). Pure.
 
-Postmark gives mails a Message-ID of its own, and returns what a mail has in X-PM-Metadata-*: there
-its own one stands (`HEADER`).
+Postmark replaces the Message-ID of a mail, but returns its X-PM-Metadata-* headers; one of them has
+our Message-ID.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from newsletter.feedback.providers import request as requests
 from newsletter.feedback.providers.request import Cause, HookRequest, Rejected
 from newsletter.feedback.reports import Arrival, Kind, Report, Returned, Source, Verdict
 
-#: The name of the header's end, in lower case as Postmark returns it.
+#: The end of the header's name, in lower case as Postmark returns it.
 _METADATA = "message-id"
 
-#: What a type of bounce is by Postmark's own words ("unknown user, mailbox not found"), where the
-#: bounce gives no reply.
+#: Verdicts for bounces without a reply, by Postmark's description of their type ("unknown user,
+#: mailbox not found").
 _FAILURES = {
     "HardBounce": Verdict.DEAD,
     "BadEmailAddress": Verdict.DEAD,
     "SoftBounce": Verdict.LATER,
     "DnsError": Verdict.LATER,
 }
-#: Types that are about our mail, whatever the reply.
+#: Types of bounces that our mail has caused, whatever the reply.
 _BLOCKS = {
     "Blocked": Verdict.OURS,
     "SpamNotification": Verdict.OURS,
@@ -34,14 +34,14 @@ _BLOCKS = {
     "DMARCPolicy": Verdict.OURS,
     "OpenRelayTest": Verdict.OURS,
 }
-#: Why a reader's own act has Postmark send no more.
+#: Reasons for which Postmark stops sending to an address after the reader's own action.
 _ENDINGS = {
     "ManualSuppression": (Kind.UNSUBSCRIBE, Verdict.OPT_OUT),
     "SpamComplaint": (Kind.COMPLAINT, Verdict.COMPLAINT),
 }
-#: Types that are no failure.
+#: Types of events that are no failures.
 _ANSWERS = {
-    # "Message delayed": Postmark goes on trying.
+    # "Message delayed": Postmark retries.
     "Transient": (Kind.DELAYED, Verdict.DELAYED),
     "SpamComplaint": (Kind.COMPLAINT, Verdict.COMPLAINT),
     "Unsubscribe": (Kind.UNSUBSCRIBE, Verdict.OPT_OUT),
@@ -51,7 +51,7 @@ _ANSWERS = {
 
 
 def verify(request: HookRequest, login: str, _now: datetime) -> None:
-    """Raise Rejected unless a request has the login "user:password"; it has no time."""
+    """Raise Rejected unless a request has the login "user:password"; it has no timestamp."""
     scheme, _, written = request.header("authorization").partition(" ")
     given = requests.base64_octets(written.strip())
     if scheme.lower() != "basic" or not requests.is_same(login, given):
@@ -59,7 +59,7 @@ def verify(request: HookRequest, login: str, _now: datetime) -> None:
 
 
 def read(request: HookRequest) -> list[Arrival]:
-    """Return the event of a request; none for those that are of no use here."""
+    """Return the event of a request; none for events of no use here."""
     if not isinstance(request.document, dict):
         raise Rejected(Cause.MALFORMED)
     event = requests.fields(request.document)
@@ -70,7 +70,7 @@ def read(request: HookRequest) -> list[Arrival]:
 
 
 def _id(kind: str, event: dict[str, Any]) -> str:
-    """Return what identifies an event: a bounce and a complaint have an ID, others have none."""
+    """Return the ID of a bounce or a complaint, or one made from other fields of an event."""
     own = requests.identifier(event.get("ID"))
     names = ("MessageID", "Recipient", "DeliveredAt", "ChangedAt")
     parts = [own] if own else [requests.identifier(event.get(name)) for name in names]
@@ -90,7 +90,7 @@ def _bounce(event: dict[str, Any]) -> Returned:
         report = failures.mention(recipient, verdict, message_id=message_id, text=said)
         return Returned(answer, (report,))
     if kind not in _FAILURES and kind not in _BLOCKS:
-        # Also of what Postmark has not sent: ManuallyDeactivated and others.
+        # Other types, some of which are of mails that Postmark has not sent (ManuallyDeactivated).
         report = failures.mention(recipient, Verdict.OTHER, message_id=message_id, text=said)
         return Returned(Kind.OTHER, (report,))
     report = failures.report(
@@ -115,10 +115,10 @@ def _delivery(event: dict[str, Any]) -> Returned:
 
 
 def _subscription(event: dict[str, Any]) -> Returned | None:
-    """Postmark sends no more to an address, or does again; the reason for it counts."""
+    """Return an opt-out or a complaint if the reader has made Postmark stop sending; else None."""
     reason = requests.text(event.get("SuppressionReason"))
     is_by_reader = requests.text(event.get("Origin")) == "Recipient"
-    # A hard bounce is the recipient's, too, and comes as a bounce.
+    # A hard bounce has the origin "Recipient" too, but there is a bounce event for it.
     if event.get("SuppressSending") is not True or not is_by_reader or reason not in _ENDINGS:
         return None
     kind, verdict = _ENDINGS[reason]
@@ -126,7 +126,7 @@ def _subscription(event: dict[str, Any]) -> Returned | None:
 
 
 def _mention(event: dict[str, Any], recipient: str, verdict: Verdict, text: str) -> Report:
-    """Return a report whose recipient and words stand in fields of these names."""
+    """Return a report with recipient and text from the fields of these names."""
     return failures.mention(
         requests.address(event.get(recipient)),
         verdict,

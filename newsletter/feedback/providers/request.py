@@ -1,6 +1,6 @@
-"""The request with a provider's events: its octets, checks of signatures, and values of its JSON.
+"""A provider's HTTP request: its content, checks of signatures, and values of its JSON.
 
-All of it may be a stranger's: whatever is of another form than expected is empty or rejected, and
+All of it is untrusted: a value of an unexpected type counts as empty or raises Rejected, and
 nothing else is raised.
 """
 
@@ -20,35 +20,35 @@ from typing import Any, NoReturn
 
 from newsletter.errors import NewsletterError
 
-#: Characters of one value that are kept: of an address (RFC 5321 4.5.3.1.3, with brackets), a
-#: Message-ID (RFC 5322 2.1.1), and of what a server or provider says.
+#: Maximum characters of an address (RFC 5321 4.5.3.1.3, without brackets), of a Message-ID (RFC
+#: 5322 2.1.1), and of the text of a server or provider.
 _ADDRESS_LENGTH = 254
 _ID_LENGTH = 998
 _TEXT_LENGTH = 4_000
-#: Digits of a time in seconds or milliseconds since 1970.
+#: Maximum digits of a Unix time in seconds or milliseconds.
 _TIME_DIGITS = 13
 
 
 class Cause(StrEnum):
     """Why a request is rejected; at most 24 characters."""
 
-    #: The secret in its path is another one.
+    #: The secret in the path is wrong.
     PATH = "path"
     SIGNATURE = "signature"
-    #: Its signature is too old, or from the future.
+    #: The signature is too old, or its time is in the future.
     STALE = "stale"
-    #: A topic that the settings do not name.
+    #: The topic is not in the settings.
     TOPIC = "topic"
-    #: A signing certificate from elsewhere, out of its dates, or none.
+    #: The signing certificate is missing, expired, or from another host.
     CERTIFICATE = "certificate"
-    #: What has to be fetched cannot be: the provider tries again.
+    #: The certificate could not be fetched; the provider retries.
     UNREACHABLE = "unreachable"
     MALFORMED = "malformed"
     TOO_LARGE = "too_large"
 
 
 class Rejected(NewsletterError):
-    """The request of a hook is not to be believed."""
+    """The request is not proved to come from the provider, or is malformed."""
 
     def __init__(self, cause: Cause) -> None:
         super().__init__(f"Rejected: {cause}.")
@@ -57,9 +57,9 @@ class Rejected(NewsletterError):
 
 @dataclass(frozen=True)
 class HookRequest:
-    """A POST of a provider."""
+    """A POST request of a provider."""
 
-    #: By their names in lower case.
+    #: Headers by their names in lower case.
     headers: Mapping[str, str]
     body: bytes
 
@@ -74,7 +74,7 @@ class HookRequest:
 
 
 def parse(text: str) -> Any:  # noqa: ANN401 - whatever JSON it is
-    """Return a JSON text's value; raises Rejected for none, for NaN and for bottomless nesting."""
+    """Return a JSON text's value; Rejected if it is invalid, has NaN or is nested too deeply."""
     try:
         return _DECODER.decode(text)
     except (ValueError, RecursionError):
@@ -99,7 +99,7 @@ def items(value: object) -> list[Any]:
 
 
 def text(value: object, limit: int = _TEXT_LENGTH) -> str:
-    """Return a string or a number as text that can be stored: no NUL, no half of a surrogate."""
+    """Return a string or a number as text that can be stored, without NUL and lone surrogates."""
     if isinstance(value, bool) or not isinstance(value, str | int):
         return ""
     written = value if isinstance(value, str) else _digits(value)
@@ -109,12 +109,12 @@ def text(value: object, limit: int = _TEXT_LENGTH) -> str:
 
 
 def _digits(value: int) -> str:
-    # A longer one is no id, and Python refuses to write the longest.
+    # Longer numbers are no ids, and Python refuses to convert the longest to text.
     return str(value) if value.bit_length() < 128 else ""
 
 
 def address(value: object) -> str:
-    """Return the address in "Name <address>" or a bare one; empty if it is longer than any."""
+    """Return the address in "Name <address>", or a bare address; empty if it is too long."""
     written = text(value, 1_000).strip()
     found = parseaddr(written)[1] if "<" in written else written
     return found if len(found) <= _ADDRESS_LENGTH else ""
@@ -126,12 +126,12 @@ def identifier(value: object) -> str:
 
 
 def joined(event: Mapping[str, Any], *names: str) -> str:
-    """Return what identifies an event that has no id: some of its values."""
+    """Return an id for an event without one, made from some of its values."""
     return "\n".join(text(event.get(name)) for name in names)
 
 
 def check_age(at: datetime, now: datetime, maximum: timedelta) -> None:
-    """Raise Rejected for what was signed too long ago, or as long in the future."""
+    """Raise Rejected if a signature is older than `maximum`, or as far in the future."""
     if abs(now - at) > maximum:
         raise Rejected(Cause.STALE)
 
@@ -147,17 +147,17 @@ def seconds(written: str) -> datetime:
 
 
 def hmac_sha256(key: bytes, *signed: bytes) -> bytes:
-    """Return the HMAC-SHA256 (RFC 2104) of what is joined."""
+    """Return the HMAC-SHA256 (RFC 2104) of the concatenation of `signed`."""
     return hmac.digest(key, b"".join(signed), "sha256")
 
 
 def is_same(expected: str | bytes, given: str | bytes) -> bool:
-    """Compare in constant time; whatever text is `given`."""
+    """Compare in constant time; `given` may be any text."""
     return hmac.compare_digest(_octets(expected), _octets(given))
 
 
 def base64_octets(written: str) -> bytes:
-    """Return what base64 holds (RFC 4648 4); raises Rejected for anything else."""
+    """Decode base64 (RFC 4648 4); raises Rejected if it is invalid."""
     try:
         return base64.b64decode(_octets(written), validate=True)
     except binascii.Error:

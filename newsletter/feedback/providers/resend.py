@@ -1,7 +1,7 @@
-"""Resend's webhooks, signed as Svix does it ("Verifying Payloads" of its documentation). Pure.
+"""Resend's webhooks, signed by the scheme of Svix (see "Verifying Payloads" in its docs). Pure.
 
-Resend gives mails a Message-ID of its own, and events list the headers that a mail had: our own one
-stands in X-Message-ID, too.
+Resend replaces the Message-ID of a mail, but its events list the headers of the mail; our
+Message-ID is also in X-Message-ID.
 """
 
 from __future__ import annotations
@@ -17,30 +17,30 @@ from newsletter.feedback.providers.request import Cause, HookRequest, Rejected
 from newsletter.feedback.reports import Arrival, Kind, Report, Returned, Source, Verdict
 
 MAXIMUM_AGE = timedelta(minutes=5)
-#: Before the base64 of a signing secret.
+#: Prefix of a signing secret, before its base64.
 PREFIX = "whsec_"
 _VERSION = "v1"
-#: Signatures of one request: more than one while the secret is changed.
+#: Maximum number of signatures; a request has several while the secret is rotated.
 _SIGNATURES = 10
 _MESSAGE_IDS = {"message-id", "x-message-id"}
 
 
 def verify(request: HookRequest, secret: str, now: datetime) -> None:
-    """Raise Rejected unless a request is signed by a secret ("whsec_" and base64)."""
+    """Raise Rejected unless a request is signed with a secret ("whsec_" and base64)."""
     name, timestamp = request.header("svix-id"), request.header("svix-timestamp")
     requests.check_age(requests.seconds(timestamp), now, MAXIMUM_AGE)
     key = base64.b64decode(secret.removeprefix(PREFIX))
     signed = f"{name}.{timestamp}.".encode("utf-8", "surrogatepass")
     expected = base64.b64encode(requests.hmac_sha256(key, signed, request.body)).decode()
     given = request.header("svix-signature").split(" ")[:_SIGNATURES]
-    # All are compared, in constant time.
+    # All signatures are compared, each in constant time.
     matches = [requests.is_same(f"{_VERSION},{expected}", one) for one in given]
     if not name or not any(matches):
         raise Rejected(Cause.SIGNATURE)
 
 
 def read(request: HookRequest) -> list[Arrival]:
-    """Return the event of a request; none for those that are of no use here."""
+    """Return the event of a request; none for events of no use here."""
     if not isinstance(request.document, dict):
         raise Rejected(Cause.MALFORMED)
     event = requests.fields(request.document)
@@ -52,7 +52,7 @@ def read(request: HookRequest) -> list[Arrival]:
 
 
 def _recipient(data: dict[str, Any]) -> str:
-    """Return whom the mail was for; empty if it was for several, as events do not say which."""
+    """Return the recipient; empty if the mail had several, as events do not name the one meant."""
     found = requests.items(data.get("to"))
     return requests.address(found[0]) if len(found) == 1 else ""
 
@@ -104,7 +104,8 @@ _READERS = {
     "email.complained": _mentioned(Kind.COMPLAINT, Verdict.COMPLAINT),
     "email.delivered": _mentioned(Kind.DELIVERED, Verdict.DELIVERED),
     "email.delivery_delayed": _mentioned(Kind.DELAYED, Verdict.DELAYED),
-    # Not sent: a quota, a domain that is not verified and the like, or a list of Resend's own.
+    # Resend has not sent the mail: a quota, an unverified domain and the like, or a list of its
+    # own.
     "email.failed": _mentioned(Kind.OTHER, Verdict.OURS, "failed"),
     "email.suppressed": _mentioned(Kind.OTHER, Verdict.OTHER, "suppressed"),
 }

@@ -20,11 +20,11 @@ from newsletter.feedback.reports import Arrival, Kind, Report, Returned, Source,
 
 _SIGNATURE = "x-twilio-email-event-webhook-signature"
 _TIMESTAMP = "x-twilio-email-event-webhook-timestamp"
-#: Events are posted again for 24 hours, and nowhere does it say that they are signed again then.
-#: Within that time each counts once, by its `sg_event_id`: a replay changes nothing.
+#: SendGrid retries for 24 hours, and does not document that retries are signed anew. Within that
+#: time a replay has no effect, because each `sg_event_id` counts once.
 MAXIMUM_AGE = timedelta(hours=25)
 
-#: What `bounce_classification` means where the bounce gives no reply.
+#: Verdicts by `bounce_classification` for bounces without a reply.
 _CLASSES = {
     "invalid address": Verdict.DEAD,
     "mailbox unavailable": Verdict.LATER,
@@ -38,7 +38,7 @@ _CLASSES = {
 
 
 def verify(request: HookRequest, key: str, now: datetime) -> None:
-    """Raise Rejected unless a request is signed by a key (base64 of SubjectPublicKeyInfo)."""
+    """Raise Rejected unless a key (base64 of SubjectPublicKeyInfo) verifies the signature."""
     timestamp = request.header(_TIMESTAMP)
     requests.check_age(requests.seconds(timestamp), now, MAXIMUM_AGE)
     signature = requests.base64_octets(request.header(_SIGNATURE))
@@ -57,7 +57,7 @@ def _key(written: str) -> ec.EllipticCurvePublicKey:
 
 
 def read(request: HookRequest) -> list[Arrival]:
-    """Return the events of a request; raises Rejected if it is no list of them."""
+    """Return the events of a request; raises Rejected if the body is not a list."""
     if not isinstance(request.document, list):
         raise Rejected(Cause.MALFORMED)
     found = []
@@ -69,7 +69,7 @@ def read(request: HookRequest) -> list[Arrival]:
 
 
 def _id(event: dict[str, Any]) -> str:
-    # Not all events have one.
+    # Not all events have an `sg_event_id`.
     written = requests.identifier(event.get("sg_event_id"))
     return written or requests.joined(event, "event", "email", "smtp-id", "timestamp")
 
@@ -114,7 +114,7 @@ def _mentioned(
 
 _READERS = {
     "bounce": _bounce,
-    # Not sent: the address is on a list of SendGrid's own, or the mail is spam to it.
+    # SendGrid has not sent the mail: the address is on its own list, or its filter reports spam.
     "dropped": _mentioned(Kind.OTHER, Verdict.OTHER, "reason"),
     "deferred": _mentioned(Kind.DELAYED, Verdict.DELAYED, "response"),
     "delivered": _mentioned(Kind.DELIVERED, Verdict.DELIVERED, "response"),

@@ -1,8 +1,8 @@
-"""Amazon SES, whose events come by SNS: event publishing and feedback notifications. Pure.
+"""Events of Amazon SES by way of SNS: event publishing and feedback notifications. Pure.
 
 SNS signs a canonical string of some fields with RSA (SNS developer guide, "Verifying the signatures
-of Amazon SNS messages"). The certificate is fetched by the caller, and only from the host of SNS in
-the topic's own region; a topic that the settings do not name leads to no fetch at all.
+of Amazon SNS messages"). The caller fetches the certificate, and only from the host of SNS in the
+topic's own region; nothing is fetched for a topic that is not in the settings.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from newsletter.feedback.providers import request as requests
 from newsletter.feedback.providers.request import Cause, HookRequest, Rejected
 from newsletter.feedback.reports import Arrival, Kind, Report, Returned, Source, Verdict
 
-#: SNS tries for longer, but with the time of the first try.
+#: SNS retries for longer, but with the time of the first try.
 MAXIMUM_AGE = timedelta(hours=1)
 _NOTIFICATION = "Notification"
-#: The fields that are signed, by the message's type, in this order; those that it has.
+#: The signed fields by the type of message, in their order; missing fields are left out.
 _SIGNED = {
     _NOTIFICATION: ("Message", "MessageId", "Subject", "Timestamp", "TopicArn", "Type"),
     **dict.fromkeys(
@@ -38,20 +38,21 @@ _SIGNED = {
 _HASHES: dict[str, HashAlgorithm] = {"1": SHA1(), "2": SHA256()}  # noqa: S303 - what SNS signs with
 _TOPIC = re.compile(r"arn:(?P<partition>aws[a-z-]{0,12}):sns:(?P<region>[a-z0-9-]{1,32}):")
 
-#: Subtypes of a bounce for which SES has asked no server: the address is on a list of its own.
+#: Subtypes of bounces of mails that SES has not sent, because the address is on its own list.
 ON_A_LIST = {"Suppressed", "OnAccountSuppressionList", "UnsubscribedRecipient"}
 BLOCKS = {"MessageTooLarge", "ContentRejected", "AttachmentRejected"}
-#: Of a bounce without a reply: an out-of-office message (SES developer guide, bounce types).
+#: Type and subtype of an out-of-office message, which is a bounce without a reply (SES developer
+#: guide, bounce types).
 _ABSENT = ("Transient", "General")
 _NO_SPAM = {"not-spam": Verdict.OTHER, "auth-failure": Verdict.OURS}
 
 
 @dataclass(frozen=True)
 class Message:
-    """A message of SNS, of a topic of ours, whose signature is not verified yet."""
+    """An SNS message of one of our topics, whose signature is not verified yet."""
 
     fields: dict[str, Any]
-    #: Where its signing certificate is.
+    #: The URL of the signing certificate.
     certificate_url: str
 
     @property
@@ -64,13 +65,13 @@ class Message:
 def opened(request: HookRequest, topics: Collection[str], now: datetime) -> Message:
     """Return the message of a request; raises Rejected unless its topic is one of `topics`.
 
-    Rejects also what is too old, and a certificate or a confirmation elsewhere than at SNS.
+    A message that is too old, or has URLs (certificate, confirmation) outside SNS, is rejected too.
     """
     found = requests.fields(request.document)
     signed = _SIGNED.get(requests.text(found.get("Type")))
     if signed is None or not all(isinstance(found.get(one, ""), str) for one in signed):
         raise Rejected(Cause.MALFORMED)
-    # With a line break, the same octets could be those of other fields.
+    # With line breaks in them, different fields could have the same canonical string.
     if any("\n" in found[one] for one in signed if one in found and one != "Message"):
         raise Rejected(Cause.MALFORMED)
     topic = requests.text(found.get("TopicArn"))
@@ -87,7 +88,7 @@ def opened(request: HookRequest, topics: Collection[str], now: datetime) -> Mess
 
 
 def is_certificate_url(url: str, topic: str) -> bool:
-    """Return whether a URL is that of a signing certificate of SNS in the region of a topic."""
+    """Return whether a URL is one of a signing certificate of SNS in the region of a topic."""
     return _is_of_sns(url, topic, r"SimpleNotificationService-[0-9A-Za-z]{1,64}\.pem")
 
 
@@ -101,7 +102,7 @@ def _is_of_sns(url: str, topic: str, rest: str) -> bool:
 
 
 def verify(message: Message, certificate: bytes, now: datetime) -> None:
-    """Raise Rejected unless the owner of a certificate (PEM) has signed a message."""
+    """Raise Rejected unless a certificate (PEM) verifies the signature of a message."""
     signer = _signer(certificate)
     if not signer.begins <= now <= signer.ends:
         raise Rejected(Cause.CERTIFICATE)
@@ -119,7 +120,7 @@ def verify(message: Message, certificate: bytes, now: datetime) -> None:
 def canonical(found: dict[str, Any]) -> bytes:
     """Return the octets that SNS signs: name and value of each signed field on lines of their own.
 
-    A field that is left out of a message is left out here, too.
+    Fields that the message does not have are left out.
     """
     lines = [f"{name}\n{found[name]}\n" for name in _SIGNED[found["Type"]] if name in found]
     return "".join(lines).encode("utf-8", "surrogatepass")
@@ -133,7 +134,7 @@ class _Signer(NamedTuple):
 
 @lru_cache(maxsize=16)
 def _signer(certificate: bytes) -> _Signer:
-    """Return the key of a certificate, and its dates."""
+    """Return the key of a certificate, and the dates of its validity."""
     try:
         found = x509.load_pem_x509_certificate(certificate)
         key = found.public_key()
@@ -157,7 +158,7 @@ def _instant(written: str) -> datetime:
 def read(request: HookRequest) -> list[Arrival]:
     """Return the event of a notification; none for other messages and events.
 
-    When a topic is chosen, SES sends it a sentence instead of an event.
+    When a topic is configured, SES sends it a test message that is a sentence instead of an event.
     """
     found = requests.fields(request.document)
     if found.get("Type") != _NOTIFICATION:
@@ -166,7 +167,7 @@ def read(request: HookRequest) -> list[Arrival]:
         event = requests.fields(requests.parse(str(found.get("Message"))))
     except Rejected:
         return []
-    # Feedback notifications have another name for it.
+    # `notificationType` in feedback notifications.
     kind = requests.text(event.get("eventType") or event.get("notificationType"))
     reader = _READERS.get(kind)
     if reader is None:
@@ -176,7 +177,7 @@ def read(request: HookRequest) -> list[Arrival]:
 
 
 def _message_id(mail: dict[str, Any]) -> str:
-    """Return the Message-ID that the mail had when SES got it; SES gives it another one."""
+    """Return the original Message-ID of the mail, which SES replaces."""
     for header in requests.items(mail.get("headers")):
         one = requests.fields(header)
         if requests.text(one.get("name")).lower() == "message-id":
@@ -193,7 +194,8 @@ def _bounce(event: dict[str, Any], message_id: str) -> Returned:
     diagnostics = [requests.text(one.get("diagnosticCode")) for one in recipients]
     is_listed = subtype in ON_A_LIST or any("suppression list" in one for one in diagnostics)
     if is_listed or ((kind, subtype) == _ABSENT and not any(diagnostics)):
-        # A list's have a status of 5.1.1, as if a server had said so.
+        # Not read as a failure: events of SES's own list have the status 5.1.1, as if from a
+        # server.
         other = (Kind.OTHER, Verdict.OTHER) if is_listed else (Kind.AUTO, Verdict.AUTO)
         to = [one.get("emailAddress") for one in recipients]
         text = " ".join([said, *diagnostics])
@@ -213,7 +215,7 @@ def _bounce(event: dict[str, Any], message_id: str) -> Returned:
 
 
 def class_of(kind: str, subtype: str) -> Verdict:
-    """Return what a type and subtype say by themselves; Resend has the same."""
+    """Return the verdict by type and subtype alone; Resend uses the same ones."""
     if subtype == "MailboxFull":
         return Verdict.FULL
     if subtype in BLOCKS:
@@ -227,7 +229,7 @@ def _complaint(event: dict[str, Any], message_id: str) -> Returned:
     found = requests.fields(event.get("complaint"))
     feedback = requests.text(found.get("complaintFeedbackType"))
     verdict = _NO_SPAM.get(feedback, Verdict.COMPLAINT)
-    # SES has not sent the mail, because of an earlier complaint.
+    # Not a new complaint: SES has not sent the mail because of an earlier one.
     if requests.text(found.get("complaintSubType")) in ON_A_LIST:
         verdict = Verdict.OTHER
     addresses = map(requests.fields, requests.items(found.get("complainedRecipients")))
@@ -265,14 +267,14 @@ def _delivery(event: dict[str, Any], message_id: str) -> Returned:
 
 
 def _rejection(event: dict[str, Any], message_id: str) -> Returned:
-    """SES has found a virus in the mail, and has not sent it."""
+    """Return the report of a mail that SES has not sent, because it found a virus in it."""
     said = requests.text(requests.fields(event.get("reject")).get("reason"))
     to = requests.fields(event.get("mail")).get("destination")
     return Returned(Kind.OTHER, tuple(_of_each(to, Verdict.OURS, message_id, said)))
 
 
 def _subscription(event: dict[str, Any], message_id: str) -> Returned:
-    """A reader has left by the link that SES adds where its list management is used."""
+    """Return the opt-out of a reader by the link that SES adds if its list management is used."""
     found = requests.fields(event.get("subscription"))
     leaves = requests.fields(found.get("newTopicPreferences")).get("unsubscribeAll") is True
     to = requests.fields(event.get("mail")).get("destination")
