@@ -27,7 +27,7 @@ import feedparser.api
 import feedparser.mixin
 from feedparser.encodings import convert_to_utf8
 
-#: Of a document with more items the newest are read.
+#: Items read from one document; if it has more, the newest are read.
 MAX_ITEMS = 5_000
 #: Characters of a field with markup; 300,000 are about 40,000 words.
 MAX_MARKUP = 300_000
@@ -89,9 +89,9 @@ _DATE = re.compile(
     rb"<(?:pubDate|(?:\w{1,20}:)?(?:published|updated|issued|date))\b[^<>]{0,200}>([^<]{6,100})<",
     re.IGNORECASE,
 )
-# Sections in which markup is text.
+# CDATA sections and comments: tags in them are plain text.
 _QUOTED = re.compile(rb"<!\[CDATA\[.*?\]\]>|<!--.*?-->", re.DOTALL)
-# Not allowed in XML 1.0 (2.2): the strict parser fails at the first.
+# Control characters that XML 1.0 (2.2) does not allow; the strict parser fails at the first one.
 _CONTROLS = bytes({*range(32)} - {0x09, 0x0A, 0x0D})
 _NONCHARACTER = re.compile(rb"\xef\xbf[\xbe\xbf]")
 _CONTROL_REFERENCE = re.compile(
@@ -151,7 +151,8 @@ def prepare(body: bytes, content_type: str) -> bytes:
     if not found.get("encoding"):
         body = body.decode("utf-8", "replace").encode()
     body = _NONCHARACTER.sub(b"", _CONTROL_REFERENCE.sub(b"", body.translate(None, _CONTROLS)))
-    # expat keeps the name of every attribute, in a table that soon exceeds the caches.
+    # Excess attributes are dropped, because expat keeps the name of each one in a table, which soon
+    # exceeds the processor's caches.
     return _without_long_head(_EXCESS.sub(rb"\1", body))
 
 
@@ -271,7 +272,7 @@ def _without_long_head(body: bytes) -> bytes:
 class _Bounds:
     """A mixin for feedparser's strict and loose parsers; its overrides apply the bounds first."""
 
-    # The attributes of feedparser that are used here.
+    # Attributes of feedparser's parsers that the methods below use.
     entries: list[Any]
     feeddata: Any
     version: str
@@ -395,7 +396,7 @@ def _joined(pieces: list[str | bytes]) -> str:
 # A shallow copy is enough: the copied dict holds strings.
 feedparser.mixin.copy = SimpleNamespace(deepcopy=dict)
 feedparser.api.PREFERRED_XML_PARSERS = [__name__]
-# Called at each element for the base of relative links, which seldom changes.
+# Cached: feedparser resolves the base of relative links at each element, and it seldom changes.
 feedparser.mixin.make_safe_absolute_uri = lru_cache(maxsize=16)(
     feedparser.mixin.make_safe_absolute_uri
 )

@@ -56,7 +56,7 @@ def main() -> None:
         while (label := receive(parent)) is not None:
             body = receive(parent)
             assert body is not None
-            # The limit is one of the process, so it grows with each document.
+            # RLIMIT_CPU counts from the start of the process, so it is raised for each document.
             used = resource.getrusage(resource.RUSAGE_SELF)
             _limit("RLIMIT_CPU", int(used.ru_utime + used.ru_stime) + seconds)
             with _ending_with(parent):
@@ -85,7 +85,7 @@ def receive(peer: Peer, limit: int | None = None) -> bytes | None:
 
 
 def _read(peer: Peer, length: int) -> bytes:
-    """Return so many octets; none at all only at the end."""
+    """Return exactly `length` octets, or none if the socket is closed; EOFError for fewer."""
     found = bytearray()
     while len(found) < length:
         chunk = peer.recv(min(_CHUNK, length - len(found)))
@@ -123,7 +123,7 @@ def _answer(label: dict[str, Any], body: bytes) -> bytes:
         feed = parse.parse(body, **label)
         return json.dumps({"feed": asdict(feed)}, default=datetime.isoformat).encode()
     except MemoryError:
-        # The state of the interpreter is unreliable after it.
+        # The interpreter's state is unreliable after a MemoryError.
         os._exit(OUT_OF_MEMORY)
     except FeedError as exc:
         return json.dumps({"error": exc.message, "hint": exc.hint}).encode()

@@ -197,7 +197,7 @@ def _follow(
         request = _request(url, validators if is_home else Validators())
         if start.userinfo and _origin(url) == _origin(start):
             next(httpx.BasicAuth(start.username, start.password).auth_flow(request))
-        # Not with httpx.Client: it parses redirects itself, and fails for unusual host names.
+        # httpx.Client is not used: it parses redirects itself, and fails for unusual host names.
         response = transport.handle_request(request)
         with closing(response):
             response.request = request
@@ -212,7 +212,7 @@ def _follow(
 
 def _request(url: httpx.URL, validators: Validators) -> httpx.Request:
     headers = {
-        # httpx derives it from the host name, and refuses names that IDNA refuses.
+        # Set here: httpx would derive it from the host name, and refuse names that IDNA refuses.
         "Host": url.netloc.decode("ascii"),
         "Accept": _ACCEPT,
         "Accept-Encoding": "gzip",

@@ -71,7 +71,7 @@ class Result:
     url: str
     title: str
     counts: Counts
-    #: A sentence if it failed, and what to do about it.
+    #: The failure as a sentence, and what to do about it; None after a success.
     error: str | None = None
     hint: str | None = None
 
@@ -211,7 +211,7 @@ def _in_parallel(
 ) -> list[Future[_Document | FeedError]]:
     """Read feeds in parallel, in daemon threads.
 
-    Not with an executor: its threads are joined at exit, which would wait for stalled feeds.
+    An executor is not used: its threads are joined at exit, which would wait for stalled feeds.
     """
     documents: list[Future[_Document | FeedError]] = [Future() for _ in feeds]
     waiting = queue.SimpleQueue[tuple[Feed, Future[_Document | FeedError]]]()

@@ -30,7 +30,7 @@ class Item:
     #: In order of preference, relative to `base` or absolute.
     links: tuple[str, ...]
     title: str
-    #: Both are HTML.
+    #: Summary and content are HTML.
     summary: str
     content: str
     #: The base URL of relative links.
@@ -42,7 +42,7 @@ class Item:
     source: str
     categories: tuple[str, ...]
     published_at: datetime | None
-    #: The page of its comments.
+    #: The URL of the page with readers' comments.
     comments: str = ""
     #: URLs of audio and video, linked if the item has no page.
     recordings: tuple[str, ...] = ()
@@ -52,7 +52,7 @@ class Item:
 class ParsedArticle:
     """One article of a feed, cleaned."""
 
-    #: None if the feed has none: then the link may identify the article.
+    #: None if the item has no GUID: then the link may identify the article.
     guid: str | None
     link: str
     title: str

@@ -41,7 +41,7 @@ def is_json(body: bytes, content_type: str) -> bool:
 def read(body: bytes, url: str) -> tuple[str, str | None, list[Item], int]:
     """Return the feed's title, site and items, and how many items were dropped.
 
-    Raises FeedError if it is no JSON Feed.
+    Raises FeedError if the document is not a JSON Feed.
     """
     try:
         found, left_out = _load(body.decode(json.detect_encoding(body), "surrogatepass"))
@@ -60,7 +60,7 @@ def read(body: bytes, url: str) -> tuple[str, str | None, list[Item], int]:
 def _load(document: str) -> tuple[dict[str, Any] | None, int]:
     """Parse an object member by member, so that items are counted while they are built.
 
-    After too many items the rest is not read. The object is None if the document is none.
+    After too many items the rest is not read. Returns None if the document is no JSON object.
     """
     found: dict[str, Any] = {}
     left_out = 0

@@ -17,10 +17,10 @@ class Known:
     link: str
     title: str
     content_hash: str
-    #: Whether these are the names that `feed_id` has for an article of another feed.
+    #: Whether GUID, link and title are those that `feed_id` has for an article of another feed.
     is_alias: bool = False
 
     @property
     def is_orphan(self) -> bool:
-        """Whether its feed was removed."""
+        """Whether the feed of the article was removed."""
         return self.feed_id is None and self.guid is not None

@@ -17,19 +17,21 @@ if TYPE_CHECKING:
 #: Characters of a link; a longer one would not fit into an index of PostgreSQL.
 MAX_LINK = 2_000
 
-# RFC 1035 3.1; also because punycode is quadratic in the length.
+# Limits of RFC 1035 3.1. They bound punycode too, which is quadratic in the length.
 _MAX_HOST, _MAX_LABEL = 253, 63
 _MOVED = re.compile(r"https?://(?:www\.)?")
 _PORTS = {"http": 80, "https": 443}
-# Host names with A-labels, or IP addresses; underscores occur.
+# Host names with A-labels, or IP addresses; some host names have underscores.
 _HOST = re.compile(rb"(?:[a-z0-9_-]+\.)*[a-z0-9_-]+\.?|[0-9a-f:.]*:[0-9a-f:.]*", re.IGNORECASE)
 _ABSOLUTE = re.compile(r"https?://", re.IGNORECASE)
 _AUTHORITY = re.compile(r"((?:https?:)?//(?:[^/?#@]*@)?)([^/?#@:]*)(.*)", re.IGNORECASE | re.DOTALL)
 _DOTS = re.compile("[.\u3002\uff0e\uff61]")
-# Removed anywhere in a link; browsers remove tabs and line breaks (WHATWG URL 4.4).
+# Control characters, removed anywhere in a link, as browsers remove tabs and line breaks (WHATWG
+# URL 4.4).
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f]")
 _SURROGATE = re.compile("[\ud800-\udfff]")
-# UTS 46 ignores them in host names. In paths they are significant: Persian words need them.
+# Soft hyphens and zero-width characters. UTS 46 ignores them in host names; in paths they are
+# significant, as Persian words need them.
 _ZERO_WIDTH = re.compile("[\u00ad\u200b-\u200d\u2060\ufeff]")
 # Invisible characters around a link.
 _BLANK = "".join(
@@ -37,7 +39,7 @@ _BLANK = "".join(
     for mark in [*map(chr, range(0x3001)), "\ufeff"]
     if mark.isspace() or unicodedata.category(mark) in {"Cc", "Cf"}
 )
-# Only names that no known system uses to select a page.
+# Names of tracking parameters; only those that no known system uses to select a page.
 _TRACKING = re.compile(
     r"utm_\w+|_ga|_gl|_hsenc|_hsmi|__hs\w+|hsa_(?:acc|ad|cam|grp|kw|la|mt|net|ol|src|tgt|ver)|"
     r"(?:mtm|matomo|pk|piwik)_(?:campaign|cid|content|group|keyword|kwd|medium|placement|source)|"
@@ -47,7 +49,7 @@ _TRACKING = re.compile(
     r"mkt_tok|oly_(?:anon|enc)_id|srsltid|vero_(?:conv|id)|xtor",
     re.ASCII | re.IGNORECASE,
 )
-# Medium puts the feed's name in it, so one story has a different link in each feed.
+# Medium puts the feed's name into `source`, so one story has a different link in each feed.
 _MEDIUM = re.compile(r"source=rss-[\w-]*", re.ASCII)
 
 
@@ -61,7 +63,7 @@ def canonical(text: str, base: str = "", *, strip_tracking: bool = True) -> str 
     if url is None:
         return None
     query = _query(url.query.decode("ascii"), strip_tracking=strip_tracking)
-    # Not with copy_with: httpx would parse the whole URL again for each part.
+    # `copy_with` is not used: httpx would parse the whole URL again for each part.
     found = f"{url.scheme}://{_netloc(url)}{url.raw_path.partition(b'?')[0].decode('ascii') or '/'}"
     found += f"?{query.decode()}" if query else ""
     fragment = _query(str(url).partition("#")[2], strip_tracking=strip_tracking)
@@ -151,7 +153,7 @@ def parsed(text: str) -> httpx.URL | None:
         return None
 
 
-# Cached: called many times for the page of one item.
+# Cached, because the page of one item is resolved many times.
 @lru_cache(maxsize=4_096)
 def _absolute(text: str, base: str) -> httpx.URL | None:
     text = _SURROGATE.sub("\ufffd", _CONTROLS.sub("", text)).strip(_BLANK)

@@ -1,7 +1,7 @@
 """Extracts paragraphs and pictures, in order, from a feed's HTML.
 
-Parsed with lxml. Input that would cost it more than linear time, such as thousands of attributes,
-is rewritten before; a document nested deeper than libxml2 allows is read again without its tags.
+The parser is lxml. Input that it could not parse in linear time, such as a tag with thousands of
+attributes, is rewritten first; a document nested deeper than libxml2 allows is read without tags.
 """
 
 from __future__ import annotations
@@ -30,18 +30,19 @@ _TAG = (
     r"""(?:=\s{0,9}+(?:"[^"]{0,4000}+"|'[^']{0,4000}+')|[^<>=]++|=){0,120}+>"""
 )
 _WHOLE_TAG = re.compile(_TAG)
-# Nearly all tags match this, and stay unchanged.
+# Matches nearly all tags; these stay unchanged.
 _TAME = (
     r"/[A-Za-z][A-Za-z0-9]{0,20}+>"
     r"""|[A-Za-z][A-Za-z0-9]{0,20}+(?:\s{1,9}+[A-Za-z-]{1,30}+="[^"<>]{0,1000}+"){0,8}+\s?/?>"""
 )
-# An incomplete tag is text.
+# A tag that needs rewriting, or the `<` of an incomplete tag, which is text.
 _WILD_TAG_OR_SIGN = re.compile(rf"(?!<(?:{_TAME}))(?:{_TAG}|<(?=/?[A-Za-z]))")
 _ATTRIBUTE = re.compile(
     r"""([a-z][a-z-]{0,30}+)\s{0,9}=\s{0,9}("[^"]{0,4000}+"|'[^']{0,4000}+'|[^\s"'<>=]{1,4000}+)""",
     re.IGNORECASE,
 )
-# html.unescape converts it to an int, and Python refuses long ones.
+# Numeric character references that html.unescape cannot convert: Python refuses to parse very long
+# integers.
 _HUGE_CHARREF = re.compile(r"&#(?:[xX][0-9a-fA-F]{9,}+|[0-9]{9,}+);?")
 _PLAIN_TAG = re.compile(
     r"<(/?)(a|abbr|b|big|blockquote|br|cite|code|div|em|font|h[1-6]|i|img|li|mark|ol|p|q|s|small"
@@ -88,7 +89,8 @@ _MUTED_CLASSES = _names(
     r"|reddit-embed-bq|fb-post|threads-embed|text-post-media"
 )
 _SKIPPED_IDS = {"toc", "toc_container", "toc-container", "ez-toc-container"}
-#: Classes of a line about the article. An element with more text than a line is the article.
+#: Classes of a line about the article, such as a byline. An element of such a class with more text
+#: than a line is the article itself.
 _ABOUT_CLASSES = re.compile(
     r"(?:^|\s)(?:author|by-?line|date|date-?line|meta|submitted|username|timestamp|posted-on|byline-\S+"
     r"|(?:entry|post|article)-(?:meta|date|author|byline|header)|published|post-info|reading-time"
@@ -113,7 +115,7 @@ class Run(NamedTuple):
     """A piece of text within one block."""
 
     text: str
-    #: The URL, if it is the text of a link.
+    #: The link's URL if the text is part of a link.
     href: str | None = None
     #: The classes of the link.
     classes: str = ""
@@ -165,7 +167,7 @@ def read(html: str, base: str = "") -> Reading:
     """Read untrusted HTML; never raises."""
     harmless = _harmless(html[:MAX_MARKUP])
     if "<" not in harmless and "&" not in harmless:
-        # The fast path, for most summaries.
+        # Fast path without the parser: most summaries are plain text.
         return _Collector(base).read_plain(harmless)
     try:
         return _Collector(base).read(_tree(harmless))
@@ -207,7 +209,7 @@ def _paired(tags: list[re.Match[str]]) -> list[re.Match[str]]:
 
 
 def _is_complete(tag: re.Match[str]) -> bool:
-    """Return whether a void tag is markup, and not text such as "The <br> element"."""
+    """Return whether a void tag is markup, unlike the one in the text "The <br> element"."""
     if tag[3].strip():
         return True
     before = tag.string[max(0, tag.start() - 1) : tag.start()]
@@ -387,7 +389,7 @@ def _attributes(element: etree._Element) -> dict[str, str]:
 
 
 def _is_skipped(element: etree._Element) -> bool:
-    """Return whether an element has no part of the article."""
+    """Return whether an element contains nothing of the article."""
     name = element.tag
     if name in _SKIPPED:
         return True
@@ -413,7 +415,7 @@ def _is_apparatus(link: etree._Element) -> bool:
 
 
 def _is_muted(element: etree._Element) -> bool:
-    """Return whether the text of an element is no text of the article, such as a caption."""
+    """Return whether an element's text, such as a caption, does not belong to the article."""
     if element.tag in _MUTED or element.get("aria-hidden") == "true":
         return True
     classes = element.get("class") or ""

@@ -1,4 +1,4 @@
-"""Decides which item of a feed is which stored article.
+"""Decides to which stored article each item of a feed corresponds, if any.
 
 Items of one feed that differ in GUID and in title are different articles, whatever their links:
 merging two articles loses one, which is worse than sending one twice. The same link and title with
@@ -89,7 +89,8 @@ def match(
     names.share(groups, common)
     found: dict[int, Known] = {}
     taken: set[int] = set()
-    # Rule by rule for all groups: a match by GUID has precedence over all weaker ones.
+    # Each rule is tried for all groups before the next rule, so that a match by GUID has precedence
+    # over all weaker ones.
     for rule in (names.by_guid, names.by_story, names.by_link, names.elsewhere):
         for position, one in enumerate(groups):
             if position not in found:

@@ -15,7 +15,7 @@ from newsletter.articles.polling import WaitsFor
 from newsletter.db import session as sessions
 from newsletter.models import Feed
 
-#: Two minutes short of a day: a cron job starts some seconds early or late.
+#: Two minutes less than a day, because a cron job starts some seconds early or late.
 _DAILY = timedelta(days=1, minutes=-2)
 
 

@@ -24,7 +24,7 @@ from newsletter.graphemes import shorten
 # elements are renamed. Their attributes are removed: with them, feedparser drops the text.
 _CAPTIONS = re.compile(rb"(</?media:)(title|description)\b(?:[^<>]{0,1000}(?<!/)(?=>))?")
 # RSS has authors as "desk@example.com (The desk)", feedparser as "The desk (desk@example.com)".
-# One word at a time: an expression with an @ in its middle is quadratic.
+# Matched word by word, since an expression with an @ in its middle takes quadratic time.
 _WORD = re.compile(r"[<(]?([^\s<>()]++)[>)]?")
 _LINK = re.compile(rb"<link\b[^<>]{0,2000}+>", re.IGNORECASE)
 _FEED_TYPE = re.compile(rb"application/(?:rss\+xml|atom\+xml|feed\+json)", re.IGNORECASE)
@@ -112,7 +112,7 @@ def _feedparser(body: bytes, content_type: str, url: str) -> tuple[Mapping[str, 
 
 
 def _hint(body: bytes, url: str) -> str:
-    """Return a hint with the feed that a web page links: of several, the one in its language."""
+    """Return a hint with the feed that a web page links, preferably one in the page's language."""
     page = body[:200_000]
     spoken = _PAGE_LANGUAGE.search(page)
     language = spoken[1].decode() if spoken else ""
@@ -158,7 +158,7 @@ def _item(entry: Mapping[str, Any], *, url: str, start: str, language: str, is_a
 
 
 def _page(entry: Mapping[str, Any], language: str) -> str:
-    """Return the URL of an entry's page: of several languages, the one of the feed."""
+    """Return the URL of an entry's page, preferably the one in the feed's language."""
     found = [
         one
         for one in _mappings(entry, "links")

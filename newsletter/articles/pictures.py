@@ -1,7 +1,7 @@
 """Selects the picture of an article: the widest one known that is no decoration.
 
 Tracking pixels, smileys, avatars, badges, share icons, placeholders and SVG (which mail clients do
-not show) are decorations, wherever in a feed they are.
+not show) count as decorations.
 """
 
 from __future__ import annotations
@@ -279,7 +279,7 @@ def _is_named_so(path: str) -> bool:
         return True
     if _PLACEHOLDER.fullmatch(stem):
         return True
-    # Photographs may have such names too: "x.jpg", "share.jpg".
+    # Photographs may be named like decorations: "x.jpg", "share.jpg".
     is_photograph = name.endswith(_PHOTOGRAPHS)
     is_counter = _SURE_COUNTER.fullmatch(stem) or (ending != "png" and _COUNTER.fullmatch(stem))
     return not is_photograph and bool(is_counter or _ICON.fullmatch(stem))

@@ -1,8 +1,9 @@
 """Decides when a feed is fetched next, and which feeds a run fetches. Pure functions.
 
-About once an hour, later if the feed asks for it (RSS `ttl`, `skipHours`, `skipDays`); after a
-failure with exponential back-off, or when the server allows it (`Retry-After`, RFC 9110 10.2.3);
-never again after 410. Before an edition, all feeds are fetched that do not wait after a failure.
+A feed is fetched about once an hour, or later if the feed asks for it (RSS `ttl`, `skipHours`,
+`skipDays`). After a failure it is fetched with exponential back-off, or when the server allows it
+(`Retry-After`, RFC 9110 10.2.3), and never again after 410. Before an edition, all feeds are
+fetched that do not wait after a failure.
 """
 
 from __future__ import annotations
@@ -14,9 +15,9 @@ from email.utils import parsedate_to_datetime
 from enum import StrEnum
 from typing import Protocol
 
-#: Two minutes short of an hour: a cron job starts some seconds early or late.
+#: Two minutes less than an hour, because a cron job starts some seconds early or late.
 HOURLY = timedelta(minutes=58)
-#: Back-off after the first failure; doubled by each further one, up to the longest.
+#: Back-off after the first failure; each further failure doubles it, up to LONGEST_RETRY.
 FIRST_RETRY = timedelta(minutes=10)
 LONGEST_RETRY = timedelta(hours=6)
 #: The maximum of a feed's `ttl`, and of a server's Retry-After.
@@ -44,7 +45,7 @@ class Polled(Protocol):
     fetched_at: datetime | None
     next_fetch_at: datetime | None
     waits_for: str | None
-    #: Hours of the week in UTC, 0 for Monday's first.
+    #: Hours of the week in UTC; 0 is the first hour of Monday.
     skip_hours: list[int] | None
 
 
@@ -61,7 +62,7 @@ class Occasion:
 
     @property
     def is_whole(self) -> bool:
-        """Whether all feeds are fetched that may be."""
+        """Whether this is a fetch of all feeds, and not only of those that are due."""
         return self.since is not None and self.feed_id is None
 
 
@@ -93,7 +94,7 @@ def is_wanted(feed: Polled, occasion: Occasion, *, now: datetime) -> bool:
 
 def after_success(now: datetime, *, ttl_minutes: int | None = None) -> datetime:
     """Return when a feed is fetched next after a success."""
-    # Limited before the conversion: a timedelta cannot hold any number of minutes.
+    # Limited before the conversion, because a very large number would overflow a timedelta.
     ttl = timedelta(minutes=min(ttl_minutes or 0, LONGEST_TTL // timedelta(minutes=1)))
     return now + max(HOURLY, ttl)
 
@@ -101,10 +102,10 @@ def after_success(now: datetime, *, ttl_minutes: int | None = None) -> datetime:
 def after_failure(
     now: datetime, failures: int, *, retry_after: timedelta | None = None
 ) -> tuple[datetime, WaitsFor]:
-    """Return when a feed is fetched next after `failures` in a row, and what it waits for.
+    """Return when a feed is fetched next after consecutive `failures`, and why it waits.
 
-    A Retry-After of the server has precedence over back-off, except that a server that goes on
-    failing is asked once an hour at most.
+    A Retry-After of the server has precedence over back-off, except that a feed that fails
+    repeatedly is fetched once an hour at most.
     """
     back_off = min(FIRST_RETRY * 2 ** min(failures - 1, 16), LONGEST_RETRY)
     if retry_after is None:

@@ -24,7 +24,7 @@ _MAX_MORE = 60
 #: Words of a closing line, without the titles in it.
 _MAX_BESIDE = 9
 _SHORT_TITLE = 12
-#: Lines that are removed before or after the text, at most.
+#: Maximum number of lines removed before the text, and after it.
 _MAX_LINES = 6
 _MAX_CREDIT = 140
 #: Characters; a shorter first paragraph without a sentence is joined with the next one.
@@ -55,7 +55,8 @@ _BY = re.compile(
     r"^(?:(?i:by|words by|written by|posted by|published by|von|par|por|di|de|door|av|af|przez"
     rf"|autor|автор|yazan))\s?[:：]?\s{_NAMES}$"
 )
-#: "Текст: Иван Петров", "Photos by: Anna Berg / AFP"; the words of a sentence are not all names.
+#: A label and names only: "Текст: Иван Петров", "Photos by: Anna Berg / AFP". A sentence also has
+#: words that are no names.
 _LABELLED = re.compile(rf"^[^\W\d_]{{2,20}}+(?:\s[^\W\d_]{{1,12}}+){{0,2}}\s?:\s{_NAMES}$")
 # In scripts without capital letters a name is recognised by the label before it.
 _LABELLED_PLAINLY = re.compile(
@@ -71,7 +72,7 @@ _CREDIT = re.compile(
     r"|(?:photo|foto|zdjęcie) (?:by|von|par|de|di|door)\b|fot\.\s|©|\(c\)\s)",
     re.IGNORECASE,
 )
-#: The fallback text of media elements; some feeds have it without the element.
+#: The fallback text of media elements, which some feeds contain without the element.
 _FALLBACK = re.compile(
     r"^(?=.{0,160}$)(?=.*\b(?:html5?|video|vidéo|audio|iframe|frame|canvas|видео|аудио)|.*(?:動画|音声|视频"
     r"|視頻|音频|비디오|오디오|فيديو|الصوت))"
@@ -99,7 +100,7 @@ class About:
     title: str = ""
     author: str = ""
     page: str = ""
-    #: The page of its comments.
+    #: The URL of the page with readers' comments.
     comments: str = ""
     site: str = ""
     site_title: str = ""
@@ -168,7 +169,7 @@ def _is_closing(block: Block, about: About, *, is_only: bool) -> bool:
     if not is_only and _REFERENCES.fullmatch(words):
         return True
     if not block.unlinked.strip(" .,:;|·•–—-→»›>[]()") and block.hrefs and _is_short(words):
-        # Only links: to the item, to its comments, or in brackets.
+        # The block has only links: to the item, to its comments, or in brackets.
         is_own = all(_spelled(href) in about.own for href in block.hrefs)
         return is_own or bool(_BRACKETED.fullmatch(words) and len(block.hrefs) > 1)
     if _is_submission(block) and _BRACKETED.search(words):
@@ -188,7 +189,7 @@ def _is_submission(block: Block) -> bool:
 
 
 def _names_item_and_site(block: Block, about: About) -> bool:
-    """Return whether a block has only the item and then its site, as links or titles."""
+    """Return whether a block consists of the item and then its site, as links or titles."""
     words = block.text
     titles = len(about.title) + len(about.site_title)
     if len(words) > _MAX_CLOSING + titles:
@@ -214,7 +215,7 @@ def _has_both_titles(words: str, about: About) -> bool:
 
 
 def _is_of_site(href: str, about: About) -> bool:
-    """Return whether a URL is the site's front page, or that of a publication on its host."""
+    """Return whether a URL is the site's front page, or a publication's front page on its host."""
     url, site, page = urlsplit(href), urlsplit(about.site), urlsplit(about.page)
     if _spelled(href) == _spelled(about.site):
         return True

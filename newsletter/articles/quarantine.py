@@ -32,7 +32,7 @@ class Reason(StrEnum):
 
 @dataclass(frozen=True)
 class QuarantineRules:
-    """The limits of what is not suspicious."""
+    """The limits above which new articles are suspicious."""
 
     future: timedelta = timedelta(days=1)
     ancient: timedelta = timedelta(days=31)
@@ -76,7 +76,7 @@ class Background:
     is_first: bool
     #: The `text.title_key` of the feed's stored articles.
     titles: frozenset[str] = frozenset()
-    #: Those of `titles` that two or more articles went out with, such as a column's name.
+    #: The `titles` under which two or more articles went out, such as a column's name.
     columns: frozenset[str] = frozenset()
     traffic: Traffic = Traffic()
 
@@ -107,7 +107,7 @@ def reasons(
     for article in articles:
         reason = _by_date(article, now, rules)
         key = text.title_key(article.title)
-        # The title is enough: an article with the same content has the same title.
+        # Only titles are compared: an article with the same content has the same title.
         if reason is None and key in titles and key not in background.columns:
             reason = Reason.REPUBLISHED
         if not background.is_first:
@@ -115,7 +115,7 @@ def reasons(
         found.append(reason)
     if background.is_first:
         return _newest_only(articles, found, rules)
-    # As many as went out on one day before, also by approval, are no flood.
+    # Not a flood: no more articles than went out on one earlier day, also by approval.
     busiest = background.traffic.busiest
     room = max(rules.flood_per_day, busiest) - background.traffic.out_today
     if len(articles) > max(rules.flood, busiest):
@@ -135,8 +135,9 @@ def admitted(
 ) -> list[int]:
     """Return the positions of the articles to store.
 
-    All that go out, and the newest of those in quarantine, up to `waiting_per_day`. A first fetch
-    is stored whole: a known archive cannot be mistaken for new articles later.
+    These are all articles that go out, and the newest ones of those in quarantine, up to
+    `waiting_per_day`. A first fetch is stored whole: a known archive cannot be mistaken for new
+    articles later.
     """
     waiting = [position for position, reason in enumerate(why) if reason]
     room = max(0, rules.waiting_per_day - background.traffic.waiting_today)

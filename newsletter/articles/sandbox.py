@@ -55,7 +55,7 @@ _ANSWER = TypeAdapter(_Answer)
 class Sandbox:
     """One child process, shared by all threads, which parses one document at a time.
 
-    Started with the first document, and again with the next one after it has ended.
+    The child is started with the first document, and after it has ended, with the next document.
     """
 
     def __init__(self, limits: Limits) -> None:
@@ -100,7 +100,7 @@ class Sandbox:
 
     def _running(self) -> _Child:
         if self._child is not None and self._child.has_ended():
-            # Killed from outside while idle, so not because of a document.
+            # The child was killed from outside while idle, so no document is the cause.
             self._child.end()
             self._child = None
         if self._child is None and not self._is_closed:
@@ -161,7 +161,8 @@ class _Child:
                     stderr=subprocess.DEVNULL,
                     cwd="/",
                     env=_environment(),
-                    # Ctrl-C in the terminal must not end it: the parent does.
+                    # A session of its own, so that Ctrl-C in the terminal reaches only the parent,
+                    # which ends the child.
                     start_new_session=True,
                 )
         except BaseException:
@@ -184,7 +185,7 @@ class _Child:
         return self._process.poll() is not None
 
     def end(self, grace: float = 0) -> int:
-        """Kill it after `grace` seconds, close the socket and return the exit code; idempotent."""
+        """Kill the child after `grace` seconds and return its exit code; idempotent."""
         try:
             self._process.wait(grace)
         except subprocess.TimeoutExpired:

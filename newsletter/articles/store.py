@@ -139,7 +139,7 @@ def put_alias(session: Session, alias: ArticleAlias) -> None:
 def title_keys(
     session: Session, *, feed_id: int, wanted: Collection[str]
 ) -> tuple[frozenset[str], frozenset[str]]:
-    """Return those of `wanted` that a feed's articles have, and those that went out repeatedly."""
+    """Return the `wanted` titles that a feed's articles have, and those that went out twice."""
     keys: set[str] = set()
     sent: Counter[str] = Counter()
     rows = session.execute(
@@ -264,7 +264,7 @@ def let_out(
 
 
 def missing(session: Session, ids: Collection[int]) -> list[int]:
-    """Return those ids that no article has."""
+    """Return the ids to which there is no article."""
     found: set[int | None] = set()
     for chunk in _chunks(sorted(ids)):
         found |= set(session.exec(select(Article.id).where(col(Article.id).in_(chunk))))
@@ -369,7 +369,7 @@ def earlier_in_categories(
 ) -> list[Article]:
     """Return articles of any of these categories with seen_at up to `before`, the newest first.
 
-    None of a category in `without`.
+    Articles of a category in `without` are excluded.
     """
     if not categories or limit < 1:
         return []
@@ -395,7 +395,7 @@ def _covered(start: datetime, end: datetime, without: Collection[str]) -> list[C
 
 
 def _has_category(name: str) -> ColumnElement[bool]:
-    # Searched as JSON text with its quotes, so that any name matches exactly.
+    # The column is searched as JSON text, for the name with its quotes, so that it matches exactly.
     stored = cast(col(Article.categories), Text)
     return stored.contains(json.dumps(name), autoescape=True)
 
@@ -403,7 +403,7 @@ def _has_category(name: str) -> ColumnElement[bool]:
 def _newest() -> ColumnElement[Any]:
     """Return the sort key of articles: the earlier of `published_at` and `seen_at`."""
     published_at, seen_at = col(Article.published_at), col(Article.seen_at)
-    # A date after the arrival is a mistake, or made to be sorted first; it may also be missing.
+    # A date after the arrival is a mistake or a trick to be sorted first; it may also be missing.
     return case((published_at < seen_at, published_at), else_=seen_at)
 
 

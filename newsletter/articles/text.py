@@ -13,7 +13,7 @@ WORDS_PER_MINUTE = 225
 # another one. Directional marks and joiners are kept, because scripts and emoji need them.
 _INVISIBLE = re.compile("[\u00ad\u200b\u2060-\u2064\u202a-\u202e\u2066-\u206f\ufeff\ufff9-\ufffb]")
 _DROPPED = {"Cc", "Cs"}
-# Scripts without spaces; a character counts as half a word of reading time.
+# Characters of scripts without spaces; each counts as half a word of reading time.
 _DENSE = re.compile("[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]")
 # Stream-Safe Text Format (UAX 15): no script needs more combining marks on one letter, and
 # normalising a longer run is quadratic.
@@ -42,7 +42,7 @@ def title_key(title: str) -> str:
 
 
 def _is_dropped(code_point: int) -> bool:
-    """Return whether it is a control, a surrogate, or a noncharacter (Unicode 23.7).
+    """Return whether a code point is a control, a surrogate, or a noncharacter (Unicode 23.7).
 
     Characters not yet assigned in Python's tables are kept.
     """
