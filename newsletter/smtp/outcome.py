@@ -1,4 +1,4 @@
-"""The outcome of one try, as the ledger and the worker have it."""
+"""The outcome of one try to send a message: its result, scope and reaction."""
 
 from __future__ import annotations
 
@@ -42,9 +42,9 @@ class Reaction(StrEnum):
     NOTHING = "nothing"
     #: The address does not exist: never mail it again.
     SUPPRESS = "suppress"
-    #: It may not exist: suppress it if that is said again three days later.
+    #: The address may not exist: suppress it after the same reply at least three days later.
     SUSPECT = "suspect"
-    #: The mailbox is full: a soft bounce, counted.
+    #: The mailbox is full: count a soft bounce.
     COUNT = "count"
     #: The destination has trouble: fewer concurrent messages.
     SLOW = "slow"

@@ -23,9 +23,9 @@ from newsletter.smtp.server import SmtpServer
 from newsletter.smtp.session import Session
 from newsletter.smtp.tls import Trust
 
-#: RFC 5321 4.5.3.2.1: five minutes for the greeting; the same for TLS and AUTH.
+#: Time-out of the greeting (RFC 5321 4.5.3.2.1: five minutes), and of TLS and AUTH.
 CONNECT_SECONDS = 300
-#: Shorter if there are other relays to fail over to.
+#: A shorter time-out if there are other relays to fail over to.
 CONNECT_SECONDS_BESIDE_OTHERS = 30
 
 
@@ -33,7 +33,7 @@ async def connect(server: SmtpServer, *, trust: Trust, has_others: bool = False)
     """Return a session that is ready for MAIL.
 
     `has_others` shortens the time-out. Raises TransportUnavailable for failures that may be
-    temporary, ConfigurationError for those that only the operator can mend (credentials,
+    temporary, ConfigurationError for those that only the operator can correct (credentials,
     certificates).
     """
     try:

@@ -1,7 +1,7 @@
 """Chooses the relay of the next connection, by weight and with fail-over. Pure: no I/O.
 
-A relay that refuses us is not used for a back-off that doubles with each refusal in a row; then it
-is tried with one connection. A relay that refuses one more connection keeps the ones that it has.
+A relay that refuses us is not used for a back-off that doubles with each consecutive refusal; then
+it is tried with one connection. If a relay only refuses another connection, its open ones are kept.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from newsletter.errors import ConfigurationError, NewsletterError, TransportUnav
 from newsletter.smtp.server import SmtpServer
 from newsletter.smtp.session import Session
 
-#: Back-off of a relay: the first, and the longest.
+#: Back-off of a relay after its first refusal, and its maximum.
 BACKOFF_SECONDS = 30.0
 LONGEST_BACKOFF_SECONDS = 600.0
-#: Sessions that a relay may end in a row, per connection, before that counts as a refusal.
+#: Consecutive sessions that a relay may end, per connection, before that counts as a refusal.
 PATIENCE = 5
-#: This many refusals in a row, for readers at this many domains, count as a refusal of us.
+#: This many consecutive refusals, for readers at this many domains, count as a refusal of us.
 _REFUSALS = 20
 _DOMAINS = 5
 
@@ -32,7 +32,7 @@ class Connection:
 
     relay: Relay
     session: Session
-    #: Whether it is closed after its current message.
+    #: Whether the connection is closed after its current message.
     is_leaving: bool = False
 
 
@@ -44,21 +44,21 @@ class Relay:
     connections: set[Connection] = field(default_factory=set)
     #: Attempts to connect that have not ended, the oldest first.
     calls: list[object] = field(default_factory=list)
-    #: Refusals of us in a row; each doubles the back-off.
+    #: Consecutive refusals of us; each doubles the back-off.
     refusals: int = 0
     #: The error of the last refusal.
     refusal: NewsletterError | None = None
-    #: Sessions that it ended in a row.
+    #: Consecutive sessions that the relay has ended.
     failures: int = 0
-    #: Refusals since its last accepted message that may concern us, by domain of the reader.
+    #: Refusals since the last accepted message that may concern us, by domain of the reader.
     doubts: Counter[str] = field(default_factory=Counter)
-    #: Most connections that it accepts, as known so far; one more is tried at `next_try_at`.
+    #: The known maximum of connections that the relay accepts; one more is tried at `next_try_at`.
     limit: float = math.inf
     next_try_at: float = -math.inf
 
     @property
     def taken(self) -> int:
-        """Open connections, without those that are closing."""
+        """The number of open connections, without those that are closing."""
         return sum(
             connection.session.is_open and not connection.is_leaving
             for connection in self.connections
@@ -66,11 +66,11 @@ class Relay:
 
     @property
     def busy(self) -> int:
-        """Connections, without those that are closing and with those being opened."""
+        """The number of connections, including those being opened, but not those closing."""
         return len(self.calls) + sum(not connection.is_leaving for connection in self.connections)
 
     def is_suspended(self, now: float) -> bool:
-        """Return whether its back-off is still running."""
+        """Return whether the relay's back-off is still running."""
         return self.refusals > 0 and now < self.next_try_at
 
     def has_room(self, now: float) -> bool:
@@ -93,7 +93,7 @@ class Relays:
     def pick(self, now: float, *, failed: Relay | None = None) -> Relay | None:
         """Return the relay that is furthest below its share; None if none may be tried now.
 
-        By the Sainte-Laguë method, which is neutral between small and large weights. The relay
+        The Sainte-Laguë method decides, which is neutral between small and large weights. The relay
         whose connection has just `failed` is returned only if there is no other.
         """
         found = [relay for relay in self._relays if self.is_single or relay.has_room(now)]
@@ -118,14 +118,14 @@ class Relays:
         connection.relay.connections.discard(connection)
 
     def is_full(self, relay: Relay, *, now: float) -> None:
-        """Limit a relay that refused a connection to its others, for a while."""
+        """Limit a relay that refused another connection to its open ones, for a while."""
         relay.limit = relay.taken + len(relay.calls) - 1
         relay.next_try_at = now + BACKOFF_SECONDS
 
     def suspend(self, relay: Relay, refusal: NewsletterError, *, now: float) -> bool:
         """Begin the back-off of a relay and close its connections; return whether it was in use.
 
-        Refusals during the back-off are of connections that were opened before it, and not counted.
+        Refusals during the back-off are not counted: their connections were opened before it.
         """
         if relay.is_suspended(now):
             return False
@@ -141,8 +141,8 @@ class Relays:
     def failed(self, connection: Connection) -> bool:
         """Count a session that a relay ended; return whether that amounts to a refusal of us.
 
-        The first ones do not: some servers close a connection after a number of messages, and some
-        messages make any server close it.
+        The first sessions do not: some servers close a connection after a number of messages, and
+        some messages make any server close it.
         """
         if connection.is_leaving:
             return False
@@ -154,8 +154,9 @@ class Relays:
     def refused(self, connection: Connection, domain: str) -> bool:
         """Count a refusal that is not about the reader; return whether it is a refusal of us.
 
-        A few may have other reasons; many in a row, at several domains and with no message accepted
-        in between, do not. After a back-off the first one counts, until a message is accepted.
+        A few refusals may have other reasons; many consecutive ones, at several domains and with no
+        message accepted in between, do not. After a back-off, and until a message is accepted, the
+        first refusal suffices.
         """
         relay = connection.relay
         relay.doubts[domain] += 1
@@ -177,7 +178,7 @@ class Relays:
     def rebalance(self, now: float) -> None:
         """Close a connection after its message if another relay is further below its share.
 
-        One at a time, so that a relay that has just recovered is not flooded.
+        Connections are moved one at a time, so that a relay that has just recovered is not flooded.
         """
         crowded = max(self._relays, key=lambda each: _load(each, -0.5))
         if any(connection.is_leaving for connection in crowded.connections):
@@ -190,7 +191,7 @@ class Relays:
             return
 
     def failure(self, now: float) -> NewsletterError | None:
-        """Return the error if every relay is in back-off; None if one may be tried."""
+        """Return the error if every relay is in back-off; None if any may be tried."""
         refusals = [
             each.refusal for each in self._relays if each.refusal and each.is_suspended(now)
         ]

@@ -1,8 +1,8 @@
 """Classifies replies: phase, code and text in, an outcome out. Pure: no I/O, no clock.
 
 The first digit of the basic code decides between transient and permanent (RFC 5321 4.2.1); the
-enhanced code (RFC 3463) decides whether reader, domain or relay is concerned. An unknown reply gets
-the careful interpretation: the message is tried again, and no address is suppressed.
+enhanced code (RFC 3463) decides whether reader, domain or relay is concerned. An unknown reply is
+interpreted with care: the message is tried again, and no address is suppressed.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from newsletter.smtp.outcome import Kind, Outcome, Phase, Reaction, Scope
 
-#: Most characters of a reply that are kept.
+#: Maximum characters of a reply that are kept.
 TEXT_LIMIT = 400
 _ENHANCED = re.compile(r"([245]\.\d{1,3}\.\d{1,3})(?:[\s:;,]|$)")
 # Multi-line replies repeat the enhanced code at the start of every line (RFC 2034 4).
@@ -22,7 +22,7 @@ _LEADING = re.compile(r"[245]\.\d{1,3}\.\d{1,3}\s")
 # Removed before a text is searched: an address or a URL may contain "rate" or "spam".
 # Sendmail writes "user@example.org... User unknown", some without the blank.
 _NAMES = re.compile(r"<[^>]{0,400}>|[^\s<>]{1,320}@(?:[^\s<>.]|\.(?!\.))+|https?://\S+", re.I)
-#: Most characters of a reply that are searched.
+#: Maximum characters of a reply that are searched.
 _READ_LIMIT = 4_000
 _UNPRINTABLE = re.compile(r"[^\x20-\x7e]+")
 # Rate limits on us as the sender, in the words of the large providers, some with code 550. Gmail:
@@ -36,7 +36,7 @@ _LIMIT = re.compile(
 )
 # Limits per connection: reconnecting is enough.
 _PER_CONNECTION = re.compile(r"(?:this|per) (?:connection|session)|shutting down", re.I)
-# About one reader or mailbox, not a rate limit on us.
+# Phrases about one reader or mailbox, which are no rate limits on us.
 _GREYLIST = re.compile(r"gr[ae]y.?list|come back|try again in \d+ (?:sec|min)", re.I)
 # Postfix puts "Recipient address rejected" before the text of any policy.
 _RECIPIENT_RATE = re.compile(
@@ -46,10 +46,11 @@ _FULL = re.compile(
     r"\bfull\b|quota|out of storage|storage (?:space|limit)|insufficient space", re.I
 )
 _SIZE = re.compile(r"too (?:large|big)|\bsize\b", re.I)
-# Yahoo has no enhanced code for it ("delivery error: dd This user doesn't have an account").
+# Yahoo's reply for a missing mailbox, which has no enhanced code ("delivery error: dd This user
+# doesn't have an account").
 _NO_ACCOUNT = re.compile(r"\bdd (?:this user doesn't have|not a valid recipient)", re.I)
-# No such mailbox, in replies without a fitting code. "Mailbox unavailable" counts only with
-# Outlook's number: RFC 5321 4.2.3 uses it for policies, too.
+# Phrases for a missing mailbox in replies with other codes. "Mailbox unavailable" counts only with
+# Outlook's number, because RFC 5321 4.2.3 uses the phrase for policies, too.
 _NO_SUCH_USER = re.compile(
     r"no such (?:user|mailbox|recipient)|unknown (?:user|recipient|mailbox)|does(?:n't| not) exist"
     r"|no mailbox (?:here )?by that name|no such (?:address|account)|deactivated mailbox"
@@ -61,20 +62,20 @@ _NO_SUCH_USER = re.compile(
     r"|(?<!too many )invalid (?:recipient|mailbox)|recipient address rejected: access denied",
     re.I,
 )
-# Words of spam filters: with any code, they do not mean that the address is dead. Outlook's block
-# lists: SC-001, DY-001, OU-001 and so on.
+# Phrases of spam filters, after which no code means that the address is dead. SC-001, DY-001 and
+# OU-001 are Outlook's block lists.
 _FILTERED = re.compile(
     r"spam|block(?:ed|list)|blacklist|polic(?:y|ies)|reputation|unsolicited"
     r"|\b(?:SC|DY|OU)-00\d\b",
     re.I,
 )
-# About the envelope sender; some servers check it only at RCPT.
+# Phrases about the envelope sender, which some servers check only at RCPT.
 _SENDER = re.compile(
     r"sender address rejected|domain of sender|sender (?:domain|verif)|invalid dns mx"
     r"|\bsender\b.{0,80}\b(?:rejected|invalid|syntax error|null mx|not exist)",
     re.I,
 )
-# With 5.5.0: no such mailbox, in older versions of Outlook.
+# Older versions of Outlook say so of a missing mailbox, with the code 5.5.0.
 _UNAVAILABLE = re.compile(r"mailbox unavailable", re.I)
 # The relay does not relay for us, or not yet.
 _NOT_FOR_US = re.compile(
@@ -86,22 +87,23 @@ _NOT_FOR_US = re.compile(
 )
 # The relay quotes another server (address verification).
 _SECOND_HAND = re.compile(r"\bsaid:|unverified address|address verification", re.I)
-# Outlook: busy, or a rate limit on our IP address (4.7.500 to 4.7.699).
+# Outlook's codes for a busy server, or a rate limit on our IP address (4.7.500 to 4.7.699).
 _BUSY = re.compile(r"7\.[56]\d\d")
-#: Authentication or encryption is missing or wrong.
+#: Codes for missing or wrong authentication or encryption.
 _CREDENTIALS = frozenset({530, 534, 535, 538})
-#: Commands that the server does not know or not accept at this point.
+#: Codes for commands that the server does not know, or does not accept at this point.
 _CONVERSATION = frozenset({500, 502, 503, 504, 555})
-#: Of these, the ones that do not depend on the address in the command.
+#: Those codes of _CONVERSATION that do not depend on the address in the command.
 _OUT_OF_STEP = frozenset({500, 502, 503})
 #: Bad sender's mailbox or system (RFC 3463 3.2).
 _OUR_ADDRESS = frozenset({"1.7", "1.8"})
-#: No such mailbox, no such host, bad syntax, moved, takes no mail (RFC 7505), no route.
+#: Enhanced codes of dead addresses: no such mailbox, no such host, bad syntax, mailbox moved, host
+#: that accepts no mail (RFC 7505), no route.
 _DEAD = frozenset({"1.1", "1.2", "1.3", "1.6", "1.10", "4.4"})
 _LARGE = frozenset({"2.3", "3.4"})
 #: The server does not accept an internationalised address (RFC 6531 3.4).
 _NOT_ASCII = "6.7"
-#: Authentication that domains require of senders, with advice (RFC 7372; Gmail's guidelines).
+#: Advice by enhanced code for authentication that domains require (RFC 7372; Gmail's guidelines).
 _SETUP = {
     "7.20": "DKIM: sign with the domain of NEWSLETTER_SENDER",
     "7.21": "DKIM: sign with the domain of NEWSLETTER_SENDER",
@@ -152,8 +154,8 @@ def classify(phase: Phase, reply: Reply) -> Outcome:
 def lost(phase: Phase, reason: str) -> Outcome:
     """Return the outcome of a disconnect or a time-out in `phase`.
 
-    Before the message left, it is not charged. After the first octet it is unknown: whether the
-    server has accepted it cannot be determined (RFC 1047).
+    Before the first octet of the message, the try is not charged to the reader. After it, the
+    outcome is unknown: whether the server has accepted the message cannot be determined (RFC 1047).
     """
     if phase is Phase.BODY:
         return Outcome(Kind.UNKNOWN, phase, Scope.READER, text=_legible(reason))
@@ -195,7 +197,7 @@ _RATE_LIMITED = _Meaning(Kind.DEFERRED, Scope.DOMAIN, Reaction.PAUSE)
 _OUR_FAULT = _Meaning(Kind.DEFERRED, Scope.RELAY, Reaction.STOP)
 
 
-#: Greeting and closing (RFC 5321 4.2.3): neither accepts a message.
+#: Codes of greeting and closing (RFC 5321 4.2.3), neither of which accepts a message.
 _NOT_ACCEPTING = {220, 221}
 
 
@@ -204,7 +206,7 @@ def _decide(phase: Phase, reply: Reply) -> _Meaning:
     if 200 <= code < 300 and phase is Phase.BODY and code not in _NOT_ACCEPTING:
         return _Meaning(Kind.ACCEPTED, Scope.READER)
     if not 400 <= code < 600:
-        # Not a reply to this command: the session is out of step.
+        # The reply does not belong to this command: commands and replies are out of step.
         return _Meaning(Kind.UNKNOWN, Scope.READER) if phase is Phase.BODY else _UNEXPECTED
     refusal = _Refusal(phase, code, (reply.enhanced or "").partition(".")[2], _words_of(reply.text))
     is_of_mail = phase is Phase.MAIL and refusal.is_of_this_mail
@@ -228,12 +230,12 @@ class _Refusal(NamedTuple):
 
     @property
     def is_limit(self) -> bool:
-        """Whether it is a rate limit on us, not on the recipient."""
+        """Whether the reply is a rate limit on us, not on the recipient."""
         return self.has(_LIMIT) and not (self.has(_GREYLIST) or self.has(_RECIPIENT_RATE))
 
     @property
     def is_of_this_mail(self) -> bool:
-        """Whether MAIL was refused for good for the size or the SMTPUTF8 of this message."""
+        """Whether MAIL was refused permanently for this message's size or need of SMTPUTF8."""
         if self.code < 500:
             return False
         is_large = self.status in _LARGE or (self.code == 552 and self.has(_SIZE))
@@ -241,7 +243,7 @@ class _Refusal(NamedTuple):
 
     @property
     def is_dead(self) -> bool:
-        """Whether there is no such address; not if the command was not understood."""
+        """Whether the address does not exist; False if the command was not understood."""
         return self.code == 556 or (self.status in _DEAD and self.code not in _CONVERSATION)
 
     @property
@@ -269,7 +271,7 @@ _TRANSIENT: _Table = (
     (lambda refusal: refusal.status in _SETUP or refusal.status == "7.28", _RATE_LIMITED),
     (lambda refusal: refusal.code == 421 and refusal.has(_PER_CONNECTION), _CLOSING),
     (lambda refusal: refusal.has(_GREYLIST) or refusal.has(_RECIPIENT_RATE), _LATER),
-    # Before is_limit: "over quota" is also used for mailboxes.
+    # Precedes is_limit, because "over quota" is also said of mailboxes.
     (lambda refusal: refusal.status == "2.2", _LATER._replace(reaction=Reaction.COUNT)),
     (lambda refusal: refusal.status == "7.0" or refusal.is_limit, _RATE_LIMITED),
     (lambda refusal: _BUSY.fullmatch(refusal.status) is not None, _RATE_LIMITED),
@@ -289,11 +291,11 @@ _TRANSIENT: _Table = (
     ),
     (lambda _: True, _LATER),
 )
-#: Meanings of a 5xx reply to one of them; the first rule that holds applies. The delivery ends as
-#: refused, unless our set-up or rate is at fault.
+#: Meanings of a 5xx reply to the same commands; the first rule that holds applies. The delivery
+#: ends as refused, unless our set-up or rate is at fault.
 _PERMANENT: _Table = (
     (lambda refusal: refusal.is_ours, _OUR_FAULT),
-    # A rate limit on the recipient, from all senders: no consequence for address or domain.
+    # A rate limit on the recipient for all senders has no consequence for address or domain.
     (lambda refusal: refusal.has(_RECIPIENT_RATE), _NEVER),
     # This delivery is refused; the domain is paused for all others.
     (lambda refusal: refusal.status in _SETUP, _NEVER._replace(reaction=Reaction.PAUSE)),

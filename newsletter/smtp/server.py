@@ -1,4 +1,4 @@
-"""The mail servers that take our mail, as the URLs of the setting `smtp_url` name them."""
+"""Parses the setting `smtp_url`: the mail servers that relay our mail, as URLs."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from urllib.parse import SplitResult, unquote
 from newsletter import userinfo
 
 _PORTS = {"smtp": 25, "smtp+starttls": 587, "smtps": 465}
-#: Hosts that may be talked to without TLS: nobody listens on the way.
+#: Hosts that may be used without TLS, because the connection does not leave the machine.
 LOOPBACK = {"localhost", "127.0.0.1", "::1"}
-#: The separator of two URLs; the scheme behind it tells it from a comma in a password.
+#: The separator of two URLs; the scheme after it distinguishes it from a comma in a password.
 _BETWEEN_URLS = re.compile(r"[\s,]+(?=[A-Za-z][A-Za-z0-9+.-]*://)")
 _WEIGHT = re.compile(r"weight=([1-9][0-9]?|100)")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class SmtpServer:
-    """A mail server that takes our mail: address, security and weight."""
+    """A mail server that relays our mail: address, security and weight."""
 
     host: str
     port: int
@@ -28,7 +28,7 @@ class SmtpServer:
     security: Literal["plain", "starttls", "tls"]
     #: The name in EHLO; None for this machine's name.
     hostname: str | None = None
-    #: Its part of the connections, relative to a server of weight 1.
+    #: The server's share of the connections, relative to a server of weight 1.
     weight: int = 1
 
     def __str__(self) -> str:
@@ -40,8 +40,8 @@ def parse(
 ) -> list[SmtpServer]:
     """Return the servers of a list of URLs, or of a text with blanks or commas between them.
 
-    Without TLS only on loopback, or if plaintext is allowed. Raises ValueError with what the
-    setting must be, and the number of the URL instead of any part of it.
+    A server without TLS must be on loopback, unless plaintext is allowed. Raises ValueError with
+    the requirement that is not met, and the number of the URL instead of any part of it.
     """
     urls = _BETWEEN_URLS.split(value.strip(" \t\r\n,")) if isinstance(value, str) else value
     if not urls:
@@ -78,7 +78,7 @@ def _server(url: str, hostname: str | None, *, allows_plaintext: bool) -> SmtpSe
 
 
 def _split(url: str) -> tuple[SplitResult, str]:
-    """Return the parts of a URL and its host; raise ValueError unless it names a mail server."""
+    """Return the parts of a mail server's URL and its host; raise ValueError for another URL."""
     parts = userinfo.split(url)
     host = parts.hostname
     if parts.scheme not in _PORTS or not host:

@@ -43,7 +43,8 @@ _REPLY_LINE = re.compile(rb"([2-5]\d\d)(?:([ -])(.*))?", re.DOTALL)
 #: Fast path: a single-line reply of printable ASCII.
 _PLAIN_REPLY = re.compile(rb"([2-5]\d\d) ([\x20-\x7e]*)\r\n")
 _UNSAFE = re.compile(r"[\x00-\x20\x7f\x85\u2028\u2029<>]")
-#: RFC 3461 4.4: at most 100 characters of xtext; what would have to be escaped is left out.
+#: Message-IDs that can be an ENVID (RFC 3461 4.4): at most 100 characters, none of which xtext
+#: would have to escape.
 _ENVELOPE_ID = re.compile(r"[!-*,-<>-~]{1,100}", re.ASCII)
 #: The commands of a pipelined envelope, with the first digit of the reply that grants each.
 _GROUP = ((Phase.MAIL, 2), (Phase.RCPT, 2), (Phase.DATA, 3))
@@ -55,7 +56,7 @@ class Envelope(NamedTuple):
 
     sender: str
     recipient: str
-    #: What a report is to name the mail by: its Message-ID; empty for none.
+    #: The ENVID that bounces are to contain: the Message-ID; empty for none.
     id: str = ""
 
 
@@ -87,7 +88,7 @@ class _Announced(NamedTuple):
     """A mail whose envelope (MAIL, RCPT, DATA) was written; replies may be outstanding."""
 
     mail: Mail
-    #: The reply to RSET before them, if one was needed.
+    #: The reply to the RSET before the envelope, if one was needed.
     reset: _Expected | None
     group: _Expected
 
@@ -205,7 +206,7 @@ class Session(asyncio.Protocol):
         if announced.reset is not None:
             failure = await self._judged(Phase.MAIL, announced.reset, MAIL_SECONDS, 2)
             if failure is not None:
-                # Charged to the connection, not to the reader.
+                # A refused RSET is charged to the connection, not to the reader.
                 self.abandon()
                 return reply.lost(Phase.MAIL, f"RSET: {failure.text}")
         group = announced.group
@@ -272,7 +273,8 @@ class Session(asyncio.Protocol):
         if "size" in self.extensions:
             line += f" SIZE={len(mail.content)}"
         if "dsn" in self.extensions:
-            # RFC 3461 4.3 and 4.4: a bounce has the headers alone, and names the mail.
+            # RFC 3461 4.3 and 4.4: a bounce is to contain only the headers of the mail, and the
+            # ENVID.
             line += " RET=HDRS"
             if _ENVELOPE_ID.fullmatch(envelope.id):
                 line += f" ENVID={envelope.id}"
@@ -327,7 +329,7 @@ class Session(asyncio.Protocol):
         self, message: bytes, following: Callable[[], Mail | None] = lambda: None
     ) -> Outcome:
         if not self.is_open:
-            # Lost before the first octet of the message: safe to retry.
+            # The connection was lost before the first octet of the message: safe to retry.
             return reply.lost(Phase.DATA, str(self._closed or "the connection is closed"))
         self._set_deadline(BODY_SECONDS)
         try:
@@ -397,15 +399,15 @@ class Session(asyncio.Protocol):
         for (_, digit), answer in zip(_GROUP, group.replies, strict=False):
             if answer.code // 100 not in {digit, 4, 5}:
                 return False
-        # Incomplete without a refusal: slow. With one, DATA_SECONDS have passed: a reply is
-        # missing.
+        # If replies are missing and none is a refusal, the server is slow. After a refusal,
+        # DATA_SECONDS have passed, so a reply was left out.
         return group.complete.done() or not is_refused
 
     async def _wait_for(self, expected: _Expected, seconds: float) -> None:
-        """Wait at most so long for the replies; raises Disconnected if the session is lost."""
+        """Wait at most `seconds` for the replies; raises Disconnected if the session is lost."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                # Shielded, because the caller may wait for it again.
+                # Shielded, because the caller may wait for the same replies again.
                 await asyncio.shield(expected.complete)
 
     async def _reset(self) -> None:
@@ -434,7 +436,7 @@ class Session(asyncio.Protocol):
         self._expected.append(expected)
         return expected
 
-    # asyncio.Protocol
+    # Methods of asyncio.Protocol, which the transport calls.
 
     def data_received(self, data: bytes) -> None:
         """Parse replies; a reply that no command expects ends the session."""
@@ -479,10 +481,10 @@ class Session(asyncio.Protocol):
                 if not expected.complete.done():
                     expected.complete.set_result(None)
         elif answer.code != 421:
-            # Matched to a later command, it would be recorded for the wrong reader.
+            # If the reply were matched to a later command, it would count for the wrong reader.
             self._protocol_error(f"{answer.code} unasked")
         if answer.code == 421:
-            # RFC 5321 3.8: may come at any time, and closes the connection.
+            # RFC 5321 3.8: a server may send 421 at any time, and closes the connection.
             self._lose(Disconnected(f"421 {answer.text}"))
             self._transport.close()
 
@@ -517,7 +519,8 @@ class Session(asyncio.Protocol):
             complete = self._expected.popleft().complete
             if not complete.done():
                 complete.set_exception(exc)
-                # Retrieved here: a caller that timed out does not, and asyncio would log it.
+                # The exception is retrieved here, as a caller that timed out does not, and asyncio
+                # would log it.
                 complete.exception()
 
 

@@ -1,8 +1,8 @@
 """TLS to relays: one certificate store for all connections, and sessions that are resumed.
 
-Reading the store of the machine takes 40 ms of a processor, and a full handshake 3 to 4 ms; one
-that resumes a session takes 1 ms, and with TLS 1.2 a round trip less (RFC 5077, RFC 8446 2.2). That
-counts where relays close a connection after a number of messages.
+Reading the machine's certificate store takes 40 ms of processor time, and a full handshake 3 to
+4 ms. A handshake that resumes a session takes 1 ms, and with TLS 1.2 one round trip less (RFC 5077,
+RFC 8446 2.2). That matters with relays that close a connection after a number of messages.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ import ssl
 import time
 from collections.abc import Callable
 
-#: How long a context is used.
+#: Seconds for which a context is used.
 _LONGEST_SECONDS = 3600
 
 
 class _Resuming(ssl.SSLObject):
-    """Begins its handshake with the last session of its server; a subclass has the sessions."""
+    """A TLS connection that resumes the last session with its server; a subclass has `sessions`."""
 
     sessions: dict[str | None, ssl.SSLSession]
     _has_begun = False
@@ -25,22 +25,22 @@ class _Resuming(ssl.SSLObject):
     def do_handshake(self) -> None:
         if not self._has_begun:
             self._has_begun = True
-            # Only of a server whose certificate was verified. One that declines makes a full
-            # handshake.
+            # Sessions are stored only after the certificate was verified. If the server declines
+            # the session, the handshake is a full one.
             if (known := self.sessions.get(self.server_hostname)) is not None:
                 self.session = known
         super().do_handshake()
 
     def remember(self) -> None:
-        """Keep the session for the next connection to this server."""
+        """Store the session for the next connection to this server."""
         if self.session is not None:
             self.sessions[self.server_hostname] = self.session
 
 
 class Trust:
-    """What the certificates of relays are verified by, and the last TLS session of each relay.
+    """The certificate store for relays, and the last TLS session of each relay.
 
-    `given` replaces the certificate store of the machine; `clock` is a monotonic one in seconds.
+    `given` replaces the certificate store of the machine; `clock` is a monotonic clock in seconds.
     """
 
     def __init__(
@@ -59,8 +59,8 @@ class Trust:
     def context(self) -> ssl.SSLContext:
         """The context of the next connection; raises OSError if it cannot be made.
 
-        Made anew after an hour: the store may have changed, and a session that is resumed again and
-        again would outlive the certificate that it was verified by (RFC 8446 4.6.1).
+        A new context is made after an hour: the store may have changed, and a session that is
+        resumed repeatedly would outlive the certificate of its first handshake (RFC 8446 4.6.1).
         """
         if self._context is None or self._clock() - self._made_at > _LONGEST_SECONDS:
             self._made_at = self._clock()
@@ -73,16 +73,16 @@ class Trust:
     def remember(self, transport: asyncio.Transport) -> None:
         """Keep the TLS session of a connection for the next one to the same relay.
 
-        With TLS 1.3 it arrives with the first answer after the handshake.
+        With TLS 1.3 the session arrives with the first response after the handshake.
         """
         connection = transport.get_extra_info("ssl_object")
         if isinstance(connection, _Resuming):
             connection.remember()
 
     def forget(self, host: str) -> None:
-        """Resume no session of a relay that could not be connected to: that may be the cause."""
+        """Drop the session of a relay after a failed connection, as it may be the cause."""
         self._sessions.pop(host, None)
 
     def renew(self) -> None:
-        """Read the certificates again for the next connection."""
+        """Make the next connection read the certificate store again."""
         self._context = None
