@@ -1,5 +1,5 @@
-"""Turns plain content into mail: words and layout by Jinja2, then one compiled message with slots.
+"""Renders plain content as mail: text and layout by Jinja2, then one compiled message with slots.
 
-Editions and subscribers call it once per mailing; the sender fills its slots. It has no table, no
-setting and no router: dataclasses in, bytes out, and nothing here ever opens a connection.
+Editions and subscribers call this package once per mailing; the sender fills the slots. It depends
+on no table, setting or router, and opens no connection: dataclasses in, bytes out.
 """

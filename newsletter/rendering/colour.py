@@ -1,6 +1,7 @@
 """The colours of a mail: fixed greys in two schemes, and one accent that must stay readable.
 
-Contrast is WCAG 2's; the accent is darkened or lightened, keeping its hue, until it holds.
+Contrast is that of WCAG 2; the accent is darkened or lightened, with its hue unchanged, until its
+contrast is sufficient.
 """
 
 from __future__ import annotations
@@ -10,9 +11,9 @@ from dataclasses import dataclass
 
 from newsletter.errors import RenderError
 
-#: WCAG 2.2, success criterion 1.4.3 (AA) for text of any size.
+#: Minimum contrast of text of any size (WCAG 2.2, success criterion 1.4.3, AA).
 READABLE = 4.5
-#: Small coloured labels look dimmer on black than their ratio says.
+#: Higher in the dark scheme, because small coloured labels look dimmer on black at the same ratio.
 READABLE_AT_NIGHT = 5.5
 
 Rgb = tuple[int, int, int]
@@ -32,20 +33,20 @@ class Palette:
 
 
 def light(accent: str) -> Palette:
-    """Return the palette for day: near-black on a warm near-white."""
+    """Return the palette of the light scheme: near-black on a warm near-white."""
     paper = "#fffefb"
     return Palette("#f0eee9", paper, "#1b1a18", "#5f5b55", "#dcd8d0", readable(accent, on=paper))
 
 
 def dark(accent: str) -> Palette:
-    """Return the palette for night: near-white on near-black."""
+    """Return the palette of the dark scheme: near-white on near-black."""
     paper = "#1b1c1e"
     shade = readable(accent, on=paper, ratio=READABLE_AT_NIGHT)
     return Palette("#111213", paper, "#ecebe8", "#aaa7a1", "#3b3c3f", shade)
 
 
 def readable(colour: str, *, on: str, ratio: float = READABLE) -> str:
-    """Return `colour`, moved no further towards black or white than `ratio` on `on` asks for."""
+    """Return `colour`, darkened or lightened just enough to have contrast `ratio` on `on`."""
     background = parse(on)
     wanted = parse(colour)
     goal = (0, 0, 0) if luminance(background) > 0.18 else (255, 255, 255)

@@ -1,7 +1,7 @@
-"""Compiles a digest: the templates once, the styles inlined once, one message with slots.
+"""Compiles a digest: renders its templates, inlines the styles, and makes one message with slots.
 
-If the HTML would be clipped by a mailbox, it is composed again with less: summaries become
-headlines, headlines become "and more on the site". The footer is never cut.
+If mailboxes would clip the HTML, it is rendered again with less detail: summaries become headlines,
+and headlines become "and more on the site". The footer is never cut.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ WIRE_LIMIT = 100_000
 
 @dataclass(frozen=True)
 class Rendered:
-    """One mailing, ready to freeze; `html` and `text` hold markers, `page` holds none."""
+    """One mailing, ready to freeze; `html` and `text` contain markers of slots, `page` does not."""
 
     message: CompiledMessage
     html: str
     text: str
-    #: The same edition as a web page for anyone: no reader's links in it.
+    #: The same edition as a public web page, without links of a reader.
     page: str
 
 
@@ -44,7 +44,7 @@ def digest(
     environment: jinja2.Environment,
     feedback_id: str | None,
 ) -> Rendered:
-    """Compile one digest; raise RenderError if a template is wrong or nothing can be shown."""
+    """Compile one digest; raise RenderError for a wrong template, or if there is no content."""
     if not content.stories:
         raise RenderError("A digest needs at least one story.")
     content = cleaned(content, site_url=brand.site_url)
@@ -83,7 +83,7 @@ def _fitting(
     environment: jinja2.Environment,
     markers: Markers,
 ) -> tuple[dict[str, Any], str]:
-    """Return what is shown and its HTML, at the first detail that fits under the limit."""
+    """Return the selection and its HTML, with the most detail that is under the size limit."""
     for detail in selection.DETAILS:
         chosen = {"digest": selection.select(content, detail)}
         html = _html({**values, **chosen}, environment)
@@ -102,8 +102,9 @@ def _html(values: Mapping[str, Any], environment: jinja2.Environment) -> str:
 
 
 def inline(html: str) -> str:
-    """Move styles into the elements, keep media queries, and leave out the indentation."""
-    # premailer imports cssutils and an HTTP client, and most commands render nothing.
+    """Move styles into the elements, except media queries, and remove the indentation."""
+    # Imported late: premailer imports cssutils and an HTTP client, and most commands render
+    # nothing.
     from premailer import Premailer  # noqa: PLC0415
 
     inlined = Premailer(
@@ -112,7 +113,8 @@ def inline(html: str) -> str:
         base_url=None,
         disable_link_rewrites=True,
         disable_validation=True,
-        # Otherwise "width:100%;height:auto" would replace the pixels that Outlook needs.
+        # Otherwise premailer would replace width and height in pixels, which Outlook needs, by
+        # those of "width:100%;height:auto".
         disable_basic_attributes=["width", "height"],
         cssutils_logging_level=logging.CRITICAL,
     ).transform(pretty_print=False)

@@ -1,7 +1,7 @@
 """The content of a mail: plain values, filled in by the code that composes it.
 
-Dates are local calendar dates of the publication; links are complete addresses, with the markers
-of slots inside where they differ from reader to reader.
+Dates are local calendar dates of the publication. Links are absolute URLs; if they differ from
+reader to reader, they contain markers of slots.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\s]+")
 
 @dataclass(frozen=True, kw_only=True)
 class Image:
-    """A picture on the web. Width and height are its own, in pixels, if they are known."""
+    """A picture on the web, with its own width and height in pixels, if they are known."""
 
     url: str
     alt: str = ""
@@ -28,11 +28,11 @@ class Image:
 
 @dataclass(frozen=True, kw_only=True)
 class Brand:
-    """The publisher: what is the same in every mail of a publication."""
+    """The publisher's values that are the same in every mail of a publication."""
 
     name: str
     site_url: str
-    #: "Name <news@example.org>", as the From header will carry it.
+    #: The From header: "Name <news@example.org>".
     sender: str
     postal_address: str
     list_id: str
@@ -40,13 +40,13 @@ class Brand:
     #: #rrggbb; shown in a shade that is readable in both schemes.
     accent: str = "#9a1b2f"
     logo: Image | None = None
-    #: A BCP 47 tag; English without a country writes dates the international way.
+    #: A BCP 47 tag; for `en` without a country, dates have the day before the month.
     language: str = "en"
     reply_to: str | None = None
-    #: One sentence: why the reader gets this.
+    #: One sentence that explains why the reader gets the mail.
     why: str = ""
-    #: Headers by which a provider's events name the mail: names and values, with %s in place of its
-    #: Message-ID.
+    #: Names and values of headers that a provider returns in its events, to identify the mail; the
+    #: Message-ID replaces %s in the value.
     event_headers: tuple[tuple[str, str], ...] = ()
 
     @property
@@ -57,7 +57,7 @@ class Brand:
 
 @dataclass(frozen=True, kw_only=True)
 class Links:
-    """Where the mail's own links lead; `unsubscribe` and `manage` hold a marker."""
+    """URLs of the mail's own links; `unsubscribe` and `manage` contain a marker of a slot."""
 
     unsubscribe: str
     manage: str
@@ -96,28 +96,29 @@ class Related:
 class DigestContent:
     """One edition for the readers of one variant."""
 
-    #: daily, weekly or monthly
+    #: The cadence: daily, weekly or monthly.
     cadence: str
     #: The date on which the edition is due.
     period_on: date
-    #: The first and the last day whose articles are in it, both included.
+    #: The first and the last day whose articles are in the edition, both included.
     covers_from: date
     covers_to: date
-    #: The lead first, then by weight.
+    #: The stories: the lead first, the others by weight.
     stories: tuple[Story, ...]
     related: tuple[Related, ...] = ()
-    #: May exceed the number of `stories`; the mail then says how many more there are.
+    #: The number of all stories; if it exceeds that of `stories`, the mail says how many more there
+    #: are.
     total_stories: int | None = None
     next_on: date | None = None
-    #: Whether it holds stories from before its period, as the first edition of a cadence may: its
-    #: dateline then names the days that it covers, even in a daily one.
+    #: Whether the edition has stories from before its period, as the first one of a cadence may.
+    #: Then its dateline has the days that it covers, even if it is a daily one.
     reaches_back: bool = False
     #: The editor's words above the stories, in Markdown.
     note: str = ""
 
     @property
     def total(self) -> int:
-        """How many stories the edition has, shown or not."""
+        """The number of stories that the edition has, shown or not."""
         return max(self.total_stories or 0, len(self.stories))
 
 
@@ -125,22 +126,22 @@ class DigestContent:
 class CorrectionContent:
     """The correction of an article of an edition, in the publisher's own words."""
 
-    #: The article as the edition had it.
+    #: Title and link of the article in the edition.
     title: str
     url: str
     #: The date on which that edition was due.
     period_on: date
-    #: Plain text; templates escape it.
+    #: The text of the correction, without markup; templates escape it.
     paragraphs: tuple[str, ...]
-    #: In place of the template's.
+    #: The subject; None for that of the template.
     subject: str | None = None
 
 
 def cleaned(content: DigestContent, *, site_url: str) -> DigestContent:
-    """Return `content` with every text on one line and every link one to the web.
+    """Return `content` with every text on one line and only http(s) links.
 
     Text from feeds is not trusted: a malformed headline or link in one story must neither stop
-    an edition nor do harm in a mailbox. A link that is none is replaced by the site's.
+    an edition nor do harm in a mailbox. Other links are replaced by that of the site.
     """
     return replace(
         content,
@@ -154,7 +155,7 @@ def cleaned(content: DigestContent, *, site_url: str) -> DigestContent:
 
 
 def is_web(url: str) -> bool:
-    """Say whether `url` is a whole address on the web."""
+    """Return whether `url` is an absolute http(s) URL."""
     return bool(re.match(r"https?://[^\s<>\"]+$", url))
 
 

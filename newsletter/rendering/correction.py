@@ -1,4 +1,4 @@
-"""Compiles a correction: a publisher's words about one article, to readers who were sent it."""
+"""Compiles a correction: the publisher's text about an article that readers were sent."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from newsletter.rendering.content import Brand, CorrectionContent, Links, one_li
 from newsletter.rendering.environment import render
 from newsletter.rendering.message import Markers, Slot
 
-# Punctuation that ends a sentence or a bracket after a link is not part of it.
+# A link, without the punctuation after it that ends a sentence or closes a bracket.
 _LINK = re.compile(r"(https?://[^\s<>\"]*[^\s<>\".,;:!?'()\[\]{}’”»。、，！？；：）」])")
 
 
@@ -28,16 +28,16 @@ def correction(
     environment: jinja2.Environment,
     feedback_id: str | None,
 ) -> Rendered:
-    """Compile one correction; raise RenderError if a template is wrong, InvalidInput if it is long.
+    """Compile one correction; RenderError if a template is wrong, InvalidInput if it is too long.
 
-    It is a mail like a digest's, with the same ways to leave; it is never a page.
+    It has the same unsubscribe links and headers as a digest, but no web page.
     """
     values = {
         "brand": brand,
         "links": links,
         "content": content,
         "title": shorten(one_line(content.title), 300) or content.url,
-        # Text and links in turn, beginning with text; the template formats both.
+        # Each paragraph is split into alternating text and links, which the template formats.
         "paragraphs": [_LINK.split(paragraph) for paragraph in content.paragraphs],
         "slots": {slot.value: markers.of(slot) for slot in Slot},
         "light": colour.light(brand.accent),

@@ -1,7 +1,7 @@
-"""The templates: where they are found, what they may call, and how their errors are reported.
+"""The Jinja2 environment: folders of templates, filters and translations, and template errors.
 
-A publisher's own folder comes first, file by file; ours stay reachable as `original/...`, so an
-override can extend what it replaces.
+Each file in the publisher's own folder replaces ours of the same name; ours can still be loaded as
+`original/...`, so that an override can extend the template that it replaces.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from newsletter.graphemes import shorten
 from newsletter.rendering import language as languages
 from newsletter.rendering import note, plaintext
 
-#: What a template's own code can raise; anything else is a bug of this program and is not caught.
+#: Errors that a template's own code can raise; any other is a bug of this program, and not caught.
 _TEMPLATE_ERRORS = (
     jinja2.TemplateError,
     ArithmeticError,
@@ -51,29 +51,29 @@ _SHORT_DAY = re.compile(r"(?<!E)E(?!E)")
 
 
 class _Compiled(jinja2.BytecodeCache):
-    """Compiled templates, kept in memory: each edition and letter builds a new environment."""
+    """In-memory cache of compiled templates, as each edition and letter has a new environment."""
 
     def __init__(self) -> None:
-        #: By the template's name and file, the checksum of its source and its code.
+        #: The checksum of the source and the code of each template, by its name and file.
         self._codes: dict[str, tuple[str, CodeType]] = {}
 
     def load_bytecode(self, bucket: Bucket) -> None:
-        """Load the code that was compiled from the same source."""
+        """Load the cached code of a template if it was compiled from the same source."""
         checksum, code = self._codes.get(bucket.key, ("", None))
         bucket.code = code if checksum == bucket.checksum else None
 
     def dump_bytecode(self, bucket: Bucket) -> None:
-        """Keep the code of a template, in place of that of an older source."""
+        """Store the code of a template, in place of that of an older source."""
         if bucket.code is not None:
             self._codes[bucket.key] = (bucket.checksum, bucket.code)
 
 
-#: Two caches: autoescaping is part of a template's compiled code.
+#: Two caches, because autoescaping is part of a template's compiled code.
 _COMPILED, _COMPILED_ESCAPING = _Compiled(), _Compiled()
 
 
 def build(override_folder: Path | None, language: str) -> jinja2.Environment:
-    """Return the environment for one publication, its own templates before ours."""
+    """Return the environment for one publication; its own templates have precedence over ours."""
     folders = [override_folder] if override_folder else []
     environment = jinja2.Environment(
         loader=jinja2.ChoiceLoader(
@@ -127,7 +127,7 @@ def _placed(environment: jinja2.Environment, name: str) -> Iterator[None]:
         raise RenderError(
             f"{place}: {exc or type(exc).__name__}", hint="Correct the template and try again."
         ) from exc
-    # Last, because TemplateNotFound is an OSError, too.
+    # After the others, because TemplateNotFound is an OSError, too.
     except OSError as exc:
         raise RenderError(
             f"{exc.filename or name} cannot be read: {exc.strerror}.",
@@ -137,17 +137,18 @@ def _placed(environment: jinja2.Environment, name: str) -> Iterator[None]:
 
 @lru_cache(maxsize=32)
 def _escaping(environment: jinja2.Environment) -> jinja2.Environment:
-    """Return the same templates, all autoescaped: HTML imports macros from .txt templates.
+    """Return an environment with the same templates, in which .txt templates are autoescaped, too.
 
-    By its name a .txt is not escaped, and what its macros return would count as safe.
+    HTML templates import macros from .txt templates. Without autoescaping, the output of these
+    macros would not be escaped and yet count as safe.
     """
     return environment.overlay(autoescape=True, bytecode_cache=_COMPILED_ESCAPING)
 
 
 def _translations(folders: Sequence[Path], locale: Locale) -> gettext.NullTranslations:
-    """Return the words of a language: the publisher's, then ours, then the templates' own.
+    """Return the translations for a language: the publisher's, then ours, then the original text.
 
-    Catalogues are read as people write them (.po), so nothing has to be compiled or installed.
+    Catalogues are read as .po files, so that no .mo files have to be compiled or installed.
     """
     found = gettext.NullTranslations()
     for tag, folder in product(dict.fromkeys((locale.language, str(locale))), reversed(folders)):
@@ -207,12 +208,12 @@ def _shortened(text: str, limit: int) -> str:
 
 
 def _apart(words: str, locale: Locale) -> str:
-    """Isolate words written from right to left (UAX #9), so that they keep their order anywhere."""
+    """Isolate text in a right-to-left language (UAX #9), to keep its order in any context."""
     return f"\u2068{words}\u2069" if locale.text_direction == "rtl" else words
 
 
 def reading_time(minutes: int, locale: Locale) -> str:
-    """Write a time in full words: "21 minutes", "2 hours 5 minutes"."""
+    """Format a reading time: "21 minutes", "2 hours 5 minutes"."""
     hours, rest = divmod(minutes, 60)
     parts = [_unit(hours, "hour", "long", locale)] if hours else []
     if rest or not hours:
@@ -221,11 +222,11 @@ def reading_time(minutes: int, locale: Locale) -> str:
 
 
 def span(first: date, last: date, *, locale: Locale) -> str:
-    """Write the days from `first` to `last`, both included."""
+    """Format the range of days from `first` to `last`, both included."""
     if first >= last:
         return str(format_date(last, "long", locale=locale))
     differs = "y" if first.year != last.year else "M" if first.month != last.month else "d"
-    # CLDR keeps spans for short names of months only; the pattern holds for the long ones too.
+    # CLDR has patterns of ranges only with short names of months, which are replaced by long ones.
     parts = [_SHORT_MONTH.sub("MMMM", part) for part in locale.interval_formats["yMMMd"][differs]]
     return "".join(
         str(format_date(day, part, locale=locale))
@@ -234,18 +235,18 @@ def span(first: date, last: date, *, locale: Locale) -> str:
 
 
 def day(on: date, language: str) -> str:
-    """Write a date in words, as the templates do."""
+    """Format a date as the filter `day` of the templates does: "23 November 2026"."""
     locale = languages.parse(language)
     return _apart(str(format_date(on, "long", locale=locale)), locale)
 
 
 def length_of_time(length: timedelta, *, locale: Locale) -> str:
-    """Write about how long something takes or is: "12 minutes", "4 days"."""
+    """Format an approximate length of time: "12 minutes", "4 days"."""
     return str(format_timedelta(length, granularity="minute", threshold=1.5, locale=locale))
 
 
 def from_now(length: timedelta, *, locale: Locale) -> str:
-    """Write when something is to come: "in 12 minutes"."""
+    """Format the time until an event: "in 12 minutes"."""
     return str(
         format_timedelta(
             length, granularity="minute", threshold=1.5, add_direction=True, locale=locale
@@ -254,8 +255,9 @@ def from_now(length: timedelta, *, locale: Locale) -> str:
 
 
 def weekday_and_date(day: date, *, locale: Locale) -> str:
-    """Write a day that is near: "Monday 23 November"."""
-    # Of en_GB for en_001, which has a comma here: one before the time that follows is enough.
+    """Format a day without its year: "Monday 23 November"."""
+    # For en_001 the pattern of en_GB, since its own has a comma after the weekday, and another
+    # comma follows before the time.
     skeletons = (Locale.parse("en_GB") if str(locale) == "en_001" else locale).datetime_skeletons
     pattern = str(skeletons.get("MMMMEEEEd") or skeletons["MMMEd"])
     pattern = _SHORT_MONTH.sub("MMMM", _SHORT_DAY.sub("EEEE", pattern))
@@ -263,7 +265,10 @@ def weekday_and_date(day: date, *, locale: Locale) -> str:
 
 
 def month_of(period_on: date, covers_from: date) -> date | None:
-    """Return a day of the calendar month that an edition due on a first of the month covers."""
+    """Return a day of the calendar month that an edition covers; None if it covers no whole month.
+
+    Only an edition that is due on the first of a month can cover the month before.
+    """
     last = period_on - timedelta(days=1)
     is_month = period_on.day == 1 and covers_from >= last.replace(day=1) - timedelta(days=1)
     return last if is_month else None
@@ -271,7 +276,7 @@ def month_of(period_on: date, covers_from: date) -> date | None:
 
 def _unit(count: int, name: str, length: Literal["short", "long"], locale: Locale) -> str:
     unit = f"duration-{name}"
-    # CLDR omits a long form that equals the short one, and babel then shows the unit's name.
+    # CLDR omits a long form that equals the short one, and babel then writes the unit's name.
     lengths: tuple[Literal["short", "long", "narrow"], ...] = (length, "short", "long", "narrow")
     written = [str(format_unit(count, unit, length=one, locale=locale)) for one in lengths]
     return next((one for one in written if unit not in one), written[0])

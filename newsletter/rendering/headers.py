@@ -1,7 +1,7 @@
-"""Header fields of a message: what may stand in them and how other scripts are written.
+"""Header fields of a message: validation, folding, and encoded-words for other scripts.
 
-The standard library emits encoded-words of 76 and 77 octets, drops the white space between them
-in some versions and hides long List-* values in them, so the few rules needed are kept here.
+The standard library is not used: it emits encoded-words of 76 and 77 octets, drops the white space
+between them in some versions, and writes long List-* values as encoded-words.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from newsletter.errors import RenderError
 
-#: RFC 2047 §2: an encoded-word has at most 75 octets, a line that holds one at most 76.
+#: RFC 2047 §2: an encoded-word has at most 75 octets, and a line with one at most 76.
 WORD_LIMIT = 75
 #: RFC 5322 §2.1.1: lines should have at most 78 octets and must have at most 998.
 LINE_LIMIT = 78
@@ -25,13 +25,14 @@ _ADDRESS = r"[!#-;=?A-~]+@[A-Za-z0-9.-]+"
 _MAILBOX = re.compile(rf"(?P<name>[^<>]*?)\s*<(?P<bracketed>{_ADDRESS})>|(?P<bare>{_ADDRESS})")
 _PLAIN_TEXT = re.compile(r"[!-~]+(?: [!-~]+)*")
 _ATOMS = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?: [A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*")
-#: RFC 2047 §5 (3): the octets that may stand for themselves inside a phrase; safe everywhere else.
+#: RFC 2047 §5 (3): the octets that need no encoding inside a phrase, which is the strictest
+#: context.
 _Q_SAFE = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789!*+-/")
 
 
 @dataclass(frozen=True)
 class Mailbox:
-    """A display name and an address, as From and Reply-To hold them."""
+    """A display name and an address, for From and Reply-To."""
 
     name: str
     address: str
@@ -52,7 +53,7 @@ class Mailbox:
 
 
 def refuse_controls(value: str, *, where: str) -> str:
-    """Return `value`, or raise RenderError if it could end a header line or is no text at all."""
+    """Return `value`; RenderError if it has control characters or is not valid Unicode."""
     found = _FORBIDDEN.search(value)
     if found:
         raise RenderError(f"{where} must not contain the character U+{ord(found.group()):04X}.")
@@ -60,14 +61,14 @@ def refuse_controls(value: str, *, where: str) -> str:
 
 
 def refuse_encoded_words(value: str, *, where: str) -> str:
-    """Return `value`, or raise RenderError if a mail reader would decode something out of it."""
+    """Return `value`; RenderError if it has an encoded-word, which mail clients would decode."""
     if _ENCODED_WORD.search(value):
         raise RenderError(f"{where} must not contain an encoded-word.")
     return value
 
 
 def unstructured(name: str, value: str) -> bytes:
-    """Write a text header such as Subject, folded at 78, in encoded-words where it needs them."""
+    """Write a text header such as Subject, folded at 78, in encoded-words where necessary."""
     refuse_controls(value, where=name)
     if is_plain(value):
         return _fold(name, value)
@@ -86,7 +87,7 @@ def mailbox(name: str, value: Mailbox) -> bytes:
 
 
 def verbatim(name: str, value: str) -> bytes:
-    """Write a header that no mail reader may find folded or encoded: List-*, Message-ID, To."""
+    """Write a header that must be neither folded nor encoded: List-*, Message-ID, To."""
     refuse_controls(value, where=name)
     if not value.isascii():
         raise RenderError(f"{name} must be written in ASCII.")
@@ -97,7 +98,7 @@ def verbatim(name: str, value: str) -> bytes:
 
 
 def quoted_phrase(value: str) -> str | None:
-    """Return `value` as an ASCII phrase, or None if only encoded-words could write it."""
+    """Return `value` as an ASCII phrase, or None if it needs encoded-words."""
     if not value.isascii() or "=?" in value or value != " ".join(value.split()) or not value:
         return None
     if _ATOMS.fullmatch(value):
@@ -107,7 +108,7 @@ def quoted_phrase(value: str) -> str | None:
 
 
 def is_plain(value: str) -> bool:
-    """Say whether a text header may carry `value` as it is."""
+    """Return whether a text header can contain `value` without encoding."""
     if not value:
         return True
     longest = max(map(len, value.split(" ")))
@@ -132,7 +133,7 @@ def _phrase(name: str, value: str) -> bytes:
 
 
 def _encoded(name: str, value: str) -> bytes:
-    """RFC 2047 §2: encoded-words, each on a line of its own and never cut inside a character."""
+    """Write a header in encoded-words (RFC 2047 §2), one per line, with no character divided."""
     words = encoded_words(value, first_limit=WORD_LIMIT - len(name) - 1)
     return f"{name}: ".encode("ascii") + b"\r\n ".join(words)
 

@@ -8,9 +8,9 @@ from newsletter.errors import InvalidInput
 
 
 def parse(tag: str) -> Locale:
-    """Return the conventions of a BCP 47 tag; raise InvalidInput for one of no language."""
+    """Return the locale of a BCP 47 tag; raise InvalidInput for an unknown language."""
     try:
-        # English of no country: day before month, as most of the world reads it.
+        # English without a country: en_001 writes the day before the month, as most countries do.
         return Locale.parse("en_001" if tag == "en" else tag.replace("-", "_"))
     except (ValueError, UnknownLocaleError) as exc:
         raise InvalidInput(

@@ -1,7 +1,7 @@
-"""Letters: mail to one reader about their own subscription, compiled once and used for many.
+"""Letters: mail to one reader about their own subscription; many readers share a compiled one.
 
-No letter holds anything that a visitor typed: what differs from reader to reader is a slot. So a
-letter is found again by its `key`, and a thousand sign-ups share one mailing.
+Letters contain nothing that a visitor typed, and values that differ from reader to reader are
+slots. So a thousand sign-ups share one mailing, which is identified by its `key`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from newsletter.rendering.message import Heading, Markers, Slot
 
 @dataclass(frozen=True, kw_only=True)
 class Latest:
-    """The newest edition, as a welcome shows it."""
+    """The newest edition, for the welcome letter."""
 
     title: str
     url: str
@@ -46,7 +46,7 @@ class Welcome:
     kind: ClassVar[str] = "welcome"
     can_unsubscribe: ClassVar[bool] = True
     cadence: str
-    #: In the publication's time zone, as every instant here.
+    #: The time of the first digest, in the publication's time zone like all instants in letters.
     first_at: datetime
     latest: Latest | None = None
 
@@ -111,7 +111,7 @@ Letter = Confirm | Welcome | Present | Goodbye | Erase | Data | NewAddress | Old
 
 @dataclass(frozen=True, kw_only=True)
 class Draft:
-    """A rendered letter, not compiled yet: often a mailing with its key exists already."""
+    """A rendered letter, not compiled yet, because often a mailing with its key exists already."""
 
     kind: str
     heading: Heading
@@ -121,12 +121,12 @@ class Draft:
 
     @property
     def key(self) -> str:
-        """A hash of words, sender and links: letters with the same key share a mailing."""
+        """A hash of text, sender and links; letters with the same key share a mailing."""
         words = repr((self.kind, self.heading, self.text, self.html))
         return hashlib.sha256(words.replace(self.markers.nonce, "").encode()).hexdigest()
 
     def compile(self) -> Rendered:
-        """Inline the styles and split the message at its slots; a letter is never a page."""
+        """Inline the styles and split the message at its slots; a letter has no web page."""
         html = compiling.inline(self.html)
         assembled = message.assemble(self.heading, text=self.text, html=html, markers=self.markers)
         return Rendered(assembled, html, self.text, page="")
@@ -140,7 +140,7 @@ def draft(
     markers: Markers,
     environment: jinja2.Environment,
 ) -> Draft:
-    """Write a letter; raise RenderError if a template is wrong."""
+    """Render a letter; raise RenderError if a template is wrong."""
     folder = f"email/{letter.kind}"
     values = _values(letter, brand, links, markers)
     subject = render(environment, f"{folder}/subject.txt", values)
@@ -163,12 +163,12 @@ def _values(letter: Letter, brand: Brand, links: Links, markers: Markers) -> Map
 
 
 def _plain(subject: str) -> str:
-    """Return a subject on one line, without the isolates that dates have in a body (UAX #9)."""
+    """Return a subject on one line, without the isolates around dates in a body (UAX #9)."""
     return " ".join(subject.translate({0x2068: None, 0x2069: None}).split())
 
 
 def _heading(letter: Letter, subject: str, brand: Brand, links: Links) -> Heading:
-    # List headers (RFC 8058) only while there is a consent.
+    # The List-* headers (RFC 8058) are set only if there is a consent to end.
     can_unsubscribe = letter.can_unsubscribe
     return Heading(
         sender=brand.sender,

@@ -1,8 +1,8 @@
 """A compiled message: the bytes of one mail with slots in them, filled per reader by a join.
 
-Compiling happens once per mailing; filling happens millions of times and must stay a plain join.
-The bytes are what SMTP's DATA carries, without the closing dot: CRLF, 7-bit, no line over 998
-octets, and no line that begins with a dot, so no dot-stuffing is needed.
+A mailing is compiled once, but filled millions of times, so filling must stay a plain join. The
+bytes are those sent after SMTP's DATA, without the final dot: CRLF, 7-bit, no line over 998 octets,
+and no line that begins with a dot, so that dot-stuffing is not needed.
 """
 
 from __future__ import annotations
@@ -45,14 +45,14 @@ class Place(StrEnum):
 
 @dataclass(frozen=True, eq=False)
 class Field:
-    """One slot in one place; a value per field is what a message is filled with."""
+    """One slot in one place; a message is filled with a value for each field."""
 
     slot: Slot
     place: Place
     _hash: int = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        # Cached: hashing two enums for every lookup would be most of the cost of a fill.
+        # Cached, because hashing two enums for every look-up would be most of the cost of a fill.
         object.__setattr__(self, "_hash", hash((self.slot.value, self.place.value)))
 
     def __hash__(self) -> int:
@@ -66,14 +66,14 @@ class Field:
 
 @dataclass(frozen=True)
 class CompiledMessage:
-    """One mail for everybody: literal bytes and, between them, fields."""
+    """A message for all readers: literal bytes, and fields between them."""
 
     subject: str
     pieces: tuple[bytes | Field, ...]
 
     @cached_property
     def size(self) -> int:
-        """The octets of the literal pieces."""
+        """The number of octets of the literal pieces."""
         return sum(len(piece) for piece in self.pieces if isinstance(piece, bytes))
 
     @cached_property
@@ -90,7 +90,7 @@ class CompiledMessage:
         return {field.slot: at for at, field in reversed([*enumerate(self.fields)])}
 
     def fill(self, values: Sequence[bytes]) -> bytes:
-        """Join the message for one reader: a value for each of `fields`."""
+        """Return the message for one reader, given a value for each of `fields`."""
         parts: list[bytes] = list(self.pieces)  # type: ignore[arg-type]  # the holes are filled next
         for index, value in zip(self._at, values, strict=True):
             parts[index] = value
@@ -114,7 +114,7 @@ class CompiledMessage:
 
     @classmethod
     def load(cls, subject: str, body: bytes, fields: str) -> CompiledMessage:
-        """Rebuild what `dump` returned."""
+        """Rebuild a message from the result of `dump`."""
         pieces: list[bytes | Field] = []
         start = 0
         for offset, slot, place in json.loads(fields):
@@ -127,18 +127,18 @@ class CompiledMessage:
         return cls(subject, tuple(pieces))
 
 
-#: A value that reads the same in a header, in quoted-printable text and in HTML: a token, or most
+#: A value that needs no escape in a header, in quoted-printable text and in HTML: a token, or most
 #: addresses.
 _PLAIN = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.@+-]{0,73}")
 
 
 def is_plain(slot_value: str) -> bool:
-    """Return whether a value is written the same in every place."""
+    """Return whether a value needs no escape in any place."""
     return _PLAIN.fullmatch(slot_value) is not None
 
 
 def encode(slot_value: str, place: Place) -> bytes:
-    """Escape a slot's value for where it stands, safe on a line of its own, lines of at most 76."""
+    """Escape a slot's value for its place, as lines of at most 76 that are safe on their own."""
     if is_plain(slot_value):
         return slot_value.encode("ascii")
     if place is Place.HEADER:
@@ -151,7 +151,7 @@ def encode(slot_value: str, place: Place) -> bytes:
 class Markers:
     """The placeholders of slots while a mailing is rendered.
 
-    The nonce is random and new for every compile, so no article can contain one of them.
+    The nonce is random and new for every mailing, so that no article can contain a marker.
     """
 
     def __init__(self, nonce: str) -> None:
@@ -162,11 +162,11 @@ class Markers:
         self._pattern = re.compile("|".join(self._slots))
 
     def of(self, slot: Slot) -> str:
-        """Return the marker of `slot`: letters and digits only, so no escaping changes it."""
+        """Return the marker of `slot`, of letters and digits only, so that escaping keeps it."""
         return f"q{self.nonce}{slot.value.replace('_', '')}q"
 
     def split(self, text: str) -> Iterator[str | Slot]:
-        """Yield text and slots in turn; the first and the last are text, possibly empty."""
+        """Yield text and slots alternately; the first and the last are text, possibly empty."""
         start = 0
         for found in self._pattern.finditer(text):
             yield text[start : found.start()]
@@ -177,14 +177,14 @@ class Markers:
 
 @dataclass(frozen=True, kw_only=True)
 class Heading:
-    """What the header of one mailing says; every value may be as the operator typed it."""
+    """The values of a mailing's header fields, not yet validated or encoded."""
 
     sender: str
     subject: str
     reply_to: str | None = None
     list_id: str | None = None
     list_name: str = ""
-    #: RFC 8058: the HTTPS address of one-click unsubscription; letters have none.
+    #: The HTTPS URL of one-click unsubscription (RFC 8058); None in a letter without a consent.
     unsubscribe: str | None = None
     unsubscribe_mailto: str | None = None
     feedback_id: str | None = None
@@ -208,7 +208,7 @@ def assemble(heading: Heading, *, text: str, html: str, markers: Markers) -> Com
 
 
 def body_size(html: str, markers: Markers) -> int:
-    """Return the octets that `html` takes on the wire, with slots of the longest usual length."""
+    """Return the encoded size of `html` in octets, with slots of the longest usual length."""
     pieces = _split_body(html, Place.HTML, markers)
     return sum(len(piece) if isinstance(piece, bytes) else 80 for piece in pieces)
 
@@ -247,7 +247,7 @@ def _list_lines(heading: Heading) -> Iterator[bytes]:
 
 
 def _unsubscribe_line(url: str, mailto: str | None) -> bytes:
-    """RFC 8058 §3.1: one HTTPS address, first; folded only between the two."""
+    """Write List-Unsubscribe: one HTTPS URL (RFC 8058 §3.1), folded only before the mailto."""
     if re.search(r"[\s<>,]", url + (mailto or "")):
         raise RenderError("An unsubscribe link must not contain blanks, commas or brackets.")
     line = headers.verbatim("List-Unsubscribe", f"<{url}>")
@@ -303,7 +303,7 @@ def _break_before_slots(pieces: list[bytes | Field]) -> list[bytes | Field]:
 
 
 def _merge(pieces: list[bytes | Field]) -> Iterator[bytes | Field]:
-    """Join neighbouring bytes, so that a fill touches as few pieces as there are slots."""
+    """Join neighbouring bytes, so that a message has no more pieces than necessary."""
     literal: list[bytes] = []
     for piece in pieces:
         if isinstance(piece, bytes):

@@ -1,6 +1,6 @@
 """An edition's note: Markdown from the editor, as HTML for the mail and as text of 72 columns.
 
-Both are written from one HTML, which nh3 has cleaned: what is not in one is not in the other.
+Both are made from the same HTML, cleaned by nh3, so that they have the same content.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ if TYPE_CHECKING:
     from markdown_it.renderer import RendererHTML
     from markdown_it.token import Token
 
-#: Characters of a note: it introduces an edition, and is no article.
+#: Maximum characters of a note, which introduces an edition and is no article.
 LONGEST = 5_000
 
-#: Octets that a note may have in a mail, of the 100,000 that mailboxes show.
+#: Maximum octets of a note in a mail, of the 100,000 that mailboxes show.
 _HEAVIEST = 65_000
-#: About what the style of one element takes, once it is written into it.
+#: Approximate octets of the inlined style of one element.
 _STYLE = 200
-#: The depth to which nested lists and quotations are indented; deeper ones are not.
+#: Maximum depth to which nested lists and quotations are indented.
 _DEEPEST = 6
-#: What no line may have in it: controls, line separators, surrogates and bidirectional controls
-#: (UAX #9).
+#: Characters not allowed in a note: controls, line separators, surrogates and bidirectional
+#: controls (UAX #9).
 _CONTROLS = re.compile(
     "[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
 )
@@ -53,18 +53,18 @@ _MARGINS = {
     "blockquote": "margin:0;padding:0 24px",
 }
 _TAGS = {*_STYLES, *_MARGINS, "br", "strong", "em", "code"}
-#: What stands on lines of its own.
+#: Elements that begin on a new line.
 _BLOCKS = {"p", "h2", "ul", "ol", "li", "blockquote"}
-#: A link whose address the cleaning has removed.
+#: A link without an address, because nh3 has removed it.
 _LEADS_NOWHERE = re.compile(f'<a class="{_STYLES["a"]}">(.*?)</a>', re.DOTALL)
 _ELEMENT = re.compile(r"<[^<>]*>")
 _HEADING = re.compile(r"(</?)h[1-6](?=[ >])")
 
 
 def check(text: str) -> str:
-    """Return a note as it is kept: Unix line ends, no blanks around it.
+    """Return a normalised note: Unix line ends, no blanks around it.
 
-    Raises InvalidInput for one that says nothing, is too long or has control characters.
+    Raises InvalidInput for a note that is empty, too long, too large or has control characters.
     """
     written = text.replace("\r\n", "\n").replace("\t", "    ").strip()
     if len(written) > LONGEST:
@@ -88,12 +88,12 @@ def check(text: str) -> str:
 
 
 def html(markdown: str) -> Markup:
-    """Return a note as HTML for a digest: classes of the layout, links to the web and to mail."""
+    """Return a note as HTML for a digest: the layout's classes, http(s) and mailto links."""
     return Markup(_clean(markdown))  # noqa: S704 - nh3 has cleaned it
 
 
 def plain(markdown: str, notes: Notes) -> str:
-    """Return a note as text: 72 columns, its links numbered as those of the stories are."""
+    """Return a note as text in 72 columns, with its links numbered in `notes`."""
     writer = _Writer(notes)
     writer.feed(_clean(markdown))
     writer.close()
@@ -101,14 +101,14 @@ def plain(markdown: str, notes: Notes) -> str:
 
 
 def _has_words(markdown: str) -> bool:
-    """Return whether a note shows anything: not an empty link, nor zero-width marks alone."""
+    """Return whether a note has visible text, and not only empty links or zero-width characters."""
     shown = unescape(_ELEMENT.sub("", _clean(markdown)))
     blanks = {"Cf", "Zs", "Zl", "Zp", "Cc"}
     return any(unicodedata.category(one) not in blanks for one in shown)
 
 
 def _weight(made: str) -> int:
-    """Return about how many octets HTML takes, in quoted-printable and with its styles in it."""
+    """Return the approximate octets of HTML in quoted-printable and with inlined styles."""
     octets = len(made.encode())
     foreign = octets - sum(character.isascii() for character in made)
     return octets + 2 * foreign + _STYLE * (made.count("<") - made.count("</"))
@@ -131,7 +131,7 @@ def _clean(markdown: str) -> str:
 def _whole_link(_tag: str, name: str, value: str) -> str | None:
     """Keep http, https and mailto links; a relative link does not work in a mail."""
     if name != "href":
-        # A class or a style of ours.
+        # Other attributes, such as `class`, are our own.
         return value
     return value if re.match(r"(?:https?://|mailto:)[^\s]", value, re.IGNORECASE) else None
 
@@ -140,8 +140,8 @@ def _whole_link(_tag: str, name: str, value: str) -> str | None:
 def _parser() -> MarkdownIt:
     from markdown_it import MarkdownIt  # noqa: PLC0415 - few commands write a note
 
-    # Not as code, which would not be wrapped, and without underlined headings: "---" under a
-    # sentence is a dash.
+    # Without code, which would not be wrapped, and without underlined headings, since editors write
+    # "---" below a sentence as a dash.
     parser = MarkdownIt("commonmark").disable(["code", "fence", "lheading", "hr"])
     parser.add_render_rule("image", _alternative)
     return parser
@@ -150,7 +150,7 @@ def _parser() -> MarkdownIt:
 def _alternative(
     _renderer: RendererHTML, tokens: Sequence[Token], index: int, _options: object, _env: object
 ) -> str:
-    """A picture's words stand for it: a mail fetches nothing for a note."""
+    """Render the alternative text of a picture instead of the picture, which mails do not fetch."""
     return escape(tokens[index].content)
 
 
@@ -163,18 +163,18 @@ def _attributes() -> dict[str, dict[str, str]]:
 
 
 class _Writer(HTMLParser):
-    """Writes clean HTML as lines of text, an empty one between its blocks."""
+    """Writes cleaned HTML as lines of text, with an empty line between blocks."""
 
     def __init__(self, notes: Notes) -> None:
         super().__init__(convert_charrefs=True)
         self.text = ""
         self._notes = notes
         self._line = ""
-        #: What opens each line: the indents of lists and the marks of quotations.
+        #: The beginning of each line: the indents of lists and the marks of quotations.
         self._indents: list[str] = []
-        #: What opens the next line in place of the last indent: the mark of an item.
+        #: The mark of a list item, which replaces the last indent in the next line.
         self._mark: str | None = None
-        #: Of each list that is open, the number of its next item; None for one with bullets.
+        #: The number of the next item for each open list; None for a list with bullets.
         self._lists: list[int | None] = []
         #: URL of the `<a>` element being read, and the position of its text in the line.
         self._link = ("", 0)
@@ -229,7 +229,7 @@ class _Writer(HTMLParser):
             self._line += f"\u00a0[{self._notes.number(href)}]"
 
     def _end_line(self, *, gap: str | None = None) -> None:
-        """Write what was gathered as one paragraph; `gap` is what comes before the next."""
+        """Write the collected text as one paragraph; `gap` is the separator before the next one."""
         if self._line.strip():
             rest = "".join(self._indents)
             first = rest if self._mark is None else "".join(self._indents[:-1]) + self._mark

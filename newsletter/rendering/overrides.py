@@ -1,7 +1,7 @@
-"""A publisher's folder of templates beside ours: what it replaces, and which files do nothing.
+"""The publisher's folder of templates: which files replace ours, and which have no effect.
 
-A file replaces ours of the same path. One of another name counts only where a template that counts
-extends, includes or imports it.
+A file replaces our template of the same path. A file of another name has an effect only if such a
+template extends, includes or imports it, directly or by way of others.
 """
 
 from __future__ import annotations
@@ -16,22 +16,22 @@ from jinja2 import meta
 
 from newsletter import paths
 
-#: Files that are looked at: the setting may name a folder with something else in it.
+#: Maximum number of files that are listed: the setting may be a folder with other content.
 _MOST = 2_000
 _CATALOGUE = "locale/*/LC_MESSAGES/messages.po"
 
 
 @dataclass(frozen=True)
 class Unused:
-    """A file of the publisher's that changes nothing."""
+    """A file of the publisher's that has no effect."""
 
     name: str
-    #: The template whose name it may be meant to have.
+    #: The built-in template that the file was probably meant to replace, if any.
     meant: str | None
 
     @property
     def sentence(self) -> str:
-        """What to do about it."""
+        """The sentence for the operator about the file."""
         if self.meant is None:
             return f"{self.name} replaces no template and is used by none."
         return f"{self.name} replaces no template and is used by none; {self.meant} is one."
@@ -49,14 +49,14 @@ def replaced(folder: Path) -> list[str]:
 
 
 def unused(folder: Path, environment: jinja2.Environment) -> list[Unused]:
-    """Return the publisher's files that change nothing."""
+    """Return the publisher's files that have no effect."""
     used = set(used_files(folder, environment))
     ours = builtin()
     return [Unused(name, _meant(name, ours)) for name in _names(folder) if name not in used]
 
 
 def used_files(folder: Path, environment: jinja2.Environment) -> list[str]:
-    """Return the files that replace ours, and those that these use, and so on."""
+    """Return the files that replace ours, and those that they use, directly or indirectly."""
     theirs = set(_names(folder))
     found: dict[str, None] = {}
     waiting = replaced(folder)
@@ -70,7 +70,7 @@ def used_files(folder: Path, environment: jinja2.Environment) -> list[str]:
 
 
 def sentence(folder: Path, environment: jinja2.Environment) -> str | None:
-    """Say that a folder replaces nothing, or which files of it do nothing; None if all count."""
+    """Return a sentence about a folder without replacements or with unused files; None if fine."""
     idle = unused(folder, environment)
     if not replaced(folder):
         files = "it is empty" if not idle else f"{idle[0].sentence}"
@@ -82,7 +82,7 @@ def sentence(folder: Path, environment: jinja2.Environment) -> str | None:
 
 
 def _names(folder: Path) -> list[str]:
-    """Return the files of a folder, by their paths in it; hidden ones are an editor's own."""
+    """Return the relative paths of the files in a folder, without hidden and backup files."""
     return sorted(name for _, name in zip(range(_MOST), _walk(folder), strict=False))
 
 
@@ -95,7 +95,7 @@ def _walk(folder: Path) -> Iterator[str]:
 
 
 def _references(path: Path, environment: jinja2.Environment) -> list[str]:
-    """Return the templates that one names; none if it cannot be read, which `check` reports."""
+    """Return the templates that a file uses; none if it is unreadable, which `check` reports."""
     try:
         tree = environment.parse(path.read_text(encoding="utf-8"))
     except (jinja2.TemplateError, UnicodeDecodeError, OSError):
@@ -104,7 +104,7 @@ def _references(path: Path, environment: jinja2.Environment) -> list[str]:
 
 
 def _meant(name: str, ours: list[str]) -> str | None:
-    """Return the built-in template that a file may be meant to replace: the nearest name."""
+    """Return the built-in template with the most similar name, which a file may be meant to be."""
     parts = name.split("/")
     for start in range(len(parts)):
         end = "/".join(parts[start:])

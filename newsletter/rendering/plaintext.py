@@ -1,6 +1,6 @@
-"""The text part of a mail, written from its data: 72 columns and numbered links.
+"""The text part of a mail: lines of 72 columns, and numbered links.
 
-Columns are counted as a terminal shows them: East Asian letters take two, marks none.
+Columns are counted as on a terminal: East Asian characters take two, combining marks none.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ class Notes:
         self._numbers: dict[str, int] = {}
 
     def number(self, url: str) -> int:
-        """Return the number of `url`, giving it the next one the first time."""
+        """Return the number of `url`; a new URL gets the next number."""
         return self._numbers.setdefault(url, len(self._numbers) + 1)
 
     def __iter__(self) -> Iterator[tuple[int, str]]:
@@ -29,9 +29,9 @@ class Notes:
 
 
 def wrap(text: str, *, first: str = "", rest: str | None = None) -> str:
-    """Break `text` into lines of 72 columns, opened by `first` and then by `rest`.
+    """Break `text` into lines of 72 columns; the first begins with `first`, others with `rest`.
 
-    A no-break space holds its words together and comes out as a common blank.
+    Lines are not broken at a no-break space, which is written as an ordinary blank.
     """
     rest = " " * columns(first) if rest is None else rest
     lines, line = [], first
@@ -49,7 +49,7 @@ def wrap(text: str, *, first: str = "", rest: str | None = None) -> str:
 
 
 def rule() -> str:
-    """Return a line across the page; of hyphens, which quoted-printable leaves alone."""
+    """Return a horizontal line of hyphens, which quoted-printable does not encode."""
     return "-" * COLUMNS
 
 
@@ -60,7 +60,7 @@ def tidy(text: str) -> str:
 
 
 def _words(text: str, room: int) -> Iterator[str]:
-    """Yield the words of `text`; one that is too long comes in pieces, unless it is a link."""
+    """Yield the words of `text`; a word that is too long is divided, unless it is a link."""
     for word in re.split(r"[ \t\r\n]+", text.strip(" \t\r\n")):
         if columns(word) <= room or word.startswith(("http://", "https://")):
             yield word
@@ -69,7 +69,7 @@ def _words(text: str, room: int) -> Iterator[str]:
 
 
 def _pieces(word: str, room: int) -> Iterator[str]:
-    """Yield a word in pieces that fit, cut between its letters."""
+    """Yield a word in pieces of at most `room` columns, divided between letters."""
     piece, taken = "", 0
     for letter in clusters(word):
         size = columns(letter)

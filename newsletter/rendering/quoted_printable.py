@@ -1,15 +1,15 @@
-"""Quoted-printable (RFC 2045 §6.7) for bodies that will be filled and sent as they are.
+"""Quoted-printable (RFC 2045 §6.7) for bodies with slots, which are sent without further encoding.
 
-Two choices go beyond the RFC: no line begins with a dot, so the bytes need no dot-stuffing and a
-saved .eml equals what goes over the wire; and no line begins with "From ", which mbox relays
-rewrite, breaking the signature.
+Two rules go beyond the RFC. No line begins with a dot, so the bytes need no dot-stuffing, and a
+saved .eml equals the octets that are sent. No line begins with "From ", which relays with mbox
+files would rewrite, and so break the DKIM signature.
 """
 
 from __future__ import annotations
 
 import re
 
-#: RFC 2045 §6.7 rule 5: lines of at most 76 octets, the soft break's "=" included.
+#: RFC 2045 §6.7 rule 5: lines of at most 76 octets, including the "=" of the soft break.
 LIMIT = 75
 SOFT_BREAK = b"=\r\n"
 
@@ -18,7 +18,7 @@ _OTHER = re.compile(rb"[^\t !-<>-~]")
 
 
 def encode(data: bytes) -> bytes:
-    """Encode `data`, whose line ends become CRLF; the last line gets none of its own."""
+    """Encode `data`, with line ends as CRLF; none is added after the last line."""
     return b"\r\n".join(_encode_line(line) for line in _LINE_END.split(data))
 
 
@@ -40,8 +40,9 @@ def _escaped(found: re.Match[bytes]) -> bytes:
 
 
 def _end(encoded: bytes, start: int) -> int:
-    """Return where a line ends that begins at `start`: before no part of an encoded octet."""
-    # An encoded first octet is three columns wide, so every line keeps room for it.
+    """Return the end of the line that begins at `start`, so that no encoded octet is divided."""
+    # The first octet of a line may have to be encoded, in three columns instead of one, so every
+    # line has room for that.
     end = start + LIMIT - (0 if encoded[start : start + 1] == b"=" else 2)
     if end < len(encoded):
         # At most the last two columns can be the beginning of an encoded octet.

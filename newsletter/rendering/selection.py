@@ -10,14 +10,14 @@ from newsletter.rendering.content import DigestContent, Story
 
 @dataclass(frozen=True)
 class Detail:
-    """How much is shown: stories with a standfirst (the lead among them), then bare headlines."""
+    """Numbers of stories with a standfirst (including the lead), and of bare headlines."""
 
     summaries: int
     headlines: int
     contents: int
 
 
-#: From everything to the lead alone; the first that fits under the limit is sent.
+#: Levels of detail, from everything to the lead alone; the first under the size limit is sent.
 DETAILS = (
     Detail(summaries=12, headlines=36, contents=8),
     Detail(summaries=8, headlines=36, contents=8),
@@ -43,22 +43,22 @@ class Section:
 class Selection:
     """The parts of a digest, as the templates lay them out."""
 
-    #: For the list of headlines on top; empty where it would only repeat what follows.
+    #: The list of headlines at the top; empty if it would only repeat the stories below.
     contents: tuple[Story, ...]
     lead: Story
     sections: tuple[Section, ...]
     headlines: tuple[Section, ...]
-    #: How many stories are listed below but not in `contents`.
+    #: The number of stories that are shown below, but not in `contents`.
     below: int
-    #: How many are only on the site.
+    #: The number of stories that are only on the site.
     more: int
     total: int
-    #: Reading time of everything, or None if some stories are only on the site.
+    #: Reading time of all stories, or None if some are only on the site.
     minutes: int | None
 
 
 def select(content: DigestContent, detail: Detail) -> Selection:
-    """Choose what is shown at `detail`, lead first."""
+    """Select the stories that are shown at `detail`, the lead first."""
     lead, *others = content.stories
     summaries = others[: detail.summaries - 1]
     headlines = others[len(summaries) : len(summaries) + detail.headlines]
@@ -78,7 +78,11 @@ def select(content: DigestContent, detail: Detail) -> Selection:
 
 
 def _contents(stories: Sequence[Story], limit: int) -> tuple[Story, ...]:
-    """A list of one or two repeats the page, and "and 1 more" is no shorter than the one."""
+    """Return the list of headlines at the top.
+
+    It is empty for one or two stories, as it would repeat the page, and one more than `limit` is
+    allowed, as "and 1 more" is no shorter than the headline.
+    """
     if len(stories) < 3 or not limit:
         return ()
     return tuple(stories if len(stories) <= limit + 1 else stories[:limit])
