@@ -33,7 +33,7 @@ _HARMLESS = re.compile(r"[a-z0-9_ .:+-]*")
 
 _PARAMETER = re.compile(r":(\w+)")
 
-#: Parameters of an INSERT of many rows at most; SQLite allows 32,766.
+#: Maximum parameters of an INSERT of many rows; SQLite allows 32,766.
 _PARAMETERS = 8_000
 
 
@@ -54,7 +54,7 @@ class Statement:
 
     def __init__(self, *, sqlite: str, postgresql: str) -> None:
         self._query: Select[Any] | None = None
-        #: By dialect name.
+        #: The statement by the name of the dialect.
         self._written = {
             "sqlite": _Written(sqlite, {}),
             "postgresql": _Written(_PARAMETER.sub(r"%(\1)s", postgresql), {}),
@@ -62,14 +62,14 @@ class Statement:
 
     @classmethod
     def of(cls, query: Select[Any]) -> Statement:
-        """Build one from a SQLAlchemy query; its parameters without values are passed to `run`."""
+        """Build a statement from a query; `run` takes the values of its unbound parameters."""
         statement = cls(sqlite="", postgresql="")
         statement._query = query
         statement._written = {}
         return statement
 
     def run(self, session: Session, **parameters: object) -> list[Any]:
-        """Execute it in the session's transaction and return its rows as tuples.
+        """Execute the statement in the session's transaction and return its rows as tuples.
 
         The session must be one of `db.session`, bound to the connection of its transaction.
         """
@@ -77,7 +77,7 @@ class Statement:
         return rows
 
     def change(self, session: Session, **parameters: object) -> int:
-        """Execute it as `run` does, and return the number of changed rows.
+        """Execute the statement as `run` does, and return the number of changed rows.
 
         Only for statements that begin with INSERT, UPDATE or DELETE and return no rows: sqlite3
         does not count others.
@@ -172,7 +172,8 @@ def insert_missing(
     into = f"INSERT INTO {table.__tablename__} ({', '.join([*columns, *constants])})"
     placeholder, at_most = "%s", 1
     if is_sqlite(connection):
-        # Fewer statements take less time; psycopg sends many of them at once.
+        # SQLite: many rows per statement, as fewer statements take less time. psycopg sends many
+        # statements at once.
         placeholder, at_most = "?", _PARAMETERS // len(columns)
     row = f"({', '.join([*[placeholder] * len(columns), *literals])})"
     rows = _stored_rows(connection.dialect, table, columns)
@@ -185,7 +186,8 @@ def insert_missing(
 def _chunks(rows: Sequence[T], at_most: int) -> Iterator[Sequence[T]]:
     """Yield the rows in chunks whose sizes are powers of two, the largest first.
 
-    sqlite3 keeps the statements of a connection, each of up to a megabyte: so there are few.
+    sqlite3 caches the statements of a connection, each of up to a megabyte, so only a few different
+    sizes are used.
     """
     at = 0
     while at < len(rows):

@@ -32,14 +32,14 @@ if TYPE_CHECKING:
     # Importing psycopg takes 50 ms; SQLAlchemy does it for PostgreSQL URLs only.
     import psycopg
 
-#: How long a transaction waits for SQLite's write lock.
+#: Seconds for which a transaction waits for SQLite's write lock.
 BUSY_SECONDS = 60
-#: Time-out of a connection to PostgreSQL.
+#: Time-out, in seconds, of connecting to PostgreSQL.
 _CONNECT_SECONDS = 10
-#: PostgreSQL ends a writing transaction that is idle for so long, and releases its locks: its
-#: process may be suspended or cut off from the network.
+#: Time after which PostgreSQL ends an idle writing transaction and releases its locks: its process
+#: may be suspended or cut off from the network.
 _IDLE_MILLISECONDS = 60_000
-#: TCP keepalives in seconds, by which the server detects a client that is gone, to the same end.
+#: TCP keepalives in seconds, by which the server detects a lost client and releases its locks.
 _KEEPALIVE = b"""
     SET tcp_keepalives_idle = 30; SET tcp_keepalives_interval = 10; SET tcp_keepalives_count = 3
 """
@@ -53,7 +53,7 @@ WRITING = "newsletter_writing"
 def open(url: str) -> Engine:  # noqa: A001 - called as engine.open
     """Return an engine for a `sqlite:///` or `postgresql://` URL, without connecting.
 
-    Its errors do not contain the parameters of statements: addresses do not belong in a log.
+    The engine's errors do not contain parameters of statements: addresses do not belong in a log.
     """
     parsed = _parse(url)
     if parsed.get_backend_name() == "sqlite":
@@ -106,7 +106,7 @@ def is_sqlite(engine: Engine | Connection) -> bool:
 
 @contextmanager
 def explained() -> Iterator[None]:
-    """Translate driver errors: the database cannot be reached, is locked, full or not readable."""
+    """Translate driver errors if the database is unreachable, locked, full or unreadable."""
     try:
         yield
     # psycopg raises InternalError if the server is read-only during a fail-over, or has ended an
@@ -151,9 +151,9 @@ def check_writable(engine: Engine) -> None:
 
 def _kind(exc: DatabaseError) -> type[DatabaseUnavailable]:
     cause: Any = exc.orig
-    # Without the bits of an extended code, which say why.
+    # The primary result code, without the bits of the extended one.
     code = getattr(cause, "sqlite_errorcode", 0) & 0xFF
-    # disk_full of PostgreSQL (appendix A).
+    # 53100 is PostgreSQL's disk_full (appendix A).
     if code == sqlite3.SQLITE_FULL or getattr(cause, "sqlstate", None) == "53100":
         return DiskFull
     return DatabaseBusy if code == sqlite3.SQLITE_BUSY else DatabaseUnavailable
@@ -178,13 +178,13 @@ def checkpoint(engine: Engine, *, patience_seconds: float) -> bool:
 
 
 def limit_wait(connection: Connection, seconds: float) -> None:
-    """Set how long a connection to SQLite waits for a lock; it is BUSY_SECONDS otherwise."""
+    """Set how long a connection to SQLite waits for a lock, instead of BUSY_SECONDS."""
     if is_sqlite(connection):
         _driver(connection).execute(f"PRAGMA busy_timeout = {int(seconds * 1000)}")
 
 
 def roll_back(connection: Connection) -> None:
-    """Roll SQLite back where SQLAlchemy no longer does: a COMMIT failed, or the BEGIN before it."""
+    """Roll SQLite back if COMMIT or BEGIN has failed, after which SQLAlchemy does not roll back."""
     if is_sqlite(connection) and (driver := _driver(connection)).in_transaction:
         driver.rollback()
 
@@ -231,7 +231,8 @@ def _open_sqlite(url: URL) -> Engine:
             url,
             hide_parameters=True,
             connect_args={"timeout": BUSY_SECONDS},
-            # One per thread of the web server: threads wait for the write lock, not for the pool.
+            # One connection per thread of the web server, so that threads wait for the write lock,
+            # not for the pool.
             max_overflow=40,
         )
     except (ArgumentError, NoSuchModuleError) as exc:
@@ -248,13 +249,14 @@ def _make_private(
     _dialect: Dialect, _record: ConnectionPoolEntry, arguments: list[Any], _options: dict[str, Any]
 ) -> None:
     """Create a new database readable by its owner alone; SQLite copies the mode to its log."""
-    # SQLite cannot open it either, and reports why.
+    # Errors are ignored, because SQLite fails to open the file for the same reason, and reports it.
     with suppress(OSError):
         os.close(os.open(arguments[0], os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
 
 
 def _prepare_sqlite(connection: sqlite3.Connection, _record: Any) -> None:  # noqa: ANN401 - SQLAlchemy's signature
-    # The driver would begin transactions before the first write, not before the first read.
+    # None, because the driver would begin transactions only before the first write, not before the
+    # first read.
     connection.isolation_level = None
     connection.executescript(
         f"""
@@ -280,7 +282,7 @@ def _prepare_postgresql(connection: psycopg.Connection[Any], _record: Connection
 
 
 def _begin_postgresql(connection: Connection) -> None:
-    # Without a limit for transactions that only read, such as an export into a pager.
+    # Transactions that only read have no limit, since an export into a pager may be idle.
     writes = connection.get_execution_options().get(WRITING, False)
     if writes and not connection.info.get(WRITING):
         driver = connection.connection.driver_connection
@@ -289,8 +291,8 @@ def _begin_postgresql(connection: Connection) -> None:
         try:
             _set(driver, idle)
         except connection.dialect.loaded_dbapi.Error as exc:
-            # SQLAlchemy does not translate errors of listeners. The connection broke after its
-            # ping.
+            # SQLAlchemy does not translate errors of listeners, so it is done here. The connection
+            # was lost after its ping.
             connection.invalidate(exc)
             raise OperationalError(None, None, exc) from exc
         connection.info[WRITING] = True
@@ -299,7 +301,7 @@ def _begin_postgresql(connection: Connection) -> None:
 def _set(connection: psycopg.Connection[Any], sql: bytes) -> None:
     """Change settings of a session, outside a transaction, whose rollback would undo them.
 
-    Not by options of the connection: a pooler may refuse those.
+    Connection options are not used, as a connection pooler may refuse them.
     """
     connection.autocommit = True
     try:

@@ -28,8 +28,8 @@ _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 def take(engine: Engine, name: str) -> int:
     """Lock a file and return its descriptor; closing that releases the lock.
 
-    Raises BlockingIOError if another process holds it, and any other OSError, with the folder as
-    its filename, if the file cannot be created safely.
+    Raises BlockingIOError if another process holds the lock, and any other OSError, with the folder
+    as its filename, if the file cannot be created safely.
     """
     path = _path(engine, name)
     try:
@@ -43,7 +43,7 @@ def take(engine: Engine, name: str) -> int:
 def is_held(engine: Engine, name: str) -> bool | None:
     """Return whether a process holds the lock; None if this machine cannot determine it.
 
-    That is so if the file is missing or unreadable, or if the lock is free and the file was written
+    It cannot if the file is missing or unreadable, or if the lock is free and the file was written
     by another machine or before the last boot: machines may share a home folder without sharing its
     locks.
     """

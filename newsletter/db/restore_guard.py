@@ -1,9 +1,9 @@
 """Restore guard: detects a database restored from a backup, whose open rows may have been sent.
 
 The database has a serial number that increases while mail is sent; a file outside the database has
-a copy. A copy that is ahead of the database means that a backup was restored. A number rather than
-a time, because clocks go back. For SQLite the file is beside the database, for PostgreSQL in this
-user's state folder, on every machine that sends.
+a copy. A copy that is ahead of the database means that a backup was restored. A time would not do
+instead of a number, because clocks may be set back. For SQLite the file is beside the database, for
+PostgreSQL in this user's state folder, on every machine that sends.
 """
 
 from __future__ import annotations
@@ -55,15 +55,15 @@ class SendSerial(NamedTuple):
 
 
 class Restored(Enum):
-    """What `sending` does with a database that seems to be a backup that was restored."""
+    """What `sending` does if the database seems to be a restored backup."""
 
-    #: Raises Conflict.
+    #: Raise Conflict.
     REFUSED = "refused"
-    #: Nothing: a worker has checked it at its start.
+    #: Skip the check, as a worker has done it at its start.
     IGNORED = "ignored"
-    #: Goes on with it.
+    #: Continue with the restored database.
     ACCEPTED = "accepted"
-    #: Goes on with it, but raises Conflict for a database that is surely none.
+    #: Continue, but raise Conflict if the database is certainly not a restored backup.
     EXPECTED = "expected"
 
 
@@ -77,11 +77,11 @@ def sending(
 ) -> Iterator[Session]:
     """Yield the session of a transaction that sends, or queues what is sent.
 
-    1. Look for a restored backup. 2. With `advance_at`, increase the serial. 3. After the commit,
-    write it to the file. `writer` has the connection, where there is one already.
+    1. Check for a restored backup. 2. With `advance_at`, increase the serial. 3. After the commit,
+    write it to the file. A `writer` provides the connection if the caller has one already.
 
     Lock order: the progress row before all other rows, so workers that start, end or renew their
-    lease take turns. Not held by a freeze, which may take longer than a lease.
+    lease take turns. A freeze does not hold it, because it may take longer than a lease.
     """
     serial = None
     with writer.transaction() if writer else sessions.writing(engine) as session:
@@ -104,7 +104,7 @@ def sending(
 
 
 def problem(session: Session, engine: Engine) -> Conflict | None:
-    """Return what `check` raises; for the doctor, which only reads."""
+    """Return the error that `check` raises, for the doctor's findings; None without one."""
     try:
         check(session, engine)
     except Conflict as exc:
@@ -120,7 +120,7 @@ def _is_known_better(session: Session, engine: Engine) -> bool:
 
 def check(session: Session, engine: Engine) -> None:
     """Raise Conflict if the database is behind the file."""
-    # In this order: the file is written only after the commit of its serial.
+    # The file is read first, because it is written only after the commit of its serial.
     copy = recall(engine)
     stored = _read(session)
     if copy is None or _is_current(stored, copy):
@@ -148,7 +148,7 @@ def remember(engine: Engine, serial: SendSerial) -> None:
     """Write a committed serial to the file. A failed write is ignored: the guard is best effort."""
     copy = recall(engine)
     if copy is not None and copy.serial > serial.serial:
-        # Another worker has written a later one.
+        # Another worker has written a later serial.
         return
     with suppress(OSError):
         path = _path(engine)
@@ -158,7 +158,7 @@ def remember(engine: Engine, serial: SendSerial) -> None:
 
 
 def forget(engine: Engine) -> None:
-    """Remove the file of a database that was at this place before a new one."""
+    """Remove the file of an earlier database in the same place, after a new one was created."""
     with suppress(OSError):
         _path(engine).unlink()
 

@@ -53,7 +53,7 @@ def current(engine: Engine) -> str | None:
     """Return the version of the schema, None for an empty database."""
     path = Path(engine.url.database or "")
     if is_sqlite(engine) and path.parent.is_dir() and not path.exists():
-        # Connecting would create the file.
+        # Checked first, because connecting would create the file.
         return None
     with explained(), engine.connect() as connection:
         return _version(connection)
@@ -103,9 +103,9 @@ def _version(connection: Connection) -> str | None:
 
 @cache
 def _known() -> list[str]:
-    """Return the versions, oldest first, by the names of the migrations: 0001_first_schema.py.
+    """Return the versions, oldest first, from the file names of migrations: 0001_first_schema.py.
 
-    Read by every command; importing Alembic and the migrations would take a second.
+    Every command needs them, and importing Alembic and the migrations would take a second.
     """
     return sorted(path.name[:4] for path in (paths.MIGRATIONS / "versions").glob("[0-9]*.py"))
 
@@ -123,7 +123,7 @@ def _config() -> Config:
     from alembic.config import Config  # noqa: PLC0415 - see _known
 
     config = Config()
-    # ConfigParser interpolates percent signs, and a folder may have one in its name.
+    # Percent signs in the folder's name are doubled, because ConfigParser interpolates them.
     config.set_main_option("script_location", str(paths.MIGRATIONS).replace("%", "%%"))
     return config
 

@@ -21,7 +21,7 @@ from sqlmodel import Session
 from newsletter.db.engine import BUSY_SECONDS, WRITING, explained, limit_wait, roll_back
 from newsletter.errors import SchemaOutOfDate
 
-# The one row of the table; models are above this package.
+# The table of one row, declared again here because models are above this package.
 _latest: ColumnClause[datetime] = column("latest_instant", DateTime(timezone=True))
 _lock = table("freeze_lock", _latest)
 _TICK = timedelta(microseconds=1)
@@ -48,7 +48,7 @@ def writing(engine: Engine) -> Iterator[Session]:
 class Writer:
     """Writing transactions in sequence on one connection, for callers that make many.
 
-    With `busy_seconds`, a transaction waits so long for SQLite's write lock; then it raises
+    With `busy_seconds`, a transaction waits that long for SQLite's write lock, and then raises
     DatabaseBusy.
     """
 
@@ -100,11 +100,11 @@ def _connection(session: Session) -> Connection:
 
 
 def freeze_lock(session: Session, now: datetime) -> datetime:
-    """Take the freeze lock and return an instant later than any that was returned under it.
+    """Take the freeze lock and return an instant later than any that was returned before.
 
-    It is `now`, or a microsecond after the last one if the clock of this or another machine is
-    behind. The lock is held until the transaction ends, so the instants of `seen_at` and of freezes
-    are committed in their order, and no article can appear behind a watermark.
+    The instant is `now`, or a microsecond after the last one if the clock of this or another
+    machine is behind. The lock is held until the transaction ends, so the instants of `seen_at` and
+    of freezes are committed in their order, and no article can appear behind a watermark.
 
     Lock order: first in its transaction, before any subscriber, suppression or delivery row.
     """
