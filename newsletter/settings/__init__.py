@@ -1,7 +1,7 @@
-"""Every setting, its default and what it means: environment over newsletter.toml over defaults.
+"""All settings with defaults and descriptions: environment over newsletter.toml over defaults.
 
-A door reads them once (`load`) and passes the parts down; nothing below reads the environment.
-`docs/settings.md` is generated from the descriptions here.
+Commands and the web server load them once (`load`) and pass parts of them down; no other code reads
+the environment. `docs/settings.md` is generated from the descriptions here.
 """
 
 from __future__ import annotations
@@ -64,20 +64,21 @@ from newsletter.settings.values import (
 )
 from newsletter.smtp import server
 
-#: Where settings are looked for when --config does not name another file.
+#: The file with the settings, unless --config is given.
 DEFAULT_FILE = Path("newsletter.toml")
-#: The setting in the error for an environment variable that cannot be parsed.
+#: Finds the setting in the error for an environment variable that cannot be parsed.
 _NAMED = re.compile(r'field "(\w+)"')
 
 
-#: For providers that give mails a Message-ID of their own: by which setting a mail has a header
-#: that names it in their events, and its value, with our Message-ID in place of %s.
+#: For providers that replace the Message-ID of mails: the setting with which mails have an extra
+#: header, its name, and its value, in which our Message-ID replaces %s. The provider's events
+#: return the header.
 _EVENT_HEADERS = (
     ("postmark_login", "X-PM-Metadata-message-id", "%s"),
     ("mailgun_key", "X-Mailgun-Variables", '{"message-id": "%s"}'),
     ("resend_key", "X-Message-ID", "<%s>"),
 )
-#: The settings of providers; none is of use without a hook.
+#: The settings of providers, none of which has an effect without a hook.
 _HOOKS = (
     "ses_topics",
     "sendgrid_key",
@@ -86,7 +87,8 @@ _HOOKS = (
     "resend_key",
     "generic_hook_key",
 )
-#: Characters of a Message-ID's domain, so that a value of Postmark's metadata (80) holds it.
+#: Maximum characters of a Message-ID's domain, because a value of Postmark's metadata has at most
+#: 80.
 _LONGEST_DOMAIN = 80 - len("0123456789abcdef.0123456789abcdef@")
 
 
@@ -98,7 +100,7 @@ class Settings(BaseSettings):
         frozen=True,
         extra="forbid",
         validate_default=True,
-        # Of this class and the one without the environment, one is used.
+        # Deferred, because each process uses only one of Settings and _OfFile.
         defer_build=True,
     )
 
@@ -451,7 +453,7 @@ class Settings(BaseSettings):
 
     @property
     def bounce_address(self) -> str:
-        """The envelope sender: where bounces go."""
+        """The envelope sender, to which bounces are sent."""
         return parseaddr(self.return_path or "")[1] or self.sender_address
 
     @property
@@ -466,7 +468,7 @@ class Settings(BaseSettings):
 
     @property
     def send_times(self) -> cadences.SendTimes:
-        """When editions are due."""
+        """The local times and days at which editions are due."""
         return cadences.SendTimes(
             timezone=self.timezone,
             daily_at=self.daily_at,
@@ -478,11 +480,11 @@ class Settings(BaseSettings):
 
     @property
     def retry_waits(self) -> list[timedelta]:
-        """The back-off: how long to wait after each deferred try."""
+        """The back-off: the wait after each deferred try."""
         return [timedelta(minutes=minutes) for minutes in self.retry_minutes]
 
     def keyring(self) -> tokens.Keyring:
-        """Return the keys that sign links; raise ConfigurationError without good ones."""
+        """Return the keys that sign links; raise ConfigurationError if they are missing or weak."""
         return tokens.Keyring(self.secret_keys)
 
     def brand(self) -> Brand:
@@ -495,7 +497,7 @@ class Settings(BaseSettings):
             sender=f"{self.sender_name} <{self.sender_address}>",
             reply_to=_spelled(self.reply_to) if self.reply_to else None,
             postal_address=self.postal_address,
-            # RFC 2919 §2: a name under the sender's own domain, the same for ever.
+            # RFC 2919 §2: a name below the sender's own domain that never changes.
             list_id=self.sender_address.replace("@", "."),
             accent=self.accent,
             logo=self._logo(),
@@ -514,11 +516,11 @@ class Settings(BaseSettings):
         )
 
     def feedback_mailbox(self) -> mailboxes.MailboxServer | Path | None:
-        """Return where returned mails are read, if that is set."""
+        """Return the mailbox of returned mails; None if it is not set."""
         return mailboxes.parse(self.feedback_url) if self.feedback_url else None
 
     def smtp_servers(self) -> list[server.SmtpServer]:
-        """Return the mail servers that `smtp_url` names, in its order."""
+        """Return the mail servers in `smtp_url`, in their order."""
         return server.parse(
             self.smtp_url, hostname=self.smtp_hostname, allows_plaintext=self.smtp_plaintext
         )
@@ -541,9 +543,9 @@ class _OfFile(Settings):
 
 
 def load(file: Path | None = None, *, environment: bool = True) -> Settings:
-    """Read the settings; raise ConfigurationError naming each bad one and the way out.
+    """Read the settings; raise ConfigurationError with each invalid one and a hint.
 
-    Without `environment` they are those of the file alone.
+    Without `environment`, only the file is read.
     """
     kind = Settings if environment else _OfFile
     try:
@@ -562,7 +564,7 @@ def load(file: Path | None = None, *, environment: bool = True) -> Settings:
 
 
 def _spelled(mailbox: str) -> str:
-    """Return "Name <address>" with the domain in A-labels, as a header takes it."""
+    """Return "Name <address>" with the domain in A-labels, for a header."""
     name = parseaddr(mailbox)[0]
     return f"{name} <{address_of(mailbox)}>" if name else address_of(mailbox)
 

@@ -1,4 +1,4 @@
-"""Where returned mails are read: a mailbox on a server, as a URL names it, or a path."""
+"""Parses the setting `feedback_url`: the mailbox of returned mails on a server, or its path."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class MailboxServer:
     username: str
     password: str = field(repr=False)
     security: Literal["plain", "starttls", "tls"]
-    #: Of IMAP, with / between the levels; POP3 has one folder only.
+    #: The folder on an IMAP server, with / between the levels; POP3 has no folders.
     folder: str = "INBOX"
 
     def __str__(self) -> str:
@@ -33,10 +33,10 @@ class MailboxServer:
 
 
 def parse(value: str) -> MailboxServer | Path:
-    """Return the mailbox that a URL or a path names.
+    """Return the mailbox of a URL or a path.
 
-    Without TLS only on loopback. Raises ValueError with what the setting must be, without any part
-    of it: any part may be the password.
+    A server without TLS must be on loopback. Raises ValueError with the requirement that is not
+    met, and without any part of the value, as any part may be the password.
     """
     if "://" not in value:
         if _CONTROL.search(value):
@@ -68,7 +68,7 @@ def parse(value: str) -> MailboxServer | Path:
 
 
 def _folder(parts: SplitResult) -> str:
-    """Return the folder that the path of a URL names, by default INBOX."""
+    """Return the folder in the path of a URL, by default INBOX."""
     if parts.query or parts.fragment:
         raise ValueError("has ? or # in it; in a folder's name write ? as %3F and # as %23")
     if not (name := parts.path.strip("/")):
@@ -82,9 +82,9 @@ def _decoded(part: str) -> str:
     try:
         found = unquote(part, errors="strict")
     except UnicodeDecodeError:
-        # UnicodeDecodeError's message quotes the octets.
+        # The cause is dropped, because UnicodeDecodeError's message quotes the octets.
         raise ValueError("has a percent form that is no UTF-8") from None
     if _CONTROL.search(found):
-        # It would end the line of the command that it stands in.
+        # A line break would end the IMAP or POP3 command that contains the value.
         raise ValueError("has a control character in it")
     return found

@@ -1,6 +1,6 @@
-"""The kinds of values that settings have: what each may be, and how it is spelled in the end.
+"""The types of settings, with their validation and normalisation.
 
-A validator raises ValueError with the end of a sentence that begins with the setting's name.
+A validator raises ValueError with the rest of a sentence that begins with the setting's name.
 """
 
 from __future__ import annotations
@@ -27,25 +27,25 @@ from newsletter.settings import mailboxes
 from newsletter.smtp import server
 
 _CONTROL = {*map(chr, range(32)), "\x7f", "\x85", "\u2028", "\u2029"}
-#: Bidirectional controls (UAX 9): with them a name could look like another one.
+#: Bidirectional controls (UAX 9), with which a name could look like another one.
 _BIDIRECTIONAL = {*map(chr, range(0x202A, 0x202F)), *map(chr, range(0x2066, 0x206A))}
 _NETWORK_LOCATION = re.compile(r"[A-Za-z0-9._:\[\]-]{1,253}")
 _LINK_START = re.compile(
     rf"https?://{_NETWORK_LOCATION.pattern}(?:/[A-Za-z0-9._~%!$&'()*+;=:@/-]*)?"
 )
-#: What EHLO takes (RFC 5321 4.1.1.1): a domain, or an address in brackets.
+#: The argument of EHLO (RFC 5321 4.1.1.1): a domain, or an IP address in brackets.
 _HOST_NAME = re.compile(r"[A-Za-z0-9._-]{1,253}|\[[A-Za-z0-9.:]{1,60}\]")
-#: Query parameters (RFC 3986 3.4), written as they are to stand in a link.
+#: Query parameters (RFC 3986 3.4), percent-encoded as in a link.
 _PARAMETERS = re.compile(
     r"(?:(?:[\w.~-]|%[0-9A-Fa-f]{2})+=(?:[\w.~+-]|%[0-9A-Fa-f]{2})*"
     r"(?:&(?:[\w.~-]|%[0-9A-Fa-f]{2})+=(?:[\w.~+-]|%[0-9A-Fa-f]{2})*)*)?",
     re.ASCII,
 )
 
-#: What needs no escape in the path of a URL.
+#: Characters that need no escape in the path of a URL.
 _PATH_SECRET = re.compile(r"[A-Za-z0-9_-]{1,200}")
 _TOPIC = re.compile(r"arn:aws[a-z-]{0,12}:sns:[a-z0-9-]{1,32}:\d{12}:[\w.-]{1,256}", re.ASCII)
-#: Characters of a password, and octets of a key, that a provider has made.
+#: Minimum characters of a provider's password, and octets of a provider's key.
 _LOGIN_LENGTH = 16
 
 
@@ -54,7 +54,7 @@ class DomainLimit(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    #: Messages at the same time.
+    #: Maximum number of concurrent messages.
     connections: int | None = Field(None, ge=1, le=10_000)
     per_minute: float | None = Field(None, gt=0, le=1e6)
 
@@ -66,7 +66,7 @@ def address_of(mailbox: str) -> str:
 
 @cache
 def _zones() -> frozenset[str]:
-    """Return the names of all time zones; to find them takes a walk through some 600 files."""
+    """Return the names of all time zones; cached, because finding them reads some 600 files."""
     return frozenset(available_timezones())
 
 
@@ -90,7 +90,7 @@ def _hard_to_guess(value: list[str]) -> list[str]:
 
 
 def _no_number(value: Any) -> Any:  # noqa: ANN401 - whatever the source holds
-    # Pydantic reads a number as seconds since midnight: 7 would be 00:00:07.
+    # Converted to text, because pydantic reads a number as seconds since midnight: 7 as 00:00:07.
     return value if isinstance(value, str | time) else str(value)
 
 
@@ -101,7 +101,7 @@ def _local(value: time) -> time:
 
 
 def _no_instant(value: Any) -> Any:  # noqa: ANN401 - whatever the source holds
-    # Pydantic reads a number as seconds since 1970.
+    # Refused without a hyphen, because pydantic reads a number as seconds since 1970.
     if value is not None and "-" not in str(value)[1:]:
         raise ValueError("must be a date such as 2026-11-23")
     return value
@@ -146,7 +146,7 @@ def _topics(value: list[str]) -> list[str]:
 def _sendgrid_key(value: str | None) -> str | None:
     if value is None:
         return None
-    # Most processes have no use for it.
+    # Imported late, because most processes do not need cryptography.
     from cryptography.hazmat.primitives.asymmetric import ec  # noqa: PLC0415
     from cryptography.hazmat.primitives.serialization import (  # noqa: PLC0415
         load_der_public_key,
@@ -218,7 +218,7 @@ def _not_empty(value: str) -> str:
 
 
 def _folder(value: Path | None) -> Path | None:
-    # If it were ignored, mails would go out with the built-in templates.
+    # A missing folder is an error: if it were ignored, mails would have the built-in templates.
     if value is not None and not value.is_dir():
         raise ValueError(f"there is no folder {value}")
     return value
@@ -245,13 +245,13 @@ def _mailbox(value: str | None) -> str | None:
 
 def _envelope(value: str | None) -> str | None:
     if not parseaddr(value or "")[1].isascii():
-        # It stands in MAIL FROM, where many servers accept nothing else.
+        # The address is used in MAIL FROM, where many servers accept only ASCII.
         raise ValueError("the address must be ASCII: a domain as xn--..., a plain local part")
     return value
 
 
 def _return_path(value: str | None) -> str | None:
-    """Refuse what is no return path with a token in place of `{token}`."""
+    """Raise ValueError unless the value, with a token in place of `{token}`, is a return path."""
     written = value or ""
     local = written.rpartition("@")[0]
     if {"{", "}"} & set(written.replace(PLACE, "", 1)) or (PLACE in written) != (PLACE in local):
@@ -295,7 +295,7 @@ def _web_address(value: str | None) -> str | None:
 
 
 def _link_start(value: str) -> str:
-    """Refuse what would break links: paths are appended to it, and a header has it."""
+    """Raise ValueError for a URL that would break links or a header when paths are appended."""
     if len(value) > 500 or not _LINK_START.fullmatch(value):
         raise ValueError(
             "must be an address that links can start with, such as https://news.example.org: "
@@ -344,11 +344,12 @@ def _smtp_urls(value: str | list[str]) -> str | list[str]:
     return value
 
 
-# Validators before pydantic's own run from the last to the first, those after it in their order.
+# Order of validators: each BeforeValidator runs before pydantic's own, the last one first; each
+# AfterValidator runs after it, the first one first.
 
 #: Text on one line.
 SingleLine = Annotated[str, AfterValidator(_one_line)]
-#: The same, and not empty.
+#: Text on one line that is not empty.
 Title = Annotated[
     str,
     Field(min_length=1, max_length=200),
@@ -357,7 +358,7 @@ Title = Annotated[
 ]
 #: "Name <address>".
 Mailbox = Annotated[str | None, BeforeValidator(_none_if_empty), AfterValidator(_mailbox)]
-#: The same with an address for MAIL FROM, or a form of one.
+#: "Name <address>" with an address for MAIL FROM, which may contain `{token}`.
 ReturnPathAddress = Annotated[
     str | None,
     BeforeValidator(_none_if_empty),
@@ -368,9 +369,9 @@ ReturnPathAddress = Annotated[
 Sender = Annotated[
     str, AfterValidator(_not_empty), AfterValidator(_mailbox), AfterValidator(_envelope)
 ]
-#: A URL of the web, without a slash at its end.
+#: An http(s) URL, without a slash at its end.
 WebAddress = Annotated[str | None, AfterValidator(_web_address)]
-#: The same, and fit for paths to be appended.
+#: An http(s) URL to which paths can be appended.
 LinkStart = Annotated[
     str, AfterValidator(_not_empty), AfterValidator(_web_address), AfterValidator(_link_start)
 ]
@@ -382,11 +383,11 @@ Timezone = Annotated[str, AfterValidator(_zone)]
 Weekday = Annotated[str, AfterValidator(_weekday)]
 LocalTime = Annotated[time, BeforeValidator(_no_number), AfterValidator(_local)]
 Day = Annotated[date | None, BeforeValidator(_no_instant), BeforeValidator(_none_if_empty)]
-#: In the environment, lists are words separated by commas.
+#: A list, which in the environment is written as words separated by commas.
 Words = Annotated[list[str], NoDecode, BeforeValidator(_split)]
 Keys = Annotated[Words, AfterValidator(_hard_to_guess)]
 PathSecret = Annotated[str | None, BeforeValidator(_none_if_empty), AfterValidator(_path_secret)]
-#: What verifies the events of providers.
+#: Values by which the events of providers are verified.
 Topics = Annotated[Words, AfterValidator(_topics)]
 SendgridKey = Annotated[str | None, BeforeValidator(_none_if_empty), AfterValidator(_sendgrid_key)]
 Login = Annotated[str | None, BeforeValidator(_none_if_empty), AfterValidator(_login)]
@@ -396,7 +397,7 @@ Networks = Annotated[Words, AfterValidator(_networks)]
 Minutes = Annotated[list[float], NoDecode, BeforeValidator(_split), AfterValidator(_minutes)]
 ByDay = Annotated[list[int], NoDecode, BeforeValidator(_split), AfterValidator(_by_day)]
 ByDomain = Annotated[dict[str, DomainLimit], AfterValidator(_by_domain)]
-#: A limit that an empty environment variable takes away.
+#: A limit; an empty environment variable means no limit.
 Rate = Annotated[Annotated[float, Field(gt=0, le=1e6)] | None, BeforeValidator(_none_if_empty)]
 Count = Annotated[Annotated[int, Field(ge=1)] | None, BeforeValidator(_none_if_empty)]
 DatabaseUrl = Annotated[str, AfterValidator(_database_url)]

@@ -1,4 +1,4 @@
-"""Messages in plain words for wrong settings, one for each error of the validation."""
+"""Error messages for invalid settings, one for each error of pydantic."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic_core import ErrorDetails
 
-#: Settings of which a message never has the value.
+#: Settings whose values are never part of a message.
 _SECRET = {
     "smtp_url",
     "feedback_url",
@@ -25,7 +25,7 @@ _SECRET = {
 }
 _LONGEST = 60
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
-#: What a value must be, by the beginning of the error's type.
+#: The required type of a value, by the beginning of pydantic's error type.
 _KINDS = {
     "int": "a whole number",
     "float": "a number",
@@ -39,7 +39,7 @@ _KINDS = {
     "dict": "a table in braces",
     "model": "a table in braces",
 }
-#: What is allowed of a value of the right kind, by the error's type and with its context.
+#: The allowed range of a value, by pydantic's error type, with the error's context filled in.
 _BOUNDS = {
     "greater_than": "more than {gt:g}",
     "greater_than_equal": "at least {ge:g}",
@@ -50,14 +50,14 @@ _BOUNDS = {
     "literal_error": "{expected}",
     "enum": "{expected}",
 }
-#: What a pattern asks for, by the setting.
+#: The form that a pattern requires, by the setting.
 _PATTERNS = {"accent": "a colour such as #0b6e6e"}
 
 
 def sentence(error: ErrorDetails) -> str:
-    """Return the sentence of one error: the setting as it stands in the file, and what it must be.
+    """Return the sentence for one error: the setting as written in the file, and the requirement.
 
-    A setting that may hold a secret is not quoted.
+    The value of a setting that may be a secret is not quoted.
     """
     where, kind = name(error["loc"]), error["type"]
     if kind == "extra_forbidden":
@@ -70,7 +70,7 @@ def sentence(error: ErrorDetails) -> str:
 
 
 def name(location: Collection[str | int]) -> str:
-    """Return a setting's name as TOML has it, such as `domain_limits."gmail.com".per_minute`."""
+    """Return a setting's name as written in TOML: `domain_limits."gmail.com".per_minute`."""
     found = ""
     for part in location:
         if isinstance(part, int):
