@@ -1,8 +1,8 @@
 """Limits of connections: the deadlines of a request, and the number of open connections.
 
-No I/O and no clock. Over the limit, a new connection replaces the one that has waited longest for
-its peer, between two requests or within one. A connection whose request is being processed is never
-closed for a new one.
+This file has no I/O and no clock. Over the limit, a new connection replaces the one that has waited
+longest for its peer, between two requests or within one. A connection whose request is being
+processed is never closed for a new one.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from newsletter.web.notes import Notes
 class Phase(Enum):
     """The part of a request that a connection waits for."""
 
-    #: A request, or the rest of its head.
+    #: Waits for a request, or the rest of its head.
     HEAD = "head"
-    #: The rest of a request's body.
+    #: Waits for the rest of a request's body.
     BODY = "body"
-    #: The application's response.
+    #: Waits for the application's response.
     ANSWER = "answer"
 
 
 class Cause(Enum):
-    """Why a connection was closed, or not accepted; completes a log line."""
+    """Why a connection was closed, or not accepted; the value is a part of a log line."""
 
     HEAD = "no whole request within {0.head_seconds:g} s"
     BODY = "no whole request body within {0.body_seconds:g} s"
@@ -42,12 +42,12 @@ class Cause(Enum):
 class Limits:
     """The limits of time and connections."""
 
-    #: From the connection, or the end of the last response, to the end of a request's head.
+    #: Time from the connection, or the end of the last response, to the end of a request's head.
     head_seconds: float = 10.0
     body_seconds: float = 20.0
-    #: How long a response may stay unread in the write buffer.
+    #: Time for which a response may stay unread in the write buffer.
     unread_seconds: float = 60.0
-    #: Open connections: in all, and of one network.
+    #: Maximum open connections, in all and of one network.
     connections: int = 500
     per_network: int = 64
     #: Seconds between checks of the deadlines.
@@ -62,7 +62,7 @@ class Limits:
 class Member(Protocol):
     """One open connection."""
 
-    #: When the present phase began (seconds of the event loop).
+    #: The beginning of the current phase (seconds of the event loop's clock).
     since: float
 
     @property
@@ -75,7 +75,7 @@ class Member(Protocol):
 
     @property
     def phase(self) -> Phase:
-        """The part of a request that it waits for."""
+        """The part of a request that the connection waits for."""
 
     @property
     def unread(self) -> int:
@@ -104,7 +104,7 @@ class Connections:
     def __init__(self, limits: Limits, *, say: Callable[[str], object]) -> None:
         self.limits = limits
         self._notes = Notes(self._sentence, say)
-        #: Each open connection, and since when a response is unread.
+        #: Each open connection, with the time since which a response is unread.
         self._open: dict[Member, float | None] = {}
         # A dict as an ordered set: the connection that has waited longest is the first.
         self._waiting: dict[Member, None] = {}
@@ -153,7 +153,7 @@ class Connections:
         self._notes.count(cause, member.peer)
 
     def check(self, now: float) -> None:
-        """Close the connections that have missed a deadline, and log what was closed."""
+        """Close the connections that have missed a deadline, and log how many were closed."""
         for member in list(self._open):
             unread_since = self._unread_since(member, now)
             cause = overdue(member, self.limits, unread_since=unread_since, now=now)
@@ -162,7 +162,7 @@ class Connections:
         self._notes.flush(now)
 
     def log_rest(self) -> None:
-        """Log what is still counted; for the end of the server."""
+        """Log all pending counts; called when the server ends."""
         self._notes.flush()
 
     def _unread_since(self, member: Member, now: float) -> float | None:

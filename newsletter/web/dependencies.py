@@ -64,12 +64,12 @@ class WebContext:
 
     @cached_property
     def hooks(self) -> dict[str, Hook]:
-        """The hooks of the providers that the settings name."""
+        """The hooks of the providers in the settings."""
         return hooks.of(self.settings)
 
     @cached_property
     def report_writer(self) -> ReportWriter:
-        """Writes what comes back by the hooks."""
+        """The writer of the reports that hooks receive."""
         return ReportWriter(
             self.engine, FeedbackRules.of(self.settings, self.publication), self.clock
         )
@@ -156,7 +156,7 @@ class WebContext:
         return Choice(cadence=cadence, at=at)
 
     def _skipped(self, session: Session | None = None) -> next_digest.Skipped:
-        """Return the periods to come that will have no edition.
+        """Return the future periods that an editor has skipped.
 
         Empty while the database is unavailable, so that pages that do not need it are still shown.
         """

@@ -1,7 +1,7 @@
 """Translates errors to responses: each class of errors has a status, and a page or JSON.
 
-Packages below do not depend on HTTP. Readers get a page; JSON clients get one object with a
-`problem` for programs and a `message` for people.
+Use cases do not depend on HTTP. Readers get a page; JSON clients get one object with a `problem`
+for programs and a `message` for people.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from newsletter.errors import (
 )
 from newsletter.web import dependencies, pages
 
-#: The first class that matches counts.
+#: Status and `problem` by class of error; the first class that matches counts.
 _FAMILIES: list[tuple[type[Exception], int, str]] = [
     (ExpiredToken, 410, "expired"),
     (OutdatedToken, 410, "outdated"),

@@ -1,6 +1,7 @@
-"""The hooks of a publication: how each provider's requests are verified and read.
+"""The hooks of a publication: verifies and parses each provider's requests.
 
-The adapters are `feedback.providers`; here are their keys, and what SES needs of the network.
+The adapters in `feedback.providers` are pure. This file gives them their keys, and fetches the
+certificates that SES needs.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ Verify = Callable[[HookRequest, datetime], Awaitable[None]]
 
 @dataclass(frozen=True)
 class Hook:
-    """How requests of one provider are verified and read."""
+    """The functions that verify and parse the requests of one provider."""
 
     source: Source
     verify: Verify
@@ -28,7 +29,7 @@ class Hook:
 
 
 def of(settings: Settings) -> dict[str, Hook]:
-    """Return the hooks that the settings have, by the provider's name in the path."""
+    """Return the hooks in the settings, by the provider's name in the path."""
     found = [
         Hook(source, _by_key(verify, key), read)
         for source, key, verify, read in (

@@ -1,6 +1,6 @@
 """Middleware for all requests: HTTP methods, limit of the body, security headers, even timing.
 
-Plain ASGI around the framework, so that responses of every kind pass through it.
+The middleware is plain ASGI around the framework, so that responses of every kind pass through it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from fastapi.routing import APIRoute
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-#: Octets of a request's body; forms have some hundred.
+#: Maximum octets of a request's body; forms have some hundred.
 MAXIMUM_BODY = 16_384
 
 _HEADERS = {
@@ -26,7 +26,7 @@ _HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Permissions-Policy": "camera=(), geolocation=(), interest-cohort=(), microphone=()",
 }
-#: Headers of responses that do not set them.
+#: Default headers, for responses that do not set them.
 _DEFAULTS = {
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
     "Cross-Origin-Resource-Policy": "same-origin",
@@ -36,7 +36,7 @@ _DEFAULTS = {
 _FOR_THE_BOX = ("/embed.js", "/proof.js", "/subscriptions")
 _ANYWHERE = {"Access-Control-Allow-Origin": "*", "Cross-Origin-Resource-Policy": "cross-origin"}
 # Characters that no part of a link has: punctuation and white space, also escaped for URLs, HTML or
-# quoted-printable. Possessive quantifiers, so that a path of any length takes linear time.
+# quoted-printable. Quantifiers are possessive, so that a path of any length takes linear time.
 _ADDED = r"(?:&#?\w{1,8};?|[%=][0-9A-Fa-f]{2}|[^\w-])*+"
 _ONLY_ADDED = re.compile(_ADDED, re.ASCII)
 _PART = re.compile(rf"{_ADDED}([\w-]++(?:\.[\w-]++)*+){_ADDED}", re.ASCII)
@@ -52,7 +52,7 @@ class SafeHeaders:
             self._headers["Strict-Transport-Security"] = "max-age=15552000"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Add them to the response."""
+        """Add the headers to the response."""
 
         async def send_safely(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -180,7 +180,7 @@ def rest(spent: float, step: float) -> float:
 class EvenPace:
     """Delays responses to sign-ups to a multiple of a fixed step, against timing side channels.
 
-    The duration of a sign-up depends a little on whether the address is known; the step is longer.
+    The duration of a sign-up depends slightly on whether the address is known; the step is longer.
     """
 
     def __init__(self, app: ASGIApp, *, step_seconds: float, paths: Mapping[str, str]) -> None:

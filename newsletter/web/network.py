@@ -1,7 +1,7 @@
 """Network addresses of visitors: normalised, and with the networks that contain them.
 
-Pure functions. A home or a phone has a whole network of IPv6, a /64 at least and often a /56, and a
-rented server or a company a /48 (RFC 6177): a client can use all addresses of its network.
+Pure functions. With IPv6, a client can use all addresses of its network: a home or a phone has at
+least a /64 and often a /56, and a rented server or a company a /48 (RFC 6177).
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from ipaddress import IPv6Address, ip_address, ip_network
 
 #: The network of visitors without a network address.
 UNKNOWN = "unknown"
-# `192.0.2.7:4711`, `[2001:db8::1]`, `[2001:db8::1]:4711`, as proxies send them.
+# Addresses as proxies send them: `192.0.2.7:4711`, `[2001:db8::1]`, `[2001:db8::1]:4711`.
 _WITH_PORT = re.compile(r"\[([^\[\]]*)\](?::[0-9]{1,5})?|([0-9.]+):[0-9]{1,5}", re.ASCII)
-#: Prefix lengths, and the rate limit of each as a multiple of a home's; None: no limit of its own.
+#: Prefix lengths with the rate limit of each, as a multiple of a home's; None means no own limit.
 _IPV6: tuple[tuple[int, int | None], ...] = ((64, 1), (56, 2), (48, 4))
 # A carrier's NAT has thousands of readers behind one /24.
 _IPV4: tuple[tuple[int, int | None], ...] = ((32, 1), (24, None))
@@ -31,10 +31,10 @@ class Network:
 
 
 def normalise(text: str) -> str | None:
-    """Return the normalised network address, None if `text` is none.
+    """Return the normalised network address, or None if `text` is not an address.
 
-    Without port and scope, which is local to a machine (RFC 4007); IPv4-mapped IPv6 (RFC 4291)
-    becomes IPv4.
+    The port and the scope, which is local to a machine (RFC 4007), are removed; IPv4-mapped IPv6
+    (RFC 4291) becomes IPv4.
     """
     bare = text.strip()
     if (found := _WITH_PORT.fullmatch(bare)) is not None:

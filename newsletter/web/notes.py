@@ -1,4 +1,4 @@
-"""Rate-limited log lines about what strangers do: at most one a minute for each kind."""
+"""Rate-limited log lines about events that strangers cause: at most one a minute for each kind."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ K = TypeVar("K")
 
 
 class Notes(Generic[K]):
-    """Counts by kind, until they are logged. No clock."""
+    """Counts events by kind until they are logged; the caller provides the time."""
 
     def __init__(
         self, sentence: Callable[[K, int, str], str], say: Callable[[str], object]
     ) -> None:
-        #: Makes the line of a kind, from the count and the last peer.
+        #: Returns the log line for a kind, a count and the last peer.
         self._sentence = sentence
         self._say = say
         self._counts: dict[K, int] = {}
@@ -31,7 +31,7 @@ class Notes(Generic[K]):
         return not self._counts
 
     def count(self, kind: K, peer: str = "", *, count: int = 1) -> None:
-        """Add one, or so many, with the network address of its peer."""
+        """Add `count` events of a kind, with the network address of the last one's peer."""
         self._counts[kind] = self._counts.get(kind, 0) + count
         self._peers[kind] = peer
 

@@ -21,12 +21,12 @@ class Outages:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._lock = threading.Lock()
-        #: Per class: when it may be logged again, and the count since its last line.
+        #: By class of exception: the time of the next line, and the count since the last one.
         self._silent_until: dict[type[Exception], float] = {}
         self._suppressed: dict[type[Exception], int] = {}
 
     def note(self, what: str, exc: Exception) -> None:
-        """Log what an error has prevented, unless its class was logged less than a minute ago."""
+        """Log an error with its effect (`what`), unless its class was logged within a minute."""
         kind, now = type(exc), self._clock()
         with self._lock:
             if now < self._silent_until.get(kind, now):

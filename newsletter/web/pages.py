@@ -82,7 +82,7 @@ MAIL_POLICY = (
 
 @dataclass(frozen=True, kw_only=True)
 class Words:
-    """The texts of the box, from settings; an empty one has a default in the site's language."""
+    """The texts of the box, from the settings; empty ones have defaults in the site's language."""
 
     headline: str = ""
     sentence: str = ""
@@ -107,7 +107,7 @@ class Choice:
     """One cadence, and when its next digest is due."""
 
     cadence: str
-    #: None during a pause without an end.
+    #: The time of the next digest; None during a pause without an end.
     at: datetime | None
 
 
@@ -115,7 +115,7 @@ class Choice:
 class Pause:
     """A pause, shown on each page that is reached by the link of a paused reader."""
 
-    #: None: until the reader resumes.
+    #: The date on which the pause ends; None if it ends only when the reader resumes.
     until: date | None = None
 
 
@@ -171,7 +171,7 @@ class Confirmed:
 class Expired:
     """A confirmation link that is older than 72 hours."""
 
-    #: Of a sign-up, whose letter can be requested again; None for other confirmations.
+    #: The token of a sign-up, with which the letter can be requested again; None for other links.
     token: str | None
     age: timedelta
 
@@ -181,9 +181,9 @@ class Invalid:
     """A link that is not one of ours (404), or one of an earlier consent (outdated)."""
 
     is_outdated: bool = False
-    #: Whether its reader has subscribed again since.
+    #: Whether the reader of the link has subscribed again since.
     has_returned: bool = False
-    #: Whether their mail goes to another address since.
+    #: Whether the reader's address has changed since.
     has_moved: bool = False
 
 
@@ -192,11 +192,11 @@ class Preferences:
     """GET /preferences/{manage}."""
 
     manage: str
-    #: An unsubscribe token.
+    #: An unsubscribe token, for the link to /unsubscribe.
     unsubscribe: str
     masked: str
     cadence: str
-    #: For each cadence, when the next digest would come; after the pause, if there is one.
+    #: Each cadence with the time of its next digest, after the pause if there is one.
     choices: Sequence[Choice]
     since: date | None = None
     pause: Pause | None = None
@@ -224,7 +224,7 @@ class Saved:
     #: The next digest, after the pause if there is one; None if there is none.
     next_at: datetime | None
     pause: Pause | None = None
-    #: How to undo it: the fields of a POST to the same address, such as {"action": "resume"}.
+    #: The undo: the fields of a POST to the same URL, such as {"action": "resume"}.
     undo: dict[str, str] | None = None
 
 
@@ -238,7 +238,7 @@ class Unsubscribe:
     cadence: str
     #: The next slower cadence, if there is one.
     slower: Choice | None = None
-    #: The date of the pause that is offered; none if the reader is paused.
+    #: The last day of the pause that is offered; None if the reader is paused already.
     pause_until: date | None = None
     pause: Pause | None = None
 
@@ -252,13 +252,13 @@ class Goodbye:
     can_undo: bool = True
 
 
-#: What a reader confirms by the link in a letter to their address.
+#: Requests of a reader that have to be confirmed by a link in a letter to their address.
 OwnDataRequest = Literal["erase", "data"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Mailed:
-    """POST /preferences/{manage}/erase or data: the same if the day's letter was sent before."""
+    """POST /preferences/{manage}/erase or data; also if a letter was already sent that day."""
 
     act: OwnDataRequest
     masked: str
@@ -275,7 +275,7 @@ class OwnData:
 
 @dataclass(frozen=True, kw_only=True)
 class AddressAsked:
-    """POST /preferences/{manage}/address: the same whether the new address is known or not."""
+    """POST /preferences/{manage}/address; the same page whether the address is known or not."""
 
     manage: str
     masked: str
@@ -289,7 +289,8 @@ class NewAddress:
     #: The present address and the new one.
     masked: str
     masked_new: str
-    #: reader: the new address is subscribed already; suppressed: it must not be mailed.
+    #: reader: the new address is subscribed already; suppressed: the new address must not be
+    #: mailed.
     obstacle: Literal["reader", "suppressed"] | None = None
 
 
@@ -326,7 +327,7 @@ class Archive:
     """GET /editions, newest first."""
 
     entries: Sequence[Entry]
-    #: URLs of the pages with newer and older ones.
+    #: URLs of the pages with newer and older editions.
     newer: str | None = None
     older: str | None = None
 
@@ -335,13 +336,14 @@ class Archive:
 class Edition:
     """The bar over an archived mail."""
 
-    #: False for "view in browser" while the archive is closed: then there are no links to it.
+    #: Whether the page links to the archive; False for "view in browser" while the archive is
+    #: closed.
     is_public: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
 class NotFound:
-    """404."""
+    """The page for a URL that does not exist (404)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -353,9 +355,9 @@ class Error:
 
 @dataclass(frozen=True, kw_only=True)
 class TooMany:
-    """429."""
+    """The page for too many requests (429)."""
 
-    #: When to try again, if known.
+    #: The time until the next request is possible, if known.
     retry_after: timedelta | None = None
 
 
@@ -368,7 +370,7 @@ class Box:
 
 @dataclass(frozen=True, kw_only=True)
 class Script:
-    """GET /embed.js: to be cached for minutes only, because it has dates in it."""
+    """GET /embed.js: may be cached only for minutes, because it contains dates."""
 
     choices: Sequence[Choice]
     cadence: str = "weekly"
@@ -400,7 +402,7 @@ def render(environment: jinja2.Environment, name: str, page: object) -> str:
 def policy(environment: jinja2.Environment, *, has_proof: bool = False) -> str:
     """Return the Content-Security-Policy of all pages: one style, by its hash, and no script.
 
-    With `has_proof`, the script of the proof of work.
+    With `has_proof`, the script of the proof of work is allowed.
     """
     digest = hashlib.sha256(str(environment.globals["style"]).encode()).digest()
     site = environment.globals["site"]
@@ -427,7 +429,7 @@ def proof_of_work_script(environment: jinja2.Environment) -> str:
 
 
 def edition(environment: jinja2.Environment, mail: str, page: Edition) -> str:
-    """Return a mail as a page with a bar over it; `mail` must not have links of a reader."""
+    """Return a mail as a page with a bar above it; `mail` must not contain links of a reader."""
     bar = render(environment, "edition", page)
     head, body, rest = re.split(r"(<body[^>]*>)", mail, maxsplit=1)
     return f"{head}{body}\n{bar}{rest}"

@@ -10,7 +10,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from newsletter.web.network import networks, normalise
 
-#: Headers in which proxies send the client's address: the one that is read, and two that are not.
+#: Headers in which proxies send the client's address: the one that we read, and two that we do not.
 _READ = "x-forwarded-for"
 _NOT_READ = ("forwarded", "x-real-ip")
 
@@ -32,7 +32,7 @@ class Proxies:
 
 
 def notice(peer: str, headers: Headers, proxies: Proxies) -> str | None:
-    """Return a notice for the operator if a request came by a misconfigured proxy.
+    """Return a notice for the operator if a request came through a misconfigured proxy.
 
     Otherwise all clients of the proxy would share one rate limit and one address in the records of
     consent, unnoticed.

@@ -1,7 +1,8 @@
 """An optional proof of work for each sign-up (ALTCHA).
 
-A browser searches about half a second for a number, which makes thousands of sign-ups expensive.
-A challenge is bound to one form token: it expires with it, and its solution is valid once.
+A browser searches for a number for about half a second, which makes thousands of sign-ups
+expensive. A challenge belongs to one form token and expires with it, and its solution is valid
+once.
 """
 
 from __future__ import annotations
@@ -58,6 +59,6 @@ def _is_solved(web: WebContext, form: str, solution: str) -> bool:
             altcha.verify_solution(payload, secret).verified
             for secret in web.keyring.derive(_PURPOSE)
         )
-    # Hostile JSON may raise any of these.
+    # The JSON of the solution is untrusted, and may cause any of these errors.
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return False

@@ -1,6 +1,6 @@
 """uvicorn's HTTP/1.1 protocol with deadlines, a limit of connections, and strict framing.
 
-uvicorn itself has no timeout for the rest of a request, or for a peer that does not read.
+uvicorn itself has no timeout for the rest of a request, or for a peer that does not read responses.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Guard(Connections):
 
 
 class GuardedProtocol(H11Protocol):
-    """One connection."""
+    """One HTTP connection."""
 
     def __init__(self, *, guard: Guard, proxies: Proxies, **named: Any) -> None:  # noqa: ANN401 - uvicorn's own
         super().__init__(**named)
@@ -129,7 +129,7 @@ class GuardedProtocol(H11Protocol):
             self.guard.moved(self)
 
     def _should_upgrade(self) -> bool:
-        # No WebSocket, and no log line for each request for one.
+        # WebSockets are not supported; the base class would log each request for one.
         return False
 
 

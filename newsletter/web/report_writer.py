@@ -1,9 +1,9 @@
-"""Group commit of reports: one transaction for all that have come in since the last one.
+"""Group commit of reports: one transaction for all requests that arrived since the last one.
 
-A request is answered when its own are committed. What is rejected is only counted: the counts are
-written with the next transaction, or at most once a second, and logged at most once a minute for
-each cause, so that forged requests cost neither a write nor a line each. What has come back of the
-editions that are being sent is counted at most once a second, too, for the alarms.
+A request is answered after its reports are committed. Rejected requests are only counted: the
+counts are written at most once a second, and logged at most once a minute for each cause, so that a
+forged request costs neither a write nor a log line. Bounces and complaints of current editions are
+checked against the alarms at most once a second, too.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ from newsletter.web.notes import Notes
 logger = logging.getLogger(__name__)
 
 _OURS = "our mail or our records were refused; `newsletter feedback list` shows why"
-#: Requests of one transaction; each has some events.
+#: Requests per transaction; each has some events.
 _BATCH = 200
-#: Seconds after a transaction of several requests, in which more come in: it costs by itself as
-#: much as some tens of events. One that comes alone does not wait, and nor does the next.
+#: Seconds to wait after a transaction with several requests, so that more arrive: a transaction
+#: costs as much as some tens of events. There is no wait after one with a single request.
 _GATHER_SECONDS = 0.2
-#: Seconds between writes of counts alone, and between looks at the alarms.
+#: Seconds between writes of counts, and between checks of the alarms.
 _COUNT_SECONDS = 1.0
 
 
@@ -65,13 +65,13 @@ class ReportWriter:
         self._tallied: Notes[str] = Notes(_tallied, logger.warning)
         self._is_count_due = False
         self._has_news = False
-        #: Of batches that are committed, to be logged.
+        #: The tallies of committed batches that are not logged yet.
         self._said: list[FeedbackTally] = []
 
     async def write(self, read: Callable[[], list[Arrival]]) -> None:
-        """Apply what `read` returns in a thread, and return when it is committed.
+        """Apply the arrivals that `read` returns, in a thread; return after the commit.
 
-        Raises what `read` raises, and DatabaseUnavailable.
+        Raises the errors of `read`, and DatabaseUnavailable.
         """
         waiting = _Waiting(read, asyncio.get_running_loop().create_future())
         self._waiting.append(waiting)
@@ -86,7 +86,7 @@ class ReportWriter:
         self._schedule()
 
     async def close(self) -> None:
-        """Write and log what is still counted; for the end of the server."""
+        """Write and log all pending counts; called when the server ends."""
         self._notes.flush()
         self._on_time()
         if self._task is not None:
@@ -113,7 +113,7 @@ class ReportWriter:
             self._task = asyncio.create_task(self._write_all())
 
     async def _write_all(self) -> None:
-        """Write batch after batch, until nobody waits and no count is due."""
+        """Write batch after batch until no request waits and no count is due."""
         while self._waiting or self._is_count_due:
             batch, self._waiting = self._waiting[:_BATCH], self._waiting[_BATCH:]
             if batch:
@@ -130,13 +130,14 @@ class ReportWriter:
                 await asyncio.sleep(_GATHER_SECONDS)
 
     def _note_tallies(self) -> None:
-        """Log what was replayed, and what of ours was refused; at most once a minute for each."""
+        """Log replays, and refusals caused by our mail or records; each at most once a minute."""
         tallies, self._said = self._said, []
         for tally in tallies:
             for what, count in tally.rejected.items():
                 self._tallied.count(f"rejected ({what})", count=count)
             if tally.ours:
-                # What each was refused for is any server's words: too many kinds of lines.
+                # Only the sum is logged, because the reasons are free text of servers, which would
+                # make too many kinds of lines.
                 self._tallied.count(_OURS, count=tally.ours.total())
         self._tallied.flush(asyncio.get_running_loop().time())
         if not self._tallied.is_empty:
@@ -157,7 +158,10 @@ class ReportWriter:
             logger.warning("%s is paused: %s.", alarm.edition, alarm.reason)
 
     def _alarms(self) -> list[Alarm]:
-        """Pause editions of which too much came back; without the database, the next events do."""
+        """Pause editions with too many bounces or complaints, and return the alarms.
+
+        If the database is unavailable, the check is repeated after the next events.
+        """
         try:
             return alarms.check(
                 self._engine, publication=self._rules.publication, now=self._clock()
@@ -169,7 +173,7 @@ class ReportWriter:
             return []
 
     def _count(self, counts: Counter[tuple[str, str]]) -> bool:
-        """Add to the counts of rejections; return whether they are committed."""
+        """Write counts of rejections; return False if they have to be written again later."""
         try:
             with sessions.writing(self._engine) as session:
                 reports.reject(session, counts, now=self._clock())
@@ -198,7 +202,7 @@ class ReportWriter:
             for one in batch:
                 one.error = exc
         except Exception as exc:  # noqa: BLE001 - it is raised where the request waits
-            # One request must not keep out those that have come with it.
+            # Applied one by one, so that a faulty request does not block the others of its batch.
             if len(batch) == 1:
                 batch[0].error = exc
                 return
@@ -207,7 +211,7 @@ class ReportWriter:
 
 
 def _settle(one: _Waiting) -> None:
-    # The request may have ended before.
+    # The request may have been cancelled meanwhile.
     if one.done.done():
         return
     if one.error is None:

@@ -1,7 +1,7 @@
 """Rate limits of sign-ups, per network and in all; more are refused with 429.
 
-Those of an address are in `newsletter.subscribers.signup` and silent: a response that depended on
-them would disclose which addresses have been entered before.
+The limits of an address are in `newsletter.subscribers.signup` and have no effect on the response,
+because they would disclose which addresses have been entered before.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from newsletter.web.dependencies import WebContext
 
 _HOUR = timedelta(hours=1)
 _EVERYBODY = "everybody"
-#: One network may make a quarter of all sign-ups, but at least three.
+#: One network may make a quarter of all sign-ups, and at least three.
 _SHARE = 4
 _LEAST_SHARE = 3
 

@@ -1,6 +1,7 @@
-"""What SNS is asked for: the certificates that sign its messages, and to confirm a subscription.
+"""Requests to SNS: fetches its signing certificates, and confirms subscriptions.
 
-`feedback.providers.ses` says of which URLs. No redirect is followed; size and time are bounded.
+`feedback.providers.ses` has checked the URLs. Redirects are not followed; size and time are
+bounded.
 """
 
 from __future__ import annotations
@@ -11,15 +12,15 @@ import httpx
 
 from newsletter.feedback.providers.request import Cause, Rejected
 
-#: Octets of an answer; a certificate has some two thousand.
+#: Maximum octets of a response; a certificate has some two thousand.
 _MAXIMUM = 65_536
 _SECONDS = 10.0
-#: Certificates that are kept; one signs for months.
+#: Certificates that are cached; each one is in use for months.
 _KEPT = 16
 
 
 class Sns:
-    """Certificates by their URLs, and one request at a time for others. In one event loop."""
+    """A cache of certificates by URL, with one request at a time. Runs in one event loop."""
 
     def __init__(self) -> None:
         self._certificates: dict[str, bytes] = {}
@@ -33,19 +34,19 @@ class Sns:
         return self._certificates[url]
 
     def keep(self, url: str, certificate: bytes) -> None:
-        """Keep a certificate that has verified a message."""
+        """Cache a certificate that has verified a message."""
         if url not in self._certificates and len(self._certificates) >= _KEPT:
             self._certificates.clear()
         self._certificates[url] = certificate
 
     async def confirm(self, url: str) -> None:
-        """Confirm a subscription; raises Rejected if SNS does not answer that it is."""
+        """Confirm a subscription; raises Rejected unless SNS responds with 200."""
         async with self._turn:
             await _get(url)
 
 
 async def _get(url: str) -> bytes:
-    # A proxy and certificates of the environment's (HTTPS_PROXY, SSL_CERT_FILE) are heeded.
+    # HTTPS_PROXY and SSL_CERT_FILE of the environment apply.
     client = httpx.AsyncClient(follow_redirects=False, timeout=_SECONDS)
     body = b""
     try:

@@ -38,9 +38,9 @@ class Refusal(BaseModel):
     """Why a request was not done."""
 
     status: Literal["refused", "too_many"]
-    #: For programs: input, key, not_found, conflict, too_large, too_many, unavailable ...
+    #: A word for programs: input, key, not_found, conflict, too_large, too_many, unavailable ...
     problem: str
-    #: For people.
+    #: A sentence for people.
     message: str
 
 

@@ -20,9 +20,9 @@ from newsletter.web import pages
 from newsletter.web.dependencies import Context, WebContext
 from newsletter.web.pages import Entry
 
-#: Always included: "view in browser".
+#: Routes that are always included: "view in browser".
 router = APIRouter(include_in_schema=False)
-#: Only if the archive is open.
+#: Routes that are included only if the archive is open.
 public = APIRouter(include_in_schema=False)
 
 _ON_A_PAGE = 30

@@ -18,7 +18,7 @@ from newsletter.web.dependencies import Context
 
 router = APIRouter()
 
-#: The first class that matches counts.
+#: Reasons in responses by class of error; the first class that matches counts.
 _REASONS: list[tuple[type[Exception], str]] = [
     (DiskFull, "disk_full"),
     (DatabaseUnavailable, "database_unavailable"),
@@ -69,7 +69,7 @@ def _reason(exc: Exception) -> str:
 
 @router.get("/robots.txt", include_in_schema=False)
 def robots() -> PlainTextResponse:
-    """Keep links for readers out of search engines."""
+    """Return the rules that keep search engines from links of readers."""
     return PlainTextResponse(_ROBOTS, headers={"Cache-Control": "public, max-age=86400"})
 
 

@@ -1,7 +1,7 @@
 """Hooks: providers post their events here, each to a path of its own with a secret at its end.
 
-What comes is verified before anything else, and answered with 200 when it is committed: until then
-the provider keeps it, and posts it again. A stranger is told nothing.
+Requests are verified first, and answered with 200 only after their events are committed; until then
+the provider retries. Responses to strangers contain no details.
 """
 
 from __future__ import annotations
@@ -20,9 +20,10 @@ from newsletter.web.hooks import Hook
 
 #: The path, before the provider's name and the secret.
 FOLDER = "/hooks/"
-#: Octets of a body; batches of events have some hundred thousand.
+#: Maximum octets of a body; batches of events have some hundred thousand.
 MAXIMUM_BODY = 1_048_576
-#: By 503 a provider is told to try again; some do so whatever is not answered by 200.
+#: Statuses by cause, otherwise 403. A provider retries after 503; some retry after any status but
+#: 200.
 _STATUSES = {Cause.PATH: 404, Cause.TOO_LARGE: 413, Cause.UNREACHABLE: 503}
 _REFUSED = 403
 _RETRY = {"Retry-After": "30"}
@@ -31,7 +32,7 @@ _RETRY = {"Retry-After": "30"}
 class Hooks:
     """Answers requests of hooks, and passes on all others.
 
-    Plain ASGI before the framework, whose routing would cost as much as half of an event.
+    It is plain ASGI in front of the framework, whose routing would cost half as much as an event.
     """
 
     def __init__(self, app: ASGIApp, web: WebContext) -> None:
@@ -68,7 +69,7 @@ class Hooks:
         return Response()
 
     async def _take(self, hook: Hook, secret: str, request: Request) -> None:
-        """Verify a request, and return when what it reports is committed."""
+        """Verify a request, and return after its events are committed."""
         if not is_same(self._web.settings.hook_secret or "", secret):
             raise Rejected(Cause.PATH)
         received = HookRequest(request.headers, await _body(request))

@@ -1,8 +1,9 @@
 """A reader's own data: a copy of it, and its erasure, each confirmed by a mail to their address.
 
 Every mail has a link to the preferences and the address in its footer, and may be forwarded. So
-neither that link nor the address proves whose data it is: only access to the mailbox does. A letter
-to it has a link of its own purpose, which leads to a page with one button; opening it does nothing.
+neither that link nor the address proves that a visitor is the reader: only access to the mailbox
+does. A letter to the mailbox has a link for this purpose alone, which leads to a page with one
+button; opening the page changes nothing.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from newsletter.web.routes.preferences import gone, reader_of
 
 router = APIRouter(include_in_schema=False)
 
-#: The newest deliveries in a copy of one's data.
+#: Maximum number of deliveries in a copy of a reader's data, the newest ones.
 _DELIVERIES = 1_000
 
 
@@ -66,7 +67,7 @@ def show_erase(web: Context, token: str) -> HTMLResponse:
 
 @router.post("/erase/{token}")
 def erase(web: Context, token: str) -> HTMLResponse:
-    """Erase a reader everywhere, for good."""
+    """Erase a reader permanently from all tables."""
     with sessions.writing(web.engine) as session:
         reader = _reader_of(web, session, token, "erase", ends=True)
         forget.forget(session, reader.address, now=web.clock(), keyring=web.keyring)
@@ -99,7 +100,7 @@ def _reader_of(
     *,
     ends: bool | None = None,
 ) -> Subscriber:
-    """Return the reader whose mailbox has got the link.
+    """Return the reader to whose mailbox the link was sent.
 
     Raises OutdatedToken if the address has changed since, because the letter went to the old one.
     """

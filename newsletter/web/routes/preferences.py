@@ -1,4 +1,4 @@
-"""The preferences page, by the link in every mail: cadence and pause.
+"""The preferences page, linked from every mail: cadence and pause.
 
 The token in the URL is the only authorization: without cookies, CSRF is impossible.
 """
@@ -38,14 +38,14 @@ Problem = Literal["until", "cadence", "new_address"]
 
 @dataclass(frozen=True)
 class _Done:
-    """What was changed, and how to undo it."""
+    """A change, and the form fields that undo it."""
 
     change: Change
     undo: dict[str, str] | None = None
 
 
 class _Refused(Exception):
-    """A field of the form cannot be used."""
+    """Raised for a form field with an invalid value."""
 
     def __init__(self, problem: Problem | None) -> None:
         super().__init__(problem)
@@ -54,7 +54,7 @@ class _Refused(Exception):
 
 @router.get("/preferences/{token}")
 def show(web: Context, token: str) -> HTMLResponse:
-    """Show what a reader has chosen."""
+    """Show the preferences of a reader."""
     with sessions.reading(web.engine) as session:
         reader = reader_of(web, session, token)
         if reader.status in {Status.UNSUBSCRIBED, Status.SUPPRESSED}:
@@ -73,7 +73,7 @@ def change(
     until: Typed = "",
     until_date: Typed = "",
 ) -> HTMLResponse:
-    """Change one thing."""
+    """Change cadence, pause or resume, by the field `action`."""
     origin = Origin("preferences page", remote=dependencies.remote(request))
     fields = {"cadence": cadence, "until": until_date if until == "other" else until}
     try:
