@@ -1,4 +1,4 @@
-"""Reads lists of subscribers from CSV as people and other systems write it.
+"""Reads lists of subscribers from CSV files of people and other systems.
 
 A file is read twice. `survey` reads all of it, finds the tool that wrote it and the role of each
 column, and raises if a state is not understood; `read` then yields an `Entry` or a `Rejection` for

@@ -16,33 +16,33 @@ from zoneinfo import available_timezones
 from newsletter import address as addresses
 from newsletter.errors import InvalidAddress
 
-#: What spreadsheets evaluate as a formula. They normalise wide, small and raised forms of the signs
-#: to ASCII (NFKC), and skip white space and invisible characters before them.
+#: Cells that spreadsheets evaluate as a formula. They normalise wide, small and raised forms of the
+#: signs to ASCII (NFKC), and skip white space and invisible characters before them.
 _FORMULA = re.compile(r"[\s\u200b-\u200f\u2060\ufeff]*[=+\-@＝﹦⁼₌⩵⩶＋﹢⁺₊﬩－﹣⁻₋−＠﹫]|[\t\r\n']")
 _NAME = re.compile(r"[\W_]+")
 #: Invisible characters that are copied along from web pages and documents.
 _INVISIBLE = re.compile(r"[\u00ad\u200b-\u200f\u2060\ufeff]")
-#: Splits the words of `emailAddress`, not those of `E-Mail` or `LEID`.
+#: Where to split the words of `emailAddress`; `E-Mail` and `LEID` are not split.
 _HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
-#: The part of BCP 47 that catalogues and content negotiation use.
+#: The subset of BCP 47 that catalogues and content negotiation use.
 _LANGUAGE = re.compile(r"[A-Za-z]{2,3}(?:-[A-Za-z0-9]{2,8}){0,3}")
 _LONGEST_TAG = 35
 #: Characters of an IPv6 address whose last four octets are written as IPv4.
 _LONGEST_IP = 45
 #: Earlier dates are no evidence of consent to an email newsletter.
 _FIRST_YEAR = 1_990
-#: Without `%d/%m` and `%m/%d`, which are ambiguous: such a date is no evidence.
+#: Forms of dates. `%d/%m` and `%m/%d` are left out, as an ambiguous date is no evidence.
 _FORMS = ("%Y-%m-%d %H:%M:%S %z", "%Y-%m-%d %H:%M:%S UTC", "%Y/%m/%d", "%Y/%m/%d %H:%M:%S",
           "%d.%m.%Y", "%d.%m.%Y %H:%M", "%d.%m.%Y %H:%M:%S", "%b %d, %Y", "%B %d, %Y",
           "%d %b %Y", "%d %B %Y", "%a, %d %b %Y %H:%M:%S %z")  # fmt: skip
 _LONGEST_DATE = 40
-#: What most tools write, without a zone; parsed in less time than a cache takes. With a zone,
-#: `fromisoformat` needs no `replace`, which is slower than the parsing.
+#: The form of most tools, without a zone. Parsing it takes less time than a cache, if a zone is
+#: appended first: `replace(tzinfo=...)` is slower than the parsing.
 _COMMON = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[ T][0-9]{2}(?::[0-9]{2}){2}")
 _COMMON_LINES = re.compile(rf"(?:{_COMMON.pattern}\n)*")
 _COMMON_LENGTH = len("2026-11-30 09:00:00")
 _EPOCH = re.compile(r"\d{9,10}(?:\d{3})?")
-#: How databases and spreadsheets write an empty date.
+#: Forms in which databases and spreadsheets write an empty date.
 NOTHING = frozenset(
     {
         "",
@@ -91,15 +91,15 @@ def bare(cell: str) -> str:
 
 
 def _composed(text: str) -> str:
-    """Return text in NFKC: macOS decomposes `é`, and web pages use letters styled as in bold."""
+    """Return text in NFKC: macOS decomposes `é`, and web pages have letters that look bold."""
     return _INVISIBLE.sub("", normalize("NFKC", text))
 
 
 def address(cell: str, *, is_guess: bool) -> str:
     """Return the normalised address; raises InvalidAddress.
 
-    With `is_guess`, the encoding of the file is one: letters outside ASCII are refused, because a
-    wrong one would be the address of another person.
+    With `is_guess`, the encoding of the file is guessed: letters outside ASCII are refused, because
+    a wrong letter would make it the address of another person.
     """
     if not cell.isascii() and (is_guess or any("\ud800" <= letter <= "\udfff" for letter in cell)):
         raise InvalidAddress("The address is not UTF-8.")
@@ -109,16 +109,16 @@ def address(cell: str, *, is_guess: bool) -> str:
 def moment(cell: str, *, now: datetime) -> datetime | None:
     """Return the instant of a past event, in UTC; a cell without a zone is read as UTC.
 
-    None for no date, an ambiguous one (01/02/2024), one in the future or before 1990.
+    None for an invalid or ambiguous date (01/02/2024), and for one in the future or before 1990.
     """
     found = instant(cell)
     return found if found is not None and found.year >= _FIRST_YEAR and found <= now else None
 
 
 def common_moments(column: Collection[str], *, now: datetime) -> dict[str, datetime]:
-    """Return the instants that `moment` gives for cells of the most common form, in less time.
+    """Return the results of `moment` for cells of the most common form, in less time.
 
-    Others are left out; all are if one of that form is no date, or none that `moment` accepts.
+    Other cells are left out. The result is empty if any cell of that form is not accepted.
     """
     common = [cell for cell in column if len(cell) == _COMMON_LENGTH]
     lines = "\n".join([*common, ""])
@@ -139,7 +139,7 @@ def instant(cell: str) -> datetime | None:
             return datetime.fromisoformat(f"{cell}+00:00")
         except ValueError:
             return None
-    # Checked here: the cache must not keep long cells.
+    # Long cells are refused here, so that the cache does not contain them.
     return _instant(cell) if cell and len(cell) <= _LONGEST_DATE else None
 
 

@@ -1,4 +1,4 @@
-"""The role of each column: by the tool that wrote the file, or else by the column's name."""
+"""Finds the role of each column, by the tool that wrote the file or else by the column's name."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from newsletter.subscribers.csv_rows.states import Meaning, Standing
 from newsletter.subscribers.csv_rows.tools import TOOLS, Role, Tool
 
 _DELIMITERS = re.compile(r"[,;\t|]")
-#: The words of a column of cadences.
+#: Cells of a column of cadences.
 CADENCES = frozenset(cadence.value for cadence in Cadence)
 
 
@@ -21,7 +21,7 @@ CADENCES = frozenset(cadence.value for cadence in Cadence)
 class Choice:
     """The operator's choice of columns."""
 
-    #: From a known name to the column to read under it: `status` to `Abo`.
+    #: The column to read as each known name: `{"status": "Abo"}`.
     columns: Mapping[str, str] = field(default_factory=dict)
     ignored: Sequence[str] = ()
 
@@ -31,10 +31,10 @@ class Column:
     """One column and how it is read."""
 
     index: int
-    #: As in the header; `column 3` if there is no header.
+    #: The name in the header; `column 3` if there is no header.
     name: str
     role: Role | None = None
-    #: How its cells are read as a state; None if it is no state.
+    #: The meaning of cells as a state; None if the column is no state.
     meaning: Meaning | None = None
 
     @property
@@ -58,7 +58,7 @@ class Columns:
     tool: Tool | None = None
 
     def of(self, *roles: Role) -> Column | None:
-        """Return the first column of the first of these roles that a column has."""
+        """Return the first column with one of these roles; earlier roles have precedence."""
         for role in roles:
             for column in self.all:
                 if column.role is role:
@@ -82,7 +82,7 @@ class Columns:
 
 
 def of_header(delimiter: str, header: Sequence[str], choice: Choice) -> Columns | None:
-    """Return the columns of a header; None if the row is no header, without an address column.
+    """Return the columns of a header; None if the row has no address column, so is no header.
 
     Raises InvalidInput for a choice with a column that is not in the file, or an unknown name.
     """
@@ -108,7 +108,7 @@ def of_header(delimiter: str, header: Sequence[str], choice: Choice) -> Columns 
 
 def is_other_header(row: Sequence[str], columns: Columns) -> bool:
     """Return whether a record is a header with other columns than those of the file."""
-    # Below a title of one cell the delimiter has not been detected.
+    # If the first line was a title of one cell, the delimiter has not been detected.
     named = [cells.key(cell) for cell in (row if len(row) > 1 else _DELIMITERS.split(row[0]))]
     while named and not named[-1]:
         del named[-1]
@@ -164,7 +164,7 @@ def _places(row: Sequence[str], known: Sequence[str]) -> tuple[int, int | None]:
 
 
 def _chosen(own: list[str], choice: Choice) -> tuple[list[str], set[int]]:
-    """Return the names that columns are read under, and the indexes of ignored columns."""
+    """Return the name as which each column is read, and the indexes of ignored columns."""
     known = list(own)
     for wanted, name in choice.columns.items():
         under = cells.key(wanted)
@@ -199,7 +199,7 @@ def _matches(tool: Tool, known: Sequence[str]) -> bool:
 
 
 def _read(name: str, own: str, tool: Tool | None) -> tuple[Role | None, Meaning | None]:
-    """Return the role and meaning of a column whose header is `own` and that is read as `name`."""
+    """Return role and meaning of a column with the header `own` that is read as `name`."""
     if tool is not None and (name in tool.states or name in tool.roles):
         return tool.roles.get(name), tool.states.get(name)
     if tool is not None and name in tool.harmless:
@@ -216,5 +216,5 @@ def is_open(column: Column, tool: Tool | None) -> bool:
 
 
 def at_least(tool: Tool | None) -> Standing:
-    """Return the minimum standing of each row of a file, whatever its cells say."""
+    """Return the minimum standing of each row of a file, independent of its cells."""
     return tool.every if tool is not None else Standing.SILENT

@@ -10,7 +10,8 @@ from typing import BinaryIO
 from newsletter.errors import InvalidInput
 
 _BLOCK = 1 << 16
-#: NUL octets of UTF-16 without a byte order mark: the least number, and share of characters.
+#: NUL octets that indicate UTF-16 without a byte order mark: minimum number, and share of
+#: characters.
 _FEWEST = 4
 _SHARE = 0.1
 _MARKS = (
@@ -117,6 +118,6 @@ def _wide(block: bytes) -> Encoding | None:
 
 
 def _has_its_lines(start: bytes, name: str) -> bool:
-    """Tell whether the line breaks of a block are characters, too, in that encoding."""
+    """Return whether most line feed octets of a block are also characters in an encoding."""
     breaks = start.count(b"\n")
     return not breaks or 2 * start.decode(name, errors="replace").count("\n") >= breaks

@@ -21,7 +21,7 @@ from newsletter.subscribers.csv_rows.tools import Role
 from newsletter.subscribers.evidence import Evidence
 from newsletter.suppression import Cause
 
-#: Of a date: keeps what follows a pause within the range of `datetime`, which ends in 9999.
+#: Limit of dates, so that later computations stay within the range of `datetime`, up to 9999.
 _LAST_YEAR = 2_999
 _CADENCES: Mapping[str, Cadence] = {cadence.value: cadence for cadence in Cadence}
 _RESULTS: Mapping[Standing, tuple[Status | None, Cause | None]] = {
@@ -34,11 +34,11 @@ _RESULTS: Mapping[Standing, tuple[Status | None, Cause | None]] = {
     Standing.BOUNCED: (Status.SUPPRESSED, Cause.BOUNCE),
     Standing.COMPLAINED: (Status.SUPPRESSED, Cause.COMPLAINT),
 }
-#: By the number of a standing: the hash of a member of an enumeration is slow.
+#: Indexed by the number of a standing, because hashing a member of an enumeration is slow.
 _STATUSES, _CAUSES = zip(*(_RESULTS[standing] for standing in Standing), strict=True)
 _T = TypeVar("_T", bound=tuple[Any, ...])
 _SAID_CAUSES: Mapping[str, Cause] = {cause.value: cause for cause in Cause}
-#: The roles of the columns that evidence is read from.
+#: The roles of the columns from which evidence is read.
 _EVIDENCE = {
     "opted_in_at": Role.OPTED_IN_AT,
     "opted_in_from": Role.OPTED_IN_IP,
@@ -60,9 +60,9 @@ class Entry(NamedTuple):
     """One subscriber in a file."""
 
     line: int
-    #: Normalised.
+    #: The normalised address.
     address: str
-    #: None if the file has none.
+    #: The cadence; None if the file has none.
     cadence: Cadence | None = None
     status: Status | None = None
     paused_until: datetime | None = None
@@ -94,7 +94,7 @@ class _Block:
         rows = (record.cells for record in records)
         whole = (row if len(row) == width else [*row, *blank][:width] for row in rows)
         self._columns = list(zip(*whole, strict=True))
-        #: By place in the block.
+        #: Rejections by the position of the record in the block.
         self.rejected = {
             place: record for place, record in enumerate(records) if isinstance(record, Rejection)
         }
@@ -109,10 +109,11 @@ class _Block:
     ) -> Sequence[Any]:
         """Return the values of a column, converting each different cell once.
 
-        `convert_common` is given all different cells and converts some of them, in less time.
+        `convert_common` gets all different cells and converts some of them, in less time.
 
-        `convert` is given cells without the escape of `guard` and surrounding white space. One that
-        it refuses is None and rejects its record; with `only`, no records at other places.
+        `convert` gets the other cells, without the escape of `guard` and surrounding white space. A
+        refused cell becomes None, and its record is rejected; with `only`, only records at these
+        positions are.
         """
         if index is None:
             return [None] * len(self._records)
@@ -133,7 +134,7 @@ class _Block:
         return [known[cell] for cell in column]
 
     def reject(self, place: int, reason: str) -> None:
-        """Reject a record, unless it is already: the first reason is shown."""
+        """Reject a record, unless it is rejected already: the first reason is shown."""
         record = self._records[place]
         self.rejected.setdefault(place, Rejection(record.line, reason, record.cells))
 
@@ -157,13 +158,13 @@ class _Converter:
         self._subscribed_at = _index(columns.of(Role.SUBSCRIBED_AT))
         self._created_at = _index(columns.of(Role.CREATED_AT))
         self._suppression = _index(next((c for c in self._states if c.name == "suppression"), None))
-        #: By field of Evidence.
+        #: Indexes of columns by field of Evidence.
         self._evidence = {part: _index(columns.of(role)) for part, role in _EVIDENCE.items()}
 
     def entries(self, records: Sequence[Record | Rejection]) -> Iterator[Entry | Rejection]:
         """Return the entries of records or their rejections; the survey has checked the states."""
         block = _Block(records, self._width)
-        # Of several reasons for a rejection the first of this order counts.
+        # The order of these checks matters: a record is rejected for the first reason.
         addresses = block.values(self._address, self._read_address, convert_common=normalise_plain)
         self._check_widths(block, records)
         standings = self._standings(block, len(records))
@@ -250,7 +251,7 @@ def _standing(meaning: Meaning, cell: str) -> Standing:
 
 
 def _flaw_of_width(row: list[str], width: int, states: tuple[Column, ...]) -> str | None:
-    """Return what is wrong with a record of another number of cells than there are columns."""
+    """Return the flaw of a record that has more or fewer cells than there are columns."""
     if len(row) > width and any(cell.strip() for cell in row[width:]):
         columns = "is 1 column" if width == 1 else f"are {width} columns"
         return f"The line has {len(row)} cells, and there {columns}."

@@ -124,14 +124,14 @@ STATES: Mapping[str, Meaning] = _meanings(
     ),
 )
 
-# Parts of names. `\b` says whether a part has to begin or end a word.
+# Parts of names, with `\b` if a part has to be at the beginning or end of a word.
 _GONE = re.compile(
     r"\bunsub|\bopt(ed)? ?out|\bdesabon|\bdésabon|\bdésinscr|\babgemeld|\babmeld|\bafgemeld"
     r"|\bafmeld|\buitgeschr|\bavregistr|\bavmeld|\bdesinscri|\bdesuscri|\bdisiscri|\bdescadastr"
     r"|\bdelet|\bremov|\bdeactiv|\bleft\b|\bgelöscht|\bgekündigt|\bsupprim|\baustritt"
     r"|\bausgetreten|\blapsed\b|отпис|退订|取消|購読停止|配信停止"
 )
-#: Names of an end that may not be that of the subscription: the operator has to say what it is.
+#: Words for the end of something, possibly not of the subscription: the operator has to decide.
 _ENDED = re.compile(
     r"\bstop(ped)?\b|\bquit\b|\bresign|\bcancel|\bexclu|\bdropped\b|\btrash|\bended\b"
     r"|\bend date\b|\bretired\b|\bterminat|\bdeceased\b|\bverstorben|\baustrag|\bausgetragen"
@@ -159,9 +159,9 @@ _OTHERS = re.compile(
     r"|\bbloqu|\brevok|\bwithdr|\bobjected|\ballow|\baccept|\berlaub|\bsuspend|\berrors?\b"
 )
 _DATED = re.compile(r"\b(at|on|time|date|datetime|timestamp|datum|am|reason)\b")
-#: Such as an unsubscribe link, which is no state.
+#: Names of links and ids, such as an unsubscribe link, which are no states.
 _POINTER = re.compile(r"\b(url|link|token|hash|uuid)\b")
-#: In a name that mentions a state: its time, place or wording, not the state itself.
+#: Words in a name that mentions a state, if the column has its time, place or wording instead.
 _DETAIL = re.compile(
     r"\b(at|on|time|date|datetime|timestamp|datum|ip|text|wording|source|url|link|uuid|last|name"
     r"|title|version|form|page|language|locale|method|tier|plan)\b"
@@ -196,7 +196,7 @@ _LONGEST_NAME = 60
 _POSTAL = re.compile(
     r"\b(province|region|country|county|billing|shipping|mailing|home|work|code)\b"
 )
-#: States of postal addresses.
+#: Codes of federal states in postal addresses.
 REGIONS = frozenset(
     """
     al ak az ar ca co ct de fl ga hi id il in ia ks ky la me md ma mi mn ms mo mt ne nv nh nj nm
@@ -225,7 +225,7 @@ def is_free_text(name: str) -> bool:
 
 
 def meaning_of(name: str) -> Meaning | None:
-    """Return how a column of this name is read as a state; None if the name is no known one."""
+    """Return the meaning of a column of this name as a state; None if the name is unknown."""
     name = name if name in STATES else _apart(name)
     if name in STATES:
         return STATES[name]
@@ -237,7 +237,7 @@ def meaning_of(name: str) -> Meaning | None:
 
 
 def sounds_bad(name: str) -> bool:
-    """Return whether a name is that of a state in which a subscriber must not be mailed."""
+    """Return whether a name is one of a state in which a subscriber must not be mailed."""
     name = _apart(name)
     return _negative(name) is not None or bool(_ENDED.search(name))
 

@@ -1,7 +1,7 @@
 """A CSV reader that recovers from malformed lines.
 
-A record that cannot be read is a `Rejection` with its line number and reason, and reading goes on
-with the next line. Constant memory, whatever the input.
+A record that cannot be read is a `Rejection` with its line number and reason, and reading continues
+with the next line. Memory is constant, whatever the input.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ MAXIMUM_LENGTH = 65_536
 MAXIMUM_LINES = 100
 #: Characters that are read at once.
 _BLOCK = 65_536
-#: Characters that are kept of a line that cannot be read as cells.
+#: Characters that are kept of a line that cannot be split into cells.
 _SHOWN = 300
 _DELIMITERS = (",", ";", "\t")
-#: Detected by a header only, because addresses may contain it.
+#: A delimiter that is detected only in a header, because addresses may contain it.
 _BAR = "|"
-#: Excel's own first line, which sets the delimiter.
+#: An optional first line with the delimiter, as Excel writes it.
 _SEPARATOR = re.compile(r'"?sep=([^\w\s"]|\t)"?[,;\t]*', re.IGNORECASE)
 
 
@@ -41,7 +41,7 @@ class Record(NamedTuple):
     cells: list[str]
 
 
-#: Makes one of a pair, in half the time that calling the class takes.
+#: Makes a record from a pair, in half the time of calling the class.
 _record: Callable[[tuple[int, list[str]]], Record] = partial(tuple.__new__, Record)
 
 
@@ -50,7 +50,7 @@ class Rejection(NamedTuple):
 
     line: int
     reason: str
-    #: Its cells unchanged, as far as they can be separated.
+    #: The cells unchanged, as far as they can be separated.
     cells: list[str]
 
 
@@ -62,7 +62,7 @@ class RecordReader:
 
     def __init__(self, stream: TextIO, choice: Choice) -> None:
         self._lines = _Lines(stream)
-        #: None if there is no record at all.
+        #: The columns; None if the stream has no record at all.
         self.columns = self._begin(choice)
 
     def blocks(self, columns: Columns) -> Iterator[list[Record | Rejection]]:
@@ -80,7 +80,7 @@ class RecordReader:
             yield list(self._returned(columns))
 
     def _returned(self, columns: Columns) -> Iterator[Record | Rejection]:
-        """Read the lines that were given back, and any that continue the last record."""
+        """Read the lines that were pushed back, and any that continue the last record."""
         whole = _whole(columns)
         while self._lines.returned and (line := self._lines.take()) is not None:
             if line.flaw:
@@ -142,7 +142,7 @@ class RecordReader:
     ) -> list[str] | None:
         """Read a record with a quoted cell of several lines.
 
-        If that fails, the quotation mark is a stray one: the other lines are given back.
+        If that fails, the quotation mark is a stray one, and the other lines are pushed back.
         """
         text = line.text
         taken: list[_TextLine] = []
@@ -175,7 +175,7 @@ class _TextLine(NamedTuple):
 
 @dataclass
 class _Lines:
-    """The numbered lines of a stream, with push-back."""
+    """The numbered lines of a stream; lines can be pushed back."""
 
     _stream: TextIO
     returned: deque[_TextLine] = field(default_factory=deque)
@@ -191,7 +191,7 @@ class _Lines:
         return _line(self._number, text.rstrip("\n"))
 
     def block(self) -> tuple[int, list[str]]:
-        """Return the next lines, without line ends, and the number of the first; [] at the end."""
+        """Return the number of the next line, and some lines without line ends; [] at the end."""
         text = self._stream.read(_BLOCK)
         if text and not text.endswith("\n"):
             text += self._rest()
@@ -204,7 +204,7 @@ class _Lines:
         self.returned.extendleft(reversed(lines))
 
     def _rest(self) -> str:
-        """Read to the end of a line; of one that is too long only MAXIMUM_LENGTH + 1 characters."""
+        """Read to the end of a line; a line that is too long is cut to MAXIMUM_LENGTH + 1."""
         text = self._stream.readline(MAXIMUM_LENGTH + 1)
         if len(text) > MAXIMUM_LENGTH and not text.endswith("\n"):
             while (more := self._stream.readline(MAXIMUM_LENGTH)) and not more.endswith("\n"):
@@ -226,14 +226,14 @@ def _numbered(first: int, lines: list[str]) -> list[_TextLine]:
 
 
 def _plain(first: int, lines: list[str], delimiter: str) -> list[Record | Rejection] | None:
-    """Read lines that are one record each, which is the fast path; None if one may not be."""
+    """Read lines on the fast path; None if any of them may not be exactly one record."""
     if max(map(len, lines)) > MAXIMUM_LENGTH or "\0" in "".join(lines):
         return None
     try:
         rows = list(csv.reader(lines, delimiter=delimiter, strict=True))
     except csv.Error:
         return None
-    # Fewer rows than lines: a quoted cell has several lines.
+    # If there are fewer rows than lines, a quoted cell has several lines.
     if len(rows) != len(lines):
         return None
     return [

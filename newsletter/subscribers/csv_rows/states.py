@@ -1,6 +1,6 @@
 """Words for a subscriber's state in the exports of known tools and in several languages.
 
-A closed table: a word that is not in it is no state, and never makes a subscriber active.
+The table is closed: a word that is not in it is no state, and never makes a subscriber active.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from newsletter.subscribers.csv_rows import cells
 
 
 class Standing(IntEnum):
-    """The state that a cell gives; of several the strictest, which is the largest, counts."""
+    """The state in a cell. If a row has several, the strictest counts, which is the largest."""
 
     SILENT = 0
     ACTIVE = 1
@@ -93,23 +93,23 @@ NO = frozenset(
 TELLING = frozenset(
     word for word, standing in WORDS.items() if standing > Standing.ACTIVE and word != "hard"
 )
-#: Characters of a word or date at most.
+#: Maximum characters of a word or date.
 _LONGEST = 100
-#: The common form of a date, which is no word and not empty: 0000-00-00.
+#: The common form of a date; 0000-00-00, an empty date, does not match.
 _PLAIN_DATE = re.compile(r"(?:19|20)[0-9]{2}-[0-9]{2}-[0-9]{2}(?:[ T][0-9]{2}(?::[0-9]{2}){2})?")
 _DATE = re.compile(r"\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.]\d{2,4}|\d{9,13}$")
 
 
 @dataclass(frozen=True)
 class Meaning:
-    """How the cells of a state column are read."""
+    """The meaning of the cells of a state column."""
 
     words: Mapping[str, Standing]
-    #: Of an empty cell.
+    #: The standing of an empty cell.
     empty: Standing = Standing.SILENT
-    #: Of a date.
+    #: The standing of a date.
     dated: Standing | None = None
-    #: Of any other cell; None means unknown, which stops the import.
+    #: The standing of any other cell; None means unknown, which stops the import.
     other: Standing | None = None
 
     def standing(self, cell: str) -> Standing | None:
@@ -126,7 +126,7 @@ class Meaning:
             if _DATE.match(bare) or cells.instant(cell.strip()):
                 return self.dated
         if found is None and bare[0].isalpha():
-            # `Opted-out` and `MarkedAsSpam`, but never -1 for 1 or !active for active.
+            # Matches `Opted-out` and `MarkedAsSpam`, but never -1 as 1 or !active as active.
             found = self.words.get(cells.key(cell), self.words.get(cells.key(bare)))
         return self.other if found is None else found
 
@@ -138,7 +138,7 @@ class Meaning:
 
 
 def word(**others: Standing) -> Meaning:
-    """Return the meaning of a column of words; `others` are those of one tool."""
+    """Return the meaning of a column of words; `others` are additional words of one tool."""
     own = {name.replace("_", " "): standing for name, standing in others.items()}
     return Meaning({**WORDS, **own})
 
@@ -152,7 +152,7 @@ def status() -> Meaning:
 def flag(yes: Standing, no: Standing = Standing.SILENT) -> Meaning:
     """Return the meaning of a column of yes and no, words, or dates, which mean yes.
 
-    In a column of consents, many tools write yes and leave the others empty.
+    In a column of consents, many tools write only yes and leave other cells empty.
     """
     # `confirmed` means the opposite in a column of spam reports.
     words = {w: s for w, s in WORDS.items() if s is not Standing.ACTIVE or no > Standing.SILENT}
@@ -165,9 +165,9 @@ def flag(yes: Standing, no: Standing = Standing.SILENT) -> Meaning:
 
 
 def happened(standing: Standing) -> Meaning:
-    """Return the meaning of a column that is not empty if it happened, such as a date or reason.
+    """Return the meaning of a column that is filled if an event happened, with a date or reason.
 
-    A stricter word counts: an unsubscribe whose reason is a complaint is a complaint.
+    A stricter word has precedence: an unsubscribe whose reason is a complaint is a complaint.
     """
     stricter = {word: said for word, said in WORDS.items() if said > standing}
     return Meaning(
@@ -176,7 +176,7 @@ def happened(standing: Standing) -> Meaning:
 
 
 def confirmation() -> Meaning:
-    """Return the meaning of a column of confirmation dates: without one, not confirmed."""
+    """Return the meaning of a column of confirmation dates: an empty cell means unconfirmed."""
     return Meaning(
         {**dict.fromkeys(YES, Standing.SILENT), **dict.fromkeys(NO, Standing.PENDING)},
         empty=Standing.PENDING,

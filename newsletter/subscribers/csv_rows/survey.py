@@ -32,15 +32,15 @@ from newsletter.subscribers.csv_rows.records import Record, RecordReader
 from newsletter.subscribers.csv_rows.states import Meaning, Standing
 from newsletter.subscribers.csv_rows.tools import Role
 
-#: Different cells of a state column at most.
+#: Maximum number of different cells in a state column.
 _DIFFERENT = 100
-#: Different cells of a free text column at most, for a word of a state in it to count.
+#: Maximum number of different cells of a free text column in which words of a state count.
 _FEW = 30
 _SHOWN = 5
 _NAMED = 10
-#: Characters of a cell with a word of a state in it, at most.
+#: Maximum characters of a cell that is searched for words of a state.
 _LONGEST = 100
-#: Characters of a word of a state, at most.
+#: Maximum characters of a word of a state.
 _WORD = 30
 _DIGITS = frozenset("0123456789")
 #: An enhanced status code (RFC 3463): `5.1.1`, `550 5.1.1 No such user`.
@@ -48,7 +48,7 @@ _CODE = re.compile(r"(?:[45]\d\d[ -])?[45]\.[0-7]\.\d{1,3}(?:\s|$)")
 _DIGIT = re.compile(r"\d")
 
 
-#: The cells of a record, None at its end where it has fewer than there are columns.
+#: The cells of a record, with None for missing cells at the end.
 _Row = Sequence[str | None]
 
 
@@ -58,14 +58,14 @@ class Survey:
 
     choice: Choice
     encoding: Encoding
-    #: None if there is no record.
+    #: The columns; None if there is no record.
     columns: Columns | None = None
     #: The number of well-formed records.
     records: int = 0
 
 
 def survey(stream: BinaryIO, choice: Choice | None = None) -> Survey:
-    """Read a seekable stream twice, first its octets and then its records, in constant memory.
+    """Survey a seekable stream in constant memory: first its octets, and then its records.
 
     Raises InvalidInput if there is no column of addresses, a state is not understood, or a choice
     fits no column.
@@ -102,11 +102,11 @@ class _Watched:
     """A column whose distinct cells are counted, up to a limited number of them."""
 
     column: Column
-    #: Whether words of a state are looked for among too many different cells.
+    #: Whether words of a state are still counted after there are too many different cells.
     is_followed: bool = False
     #: The count of each cell; None once there are too many different ones to be states.
     seen: Counter[str] | None = field(default_factory=Counter)
-    #: Of a column with too many, the count of cells that are words of a state.
+    #: The count of cells that are words of a state, in a column with too many different cells.
     telling: Counter[str] = field(default_factory=Counter)
     #: The count of unknown cells of a state column.
     unknown: Counter[str] = field(default_factory=Counter)
@@ -127,7 +127,7 @@ def _count_cells(
     count = 0
     for rows in _blocks(reader, columns):
         count += len(rows)
-        # A column that can no longer be a state is not counted on.
+        # Columns that can no longer be a state are not counted any more.
         watched = [one for one in watched if one.seen is not None or one.is_followed]
         cells_of = list(zip(*rows, strict=True))
         for one in watched if rows else ():
@@ -150,7 +150,7 @@ def _blocks(reader: RecordReader, columns: Columns) -> Iterator[list[_Row]]:
             row = record.cells
             if address >= len(row) or "@" not in row[address]:
                 _check_header(record, columns)
-            # In a row with too many cells, the column of each is unknown.
+            # Rows with too many cells are left out, since the column of each cell is unknown.
             if len(row) <= width or not any(cell.strip() for cell in row[width:]):
                 rows.append(row if len(row) == width else [*row, *blank][:width])
         yield rows
@@ -175,7 +175,7 @@ def _check_header(record: Record, columns: Columns) -> None:
 
 
 def _count(one: _Watched, column: Sequence[str | None]) -> None:
-    """Count the cells of a block, None excepted; after too many different ones words of a state."""
+    """Count the cells of a block; after too many different ones, only words of a state."""
     if one.seen is not None:
         # A Counter is faster than a loop over cells.
         counted = Counter(column)
@@ -185,7 +185,7 @@ def _count(one: _Watched, column: Sequence[str | None]) -> None:
             return
         column, one.seen = list(one.seen.elements()), None
     if one.is_followed:
-        # Cheap tests first: most cells are numbers or dates, and most others no words of a state.
+        # Cheap tests come first: most cells are numbers or dates, or are no words of a state.
         short = [cell for cell in set(column) if cell and len(cell) <= _LONGEST]
         words = [cell for cell in short if cell[0] not in _DIGITS]
         if any(map(_is_telling, set(_listed_words("|".join(words))))):
@@ -213,7 +213,7 @@ def _count_unknown(one: _Watched, rows: list[_Row], columns: Columns) -> None:
 def _classified(
     columns: Columns, watched: list[_Watched]
 ) -> tuple[dict[int, Meaning], list[_Watched]]:
-    """Return the meanings of columns whose cells are states, and columns that only look like it."""
+    """Return the meanings of columns whose cells are states, and columns that may be states."""
     meanings: dict[int, Meaning] = {}
     unknown = []
     for one in watched:
@@ -246,7 +246,7 @@ def _looks_like_state(one: _Watched, columns: Columns) -> bool:
     if not names.sounds_like_state(name) and not _says_yes(words, name, columns):
         return False
     if one.seen is not None and names.sounds_bad(name) and words <= states.NO | cells.NOTHING:
-        # Such as a count of bounces that is 0 in each row.
+        # For example a count of bounces that is 0 in each row.
         return False
     # A column `state` may be that of a postal address.
     return one.seen is None or bool({word.replace(" ", "-") for word in words} - _regions(name))
@@ -301,7 +301,7 @@ def _listed_words(cells: str) -> list[str]:
 
 def _is_telling(word: str) -> bool:
     if word.isascii():
-        # Most cells, and quickly: no word of a state has a digit in it.
+        # Fast path for most cells; no word of a state has a digit in it.
         if word.isalnum():
             return word.lower() in states.TELLING
         if _DIGIT.search(word):
@@ -347,7 +347,7 @@ def _cells_of(one: _Watched) -> str:
     if one.seen is None:
         return _listed(one.telling) + " and others" if one.telling else "many different cells"
     found = {cell: count for cell, count in one.seen.items() if _has_state_word(cell)}
-    # Of many different cells, those that are words of a state.
+    # If there are many different cells, only the words of a state are shown.
     return _listed(found) + " and others" if found and len(one.seen) > _SHOWN else _listed(one.seen)
 
 

@@ -24,7 +24,7 @@ BLOCKED, BOUNCED, COMPLAINED = Standing.BLOCKED, Standing.BOUNCED, Standing.COMP
 
 
 class Role(StrEnum):
-    """How a column is read."""
+    """The field of an entry that a column is read as."""
 
     ADDRESS = "address"
     CADENCE = "cadence"
@@ -38,7 +38,7 @@ class Role(StrEnum):
     WORDING = "words agreed to"
     LANGUAGE = "language"
     TIMEZONE = "time zone"
-    #: Of our own export only: restored unchanged.
+    #: Roles of our own export only, which are restored unchanged.
     SUBSCRIBED_AT = "subscribed at"
     CREATED_AT = "created at"
     IGNORED = "ignored"
@@ -46,10 +46,10 @@ class Role(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Tool:
-    """One form of one tool's export. Names of columns are in the form of `cells.key`."""
+    """One format of one tool's export. Names of columns are normalised by `cells.key`."""
 
     name: str
-    #: The columns it is recognised by; of `a|b` one is enough.
+    #: The columns by which the tool is recognised; `a|b` means one of the two.
     signature: tuple[str, ...]
     #: Whether the export has only these columns.
     is_all: bool = False
@@ -57,7 +57,7 @@ class Tool:
     roles: Mapping[str, Role] = field(default_factory=dict)
     #: Columns that only look like a state.
     harmless: frozenset[str] = frozenset()
-    #: The minimum standing of each row, whatever its cells say.
+    #: The minimum standing of each row, independent of its cells.
     every: Standing = SILENT
 
 
