@@ -1,7 +1,7 @@
-"""One spelling for each email address, or a sentence that says what is wrong with it.
+"""Validates and normalises email addresses, so that one address has one spelling.
 
-The domain is written in A-labels (RFC 5890) and lower case; the local part keeps its letters but,
-as every large provider treats them alike, is lower-cased too, so that one reader is one row.
+The domain is written in A-labels (RFC 5890) and lower case. The local part is lower-cased too,
+because no large provider distinguishes case, so that one reader is one row.
 """
 
 from __future__ import annotations
@@ -15,20 +15,19 @@ from unicodedata import normalize
 
 from newsletter.errors import InvalidAddress
 
-#: Octets; RFC 5321 4.5.3.1.3 allows 256 with the angle brackets.
+#: Maximum octets of an address; RFC 5321 4.5.3.1.3 allows 256 with the angle brackets.
 MAXIMUM_LENGTH = 254
-#: Octets before the @ (RFC 5321 4.5.3.1.1).
+#: Maximum octets before the @ (RFC 5321 4.5.3.1.1).
 MAXIMUM_LOCAL_LENGTH = 64
-# Control characters and the line separators that some parsers honour; none may reach a header.
+# Control characters, and line separators of some parsers; none may reach a header.
 _FORBIDDEN = re.compile(r"[\x00-\x20\x7f-\xa0\u2028\u2029]")
-# RFC 5321 4.1.2: a dot-string of plain atoms, which needs no further check, and a domain.
+# A dot-string of plain atoms (RFC 5321 4.1.2), which needs no further check, and a domain.
 _PLAIN = re.compile(r"([a-z0-9_+-]+(?:\.[a-z0-9_+-]+)*)@([a-z0-9.-]+)")
-# For a column of addresses, one in a line: what is no plain address matches without groups.
+# For a column of addresses, one per line; a line with any other text matches with empty groups.
 _PLAIN_LINES = re.compile(
     r"^(?:([A-Za-z0-9_+-]+(?:\.[A-Za-z0-9_+-]+)*)@([A-Za-z0-9.-]+)$)?", re.MULTILINE
 )
-# A domain whose last label alone decides whether it is valid: no A-label, no label or hyphens that
-# RFC 1035 forbids.
+# A domain with valid labels (RFC 1035) and no A-labels; only its last label is still to be checked.
 _PLAIN_DOMAIN = re.compile(
     r"(?=.{1,240}\Z)(?:(?=[^.]{1,63}\.)[a-z0-9]+(?:-[a-z0-9]+)*\.)+([a-z]{2,63})"
 )
@@ -36,20 +35,20 @@ _PLAIN_DOMAIN = re.compile(
 
 @dataclass(frozen=True)
 class _Provider:
-    """How a mailbox provider reads the local parts of its domains."""
+    """The rules of a mailbox provider by which different local parts lead to the same mailbox."""
 
-    #: The domain that stands for all of the provider's, None if each has mailboxes of its own.
+    #: The main one of several domains with the same mailboxes; None if each has its own mailboxes.
     domain: str | None = None
-    #: What begins a subaddress (RFC 5233).
+    #: The character before a subaddress (RFC 5233).
     separator: str = "+"
-    #: Characters that make no difference.
+    #: Characters that the provider ignores.
     ignored: str = ""
 
 
 _GMAIL = _Provider(domain="gmail.com", ignored=".")
 _PROTON = _Provider(domain="proton.me", ignored=".-_")
 _APPLE = _Provider(domain="icloud.com")
-# Its own subaddresses are `name-keyword`; no account has a hyphen in its name.
+# Yahoo's subaddresses are `name-keyword`; no account has a hyphen in its name.
 _YAHOO = _Provider(separator="-")
 _YANDEX = _Provider(domain="yandex.ru", ignored=".-")
 _PROVIDERS = {
@@ -59,15 +58,15 @@ _PROVIDERS = {
     **dict.fromkeys(("ymail.com", "rocketmail.com"), _YAHOO),
     "ya.ru": _YANDEX,
 }
-#: Those that have a domain in each country: `yahoo.co.uk`, `yandex.kz`.
+#: Providers with a domain in each country: `yahoo.co.uk`, `yandex.kz`.
 _BY_FIRST_LABEL = {"yahoo": _YAHOO, "yandex": _YANDEX}
 _ANY_OTHER = _Provider()
 
 
 def normalise(text: str, *, local: bool = False) -> str:
-    """Return the one spelling of the address in `text`; raise InvalidAddress with the reason.
+    """Return the normalised address in `text`; raise InvalidAddress with the reason.
 
-    With `local`, mailboxes of this machine are addresses, too: an operator may name them.
+    With `local`, mailboxes of this machine are valid too, for addresses of the operator.
     """
     address = text.strip(" \t\r\n")
     if not address:
@@ -87,9 +86,10 @@ def normalise(text: str, *, local: bool = False) -> str:
 
 
 def normalise_plain(texts: Collection[str]) -> dict[str, str]:
-    """Return the spellings that `normalise` gives for plain ASCII addresses, in less time.
+    """Return the results of `normalise` for plain ASCII addresses, in less time.
 
-    Others are left out; all are if a domain is not valid, or a text has several lines.
+    Other texts are left out. The result is empty if a domain is invalid, or a text has several
+    lines.
     """
     found = _PLAIN_LINES.findall("\n".join(texts))
     if len(found) != len(texts):
@@ -107,16 +107,16 @@ def normalise_plain(texts: Collection[str]) -> dict[str, str]:
 
 
 def masked(address: str) -> str:
-    """Return the address as a stranger may see it: `a…@example.org`."""
+    """Return an address with its local part hidden: `a…@example.org`."""
     local, _, domain = address.rpartition("@")
     return f"{local[:1]}…@{domain}"
 
 
 def mailbox(address: str) -> str:
-    """Return a name of the mailbox that a normalised address leads to, as far as is known.
+    """Return an id of the mailbox to which a normalised address leads, as far as is known.
 
-    For limits alone: `ann+1@` and `ann+2@` fill one mailbox. A reader is stored, and mailed, under
-    the address that they typed.
+    It is used only for rate limits: mail to `ann+1@` and `ann+2@` goes to one mailbox. A reader is
+    stored and mailed under the address that they typed.
     """
     local, _, domain = address.rpartition("@")
     by_label = _BY_FIRST_LABEL.get(domain.partition(".")[0], _ANY_OTHER)
@@ -153,26 +153,26 @@ def _is_top_level(label: str) -> bool:
 def _validated(address: str, *, local: bool) -> str:
     domain = address.rpartition("@")[2].lower()
     if local and is_local_domain(domain):
-        # The validator cannot allow these; the local part is checked with another domain.
+        # The validator refuses local domains, so the local part is checked with another one.
         spelled = _validated(f"{address.rpartition('@')[0]}@example.org", local=False)
         return f"{spelled.rpartition('@')[0]}@{domain}"
-    # Importing it, with its tables of IDNA, takes long, and many commands have nothing to check.
+    # Imported late: its tables of IDNA take long to load, and many commands check no address.
     from email_validator import validate_email  # noqa: PLC0415
 
     found = validate_email(address, check_deliverability=False, test_environment=True)
-    # Lower-casing can take a composed letter apart.
+    # Normalised, because lower-casing can decompose a letter.
     name = normalize("NFC", found.local_part.lower())
     return f"{name}@{found.ascii_domain.lower()}"
 
 
 def _check_form(address: str) -> None:
-    """Refuse what no address may contain, before the slower validation."""
-    # No valid spelling is this long, and the validator is slow with long input.
+    """Raise InvalidAddress for characters that no address has, before the slower validation."""
+    # Longer input is never valid, and the validator would be slow with it.
     if len(address) > 4 * MAXIMUM_LENGTH:
         raise InvalidAddress(_too_long(address))
     if _FORBIDDEN.search(address):
         raise InvalidAddress(f"{_shown(address)} has a space or a control character in it.")
-    # An encoded-word would be decoded into another recipient on the way.
+    # A mail server could decode an encoded-word into another recipient.
     if "=?" in address:
         raise InvalidAddress(f"{_shown(address)} has an encoded-word in it.")
 

@@ -1,4 +1,4 @@
-"""The audit: which operator or editor did what, and when. Rows are added, never changed."""
+"""The audit log of changes by operators and editors. Rows are added, and never changed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def record(
 ) -> None:
     """Add one row for each subject, with its detail, in the transaction of the change.
 
-    `actor` is the door and the person, such as "cli:mia"; `action` is noun and verb, such as
+    `actor` is the interface and the person, such as "cli:mia"; `action` is noun and verb, such as
     "articles.hold".
     """
     session.add_all(

@@ -1,10 +1,10 @@
-"""When editions are due: cadences, periods and send times, as calendar arithmetic and nothing else.
+"""Calendar arithmetic of editions: cadences, periods and send times. Pure functions.
 
 A period is the local calendar date on which an edition is due, so `weekly 2026-11-23` is the same
-edition for every caller, however late. Clock changes are handled here alone: a send time inside a
-gap moves to the first instant after it, an ambiguous one is the first of the two, and a date that
-a zone left out of its calendar (Samoa's 30 December 2011) passes its edition to the next date.
-Instants are aware; those given back are UTC. Nothing here reads the clock.
+edition for every caller, however late. Clock changes are handled only here: a send time inside a
+gap moves to the first instant after it, an ambiguous one is the first of the two, and on a date
+that a time zone left out (Samoa's 30 December 2011) the edition moves to the next date. Instants
+are aware, and UTC in results.
 """
 
 from __future__ import annotations
@@ -34,29 +34,29 @@ class Cadence(StrEnum):
 
     @property
     def slower(self) -> Cadence | None:
-        """The next slower cadence, offered before a goodbye; None after the slowest."""
+        """The next slower cadence, offered before unsubscribing; None for the slowest."""
         return {Cadence.DAILY: Cadence.WEEKLY, Cadence.WEEKLY: Cadence.MONTHLY}.get(self)
 
     @property
     def length(self) -> timedelta:
-        """How old an edition may get before it is stale."""
+        """The age at which an edition is stale."""
         return timedelta(days={Cadence.DAILY: 1, Cadence.WEEKLY: 7, Cadence.MONTHLY: 31}[self])
 
 
 @dataclass(frozen=True, kw_only=True)
 class SendTimes:
-    """When a publication sends, on its own wall clock.
+    """The local times and days at which editions of a publication are due.
 
-    Raises InvalidInput for a zone that is not known and for days and times that cannot be.
+    Raises InvalidInput for an unknown time zone, and for impossible days and times.
     """
 
     #: A name of the IANA time zone database, such as "Europe/Berlin".
     timezone: str = "UTC"
     daily_at: time = time(7)
-    #: 0 is Monday, 6 is Sunday.
+    #: Day of the week: 0 is Monday, 6 is Sunday.
     weekly_on: int = 0
     weekly_at: time = time(7)
-    #: 1 to 31; in a shorter month, that month's last day.
+    #: Day of the month, 1 to 31; in a shorter month, the last day.
     monthly_on: int = 1
     monthly_at: time = time(7)
 
@@ -71,7 +71,7 @@ class SendTimes:
 
     @property
     def zone(self) -> ZoneInfo:
-        """The time zone itself."""
+        """The time zone as an object."""
         return ZoneInfo(self.timezone)
 
     def at(self, cadence: Cadence) -> time:
@@ -83,7 +83,8 @@ class SendTimes:
 
 def newest_due(cadence: Cadence, now: datetime, times: SendTimes) -> date:
     """Return the current period: the newest one that was due at or before now."""
-    # A clock that falls back over midnight shows yesterday's date again: look from tomorrow.
+    # The search begins with tomorrow, because a clock that is set back over midnight shows
+    # yesterday's date again.
     tomorrow = now.astimezone(times.zone).date() + timedelta(days=1)
     periods = (_period(cadence, n, times) for n in count(_number(cadence, tomorrow), -1))
     return next(period for period in periods if due_at(cadence, period, times) <= now)
@@ -92,7 +93,7 @@ def newest_due(cadence: Cadence, now: datetime, times: SendTimes) -> date:
 def next_due(
     cadence: Cadence, now: datetime, times: SendTimes, *, skipped: Collection[date] = ()
 ) -> date:
-    """Return the first period that is due strictly after now and is none of `skipped`."""
+    """Return the first period that is due strictly after now and is not in `skipped`."""
     newest = newest_due(cadence, now, times)
     periods = (_period(cadence, n, times) for n in count(_number(cadence, newest)))
     return next(
@@ -105,30 +106,30 @@ def next_due(
 def due_at(cadence: Cadence, period: date, times: SendTimes) -> datetime:
     """Return the UTC instant at which this period's edition is due.
 
-    Any date will do: the periods of an edition made before the send times changed stay valid.
+    Any date is valid, because editions that were made under other send times keep their periods.
     """
     return _instant(datetime.combine(period, times.at(cadence)), times.zone)
 
 
 def lateness(cadence: Cadence, period: date, *, now: datetime, times: SendTimes) -> timedelta:
-    """Return how long ago this period was due; negative while it is yet to come."""
+    """Return the time since this period was due; negative before it is due."""
     return now - due_at(cadence, period, times)
 
 
 def is_stale(cadence: Cadence, period: date, *, now: datetime, times: SendTimes) -> bool:
-    """Say whether this edition is later than its cadence is long.
+    """Return whether an edition is late by more than the length of its cadence.
 
-    The newest due edition never is, although a day may have 25 hours.
+    The newest due edition is never stale, although a day may have 25 hours.
     """
     late = lateness(cadence, period, now=now, times=times)
     return late > cadence.length and period < newest_due(cadence, now, times)
 
 
 def covered_dates(start: datetime, end: datetime, times: SendTimes) -> tuple[date, date]:
-    """Return the first and the last local date whose noon is covered, for the masthead.
+    """Return the first and the last local date whose noon is covered, for the dateline.
 
-    So a week from Monday 07:00 to Monday 07:00 has seven dates, not eight. Coverage without a noon
-    has the date on which it ends.
+    So a week from Monday 07:00 to Monday 07:00 has seven dates, not eight. For coverage without a
+    noon, both are the date on which it ends.
     """
     half = timedelta(hours=12)
     first, last = (
@@ -139,25 +140,25 @@ def covered_dates(start: datetime, end: datetime, times: SendTimes) -> tuple[dat
 
 
 def slug(cadence: Cadence, period: date) -> str:
-    """Return the name of an edition in addresses and files: `weekly-2026-11-23`."""
+    """Return the name of an edition in URLs and files: `weekly-2026-11-23`."""
     return f"{cadence}-{period.isoformat()}"
 
 
 def parse_slug(text: str) -> tuple[Cadence, date]:
-    """Read what `slug` wrote, and only that; raise InvalidInput for anything else."""
+    """Parse the result of `slug`; raise InvalidInput for anything else."""
     name, _, day = text.partition("-")
     try:
         cadence, period = Cadence(name), date.fromisoformat(day)
     except ValueError:
         raise _not_a_slug(text) from None
-    # fromisoformat reads 20261123 and 2026-W48-1 too: an edition has one name.
+    # An edition has one name, but fromisoformat also accepts 20261123 and 2026-W48-1.
     if slug(cadence, period) != text:
         raise _not_a_slug(text)
     return cadence, period
 
 
 def parse_cadence(text: str) -> Cadence:
-    """Read a cadence as people type it; raise InvalidInput for anything else."""
+    """Parse a cadence that a person typed; raise InvalidInput for anything else."""
     try:
         return Cadence(text.strip().lower())
     except ValueError:
@@ -167,7 +168,7 @@ def parse_cadence(text: str) -> Cadence:
 
 
 def parse_weekday(value: str | int) -> int:
-    """Read "monday", "mon", "0" or 0 as 0, up to Sunday as 6; raise InvalidInput otherwise."""
+    """Parse "monday", "mon", "0" or 0 as 0, up to Sunday as 6; raise InvalidInput otherwise."""
     word = str(value).strip().lower()
     for number, name in enumerate(WEEKDAYS):
         if word == str(number) or (len(word) >= 3 and name.startswith(word)):
@@ -178,10 +179,10 @@ def parse_weekday(value: str | int) -> int:
 
 
 def parse_timezone(name: str) -> ZoneInfo:
-    """Read the name of a time zone; raise InvalidInput for one that is not known."""
+    """Return the time zone of a name; raise InvalidInput if it is unknown."""
     try:
         return ZoneInfo(name)
-    # ValueError is a name that leaves the database's folder, OSError one that is a folder.
+    # ValueError is raised for a name outside the database's folder, OSError for one of a folder.
     except (ZoneInfoNotFoundError, ValueError, OSError):
         raise InvalidInput(
             f"{name!r} is not a known time zone.", hint="Use a name such as Europe/Berlin or UTC."
@@ -189,7 +190,7 @@ def parse_timezone(name: str) -> ZoneInfo:
 
 
 def _number(cadence: Cadence, day: date) -> int:
-    """Count days, weeks from Monday, or months: the place of a date among its periods."""
+    """Return the number of the day, week (from Monday) or month in which a date is."""
     if cadence is Cadence.DAILY:
         return day.toordinal()
     if cadence is Cadence.WEEKLY:
@@ -198,7 +199,7 @@ def _number(cadence: Cadence, day: date) -> int:
 
 
 def _period(cadence: Cadence, number: int, times: SendTimes) -> date:
-    """Return the due date in that day, week or month, or the next date that exists."""
+    """Return the due date in the day, week or month of a number, or the next existing date."""
     if cadence is Cadence.DAILY:
         day = date.fromordinal(number)
     elif cadence is Cadence.WEEKLY:
@@ -211,7 +212,7 @@ def _period(cadence: Cadence, number: int, times: SendTimes) -> date:
 
 
 def _instant(wall: datetime, zone: ZoneInfo) -> datetime:
-    """Return the first instant at which the zone's clocks show this time or have jumped past it."""
+    """Return the first instant at which the zone's clocks show this time, or a later one."""
     # PEP 495: with fold=0 an ambiguous time is the first of the two, and one in a gap is read
     # with the offset before it, which gives an instant after it; fold=1 gives one before it.
     after = wall.replace(tzinfo=zone, fold=0).astimezone(UTC)

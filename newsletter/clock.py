@@ -1,4 +1,4 @@
-"""The one place that reads the wall clock; only doors and the worker call it."""
+"""The only code that reads the wall clock; only entry points and the worker call it."""
 
 from __future__ import annotations
 
@@ -6,5 +6,5 @@ from datetime import UTC, datetime
 
 
 def utc_now() -> datetime:
-    """Return this instant as an aware UTC datetime."""
+    """Return the current time as an aware UTC datetime."""
     return datetime.now(UTC)

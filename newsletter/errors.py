@@ -50,7 +50,7 @@ class ExpiredToken(InvalidToken):
 
     def __init__(self, message: str | None = None, *, issued_at: datetime) -> None:
         super().__init__(message)
-        #: When the link was made, so that a page can say how old it is (UTC).
+        #: The time (UTC) at which the link was made, so that a page can show its age.
         self.issued_at = issued_at
 
 
@@ -59,9 +59,9 @@ class OutdatedToken(InvalidToken):
 
     def __init__(self, *, has_returned: bool = False, has_moved: bool = False) -> None:
         super().__init__()
-        #: Whether its reader has subscribed again since.
+        #: Whether the reader of the link has subscribed again since.
         self.has_returned = has_returned
-        #: Whether their mail goes to another address since.
+        #: Whether the reader's address has changed since.
         self.has_moved = has_moved
 
 
@@ -78,7 +78,7 @@ class TooManyRequests(NewsletterError):
 
     def __init__(self, message: str | None = None, *, retry_after: timedelta | None = None) -> None:
         super().__init__(message)
-        #: How long to wait before asking again.
+        #: The time to wait before the next request.
         self.retry_after = retry_after
 
 
@@ -94,9 +94,9 @@ class FeedError(NewsletterError):
         is_gone: bool = False,
     ) -> None:
         super().__init__(message, hint=hint)
-        #: The pause that its server has asked for (Retry-After), if any.
+        #: The wait that the feed's server has asked for (Retry-After), if any.
         self.retry_after = retry_after
-        #: Whether its server has answered that it is gone for good (410).
+        #: Whether the feed's server has responded that it is gone permanently (410).
         self.is_gone = is_gone
 
 

@@ -1,26 +1,26 @@
-"""Cuts and measures text by grapheme clusters (UAX 29): what a reader sees as one letter."""
+"""Cuts and measures text by grapheme clusters (UAX 29), which readers see as letters."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-#: The longest meaningful letter, in code points: a family with its skin tones, a subdivision's
-#: flag, an Indic conjunct with its marks.
+#: Code points of the longest cluster in practice, such as a family emoji with skin tones, the flag
+#: of a region, or an Indic conjunct with its marks.
 _LONGEST = 40
 
 
 def clusters(text: str) -> Iterator[str]:
-    """Give the letters of a text, each with its marks, joiners and modifiers."""
+    """Return the grapheme clusters of a text: letters with their marks, joiners and modifiers."""
     if text.isascii() and "\r" not in text:
         return iter(text)
-    # Its tables of Unicode take long to import, and much text is ASCII.
+    # Imported late: its Unicode tables take long to load, and much text is ASCII.
     import wcwidth  # noqa: PLC0415
 
     return wcwidth.iter_graphemes(text)
 
 
 def columns(text: str) -> int:
-    """Return the columns that a text takes on a terminal; what is a control takes none."""
+    """Return the number of columns of a text on a terminal; control characters have none."""
     if text.isascii() and text.isprintable():
         return len(text)
     import wcwidth  # noqa: PLC0415 - as above
@@ -29,7 +29,7 @@ def columns(text: str) -> int:
 
 
 def shorten(text: str, limit: int) -> str:
-    """Return a text of at most `limit` code points, cut at a word's end, else behind a letter."""
+    """Return a text of at most `limit` code points, cut after a word or else after a letter."""
     if len(text) <= limit:
         return text
     end = _boundary(text, limit - 1)
@@ -42,9 +42,9 @@ def shorten(text: str, limit: int) -> str:
 
 
 def _boundary(text: str, limit: int) -> int:
-    """Return where the last whole letter within `limit` ends; a single longer letter is cut."""
+    """Return the end of the last whole letter within `limit`; a single longer letter is cut."""
     end = 0
-    # One letter more than fits: only then is it known where the last one that fits ends.
+    # One letter more than fits is read, because only the next letter shows where one ends.
     for letter in clusters(text[: limit + _LONGEST]):
         if end + len(letter) > limit:
             break

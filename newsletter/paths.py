@@ -1,4 +1,4 @@
-"""Where templates, migrations and this user's state are; only here checkout and wheel differ."""
+"""Paths of templates, migrations and this user's state, in a checkout and in an installed wheel."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ MIGRATIONS = _ROOT / "migrations"
 
 
 def state_folder() -> Path:
-    """Return this user's folder for what has to outlive a process, made on first use.
+    """Return this user's folder for files that outlive a process, created on first use.
 
-    Raises OSError if there is no place for it, or if another user owns it or may write to it.
+    Raises OSError if it cannot be created, or if another user owns it or may write to it.
     """
     folder = _state_home() / "newsletter"
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    # A symbolic link will do if both it and its target are this user's.
+    # A symbolic link is accepted if both the link and its target belong to this user.
     link, found = folder.lstat(), folder.stat()
     if {link.st_uid, found.st_uid} != {os.geteuid()}:
         raise PermissionError(errno.EPERM, "belongs to another user", str(folder))

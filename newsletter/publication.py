@@ -1,4 +1,4 @@
-"""What mails and editions need of the settings, as one value that each entry point builds once."""
+"""The settings that mails and editions need, as one value that each entry point builds once."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ class Publication:
 
     #: The sender as shown in mails: name, address, colours.
     brand: Brand
-    #: The start of every link, without a slash at its end.
+    #: The beginning of every link, without a slash at the end.
     base_url: str
-    #: Where unsubscriptions by mail go.
+    #: The address to which unsubscriptions by mail are sent.
     sender_address: str
-    #: Message-IDs and List-Id end in it.
+    #: The domain of Message-IDs and List-Id.
     sender_domain: str
     language: str
-    #: When editions are due, and in which time zone.
+    #: The times at which editions are due, and their time zone.
     send_times: SendTimes
     #: The publisher's own templates, which override the built-in ones.
     own_templates: Path | None
@@ -45,13 +45,13 @@ class Publication:
     #: How far back an edition reaches for a reader without a watermark, in time and articles.
     catch_up: timedelta
     catch_up_articles: int
-    #: Fewer articles make no edition.
+    #: The minimum number of articles of an edition.
     min_articles: int
     skip_categories: list[str]
     #: The percentages of bounces and complaints that pause an edition; 0 for none.
     bounce_alarm: float
     complaint_alarm: float
-    #: How late an edition may still be made.
+    #: The lateness up to which an edition is still made.
     tolerance: timedelta
     secret_keys: list[str] = field(repr=False)
 
@@ -81,14 +81,14 @@ class Publication:
     @cached_property
     def templates(self) -> jinja2.Environment:
         """The templates; the publisher's own override the built-in ones."""
-        # A run of cron with nothing due does not take the time to import Jinja2.
+        # Imported late, so that a run of cron with nothing due does not import Jinja2.
         from newsletter.rendering import environment  # noqa: PLC0415
 
         return environment.build(self.own_templates, self.language)
 
     @cached_property
     def keyring(self) -> Keyring:
-        """The keys that sign links; raises ConfigurationError without good ones."""
+        """The keys that sign links; raises ConfigurationError if they are missing or weak."""
         return Keyring(self.secret_keys)
 
     @property
@@ -103,7 +103,7 @@ class Publication:
 
     def draft(self, content: Letter) -> Draft:
         """Render a letter, with markers in place of the slots of each recipient."""
-        # See `templates`.
+        # Imported late for the same reason as in `templates`.
         from newsletter.rendering import letter  # noqa: PLC0415
         from newsletter.rendering.message import Markers, Slot  # noqa: PLC0415
 

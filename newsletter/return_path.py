@@ -1,8 +1,9 @@
-"""The signed return path: an envelope sender for each reader, so that a bounce says whose it is.
+"""The signed return path: an envelope sender per reader, which identifies the reader's bounces.
 
-Variable envelope return paths (VERP) that nobody else can make: `b-`, the reader's public id and a
-MAC, in base32 (RFC 4648 6), in lower case because local parts lose their case on the way. It is
-the same for all mails to a reader: greylisting servers know sender, recipient and client together.
+It is a variable envelope return path (VERP) that cannot be forged: `b-`, the reader's public id and
+a MAC, in base32 (RFC 4648 6), and in lower case because some servers change the case of local
+parts. It is the same for all mails to a reader, because greylisting servers remember the
+combination of sender, recipient and client.
 """
 
 from __future__ import annotations
@@ -14,26 +15,26 @@ from collections.abc import Iterable
 
 from newsletter.tokens import Keyring
 
-#: Where a return path has the token.
+#: The placeholder of the token in the setting.
 PLACE = "{token}"
 _PREFIX = "b-"
 _REFERENCE_OCTETS = 12
-#: Of HMAC-SHA256; 80 bits cannot be guessed by sending mails.
+#: Octets of the truncated HMAC-SHA256; 80 bits cannot be guessed by sending mails.
 _MAC_OCTETS = 10
-#: 22 octets in base32, without padding.
+#: Characters of 22 octets in base32, without padding.
 _LETTERS = 36
 TOKEN_LENGTH = len(_PREFIX) + _LETTERS
 _PADDING = "=" * (-_LETTERS % 8)
 _TOKEN = re.compile(
     rf"(?<![a-z0-9]){_PREFIX}([a-z2-7]{{{_LETTERS}}})(?![a-z0-9])", re.ASCII | re.IGNORECASE
 )
-#: Tokens of one mail that are verified.
+#: Maximum number of tokens in one mail that are verified.
 _MAXIMUM_TOKENS = 20
 _PURPOSE = "return path"
 
 
 class ReturnPath:
-    """The envelope sender of each reader, by an address with or without `{token}`."""
+    """Makes the envelope sender of each reader from an address with or without `{token}`."""
 
     def __init__(self, address: str, keyring: Keyring) -> None:
         self._before, self._place, self._after = address.partition(PLACE)
@@ -41,12 +42,12 @@ class ReturnPath:
 
     @property
     def plain(self) -> str:
-        """The envelope sender of a mail that is to no reader."""
+        """The envelope sender of a mail whose recipient is no reader."""
         local = self._before.rstrip("+-.=")
         return f"{local or 'bounces'}{self._after}" if self._place else self._before
 
     def of(self, reference: str) -> str:
-        """Return the envelope sender of the reader with that public id."""
+        """Return the envelope sender for the reader with a public id."""
         if not self._place:
             return self._before
         octets = urlsafe_b64decode(reference)
@@ -55,9 +56,9 @@ class ReturnPath:
 
 
 def references(texts: Iterable[str], keyring: Keyring) -> tuple[tuple[str, ...], int]:
-    """Return the public ids in the signed return paths of some texts, each once.
+    """Return the public ids in signed return paths in some texts, and the number of forged tokens.
 
-    And how many tokens have the form of one, but not our signature.
+    Each id is returned once; a forged token has the form of a token, but not our signature.
     """
     letters = dict.fromkeys(m[1].lower() for text in texts for m in _TOKEN.finditer(text))
     keys = [key.encode() for key in keyring.derive(_PURPOSE)]

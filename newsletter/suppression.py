@@ -1,9 +1,9 @@
 """The addresses that must never be mailed: suppress, release and query them.
 
 The cause of a suppression is one of a closed list; RULES defines the effect of each. An address is
-stored with a keyed hash. Of an erased person only the hash and the cause stay, so that the address
-is still refused when it comes back, without being stored. Functions take the Session of a
-transaction that their caller owns. `subscribers.suppress` changes the subscribers.
+stored with a keyed hash. For an erased person only the hash and the cause are kept, so that the
+address is refused later without being stored. Functions take the Session of a transaction that
+their caller owns. `subscribers.suppress` changes the subscribers.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _cause = col(Suppression.cause)
 class Rule(NamedTuple):
     """The effect of a cause."""
 
-    #: Shown to operators.
+    #: The explanation shown to operators.
     meaning: str
     #: Whether a sign-up may send a confirm letter to the address, and its confirmation lifts the
     #: suppression. Otherwise only the operator lifts it.
@@ -56,18 +56,18 @@ RULES: Mapping[Cause, Rule] = {
     Cause.COMPLAINT: Rule("the person complained about a mail as spam", is_liftable=False),
 }
 _ORDER = list(Cause)
-#: Causes that a mail server gave, and that say nothing of what the person wants.
+#: Causes that a mail server has reported, and not the person.
 OF_SERVERS = frozenset({Cause.FULL, Cause.DEAD, Cause.BOUNCE})
 
 
 @dataclass(frozen=True)
 class Grounds:
-    """Why addresses are suppressed: the cause, a reason in words, and the source of both."""
+    """Why addresses are suppressed: the cause, a reason as text, and the source of both."""
 
     cause: Cause
     reason: str
     source: str
-    #: When another system suppressed the address; None for now.
+    #: The time at which another system suppressed the address; None for the current time.
     since: datetime | None = None
 
 
@@ -96,8 +96,8 @@ def suppress_each(
 ) -> int:
     """Suppress each address for its own cause; return how many were not suppressed before.
 
-    A graver cause replaces a lesser one. Lock order: by address within one call, so call it at most
-    once per transaction, or two transactions may deadlock.
+    A graver cause replaces a lesser one. Lock order: rows are locked by address within one call, so
+    call it at most once per transaction, or two transactions may deadlock.
     """
     if not each:
         return 0
@@ -114,7 +114,7 @@ def suppress_each(
         "created_at": [one.since or now for one in grounds],
     }
     dialects.insert_missing(session, Suppression, columns, constants={})
-    # After the insert, so that rows that other transactions have inserted are updated too.
+    # The update follows the insert, so that rows that other transactions have inserted are updated.
     by_id = {row.id: each[address] for address, row in known.items()}
     _aggravate(session, by_id, dict(zip(hashes, grounds, strict=True)))
     return len(new)
@@ -123,8 +123,8 @@ def suppress_each(
 def suppress_hashes(session: Session, each: Mapping[str, Grounds], *, now: datetime) -> int:
     """Suppress erased persons by their hashes from a database with the same keys.
 
-    Returns how many were not suppressed before. At most once per transaction, after addresses
-    (lock order).
+    Returns how many were not suppressed before. Lock order: call it at most once per transaction,
+    and after `suppress_each`.
     """
     if not each:
         return 0
@@ -141,14 +141,14 @@ def suppress_hashes(session: Session, each: Mapping[str, Grounds], *, now: datet
 
 
 def known_hashes(session: Session, hashes: Collection[str]) -> set[str]:
-    """Return those of `hashes` that are suppressed."""
+    """Return the `hashes` that are suppressed."""
     return set(session.exec(select(_hash).where(_hash.in_(hashes))))
 
 
 def _aggravate(
     session: Session, by_id: Mapping[int, Grounds], by_hash: Mapping[str, Grounds]
 ) -> None:
-    """Replace lesser causes by graver ones; reason and source too, except of erased persons."""
+    """Replace lesser causes by graver ones, with reason and source except for erased persons."""
     gravest = max((one.cause for one in (*by_id.values(), *by_hash.values())), key=gravity)
     found = session.exec(
         select(Suppression)
@@ -169,7 +169,7 @@ def _aggravate(
 
 
 def gravity(cause: str) -> int:
-    """Return the rank of a cause in RULES: the graver, the higher."""
+    """Return the rank of a cause in RULES; a graver cause has a higher rank."""
     return _ORDER.index(Cause(cause))
 
 
@@ -178,7 +178,7 @@ def _below(cause: Cause) -> list[str]:
 
 
 def is_liftable(cause: str) -> bool:
-    """Return whether a confirm letter may go to the address, and confirming lifts it."""
+    """Return whether a confirmation lifts a suppression for this cause, so a letter may be sent."""
     return RULES[Cause(cause)].is_liftable
 
 
@@ -192,7 +192,7 @@ def release(session: Session, address: str, *, keyring: Keyring) -> Cause | None
 
 
 def release_all(session: Session, addresses: Collection[str], *, cause: Cause) -> set[str]:
-    """Delete the suppressions of these addresses that have that cause; return which those are."""
+    """Delete the suppressions of addresses if they have the given cause; return those addresses."""
     released = session.execute(
         delete(Suppression)
         .where(_address.in_(addresses), _cause == cause)
@@ -238,19 +238,19 @@ def is_suppressed(session: Session, address: str, *, keyring: Keyring) -> bool:
 
 
 def suppressed_among(session: Session, addresses: Collection[str], *, keyring: Keyring) -> set[str]:
-    """Return those of `addresses` that are suppressed."""
+    """Return the `addresses` that are suppressed."""
     return set(_known(session, addresses, keyring=keyring))
 
 
 class Chosen(NamedTuple):
-    """Which suppressions: of a cause, and since when; None for all."""
+    """A filter of suppressions by cause and earliest time; None means no restriction."""
 
     cause: Cause | None = None
     since: datetime | None = None
 
     @property
     def conditions(self) -> list[ColumnElement[bool]]:
-        """The SQL conditions."""
+        """The filter as SQL conditions."""
         of_cause = [_cause == self.cause] if self.cause else []
         return [*of_cause, col(Suppression.created_at) >= self.since] if self.since else of_cause
 
@@ -273,7 +273,7 @@ def count(session: Session, *, at_most: int | None = None, chosen: Chosen = _ALL
 
 
 def _matching(session: Session, address: str, *, keyring: Keyring) -> list[Suppression]:
-    """Return the rows of one address; more than one if the key of an older hash is gone."""
+    """Return the rows of one address; several if the key of an older hash was removed."""
     hashes = keyring.fingerprints(address)
     return list(
         session.exec(
@@ -285,13 +285,13 @@ def _matching(session: Session, address: str, *, keyring: Keyring) -> list[Suppr
 def _known(
     session: Session, addresses: Collection[str], *, keyring: Keyring
 ) -> dict[str, Row[Any]]:
-    """Return id, address, address_hash and cause of those of `addresses` that are suppressed."""
+    """Return id, address, address_hash and cause of the suppressed ones of `addresses`."""
     if not addresses or count(session, at_most=1) == 0:
         return {}
     asked = list(addresses)
     columns = select_columns(_id, _address, _hash, _cause)
     found = {row.address: row for row in session.execute(columns.where(_address.in_(asked)))}
-    # One key at a time: SQLite limits the parameters of a statement.
+    # One query for each key, because SQLite limits the parameters of a statement.
     prints = [keyring.fingerprints(address) for address in asked]
     for of_one_key in zip(*prints, strict=True):
         by_hash = dict(zip(of_one_key, asked, strict=True))

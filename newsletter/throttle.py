@@ -1,8 +1,8 @@
 """Rate limits with a counter per window, as rows of the database.
 
-Shared by all processes and machines, and durable across restarts. A window begins with its first
-use, not at fixed times, so "one a day" is never two within 24 hours. The subject of a limit is
-stored as a keyed hash. Functions take the Session of a transaction that their caller owns.
+The counters are shared by all processes and machines, and survive restarts. A window begins with
+its first use, not at fixed times, so "one a day" is never two within 24 hours. The subject of a
+limit is stored as a keyed hash. Functions take the Session of a transaction that their caller owns.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _RESET = delete(Throttle).where(_of_keys).execution_options(synchronize_session=
 class Limit:
     """A rate limit: at most `count` uses in `window`."""
 
-    #: A part of the row's key.
+    #: The name of the limit, which is a part of the row's key.
     name: str
     count: int
     window: timedelta
@@ -56,7 +56,7 @@ class Limit:
 def take(session: Session, limit: Limit, subject: str, *, now: datetime, keyring: Keyring) -> bool:
     """Count one use; return False, and count nothing, if the limit is used up.
 
-    One statement, so that concurrent sessions together cannot exceed the limit.
+    This is a single statement, so that concurrent sessions together cannot exceed the limit.
     """
     key, ends_at = limit.key(subject, keyring), now + limit.window
     taken = session.execute(
@@ -68,14 +68,14 @@ def take(session: Session, limit: Limit, subject: str, *, now: datetime, keyring
 def spent_until(
     session: Session, limit: Limit, subject: str, *, now: datetime, keyring: Keyring
 ) -> datetime | None:
-    """Return when a used up limit may be used again, None if it may be used now; reads only."""
+    """Return when an exhausted limit is available again, None if it is available; reads only."""
     key = limit.key(subject, keyring)
     found = session.execute(_SPENT_UNTIL, {"key": key, "now": now, "most": limit.count})
     return found.scalar_one_or_none()
 
 
 def reset(session: Session, limit: Limit, *subjects: str, keyring: Keyring) -> None:
-    """Delete the counters of `subjects`. Lock order: by key, or two imports deadlock."""
+    """Delete the counters of `subjects`. Lock order: by key, or two imports may deadlock."""
     keys = [limit.key(subject, keyring) for subject in subjects]
     chosen = session.execute(_CHOSEN, {"keys": keys}).scalars().all()
     session.execute(_RESET, {"keys": chosen})

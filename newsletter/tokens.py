@@ -1,9 +1,9 @@
 """Signed links: one salt per purpose, a list of keys for rotation, never an address inside.
 
-A token says which reader (public id) and which of their consents (generation) a link was made for.
-Only links that confirm something expire; an unsubscribe link works for ever, for the consent that
-it was made under. A form is signed too: its token names no reader, and says when the page was
-served. All tokens of one purpose have the same length, so that they fit a compiled message's slots.
+A token contains the reader (public id) and the consent (generation) for which a link was made. Only
+links that confirm something expire; an unsubscribe link never expires, but is valid only for its
+consent. A form is signed too: its token has no reader, but the time at which the page was served.
+All tokens of one purpose have the same length, so that they fit a compiled message's slots.
 """
 
 from __future__ import annotations
@@ -33,23 +33,23 @@ FINGERPRINT_LENGTH = 48
 KEY_NAME_LENGTH = 8
 _GENERATION_BYTES = 3
 _GENERATION_LENGTH = 4
-#: HMAC-SHA256 in base64url.
+#: Characters of an HMAC-SHA256 in base64url.
 SIGNATURE_LENGTH = 43
 #: Octets of an unsubscribe, manage or view token: id, generation, dot, signature.
 TOKEN_LENGTH = PUBLIC_ID_LENGTH + _GENERATION_LENGTH + 1 + SIGNATURE_LENGTH
-#: How long a link works that confirms something: a sign-up, an erasure, a copy of one's data.
+#: Lifetime of a link that confirms something: a sign-up, an erasure, a copy of one's data.
 CONFIRM_LIFETIME = timedelta(hours=72)
-#: How long a page with a form may stand open.
+#: Lifetime of a form, from the request for its page.
 FORM_LIFETIME = timedelta(hours=24)
-#: itsdangerous derives from any string; a shorter key than this can be guessed.
+#: Minimum characters of a key. itsdangerous accepts any string, but a shorter key can be guessed.
 MINIMUM_KEY_LENGTH = 32
-#: Distinct characters: random hexadecimal keys have about 14.
+#: Minimum number of distinct characters in a key; random hexadecimal keys have about 14.
 MINIMUM_KEY_VARIETY = 8
 _PLACEHOLDERS = ("changeme", "change-me", "secret", "placeholder", "example", "xxxx")
 
 
 class Purpose(StrEnum):
-    """What a link does; a token is valid for its own purpose only."""
+    """The purpose of a link; a token is valid for its own purpose only."""
 
     CONFIRM = "confirm"
     ERASE = "erase"
@@ -61,7 +61,7 @@ class Purpose(StrEnum):
     FORM = "form"
 
 
-#: The purposes whose tokens say when they were made, and for how long they are good.
+#: The purposes whose tokens contain their time, with their lifetimes.
 _LIFETIMES = {
     Purpose.CONFIRM: CONFIRM_LIFETIME,
     Purpose.ERASE: CONFIRM_LIFETIME,
@@ -77,12 +77,12 @@ class Bearer:
 
     public_id: str
     generation: int
-    #: When the token was made; only those that expire carry it.
+    #: The time at which the token was made; None if it does not expire.
     issued_at: datetime | None = None
 
 
 class Keyring:
-    """Signs with the first key, accepts every key: new keys go to the front of the list."""
+    """Signs with the first key and accepts all keys, so new keys go to the front of the list."""
 
     def __init__(self, keys: Sequence[str]) -> None:
         for key in keys:
@@ -97,7 +97,7 @@ class Keyring:
         oldest_first = list(reversed(keys))
         self._keys = [hashlib.sha256(key.encode()).digest() for key in keys]
         self._signers = {purpose: _signer(purpose, oldest_first) for purpose in Purpose}
-        #: By a name of each key, which reveals nothing of it: the signers with that key alone.
+        #: The signers of each key alone, by the key's name, from which the key cannot be derived.
         self._named = {
             name[:KEY_NAME_LENGTH]: {purpose: _signer(purpose, [key]) for purpose in Purpose}
             for name, key in zip(self.derive("name"), keys, strict=True)
@@ -117,9 +117,9 @@ class Keyring:
         at: datetime | None = None,
         key: str = "",
     ) -> str:
-        """Return the token of one reader for one purpose; one that expires also says `at`.
+        """Return the token of one reader for one purpose; a token that expires contains `at`.
 
-        Signed with the key of that name while it is in the list, else with the newest one.
+        It is signed with the key of that name, or the newest one if that key is no longer listed.
         """
         payload = _payload(public_id, generation)
         signer = self._named.get(key, self._signers)[purpose]
@@ -133,7 +133,7 @@ class Keyring:
     ) -> list[bytes]:
         """Return the tokens of many (public id, generation), for a purpose that never expires.
 
-        What `issue` returns for each, at half the cost.
+        They equal those of `issue`, at half the cost.
         """
         assert purpose not in _LIFETIMES
         signer = self._named.get(key, self._signers)[purpose]
@@ -168,11 +168,11 @@ class Keyring:
         return self.issue(Purpose.FORM, new_public_id(), 0, at=now)
 
     def derive(self, purpose: str) -> list[str]:
-        """Return secrets that are derived for another use than links, newest key first."""
+        """Return secrets for another use than links, one derived from each key, newest first."""
         return [hmac.digest(key, purpose.encode(), hashlib.sha256).hex() for key in self._keys]
 
     def fingerprints(self, text: str) -> list[str]:
-        """Return the keyed hashes of `text`, newest key first: what outlives an erased address."""
+        """Return the keyed hashes of `text`, newest key first; stored for erased addresses."""
         octets = text.encode()
         return [
             hashlib.blake2b(octets, key=key).hexdigest()[:FINGERPRINT_LENGTH] for key in self._keys
@@ -191,7 +191,7 @@ def new_public_ids(count: int) -> list[str]:
 
 
 def check_key(key: str) -> None:
-    """Raise ConfigurationError for a key that is short or a placeholder of a documentation."""
+    """Raise ConfigurationError for a key that is too short, or a placeholder."""
     is_weak = len(key) < MINIMUM_KEY_LENGTH or len(set(key)) < MINIMUM_KEY_VARIETY
     if is_weak or any(word in key.lower() for word in _PLACEHOLDERS):
         raise ConfigurationError(
@@ -203,7 +203,7 @@ def check_key(key: str) -> None:
 
 
 class _Hmac(SigningAlgorithm):
-    """HMAC-SHA256 in one call; itsdangerous makes three objects of Python's for each signature."""
+    """HMAC-SHA256 in one call; itsdangerous creates three Python objects for each signature."""
 
     def get_signature(self, key: bytes, value: bytes) -> bytes:
         # With the digest's name, not its constructor, hmac.digest runs in OpenSSL.
@@ -211,7 +211,7 @@ class _Hmac(SigningAlgorithm):
 
 
 class _Derived:
-    """Caches the derived key: deriving it is half the cost of a signature."""
+    """Caches the derived key, because deriving it is half the cost of a signature."""
 
     @cached_property
     def _newest(self) -> bytes:
@@ -248,10 +248,10 @@ def _number(generation: int) -> bytes:
 
 
 def _encode_digests(digests: Sequence[bytes]) -> Iterator[bytes]:
-    """Write each digest as base64_encode does, all of them in one go.
+    """Encode each digest as base64_encode does, all of them in one call.
 
-    One octet more makes 33, which are 44 letters without padding; the last letter is that
-    octet's alone.
+    A zero octet is appended to each digest, since 33 octets are 44 characters without padding; the
+    last character depends only on that octet, and is dropped.
     """
     letters = urlsafe_b64encode(b"".join([digest + b"\0" for digest in digests]))
     return (letters[at : at + 43] for at in range(0, len(letters), 44))
@@ -262,14 +262,14 @@ def _payload(public_id: str, generation: int) -> bytes:
 
 
 def _sign_at(signer: TimestampSigner, payload: bytes, at: datetime) -> bytes:
-    """Sign as TimestampSigner does, but at the instant that the caller says."""
+    """Sign as TimestampSigner does, but with the time `at` instead of the current one."""
     seconds = base64_encode(int(at.timestamp()).to_bytes(5, "big"))
     value = payload + b"." + seconds
     return value + b"." + Signer.get_signature(signer, value)
 
 
 def _check_spelling(token: str) -> None:
-    """Refuse every other spelling of a good signature: base64 decoders are lenient."""
+    """Raise InvalidToken for a non-canonical base64 signature, which decoders would accept."""
     signature = token.rpartition(".")[2].encode("utf-8", "replace")
     try:
         canonical = base64_encode(base64_decode(signature))

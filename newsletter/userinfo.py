@@ -1,7 +1,7 @@
 """The user and the password in a URL (RFC 3986 3.2.1), which must be percent-encoded.
 
-An unescaped delimiter in a password would silently change the host. So such a URL is refused, and
-no message quotes any part of it: any part may be the password.
+An unescaped delimiter in a password would silently change the host, so such a URL is refused. No
+message quotes any part of the URL, because any part may be the password.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ import re
 from urllib.parse import SplitResult, unquote, urlsplit
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-# Searched between the scheme and the last @; further colons belong to the password.
+# Delimiters that are searched between the scheme and the last @; further colons belong to the
+# password.
 _DIVIDING = re.compile(r"[@/?#\[\]]|%(?![0-9A-Fa-f]{2})")
 PERCENT_FORM = (
     "has a character in its user or password that divides a URL; there write @ as %40, / as %2F, "
@@ -19,22 +20,22 @@ PERCENT_FORM = (
 
 
 def split(url: str) -> SplitResult:
-    """Return the parts of a URL; its host can be read without an error.
+    """Return the parts of a URL, whose `hostname` is valid.
 
-    Raises ValueError as `check` does, or if it is no URL.
+    Raises ValueError as `check` does, or if the text is not a URL.
     """
     check(url)
     try:
         parts = urlsplit(url)
         _ = parts.hostname
     except ValueError:
-        # urllib's message may quote the password.
+        # The cause is dropped, because urllib's message may quote the password.
         raise ValueError(f"is not a URL, or {PERCENT_FORM}") from None
     return parts
 
 
 def port(parts: SplitResult) -> int | None:
-    """Return the port of a URL, if it has one; raise ValueError if it is none."""
+    """Return the port of a URL, or None; raise ValueError if it is invalid."""
     try:
         return parts.port
     except ValueError:
@@ -51,5 +52,5 @@ def check(url: str) -> None:
     try:
         unquote(user, errors="strict")
     except UnicodeDecodeError:
-        # UnicodeDecodeError's message quotes the octets.
+        # The cause is dropped, because UnicodeDecodeError's message quotes the octets.
         raise ValueError("has a percent form in its user or password that is no UTF-8") from None
