@@ -28,6 +28,7 @@ from newsletter.errors import ConfigurationError, NewsletterError
 from newsletter.rendering.content import Brand, Image
 from newsletter.settings import mailboxes, wording
 from newsletter.settings.values import (
+    Addresses,
     ByDay,
     ByDomain,
     Count,
@@ -49,6 +50,7 @@ from newsletter.settings.values import (
     Rate,
     ResendKey,
     ReturnPathAddress,
+    Selectors,
     Sender,
     SendgridKey,
     SingleLine,
@@ -318,6 +320,19 @@ class Settings(BaseSettings):
     )
     smtp_hostname: HostName = Field(
         None, description="The name to say in EHLO, if not this machine's."
+    )
+    sending_addresses: Addresses = Field(
+        default_factory=list,
+        description="The public addresses that mail leaves from, where smtp_url does not tell: "
+        "with a relay on this machine, or one that has others do it. The doctor looks "
+        "for them in SPF, in reverse DNS and on blocklists. In the environment: separated by "
+        "commas.",
+    )
+    dkim_selectors: Selectors = Field(
+        default_factory=list,
+        description="The selectors of the DKIM keys that the relay signs with (s= in the "
+        "DKIM-Signature of a mail from it), so that the doctor can look at the keys. In "
+        "the environment: separated by commas.",
     )
     return_path: ReturnPathAddress = Field(
         None,

@@ -10,7 +10,7 @@ import re
 from datetime import date, time
 from email.utils import getaddresses, parseaddr
 from functools import cache
-from ipaddress import ip_network
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import urlsplit
@@ -44,6 +44,8 @@ _PARAMETERS = re.compile(
 
 #: Characters that need no escape in the path of a URL.
 _PATH_SECRET = re.compile(r"[A-Za-z0-9_-]{1,200}")
+#: A selector of DKIM (RFC 6376 3.1): a name below _domainkey.
+_SELECTOR = re.compile(r"(?!.{101})[A-Za-z0-9_-]{1,63}(?:\.[A-Za-z0-9_-]{1,63})*", re.ASCII)
 _TOPIC = re.compile(r"arn:aws[a-z-]{0,12}:sns:[a-z0-9-]{1,32}:\d{12}:[\w.-]{1,256}", re.ASCII)
 #: Minimum characters of a provider's password, and octets of a provider's key.
 _LOGIN_LENGTH = 16
@@ -202,6 +204,25 @@ def _networks(value: list[str]) -> list[str]:
                 f"{network!r} must be an address or a network such as 10.0.0.0/8"
             ) from None
     return found
+
+
+def _addresses(value: list[str]) -> list[str]:
+    found = []
+    for text in value:
+        try:
+            found.append(str(ip_address(text)))
+        except ValueError:
+            raise ValueError(f"{text!r} must be an address such as 192.0.2.25") from None
+    return found
+
+
+def _selectors(value: list[str]) -> list[str]:
+    for selector in value:
+        if not _SELECTOR.fullmatch(selector):
+            raise ValueError(
+                f"{selector!r} must be a selector such as mail2026, the s= of a DKIM-Signature"
+            )
+    return [selector.lower() for selector in value]
 
 
 def _one_line(value: str) -> str:
@@ -393,6 +414,8 @@ SendgridKey = Annotated[str | None, BeforeValidator(_none_if_empty), AfterValida
 Login = Annotated[str | None, BeforeValidator(_none_if_empty), AfterValidator(_login)]
 WebhookKey = Annotated[str | None, BeforeValidator(_none_if_empty), AfterValidator(_webhook_key)]
 ResendKey = Annotated[str | None, BeforeValidator(_none_if_empty), AfterValidator(_resend_key)]
+Addresses = Annotated[Words, AfterValidator(_addresses)]
+Selectors = Annotated[Words, AfterValidator(_selectors)]
 Networks = Annotated[Words, AfterValidator(_networks)]
 Minutes = Annotated[list[float], NoDecode, BeforeValidator(_split), AfterValidator(_minutes)]
 ByDay = Annotated[list[int], NoDecode, BeforeValidator(_split), AfterValidator(_by_day)]

@@ -1,0 +1,179 @@
+"""From where mail leaves: what the settings tell about it, and DNS about the relays' hosts.
+
+A relay on this machine has public addresses that it cannot know itself, behind NAT at least. A
+provider takes mail at one address and sends it from others. A host of the publisher's own domain is
+taken to send from the addresses of its name. `sending_addresses` goes over all of this.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from enum import Enum, auto
+from ipaddress import IPv4Address, ip_address, ip_network
+
+from newsletter.doctor import setup
+from newsletter.doctor.records.answers import Lookup
+from newsletter.doctor.records.zone import Address
+from newsletter.settings import Settings
+
+#: Where to find out which address mail leaves from.
+RECEIVED = (
+    "Set sending_addresses to the public addresses that mail leaves from; `newsletter doctor "
+    "--file` with a mail that one of your own mailboxes has received names them."
+)
+#: Addresses of a relay that are looked at.
+_ADDRESSES = 8
+#: Networks from which nothing reaches a mailbox provider as it is: RFC 1918, 4193, 6598, 3927.
+_INSIDE = [
+    ip_network(text)
+    for text in (
+        "0.0.0.0/8",
+        "10.0.0.0/8",
+        "100.64.0.0/10",
+        "127.0.0.0/8",
+        "169.254.0.0/16",
+        "172.16.0.0/12",
+        "192.168.0.0/16",
+        "::/127",
+        "fc00::/7",
+        "fe80::/10",
+    )
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Provider:
+    """Who sends for others, from addresses of its own."""
+
+    name: str
+    #: A pattern of how the names of its relays end.
+    hosts: str
+    #: What the SPF records of its customers include.
+    include: str
+    #: Whether it takes its own domain as envelope sender unless it is told otherwise: SPF then
+    #: passes for that one.
+    has_own_sender: bool = False
+
+    def runs(self, host: str) -> bool:
+        """Return whether a relay is one of its own."""
+        return re.fullmatch(rf"(?:.+\.)?(?:{self.hosts})", host) is not None
+
+
+#: By their documentation, in the autumn of 2026.
+_PROVIDERS = [
+    Provider(name, hosts, include)
+    for name, hosts, include in (
+        ("Mailgun", r"mailgun\.org", "mailgun.org"),
+        ("Google", r"gmail\.com|google\.com", "_spf.google.com"),
+        ("Microsoft 365", r"(?:office365|outlook|office)\.com", "spf.protection.outlook.com"),
+        ("Fastmail", r"fastmail\.com|messagingengine\.com", "spf.messagingengine.com"),
+        ("Zoho", r"zoho\.(?:com|eu|in)", "zohomail.com"),
+        ("Proton", r"protonmail\.ch|proton\.me", "_spf.protonmail.ch"),
+        ("OVH", r"ovh\.(?:net|com)", "mx.ovh.com"),
+        ("Gandi", r"gandi\.net", "_mailcust.gandi.net"),
+    )
+] + [
+    Provider(name, hosts, include, has_own_sender=True)
+    for name, hosts, include in (
+        ("Amazon SES", r"email-smtp[a-z-]*\.[a-z0-9-]+\.amazonaws\.com", "amazonses.com"),
+        ("SendGrid", r"sendgrid\.net", "sendgrid.net"),
+        ("Postmark", r"postmarkapp\.com", "spf.mtasv.net"),
+        ("Resend", r"resend\.com", "amazonses.com"),
+        ("Mailjet", r"mailjet\.com", "spf.mailjet.com"),
+        ("Brevo", r"brevo\.com|sendinblue\.com", "spf.brevo.com"),
+        ("SparkPost", r"sparkpostmail\.com", "sparkpostmail.com"),
+        ("Mandrill", r"mandrillapp\.com", "spf.mandrillapp.com"),
+    )
+]
+
+
+class Kind(Enum):
+    """How well the addresses are known."""
+
+    #: They are set, or those of a host of the publisher's own.
+    OWN = auto()
+    #: Those of somebody else's host, which may send from others.
+    OTHER = auto()
+    PROVIDER = auto()
+    #: On this machine, or in its network.
+    INSIDE = auto()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """One way by which mail leaves."""
+
+    kind: Kind
+    #: The relay's host; the setting's name for addresses that are set.
+    name: str
+    addresses: tuple[Address, ...] = ()
+    provider: Provider | None = None
+    #: Why the addresses are not known, if DNS was asked.
+    failure: str = ""
+
+
+def of(settings: Settings, organizational: str, lookup: Lookup) -> list[Route]:
+    """Return the ways by which mail leaves, each once.
+
+    A host is the publisher's own if it is in the `organizational` domain of the sender.
+    """
+    if settings.sending_addresses:
+        addresses = tuple(ip_address(text) for text in dict.fromkeys(settings.sending_addresses))
+        return [Route(kind=Kind.OWN, name="sending_addresses", addresses=addresses)]
+    hosts = dict.fromkeys(server.host.lower().rstrip(".") for server in settings.smtp_servers())
+    return [_route(host, organizational, lookup) for host in hosts]
+
+
+def is_inside(address: Address) -> bool:
+    """Return whether an address is one of this machine or of a private network."""
+    return any(address.version == one.version and address in one for one in _INSIDE)
+
+
+def is_within(host: str, domain: str) -> bool:
+    """Return whether a host is a domain or below it."""
+    return host == domain or host.endswith(f".{domain}")
+
+
+def _route(host: str, organizational: str, lookup: Lookup) -> Route:
+    if setup.is_loopback(host):
+        return Route(kind=Kind.INSIDE, name=host)
+    for provider in _PROVIDERS:
+        if provider.runs(host):
+            return Route(kind=Kind.PROVIDER, name=host, provider=provider)
+    addresses, failure = _addresses(host, lookup)
+    if failure:
+        return Route(kind=Kind.OTHER, name=host, failure=failure)
+    if "." not in host or all(is_inside(address) for address in addresses):
+        return Route(kind=Kind.INSIDE, name=host, addresses=addresses)
+    kind = Kind.OWN if is_within(host, organizational) else Kind.OTHER
+    return Route(kind=kind, name=host, addresses=addresses)
+
+
+def _addresses(host: str, lookup: Lookup) -> tuple[tuple[Address, ...], str]:
+    try:
+        return (ip_address(host),), ""
+    except ValueError:
+        pass
+    answers = [lookup(host, "A"), lookup(host, "AAAA")]
+    found = [ip_address(text) for answer in answers for text in answer.records][:_ADDRESSES]
+    if found:
+        return tuple(found), ""
+    failure = next((answer.failure for answer in answers if answer.failure), "")
+    return (), failure or "it has no address"
+
+
+def spf_terms(route: Route) -> list[str]:
+    """Return what an SPF record needs so that mail by a route passes; none costs a look-up twice.
+
+    Empty where nobody knows.
+    """
+    if route.provider is not None:
+        return [f"include:{route.provider.include}"]
+    if route.kind is Kind.INSIDE:
+        return []
+    return [
+        f"ip4:{address}" if isinstance(address, IPv4Address) else f"ip6:{address}"
+        for address in route.addresses
+        if not is_inside(address)
+    ]

@@ -1,0 +1,276 @@
+"""Judges the SPF record of the domain that mails are returned to: spf.one, spf.lookups, spf.relay.
+
+Receivers look for the record at the domain of the envelope sender (RFC 7208 2.4), which is that of
+`return_path`, and without one that of `sender`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from newsletter.doctor.checks import routes
+from newsletter.doctor.checks.routes import Kind, Route
+from newsletter.doctor.findings import Finding, Level
+from newsletter.doctor.records import spf, spf_costs, zone
+from newsletter.doctor.records.answers import Lookup
+from newsletter.doctor.records.spf import Result
+from newsletter.doctor.records.zone import shown
+
+
+def findings(sender: str, ways: Sequence[Route], lookup: Lookup) -> list[Finding]:
+    """Return what is wrong with the SPF record of the envelope sender's domain."""
+    domain = sender.rpartition("@")[2]
+    found = spf.published(domain, lookup)
+    if found.result is Result.TEMPERROR:
+        return [_unknown(one, domain, found.why) for one in ("spf.one", "spf.lookups", "spf.relay")]
+    if found.result is not None:
+        wrong = _wrong(domain, found, ways)
+        rest = ("spf.lookups", "spf.relay")
+        return [wrong, *(_unknown(one, domain, "spf.one comes first") for one in rest)]
+    cost = spf_costs.of(domain, lookup)
+    return [
+        *_costs(domain, found, cost),
+        *(
+            finding
+            for way in ways
+            for finding in (
+                _provider(domain, found, cost, way)
+                if way.kind is Kind.PROVIDER
+                else _relay(sender, found, way, lookup)
+            )
+        ),
+    ]
+
+
+def _unknown(finding: str, domain: str, why: str) -> Finding:
+    what = {
+        "spf.one": f"Whether {domain} has one SPF record",
+        "spf.lookups": f"How many look-ups the SPF record of {domain} needs",
+        "spf.relay": f"Whether the SPF record of {domain} names the relay",
+    }[finding]
+    return Finding(
+        id=finding,
+        level=Level.NOT_CHECKED,
+        sentence=f"{what} is not known: {why}.",
+        hint="Run `newsletter doctor` again once that is mended.",
+        subject=domain,
+    )
+
+
+def _wrong(domain: str, found: spf.Published, ways: Sequence[Route]) -> Finding:
+    if found.result is Result.NONE:
+        sentence = f"{domain} has no SPF record, so receivers cannot tell your mail from forged."
+        hint = f"Publish one TXT record at {domain}.{_what_is_missing(ways)}"
+        record = zone.txt(domain, _new(ways))
+    elif len(found.all) > 1:
+        sentence = (
+            f"{domain} has {len(found.all)} SPF records, and with more than one none counts "
+            f"(permerror): {_listed(found.all)}."
+        )
+        hint = "Replace them by one record that has the terms of all."
+        record = zone.txt(domain, _merged(found.all))
+    else:
+        sentence = f"Receivers cannot evaluate it (permerror): {found.why}."
+        hint = f"The record is: {shown(found.text)}. Mend it, or publish a new one."
+        record = zone.txt(domain, _new(ways))
+    return Finding(
+        id="spf.one",
+        level=Level.ERROR if _matters(ways) else Level.WARNING,
+        sentence=sentence,
+        hint=hint,
+        subject=domain,
+        record=record,
+    )
+
+
+def _matters(ways: Sequence[Route]) -> bool:
+    """Return whether SPF is looked for here, and not at a domain of the provider."""
+    return any(way.provider is None or not way.provider.has_own_sender for way in ways)
+
+
+def _listed(records: Sequence[str]) -> str:
+    return "; ".join(shown(text) for text in records[:3])
+
+
+def _terms(ways: Sequence[Route]) -> list[str]:
+    return list(dict.fromkeys(term for way in ways for term in routes.spf_terms(way)))
+
+
+def _new(ways: Sequence[Route]) -> str:
+    # Where no address is known: those of the domain itself and of its mail servers.
+    terms = _terms(ways) or ["a", "mx"]
+    return " ".join(["v=spf1", *terms, "~all"])
+
+
+def _what_is_missing(ways: Sequence[Route]) -> str:
+    if _terms(ways):
+        return ""
+    return (
+        " The address that mail leaves from is not known here: the record below names those of "
+        "the domain and its mail servers; add ip4:ADDRESS if it is another one."
+    )
+
+
+def _merged(records: Sequence[str]) -> str:
+    """Return one record with the terms of several; all at its end is the mildest of theirs."""
+    terms: dict[str, None] = {}
+    ends = set()
+    for record in records:
+        for term in record.split(" ")[1:]:
+            lowered = term.lower()
+            if lowered.lstrip("+-~?") == "all":
+                ends.add(lowered[0] if lowered != "all" else "+")
+            elif lowered.startswith("redirect="):
+                # A record with all at its end ignores redirect (RFC 7208 6.1).
+                terms[f"include:{term[len('redirect=') :]}"] = None
+            elif term:
+                terms[term] = None
+    # +all would let everybody send.
+    end = "-all" if ends == {"-"} else "~all"
+    return " ".join(["v=spf1", *terms, end])
+
+
+def _costs(domain: str, found: spf.Published, cost: spf_costs.Cost) -> Iterator[Finding]:
+    """Judge what evaluating costs; of several errors the first that stops receivers is named."""
+    if cost.problem and not cost.is_temporary:
+        yield _lookups(
+            domain,
+            f"A part of the SPF record of {domain} cannot be evaluated, and so none of it counts "
+            f"(permerror): {cost.problem}.",
+            f"Take out {shown(_bad(cost))}, or ask whoever runs it to mend it.",
+            _without(found.text, _bad(cost)),
+        )
+    elif cost.lookups > spf.LOOKUPS:
+        yield _lookups(
+            domain,
+            f"The SPF record of {domain} needs {_many(cost.lookups)} look-ups, and with more than "
+            f"{spf.LOOKUPS} none of it counts (permerror){_costliest(cost)}.",
+            "Take out what no mail of yours leaves by, or put ip4: and ip6: in place of a, mx and "
+            "include; the record below leaves out the costliest.",
+            _without(found.text, cost.costliest.term if cost.costliest else ""),
+        )
+    elif len(cost.voids) > spf.VOIDS:
+        terms = ", ".join(f"{shown(term)} of {shown(name)}" for name, term in cost.voids[:5])
+        yield _lookups(
+            domain,
+            f"{len(cost.voids)} terms of the SPF record of {domain} find nothing, and with more "
+            f"than {spf.VOIDS} none of it counts (permerror): {terms}.",
+            "Take them out: names that are not in DNS authorise nobody.",
+            _without(found.text, *(term for at, term in cost.voids if at == domain)),
+        )
+    elif cost.problem:
+        yield _unknown("spf.lookups", domain, cost.problem)
+
+
+def _lookups(domain: str, sentence: str, hint: str, record: str) -> Finding:
+    return Finding(
+        id="spf.lookups",
+        level=Level.ERROR,
+        sentence=sentence,
+        hint=hint,
+        subject=domain,
+        record=zone.txt(domain, record),
+    )
+
+
+def _many(lookups: int) -> str:
+    return f"{lookups} or more" if lookups > 3 * spf.LOOKUPS else str(lookups)
+
+
+def _bad(cost: spf_costs.Cost) -> str:
+    return next((one.term for one in cost.includes if one.problem), "")
+
+
+def _costliest(cost: spf_costs.Cost) -> str:
+    most = cost.costliest
+    return f"; {shown(most.term)} alone takes {most.lookups + 1}" if most is not None else ""
+
+
+def _without(record: str, *terms: str) -> str:
+    kept = [term for term in record.split(" ") if term and term not in terms]
+    return " ".join(kept)
+
+
+def _relay(sender: str, found: spf.Published, way: Route, lookup: Lookup) -> Iterator[Finding]:
+    if way.failure:
+        yield _not_checked(way, f"the address of {way.name} is not known: {way.failure}")
+    elif way.kind is Kind.INSIDE:
+        yield _not_checked(
+            way,
+            f"mail leaves by {way.name}, whose public address cannot be known from here",
+            hint=routes.RECEIVED,
+        )
+    else:
+        yield from _addresses(sender, found, way, lookup)
+
+
+def _not_checked(way: Route, why: str, hint: str = "") -> Finding:
+    return Finding(
+        id="spf.relay",
+        level=Level.NOT_CHECKED,
+        sentence=f"Whether SPF passes is not known: {why}.",
+        hint=hint or "Run `newsletter doctor` again once that is mended.",
+        subject=way.name,
+    )
+
+
+def _provider(
+    domain: str, found: spf.Published, cost: spf_costs.Cost, way: Route
+) -> Iterator[Finding]:
+    assert way.provider is not None
+    if way.provider.include in set(cost.domains()):
+        return
+    # Without it SPF passes all the same where the provider's own domain is the envelope sender.
+    is_needed = not way.provider.has_own_sender
+    own = (
+        ""
+        if is_needed
+        else f" Nothing has to be done as long as {way.provider.name} takes an envelope sender at "
+        "a domain of its own: SPF then passes for that one, and DMARC by DKIM alone."
+    )
+    yield Finding(
+        id="spf.relay",
+        level=Level.WARNING if is_needed else Level.INFO,
+        sentence=f"Mail leaves by {way.provider.name} ({way.name}), and the SPF record of {domain} "
+        f"does not include {way.provider.include}.{own}",
+        hint=f"Publish this record in place of the one at {domain}.",
+        subject=way.name,
+        record=zone.txt(domain, _with(found.text, routes.spf_terms(way))),
+    )
+
+
+def _addresses(sender: str, found: spf.Published, way: Route, lookup: Lookup) -> Iterator[Finding]:
+    domain = sender.rpartition("@")[2]
+    verdicts: dict[spf.Verdict, list[str]] = {}
+    for address in way.addresses:
+        if not routes.is_inside(address):
+            verdict = spf.check_host(address, domain, sender, lookup)
+            verdicts.setdefault(verdict, []).append(str(address))
+    for verdict, addresses in verdicts.items():
+        if verdict.result in {Result.TEMPERROR, Result.PERMERROR}:
+            yield _not_checked(way, f"for {', '.join(addresses)}, {verdict.why}")
+        elif verdict.result is not Result.PASS:
+            yield _refused(domain, found, way, verdict, addresses)
+
+
+def _refused(
+    domain: str, found: spf.Published, way: Route, verdict: spf.Verdict, addresses: Sequence[str]
+) -> Finding:
+    by = f" by {shown(verdict.term)}" if verdict.term else ""
+    elsewhere = "" if way.kind is Kind.OWN else f" If mail leaves from elsewhere: {routes.RECEIVED}"
+    return Finding(
+        id="spf.relay",
+        level=Level.ERROR if way.kind is Kind.OWN else Level.WARNING,
+        sentence=f"Mail from {', '.join(addresses)} ({way.name}) gets {verdict.result}{by} from "
+        f"the SPF record of {domain}, where it should get pass.",
+        hint=f"Publish this record in place of the one at {domain}.{elsewhere}",
+        subject=", ".join(addresses),
+        record=zone.txt(domain, _with(found.text, routes.spf_terms(way))),
+    )
+
+
+def _with(record: str, terms: Sequence[str]) -> str:
+    """Return a record with more terms, before the first one that could end it."""
+    found = [term for term in record.split(" ") if term]
+    new = [term for term in terms if term not in found]
+    return " ".join([found[0], *new, *found[1:]])

@@ -1,0 +1,177 @@
+"""DMARC records, and where one is looked for: the tree walk of RFC 9989 4.10."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from newsletter.doctor.records import tags
+from newsletter.doctor.records.answers import Lookup
+
+#: Labels of the longest name that a walk asks for after the first one, and so its queries but one.
+_LABELS = 7
+_IS_RECORD = re.compile(r"v[ \t]*=[ \t]*DMARC1[ \t]*(?:;|\Z)")
+_REQUESTS = frozenset({"none", "quarantine", "reject"})
+_VALUES = {
+    "p": _REQUESTS,
+    "sp": _REQUESTS,
+    "np": _REQUESTS,
+    "t": frozenset("yn"),
+    "psd": frozenset("ynu"),
+    "adkim": frozenset("rs"),
+    "aspf": frozenset("rs"),
+}
+_FAILURES = re.compile(r"[01ds](?:[ \t]*:[ \t]*[01ds])*", re.IGNORECASE)
+_URI = re.compile(r"[a-z][a-z0-9+.-]*:[^,\s]+", re.IGNORECASE)
+_MAILTO = re.compile(r"mailto:[^@,\s]+@([^@,\s!]+)(?:![0-9]+[kmgt]?)?", re.IGNORECASE)
+KNOWN = frozenset({"v", "fo", "rua", "ruf", *_VALUES})
+#: Of RFC 7489, and removed in RFC 9989.
+HISTORIC = frozenset({"pct", "rf", "ri"})
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A DMARC record; a tag whose value is wrong counts as if it were not there."""
+
+    text: str
+    #: All tags but v, with their values as they stand in the record; the first of equal names.
+    tags: dict[str, str] = field(default_factory=dict)
+
+    def value(self, tag: str) -> str:
+        """Return the value of a tag that has a closed list of them; empty if it has none."""
+        value = self.tags.get(tag, "").lower()
+        return value if value in _VALUES[tag] else ""
+
+    @property
+    def reports_to(self) -> tuple[str, ...]:
+        """The URIs of `rua` that have the form of one."""
+        found = [uri.strip(" \t") for uri in self.tags.get("rua", "").split(",")]
+        return tuple(uri for uri in found if _URI.fullmatch(uri))
+
+    @property
+    def is_applied(self) -> bool:
+        """Whether receivers apply DMARC by it (RFC 9989 4.10.1)."""
+        wrong = [tag for tag in ("p", "sp", "np") if tag in self.tags and not self.value(tag)]
+        # Without p it counts as p=none.
+        return not wrong or bool(self.reports_to)
+
+    def wrong(self) -> Iterator[str]:
+        """Return the tags whose values are none that they may have."""
+        for tag, value in self.tags.items():
+            if tag in _VALUES:
+                is_right = bool(self.value(tag))
+            elif tag == "fo":
+                is_right = _FAILURES.fullmatch(value) is not None
+            elif tag in {"rua", "ruf"}:
+                is_right = all(_is_uri(uri.strip(" \t")) for uri in value.split(","))
+            else:
+                continue
+            if not is_right:
+                yield tag
+
+
+@dataclass(frozen=True, slots=True)
+class Walk:
+    """What a tree walk found, from the longest name to the shortest."""
+
+    start: str
+    #: The domains with a valid record, and those with several, which all count for nothing.
+    records: dict[str, Record] = field(default_factory=dict)
+    crowded: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    #: Why part of it is not known; empty if all is.
+    failure: str = ""
+
+    @property
+    def organizational(self) -> str:
+        """The organizational domain (RFC 9989 4.10.2)."""
+        below = self.start
+        for domain, record in self.records.items():
+            if record.value("psd") == "n":
+                return domain
+            if record.value("psd") == "y" and domain != self.start:
+                labels = self.start.split(".")
+                return ".".join(labels[-(domain.count(".") + 2) :])
+            below = domain
+        return below
+
+    @property
+    def policy(self) -> tuple[str, Record] | None:
+        """The record that receivers go by, and its domain (RFC 9989 4.10.1); None without one."""
+        public = [domain for domain, one in self.records.items() if one.value("psd") == "y"]
+        for domain in (self.start, self.organizational, *public):
+            if record := self.records.get(domain):
+                return domain, record
+        return None
+
+
+def parse(text: str) -> Record | None:
+    """Return a DMARC record; None if it is none, which receivers ignore.
+
+    Errors after the version are ignored (RFC 9989 4.7): what has no form of a tag is left out.
+    """
+    if not _IS_RECORD.match(text):
+        return None
+    found: dict[str, str] = {}
+    for part in text.split(";")[1:]:
+        try:
+            pairs = tags.parse(part)
+        except ValueError:
+            continue
+        for name, value in pairs:
+            found.setdefault(name.lower(), value)
+    return Record(text, found)
+
+
+def walk(domain: str, lookup: Lookup) -> Walk:
+    """Look for the records of a domain and of those above it, in at most eight queries."""
+    found = Walk(domain)
+    for target in targets(domain):
+        answer = lookup(f"_dmarc.{target}", "TXT")
+        if answer.failure:
+            return Walk(domain, found.records, found.crowded, f"_dmarc.{target}: {answer.failure}")
+        records = [one for text in answer.records if (one := parse(text)) is not None]
+        if len(records) > 1:
+            found.crowded[target] = tuple(record.text for record in records)
+        elif records:
+            found.records[target] = records[0]
+            if records[0].value("psd") in {"y", "n"}:
+                break
+    return found
+
+
+def targets(domain: str) -> list[str]:
+    """Return the domains that a tree walk asks about (RFC 9989 4.10)."""
+    labels = domain.split(".")
+    rest = labels[1:] if len(labels) <= _LABELS else labels[-_LABELS:]
+    return [domain, *(".".join(rest[at:]) for at in range(len(rest)))]
+
+
+def is_aligned(
+    identifier: str, author: str, lookup: Lookup, *, strict: bool = False
+) -> bool | None:
+    """Return whether an authenticated domain is aligned with that of From (RFC 9989 4.4).
+
+    None if nobody can tell, as DNS does not answer. The record of the author's domain says by
+    `adkim` and `aspf` whether `strict` is wanted.
+    """
+    identifier, author = identifier.lower().rstrip("."), author.lower().rstrip(".")
+    if identifier == author or strict:
+        return identifier == author
+    walks = walk(identifier, lookup), walk(author, lookup)
+    if any(one.failure for one in walks):
+        return None
+    return walks[0].organizational == walks[1].organizational
+
+
+def report_domains(record: Record) -> list[str]:
+    """Return the domains of the mailboxes that get reports, each once."""
+    found = [match[1].lower() for uri in record.reports_to if (match := _MAILTO.fullmatch(uri))]
+    return list(dict.fromkeys(found))
+
+
+def _is_uri(uri: str) -> bool:
+    # A limit of size was part of it in RFC 7489.
+    if uri.lower().startswith("mailto:"):
+        return _MAILTO.fullmatch(uri) is not None
+    return _URI.fullmatch(uri) is not None

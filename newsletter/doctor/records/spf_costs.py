@@ -1,0 +1,124 @@
+"""What an SPF record costs whoever evaluates it: its look-ups, and which include has most of them.
+
+The limits hold for a client that no term matches, which is the one that evaluates all of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from newsletter.doctor.records import spf, spf_macros
+from newsletter.doctor.records.answers import Answer, Kind, Lookup
+from newsletter.doctor.records.spf_terms import Term
+from newsletter.doctor.records.zone import shown
+
+#: Look-ups that are counted of a record; what has more is over the limit in any case.
+_MAXIMUM = 40
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cost:
+    """The cost of a record and of those that it includes."""
+
+    domain: str
+    #: The term that leads to it; empty for the first one.
+    term: str = ""
+    #: Terms that need a look-up, in it and below it (RFC 7208 4.6.4).
+    lookups: int = 0
+    #: Terms whose look-ups find nothing: (domain of the record, term).
+    voids: tuple[tuple[str, str], ...] = ()
+    includes: tuple[Cost, ...] = ()
+    #: Why it or one below it cannot be evaluated, and whether that may pass.
+    problem: str = ""
+    is_temporary: bool = False
+
+    @property
+    def costliest(self) -> Cost | None:
+        """The include or redirect with the most look-ups."""
+        return max(self.includes, key=lambda one: one.lookups, default=None)
+
+    def domains(self) -> Iterator[str]:
+        """Return all domains whose records are part of it, in lower case."""
+        yield self.domain.lower()
+        for one in self.includes:
+            yield from one.domains()
+
+
+def of(domain: str, lookup: Lookup) -> Cost:
+    """Return the cost of a domain's SPF record; bounded, whatever its includes say."""
+    return _Count(lookup).of(domain, term="", above=())
+
+
+class _Count:
+    def __init__(self, lookup: Lookup) -> None:
+        self._lookup = lookup
+        self._left = _MAXIMUM
+
+    def of(self, domain: str, *, term: str, above: tuple[str, ...]) -> Cost:
+        """Return the cost of one record, which `above` have led to."""
+        if domain.lower() in above:
+            why = f"{shown(domain)} includes itself"
+            return Cost(domain=domain, term=term, lookups=spf.LOOKUPS, problem=why)
+        found = spf.published(domain, self._lookup)
+        if found.result is not None:
+            is_temporary = found.result is spf.Result.TEMPERROR
+            return Cost(domain=domain, term=term, problem=found.why, is_temporary=is_temporary)
+        own = 0
+        voids: list[tuple[str, str]] = []
+        includes: list[Cost] = []
+        for one in _evaluated(found.terms):
+            if self._left <= 0:
+                break
+            self._left -= 1
+            own += 1
+            if spf_macros.has_macros(one.domain):
+                # Only a mail and a client say which names those are.
+                continue
+            if one.name in {"include", "redirect"}:
+                target = spf_macros.expand(one.domain, {})
+                includes.append(self.of(target, term=one.text, above=(*above, domain.lower())))
+            elif self._is_void(one, domain):
+                voids.append((domain, one.text))
+        troubled = next((one for one in includes if one.problem), None)
+        return Cost(
+            domain=domain,
+            term=term,
+            lookups=own + sum(one.lookups for one in includes),
+            voids=(*voids, *(void for one in includes for void in one.voids)),
+            includes=tuple(includes),
+            problem=troubled.problem if troubled else "",
+            is_temporary=troubled is not None and troubled.is_temporary,
+        )
+
+    def _is_void(self, term: Term, domain: str) -> bool:
+        name = spf_macros.expand(term.domain, {}) if term.domain else domain
+        match term.name:
+            case "mx":
+                return _is_void(self._ask(name, "MX"))
+            case "a":
+                return all(_is_void(self._ask(name, kind)) for kind in ("A", "AAAA"))
+            case "exists":
+                return _is_void(self._ask(name, "A"))
+        return False
+
+    def _ask(self, name: str, kind: Kind) -> Answer:
+        return self._lookup(name, kind) if spf.is_name(name) else Answer(exists=False)
+
+
+def _evaluated(terms: tuple[Term, ...]) -> Iterator[Term]:
+    """Return the terms with a look-up that may be reached: all ends a record, and redirect."""
+    redirect = None
+    for term in terms:
+        if term.name == "all":
+            return
+        if term.name == "redirect":
+            redirect = term
+        elif term.costs_a_lookup:
+            yield term
+    if redirect is not None:
+        yield redirect
+
+
+def _is_void(answer: Answer) -> bool:
+    return not answer.records and not answer.failure

@@ -1,0 +1,69 @@
+"""Macros in SPF records (RFC 7208 7): a text with %{...} becomes a domain name."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from ipaddress import IPv4Address
+from urllib.parse import quote
+
+from newsletter.doctor.records.zone import Address
+
+#: Those of explanations (c, r, t) are an error elsewhere.
+_EXPAND = r"%\{[slodiphv](?:[1-9]\d*)?r?[-.+,/_=]*\}|%[%_-]"
+_LITERAL = r"[\x21-\x24\x26-\x7e]"
+_STRING = re.compile(rf"(?:{_EXPAND}|{_LITERAL})*", re.IGNORECASE | re.ASCII)
+#: A name ends in a top-level domain, or in a macro that may expand to one.
+_END = re.compile(
+    rf"(?:.*\.(?:[a-z0-9]*[a-z][a-z0-9]*|[a-z0-9]+-[a-z0-9-]*[a-z0-9])\.?|.*(?:{_EXPAND}))",
+    re.IGNORECASE | re.ASCII | re.DOTALL,
+)
+_MACRO = re.compile(r"%\{(\w)(\d*)(r?)([-.+,/_=]*)\}|%[%_-]", re.IGNORECASE | re.ASCII)
+_PLAIN = {"%%": "%", "%_": " ", "%-": "%20"}
+#: Characters of a name; longer ones lose labels from the left (RFC 7208 7.3).
+_LONGEST = 253
+
+
+def is_macro_string(text: str) -> bool:
+    """Return whether each percent sign in a text begins a macro."""
+    return _STRING.fullmatch(text) is not None
+
+
+def is_domain(text: str) -> bool:
+    """Return whether a text is a domain-spec (RFC 7208 7.1)."""
+    return is_macro_string(text) and _END.fullmatch(text) is not None
+
+
+def has_macros(text: str) -> bool:
+    """Return whether a name depends on the mail and the client."""
+    return "%{" in text
+
+
+def expand(text: str, values: Mapping[str, str]) -> str:
+    """Return the name that a domain-spec stands for; `values` by the macro's letter."""
+    expanded = _MACRO.sub(lambda found: _expanded(found, values), text)
+    labels = expanded.removesuffix(".").split(".")
+    while len(labels) > 1 and len(".".join(labels)) > _LONGEST:
+        del labels[0]
+    return ".".join(labels)
+
+
+def dotted(address: Address) -> str:
+    """Return an address as %{i} has it: IPv6 in nibbles with dots between."""
+    if isinstance(address, IPv4Address):
+        return str(address)
+    return ".".join(address.exploded.replace(":", ""))
+
+
+def _expanded(found: re.Match[str], values: Mapping[str, str]) -> str:
+    if not found[1]:
+        return _PLAIN[found[0]]
+    letter, count, reverse, delimiters = found.groups()
+    parts = re.split(f"[{re.escape(delimiters or '.')}]", values[letter.lower()])
+    if reverse:
+        parts.reverse()
+    # A count of many digits is none: int() refuses those.
+    if count and len(count) < 9:
+        parts = parts[-int(count) :]
+    value = ".".join(parts)
+    return quote(value, safe="") if letter.isupper() else value

@@ -1,0 +1,52 @@
+"""Records as a zone file has them (RFC 1035 5.1), and other people's text that is safe to show."""
+
+from __future__ import annotations
+
+import re
+from ipaddress import IPv4Address, IPv6Address
+
+#: Octets of one string of a TXT record (RFC 1035 3.3).
+_STRING = 255
+_UNSAFE = re.compile(r'[^\x20-\x7e]|["\\]')
+#: Characters of a text that a sentence shows.
+_SHOWN = 120
+
+Address = IPv4Address | IPv6Address
+
+
+def txt(name: str, text: str) -> str:
+    """Return a TXT record, its text in strings of at most 255 octets.
+
+    The text has a character for each octet; others than printable ASCII are escaped.
+    """
+    strings = [text[at : at + _STRING] for at in range(0, len(text), _STRING)] or [""]
+    return record(name, "TXT", " ".join(f'"{_escaped(string)}"' for string in strings))
+
+
+def record(name: str, kind: str, value: str) -> str:
+    """Return a record of a name, which is written out in full."""
+    return f"{_escaped(name)}. IN {kind} {value}"
+
+
+def shown(text: str) -> str:
+    """Return other people's text for a sentence: on one line, printable, not too long."""
+    cut = text if len(text) <= _SHOWN else f"{text[: _SHOWN - 3]}..."
+    return re.sub(r"[^\x20-\x7e]", _escape, cut)
+
+
+def _escaped(text: str) -> str:
+    return _UNSAFE.sub(_escape, text)
+
+
+def _escape(found: re.Match[str]) -> str:
+    character = found[0]
+    if character in '"\\':
+        return f"\\{character}"
+    return "".join(f"\\{octet:03d}" for octet in _octets(character))
+
+
+def _octets(character: str) -> bytes:
+    try:
+        return character.encode("latin-1")
+    except UnicodeEncodeError:
+        return character.encode(errors="replace")

@@ -1,0 +1,183 @@
+"""Look-ups in DNS, the one file of the doctor's checks of DNS that has a socket.
+
+Bounded in queries, in time and in what an answer may hold: names and answers are other people's.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from ipaddress import ip_address
+from typing import Any
+
+import dns.exception
+import dns.flags
+import dns.name
+import dns.nameserver
+import dns.rcode
+import dns.rdatatype
+import dns.resolver
+import dns.reversename
+
+from newsletter.doctor.records.answers import Answer, Kind
+from newsletter.errors import ConfigurationError
+
+#: Queries of one run.
+MAXIMUM_QUERIES = 300
+#: Seconds to wait for one answer of one name server, for all tries of a query, and for a run.
+_TIMEOUT, _LIFETIME, _PATIENCE = 3.0, 7.0, 60.0
+#: Queries without an answer after which a resolver that never answered is given up.
+_SILENT = 2
+#: Records of one answer, and characters of them together, that are looked at.
+_RECORDS, _CHARACTERS = 400, 100_000
+_PORT = 53
+
+
+def parse_nameserver(text: str) -> tuple[str, int]:
+    """Return address and port in "192.0.2.53", "192.0.2.53:5353" or "[2001:db8::53]:5353".
+
+    Raises ConfigurationError: a name would have to be looked up first.
+    """
+    host, port = text.strip(), str(_PORT)
+    if host.startswith("["):
+        host, _, rest = host[1:].partition("]")
+        port = rest.removeprefix(":") if rest else port
+    elif host.count(":") == 1:
+        host, _, port = host.partition(":")
+    with suppress(ValueError):
+        if port.isascii() and port.isdigit() and 0 < int(port) < 65_536:
+            return str(ip_address(host)), int(port)
+    raise ConfigurationError(
+        f"{text[:100]!a} is no name server.",
+        hint="Give its address: 192.0.2.53, 192.0.2.53:5353 or [2001:db8::53]:5353.",
+    )
+
+
+class Resolver:
+    """Asks the system's name servers, or those that are named; each question once."""
+
+    def __init__(self, nameservers: Sequence[tuple[str, int]] = ()) -> None:
+        self._resolver, self._failure = _resolver(nameservers)
+        self._answers: dict[tuple[str, Kind], Answer] = {}
+        self._has_answered = False
+        self._silent = 0
+        self._waited = 0.0
+
+    def __call__(self, name: str, kind: Kind) -> Answer:
+        """Return the answer about a name; a name that cannot be in DNS does not exist."""
+        question = (name.lower(), kind)
+        if question not in self._answers:
+            self._answers[question] = self._ask(*question)
+        return self._answers[question]
+
+    @property
+    def queries(self) -> int:
+        """How many questions have been asked."""
+        return len(self._answers)
+
+    def _ask(self, name: str, kind: Kind) -> Answer:
+        asked = _name(name)
+        if asked is None:
+            return Answer(exists=False)
+        if failure := self._failure or self._exhausted():
+            return Answer(failure=failure)
+        started = time.monotonic()
+        answer = self._answer(asked, kind)
+        self._waited += time.monotonic() - started
+        return answer
+
+    def _exhausted(self) -> str:
+        if len(self._answers) >= MAXIMUM_QUERIES:
+            return f"this run has already asked {MAXIMUM_QUERIES} questions"
+        if self._waited >= _PATIENCE:
+            return f"this run has already waited {_PATIENCE:.0f} seconds for answers"
+        if self._silent >= _SILENT and not self._has_answered:
+            return "no name server answers"
+        return ""
+
+    def _answer(self, name: dns.name.Name, kind: Kind) -> Answer:
+        assert self._resolver is not None
+        try:
+            found = self._resolver.resolve(name, kind, raise_on_no_answer=False, search=False)
+        except dns.resolver.NXDOMAIN:
+            self._has_answered = True
+            return Answer(exists=False)
+        except dns.exception.Timeout:
+            self._silent += 1
+            return Answer(failure="no name server answered in time")
+        except dns.resolver.NoNameservers as exc:
+            self._has_answered = True
+            return Answer(failure=_refusal(exc))
+        except (dns.exception.DNSException, OSError, ValueError):
+            # Such as a CNAME that leads back to itself.
+            return Answer(failure="the name server's answer makes no sense")
+        self._has_answered = True
+        if found.rrset is None and not found.response.flags & (dns.flags.AA | dns.flags.RA):
+            # A lame server refers to others, and would not follow them.
+            return Answer(failure="the name server does not resolve names for others")
+        return Answer(records=tuple(_bounded(_texts(found, kind))))
+
+
+def _resolver(
+    nameservers: Sequence[tuple[str, int]],
+) -> tuple[dns.resolver.Resolver | None, str]:
+    try:
+        resolver = dns.resolver.Resolver(configure=not nameservers)
+    except (dns.exception.DNSException, OSError):
+        return None, "this machine names no name server in /etc/resolv.conf"
+    if nameservers:
+        resolver.nameservers = [
+            dns.nameserver.Do53Nameserver(address, port) for address, port in nameservers
+        ]
+    resolver.timeout, resolver.lifetime = _TIMEOUT, _LIFETIME
+    # Room that needs no fragments on the way (DNS flag day 2020); more comes by TCP.
+    resolver.use_edns(0, 0, 1232)
+    return resolver, ""
+
+
+def _name(name: str) -> dns.name.Name | None:
+    """Return the name without reading escapes in it; None if DNS cannot hold it."""
+    try:
+        labels = [label.encode("latin-1") for label in name.removesuffix(".").split(".")]
+        return dns.name.Name([*labels, b""])
+    except (dns.exception.DNSException, ValueError):
+        return None
+
+
+def _texts(found: dns.resolver.Answer, kind: Kind) -> Iterator[str]:
+    records: list[Any] = list(found.rrset or ())
+    if kind == "MX":
+        records.sort(key=lambda record: record.preference)
+    for record in records:
+        match kind:
+            case "TXT":
+                yield b"".join(record.strings).decode("latin-1")
+            case "MX":
+                yield _host(record.exchange)
+            case "PTR":
+                yield _host(record.target)
+            case _:
+                yield record.address
+
+
+def _host(name: dns.name.Name) -> str:
+    """Return a host name as plain values have it: labels joined by dots, nothing escaped."""
+    return b".".join(name.labels[:-1]).decode("latin-1").lower()
+
+
+def _bounded(texts: Iterator[str]) -> Iterator[str]:
+    characters = 0
+    for number, text in enumerate(texts):
+        characters += len(text)
+        if number >= _RECORDS or characters > _CHARACTERS:
+            return
+        yield text
+
+
+def _refusal(exc: dns.resolver.NoNameservers) -> str:
+    """Return what the last name server did instead of answering."""
+    for *_, response in reversed(exc.kwargs.get("errors") or []):
+        if response is not None and response.rcode() != dns.rcode.NOERROR:
+            return f"the name server answered {dns.rcode.to_text(response.rcode())}"
+    return "no name server can be reached"
