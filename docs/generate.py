@@ -1,8 +1,9 @@
-"""Writes the pages of settings, commands and templates from the code; --check compares them."""
+"""Writes the pages that are made from the code; with --check, compares them."""
 
 from __future__ import annotations
 
 import inspect
+import logging
 import re
 import sys
 from collections.abc import Iterator, Mapping
@@ -16,6 +17,7 @@ import typer
 from newsletter.cli import variables
 from newsletter.cli.app import program
 from newsletter.cli.init import shown_default
+from newsletter.logs import events
 from newsletter.rendering import environment
 from newsletter.settings import Settings
 
@@ -72,6 +74,30 @@ newsletter templates copy email/digest --folder templates
 - A template that fails stops the edition before it is frozen: nothing goes out half.
 
 `templates check` knows the variables of each template by this list."""
+
+
+LOGS = """\
+What `newsletter worker` and `newsletter serve` write to standard error, one line for each event; [operations](operations.md#what-it-writes-down) has where it goes and what it looks like.
+
+- `log_level` says from which level on, and `log_format` in which form: [settings](settings.md#log_format).
+- Names of events and fields stay as they are; new ones may come.
+- The text form begins with time (UTC), level and event; then comes the first field of the event without its name, the others by their names, and `message` after a colon.
+- The JSON form has one object a line: `time`, `level`, `event` and the fields beside them.
+- A field without a value is left out.
+- A `trace` follows its line of text on lines of its own, each indented by four blanks.
+- What acts on a terminal, or would begin another line, is escaped.
+- No line holds a secret of the settings, a signed link, a password, the query of a link or text of a mail; addresses are masked as the pages mask them, at debug, too.
+- `library` is not of this list: what a library has to say at warning or above, with `logger`, `message` and perhaps `trace`."""
+
+
+def logs_page() -> str:
+    """Return the page of every event of the log."""
+    lines = ["# Log events", NOTE, LOGS]
+    for event in events.ALL.values():
+        level = logging.getLevelName(event.level).lower()
+        lines += ["", f"## {event.name}", "", f"Level: {level}.", event.meaning, ""]
+        lines += [f"- `{name}`: {meaning}." for name, meaning in event.fields.items()]
+    return "\n".join(lines) + "\n"
 
 
 def settings_page() -> str:
@@ -225,7 +251,7 @@ def _parameters(command: click.Command) -> Iterator[tuple[str, str]]:
 def main() -> None:
     """Write the pages, or compare them."""
     pages = {HERE / "settings.md": settings_page(), HERE / "cli.md": cli_page()}
-    pages[HERE / "templates.md"] = templates_page()
+    pages |= {HERE / "templates.md": templates_page(), HERE / "logs.md": logs_page()}
     if "--check" not in sys.argv:
         for path, text in pages.items():
             path.write_text(text, encoding="utf-8")

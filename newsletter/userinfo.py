@@ -13,6 +13,8 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 # Delimiters that are searched between the scheme and the last @; further colons belong to the
 # password.
 _DIVIDING = re.compile(r"[@/?#\[\]]|%(?![0-9A-Fa-f]{2})")
+# Between the URLs of a list; a password may hold a comma.
+_NEXT_URL = re.compile(r"[\s,]+(?=[a-z+]+://)")
 PERCENT_FORM = (
     "has a character in its user or password that divides a URL; there write @ as %40, / as %2F, "
     "? as %3F, # as %23, [ as %5B, ] as %5D and % as %25"
@@ -40,6 +42,22 @@ def port(parts: SplitResult) -> int | None:
         return parts.port
     except ValueError:
         raise ValueError("has a port that is no number up to 65535") from None
+
+
+def secrets(text: str) -> set[str]:
+    """Return what must not be shown of a secret: the passwords of URLs, or else all of it.
+
+    A password is found as it stands in the URL, and as a server gets it.
+    """
+    found = set[str]()
+    for url in _NEXT_URL.split(text):
+        user, is_there, _ = url.partition("://")[2].rpartition("@")
+        password = user.partition(":")[2]
+        found |= {password, unquote(password)} if is_there else set()
+        query = url.partition("?")[2] if "://" in url else ""
+        values = (one.partition("=") for one in query.split("&"))
+        found |= {unquote(value) for name, _, value in values if "pass" in name}
+    return (found if "://" in text else {text, text.partition(":")[2]}) - {""}
 
 
 def check(url: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import logging
 import os
 import shutil
 import sqlite3
@@ -18,6 +19,7 @@ import pytest
 from premailer import Premailer
 from sqlalchemy import Engine, event
 
+from newsletter import logs
 from newsletter.db import engine as engines
 from newsletter.db import schema
 from newsletter.settings import Settings
@@ -25,6 +27,9 @@ from newsletter.settings import Settings
 for name in list(os.environ):
     if name.startswith("NEWSLETTER_"):
         del os.environ[name]
+
+# Every event is made, its fields and its text, as at log_level = "debug".
+logging.getLogger(logs.NAME).setLevel(logging.DEBUG)
 
 # Machines are shared: no test may fail because one of its examples took long.
 hypothesis.settings.register_profile("no deadline", deadline=None)

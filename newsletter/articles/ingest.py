@@ -7,7 +7,6 @@ coverage that is already frozen.
 
 from __future__ import annotations
 
-import logging
 import queue
 import threading
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -20,7 +19,7 @@ from typing import Any
 from sqlalchemy import Engine
 from sqlmodel import Session
 
-from newsletter import audit
+from newsletter import audit, logs
 from newsletter.articles import fetch, link, matching, polling, quarantine, sentences, store, text
 from newsletter.articles.fetch import Fetched, Validators
 from newsletter.articles.item import ParsedArticle, ParsedFeed
@@ -33,9 +32,8 @@ from newsletter.articles.sandbox import Sandbox
 from newsletter.db import session as sessions
 from newsletter.errors import Conflict, FeedError, InvalidInput, NotFound
 from newsletter.graphemes import shorten
+from newsletter.logs import events
 from newsletter.models import Article, ArticleAlias, ArticleState, Feed
-
-logger = logging.getLogger(__name__)
 
 #: Feeds that are fetched in parallel, so that unreachable ones do not delay the others.
 PARALLEL = 8
@@ -252,8 +250,8 @@ def _try(feed: Feed, limits: Limits, fetcher: Fetcher, sandbox: Sandbox) -> _Doc
         return _read(feed.url, limits, Validators(feed.etag, feed.last_modified), fetcher, sandbox)
     except FeedError as exc:
         return exc
-    except Exception as exc:
-        logger.exception("Feed %s could not be read", feed.id)
+    except Exception as exc:  # noqa: BLE001 - the other feeds go on
+        events.FEED_CRASHED(feed=feed.id, trace=logs.trace(exc))
         return FeedError(f"The feed could not be read: {type(exc).__name__}.")
 
 

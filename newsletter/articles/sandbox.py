@@ -8,7 +8,6 @@ stopped at any time. The limits are in `newsletter.articles.limits.Limits`.
 from __future__ import annotations
 
 import json
-import logging
 import os
 import signal
 import socket
@@ -28,8 +27,7 @@ from newsletter.articles.bounded import MAX_ITEMS
 from newsletter.articles.item import ParsedArticle, ParsedFeed
 from newsletter.articles.limits import Limits
 from newsletter.errors import FeedError
-
-logger = logging.getLogger(__name__)
+from newsletter.logs import events
 
 #: Octets of a response.
 _MAX_ANSWER = 32_000_000
@@ -236,7 +234,7 @@ def _read(answer: bytes) -> ParsedFeed:
     if found.error is not None:
         raise FeedError(found.error, hint=found.hint)
     if found.failure is not None:
-        logger.error("A feed could not be parsed: %s", found.trace)
+        events.FEED_CRASHED(trace=found.trace)
         raise FeedError(f"The feed could not be read: {found.failure}.")
     feed = found.feed
     if feed is None or len(feed.items) > MAX_ITEMS or not all(map(_is_sound, feed.items)):

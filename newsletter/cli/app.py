@@ -12,6 +12,7 @@ from typing import Annotated
 
 import typer
 
+from newsletter import logs
 from newsletter.cli import context, garbage, output
 from newsletter.cli.commands import Commands
 from newsletter.errors import (
@@ -98,6 +99,7 @@ def main() -> None:
         )
         sys.exit(FAILED)
     finally:
+        logs.end()
         # Else the interpreter looks at all objects twice more at its end.
         garbage.resume()
 

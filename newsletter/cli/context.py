@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from newsletter import logs
 from newsletter.cli import garbage
 
 if TYPE_CHECKING:
@@ -56,6 +57,17 @@ class Context:
         from newsletter.sender.plan import Plan
 
         return Plan.of(self.settings)
+
+    def log(self, *, default: str | None = None) -> None:
+        """Write what happens to standard error, as the settings say.
+
+        Without log_level from the level `default` on; without either only errors, in bare words.
+        """
+        level, secrets = self.settings.log_level or default, tuple(self.settings.secrets())
+        if level:
+            logs.configure(logs.Configuration(self.settings.log_format, level, secrets))
+        else:
+            logs.hide(secrets)
 
     @contextmanager
     def database(self, *, checked: bool = True) -> Iterator[Engine]:

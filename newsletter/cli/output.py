@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import sys
 import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -15,7 +14,9 @@ from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 
+from newsletter import logs
 from newsletter.cli import streams
+from newsletter.logs import events, lines
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -26,14 +27,12 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instea
 #: The largest integer of a database column; no id is larger.
 LARGEST = 2**63 - 1
 
+#: Text from outside on one line, with nothing in it that acts on a terminal.
+printable = lines.printable
+
 #: Columns of a table's line that is no terminal's: a row stays one line, for grep and for logs.
 _LOG_WIDTH = 200
 _YELLOW, _BOLD_RED = "33", "1;31"
-#: C1 controls, line separators, bidirectional controls, and surrogates.
-_ABOVE_ASCII = "\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff"
-_ACTING = re.compile(f"[\x00-\x1f{_ABOVE_ASCII}]")
-_ACTING_IN_JSON = re.compile(f"[{_ABOVE_ASCII}]")
-_BREAK = re.compile(r"[\r\n\t]+")
 
 
 def say(sentence: str) -> None:
@@ -42,20 +41,42 @@ def say(sentence: str) -> None:
 
 
 def warn(sentence: str, hint: str | None = None) -> None:
-    """Print a warning to standard error, and a hint what to do if there is one."""
-    _write(sys.stderr, printable(f"{sentence} {hint or ''}".rstrip()), colour=_YELLOW)
+    """Print a warning to standard error, and a hint what to do if there is one.
+
+    Where the process logs, it is a line of its log.
+    """
+    if logs.configured():
+        events.NOTICE(message=logs.in_words(sentence, hint))
+    else:
+        _write(sys.stderr, printable(logs.in_words(sentence, hint)), colour=_YELLOW)
+
+
+def trouble(sentence: str, hint: str | None = None) -> None:
+    """Print what a room has reported and logged; nothing where the process logs."""
+    if not logs.configured():
+        warn(sentence, hint)
 
 
 def error(sentence: str, hint: str | None = None) -> None:
-    """Print why a command has failed to standard error, and below it a hint what to do."""
+    """Print why a command has failed to standard error, and below it a hint what to do.
+
+    In words where the process logs, too, unless it logs as JSON.
+    """
+    where = logs.configured()
+    if where and where.form == "json":
+        events.FAILURE(message=logs.in_words(sentence, hint))
+        return
     _write(sys.stderr, printable(sentence), colour=_BOLD_RED)
     if hint:
         _write(sys.stderr, printable(hint))
 
 
-def trace() -> None:
-    """Print the traceback of the error that is handled, to standard error."""
-    _write(sys.stderr, "\n".join(map(printable, traceback.format_exc().splitlines())))
+def trace(exc: Exception) -> None:
+    """Print the traceback of an error, after which the process goes on, to standard error."""
+    if logs.configured():
+        events.CRASHED(trace=logs.trace(exc))
+    else:
+        _write(sys.stderr, "\n".join(map(printable, logs.trace(exc).splitlines())))
 
 
 def place(exc: Exception) -> str:
@@ -66,23 +87,13 @@ def place(exc: Exception) -> str:
     return f"{Path(last.filename).name}, line {last.lineno}"
 
 
-def printable(text: str) -> str:
-    """Return a text on one line that a terminal shows, and does not interpret.
-
-    It may hold text of mail servers, feeds and readers: line breaks become blanks, and other
-    control characters, bidirectional ones (UAX 9) among them, become their escapes.
-    """
-    return _ACTING.sub(lambda found: ascii(found[0])[1:-1], _BREAK.sub(" ", text))
-
-
 def as_json(value: Mapping[str, Any], *, is_line: bool = False) -> None:
     """Print one JSON object: instants in ISO 8601 with their offset, dates as dates."""
     # Where the output is no UTF-8, JSON's own escapes stand for what it cannot hold.
     is_utf8 = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
     indent = None if is_line else 2
     written = json.dumps(value, default=_plain, ensure_ascii=not is_utf8, indent=indent)
-    # Of control characters, JSON itself escapes those below the blank alone.
-    sys.stdout.write(_ACTING_IN_JSON.sub(lambda found: f"\\u{ord(found[0]):04x}", written) + "\n")
+    sys.stdout.write(lines.safe_json(written) + "\n")
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: str = "") -> None:

@@ -55,6 +55,7 @@ def send(
 ) -> None:
     """Send the edition of the current period now. Run again, it goes on where it stopped."""
     found = context.of(ctx)
+    found.log()
     # Until the report is printed: another Ctrl-C does not cut it off.
     with found.database() as engine, nullcontext() if dry_run else on_signals():
         if dry_run:
@@ -101,6 +102,7 @@ def cron(
     from newsletter.editions import scheduler
 
     found = context.of(ctx)
+    found.log()
     with found.database() as engine:
         if dry_run:
             setup.warn(found.settings)

@@ -14,6 +14,7 @@ import typer
 from newsletter.cli import context, output, setup
 from newsletter.cli import worker as working
 from newsletter.errors import InvalidInput, SchemaOutOfDate
+from newsletter.logs import events
 from newsletter.sender.shutdown import Shutdown, on_signals
 
 if TYPE_CHECKING:
@@ -52,12 +53,13 @@ def serve(
     from newsletter.web.protocol import Guard
 
     found = context.of(ctx)
+    found.log(default="info")
     setup.require(found.settings, force=force)
     found.settings.keyring()
     with found.database() as engine, on_signals() as shutdown:
         proxies = Proxies(found.settings.trusted_proxies)
-        served = ProxyNotice(app.create_app(found.settings, engine), proxies, say=output.warn)
-        guard = Guard(Limits.of(getrlimit(RLIMIT_NOFILE)[0]), say=output.warn)
+        served = ProxyNotice(app.create_app(found.settings, engine), proxies, say=_log_proxy)
+        guard = Guard(Limits.of(getrlimit(RLIMIT_NOFILE)[0]), say=_log_closed)
         options = _options(guard, proxies)
         server = uvicorn.Server(uvicorn.Config(served, **options))
         sockets = _listening(host, port)
@@ -78,6 +80,14 @@ def serve(
                 server.run(sockets)
             finally:
                 guard.log_rest()
+
+
+def _log_proxy(sentence: str) -> None:
+    events.PROXY_UNTRUSTED(message=sentence)
+
+
+def _log_closed(sentence: str) -> None:
+    events.CONNECTIONS_CLOSED(message=sentence)
 
 
 def _listening(host: str, port: int) -> list[socket.socket]:
@@ -111,6 +121,8 @@ def _options(guard: Guard, proxies: Proxies) -> dict[str, Any]:
         "server_header": False,
         # Links hold tokens, which must not be logged.
         "access_log": False,
+        # It would write to standard error by handlers of its own.
+        "log_config": None,
         # uvicorn warns of each bad request; the protocol counts those.
         "log_level": "error",
         "timeout_graceful_shutdown": 30,

@@ -39,6 +39,7 @@ def worker(
     Any number of processes on any number of machines may share one PostgreSQL database.
     """
     found = context.of(ctx)
+    found.log(default="info")
     # It keeps running and mails later sign-ups, so local readers alone are no exception.
     setup.require(found.settings, force=force)
     found.settings.keyring()
@@ -78,8 +79,8 @@ def keep_sending(engine: Engine, here: context.Context, shutdown: Shutdown) -> N
             raise
         except NewsletterError as exc:
             output.warn(exc.message, exc.hint)
-        except Exception:  # noqa: BLE001 - the process goes on, and tries again
-            output.trace()
+        except Exception as exc:  # noqa: BLE001 - the process goes on, and tries again
+            output.trace(exc)
         shutdown.wait(_PAUSE_SECONDS)
 
 
@@ -96,8 +97,8 @@ def _keep_schedule(engine: Engine, here: context.Context, shutdown: Shutdown) ->
                     fetch_at = _look(engine, here, fetch_at, shutdown)
             except NewsletterError as exc:
                 output.warn(exc.message, exc.hint)
-            except Exception:  # noqa: BLE001 - sending goes on, and the next look may be better
-                output.trace()
+            except Exception as exc:  # noqa: BLE001 - sending goes on; the next look may be better
+                output.trace(exc)
             shutdown.wait(_LOOK_SECONDS)
 
 

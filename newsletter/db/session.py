@@ -11,7 +11,7 @@ On PostgreSQL transactions take row locks, in this order, or they deadlock:
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 
@@ -25,6 +25,8 @@ from newsletter.errors import SchemaOutOfDate
 _latest: ColumnClause[datetime] = column("latest_instant", DateTime(timezone=True))
 _lock = table("freeze_lock", _latest)
 _TICK = timedelta(microseconds=1)
+#: What is done after a commit, in `Session.info`.
+_AFTER = "newsletter.after_commit"
 
 
 @contextmanager
@@ -70,6 +72,7 @@ class Writer:
                 if self._busy_seconds is not None:
                     limit_wait(connection, self._busy_seconds)
                 self._kept = Session(connection, expire_on_commit=False)
+            self._kept.info.pop(_AFTER, None)
             try:
                 with _connection(self._kept).begin():
                     try:
@@ -82,6 +85,8 @@ class Writer:
             except BaseException:
                 roll_back(_connection(self._kept))
                 raise
+        for act in self._kept.info.pop(_AFTER, ()):
+            act()
 
     def close(self) -> None:
         """Return the connection to the pool."""
@@ -92,6 +97,14 @@ class Writer:
                     limit_wait(connection, BUSY_SECONDS)
             finally:
                 connection.close()
+
+
+def after_commit(session: Session, act: Callable[[], object]) -> None:
+    """Call something once the transaction of `writing` has committed, and never if it has not.
+
+    For lines of the log: what was rolled back has not happened.
+    """
+    session.info.setdefault(_AFTER, []).append(act)
 
 
 def _connection(session: Session) -> Connection:

@@ -7,6 +7,7 @@ pauses an edition once: `resume` is the operator's decision, and stands.
 from __future__ import annotations
 
 from datetime import datetime
+from functools import partial
 from typing import NamedTuple
 
 from sqlalchemy import Engine
@@ -18,6 +19,7 @@ from newsletter.db import session as sessions
 from newsletter.editions import mailings, store, summaries
 from newsletter.editions.summaries import Summary
 from newsletter.ledger import reports
+from newsletter.logs import events
 from newsletter.models import Edition, EditionState
 from newsletter.publication import Publication
 
@@ -104,4 +106,8 @@ def _pause(session: Session, risen: _Risen, now: datetime) -> bool:
     session.add(edition)
     subject = {f"edition:{risen.name}": risen.reason}
     audit.record(session, "editions.pause", subject, actor=_ACTOR, at=now)
+    said = f"{risen.name} is paused: {risen.reason}."
+    sessions.after_commit(
+        session, partial(events.EDITION_PAUSED, edition=risen.name, by=_ACTOR, message=said)
+    )
     return True

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import tomllib
+from collections.abc import Iterator
 from datetime import time, timedelta
 from email.utils import parseaddr
 from pathlib import Path
@@ -22,7 +23,7 @@ from pydantic_settings import (
     SettingsError,
 )
 
-from newsletter import cadences, tokens
+from newsletter import cadences, tokens, userinfo
 from newsletter.cadences import Cadence
 from newsletter.errors import ConfigurationError, NewsletterError
 from newsletter.rendering.content import Brand, Image
@@ -41,6 +42,7 @@ from newsletter.settings.values import (
     LinkStart,
     LocalTime,
     Login,
+    LogLevel,
     Mailbox,
     MailboxUrl,
     Minutes,
@@ -421,6 +423,19 @@ class Settings(BaseSettings):
         "than 0.1.",
     )
 
+    # The log
+    log_format: Literal["text", "json"] = Field(
+        "text",
+        description="The lines that `newsletter worker` and `newsletter serve` write to standard "
+        "error: text for people, or json with one object a line. docs/logs.md has every event.",
+    )
+    log_level: LogLevel = Field(
+        None,
+        description="From which level on: debug (every SMTP try), info, warning or error. Without "
+        "it, worker and serve log from info on, and cron and send not at all: they say in words "
+        "what is news, and cron mails nothing when all is well. With it, they log, too.",
+    )
+
     @classmethod
     def settings_customise_sources(
         cls,
@@ -533,6 +548,15 @@ class Settings(BaseSettings):
     def feedback_mailbox(self) -> mailboxes.MailboxServer | Path | None:
         """Return the mailbox of returned mails; None if it is not set."""
         return mailboxes.parse(self.feedback_url) if self.feedback_url else None
+
+    def secrets(self) -> Iterator[str]:
+        """Yield every secret of these settings, for what must never show one."""
+        for name, field in type(self).model_fields.items():
+            value = None if field.repr else getattr(self, name)
+            if name == "feedback_url" and isinstance(self.feedback_mailbox(), Path):
+                continue
+            for text in value if isinstance(value, list) else [value] if value else []:
+                yield from userinfo.secrets(text)
 
     def smtp_servers(self) -> list[server.SmtpServer]:
         """Return the mail servers in `smtp_url`, in their order."""

@@ -12,7 +12,7 @@ from email.utils import getaddresses, parseaddr
 from functools import cache
 from ipaddress import ip_address, ip_network
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 from zoneinfo import available_timezones
 
@@ -398,6 +398,9 @@ LinkStart = Annotated[
 ]
 QueryParameters = Annotated[str, AfterValidator(_query_parameters)]
 HostName = Annotated[str | None, BeforeValidator(_none_if_empty), AfterValidator(_host_name)]
+LogLevel = Annotated[
+    Literal["debug", "info", "warning", "error"] | None, BeforeValidator(_none_if_empty)
+]
 Folder = Annotated[Path | None, BeforeValidator(_none_if_empty), AfterValidator(_folder)]
 Language = Annotated[str, AfterValidator(_language)]
 Timezone = Annotated[str, AfterValidator(_zone)]

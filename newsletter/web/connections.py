@@ -103,7 +103,7 @@ class Connections:
 
     def __init__(self, limits: Limits, *, say: Callable[[str], object]) -> None:
         self.limits = limits
-        self._notes = Notes(self._sentence, say)
+        self._notes: Notes[Cause] = Notes(lambda *what: say(self._sentence(*what)))
         #: Each open connection, with the time since which a response is unread.
         self._open: dict[Member, float | None] = {}
         # A dict as an ordered set: the connection that has waited longest is the first.

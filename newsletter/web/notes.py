@@ -15,11 +15,8 @@ K = TypeVar("K")
 class Notes(Generic[K]):
     """Counts events by kind until they are logged; the caller provides the time."""
 
-    def __init__(
-        self, sentence: Callable[[K, int, str], str], say: Callable[[str], object]
-    ) -> None:
-        #: Returns the log line for a kind, a count and the last peer.
-        self._sentence = sentence
+    def __init__(self, say: Callable[[K, int, str], object]) -> None:
+        #: Logs the line of a kind, with the count and the last peer.
         self._say = say
         self._counts: dict[K, int] = {}
         self._peers: dict[K, str] = {}
@@ -41,4 +38,4 @@ class Notes(Generic[K]):
             said_at = self._said_at.get(kind)
             if said_at is None or now - said_at >= _SAY_SECONDS:
                 self._said_at[kind] = now
-                self._say(self._sentence(kind, self._counts.pop(kind), self._peers[kind]))
+                self._say(kind, self._counts.pop(kind), self._peers[kind])

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections.abc import Callable
 
 from newsletter.errors import NewsletterError
-
-logger = logging.getLogger(__name__)
+from newsletter.logs import events
 
 #: Seconds between log lines of one kind.
 _SILENCE_SECONDS = 60.0
@@ -35,7 +33,7 @@ class Outages:
             self._silent_until[kind] = now + _SILENCE_SECONDS
             count = self._suppressed.pop(kind, 0)
         more = f" (and {count:,} more times since this was last logged)" if count else ""
-        logger.warning("%s: %s%s", what, _sentence(exc), more)
+        events.OUTAGE(count=count or None, message=f"{what}: {_sentence(exc)}{more}")
 
 
 def _sentence(exc: Exception) -> str:

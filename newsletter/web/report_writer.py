@@ -9,7 +9,6 @@ checked against the alarms at most once a second, too.
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -19,6 +18,7 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.concurrency import run_in_threadpool
 
+from newsletter import logs
 from newsletter.db import session as sessions
 from newsletter.editions import alarms
 from newsletter.editions.alarms import Alarm
@@ -28,9 +28,8 @@ from newsletter.feedback.apply import FeedbackRules, FeedbackTally
 from newsletter.feedback.providers.request import Cause
 from newsletter.feedback.reports import Arrival, Source
 from newsletter.ledger import reports
+from newsletter.logs import events
 from newsletter.web.notes import Notes
-
-logger = logging.getLogger(__name__)
 
 _OURS = "our mail or our records were refused; `newsletter feedback list` shows why"
 #: Requests per transaction; each has some events.
@@ -59,10 +58,10 @@ class ReportWriter:
         self._engine, self._rules, self._clock = engine, rules, clock
         self._waiting: list[_Waiting] = []
         self._rejected: Counter[tuple[str, str]] = Counter()
-        self._notes: Notes[tuple[Source, Cause]] = Notes(_sentence, logger.warning)
+        self._notes: Notes[tuple[Source, Cause]] = Notes(_log_rejected)
         self._task: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self._tallied: Notes[str] = Notes(_tallied, logger.warning)
+        self._tallied: Notes[str] = Notes(_log_tallied)
         self._is_count_due = False
         self._has_news = False
         #: The tallies of committed batches that are not logged yet.
@@ -154,8 +153,8 @@ class ReportWriter:
         if not self._has_news:
             return
         self._has_news = False
-        for alarm in await run_in_threadpool(self._alarms):
-            logger.warning("%s is paused: %s.", alarm.edition, alarm.reason)
+        # The alarm that pauses an edition is logged where that is done.
+        await run_in_threadpool(self._alarms)
 
     def _alarms(self) -> list[Alarm]:
         """Pause editions with too many bounces or complaints, and return the alarms.
@@ -168,8 +167,8 @@ class ReportWriter:
             )
         except (NewsletterError, PoolTimeout):
             return []
-        except Exception:  # requests that wait are not to be left alone
-            logger.exception("What came back of the editions could not be counted.")
+        except Exception as exc:  # noqa: BLE001 - requests that wait are not to be left alone
+            _log_crash("What came back of the editions could not be counted.", exc)
             return []
 
     def _count(self, counts: Counter[tuple[str, str]]) -> bool:
@@ -179,8 +178,8 @@ class ReportWriter:
                 reports.reject(session, counts, now=self._clock())
         except (NewsletterError, PoolTimeout):
             return False
-        except Exception:  # as above; these counts are lost
-            logger.exception("What was rejected could not be counted.")
+        except Exception as exc:  # noqa: BLE001 - as above; these counts are lost
+            _log_crash("What was rejected could not be counted.", exc)
         return True
 
     def _write(self, batch: Sequence[_Waiting]) -> None:
@@ -220,14 +219,20 @@ def _settle(one: _Waiting) -> None:
         one.done.set_exception(one.error)
 
 
-def _tallied(what: str, count: int, _peer: str) -> str:
-    return f"{count:,} events: {what}." if count > 1 else f"An event: {what}."
+def _log_crash(what: str, exc: Exception) -> None:
+    events.CRASHED(message=what, trace=logs.trace(exc))
 
 
-def _sentence(kind: tuple[Source, Cause], count: int, peer: str) -> str:
+def _log_tallied(what: str, count: int, _peer: str) -> None:
+    said = f"{count:,} events: {what}." if count > 1 else f"An event: {what}."
+    events.REPORTS_REJECTED(count=count, message=said)
+
+
+def _log_rejected(kind: tuple[Source, Cause], count: int, peer: str) -> None:
     source, cause = kind
     which = "a request" if count == 1 else f"{count:,} requests, the last one"
-    return f"The hook {source} rejected {which} from {peer or 'unknown'}: {_REASONS[cause]}."
+    said = f"The hook {source} rejected {which} from {peer or 'unknown'}: {_REASONS[cause]}."
+    events.HOOK_REJECTED(source=source, cause=cause.value, count=count, peer=peer, message=said)
 
 
 _REASONS = {

@@ -1,0 +1,99 @@
+"""The two forms of a line: text for people, and JSON for what collects logs.
+
+Control characters, line separators and bidirectional controls are escaped in both, so no value can
+forge a line or change how one looks.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from newsletter.logs import masking
+
+#: C1 controls, line separators, bidirectional controls (UAX 9), and surrogates.
+ABOVE_ASCII = "\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff"
+_ACTING = re.compile(f"[\x00-\x1f{ABOVE_ASCII}]")
+_ACTING_IN_JSON = re.compile(f"[{ABOVE_ASCII}]")
+_BREAK = re.compile(r"[\r\n\t]+")
+#: A value that needs no quotes in the text form.
+_PLAIN = re.compile(r"[^\s\"'=\\\x00-\x20\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]+")
+#: The fields that end a line of text as they are: words of our own, and a traceback.
+MESSAGE, TRACE = "message", "trace"
+
+
+def printable(text: str) -> str:
+    """Return a text on one line that a terminal shows, and does not interpret.
+
+    It may hold text of mail servers, feeds and readers: line breaks become blanks, and other
+    control characters, bidirectional ones among them, become their escapes.
+    """
+    return _ACTING.sub(lambda found: ascii(found[0])[1:-1], _BREAK.sub(" ", text))
+
+
+def safe_json(text: str) -> str:
+    """Escape in a JSON text what JSON itself does not: control characters above the blank."""
+    return _ACTING_IN_JSON.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
+def text_of(name: str, values: Mapping[str, Any]) -> str:
+    """Return an event without time and level: the first field bare, the others by their names."""
+    words, said = [name], ""
+    for number, (field, value) in enumerate(values.items()):
+        if field == MESSAGE:
+            said = f": {printable(str(value))}"
+        elif field != TRACE:
+            words.append(f"{f'{field}=' if number else ''}{_quoted(value)}")
+    lines = printable_lines(values.get(TRACE, ""))
+    return "".join([" ".join(words), said, *(f"\n    {line}" for line in lines)])
+
+
+def printable_lines(text: str) -> list[str]:
+    """Return the lines of a text, each printable."""
+    return [printable(line) for line in text.splitlines()]
+
+
+class Text(logging.Formatter):
+    """`2026-11-30T22:00:00Z INFO edition.frozen daily-2026-11-30 audience=1200 variants=2`."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return a record as a line; a traceback follows on lines of its own, indented."""
+        name, values = parts(record)
+        at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(record.created))
+        return f"{at} {record.levelname} {text_of(name, values)}"
+
+
+class Json(logging.Formatter):
+    """One object a line: time (UTC), level, event, and the fields of the event beside them."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return a record as one line."""
+        name, values = parts(record)
+        at = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
+        found = {"time": f"{at}.{int(record.msecs):03d}Z", "level": record.levelname.lower()}
+        written = json.dumps({**found, "event": name, **values}, ensure_ascii=False)
+        return safe_json(written)
+
+
+def parts(record: logging.LogRecord) -> tuple[str, Mapping[str, Any]]:
+    """Return the name and the masked fields of an event, or of what a library has logged."""
+    if (values := getattr(record, "values", None)) is not None:
+        return record.event, values  # type: ignore[attr-defined]
+    found = {"logger": record.name, MESSAGE: masking.masked(record.getMessage())}
+    if record.exc_info:
+        trace = logging.Formatter().formatException(record.exc_info)
+        found[TRACE] = masking.masked_lines(trace)
+    return "library", found
+
+
+def _quoted(value: object) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    text = str(value)
+    if _PLAIN.fullmatch(text):
+        return text
+    return safe_json(json.dumps(text, ensure_ascii=False))
