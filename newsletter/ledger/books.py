@@ -1,6 +1,7 @@
-"""The books of the queue: how many rows are in each state, what is pruned, retried and reconciled.
+"""The books of the queue: counts of rows by state, pruning, retries and reconciliation.
 
-The counts of a mailing by state, pruned rows included, sum to its readers at every instant.
+The counts of a mailing by state, including pruned rows, sum to the number of its readers at any
+time.
 
 Every function takes the Session of a transaction that its caller owns and commits.
 """
@@ -38,7 +39,7 @@ _reference = col(Delivery.reference)
 _reason = col(Delivery.reason)
 _INSTANT = Instant()
 
-# The counters of a mailing for its pruned rows.
+# The columns of a mailing that count its pruned rows.
 _PRUNED = {
     State.ACCEPTED: col(Mailing.pruned_accepted),
     State.REFUSED: col(Mailing.pruned_refused),
@@ -46,7 +47,7 @@ _PRUNED = {
     State.CANCELLED: col(Mailing.pruned_cancelled),
 }
 
-#: States in which a delivery can still be sent, as the books have them.
+#: States in which a delivery can still be sent, including the derived ones of `holding.state`.
 OPEN = (State.QUEUED, State.CLAIMED, State.IN_FLIGHT, State.DEFERRED)
 #: Final states: such rows can be pruned.
 FINAL = tuple(_PRUNED)
@@ -62,9 +63,10 @@ class Batch(NamedTuple):
 
 
 def of(mailings: Select[Any]) -> Subquery:
-    """Select mailing_id, state and rows: the number of rows, pruned ones included.
+    """Select mailing_id, state and rows: the number of rows, including pruned ones.
 
-    In one statement, so that a row is seen either in the table or in the counter, never in both.
+    It is one statement, so that a row is counted either in the table or in the counter, never
+    twice.
     """
     standing: Sequence[ColumnElement[Any]] = (
         _mailing.label("mailing_id"),
@@ -78,8 +80,8 @@ def of(mailings: Select[Any]) -> Subquery:
         for state, pruned in _PRUNED.items()
     ]
     found = select_columns(*standing).where(_mailing.in_(mailings)).group_by(_mailing, _state)
-    # What workers hold is moved from the state of its row to that of its try. The + 0 keeps the
-    # planner from the index over all rows of a mailing: few rows are held.
+    # Rows that workers hold are counted as claimed or in flight, not by the state of the row. The
+    # + 0 keeps the planner from using the index over all rows of a mailing, as few rows are held.
     is_held = (holding.is_held(), (_mailing + 0).in_(mailings))
     moved = [
         select_columns(_mailing, state, rows).where(*is_held).group_by(_mailing, state)
@@ -89,7 +91,7 @@ def of(mailings: Select[Any]) -> Subquery:
 
 
 def size() -> ColumnElement[int]:
-    """Return the SQL expression for the number of rows of a mailing, pruned ones included."""
+    """Return the SQL expression for the number of rows of a mailing, including pruned ones."""
     standing = select_columns(func.count()).where(_mailing == col(Mailing.id)).correlate(Mailing)
     found: ColumnElement[int] = standing.scalar_subquery()
     for pruned in _PRUNED.values():
@@ -138,7 +140,7 @@ def prune(session: Session, *, mailing_id: int, after: str, limit: int) -> Batch
         .where(_mailing == mailing_id, _reference > after, _state.in_(FINAL))
         .order_by(_reference)
         .limit(limit)
-        # Rows that another process is pruning are counted there.
+        # Rows that another process is pruning are skipped, and counted by that process.
         .with_for_update(skip_locked=True)
     ).all()
     if not chosen:
@@ -168,14 +170,14 @@ def retry_now(
 ) -> int:
     """Make deferred or unknown rows due now, on the operator's request; return how many.
 
-    Those of `ids`, or all that are in `state`, of `mailings` if given and not of `excluded`. Rows
-    that were refused, or that have a reason not to be sent, are not changed.
+    These are the rows `ids`, or all rows in `state`; of `mailings` if given, and not of `excluded`.
+    Rows that were refused, or that have a reason not to be sent, are not changed.
     """
     chosen = [
         _id.in_(ids) if state is None else _state == state,
         _state.in_((State.DEFERRED, State.UNKNOWN, State.QUEUED)),
         _reason.is_(None),
-        # Erased readers have no address.
+        # Rows of erased readers have no address.
         col(Delivery.address) != "",
     ]
     if mailings is not None:
@@ -215,7 +217,7 @@ def replies(session: Session) -> Iterator[tuple[int, State, str]]:
 
 
 def reconcile(session: Session, *, replies: Mapping[int, str], now: datetime) -> set[int]:
-    """Settle unknown rows as accepted, each with its reply, and return which.
+    """Settle unknown rows as accepted, each with its reply, and return their ids.
 
     Attempts, and rows in other states, are not changed.
     """

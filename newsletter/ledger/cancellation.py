@@ -1,11 +1,12 @@
 """Ends open rows of the queue without sending them, and undoes that.
 
-A row in flight cannot be cancelled: its body may be leaving. Its reason is set instead, and unless
-that try ends it, it is cancelled rather than tried again.
+A row in flight cannot be cancelled, because its body may be leaving. Its reason is set instead, and
+the row is cancelled after that try, unless the try ends it anyway.
 
-Which rows are in flight is read after those to be ended are locked, in a later statement, whose
-snapshot on PostgreSQL has what was committed meanwhile: a worker that marked one of them before
-has committed by then, and one that marks it later waits for this transaction, and is denied.
+The rows in flight are read in a statement after the one that locks the rows to be ended. On
+PostgreSQL its snapshot includes all commits until then: a worker that marked one of the rows
+earlier has committed by then, and one that marks it later waits for this transaction, and is
+denied.
 
 A row that ends without a reply but may have arrived at an earlier try becomes unknown, never
 cancelled or skipped: its reader counts as having received it.
@@ -33,7 +34,7 @@ _mailing = col(Delivery.mailing_id)
 _reference = col(Delivery.reference)
 _reason = col(Delivery.reason)
 
-#: States in which `close` leaves rows.
+#: States into which `close` moves rows.
 _ENDED = (State.CANCELLED, State.SKIPPED, State.UNKNOWN)
 
 
@@ -97,26 +98,27 @@ def skip_mailings(session: Session, *, mailings: Select[Any], reason: Reason, no
 def supersede(
     session: Session, *, references: Select[Any], mailings: Select[Any], now: datetime
 ) -> int:
-    """Skip the open rows of `mailings` for `references`: a newer mailing has their articles."""
+    """Skip the open rows of `mailings` for `references`, since a newer mailing has the articles."""
     chosen = _mailing.in_(mailings) & _reference.in_(references)
     return close(session, State.SKIPPED, Reason.SUPERSEDED, now, chosen)
 
 
 def mark_open_unknown(session: Session, *, now: datetime) -> int:
-    """Make every open row unknown, for a database that may be older than what was sent."""
+    """Make every open row unknown, for a restored database that may not know of sent mail."""
     marked = session.execute(
         update(Delivery)
         .where(_is_open())
         .values(state=State.UNKNOWN, blocked_domain=None, state_at=now)
         .execution_options(synchronize_session=False)
     )
-    # Else a row that is let go of again would be uncertain once more when its worker is found dead.
+    # Otherwise a row that the operator retries would become uncertain again when its former worker
+    # is taken for crashed.
     holding.clear(session)
     return statements.row_count(marked)
 
 
 def may_have_arrived() -> ColumnElement[bool]:
-    """Return the SQL condition that an earlier try of a row may have arrived."""
+    """Return the SQL condition that the message of an earlier try of a row may have arrived."""
     tried = exists().where(
         col(Attempt.delivery_id) == _id, col(Attempt.outcome) == State.UNKNOWN.value
     )
@@ -132,14 +134,15 @@ def is_open(mailings: Select[Any]) -> ColumnElement[bool]:
 def close(
     session: Session, state: State, reason: Reason, now: datetime, chosen: ColumnElement[bool]
 ) -> int:
-    """End the open rows that are `chosen`, and return how many.
+    """End the `chosen` open rows, and return how many.
 
-    Rows in flight stay open. One that is cancelled keeps the reason, and is not tried again.
+    Rows in flight stay open. If they are to be cancelled, they keep the reason and are not tried
+    again.
     """
     before = holding.in_flight(session)
     keeps = state is State.CANCELLED
     if not keeps:
-        # Those with a reason are in flight, and keep it.
+        # Open rows with a reason are in flight, and keep their reason.
         chosen &= _reason.is_(None)
     closed = session.execute(
         update(Delivery)
@@ -159,10 +162,10 @@ def close(
 def spare_in_flight(
     session: Session, before: Collection[int], *, reason: Reason, now: datetime, keeps: bool
 ) -> int:
-    """Open again those of the rows just ended that are in flight; return how many.
+    """Reopen the rows just ended that are in flight; return how many.
 
-    `before` are the rows that were in flight when the transaction began. Where the worker of one
-    was taken for dead since, the row may have arrived, and becomes unknown.
+    `before` are the rows that were in flight when the transaction began. If a worker was taken for
+    crashed since then, its message may have arrived, and the row becomes unknown.
     """
     leaving = holding.in_flight(session)
     if not leaving.union(before):

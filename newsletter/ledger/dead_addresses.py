@@ -1,8 +1,8 @@
 """Decides when failures mean that an address is dead, and suppresses it.
 
-A failure that says the address does not exist suppresses it at once. One that may be temporary is
-counted, in the ledger itself. The same rules hold for replies in a conversation with a mail server
-and for what comes back of a mail that it had accepted.
+A reply that the address does not exist suppresses it immediately. A failure that may be temporary
+is counted, by the replies in the ledger itself. The same rules apply to replies in an SMTP session
+and to bounces of accepted mail.
 """
 
 from __future__ import annotations
@@ -31,19 +31,20 @@ from newsletter.tokens import Keyring
 #: Reactions that concern the address.
 _COUNTED = frozenset({Reaction.SUSPECT, Reaction.COUNT})
 _ABOUT_ADDRESS = _COUNTED | {Reaction.SUPPRESS}
-#: States in which earlier deliveries have a reply that counts.
+#: States of earlier deliveries whose reply counts.
 _ANSWERED = (State.ACCEPTED, State.REFUSED, State.SKIPPED)
 _SOURCE = "mail server"
-#: The reactions to what a bounce says, by its verdict: see `feedback.reports.Verdict`.
+#: The reactions to a bounce by its verdict (see `feedback.reports.Verdict`).
 _OF_VERDICT = {
     "dead": Reaction.SUPPRESS,
     "maybe": Reaction.SUSPECT,
     "full": Reaction.COUNT,
 }
 _NO_BOUNCES: Mapping[int, str] = MappingProxyType({})
-#: How much later a doubt about an address has to be repeated. Many are over the next day.
+#: Minimum time between two temporary failures that suppress an address; many are over the next day.
 AGAIN_AFTER = timedelta(days=3)
-#: Queues give up after five days (RFC 5321 4.5.4.1): what has not come back by then has arrived.
+#: Time after which an accepted mail without a bounce counts as arrived: mail servers stop trying
+#: after five days (RFC 5321 4.5.4.1).
 NOTHING_COMES_AFTER = timedelta(days=5)
 
 
@@ -51,27 +52,27 @@ class SuppressionRules(NamedTuple):
     """When a temporary failure counts as permanent."""
 
     keyring: Keyring
-    #: Full-mailbox failures in a row that suppress an address; 0 for never.
+    #: Consecutive full-mailbox failures that suppress an address; 0 for never.
     full_mailboxes: int
 
 
 class Failure(NamedTuple):
-    """A mail that failed, and why."""
+    """A failed mail, with the reason."""
 
     reaction: Reaction
-    #: The reply, in a line.
+    #: The reply on one line.
     answer: str
-    #: When the mail was tried.
+    #: The time at which the mail was tried.
     at: datetime
-    #: Whether it is over, and not only put off.
+    #: Whether the delivery has ended, and will not be retried.
     is_final: bool = True
 
 
 class Earlier(NamedTuple):
-    """How another mail to the same reader ended."""
+    """The outcome of another mail to the same reader."""
 
     at: datetime
-    #: And nothing came back.
+    #: Whether the mail was accepted, and did not bounce.
     was_accepted: bool
     reaction: Reaction
 
@@ -104,9 +105,9 @@ def returned_dead(
     rules: SuppressionRules,
     now: datetime,
 ) -> dict[int, tuple[Cause | None, str]]:
-    """Return why the addresses of deliveries are dead that came back, as `why_dead` does, by id.
+    """Return cause and reason, as `why_dead` does, for each bounced delivery with a dead address.
 
-    `returned` has the verdicts of bounces that are not recorded yet, by delivery.
+    The result is by delivery id. `returned` has the verdicts of bounces that are not recorded yet.
     """
     doubtful = [one for one, found in failures.items() if found.reaction in _COUNTED]
     others = earlier(session, doubtful, returned) if doubtful else {}
@@ -138,16 +139,17 @@ def _grounds(
 
 
 def answer(outcome: Outcome) -> str:
-    """Return code, enhanced code and text of a reply in a line."""
+    """Return code, enhanced code and text of a reply on one line."""
     return f"{outcome.code} {outcome.enhanced or ''} {outcome.text}".replace("  ", " ").strip()
 
 
 def why_dead(
     failure: Failure, others: Sequence[Earlier], *, now: datetime, full_mailboxes: int
 ) -> tuple[Cause | None, str] | None:
-    """Return why an address is dead, by a failure and by other mails to it, the latest first.
+    """Return cause and reason if a failure shows that its address is dead; None if it may exist.
 
-    The cause is None where it is that of where the failure was said. None if it may still exist.
+    `others` are the outcomes of other mails to the address, the latest first. The cause is None if
+    the caller's own one applies: DEAD for a reply in a session, BOUNCE for a bounce.
     """
     if failure.reaction is Reaction.SUPPRESS:
         return None, failure.answer
@@ -182,14 +184,14 @@ def reaction_to(verdict: str) -> Reaction:
 
 
 def weight(verdict: str) -> int:
-    """Return the rank of the verdict of a bounce: what says most of a mailbox comes first."""
+    """Return the rank of a verdict; the one that is most specific about the mailbox is 0."""
     return list(_OF_VERDICT).index(verdict) if verdict in _OF_VERDICT else len(_OF_VERDICT)
 
 
 def earlier(
     session: Session, ids: Sequence[int], returned: Mapping[int, str] = _NO_BOUNCES
 ) -> Mapping[int, list[Earlier]]:
-    """Return how other mails to the same readers ended, by delivery id, the latest first."""
+    """Return the outcomes of other mails to the same readers, by delivery id, the latest first."""
     this = aliased(Delivery)
     found = session.execute(
         select_columns(
@@ -230,8 +232,8 @@ def earlier(
 
 
 def _returned() -> ColumnElement[str]:
-    """Select the verdict of the bounce of a delivery; NULL if none came back."""
-    # Of several, the one that says most of the mailbox.
+    """Select the verdict of the bounce of a delivery; NULL if there is none."""
+    # If there are several bounces, the one with the lowest `weight` counts.
     weights = case(
         {verdict: weight(verdict) for verdict in _OF_VERDICT},
         value=col(Report.verdict),

@@ -1,4 +1,4 @@
-"""Erases what deliveries hold of a person; the rows stay, so that the books still balance."""
+"""Erases personal data from deliveries; the rows stay, so that the books still balance."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _state = col(Delivery.state)
 def erase(session: Session, chosen: ColumnElement[bool], *, now: datetime) -> int:
     """Erase personal data from the chosen deliveries, cancel open ones, and return how many.
 
-    The rows stay, so that the states of every edition still sum to its audience. One in flight ends
-    with its outcome; the reply is not kept.
+    The rows stay, so that the states of every edition still sum to its audience. A row in flight
+    ends with its outcome, but its reply is not stored.
     """
-    # Locked first: an outcome that comes before has written its attempt by then.
+    # The rows are locked first, so that an earlier outcome has already written its attempt.
     locked = select(_id).where(chosen).order_by(_id).with_for_update()
     ids = session.execute(locked).scalars().all()
     session.execute(
@@ -39,7 +39,7 @@ def erase(session: Session, chosen: ColumnElement[bool], *, now: datetime) -> in
         .where(_id.in_(ids))
         .values(
             address="",
-            # No public id has this character; the row's id keeps the reference unique.
+            # "~" is in no public id, and the row's id keeps the reference unique.
             reference=literal("~") + cast(_id, String),
             since_at=None,
             reply=None,

@@ -1,17 +1,17 @@
-"""What workers hold: the rows that each has claimed, and those whose bodies may be leaving.
+"""The rows that each worker holds: those claimed, and those whose bodies may be leaving.
 
-A row changes once for each try, when its outcome is known. Until then the worker's registration
-says what is done with it: `holding.ids` has the ids of all rows that it has claimed, and
+A row changes once for each try, when its outcome is known. Until then its state is part of the
+worker's registration: `holding.ids` has the ids of all rows that the worker has claimed, and
 `worker.in_flight` those that are marked, at most one for each connection. Both arrays are replaced
-whole, so a transaction that is repeated because the answer to its commit was lost changes nothing.
+whole, so a transaction that is repeated because the reply to its commit was lost changes nothing.
 
 Invariants:
 
-1. An id is held by one worker at most: claims take turns (`lock_claims`), and pass over what anyone
-   holds.
+1. An id is held by at most one worker: claims are serialised (`lock_claims`), and skip ids that any
+worker holds.
 2. An id that is in flight is also held.
-3. Each transaction of a worker begins with its own registration (`Hold.begin`). A worker that was
-   taken for dead has none any more, and can write nothing.
+3. Each transaction of a worker begins by locking its own registration (`Hold.begin`). A worker that
+was taken for crashed has no registration any more, and cannot write anything.
 
 The views `held` and `in_flight` have one row for each id of all workers.
 """
@@ -36,7 +36,7 @@ _held = table("held", column("delivery_id"))
 _in_flight = table("in_flight", column("delivery_id"))
 _state = col(Delivery.state)
 
-#: Advisory lock of PostgreSQL: one transaction at a time claims. Any number will do.
+#: Key of the advisory lock that serialises claims on PostgreSQL; an arbitrary number.
 _CLAIMS = 0x6E6C_636C_6169_6D73
 
 
@@ -45,28 +45,28 @@ class LeaseLost(NewsletterError):
 
 
 class _Arrays(NamedTuple):
-    """What a worker has committed."""
+    """The committed state of a worker."""
 
     claimed: frozenset[int] = frozenset()
     in_flight: frozenset[int] = frozenset()
-    #: `holding.ids`: what is claimed, and rows that have ended since.
+    #: The column `holding.ids`: claimed rows, and rows that have ended since it was written.
     stored: frozenset[int] = frozenset()
 
 
 class Hold:
-    """The rows of one worker, as it last committed them, and as its next commit leaves them.
+    """The rows of one worker: the last committed state, and the state after the next commit.
 
-    A transaction is `begin`, any of the others, `store`; after its commit comes `keep`. One that
-    failed is begun again from what was last kept.
+    A transaction calls `begin`, then any of the other methods, then `store`; after its commit
+    `keep` is called. A transaction that failed begins again from the state last kept.
     """
 
     def __init__(self, worker_id: int) -> None:
         self.worker_id = worker_id
         self._kept = _Arrays()
-        #: Ids that are claimed, those in flight among them.
+        #: Ids that are claimed, including those in flight.
         self.claimed: set[int] = set()
         self.in_flight: set[int] = set()
-        #: Ids that claims of this transaction have found: they are not looked at again.
+        #: Ids that claims of this transaction have found, which later claims in it skip.
         self.seen: set[int] = set()
         self._stored: frozenset[int] = frozenset()
         self._is_to_store = False
@@ -81,9 +81,9 @@ class Hold:
     ) -> None:
         """Begin a transaction that ends rows and marks others; raises LeaseLost.
 
-        It locks the worker's own registration, before any delivery row. `is_repeated` says that an
-        earlier commit may have succeeded although its answer was lost: what it claimed was never
-        delivered, and is given back.
+        It locks the worker's own registration, before any delivery row. With `is_repeated`, an
+        earlier commit may have succeeded although its reply was lost: its claims never reached the
+        worker, and are given back.
         """
         self.claimed, self.in_flight = set(self._kept.claimed), set(self._kept.in_flight)
         self.seen, self._stored, self._is_to_store = set(), self._kept.stored, False
@@ -95,31 +95,32 @@ class Hold:
             self._put_holding(session, self._kept.claimed.intersection(json.loads(found)))
 
     def deny(self, session: Session, ids: Collection[int]) -> None:
-        """Take back the marks of rows that must not leave, and hold them no longer."""
+        """Remove the marks of rows that must not be sent, and stop holding these rows."""
         self.give_back(ids)
         self._put_in_flight(session)
 
     def take(self, ids: Iterable[int]) -> None:
-        """Hold these rows from now on."""
+        """Start to hold these rows."""
         self.claimed.update(ids)
         self._is_to_store = True
 
     def give_back(self, ids: Iterable[int]) -> None:
-        """Hold these rows no longer, although they may be sent again."""
+        """Stop to hold these rows, which may be claimed again."""
         self._drop(ids)
         self._is_to_store = True
 
     def store(self, session: Session) -> None:
-        """Write what is claimed after rows were taken, or given back.
+        """Write the claimed ids after rows were taken or given back.
 
-        Rows that have ended stand in the array until then, which saves a write: nobody claims them.
-        But not for longer, as SQLite gives the ids of rows that were pruned to new ones.
+        Rows that have ended stay in the array until then, which saves a write, and does no harm as
+        nothing claims them. They must not stay longer, because SQLite reuses the ids of pruned
+        rows.
         """
         if self._is_to_store and self.claimed != self._stored:
             self._put_holding(session, self.claimed)
 
     def keep(self) -> None:
-        """Remember what was committed."""
+        """Record the current state as committed."""
         self._kept = _Arrays(frozenset(self.claimed), frozenset(self.in_flight), self._stored)
 
     def _drop(self, ids: Iterable[int]) -> None:
@@ -141,10 +142,11 @@ class Hold:
 
 
 def lock_claims(session: Session) -> None:
-    """Let one transaction claim at a time, until it ends: rows that are claimed do not change.
+    """Take the lock that serialises claims, until the end of the transaction.
 
-    Before the statement that reads the rows, which then sees what the transaction before claimed.
-    Lock order: after the pace row `*`.
+    It is needed because claiming changes no row. It must be taken before the statement that reads
+    rows, which then sees the claims of the previous transaction. Lock order: after the pace row
+    `*`.
     """
     if not is_sqlite(session.connection()):
         session.execute(text(f"SELECT pg_advisory_xact_lock({_CLAIMS})"))
@@ -161,7 +163,7 @@ def is_in_flight() -> ColumnElement[bool]:
 
 
 def state() -> ColumnElement[str]:
-    """Return the SQL expression for the state of a delivery, claimed and in flight among them."""
+    """Return the SQL expression for the state of a delivery, including claimed and in flight."""
     return case(
         (is_in_flight(), State.IN_FLIGHT.value), (is_held(), State.CLAIMED.value), else_=_state
     )
@@ -170,26 +172,26 @@ def state() -> ColumnElement[str]:
 def in_flight(session: Session, workers: Collection[int] | None = None) -> set[int]:
     """Return the ids of the deliveries whose bodies may be leaving, of some workers or of all.
 
-    Those of a worker that crashed may have left.
+    If the worker has crashed, these messages may have left.
     """
     found = select(col(Worker.in_flight))
     return _union(session, found if workers is None else found.where(col(Worker.id).in_(workers)))
 
 
 def claimed(session: Session, workers: Collection[int]) -> set[int]:
-    """Return the ids of the deliveries that some workers have claimed, and some that have ended."""
+    """Return the ids of deliveries that workers have claimed; some of them may have ended."""
     found = select(col(Holding.ids)).where(col(Holding.worker_id).in_(workers))
     return _union(session, found)
 
 
 def clear(session: Session) -> None:
-    """Have no worker hold anything; those that live find their rows closed."""
+    """Remove all holdings; running workers find their rows closed."""
     session.execute(update(Holding).values(ids=[]))
     session.execute(update(Worker).values(in_flight=[]))
 
 
 def delete_workers(session: Session, workers: Collection[int]) -> None:
-    """Delete registrations, with what they hold."""
+    """Delete registrations with their holdings."""
     session.execute(delete(Holding).where(col(Holding.worker_id).in_(workers)))
     session.execute(delete(Worker).where(col(Worker.id).in_(workers)))
 

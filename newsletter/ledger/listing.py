@@ -43,7 +43,7 @@ def deliveries(
             "id": delivery.id,
             "address": delivery.address,
             "state": now,
-            # The verdict on what came back of it.
+            # The verdict of the last report about the delivery.
             "returned": returned,
             "attempts": delivery.attempts,
             "code": delivery.code,

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 
-#: Two public ids of 16 base64url characters.
+#: The form of our Message-IDs: two public ids of 16 base64url characters.
 _FORM = re.compile(r"(?<![\w.-])([\w-]{16})\.([\w-]{16})@", re.ASCII)
 
 
 def make(mailing: str, reference: str, domain: str) -> str:
-    """Return the Message-ID without its brackets: the same on every retry, one per recipient."""
+    """Return the Message-ID without brackets: one per recipient, the same for every retry."""
     return f"{mailing}.{reference}@{domain}"
 
 

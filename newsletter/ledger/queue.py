@@ -3,18 +3,18 @@
     queued -> claimed -> in_flight -> accepted | deferred | refused | unknown
     and skipped (with a reason) or cancelled, by `cancellation`.
 
-A row is written when its outcome is known, once for a message that is accepted. `claimed` and
-`in_flight` stand in the worker's registration (`holding`), in the same transactions.
+A row is written when its outcome is known, so once for a message that is accepted. `claimed` and
+`in_flight` are stored in the worker's registration (`holding`), in the same transactions.
 
 Write-ahead: the mark (in flight) is committed before a body leaves, and the outcome after the
 reply. After a crash a claimed row is safe to send again, and at most one row per connection is
 uncertain. Delivery is at-least-once with `unknown_policy = "resend"`, at-most-once with "hold".
 
 Lease: a claimed row belongs to a worker for as long as that worker is registered. A worker whose
-rows were taken over is not, and can commit nothing.
+rows were taken over is no longer registered, and cannot commit.
 
-Idempotent: each statement checks the state that it leaves, so a transaction that is repeated
-because the answer to its commit was lost changes nothing twice.
+Idempotent: each statement checks the state that it changes, so a transaction that is repeated
+because the reply to its commit was lost changes nothing twice.
 
 Lock order on PostgreSQL: freeze lock, subscriber, suppression, delivery. A worker takes its own row
 of `worker` first. Claims lock no delivery that another transaction has locked, so workers never
@@ -80,7 +80,7 @@ class Claim(NamedTuple):
 
     @property
     def give_up_at(self) -> datetime | None:
-        """When retries end; None for a digest, which ends when its edition is stale."""
+        """The end of retries; None for a digest, which ends when its edition is stale."""
         return None if self.priority > 1 else self.created_at + LETTER_LIFE
 
 
@@ -129,7 +129,7 @@ def enqueue(
     return statements.row_count(made)
 
 
-# What a worker does
+# Functions for workers
 
 
 def claim(
@@ -143,8 +143,8 @@ def claim(
 ) -> list[Claim]:
     """Claim up to `limit` due rows for a worker: letters first, then the mailing longest due.
 
-    Only rows of `mailings`, if given, and none of `excluded`. Rows of an address that was
-    suppressed in the meantime are skipped, except confirm letters where the cause allows them. The
+    Rows are those of `mailings`, if given, and never those of `excluded`. Rows of an address that
+    was suppressed in the meantime are skipped, except confirm letters if the cause allows them. The
     cost depends on `limit`, the number of rows that workers hold and the number of mailings with
     due rows, not on the number of rows.
     """
@@ -163,16 +163,16 @@ def claim(
 
 
 def mark(session: Session, hold: Hold, *, ids: Collection[int], now: datetime) -> set[int]:
-    """Lock the rows that `Hold.begin` marked, and return those that may leave.
+    """Lock the rows that `Hold.begin` marked, and return those that may be sent.
 
-    The others have ended meanwhile, and are held no longer. Write-ahead: a body may leave only
+    The others have ended meanwhile, and are not held any more. Write-ahead: a body may leave only
     after the transaction of its mark has been committed. Idempotent: marks are repeated after a
-    commit whose answer was lost, and after a try that failed before the body left.
+    commit whose reply was lost, and after a try that failed before the body left.
     """
     ((found,),) = statements.MARKED.run(session, ids=json.dumps(list(ids)))
     marked = set(json.loads(found or "[]"))
     if denied := set(ids) - marked:
-        # Marked by an earlier call and ended since; the body has not left.
+        # Rows that an earlier call marked and that were ended since; their bodies have not left.
         statements.END_DENIED.change(
             session, ids=json.dumps(list(denied)), now=_stored(session, now)
         )
@@ -190,8 +190,8 @@ def blocked_domains(
 ) -> list[BlockedDomain]:
     """Return up to `limit` blocked domains with rows, beginning after `after`.
 
-    In the order of their mailings; fewer than `limit` means that the end is reached. The cost
-    depends on `limit`, not on the number of domains or rows.
+    They are in the order of their mailings; fewer than `limit` means that the end is reached. The
+    cost depends on `limit`, not on the number of domains or rows.
     """
     ids = [row[-1] for row in sorted(_with_blocked(mailings, excluded).run(session))]
     if after is not None and after.mailing_id in ids:
@@ -235,7 +235,7 @@ def put_back(
 ) -> None:
     """Give back claimed rows that cannot be sent yet, each with its blocked domain if it has one.
 
-    Rows that another transaction is changing keep the domain that they have.
+    Rows that another transaction is changing keep their present domain.
     """
     if blocked_domains:
         hold.give_back(blocked_domains)
@@ -252,7 +252,7 @@ def record(session: Session, hold: Hold, *, verdicts: Sequence[Verdict], now: da
     if others:
         _record_others(session, hold, others, now)
         hold.give_back(
-            # A refusal ends its row for good.
+            # A refused row has ended, and cannot be claimed again.
             verdict.delivery_id
             for verdict in others
             if verdict.outcome.kind is not Kind.REFUSED
@@ -272,14 +272,15 @@ def withheld(session: Session, ids: Collection[int], excluded: Select[Any]) -> s
 def held(session: Session, mailings: Select[Any]) -> set[int]:
     """Return the ids of the open rows of `mailings` that workers hold."""
     found = session.execute(
-        # The + 0 keeps the planner from the index over all rows of a mailing: few rows are held.
+        # The + 0 keeps the planner from using the index over all rows of a mailing, as few are
+        # held.
         select_columns(_id).where(holding.is_held(), (_mailing + 0).in_(mailings))
     )
     return set(found.scalars())
 
 
 def next_due(session: Session, mailings: Select[Any] | None = None) -> datetime | None:
-    """Return when the next row is due; None if there is none, blocked domains aside."""
+    """Return when the next row is due, without those of blocked domains; None if there is none."""
     earliest = select_columns(func.min(_WAITING.c.due_at)).where(
         *_narrowed(_WAITING, mailings, None)
     )
@@ -321,11 +322,11 @@ def _narrowed(
 
 
 def _mailings_with(rows: str, order: str) -> Subquery:
-    """Select the mailings that have such rows, with the priority and due time of the first.
+    """Select the mailings with such rows, with priority and due time of the first free row.
 
-    Of the first that no worker holds, that is; both are NULL where all are held. A loose index
-    scan: a mailing costs the same with ten rows as with a million, which may wait while an edition
-    is paused.
+    A free row is one that no worker holds; without any, both columns are NULL. This is a loose
+    index scan, whose cost is the same for a mailing with ten rows as for one with a million, such
+    as that of a paused edition.
     """
     is_free = "id NOT IN (SELECT delivery_id FROM held)"
     return (
@@ -366,11 +367,11 @@ _BLOCKED_ROWS = _mailings_with(BLOCKED, "blocked_domain, due_at")
 def _claim_batch(
     session: Session, batch: Statement, hold: Hold, now: datetime, *, limit: int, **of: object
 ) -> tuple[list[Claim], bool]:
-    """Claim the rows of a batch for a worker; return also whether these were the last."""
+    """Claim the rows of a batch for a worker; also return whether these were the last ones."""
     seen = json.dumps(list(hold.seen))
     ((found,),) = batch.run(session, now=_stored(session, now), seen=seen, limit=limit, **of)
     rows = json.loads(found or "[]")
-    # Each distinct instant is parsed once: all rows of a digest were inserted at the same time.
+    # Each distinct instant is parsed once, because all rows of a digest have the same ones.
     instant = {at: _instant(at) for at in {at for row in rows for at in row[5:7]}}
     found_ids = {row[0] for row in rows}
     claims, ended = _without_suppressed(
@@ -397,9 +398,9 @@ def _instant(stored: str | None) -> Any:  # noqa: ANN401 - None only where the c
 def _without_suppressed(
     session: Session, claims: list[Claim], now: datetime
 ) -> tuple[list[Claim], set[int]]:
-    """Skip the rows of suppressed addresses; return the other claims, and which were skipped.
+    """Skip the rows of suppressed addresses; return the other claims, and the ids of skipped rows.
 
-    A row that another transaction is changing is neither.
+    A row of a suppressed address that another transaction is changing is in neither result.
     """
     if not claims:
         return claims, set()
@@ -420,18 +421,18 @@ def _without_suppressed(
 
 
 def _asking(session: Session, claims: Sequence[Claim]) -> set[int]:
-    """Return the mailings that are confirm letters: confirming lifts some suppressions."""
+    """Return the mailings that are confirm letters, because confirming lifts some suppressions."""
     mailings = json.dumps([*{claim.mailing_id for claim in claims}])
     return {row[0] for row in statements.ASKING.run(session, mailings=mailings)}
 
 
 def _lock_free(session: Session, ids: Collection[int]) -> set[int]:
-    """Lock those of these rows that no other transaction has locked, and return them."""
+    """Lock the rows that no other transaction has locked, and return them."""
     return {row[0] for row in statements.UNLOCKED.run(session, ids=json.dumps(list(ids)))}
 
 
 def _stored(session: Session, now: datetime) -> object:
-    """Return the time as statements take it."""
+    """Return the time in the form that raw statements need."""
     return dialects.stored(session, _INSTANT, now)
 
 
@@ -463,7 +464,7 @@ def _record_others(
     parameters = {
         "now": _stored(session, now), "worker": hold.worker_id, "rows": json.dumps(rows)
     }  # fmt: skip
-    # Locked first: an erasure that comes before clears the reply of the attempt as well.
+    # The rows are locked first, so that an earlier erasure also keeps the reply from the attempt.
     ids = json.dumps([verdict.delivery_id for verdict in verdicts])
     statements.LOCK.run(session, ids=ids)
     statements.ATTEMPTED.change(session, **parameters)

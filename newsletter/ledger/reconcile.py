@@ -22,7 +22,7 @@ from newsletter.models import State
 
 #: Entries looked up in one statement.
 BATCH = 5_000
-#: Octets. Postfix writes lines of at most 2,000; longer lines are ignored.
+#: Maximum octets of a line; Postfix writes at most 2,000. Longer lines are ignored.
 _LONGEST_LINE = 8_192
 
 
@@ -32,7 +32,7 @@ class ReconcileTally:
 
     #: Unknown deliveries before the run.
     unknown_before: int = 0
-    #: Those that are accepted now.
+    #: Unknown deliveries that the run has settled as accepted.
     accepted: int = 0
     #: Entries whose delivery was not unknown, or no longer is.
     already_settled: int = 0
@@ -59,7 +59,7 @@ def run(
     is_rehearsal: bool = False,
     progress: Callable[[ReconcileTally], None] = lambda _: None,
 ) -> ReconcileTally:
-    """Settle the deliveries that a stream lists; a rehearsal only counts them."""
+    """Settle the deliveries listed in a stream; a rehearsal only counts them."""
     tally = ReconcileTally()
     with sessions.reading(engine) as session:
         tally.unknown_before = books.count_in(session, State.UNKNOWN)
@@ -71,7 +71,7 @@ def run(
         if replies and not is_rehearsal:
             with sessions.writing(engine) as session:
                 settled = books.reconcile(session, replies=replies, now=now)
-            # Settled by another process since the look-up.
+            # The difference was settled by another process since the look-up.
             tally.already_settled += len(replies) - len(settled)
             tally.accepted += len(settled)
         else:
@@ -111,7 +111,7 @@ class _Lookup:
     def _by_reply(self, session: Session, queue_id: str) -> tuple[int, State] | None:
         """Return the one delivery whose reply has this queue id.
 
-        None if there are several: queue ids are reused, so which one is meant is ambiguous.
+        None if there are several: queue ids are reused, so the match would be ambiguous.
         """
         if self._by_queue_id is None:
             self._by_queue_id = {}

@@ -1,6 +1,6 @@
-"""Recovery after a crash: settles what the workers that died had claimed, and had in flight.
+"""Recovery after a crash: settles the rows that crashed workers had claimed or in flight.
 
-Takes the Session of a transaction that its caller owns and commits.
+The function takes the Session of a transaction that its caller owns and commits.
 """
 
 from __future__ import annotations
@@ -26,13 +26,14 @@ _reason = col(Delivery.reason)
 def take_over(session: Session, *, dead: Collection[int], policy: Policy, now: datetime) -> None:
     """Settle the rows of crashed workers, and delete their registrations.
 
-    1. Claimed rows had not left: nothing is to be written. 2. Rows in flight may have arrived: an
-    attempt with the outcome unknown is recorded, and the policy decides: queued again (same bytes
-    and Message-ID), or unknown for the operator.
+    1. Claimed rows had not left, so nothing is written. 2. Rows in flight may have arrived: an
+    attempt with the outcome unknown is recorded, and the policy decides whether the row is queued
+    again (same bytes and Message-ID) or becomes unknown, for the operator to settle.
     """
     if not dead:
         return
-    # As when one row is given back: it waits for its domain no longer, until a claim says so.
+    # Blocked domains of the claimed rows are cleared, as when a row is given back; the next claim
+    # sets them again if necessary.
     session.execute(
         update(Delivery)
         .where(_id.in_(holding.claimed(session, dead)), text(BLOCKED))
@@ -40,7 +41,7 @@ def take_over(session: Session, *, dead: Collection[int], policy: Policy, now: d
         .execution_options(synchronize_session=False)
     )
     uncertain = (_id.in_(holding.in_flight(session, dead)), _state.in_(OPEN))
-    # Locked first: the rows that get an attempt are those whose state changes.
+    # The rows are locked first, so that exactly those whose state changes get an attempt.
     session.execute(select(_id).where(*uncertain).with_for_update()).all()
     session.execute(
         insert(Attempt).from_select(

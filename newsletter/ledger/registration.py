@@ -64,7 +64,8 @@ class _Heartbeat:
         self._ended.set()
         if self._thread.is_alive():
             self._thread.join()
-        # If the row cannot be deleted, the released lock file shows that the process has ended.
+        # Errors are ignored: if the row cannot be deleted, the released lock file shows that the
+        # process has ended.
         with suppress(NewsletterError):
             if self._registration is not None:
                 with sessions.writing(self._engine) as session:
@@ -80,7 +81,7 @@ class _Heartbeat:
                 self._on_outdated()
                 return
             except NewsletterError:
-                # The next heartbeat tries again.
+                # The next heartbeat retries.
                 continue
 
     def _renew(self) -> None:

@@ -29,7 +29,7 @@ from newsletter.version import VERSION
 #: Callback for a problem: what happened, and what to do about it.
 Trouble = Callable[[str, str | None], None]
 
-#: How long a registration is valid without a heartbeat.
+#: Time for which a registration is valid without a heartbeat.
 LEASE = timedelta(minutes=3)
 #: Interval of the heartbeat, which renews the lease.
 RENEWAL = timedelta(seconds=30)
@@ -75,11 +75,12 @@ def sign_in(
 ) -> Registration:
     """Insert this process, then check the schema; raises SchemaOutOfDate after an upgrade.
 
-    In this order, because an upgrade reads the table while it blocks registrations: either the
+    The order matters, because an upgrade reads the table while it blocks registrations: either the
     upgrade finds this row, or this process finds the new schema.
     """
     worker = Worker(
-        # Ids are never reused: a worker that was taken for dead finds no row of its own.
+        # A random id is never reused, so a worker that was taken for crashed finds no row of its
+        # own.
         id=1 + secrets.randbits(62),
         name=name,
         kind=kind,
@@ -124,7 +125,7 @@ def take_over_dead(session: Session, *, policy: Policy, now: datetime) -> list[R
     """
     seem_dead = [worker.id for worker in _dead(session, select(Worker), now)]
     chosen = select(Worker).where(col(Worker.id).in_(seem_dead)).with_for_update(skip_locked=True)
-    # Judged again: one of them may have renewed its lease until then.
+    # Checked again after locking, because a worker may have renewed its lease meanwhile.
     fresh = chosen.execution_options(populate_existing=True)
     dead = [
         Registration(worker.id, worker.name)
@@ -145,7 +146,7 @@ def _dead(session: Session, chosen: Any, now: datetime) -> Iterator[Worker]:  # 
 def forget(engine: Engine, names: Iterable[str]) -> None:
     """Remove the lock files of workers whose rows have been taken over.
 
-    Only after the commit of the take-over: until then the file shows that they crashed.
+    To be called after the commit of the take-over: until then the file shows that they crashed.
     """
     for name in names:
         lockfile.remove(engine, _lock(name))
@@ -166,7 +167,7 @@ def _lock(name: str) -> str:
     return f"worker-{name}"
 
 
-#: Errors already reported by this process: a long-running worker starts its loop repeatedly.
+#: Errors that this process has reported already, as a long-running worker restarts its loop.
 _told: set[str] = set()
 
 

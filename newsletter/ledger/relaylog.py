@@ -13,14 +13,15 @@ from typing import NamedTuple
 
 from newsletter.ledger import message_ids
 
-#: Most messages kept that have a Message-ID and no acceptance yet. Postfix logs the acceptance
-#: moments later; entries that stay are of broken connections, and the oldest are dropped.
+#: Maximum number of messages that have a Message-ID but no acceptance yet. Postfix logs the
+#: acceptance moments later; entries that stay are of broken connections, and the oldest are
+#: dropped.
 PENDING = 50_000
 
-# What follows the first bracket of a line, which encloses the process id of the daemon.
+# The rest of a line from the process id of the daemon, which is in the first brackets.
 _LOGGED = re.compile(r"\d+\]: (?P<queue_id>[0-9A-Za-z]{4,32}): (?P<rest>.*)", re.ASCII | re.DOTALL)
 _DELIVERED = re.compile(r", status=(?:sent|deferred|bounced)\b")
-#: Most words before the bracket: month, day, year, time, host and program.
+#: Maximum number of words before the bracket: month, day, year, time, host and program.
 _WORDS = 6
 _PRINTABLE = re.compile(r"[!-~]+")
 _COLUMN = re.compile(r"[,;\t]")
@@ -30,11 +31,11 @@ _NAMED = re.compile(r"(?:\bqueued as |\bid=)([0-9A-Za-z-]{4,32})", re.IGNORECASE
 
 
 class Entry(NamedTuple):
-    """One line of a list, or one message of a log; without either id it is not one of ours."""
+    """One line of a list, or one message of a log; without any id it is not one of ours."""
 
     #: Mailing and reference, from a Message-ID that `message_ids` built.
     message_id: tuple[str, str] | None = None
-    #: In a log together with the Message-ID, in a list alone.
+    #: The relay's queue id; in a log together with the Message-ID, in a list without it.
     queue_id: str | None = None
 
 
@@ -56,7 +57,7 @@ def read(lines: Iterable[bytes]) -> Iterator[Entry]:
 
 
 def queue_ids(reply: str) -> list[str]:
-    """Return the queue ids that a server's reply names."""
+    """Return the queue ids in a server's reply."""
     return _NAMED.findall(reply)
 
 
@@ -82,7 +83,7 @@ class _Log:
         self._pending: OrderedDict[tuple[str | None, str], tuple[str, str]] = OrderedDict()
 
     def read(self, line: str) -> Entry | None:
-        """Process one line; return the message whose acceptance it shows."""
+        """Process one line; return the message that it shows to be accepted, if any."""
         found = _parse(line)
         if found is None:
             return None
@@ -93,7 +94,7 @@ class _Log:
             return self._begin(key, rest.removeprefix("message-id=")) if is_named else None
         if key not in self._pending:
             return None
-        # The queue id is free, or is used for a new message, whose Message-ID follows.
+        # The queue id is free now, or is reused for a new message, whose Message-ID follows.
         if rest == "removed" or rest.startswith(("client=", "uid=")):
             del self._pending[key]
         elif _is_accepted(daemon, rest):
@@ -125,7 +126,7 @@ def _parse(line: str) -> tuple[str | None, str, str, str] | None:
     name, _, daemon = program.rpartition("/")
     if not name or len(before) >= _WORDS or any(w.endswith(":") for w in before):
         return None
-    # Without a host, the time stands there, or nothing.
+    # Without a host, the last word is the time, or there is none.
     host = before[-1] if before and ":" not in before[-1] else None
     return host, daemon, found["queue_id"], found["rest"]
 

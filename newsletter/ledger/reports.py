@@ -1,7 +1,7 @@
-"""What came back of deliveries: placed beside them, counted in the books, and seen only once.
+"""Stored reports about deliveries (bounces, complaints), their counts, and receipts of all reports.
 
-A report never changes what the mail server said: a delivery that bounced stays accepted. Every
-function takes the Session of a transaction that its caller owns and commits.
+A report never changes the outcome of a delivery: one that bounced stays accepted. Every function
+takes the Session of a transaction that its caller owns and commits.
 """
 
 from __future__ import annotations
@@ -30,22 +30,22 @@ from newsletter.db import dialects
 from newsletter.ledger import cancellation, holding, statements
 from newsletter.models import Delivery, Mailing, Receipt, Rejection, Report, State
 
-#: How long it is known that a mail or an event has been seen, and what could not be placed is kept.
+#: Time for which receipts and unplaced reports are kept.
 KEPT = timedelta(days=30)
-#: Accepted deliveries of a reader that a bounce may be of which does not say.
+#: Number of a reader's latest accepted deliveries that a bounce without a Message-ID may be about.
 _LATEST = 40
-#: Reports kept that name no delivery: anybody can send some.
+#: Maximum number of unplaced reports that are kept, because anybody can send some.
 UNPLACED_AT_MOST = 10_000
-#: Kinds of reports that count in the books.
+#: Kinds of reports that are counted for each mailing.
 BOUNCE, COMPLAINT = "bounce", "complaint"
-#: The counters of a mailing for its pruned rows, by kind.
+#: The columns of a mailing that count the reports of its pruned rows, by kind.
 PRUNED = {BOUNCE: col(Mailing.pruned_bounced), COMPLAINT: col(Mailing.pruned_complained)}
-#: What a report has of its own; the rest names it.
+#: Columns that a repeated report replaces; the others are its key.
 _REPLACED = (
     "mailing_id", "source", "kind", "recipient", "code", "enhanced", "phase", "reply", "reason",
     "is_void", "at",
 )  # fmt: skip
-#: Rows of one INSERT: SQLite limits the parameters of a statement.
+#: Maximum rows of one INSERT, because SQLite limits the parameters of a statement.
 _AT_ONCE = 1_000
 #: Rows deleted in one transaction.
 _BATCH = 5_000
@@ -53,36 +53,37 @@ _BATCH = 5_000
 T = TypeVar("T")
 
 _id = col(Delivery.id)
-# Rows are inserted into the tables, not the classes: a statement is compiled once for any number.
+# Tables instead of classes for inserts, so that a statement is compiled once for any number of
+# rows.
 _reports = Report.metadata.tables["report"]
 _receipts = Report.metadata.tables["receipt"]
 
 
 class Sent(NamedTuple):
-    """A delivery that something came back of."""
+    """A delivery that a report is about."""
 
     id: int
     mailing_id: int
-    #: Empty if the person was erased.
+    #: The address; empty if the person was erased.
     address: str
     reference: str
     generation: int
-    #: As the books have it: what a worker holds is claimed or in flight.
+    #: The state, including claimed and in flight (see `holding.state`).
     state: str
-    #: When the state last changed.
+    #: The time of the last change of state.
     at: datetime
-    #: Whether an earlier try may have arrived.
+    #: Whether the message of an earlier try may have arrived.
     may_have_arrived: bool
 
     @property
     def is_uncertain(self) -> bool:
-        """Whether a server may have taken it, and has not said so."""
+        """Whether a server may have accepted the message, without a reply to us."""
         is_open = self.state in {State.QUEUED, State.DEFERRED, State.CLAIMED}
         return self.state == State.UNKNOWN or (is_open and self.may_have_arrived)
 
     @property
     def has_left(self) -> bool:
-        """Whether a server may have taken it."""
+        """Whether a server has or may have accepted the message."""
         return self.state in {State.ACCEPTED, State.IN_FLIGHT} or self.is_uncertain
 
 
@@ -128,16 +129,16 @@ def accepted(session: Session, references: Collection[str]) -> dict[str, list[Se
 
 
 def settle(session: Session, ids: Collection[int], *, reply: str) -> None:
-    """Settle deliveries that may have arrived as accepted: something has come back of them.
+    """Settle deliveries with an unknown outcome as accepted, because a report proves it.
 
-    Their times stay: they tell in which order a reader's mails were tried.
+    Their times do not change, because they order the mails to a reader.
     """
     if ids:
         statements.SETTLE.change(session, ids=json.dumps(list(ids)), reply=reply)
 
 
 def recorded(session: Session, ids: Collection[int]) -> set[tuple[int, str]]:
-    """Return delivery id and verdict of the reports of some deliveries that had their effect."""
+    """Return delivery id and verdict of the reports about deliveries that have taken effect."""
     found = session.execute(
         select_columns(col(Report.delivery_id), col(Report.verdict)).where(
             col(Report.delivery_id).in_(ids), col(Report.is_void).is_(False)
@@ -147,13 +148,13 @@ def recorded(session: Session, ids: Collection[int]) -> set[tuple[int, str]]:
 
 
 def receive(session: Session, keys: Collection[str], *, now: datetime) -> set[str]:
-    """Remember these keys; return those that were not known.
+    """Store receipts with these keys; return the keys that are new.
 
-    Lock order: first in its transaction, once.
+    Lock order: to be called first in its transaction, and once.
     """
     if not keys:
         return set()
-    # In their order, or two transactions with the same ones deadlock.
+    # Sorted, because otherwise two transactions with the same keys could deadlock.
     rows = [{"key": key, "at": now} for key in sorted(keys)]
     added = dialects.insert_into(session, _receipts).on_conflict_do_nothing()
     found = session.connection().execute(added.returning(_receipts.c.key), rows)
@@ -161,10 +162,10 @@ def receive(session: Session, keys: Collection[str], *, now: datetime) -> set[st
 
 
 def add(session: Session, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Insert reports of deliveries, each verdict once.
+    """Insert reports about deliveries, each verdict once.
 
-    One that had no effect before gives way. Nothing is kept of a delivery that was pruned
-    meanwhile, and no words of a person who was erased.
+    A stored report that had no effect is replaced. Reports about deliveries that were pruned
+    meanwhile are dropped; for an erased person, recipient and reply are not stored.
 
     Lock order: after subscribers and suppressions.
     """
@@ -187,7 +188,7 @@ def add(session: Session, rows: Sequence[Mapping[str, Any]]) -> None:
     again = added.on_conflict_do_update(
         index_elements=["delivery_id", "verdict"],
         set_={name: added.excluded[name] for name in _REPLACED},
-        # A bounce says more than what came beside it.
+        # A bounce or complaint also replaces a report that is not counted for its mailing.
         where=_reports.c.is_void.is_(True)
         | (_reports.c.mailing_id.is_(None) & added.excluded.mailing_id.is_not(None)),
     )
@@ -196,7 +197,7 @@ def add(session: Session, rows: Sequence[Mapping[str, Any]]) -> None:
 
 
 def add_unplaced(session: Session, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Insert reports that name no delivery; the oldest give way where there are too many."""
+    """Insert reports without a known delivery; delete the oldest ones if there are too many."""
     if not rows:
         return
     session.connection().execute(dialects.insert_into(session, _reports), list(rows))
@@ -229,13 +230,13 @@ def rejections(session: Session) -> list[Rejection]:
     return list(session.execute(chosen).scalars())
 
 
-# What the books and an operator see
+# Counts and lists
 
 
 def of(mailings: Select[Any]) -> Subquery:
-    """Select mailing_id, kind and rows: how many accepted deliveries bounced or were complained of.
+    """Select mailing_id, kind and rows: the number of accepted deliveries with such a report.
 
-    In one statement with the pruned ones, so that none is seen twice.
+    Pruned ones are part of the same statement, so that none is counted twice.
     """
     standing = (
         select_columns(
@@ -261,9 +262,9 @@ def of(mailings: Select[Any]) -> Subquery:
 
 
 def count(session: Session, mailings: Select[Any]) -> dict[str, int]:
-    """Return how many reports of `mailings` there are by kind; more than `of` counts, in less time.
+    """Return how many reports about `mailings` there are by kind: an upper bound of `of`, but fast.
 
-    The cost depends on what has come back, not on the number of deliveries.
+    The cost depends on the number of reports, not on the number of deliveries.
     """
     found = session.execute(
         select_columns(col(Report.kind), func.count())
@@ -274,7 +275,7 @@ def count(session: Session, mailings: Select[Any]) -> dict[str, int]:
 
 
 def lost_sources(session: Session, *, since: datetime, at_least: int) -> dict[str, int]:
-    """Return the sources of which no report names a mail of ours, and how many those are."""
+    """Return the sources all of whose reports are unplaced, with the number of reports."""
     unplaced = func.sum(case((_is_unplaced(), 1), else_=0))
     found = session.execute(
         select_columns(col(Report.source), func.count(), unplaced)
@@ -285,12 +286,12 @@ def lost_sources(session: Session, *, since: datetime, at_least: int) -> dict[st
 
 
 def last_verdict() -> ColumnElement[str | None]:
-    """Select the verdict on what came back last of a delivery; NULL if nothing did."""
+    """Select the verdict of the last report about a delivery; NULL if there is none."""
     return _last(col(Report.verdict))
 
 
 def last_reply() -> ColumnElement[str | None]:
-    """Select the words of what came back last of a delivery; NULL if nothing did."""
+    """Select the reply in the last report about a delivery; NULL if there is none."""
     return _last(col(Report.reply))
 
 
@@ -307,7 +308,7 @@ def _last(column: Mapped[T]) -> ColumnElement[T]:
 def listing(
     session: Session, *, unplaced: bool = False, reference: str | None = None, limit: int | None
 ) -> Iterator[Mapping[str, object]]:
-    """Yield reports, the latest first, each with the address that its delivery went to."""
+    """Yield reports, the latest first, each with the address of its delivery."""
     wanted = select_columns(Report, col(Delivery.address), col(Mailing.subject)).join_from(
         Report, Delivery, _id == col(Report.delivery_id), isouter=True
     )
@@ -335,7 +336,7 @@ def listing(
         }
 
 
-# What ends
+# Pruning and erasure
 
 
 def prune(session: Session, *, now: datetime) -> int:
@@ -354,7 +355,7 @@ def prune(session: Session, *, now: datetime) -> int:
 
 
 def forget(session: Session, ids: Sequence[int]) -> Mapping[str, int]:
-    """Delete the reports of deliveries that are pruned; return how many of these count, by kind."""
+    """Delete the reports about pruned deliveries; return the number of counted ones by kind."""
     found = session.execute(
         select_columns(col(Report.kind), func.count(col(Report.delivery_id).distinct()))
         .join(Delivery, _id == col(Report.delivery_id))
@@ -371,7 +372,7 @@ def forget(session: Session, ids: Sequence[int]) -> Mapping[str, int]:
 
 
 def erase(session: Session, ids: Sequence[int]) -> None:
-    """Erase what reports of these deliveries have of a person."""
+    """Erase personal data from the reports about deliveries."""
     session.execute(
         update(Report)
         .where(col(Report.delivery_id).in_(ids))
@@ -381,7 +382,7 @@ def erase(session: Session, ids: Sequence[int]) -> None:
 
 
 def erase_recipient(session: Session, address: str) -> None:
-    """Erase what reports have of the person of an address, whosever mails they are of."""
+    """Erase the personal data of an address from all reports, whoever received the mail."""
     named = func.lower(col(Report.recipient)) == address
     for statement in (
         delete(Report).where(_is_unplaced(), named),

@@ -12,11 +12,11 @@ from newsletter.smtp.outcome import Kind, Outcome
 
 #: Delay before the next try after a failure of the server or the connection.
 UNCHARGED_WAIT = timedelta(seconds=30)
-#: Charged tries after which an uncertain message is held whatever the policy. Otherwise a message
-#: on which the server fails each time after accepting it would arrive a dozen times.
+#: Charged tries after which an uncertain message is held, whatever the policy. Otherwise a message
+#: with which a server fails each time after accepting it would arrive a dozen times.
 MAXIMUM_RESENDS = 3
-#: How long a letter is retried: as long as a confirmation link is valid. The mail of an edition is
-#: retried until the edition is stale.
+#: Time for which a letter is retried, which is the lifetime of a confirmation link. The mail of an
+#: edition is retried until the edition is stale.
 LETTER_LIFE = timedelta(hours=72)
 
 Policy = Literal["resend", "hold"]

@@ -1,11 +1,11 @@
 """SQL statements of the ledger that run for every message, set-wise: any number of rows each.
 
-Rows are passed as one JSON array. Row by row would cost a round trip each on PostgreSQL, and on
-SQLite a conversion of every parameter.
+Rows are passed as one JSON array. Passing them one by one would cost a round trip each on
+PostgreSQL, and on SQLite a conversion of every parameter.
 
-Statements that change a worker's rows check that they are open, and those of an outcome that
-leaves them open that the worker still holds them. So a transaction that is repeated because the
-answer to its commit was lost is idempotent. A worker that lost its lease runs none of them
+Statements that change a worker's rows check that the rows are open; after an outcome that leaves
+them open, also that the worker still holds them. So a transaction is idempotent if it is repeated
+because the reply to its commit was lost. A worker that lost its lease runs none of them
 (`holding.Hold.begin`).
 """
 
@@ -26,10 +26,10 @@ def _values(of: str) -> tuple[str, str]:
 
 
 def _ids(of: str) -> tuple[str, str]:
-    """Return a condition on ids in a JSON array that both planners turn into index look-ups."""
+    """Return a condition on ids in a JSON array for which both planners use the index."""
     return (
         f"IN (SELECT value FROM json_each(:{of}))",
-        # The planner estimates few elements for an array, and many rows for a function.
+        # PostgreSQL's planner estimates few elements for an array, but many rows for a function.
         f"= ANY(CAST(translate(:{of}, '[]', '{{}}') AS bigint[]))",
     )
 
@@ -102,7 +102,7 @@ def _batch(rows: str) -> Statement:
 # loop then keeps it.
 BATCH = _batch(CLAIMABLE)
 BATCH_OF_DOMAIN = _batch(f"{BLOCKED} AND blocked_domain = :blocked_domain")
-# A loose index scan over the blocked domains: its cost does not depend on the rows in each.
+# A loose index scan over the blocked domains, whose cost does not depend on the rows in each.
 BLOCKED_DOMAINS = _statement(
     f"""
     WITH RECURSIVE domains(blocked_domain) AS (
@@ -120,12 +120,12 @@ BLOCKED_DOMAINS = _statement(
 SUPPRESSED = _statement(
     "SELECT address, cause FROM suppression WHERE address IN ([])", _values("addresses")
 )
-# Confirm letters (double opt-in).
+# The mailings that are confirm letters (double opt-in).
 ASKING = _statement("SELECT id FROM mailing WHERE id [] AND kind = 'confirm'", _ids("mailings"))
-# Domains with a row in `pace`.
+# The domains that have a row in `pace`.
 PACED = _statement("SELECT key FROM pace WHERE key IN ([])", _values("domains"))
-# Locked until the commit: whoever ends a row either did so before, or finds it in flight. A lock
-# makes no new version of the row.
+# The rows are locked until the commit, so that another transaction ends a row either before, or
+# finds it in flight. A lock creates no new version of the row.
 MARKED = _statement(
     f"""
     SELECT [] FROM (
@@ -144,7 +144,7 @@ END_DENIED = _statement(
     """,
     _ids("ids"),
 )
-# Of a reader who was erased meanwhile no reply is kept: it may contain their address.
+# No reply is stored for a reader who was erased meanwhile, as it may contain their address.
 _REPLY = "CASE WHEN delivery.address <> '' THEN v.reply END"
 ACCEPT = _statement(
     f"""
@@ -155,7 +155,7 @@ ACCEPT = _statement(
     """,
     _table(id="bigint", code="smallint", enhanced="text", reply="text"),
 )
-# Rows that another transaction is changing are passed over: claims wait for nobody.
+# Rows that another transaction is changing are skipped, so that claims never wait.
 UNLOCKED = _statement(
     "SELECT id FROM delivery WHERE id [] {FOR NO KEY UPDATE SKIP LOCKED}", _ids("ids")
 )
@@ -186,7 +186,8 @@ ATTEMPTED = _statement(
     _TRIED,
     _HELD,
 )
-# Three cases: it is tried again; it ends and may have arrived; it ends and has not arrived.
+# The three cases of a row: it is tried again; it ends and may have arrived; it ends without having
+# arrived.
 MOVED = _statement(
     f"""
     UPDATE delivery SET
@@ -226,7 +227,8 @@ RECONCILE = _statement(
     _table(id="bigint", reply="text"),
 )
 
-# What came back of it has arrived before. A row that a worker holds ends with its own outcome.
+# A report proves that the message was accepted. A row that a worker holds is not changed, since it
+# ends with its own outcome.
 SETTLE = _statement(
     f"""
     UPDATE delivery SET state = 'accepted', reason = NULL, blocked_domain = NULL,
@@ -243,6 +245,6 @@ SETTLE = _statement(
 def row_count(result: object) -> int:
     """Return how many rows a statement changed."""
     found: int = getattr(result, "rowcount", -1)
-    # The sqlite3 module does not count for a statement that begins with a WITH.
+    # The sqlite3 module does not count rows of a statement that begins with WITH.
     assert found >= 0, "this statement's rows were not counted"
     return found

@@ -18,7 +18,7 @@ from newsletter.models.columns import Instant
 
 #: At most this many processes are named in a message.
 _MOST_NAMED = 5
-#: What the operator stops, by kind of process.
+#: The service that the operator has to stop, by kind of process.
 _SERVICES = {
     ProcessKind.WEB.value: "`newsletter serve`",
     ProcessKind.WORKER.value: "`newsletter worker`, and cron for the time being",
@@ -32,10 +32,10 @@ class Process:
     kind: str
     host: str
     pid: int
-    #: The version that it runs; None for versions that did not record theirs.
+    #: The version of the program; None for versions that did not record it.
     version: str | None
     since: datetime
-    #: End of its lease; None if its lock shows that it is running.
+    #: The end of the lease; None if the liveness lock shows that the process is running.
     lease_until: datetime | None
 
     def __str__(self) -> str:
@@ -69,15 +69,15 @@ def upgrade(engine: Engine, *, timezone: str) -> tuple[str | None, str]:
     """Bring the schema to this version; return the versions before and after.
 
     Raises StillInUse, and changes nothing, while a process of an earlier version is running.
-    Without anything to upgrade, running processes are not checked.
+    If there is nothing to upgrade, running processes are not checked.
     """
     return schema.upgrade(engine, timezone=timezone, guard=_require_unused)
 
 
 def _require_unused(connection: Connection) -> None:
     if not is_sqlite(connection):
-        # No process can register until the upgrade is committed; it then finds the new schema. On
-        # SQLite the write lock does the same.
+        # No process can register until the upgrade is committed, and then it finds the new schema.
+        # On SQLite the write lock has this effect.
         connection.execute(text("LOCK TABLE worker IN ACCESS EXCLUSIVE MODE"))
     if found := _running(connection, utc_now()):
         raise StillInUse(found)
@@ -86,7 +86,7 @@ def _require_unused(connection: Connection) -> None:
 def _running(connection: Connection, now: datetime) -> list[Process]:
     """Return the processes whose lock is held or whose lease is valid, each once.
 
-    Reads only the columns that the table has in the schema's present version.
+    It reads only the columns that the table has in the present version of the schema.
     """
     present = {one["name"] for one in inspect(connection).get_columns("worker")}
     wanted = ["name", "host", "pid", *sorted({"kind", "version"} & present)]
