@@ -1,8 +1,8 @@
 """Client side of the shared rate limits: permits are reserved in batches, one for each message.
 
-A message needs a permit before MAIL is sent and, with a limit by the second, a send slot before its
-body: how long the server takes between the two is unknown. So the limit holds for the bodies, not
-only for the claims.
+A message needs a permit before MAIL is sent. With a limit per second it also needs a send slot
+before its body, because the server may take any time between the two. So the limit holds for bodies
+as they are sent, not only for claims.
 """
 
 from __future__ import annotations
@@ -25,41 +25,41 @@ from newsletter.sender.limits import (
 )
 from newsletter.sender.loop import loop_time, wait_or_stop
 
-#: Permits that were not used, by the time of their reservation.
+#: Numbers of unused permits, by the time of their reservation.
 Unused = list[tuple[datetime, int]]
 
-#: How long a run waits for a limit that is used up, before it ends and leaves the rest to later.
+#: Time for which a run waits for an exhausted limit; then it ends, and a later run sends the rest.
 PATIENCE_SECONDS = 60.0
-#: How long a message may wait for its send slot, while its server waits for the body.
+#: Time for which a message may wait for its send slot, while its server waits for the body.
 _WAIT_SECONDS = 2.0
-#: How often to poll whether fewer messages wait for a send slot.
+#: Interval of polling whether fewer messages wait for a send slot.
 _LOOK_SECONDS = 0.05
-#: Safety factor on the time that a reservation took lately.
+#: Safety factor for the expected duration of a reservation.
 _MARGIN = 1.25
-#: Decay, from one reservation to the next, of the longest time that one took.
+#: Decay of the longest recent duration of a reservation, from one reservation to the next.
 _REMEMBERED = 0.9
 _PUNCTUALITY = PUNCTUALITY.total_seconds()
 
 
 class RatePermit(NamedTuple):
-    """Permission for one message: when it ends, on the loop's clock, and when it was reserved."""
+    """Permission for one message, with its end on the loop's clock and the time of reservation."""
 
     ends: float
     granted_at: datetime | None
 
 
-#: The permit where no limit counts messages.
+#: The permit that is used if there is no limit per hour or day.
 FREE = RatePermit(math.inf, None)
 
 
 class SendSlot(NamedTuple):
-    """When a message may be sent, on the loop's clock, and its permit."""
+    """The time at which a message may be sent, on the loop's clock, with its permit."""
 
     permit: RatePermit
     instant: float
 
 
-#: The slot where there is no limit at all.
+#: The slot that is used if there is no limit at all.
 _AT_ONCE = SendSlot(FREE, 0.0)
 
 
@@ -87,17 +87,17 @@ class Budget:
         self._on_exhausted = on_exhausted
         self._permits: deque[RatePermit] = deque()
         self._unused: Counter[datetime] = Counter()
-        #: Messages that have a permit and no send slot yet, and how many there may be.
+        #: The number of messages that have a permit but no send slot yet, and its maximum.
         self._waiting = 0
         self._most_waiting = max(1, int(_WAIT_SECONDS / self._spacing)) if self._spacing else None
-        #: Send times that were reserved and not used, on the loop's clock.
+        #: Reserved send times that are not used yet, on the loop's clock.
         self._send_times: deque[float] = deque()
-        #: How long a reservation took lately, in seconds.
+        #: The expected duration of a reservation, in seconds.
         self._lag = 0.0
-        #: When to ask for send times again, if there were none.
+        #: The time of the next request for send times after there were none.
         self._retry_at = 0.0
         self._coming: asyncio.Task[None] | None = None
-        # Fair queues: the first to wait is served first.
+        # The locks serve waiting messages in order (first in, first out).
         self._permit_lock = asyncio.Lock()
         self._slot_lock = asyncio.Lock()
 
@@ -126,13 +126,13 @@ class Budget:
         return permit
 
     def give_back(self, permit: RatePermit) -> None:
-        """Count a permit as unused: nothing was said to a server about its message."""
+        """Count a permit as unused, because nothing about its message was sent to a server."""
         self.stop_waiting()
         if permit.granted_at is not None:
             self._unused[permit.granted_at] += 1
 
     def stop_waiting(self) -> None:
-        """Let one more message be begun."""
+        """Stop counting a message as waiting for a slot, so that another one can begin."""
         self._waiting -= 1
 
     def unused(self) -> Unused:
@@ -152,7 +152,8 @@ class Budget:
             permit = self._permits.popleft()
             if permit.ends > now:
                 return permit
-            # It expired: used now, it could be one too many in a later window.
+            # The permit has expired: used now, the message could exceed the limit of a later
+            # window.
             assert permit.granted_at is not None
             self._unused[permit.granted_at] += 1
         return None
@@ -179,8 +180,8 @@ class Budget:
     async def wait_for_slot(self, permit: RatePermit) -> SendSlot | None:
         """Wait until a message's send time is near, before it is marked.
 
-        None if it must not be sent: the worker is to stop, or its permit expired meanwhile and
-        there is no other. Its permit has then been given back.
+        None if it must not be sent, because the worker is to stop, or the permit has expired and
+        there is no other. The permit has then been given back.
         """
         if permit is FREE and not self._spacing:
             return _AT_ONCE
@@ -220,7 +221,7 @@ class Budget:
         return True
 
     async def _renewed(self, permit: RatePermit) -> RatePermit | None:
-        """Return the permit, or another in place of one that expired; None if there is none."""
+        """Return the permit, or another one if it has expired; None if there is no other."""
         if permit.ends >= loop_time():
             return permit
         assert permit.granted_at is not None
@@ -233,7 +234,7 @@ class Budget:
         return found
 
     async def _next(self) -> float | None:
-        """Return a send time that is near; None after a short wait, if there is none yet."""
+        """Return a send time in the near future; None after a short wait if there is none yet."""
         ahead = max(AHEAD.total_seconds(), _MARGIN * self._lag)
         now = loop_time()
         while self._send_times and self._send_times[0] + _PUNCTUALITY < now:
@@ -251,7 +252,8 @@ class Budget:
         instant = self._send_times.popleft()
         early = max(AHEAD.total_seconds() / 2, 2 * _MARGIN * self._lag)
         if not self._send_times or self._send_times[-1] < now + early:
-            # Before the last is used: a reservation takes time, and its send times start after it.
+            # More are reserved before the last one is used, since a reservation takes time, and its
+            # send times begin after it.
             self._call_for_more()
         return instant
 
@@ -263,11 +265,12 @@ class Budget:
     def _call_for_more(self) -> None:
         if self._coming is None or self._coming.done():
             self._coming = asyncio.create_task(self._fetch())
-            # A waiting message raises the exception; if none waits, asyncio must not report it.
+            # The exception is retrieved, so that asyncio does not report it if no message waits. A
+            # waiting message raises it.
             self._coming.add_done_callback(lambda task: task.cancelled() or task.exception())
 
     async def _fetch(self) -> None:
-        """Reserve send times, or learn when to ask again."""
+        """Reserve send times; if there are none, note when to ask again."""
         began = loop_time()
         found = await self._send_times_from(timedelta(seconds=_MARGIN * self._lag))
         at, now = loop_time(), self._clock()
@@ -280,4 +283,4 @@ class Budget:
         first = at + (found.first_at - now).total_seconds()
         if first - at <= 3 * LONGEST_LEAD.total_seconds() + 4 * self._spacing:
             self._send_times.extend(first + n * self._spacing for n in range(found.number))
-        # Else the clock has been set back between the two.
+        # Later send times are dropped, because the wall clock was set back meanwhile.

@@ -1,7 +1,7 @@
-"""What a worker may claim: due rows, within what their domains take.
+"""Claims due rows for a worker, within the limits of their domains.
 
-Rows of a domain that takes no more now are given its name (`blocked_domain`), so that later claims
-need not pass over them; they are claimed by domain once it takes more.
+Rows of a domain that is at its limit are marked with its name (`blocked_domain`), so that later
+claims need not skip them one by one; they are claimed by domain once the limit allows it.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from newsletter.sender import domain_limits, limits
 from newsletter.sender.domain_limits import Allowance
 from newsletter.sender.limits import Limits
 
-#: How often one transaction claims again because all rows belonged to blocked domains.
+#: Maximum number of claims in one transaction, repeated if all rows belonged to blocked domains.
 _CLAIMS_AT_MOST = 20
-#: How many blocked domains one transaction looks at: there is no bound on how many there are.
+#: Maximum number of blocked domains checked in one transaction, as there may be any number of them.
 _BLOCKED_DOMAINS_AT_MOST = 200
 
 
 class Claimed(NamedTuple):
-    """The claims, and when there may be more rows for which it is too early now."""
+    """The claims, and the time at which more rows can be claimed; None if no row waits."""
 
     claims: list[Claim]
     again_at: datetime | None
@@ -39,15 +39,15 @@ class Pauses(NamedTuple):
     """The mailings that the operator paused and the domains that a worker paused."""
 
     mailings: set[int]
-    #: Until when each is paused.
+    #: Paused domains, with the end of each pause.
     domains: dict[str, datetime]
 
 
 class Claiming:
-    """Claims for one worker, and what it has read of the limits of domains.
+    """Makes the claims of one worker, and keeps the limits of domains that it has read.
 
-    Its methods take the Session of a transaction of the committer, and its time. `counts` has the
-    number of messages that the worker holds for each domain.
+    The methods take Session and time of a transaction of the committer. `counts` has the number of
+    messages that the worker holds for each domain.
     """
 
     def __init__(
@@ -62,11 +62,11 @@ class Claiming:
         self._limits = rules
         self._mailings = mailings
         self._excluded = excluded
-        #: The allowance of each limited domain, as last read. Replaced, never changed: the loop
-        #: reads it while a thread of the committer writes.
+        #: The allowance of each limited domain, as last read. The dict is replaced, never changed,
+        #: because the event loop reads it while a thread of the committer writes.
         self.allowed: Mapping[str, Allowance] = {}
-        #: Of a round through all blocked domains: the last one that was looked at, and when there
-        #: may be more rows of those before it.
+        #: The position in a round through all blocked domains, and the times at which domains
+        #: before it may have more rows to claim.
         self._domain_after: BlockedDomain | None = None
         self._again_at: list[datetime] = []
         #: Domains that had trouble since the last claim or poll.
@@ -99,10 +99,10 @@ class Claiming:
     def claim(
         self, session: Session, now: datetime, *, limit: int, counts: Mapping[str, int]
     ) -> Claimed:
-        """Claim up to `limit` rows: first those of blocked domains that take more again."""
+        """Claim up to `limit` rows, first those of blocked domains whose limit allows more again."""
         if not is_sqlite(session.connection()):
-            # Lock order: the pace row before the lock of claims, as when limits are read before.
-            # SQLite's one lock is held already.
+            # Lock order: the pace row before the lock of claims, as if limits had been read before.
+            # On SQLite the only lock is held already.
             limits.lock(session, now)
         domains = self._take_troubled() | counts.keys()
         allowed = self._allowances(session, domains, counts, now)
@@ -145,10 +145,10 @@ class Claiming:
         counts: Mapping[str, int],
         allowed: dict[str, Allowance],
     ) -> tuple[list[Claim], set[str], bool]:
-        """Claim rows of blocked domains that take more again, within what is allowed.
+        """Claim rows of blocked domains whose limit allows more again.
 
-        Returns also the domains some of whose rows may stay behind, and whether the round through
-        all blocked domains is complete. `allowed` is added to and used up.
+        Also returns the domains that may have more rows than were claimed, and whether the round
+        through all blocked domains is complete. `allowed` is extended and reduced accordingly.
         """
         blocked_domains = queue.blocked_domains(
             session,
@@ -171,7 +171,7 @@ class Claiming:
             self._domain_after = blocked_domain
             allowance = allowed.get(blocked_domain.domain)
             if allowance is not None and allowance.messages <= wanted:
-                # Some of its rows may stay behind.
+                # The domain may have more rows than are claimed now.
                 waiting.add(blocked_domain.domain)
                 wanted = allowance.messages
             if wanted:
@@ -191,7 +191,7 @@ class Claiming:
         counts: Mapping[str, int],
         now: datetime,
     ) -> dict[int, str]:
-        """Return the claims that their domains do not take now, each with its domain."""
+        """Return the claims that exceed the limit of their domain, each with its domain."""
         of_domain: dict[str, list[Claim]] = defaultdict(list)
         for claim in claims:
             of_domain[domain_limits.domain_of(claim.address)].append(claim)

@@ -1,13 +1,13 @@
 """Group commit: one task writes every mark, verdict and claim of a worker, in cycles.
 
-All connections share the cost of a durable commit: requests gather for a moment, and while the one
-before is committed. Within a cycle verdicts are written before marks: in the database, at most one
-message of an SMTP connection is in flight at any time.
+All connections share the cost of a durable commit: requests are collected for a moment, and during
+the previous commit. Within a cycle verdicts are written before marks, so that in the database at
+most one message of an SMTP connection is in flight at any time.
 
-SQLite's transactions run in the event loop: they are short, and handing them to a thread and back
-costs CPython more than the loop could do meanwhile. The write lock of another process is not waited
-for in the loop, but tried again. PostgreSQL's, which are mostly waiting for the network, run in a
-thread.
+Transactions on SQLite run in the event loop: they are short, and handing them to a thread and back
+costs CPython more than the loop could do meanwhile. If another process has the write lock, the loop
+does not wait for it, but retries. Transactions on PostgreSQL, which mostly wait for the network,
+run in a thread.
 """
 
 from __future__ import annotations
@@ -38,20 +38,20 @@ from newsletter.sender.claiming import Claiming
 
 T = TypeVar("T")
 
-#: What a request does in a transaction; it gets its Session and time. Repeated with the whole
+#: The work of a request in a transaction, given its Session and time. It is repeated with the whole
 #: transaction while the database is unavailable.
 Work = Callable[[Session, datetime], T]
 
-#: How long to retry writing what servers have already accepted.
+#: Seconds for which outcomes of messages that servers have accepted are written again after errors.
 PATIENCE_SECONDS = 120
 _PAUSE_SECONDS = 0.5
-#: The first and the longest pause while another process has SQLite's write lock.
+#: The first and the longest wait while another process has SQLite's write lock.
 _BUSY_SECONDS = 0.001, 0.05
-#: How long requests gather before a commit, for each connection: fewer, larger transactions save a
-#: third of the processor's time, for at most 2 ms of waiting.
+#: Time for which requests are collected before a commit, for each connection: fewer, larger
+#: transactions save a third of the processor time, for at most 2 ms of waiting.
 _GATHER_SECONDS = 40e-6
-#: The share of connections whose marks are enough to commit at once. Not all: one that waits for a
-#: slow server would hold up the others.
+#: The share of connections whose marks suffice to commit at once. It is not 1, because a connection
+#: that waits for a slow server would delay the others.
 _ENOUGH = 0.9
 
 
@@ -71,7 +71,7 @@ class _Cycle:
         return not (self.verdicts or self.marks or self.returned or self.works or self.is_last)
 
     def ended(self) -> set[int]:
-        """Return the rows that their worker holds no longer after this."""
+        """Return the rows that the worker does not hold after this cycle."""
         return {verdict.delivery_id for verdict in self.verdicts} | self.returned.keys()
 
 
@@ -126,11 +126,11 @@ class Committer:
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Begin to commit what is asked for."""
+        """Start the task that commits requests."""
         self._task = self._loop.create_task(self._run())
 
     def mark(self, delivery_id: int) -> asyncio.Future[bool]:
-        """Commit that a message is in flight; False means that it must not leave."""
+        """Commit the mark of a message; False means that it must not be sent."""
         waiter: asyncio.Future[bool] = self._loop.create_future()
         marks = self._open().marks
         marks[delivery_id] = waiter
@@ -139,7 +139,7 @@ class Committer:
         return waiter
 
     def record(self, verdict: Verdict) -> None:
-        """Have a verdict written with the next commit."""
+        """Write a verdict with the next commit."""
         self._open().verdicts.append(verdict)
 
     def put_back(self, delivery_id: int, blocked_domain: str | None = None) -> None:
@@ -153,25 +153,25 @@ class Committer:
         return waiter
 
     def has_lapsed(self) -> bool:
-        """Tell whether the lease ran out, so that another worker may have taken over the rows.
+        """Return whether the lease has expired: another worker may have taken over the rows.
 
-        By the wall clock: the monotonic one stands still while a machine is suspended.
+        The wall clock decides, because the monotonic clock stops while a machine is suspended.
         """
         return self._clock() - self._renewed_at > registry.LEASE
 
     async def close(self) -> None:
-        """Write what is left and end the task; raise the failure that prevented it."""
+        """Write all pending requests and end the task; raise the failure that prevented it."""
         assert self._task is not None
         if self._failure is None:
             self._open().is_last = True
             self._is_full.set()
-        # Not `await`, which would cancel it along with its caller.
+        # Not awaited directly, because a cancelled caller would cancel the task, too.
         await asyncio.wait((self._task,))
         if self._failure is not None:
             raise self._failure
 
     def _open(self) -> _Cycle:
-        """Return the cycle that gathers requests."""
+        """Return the cycle that collects requests."""
         if self._failure is not None:
             raise self._failure
         self._is_wanted.set()
@@ -195,7 +195,7 @@ class Committer:
             self._writer.close()
 
     async def _take(self) -> _Cycle:
-        """Wait for requests, but not past the renewal of the lease; let more gather."""
+        """Wait for requests, at most until the lease is to be renewed; then collect more."""
         await self._until(self._is_wanted, registry.RENEWAL.total_seconds())
         await self._until(self._is_full, self._gather_seconds)
         self._is_wanted.clear()
@@ -232,7 +232,7 @@ class Committer:
             await asyncio.sleep(pause)
 
     def _transact(self, cycle: _Cycle, is_repeated: bool) -> _Answers:  # noqa: FBT001 - executors pass no keywords
-        """Try to commit a cycle, once."""
+        """Try once to commit a cycle."""
         begun_at = self._clock()
         is_due = begun_at - self._renewed_at >= registry.RENEWAL
         with restore_guard.sending(
@@ -241,7 +241,7 @@ class Committer:
             advance_at=begun_at if is_due else None,
             writer=self._writer,
         ) as session:
-            # Not `begun_at`: rows may have been locked for a minute.
+            # The time is read again, because waiting for locks may have taken a minute.
             now = self._clock()
             if is_due:
                 registry.renew(session, self._registration, now=now)
@@ -270,10 +270,10 @@ class Committer:
         if cycle.returned:
             queue.put_back(session, self._hold, blocked_domains=cycle.returned, now=now)
         if cycle.verdicts:
-            # Lock order: after the last delivery row that this transaction may wait for, since
-            # every claim of every worker takes the pace row.
+            # Lock order: after the last delivery row for which this transaction may wait, because
+            # every claim of every worker locks the pace row.
             self._claiming.learn(session, cycle.verdicts, now)
-        # What was given back can be claimed at once.
+        # Stored before claims, so that rows that were given back can be claimed again.
         self._hold.store(session)
         answers.results = [work(session, now) for work, _ in cycle.works]
         return answers

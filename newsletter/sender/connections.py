@@ -1,7 +1,7 @@
-"""The connections of a worker: to which relay each goes, and what a relay's answers change.
+"""The connections of a worker: chooses relays, and reacts to failures of relays.
 
-A relay that refuses connections or mail is suspended while others are there to send by; the run
-stops when none is left.
+A relay that refuses connections or mail is suspended while there are others to use; the run stops
+when none is left.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Connections:
     async def open(self, *, failed: Relay | None) -> Connection | None:
         """Return a new connection; None if no relay can be tried now, or the worker is to stop.
 
-        Where one relay refuses, the next is tried; the one that just `failed` comes last.
+        If a relay refuses, the next one is tried; the one that has just `failed` comes last.
         """
         while not self._state.is_stopping:
             relay = self._relays.pick(loop_time(), failed=failed)
@@ -51,31 +51,31 @@ class Connections:
         return None
 
     async def close(self, connection: Connection) -> None:
-        """Say goodbye to the server, and count the connection no more."""
+        """Send QUIT to the server, and remove the connection from the counts."""
         try:
             await connection.session.quit()
         finally:
             self._relays.closed(connection)
 
     def abandon(self) -> None:
-        """Drop every connection without waiting for an answer: what is in flight is uncertain."""
+        """Drop all connections without waiting for replies; messages in flight become uncertain."""
         for relay in self._relays:
             for connection in relay.connections:
                 connection.session.abandon()
 
     def rebalance(self) -> None:
-        """Let a connection end that is better made to a relay with room for it."""
+        """Let a connection end if it should be replaced by one to a relay below its share."""
         self._relays.rebalance(loop_time())
 
     def refuses_all(self, connection: Connection, outcome: Outcome, domain: str) -> bool:
-        """Count a refusal that may be about this sender; tell whether its relay refuses all mail.
+        """Count a refusal that may be about us; return whether the relay refuses all our mail.
 
-        That is so when readers at many domains were refused in a row, and none was accepted.
+        It does if readers at many domains were refused consecutively, and none was accepted.
         """
         return reactions.may_be_about_us(outcome) and self._relays.refused(connection, domain)
 
     def learn(self, connection: Connection, outcome: Outcome) -> None:
-        """Take note of what an outcome says about its relay; stop where no relay is left."""
+        """Update the state of the relay after an outcome; stop the run if no relay is left."""
         relay = connection.relay
         if outcome.kind is Kind.ACCEPTED:
             relay.doubts.clear()
@@ -116,8 +116,8 @@ class Connections:
     ) -> None:
         """Count a refused connection; a relay that keeps other connections of ours is only full.
 
-        So may be one that has not answered an older attempt: servers delay their greeting for up
-        to minutes, and refuse at once what is too many.
+        A relay that has not yet replied to an older attempt may be only full, too: servers may
+        delay their greeting for minutes, but refuse excess connections immediately.
         """
         if self._relays.is_single:
             if is_oldest and not relay.taken:
@@ -128,7 +128,7 @@ class Connections:
             self._suspend(relay, refusal)
 
     def _count_failure(self, connection: Connection, failure: TransportUnavailable) -> None:
-        """Count a conversation that a relay ended."""
+        """Count a session that a relay ended."""
         if self._relays.is_single:
             self._state.count_failure(failure)
             return
@@ -137,7 +137,7 @@ class Connections:
             self._suspend(connection.relay, failure)
 
     def _suspend(self, relay: Relay, refusal: NewsletterError) -> None:
-        """Send by the other relays, and stop where all are suspended."""
+        """Suspend a relay; stop the run if all relays are suspended."""
         is_news = self._relays.suspend(relay, refusal, now=loop_time())
         if (failure := self._relays.failure(loop_time())) is not None:
             self._state.stop(failure)
@@ -149,7 +149,7 @@ class Connections:
 
 
 def post(plan: Plan, recipient: str, message: bytes) -> Outcome:
-    """Send one message that is in no ledger: a preview to a mailbox that the operator names.
+    """Send one message outside the ledger: a preview to a mailbox of the operator's choice.
 
     Raises TransportUnavailable or ConfigurationError when no server can be used.
     """
@@ -184,9 +184,9 @@ async def _any(plan: Plan) -> Session:
 
 
 async def _call_off(opening: asyncio.Task[Session]) -> None:
-    """End an attempt to connect, however far it has come."""
+    """Cancel an attempt to connect, at any stage."""
     while not opening.done():
-        # Once is not enough: asyncio.wait_for returns a result that came with the cancellation.
+        # Repeated, because asyncio.wait_for ignores a cancellation that arrives with the result.
         opening.cancel()
         await asyncio.wait((opening,), timeout=0.1)
     if not opening.cancelled() and opening.exception() is None:

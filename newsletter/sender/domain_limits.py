@@ -1,4 +1,4 @@
-"""Limits of one domain: what it takes at a time and per minute, set by the operator or learned.
+"""Limits of one domain, set by the operator or learned: concurrent messages, and rate per minute.
 
 Functions take the Session of a transaction that their caller owns and commits.
 """
@@ -28,7 +28,7 @@ from newsletter.sender.limits import Limits
 from newsletter.settings.values import DomainLimit
 from newsletter.smtp.outcome import Outcome, Reaction
 
-#: How long a domain is paused whose server says that we sent too much (Gmail's 4.7.28).
+#: Length of a domain's pause after a reply that we exceed its rate limit (Gmail's 4.7.28).
 PAUSE = timedelta(minutes=10)
 #: Messages a second for each connection to a domain that had trouble.
 _PER_CONNECTION = 5.0
@@ -36,14 +36,14 @@ _PER_CONNECTION = 5.0
 _SUCCESSES = 10
 #: Connections to a domain that has no limit of its own.
 _CEILING = 16
-#: One incident causes many replies: for so long only the first counts.
+#: Time during which only the first failure counts, because one incident causes many replies.
 _ONE_TROUBLE = timedelta(minutes=1)
-#: How far ahead of its pace a domain's messages are claimed.
+#: Time ahead of a domain's pace at which its messages are claimed.
 _SOON = timedelta(seconds=2)
 #: Messages that a worker holds for a domain, for each connection of its share.
 _PREFETCHED = 16
-#: How long the same workers may send to a domain that takes fewer connections than there are
-#: workers; then others get their turn.
+#: Time after which other workers may send to a domain that accepts fewer connections than there are
+#: workers.
 _TURN = timedelta(seconds=30)
 
 _PAUSED = sql(
@@ -52,7 +52,7 @@ _PAUSED = sql(
 
 
 def domain_of(address: str) -> str:
-    """Return the domain of an address, as limits are kept by it."""
+    """Return the domain of an address, in the form in which limits are stored."""
     return address.rpartition("@")[2].lower()
 
 
@@ -60,20 +60,20 @@ def domain_of(address: str) -> str:
 class Allowance:
     """The messages that one worker may claim for a domain with a limit."""
 
-    #: How many messages it may send to the domain at the same time.
+    #: Maximum number of concurrent messages of the worker to the domain.
     share: int
-    #: How many it may claim now.
+    #: Number of messages that the worker may claim now.
     messages: int
-    #: When it may claim more; None for as soon as one of those that it holds is done.
+    #: The time at which the worker may claim more; None for as soon as one of its messages is done.
     again_at: datetime | None
     spacing: timedelta
     next_at: datetime
     changed_at: datetime | None
-    #: How many it has claimed.
+    #: Number of messages that the worker has claimed.
     claimed: int = 0
 
     def take(self, count: int) -> None:
-        """Count so many messages as claimed."""
+        """Count messages as claimed."""
         self.messages -= count
         self.claimed += count
 
@@ -89,8 +89,8 @@ def allowances(
 ) -> dict[str, Allowance]:
     """Return the allowance of a worker for each of these domains that is limited.
 
-    `holding` counts the messages that it holds for each domain. Each worker has a share of the
-    connections to a domain, and may hold messages in proportion.
+    `holding` counts the messages that the worker holds for each domain. Each worker has a share of
+    the connections to a domain, and may hold messages in proportion.
     """
     if not domains:
         return {}
@@ -119,7 +119,7 @@ def allowances(
 
 
 def spend(session: Session, allowed: Mapping[str, Allowance], now: datetime) -> None:
-    """Store what was claimed of the domains that have a pace."""
+    """Store the next send time of each domain with a pace, after messages were claimed."""
     for domain, one in sorted(allowed.items()):
         if one.claimed and one.spacing:
             next_at = one.next_at + one.claimed * one.spacing
@@ -127,15 +127,15 @@ def spend(session: Session, allowed: Mapping[str, Allowance], now: datetime) -> 
 
 
 def is_paused(until: datetime | None, now: datetime) -> bool:
-    """Tell whether a domain that was paused until then is paused now.
+    """Return whether a domain that was paused until `until` is paused now.
 
-    An end further away than any pause lasts means that the clock has been set back since.
+    If the end is farther away than the length of a pause, the clock has been set back since.
     """
     return until is not None and now < until <= now + 2 * PAUSE
 
 
 def paused(session: Session, now: datetime) -> dict[str, datetime]:
-    """Return the domains that are paused now, and until when."""
+    """Return the domains that are paused now, with the end of each pause."""
     found = session.execute(_PAUSED, {"now": now, "everyone": EVERYONE})
     return {key: until for key, until in found if is_paused(until, now)}
 
@@ -156,7 +156,7 @@ def learn(
     troubles: dict[str, Outcome] = {}
     for verdict in verdicts:
         reaction, domain = verdict.outcome.reaction, domain_of(verdict.address)
-        # The first trouble counts, unless a later one asks for a pause.
+        # The first failure counts, unless a later one requires a pause.
         if reaction is Reaction.PAUSE or (reaction is Reaction.SLOW and domain not in troubles):
             troubles[domain] = verdict.outcome
     successes = Counter(
@@ -209,7 +209,7 @@ def _speed_up(session: Session, pace: Pace, limit: DomainLimit | None, count: in
         successes -= _SUCCESSES * connections
         connections += 1
     if connections > _ceiling(limit):
-        # Recovered: only the limit that the operator set is left.
+        # The domain has recovered, so only the operator's limit applies.
         session.execute(delete(Pace).where(col(Pace.key) == pace.key))
         return
     limits.set_pace(
@@ -218,7 +218,8 @@ def _speed_up(session: Session, pace: Pace, limit: DomainLimit | None, count: in
         connections=connections,
         successes=successes,
         next_at=pace.next_at,
-        # The time of the last trouble: a success must not make the next trouble count as the same.
+        # The time of the last failure is not changed by a success, so that the next failure is not
+        # taken for the same incident.
         changed_at=pace.changed_at,
     )
 
@@ -228,15 +229,15 @@ class _Rate(NamedTuple):
 
     connections: int
     spacing: timedelta
-    #: When the next message may be sent, one spacing after the last.
+    #: The time of the next message, one spacing after the last one.
     next_at: datetime
-    #: When a pause ends.
+    #: The end of a pause; the current time if there is none.
     opens_at: datetime
     changed_at: datetime | None
 
     @classmethod
     def of(cls, pace: Pace | None, limit: DomainLimit | None, now: datetime) -> _Rate:
-        """Return the stricter of what was learned about a domain and what was set for it."""
+        """Return the stricter of a domain's learned limit and the operator's."""
         learned = pace.connections if pace else None
         connections = min(learned or _ceiling(limit), _ceiling(limit))
         rates = [limit.per_minute / 60] if limit and limit.per_minute else []
@@ -250,7 +251,7 @@ class _Rate(NamedTuple):
             opens_at = pace.paused_until
         next_at = pace.next_at
         if next_at > now + 2 * PAUSE + spacing:
-            # No message is planned so far ahead: the clock has been set back.
+            # The clock has been set back, as no message is planned so far ahead.
             next_at = now
         return cls(connections, spacing, max(next_at, opens_at), opens_at, pace.changed_at)
 
@@ -270,10 +271,11 @@ def _ceiling(limit: DomainLimit | None) -> int:
 def _share(
     connections: int, workers: Sequence[int | None], worker_id: int, domain: str, now: datetime
 ) -> int:
-    """Return this worker's share of a domain's connections; the shares of all add up to them."""
+    """Return this worker's share of a domain's connections; all shares sum to `connections`."""
     if worker_id not in workers:
         return connections
-    # Rotates with time and domain: an idle worker must not keep the only connection of a domain.
+    # The shares rotate with time and domain, so that an idle worker does not keep a domain's only
+    # connection.
     rate = int(now.timestamp() // _TURN.total_seconds())
     rank = (workers.index(worker_id) + sum(domain.encode()) + rate) % len(workers)
     each, left = divmod(connections, len(workers))
@@ -290,7 +292,7 @@ def _slow(session: Session, domains: Collection[str]) -> dict[str, Pace]:
     return {pace.key: pace for pace in found.scalars()}
 
 
-# To build these statements takes longer than to run them.
+# Cached, because building these statements takes longer than running them.
 @cache
 def _paces() -> Select[Pace]:
     of = col(Pace.key).in_(bindparam("domains", expanding=True))

@@ -1,14 +1,14 @@
 """Rate limits for all mail, shared by all workers through the database.
 
-What was sent is counted in the database, so that a limit holds across restarts and on any number of
-machines. A worker reserves permits in batches: one row lock for several messages.
+Messages are counted in the database, so that a limit holds across restarts and on any number of
+machines. A worker reserves permits in batches, so that several messages need only one row lock.
 
-A limit holds in every window of its length, wherever that begins. An hour or a day is cut into
-slices: a reservation counts in the slice in which it is made, and for as long as a window with any
-of it could last. A second is too short for that: there each message has a send time of its own.
+A limit holds in every window of its length, wherever the window begins. An hour or a day is divided
+into slices; a reservation is counted in its slice, for as long as any window can contain a part of
+the slice. A second is too short for slices, so each message gets a send time of its own.
 
-A clock that was set back leaves counts in the future. They are moved to now: they must neither stop
-all mail until then nor be forgotten.
+If a clock was set back, some counts are in the future. They are moved to the present, so that they
+neither stop all mail until then nor are lost.
 
 Functions take the Session of a transaction that their caller owns and commits.
 """
@@ -32,19 +32,19 @@ from newsletter.models.pace import EVERYONE
 from newsletter.settings import Settings
 from newsletter.settings.values import DomainLimit
 
-#: How long a reservation is valid.
+#: Time for which a reservation is valid.
 RESERVED = timedelta(seconds=10)
-#: Slices per window; one of them, and the validity of a reservation, is lost of each limit.
+#: Slices per window. Windows are counted longer than the limit's by one slice and by RESERVED.
 _SLICES = 60
-#: A reservation is at most 1/1000 of a limit: that of a worker that is killed is lost.
+#: A reservation is at most 1/1000 of a limit, because that of a killed worker is lost.
 _LARGEST_LEASE = 1_000
-#: How late a message may leave after its send time.
+#: Maximum delay of a message after its send time.
 PUNCTUALITY = timedelta(seconds=0.04)
-#: The part of a limit by the second that is used: late messages must not overfill the next second.
+#: The used part of a limit per second, so that late messages do not exceed it in the next second.
 _USED = 0.96
-#: How far ahead send times are reserved.
+#: Time ahead for which send times are reserved.
 AHEAD = timedelta(seconds=0.25)
-#: The slowest commit of a reservation that send times allow for.
+#: Maximum duration of a commit that is taken into account for send times.
 LONGEST_LEAD = timedelta(seconds=5)
 
 _FORGET = sql("DELETE FROM rate_window WHERE name = :name AND began_at <= :until", "until")
@@ -87,14 +87,14 @@ class Limits:
     per_second: float | None = None
     per_hour: int | None = None
     per_day: int | None = None
-    #: Messages a day, for one day after the other from `warm_up_from` on.
+    #: Maximum messages of each day, beginning with the day `warm_up_from`.
     warm_up: Sequence[int] = ()
     warm_up_from: date | None = None
     domains: Mapping[str, DomainLimit] = field(default_factory=dict)
 
     @classmethod
     def of(cls, settings: Settings) -> Limits:
-        """Take the limits from the settings."""
+        """Return the limits in the settings."""
         return cls(
             per_second=settings.limit_per_second,
             per_hour=settings.limit_per_hour,
@@ -120,7 +120,7 @@ class Limits:
         return timedelta(seconds=1 / (self.per_second * _USED)) if self.per_second else timedelta()
 
     def windows(self, now: datetime) -> list[tuple[str, timedelta, int]]:
-        """Return name, length and size of the windows that are counted."""
+        """Return name, length and maximum count of each window."""
         found = []
         if self.per_hour:
             found.append(("hour", timedelta(hours=1), self.per_hour))
@@ -130,7 +130,7 @@ class Limits:
         return found
 
     def of_domain(self, domain: str) -> DomainLimit | None:
-        """Return the limit that was set for a domain, else the one for all others."""
+        """Return the limit in the settings for a domain, or else the one for all other domains."""
         return self.domains.get(domain, self.domains.get(EVERYONE))
 
     def _warm_up_of(self, now: datetime) -> int | None:
@@ -141,11 +141,11 @@ class Limits:
 
 
 class Reservation(NamedTuple):
-    """Permits for some messages in the windows that are counted, valid for RESERVED."""
+    """Permits for some messages, counted in all windows and valid for RESERVED."""
 
     messages: int
     granted_at: datetime
-    #: Where there is none: when to ask again.
+    #: The time to ask again if there are no permits.
     retry_at: datetime
 
 
@@ -154,11 +154,11 @@ class SendSlots(NamedTuple):
 
     number: int
     first_at: datetime
-    #: Where there are none: when to ask again.
+    #: The time to ask again if there are no send times.
     retry_at: datetime
 
 
-# All mail
+# Limits for all mail
 
 
 def reserve(
@@ -187,7 +187,7 @@ def reserve(
 
 
 def opens_at(session: Session, limits: Limits, now: datetime) -> datetime | None:
-    """Return when the limits allow more mail; None if they do now. Changes nothing."""
+    """Return when the limits allow more mail; None if they allow it now. Read-only."""
     found = [
         _left(session, name, _lasts(window), most, now)
         for name, window, most in limits.windows(now)
@@ -196,20 +196,20 @@ def opens_at(session: Session, limits: Limits, now: datetime) -> datetime | None
 
 
 def send_times(session: Session, limits: Limits, *, lead: timedelta, now: datetime) -> SendSlots:
-    """Reserve send times of a limit by the second, none before `lead` has passed.
+    """Reserve send times for a limit per second, none before `lead` has passed.
 
-    `lead` is how long it takes until the worker has them: earlier ones would be missed.
+    `lead` is the expected duration of the reservation: earlier send times would be missed.
     """
     next_at = lock(session, now)
     lead = min(lead, LONGEST_LEAD)
     spacing = limits.spacing
     if next_at > now + 3 * LONGEST_LEAD + 2 * AHEAD + 3 * spacing:
-        # No send time is reserved so far ahead: the clock has been set back.
+        # The clock has been set back, as no send time is reserved so far ahead.
         next_at = now
     first_at = max(next_at, now + lead)
     if first_at > now + lead + AHEAD + spacing:
         return SendSlots(0, first_at, first_at - lead - AHEAD)
-    # Enough to last until the next reservation arrives.
+    # Enough send times until the next reservation arrives.
     count = max(1, int(max(AHEAD, 2 * lead) / spacing))
     set_pace(session, EVERYONE, next_at=first_at + count * spacing, changed_at=now)
     return SendSlots(count, first_at, now)
@@ -218,7 +218,7 @@ def send_times(session: Session, limits: Limits, *, lead: timedelta, now: dateti
 def _free(
     session: Session, name: str, window: timedelta, most: int, now: datetime
 ) -> tuple[int, datetime]:
-    """Return how many may be sent now, and when more may, if none."""
+    """Return the number of messages that may be sent now; if none, also when more may be sent."""
     lasts = _lasts(window)
     session.execute(_FORGET, {"name": name, "until": now - 2 * lasts})
     _bring_back(session, name, window, now)
@@ -226,7 +226,7 @@ def _free(
 
 
 def _lasts(window: timedelta) -> timedelta:
-    """Return how long a message of a slice can share a window with one that is sent now."""
+    """Return how long after its beginning a slice can have messages in the current window."""
     return window + window / _SLICES + RESERVED
 
 
@@ -239,7 +239,7 @@ def _left(
 
 
 def _bring_back(session: Session, name: str, window: timedelta, now: datetime) -> None:
-    """Count as of now what was counted at a later time: the clock has been set back since."""
+    """Move counts in the future to the present, after the clock has been set back."""
     later = {"name": name, "after": now + window / _SLICES}
     count = session.execute(_LATER, later).scalar()
     if count is not None:
@@ -260,13 +260,13 @@ def _slice(now: datetime, window: timedelta) -> datetime:
     return datetime.fromtimestamp(math.floor(now.timestamp() / length) * length, UTC)
 
 
-# Paces: shared with the limits of domains
+# Rows of `pace`, shared with the limits of domains
 
 
 def lock(session: Session, now: datetime) -> datetime:
     """Lock the row that serialises all changes of limits, until this transaction ends.
 
-    Returns when the next message of all mail may be sent.
+    Returns the time at which the next message may be sent, for a limit per second.
     """
     session.execute(_MAKE_EVERYONE, {"key": EVERYONE, "now": now})
     next_at: datetime = session.execute(_everyone()).scalar_one()
@@ -277,7 +277,7 @@ def set_pace(session: Session, key: str, **values: object) -> None:
     session.execute(_set(tuple(values)), {"key": key, "successes": 0, "reply": "", **values})
 
 
-# Only a query of SQLAlchemy's leaves the lock out where SQLite has no such words.
+# A SQLAlchemy query and not text, because it omits FOR UPDATE, which SQLite does not have.
 @cache
 def _everyone() -> Select[datetime]:
     return select_columns(col(Pace.next_at)).where(col(Pace.key) == EVERYONE).with_for_update()

@@ -1,4 +1,4 @@
-"""The clock of the event loop, and a wait that a stop ends."""
+"""The clock of the event loop, and a wait that a request to stop ends early."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import contextlib
 
 
 def loop_time() -> float:
-    """Return the running loop's clock, in seconds: unlike a wall clock it is never set back."""
+    """Return the running loop's clock in seconds, which unlike a wall clock is never set back."""
     return asyncio.get_running_loop().time()
 
 
 async def wait_or_stop(seconds: float, stopping: asyncio.Event) -> None:
-    """Wait, but not longer than until `stopping` is set."""
+    """Wait for `seconds`, or until `stopping` is set."""
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(seconds):
             await stopping.wait()

@@ -1,4 +1,4 @@
-"""Fills a mailing for its recipients; values that many share are encoded once.
+"""Fills a mailing for its recipients; values that many recipients share are encoded once.
 
 Tokens, Message-ID and dates derive from the mailing and the delivery row alone, so a retry has the
 same bytes.
@@ -28,11 +28,11 @@ class SlotValues:
     """The slot values that all recipients of one mailing share."""
 
     public_id: str
-    #: To the right of the @ in its Message-IDs.
+    #: The domain of the mailing's Message-IDs.
     domain: str
     zone: ZoneInfo
     language: str
-    #: The name of the key that signs its links.
+    #: The name of the key that signs the links.
     key: str = ""
 
     @classmethod
@@ -63,7 +63,7 @@ class Filler:
     ) -> list[tuple[bytes, ...]]:
         """Return the slot values of each claim, in the order of the mailing's fields.
 
-        `compiled.fill` makes a message of them.
+        `compiled.fill` makes the message from them.
         """
         columns: dict[Field | Slot, Sequence[bytes]] = {}
         same = set(_SAME_EVERYWHERE)
@@ -119,7 +119,7 @@ class Filler:
 
 
 def _each(values: Sequence[T], write: Callable[[T], bytes]) -> Sequence[bytes]:
-    """Write every distinct value once."""
+    """Return the encoded values; each distinct value is encoded once."""
     written = {value: write(value) for value in set(values)}
     return [written[value] for value in values]
 

@@ -15,7 +15,7 @@ from newsletter.smtp.server import SmtpServer
 
 @dataclass(frozen=True)
 class Plan:
-    """How a worker sends, and by which relays."""
+    """The parameters of a worker: relays, limits, retry policy and the like."""
 
     servers: Sequence[SmtpServer]
     connections: int

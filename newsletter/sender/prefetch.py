@@ -1,7 +1,7 @@
-"""The prefetch buffer: the jobs that a worker has claimed and not begun, and which may go now.
+"""The prefetch buffer: the jobs that a worker has claimed but not begun.
 
-A job whose domain has as many messages under way as it takes is parked here until one of them is
-done; a job whose domain takes none is given back to the queue, under its blocked domain.
+A job whose domain has its maximum of concurrent messages is parked in the buffer until one of them
+is done; a job whose domain is paused is given back to the queue, under its blocked domain.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from newsletter.smtp.session import Mail
 
 @dataclass(slots=True)
 class Job:
-    """A claim, and its mail once it is taken: the bytes of a whole buffer would be large."""
+    """A claim; its mail is made when it is taken, as the bytes of a whole buffer would be large."""
 
     claim: Claim
     compiled: CompiledMessage
     values: Sequence[bytes]
     mail: Mail | None = None
-    #: The domain under which it counts as under way, if that domain is limited.
+    #: The domain whose concurrent messages include this job; empty if the domain has no limit.
     domain: str = ""
-    #: Its permit of the rate limit for all mail, until its body is sent.
+    #: The permit of the rate limit for all mail, until the body is sent.
     permit: RatePermit | None = None
 
 
@@ -48,41 +48,42 @@ class Prefetch:
         self._put_back = put_back
         self._clock = clock
         self._jobs: deque[Job] = deque()
-        #: Messages under way to each domain that is limited, and jobs that wait for one of them.
+        #: The number of concurrent messages to each limited domain, and the jobs that wait for
+        #: them.
         self._busy: Counter[str] = Counter()
         self._parked: dict[str, deque[Job]] = {}
-        #: Paused domains, and until when.
+        #: Paused domains, with the end of each pause.
         self._paused: dict[str, datetime] = {}
-        #: When to look for new rows again, on the loop's clock; infinite once none is due.
+        #: The time of the next claim, on the loop's clock; infinite if no row will be due.
         self.look_at = 0.0
 
     def __len__(self) -> int:
-        """Return how many jobs could be taken up, as far as is known."""
+        """Return the number of jobs that are not parked."""
         return len(self._jobs)
 
     @property
     def is_waiting(self) -> bool:
-        """Whether more jobs may become ready once those under way are done."""
+        """Whether more jobs may become ready when current messages are done."""
         return bool(self._parked or self._busy)
 
     def may_look(self) -> bool:
-        """Tell whether it is time to look for new rows."""
+        """Return whether it is time for the next claim."""
         return loop_time() >= self.look_at
 
     def look_by(self, at: float) -> None:
-        """Look for new rows no later than that."""
+        """Make the next claim no later than `at`."""
         self.look_at = min(self.look_at, at)
 
     def add(self, jobs: Iterable[Job]) -> None:
-        """Append what was claimed."""
+        """Append claimed jobs."""
         self._jobs.extend(jobs)
 
     def requeue(self, job: Job) -> None:
-        """Put a job that is to be tried again before all others."""
+        """Put a job that is to be tried again in front of all others."""
         self._jobs.appendleft(job)
 
     def pop(self) -> Job | None:
-        """Return the next job whose domain takes one more now."""
+        """Return the next job whose domain allows one more message now."""
         while self._jobs:
             job = self._jobs.popleft()
             if not (self._paused or self._allowed()) or self._may_go(job):
@@ -90,7 +91,7 @@ class Prefetch:
         return None
 
     def free(self, job: Job) -> None:
-        """Count a job as no longer under way to its domain."""
+        """Stop counting a job as a concurrent message to its domain."""
         domain, job.domain = job.domain, ""
         if not domain:
             return
@@ -102,41 +103,43 @@ class Prefetch:
         else:
             allowance = self._allowed().get(domain)
             if allowance is not None and allowance.again_at is None:
-                # No job of this domain is left here; more of its rows may wait in the queue.
+                # No job of this domain is left in the buffer, but the queue may have more of its
+                # rows.
                 self.look_by(loop_time())
 
     def unpark(self) -> None:
-        """Move parked jobs that may go now back to the front."""
+        """Move parked jobs that may be sent now back to the front."""
         for domain in list(self._parked):
             jobs = self._parked[domain]
             allowance = self._allowed().get(domain)
             free = len(jobs)
             if allowance is not None and allowance.share:
                 free = allowance.share - self._busy[domain]
-            # Without a share it is another worker's turn: they are given back when popped.
+            # Without a share, another worker sends to the domain, and the jobs are given back when
+            # popped.
             taken = [jobs.popleft() for _ in range(min(max(free, 0), len(jobs)))]
             self._jobs.extendleft(reversed(taken))
             if not jobs:
                 del self._parked[domain]
 
     def is_paused(self, domain: str) -> bool:
-        """Tell whether a domain is known to be paused now."""
+        """Return whether a domain is known to be paused now."""
         return domain_limits.is_paused(self._paused.get(domain), self._clock())
 
     def pause(self, domains: Mapping[str, datetime]) -> None:
-        """Send nothing to these domains until their times."""
+        """Send nothing to these domains until the end of their pauses."""
         self._paused |= domains
 
     def mailings(self) -> frozenset[int]:
-        """Return the mailings that a job is of."""
+        """Return the mailings of all jobs."""
         return frozenset(job.claim.mailing_id for job in self._all())
 
     def holding(self) -> Counter[str]:
-        """Count the jobs that are here or under way, by domain."""
+        """Return the number of jobs by domain, in the buffer or being sent."""
         return self._busy + Counter(domain_of(job.claim.address) for job in self._all())
 
     def give_back(self, mailings: Collection[int]) -> None:
-        """Give back to the queue the jobs of these mailings."""
+        """Give the jobs of these mailings back to the queue."""
         for jobs in (self._jobs, *self._parked.values()) if mailings else ():
             for _ in range(len(jobs)):
                 job = jobs.popleft()
@@ -147,7 +150,7 @@ class Prefetch:
         self.unpark()
 
     def _may_go(self, job: Job) -> bool:
-        """Tell whether a job's domain takes one more now; else park the job, or give it back."""
+        """Return whether a job may be sent now; otherwise park it or give it back to the queue."""
         domain = domain_of(job.claim.address)
         allowance = self._allowed().get(domain)
         is_paused = self.is_paused(domain)
@@ -155,7 +158,7 @@ class Prefetch:
             self._paused.pop(domain, None)
         if is_paused or (allowance is not None and not allowance.share):
             self._put_back(job.claim.id, domain)
-            # It can be claimed again once its domain takes more.
+            # The job can be claimed again once its domain allows more.
             self.look_by(loop_time())
             return False
         if allowance is None:

@@ -1,6 +1,6 @@
 """Consequences of a reply beyond its delivery: for the relay, the domain and the operator.
 
-Pure: an outcome and what came before it go in, a decision or a sentence comes out.
+Pure functions: from an outcome and counts of earlier ones to a decision or a sentence.
 """
 
 from __future__ import annotations
@@ -11,24 +11,24 @@ from newsletter.errors import ConfigurationError, TransportUnavailable
 from newsletter.smtp import reply
 from newsletter.smtp.outcome import Kind, Outcome, Phase, Reaction, Scope
 
-#: Messages in a row that a domain's policy refuses before it is paused.
+#: Consecutive messages that a domain's policy refuses before the domain is paused.
 REFUSALS = 20
-#: Tries on different connections before a message that is not to blame returns to the queue.
+#: Tries on different connections before a message without a fault of its own returns to the queue.
 TRIES = 3
-#: Phases that end before the message is marked as in flight.
+#: Phases of the session before the message is marked as in flight.
 _BEFORE_THE_MARK = frozenset({Phase.MAIL, Phase.RCPT})
 #: Reactions to replies that can only be about one mailbox.
 _ABOUT_A_MAILBOX = frozenset({Reaction.SUPPRESS, Reaction.SUSPECT, Reaction.COUNT})
 
 
 class Sign(StrEnum):
-    """What an outcome says about the relay that it comes from."""
+    """The meaning of an outcome for the relay."""
 
-    #: It refuses all of our mail.
+    #: The relay refuses all of our mail.
     REFUSES = "refuses"
-    #: It ended the conversation.
+    #: The relay ended the session.
     FAILS = "fails"
-    #: It answered about a reader.
+    #: The relay replied about a reader.
     WORKS = "works"
     #: The reply is about the reader's domain.
     NONE = "none"
@@ -37,9 +37,9 @@ class Sign(StrEnum):
 def react(outcome: Outcome, *, relay_refuses_all: bool, domain_refusals: int) -> Reaction:
     """Return the reaction to an outcome: that of its reply, or a stronger one.
 
-    `relay_refuses_all` is whether the relay refused readers of many domains in a row; then no
-    reader is at fault, whatever the reply says. `domain_refusals` is how many messages in a row the
-    domain's policy had refused before this one.
+    `relay_refuses_all` is whether the relay refused readers of many domains consecutively; then no
+    reader is at fault, whatever the reply says. `domain_refusals` is the number of consecutive
+    messages that the domain's policy had refused before this one.
     """
     if relay_refuses_all and may_be_about_us(outcome):
         return Reaction.STOP
@@ -49,7 +49,7 @@ def react(outcome: Outcome, *, relay_refuses_all: bool, domain_refusals: int) ->
 
 
 def revised(outcome: Outcome, reaction: Reaction) -> Outcome:
-    """Return an outcome as it counts with this reaction: where all mail is stopped, no reader's."""
+    """Return an outcome with this reaction; one that stops all mail is not charged to a reader."""
     if reaction is outcome.reaction:
         return outcome
     if reaction is Reaction.STOP:
@@ -58,13 +58,13 @@ def revised(outcome: Outcome, reaction: Reaction) -> Outcome:
 
 
 def may_be_about_us(outcome: Outcome) -> bool:
-    """Tell whether a reply may refuse this sender and not the reader."""
+    """Return whether a reply may refuse us as the sender, and not the reader."""
     is_refusal = outcome.kind is Kind.REFUSED or outcome.reaction is Reaction.PAUSE
     return is_refusal and outcome.reaction not in _ABOUT_A_MAILBOX
 
 
 def sign(outcome: Outcome) -> Sign:
-    """Return what an outcome says about the relay."""
+    """Return the meaning of an outcome for the relay."""
     if outcome.scope is Scope.RELAY:
         return Sign.REFUSES
     if outcome.scope is Scope.DOMAIN:
@@ -74,11 +74,11 @@ def sign(outcome: Outcome) -> Sign:
 
 
 def may_retry_at_once(outcome: Outcome, *, is_stopping: bool) -> bool:
-    """Tell whether to try a message again at once, on another connection.
+    """Return whether to try a message again immediately, on another connection.
 
-    Some servers close a connection after so many messages, and what one relay says to all of our
-    mail does not bind the others. Never once the message was marked: only a recorded outcome says
-    that it did not leave after all.
+    Some servers close a connection after a number of messages, and other relays may accept mail
+    that one refuses. It is never retried after its mark: only a recorded outcome shows then that it
+    has not left.
     """
     if outcome.phase not in _BEFORE_THE_MARK:
         return False
@@ -91,7 +91,7 @@ def may_retry_at_once(outcome: Outcome, *, is_stopping: bool) -> bool:
 
 
 def relay_refuses(name: str, outcome: Outcome) -> ConfigurationError:
-    """Return the failure that a relay's refusal of all our mail is."""
+    """Return the error for a relay that refuses all our mail."""
     return ConfigurationError(
         f"{name} refuses our mail: {_quoted(outcome)}.",
         setting="smtp_url",
@@ -101,7 +101,7 @@ def relay_refuses(name: str, outcome: Outcome) -> ConfigurationError:
 
 
 def relay_fails(name: str, outcome: Outcome) -> TransportUnavailable:
-    """Return the failure that conversations which a relay ends are."""
+    """Return the error for a relay that repeatedly ends sessions."""
     return TransportUnavailable(
         f"{name} keeps ending conversations: {_quoted(outcome)}.",
         hint="Nobody is lost: the same command goes on where this one stopped.",

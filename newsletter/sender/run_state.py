@@ -1,6 +1,6 @@
-"""The state of one run that all parts of a worker share: stop, first failure, failures in a row.
+"""The state of one run that all parts of a worker share: stop, first failure, count of failures.
 
-The parts hold this object and not one another, so their imports form no circle.
+The parts refer to this object and not to one another, so that there are no circular imports.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from newsletter.smtp.relays import PATIENCE
 
 
 class RunState:
-    """Used from the worker's event loop only."""
+    """Stop, failures and reports of one run; used from the worker's event loop only."""
 
     def __init__(self, *, connections: int, on_trouble: Trouble | None = None) -> None:
-        #: Set once nothing more is to be claimed.
+        #: Set when the worker is to claim nothing more.
         self.stopping = asyncio.Event()
-        #: The first failure: the run raises it at its end.
+        #: The first failure, which the run raises at its end.
         self.failure: NewsletterError | None = None
-        #: Failed connections and conversations since a relay last answered about a reader.
+        #: Failed connections and sessions since a relay last replied about a reader.
         self.failures = 0
         #: Connections whose loop has not ended.
         self.working = connections
@@ -29,31 +29,31 @@ class RunState:
 
     @property
     def is_stopping(self) -> bool:
-        """Whether nothing more is to be claimed."""
+        """Whether the worker is to claim nothing more."""
         return self.stopping.is_set()
 
     @property
     def repeated_failures(self) -> int:
-        """Failures in a row per connection, but for the first: that one calls for no back-off."""
+        """Consecutive failures per connection, without the first, which needs no back-off."""
         return max(self.failures // self.working - 1, 0)
 
     def stop(self, failure: NewsletterError | None = None) -> None:
-        """Claim nothing more; messages under way are finished. Idempotent."""
+        """Make the worker claim nothing more; current messages are finished. Idempotent."""
         self.keep(failure)
         self.stopping.set()
 
     def keep(self, failure: NewsletterError | None) -> None:
-        """Raise a failure at the end of the run, unless an earlier one is kept."""
+        """Store a failure to be raised at the end of the run, unless there is an earlier one."""
         self.failure = self.failure or failure
 
     def count_failure(self, failure: NewsletterError) -> None:
-        """Count a failed connection or message; stop when too many failed in a row."""
+        """Count a failed connection or message; stop after too many consecutive failures."""
         self.failures += 1
         if self.failures >= PATIENCE * self.working:
             self.stop(failure)
 
     async def wait(self, seconds: float) -> None:
-        """Wait, but not longer than until the run stops."""
+        """Wait for `seconds`, or until the run stops."""
         await wait_or_stop(seconds, self.stopping)
 
     def tell(self, sentence: str, hint: str | None = None) -> None:

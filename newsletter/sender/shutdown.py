@@ -1,8 +1,8 @@
-"""Requests to stop: the handlers of SIGTERM and SIGINT note them, and senders poll them.
+"""Requests to stop: the handlers of SIGTERM and SIGINT record them, and senders poll them.
 
-A handler raises nothing, because an exception may be raised where it is lost (in a destructor), and
-takes no lock, because the code that it interrupts may hold it. Signal masks would not hold a signal
-back: the kernel delivers it to any thread that does not block it, and libraries start such threads.
+A handler raises no exception, because it could be lost (in a destructor), and takes no lock,
+because the interrupted code may hold it. Signal masks would not defer a signal: the kernel delivers
+it to any thread that does not block it, and libraries start such threads.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _LOOK_SECONDS = 0.2
 
 
 class Shutdown:
-    """A request to stop: senders finish messages under way and give back their other claims."""
+    """A request to stop: senders finish current messages and give back their other claims."""
 
     def __init__(self) -> None:
         self._said: list[int] = []
@@ -27,27 +27,27 @@ class Shutdown:
 
     @property
     def is_wanted(self) -> bool:
-        """Whether to stop."""
+        """Whether a stop was requested."""
         return bool(self._said)
 
     @property
     def is_by_signal(self) -> bool:
-        """Whether a signal asked for it: then it is acknowledged to the operator."""
+        """Whether a signal requested the stop, which is then acknowledged to the operator."""
         return any(self._said)
 
     @property
     def is_urgent(self) -> bool:
-        """Whether Ctrl-C was pressed twice: no reply of a server is waited for any more."""
+        """Whether Ctrl-C was pressed twice, so that senders do not wait for replies any more."""
         return self._said.count(signal.SIGINT) > 1
 
     def ask(self, number: int = 0, _frame: FrameType | None = None) -> None:
-        """Ask senders to stop, from any thread; as a handler it gets the number of the signal."""
+        """Request a stop, from any thread; as a signal handler it gets the number of the signal."""
         self._said.append(number)
         for listener in tuple(self._listeners):
             listener()
 
     def wait(self, seconds: float) -> None:
-        """Wait, but not longer than until a stop is asked for."""
+        """Wait for `seconds`, or until a stop is requested."""
         end = time.monotonic() + seconds
         while not self.is_wanted and time.monotonic() < end:
             time.sleep(min(_LOOK_SECONDS, max(end - time.monotonic(), 0)))
@@ -68,7 +68,7 @@ _heard: Shutdown | None = None
 
 @contextmanager
 def on_signals() -> Iterator[Shutdown]:
-    """Handle SIGTERM and SIGINT within the block; in another thread than the main one, neither.
+    """Handle SIGTERM and SIGINT within the block; outside the main thread, handle neither.
 
     Nested blocks share one object, so that a command can wrap all of its parts.
     """

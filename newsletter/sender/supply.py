@@ -1,8 +1,8 @@
 """The supply of a worker: claims rows ahead of its connections and composes their messages.
 
-Claims arrive in batches and wait, filled but not yet joined to bytes, in the prefetch buffer. A
-connection takes a job together with a permit of the rate limit; until something was said to a
-server about it, both can be given back.
+Claims arrive in batches and wait in the prefetch buffer, with their slot values but not yet joined
+to bytes. A connection takes a job together with a permit of the rate limit; both can be given back
+as long as nothing about the message was sent to a server.
 """
 
 from __future__ import annotations
@@ -31,17 +31,17 @@ from newsletter.sender.prefetch import Job, Prefetch
 from newsletter.sender.run_state import RunState
 from newsletter.smtp.session import Envelope, Mail
 
-#: Rows per claim for each connection: few, so that a claim delays neither marks nor the loop.
+#: Rows per claim for each connection; few, so that a claim delays neither marks nor the event loop.
 _CLAIMS_PER_CONNECTION = 4
-#: The smallest claim: its fixed cost is shared by this many rows.
+#: Minimum rows of a claim, which share its fixed cost.
 _CLAIMS_AT_LEAST = 16
 #: The next claim is made when fewer jobs than this are left for each connection.
 _ENOUGH_PER_CONNECTION = 2
-#: Messages composed without a break; then other tasks of the loop get their turn.
+#: Messages composed without a break, after which other tasks of the event loop run.
 _COMPOSED_AT_ONCE = 50
-#: How often a worker that stays polls for new rows.
+#: Interval at which a long-running worker polls for new rows.
 _IDLE_SECONDS = 1.0
-#: How often to try again while every claimed domain has as many messages under way as it takes.
+#: Interval of retries while all claimed domains have their maximum of concurrent messages.
 _PARKED_SECONDS = 0.05
 
 
@@ -75,7 +75,8 @@ class Supply:
         )
         self._refill = asyncio.Lock()
         self._prefetching: asyncio.Task[None] | None = None
-        # A mailing is some 100 kB; a worker that stays sees hundreds in a year.
+        # Bounded, because a mailing has some 100 kB, and a long-running worker sends hundreds a
+        # year.
         self._mailing = lru_cache(maxsize=64)(self._read_mailing)
 
     async def take(self) -> Job | None:
@@ -105,34 +106,34 @@ class Supply:
         return self._pop(permit) if permit else None
 
     def release(self, job: Job) -> None:
-        """Give back what a job occupies: nothing was said to a server about it."""
+        """Give back a job's permit and place, as nothing about it was sent to a server."""
         self._prefetch.free(job)
         if job.permit is not None:
             self._budget.give_back(job.permit)
             job.permit = None
 
     def done(self, job: Job) -> None:
-        """Let another message take the place of a job that was tried."""
+        """Free the place of a job that was tried, for another message to the domain."""
         self._prefetch.free(job)
         if job.permit is not None:
-            # It was refused before its body; that uses its permit as well.
+            # The message was refused before its body, which uses its permit, too.
             self._budget.stop_waiting()
             job.permit = None
 
     def requeue(self, job: Job) -> None:
-        """Have a job tried again, before all others."""
+        """Put a job that is to be tried again in front of all others."""
         self._prefetch.requeue(job)
 
     def is_paused(self, domain: str) -> bool:
-        """Tell whether nothing is sent to a domain at the moment."""
+        """Return whether a domain is paused."""
         return self._prefetch.is_paused(domain)
 
     def pause(self, domains: Mapping[str, datetime]) -> None:
-        """Send nothing to these domains until their times."""
+        """Send nothing to these domains until the end of their pauses."""
         self._prefetch.pause(domains)
 
     async def poll_pauses(self) -> None:
-        """Give back the jobs of paused editions, and learn which domains other workers paused."""
+        """Give back the jobs of paused editions, and read which domains other workers paused."""
         if not self._prefetch and not self._prefetch.is_waiting:
             return
         try:
@@ -150,9 +151,9 @@ class Supply:
         self._prefetch.give_back(pauses.mailings)
 
     def _pop(self, permit: RatePermit) -> Job | None:
-        """Return a job from the buffer, if one may go now and the worker is not to stop.
+        """Return a job from the buffer if one may be sent now and the worker is not to stop.
 
-        A buffer that runs low is refilled meanwhile.
+        If few jobs are left, a claim is started in the background.
         """
         job = None if self._state.is_stopping else self._prefetch.pop()
         if self._is_short() and self._prefetch.may_look():
@@ -198,32 +199,33 @@ class Supply:
                 self._prefetch.add(self._compose(mailing_id, some))
                 await asyncio.sleep(0)
         self._prefetch.unpark()
-        # A domain's allowance depends on what is held for it, and that may have changed meanwhile.
+        # A domain's allowance depends on the messages held for it, which may have changed
+        # meanwhile.
         holding = self._prefetch.holding()
         is_outdated = any(held[one] != holding[one] for one in self._claiming.allowed)
         self._prefetch.look_by(loop_time() if claims or is_outdated else self._next_look(again_at))
 
     def _next_look(self, again_at: datetime | None) -> float:
-        """Return when to look for new rows, on the loop's clock, if there were none."""
+        """Return the time of the next claim, on the loop's clock, after there were no rows."""
         wait = math.inf
         if again_at is not None:
             wait = max((again_at - self._clock()).total_seconds(), 0.0)
         if self._stays:
             wait = min(wait, _IDLE_SECONDS)
         elif wait > PATIENCE_SECONDS:
-            # The rest is for the next run.
+            # The next run sends the remaining rows.
             wait = math.inf
         return loop_time() + wait
 
     def _compose(self, mailing_id: int, claims: list[Claim]) -> list[Job]:
-        """Make jobs of the claims of one mailing; one that cannot be composed makes none."""
+        """Make jobs from the claims of one mailing; claims that cannot be composed are left out."""
         slot_values, compiled = self._mailing(mailing_id)
         try:
             values = self._plan.filler.values(compiled, slot_values=slot_values, claims=claims)
         except Exception as exc:  # noqa: BLE001 - one reader's message must not stop all others
             if len(claims) > 1:
                 return [job for one in claims for job in self._compose(mailing_id, [one])]
-            # It stays claimed until this worker ends, so that it is not tried over and over.
+            # The row stays claimed until this worker ends, so that it is not tried repeatedly.
             failure = RenderError(
                 f"The message to {claims[0].reference} could not be composed: {exc}",
                 hint="Nobody is blamed; it waits in the queue for a version that can compose it.",

@@ -1,4 +1,4 @@
-"""Why open deliveries are not being sent at this moment, and until when."""
+"""Reasons why open deliveries are not being sent at the moment, and until when they wait."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ _due_at = col(Delivery.due_at)
 class Why(StrEnum):
     """The reason for which a delivery waits."""
 
-    #: Deferred by a server, or the connection was lost: until its next try.
+    #: Waits for the next try, after a server deferred it or the connection was lost.
     RETRY = "retry"
-    #: Its domain takes no more at the moment.
+    #: Waits because its domain is at its limit, or paused.
     DOMAIN = "domain"
-    #: A limit for all mail is used up.
+    #: Waits because a limit for all mail is exhausted.
     LIMIT = "limit"
-    #: A worker has claimed it.
+    #: Is claimed by a worker.
     WORKER = "worker"
-    #: Nothing: the next worker sends it.
+    #: Waits for nothing; the next worker sends it.
     DUE = "due"
 
 
@@ -45,15 +45,15 @@ class Waiting:
 
     why: Why
     rows: int
-    #: When the first of them may be sent; for DUE, since when it is due.
+    #: The time at which the first of them may be sent; for DUE, since when it is due.
     at: datetime | None = None
     domain: str | None = None
-    #: A server's reply to the one that is tried first.
+    #: A server's reply to the delivery that is tried first.
     reply: str | None = None
 
 
 def of(session: Session, mailings: Select[Any], *, limits: Limits, now: datetime) -> list[Waiting]:
-    """Return what the open rows of `mailings` wait for, in the order of Why."""
+    """Return the reasons for which open rows of `mailings` wait, in the order of Why."""
     is_held = holding.is_held()
     claimable = (text(CLAIMABLE), _mailing.in_(mailings), ~is_held)
     waiting = [

@@ -50,14 +50,14 @@ from newsletter.smtp.session import Mail
 try:
     from uvloop import new_event_loop
 except ImportError:
-    # Where there is no wheel of it, asyncio's own loop does the same, slower.
+    # Without uvloop, asyncio's own event loop is used, which is slower.
     from asyncio import new_event_loop  # type: ignore[assignment]
 
-#: The first wait after a failure; it doubles with each further one in a row.
+#: The first wait after a failure; it doubles with each further consecutive failure.
 BACKOFF_SECONDS = 0.5
-#: How often the tally is reported and a request to stop polled for; a signal wakes the loop itself.
+#: Interval of reporting the tally and polling for a request to stop; a signal wakes the event loop.
 _LOOK_SECONDS = 0.2
-#: Number of looks between two polls for paused editions and domains.
+#: Number of such intervals between two polls for paused editions and domains.
 _POLLS_OF_PAUSES = 10
 
 #: The message to the operator when a signal ends the sending.
@@ -66,12 +66,12 @@ TOLD_TO_STOP = "Told to stop: what is under way is finished, the rest goes back.
 
 @dataclass
 class SendTally:
-    """Counts of one run: outcomes of tries by kind, uncharged ones apart."""
+    """Counts of one run: outcomes of tries by kind, with uncharged tries counted separately."""
 
     counts: Counter[str] = field(default_factory=Counter)
-    #: A request to stop ended it before nothing was due.
+    #: Whether a request to stop ended the run while rows were still due.
     was_stopped: bool = False
-    #: A rate limit ended it: when more may be sent.
+    #: The time at which more may be sent, if a rate limit ended the run.
     limited_until: datetime | None = None
 
     def add(self, outcome: Outcome) -> None:
@@ -79,12 +79,12 @@ class SendTally:
         self.counts[outcome.kind if outcome.is_charged else "returned"] += 1
 
     def copy(self) -> SendTally:
-        """Return what it is now."""
+        """Return a copy of the present counts."""
         return replace(self, counts=self.counts.copy())
 
     @property
     def settled(self) -> int:
-        """Tries that ended with an answer about the reader."""
+        """The number of tries that ended with a reply about the reader."""
         return sum(count for kind, count in self.counts.items() if kind != "returned")
 
 
@@ -100,14 +100,14 @@ def run(
     on_trouble: Trouble | None = None,
     clock: Callable[[], datetime] = utc_now,
 ) -> SendTally:
-    """Send what is due and return the tally; with `stays`, wait for more until asked to stop.
+    """Send due rows and return the tally; with `stays`, wait for more until a request to stop.
 
-    SIGTERM, SIGINT or, where given, `shutdown` drains: nothing more is claimed, messages under way
-    are finished, the other claims are given back.
+    After SIGTERM, SIGINT or a request by `shutdown`, the worker drains: nothing more is claimed,
+    current messages are finished, and the other claims are given back.
 
-    Raises TransportUnavailable or ConfigurationError when no server can be used; everything not
-    sent is then back in the queue. `on_trouble` gets sentence and hint of what the operator should
-    know at once, such as a relay that refuses us while others are used.
+    Raises TransportUnavailable or ConfigurationError if no server can be used; everything not sent
+    is then back in the queue. `on_trouble` gets sentence and hint of urgent problems, such as a
+    relay that refuses us while others are used.
     """
     name, tally = registry.new_name(), SendTally()
     with (
@@ -134,7 +134,7 @@ def run(
                     runner.run(worker.work())
             finally:
                 reports.show(tally, is_last=True)
-        # A signal may have come since the loop ended.
+        # A signal may have arrived after the loop ended.
         worker.drain_if_told()
     return tally
 
@@ -143,14 +143,14 @@ def run(
 def _registered(
     engine: Engine, name: str, *, policy: Policy, clock: Callable[[], datetime]
 ) -> Iterator[Registration]:
-    """Register a worker and take over the rows of crashed ones; at the end give back its own."""
+    """Register a worker and take over the rows of crashed ones; at the end give back its rows."""
     now = clock()
     try:
         with restore_guard.sending(engine, advance_at=now) as session:
             dead = registry.take_over_dead(session, policy=policy, now=now)
             registration = registry.sign_in(session, name=name, now=now)
     except BaseException:
-        # It holds no rows, so no other process needs its lock file to see that it ended.
+        # The worker holds no rows, so no other process needs the lock file to detect its end.
         registry.forget(engine, [name])
         raise
     registry.forget(engine, (other.name for other in dead))
@@ -223,18 +223,18 @@ class Worker:
             clock=clock,
             before_claim=self._connections.rebalance,
         )
-        #: Whether the last mark was denied. Denials come in runs, as when an edition is cancelled,
-        #: and each costs a connection whose server was promised a message.
+        #: Whether the last mark was denied. Denials often come in a row, as when an edition is
+        #: cancelled, and with pipelining each one costs a connection.
         self._is_denied = False
-        #: Failed tries of a claim that were not its own fault.
+        #: The number of failed tries of each claim that were not its own fault.
         self._returns: Counter[int] = Counter()
-        #: Messages in a row that the policy of a domain refused.
+        #: The number of consecutive messages that the policy of each domain has refused.
         self._refusals: Counter[str] = Counter()
         #: Domains whose refusal of our messages' size was reported to the operator.
         self._alarmed: set[str] = set()
 
     async def work(self) -> None:
-        """Run every connection until no row is due, then commit what is still to be written."""
+        """Run all connections until no row is due, then commit what is still to be written."""
         loop = asyncio.get_running_loop()
 
         def wake() -> None:
@@ -258,9 +258,9 @@ class Worker:
             raise self._state.failure
 
     def drain_if_told(self) -> None:
-        """Stop if that was asked for, and acknowledge a signal to the operator.
+        """Stop if this was requested, and acknowledge a signal to the operator.
 
-        Where it is urgent, wait for no answer any more: what is in flight is uncertain.
+        If it is urgent, replies are not awaited any more, and messages in flight become uncertain.
         """
         if not self._shutdown.is_wanted:
             return
@@ -273,7 +273,7 @@ class Worker:
             self._connections.abandon()
 
     async def _end(self) -> None:
-        """Give unused permits of the rate limit back, and have everything written."""
+        """Give unused permits of the rate limit back, and wait until everything is written."""
         if unused := self._budget.unused():
             with contextlib.suppress(NewsletterError):
                 await self._reserve(0, unused)
@@ -282,7 +282,7 @@ class Worker:
     async def _watch(self) -> None:
         """Poll for pauses and for a request to stop, and report the tally.
 
-        A slow server takes minutes for what is prefetched: a pause must not wait for its end.
+        Pauses are polled because with a slow server, the prefetched messages may take minutes.
         """
         looks = 0
         while True:
@@ -302,21 +302,21 @@ class Worker:
         )
 
     def _send_times(self, lead: timedelta) -> asyncio.Future[SendSlots]:
-        """Reserve send times of a limit by the second, none before `lead` has passed."""
+        """Reserve send times for a limit per second, none before `lead` has passed."""
         return self._committer.submit(
             lambda session, now: limits.send_times(session, self._plan.limits, lead=lead, now=now)
         )
 
     def _stop_at_limit(self, until: datetime) -> None:
-        """Stop where a rate limit is used up for longer than a run waits."""
+        """Stop if a rate limit is exhausted for longer than a run waits."""
         if not self._stays:
             self._tally.limited_until = until
             self._state.stop()
 
-    # One connection
+    # The loop of one connection
 
     async def _send_all(self) -> None:
-        """Send one job after the other; reconnect as often as the server closes the connection."""
+        """Send one job after another; reconnect whenever the server closes the connection."""
         connection: Connection | None = None
         job: Job | None = None
         failed: Relay | None = None
@@ -326,14 +326,14 @@ class Worker:
                 if connection is not None and (
                     connection.is_leaving or not connection.session.is_open
                 ):
-                    # A relay that took no message is the last choice for the next connection.
+                    # A relay that accepted no message is the last choice for the next connection.
                     failed = None if connection.session.carried else connection.relay
                     await self._connections.close(connection)
                     connection = None
                 if connection is None:
                     connection = await self._connections.open(failed=failed)
                 if connection is None:
-                    # Another connection may send it.
+                    # Another connection may send the job.
                     self._supply.release(job)
                     self._supply.requeue(job)
                     job = None
@@ -350,20 +350,20 @@ class Worker:
                 await self._connections.close(connection)
 
     def _kept(self, job: Job | None) -> Job | None:
-        """Return a job that was announced to a server, unless the worker is to stop."""
+        """Return a job that was announced to a server; if the worker is to stop, release it."""
         if job is not None and self._state.is_stopping:
             self._supply.release(job)
             return None
         return job
 
     async def _back_off(self, failures: int) -> None:
-        """Wait exponentially longer with each failure in a row, with jitter."""
+        """Wait with exponential back-off and jitter, by the number of consecutive failures."""
         await self._state.wait(BACKOFF_SECONDS * 2 ** min(failures, 4) * self._rng.uniform(0.5, 1))
 
     async def _deliver(self, job: Job, connection: Connection) -> Job | None:
-        """Try one job, and have its verdict recorded or the job requeued.
+        """Try one job, and record its verdict or requeue it.
 
-        Returns the job that was announced to the server behind it, if any: the next to be tried.
+        Returns the job whose envelope was pipelined after it, if any, which must be tried next.
         """
         assert job.mail is not None
         claim, upcoming = job.claim, None
@@ -391,7 +391,7 @@ class Worker:
         return upcoming
 
     async def _may_send(self, job: Job) -> bool:
-        """Mark a message as soon as the rate limits let its body go; False if it must not leave."""
+        """Mark a message as soon as the rate limits allow it; False if it must not be sent."""
         claim = job.claim
         assert job.permit is not None
         slot = await self._budget.wait_for_slot(job.permit)
@@ -404,19 +404,20 @@ class Worker:
             self._budget.give_back(slot.permit)
             return False
         if not await self._budget.go(slot):
-            # The commit took so long that the permit expired, and there is no other.
+            # The permit expired during a slow commit, and there is no other.
             self._settle(claim, reply.lost(Phase.DATA, "the limit was used up before it could go"))
         elif self._committer.has_lapsed():
-            # Another worker may have settled it since it was marked, or its edition been cancelled.
+            # Since the mark, another worker may have settled the row, or its edition been
+            # cancelled.
             self._settle(claim, reply.lost(Phase.DATA, "the worker's lease lapsed before it left"))
         else:
             return True
         return False
 
-    # What a reply leads to
+    # Consequences of a reply
 
     def _react(self, claim: Claim, outcome: Outcome, connection: Connection) -> Outcome:
-        """Do what an outcome calls for at its relay and its domain; return what it comes to."""
+        """React to an outcome for relay and domain; return the outcome that counts."""
         if outcome.kind is Kind.ACCEPTED and not self._refusals:
             self._connections.learn(connection, outcome)
             return outcome
@@ -436,7 +437,7 @@ class Worker:
         return outcome
 
     def _heed(self, domain: str, outcome: Outcome) -> None:
-        """Pause a domain whose reply asks for it, and report what the operator can mend."""
+        """Pause a domain if the outcome requires it, and report problems to the operator."""
         if outcome.reaction is Reaction.PAUSE and not self._supply.is_paused(domain):
             self._refusals.pop(domain, None)
             self._supply.pause({domain: self._clock() + domain_limits.PAUSE})
@@ -446,14 +447,14 @@ class Worker:
             self._state.tell(*reactions.mail_too_large(domain, outcome))
 
     def _may_retry_at_once(self, claim: Claim, outcome: Outcome) -> bool:
-        """Tell whether to requeue a message here, and count that it was not its own fault."""
+        """Return whether to requeue a message in this worker, and count tries without its fault."""
         if not reactions.may_retry_at_once(outcome, is_stopping=self._state.is_stopping):
             return False
         self._returns[claim.id] += 1
         return self._returns[claim.id] < reactions.TRIES
 
     def _settle(self, claim: Claim, outcome: Outcome) -> None:
-        """Have the verdict on a claim written with the next commit."""
+        """Write the verdict on a claim with the next commit."""
         decision = retry.decide(
             outcome,
             attempts=claim.attempts,
