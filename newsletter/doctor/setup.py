@@ -1,7 +1,7 @@
-"""Judges whether the settings are those of a newsletter that may mail strangers.
+"""Checks whether the settings are complete enough to send mail to readers.
 
 With the defaults of `newsletter init`, mails would come from newsletter@localhost, with links that
-lead to the reader's own machine and without the postal address that CAN-SPAM and CASL ask for. That
+lead to the reader's own machine and without the postal address that CAN-SPAM and CASL require. This
 is wrong with any relay, so the checks do not depend on `smtp_url`.
 """
 
@@ -16,7 +16,7 @@ from newsletter.doctor.findings import Finding, Level
 from newsletter.errors import ConfigurationError
 from newsletter.settings import Settings
 
-#: Of loopback addresses in the hosts files of Debian and Red Hat.
+#: Names of loopback addresses in the hosts files of Debian and Red Hat.
 _NAMES = frozenset(
     {
         *("ip6-localhost", "ip6-loopback", "localhost6", "localhost6.localdomain6"),
@@ -46,7 +46,7 @@ def require(settings: Settings) -> None:
 
 
 def is_loopback(host: str) -> bool:
-    """Tell whether links to a host lead to the machine of the person who opens them.
+    """Return whether links to a host lead to the machine of the person who opens them.
 
     By name (RFC 6761 §6.3), or by any spelling of a loopback or unspecified address that a browser
     takes, such as 127.1 or 2130706433.

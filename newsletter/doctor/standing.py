@@ -1,4 +1,4 @@
-"""How the newsletter stands: what an operator looks at every day, read in one transaction."""
+"""The state of the newsletter that an operator checks every day, read in one transaction."""
 
 from __future__ import annotations
 
@@ -41,9 +41,9 @@ from newsletter.sender.waiting import Waiting
 from newsletter.subscribers import next_digest
 from newsletter.subscribers import store as readers
 
-#: How long an edition may be overdue before it is missed: a run of cron takes its time.
+#: Time after which an overdue edition counts as missed, since a run of cron takes some time.
 _GRACE = timedelta(hours=1)
-#: Of the events of a provider, those of these days tell whether its set-up is right.
+#: Time within which the events of a provider show whether its set-up is correct.
 _LATELY = timedelta(days=7)
 _LOST_AT_LEAST = 5
 #: Age after which uncertain deliveries are no longer reported: mail servers keep logs no longer.
@@ -52,7 +52,7 @@ _SETTLED_BY_TIME = timedelta(days=30)
 
 @dataclass(frozen=True, kw_only=True)
 class OpenEdition:
-    """An edition that is on its way, and for what its rest waits."""
+    """An edition that is being sent, with the reasons for which deliveries wait."""
 
     name: str
     waiting: list[Waiting]
@@ -60,7 +60,7 @@ class OpenEdition:
 
 @dataclass(frozen=True, kw_only=True)
 class Missed:
-    """An edition that fell due and was not made."""
+    """An edition that was due and has not been made."""
 
     name: str
     due_at: datetime
@@ -68,7 +68,7 @@ class Missed:
 
 @dataclass(frozen=True, kw_only=True)
 class Pinned:
-    """An article that leads editions to come."""
+    """A pinned article, and the cadences whose next edition it leads."""
 
     article: int
     title: str
@@ -86,7 +86,7 @@ class Standing:
     #: The last edition of each cadence, None where there was none.
     last: dict[str, Summary | None]
     open: list[OpenEdition]
-    #: Providers all of whose events name no mail of ours, and how many they are.
+    #: Providers all of whose events are without a known delivery, with the number of events.
     lost_sources: dict[str, int]
     #: Editions that an alarm has paused.
     alarmed: list[Alarm]
@@ -105,17 +105,17 @@ class Standing:
     pinned: Pinned | None
     #: The note that waits for the next edition of each cadence that has one.
     notes: dict[str, str]
-    #: Periods to come that will have no edition.
+    #: Future periods that an editor has skipped.
     skipped: next_digest.Skipped
     run: SchedulerRun | None
-    #: Why the database seems to be a backup that was restored; None if it does not.
+    #: The error if the database seems to be a restored backup; None otherwise.
     restored: Conflict | None
-    #: What is wrong with the publisher's folder of templates as a whole; None if nothing is.
+    #: The problem with the publisher's folder of templates as a whole; None if there is none.
     templates: str | None = None
 
 
 def look(engine: Engine, *, publication: Publication, limits: Limits, now: datetime) -> Standing:
-    """Return how the newsletter stands; changes nothing."""
+    """Return the state of the newsletter; read-only."""
     with sessions.reading(engine) as session:
         counts = _readers(session)
         return Standing(
@@ -163,7 +163,7 @@ def _open(session: Session, limits: Limits, now: datetime) -> list[OpenEdition]:
 def _missed(
     session: Session, counts: dict[str, dict[str, int]], publication: Publication, now: datetime
 ) -> list[Missed]:
-    """Return the newest editions that readers wait for and nobody has made or skipped."""
+    """Return the newest editions that have readers and are overdue, neither made nor skipped."""
     times, since = publication.send_times, store.began_at(session)
     found = []
     for cadence in Cadence:
@@ -177,7 +177,7 @@ def _missed(
 
 
 def _last(session: Session, publication: Publication, now: datetime) -> dict[str, Summary | None]:
-    """Return the last edition of each cadence that has been due: one skipped ahead is none."""
+    """Return the last due edition of each cadence; editions skipped in advance do not count."""
     times = publication.send_times
     newest = {cadence: cadences.newest_due(cadence, now, times) for cadence in Cadence}
     found = {one.cadence: one for one in summaries.last(session, until=newest)}
@@ -207,7 +207,7 @@ def _letters() -> Select[Any]:
 def _unknown(session: Session, now: datetime) -> int:
     found = select_columns(func.count()).where(
         col(Delivery.state) == State.UNKNOWN,
-        # One with a reason is settled: it is not to be tried again.
+        # Deliveries with a reason are settled, as they are not tried again.
         col(Delivery.reason).is_(None),
         col(Delivery.state_at) > now - _SETTLED_BY_TIME,
     )
@@ -219,14 +219,14 @@ def _quarantined(session: Session) -> int:
     found = select(func.count()).where(
         col(Article.quarantined_at).is_not(None),
         col(Article.seen_at).is_(None),
-        # Nearly every new feed has one, and nobody has to look at it.
+        # Archives are not counted: nearly every new feed has one, and they need no attention.
         col(Article.quarantine_reason).is_distinct_from(Reason.ARCHIVE.value),
     )
     return session.exec(found).one()
 
 
 def _templates(publication: Publication) -> str | None:
-    """Say that files of the publisher's templates do nothing, or that none can be used."""
+    """Return the problem with the publisher's folder of templates, if there is one."""
     if publication.own_templates is None:
         return None
     from newsletter.rendering import environment, overrides  # noqa: PLC0415 - few have a folder
