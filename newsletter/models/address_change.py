@@ -1,4 +1,4 @@
-"""A change of address: requested by a reader, done when the new address is confirmed."""
+"""A change of address: requested by a reader, and done when the new address is confirmed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class AddressChange(Table, table=True):
     __tablename__ = "address_change"
 
     id: int | None = Field(default=None, sa_column=Column(RowId, primary_key=True))
-    #: In the link of the letter to the new address, in place of the reader's public id.
+    #: The id in the link of the letter to the new address, in place of the reader's public id.
     public_id: str = Field(max_length=16, unique=True)
     subscriber_id: int = Field(
         sa_column=Column(BigInteger, ForeignKey("subscriber.id"), nullable=False, unique=True)
@@ -25,7 +25,7 @@ class AddressChange(Table, table=True):
     #: The new address.
     address: str = Field(max_length=254, index=True)
     asked_at: datetime = Field(sa_type=Instant)
-    #: When the link expires.
+    #: The time at which the link expires.
     expires_at: datetime = Field(sa_type=Instant, index=True)
-    #: When the owner of the new address confirmed it.
+    #: The time at which the owner of the new address confirmed the change.
     done_at: datetime | None = Field(default=None, sa_type=Instant)

@@ -32,10 +32,10 @@ class Article(Table, table=True):
         sa_column=Column(BigInteger, ForeignKey("feed.id", ondelete="SET NULL"), nullable=True),
     )
     guid: str | None = Field(default=None)
-    #: Canonical; items of one feed may share it.
+    #: The canonical link; items of one feed may share it.
     link: str = Field(index=True)
     title: str
-    #: Plain text, one or two sentences.
+    #: The teaser as plain text, one or two sentences.
     standfirst: str = Field(default="")
     image_url: str | None = Field(default=None)
     image_width: int | None = Field(default=None)
@@ -47,16 +47,17 @@ class Article(Table, table=True):
     #: Reading time, in minutes.
     minutes: int = Field(default=1)
     published_at: datetime | None = Field(default=None, sa_type=Instant)
-    #: When it was first seen, set under the freeze lock; none while no edition may have it.
+    #: The time of arrival, set under the freeze lock; None while no edition may have the article.
     seen_at: datetime | None = Field(default=None, sa_type=Instant, index=True)
     quarantined_at: datetime | None = Field(default=None, sa_type=Instant)
     #: `quarantine.Reason`: ancient, future, republished, archive, flood.
     quarantine_reason: str | None = Field(default=None, max_length=16)
-    #: When an editor held it, before any edition had it; none once it is released.
+    #: The time at which an editor held the article, before any edition had it; None after its
+    #: release.
     held_at: datetime | None = Field(default=None, sa_type=Instant)
-    #: When an editor rejected it, for good.
+    #: The time at which an editor rejected the article permanently.
     rejected_at: datetime | None = Field(default=None, sa_type=Instant)
-    #: When it was pinned: it leads the first edition of each cadence after this.
+    #: The time at which the article was pinned; it leads the next edition of each cadence.
     pinned_at: datetime | None = Field(default=None, sa_type=Instant)
     #: SHA-256 of the fields that readers see.
     content_hash: str = Field(max_length=64)
@@ -65,7 +66,7 @@ class Article(Table, table=True):
 
     @property
     def state(self) -> ArticleState:
-        """Its state, from its instants."""
+        """The state of the article, derived from its times."""
         if self.seen_at is not None:
             return ArticleState.OUT
         if self.rejected_at is not None:

@@ -20,7 +20,7 @@ class Attempt(Table, table=True):
     )
     number: int = Field(sa_column=Column(SmallInteger, nullable=False))
     at: datetime = Field(sa_type=Instant)
-    #: deferred, refused, unknown.
+    #: The outcome: deferred, refused or unknown.
     outcome: str = Field(max_length=10)
     #: Phase of the SMTP session: connect, mail, rcpt, data, body.
     phase: str = Field(max_length=10)

@@ -20,7 +20,7 @@ class Audit(Table, table=True):
     actor: str = Field(max_length=100)
     #: Noun and verb, as the command has them: "articles.hold".
     action: str = Field(max_length=40)
-    #: What it was done to: "article:12", "edition:weekly-2026-12-07", "note:weekly".
+    #: The object of the action: "article:12", "edition:weekly-2026-12-07", "note:weekly".
     subject: str = Field(max_length=64, index=True)
     #: The subject's title at that time, or the text of a note.
     detail: str = Field(default="")

@@ -53,7 +53,7 @@ class Instant(TypeDecorator[datetime]):
 def sql(statement: str, *times: str) -> TextClause:
     """Return a statement that both engines take; the named parameters are instants.
 
-    For statements that run often: to build one of SQLAlchemy's takes longer than to run it.
+    For statements that run often: building a SQLAlchemy query takes longer than running it.
     """
     return text(statement.strip()).bindparams(*(bindparam(name, type_=Instant()) for name in times))
 

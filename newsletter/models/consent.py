@@ -19,16 +19,16 @@ class Consent(Table, table=True):
         sa_column=Column(BigInteger, ForeignKey("subscriber.id"), nullable=False, index=True)
     )
     at: datetime = Field(sa_type=Instant)
-    #: added, imported, asked, confirmed, cadence, paused, resumed, unsubscribed, suppressed ...
+    #: The change: added, imported, asked, confirmed, cadence, paused, resumed, unsubscribed ...
     action: str = Field(max_length=16)
     cadence: str = Field(max_length=8)
     status: str = Field(max_length=12)
     generation: int
-    #: The words that the reader agreed to, or the operator's reason.
+    #: The wording that the reader agreed to, or the operator's reason.
     wording: str = Field(default="")
-    #: Where it came from: `command line`, `import readers.csv`, `box on https://...`.
+    #: The source of the change: `command line`, `import readers.csv`, `box on https://...`.
     source: str = Field(default="")
-    #: The reader's IP address, where there was one.
+    #: The reader's IP address, if there was one.
     remote: str | None = Field(default=None, max_length=64)
     #: Another system's record of an imported sign-up, see `subscribers.evidence`.
     evidence: str | None = Field(default=None, sa_type=Text)

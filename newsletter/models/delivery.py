@@ -15,9 +15,8 @@ from newsletter.models.table import Table
 class State(StrEnum):
     """The state of a delivery.
 
-    Rows have no state for what a worker does with them at the moment: they stay queued or deferred
-    until it is over. `claimed` and `in_flight` are derived from what the worker has registered
-    (`ledger.holding`).
+    The column has no states for the work of a worker: rows stay queued or deferred until a try is
+    over. `claimed` and `in_flight` are derived from the worker's registration (`ledger.holding`).
     """
 
     QUEUED = "queued"
@@ -34,9 +33,10 @@ class State(StrEnum):
 #: States of rows that can still be sent.
 OPEN = (State.QUEUED, State.DEFERRED)
 
-# Literals, not parameters: SQLite uses a partial index only if the query has its literal condition.
+# Literals instead of parameters, because SQLite uses a partial index only if the query contains its
+# condition literally.
 CLAIMABLE = "delivery.state IN ('queued', 'deferred') AND delivery.blocked_domain IS NULL"
-# Waits for a rate limit or pause of its domain.
+# The row waits for a rate limit or pause of its domain.
 BLOCKED = "delivery.blocked_domain IS NOT NULL"
 
 
@@ -73,24 +73,24 @@ class Delivery(Table, table=True):
     address: str = Field(max_length=254)
     #: The recipient's public id, for links and the Message-ID.
     reference: str = Field(max_length=16)
-    #: The generation of their consent when the row was made.
+    #: The generation of the recipient's consent when the row was made.
     generation: int
-    #: When they subscribed, for the footer.
+    #: The time at which the recipient subscribed, for the footer.
     since_at: datetime | None = Field(default=None, sa_type=Instant)
     state: str = Field(max_length=10)
-    #: 0 letters, 1 corrections, 2 digests; the lowest is sent first.
+    #: The priority: 0 for letters, 1 for corrections, 2 for digests; the lowest is sent first.
     priority: int = Field(sa_column=Column(SmallInteger, nullable=False))
     due_at: datetime = Field(sa_type=Instant)
     #: The domain whose rate limit or pause the row waits for, although it is due.
     blocked_domain: str | None = Field(default=None, max_length=253)
-    #: Tries that the reader's server answered or that may have reached it.
+    #: The number of tries with a reply about the reader, or whose message may have arrived.
     attempts: int = Field(default=0, sa_column=Column(SmallInteger, nullable=False))
-    #: When the state last changed.
+    #: The time of the last change of state.
     state_at: datetime = Field(sa_type=Instant)
     #: The last reply: basic code, enhanced code (RFC 3463), text.
     code: int | None = Field(default=None, sa_column=Column(SmallInteger, nullable=True))
     enhanced: str | None = Field(default=None, max_length=12)
     reply: str | None = Field(default=None, max_length=512)
-    #: Why it was skipped or cancelled.
+    #: Why the delivery was skipped or cancelled.
     reason: str | None = Field(default=None, max_length=64)
     created_at: datetime = Field(sa_type=Instant)

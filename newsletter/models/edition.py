@@ -29,20 +29,20 @@ class Edition(Table, table=True):
 
     id: int | None = Field(default=None, sa_column=Column(RowId, primary_key=True))
     cadence: str = Field(max_length=8)
-    #: The local calendar date on which it is due.
+    #: The local calendar date on which the edition is due.
     period: date
     state: str = Field(max_length=12)
-    #: Why it was skipped or cancelled.
+    #: Why the edition was skipped or cancelled.
     reason: str | None = Field(default=None)
-    #: The rates, of bounced or complained, that have paused it; each does so once.
+    #: The alarms (bounced, complained) that have paused the edition; each one does so once.
     alarmed: str | None = Field(default=None, max_length=24)
     #: Start of the coverage for readers without a watermark.
     coverage_start: datetime = Field(sa_type=Instant)
     #: The instant of the freeze.
     coverage_end: datetime = Field(sa_type=Instant)
-    #: Number of readers; the counts of its deliveries by state sum to this at every instant.
+    #: Number of readers, which is the sum of the edition's deliveries by state at any time.
     audience: int = Field(default=0)
     created_at: datetime = Field(sa_type=Instant)
     finished_at: datetime | None = Field(default=None, sa_type=Instant)
-    #: When the watermarks of its readers were last settled with no row open.
+    #: The time at which the readers' watermarks were last settled while no row was open.
     settled_at: datetime | None = Field(default=None, sa_type=Instant)

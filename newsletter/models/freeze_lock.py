@@ -17,7 +17,7 @@ class FreezeLock(Table, table=True):
 
     id: int = Field(default=1, primary_key=True)
     created_at: datetime = Field(sa_type=Instant)
-    #: The latest instant used as a seen_at or a coverage end; the next one is later.
+    #: The latest instant used as `seen_at` or coverage end; the next one must be later.
     latest_instant: datetime = Field(sa_type=Instant)
-    #: When a fetch of all feeds last ended, by the clock of its process.
+    #: The time at which a fetch of all feeds last ended, by the clock of its process.
     fetched_at: datetime | None = Field(default=None, sa_type=Instant)

@@ -55,29 +55,29 @@ class Mailing(Table, table=True):
         default=None,
         sa_column=Column(BigInteger, ForeignKey("edition.id"), nullable=True, index=True),
     )
-    #: Hash of the text of a letter or a correction: equal ones share a mailing.
+    #: Hash of the text of a letter or a correction; equal texts share a mailing.
     key: str | None = Field(default=None, max_length=64, unique=True)
     subject: str
     #: The literal octets between the slots, joined (see `CompiledMessage.dump`).
     body: bytes
-    #: JSON of [[offset, slot, place], ...].
+    #: The slots as JSON: [[offset, slot, place], ...].
     fields: str
-    #: The values that fill its slots. Frozen like the body: a retry has the same bytes even if the
-    #: settings have changed since.
+    #: Values for the slots. They are frozen like the body, so that a retry has the same bytes even
+    #: if the settings have changed since.
     domain: str = Field(max_length=253)
     timezone: str = Field(max_length=64)
     language: str = Field(max_length=35)
-    #: The name of the key that signs its links (see `Keyring.newest`).
+    #: The name of the key that signs the links (see `Keyring.newest`).
     signing_key: str = Field(max_length=8)
     #: The HTML for a browser, with empty slots.
     html: str
     created_at: datetime = Field(sa_type=Instant)
-    #: Pruned deliveries, by final state.
+    #: The numbers of pruned deliveries, by final state.
     pruned_accepted: int = Field(default=0, sa_column=_count())
     pruned_refused: int = Field(default=0, sa_column=_count())
     pruned_skipped: int = Field(default=0, sa_column=_count())
     pruned_cancelled: int = Field(default=0, sa_column=_count())
-    #: Of the pruned accepted ones: those that bounced, and those complained about.
+    #: The numbers of pruned accepted deliveries that bounced, and that caused a complaint.
     pruned_bounced: int = Field(default=0, sa_column=_count())
     pruned_complained: int = Field(default=0, sa_column=_count())
 
@@ -95,7 +95,7 @@ class MailingArticle(Table, table=True):
     )
     position: int
     role: str = Field(max_length=8)
-    #: As readers received them; the article may have been edited since.
+    #: Title and link as readers received them; the article may have been edited since.
     title: str
     link: str
     #: The article's content hash at the freeze.

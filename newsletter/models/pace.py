@@ -18,13 +18,13 @@ class Pace(Table, table=True):
     """The limits of one destination domain, or of all mail."""
 
     key: str = Field(max_length=253, primary_key=True)
-    #: When the next message may be sent.
+    #: The time at which the next message may be sent.
     next_at: datetime = Field(sa_type=Instant)
-    #: Most concurrent messages; none for no limit but the number of connections.
+    #: Maximum number of concurrent messages; None if only the number of connections limits it.
     connections: int | None = Field(default=None, sa_column=Column(SmallInteger, nullable=True))
     #: Messages accepted since the last increase of `connections`.
     successes: int = 0
-    #: No message is sent to the domain before this.
+    #: The end of a pause, before which no message is sent to the domain.
     paused_until: datetime | None = Field(default=None, sa_type=Instant)
     #: The reply that caused the pause.
     reply: str = Field(default="", max_length=512)
@@ -36,7 +36,7 @@ class RateWindow(Table, table=True):
 
     __tablename__ = "rate_window"
 
-    #: hour, day.
+    #: The length of the window: hour or day.
     name: str = Field(max_length=8, primary_key=True)
     began_at: datetime = Field(sa_type=Instant, primary_key=True)
     count: int

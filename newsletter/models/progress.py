@@ -15,6 +15,6 @@ class Progress(Table, table=True):
     """The one row that workers advance while they send (see `newsletter.db.restore_guard`)."""
 
     id: int = Field(default=1, primary_key=True)
-    #: Increases whenever mail is being sent.
+    #: A number that increases whenever mail is being sent.
     serial: int = Field(default=0, sa_column=Column(BigInteger, nullable=False))
     worked_until: datetime = Field(sa_type=Instant)

@@ -16,11 +16,11 @@ class SchedulerRun(Table, table=True):
     __tablename__ = "scheduler_run"
 
     id: int = Field(default=1, primary_key=True)
-    #: cron, worker.
+    #: The command: cron or worker.
     command: str = Field(max_length=16)
     host: str = Field(max_length=64)
     pid: int
     began_at: datetime = Field(sa_type=Instant)
     ended_at: datetime = Field(sa_type=Instant)
-    #: The first error of the run; none if it succeeded.
+    #: The first error of the run; None if it succeeded.
     error: str | None = Field(default=None)

@@ -28,21 +28,21 @@ class Subscriber(Table, table=True):
     __table_args__ = (Index("ix_subscriber_audience", "cadence", "status", "watermark"),)
 
     id: int | None = Field(default=None, sa_column=Column(RowId, primary_key=True))
-    #: In links instead of the address: 16 random base64url characters.
+    #: The id in links, instead of the address: 16 random base64url characters.
     public_id: str = Field(max_length=16, unique=True)
     address: str = Field(max_length=254, unique=True)
     cadence: str = Field(max_length=8)
     status: str = Field(max_length=12)
-    #: Number of the consent: links made under an earlier one are void.
+    #: The number of the consent; links made under an earlier one are void.
     generation: int = Field(default=1)
-    #: Coverage end of the last edition accepted for them; none before the first.
+    #: Coverage end of the last edition accepted for the reader; None before the first one.
     watermark: datetime | None = Field(default=None, sa_type=Instant)
-    #: When the current consent began.
+    #: The time at which the current consent began.
     subscribed_at: datetime | None = Field(default=None, sa_type=Instant)
     paused_until: datetime | None = Field(default=None, sa_type=Instant)
-    #: BCP 47 tag, if known.
+    #: The language as a BCP 47 tag, if known.
     language: str | None = Field(default=None, max_length=35)
-    #: IANA name, if known.
+    #: The time zone as an IANA name, if known.
     timezone: str | None = Field(default=None, max_length=64)
     created_at: datetime = Field(sa_type=Instant)
     updated_at: datetime = Field(sa_type=Instant)

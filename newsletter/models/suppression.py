@@ -32,7 +32,7 @@ class Suppression(Table, table=True):
     """One address that is never mailed; after an erasure only its keyed hash and cause remain."""
 
     id: int | None = Field(default=None, sa_column=Column(RowId, primary_key=True))
-    #: None after the erasure of the person.
+    #: The address; None after the erasure of the person.
     address: str | None = Field(default=None, max_length=254, unique=True)
     #: `Keyring.fingerprints` of the address under the newest key at that time.
     address_hash: str = Field(max_length=48, unique=True)

@@ -1,4 +1,4 @@
-"""What all tables have in common."""
+"""The common base class of all tables."""
 
 from __future__ import annotations
 
@@ -9,5 +9,5 @@ from sqlmodel import SQLModel
 class Table(SQLModel):
     """The base of the tables."""
 
-    # Rows are not validated: pydantic builds a table's validator only if one is asked for.
+    # Rows are not validated, so pydantic need not build a validator for each table.
     model_config = ConfigDict(defer_build=True)  # type: ignore[assignment]

@@ -16,6 +16,6 @@ class Throttle(Table, table=True):
     #: The limit's name and a keyed hash: no e-mail or IP address is stored.
     key: str = Field(max_length=80, primary_key=True)
     began_at: datetime = Field(sa_type=Instant)
-    #: When the window ends and the row can be deleted.
+    #: The end of the window, after which the row can be deleted.
     ends_at: datetime = Field(sa_type=Instant, index=True)
     count: int

@@ -25,7 +25,7 @@ class Worker(Table, table=True):
     """One running process; its rows are taken over after a crash or when its lease has expired."""
 
     id: int | None = Field(default=None, sa_column=Column(RowId, primary_key=True))
-    #: Random; also in the name of its lock file (the liveness lock).
+    #: A random name, which is also a part of the name of the lock file (the liveness lock).
     name: str = Field(max_length=32, unique=True)
     kind: str = Field(default=ProcessKind.WORKER, max_length=8)
     #: The program's version; None for versions that did not record it.
@@ -34,5 +34,5 @@ class Worker(Table, table=True):
     pid: int
     started_at: datetime = Field(sa_type=Instant)
     lease_until: datetime = Field(sa_type=Instant)
-    #: Ids of the deliveries whose bodies may be leaving, replaced whole by each commit.
+    #: Ids of the deliveries whose bodies may be leaving; each commit replaces the whole array.
     in_flight: list[int] = Field(default_factory=list, sa_column=Column(JSON, nullable=False))
