@@ -99,7 +99,7 @@ class Claiming:
     def claim(
         self, session: Session, now: datetime, *, limit: int, counts: Mapping[str, int]
     ) -> Claimed:
-        """Claim up to `limit` rows, first those of blocked domains whose limit allows more again."""
+        """Claim up to `limit` rows, first those of blocked domains whose limits allow it again."""
         if not is_sqlite(session.connection()):
             # Lock order: the pace row before the lock of claims, as if limits had been read before.
             # On SQLite the only lock is held already.
