@@ -53,11 +53,12 @@ class Asked(StrEnum):
     """The result of a request; for the operator and for tests, never shown to a visitor."""
 
     LINK = "link"
-    #: The address is subscribed already; a letter says so to its owner.
+    #: The address is subscribed already, by this reader (SAME) or another one (READER), and its
+    #: owner gets a letter that says so.
     SAME = "same"
     READER = "reader"
     SUPPRESSED = "suppressed"
-    #: No letter: the mailbox is over its rate limit.
+    #: No letter was sent, because the mailbox is over its rate limit.
     NOTHING = "nothing"
 
 
@@ -78,7 +79,7 @@ class Awaited:
 
     @property
     def is_done(self) -> bool:
-        """Whether the owner of the new address has confirmed it."""
+        """Whether the owner of the new address has confirmed the change."""
         return self.change.done_at is not None
 
 

@@ -40,11 +40,11 @@ class Action(StrEnum):
 class Origin:
     """The source of a change."""
 
-    #: `command line`, `import readers.csv`, `box on https://...`.
+    #: The source: `command line`, `import readers.csv`, `box on https://...`.
     source: str
-    #: The words that the reader agreed to, or the operator's reason.
+    #: The wording that the reader agreed to, or the operator's reason.
     wording: str = ""
-    #: The network address of the reader, where there is one.
+    #: The network address of the reader; None if there is none.
     remote: str | None = None
 
 

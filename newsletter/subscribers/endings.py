@@ -1,4 +1,4 @@
-"""Ends readers in both ways at once: some unsubscribe, the addresses of others are suppressed."""
+"""Unsubscribes readers and suppresses addresses in one transaction, in the required lock order."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ def end_all(
     publication: Publication,
     now: datetime,
 ) -> tuple[list[Goodbye], int]:
-    """Unsubscribe readers, and suppress addresses; once per transaction.
+    """Unsubscribe readers, and suppress addresses; to be called once per transaction.
 
-    Returns the result of each goodbye, and how many addresses were not suppressed before.
+    Returns the result of each unsubscribe, and how many addresses were not suppressed before.
     """
     if not goodbyes and not suppressed:
         return [], 0
     public_ids = {bearer.public_id for bearer, _ in goodbyes}
-    # Lock order: all of them by id, before one is changed; suppressions before deliveries.
+    # Lock order: all subscribers by id before any is changed; suppressions before deliveries.
     locked_subscribers(session, store.are_any(public_ids, suppressed), ends=True)
     added = suppress.suppress_each(session, suppressed, now=now, keyring=publication.keyring)
     results = [

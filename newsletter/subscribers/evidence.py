@@ -33,7 +33,7 @@ class Evidence(NamedTuple):
 
     @property
     def since(self) -> datetime | None:
-        """When the consent began."""
+        """The time at which the consent began."""
         return self.confirmed_at or self.opted_in_at
 
     @property
@@ -54,10 +54,10 @@ def text(value: str) -> str | None:
 
 
 def to_json(each: Collection[Evidence]) -> list[str | None]:
-    """Return evidence as stored with consents; None where nothing is known."""
+    """Return each evidence in its stored form; None if it is empty."""
     columns = [
         _members(name, values)
-        # Without evidence there are no columns.
+        # Not strict, because there are no columns if `each` is empty.
         for name, values in zip(Evidence._fields, zip(*each, strict=True), strict=False)
         if any(values)
     ]

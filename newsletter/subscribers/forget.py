@@ -30,7 +30,7 @@ class Forgotten:
 
 
 def forget(session: Session, address: str, *, now: datetime, keyring: Keyring) -> Forgotten:
-    """Erase the person of an address, and of those they had before; cancel their open deliveries.
+    """Erase the person of an address, and their earlier addresses; cancel open deliveries.
 
     A message in flight may still arrive; its row no longer has the address.
     """
@@ -54,6 +54,6 @@ def forget(session: Session, address: str, *, now: datetime, keyring: Keyring) -
 def sweep(engine: Engine, *, patience_seconds: float = 5) -> bool:
     """Checkpoint SQLite's write-ahead log, which still has the erased data, after the commit.
 
-    Returns False if a reader of the database blocked it: then a later checkpoint does it.
+    Returns False if a reader of the database blocked it; then a later checkpoint removes the data.
     """
     return engines.checkpoint(engine, patience_seconds=patience_seconds)

@@ -2,8 +2,8 @@
 
 Nothing is written before all states of the file are understood. Idempotent, also after a kill:
 known subscribers stay as they are. An import never reactivates subscribers who left, were
-suppressed or erased, and never changes a cadence. Of several states of one subscriber in files the
-strictest counts, unless the subscriber has chosen another one here.
+suppressed or erased, and never changes a cadence. If files have several states of one subscriber,
+the strictest counts, unless the subscriber has chosen another one here.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from newsletter.subscribers.locking import locked_subscribers
 from newsletter.suppression import Cause, Grounds
 from newsletter.tokens import Keyring
 
-#: Subscribers per transaction: a durable commit costs as much as some hundred inserts.
+#: Subscribers per transaction, since a durable commit costs as much as some hundred inserts.
 BATCH = 5_000
 
 _WORDING = {
@@ -55,7 +55,7 @@ _REASON = {
     Cause.BOUNCE: "imported as bounced",
     Cause.COMPLAINT: "imported as complained",
 }
-#: By a stricter state in a file: the states it replaces, of subscribers known by imports alone.
+#: The states that each state in a file replaces, for subscribers known only by imports.
 _LESS_STRICT = {
     Status.UNSUBSCRIBED: [Status.ACTIVE, Status.PAUSED, Status.PENDING],
     Status.PENDING: [Status.ACTIVE, Status.PAUSED],
@@ -74,7 +74,7 @@ class ImportTally:
     #: Known subscribers with a new state: active because of `confirmed`, or stricter because the
     #: file has a stricter state than an earlier import.
     updated: int = 0
-    #: Known subscribers, and lines that repeat an address.
+    #: Known subscribers without a change, and lines that repeat an address.
     unchanged: int = 0
     #: Addresses that must not be mailed.
     suppressed: int = 0
@@ -91,7 +91,7 @@ class Import:
     source: str
     now: datetime
     keyring: Keyring
-    #: For lines without a cadence.
+    #: The cadence for lines without one.
     cadence: Cadence = Cadence.WEEKLY
     #: The operator confirms that subscribers without a state in the file have agreed; those of
     #: them who are pending here become active. Lines whose state is pending stay pending.
@@ -199,7 +199,7 @@ def _batches(
     tally: ImportTally,
     reject: Callable[[Rejection], None],
 ) -> Iterator[_Batch]:
-    """Yield batches; of an address that is repeated in a batch the strictest state counts."""
+    """Yield batches; if an address is repeated in a batch, the strictest state counts."""
     batch: _Batch = {}
     for line in lines:
         tally.read += 1
@@ -239,7 +239,7 @@ def _import(session: Session, batch: _Batch, how: Import) -> _Found:
     _lock(session, batch, how)
     _suppress(session, [e for e in batch.values() if e.cause is not None], how)
     suppressed = suppression.suppressed_among(session, batch, keyring=how.keyring)
-    # Lock order: by address, or two concurrent imports deadlock.
+    # Lock order: by address, or two concurrent imports may deadlock.
     mailable = [batch[a] for a in sorted(batch) if a not in suppressed]
     added = updated = unstated = 0
     for (status, is_stated), entries in _grouped(mailable, how):
@@ -255,7 +255,8 @@ def _import(session: Session, batch: _Batch, how: Import) -> _Found:
 def _lock(session: Session, batch: _Batch, how: Import) -> None:
     """Lock every known subscriber of a batch that a later step may change.
 
-    Lock order: by id over all steps, or another change of two of these readers deadlocks.
+    Lock order: by id for all steps together, or a concurrent change of two of these readers may
+    deadlock.
     """
     restricted = [e.address for e in batch.values() if _status(e, how) is not Status.ACTIVE]
     if restricted:
@@ -295,8 +296,8 @@ def _add(session: Session, entries: list[Entry], status: Status, how: Import) ->
     inserted = store.insert_missing(
         session, _columns(entries, status, how), status=status, now=how.now
     )
-    # With the rows locked: delete those whose address another transaction has suppressed since
-    # the check. SQLite has one writer, so it cannot happen there.
+    # While the rows are locked, those are deleted whose address another transaction has
+    # suppressed since the check. On SQLite with its single writer this cannot happen.
     if status is not Status.SUPPRESSED and not is_sqlite(session.connection()):
         addresses = [entry.address for entry in entries]
         late = suppression.suppressed_among(session, addresses, keyring=how.keyring)
@@ -326,7 +327,7 @@ def _columns(entries: list[Entry], status: Status, how: Import) -> dict[str, Seq
         columns["created_at"] = [e.ours.created_at if e.ours else how.now for e in entries]
     if status is Status.PAUSED:
         columns["paused_until"] = [entry.paused_until for entry in entries]
-        # The same catch-up as of a reader who pauses here.
+        # The watermark that a reader who pauses here would get, to catch up from.
         columns["watermark"] = [preferences.initial_watermark(one, how.now) for one in cadences]
     return columns
 
@@ -334,7 +335,7 @@ def _columns(entries: list[Entry], status: Status, how: Import) -> dict[str, Seq
 def _subscribed_at(entry: Entry, begun: datetime | None) -> datetime | None:
     """Return when a consent began: its confirmation, or else the sign-up.
 
-    `begun` is when it begins without evidence, None if it does not.
+    `begun` is the time at which it begins without evidence; None if there is no consent then.
     """
     if entry.ours:
         return entry.ours.subscribed_at
@@ -342,7 +343,7 @@ def _subscribed_at(entry: Entry, begun: datetime | None) -> datetime | None:
 
 
 def _restrict(session: Session, entries: list[Entry], status: Status, how: Import) -> int:
-    """Give subscribers known by imports alone the stricter `status`; return how many."""
+    """Give subscribers known only by imports the stricter `status`; return how many."""
     addresses = [entry.address for entry in entries]
     known = store.are_in(addresses, _LESS_STRICT[status]) & store.are_imported()
     readers = locked_subscribers(session, known, ends=True)
@@ -366,7 +367,7 @@ def _restrict(session: Session, entries: list[Entry], status: Status, how: Impor
 def _pause(
     session: Session, until: Mapping[str, datetime | None], readers: Sequence[Row[Any]]
 ) -> None:
-    """Pause readers one at a time: each has a watermark of its own to catch up from."""
+    """Pause readers one at a time, because each has a watermark of their own to catch up from."""
     for reader in readers:
         subscriber = store.find(session, reader.address)
         assert subscriber is not None

@@ -1,8 +1,8 @@
 """Letters, the transactional mails to one reader: compiled once per content, queued in the ledger.
 
-Equal letters share a mailing, found by a hash of its content; each reader's letter is one row of
-the ledger with a higher priority than digests. So a letter costs one lookup and one insert, and is
-retried, cancelled and accounted for like a digest.
+Equal letters share a mailing, found by a hash of the content; each reader's letter is one row of
+the ledger with a higher priority than digests. So a letter costs one look-up and one insert, and is
+retried, cancelled and counted like a digest.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ from newsletter.rendering.letter import (
 from newsletter.subscribers import next_digest
 from newsletter.throttle import Limit
 
-#: A reader may unsubscribe and return many times a day.
+#: Rate limit of goodbye letters, because a reader may unsubscribe and return many times a day.
 GOODBYES = Limit("goodbye", 1, timedelta(hours=24))
-#: Anybody with a forwarded mail can request these letters.
+#: Rate limits of letters that anybody with a forwarded mail can request.
 ERASURES = Limit("erase", 1, timedelta(hours=24))
 COPIES = Limit("data", 1, timedelta(hours=24))
 #: Letters are claimed before digests.
@@ -57,9 +57,9 @@ def confirm(
     publication: Publication,
     now: datetime,
 ) -> None:
-    """Queue the double opt-in letter; its link begins the consent of that generation.
+    """Queue the double opt-in letter; its link begins the consent of a generation.
 
-    Does the same work without queueing anything unless `is_sent`.
+    Unless `is_sent`, does the same work without queueing anything, so that timing is the same.
     """
     _send(
         session,
@@ -97,10 +97,11 @@ def present(
     publication: Publication,
     now: datetime,
 ) -> None:
-    """Queue the letter that a reader who signs up again is subscribed, and where to change it.
+    """Queue the letter to a reader who signs up again, with a link to the preferences.
 
-    Does the same work without queueing anything unless `is_sent`. `skipped` are the periods without
-    an edition; the caller queries them for unknown addresses too, so that timing discloses nothing.
+    Unless `is_sent`, does the same work without queueing anything. `skipped` are the periods
+    without an edition; the caller queries them for unknown addresses too, so that timing discloses
+    nothing.
     """
     times = publication.send_times
     until = subscriber.paused_until
@@ -116,7 +117,7 @@ def present(
 def goodbye(
     session: Session, subscriber: Subscriber, *, publication: Publication, now: datetime
 ) -> None:
-    """Queue the letter that a reader is unsubscribed, and how to undo it; at most once a day."""
+    """Queue the letter after an unsubscribe, with a link to undo it; at most once a day."""
     address, keyring = subscriber.address, publication.keyring
     if throttle.take(session, GOODBYES, address, now=now, keyring=keyring):
         _send(session, subscriber, Goodbye(), publication=publication, now=now)
@@ -167,7 +168,7 @@ def old_address(
 
 @dataclass(frozen=True)
 class _Recipient:
-    """The recipient of a letter as the ledger stores it."""
+    """The recipient of a letter, with the columns that the ledger stores."""
 
     address: str
     reference: str
@@ -237,7 +238,7 @@ def _mailing(
         "html": rendered.page,
         "created_at": now,
     }
-    # A concurrent transaction may insert the same letter: one of the two rows stays.
+    # A concurrent transaction may insert the same letter; then only one of the rows stays.
     columns = {name: [value] for name, value in row.items()}
     dialects.insert_missing(session, Mailing, columns, constants={})
     made = _find(session, key)

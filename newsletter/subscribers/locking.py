@@ -1,7 +1,8 @@
-"""The only way to the lock of a subscriber's row, and so the place of its lock order.
+"""The only functions that lock subscriber rows, so that the lock order is in one place.
 
-Lock order: freeze lock before subscriber rows, and these by id, or a running freeze, or another
-change of the same readers, deadlocks. tests/house/test_locks.py keeps every other room out.
+Lock order: freeze lock before subscriber rows, and these by id. Otherwise a running freeze, or
+another change of the same readers, may deadlock. tests/house/test_locks.py checks that no other
+package locks these rows.
 """
 
 from __future__ import annotations
@@ -25,12 +26,12 @@ _id = col(Subscriber.id)
 def locked_subscriber(
     session: Session, chosen: ColumnElement[bool], *, ends: bool
 ) -> Subscriber | None:
-    """Lock a subscriber's row and return it as it is now; None if there is none.
+    """Lock a subscriber's row and return its current values; None if there is none.
 
-    `ends` says that a reader may leave the audience of a running freeze: a consent may end, pause
-    or be erased, or the cadence change. Then the freeze lock is held too: every delivery of that
-    freeze is seen, and nobody gets neither the edition that it supersedes nor the new one. Anything
-    else must not wait for a freeze.
+    With `ends`, the reader may leave the audience of a running freeze: a consent may end, pause or
+    be erased, or the cadence change. Then the freeze lock is held, too, so that all deliveries of
+    that freeze are visible, and no reader misses both the superseded edition and the new one. Other
+    changes must not wait for a freeze.
     """
     _hold(session, ends=ends)
     return session.exec(_locked(chosen)).one_or_none()
@@ -48,7 +49,7 @@ def find_subscriber(
 def locked_subscribers(
     session: Session, chosen: ColumnElement[bool], *, ends: bool, limit: int | None = None
 ) -> Sequence[Row[Any]]:
-    """Lock many rows, as `locked_subscriber` does; return id, public_id, address and status."""
+    """Lock many rows as `locked_subscriber` does; return id, public_id, address and status."""
     _hold(session, ends=ends)
     return session.execute(
         select_columns(
@@ -72,16 +73,16 @@ def inserted_subscriber(
     ends: bool,
     beside: ColumnElement[bool] | None = None,
 ) -> Subscriber:
-    """Insert a pending subscriber if the address is unknown, and lock it with those `beside` it.
+    """Insert a pending subscriber if the address is unknown; lock it and the rows `beside`.
 
-    Returns the subscriber of the address; it is new if it has the `public_id` of `row`.
+    Returns the subscriber of the address, which is new if it has the `public_id` of `row`.
     """
     _hold(session, ends=ends)
     address = row["address"]
     columns = {name: [value] for name, value in row.items()}
     chosen = store.with_address(address) | (false() if beside is None else beside)
     while True:
-        # A row that exists at the insert may be gone before it can be locked: then insert again.
+        # Repeated, because a row that exists at the insert may be deleted before it is locked.
         store.insert_missing(session, columns, status=Status.PENDING, now=now)
         for found in session.exec(_locked(chosen)).all():
             if found.address == address:

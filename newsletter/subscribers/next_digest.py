@@ -1,4 +1,4 @@
-"""When a reader's next digest is due, as pages and letters say it."""
+"""Computes the time of a reader's next digest, for pages and letters."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from newsletter import cadences
 from newsletter.cadences import Cadence, SendTimes
 from newsletter.models import Edition, EditionState, Status, Subscriber
 
-#: By cadence, the periods to come that will have no edition.
+#: Skipped future periods by cadence.
 Skipped = Mapping[Cadence, frozenset[date]]
 NONE_SKIPPED: Skipped = {cadence: frozenset() for cadence in Cadence}
 
 
 def skipped_ahead(session: Session, *, now: datetime) -> Skipped:
-    """Return the periods of each cadence that are still to come and will have no edition."""
+    """Return the future periods of each cadence that an editor has skipped."""
     found = session.execute(
         select(col(Edition.cadence), col(Edition.period)).where(
             col(Edition.state) == EditionState.SKIPPED,
-            # The local date differs from the UTC date by one day at most.
+            # One day earlier, since the local date differs from the UTC date by at most one day.
             col(Edition.period) >= now.date() - timedelta(days=1),
         )
     ).all()
@@ -35,7 +35,7 @@ def skipped_ahead(session: Session, *, now: datetime) -> Skipped:
 def next_at(cadence: Cadence, *, after: datetime, times: SendTimes, skipped: Skipped) -> datetime:
     """Return when the first edition after an instant is due, in the publication's time zone.
 
-    Periods in `skipped`, as returned by `skipped_ahead`, are passed over.
+    Periods in `skipped`, as returned by `skipped_ahead`, are left out.
     """
     period = cadences.next_due(cadence, after, times, skipped=skipped[cadence])
     return cadences.due_at(cadence, period, times).astimezone(times.zone)

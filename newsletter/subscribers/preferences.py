@@ -1,7 +1,7 @@
-"""What a reader may choose: a cadence, and a pause. Neither changes the watermark.
+"""The choices of a reader: a cadence, and a pause. Neither changes the watermark.
 
-So a reader who changes the cadence gets no article twice and misses none, and one who resumes after
-a pause catches up.
+So a reader who changes the cadence gets no article twice and misses none, and a reader who resumes
+after a pause catches up.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from newsletter.models import Status, Subscriber
 from newsletter.subscribers import consent, store
 from newsletter.subscribers.consent import Action, Origin
 
-#: Keeps dates after a pause within the range of `datetime`.
+#: The longest pause, which keeps dates after a pause within the range of `datetime`.
 LONGEST_PAUSE = timedelta(days=36_525)
 
 _RESUMED = Origin("pause ended")
@@ -45,7 +45,7 @@ def pause(
     origin: Origin,
     now: datetime,
 ) -> bool:
-    """Pause a reader until then, or until they resume; return False if nothing changes.
+    """Pause a reader until `until`, or until they resume; return False if nothing changes.
 
     Open deliveries are cancelled; their articles are part of the first edition after the pause.
     """
@@ -104,7 +104,8 @@ def resume_due(session: Session, now: datetime) -> int:
 def initial_watermark(cadence: Cadence, subscribed_at: datetime) -> datetime:
     """Return the initial watermark of a reader: one period before the subscription.
 
-    Rounded down to the hour, so that many readers share it and thus a variant of the edition.
+    It is rounded down to the hour, so that many readers share it, and thus a variant of the
+    edition.
     """
     return (subscribed_at - cadence.length).replace(minute=0, second=0, microsecond=0)
 
@@ -112,7 +113,8 @@ def initial_watermark(cadence: Cadence, subscribed_at: datetime) -> datetime:
 def settle_watermark(session: Session, subscriber: Subscriber) -> None:
     """Set the watermark of a reader without one, before a change of cadence, address or pause.
 
-    Not before what editions under an earlier consent covered, so that no article comes twice.
+    It is not before the coverage of editions under an earlier consent, so that no article is sent
+    twice.
     """
     if subscriber.watermark is not None or subscriber.subscribed_at is None:
         return

@@ -1,7 +1,7 @@
-"""The lines that an import could not use: counted, the first ones kept, all written to a file.
+"""The rejected lines of an import: counted, the first ones kept, and all written to a file.
 
 The file has the columns of the imported one and two more, which an import ignores, so that it can
-be corrected and imported.
+be corrected and imported again.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from newsletter.subscribers.csv_rows.columns import Columns
 from newsletter.subscribers.csv_rows.names import REJECTED
 from newsletter.subscribers.csv_rows.tools import Role
 
-#: Number of rejections kept to be shown; the file has all.
+#: Number of rejections that are kept to be shown; the file has all of them.
 SHOWN = 10
 _LINE, _BECAUSE = (name.replace(" ", "_") for name in REJECTED)
 
@@ -29,7 +29,7 @@ _LINE, _BECAUSE = (name.replace(" ", "_") for name in REJECTED)
 class Rejections:
     """Collects rejections; the file is created with the first one."""
 
-    #: Opens the file.
+    #: A function that opens the file.
     open: Callable[[], AbstractContextManager[TextIO]]
     count: int = 0
     first: list[Rejection] = field(default_factory=list)
@@ -89,7 +89,7 @@ def _is_ours(name: str) -> bool:
 
 
 def _names(columns: Columns | None) -> list[str]:
-    """Return a header with which an import reads the cells as it read them here."""
+    """Return a header with which an import reads the columns in the same roles."""
     if columns is None:
         return ["address"]
     if columns.has_header:

@@ -1,4 +1,4 @@
-"""Sign-up with double opt-in: a letter asks for confirmation, and the consent begins with that.
+"""Sign-up with double opt-in: a letter asks for confirmation, upon which the consent begins.
 
 The response to a sign-up on the web, and as far as possible its work, does not depend on whether
 the address is known, so it does not disclose who subscribes. Each new consent after an unsubscribe
@@ -48,7 +48,7 @@ LETTERS = Limit("letter", 1, timedelta(hours=24))
 #: reader whose address is signed up again.
 UNCONFIRMED = Limit("unanswered", 3, timedelta(days=30))
 PRESENTS = Limit("present", 3, timedelta(days=30))
-#: How long an unsubscribe can be undone without a new confirmation.
+#: Time within which an unsubscribe can be undone without a new confirmation.
 UNDO = timedelta(hours=24)
 
 
@@ -72,16 +72,16 @@ def add(
     keyring: Keyring,
     again: bool = False,
 ) -> tuple[Subscriber, Signup]:
-    """Make a normalised address an active reader, because the operator says so.
+    """Make a normalised address an active reader, on the operator's word.
 
-    An existing reader gets the cadence, if one is given. One who has unsubscribed needs `again`, as
-    a new consent. Raises Conflict without it, and for a suppressed address.
+    An existing reader gets the cadence, if one is given. For a reader who has unsubscribed, `again`
+    is required, and begins a new consent. Raises Conflict without it, and for a suppressed address.
     """
-    # A reader who is there may get another cadence.
+    # `ends`, because an existing reader may get another cadence.
     subscriber, is_new = _find_or_insert(
         session, address, cadence or Cadence.WEEKLY, now, ends=cadence is not None
     )
-    # After the row lock, which serializes this with a concurrent erasure or suppression.
+    # Checked after the row lock, which serialises it with a concurrent erasure or suppression.
     _check_mailable(session, address, keyring=keyring)
     if is_new:
         return subscriber, _begin(session, subscriber, Signup.ADDED, origin, now, keyring=keyring)
@@ -97,7 +97,7 @@ class Asked(StrEnum):
 
     CONFIRM = "confirm"
     PRESENT = "present"
-    #: No letter: a rate limit is used up, or the address must not be mailed.
+    #: No letter, because a rate limit is exhausted or the address must not be mailed.
     NOTHING = "nothing"
 
 
@@ -130,7 +130,7 @@ def ask(
     if may_write is None:
         return Asked.NOTHING
     subscriber, is_new = _find_or_insert(session, address, cadence, now, ends=False)
-    # After the row lock, which serializes this with a concurrent erasure or suppression.
+    # Read after the row lock, which serialises it with a concurrent erasure or suppression.
     suppressed = suppression.find(session, address, keyring=publication.keyring)
     is_reader = _is_mailed(subscriber, suppressed)
     is_asked = not is_reader and _may_begin(subscriber, suppressed)
@@ -175,9 +175,9 @@ def confirm(
 ) -> Confirmed:
     """Begin the consent of a confirm link, and queue the welcome letter; idempotent.
 
-    Lifts the suppression of the address, if there is one. Raises OutdatedToken for a link whose
-    consent cannot begin: the reader has unsubscribed or returned since, or only the operator lifts
-    the suppression.
+    Lifts the suppression of the address, if there is one. Raises OutdatedToken if the consent
+    cannot begin, because the reader has unsubscribed or returned since, or only the operator can
+    lift the suppression.
     """
     subscriber = awaited(session, bearer, publication=publication, ends=False)
     is_reader = subscriber.status in {Status.ACTIVE, Status.PAUSED}
@@ -220,7 +220,7 @@ def asked_by(session: Session, bearer: Bearer) -> Subscriber | None:
 def come_back(session: Session, bearer: Bearer, *, origin: Origin, now: datetime) -> Subscriber:
     """Undo an unsubscribe within a day; idempotent.
 
-    The same consent and watermark go on, so no article is missed or comes twice. Raises
+    The same consent and watermark continue, so no article is missed or sent twice. Raises
     OutdatedToken if it is too late.
     """
     chosen = store.with_public_id(bearer.public_id)
@@ -236,7 +236,7 @@ def come_back(session: Session, bearer: Bearer, *, origin: Origin, now: datetime
     is_paused = before.status == Status.PAUSED and (until is None or until > now)
     subscriber.status = Status.PAUSED if is_paused else Status.ACTIVE
     subscriber.paused_until = until if is_paused else None
-    # A sign-up by anybody may have changed it in the meantime.
+    # Restored, because a sign-up by anybody may have changed the cadence in the meantime.
     subscriber.cadence = before.cadence
     consent.record(session, subscriber, Action.RETURNED, origin=origin, now=now)
     cancellation.lift(
@@ -255,7 +255,7 @@ def _before_goodbye(session: Session, subscriber: Subscriber) -> Consent:
 
 
 def _own_consents(session: Session, subscriber: Subscriber) -> list[Consent]:
-    """Return the rows of the present consent, without sign-ups: anybody can enter an address."""
+    """Return the rows of the present consent, except sign-ups, as anybody can enter an address."""
     return [
         row
         for row in store.consents(session, subscriber)
@@ -274,7 +274,7 @@ def can_come_back(session: Session, subscriber: Subscriber, *, now: datetime) ->
 def may_write_to(session: Session, address: str, *, now: datetime, keyring: Keyring) -> bool | None:
     """Count a sign-up; return whether a letter is allowed, None if the sign-up is ignored.
 
-    Lock order: before the subscriber row; UNCONFIRMED is counted after it.
+    Lock order: throttle rows before the subscriber row; UNCONFIRMED is counted after it.
     """
     mailbox = addresses.mailbox(address)
     if not throttle.take(session, ASKS, mailbox, now=now, keyring=keyring):

@@ -40,7 +40,7 @@ from newsletter.models import (
 from newsletter.models.columns import Instant
 from newsletter.models.delivery import OPEN
 
-#: Rows fetched at a time by a stream of all subscribers.
+#: Rows that a stream of subscribers fetches at a time.
 CHUNK = 2_000
 
 _id = col(Subscriber.id)
@@ -57,7 +57,7 @@ def find(session: Session, address: str) -> Subscriber | None:
 
 
 def find_public(session: Session, public_id: str) -> Subscriber | None:
-    """Return the subscriber with the `public_id` that links have."""
+    """Return the subscriber with a `public_id`, which is the id in links."""
     return session.exec(select(Subscriber).where(with_public_id(public_id))).one_or_none()
 
 
@@ -77,7 +77,7 @@ def deliveries(
 ) -> Sequence[Row[Any]]:
     """Return a subscriber's newest deliveries: at, kind, edition, subject, state, reply, reason.
 
-    And what came back of each, as a verdict, and its words.
+    Verdict and text of the last report about each delivery are returned, too.
     """
     return session.execute(
         select_columns(
@@ -102,7 +102,7 @@ def deliveries(
 
 
 def former_addresses(session: Session, subscriber: Subscriber) -> set[str]:
-    """Return the other addresses to which mails of a subscriber have gone."""
+    """Return the other addresses to which mails were sent for a subscriber."""
     found = session.execute(
         select_columns(col(Delivery.address))
         .where(col(Delivery.reference) == subscriber.public_id)
@@ -111,18 +111,18 @@ def former_addresses(session: Session, subscriber: Subscriber) -> set[str]:
     return set(found.scalars()) - {subscriber.address, ""}
 
 
-# Many
+# Many subscribers
 
 
 class Present(NamedTuple):
-    """A reader as they are now."""
+    """The current state of a reader."""
 
     address: str
     generation: int
 
 
 def present(session: Session, public_ids: Collection[str]) -> dict[str, Present]:
-    """Return readers as they are now, by public id."""
+    """Return the current state of readers by public id."""
     if not public_ids:
         return {}
     public_id = col(Subscriber.public_id)
@@ -233,7 +233,7 @@ def insert_missing(
 ) -> ColumnElement[bool]:
     """Insert the subscribers whose address is new; return a condition that selects them.
 
-    With an active or paused `status` their consent begins now, unless `columns` has another time.
+    With an active or paused `status`, their consent begins now unless `columns` has another time.
     """
     newest = session.exec(select(func.max(_id))).one()
     constants = {"status": status, "generation": 1, "created_at": now, "updated_at": now}
@@ -241,8 +241,8 @@ def insert_missing(
         constants["subscribed_at"] = now
     constants = {name: value for name, value in constants.items() if name not in columns}
     dialects.insert_missing(session, Subscriber, columns, constants=constants)
-    # Rows of other transactions have a consent: both are committed together. (A condition on
-    # thousands of public ids would take longer than the insert.)
+    # Subscribers of other transactions have a consent, as both are committed together. (A condition
+    # on thousands of public ids would take longer than the insert.)
     recorded = exists().where(col(Consent.subscriber_id) == _id)
     return (_id > (newest or 0)) & ~recorded
 
@@ -263,7 +263,7 @@ def with_address(address: str) -> ColumnElement[bool]:
 
 
 def with_public_id(public_id: str) -> ColumnElement[bool]:
-    """Return a condition that selects a subscriber by the id that links have."""
+    """Return a condition that selects a subscriber by the id in links."""
     return col(Subscriber.public_id) == public_id
 
 
@@ -274,7 +274,7 @@ def with_ids(ids: Sequence[int]) -> ColumnElement[bool]:
 
 def is_overdue(status: Status, now: datetime) -> ColumnElement[bool]:
     """Return a condition that selects subscribers in `status` whose `paused_until` has passed."""
-    # Always true, but it lets an index be used whose first column is the cadence.
+    # The first condition is always true, but allows an index whose first column is the cadence.
     return col(Subscriber.cadence).in_(list(Cadence)) & (_status == status) & (_paused_until <= now)
 
 
@@ -298,7 +298,7 @@ def are_unconfirmed(*, until: datetime) -> ColumnElement[bool]:
     was_pending = (
         (_status == Status.SUPPRESSED) & col(Subscriber.subscribed_at).is_(None) & ~did_more
     )
-    # Always true, but it lets an index be used whose first column is the cadence.
+    # The first condition is always true, but allows an index whose first column is the cadence.
     return (
         col(Subscriber.cadence).in_(list(Cadence))
         & _status.in_((Status.PENDING, Status.SUPPRESSED))
@@ -308,14 +308,14 @@ def are_unconfirmed(*, until: datetime) -> ColumnElement[bool]:
 
 
 def are_imported() -> ColumnElement[bool]:
-    """Return a condition that selects the subscribers known by imports alone."""
+    """Return a condition that selects the subscribers known only by imports."""
     return ~exists().where(col(Consent.subscriber_id) == _id, col(Consent.action) != "imported")
 
 
 def suppressed_late(session: Session, *, limit: int) -> list[str]:
     """Return suppressed addresses whose subscribers do not have that status yet.
 
-    Except for pending ones: they get confirm letters only, and the claim of such a letter checks
+    Pending ones are left out: they get only confirm letters, and the claim of such a letter checks
     the cause of the suppression.
     """
     found = session.execute(
@@ -373,12 +373,12 @@ def add_consents(
 
 
 class Said(NamedTuple):
-    """What a consent row says of its change."""
+    """The values of a consent row about its change."""
 
     source: str
     wording: str
     remote: str | None = None
-    #: JSON, see `evidence.to_json`.
+    #: The evidence as JSON, see `evidence.to_json`.
     evidence: str | None = None
 
 
@@ -391,11 +391,11 @@ def add_consents_each(
     action: str,
     now: datetime,
 ) -> int:
-    """Insert a consent row for each chosen subscriber, with what is said by address.
+    """Insert a consent row for each chosen subscriber, with values by address.
 
     Returns how many were inserted.
     """
-    # By the connection: a session takes longer for each row.
+    # Executed on the connection, because a session takes longer for each row.
     found = session.connection().execute(
         select_columns(
             _id, col(Subscriber.address), col(Subscriber.cadence), _status,
@@ -425,7 +425,7 @@ def add_consents_each(
 def before_suppression(session: Session, ids: Sequence[int]) -> dict[int, str]:
     """Return the status that subscribers had before they were suppressed, by id.
 
-    One who has unsubscribed since is unsubscribed.
+    For subscribers who have unsubscribed since, it is unsubscribed.
     """
     has_left = col(Consent.action) == "unsubscribed"
     latest_first = func.row_number().over(
@@ -457,7 +457,7 @@ def has_left(session: Session, subscriber: Subscriber) -> bool:
 
 
 def imported_at(session: Session, subscriber: Subscriber) -> datetime | None:
-    """Return when a reader was last imported, None if never."""
+    """Return when a reader was last imported; None for never."""
     found: datetime | None = session.execute(
         select_columns(func.max(col(Consent.at))).where(
             col(Consent.subscriber_id) == subscriber.id, col(Consent.action) == "imported"
@@ -467,9 +467,9 @@ def imported_at(session: Session, subscriber: Subscriber) -> datetime | None:
 
 
 def covered_until(session: Session, subscriber: Subscriber) -> datetime | None:
-    """Return the end of the coverage of editions accepted for a reader, or perhaps accepted.
+    """Return the end of coverage of the editions that a reader has got, or may have got.
 
-    Under any consent; None if there are none.
+    Editions under all consents count; None if there are none.
     """
     found: datetime | None = session.execute(
         select_columns(func.max(col(Edition.coverage_end)))

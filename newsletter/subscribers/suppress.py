@@ -53,8 +53,8 @@ def suppress_each(
     """
     if not each:
         return 0
-    # Lock order: subscribers before suppressions, as in an erasure, or the two deadlock. Suppressed
-    # subscribers are locked too: a concurrent confirmation would lift the new cause.
+    # Lock order: subscribers before suppressions, as in an erasure, or the two may deadlock.
+    # Suppressed subscribers are locked too, or a concurrent confirmation would lift the new cause.
     readers = locked_subscribers(session, store.are_in(list(each), list(Status)), ends=True)
     added = suppression.suppress_each(session, each, now=now, keyring=keyring)
     ended = [reader for reader in readers if reader.status != Status.SUPPRESSED]
@@ -66,7 +66,7 @@ def suppress_each(
 def catch_up(session: Session, *, now: datetime) -> int:
     """Suppress one batch of subscribers whose address the sender has suppressed; return how many.
 
-    The sender writes suppressions of addresses; it does not import subscribers.
+    This is needed because the sender suppresses addresses, but cannot change subscribers.
     """
     addresses = store.suppressed_late(session, limit=_BATCH)
     if not addresses:
@@ -80,11 +80,11 @@ def catch_up(session: Session, *, now: datetime) -> int:
 def _end(
     session: Session, readers: Sequence[Row[Any]], origins: Sequence[Origin], now: datetime
 ) -> None:
-    """Have readers suppressed, each with the origin in its place; in one statement for all."""
+    """Suppress readers, in one statement for all; `origins` are in the order of `readers`."""
     if not readers:
         return
     theirs = store.with_ids([reader.id for reader in readers])
-    # When a pause ends stays: a suppression may be lifted before.
+    # The end of a pause is not cleared, because the suppression may be lifted before it.
     store.change(session, theirs, {"status": Status.SUPPRESSED}, now=now)
     by_address = {reader.address: one for reader, one in zip(readers, origins, strict=True)}
     consent.record_each(session, theirs, Action.SUPPRESSED, origins=by_address, now=now)
@@ -97,8 +97,8 @@ def release(
 ) -> bool:
     """Lift the suppression of an address; return False if it was not suppressed.
 
-    If only a mail server spoke against it, the subscriber is again what they were before. Otherwise
-    they are unsubscribed until they sign up again: a release is no consent.
+    If a mail server was the only cause, the subscriber gets their earlier status back. Otherwise
+    they are unsubscribed until they sign up again, because a release is no consent.
     """
     subscriber = locked_subscriber(session, store.with_address(address), ends=False)
     cause = suppression.release(session, address, keyring=keyring)
@@ -124,7 +124,8 @@ def release_all(
 ) -> tuple[int, int | None]:
     """Lift a batch of suppressions for a cause, as `release` does, beginning after id `after`.
 
-    Those of erased persons stay. Returns how many were lifted, and the last id; None at the end.
+    Suppressions of erased persons stay. Returns how many were lifted, and the last id; None at the
+    end.
     """
     chosen = Chosen(cause, since)
     listed = suppression.listing(session, limit=_BATCH, after=after, chosen=chosen)
@@ -134,7 +135,7 @@ def release_all(
     # Lock order: subscribers before suppressions.
     suppressed = store.are_in(addresses, [Status.SUPPRESSED])
     readers = locked_subscribers(session, suppressed, ends=False)
-    # Some may have got a graver cause meanwhile.
+    # Addresses that have got a graver cause meanwhile are not lifted.
     lifted = suppression.release_all(session, addresses, cause=cause)
     by_status: dict[str, list[int]] = {}
     restored = _restored(session, [one.id for one in readers if one.address in lifted], cause)

@@ -43,7 +43,8 @@ class ListTally:
 
     read: int = 0
     added: int = 0
-    #: Suppressed before, or repeated in the list; the graver cause counts.
+    #: Lines whose address was suppressed before or is repeated in the list; the graver cause
+    #: counts.
     known: int = 0
     #: Lines whose state is active, paused or pending.
     mailable: int = 0
@@ -58,7 +59,7 @@ class Import:
     source: str
     now: datetime
     keyring: Keyring
-    #: For lines without a cause.
+    #: The cause for lines without one.
     cause: Cause = Cause.IMPORTED
     choice: Choice = field(default_factory=Choice)
     #: Count only, and write nothing.
@@ -112,7 +113,7 @@ def write(
     cause: Cause | None = None,
     progress: Callable[[int], None] = lambda _: None,
 ) -> int:
-    """Write a line for each suppression, in the form that `run` reads, and return how many."""
+    """Write a line for each suppression, in the format that `run` reads, and return how many."""
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(COLUMNS)
     written = after = 0
@@ -149,7 +150,7 @@ def _survey(stream: BinaryIO, how: Import) -> Survey:
 
 
 def _lines(text: TextIO, survey: Survey, how: Import) -> Iterator[_Entry | Rejection | None]:
-    """Yield what each line suppresses; None for a line with a mailable state."""
+    """Yield the entry of each line; None for a line with a mailable state."""
     columns = survey.columns
     if columns is None:
         return
@@ -232,7 +233,7 @@ def _batches(
     tally: ListTally,
     reject: Callable[[Rejection], None],
 ) -> Iterator[dict[str, _Entry]]:
-    """Yield batches that have each address once, with the gravest of its causes."""
+    """Yield batches that contain each address once, with its gravest cause."""
     batch: dict[str, _Entry] = {}
     for line in lines:
         tally.read += 1

@@ -1,6 +1,7 @@
 """Deletes subscribers who have not confirmed for 30 days, with their personal data.
 
-Like an erasure, but without a hash: the address may be signed up again. Suppressions stay.
+This is like an erasure, but no hash is kept, so the address may be signed up again. Suppressions
+stay.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from newsletter.ledger import erasure
 from newsletter.subscribers import store
 from newsletter.subscribers.locking import locked_subscribers
 
-#: How long a subscriber stays pending after the last sign-up or import.
+#: Time for which a subscriber stays pending after the last sign-up or import.
 KEPT = timedelta(days=30)
 #: Subscribers per transaction.
 _BATCH = 500

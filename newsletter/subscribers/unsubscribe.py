@@ -1,6 +1,6 @@
 """Unsubscribing: takes effect immediately, is idempotent, and cancels open deliveries.
 
-A link of an earlier consent cannot end a newer one: its generation differs.
+A link of an earlier consent cannot end a newer one, because its generation differs.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ class Goodbye(StrEnum):
     """The result of unsubscribing."""
 
     DONE = "done"
-    #: They had unsubscribed before, or were erased.
+    #: The reader had unsubscribed before, or was erased.
     ALREADY = "already"
-    #: The link belongs to an earlier consent; they have subscribed again since.
+    #: The link belongs to an earlier consent, and the reader has subscribed again since.
     OUTDATED = "outdated"
 
 
 def by_link(
     session: Session, bearer: Bearer, *, origin: Origin, publication: Publication, now: datetime
 ) -> Goodbye:
-    """End the consent of a link, and queue the goodbye letter if the settings want one."""
+    """End the consent of a link, and queue the goodbye letter if the settings enable it."""
     result = unsubscribe(
         session, bearer.public_id, generation=bearer.generation, origin=origin, now=now
     )
@@ -52,7 +52,7 @@ def unsubscribe(
     origin: Origin,
     now: datetime,
 ) -> Goodbye:
-    """End the consent of that generation; None is the present one, whichever it is."""
+    """End the consent of a generation; None for the present one, whichever it is."""
     subscriber = locked_subscriber(session, store.with_public_id(public_id), ends=True)
     if subscriber is None:
         return Goodbye.ALREADY
@@ -61,7 +61,8 @@ def unsubscribe(
     if subscriber.status == Status.UNSUBSCRIBED:
         return Goodbye.ALREADY
     if subscriber.status == Status.SUPPRESSED:
-        # Their address may be mailed again one day, and then this still holds.
+        # Recorded, because the suppression may be lifted later, and the unsubscribe must still
+        # hold.
         if not store.has_left(session, subscriber):
             consent.record(session, subscriber, Action.UNSUBSCRIBED, origin=origin, now=now)
         return Goodbye.ALREADY
