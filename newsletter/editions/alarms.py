@@ -1,7 +1,7 @@
-"""Pauses an edition that is being sent while too much of it comes back: a list or a sender is bad.
+"""Alarms: pauses an edition while it is being sent if its rate of bounces or complaints is high.
 
-Mailbox providers count bounces and complaints, and put aside the mail of who has many. Each rate
-pauses an edition once: `resume` is the operator's decision, and stands.
+Mailbox providers count bounces and complaints, and filter the mail of senders with many. Each rate
+pauses an edition only once, so that it stays resumed after the operator has resumed it.
 """
 
 from __future__ import annotations
@@ -23,22 +23,22 @@ from newsletter.logs import events
 from newsletter.models import Edition, EditionState
 from newsletter.publication import Publication
 
-#: How many it takes: one complaint among 300 readers is 0.33 %.
+#: Minimum numbers for an alarm, because one complaint among 300 readers is already 0.33 %.
 _BOUNCES_AT_LEAST = 20
 _COMPLAINTS_AT_LEAST = 5
-#: Who pauses, as the history has it.
+#: The actor of the pause in the audit log.
 _ACTOR = "alarm"
 
 
 class Alarm(NamedTuple):
-    """An edition that was paused, and why."""
+    """An edition that an alarm has paused, with the reason."""
 
     edition: str
     reason: str
 
 
 def standing(session: Session) -> list[Alarm]:
-    """Return the editions that an alarm has paused and nobody has let go on."""
+    """Return the editions that an alarm has paused and that were not resumed."""
     return [
         Alarm(cadences.slug(Cadence(edition.cadence), edition.period), edition.reason)
         for edition in store.in_states(session, [EditionState.PAUSED])
@@ -54,7 +54,7 @@ class _Risen(NamedTuple):
 
 
 def check(engine: Engine, *, publication: Publication, now: datetime) -> list[Alarm]:
-    """Pause the open editions of which too much has come back; return those paused now."""
+    """Pause the open editions with too many bounces or complaints; return those paused now."""
     with sessions.reading(engine) as session:
         if not _may_rise(session) or not _risen(session, publication):
             return []
@@ -64,7 +64,7 @@ def check(engine: Engine, *, publication: Publication, now: datetime) -> list[Al
 
 
 def _may_rise(session: Session) -> bool:
-    """Return whether enough has come back of what is being sent: to count its books takes long."""
+    """Return whether open editions have enough reports for an alarm, as exact counts take long."""
     ids = [edition.id for edition in store.in_states(session, [EditionState.OPEN])]
     found = reports.count(session, mailings.of_all(ids)) if ids else {}
     return (

@@ -1,4 +1,4 @@
-"""The public archive of past editions: the mail as most readers got it, without their links."""
+"""The public archive of past editions: the mail that most readers got, without links of readers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from newsletter.cadences import Cadence
 from newsletter.errors import InvalidInput, NotFound
 from newsletter.models import Edition, EditionState, Kind, Mailing, MailingArticle, Role
 
-#: An edition that is stopped by the operator is not shown either.
+#: States of editions in the archive; those that the operator has stopped are not shown.
 _SHOWN = (EditionState.OPEN, EditionState.FINISHED)
 
 
@@ -28,14 +28,14 @@ class Issue:
     period: date
     title: str
     stories: int
-    #: When it was made.
+    #: The time at which the edition was made.
     at: datetime
     #: The public id of the mailing that is shown: the largest variant.
     mailing: str
 
     @property
     def slug(self) -> str:
-        """Its name in addresses: weekly-2026-11-23."""
+        """The name of the edition in URLs: weekly-2026-11-23."""
         return cadences.slug(self.cadence, self.period)
 
 
@@ -63,7 +63,7 @@ def by_slug(session: Session, slug: str) -> Issue:
 
 
 def page(session: Session, public_id: str) -> str:
-    """Return a digest as a page for anyone, by its mailing's public id; raises NotFound."""
+    """Return a digest as a public page, by the public id of its mailing; raises NotFound."""
     found = session.exec(
         select(Mailing.html).where(Mailing.public_id == public_id, Mailing.kind == Kind.DIGEST)
     ).one_or_none()
@@ -74,7 +74,7 @@ def page(session: Session, public_id: str) -> str:
 
 def _issues() -> Select[Any]:
     other = aliased(Mailing)
-    # Variants are made in the order of their readers, the largest first.
+    # Variants are inserted in the order of their size, so the largest has the lowest id.
     largest = (
         select_columns(func.min(col(other.id)))
         .where(col(other.edition_id) == col(Edition.id))

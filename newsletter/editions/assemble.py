@@ -1,7 +1,7 @@
-"""Decides what goes into an edition and when it is made: plain values in, plain values out.
+"""Decides which articles an edition has for which readers, and when it is made. Pure functions.
 
-Readers with the same watermark get the same articles; readers with the same articles get the same
-bytes. That is a variant, and almost everyone is in one. Nothing here reads a table or the clock.
+Readers with the same watermark get the same articles, and readers with the same articles get the
+same bytes. Such a group of readers is a variant; nearly all readers are in one variant.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from newsletter.models import Article
 from newsletter.rendering.content import DigestContent, Image, Related, Story
 from newsletter.rendering.selection import MOST_SHOWN
 
-#: How many earlier articles stand under the lead.
+#: Maximum number of related articles below the lead.
 RELATED = 3
 
 
 @dataclass(frozen=True, kw_only=True)
 class Variant:
-    """The readers of an edition who get the same articles, by where they begin."""
+    """The readers of an edition who get the same articles."""
 
-    #: Watermarks of these readers, oldest first; several if the same articles follow them.
+    #: Starts of the readers' coverage, oldest first; several if the same articles follow them.
     starts: tuple[datetime, ...]
-    #: The lead first.
+    #: The articles, the lead first.
     articles: tuple[Article, ...]
     #: Number of articles found; the oldest are left out if `articles` has fewer.
     total: int
@@ -42,7 +42,7 @@ class Variant:
 
 @dataclass(frozen=True, kw_only=True)
 class Batch:
-    """The readers who begin at one watermark, and what is new for them."""
+    """The readers whose coverage has the same start, and the articles since then."""
 
     start: datetime
     readers: int
@@ -51,24 +51,25 @@ class Batch:
 
 
 def window_start(cadence: Cadence, *, end: datetime, catch_up: timedelta) -> datetime:
-    """Return where coverage begins at the earliest; never less than one period is covered."""
+    """Return the earliest start of coverage, which is at least one period before the end."""
     return end - max(catch_up, cadence.length)
 
 
 def coverage_start(
     cadence: Cadence, *, end: datetime, covered: datetime | None, catch_up: timedelta
 ) -> datetime:
-    """Return where a reader without a watermark begins: where the editions before have ended."""
+    """Return the start of coverage for readers without a watermark: the end of earlier editions."""
     if covered is None:
         return end - cadence.length
     return max(covered, window_start(cadence, end=end, catch_up=catch_up))
 
 
 def in_turns(articles: Sequence[Article]) -> list[Article]:
-    """Order articles so that a mail which cannot show them all shows some of every feed.
+    """Order articles so that a mail that cannot show all of them shows some of every feed.
 
-    Where it can show them all the newest stand first, as they come. Otherwise each feed has its
-    turn: the newest of each, then the second of each, and so on; the newest of all still leads.
+    If it can show all, they are ordered by date, the newest first. Otherwise they are ordered
+    round-robin: the newest article of each feed, then the second of each, and so on; the newest of
+    all is the lead.
     """
     if len(articles) <= MOST_SHOWN:
         return list(articles)
@@ -81,20 +82,20 @@ def in_turns(articles: Sequence[Article]) -> list[Article]:
 
 
 def in_order(articles: Sequence[Article], *, pinned_after: datetime) -> list[Article]:
-    """Order articles, the newest first, as a mail has them: one that was pinned since leads."""
+    """Order articles for a mail, the newest first; one pinned after `pinned_after` is the lead."""
     return sorted(
         in_turns(articles), key=lambda one: one.pinned_at is None or one.pinned_at <= pinned_after
     )
 
 
 def left_out(categories: Sequence[str], skipped: Sequence[str]) -> str | None:
-    """Return an article's first category that editions leave out; upper and lower case match."""
+    """Return an article's first category that editions leave out, ignoring case; None for none."""
     wanted = {text.clean(name).casefold() for name in skipped}
     return next((name for name in categories if name.casefold() in wanted), None)
 
 
 def variants(batches: Sequence[Batch], *, min_articles: int) -> list[Variant]:
-    """Join batches with equal articles, the largest variant first; too few articles make none."""
+    """Join batches with equal articles, the largest first; drop those with too few articles."""
     found: dict[tuple[int | None, ...], list[Batch]] = {}
     for batch in batches:
         if batch.total >= min_articles:
@@ -114,7 +115,7 @@ def variants(batches: Sequence[Batch], *, min_articles: int) -> list[Variant]:
 def why_skipped(
     cadence: Cadence, batches: Sequence[Batch], *, readers: int, min_articles: int
 ) -> str:
-    """Return in words why an edition without a variant is not sent."""
+    """Return the reason, as a sentence, why an edition without a variant is not sent."""
     if not readers:
         return f"No active reader has chosen {cadence}."
     if not batches:
@@ -128,10 +129,10 @@ def why_skipped(
 def is_due(
     cadence: Cadence, *, now: datetime, times: SendTimes, tolerance: timedelta, since: datetime
 ) -> bool:
-    """Say whether the newest period's edition is to be made unasked.
+    """Return whether the newest period's edition is to be made by schedule.
 
-    Not when it is later than the tolerance, and not when it was due before the publication began:
-    a fresh install must not surprise readers with an old period.
+    It is not if it is later than the tolerance, or was due before the publication was set up: a new
+    installation must not send an old period.
     """
     due_at = cadences.due_at(cadence, cadences.newest_due(cadence, now, times), times)
     return due_at >= since and now - due_at <= tolerance
@@ -149,11 +150,11 @@ def content(
     is_first: bool = False,
     note: str = "",
 ) -> DigestContent:
-    """Return what the mail of one variant shows, in the publication's own dates.
+    """Return the content of the mail of one variant, with dates in the publication's time zone.
 
-    The first edition of a cadence has what its feeds had when they were added, however old: there
-    the cover line names the days of its articles, too. `skipped` are periods to come that will have
-    no edition.
+    The first edition of a cadence has the articles that its feeds had when they were added, however
+    old, so its dateline names the days of its articles. `skipped` are future periods without an
+    edition.
     """
     covers_from, covers_to = cadences.covered_dates(variant.starts[-1], end, times)
     stories = tuple(story(article, times) for article in variant.articles)
@@ -175,7 +176,7 @@ def content(
 
 
 def story(article: Article, times: SendTimes) -> Story:
-    """Return an article as a mail shows it."""
+    """Return an article in the form that mails show."""
     return Story(
         title=article.title,
         url=article.link,
@@ -191,7 +192,7 @@ def story(article: Article, times: SendTimes) -> Story:
 def _published_on(article: Article, times: SendTimes) -> date | None:
     """Return the local date of an article's publication, or of its arrival if that is earlier.
 
-    If one of the two is unknown, the other counts; None if both are.
+    If one of the two is unknown, the other one is returned; None if both are.
     """
     known = [at for at in (article.published_at, article.seen_at) if at is not None]
     return min(known).astimezone(times.zone).date() if known else None

@@ -1,9 +1,10 @@
-"""Says in SELECTs who gets an edition, so that a million readers never pass through Python.
+"""Selects the readers of an edition or correction, in SQL instead of passing them through Python.
 
-A reader is in the audience who is active, has chosen the cadence and is not suppressed. Left out,
-to catch up next time, is whoever may at this very moment be getting an earlier edition.
+The audience of an edition are the readers who are active, have chosen the cadence and are not
+suppressed. A reader to whom an earlier edition may be on its way at the moment is left out, and
+catches up with the next edition.
 
-And who gets a correction: the readers for whom what it corrects was accepted.
+The audience of a correction are the readers for whom the corrected edition was accepted.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ from newsletter.models import (
 from newsletter.models.columns import Instant
 from newsletter.models.delivery import OPEN
 
-#: Mail that has arrived, or may have.
+#: States of deliveries that have arrived, or may have.
 _GONE = (State.ACCEPTED, State.UNKNOWN)
 
 _watermark = col(Subscriber.watermark)
@@ -52,19 +53,19 @@ _reference = col(Subscriber.public_id)
 
 @dataclass(frozen=True, kw_only=True)
 class Audience:
-    """The readers of one cadence, and where each of them begins."""
+    """The readers of one cadence, with the values that determine the start of their coverage."""
 
     cadence: Cadence
-    #: Where a reader without a watermark begins.
+    #: The start of coverage for a reader without a watermark.
     coverage_start: datetime
-    #: Where everyone begins at the earliest.
+    #: The earliest start of coverage for any reader.
     window_start: datetime
     #: Mailings of earlier editions of any cadence that are not settled yet.
     earlier: Sequence[int]
 
 
 def count_active(session: Session, cadence: Cadence) -> int:
-    """Return how many readers a cadence has."""
+    """Return how many readers of a cadence can be mailed."""
     found: int = session.execute(
         select(func.count()).select_from(Subscriber).where(*_active(cadence))
     ).scalar_one()
@@ -72,7 +73,7 @@ def count_active(session: Session, cadence: Cadence) -> int:
 
 
 def count_by_start(session: Session, audience: Audience) -> dict[datetime, int]:
-    """Return how many readers begin at each instant."""
+    """Return the number of readers for each start of coverage."""
     begins = select(_start(audience).label("start")).where(*_readers(audience, _GONE)).subquery()
     found = session.execute(
         select(begins.c.start, func.count().label("readers")).group_by(begins.c.start)
@@ -81,10 +82,10 @@ def count_by_start(session: Session, audience: Audience) -> dict[datetime, int]:
 
 
 def references(audience: Audience, starts: Collection[datetime]) -> Select[Any]:
-    """Select the references of the readers who begin at one of `starts`: what is superseded.
+    """Select the readers with one of `starts` whose earlier open deliveries are superseded.
 
-    Without those to whom an operator lets something go again that their watermark has passed: its
-    articles ride in no newer edition, so it goes on beside it.
+    Readers are left out if an open delivery is of an edition that their watermark has passed, as
+    after a retry by the operator: no newer edition has its articles, so it must still be sent.
     """
     passed = _has_row(audience, col(Delivery.state).in_(OPEN), ~_is_ahead())
     return select(_reference).where(
@@ -93,19 +94,19 @@ def references(audience: Audience, starts: Collection[datetime]) -> Select[Any]:
 
 
 def recipients(audience: Audience, starts: Collection[datetime]) -> Select[Any]:
-    """Select, as the ledger takes them, the readers who begin at one of `starts`.
+    """Select the recipients for `queue.enqueue`: the readers with one of `starts`.
 
-    Without those who have anything of an earlier edition that arrived or may still arrive: a row
-    that a worker held when the others were superseded may by now be in any state.
+    Readers are left out if a delivery of an earlier edition has arrived or may still arrive: a row
+    that a worker held when the others were superseded may be in any state by now.
     """
     everyone = _readers(audience, (*_GONE, *OPEN))
     return _as_recipients(*everyone, _start(audience).in_(starts))
 
 
 def corrected(mailings: Select[Any], *, correction: int) -> Select[Any]:
-    """Select, as the ledger takes them, the readers for whom one of `mailings` was accepted.
+    """Select the recipients of a correction: the readers for whom one of `mailings` was accepted.
 
-    Only those who want mail now, and whom that correction does not have yet.
+    They must be mailable now, and have no delivery of the correction yet.
     """
     has_it = exists().where(
         col(Delivery.mailing_id) == correction, col(Delivery.reference) == _reference
@@ -136,9 +137,10 @@ def standings(session: Session, mailings: Select[Any]) -> Counter[str]:
 
 
 def remember(session: Session, audience: Audience) -> None:
-    """Give readers who came back after a goodbye the watermark of what they got before it.
+    """Give returned readers the watermark of the last edition that they got before they left.
 
-    A new consent begins without one; what the edition covers may have reached them already.
+    A new consent begins without a watermark, but articles of the edition may have reached the
+    reader under the earlier consent.
     """
     arrived = (
         col(Delivery.reference) == _reference,
@@ -161,9 +163,9 @@ def remember(session: Session, audience: Audience) -> None:
 
 
 def begin(session: Session, audience: Audience) -> None:
-    """Give readers without a watermark that of the edition's start.
+    """Set the watermark of readers without one to the start of the edition's coverage.
 
-    So that a new reader whose first mail fails has a place from which to catch up.
+    So a new reader whose first mail fails can catch up from there.
     """
     session.execute(
         update(Subscriber)
@@ -174,7 +176,7 @@ def begin(session: Session, audience: Audience) -> None:
 
 
 def _start(audience: Audience) -> ColumnElement[datetime]:
-    """Start of a reader's coverage: the watermark, but not before the catch-up window."""
+    """Return the start of a reader's coverage: the watermark, but not before the window's start."""
     window = literal(audience.window_start, Instant())
     new = literal(audience.coverage_start, Instant())
     begins = case((_watermark < window, window), else_=func.coalesce(_watermark, new))
@@ -182,13 +184,16 @@ def _start(audience: Audience) -> ColumnElement[datetime]:
 
 
 def _readers(audience: Audience, states: Sequence[State]) -> tuple[ColumnElement[bool], ...]:
-    """The audience without readers of whom an earlier row is in one of `states`, or in flight."""
+    """Return the conditions of the audience, without readers who have certain earlier rows.
+
+    Those are rows in one of `states`, in flight, or uncertain.
+    """
     in_states = or_(col(Delivery.state).in_(states), holding.is_in_flight(), _is_uncertain())
     return (*_active(audience.cadence), ~_has_row(audience, in_states, _is_ahead()))
 
 
 def _has_row(audience: Audience, *conditions: ColumnElement[bool]) -> ColumnElement[bool]:
-    """The reader has a row of an earlier, unsettled edition for which `conditions` hold."""
+    """Return the condition that a reader has a row of an earlier, unsettled edition."""
     return (
         exists()
         .where(
@@ -203,15 +208,16 @@ def _has_row(audience: Audience, *conditions: ColumnElement[bool]) -> ColumnElem
 
 
 def _is_uncertain() -> ColumnElement[bool]:
-    """The delivery waits to be sent again, and may have arrived the first time.
+    """Return the condition that a delivery is to be sent again, but may have arrived already.
 
-    It stays separate: if another mail included its articles, the reader might get them twice.
+    Such a delivery is not superseded: if a newer mail had its articles, the reader might get them
+    twice.
     """
     return and_(col(Delivery.state).in_(OPEN), cancellation.may_have_arrived())
 
 
 def _is_ahead() -> ColumnElement[bool]:
-    """The delivery's edition is not yet in the reader's watermark."""
+    """Return the condition that a reader's watermark is before the end of a delivery's edition."""
     return or_(_watermark.is_(None), _watermark < col(Edition.coverage_end))
 
 

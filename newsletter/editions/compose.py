@@ -1,4 +1,4 @@
-"""Composes what an edition sends: the publication's brand and links around articles and notices."""
+"""Composes digests and corrections: adds the publication's brand and links to their content."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from newsletter.tokens import Purpose
 
 @dataclass(frozen=True)
 class MailRenderer:
-    """Makes the mails of editions out of what all mails of the publication have in common."""
+    """Compiles the mails of editions, with the values that all mails of the publication share."""
 
     publication: Publication
 
     def digest(self, content: DigestContent, *, public_id: str) -> Rendered:
-        """Compile one digest as the mailing of that public id."""
-        # New for every mailing, so that no article can hold a marker.
+        """Compile one digest as the mailing with a public id."""
+        # New markers for every mailing, so that no article can contain one.
         markers = Markers(secrets.token_hex(16))
         return compiling.digest(
             self._linked(content),
@@ -42,7 +42,7 @@ class MailRenderer:
         )
 
     def correction(self, content: CorrectionContent, *, cadence: Cadence) -> Rendered:
-        """Compile a correction of an article in an edition of that cadence."""
+        """Compile a correction of an article in an edition of a cadence."""
         markers = Markers(secrets.token_hex(16))
         return correcting.correction(
             replace(content, url=self._link(content.url)),
@@ -71,8 +71,8 @@ class MailRenderer:
 def feedback_id(cadence: Cadence, period: date, domain: str, *, kind: Kind = Kind.DIGEST) -> str:
     """Return the Feedback-ID of an edition: its name, cadence, kind, and the sender.
 
-    Google counts complaints by each of the four; the last one is the sender's for ever, and has
-    5 to 15 characters.
+    Google counts complaints by each of the four. The last one must never change, and has 5 to 15
+    characters.
     """
     sender = domain
     if not 5 <= len(domain) <= 15:

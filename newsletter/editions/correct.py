@@ -1,8 +1,8 @@
-"""Corrects an article: a notice to exactly the readers for whom an edition with it was accepted.
+"""Corrects an article by a notice to the readers for whom an edition with it was accepted.
 
-Who can be told of it and wants mail today is told once: not those who have left, paused, been
-suppressed or forgotten since. The notice is one mailing of its own, outside the edition's books and
-watermarks, and leaves by the ledger, ahead of digests.
+Each of them gets the notice once, except readers who have unsubscribed, paused, been suppressed or
+been erased since. The notice is a mailing of its own, which has no part in the edition's books and
+watermarks, and is sent by way of the ledger before digests.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ from newsletter.rendering.message import CompiledMessage
 from newsletter.sender.plan import Plan
 from newsletter.subscribers import preferences
 
-#: Characters of a text: a notice is short, and no mailbox may cut off its foot.
+#: Maximum characters of a notice, so that no mailbox clips its footer.
 LONGEST = 5_000
 _LONGEST_SUBJECT = 200
-#: After letters, one by one, and before the digests that still wait.
+#: The priority of corrections: after letters, and before digests.
 _PRIORITY = 1
 
 
@@ -46,56 +46,56 @@ _PRIORITY = 1
 class Notice:
     """The article to correct and the text; equal notices are the same correction."""
 
-    #: The edition's name.
+    #: The name of the edition.
     edition: str
     #: The article's number or link.
     article: str
     paragraphs: tuple[str, ...]
-    #: None: the words of the template.
+    #: The subject; None for that of the template.
     subject: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Correction:
-    """A correction that was queued: what it says, its books, and whom it leaves out."""
+    """A queued correction: its message, its books, and the numbers of readers left out."""
 
     mailing_id: int
     edition: str
     article: MailingArticle
-    #: As it was frozen.
+    #: The frozen message.
     message: CompiledMessage
-    #: The states of its deliveries: they sum to its readers.
+    #: The number of deliveries by state, which sum to the readers of the correction.
     books: dict[State, int]
-    #: Readers who had the article and are not told, by why.
+    #: Readers who had the article and do not get the correction, by reason.
     unsubscribed: int
     paused: int
     suppressed: int
     forgotten: int
-    #: Readers who had it and are known no more: their deliveries were pruned.
+    #: Readers who had the article, but are not known any more because their deliveries were pruned.
     pruned: int
-    #: Readers who may have had it: it is unknown whether the edition reached them.
+    #: Readers for whom it is unknown whether the edition has arrived.
     uncertain: int
-    #: Readers to whom the edition is still to be sent, the mistake in it.
+    #: Readers to whom the edition, with the mistake, is still to be sent.
     coming: int
 
     @property
     def readers(self) -> int:
-        """How many get it."""
+        """The number of readers who get the correction."""
         return sum(self.books.values())
 
     @property
     def left_out(self) -> int:
-        """How many had the article, are known, and want no mail now."""
+        """The number of known readers who had the article, but cannot be mailed now."""
         return self.unsubscribed + self.paused + self.suppressed + self.forgotten
 
     @property
     def waiting(self) -> int:
-        """How many readers are still to get it."""
+        """The number of readers to whom the correction is still to be sent."""
         return sum(self.books.get(state, 0) for state in books.OPEN)
 
 
 class _Rehearsed(Exception):
-    """Carries a result out of a transaction that is undone."""
+    """Raised to roll back a rehearsal; carries its result."""
 
     def __init__(self, correction: Correction) -> None:
         super().__init__()
@@ -103,7 +103,7 @@ class _Rehearsed(Exception):
 
 
 def notice(edition: str, article: str, text: str, *, subject: str | None = None) -> Notice:
-    """Read an operator's words: paragraphs between blank lines; raises InvalidInput."""
+    """Parse an operator's text into paragraphs, at blank lines; raises InvalidInput."""
     if len(text) > LONGEST:
         raise InvalidInput(
             f"The correction is too long: it may have {LONGEST:,} characters.",
@@ -131,10 +131,10 @@ def send(
     on_settled: Callable[[int], None] = lambda _: None,
     on_trouble: Trouble | None = None,
 ) -> Correction:
-    """Queue a correction, unless it is there already, and send what is due of it.
+    """Queue a correction, unless it is queued already, and send its due deliveries.
 
-    Run again it goes on, and takes in readers for whom the edition was accepted since; nobody gets
-    the same one twice. `on_settled` is told how many readers this run has an answer for.
+    Idempotent: a second run continues, and adds readers for whom the edition was accepted since.
+    `on_settled` is called with the number of readers for whom this run has a reply.
     """
     queued = enqueue(engine, notice, now=now, publication=publication)
     on_queued(queued)
@@ -149,8 +149,8 @@ def send(
 def enqueue(
     engine: Engine, notice: Notice, *, now: datetime, publication: Publication
 ) -> Correction:
-    """Put a correction into the ledger, for all to whom it is not there yet; nothing leaves."""
-    # What a restored backup has queued may have been sent: this would be counted with it.
+    """Queue a correction in the ledger for all readers without a delivery of it; send nothing."""
+    # Refused for a restored backup, whose queued deliveries may have been sent already.
     with restore_guard.sending(engine) as session:
         return _queue(session, notice, now=now, publication=publication)
 
@@ -158,7 +158,7 @@ def enqueue(
 def rehearse(
     engine: Engine, notice: Notice, *, now: datetime, publication: Publication
 ) -> Correction:
-    """Return what `queue` would come to, and undo it."""
+    """Return the result that `enqueue` would have, and roll it back."""
     try:
         with sessions.writing(engine) as session:
             correction = _queue(session, notice, now=now, publication=publication)
@@ -170,8 +170,8 @@ def rehearse(
 def _queue(
     session: Session, notice: Notice, *, now: datetime, publication: Publication
 ) -> Correction:
-    # Of fifty equal corrections at once, one is queued; and nobody unsubscribes or pauses between
-    # the choice of readers and the insertion of their rows.
+    # The lock serialises equal corrections, so that only one is queued, and no reader unsubscribes
+    # or pauses between the selection of readers and the insertion of their rows.
     sessions.freeze_lock(session, now)
     preferences.resume_due(session, now)
     edition = store.by_slug(session, notice.edition)
@@ -201,10 +201,10 @@ def _mailing(
     now: datetime,
     publication: Publication,
 ) -> int:
-    """Return the mailing of a correction, compiled now if these words are new.
+    """Return the mailing of a correction, compiled now if its text is new.
 
-    Found by what the operator said, not by what became of it: a template or a setting that has
-    changed since makes no second mail of it.
+    It is found by the operator's text and not by the compiled message, so that no second mail is
+    made after a template or a setting has changed.
     """
     said = (str(edition.id), str(article.article_id), notice.subject, *notice.paragraphs)
     key = hashlib.sha256(f"correction {json.dumps(said)}".encode()).hexdigest()
@@ -225,12 +225,12 @@ def _mailing(
 
 
 def _find(session: Session, edition: Edition, text: str) -> MailingArticle:
-    """Return an article of an edition as its readers know it; raises NotFound."""
+    """Return an article as the readers of an edition got it; raises NotFound."""
     placed = mailings.placements(session, edition)
     ids = _placed_ids(placed, {text, link.canonical(text)})
     # The operator may have copied the link from a browser, with a fragment at its end.
     ids = ids or _placed_ids(placed, {link.page(link.canonical(text) or "")})
-    # A link that the article got later, or an article of another edition or of none.
+    # The link may be a later one of the article, or belong to an article outside the edition.
     ids = ids or _article_ids(session, text)
     found = [one for one in placed if one.article_id in ids]
     shown = {one.article_id: one for one in reversed(found) if one.role != Role.RELATED}
@@ -280,7 +280,7 @@ def _correction(
         article=article,
         message=CompiledMessage.load(mailing.subject, mailing.body, mailing.fields),
         books=dict(books.count_states(session, mailings.among([mailing_id]))),
-        # Pending: unsubscribed since, signed up again and not yet confirmed.
+        # Pending readers have unsubscribed, and signed up again without a confirmation yet.
         unsubscribed=standing[Status.UNSUBSCRIBED] + standing[Status.PENDING],
         paused=standing[Status.PAUSED],
         suppressed=standing[Status.SUPPRESSED],

@@ -1,4 +1,4 @@
-"""One run of cron: fetches the feeds, sends what is due, and tries again what was deferred."""
+"""One run of cron: fetches feeds, sends due editions, and retries deferred deliveries."""
 
 from __future__ import annotations
 
@@ -40,11 +40,11 @@ class Run:
     limits: Limits
     plan: Callable[[], Plan]
     on_trouble: Trouble
-    #: The editions that have moved, by name: one that moved twice as it was in the end.
+    #: The editions that the run has changed, by name, each with its last summary.
     moved: dict[str, Summary] = field(default_factory=dict)
 
     def fetch(self) -> list[Result] | Elsewhere:
-        """Fetch the feeds that are to be asked now, unless another process is fetching."""
+        """Fetch the feeds that are due, unless another process is fetching."""
         fetched = turn.fetch_all(self.engine, self.limits, self.now, occasion=self._occasion)
         unconfirmed.delete(self.engine, now=self.now)
         return fetched
@@ -52,9 +52,9 @@ class Run:
     def complete(
         self, fetched: list[Result] | Elsewhere, shutdown: Shutdown
     ) -> list[Result] | Elsewhere:
-        """Wait for the fetch of another process if an edition is due; meanwhile send what is open.
+        """If an edition is due, wait for another process's fetch; meanwhile send open editions.
 
-        An error of that sending is ignored, because it recurs in `send`.
+        An error while sending is ignored, because it recurs in `send`.
         """
 
         def meanwhile() -> None:
@@ -74,10 +74,10 @@ class Run:
     def send(
         self, deliver: Callable[[Cadence], Summary], shutdown: Shutdown
     ) -> NewsletterError | None:
-        """Send the editions that are due, and go on with those that wait for a retry.
+        """Send the due editions, and continue those that wait for a retry.
 
-        `deliver` sends one edition. An error with one of them must not keep the others from being
-        made in time: the first is returned, not raised.
+        `deliver` sends one edition. The first error is returned and not raised, so that an error
+        with one edition does not delay the others.
         """
         failure: NewsletterError | None = None
         now, publication = self.now, self.publication
@@ -114,7 +114,7 @@ class Run:
 
 
 def rehearse(engine: Engine, *, now: datetime, publication: Publication) -> list[Summary]:
-    """Return the editions that are due as they would be made; changes nothing."""
+    """Return the due editions as they would be made; read-only."""
     from newsletter.editions import publish  # noqa: PLC0415 - mostly nothing is due
 
     return [

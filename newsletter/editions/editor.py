@@ -1,7 +1,7 @@
-"""The editor's hand: articles held, rejected or pinned, a week off, and a note.
+"""The editor's actions: hold, reject and pin articles, skip an edition, and write a note.
 
-Each act is one transaction that takes the freeze lock first: a freeze has seen it, or the act sees
-what was frozen. Each that changes anything stands in the audit, with who and when.
+Each action is one transaction that takes the freeze lock first, so that it is either part of a
+freeze, or can read what was frozen. Each action that changes anything is recorded in the audit log.
 """
 
 from __future__ import annotations
@@ -25,29 +25,29 @@ from newsletter.publication import Publication
 from newsletter.rendering import note as notes
 from newsletter.subscribers import next_digest
 
-#: The reason of an edition that the operator skipped ahead of time.
+#: The reason stored with an edition that the editor skipped in advance.
 WEEK_OFF = "Skipped by the editor."
 
 
 @dataclass(frozen=True, kw_only=True)
 class Skipped:
-    """A period that is left out, or is so no more, and the next one that will be made."""
+    """A period that was skipped or unskipped, and the next one that will be made."""
 
     cadence: str
     period: date
     edition: str
     due_at: datetime
     following: str
-    #: Whether it was this call that changed anything.
+    #: Whether this call has changed anything.
     is_new: bool
 
 
 def hold(engine: Engine, ids: Collection[int], *, now: datetime, actor: str) -> list[int]:
-    """Take articles back before any edition has them; return the ids of those it took.
+    """Hold articles back before any edition has them; return the ids of those held now.
 
-    They have no `seen_at` until `release` gives them a new one. Those that are held already are
-    left alone. Raises NotFound, and Conflict for one that is not out or that an edition has had,
-    even one that was cancelled; nothing is changed then.
+    They have no `seen_at` until `release` gives them a new one. Articles that are held already do
+    not change. Raises NotFound, and Conflict if an article is not out, or is in an edition, even a
+    cancelled one; nothing is changed then.
     """
     with _editing(engine, ids, now) as (session, instant, found):
         chosen = [one for one in found if one.state is not ArticleState.HELD]
@@ -66,7 +66,7 @@ def release(engine: Engine, ids: Collection[int], *, now: datetime, actor: str) 
 
     Their `seen_at` becomes the instant of the freeze lock, as for approved articles: it is later
     than every watermark, so the next editions include them like new ones. Raises NotFound, and
-    Conflict for one that is rejected or in quarantine.
+    Conflict if an article is rejected or in quarantine.
     """
     with _editing(engine, ids, now) as (session, instant, found):
         for one in found:
@@ -82,10 +82,10 @@ def release(engine: Engine, ids: Collection[int], *, now: datetime, actor: str) 
 
 
 def reject(engine: Engine, ids: Collection[int], *, now: datetime, actor: str) -> list[int]:
-    """Keep articles out of every edition, for good; return the ids of those it rejected.
+    """Exclude articles from all editions permanently; return the ids of those rejected now.
 
-    The rows stay, so that the same items are known when their feed brings them again. Raises
-    NotFound, and Conflict for one that an edition has, unless that was cancelled.
+    The rows stay, so that the same items of a feed are recognised later. Raises NotFound, and
+    Conflict if an article is in an edition that was not cancelled.
     """
     with _editing(engine, ids, now) as (session, instant, found):
         chosen = [one for one in found if one.state is not ArticleState.REJECTED]
@@ -101,10 +101,10 @@ def reject(engine: Engine, ids: Collection[int], *, now: datetime, actor: str) -
 def pin(
     engine: Engine, article_id: int, *, now: datetime, actor: str, publication: Publication
 ) -> tuple[Article, list[Cadence]]:
-    """Have an article lead the next edition of each cadence, in place of any pinned before.
+    """Make an article the lead of the next edition of each cadence, in place of any pinned before.
 
-    Returns it, and the cadences whose next edition is to have it. Raises NotFound, and Conflict for
-    one that none will have.
+    Returns the article, and the cadences whose next edition it will lead. Raises NotFound, and
+    Conflict if no edition will have the article.
     """
     with _editing(engine, [article_id], now) as (session, instant, (found,)):
         _refuse_quarantined(found)
@@ -122,7 +122,7 @@ def pin(
 
 
 def unpin(engine: Engine, *, now: datetime, actor: str) -> Article | None:
-    """Let the newest article lead again; return the one that was pinned, if there was one."""
+    """Unpin the pinned article and return it, so that the newest leads again; None without one."""
     with _editing(engine, [], now) as (session, instant, _):
         found = articles.pinned(session)
         if found is not None:
@@ -134,10 +134,10 @@ def unpin(engine: Engine, *, now: datetime, actor: str) -> Article | None:
 def skip(
     engine: Engine, cadence: Cadence, *, now: datetime, actor: str, publication: Publication
 ) -> Skipped:
-    """Leave out the next edition of a cadence: it is recorded as skipped before it is made.
+    """Skip the next edition of a cadence, by recording it as skipped before it is made.
 
-    Every watermark stays, so the edition after it has what came meanwhile. Run again before that
-    edition's time, it changes nothing.
+    Watermarks do not change, so the edition after it has the articles. A second call before the
+    time of the skipped edition changes nothing.
     """
     with sessions.writing(engine) as session:
         instant = sessions.freeze_lock(session, now)
@@ -155,7 +155,7 @@ def skip(
 def unskip(
     engine: Engine, cadence: Cadence, *, now: datetime, actor: str, publication: Publication
 ) -> Skipped:
-    """Have the edition made after all that `skip` left out; raises Conflict if there is none."""
+    """Undo `skip`, so that the edition is made; raises Conflict if none is skipped."""
     with sessions.writing(engine) as session:
         instant = sessions.freeze_lock(session, now)
         period = cadences.next_due(cadence, now, publication.send_times)
@@ -172,7 +172,7 @@ def unskip(
 def next_skipped(
     engine: Engine, cadence: Cadence, *, now: datetime, publication: Publication
 ) -> Skipped | None:
-    """Return the next period of a cadence if it is left out."""
+    """Return the next period of a cadence if it is skipped; None otherwise."""
     with sessions.reading(engine) as session:
         period = cadences.next_due(cadence, now, publication.send_times)
         if not _is_skipped(session, cadence, period):
@@ -183,8 +183,7 @@ def next_skipped(
 def write_note(engine: Engine, cadence: Cadence, text: str, *, now: datetime, actor: str) -> Note:
     """Put a note above the articles of the next edition, in place of one that waits.
 
-    `text` is Markdown. Raises InvalidInput for one that says nothing, is too long or has control
-    characters.
+    `text` is Markdown. Raises InvalidInput if it is empty, too long or has control characters.
     """
     written = notes.check(text)
     with sessions.writing(engine) as session:
@@ -202,7 +201,7 @@ def waiting_note(engine: Engine, cadence: Cadence) -> Note | None:
 
 
 def remove_note(engine: Engine, cadence: Cadence, *, now: datetime, actor: str) -> Note | None:
-    """Take back the note that waits for the next edition; return it, if there was one."""
+    """Remove the note that waits for the next edition, and return it; None without one."""
     with sessions.writing(engine) as session:
         instant = sessions.freeze_lock(session, now)
         found = store.waiting_note(session, cadence)
@@ -216,7 +215,7 @@ def remove_note(engine: Engine, cadence: Cadence, *, now: datetime, actor: str) 
 def _editing(
     engine: Engine, ids: Collection[int], now: datetime
 ) -> Iterator[tuple[Session, datetime, list[Article]]]:
-    """Give a transaction under the freeze lock, its instant, and the articles of some ids."""
+    """Yield a transaction under the freeze lock, its instant, and the articles with some ids."""
     with sessions.writing(engine) as session:
         instant = sessions.freeze_lock(session, now)
         missing = articles.missing(session, ids)

@@ -1,6 +1,6 @@
-"""Why feeds are fetched now, and the wait for another process that fetches.
+"""Decides why feeds are fetched now, and waits while another process is fetching.
 
-An edition is not made in the middle of a fetch.
+An edition is not made during a fetch, as it would miss articles.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from newsletter.sender.shutdown import Shutdown
 if TYPE_CHECKING:
     from newsletter.articles.ingest import Result
 
-#: How long an edition waits for the fetch of another process: that one may be suspended.
+#: Maximum wait of an edition for the fetch of another process, which may be suspended.
 PATIENCE_SECONDS = 60.0
 _LOOK_SECONDS = 1.0
 
 
 def occasion(engine: Engine, *, now: datetime, publication: Publication) -> Occasion:
-    """Return why feeds are fetched now: an edition that is due, or the time of single feeds."""
+    """Return the occasion of a fetch now: an edition that is due, or single feeds that are due."""
     due = periods.due_editions(engine, now=now, publication=publication)
     return polling.before_edition(max(one.due_at for one in due)) if due else polling.ROUTINE
 
@@ -60,10 +60,10 @@ def wait(
     meanwhile: Callable[[], object] = lambda: None,
     clock: Callable[[], float] = time.monotonic,
 ) -> list[Result] | Elsewhere:
-    """Do something else until another process has fetched the feeds, but no longer than a minute.
+    """Wait until another process has fetched the feeds, at most a minute; first call `meanwhile`.
 
-    Fetches them itself if that process dies before it has ended, and returns how that went. RUNNING
-    if the other one still fetches after the minute, or this process was told to stop.
+    If that process crashes, this one fetches the feeds and returns the results. Returns RUNNING if
+    the other process is still fetching after the minute, or this one is to stop.
     """
     end = clock() + PATIENCE_SECONDS
     meanwhile()

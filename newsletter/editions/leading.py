@@ -1,4 +1,4 @@
-"""Which editions to come an article that an editor has pinned leads."""
+"""Determines the future editions that a pinned article will lead."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from newsletter.publication import Publication
 def of(
     session: Session, *, now: datetime, publication: Publication
 ) -> tuple[Article, list[Cadence]] | None:
-    """Return the article that is pinned and the cadences whose next edition it leads, if any."""
+    """Return the pinned article and the cadences whose next edition it leads; None for none."""
     found = articles.pinned(session)
     if found is None or found.pinned_at is None:
         return None
@@ -32,7 +32,7 @@ def to_come(
     now: datetime,
     publication: Publication,
 ) -> list[Cadence]:
-    """Return the cadences whose next edition has an article, pinned at an instant, as its lead."""
+    """Return the cadences whose next edition an article leads that was pinned at an instant."""
     found = []
     for cadence in Cadence:
         start = periods.coverage_start(session, cadence, end=now, publication=publication)

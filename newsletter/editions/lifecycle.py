@@ -1,4 +1,4 @@
-"""What happens to an edition after its freeze: pause, resume, cancel, expire, finish, retry."""
+"""Changes of an edition after its freeze: pause, resume, cancel, expire, finish, retry."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ _UNFINISHED = (EditionState.OPEN, EditionState.PAUSED)
 def finish(engine: Engine, *, now: datetime) -> list[str]:
     """Finish the editions that have no open row left; return their names.
 
-    And have the readers suppressed whose addresses were found dead, and forgotten what nobody has
-    confirmed in time, or could be placed.
+    Also suppresses the readers of dead addresses, and deletes unconfirmed changes of address,
+    receipts and unplaced reports that have expired.
     """
     is_left = True
     while is_left:
@@ -41,11 +41,11 @@ def finish(engine: Engine, *, now: datetime) -> list[str]:
 
 
 def expire(engine: Engine, *, now: datetime, times: SendTimes) -> list[str]:
-    """Give up what is left of editions staler than their cadence; return their names.
+    """Skip the open deliveries of stale editions; return the names of these editions.
 
-    Their readers catch up with the next edition: no watermark moves for what was not accepted.
+    Readers catch up with the next edition, because watermarks move only for accepted deliveries.
 
-    Raises Conflict for a backup that was restored: there, what is open may have been sent since.
+    Raises Conflict for a restored backup, whose open deliveries may have been sent already.
     """
     with restore_guard.sending(engine) as session:
         stale = _stale(session, _UNFINISHED, now=now, times=times)
@@ -58,7 +58,7 @@ def expire(engine: Engine, *, now: datetime, times: SendTimes) -> list[str]:
 
 
 def over_mailings(session: Session, *, now: datetime, times: SendTimes) -> Select[Any]:
-    """Select the mailings of which nothing is sent any more: cancelled, or stale."""
+    """Select the mailings of cancelled and stale editions, which are not sent any more."""
     among = [*_UNFINISHED, EditionState.FINISHED]
     stale = [edition.id for edition in _stale(session, among, now=now, times=times)]
     return mailings.cancelled(and_of=stale)
@@ -73,12 +73,12 @@ def retry(
     now: datetime,
     times: SendTimes,
 ) -> tuple[int, int]:
-    """Make deliveries due at once, by their ids or by their state, and reopen their editions.
+    """Make deliveries due now, by their ids or by their state, and reopen their editions.
 
-    Returns the number of deliveries asked for and the number made due. Not made due are those that
-    are not queued, deferred or unknown, those to readers who have unsubscribed or paused since, and
-    those of cancelled or stale editions. `edition` limits both to one edition; raises NotFound if
-    there is none.
+    Returns the number of deliveries requested and the number made due. Deliveries are not made due
+    if they are not queued, deferred or unknown, if the reader has unsubscribed or paused since, or
+    if the edition is cancelled or stale. `edition` limits both numbers to one edition; raises
+    NotFound if it does not exist.
     """
     with sessions.writing(engine) as session:
         theirs = mailings.of(store.by_slug(session, edition)) if edition else None
@@ -96,20 +96,20 @@ def retry(
 
 
 def pause(engine: Engine, slug: str) -> Summary:
-    """Let no worker claim anything of an edition until it is resumed."""
+    """Pause an edition: workers claim none of its deliveries until it is resumed."""
     return _turn(engine, slug, EditionState.PAUSED, among=_UNFINISHED)
 
 
 def resume(engine: Engine, slug: str) -> Summary:
-    """Let a paused edition go on."""
+    """Resume a paused edition."""
     return _turn(engine, slug, EditionState.OPEN, among=_UNFINISHED)
 
 
 def cancel(engine: Engine, slug: str, *, now: datetime, reason: str) -> tuple[Summary, int]:
-    """Send no more of an edition, nor of its corrections; of those alone if it is over.
+    """Cancel an edition and its corrections, or only these if the edition has ended.
 
-    Whoever had it keeps it, the others catch up with the next. Returns for how many readers a
-    correction was stopped, too.
+    Accepted deliveries stay, and other readers catch up with the next edition. Also returns for how
+    many readers a correction was cancelled.
     """
     with sessions.writing(engine) as session:
         edition = store.by_slug(session, slug)

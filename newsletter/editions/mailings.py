@@ -1,6 +1,6 @@
-"""The queries about the mailings of editions: what was frozen, and what of it may be sent.
+"""Queries about the mailings of editions: frozen messages and articles, and what may be sent.
 
-They take a Session and never commit.
+The functions take a Session and never commit.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def add_digest(
     frozen: Mapping[str, Any],
     now: datetime,
 ) -> int:
-    """Freeze a compiled digest, with what its slots are written with; return its id."""
+    """Store a compiled digest, with the values for its slots; return its id."""
     digest = {"public_id": public_id, "kind": Kind.DIGEST, "edition_id": edition.id}
     return _freeze(session, rendered, created_at=now, **digest, **frozen)
 
@@ -58,7 +58,7 @@ def add_correction(
     frozen: Mapping[str, Any],
     now: datetime,
 ) -> int:
-    """Freeze a compiled correction; it is no part of the edition's books. Return its id."""
+    """Store a compiled correction, outside the edition's books; return its id."""
     correction = {
         "public_id": tokens.new_public_id(),
         "kind": Kind.CORRECTION,
@@ -69,14 +69,14 @@ def add_correction(
 
 
 def keyed(session: Session, key: str) -> int | None:
-    """Return the mailing that says what a key stands for, if there is one."""
+    """Return the id of the mailing with a key; None if there is none."""
     return session.exec(select(Mailing.id).where(Mailing.key == key)).one_or_none()
 
 
 def add_articles(
     session: Session, mailing_id: int, *, articles: Sequence[Article], related: Sequence[Article]
 ) -> None:
-    """Record what is in a mailing, as it stood at the freeze; the first of `articles` leads."""
+    """Store the articles of a mailing as they are at the freeze; the first one is the lead."""
     roles = [Role.LEAD, *[Role.STORY] * (len(articles) - 1), *[Role.RELATED] * len(related)]
     session.execute(
         insert(MailingArticle),
@@ -131,19 +131,19 @@ def corrections_of(edition: Edition) -> Select[Any]:
 
 
 def among(ids: Collection[int]) -> Select[Any]:
-    """Select those of some mailings that are there."""
+    """Select mailings by id."""
     return select_columns(col(Mailing.id)).where(col(Mailing.id).in_(ids))
 
 
 def settled(before: datetime) -> Select[Any]:
-    """Select the mailings of the editions whose coverage ended before, and that are settled."""
+    """Select the mailings of settled editions whose coverage ended before an instant."""
     return _mailings_where(col(Edition.settled_at).is_not(None), col(Edition.coverage_end) < before)
 
 
 def withheld() -> Select[Any]:
-    """Select the mailings that no worker may claim.
+    """Select the mailings that workers must not claim.
 
-    Those of editions that are paused or cancelled; and what corrects one that is paused.
+    These are mailings of paused or cancelled editions, and corrections of paused ones.
     """
     corrects = col(Mailing.corrects_id) == _edition_id
     return (
@@ -157,21 +157,21 @@ def withheld() -> Select[Any]:
 
 
 def unless_withheld(chosen: Select[Any]) -> Select[Any]:
-    """Select those of some mailings that workers may claim, whenever it is asked."""
+    """Restrict a selection of mailings to those that workers may claim when the query runs."""
     return chosen.where(col(Mailing.id).not_in(withheld()))
 
 
 def cancelled(*, and_of: Collection[int | None] = ()) -> Select[Any]:
-    """Select the mailings of cancelled editions, and of some more."""
+    """Select the mailings of cancelled editions, and of the editions `and_of`."""
     is_cancelled = _edition_state == EditionState.CANCELLED
     return _mailings_where(is_cancelled | _edition_id.in_(and_of))
 
 
 def holding(edition: Edition, article_id: int) -> Select[Any]:
-    """Select the mailings of an edition that hold an article: as the lead or as a story.
+    """Select the mailings of an edition that have an article as the lead or as a story.
 
-    Not where it is only named as related: such a mail has its headline alone, with a link to the
-    site, where it stands as it is today. What it said came with the edition that had it as a story.
+    Mailings with the article as a related one do not count: they have only its headline, with a
+    link to the present article on the site. Its text was in the edition that had it as a story.
     """
     return (
         select_columns(col(MailingArticle.mailing_id))
@@ -192,7 +192,7 @@ def _mailings_where(*conditions: ColumnElement[bool]) -> Select[Any]:
     )
 
 
-# Asking
+# Reading
 
 
 def ids(session: Session, editions: Iterable[Edition]) -> list[int]:
@@ -210,7 +210,7 @@ def editions_of(session: Session, chosen: Select[Any]) -> dict[int, int]:
 
 
 def placements(session: Session, edition: Edition) -> list[MailingArticle]:
-    """Return each article of an edition as it stands in each of its mailings."""
+    """Return the articles of an edition as they are in each of its mailings."""
     return list(
         session.exec(
             select(MailingArticle)
@@ -223,7 +223,7 @@ def placements(session: Session, edition: Edition) -> list[MailingArticle]:
 def edition_with(session: Session, article_id: int, *, but_cancelled: bool = False) -> str | None:
     """Return the name of the latest edition that has an article as its lead or as a story.
 
-    With `but_cancelled`, of those that were not cancelled. None if there is none.
+    With `but_cancelled`, cancelled editions do not count. None if there is no such edition.
     """
     chosen = (
         select(Edition)
@@ -245,7 +245,7 @@ def edition_with(session: Session, article_id: int, *, but_cancelled: bool = Fal
 def sent_at(session: Session, ends: Collection[datetime]) -> set[int]:
     """Return the articles in the editions whose coverage ended at one of `ends`.
 
-    Those are what the readers with these watermarks were sent last.
+    These are the articles last sent to the readers with these watermarks.
     """
     found = session.execute(
         select_columns(col(MailingArticle.article_id))
@@ -258,7 +258,7 @@ def sent_at(session: Session, ends: Collection[datetime]) -> set[int]:
 
 
 def pruned_accepted(session: Session, chosen: Select[Any]) -> int:
-    """Return how many accepted deliveries of `chosen` were pruned: to whom is not known."""
+    """Return how many accepted deliveries of `chosen` were pruned; their readers are not known."""
     found: int | None = session.execute(
         select_columns(func.sum(col(Mailing.pruned_accepted))).where(col(Mailing.id).in_(chosen))
     ).scalar()

@@ -1,4 +1,4 @@
-"""Which periods have an edition that is due, and where what it covers begins."""
+"""Determines the periods whose edition is due, and the start of their coverage."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Due:
 
 
 def due_editions(engine: Engine, *, now: datetime, publication: Publication) -> list[Due]:
-    """Return the periods whose edition is due, is not too late and was not made yet."""
+    """Return the periods whose edition is due, not too late, and not made yet."""
     with sessions.reading(engine) as session:
         found = [_due(session, cadence, now=now, publication=publication) for cadence in Cadence]
         return [due for due in found if due is not None]
@@ -35,7 +35,7 @@ def due_editions(engine: Engine, *, now: datetime, publication: Publication) -> 
 def upcoming(
     session: Session, cadence: Cadence, *, now: datetime, publication: Publication
 ) -> date:
-    """Return the period whose edition is made next: one that is due, or the next to fall due."""
+    """Return the period whose edition is made next: one that is due, or the next one."""
     due = _due(session, cadence, now=now, publication=publication)
     return due.period if due else cadences.next_due(cadence, now, publication.send_times)
 
@@ -43,7 +43,7 @@ def upcoming(
 def coverage_start(
     session: Session, cadence: Cadence, *, end: datetime, publication: Publication
 ) -> datetime:
-    """Return where a reader without a watermark begins, in an edition that is made at `end`."""
+    """Return the start of coverage for readers without a watermark, in an edition made at `end`."""
     return assemble.coverage_start(
         cadence,
         end=end,
@@ -71,7 +71,7 @@ def skip_period(
     now: datetime,
     publication: Publication,
 ) -> bool:
-    """Record the edition of a period as skipped; False if there is one."""
+    """Record the edition of a period as skipped; return False if it exists already."""
     end = sessions.freeze_lock(session, now)
     edition = store.create(
         session,

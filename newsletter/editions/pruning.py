@@ -1,9 +1,9 @@
-"""Keeps the ledger small: takes out the deliveries of editions that are long over.
+"""Keeps the ledger small: deletes the deliveries of editions that ended long ago.
 
-Their counts stay with their mailing, so the books say what they said before. Where a reader stands
-is in the watermark, and what an edition held is beside its mailing: neither needs these rows. Only
-readers who come back after a goodbye have no watermark, and for them the rows stay for as long as
-an edition may reach back.
+The counts stay with the mailing, so the books do not change. The state of readers is in their
+watermarks, and the articles of an edition are stored with its mailings, so neither needs the rows.
+Only readers who return after an unsubscribe have no watermark; for them, rows are kept for as long
+as an edition can reach back.
 """
 
 from __future__ import annotations
@@ -25,26 +25,26 @@ from newsletter.ledger import books
 from newsletter.models import State
 from newsletter.publication import Publication
 
-#: Rows of one transaction: a worker on SQLite waits for no more than these.
+#: Rows per transaction, which limits how long a worker on SQLite waits.
 BATCH = 10_000
 
-#: Pause between transactions (seconds). A writer that waits for SQLite's lock tries again after a
-#: tenth of a second at the latest.
+#: Pause between transactions in seconds, so that a writer that waits for SQLite's lock can get it:
+#: it retries after at most a tenth of a second.
 _TURN_SECONDS = 0.11
 
 
 @dataclass(frozen=True)
 class Rows:
-    """Deliveries that can be pruned, or were."""
+    """The deliveries that can be pruned, or have been."""
 
-    #: How many of each mailing, by the state in which they have ended.
+    #: The number of deliveries of each mailing, by their final state.
     by_mailing: Mapping[int, Counter[State]]
     #: The edition of each mailing.
     edition_of: Mapping[int, int]
 
     @property
     def states(self) -> Counter[State]:
-        """How many there are, by state."""
+        """The number of deliveries by state."""
         return sum(self.by_mailing.values(), Counter())
 
     @property
@@ -56,8 +56,8 @@ class Rows:
 def prunable(engine: Engine, *, older_than: int, now: datetime, publication: Publication) -> Rows:
     """Return the rows to prune: in a final state, of editions that ended `older_than` days ago.
 
-    Uncertain rows stay, and letters and corrections, which must not go out again. Raises
-    InvalidInput for days within which an edition may still have to know what a reader had.
+    Uncertain rows stay, and so do letters and corrections, which must not be sent again. Raises
+    InvalidInput for so few days that a new edition may still need the rows.
     """
     reach = publication.catch_up.days
     least = reach + Cadence.MONTHLY.length.days
@@ -79,11 +79,11 @@ def prune(
     batch: int = BATCH,
     progress: Callable[[int], None] = lambda _: None,
 ) -> Rows:
-    """Delete what was found and count it in its mailing; return what this call has deleted.
+    """Delete the rows found and count them in their mailings; return the rows deleted by this call.
 
-    Each batch is a transaction of its own, so it may be stopped at any time and run again, or
-    twice at once. An edition that is opened again meanwhile misses nothing: what was final stays
-    so, and its watermarks had been moved.
+    Each batch is a transaction of its own, so the call may be stopped at any time and repeated,
+    also concurrently. An edition that is reopened meanwhile is not affected, as final rows stay
+    final and the watermarks were moved before.
     """
     pruned: dict[int, Counter[State]] = {}
     done = 0

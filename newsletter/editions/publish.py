@@ -1,6 +1,6 @@
-"""Makes editions: one transaction decides what goes to whom, and queues it in the ledger.
+"""Makes editions: one transaction selects articles and readers, and queues the deliveries.
 
-Nothing here sends; what happens to an edition afterwards stands in `lifecycle`.
+Nothing is sent here; `lifecycle` has the later changes of an edition.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from newsletter.publication import Publication
 from newsletter.rendering.compile import Rendered
 from newsletter.subscribers import next_digest, preferences
 
-#: Letters and corrections leave before digests.
+#: The priority of digests: after letters and corrections.
 _PRIORITY = 2
 
 
@@ -38,13 +38,13 @@ class _Choice:
     """Values shared by all variants of an edition."""
 
     publication: Publication
-    #: Where its coverage ends.
+    #: The end of the edition's coverage.
     end: datetime
-    #: An article leads that was pinned after this, since the edition before.
+    #: The time of the edition before; an article that was pinned after it leads this one.
     pinned_after: datetime
-    #: Categories that are left out, as articles spell them.
+    #: Excluded categories, in the spellings that articles have.
     without: frozenset[str]
-    #: The periods of its cadence to come that will have no edition.
+    #: Future periods of the cadence that an editor has skipped.
     skipped: frozenset[date]
     #: Whether the edition is the first of its cadence.
     is_first: bool
@@ -70,7 +70,7 @@ class _Choice:
 
 
 class _Rehearsed(Exception):
-    """Carries a result out of a transaction that is undone."""
+    """Raised to roll back a rehearsal; carries its result."""
 
     def __init__(self, summary: Summary) -> None:
         super().__init__()
@@ -85,18 +85,18 @@ def freeze(
     publication: Publication,
     force: bool = False,
 ) -> Summary:
-    """Make the edition of the newest due period, or return the one that is there.
+    """Make the edition of the newest due period, or return the existing one.
 
-    One transaction, under the lock that also gives articles their `seen_at`:
+    It is one transaction, under the lock that is also held when articles get their `seen_at`:
 
-    1. The coverage ends at the lock's instant. 2. A guarded insert: fifty triggers make one
-    edition. 3. Readers whose pause has ended are back. 4. The watermarks of earlier editions are
-    settled. 5. Readers are counted by where they begin, and each beginning gets its articles:
-    equal articles are one variant. 6. No variant: the edition is skipped, with the reason, and
-    every watermark stays. 7. Earlier deliveries to the same readers are superseded; each variant
-    is compiled once and queued in one statement.
+    1. The coverage ends at the instant of the lock. 2. A guarded insert creates the edition once,
+    however many processes try. 3. Readers whose pause has ended become active. 4. The watermarks of
+    earlier editions are settled. 5. Readers are counted by the start of their coverage; starts with
+    the same articles form one variant. 6. Without any variant, the edition is skipped with a
+    reason, and watermarks do not change. 7. Earlier deliveries to the same readers are superseded;
+    each variant is compiled once and queued in one statement.
 
-    A skipped edition is made again with `force`. Raises Conflict for a backup that was restored.
+    With `force`, a skipped edition is made again. Raises Conflict for a restored backup.
     """
     with restore_guard.sending(engine) as session:
         return _freeze(session, cadence, now=now, publication=publication, force=force)
@@ -110,7 +110,7 @@ def rehearse(
     publication: Publication,
     force: bool = False,
 ) -> Summary:
-    """Return what `freeze` would come to, and undo it: nothing is made and nothing can leave."""
+    """Return the result that `freeze` would have, and roll it back; nothing is sent."""
     try:
         with sessions.writing(engine) as session:
             summary = _freeze(session, cadence, now=now, publication=publication, force=force)
@@ -122,10 +122,10 @@ def rehearse(
 def preview(
     engine: Engine, cadence: Cadence, *, now: datetime, publication: Publication
 ) -> Rendered:
-    """Compile what a reader without a past would get now.
+    """Compile the digest that a new reader would get now.
 
-    Where nothing is new since the last edition, what such an edition had; raises NotFound without
-    any article of the period.
+    If there are no articles since the last edition, those of the last period are used; raises
+    NotFound if there are none either.
     """
     with sessions.reading(engine) as session:
         start = periods.coverage_start(session, cadence, end=now, publication=publication)
@@ -159,7 +159,7 @@ def _freeze(
 ) -> Summary:
     end = sessions.freeze_lock(session, now)
     period = cadences.newest_due(cadence, now, publication.send_times)
-    # Read before the skipped edition is deleted: it may hold the only record of that start.
+    # Read before the skipped edition is deleted, whose row may be the only record of the start.
     start = periods.coverage_start(session, cadence, end=end, publication=publication)
     if force:
         store.discard_skipped(session, cadence, period)
@@ -180,8 +180,8 @@ def _freeze(
 
 
 def _fill(session: Session, edition: Edition, publication: Publication) -> None:
-    """Settle earlier mail, choose the readers and articles, and queue; or skip the edition."""
-    # The lock's instant may be a little ahead of the clock, so it is only used to limit coverage.
+    """Settle earlier editions, select readers and articles, and queue; or skip the edition."""
+    # The lock's instant may be slightly ahead of the clock, so it is used only as end of coverage.
     cadence, now, end = Cadence(edition.cadence), edition.created_at, edition.coverage_end
     preferences.resume_due(session, now)
     chosen = Audience(
@@ -210,10 +210,10 @@ def _fill(session: Session, edition: Edition, publication: Publication) -> None:
 
 
 def _settle(session: Session, edition: Edition, *, now: datetime) -> list[int]:
-    """Move the watermarks of earlier editions; return the mailings of those not done yet.
+    """Move the watermarks of earlier editions; return the mailings of those with open rows.
 
-    An edition is closed only if it had no open row *before* its watermarks were moved: what a
-    worker records in between is settled the next time.
+    An edition is closed only if it had no open row *before* its watermarks were moved: outcomes
+    that a worker records in between are settled the next time.
     """
     earlier = [(one, is_open) for one, is_open in store.unsettled(session) if one.id != edition.id]
     for one, is_open in earlier:
@@ -308,7 +308,7 @@ def _batch(session: Session, start: datetime, *, readers: int, choice: _Choice) 
 
 
 def _related(session: Session, variant: Variant, choice: _Choice) -> list[Article]:
-    """Return earlier articles on the lead's subject that these readers were not sent just now."""
+    """Return earlier articles in the lead's categories that were not sent to these readers last."""
     sent = mailings.sent_at(session, variant.starts)
     return articles.earlier_in_categories(
         session,

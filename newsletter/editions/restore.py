@@ -1,4 +1,4 @@
-"""Goes on from a backup that was restored: what was sent since it was made is not in it."""
+"""Continues with a restored backup, which does not contain what was sent after it was made."""
 
 from __future__ import annotations
 
@@ -21,26 +21,26 @@ _REASON = "The database was restored from a backup: it may have been sent before
 
 @dataclass
 class Done:
-    """The result of a restore: open mail that was held, and editions that were skipped."""
+    """The result of accepting a backup: deliveries made unknown, and editions skipped."""
 
-    #: Deliveries that were open and may have been sent since.
+    #: The number of open deliveries that may have been sent after the backup.
     unknown: int = 0
-    #: Editions of periods that fell due since, which are not made.
+    #: Names of the editions that were due after the backup, which are skipped.
     skipped: list[str] = field(default_factory=list)
     finished: list[str] = field(default_factory=list)
 
 
 def accept(engine: Engine, *, now: datetime, publication: Publication) -> Done:
-    """Take a restored database for the one to go on with, so that nobody is mailed twice.
+    """Accept a restored database as the current one, without mailing anybody twice.
 
-    1. What is open may have been sent: it becomes unknown, for the operator to reconcile or to
-    retry. 2. The editions of the current periods that are not in it are recorded as skipped.
+    1. Open deliveries may have been sent, so they become unknown, for the operator to reconcile or
+    retry. 2. Missing editions of the current periods are recorded as skipped.
 
-    Raises Conflict for a database that is surely not a backup.
+    Raises Conflict if the database is certainly not a restored backup.
     """
     done = Done()
     with restore_guard.sending(engine, Restored.EXPECTED, advance_at=now) as session:
-        # Lock order: the freeze lock before deliveries, as an unsubscription takes them.
+        # Lock order: the freeze lock before deliveries, as in an unsubscription.
         sessions.freeze_lock(session, now)
         done.unknown = cancellation.mark_open_unknown(session, now=now)
         for cadence in Cadence:

@@ -19,16 +19,16 @@ class Done:
     """The result of one check of the schedule."""
 
     made: list[Summary] = field(default_factory=list)
-    #: Names of editions of which nothing is open any more.
+    #: Names of the editions that have no open deliveries any more.
     finished: list[str] = field(default_factory=list)
-    #: What kept editions from being made; the others were made all the same.
+    #: Errors with single editions; the other editions were made nevertheless.
     failures: list[NewsletterError] = field(default_factory=list)
 
 
 def keep(engine: Engine, *, now: datetime, publication: Publication) -> Done:
-    """Give up stale editions, make those that are due, and finish those that are complete.
+    """Expire stale editions, make those that are due, and finish those that are complete.
 
-    And delete the sign-ups that nobody has confirmed in time.
+    Also deletes expired unconfirmed sign-ups.
     """
     done = Done()
     lifecycle.expire(engine, now=now, times=publication.send_times)

@@ -1,4 +1,4 @@
-"""Notes when the calendar was last kept: whether cron still runs is seen by that."""
+"""Records the last run of the scheduler, which shows whether cron is still running."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ _LONGEST = 500
 
 @contextmanager
 def noted(engine: Engine, command: str) -> Iterator[list[str]]:
-    """Write down a run when it has ended, in place of the one before.
+    """Record a run when it has ended, in place of the one before.
 
-    Gives a list for what kept it from doing all of its work; an error that is raised is one more.
+    Yields a list for the errors of the run; an error that is raised is added to it.
     """
     began_at, errors = utc_now(), list[str]()
     try:
@@ -43,7 +43,7 @@ def noted(engine: Engine, command: str) -> Iterator[list[str]]:
 
 
 def last(session: Session) -> SchedulerRun | None:
-    """Return the last run that has ended, if there was one."""
+    """Return the last run that has ended; None if there was none."""
     return session.exec(select(SchedulerRun)).one_or_none()
 
 

@@ -1,4 +1,4 @@
-"""Sends an edition from its freeze to its last reader: what `send`, `cron` and the demo share."""
+"""Makes an edition and sends it to all readers; shared by `send`, `cron` and the demo."""
 
 from __future__ import annotations
 
@@ -39,14 +39,13 @@ def send(
     on_settled: Callable[[int], None] | None = None,
     on_trouble: Trouble | None = None,
 ) -> Summary:
-    """Make the edition of the current period, if it is not there yet, and send what is due of it.
+    """Make the edition of the current period, if it does not exist, and send its due deliveries.
 
-    1. Editions staler than their cadence are given up, unless `force`, which takes a restored
-    backup for what it is not, too. 2. The freeze; an edition
-    that was skipped is looked at again. 3. Workers, here and elsewhere, send until only deferred
-    deliveries are left, or none. Running it again, or fifty at once, changes nothing.
+    1. Stale editions are expired. With `force` they are not, and a restored backup is accepted. 2.
+    The edition is frozen; one that was skipped is tried again. 3. Workers, in this process and
+    others, send until there are only deferred deliveries, or none. Idempotent, also concurrently.
 
-    `on_settled` is told how many readers this run has an answer for.
+    `on_settled` is called with the number of readers for whom this run has a reply.
     """
     from newsletter.editions import publish, subprocesses  # noqa: PLC0415 - see `resume`
 
@@ -79,16 +78,16 @@ def resume(
     plan: Callable[[], Plan],
     on_trouble: Trouble | None = None,
 ) -> list[Summary]:
-    """Go on with everything that is due, letters and open editions alike.
+    """Send all due deliveries, of letters and of open editions.
 
-    What a crash left behind is taken over, what was deferred is tried again, and what has grown
-    staler than its cadence is given up. Returns the editions of which something has moved.
+    Deliveries of crashed workers are taken over, deferred ones are retried, and stale editions are
+    expired. Returns the editions that have changed.
     """
     before = _open(engine)
     lifecycle.expire(engine, now=now, times=publication.send_times)
     with _finishing(engine):
         if before or _is_due(engine):
-            # Imported here: most runs of cron have nothing to send.
+            # Imported late, because most runs of cron have nothing to send.
             from newsletter.sender import worker  # noqa: PLC0415
 
             excluded = mailings.withheld()
@@ -99,11 +98,11 @@ def resume(
 
 @contextmanager
 def _finishing(engine: Engine) -> Iterator[None]:
-    """Finish what is complete in the end, even if something kept the rest from being sent."""
+    """Finish complete editions at the end of the block, also after an error of sending."""
     try:
         yield
     except NewsletterError:
-        # The first error is the one to tell.
+        # The error of sending is raised, and not a later one.
         with suppress(NewsletterError):
             lifecycle.finish(engine, now=utc_now())
         raise
@@ -111,7 +110,7 @@ def _finishing(engine: Engine) -> Iterator[None]:
 
 
 def _is_due(engine: Engine) -> bool:
-    """Tell whether anything could be sent, or waits for its domain, which may take more by now."""
+    """Return whether rows are due, or wait for a domain that may allow more by now."""
     with sessions.reading(engine) as session:
         due_at = queue.next_due(session)
         return (due_at is not None and due_at <= utc_now()) or bool(

@@ -1,4 +1,4 @@
-"""The queries about editions. They take a Session and never commit."""
+"""Queries about editions. The functions take a Session and never commit."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def create(
 
 
 def discard_skipped(session: Session, cadence: Cadence, period: date) -> None:
-    """Forget that an edition was skipped, so that it can be made after all."""
+    """Delete a skipped edition, so that it can be made after all."""
     session.execute(
         delete(Edition).where(
             col(Edition.cadence) == cadence,
@@ -70,7 +70,7 @@ def discard_skipped(session: Session, cadence: Cadence, period: date) -> None:
 
 
 def skip(session: Session, edition: Edition, *, reason: str, now: datetime) -> None:
-    """Record that an edition is not sent, and why."""
+    """Record an edition as skipped, with the reason."""
     _change(session, edition, state=EditionState.SKIPPED, reason=reason, settled_at=now)
 
 
@@ -80,9 +80,10 @@ def set_audience(session: Session, edition: Edition, audience: int) -> None:
 
 
 def last_covered(session: Session, cadence: Cadence) -> datetime | None:
-    """Return up to where the editions of a cadence have covered what came.
+    """Return the instant up to which editions of a cadence have covered articles; None for none.
 
-    That is the end of the last one that was not skipped; if all were, where the first one began.
+    This is the end of the last edition that was not skipped, or if all were, the start of the
+    first.
     """
     was_made = _edition_state != EditionState.SKIPPED
     found: datetime | None = session.execute(
@@ -100,14 +101,14 @@ def last_covered(session: Session, cadence: Cadence) -> datetime | None:
 
 
 def waiting_note(session: Session, cadence: Cadence) -> Note | None:
-    """Return the note that the next edition of a cadence takes, if one waits."""
+    """Return the note that waits for the next edition of a cadence; None if there is none."""
     return session.exec(
         select(Note).where(Note.cadence == cadence, col(Note.edition_id).is_(None))
     ).one_or_none()
 
 
 def add_note(session: Session, cadence: Cadence, text: str, *, now: datetime) -> Note:
-    """Have a note wait for the next edition; there must be none that waits already."""
+    """Insert a note for the next edition; no other note must be waiting."""
     made = Note(cadence=cadence, text=text, created_at=now)
     session.add(made)
     session.flush()
@@ -122,7 +123,7 @@ def discard_note(session: Session, cadence: Cadence) -> None:
 
 
 def take_note(session: Session, edition: Edition) -> str:
-    """Give the note that waits to an edition, and return it as it was written; "" for none."""
+    """Assign the waiting note to an edition, and return its text; "" if there is none."""
     found = waiting_note(session, Cadence(edition.cadence))
     if found is None:
         return ""
@@ -132,7 +133,7 @@ def take_note(session: Session, edition: Edition) -> str:
 
 
 def note_of(session: Session, edition: Edition) -> Note | None:
-    """Return the note that an edition has, if it has one."""
+    """Return the note of an edition; None if it has none."""
     return session.exec(select(Note).where(Note.edition_id == edition.id)).one_or_none()
 
 
@@ -140,7 +141,7 @@ def note_of(session: Session, edition: Edition) -> Note | None:
 
 
 def unsettled(session: Session) -> list[tuple[Edition, bool]]:
-    """Return the editions whose watermarks may still move, and whether a row of each is open."""
+    """Return the editions that are not settled, each with whether it has an open row."""
     found = session.execute(
         select_columns(Edition, _has_open_row()).where(col(Edition.settled_at).is_(None))
     )
@@ -148,9 +149,9 @@ def unsettled(session: Session) -> list[tuple[Edition, bool]]:
 
 
 def settle(session: Session, edition: Edition) -> None:
-    """Move the watermark of everyone who got an edition, or may have got it, to its end.
+    """Move the watermarks of readers who got an edition, or may have got it, to its end.
 
-    Watermarks never move back, so it may be done at any time and again.
+    Idempotent: watermarks never move back.
     """
     arrived = select_columns(col(Delivery.reference)).where(
         col(Delivery.mailing_id).in_(mailings.of(edition)),
@@ -169,7 +170,7 @@ def settle(session: Session, edition: Edition) -> None:
 
 
 def close_books(session: Session, edition: Edition, *, now: datetime) -> None:
-    """Note that an edition is settled for good: none of its rows was open, and all are counted."""
+    """Record that an edition is settled: no row was open, so its watermarks will not move again."""
     _change(session, edition, settled_at=now)
 
 
@@ -184,7 +185,7 @@ def change_state(
     among: Collection[EditionState],
     reason: str | None = None,
 ) -> bool:
-    """Move an edition to `state` if it is in one of `among`; tell whether it was."""
+    """Change the state of an edition if it is one of `among`; return whether it was."""
     changed = session.execute(
         update(Edition)
         .where(_edition_id == edition.id, _edition_state.in_(among))
@@ -208,7 +209,7 @@ def finish(session: Session, *, now: datetime) -> list[str]:
 
 
 def reopen(session: Session) -> list[str]:
-    """Open finished editions of which a row is to be tried again; return their names."""
+    """Reopen finished editions that have an open row again; return their names."""
     reopened = session.execute(
         update(Edition)
         .where(_edition_state == EditionState.FINISHED, _has_open_row())
@@ -219,23 +220,23 @@ def reopen(session: Session) -> list[str]:
     return [cadences.slug(Cadence(cadence), period) for cadence, period in reopened]
 
 
-# Asking
+# Reading
 
 
 def began_at(session: Session) -> datetime:
-    """Return when the publication was set up."""
+    """Return the time at which the publication was set up."""
     return session.exec(select(FreezeLock.created_at)).one()
 
 
 def find(session: Session, cadence: Cadence, period: date) -> Edition | None:
-    """Return the edition of a period, if it was made or skipped."""
+    """Return the edition of a period; None if it was neither made nor skipped."""
     return session.exec(
         select(Edition).where(Edition.cadence == cadence, Edition.period == period)
     ).one_or_none()
 
 
 def is_first(session: Session, cadence: Cadence, *, end: datetime) -> bool:
-    """Say whether no edition of a cadence was made, other than skipped, that ended before `end`."""
+    """Return whether all earlier editions of a cadence, which ended before `end`, were skipped."""
     found = session.exec(
         select(Edition.id)
         .where(

@@ -1,4 +1,4 @@
-"""Sends an edition or a correction to its end, by processes that share nothing but the ledger."""
+"""Sends an edition or a correction completely, by several processes that share only the ledger."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from newsletter.sender.plan import Plan
 from newsletter.sender.shutdown import STOPS, Shutdown, on_signals
 from newsletter.sender.worker import SendTally
 
-#: How long the rows that other workers hold may stay unchanged before their workers are checked.
+#: Seconds for which rows held by other workers may stay unchanged before the workers are checked.
 PATIENCE_SECONDS = 15
 _LOOK_SECONDS = 1.0
 
@@ -39,9 +39,9 @@ def deliver(
     on_settled: Callable[[int], None] | None = None,
     on_trouble: Trouble | None = None,
 ) -> None:
-    """Send what is due of one edition, and wait for the rows of it that other workers hold.
+    """Send the due rows of one edition, and wait for its rows that other workers hold.
 
-    `on_settled` is called with the number of readers that all these processes have an answer for.
+    `on_settled` is called with the number of readers for whom these processes have a reply.
     """
     with (
         on_signals() as shutdown,
@@ -57,7 +57,7 @@ def deliver(
         if is_ended:
             _drain(processes)
     if shutdown.is_wanted and not is_ended and on_trouble is not None:
-        # No worker ran in this process any more, which would have reported the signal.
+        # Reported here, because no worker was running in this process any more to report it.
         on_trouble(worker.TOLD_TO_STOP, None)
 
 
@@ -69,7 +69,7 @@ def deliver_mailing(
     on_settled: Callable[[int], None] = lambda _: None,
     on_trouble: Trouble | None = None,
 ) -> None:
-    """Do the same for a mailing that is of no edition, by this process alone."""
+    """Send the due rows of one mailing outside an edition, in this process only."""
     wanted = mailings.among([mailing_id])
     with on_signals() as shutdown:
         _deliver(engine, plan, wanted, shutdown, on_settled=on_settled, on_trouble=on_trouble)
@@ -79,13 +79,13 @@ def deliver_mailing(
 def _beside(
     engine: Engine, plan: Plan, slug: str, shutdown: Shutdown, *, processes: int
 ) -> Iterator[tuple[MutableSequence[int], list[BaseProcess]]]:
-    """Have more processes send an edition, and stop when this one is to.
+    """Start more processes that send an edition, and stop them when this one is to stop.
 
-    Give how many readers each has settled, and the processes, which end by themselves when nothing
-    is due.
+    Yields the number of readers that each process has settled, and the processes, which end when
+    nothing is due.
     """
     url = engine.url.render_as_string(hide_password=False)
-    # Not forked: a connection to the database must not be in two processes.
+    # Spawned and not forked, because two processes must not share a database connection.
     context = multiprocessing.get_context("spawn")
     settled: MutableSequence[int] = context.Array("q", processes, lock=False)
     started: list[BaseProcess] = []
@@ -110,11 +110,11 @@ def _beside(
 
 @contextmanager
 def _unheard() -> Iterator[None]:
-    """Have what is started meanwhile hear nothing before it listens.
+    """Block signals, so that a process started in the block inherits this until it can handle them.
 
-    It takes a second to begin, in which the terminal's Ctrl-C would end it with a traceback.
+    A process takes a second to start, in which Ctrl-C would end it with a traceback.
     """
-    # Where it does not run yet, start() begins with it, and it ends with these unblocked.
+    # Started first, because otherwise start() would start it and unblock the signals.
     resource_tracker.ensure_running()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)
     try:
@@ -131,21 +131,21 @@ def _drain(processes: list[BaseProcess]) -> None:
 def _join(processes: list[BaseProcess]) -> None:
     for process in processes:
         while process.is_alive():
-            # Python handles a signal between two waits, not within one that has no timeout.
+            # With a timeout, because Python handles signals only between two waits.
             process.join(_LOOK_SECONDS)
 
 
 def _help(url: str, plan: Plan, slug: str, settled: MutableSequence[int], number: int) -> None:
-    """Send in one more process; errors of the mail server are reported by the first one."""
+    """Send in an additional process; only the first process reports errors of the mail server."""
 
     def told(count: int) -> None:
         settled[number] = count
 
     engine = engines.open(url)
-    # Ctrl-C after the sending has ended must not print a traceback.
+    # Ignored, so that Ctrl-C after the end of sending does not print a traceback.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     with on_signals() as shutdown:
-        # The parent blocked them before it started this process.
+        # The parent blocked the signals before it started this process.
         signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPS)
         try:
             wanted = _of_edition(engine, slug)
@@ -171,7 +171,7 @@ def _deliver(
     on_settled: Callable[[int], None],
     on_trouble: Trouble | None = None,
 ) -> bool:
-    """Send until nothing is due; return whether a signal or a limit ended it before."""
+    """Send until nothing is due; return whether a signal or a limit ended it earlier."""
     before = 0
     is_wanted = True
     while is_wanted:
@@ -196,10 +196,10 @@ def _deliver(
 
 
 def _wait_for_work(engine: Engine, wanted: Select[Any], shutdown: Shutdown) -> bool:
-    """Watch the rows that other workers hold; return whether to run a worker again.
+    """Poll the rows that other workers hold; return whether to run a worker again.
 
-    That is so if rows are due again, if one of those workers may have died, and at a signal, which
-    the worker then reports.
+    A worker is run if rows are due again, if one of the other workers may have crashed, and after a
+    signal, which the worker then reports.
     """
     seen: set[int] = set()
     began = time.monotonic()
@@ -210,12 +210,12 @@ def _wait_for_work(engine: Engine, wanted: Select[Any], shutdown: Shutdown) -> b
         if due_at is not None and due_at <= utc_now():
             return True
         if not found:
-            # The rows that are left are due later, in another run.
+            # The remaining rows are due later, in another run.
             return False
         if found != seen:
             seen, began = found, time.monotonic()
         elif time.monotonic() - began > PATIENCE_SECONDS:
-            # Their worker may have died: the caller looks, and takes its rows over.
+            # A worker may have crashed; the caller then runs a worker that takes over its rows.
             return True
         shutdown.wait(_LOOK_SECONDS)
     return True

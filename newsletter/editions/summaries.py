@@ -1,4 +1,4 @@
-"""What a command or a page shows of an edition: its books, its mailings, its corrections.
+"""Summaries of editions for commands and pages: books, mailings and corrections.
 
 The functions take a Session and never commit.
 """
@@ -35,9 +35,9 @@ class Summary:
 
     cadence: str
     period: date
-    #: Its name: weekly-2026-11-23.
+    #: The name of the edition: weekly-2026-11-23.
     edition: str
-    #: open, finished, skipped, paused, cancelled.
+    #: The state: open, finished, skipped, paused or cancelled.
     state: str
     reason: str | None
     audience: int
@@ -51,37 +51,37 @@ class Summary:
     queued: int
     claimed: int
     in_flight: int
-    #: Of the accepted ones: what bounced later, and what was complained about.
+    #: The numbers of accepted deliveries that bounced later, and that caused a complaint.
     bounced: int
     complained: int
 
     @property
     def is_open(self) -> bool:
-        """Whether anything of it is still to happen."""
+        """Whether deliveries of the edition are still to be sent."""
         return bool(self.queued or self.claimed or self.in_flight or self.deferred)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Placed:
-    """An article as it stands in a mailing, by the title and link that it had at the freeze."""
+    """An article in a mailing, with the title and link that it had at the freeze."""
 
     article_id: int
     position: int
     role: str
     title: str
     link: str
-    #: Whether the article was edited after the freeze; the mailing keeps what it had.
+    #: Whether the article was edited after the freeze; the mailing is not changed by that.
     is_edited: bool
 
 
 @dataclass(frozen=True, kw_only=True)
 class Corrected:
-    """One correction of an edition, and its own books: they sum to its readers."""
+    """One correction of an edition, with books of its own that sum to its readers."""
 
     subject: str
     created_at: datetime
     readers: int
-    #: How many of its deliveries are in each state; none are left out.
+    #: The number of deliveries by state; states without deliveries are missing.
     states: dict[str, int]
 
 
@@ -105,7 +105,7 @@ def recent(session: Session, *, cadence: Cadence | None = None, limit: int = 10)
 
 
 def last(session: Session, *, until: Mapping[Cadence, date]) -> list[Summary]:
-    """Return the latest edition of each cadence whose period is not after the one in `until`."""
+    """Return the latest edition of each cadence whose period is not later than in `until`."""
     found = (
         session.exec(
             select(Edition)
@@ -142,7 +142,7 @@ def of_all(session: Session, editions: Sequence[Edition]) -> list[Summary]:
 
 
 def contents(session: Session, edition: Edition) -> list[Contents]:
-    """Return the mailings of an edition and what is in them, the largest first."""
+    """Return the mailings of an edition with their articles, the largest first."""
     readers = books.size()
     found = session.execute(
         select_columns(col(Mailing.id), col(Mailing.public_id), col(Mailing.subject), readers)
@@ -162,7 +162,7 @@ def contents(session: Session, edition: Edition) -> list[Contents]:
 
 
 def corrections(session: Session, edition: Edition) -> list[Corrected]:
-    """Return what was corrected of an edition, in order."""
+    """Return the corrections of an edition, oldest first."""
     by_state = books.of(mailings.corrections_of(edition))
     states: dict[int, dict[str, int]] = {}
     for mailing_id, state, rows in session.execute(select_columns(*by_state.c)):
@@ -219,7 +219,7 @@ def _counts(
     return counts
 
 
-# To build these statements takes longer than to run them.
+# Cached, because building these statements takes longer than running them.
 @cache
 def _by_edition() -> Select[int | None, int]:
     return (
@@ -244,7 +244,7 @@ def _mailings() -> Select[Any]:
 
 
 def _summed(counts: Subquery, name: str) -> Select[Any]:
-    """Sum the rows of counts by mailing, over the mailings of each edition and by a column."""
+    """Select the sums of counts over the mailings of each edition, by the column `name`."""
     by = counts.c[name]
     return (
         select_columns(col(Mailing.edition_id), by, func.sum(counts.c.rows))
