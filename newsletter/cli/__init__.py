@@ -1,5 +1,5 @@
-"""The command line: a door. One file a noun; it parses, calls a use case and prints the result.
+"""The command line, one file per noun: parses arguments, calls a use case and prints the result.
 
-`app` joins the commands and maps error families to exit codes, `context` reads the settings once,
-`output` prints tables and JSON. Nothing below this room prints.
+`app` runs the commands and maps classes of errors to exit codes, `context` reads the settings once,
+and `output` prints tables and JSON. No package below this one prints.
 """

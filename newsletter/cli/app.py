@@ -1,4 +1,4 @@
-"""Runs a command and maps what went wrong to a sentence, a way out and an exit code.
+"""Runs a command and maps errors to a sentence, a hint and an exit code.
 
 Exit codes: 0 done or nothing to do, 1 failed, 2 usage, 3 findings, 75 try again later.
 """
@@ -25,7 +25,7 @@ from newsletter.errors import (
 
 FAILED = 1
 USAGE = 2
-#: EX_TEMPFAIL of sysexits.h: the same command will work later.
+#: EX_TEMPFAIL of sysexits.h: the same command may succeed later.
 TRY_AGAIN = 75
 
 app = typer.Typer(
@@ -35,7 +35,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    # Boxes and colours (rich) take longer to import than all else that an overview needs.
+    # Without rich, whose import takes longer than everything else that `--help` needs.
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -43,7 +43,7 @@ app = typer.Typer(
 
 def _say(on: bool) -> None:
     if on:
-        # Reading the metadata of the installed package takes longer than parsing a command line.
+        # Imported late: reading the package's metadata takes longer than parsing a command line.
         from newsletter.version import VERSION
 
         output.say(f"newsletter {VERSION}")
@@ -66,7 +66,7 @@ def options(
 
 
 def program() -> Commands:
-    """Return all commands, imported, for what documents them."""
+    """Return all commands, imported, to generate their documentation."""
     found = typer.main.get_command(app)
     assert isinstance(found, Commands)
     found.load_all()
@@ -74,7 +74,7 @@ def program() -> Commands:
 
 
 def main() -> None:
-    """Run the command line; what goes wrong is one sentence and a hint, never a traceback."""
+    """Run the command line; an error is printed as a sentence and a hint, without a traceback."""
     _print_anything()
     garbage.defer()
     try:
@@ -83,7 +83,8 @@ def main() -> None:
         output.error(exc.message, exc.hint)
         sys.exit(_exit_code(exc))
     except BrokenPipeError:
-        # The reader of the output has closed it (`| head`); flushing must not fail again at exit.
+        # The reader of the output has closed the pipe (`| head`); flushing must not fail again at
+        # exit.
         sys.stdout = None
         sys.exit(FAILED)
     except OSError as exc:
@@ -100,12 +101,12 @@ def main() -> None:
         sys.exit(FAILED)
     finally:
         logs.end()
-        # Else the interpreter looks at all objects twice more at its end.
+        # Otherwise the interpreter would traverse all objects twice more at exit.
         garbage.resume()
 
 
 def _print_anything() -> None:
-    """Escape what the output's encoding cannot write, so that no title fails a command."""
+    """Escape characters that the output's encoding does not have, so that printing never fails."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")

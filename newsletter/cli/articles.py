@@ -1,4 +1,4 @@
-"""`newsletter articles`: what came, what waits, the editor's choices, and articles by hand."""
+"""`newsletter articles`: lists articles, changes them as an editor, and adds them by hand."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Number = Annotated[int, typer.Argument(max=output.LARGEST, help="Its number in `
 Numbers = Annotated[
     list[int], typer.Argument(max=output.LARGEST, help="Their numbers in `articles list`.")
 ]
-#: Printed where no article is in a state.
+#: Messages if no article is in a state.
 _NONE = {
     ArticleState.QUARANTINED: "No article waits.",
     ArticleState.HELD: "No article is held.",
@@ -49,7 +49,7 @@ def list_articles(
     offset: Annotated[int, typer.Option(min=0, max=output.LARGEST, help="Leave out so many.")] = 0,
     json: output.Json = False,
 ) -> None:
-    """List articles, those that came last first."""
+    """List articles, the latest first."""
     from newsletter.articles import store
     from newsletter.db import session as sessions
 
@@ -211,7 +211,7 @@ def reject(ctx: typer.Context, articles: Numbers, *, json: output.Json = False) 
 
 @app.command()
 def pin(ctx: typer.Context, article: Number, *, json: output.Json = False) -> None:
-    """Have an article lead the next edition of each cadence; one at a time is pinned."""
+    """Make an article the lead of the next edition of each cadence; only one can be pinned."""
     from newsletter.editions import editor
 
     here = context.of(ctx)
@@ -235,7 +235,7 @@ def pin(ctx: typer.Context, article: Number, *, json: output.Json = False) -> No
 
 @app.command()
 def unpin(ctx: typer.Context, *, json: output.Json = False) -> None:
-    """Let the newest article lead again."""
+    """Unpin the pinned article, so that the newest article leads again."""
     from newsletter.editions import editor
 
     with context.of(ctx).database() as engine:
@@ -276,7 +276,7 @@ def _chosen(*, quarantined: bool, held: bool, rejected: bool) -> ArticleState | 
 
 
 def _instant(value: str, timezone: str) -> datetime:
-    """Read a date or time; without an offset it is the publication's own."""
+    """Parse a date or time; without an offset it is in the publication's time zone."""
     try:
         found = datetime.fromisoformat(value)
         local = found if found.tzinfo else found.replace(tzinfo=ZoneInfo(timezone))

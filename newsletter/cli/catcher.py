@@ -1,4 +1,4 @@
-"""The built-in mail catcher: a real SMTP server on loopback that keeps every mail."""
+"""The built-in mail catcher: a real SMTP server on loopback that stores every mail."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ _HOST = "127.0.0.1"
 
 @dataclass(frozen=True)
 class Caught:
-    """One mail as it arrived."""
+    """One received mail."""
 
     recipient: str
     subject: str
-    #: Octets.
+    #: The size in octets.
     size: int
     eml: Path
     html: Path
@@ -31,7 +31,7 @@ class Caught:
 
 @dataclass
 class Catcher:
-    """Keeps every mail as .eml, and its HTML part beside it for a browser."""
+    """Stores every mail as .eml, and its HTML part as .html for a browser."""
 
     folder: Path
     port: int = 0
@@ -40,7 +40,7 @@ class Catcher:
     async def handle_DATA(  # noqa: N802 - aiosmtpd's name
         self, _server: SMTP, _session: Session, envelope: Envelope
     ) -> str:
-        """Keep one mail; called by the server once it has all of it."""
+        """Store one mail; called by the server after it has received the whole mail."""
         content = envelope.content
         assert isinstance(content, bytes)
         message = message_from_bytes(content, policy=policy.default)
@@ -50,7 +50,7 @@ class Catcher:
         return f"250 2.0.0 Kept as number {len(self.mails)}"
 
     def _keep(self, recipient: str, message: EmailMessage, content: bytes) -> None:
-        # The address is untrusted input, and becomes part of a file's name.
+        # Sanitised, because the address is untrusted and becomes part of a file's name.
         name = f"{len(self.mails) + 1:03d}-{re.sub(r'[^a-z0-9.@-]', '_', recipient)[:80]}"
         eml, html = self.folder / f"{name}.eml", self.folder / f"{name}.html"
         eml.write_bytes(content)
@@ -61,7 +61,7 @@ class Catcher:
 
 @contextmanager
 def running(folder: Path) -> Iterator[Catcher]:
-    """Run a catcher on a free port of 127.0.0.1 that keeps its mails in `folder`."""
+    """Run a catcher on a free port of 127.0.0.1 that stores mails in `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     catcher = Catcher(folder, port=_free_port())
     controller = Controller(catcher, hostname=_HOST, port=catcher.port, enable_SMTPUTF8=True)

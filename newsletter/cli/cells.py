@@ -44,7 +44,7 @@ def fold(text: str, width: int) -> Iterator[str]:
 
 
 def _pieces(text: str, width: int) -> Iterator[str]:
-    """Yield words with their trailing blanks; one that is too long as its single letters."""
+    """Yield words with their trailing blanks; a word that is too long is split into letters."""
     for word in re.findall(r"\S+\s*|\s+", text):
         if cell_len(word.rstrip()) <= width:
             yield word

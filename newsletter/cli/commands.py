@@ -1,4 +1,4 @@
-"""The commands by name, each imported when it is run: all of them together take seconds."""
+"""The commands by name; each is imported when it is run, as importing all would take seconds."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command, get_group
 
-#: Their lines in the overview.
+#: The commands with their lines in the overview.
 _COMMANDS = {
     "init": "Write newsletter.toml with a fresh secret, make the database.",
     "demo": "Show everything at work: feed, readers, digests, real SMTP.",
@@ -33,14 +33,14 @@ _GROUPS = {
     "templates": "The templates of mails and pages, and a folder of your own.",
     "database": "The schema's version, upgrades, backups, and pruning.",
 }
-#: The module of a command, if it is not the one of its name.
+#: The module of a command, if it does not have the command's name.
 _MODULES = {"cron": "send"}
-#: Characters of a command's line in an overview: large, so that none is cut off.
+#: Maximum characters of a command's line in an overview; large, so that no line is cut off.
 _LONGEST = 1_000
 
 
 class Group(TyperGroup):
-    """A group whose overview has a whole sentence for each command."""
+    """A group whose overview shows the whole sentence for each command."""
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ANN401 - Typer's own Click
         """Write a line or two for each command; Click would cut them off."""
@@ -73,7 +73,7 @@ class _Deferred(TyperCommand):
 
 
 def load(name: str) -> Any:  # noqa: ANN401 - a command or group of Typer's own Click
-    """Import a command and return it, with each paragraph of its help on one line."""
+    """Import a command and return it, with each paragraph of its help joined to one line."""
     module = import_module(f"newsletter.cli.{_MODULES.get(name, name)}")
     if name in _GROUPS:
         commands: typer.Typer = module.app
@@ -90,9 +90,9 @@ def load(name: str) -> Any:  # noqa: ANN401 - a command or group of Typer's own 
 
 
 def _unwrap_help(commands: typer.Typer) -> None:
-    """Give each command a help of one line a paragraph, from its docstring.
+    """Set the help of each command to its docstring, with each paragraph on one line.
 
-    Where our source breaks a line, a terminal of another width must not.
+    So the terminal's width decides about line breaks, and not the source.
     """
     for command in commands.registered_commands:
         paragraphs = (inspect.getdoc(command.callback) or "").split("\n\n")

@@ -25,18 +25,18 @@ if TYPE_CHECKING:
 
 @dataclass
 class Context:
-    """Options that stand before the command, and what is made from them on first use."""
+    """The options before the command, and the objects that are made from them on first use."""
 
     config: Path | None = None
-    #: Whether NEWSLETTER_* counts more than the file; the demo stands alone.
+    #: Whether NEWSLETTER_* variables override the file; the demo ignores them.
     environment: bool = True
     _settings: Settings | None = field(default=None, repr=False)
     _publication: Publication | None = field(default=None, repr=False)
 
     @property
     def settings(self) -> Settings:
-        """The settings; ConfigurationError names each bad one."""
-        # Imported on first use: the overview of the commands needs none of it.
+        """The settings; raises ConfigurationError with each invalid one."""
+        # Imported late, because the overview of the commands does not need the settings.
         from newsletter import settings as configuration
 
         if self._settings is None:
@@ -45,7 +45,7 @@ class Context:
 
     @property
     def publication(self) -> Publication:
-        """The publication that the settings describe."""
+        """The publication of the settings."""
         from newsletter.publication import Publication
 
         if self._publication is None:
@@ -53,7 +53,7 @@ class Context:
         return self._publication
 
     def plan(self) -> Plan:
-        """Return how a worker sends, by the settings."""
+        """Return the parameters of a worker, from the settings."""
         from newsletter.sender.plan import Plan
 
         return Plan.of(self.settings)
@@ -71,7 +71,7 @@ class Context:
 
     @contextmanager
     def database(self, *, checked: bool = True) -> Iterator[Engine]:
-        """Open the database; SchemaOutOfDate names the command that mends an old schema."""
+        """Open the database; SchemaOutOfDate has a hint how to upgrade an old schema."""
         from newsletter.db import engine as engines
         from newsletter.db import schema
 
@@ -86,24 +86,24 @@ class Context:
 
 
 def actor() -> str:
-    """Return who runs this command, as the audit names them: cli:mia, also behind sudo."""
+    """Return the person who runs this command, for the audit log: cli:mia, also with sudo."""
     try:
         name = os.environ.get("SUDO_USER") or getpass.getuser()
     except (KeyError, ImportError, OSError):
-        # A container's user may have no name.
+        # In a container, the user may have no name.
         name = str(os.getuid())
     return f"cli:{''.join(filter(str.isprintable, name))[:90]}"
 
 
 def legible(value: str | None) -> str | None:
-    """Return an option's words, or refuse what no list can show: control characters, no text."""
+    """Return an option's text; raise BadParameter if it has characters that cannot be printed."""
     if value is not None and not value.isprintable():
         raise typer.BadParameter("has a character in it that cannot be shown.")
     return value
 
 
 def of(context: typer.Context) -> Context:
-    """Return our context from Typer's."""
+    """Return the Context object in Typer's context."""
     found = context.find_object(Context)
     assert found is not None
     return found

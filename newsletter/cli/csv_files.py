@@ -1,4 +1,4 @@
-"""`newsletter subscribers import` and `export`: readers from and to CSV files."""
+"""`newsletter subscribers import` and `export`: CSV files of readers."""
 
 from __future__ import annotations
 
@@ -67,11 +67,11 @@ def import_readers(
 ) -> None:
     """Import readers from CSV: an export of another system, our own, or an address a line.
 
-    Only readers whom the file calls active are mailed. Readers without a state are pending, unless
-    you vouch for them with --confirmed; who is pending in the file stays so, and who left, bounced
-    or complained is never mailed. If a column or a word looks like a state and is not known,
-    nothing is imported. Safe to run twice: nobody who has left here is brought back, and no
-    reader's cadence is changed. docs/moving.md tells what becomes of each system's states.
+    Only readers with the state active in the file are mailed. Readers without a state are pending,
+    unless you vouch for them with --confirmed. Readers who are pending in the file stay pending,
+    and those who left, bounced or complained are never mailed. If a column or a word looks like a
+    state and is not known, nothing is imported. Safe to run twice: readers who have left here do
+    not come back, and no cadence changes. docs/moving.md lists the states of each system.
     """
     from newsletter.subscribers import imports
     from newsletter.subscribers.imports import Import
@@ -156,7 +156,7 @@ def export(
 
 
 def is_standard_output(file: Path | None, *, json: bool) -> bool:
-    """Tell whether an export goes to standard output, where `--json` could report on no file."""
+    """Return whether an export is written to standard output; raise InvalidInput with `--json`."""
     is_stream = file is None or str(file) == "-"
     if is_stream and json:
         raise InvalidInput(
@@ -166,14 +166,14 @@ def is_standard_output(file: Path | None, *, json: bool) -> bool:
 
 
 def utf8(stream: TextIO) -> TextIO:
-    """Write what the import reads, whatever the terminal's own encoding is."""
+    """Make a stream write UTF-8, which an import reads, whatever the terminal's encoding is."""
     if isinstance(stream, TextIOWrapper):
         stream.reconfigure(encoding="utf-8", errors="strict")
     return stream
 
 
 def choice_of(columns: list[str] | None, ignored: list[str] | None) -> Choice:
-    """Return what the options `--column` and `--ignore-column` say of a file's columns."""
+    """Return the choice of columns from the options `--column` and `--ignore-column`."""
     from newsletter.subscribers.csv_rows import Choice
 
     read = {}
@@ -189,7 +189,7 @@ def choice_of(columns: list[str] | None, ignored: list[str] | None) -> Choice:
 
 
 def _preview(file: Path, name: str, how: Import, *, json: bool) -> None:
-    """Show what an import would do, without a database."""
+    """Print the result that an import would have, without a database."""
     from newsletter.subscribers import imports
 
     found: list[Survey] = []
@@ -222,7 +222,7 @@ def _preview(file: Path, name: str, how: Import, *, json: bool) -> None:
 
 
 def _described(survey: Survey) -> list[dict[str, str]]:
-    """Return each column with what it becomes, in words."""
+    """Return each column with a description of its role."""
     described = []
     for column in survey.columns.all if survey.columns else ():
         parts = [str(column.role)] if column.role else []

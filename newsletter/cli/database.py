@@ -1,4 +1,4 @@
-"""`newsletter database`: the schema's version, upgrades, backups, and a ledger that stays small."""
+"""`newsletter database`: the schema's version, upgrades, backups, and pruning of deliveries."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
     from newsletter.editions.pruning import Rows
 
-#: How often --wait tries again.
+#: Interval of retries with --wait.
 _LOOK_SECONDS = 1.0
-#: A century: subtracting it from today cannot overflow a date.
+#: A century, so that subtracting it from the current date cannot overflow.
 _LARGEST_DAYS = 36_525
 
 app = typer.Typer(no_args_is_help=True)
@@ -54,7 +54,7 @@ def upgrade(
 
 
 def _once_unused(attempt: Callable[[], tuple[str | None, str]]) -> tuple[str | None, str]:
-    """Try until no process uses the database; on a terminal, show which ones do."""
+    """Retry until no process uses the database; on a terminal, show the processes."""
     from newsletter.ledger.upgrading import StillInUse
     from newsletter.sender.shutdown import on_signals
 
@@ -71,7 +71,7 @@ def _once_unused(attempt: Callable[[], tuple[str | None, str]]) -> tuple[str | N
 
 @app.command()
 def status(ctx: typer.Context, *, json: output.Json = False) -> None:
-    """Say which schema the database has, and which one this program works with."""
+    """Show the schema version of the database, and the one that this program needs."""
     with context.of(ctx).database(checked=False) as engine:
         found, wanted = schema.current(engine), schema.newest()
         way_out = _way_out(engine)
@@ -110,10 +110,10 @@ def backup(
 
 @app.command()
 def restored(ctx: typer.Context, *, json: output.Json = False) -> None:
-    """Go on from a backup that was restored, and mail nobody twice.
+    """Continue with a restored backup, without mailing anybody twice.
 
-    What it has waiting may have been sent since: it becomes unknown, for you to reconcile with the
-    relay's log or to retry. The editions that fell due since are skipped.
+    Its open deliveries may have been sent after the backup: they become unknown, for you to
+    reconcile with the relay's log or to retry. Editions that were due since then are skipped.
     """
     from newsletter.clock import utc_now
     from newsletter.editions import restore
@@ -146,10 +146,10 @@ def prune(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say how many.")] = False,
     json: output.Json = False,
 ) -> None:
-    """Delete the deliveries of editions that are long over; their books keep the counts.
+    """Delete the deliveries of editions that ended long ago; their books keep the counts.
 
-    Uncertain deliveries stay, and letters, corrections, articles, readers and the archive. Safe to
-    run at any time, and twice.
+    Uncertain deliveries are kept, and so are letters, corrections, articles, readers and the
+    archive. Safe to run at any time, and twice.
     """
     from newsletter.clock import utc_now
     from newsletter.editions import pruning

@@ -1,4 +1,4 @@
-"""`newsletter delivery`: the rows of the ledger, and trying some of them again."""
+"""`newsletter delivery`: lists, reconciles and retries deliveries."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True)
 
-# An unknown outcome is looked up in the server's log, by the Message-ID.
+# Columns of unknown deliveries; their outcome can be looked up in the relay's log by Message-ID.
 _UNKNOWN = ("id", "address", "attempts", "reply", "reason", "state_at", "message_id")
-#: How a packed file begins, and one in UTF-16.
+#: The first octets of a gzip file, and of a file in UTF-16.
 _GZIP = b"\x1f\x8b"
 _UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _USUAL = ("id", "address", "state", "returned", "attempts", "code", "reply", "due_at")
@@ -108,9 +108,9 @@ def reconcile(
 ) -> None:
     """Settle unknown deliveries that the mail server has accepted, by its log.
 
-    In a log, a message was accepted if its queue id became active or was delivered or tried. A
-    queue id alone finds only a delivery whose reply named it. Deliveries that are not unknown stay
-    as they are; running it again changes nothing.
+    A log shows that a message was accepted if its queue id became active, or was delivered or
+    tried. A queue id alone finds a delivery only if the reply contained the id. Deliveries that are
+    not unknown do not change; running it again changes nothing.
     """
     from newsletter.clock import utc_now
     from newsletter.editions import lifecycle
@@ -153,7 +153,7 @@ def retry(
     edition: Edition = None,
     json: output.Json = False,
 ) -> None:
-    """Make deferred or unknown deliveries due at once; the next run sends them."""
+    """Make deferred or unknown deliveries due now; the next run sends them."""
     from newsletter.clock import utc_now
     from newsletter.editions import lifecycle
 
@@ -186,7 +186,7 @@ def retry(
 
 @contextmanager
 def _unpacked(file: Path) -> Iterator[BinaryIO]:
-    """Open a file, unpack what a rotated log is packed in, and give it in UTF-8."""
+    """Open a file, decompress it if it is a rotated log, and yield it in UTF-8."""
     with files.opened(file) as stream:
         if file.suffix != ".gz" and not _begins(stream, _GZIP):
             yield _as_utf8(stream)
@@ -202,7 +202,7 @@ def _unpacked(file: Path) -> Iterator[BinaryIO]:
 
 
 def _as_utf8(stream: io.BufferedReader | gzip.GzipFile) -> BinaryIO:
-    """Give a stream that a Windows shell has written in UTF-16 in UTF-8, and any other as it is."""
+    """Convert a stream in UTF-16, as Windows shells write it, to UTF-8; return others unchanged."""
     if _begins(stream, *_UTF_16):
         return cast(BinaryIO, codecs.EncodedFile(stream, "utf-8", "utf-16", errors="replace"))
     return cast(BinaryIO, stream)

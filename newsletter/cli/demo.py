@@ -1,8 +1,8 @@
-"""`newsletter demo`: the whole thing, from an empty folder to delivered digests.
+"""`newsletter demo`: runs everything, from an empty folder to delivered digests.
 
-Only the dates are simulated: the sample articles arrive on three days of the past fortnight. The
-feed, the database, the readers, the editions and SMTP are the real ones; a mail catcher on loopback
-takes the place of the mail server.
+Only the dates are simulated: the sample articles arrive on three days of the past two weeks. The
+code for feed, database, readers, editions and SMTP is the real one; a mail catcher on loopback
+replaces the mail server.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _READERS = {
     Cadence.WEEKLY: ("marie", "lise", "tu-youyou"),
     Cadence.MONTHLY: ("florence", "virginia"),
 }
-#: When the feed is read: three times in the past fortnight.
+#: Times before now at which the feed is fetched.
 _READINGS = (timedelta(hours=270), timedelta(hours=66), timedelta())
 
 
@@ -79,7 +79,7 @@ def demo(
 
 @contextmanager
 def _fresh(folder: Path) -> Iterator[None]:
-    """Make the folder; an older demo's is replaced, anything else is left alone."""
+    """Create the folder; that of an older demo is replaced, but no other one."""
     if folder.exists() and not _is_older_demo(folder) and any(folder.iterdir()):
         raise Conflict(
             f"{folder} has something else in it.", hint="Name another one: --folder DIRECTORY."
@@ -103,7 +103,7 @@ def _empty(folder: Path) -> None:
 
 
 def _set_up(folder: Path, port: int) -> context.Context:
-    """Write settings and make the database, as `newsletter init` does.
+    """Write the settings and create the database, as `newsletter init` does.
 
     Settings in the environment, such as a real newsletter's database, are ignored.
     """
@@ -130,7 +130,7 @@ def _set_up(folder: Path, port: int) -> context.Context:
 
 
 def _take_in(engine: Engine, settings: Settings, folder: Path) -> int:
-    """Read the growing feed on three days, the last of them today."""
+    """Fetch the growing feed as if on three days, the last of which is today."""
     from newsletter.articles import ingest
     from newsletter.articles.limits import Limits
 
@@ -184,7 +184,7 @@ def _feed(samples: list[dict[str, Any]], settings: Settings, today: datetime) ->
 
 def _item(one: dict[str, Any], settings: Settings, today: datetime) -> str:
     published = format_datetime(today - timedelta(hours=one["hours_ago"]))
-    # As many words as take that long to read; the digest shows the time, never the text.
+    # The number of words for the reading time, which the digest shows instead of the text.
     text = " ".join([one["standfirst"]] + ["…"] * (225 * one["minutes"] - 40))
     return (
         f"\n<item><title>{escape(one['title'])}</title>"
@@ -208,6 +208,6 @@ def _what_next(folder: Path, running: Catcher) -> None:
 
 
 def _invoked() -> Path:
-    """Return the command as it was called, from here if it is below here."""
+    """Return the path of the called command, relative to the current folder if it is below it."""
     path = Path(sys.argv[0]).resolve()
     return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path

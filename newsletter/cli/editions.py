@@ -1,4 +1,4 @@
-"""`newsletter editions`: what was published, what is in it, pausing, cancelling and corrections."""
+"""`newsletter editions`: lists, shows, pauses, cancels, skips and corrects editions."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def show(ctx: typer.Context, edition: Name, *, json: output.Json = False) -> Non
 
 @app.command()
 def pause(ctx: typer.Context, edition: Name, *, json: output.Json = False) -> None:
-    """Let no worker take any more of an edition. What is leaving right now still leaves."""
+    """Pause an edition: workers take no more of it. Mails that are being sent still leave."""
     from newsletter.editions import lifecycle
 
     with context.of(ctx).database() as engine:
@@ -116,7 +116,7 @@ def pause(ctx: typer.Context, edition: Name, *, json: output.Json = False) -> No
 
 @app.command()
 def resume(ctx: typer.Context, edition: Name, *, json: output.Json = False) -> None:
-    """Let a paused edition go on with the next `newsletter cron` or a running worker."""
+    """Resume a paused edition; the next `newsletter cron` or a running worker sends the rest."""
     from newsletter.editions import lifecycle
 
     with context.of(ctx).database() as engine:
@@ -135,9 +135,9 @@ def cancel(
     ] = "Cancelled by the operator.",
     json: output.Json = False,
 ) -> None:
-    """Send no more of an edition, for ever, nor of its corrections; of those alone if it is over.
+    """Cancel an edition and its corrections for good, or only the corrections if it has ended.
 
-    Who did not get it catches up with the next one.
+    Readers who did not get the edition catch up with the next one.
     """
     from newsletter.editions import lifecycle
 
@@ -158,9 +158,9 @@ def cancel(
 
 @app.command()
 def skip(ctx: typer.Context, cadence: CadenceArgument, *, json: output.Json = False) -> None:
-    """Leave out the next edition of a cadence; the one after it has what came meanwhile.
+    """Skip the next edition of a cadence; the one after it has the articles.
 
-    Run again before its time, it changes nothing.
+    A second run before the time of the skipped edition changes nothing.
     """
     from newsletter.editions import editor
 
@@ -185,7 +185,7 @@ def skip(ctx: typer.Context, cadence: CadenceArgument, *, json: output.Json = Fa
 
 @app.command()
 def unskip(ctx: typer.Context, cadence: CadenceArgument, *, json: output.Json = False) -> None:
-    """Have the next edition of a cadence made after all, before its time has come."""
+    """Undo the skip of the next edition of a cadence, before its time has come."""
     from newsletter.editions import editor
 
     here = context.of(ctx)
@@ -230,8 +230,8 @@ def correct(
 ) -> None:
     """Send a correction of an article to the readers for whom an edition with it was accepted.
 
-    Only to those who still want mail. Run again with the same words, it goes on where it stopped,
-    and nobody gets it twice; other words are another correction.
+    Only readers who still want mail get it. A second run with the same text continues where the
+    first one stopped, and nobody gets it twice; another text is another correction.
     """
     from newsletter.editions import correct as correcting
 
@@ -266,7 +266,7 @@ def correct(
 
 
 def _read(file: Path) -> str:
-    """Return as much of a text as a correction may have, and one character more."""
+    """Read at most one character more than a correction may have."""
     from newsletter.editions.correct import LONGEST
 
     try:

@@ -1,4 +1,4 @@
-"""`newsletter feedback`: what comes back by mail."""
+"""`newsletter feedback`: reads, lists and classifies returned mail, such as bounces."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class CameBack(NamedTuple):
-    """What mails came to, the editions that were paused, and what kept the rest from being read."""
+    """The counts of read mails, the paused editions, and the error that ended reading, if any."""
 
     tally: FeedbackTally
     alarms: list[Alarm]
@@ -34,7 +34,7 @@ class CameBack(NamedTuple):
 
     @property
     def is_news(self) -> bool:
-        """Whether there is anything to say."""
+        """Whether there is anything to report."""
         return bool(self.tally.read or self.alarms)
 
     def as_json(self) -> dict[str, object]:
@@ -47,14 +47,14 @@ app = typer.Typer(no_args_is_help=True)
 JsonLines = Annotated[
     bool, typer.Option("--json", help="Print one JSON object for each mail, one a line.")
 ]
-#: Characters of a server's words in a table.
+#: Maximum characters of a server's reply in a table.
 _SHOWN = 100
-#: Kinds of refusals of our own mail or set-up that are said.
+#: Maximum number of kinds of refusals of our mail or set-up that are printed.
 _SHOWN_OURS = 10
-#: Mails that are applied in one transaction.
+#: Mails per transaction.
 _BATCH = 200
 _COLUMNS = ("at", "from", "kind", "recipient", "verdict", "code", "reply", "reason")
-#: The results of mails, in the order in which they are said.
+#: The results of mails, in the order in which they are printed.
 _RESULTS = (
     "bounced", "complained", "delayed", "delivered", "automatic", "unplaced", "unsubscribed",
     "already", "outdated", "invalid", "unsigned", "repeated", "other",
@@ -74,15 +74,16 @@ def read(
     *,
     json: output.Json = False,
 ) -> None:
-    """Read what came back by mail, and do what it says: suppress dead addresses, unsubscribe.
+    """Read returned mails and apply them: suppress dead addresses, unsubscribe readers.
 
-    A bounce counts if it names a mail of ours or came to a return path that we signed, a request to
-    unsubscribe if it has the token of its reader; who the sender says they are never does. Reading
-    mails again is harmless. A mailbox that is named here is not changed; in that of feedback_url,
-    mails that were understood are moved or deleted. Says nothing if nothing is new.
+    A bounce counts if it contains the Message-ID of one of our mails or was sent to a return path
+    that we signed, and a request to unsubscribe if it has the reader's token; the sender's address
+    never counts. Reading mails again is harmless. A mailbox that is given as an argument is not
+    changed; in the one of feedback_url, understood mails are moved or deleted. Nothing is printed
+    if nothing is new.
 
-    While feedback_url is set, a mail on standard input is refused with exit code 75 unless - asks
-    for it, so that a mail server keeps it.
+    While feedback_url is set, a mail on standard input is refused with exit code 75, so that a mail
+    server keeps it; with the argument - it is read.
     """
     here = context.of(ctx)
     with here.database() as engine:
@@ -119,10 +120,10 @@ def listed(
     limit: Annotated[int, typer.Option(min=1, max=output.LARGEST, help="At most so many.")] = 100,
     json: output.Json = False,
 ) -> None:
-    """List what came back, the latest first, and how many forged reports were rejected.
+    """List bounces and other reports, the latest first, and how many forged ones were rejected.
 
-    One that names no mail of ours may be forged, and has no effect: `newsletter suppression add`
-    and `newsletter subscribers unsubscribe` do by hand what it says.
+    A report without a known mail of ours may be forged, and has no effect; to apply it by hand, use
+    `newsletter suppression add` and `newsletter subscribers unsubscribe`.
     """
     from newsletter.db import session as sessions
     from newsletter.ledger import reports
@@ -151,10 +152,10 @@ def classify(
     *,
     json: JsonLines = False,
 ) -> None:
-    """Say what mails that came back would come to: bounces, complaints and the like.
+    """Show how returned mails would be classified: bounces, complaints and the like.
 
-    Changes nothing, and needs neither settings nor a database. A file that cannot be read is named,
-    and the others are shown; the exit code is 1 then.
+    Changes nothing, and needs neither settings nor a database. If a file cannot be read, the others
+    are shown nevertheless, and the exit code is 1.
     """
     from newsletter.errors import InvalidInput
     from newsletter.feedback import bounce
@@ -193,21 +194,21 @@ def _rows(where: Path, found: Returned) -> Iterator[list[object]]:
         yield [where, found.kind, None, None, None, None, None]
     for one in found.reports:
         said = one.text[:_SHOWN]
-        # A code is no quantity: 550, not 1,550.
+        # As text, because a code is not formatted as a quantity.
         code = str(one.code) if one.code else None
         yield [where, found.kind, one.recipient, one.verdict, code, one.status, said]
 
 
 def _listed(row: Mapping[str, Any]) -> tuple[object, ...]:
     words = (row["reply"] or "")[:_SHOWN]
-    # The code is shown as it is written.
+    # As text, because a code is not formatted as a quantity.
     code = str(row["code"]) if row["code"] else None
     who = row["recipient"] or row["address"]
     return (row["at"], row["source"], row["kind"], who, row["verdict"], code, words, row["reason"])
 
 
 def _apply(engine: Engine, here: context.Context, found: Iterable[tuple[Path, bytes]]) -> CameBack:
-    """Apply mails in batches, and pause editions of which too much came back."""
+    """Apply mails in batches, and pause editions with too many bounces or complaints."""
     from newsletter.feedback import arrivals
     from newsletter.feedback.apply import FeedbackRules, FeedbackTally, apply_all
 
@@ -228,7 +229,7 @@ def _read_mailbox(
     is_scheduled: bool = False,
     is_stopped: Callable[[], bool] = lambda: False,
 ) -> CameBack | None:
-    """Read the mailbox that the settings name; None if that is not this process's turn."""
+    """Read the mailbox in the settings; None if another process reads it, or it is too early."""
     from newsletter.errors import DatabaseUnavailable, NewsletterError
     from newsletter.feedback import reading
     from newsletter.feedback.apply import FeedbackRules, FeedbackTally
@@ -258,12 +259,12 @@ def _read_mailbox(
     except DatabaseUnavailable:
         raise
     except NewsletterError as exc:
-        # The batches before are done, and said.
+        # Earlier batches are applied, and reported.
         is_read, failure = True, exc
     except Exception as exc:
         if not is_scheduled:
             raise
-        # The editions are made nevertheless. Its own words may be those of a mail.
+        # Editions must be made nevertheless. The message is dropped, as it may quote a mail.
         what = f"{type(exc).__name__} ({output.place(exc)})"
         is_read, failure = (
             True,
@@ -280,10 +281,10 @@ def _read_mailbox(
 def on_schedule(
     engine: Engine, here: context.Context, *, is_stopped: Callable[[], bool]
 ) -> CameBack | None:
-    """Read the mailbox for cron or a worker, if the settings name one and it is time.
+    """Read the mailbox for cron or a worker, if there is one in the settings and it is time.
 
-    And pause editions of which too much came back, wherever it came. A failure is said on the first
-    time, once a day, and when it is over; it is part of the result only when it is said.
+    Also pauses editions with too many bounces or complaints, by mail or by hook. A failure is
+    reported the first time, then once a day, and its end too; the result has it only when reported.
     """
     found = None
     if here.settings.feedback_url:
@@ -315,7 +316,7 @@ def _alarms(engine: Engine, here: context.Context) -> list[Alarm]:
 
 
 def report(tally: FeedbackTally, alarms: Sequence[Alarm]) -> None:
-    """Say what came back, if anything is new, and what the operator should look at."""
+    """Print the counts of returned mails, if there are new ones, and problems for the operator."""
     is_quiet = tally.read == tally.other + tally.repeated + tally.automatic + tally.delivered
     if not is_quiet or (streams.is_terminal(streams.stdout()) and not alarms):
         counts = [f"{n:,} {name}" for name in _RESULTS if (n := getattr(tally, name))]

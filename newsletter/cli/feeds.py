@@ -1,4 +1,4 @@
-"""`newsletter feeds`: where articles come from."""
+"""`newsletter feeds`: adds, lists, fetches and removes feeds."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def add(
     ] = False,
     json: output.Json = False,
 ) -> None:
-    """Add a feed: it is read once, and its articles are taken in."""
+    """Add a feed, fetch it once, and store its articles."""
     from newsletter.articles import ingest
     from newsletter.articles.limits import Limits
 
@@ -55,7 +55,7 @@ def add(
 
 @app.command("list")
 def list_feeds(ctx: typer.Context, *, json: output.Json = False) -> None:
-    """List the feeds, with their articles and how their last fetch went."""
+    """List the feeds, with the number of articles and the result of the last fetch."""
     from newsletter.articles import store
     from newsletter.db import session as sessions
 
@@ -84,12 +84,12 @@ def fetch(
     *,
     json: output.Json = False,
 ) -> None:
-    """Fetch every feed and take in what is new; exit code 1 if one of them failed.
+    """Fetch every feed and store new articles; exit code 1 if one of them failed.
 
-    A feed whose server has asked for a pause (Retry-After), or has said that the feed is gone for
-    good (410), is left alone unless it is named.
+    A feed is skipped, unless it is named, if its server has asked for a pause (Retry-After) or has
+    responded that the feed is gone permanently (410).
 
-    If another process is fetching, this waits for it, up to a minute; its fetch counts as this one.
+    If another process is fetching, the command waits for it up to a minute, and its fetch counts.
     """
     from newsletter.articles.ingest import Counts
     from newsletter.articles.turn import Elsewhere
@@ -134,7 +134,7 @@ def remove(
     *,
     json: output.Json = False,
 ) -> None:
-    """Remove a feed; the articles that came from it stay."""
+    """Remove a feed; its articles stay."""
     from newsletter.articles import store
     from newsletter.db import session as sessions
 
@@ -171,7 +171,7 @@ def _fetched(engine: Engine, settings: Settings, named: str | None) -> list[Resu
 
 
 def _left_alone(engine: Engine, asked: Collection[int], now: datetime) -> list[Feed]:
-    """Return the feeds that were not asked, because no fetch of all feeds asks them now."""
+    """Return the feeds that were not fetched, because a fetch of all feeds skips them now."""
     from newsletter.articles import polling, store
     from newsletter.db import session as sessions
 
@@ -197,7 +197,7 @@ def _find(session: Session, named: str) -> Feed:
 
     if named.isascii() and named.isdigit() and len(named) < len(str(output.LARGEST)):
         return store.feed(session, int(named))
-    # As it was given, as it was stored, and as a file that may be gone by now.
+    # The name as given, and as normalised, also for a file that does not exist any more.
     spelled = [named, fetching.spell(named)]
     found = next(
         (one for one in (store.find_feed(session, url=url) for url in spelled) if one), None
@@ -261,7 +261,7 @@ def _words(counts: Counts) -> str:
 
 
 def left_out(result: Result) -> str:
-    """Say that a feed has brought more than is taken in."""
+    """Return the sentence about a feed with more articles than are stored."""
     from newsletter.articles.quarantine import QuarantineRules
 
     return (

@@ -23,7 +23,7 @@ def opened(file: Path) -> Iterator[BufferedReader]:
         try:
             yield given
         finally:
-            # It is not ours to close.
+            # Detached, so that standard input is not closed.
             given.detach()
         return
     try:
@@ -41,7 +41,7 @@ def seekable(file: Path) -> Iterator[BinaryIO]:
         if stream.seekable():
             yield stream
             return
-        # Unlinked as it is made (0600): nothing stays, even after a kill.
+        # The file (mode 0600) is unlinked at its creation, so none is left even after a kill.
         with tempfile.TemporaryFile() as spool:
             shutil.copyfileobj(stream, spool)
             spool.seek(0)
@@ -50,10 +50,11 @@ def seekable(file: Path) -> Iterator[BinaryIO]:
 
 @contextmanager
 def replaced(file: Path) -> Iterator[TextIO]:
-    """Give a UTF-8 stream that takes the place of `file` when the block ends without an error.
+    """Yield a UTF-8 stream whose content replaces `file` if the block ends without an error.
 
-    Only its owner may read it (0600), whatever stood there before, and a symbolic link is replaced,
-    never followed. Lines end as they are written. Raises InvalidInput if it cannot be made.
+    The new file is readable only by its owner (0600), whatever the old one's mode was; a symbolic
+    link is replaced and not followed. Line ends are not converted. Raises InvalidInput if the file
+    cannot be created.
     """
     with _replaced(file) as stream:
         text = TextIOWrapper(stream, encoding="utf-8", newline="")
@@ -71,7 +72,7 @@ def write(file: Path, content: str | bytes) -> None:
 @contextmanager
 def _replaced(file: Path) -> Iterator[BinaryIO]:
     if file.exists() and not file.is_file():
-        # Renamed over a folder it would fail, and over a device it would not.
+        # Refused here: renaming to a folder would fail, but renaming to a device would replace it.
         raise InvalidInput(f"{file} is no file.", hint="Name a file, or none for standard output.")
     try:
         # A new file with a random name, made with O_EXCL, O_NOFOLLOW and 0600.

@@ -1,8 +1,9 @@
-"""Keeps the garbage collector from what lives to the end: all that a command imports.
+"""Makes the garbage collector skip the objects that live to the end, such as imported modules.
 
-At Python's threshold of 700 it runs some two hundred times while a command starts, for nothing. The
-work itself needs it: statements of SQLAlchemy are cycles, which hold their parameters. An import
-has few statements for many rows, which are no cycles: it collects once for each batch.
+With Python's threshold of 700 it runs some two hundred times while a command starts, without any
+effect. Later it is needed, because statements of SQLAlchemy are reference cycles that keep their
+parameters alive. An import of readers has few statements for many rows, which are no cycles, so it
+collects once per batch.
 """
 
 from __future__ import annotations
@@ -14,16 +15,16 @@ _USUAL = gc.get_threshold()
 
 
 def defer() -> None:
-    """Collect seldom: while a command starts, or makes many rows."""
+    """Collect rarely, while a command starts or creates many rows."""
     gc.set_threshold(_SELDOM)
 
 
 def collect() -> None:
-    """Collect now: between the batches of an import."""
+    """Collect now, between the batches of an import."""
     gc.collect()
 
 
 def resume() -> None:
-    """Collect as usual, but never look again at what there is now."""
+    """Collect as usual, but exclude all present objects from now on."""
     gc.freeze()
     gc.set_threshold(*_USUAL)

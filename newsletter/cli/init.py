@@ -21,7 +21,7 @@ from newsletter.db.engine import shown
 from newsletter.errors import Conflict
 from newsletter.settings import Settings
 
-#: Settings that every publication has to look at; the others stand commented out.
+#: Settings that every publication has to review; the others are commented out.
 _FIRST = ("name", "sender", "postal_address", "base_url", "timezone", "smtp_url", "secret_keys")
 
 
@@ -59,7 +59,7 @@ def write(file: Path, **values: object) -> None:
 
 
 def render(values: dict[str, Any]) -> str:
-    """Return newsletter.toml with every setting, its meaning and its default."""
+    """Return newsletter.toml with every setting, its description and its default."""
     fields = Settings.model_fields
     lines = ["# Settings of one newsletter. Every setting can also stand in the environment:"]
     lines += ["# NEWSLETTER_NAME and so on, which then counts more than this file.", ""]
@@ -73,7 +73,7 @@ def render(values: dict[str, Any]) -> str:
 
 
 def shown_default(name: str) -> str:
-    """Return a setting's default as newsletter.toml writes it."""
+    """Return a setting's default in the form of newsletter.toml."""
     return _toml(_default(Settings.model_fields[name]))
 
 

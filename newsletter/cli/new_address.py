@@ -1,4 +1,4 @@
-"""Messages about a new address that the operator has asked for in a reader's name."""
+"""Messages about a new address that the operator has requested on behalf of a reader."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def check(came_to: str, *, old: str, new: str) -> None:
-    """Raise Conflict, with a hint, for each result without a letter with a link."""
+    """Raise Conflict, with a hint, for each result that sends no confirmation link."""
     refusals = {
         "same": (f"{new} is their address already.", None),
         "reader": (

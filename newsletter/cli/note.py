@@ -1,4 +1,4 @@
-"""`newsletter note`: the editor's words above the articles of the next edition."""
+"""`newsletter note`: the editor's text above the articles of the next edition."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ def note(
 ) -> None:
     """Put a note above the articles of the next edition of a cadence, and of that one alone.
 
-    It takes the place of a note that waits. Paragraphs, emphasis, links, lists, quotations and
-    headings are shown; pictures are not, only their words. `newsletter preview` shows the mail.
+    It replaces a note that is waiting. Paragraphs, emphasis, links, lists, quotations and headings
+    are shown; of pictures only the alternative text. `newsletter preview` shows the mail.
     """
     from newsletter.editions import editor
 
@@ -73,7 +73,7 @@ def _standard_input() -> str:
     from newsletter.rendering.note import LONGEST
 
     try:
-        # In octets: a character of UTF-8 has four at most.
+        # The limit in octets, as a character of UTF-8 has at most four.
         return sys.stdin.buffer.read(4 * LONGEST + 4).decode("utf-8-sig")
     except UnicodeDecodeError as exc:
         raise InvalidInput("Standard input is not UTF-8.", hint="Save the text as UTF-8.") from exc

@@ -21,16 +21,16 @@ from newsletter.logs import events, lines
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-#: The option of everything that lists or reports.
+#: The option of all commands that list or report.
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of words.")]
 
 #: The largest integer of a database column; no id is larger.
 LARGEST = 2**63 - 1
 
-#: Text from outside on one line, with nothing in it that acts on a terminal.
+#: Makes text of strangers printable: one line, without characters that a terminal interprets.
 printable = lines.printable
 
-#: Columns of a table's line that is no terminal's: a row stays one line, for grep and for logs.
+#: Columns of a table without a terminal; wide, so that each row stays one line for grep and logs.
 _LOG_WIDTH = 200
 _YELLOW, _BOLD_RED = "33", "1;31"
 
@@ -41,9 +41,9 @@ def say(sentence: str) -> None:
 
 
 def warn(sentence: str, hint: str | None = None) -> None:
-    """Print a warning to standard error, and a hint what to do if there is one.
+    """Print a warning to standard error, with a hint if there is one.
 
-    Where the process logs, it is a line of its log.
+    If logging is configured, the warning is a line of the log instead.
     """
     if logs.configured():
         events.NOTICE(message=logs.in_words(sentence, hint))
@@ -52,15 +52,15 @@ def warn(sentence: str, hint: str | None = None) -> None:
 
 
 def trouble(sentence: str, hint: str | None = None) -> None:
-    """Print what a room has reported and logged; nothing where the process logs."""
+    """Print a problem that was also logged; if logging is configured, nothing is printed."""
     if not logs.configured():
         warn(sentence, hint)
 
 
 def error(sentence: str, hint: str | None = None) -> None:
-    """Print why a command has failed to standard error, and below it a hint what to do.
+    """Print the reason of a failed command to standard error, with a hint if there is one.
 
-    In words where the process logs, too, unless it logs as JSON.
+    It is a sentence even if logging is configured, unless the log's format is JSON.
     """
     where = logs.configured()
     if where and where.form == "json":
@@ -72,7 +72,7 @@ def error(sentence: str, hint: str | None = None) -> None:
 
 
 def trace(exc: Exception) -> None:
-    """Print the traceback of an error, after which the process goes on, to standard error."""
+    """Print or log the traceback of an error after which the process continues."""
     if logs.configured():
         events.CRASHED(trace=logs.trace(exc))
     else:
@@ -80,7 +80,7 @@ def trace(exc: Exception) -> None:
 
 
 def place(exc: Exception) -> str:
-    """Name the innermost line of this program in an error's traceback."""
+    """Return file and line of the innermost frame of this program in an error's traceback."""
     frames = traceback.extract_tb(exc.__traceback__)
     ours = [frame for frame in frames if f"{Path(__file__).parents[1].name}/" in frame.filename]
     last = (ours or frames)[-1]
@@ -89,7 +89,7 @@ def place(exc: Exception) -> str:
 
 def as_json(value: Mapping[str, Any], *, is_line: bool = False) -> None:
     """Print one JSON object: instants in ISO 8601 with their offset, dates as dates."""
-    # Where the output is no UTF-8, JSON's own escapes stand for what it cannot hold.
+    # If the output is not UTF-8, characters outside ASCII are written as JSON escapes.
     is_utf8 = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
     indent = None if is_line else 2
     written = json.dumps(value, default=_plain, ensure_ascii=not is_utf8, indent=indent)
@@ -97,13 +97,13 @@ def as_json(value: Mapping[str, Any], *, is_line: bool = False) -> None:
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: str = "") -> None:
-    """Print rows under their columns; text from outside is never read as markup."""
+    """Print a table; text of strangers is never interpreted as markup."""
     cells = [[printable(_shown(cell)) for cell in row] for row in rows]
     stream = streams.stdout()
     if not (title or streams.is_terminal(stream)) and (lines := _aligned([columns, *cells])):
         _write(stream, "\n".join(lines))
         return
-    # Imported only where needed: it takes longer than most commands.
+    # Imported late: it takes longer than most commands.
     from newsletter.cli import screen
 
     screen.table(columns, cells, title, width=None if streams.is_terminal(stream) else _LOG_WIDTH)
@@ -128,16 +128,16 @@ def progress() -> Progress:
 
 
 def waiting() -> AbstractContextManager[Callable[[str], None]]:
-    """Show a spinner and what is waited for; nothing without a terminal."""
+    """Show a spinner with the reason of waiting; silent without a terminal."""
     from newsletter.cli import screen
 
     return screen.waiting()
 
 
 def _write(stream: TextIO | None, text: str, *, colour: str = "") -> None:
-    """Print text, on a terminal in a colour (ECMA-48), and drop it once its reader has ended.
+    """Print text, on a terminal in a colour (ECMA-48); drop it if the reader of a pipe has ended.
 
-    `tee` ends at Ctrl-C; the process must not, for mails may be in flight.
+    `tee` ends at Ctrl-C, but this process must not, because mails may be in flight.
     """
     if stream is None:
         return
@@ -155,7 +155,7 @@ def _has_colours() -> bool:
 
 
 def _aligned(rows: Sequence[Sequence[str]]) -> list[str] | None:
-    """Return the lines of a table; None where rich has to measure or to fold them."""
+    """Return the lines of a simple table; None if rich has to measure or fold its cells."""
     if not all(cell.isascii() for row in rows for cell in row):
         return None
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]

@@ -1,4 +1,4 @@
-"""`newsletter preview`: the mail of a cadence as it would be now, without sending an edition."""
+"""`newsletter preview`: renders the mail of a cadence as it would be now, without an edition."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 #: The public id in a preview's links; no reader has it.
 _NOBODY = "preview_________"
 _LOOK_SECONDS = 0.5
-#: Makes a browser reload the page every two seconds, without a script.
+#: HTML that makes a browser reload the page every two seconds, without a script.
 _RELOAD = '<meta http-equiv="refresh" content="2">'
 
 
@@ -99,14 +99,14 @@ def preview(
 
 
 def _of_sample(*, sampled: bool) -> Cadence:
-    """Return the cadence if none is named: weekly for a sample, else an error."""
+    """Return the default cadence: weekly for a sample; otherwise raise an error."""
     if not sampled:
         raise typer.BadParameter("name a cadence: daily, weekly or monthly.")
     return Cadence.WEEKLY
 
 
 def filled(compiled: CompiledMessage, settings: Settings, recipient: str) -> bytes:
-    """Return a message as a reader would get it; its links do not work."""
+    """Return a message as a reader would get it, with links that do not work."""
     from newsletter.ledger.queue import Claim
     from newsletter.sender.personalize import Filler, SlotValues
 
@@ -162,7 +162,7 @@ def _write(
 def _watch(
     found: context.Context, folder: Path, cadence: Cadence, *, sampled: bool, opened: bool
 ) -> None:
-    """Write the mail each time that a file of the templates changes, until a signal comes."""
+    """Write the mail whenever a template file changes, until a signal."""
     from newsletter.sender.shutdown import on_signals
 
     templates = found.settings.templates
@@ -187,10 +187,10 @@ def _watch(
 
 
 def _fingerprint(templates: Path) -> frozenset[tuple[str, int, int]]:
-    """Return what changes with any file of a folder."""
+    """Return a fingerprint that differs after any file of a folder has changed."""
     found = set()
     for path in templates.rglob("*"):
-        # An editor may replace a file between the two looks.
+        # A text editor may replace a file between listing and `stat`.
         with suppress(OSError):
             stat = path.stat()
             found.add((str(path), stat.st_mtime_ns, stat.st_size))
@@ -198,7 +198,7 @@ def _fingerprint(templates: Path) -> frozenset[tuple[str, int, int]]:
 
 
 def _write_again(found: context.Context, folder: Path, cadence: Cadence, *, sampled: bool) -> None:
-    """Write the mail, or what is wrong with its templates, as a page that reloads itself."""
+    """Write the mail, or the error in its templates, as a page that reloads itself."""
     settings = found.settings
     try:
         rendered = _rendered(found, cadence, sampled=sampled)
@@ -215,7 +215,7 @@ def _write_again(found: context.Context, folder: Path, cadence: Cadence, *, samp
 
 
 def _warn_of_unused(settings: Settings) -> None:
-    """Name files of the publisher's templates that change nothing."""
+    """Print a warning about template files of the publisher that have no effect."""
     from newsletter.rendering import environment, overrides
 
     if settings.templates is not None:

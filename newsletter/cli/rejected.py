@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def file_beside(file: Path, chosen: Path | None) -> Path:
-    """Return where the rejected lines of a file go."""
+    """Return the path of the file for the rejected lines."""
     if chosen is None:
         return Path("stdin.rejected.csv") if str(file) == "-" else Path(f"{file}.rejected.csv")
     if chosen.exists() and file.exists() and chosen.samefile(file):
@@ -27,7 +27,7 @@ def as_json(lines: Iterable[Rejection]) -> list[dict[str, object]]:
 
 
 def say(lines: Iterable[Rejection], target: Path | None = None) -> None:
-    """Name the first rejected lines, and the file that all of them are in, if there is one."""
+    """Print the first rejected lines, and the file that has all of them, if there is one."""
     for one in lines:
         output.warn(f"Line {one.line}: {one.reason}")
     if target is not None:

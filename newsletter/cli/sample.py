@@ -1,4 +1,4 @@
-"""A sample mail of every kind, about articles written for this project: to check templates."""
+"""Sample mails of every kind, about articles written for this project, to check templates."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ This note stands above *one edition*, in the editor's own words:
 - paragraphs, **strong words** and lists,
 - and [links](https://commonmark.org/help/).
 """
-#: How many stories of the edition are only on the site.
+#: The number of stories of the edition that are only on the site.
 _MORE = 5
 _RELATED = (
     ("Why most tumours of the pancreas are found too late", 3),
     ("What a screening test has to do before its false alarms are worth it", 5),
     ("How cells send each other parcels with sugar on them", 2),
 )
-#: The lead's picture, in the page that is written: it has to be seen without a network.
+#: The lead's picture in the written page, as a data URL that needs no network.
 PICTURE = (
     "data:image/svg+xml;utf8,"
     "%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 1200 630'%3E"
@@ -56,12 +56,12 @@ def articles() -> list[dict[str, Any]]:
 
 
 def picture_url(settings: Settings) -> str:
-    """Return the address of the lead's picture; nothing is there."""
+    """Return the URL of the lead's picture, which does not exist."""
     return f"{settings.brand().site_url}/sample-picture.png"
 
 
 def digest(cadence: Cadence, settings: Settings, now: datetime) -> DigestContent:
-    """Return an edition that has every section a digest can have."""
+    """Return an edition with every section that a digest can have."""
     site, times = settings.brand().site_url, settings.send_times
     period = cadences.newest_due(cadence, now, times)
     stories = [
@@ -101,7 +101,7 @@ def rendered(
 
 
 def render_all(renderer: MailRenderer, settings: Settings, now: datetime) -> Iterator[None]:
-    """Compile mails of every kind, full ones and bare ones, a step each; raises RenderError."""
+    """Compile mails of every kind, with and without optional parts, one per step; RenderError."""
     for cadence in Cadence:
         rendered(renderer, cadence, settings, now)
         yield

@@ -24,7 +24,7 @@ from newsletter.cli.cells import Cell
 
 
 class _Console(Console):
-    """A console that drops its output once its reader has ended; rich would end the process."""
+    """A console that drops output if the reader of a pipe has ended; rich would end the process."""
 
     def on_broken_pipe(self) -> None:
         self.quiet = True
@@ -53,7 +53,7 @@ def progress() -> Progress:
 
 @contextmanager
 def waiting() -> Iterator[Callable[[str], None]]:
-    """Show a spinner and what is waited for; nothing without a terminal."""
+    """Show a spinner with the reason of waiting; silent without a terminal."""
     with _progress() as shown:
         task = shown.add_task("", total=None)
         yield lambda words: shown.update(task, description=words)
@@ -71,7 +71,7 @@ def _progress(*columns: ProgressColumn) -> Progress:
 
 
 class _Rate(ProgressColumn):
-    """Steps per second."""
+    """A column with the steps per second."""
 
     def render(self, task: Task) -> Text:
         speed = task.finished_speed or task.speed

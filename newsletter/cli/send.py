@@ -1,4 +1,4 @@
-"""`newsletter send` and `newsletter cron`: editions on their way to readers."""
+"""`newsletter send` and `newsletter cron`: make editions and send them to readers."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ CadenceArgument = Annotated[Cadence, typer.Argument(help="daily, weekly or month
 DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Say who would get what; send and change nothing.")
 ]
-#: The counts that a line names, in this order, where they are not zero.
+#: The counts in the line of an edition, in this order; zero ones are left out.
 _BOOKS = (
     "accepted", "bounced", "complained", "deferred", "refused", "unknown", "skipped", "cancelled",
 )  # fmt: skip
@@ -53,10 +53,10 @@ def send(
     ] = 1,
     json: output.Json = False,
 ) -> None:
-    """Send the edition of the current period now. Run again, it goes on where it stopped."""
+    """Send the edition of the current period now. A second run continues where it stopped."""
     found = context.of(ctx)
     found.log()
-    # Until the report is printed: another Ctrl-C does not cut it off.
+    # Signals are handled until the report is printed, so that a second Ctrl-C does not cut it off.
     with found.database() as engine, nullcontext() if dry_run else on_signals():
         if dry_run:
             setup.warn(found.settings)
@@ -93,11 +93,10 @@ def cron(
     force: setup.Force = False,
     json: output.Json = False,
 ) -> None:
-    """Fetch the feeds and send what is due: one line for each edition that moved, else nothing.
+    """Fetch the feeds and send what is due; print one line for each edition that has changed.
 
-    It reads the mailbox that feedback_url names, too. A feed or that mailbox is spoken of when it
-    starts to fail, once a day while it does, and when it is well again; the exit code is 1 in a run
-    that says that one fails.
+    It also reads the mailbox of feedback_url. Failures of a feed or of the mailbox are reported
+    when they begin, once a day, and when they end; the exit code is 1 if a run reports a failure.
     """
     from newsletter.editions import scheduler
 
@@ -143,7 +142,7 @@ def _run(engine: Engine, here: context.Context, *, json: bool) -> int:
     with on_signals() as shutdown:
         fetched = run.complete(fetched, shutdown)
         failing = report(engine, fetched, run.now)
-        # Dead addresses are out before an edition's readers are chosen.
+        # Before editions, so that dead addresses are suppressed when readers are selected.
         returned = feedback.on_schedule(engine, here, is_stopped=lambda: shutdown.is_wanted)
         failure = run.send(lambda cadence: deliver(engine, cadence, here, now=run.now), shutdown)
         if json:
@@ -209,7 +208,7 @@ def deliver(
 
 
 def sentence(summary: Summary, *, dry_run: bool = False) -> str:
-    """Say in one line what became of an edition."""
+    """Return the state of an edition as a sentence."""
     name = summary.edition
     if summary.state == "skipped":
         would = "would be skipped" if dry_run else "is skipped"
@@ -227,7 +226,7 @@ def sentence(summary: Summary, *, dry_run: bool = False) -> str:
 
 
 def _waiting(engine: Engine, summary: Summary, here: context.Context) -> list[Waiting]:
-    """Return what the rest of an open edition waits for; nothing for a paused one."""
+    """Return why deliveries of an open edition wait; empty for a paused one."""
     from newsletter.db import session as sessions
     from newsletter.editions import mailings, store
     from newsletter.sender import waiting
@@ -260,15 +259,15 @@ def _rehearse(engine: Engine, cadence: Cadence, here: context.Context) -> Summar
 
 
 def report(engine: Engine, fetched: list[Result] | Elsewhere, now: datetime) -> list[Notice]:
-    """Say which feeds fail or are well again, and which articles wait or were too much.
+    """Print which feeds fail or have recovered, and which articles wait or exceed a limit.
 
-    Return the notices of feeds that fail: those that are said for the first time, or once a day.
+    Returns the printed notices of failing feeds; they are due on the first failure, then daily.
     """
     from newsletter.articles import notices
     from newsletter.cli import feeds
 
     if not isinstance(fetched, list):
-        # The process that fetches reports.
+        # The process that fetched the feeds prints the report.
         return []
     results = fetched
     hints = {one.feed_id: one.hint for one in results}

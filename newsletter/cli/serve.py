@@ -1,4 +1,4 @@
-"""`newsletter serve`: the readers' pages, and a worker that sends their letters at once."""
+"""`newsletter serve`: serves the readers' pages, with a worker that sends letters immediately."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from newsletter.web.peers import Proxies
     from newsletter.web.protocol import Guard
 
-#: How often the rows of ended throttle windows are deleted.
+#: Interval of deleting the rows of ended throttle windows.
 _PRUNE_SECONDS = 3_600.0
 
 
@@ -39,7 +39,7 @@ def serve(
     ] = True,
     force: setup.Force = False,
 ) -> None:
-    """Serve the readers' pages and send their letters; SIGTERM ends both when they are done.
+    """Serve the readers' pages and send their letters; SIGTERM ends both after current work.
 
     Put a web server with TLS in front of it, and name that in the setting trusted_proxies.
     """
@@ -70,7 +70,7 @@ def serve(
         def end() -> None:
             server.should_exit = True
 
-        # While uvicorn runs it handles signals itself, and raises them again when it has ended.
+        # uvicorn handles signals itself while it runs, and raises them again at its end.
         with (
             shutdown.heeded_by(end),
             registered(engine, ProcessKind.WEB, on_outdated=shutdown.ask, on_trouble=output.warn),
@@ -91,7 +91,7 @@ def _log_closed(sentence: str) -> None:
 
 
 def _listening(host: str, port: int) -> list[socket.socket]:
-    """Listen on a port, at each address of a host; raises InvalidInput if it cannot be had."""
+    """Listen on a port, at each address of a host; raises InvalidInput if that fails."""
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         places = dict.fromkeys((family, address[:2]) for family, *_, address in found)
@@ -110,20 +110,20 @@ def _listening(host: str, port: int) -> list[socket.socket]:
 
 
 def _options(guard: Guard, proxies: Proxies) -> dict[str, Any]:
-    """Return how uvicorn is to serve."""
+    """Return the options for uvicorn."""
     return {
         "http": guard.protocols(proxies),
         "ws": "none",
-        # A burst is accepted in parts: a connection is a descriptor before it is counted.
+        # A burst is accepted in parts, because a connection has a descriptor before it is counted.
         "backlog": 128,
-        # The application reads the proxy's headers itself, where the settings name one.
+        # The application reads the headers of trusted proxies itself.
         "proxy_headers": False,
         "server_header": False,
-        # Links hold tokens, which must not be logged.
+        # Not logged, because URLs contain tokens.
         "access_log": False,
         # It would write to standard error by handlers of its own.
         "log_config": None,
-        # uvicorn warns of each bad request; the protocol counts those.
+        # uvicorn would warn of each invalid request; the protocol counts them instead.
         "log_level": "error",
         "timeout_graceful_shutdown": 30,
     }
@@ -133,7 +133,7 @@ def _options(guard: Guard, proxies: Proxies) -> dict[str, Any]:
 def _working(
     engine: Engine, here: context.Context, shutdown: Shutdown, *, sends: bool
 ) -> Iterator[None]:
-    """Run a worker in a thread; at the end, wait for what it has in flight."""
+    """Run a worker in a thread; at the end, wait for its messages in flight."""
     threads = [threading.Thread(target=_prune, args=(engine, shutdown), daemon=True)]
     if sends:
         threads.append(threading.Thread(target=_send, args=(engine, here, shutdown), daemon=True))

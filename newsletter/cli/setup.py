@@ -1,4 +1,4 @@
-"""The check before mail leaves: the commands that send refuse a set-up that is not complete."""
+"""The check of commands that send: they refuse to run with incomplete settings."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ if TYPE_CHECKING:
     from newsletter.settings import Settings
 
 _FORCE_HELP = "Work with sender, base_url or postal_address not filled in, too, to try things out."
-#: The option of commands that send and have nothing else to force.
+#: The option `--force` of commands that send, if it has no other meaning.
 Force = Annotated[bool, typer.Option("--force", help=_FORCE_HELP)]
 
 
 def require(settings: Settings, *, force: bool = False) -> None:
-    """Raise ConfigurationError naming each setting without which no mail may leave.
+    """Raise ConfigurationError with each missing setting that is required for sending.
 
-    With `force` they are named on standard error instead.
+    With `force`, these are printed to standard error instead.
     """
     from newsletter.doctor import setup
 
@@ -32,7 +32,7 @@ def require(settings: Settings, *, force: bool = False) -> None:
 
 
 def require_for_readers(engine: Engine, settings: Settings, *, force: bool = False) -> None:
-    """Do the same, unless every reader who can be mailed has a mailbox on this machine."""
+    """Call `require`, unless all readers who can be mailed have mailboxes on this machine."""
     from newsletter.db import session as sessions
     from newsletter.doctor import setup
     from newsletter.subscribers import store
@@ -46,7 +46,7 @@ def require_for_readers(engine: Engine, settings: Settings, *, force: bool = Fal
 
 
 def require_for(recipient: str, settings: Settings) -> None:
-    """Do the same for one mail, unless it goes to a mailbox on this machine."""
+    """Call `require` for one mail, unless its mailbox is on this machine."""
     from newsletter import address
 
     if not address.is_local_domain(recipient.rpartition("@")[2]):
@@ -54,7 +54,7 @@ def require_for(recipient: str, settings: Settings) -> None:
 
 
 def warn(settings: Settings) -> None:
-    """Name on standard error each setting without which no mail should leave."""
+    """Print to standard error each missing setting that is required for sending."""
     from newsletter.doctor import setup
 
     for finding in setup.incomplete(settings):

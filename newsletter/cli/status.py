@@ -1,4 +1,4 @@
-"""`newsletter status`: what needs a look, readers, the last editions and what comes next."""
+"""`newsletter status`: findings, readers, the last editions, and the next due dates."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from newsletter.editions.summaries import Summary
     from newsletter.settings import Settings
 
-#: The exit code of a command that has found something.
+#: The exit code of a command with findings.
 FOUND = 3
 _COLUMNS = ("edition", "state", "audience", "accepted", "waiting", "refused", "unknown", "not sent")
-#: Of the accepted ones, where there are any.
+#: Columns with numbers of accepted deliveries that bounced or caused complaints, if there are any.
 _RETURNED = ("bounced", "complained")
 
 
@@ -30,8 +30,8 @@ def status(ctx: typer.Context, *, json: output.Json = False) -> None:
     """Show what needs a look, readers, the last editions, what waits, and what is due next.
 
     The first line says whether all is well. The exit code is 3 if something needs a look, such as a
-    feed that fails, articles in quarantine, an edition that was not made, mails that nobody sends,
-    a backup that was restored, or a setting that is not filled in.
+    failing feed, articles in quarantine, an edition that was not made, deliveries that no worker
+    sends, a restored backup, or a missing setting.
     """
     from newsletter.doctor import daily, standing
     from newsletter.sender.limits import Limits
@@ -161,7 +161,7 @@ def _print_waiting(stands: Standing, settings: Settings, now: datetime) -> None:
 
 
 def _print_choices(stands: Standing) -> None:
-    """Say what an editor has chosen for the editions to come."""
+    """Print an editor's choices for future editions."""
     if stands.held:
         held = output.counted(stands.held, "article")
         is_held = "is" if stands.held == 1 else "are"
@@ -186,7 +186,7 @@ def _last_run(stands: Standing, settings: Settings) -> str:
 
 
 def _books(one: Summary) -> tuple[object, ...]:
-    """Return an edition's line: its audience, then the counts that sum to it."""
+    """Return the cells of an edition: its audience, and the counts that sum to it."""
     waiting = one.queued + one.claimed + one.in_flight + one.deferred
     not_sent = one.cancelled + one.skipped
     sums = (one.audience, one.accepted, waiting, one.refused, one.unknown, not_sent)

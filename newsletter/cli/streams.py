@@ -14,7 +14,7 @@ from typing import IO, TextIO
 
 
 def stdout() -> TextIO | None:
-    """Return the standard output; a progress bar would print on its own terminal what it gets."""
+    """Return the standard output itself, also while a progress bar has replaced it."""
     found: TextIO | None = getattr(sys.stdout, "rich_proxied_file", sys.stdout)
     return found
 
@@ -27,24 +27,24 @@ def is_terminal(stream: TextIO | None) -> bool:
 def has_waiting(stream: IO[str] | None) -> bool:
     """Return whether a pipe, socket or file that a stream reads has octets, without reading them.
 
-    Who writes to a pipe gets a second to begin; one that is closed, or /dev/null, has none.
+    The writer of a pipe gets a second to begin. A closed stream, or /dev/null, has no octets.
     """
     try:
         descriptor = stream.fileno() if stream is not None else -1
         mode = os.fstat(descriptor).st_mode
         if stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode):
-            # It is over at once at the end of the input, too.
+            # `select` also returns immediately at the end of the input.
             select.select([descriptor], [], [], 1.0)
         elif not stat.S_ISREG(mode):
             return False
         found = fcntl.ioctl(descriptor, termios.FIONREAD, struct.pack("i", 0))
     except (OSError, ValueError, AttributeError):
-        # Closed, or no file.
+        # The stream is closed, or is no file.
         return False
     return bool(struct.unpack("i", found)[0])
 
 
 def discard(stream: IO[str]) -> None:
-    """Send what is written from now on, and what is in the stream's buffer, nowhere."""
+    """Discard what is in the stream's buffer, and what is written to it from now on."""
     with suppress(OSError), open(os.devnull, "wb") as nothing:  # noqa: PTH123 - a descriptor
         os.dup2(nothing.fileno(), stream.fileno())

@@ -1,4 +1,4 @@
-"""`newsletter subscribers`: who reads, how often, and how they agreed to it."""
+"""`newsletter subscribers`: adds, lists, shows, changes, unsubscribes and erases readers."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def add(
 ) -> None:
     """Add a reader on your word: they are active at once, weekly unless you say otherwise.
 
-    A reader who is there already gets the cadence you name.
+    An existing reader gets the cadence that you name.
     """
     from newsletter.db import session as sessions
     from newsletter.subscribers import signup
@@ -92,7 +92,7 @@ def list_subscribers(
     ] = 100,
     json: output.Json = False,
 ) -> None:
-    """List readers; `subscribers export` gives all of them as a sheet."""
+    """List readers; `subscribers export` writes all of them as CSV."""
     from newsletter.db import session as sessions
     from newsletter.subscribers import store
 
@@ -176,10 +176,10 @@ def change(
     ] = None,
     json: output.Json = False,
 ) -> None:
-    """Change how often a reader reads, pause them, or end a pause. They miss nothing by it.
+    """Change a reader's cadence or address, pause them, or end a pause. They miss no article.
 
-    A new address is theirs once its owner has confirmed it: a letter with a link goes there, and a
-    note to the present one.
+    A new address takes effect when its owner has confirmed it: a letter with a link is sent there,
+    and a notice to the present address.
     """
     from newsletter.db import session as sessions
     from newsletter.subscribers import preferences
@@ -231,7 +231,7 @@ def _ask_for_address(here: context.Context, address: str, new: str, *, json: boo
     with here.database() as engine, sessions.writing(engine) as session:
         reader = _found(session, address)
         came_to = address_change.ask(session, reader, spelled, publication=publication, now=now)
-        # A refusal rolls back the transaction, and with it the note to the present address.
+        # A refusal rolls back the transaction, including the notice to the present address.
         new_address.check(came_to, old=reader.address, new=spelled)
         change = address_change.pending(session, reader, now=now)
     assert change is not None
@@ -358,7 +358,7 @@ def _suppression(row: Suppression | None) -> dict[str, Any] | None:
 def _next(
     reader: Subscriber, settings: Settings, skipped: next_digest.Skipped
 ) -> dict[str, Any] | None:
-    """Return the next edition that this reader gets, if nothing changes; None if there is none."""
+    """Return the next edition that a reader will get without further changes; None for none."""
     now, times = clock.utc_now(), settings.send_times
     if reader.status == Status.PAUSED and reader.paused_until is not None:
         now = max(now, reader.paused_until)
@@ -411,7 +411,7 @@ def _show_history(consents: list[dict[str, Any]], deliveries: list[dict[str, Any
 
 
 def _words(consent: dict[str, Any]) -> str:
-    """Return the words of a consent, and what another system said of it."""
+    """Return the wording of a consent, and the evidence of another system."""
     said = consent["evidence"]
     stated = evidence.sentence(evidence.NONE._replace(**said)) if said else ""
     return f"{consent['wording']} The file says: {stated}." if stated else consent["wording"]

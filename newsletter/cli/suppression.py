@@ -35,7 +35,7 @@ def add(
     ] = Cause.OPERATOR,
     json: output.Json = False,
 ) -> None:
-    """Never mail an address again, and take back what was on its way."""
+    """Suppress an address for good, and cancel its open deliveries."""
     from newsletter import suppression
     from newsletter.db import session as sessions
     from newsletter.subscribers import suppress
@@ -70,10 +70,11 @@ def remove(
     since: Since = None,
     json: output.Json = False,
 ) -> None:
-    """Let an address be mailed again, or all that were suppressed for a cause, to undo a bad day.
+    """Let an address be mailed again, or all addresses that were suppressed for a cause.
 
-    Whose mailbox alone was the cause (full, dead, bounce) is again what they were; any other reader
-    stays unsubscribed until they ask anew. The hashes of erased persons stay.
+    If the mailbox was the only cause (full, dead, bounce), the reader gets their earlier status
+    back; any other reader stays unsubscribed until they sign up again. The hashes of erased persons
+    stay.
     """
     if (address is None) == (cause is None) or (since is not None and cause is None):
         raise InvalidInput("Name an address, or a cause with --cause, and --since with it.")
@@ -144,7 +145,7 @@ def list_suppressions(
     ] = 100,
     json: output.Json = False,
 ) -> None:
-    """List the addresses that must never be mailed; of those forgotten there is no address."""
+    """List the addresses that must never be mailed; erased ones are listed without address."""
     from newsletter import suppression
     from newsletter.db import session as sessions
 
@@ -169,7 +170,7 @@ def list_suppressions(
 
 
 def _instant(here: context.Context, day: datetime | None) -> datetime | None:
-    """Return when a day begins in the publication's time zone."""
+    """Return the beginning of a day in the publication's time zone."""
     return day.replace(tzinfo=here.settings.zone) if day else None
 
 

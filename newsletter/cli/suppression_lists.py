@@ -1,4 +1,4 @@
-"""`newsletter suppression import` and `export`: addresses that must not be mailed, in and out."""
+"""`newsletter suppression import` and `export`: lists of addresses that must not be mailed."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def import_list(
 ) -> None:
     """Suppress the addresses of a list: our own export, SES's, SendGrid's, or an address a line.
 
-    Their readers become suppressed, and what was on its way is taken back. An address that is
+    Their readers become suppressed, and open deliveries are cancelled. An address that is
     suppressed already keeps the graver cause, so it is safe to run twice.
     """
     from newsletter.subscribers import suppression_lists

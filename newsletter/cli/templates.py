@@ -1,4 +1,4 @@
-"""`newsletter templates`: the publisher's own in the place of the built-in ones."""
+"""`newsletter templates`: lists, copies and checks the publisher's own templates."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from newsletter.settings import Settings
 
 app = typer.Typer(no_args_is_help=True)
-#: The exit code of a check that has found something.
+#: The exit code of a check with findings.
 FOUND = 3
 _HINT = 'Set it in newsletter.toml: templates = "templates".'
 
@@ -95,8 +95,8 @@ def copy(
 def check(ctx: typer.Context, *, json: output.Json = False) -> None:
     """Try your templates on sample mails of every kind; exit code 3 if something is wrong.
 
-    Found are mistakes of syntax, variables that nobody fills, what a sample mail cannot be made
-    with, and files that replace no template.
+    It finds syntax errors, variables that do not exist, errors in sample mails, and files that
+    replace no template.
     """
     from newsletter.rendering import overrides
 
@@ -130,13 +130,13 @@ def _named(name: str, ours: list[str]) -> list[str]:
 def _environment(settings: Settings) -> jinja2.Environment:
     from newsletter.web import pages
 
-    # The pages' own, which has what the mails have and their own names besides.
+    # The environment of web pages, which includes everything that mails can use.
     site = pages.Site(brand=settings.brand(), base_url=settings.base_url)
     return pages.build(site, templates=settings.templates)
 
 
 def _problems(settings: Settings) -> list[str]:
-    """Return a sentence for whatever is wrong with the templates."""
+    """Return a sentence for each problem with the templates."""
     from newsletter.rendering import overrides
 
     try:
@@ -145,14 +145,14 @@ def _problems(settings: Settings) -> list[str]:
         return [exc.message]
     if settings.templates is None:
         return list(_of_mails(settings))
-    # What a file has wrong by itself is its cause, and a mail's failure would only repeat it.
+    # Sample mails are tried only if no file has an error, because they would fail for the same one.
     found = [*_of_files(settings.templates, environment)] or [*_of_mails(settings)]
     idle = overrides.sentence(settings.templates, environment)
     return [*found, *([idle] if idle else [])]
 
 
 def _of_mails(settings: Settings) -> Iterator[str]:
-    """Yield the first reason why a sample mail cannot be made."""
+    """Yield the first error that a sample mail causes, if any."""
     from newsletter.cli import sample
     from newsletter.editions.compose import MailRenderer
     from newsletter.publication import Publication
@@ -167,7 +167,7 @@ def _of_mails(settings: Settings) -> Iterator[str]:
 
 
 def _of_files(folder: Path, environment: jinja2.Environment) -> Iterator[str]:
-    """Give what is wrong in each file by itself, whether a sample mail comes by there or not."""
+    """Yield the errors in each file, whether or not a sample mail uses it."""
     from newsletter.cli import variables
     from newsletter.rendering import environment as templating
     from newsletter.rendering import overrides

@@ -1,4 +1,4 @@
-"""What templates can use: the variables of each one, with their types; page and check read it."""
+"""The variables of each template with their types, for the documentation and `templates check`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from newsletter.rendering.plaintext import Notes
 from newsletter.rendering.selection import Selection
 from newsletter.web import pages
 
-#: In every mail.
+#: The variables of every mail.
 MAIL: Mapping[str, Any] = {
     "brand": Brand,
     "links": Links,
@@ -42,9 +42,9 @@ CORRECTION: Mapping[str, Any] = {
     "paragraphs": list[list[str]],
 }
 LETTERS: Mapping[str, Any] = {one.kind: one for one in get_args(letter.Letter)}
-#: The values that every web page takes.
+#: The variables of every web page.
 WEB: Mapping[str, Any] = {"site": pages.Site, "light": Palette, "dark": Palette, "style": str}
-#: The pages that take values, by the names of their templates.
+#: The classes with the values of each page, by the names of their templates.
 PAGES: Mapping[str, Any] = {
     "subscribe": pages.Subscribe,
     "asked": pages.Asked,
@@ -75,7 +75,7 @@ _KIND = re.compile(r"email/(\w+)/")
 
 
 def of(template: str) -> dict[str, Any] | None:
-    """Return the variables of one of our templates; None for one that many kinds share."""
+    """Return the variables of a built-in template; None for one that kinds of mail share."""
     if page := _PAGE.fullmatch(template):
         return {**WEB, **({"page": PAGES[page[1]]} if page[1] in PAGES else {})}
     kind = _KIND.match(template)
@@ -87,7 +87,7 @@ def of(template: str) -> dict[str, Any] | None:
 
 
 def mistakes(template: str, source: str, environment: jinja2.Environment) -> Iterator[str]:
-    """Yield a sentence for each variable, or part of one, that is used but never filled in."""
+    """Yield a sentence for each variable or attribute in a template that does not exist."""
     variables = of(template)
     if variables is None:
         return
@@ -106,7 +106,7 @@ def mistakes(template: str, source: str, environment: jinja2.Environment) -> Ite
 
 
 def parts(kind: object) -> dict[str, Any]:
-    """Return what a value has after a dot: the fields and the properties of its class."""
+    """Return the attributes that templates can use: the fields and properties of a class."""
     if not isinstance(kind, type) or not is_dataclass(kind):
         return {}
     hints = get_type_hints(kind)
@@ -118,7 +118,7 @@ def parts(kind: object) -> dict[str, Any]:
 
 
 def _named_in(tree: nodes.Template) -> set[str]:
-    """Return what a template names itself: by set, for, macro, import."""
+    """Return the names that a template defines itself, by set, for, macro and import."""
     names = {one.name for one in tree.find_all(nodes.Name) if one.ctx != "load"}
     names |= {one.name for one in tree.find_all(nodes.Macro)}
     names |= {one.target for one in tree.find_all(nodes.Import)}
@@ -128,7 +128,7 @@ def _named_in(tree: nodes.Template) -> set[str]:
 
 
 def _inherited(tree: nodes.Template, environment: jinja2.Environment) -> set[str]:
-    """Return what the templates name that this one extends or uses."""
+    """Return the names that are defined in templates which this one extends or includes."""
     names: set[str] = set()
     waiting, seen = [*meta.find_referenced_templates(tree)], set[str]()
     while waiting:
@@ -136,7 +136,7 @@ def _inherited(tree: nodes.Template, environment: jinja2.Environment) -> set[str
         if name is None or name in seen or environment.loader is None:
             continue
         seen.add(name)
-        # Rendering reports a template that is missing.
+        # Errors are ignored, because rendering reports a missing template.
         with suppress(jinja2.TemplateError, UnicodeDecodeError):
             used = environment.parse(environment.loader.get_source(environment, name)[0], name)
             names |= _named_in(used)

@@ -1,4 +1,4 @@
-"""`newsletter worker`: sends whatever is due, for as long as it is left running."""
+"""`newsletter worker`: sends all due deliveries until it is stopped."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
 
-#: How long to wait before sending again after an error of the mail server or a setting.
+#: Seconds to wait before sending again after an error of the mail server or a setting.
 _PAUSE_SECONDS = 30.0
-#: How often the schedule is looked at, and how often the feeds are fetched meanwhile.
+#: Intervals of checking the schedule, and of fetching feeds if no edition is due.
 _LOOK_SECONDS = 20.0
 _FETCH_SECONDS = 600.0
 
@@ -34,13 +34,13 @@ def worker(
     ] = False,
     force: setup.Force = False,
 ) -> None:
-    """Send what is due, letters and editions, until SIGTERM; run as many as you want.
+    """Send due letters and editions until SIGTERM; you can run several workers.
 
     Any number of processes on any number of machines may share one PostgreSQL database.
     """
     found = context.of(ctx)
     found.log(default="info")
-    # It keeps running and mails later sign-ups, so local readers alone are no exception.
+    # No exception for local readers only, because the worker also sends to later sign-ups.
     setup.require(found.settings, force=force)
     found.settings.keyring()
     with found.database() as engine:
@@ -56,10 +56,10 @@ def worker(
 
 
 def keep_sending(engine: Engine, here: context.Context, shutdown: Shutdown) -> None:
-    """Send whatever is due until the shutdown.
+    """Send all due deliveries until the shutdown.
 
-    An error is printed, and sending is tried again later. Raises SchemaOutOfDate once the database
-    was upgraded under this process.
+    After an error, which is printed, sending is retried later. Raises SchemaOutOfDate if the
+    database was upgraded while this process was running.
     """
     from newsletter.editions import mailings
     from newsletter.errors import NewsletterError, SchemaOutOfDate
@@ -85,7 +85,7 @@ def keep_sending(engine: Engine, here: context.Context, shutdown: Shutdown) -> N
 
 
 def _keep_schedule(engine: Engine, here: context.Context, shutdown: Shutdown) -> None:
-    """Do what is scheduled, while this process holds the leader lock."""
+    """Run the schedule while this process holds the leader lock."""
     from newsletter.db.election import LeaderLock
     from newsletter.errors import NewsletterError
 
@@ -103,9 +103,9 @@ def _keep_schedule(engine: Engine, here: context.Context, shutdown: Shutdown) ->
 
 
 def _look(engine: Engine, here: context.Context, fetch_at: float, shutdown: Shutdown) -> float:
-    """Fetch the feeds and read the mailbox if it is time; make what is due. Return the next fetch.
+    """Fetch feeds and read the mailbox if it is time, and make due editions; return the next fetch.
 
-    An edition that is due has the feeds fetched first.
+    If an edition is due, the feeds are fetched first.
     """
     from newsletter.articles import turn
     from newsletter.articles.limits import Limits
@@ -123,7 +123,7 @@ def _look(engine: Engine, here: context.Context, fetch_at: float, shutdown: Shut
             )
             send.report(engine, fetched, now)
             if shutdown.is_wanted:
-                # Not every feed was read: an edition that is made now would miss their articles.
+                # Not all feeds were fetched, so an edition made now would miss articles.
                 return fetch_at
             fetch_at = time.monotonic() + _FETCH_SECONDS
         returned = feedback.on_schedule(engine, here, is_stopped=lambda: shutdown.is_wanted)
@@ -131,7 +131,8 @@ def _look(engine: Engine, here: context.Context, fetch_at: float, shutdown: Shut
             feedback.report(returned.tally, returned.alarms)
         if returned and returned.failure:
             errors.append(returned.failure.message)
-        # At the same instant: an edition that has fallen due since gets a fetch of its own first.
+        # With the same `now`, so that an edition that became due since then waits for a fetch of
+        # its own.
         done = schedule.keep(engine, now=now, publication=here.publication)
         errors += [failure.message for failure in done.failures]
     for summary in done.made:
