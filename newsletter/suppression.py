@@ -232,6 +232,14 @@ def find(session: Session, address: str, *, keyring: Keyring) -> Suppression | N
     return next(iter(_matching(session, address, keyring=keyring)), None)
 
 
+def named(session: Session, address: str) -> Suppression | None:
+    """Return the suppression of an address that is stored with it; hashes are not looked at.
+
+    For what is shown of an address: of an erased person nothing is said.
+    """
+    return session.exec(select(Suppression).where(_address == address)).one_or_none()
+
+
 def is_suppressed(session: Session, address: str, *, keyring: Keyring) -> bool:
     """Return whether an address is suppressed."""
     return find(session, address, keyring=keyring) is not None

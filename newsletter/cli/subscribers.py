@@ -10,10 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from newsletter import address as addresses
-from newsletter import cadences, clock
+from newsletter import clock
 from newsletter.cadences import Cadence
 from newsletter.cli import context, csv_files, new_address, output
 from newsletter.errors import InvalidInput, NotFound
+from newsletter.explain import coming
+from newsletter.explain import suppressed as suppressions
+from newsletter.ledger import reasons
 from newsletter.models import Status
 from newsletter.settings import Settings
 from newsletter.subscribers import evidence, next_digest
@@ -120,10 +123,9 @@ def show(ctx: typer.Context, address: Address, *, json: output.Json = False) -> 
     from newsletter.subscribers import address_change, store
 
     here, spelled = context.of(ctx), addresses.normalise(address, local=True)
-    keyring = here.settings.keyring()
     with here.database() as engine, sessions.reading(engine) as session:
         reader = store.find(session, spelled)
-        suppressed = suppression.find(session, spelled, keyring=keyring)
+        suppressed = suppression.named(session, spelled)
         if reader is None and suppressed is None:
             raise _not_found(spelled)
         moving = address_change.pending(session, reader, now=clock.utc_now()) if reader else None
@@ -359,37 +361,19 @@ def _next(
     reader: Subscriber, settings: Settings, skipped: next_digest.Skipped
 ) -> dict[str, Any] | None:
     """Return the next edition that a reader will get without further changes; None for none."""
-    now, times = clock.utc_now(), settings.send_times
-    if reader.status == Status.PAUSED and reader.paused_until is not None:
-        now = max(now, reader.paused_until)
-    elif reader.status != Status.ACTIVE:
-        return None
-    cadence = Cadence(reader.cadence)
-    period = cadences.next_due(cadence, now, times, skipped=skipped[cadence])
-    due_at = cadences.due_at(cadence, period, times).astimezone(times.zone)
-    return {"cadence": str(cadence), "period": period, "due_at": due_at}
+    found = coming.edition(reader, now=clock.utc_now(), times=settings.send_times, skipped=skipped)
+    return asdict(found) if found else None
 
 
 def _next_line(reader: Subscriber, settings: Settings, skipped: next_digest.Skipped) -> str:
-    coming = _next(reader, settings, skipped)
-    if coming is not None:
-        return f"Next: the {coming['cadence']} edition of {coming['due_at']:%A %d %B %Y, %H:%M}."
-    if reader.status == Status.PAUSED:
-        return "Next: nothing, until the pause is ended with `subscribers change --resume`."
-    if reader.status == Status.PENDING:
-        return "Next: nothing, before they have confirmed."
-    return f"Next: nothing; they are {reader.status}."
+    return coming.sentence(reader, now=clock.utc_now(), times=settings.send_times, skipped=skipped)
 
 
 def _show(reader: Subscriber | None, address: str, suppressed: Suppression | None) -> None:
     if reader is not None:
         output.say(f"{address}: {reader.cadence}, {reader.status}")
     if suppressed is not None:
-        output.say(
-            f"{address} is suppressed since {suppressed.created_at:%Y-%m-%d}: "
-            f"{suppressed.cause}, {suppressed.reason}"
-            + (f" ({suppressed.source})." if suppressed.source else ".")
-        )
+        output.say(output.printable(suppressions.sentence(suppressed, address)))
 
 
 def _show_history(consents: list[dict[str, Any]], deliveries: list[dict[str, Any]]) -> None:
@@ -402,12 +386,16 @@ def _show_history(consents: list[dict[str, Any]], deliveries: list[dict[str, Any
                 row["at"],
                 f"{row['cadence']} {row['period']}" if row["period"] else row["kind"],
                 f"{row['state']}, {row['returned']}" if row["returned"] else row["state"],
-                row["returned_reply"] or row["reason"] or row["reply"],
+                row["returned_reply"] or _why(row["reason"]) or row["reply"],
                 row["subject"],
             ]
             for row in deliveries
         ]
         output.table(("at", "mail", "state", "why", "subject"), rows, title="Deliveries")
+
+
+def _why(reason: str | None) -> str | None:
+    return reasons.meaning(reason) if reason else None
 
 
 def _words(consent: dict[str, Any]) -> str:

@@ -95,3 +95,10 @@ def test_every_stored_reason_fits_its_column() -> None:
 def test_a_reason_of_another_version_is_shown_as_it_stands() -> None:
     assert reasons.meaning("paused") == "the reader had paused"
     assert reasons.meaning("eaten by a dog") == "eaten by a dog"
+
+
+def test_the_operators_page_has_the_same_list() -> None:
+    page = (PROGRAM.parent / "docs/operations.md").read_text()
+    rows = page.partition("| reason | means |\n|---|---|\n| superseded")[2].partition("\n\n")[0]
+    written = dict(re.findall(r"\| ([a-z ]+?) \| (.+?) \|", f"| superseded{rows}"))
+    assert written == {str(reason): reason.meaning for reason in Reason}

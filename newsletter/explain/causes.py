@@ -1,0 +1,110 @@
+"""Decides why a reader has no mail of an edition: facts in, a cause out. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+
+from newsletter import suppression
+from newsletter.explain.facts import Facts, Made, Mail
+from newsletter.ledger.reasons import Reason
+from newsletter.models import Consent, EditionState, State, Status
+from newsletter.subscribers.consent import Action
+
+_BY_STATUS = {
+    Status.PENDING: Reason.PENDING,
+    Status.PAUSED: Reason.PAUSED,
+    Status.UNSUBSCRIBED: Reason.UNSUBSCRIBED,
+    Status.SUPPRESSED: Reason.SUPPRESSED,
+}
+#: Mail that has arrived, or may have.
+_GONE = (State.ACCEPTED, State.UNKNOWN)
+#: Actions that change nothing of what the reader is.
+_ASIDE = frozenset({Action.ASKED.value, Action.ADDRESS.value})
+
+
+@dataclass(frozen=True)
+class Cause:
+    """Why no delivery was made, and since when that was so."""
+
+    #: None where it was the edition's own doing, or nobody knows any more.
+    reason: Reason | None
+    clause: str
+    since: datetime | None = None
+
+
+def of(made: Made, facts: Facts) -> Cause:
+    """Return why no delivery of an edition is there for the reader."""
+    if made.state == EditionState.SKIPPED:
+        return Cause(None, f"nobody got it: {(made.reason or 'it was skipped').rstrip('.')}")
+    standing = facts.standing(made.at)
+    if standing is None:
+        return _cause(Reason.JOINED_LATER, next(iter(_begun(facts)), None))
+    return _of_reader(standing, made, facts) or _of_articles(made, facts)
+
+
+def _of_reader(standing: Consent, made: Made, facts: Facts) -> Cause | None:
+    """The reader was not in the audience; None if they were."""
+    if (reason := _BY_STATUS.get(Status(standing.status))) is not None:
+        since = _since(standing, facts, "status")
+        return _paused(made, since, facts) if reason is Reason.PAUSED else _cause(reason, since)
+    if standing.cadence != made.cadence:
+        clause = f"{Reason.OTHER_CADENCE.meaning}, {standing.cadence}"
+        return Cause(Reason.OTHER_CADENCE, clause, _since(standing, facts, "cadence").at)
+    if (held := facts.suppression) is not None and held.created_at <= made.at:
+        meaning = suppression.RULES[suppression.Cause(held.cause)].meaning
+        return Cause(Reason.SUPPRESSED, f"{Reason.SUPPRESSED.meaning}: {meaning}", held.created_at)
+    return None
+
+
+def _of_articles(made: Made, facts: Facts) -> Cause:
+    """The reader was in the audience: it was what the reader had, or was about to get."""
+    if made.pruned:
+        return Cause(None, f"its deliveries were pruned ({made.pruned:,}), this reader's with them")
+    earlier = [mail for mail in facts.mails if mail.edition and mail.created_at < made.at]
+    if (waiting := next((one for one in earlier if one.was_open(made.at)), None)) is not None:
+        return Cause(Reason.UNDER_WAY, f"{Reason.UNDER_WAY.meaning}: {_name(waiting)}")
+    arrived = next((one for one in earlier if one.state in _GONE), None)
+    clause = Reason.NOTHING_NEW.meaning
+    if arrived is not None:
+        clause += f"; the last that they had was {_name(arrived)}"
+    return Cause(Reason.NOTHING_NEW, clause)
+
+
+def _cause(reason: Reason, since: Consent | None) -> Cause:
+    if since is None:
+        return Cause(reason, reason.meaning)
+    said = since.wording.rstrip(".") if reason is Reason.SUPPRESSED else ""
+    return Cause(reason, f"{reason.meaning}: {said}" if said else reason.meaning, since.at)
+
+
+def _paused(made: Made, since: Consent, facts: Facts) -> Cause:
+    """The reader had paused; until when is known while the pause lasts."""
+    later = [row for row in facts.consents if row.at > made.at]
+    lasts = all(row.status == Status.PAUSED for row in later)
+    until = facts.reader.paused_until if lasts and facts.reader else None
+    clause = Reason.PAUSED.meaning + (f" until {facts.local(until)}" if until else "")
+    return Cause(Reason.PAUSED, clause, since.at)
+
+
+def _since(standing: Consent, facts: Facts, what: str) -> Consent:
+    """Return the row with which `what` of the reader became what it is in `standing`."""
+    found = standing
+    for row in reversed(facts.consents):
+        if row.at > standing.at:
+            continue
+        if getattr(row, what) != getattr(standing, what):
+            break
+        if row.action not in _ASIDE:
+            found = row
+    return found
+
+
+def _begun(facts: Facts) -> Iterator[Consent]:
+    return (row for row in facts.consents if row.status == Status.ACTIVE)
+
+
+def _name(mail: Mail) -> str:
+    assert mail.edition is not None
+    return mail.edition.name
