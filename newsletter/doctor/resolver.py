@@ -13,6 +13,7 @@ from typing import Any
 
 import dns.exception
 import dns.flags
+import dns.message
 import dns.name
 import dns.nameserver
 import dns.rcode
@@ -41,8 +42,8 @@ def parse_nameserver(text: str) -> tuple[str, int]:
     """
     host, port = text.strip(), str(_PORT)
     if host.startswith("["):
-        host, _, rest = host[1:].partition("]")
-        port = rest.removeprefix(":") if rest else port
+        host, bracket, rest = host[1:].partition("]")
+        port = rest.removeprefix(":") if rest or not bracket else port
     elif host.count(":") == 1:
         host, _, port = host.partition(":")
     with suppress(ValueError):
@@ -100,9 +101,10 @@ class Resolver:
         assert self._resolver is not None
         try:
             found = self._resolver.resolve(name, kind, raise_on_no_answer=False, search=False)
-        except dns.resolver.NXDOMAIN:
+        except dns.resolver.NXDOMAIN as exc:
             self._has_answered = True
-            return Answer(exists=False)
+            failures = map(_doubt, exc.kwargs.get("responses", {}).values())
+            return Answer(exists=False, failure=next(filter(None, failures), ""))
         except dns.exception.Timeout:
             self._silent += 1
             return Answer(failure="no name server answered in time")
@@ -113,9 +115,8 @@ class Resolver:
             # Such as a CNAME that leads back to itself.
             return Answer(failure="the name server's answer makes no sense")
         self._has_answered = True
-        if found.rrset is None and not found.response.flags & (dns.flags.AA | dns.flags.RA):
-            # A lame server refers to others, and would not follow them.
-            return Answer(failure="the name server does not resolve names for others")
+        if failure := _doubt(found.response):
+            return Answer(failure=failure)
         return Answer(records=tuple(_bounded(_texts(found, kind))))
 
 
@@ -146,19 +147,19 @@ def _name(name: str) -> dns.name.Name | None:
 
 
 def _texts(found: dns.resolver.Answer, kind: Kind) -> Iterator[str]:
+    """Return the records in an order that is the same in each run."""
     records: list[Any] = list(found.rrset or ())
     if kind == "MX":
-        records.sort(key=lambda record: record.preference)
-    for record in records:
-        match kind:
-            case "TXT":
-                yield b"".join(record.strings).decode("latin-1")
-            case "MX":
-                yield _host(record.exchange)
-            case "PTR":
-                yield _host(record.target)
-            case _:
-                yield record.address
+        records.sort(key=lambda record: (record.preference, _host(record.exchange)))
+        yield from (_host(record.exchange) for record in records)
+    else:
+        yield from sorted(_text(record, kind) for record in records)
+
+
+def _text(record: Any, kind: Kind) -> str:  # noqa: ANN401 - dnspython's types have no common one
+    if kind == "TXT":
+        return b"".join(record.strings).decode("latin-1")
+    return _host(record.target) if kind == "PTR" else str(record.address)
 
 
 def _host(name: dns.name.Name) -> str:
@@ -173,6 +174,16 @@ def _bounded(texts: Iterator[str]) -> Iterator[str]:
         if number >= _RECORDS or characters > _CHARACTERS:
             return
         yield text
+
+
+def _doubt(response: dns.message.Message) -> str:
+    """Return why an answer is not the whole truth; empty if it is."""
+    if response.flags & dns.flags.TC:
+        return "the name server's answer is cut off"
+    if not response.answer and not response.flags & (dns.flags.AA | dns.flags.RA):
+        # A lame server refers to others, and would not follow them.
+        return "the name server does not resolve names for others"
+    return ""
 
 
 def _refusal(exc: dns.resolver.NoNameservers) -> str:

@@ -75,8 +75,9 @@ def check_host(
     `sender` is the address itself. Never raises but for an `ip` that is no address (ValueError).
     """
     address = ip_address(ip)
-    if isinstance(address, IPv6Address) and address.ipv4_mapped:
-        address = address.ipv4_mapped
+    if isinstance(address, IPv6Address):
+        # Without the zone of a link-local one (RFC 4007).
+        address = address.ipv4_mapped or IPv6Address(int(address))
     local, _, sender_domain = sender.rpartition("@")
     mail = _Mail(address, local or "postmaster", sender_domain or domain, helo)
     if not is_name(domain):
@@ -159,18 +160,19 @@ class _Run:
         answer = self.try_to_ask(name, kind)
         if answer.failure:
             raise _Ended(Result.TEMPERROR, f"{shown(name)}: {answer.failure}")
-        if not answer.records:
-            self._voids += 1
-            if self._voids > VOIDS:
-                raise _Ended(
-                    Result.PERMERROR, f"more than {VOIDS} of its look-ups find nothing (void)"
-                )
         return answer.records
 
     def try_to_ask(self, name: str, kind: Kind) -> Answer:
         """Return the answer; what nobody can tell ends nothing."""
         # A malformed name has no records (RFC 7208 4.8).
-        return self._lookup(name, kind) if is_name(name) else Answer(exists=False)
+        answer = self._lookup(name, kind) if is_name(name) else Answer(exists=False)
+        if not answer.records and not answer.failure:
+            self._voids += 1
+            if self._voids > VOIDS:
+                raise _Ended(
+                    Result.PERMERROR, f"more than {VOIDS} of its look-ups find nothing (void)"
+                )
+        return answer
 
     def expand(self, term: Term, domain: str) -> str:
         """Return the name that a term is about."""

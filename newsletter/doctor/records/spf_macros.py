@@ -41,11 +41,12 @@ def has_macros(text: str) -> bool:
 
 def expand(text: str, values: Mapping[str, str]) -> str:
     """Return the name that a domain-spec stands for; `values` by the macro's letter."""
-    expanded = _MACRO.sub(lambda found: _expanded(found, values), text)
-    labels = expanded.removesuffix(".").split(".")
-    while len(labels) > 1 and len(".".join(labels)) > _LONGEST:
-        del labels[0]
-    return ".".join(labels)
+    name = _MACRO.sub(lambda found: _expanded(found, values), text).removesuffix(".")
+    if len(name) <= _LONGEST:
+        return name
+    # Without a dot in its end, one label is left, which is too long for any name.
+    dot = name.find(".", len(name) - _LONGEST - 1)
+    return name[dot + 1 :] if dot >= 0 else name
 
 
 def dotted(address: Address) -> str:
@@ -66,4 +67,4 @@ def _expanded(found: re.Match[str], values: Mapping[str, str]) -> str:
     if count and len(count) < 9:
         parts = parts[-int(count) :]
     value = ".".join(parts)
-    return quote(value, safe="") if letter.isupper() else value
+    return quote(value, safe="", errors="replace") if letter.isupper() else value

@@ -17,7 +17,9 @@ SUITE = Path(__file__).parents[3] / "samples" / "spf" / "rfc7208-tests.yml"
 
 def scenarios() -> list[Any]:
     """Return each case with the zone of its scenario."""
-    documents = list(yaml.load_all(SUITE.read_bytes(), yaml.CSafeLoader))
+    documents = list(
+        yaml.load_all(SUITE.read_bytes(), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    )
     return [
         pytest.param(case, document["zonedata"], id=name)
         for document in documents
