@@ -164,12 +164,6 @@ def is_aligned(
     return walks[0].organizational == walks[1].organizational
 
 
-def report_domains(record: Record) -> list[str]:
-    """Return the domains of the mailboxes that get reports, each once."""
-    found = [match[1].lower() for uri in record.reports_to if (match := _MAILTO.fullmatch(uri))]
-    return list(dict.fromkeys(found))
-
-
 def _is_uri(uri: str) -> bool:
     # A limit of size was part of it in RFC 7489.
     if uri.lower().startswith("mailto:"):

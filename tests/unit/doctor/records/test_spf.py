@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 from collections.abc import Iterator
 from typing import Any
@@ -171,26 +172,12 @@ def test_the_cost_of_a_record_says_whether_strangers_get_through_it(zone: dict[s
 
 
 ANYTHING = st.text(st.characters(max_codepoint=255), max_size=200)
+PARTS = (
+    *("v=spf1", "include:", "a", "mx", "ptr:", "ip4:", "ip6:", "exists:", "redirect=", "-all"),
+    *(" ", "%{", "}", "%{s", "%{p}", "r", "-", ".", "/", "//", "0", "99", "example", ":"),
+)
 NEARLY = st.lists(
-    st.one_of(
-        st.sampled_from(
-            [
-                "v=spf1",
-                "include:",
-                "a",
-                "mx",
-                "ptr:",
-                "ip4:",
-                "ip6:",
-                "exists:",
-                "redirect=",
-                "-all",
-            ]
-            + [" ", "%{", "}", "%{s", "%{p}", "r", "-", ".", "/", "//", "0", "99", "example", ":"]
-        ),
-        st.characters(max_codepoint=255),
-    ),
-    max_size=30,
+    st.one_of(st.sampled_from(PARTS), st.characters(max_codepoint=255)), max_size=30
 ).map("".join)
 
 
@@ -201,12 +188,8 @@ NEARLY = st.lists(
 @example("v=spf1 a:%{d" + "9" * 9_000 + "}")
 @example("v=spf1 ip4:1.2.3.4/24/24")
 def test_no_record_breaks_the_parser(text: str) -> None:
-    try:
-        found = spf_terms.parse(text)
-    except ValueError as exc:
-        assert str(exc).isprintable()
-    else:
-        assert all(term.name for term in found)
+    with contextlib.suppress(ValueError):
+        assert all(term.name for term in spf_terms.parse(text))
 
 
 @given(
