@@ -103,7 +103,7 @@ class Resolver:
             found = self._resolver.resolve(name, kind, raise_on_no_answer=False, search=False)
         except dns.resolver.NXDOMAIN as exc:
             self._has_answered = True
-            failures = map(_doubt, exc.kwargs.get("responses", {}).values())
+            failures = map(_incomplete, exc.kwargs.get("responses", {}).values())
             return Answer(exists=False, failure=next(filter(None, failures), ""))
         except dns.exception.Timeout:
             self._silent += 1
@@ -115,7 +115,7 @@ class Resolver:
             # Such as a CNAME that leads back to itself.
             return Answer(failure="the name server's answer makes no sense")
         self._has_answered = True
-        if failure := _doubt(found.response):
+        if failure := _incomplete(found.response):
             return Answer(failure=failure)
         return Answer(records=tuple(_bounded(_texts(found, kind))))
 
@@ -176,7 +176,7 @@ def _bounded(texts: Iterator[str]) -> Iterator[str]:
         yield text
 
 
-def _doubt(response: dns.message.Message) -> str:
+def _incomplete(response: dns.message.Message) -> str:
     """Return why an answer is not the whole truth; empty if it is."""
     if response.flags & dns.flags.TC:
         return "the name server's answer is cut off"
