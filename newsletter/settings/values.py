@@ -10,7 +10,7 @@ import re
 from datetime import date, time
 from email.utils import getaddresses, parseaddr
 from functools import cache
-from ipaddress import ip_address, ip_network
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -51,6 +51,24 @@ _TOPIC = re.compile(r"arn:aws[a-z-]{0,12}:sns:[a-z0-9-]{1,32}:\d{12}:[\w.-]{1,25
 _LOGIN_LENGTH = 16
 
 
+#: Networks of this machine and of private ones (RFC 1918, 3927, 4193, 6598).
+_INSIDE = [
+    ip_network(text)
+    for text in (
+        "0.0.0.0/8",
+        "10.0.0.0/8",
+        "100.64.0.0/10",
+        "127.0.0.0/8",
+        "169.254.0.0/16",
+        "172.16.0.0/12",
+        "192.168.0.0/16",
+        "::/127",
+        "fc00::/7",
+        "fe80::/10",
+    )
+]
+
+
 class DomainLimit(BaseModel):
     """The limits of one destination domain."""
 
@@ -64,6 +82,11 @@ class DomainLimit(BaseModel):
 def address_of(mailbox: str) -> str:
     """Return the bare address in "Name <address>", its domain in A-labels."""
     return address.normalise(parseaddr(mailbox)[1], local=True)
+
+
+def is_inside(address: IPv4Address | IPv6Address) -> bool:
+    """Return whether an address is one of this machine or of a private network."""
+    return any(address.version == one.version and address in one for one in _INSIDE)
 
 
 @cache
@@ -210,9 +233,12 @@ def _addresses(value: list[str]) -> list[str]:
     found = []
     for text in value:
         try:
-            found.append(str(ip_address(text)))
+            public = ip_address(text)
         except ValueError:
             raise ValueError(f"{text!r} must be an address such as 192.0.2.25") from None
+        if is_inside(public):
+            raise ValueError(f"{text!r} must be a public address: mailboxes never see that one")
+        found.append(str(public))
     return found
 
 

@@ -38,7 +38,10 @@ class Fault(Enum):
 
 
 class DnsServer:
-    """Answers from a zone; texts of TXT records are split into strings of 255 octets."""
+    """Answers from a zone, but for names with a fault (* for all); texts of TXT records are split.
+
+    A string of them has 255 octets.
+    """
 
     def __init__(self, zone: Zone, faults: Mapping[str, Fault]) -> None:
         self._zone = {name.lower(): records for name, records in zone.items()}
@@ -119,7 +122,7 @@ class DnsServer:
         kind = dns.rdatatype.to_text(question.rdtype)
         self.asked.append(f"{name} {kind} {'tcp' if is_tcp else 'udp'}")
         reply = dns.message.make_response(query, recursion_available=True)
-        match self._faults.get(name):
+        match self._faults.get(name, self._faults.get("*")):
             case Fault.SILENT:
                 return None
             case Fault.GARBAGE:

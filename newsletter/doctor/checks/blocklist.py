@@ -12,7 +12,7 @@ from newsletter.doctor.findings import Finding, Level
 from newsletter.doctor.records import blocklist
 from newsletter.doctor.records.answers import Lookup
 from newsletter.doctor.records.blocklist import Listing
-from newsletter.settings import Settings
+from newsletter.settings import Settings, values
 
 _LOOK = "https://check.spamhaus.org/"
 
@@ -20,7 +20,7 @@ _LOOK = "https://check.spamhaus.org/"
 def findings(settings: Settings, ways: Sequence[Route], lookup: Lookup) -> Iterator[Finding]:
     """Judge the addresses that mail leaves from, and each domain in it."""
     for way in ways:
-        public = [address for address in way.addresses if not routes.is_inside(address)]
+        public = [address for address in way.addresses if not values.is_inside(address)]
         for address in public:
             yield from _judged(str(address), blocklist.address(address, lookup), way.kind)
         if not public and way.kind is not Kind.PROVIDER:

@@ -14,6 +14,7 @@ from newsletter.doctor.findings import Finding, Level
 from newsletter.doctor.records import zone
 from newsletter.doctor.records.answers import Lookup
 from newsletter.doctor.records.zone import Address, shown
+from newsletter.settings import values
 
 #: Names of one address that are looked at.
 _NAMES = 10
@@ -46,7 +47,7 @@ def _not_checked(way: Route) -> Finding:
 
 
 def _address(address: Address, name: str, lookup: Lookup) -> Iterator[Finding]:
-    if routes.is_inside(address):
+    if values.is_inside(address):
         return
     reverse = address.reverse_pointer
     answer = lookup(reverse, "PTR")

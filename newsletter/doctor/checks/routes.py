@@ -8,14 +8,15 @@ taken to send from the addresses of its name. `sending_addresses` goes over all 
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum, auto
-from ipaddress import IPv4Address, ip_address, ip_network
+from ipaddress import IPv4Address, ip_address
 
 from newsletter.doctor import setup
 from newsletter.doctor.records.answers import Lookup
 from newsletter.doctor.records.zone import Address
-from newsletter.settings import Settings
+from newsletter.settings import Settings, values
 
 #: Where to find out which address mail leaves from.
 RECEIVED = (
@@ -24,22 +25,6 @@ RECEIVED = (
 )
 #: Addresses of a relay that are looked at.
 _ADDRESSES = 8
-#: Networks from which nothing reaches a mailbox provider as it is: RFC 1918, 4193, 6598, 3927.
-_INSIDE = [
-    ip_network(text)
-    for text in (
-        "0.0.0.0/8",
-        "10.0.0.0/8",
-        "100.64.0.0/10",
-        "127.0.0.0/8",
-        "169.254.0.0/16",
-        "172.16.0.0/12",
-        "192.168.0.0/16",
-        "::/127",
-        "fc00::/7",
-        "fe80::/10",
-    )
-]
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,18 +106,24 @@ def of(settings: Settings, organizational: str, lookup: Lookup) -> list[Route]:
     if settings.sending_addresses:
         addresses = tuple(ip_address(text) for text in dict.fromkeys(settings.sending_addresses))
         return [Route(kind=Kind.OWN, name="sending_addresses", addresses=addresses)]
-    hosts = dict.fromkeys(server.host.lower().rstrip(".") for server in settings.smtp_servers())
+    hosts = dict.fromkeys(_spelled(server.host) for server in settings.smtp_servers())
     return [_route(host, organizational, lookup) for host in hosts]
-
-
-def is_inside(address: Address) -> bool:
-    """Return whether an address is one of this machine or of a private network."""
-    return any(address.version == one.version and address in one for one in _INSIDE)
 
 
 def is_within(host: str, domain: str) -> bool:
     """Return whether a host is a domain or below it."""
     return host == domain or host.endswith(f".{domain}")
+
+
+def _spelled(host: str) -> str:
+    """Return the name of a host as DNS has it, in A-labels (RFC 5890)."""
+    name = host.lower().rstrip(".")
+    if not name.isascii():
+        import idna  # noqa: PLC0415 - its tables take long to load, and few hosts need them
+
+        with suppress(idna.IDNAError):
+            return idna.encode(name, uts46=True).decode()
+    return name
 
 
 def _route(host: str, organizational: str, lookup: Lookup) -> Route:
@@ -144,7 +135,7 @@ def _route(host: str, organizational: str, lookup: Lookup) -> Route:
     addresses, failure = _addresses(host, lookup)
     if failure:
         return Route(kind=Kind.OTHER, name=host, failure=failure)
-    if "." not in host or all(is_inside(address) for address in addresses):
+    if "." not in host or all(values.is_inside(address) for address in addresses):
         return Route(kind=Kind.INSIDE, name=host, addresses=addresses)
     kind = Kind.OWN if is_within(host, organizational) else Kind.OTHER
     return Route(kind=kind, name=host, addresses=addresses)
@@ -175,5 +166,5 @@ def spf_terms(route: Route) -> list[str]:
     return [
         f"ip4:{address}" if isinstance(address, IPv4Address) else f"ip6:{address}"
         for address in route.addresses
-        if not is_inside(address)
+        if not values.is_inside(address)
     ]

@@ -15,6 +15,7 @@ from newsletter.doctor.records import spf, spf_costs, zone
 from newsletter.doctor.records.answers import Lookup
 from newsletter.doctor.records.spf import Result
 from newsletter.doctor.records.zone import shown
+from newsletter.settings import values
 
 
 def findings(sender: str, ways: Sequence[Route], lookup: Lookup) -> list[Finding]:
@@ -243,7 +244,7 @@ def _addresses(sender: str, found: spf.Published, way: Route, lookup: Lookup) ->
     domain = sender.rpartition("@")[2]
     verdicts: dict[spf.Verdict, list[str]] = {}
     for address in way.addresses:
-        if not routes.is_inside(address):
+        if not values.is_inside(address):
             verdict = spf.check_host(address, domain, sender, lookup)
             verdicts.setdefault(verdict, []).append(str(address))
     for verdict, addresses in verdicts.items():

@@ -339,3 +339,29 @@ def test_mails_have_the_headers_by_which_the_providers_of_the_settings_name_them
     names = [name for name, _ in Settings(**hook_events.settings()).brand().event_headers]
 
     assert names == ["X-PM-Metadata-message-id", "X-Mailgun-Variables", "X-Message-ID"]
+
+
+def test_sending_addresses_are_public_and_spelled_one_way(load: Callable[[str], Settings]) -> None:
+    found = load('sending_addresses = ["192.0.2.25", "2001:DB8:0::25"]')
+
+    assert found.sending_addresses == ["192.0.2.25", "2001:db8::25"]
+
+
+@pytest.mark.parametrize(
+    "text", ["mail.example.org", "192.0.2.0/24", "10.0.0.1", "::1", "fe80::1%a"]
+)
+def test_what_mailboxes_never_see_is_no_sending_address(
+    load: Callable[[str], Settings], text: str
+) -> None:
+    with pytest.raises(ConfigurationError, match=r"^sending_addresses: "):
+        load(f'sending_addresses = ["{text}"]')
+
+
+def test_selectors_are_names_below_domainkey(load: Callable[[str], Settings]) -> None:
+    assert load('dkim_selectors = ["Mail2026", "a._b-c"]').dkim_selectors == ["mail2026", "a._b-c"]
+
+
+@pytest.mark.parametrize("text", ["", "a b", "a..b", "s=a", "a." * 60, "\u00e9", "*"])
+def test_what_is_no_name_is_no_selector(load: Callable[[str], Settings], text: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"^dkim_selectors: "):
+        load(f'dkim_selectors = ["{text}"]')
