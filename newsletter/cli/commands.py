@@ -21,6 +21,7 @@ _COMMANDS = {
     "preview": "Write the mail that a new reader would get now, as files.",
     "note": "Put a note above the articles of a cadence's next edition.",
     "explain": "Say why a reader did or did not get a mail.",
+    "doctor": "Say whether everything is right: settings, machine, DNS, mail.",
     "status": "Show what needs a look, what waits and what is due next.",
 }
 _GROUPS = {

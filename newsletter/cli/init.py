@@ -8,18 +8,24 @@ import secrets
 import textwrap
 from enum import Enum
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
+from newsletter import clock
 from newsletter import settings as configuration
-from newsletter.cli import context, output
+from newsletter.cli import context, findings, output
 from newsletter.db import schema
 from newsletter.db.engine import shown
 from newsletter.errors import Conflict
 from newsletter.settings import Settings
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+    from newsletter.doctor.findings import Finding
 
 #: Settings that every publication has to review; the others are commented out.
 _FIRST = ("name", "sender", "postal_address", "base_url", "timezone", "smtp_url", "secret_keys")
@@ -30,18 +36,28 @@ def init(ctx: typer.Context) -> None:
     found = context.of(ctx)
     file = found.config or configuration.DEFAULT_FILE
     write(file)
-    with context.Context(config=file).database(checked=False) as engine:
+    made = context.Context(config=file)
+    with made.database(checked=False) as engine:
         schema.upgrade(engine)
-        url = shown(engine)
-    output.say(f"Wrote {file} (with a new secret key: keep it private) and made {url}.")
+        output.say(
+            f"Wrote {file} (with a new secret key: keep it private) and made {shown(engine)}."
+        )
+        missing = _missing(made.settings, engine)
+    if missing:
+        output.say("Before the first edition goes out:")
+        findings.bullets(missing)
     output.say(
-        f"Next: fill in sender, postal_address and base_url in {file} (before that no mail leaves "
-        "it), then"
+        "Then `newsletter preview weekly` shows the mail, `newsletter doctor --dns` says whether "
+        "it will arrive, and `newsletter send weekly` sends it."
     )
-    output.say("  newsletter feeds add https://your-site.example/feed.xml")
-    output.say("  newsletter subscribers add you@your-site.example --cadence weekly")
-    output.say("  newsletter preview weekly")
-    output.say("  newsletter send weekly")
+
+
+def _missing(settings: Settings, engine: Engine) -> list[Finding]:
+    """Return what the doctor finds now, in its words."""
+    from newsletter.doctor import local
+
+    examined = local.examine(settings, engine, now=clock.utc_now(), with_relays=True)
+    return [one for group in examined for one in group.findings if one.level.needs_a_look]
 
 
 def write(file: Path, **values: object) -> None:

@@ -76,7 +76,7 @@ def preview(
     written = _write(folder, cadence, message, found.settings)
     _warn_of_unused(found.settings)
     if to:
-        _send(found.settings, recipient, message)
+        post(found.settings, recipient, message)
     if json:
         output.as_json(
             {
@@ -234,7 +234,8 @@ def part(message: bytes, kind: str) -> str:
     return content
 
 
-def _send(settings: Settings, recipient: str, message: bytes) -> None:
+def post(settings: Settings, recipient: str, message: bytes) -> None:
+    """Send one mail that is in no ledger; raises TransportUnavailable if it is not accepted."""
     from newsletter.sender import connections
     from newsletter.sender.plan import Plan
     from newsletter.smtp.outcome import Kind
@@ -243,9 +244,9 @@ def _send(settings: Settings, recipient: str, message: bytes) -> None:
         outcome = connections.post(Plan.of(settings), recipient, message)
     except TransportUnavailable as exc:
         raise TransportUnavailable(
-            exc.message, hint="Look at NEWSLETTER_SMTP_URL; the files above are written."
+            exc.message, hint="Look at NEWSLETTER_SMTP_URL; nothing was sent."
         ) from exc
     if outcome.kind is not Kind.ACCEPTED:
         raise TransportUnavailable(
-            f"The preview was not accepted: {outcome.code or ''} {outcome.text}".rstrip() + "."
+            f"The mail was not accepted: {outcome.code or ''} {outcome.text}".rstrip() + "."
         )

@@ -1,7 +1,8 @@
-"""A finding: one thing that an operator should look at, and what to do about it."""
+"""Findings: what an operator should look at and what to do about it, by groups of checks. Pure."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -52,3 +53,44 @@ class Finding:
     subject: str = ""
     #: What to paste, such as a DNS record as a zone file has it; empty if there is nothing.
     record: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Examined:
+    """What one group of checks came to."""
+
+    checks: Checks
+    #: What was looked at, by the beginnings of the ids of its findings.
+    looked_at: tuple[str, ...]
+    findings: tuple[Finding, ...]
+
+    @property
+    def passed(self) -> tuple[str, ...]:
+        """What was looked at and has no finding."""
+        found = [f"{one.id}." for one in self.findings]
+        return tuple(
+            name for name in self.looked_at if not any(one.startswith(f"{name}.") for one in found)
+        )
+
+    @property
+    def gravity(self) -> int:
+        """The place of its worst finding among the levels, the worst first; else behind them."""
+        return min((gravity(one) for one in self.findings), default=len(Level))
+
+
+def gravity(finding: Finding) -> int:
+    """Return the place of a finding's level among the levels, the worst first."""
+    return list(Level).index(finding.level)
+
+
+def summary(findings: Iterable[Finding]) -> str:
+    """Return the line that comes first: "2 errors, 1 warning; 3 could not be checked."."""
+    levels = [one.level for one in findings]
+    words = [
+        f"{count} {level}{'' if count == 1 else 's'}"
+        for level in (Level.ERROR, Level.WARNING)
+        if (count := levels.count(level))
+    ]
+    said = ", ".join(words) or "Nothing needs a look"
+    unknown = levels.count(Level.NOT_CHECKED)
+    return f"{said}; {unknown} could not be checked." if unknown else f"{said}."

@@ -24,7 +24,7 @@ _NAMES = frozenset(
     }
 )
 _WAY_OUT = (
-    "Set them in newsletter.toml, or in the environment as NEWSLETTER_SENDER and so on. To try "
+    "They stand in newsletter.toml, or in the environment as NEWSLETTER_SENDER and so on. To try "
     "things out: --force of send, cron, worker and serve; or mail to localhost only, by send, cron "
     "and preview."
 )
@@ -41,7 +41,7 @@ def require(settings: Settings) -> None:
         raise ConfigurationError(
             f"Nothing is sent: {' '.join(one.sentence for one in found)}",
             setting=found[0].id.removeprefix("setup."),
-            hint=_WAY_OUT,
+            hint=" ".join([*(one.hint for one in found), _WAY_OUT]),
         )
 
 

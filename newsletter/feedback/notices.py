@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from sqlalchemy import Engine, delete
-from sqlmodel import Session, col
+from sqlmodel import Session, col, select
 
 from newsletter.db import dialects
 from newsletter.db import session as sessions
@@ -54,6 +54,13 @@ def is_failing(session: Session, *, now: datetime) -> bool:
     # A failure is recorded anew each day; an older record is of a mailbox no longer in the
     # settings.
     return _is_recent(session, _FAILING, now - 2 * _DAILY, now)
+
+
+def heard_at(session: Session) -> datetime | None:
+    """Return when a mail or a provider's event last came back, if one is remembered."""
+    ours = col(Receipt.key).in_((_READ, _FAILING))
+    newest = select(Receipt.at).where(~ours).order_by(col(Receipt.at).desc()).limit(1)
+    return session.exec(newest).first()
 
 
 def _is_recent(session: Session, key: str, since: datetime, now: datetime) -> bool:

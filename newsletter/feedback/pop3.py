@@ -215,6 +215,13 @@ def opened(
         source.close()
 
 
+def check(server: MailboxServer, patience: Patience) -> None:
+    """Connect and log in, and leave; raises as `opened` does."""
+    client = _connected(server, patience)
+    with servers.explained(server, _ERRORS, _said):
+        client.quit()
+
+
 def _connected(server: MailboxServer, patience: Patience) -> _Client:
     with servers.explained(server, _ERRORS):
         client = (

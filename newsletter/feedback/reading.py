@@ -30,7 +30,8 @@ EVERY = timedelta(minutes=4, seconds=30)
 #: Limits of a scheduled read, because a due edition waits for it: seconds after which no other
 #: batch is begun, and after which a batch is aborted. The next run continues.
 _LAST_BATCH_SECONDS, _LONGEST_SECONDS = 120.0, 300.0
-
+#: How often a mail that is waited for is looked for, and how long one look may take.
+_LOOK_SECONDS, _LOOK_AT_MOST_SECONDS = 2.0, 30.0
 
 _Failure = ConfigurationError | InvalidInput | TransportUnavailable
 #: Errors of the mailbox, unlike those of the database.
@@ -76,7 +77,8 @@ def read(
         patience = Patience(_LONGEST_SECONDS if is_scheduled else math.inf, is_stopped)
         failure: _Failure | None = None
         try:
-            with _opened(engine, mailbox, patience, now=now) as source:
+            where, folder = mailbox.where, mailbox.folder
+            with _opened(engine, where, folder, patience, now=now) as source:
                 for batch in source.batches():
                     understood, left = list[str](), list[str]()
                     if batch:
@@ -98,6 +100,67 @@ def read(
         if failure is not None:
             raise failure
     return True
+
+
+def check(
+    engine: Engine, where: MailboxServer | Path, folder: str, *, now: datetime, seconds: float
+) -> None:
+    """Open a mailbox as `read` does, and change nothing; raises as `read` does if that fails.
+
+    Nothing is done while another process reads it: POP3 lets in one at a time.
+    """
+    with LeaderLock(engine, "mailbox") as lock:
+        if not lock.is_elected():
+            return
+        patience = Patience(seconds)
+        if isinstance(where, MailboxServer) and where.protocol == "pop3":
+            from newsletter.feedback import pop3  # noqa: PLC0415 - see `_opened`
+
+            pop3.check(where, patience)
+            return
+        with _opened(engine, where, folder, patience, now=now) as source:
+            if isinstance(where, Path):
+                # Only then is it opened.
+                next(source.batches(), None)
+
+
+def wait_for(
+    engine: Engine,
+    where: MailboxServer | Path,
+    folder: str,
+    message_id: str,
+    *,
+    now: datetime,
+    seconds: float,
+) -> bytes | None:
+    """Return the mail that has a Message-ID, or that returns it, once it is in the mailbox.
+
+    None if it does not come in time. It is moved like mails that were understood; no other is
+    touched, and no other process reads meanwhile. Raises as `read` does.
+    """
+    until = time.monotonic() + seconds
+    with LeaderLock(engine, "mailbox") as lock:
+        while True:
+            if lock.is_elected():
+                found = _taken(engine, where, folder, message_id.encode(), now=now)
+                if found is not None:
+                    return found
+            left = until - time.monotonic()
+            if left <= 0:
+                return None
+            time.sleep(min(left, _LOOK_SECONDS))
+
+
+def _taken(
+    engine: Engine, where: MailboxServer | Path, folder: str, message_id: bytes, *, now: datetime
+) -> bytes | None:
+    with _opened(engine, where, folder, Patience(_LOOK_AT_MOST_SECONDS), now=now) as source:
+        for batch in source.batches():
+            found = [mail for mail in batch if message_id in mail.octets]
+            source.settle(understood=[mail.handle for mail in found], left=())
+            if found:
+                return found[0].octets
+    return None
 
 
 def _applied(
@@ -124,14 +187,13 @@ def _is_understood(arrival: Arrival) -> bool:
 
 @contextmanager
 def _opened(
-    engine: Engine, mailbox: Mailbox, patience: Patience, *, now: datetime
+    engine: Engine, where: MailboxServer | Path, folder: str, patience: Patience, *, now: datetime
 ) -> Iterator[Source]:
-    where = mailbox.where
     if isinstance(where, Path):
         with readable(where, "Look at the owner of the folder that it is in."):
             is_folder = where.is_dir()
         if is_folder:
-            yield MaildirSource(where, engine, folder=mailbox.folder, now=now)
+            yield MaildirSource(where, engine, folder=folder, now=now)
         else:
             yield MboxSource(where, engine, now=now)
     elif where.protocol == "pop3":
@@ -143,5 +205,5 @@ def _opened(
     else:
         from newsletter.feedback import imap  # noqa: PLC0415
 
-        with imap.opened(where, folder=mailbox.folder, patience=patience) as source:
+        with imap.opened(where, folder=folder, patience=patience) as source:
             yield source

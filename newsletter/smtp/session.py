@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from newsletter.smtp import reply
 from newsletter.smtp.outcome import Kind, Outcome, Phase, Scope
@@ -125,6 +125,15 @@ class Session(asyncio.Protocol):
     def is_open(self) -> bool:
         """Whether another message can be tried on this connection."""
         return self._closed is None and not self._transport.is_closing()
+
+    @property
+    def certificate(self) -> dict[str, Any] | None:
+        """The certificate of the server, as `ssl.SSLObject.getpeercert` has it; None without TLS.
+
+        Empty if it was not verified.
+        """
+        found: dict[str, Any] | None = self._transport.get_extra_info("peercert")
+        return found
 
     async def send(
         self,
