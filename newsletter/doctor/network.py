@@ -17,6 +17,7 @@ from newsletter.doctor.findings import Checks, Examined, Finding, Level
 from newsletter.doctor.resolver import Resolver
 from newsletter.errors import NewsletterError
 from newsletter.settings import Settings
+
 #: What the checks of DNS judge by the settings alone.
 _OF_SETTINGS = ("from.name",)
 
