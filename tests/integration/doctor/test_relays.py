@@ -18,6 +18,9 @@ from newsletter.doctor import relays
 from newsletter.doctor.findings import Finding, Level
 from newsletter.smtp.server import SmtpServer
 
+# The scripted server may end while it still takes a connection that was given up.
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
 
 def to(port: int, security: str = "plain", **changes: Any) -> SmtpServer:
     values: dict[str, Any] = {
