@@ -1,7 +1,4 @@
-"""Runs a command and maps errors to a sentence, a hint and an exit code.
-
-Exit codes: 0 done or nothing to do, 1 failed, 2 usage, 3 findings, 75 try again later.
-"""
+"""Runs a command and maps errors to a sentence, a hint and an exit code."""
 
 from __future__ import annotations
 
@@ -13,20 +10,9 @@ from typing import Annotated
 import typer
 
 from newsletter import logs
-from newsletter.cli import context, garbage, output
+from newsletter.cli import context, exits, garbage, output
 from newsletter.cli.commands import Commands
-from newsletter.errors import (
-    ConfigurationError,
-    DatabaseUnavailable,
-    InvalidInput,
-    NewsletterError,
-    TransportUnavailable,
-)
-
-FAILED = 1
-USAGE = 2
-#: EX_TEMPFAIL of sysexits.h: the same command may succeed later.
-TRY_AGAIN = 75
+from newsletter.errors import NewsletterError
 
 app = typer.Typer(
     name="newsletter",
@@ -81,24 +67,24 @@ def main() -> None:
         app()
     except NewsletterError as exc:
         output.error(exc.message, exc.hint)
-        sys.exit(_exit_code(exc))
+        sys.exit(exits.of(exc))
     except BrokenPipeError:
         # The reader of the output has closed the pipe (`| head`); flushing must not fail again at
         # exit.
         sys.stdout = None
-        sys.exit(FAILED)
+        sys.exit(exits.FAILED)
     except OSError as exc:
         place = f"{exc.filename}: " if exc.filename else ""
         _give_up_output()
         hint = "Look at the folder, its owner and its space."
         output.error(f"{place}{exc.strerror or exc}.", hint)
-        sys.exit(FAILED)
+        sys.exit(exits.FAILED)
     except Exception as exc:  # noqa: BLE001 - the last net
         output.error(
             f"The program failed: {type(exc).__name__}: {_first_line(exc)} ({output.place(exc)}).",
             "That should not be: please report it. Nothing is lost; the ledger says what has left.",
         )
-        sys.exit(FAILED)
+        sys.exit(exits.FAILED)
     finally:
         logs.end()
         # Otherwise the interpreter would traverse all objects twice more at exit.
@@ -122,11 +108,3 @@ def _give_up_output() -> None:
 
 def _first_line(exc: Exception) -> str:
     return next(iter(str(exc).splitlines()), "")
-
-
-def _exit_code(exc: NewsletterError) -> int:
-    if isinstance(exc, ConfigurationError | InvalidInput):
-        return USAGE
-    if isinstance(exc, TransportUnavailable | DatabaseUnavailable):
-        return TRY_AGAIN
-    return FAILED

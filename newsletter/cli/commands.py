@@ -23,6 +23,7 @@ _COMMANDS = {
     "explain": "Say why a reader did or did not get a mail.",
     "doctor": "Say whether everything is right: settings, machine, DNS, mail.",
     "status": "Show what needs a look, what waits and what is due next.",
+    "watchdog": "Say what is overdue; nothing when all is well.",
 }
 _GROUPS = {
     "subscribers": "Who reads, how often, and how they agreed to it.",

@@ -6,10 +6,13 @@ import json
 import os
 import sys
 import traceback
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from pathlib import Path
+from threading import get_ident
 from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
@@ -33,6 +36,42 @@ printable = lines.printable
 #: Columns of a table without a terminal; wide, so that each row stays one line for grep and logs.
 _LOG_WIDTH = 200
 _YELLOW, _BOLD_RED = "33", "1;31"
+#: Printed texts that a recording keeps.
+_RECORDED = 200
+
+
+#: The recordings that are running: see `recorded`.
+_recordings: list[Recording] = []
+
+
+@dataclass(frozen=True)
+class Recording:
+    """What is printed while it runs, the last lines of it."""
+
+    #: The thread whose lines they are; None for those of all.
+    thread: int | None = None
+    lines: deque[str] = field(default_factory=lambda: deque(maxlen=_RECORDED))
+
+    def add(self, text: str) -> None:
+        """Add some lines."""
+        if self.thread in {None, get_ident()}:
+            self.lines.append(text)
+
+
+@contextmanager
+def recorded(*, by_this_thread: bool = False) -> Iterator[Recording]:
+    """Record what is printed, and notices that are logged instead, by all threads or this one."""
+    recording = Recording(get_ident() if by_this_thread else None)
+    _recordings.append(recording)
+    try:
+        yield recording
+    finally:
+        _recordings.remove(recording)
+
+
+def _record(text: str) -> None:
+    for recording in tuple(_recordings):
+        recording.add(text)
 
 
 def say(sentence: str) -> None:
@@ -46,6 +85,7 @@ def warn(sentence: str, hint: str | None = None) -> None:
     If logging is configured, the warning is a line of the log instead.
     """
     if logs.configured():
+        _record(logs.in_words(sentence, hint))
         events.NOTICE(message=logs.in_words(sentence, hint))
     else:
         _write(sys.stderr, printable(logs.in_words(sentence, hint)), colour=_YELLOW)
@@ -53,7 +93,9 @@ def warn(sentence: str, hint: str | None = None) -> None:
 
 def trouble(sentence: str, hint: str | None = None) -> None:
     """Print a problem that was also logged; if logging is configured, nothing is printed."""
-    if not logs.configured():
+    if logs.configured():
+        _record(logs.in_words(sentence, hint))
+    else:
         warn(sentence, hint)
 
 
@@ -93,7 +135,9 @@ def as_json(value: Mapping[str, Any], *, is_line: bool = False) -> None:
     is_utf8 = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
     indent = None if is_line else 2
     written = json.dumps(value, default=_plain, ensure_ascii=not is_utf8, indent=indent)
-    sys.stdout.write(lines.safe_json(written) + "\n")
+    text = lines.safe_json(written)
+    _record(text)
+    sys.stdout.write(f"{text}\n")
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: str = "") -> None:
@@ -139,6 +183,7 @@ def _write(stream: TextIO | None, text: str, *, colour: str = "") -> None:
 
     `tee` ends at Ctrl-C, but this process must not, because mails may be in flight.
     """
+    _record(text)
     if stream is None:
         return
     if colour and streams.is_terminal(stream) and _has_colours():

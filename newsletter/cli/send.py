@@ -11,7 +11,7 @@ import typer
 
 from newsletter import clock
 from newsletter.cadences import Cadence
-from newsletter.cli import context, feedback, output, setup
+from newsletter.cli import context, feedback, output, ping, setup
 from newsletter.sender.shutdown import on_signals
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ def cron(
 
     found = context.of(ctx)
     found.log()
-    with found.database() as engine:
+    with ping.reported(None if dry_run else found.settings.ping_url), found.database() as engine:
         if dry_run:
             setup.warn(found.settings)
             _rehearse_due(engine, found, json=json)
@@ -110,8 +110,8 @@ def cron(
         setup.require_for_readers(engine, found.settings, force=force)
         with scheduler.noted(engine, "cron"):
             code = _run(engine, found, json=json)
-    if code:
-        raise typer.Exit(code)
+        if code:
+            raise typer.Exit(code)
 
 
 def _rehearse_due(engine: Engine, here: context.Context, *, json: bool) -> None:

@@ -13,6 +13,7 @@ import typer
 
 from newsletter.cli import context, output, setup
 from newsletter.cli import worker as working
+from newsletter.cli.systemd import Service
 from newsletter.errors import InvalidInput, SchemaOutOfDate
 from newsletter.logs import events
 from newsletter.sender.shutdown import Shutdown, on_signals
@@ -65,17 +66,27 @@ def serve(
         sockets = _listening(host, port)
         at = sockets[0].getsockname()
         name = f"[{host}]" if ":" in host else host
-        output.say(f"Serving {found.settings.base_url} on http://{name}:{at[1]}")
+        serving = f"Serving {found.settings.base_url} on http://{name}:{at[1]}"
+        output.say(serving)
 
         def end() -> None:
             server.should_exit = True
 
+        service = Service()
         # uvicorn handles signals itself while it runs, and raises them again at its end.
         with (
             shutdown.heeded_by(end),
-            registered(engine, ProcessKind.WEB, on_outdated=shutdown.ask, on_trouble=output.warn),
-            _working(engine, found, shutdown, sends=letters),
+            shutdown.heeded_by(service.stopping),
+            registered(
+                engine,
+                ProcessKind.WEB,
+                on_outdated=shutdown.ask,
+                on_renewed=None if letters else service.progressed,
+                on_trouble=output.warn,
+            ),
+            _working(engine, found, shutdown, service if letters else None),
         ):
+            service.ready(serving)
             try:
                 server.run(sockets)
             finally:
@@ -131,12 +142,13 @@ def _options(guard: Guard, proxies: Proxies) -> dict[str, Any]:
 
 @contextmanager
 def _working(
-    engine: Engine, here: context.Context, shutdown: Shutdown, *, sends: bool
+    engine: Engine, here: context.Context, shutdown: Shutdown, service: Service | None
 ) -> Iterator[None]:
-    """Run a worker in a thread; at the end, wait for its messages in flight."""
+    """Run a worker in a thread, if there is a service; at the end, wait for its messages."""
     threads = [threading.Thread(target=_prune, args=(engine, shutdown), daemon=True)]
-    if sends:
-        threads.append(threading.Thread(target=_send, args=(engine, here, shutdown), daemon=True))
+    if service:
+        sending = (engine, here, shutdown, service)
+        threads.append(threading.Thread(target=_send, args=sending, daemon=True))
     for thread in threads:
         thread.start()
     try:
@@ -147,10 +159,10 @@ def _working(
             thread.join()
 
 
-def _send(engine: Engine, here: context.Context, shutdown: Shutdown) -> None:
+def _send(engine: Engine, here: context.Context, shutdown: Shutdown, service: Service) -> None:
     """Send until the shutdown; `registered` reports an upgraded database."""
     with suppress(SchemaOutOfDate):
-        working.keep_sending(engine, here, shutdown)
+        working.keep_sending(engine, here, shutdown, service)
 
 
 def _prune(engine: Engine, shutdown: Shutdown) -> None:

@@ -9,7 +9,7 @@ import typer
 
 from newsletter import cadences, clock
 from newsletter.cadences import Cadence
-from newsletter.cli import context, output
+from newsletter.cli import context, exits, output
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from newsletter.editions.summaries import Summary
     from newsletter.settings import Settings
 
-#: The exit code of a command with findings.
-FOUND = 3
 _COLUMNS = ("edition", "state", "audience", "accepted", "waiting", "refused", "unknown", "not sent")
 #: Columns with numbers of accepted deliveries that bounced or caused complaints, if there are any.
 _RETURNED = ("bounced", "complained")
@@ -48,7 +46,7 @@ def status(ctx: typer.Context, *, json: output.Json = False) -> None:
         _print_findings(findings)
         _print(stands, upcoming, found.settings, now)
     if findings:
-        raise typer.Exit(FOUND)
+        raise typer.Exit(exits.FOUND)
 
 
 def _upcoming(settings: Settings, now: datetime, stands: Standing) -> list[dict[str, Any]]:

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from newsletter import clock
-from newsletter.cli import context, feedback, output, send, setup
+from newsletter.cli import context, exits, feedback, output, send, setup
+from newsletter.cli.ping import Pings
+from newsletter.cli.systemd import Service
 from newsletter.sender.shutdown import Shutdown, on_signals
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
+    from newsletter.sender.worker import SendTally
 
 #: Seconds to wait before sending again after an error of the mail server or a setting.
 _PAUSE_SECONDS = 30.0
@@ -36,26 +41,31 @@ def worker(
 ) -> None:
     """Send due letters and editions until SIGTERM; you can run several workers.
 
-    Any number of processes on any number of machines may share one PostgreSQL database.
+    Any number of processes on any number of machines may share one PostgreSQL database. It notifies
+    systemd of its state, where that asks for it (Type=notify).
     """
     found = context.of(ctx)
     found.log(default="info")
     # No exception for local readers only, because the worker also sends to later sign-ups.
     setup.require(found.settings, force=force)
     found.settings.keyring()
+    service = Service()
     with found.database() as engine:
-        with on_signals() as shutdown:
+        with on_signals() as shutdown, shutdown.heeded_by(service.stopping):
             scheduler = threading.Thread(
                 target=_keep_schedule, args=(engine, found, shutdown), daemon=True
             )
             if schedule:
                 scheduler.start()
-            keep_sending(engine, found, shutdown)
+            service.ready("Sending what is due.")
+            keep_sending(engine, found, shutdown, service)
         if schedule:
             scheduler.join()
 
 
-def keep_sending(engine: Engine, here: context.Context, shutdown: Shutdown) -> None:
+def keep_sending(
+    engine: Engine, here: context.Context, shutdown: Shutdown, service: Service
+) -> None:
     """Send all due deliveries until the shutdown.
 
     After an error, which is printed, sending is retried later. Raises SchemaOutOfDate if the
@@ -73,15 +83,24 @@ def keep_sending(engine: Engine, here: context.Context, shutdown: Shutdown) -> N
                 excluded=mailings.withheld(),
                 stays=True,
                 shutdown=shutdown,
+                on_tally=lambda tally: service.status(_so_far(tally)),
                 on_trouble=output.warn,
+                on_commit=service.progressed,
             )
         except SchemaOutOfDate:
             raise
         except NewsletterError as exc:
             output.warn(exc.message, exc.hint)
+            service.status(output.printable(exc.message))
         except Exception as exc:  # noqa: BLE001 - the process goes on, and tries again
             output.trace(exc)
         shutdown.wait(_PAUSE_SECONDS)
+
+
+def _so_far(tally: SendTally) -> str:
+    """Say for `systemctl status` what a worker has done."""
+    counts = ", ".join(f"{count:,} {kind}" for kind, count in sorted(tally.counts.items()))
+    return f"Sending what is due; so far {counts or 'nothing was'}."
 
 
 def _keep_schedule(engine: Engine, here: context.Context, shutdown: Shutdown) -> None:
@@ -90,11 +109,14 @@ def _keep_schedule(engine: Engine, here: context.Context, shutdown: Shutdown) ->
     from newsletter.errors import NewsletterError
 
     fetch_at = 0.0
-    with LeaderLock(engine, "schedule") as lock:
+    with LeaderLock(engine, "schedule") as lock, _pings(here) as pings:
         while not shutdown.is_wanted:
             try:
                 if lock.is_elected():
-                    fetch_at = _look(engine, here, fetch_at, shutdown)
+                    with pings.run(by_this_thread=True) if pings else nullcontext() as run:
+                        errors, fetch_at = _look(engine, here, fetch_at, shutdown)
+                        if run and errors:
+                            run.status = exits.FAILED
             except NewsletterError as exc:
                 output.warn(exc.message, exc.hint)
             except Exception as exc:  # noqa: BLE001 - sending goes on; the next look may be better
@@ -102,8 +124,22 @@ def _keep_schedule(engine: Engine, here: context.Context, shutdown: Shutdown) ->
             shutdown.wait(_LOOK_SECONDS)
 
 
-def _look(engine: Engine, here: context.Context, fetch_at: float, shutdown: Shutdown) -> float:
-    """Fetch feeds and read the mailbox if it is time, and make due editions; return the next fetch.
+@contextmanager
+def _pings(here: context.Context) -> Iterator[Pings | None]:
+    """Report runs of the schedule, if there is a URL for that."""
+    if here.settings.ping_url is None:
+        yield None
+        return
+    with closing(Pings(here.settings.ping_url, warn=output.warn)) as pings:
+        yield pings
+
+
+def _look(
+    engine: Engine, here: context.Context, fetch_at: float, shutdown: Shutdown
+) -> tuple[list[str], float]:
+    """Fetch feeds and read the mailbox if it is time, and make due editions.
+
+    Return the errors, and the time of the next fetch.
 
     If an edition is due, the feeds are fetched first.
     """
@@ -124,7 +160,7 @@ def _look(engine: Engine, here: context.Context, fetch_at: float, shutdown: Shut
             send.report(engine, fetched, now)
             if shutdown.is_wanted:
                 # Not all feeds were fetched, so an edition made now would miss articles.
-                return fetch_at
+                return errors, fetch_at
             fetch_at = time.monotonic() + _FETCH_SECONDS
         returned = feedback.on_schedule(engine, here, is_stopped=lambda: shutdown.is_wanted)
         if returned and returned.is_news:
@@ -141,4 +177,4 @@ def _look(engine: Engine, here: context.Context, fetch_at: float, shutdown: Shut
         output.say(f"{name} is finished.")
     for failure in done.failures:
         output.warn(failure.message, failure.hint)
-    return fetch_at
+    return errors, fetch_at

@@ -1,4 +1,7 @@
-"""Judges how the newsletter stands: what needs a look today. Pure: a standing in, findings out."""
+"""Judges how the newsletter stands: what needs a look today, and what of it is overdue.
+
+Pure: a standing in, findings out.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +9,19 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
+from newsletter.articles import link
 from newsletter.doctor import setup
 from newsletter.doctor.findings import Finding, Level
-from newsletter.doctor.standing import Standing
+from newsletter.doctor.standing import Standing, Watched
+from newsletter.models import Feed
 from newsletter.sender.waiting import Waiting, Why
 from newsletter.settings import Settings
 
-#: Most time between two runs of cron: the slowest runs once a day.
-_CRON_LATE = timedelta(hours=26)
+#: Most time between two runs of the calendar: the slowest cron runs once a day, and a worker looks
+#: every 20 s, but for what a long fetch takes.
+_RUN_LATE = {"cron": timedelta(hours=26), "worker": timedelta(hours=2)}
+#: How long a feed may have failed before it is stale.
+_FEED_STALE = timedelta(hours=26)
 #: How long deliveries may be due while nobody takes them.
 _LETTERS_LATE = timedelta(minutes=15)
 _EDITION_LATE = timedelta(hours=1)
@@ -32,18 +40,37 @@ def findings(standing: Standing, *, settings: Settings, now: datetime) -> list[F
     return [
         *setup.incomplete(settings),
         *_restored(standing),
-        *_scheduler(standing, zone, now),
-        *_feeds(standing),
+        *_missed(standing, zone),
+        *_unseen(standing, zone, now),
+        *_failed(standing, zone),
+        *_stale(standing, zone, now),
+        *_failing(standing, now),
+        *_quarantined(standing),
         *_mailbox(standing),
         *_templates(standing),
         *_stuck(standing, zone, now),
         *_alarmed(standing),
+        *_returned(standing),
         *_lost(standing),
         *_unknown(standing),
     ]
 
 
-def _restored(standing: Standing) -> Iterator[Finding]:
+def overdue(watched: Watched, *, zone: ZoneInfo, now: datetime) -> list[Finding]:
+    """Return the findings on what should have happened by now, or cannot go on by itself."""
+    return [
+        *_restored(watched),
+        *_missed(watched, zone),
+        *_unseen(watched, zone, now),
+        *_stale(watched, zone, now),
+        *_stuck(watched, zone, now),
+        *_alarmed(watched),
+        *_returned(watched),
+        *_unknown(watched),
+    ]
+
+
+def _restored(standing: Watched) -> Iterator[Finding]:
     if standing.restored is not None:
         yield Finding(
             id="database.restored",
@@ -53,7 +80,7 @@ def _restored(standing: Standing) -> Iterator[Finding]:
         )
 
 
-def _scheduler(standing: Standing, zone: ZoneInfo, now: datetime) -> Iterator[Finding]:
+def _missed(standing: Watched, zone: ZoneInfo) -> Iterator[Finding]:
     for missed in standing.missed:
         yield Finding(
             id="scheduler.missed",
@@ -61,10 +88,13 @@ def _scheduler(standing: Standing, zone: ZoneInfo, now: datetime) -> Iterator[Fi
             subject=missed.name,
             sentence=f"{missed.name} was due {_at(missed.due_at, zone)} and was not made.",
             hint="Look whether `newsletter cron` or `newsletter worker --schedule` runs; "
-            f"`newsletter send {missed.name.partition('-')[0]}` sends it now.",
+            f"`newsletter send {missed.cadence}` sends it now.",
         )
+
+
+def _unseen(standing: Watched, zone: ZoneInfo, now: datetime) -> Iterator[Finding]:
     run = standing.run
-    if run is not None and now - run.ended_at > _CRON_LATE:
+    if run is not None and now - run.ended_at > _RUN_LATE[run.command]:
         yield Finding(
             id="scheduler.late",
             level=Level.WARNING,
@@ -72,6 +102,10 @@ def _scheduler(standing: Standing, zone: ZoneInfo, now: datetime) -> Iterator[Fi
             f"{run.host}.",
             hint="Look whether `newsletter cron` or `newsletter worker --schedule` still runs.",
         )
+
+
+def _failed(standing: Watched, zone: ZoneInfo) -> Iterator[Finding]:
+    run = standing.run
     if run is not None and run.error:
         yield Finding(
             id="scheduler.failed",
@@ -82,17 +116,43 @@ def _scheduler(standing: Standing, zone: ZoneInfo, now: datetime) -> Iterator[Fi
         )
 
 
-def _feeds(standing: Standing) -> Iterator[Finding]:
-    if failing := standing.failing:
-        named = "; ".join(f"{feed.title or feed.url}: {feed.error}" for feed in failing[:_NAMED])
-        more = f"; and {len(failing) - _NAMED} more" if len(failing) > _NAMED else ""
+def _stale(standing: Watched, zone: ZoneInfo, now: datetime) -> Iterator[Finding]:
+    stale = [feed for feed in standing.failing if _is_stale(feed, now)]
+    if stale:
+        since = min(feed.succeeded_at or feed.added_at for feed in stale)
+        feeds = "1 feed has" if len(stale) == 1 else f"{len(stale):,} feeds have"
+        yield Finding(
+            id="feeds.stale",
+            level=Level.ERROR,
+            sentence=f"{feeds} not been read since {_at(since, zone)}: {_named(stale)}.",
+            hint="`newsletter feeds list` shows when each was read; mend its URL, or remove it.",
+        )
+
+
+def _failing(standing: Watched, now: datetime) -> Iterator[Finding]:
+    if failing := [feed for feed in standing.failing if not _is_stale(feed, now)]:
         fail = "1 feed fails" if len(failing) == 1 else f"{len(failing):,} feeds fail"
         yield Finding(
             id="feeds.failing",
             level=Level.WARNING,
-            sentence=f"{fail}: {named.rstrip('.')}{more}.",
+            sentence=f"{fail}: {_named(failing)}.",
             hint="`newsletter feeds list` shows them, `newsletter feeds fetch` tries again.",
         )
+
+
+def _is_stale(feed: Feed, now: datetime) -> bool:
+    return now - (feed.succeeded_at or feed.added_at) > _FEED_STALE
+
+
+def _named(feeds: list[Feed]) -> str:
+    named = "; ".join(
+        f"{feed.title or link.masked(feed.url)}: {feed.error}" for feed in feeds[:_NAMED]
+    )
+    more = f"; and {len(feeds) - _NAMED} more" if len(feeds) > _NAMED else ""
+    return f"{named.rstrip('.')}{more}"
+
+
+def _quarantined(standing: Standing) -> Iterator[Finding]:
     if count := standing.quarantined:
         articles = "1 article waits" if count == 1 else f"{count:,} articles wait"
         yield Finding(
@@ -123,8 +183,28 @@ def _templates(standing: Standing) -> Iterator[Finding]:
         )
 
 
-def _stuck(standing: Standing, zone: ZoneInfo, now: datetime) -> Iterator[Finding]:
-    """Find deliveries that nothing holds up and nobody takes."""
+def _stuck(standing: Watched, zone: ZoneInfo, now: datetime) -> Iterator[Finding]:
+    """Find deliveries that nothing holds up, and that nobody takes or nothing becomes of."""
+    queues = [(standing.letters, _LETTERS_LATE)]
+    queues += [(edition.waiting, _EDITION_LATE) for edition in standing.open]
+    if not any(_late(waiting, now, patience) for waiting, patience in queues):
+        return
+    is_held = any(one.why is Why.WORKER for waiting, _ in queues for one in waiting)
+    if not (standing.workers or is_held):
+        yield from _untouched(standing, zone, now)
+    elif standing.ended_at is None or standing.ended_at <= now - _LETTERS_LATE:
+        since = f"since {_at(standing.ended_at, zone)}" if standing.ended_at else "yet"
+        yield Finding(
+            id="workers.stalled",
+            level=Level.ERROR,
+            sentence=f"Mails are due and a worker is there, but no server has taken or refused "
+            f"one {since}.",
+            hint="Read what `newsletter worker`, `serve` or `cron` prints: the mail server may be "
+            "away, or not answer.",
+        )
+
+
+def _untouched(standing: Watched, zone: ZoneInfo, now: datetime) -> Iterator[Finding]:
     late = _late(standing.letters, now, _LETTERS_LATE)
     if late is not None and late.at is not None:
         letters = "1 letter is" if late.rows == 1 else f"{late.rows:,} letters are"
@@ -148,10 +228,12 @@ def _stuck(standing: Standing, zone: ZoneInfo, now: datetime) -> Iterator[Findin
 
 
 def _late(waiting: list[Waiting], now: datetime, patience: timedelta) -> Waiting | None:
-    if any(one.why is Why.WORKER for one in waiting):
+    """Return what is due, or with a worker, for too long; nothing while a limit is used up."""
+    if any(one.why is Why.LIMIT for one in waiting):
         return None
-    due = [one for one in waiting if one.why is Why.DUE and one.at and one.at <= now - patience]
-    return due[0] if due else None
+    due = [one for one in waiting if one.why in {Why.DUE, Why.WORKER}]
+    late = [one for one in due if one.at and one.at <= now - patience]
+    return late[-1] if late else None
 
 
 def _lost(standing: Standing) -> Iterator[Finding]:
@@ -168,7 +250,7 @@ def _lost(standing: Standing) -> Iterator[Finding]:
             )
 
 
-def _alarmed(standing: Standing) -> Iterator[Finding]:
+def _alarmed(standing: Watched) -> Iterator[Finding]:
     for alarm in standing.alarmed:
         yield Finding(
             id="editions.alarm",
@@ -180,7 +262,18 @@ def _alarmed(standing: Standing) -> Iterator[Finding]:
         )
 
 
-def _unknown(standing: Standing) -> Iterator[Finding]:
+def _returned(standing: Watched) -> Iterator[Finding]:
+    for alarm in standing.returned:
+        yield Finding(
+            id="editions.returned",
+            level=Level.ERROR,
+            sentence=f"Of {alarm.edition} too much came back: {alarm.reason}.",
+            hint="`newsletter feedback list` shows what came back; look where these readers "
+            "came from before the next edition.",
+        )
+
+
+def _unknown(standing: Watched) -> Iterator[Finding]:
     if count := standing.unknown:
         mails = "1 mail" if count == 1 else f"{count:,} mails"
         yield Finding(

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Engine, Select, func
+from sqlalchemy import Engine, Select, func, text
 from sqlalchemy import select as select_columns
 from sqlmodel import Session, col, select
 
@@ -21,7 +21,7 @@ from newsletter.editions.alarms import Alarm
 from newsletter.editions.summaries import Summary
 from newsletter.errors import Conflict, RenderError
 from newsletter.feedback import notices
-from newsletter.ledger import reports
+from newsletter.ledger import registry, reports
 from newsletter.models import (
     Article,
     ArticleState,
@@ -30,10 +30,12 @@ from newsletter.models import (
     Feed,
     Kind,
     Mailing,
+    Progress,
     SchedulerRun,
-    State,
     Status,
+    Subscriber,
 )
+from newsletter.models.delivery import UNKNOWN
 from newsletter.publication import Publication
 from newsletter.sender import waiting
 from newsletter.sender.limits import Limits
@@ -62,8 +64,14 @@ class OpenEdition:
 class Missed:
     """An edition that was due and has not been made."""
 
-    name: str
+    cadence: Cadence
+    period: date
     due_at: datetime
+
+    @property
+    def name(self) -> str:
+        """Its name: weekly-2026-11-23."""
+        return cadences.slug(self.cadence, self.period)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +84,30 @@ class Pinned:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Standing:
+class Watched:
+    """What may be overdue at one instant: read by indexes, for a look every minute."""
+
+    open: list[OpenEdition]
+    letters: list[Waiting]
+    #: How many workers run.
+    workers: int
+    #: When a server last answered about a reader, to any worker.
+    ended_at: datetime | None
+    #: Editions that an alarm has paused.
+    alarmed: list[Alarm]
+    #: Finished editions of the last days of which too much has come back.
+    returned: list[Alarm]
+    missed: list[Missed]
+    #: Deliveries of the last 30 days that may or may not have arrived.
+    unknown: int
+    failing: list[Feed]
+    run: SchedulerRun | None
+    #: Why the database seems to be a backup that was restored; None if it does not.
+    restored: Conflict | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Standing(Watched):
     """The state of a publication at one instant."""
 
     #: Readers by cadence and status.
@@ -85,16 +116,8 @@ class Standing:
     suppressed: int
     #: The last edition of each cadence, None where there was none.
     last: dict[str, Summary | None]
-    open: list[OpenEdition]
     #: Providers all of whose events are without a known delivery, with the number of events.
     lost_sources: dict[str, int]
-    #: Editions that an alarm has paused.
-    alarmed: list[Alarm]
-    missed: list[Missed]
-    letters: list[Waiting]
-    #: Deliveries of the last 30 days that may or may not have arrived.
-    unknown: int
-    failing: list[Feed]
     #: Whether the mailbox of returned mails cannot be read.
     mailbox_fails: bool
     #: Articles that wait for the operator; the archives of new feeds are not counted.
@@ -107,9 +130,6 @@ class Standing:
     notes: dict[str, str]
     #: Future periods that an editor has skipped.
     skipped: next_digest.Skipped
-    run: SchedulerRun | None
-    #: The error if the database seems to be a restored backup; None otherwise.
-    restored: Conflict | None
     #: The problem with the publisher's folder of templates as a whole; None if there is none.
     templates: str | None = None
 
@@ -117,30 +137,41 @@ class Standing:
 def look(engine: Engine, *, publication: Publication, limits: Limits, now: datetime) -> Standing:
     """Return the state of the newsletter; read-only."""
     with sessions.reading(engine) as session:
-        counts = _readers(session)
         return Standing(
-            readers=counts,
+            **vars(watched(session, publication=publication, limits=limits, now=now)),
+            readers=_readers(session),
             suppressed=suppression.count(session),
             last=_last(session, publication, now),
-            open=_open(session, limits, now),
             lost_sources=reports.lost_sources(
                 session, since=now - _LATELY, at_least=_LOST_AT_LEAST
             ),
-            alarmed=alarms.standing(session),
-            missed=_missed(session, counts, publication, now),
-            letters=waiting.of(session, _letters(), limits=limits, now=now),
-            unknown=_unknown(session, now),
             mailbox_fails=notices.is_failing(session, now=now),
-            failing=[feed for feed in articles.feeds(session) if feed.error],
             quarantined=_quarantined(session),
             held=articles.count_in(session, ArticleState.HELD),
             pinned=_pinned(session, publication, now),
             notes=_notes(session),
             skipped=next_digest.skipped_ahead(session, now=now),
-            run=scheduler.last(session),
-            restored=restore_guard.problem(session, engine),
             templates=_templates(publication),
         )
+
+
+def watched(
+    session: Session, *, publication: Publication, limits: Limits, now: datetime
+) -> Watched:
+    """Return what may be overdue; changes nothing."""
+    return Watched(
+        open=_open(session, limits, now),
+        letters=waiting.of(session, _letters(), limits=limits, now=now),
+        workers=registry.living(session, now=now),
+        ended_at=session.exec(select(Progress.ended_at)).first(),
+        alarmed=alarms.standing(session),
+        returned=alarms.returned(session, since=now - _LATELY, publication=publication),
+        missed=[one for one in due(session, publication, now) if one.due_at <= now - _GRACE],
+        unknown=unknown(session, now),
+        failing=[feed for feed in articles.feeds(session) if feed.error],
+        run=scheduler.last(session),
+        restored=restore_guard.problem(session, session.connection().engine),
+    )
 
 
 def _readers(session: Session) -> dict[str, dict[str, int]]:
@@ -160,20 +191,22 @@ def _open(session: Session, limits: Limits, now: datetime) -> list[OpenEdition]:
     ]
 
 
-def _missed(
-    session: Session, counts: dict[str, dict[str, int]], publication: Publication, now: datetime
-) -> list[Missed]:
-    """Return the newest editions that have readers and are overdue, neither made nor skipped."""
+def due(session: Session, publication: Publication, now: datetime) -> list[Missed]:
+    """Return the newest editions that have readers and are due, neither made nor skipped."""
     times, since = publication.send_times, store.began_at(session)
     found = []
     for cadence in Cadence:
         period = cadences.newest_due(cadence, now, times)
         due_at = cadences.due_at(cadence, period, times)
-        is_wanted = counts[cadence].get(Status.ACTIVE, 0) > 0
-        is_over = since <= due_at <= now - _GRACE
-        if is_wanted and is_over and store.find(session, cadence, period) is None:
-            found.append(Missed(name=cadences.slug(cadence, period), due_at=due_at))
+        is_due = since <= due_at <= now and store.find(session, cadence, period) is None
+        if is_due and _is_wanted(session, cadence):
+            found.append(Missed(cadence=cadence, period=period, due_at=due_at))
     return found
+
+
+def _is_wanted(session: Session, cadence: Cadence) -> bool:
+    reads = (Subscriber.cadence == cadence, Subscriber.status == Status.ACTIVE)
+    return session.exec(select(Subscriber.id).where(*reads).limit(1)).first() is not None
 
 
 def _last(session: Session, publication: Publication, now: datetime) -> dict[str, Summary | None]:
@@ -204,9 +237,10 @@ def _letters() -> Select[Any]:
     )
 
 
-def _unknown(session: Session, now: datetime) -> int:
+def unknown(session: Session, now: datetime) -> int:
+    """Count the deliveries of the last 30 days that may or may not have arrived."""
     found = select_columns(func.count()).where(
-        col(Delivery.state) == State.UNKNOWN,
+        text(UNKNOWN),
         # Deliveries with a reason are settled, as they are not tried again.
         col(Delivery.reason).is_(None),
         col(Delivery.state_at) > now - _SETTLED_BY_TIME,

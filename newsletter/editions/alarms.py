@@ -6,18 +6,18 @@ pauses an edition only once, so that it stays resumed after the operator has res
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from functools import partial
 from typing import NamedTuple
 
 from sqlalchemy import Engine
-from sqlmodel import Session
+from sqlmodel import Session, col, select
 
 from newsletter import audit, cadences
 from newsletter.cadences import Cadence
 from newsletter.db import session as sessions
 from newsletter.editions import mailings, store, summaries
-from newsletter.editions.summaries import Summary
 from newsletter.ledger import reports
 from newsletter.logs import events
 from newsletter.models import Edition, EditionState
@@ -35,6 +35,23 @@ class Alarm(NamedTuple):
 
     edition: str
     reason: str
+
+
+def returned(session: Session, *, since: datetime, publication: Publication) -> list[Alarm]:
+    """Return the editions finished since then of which too much came back without an alarm.
+
+    By their audience, not by what was accepted of it: that takes a count of all of their rows.
+    """
+    finished = select(Edition).where(
+        Edition.state == EditionState.FINISHED, col(Edition.finished_at) > since
+    )
+    found = []
+    for edition in session.exec(finished).all():
+        name = cadences.slug(Cadence(edition.cadence), edition.period)
+        counts = reports.count(session, mailings.of(edition))
+        risen = _rate(edition, name, counts, of=edition.audience, publication=publication)
+        found += [Alarm(name, risen.reason)] if risen else []
+    return found
 
 
 def standing(session: Session) -> list[Alarm]:
@@ -77,22 +94,42 @@ def _risen(session: Session, publication: Publication) -> list[_Risen]:
     """Return the open editions with a rate above its limit that has not paused them before."""
     editions = store.in_states(session, [EditionState.OPEN])
     found = zip(editions, summaries.of_all(session, editions), strict=True)
-    risen = (_rate(edition, summary, publication) for edition, summary in found)
+    risen = (
+        _rate(
+            edition,
+            summary.edition,
+            {reports.BOUNCE: summary.bounced, reports.COMPLAINT: summary.complained},
+            of=summary.accepted,
+            publication=publication,
+            kind="accepted mails",
+        )
+        for edition, summary in found
+    )
     return [one for one in risen if one is not None]
 
 
-def _rate(edition: Edition, summary: Summary, publication: Publication) -> _Risen | None:
+def _rate(
+    edition: Edition,
+    name: str,
+    counts: Mapping[str, int],
+    *,
+    of: int,
+    publication: Publication,
+    kind: str = "mails",
+) -> _Risen | None:
+    """Return a rate of what came back that is above its limit and has not paused the edition."""
+    bounces, complaints = counts.get(reports.BOUNCE, 0), counts.get(reports.COMPLAINT, 0)
     rates = (
-        ("bounced", summary.bounced, _BOUNCES_AT_LEAST, publication.bounce_alarm),
-        ("complained", summary.complained, _COMPLAINTS_AT_LEAST, publication.complaint_alarm),
+        ("bounced", bounces, _BOUNCES_AT_LEAST, publication.bounce_alarm),
+        ("complained", complaints, _COMPLAINTS_AT_LEAST, publication.complaint_alarm),
     )
     for rate, count, least, percent in rates:
-        is_high = count >= least and count * 100 > percent * summary.accepted
+        is_high = count >= least and count * 100 > percent * of
         if percent and is_high and rate not in (edition.alarmed or ""):
-            share = count * 100 / max(1, summary.accepted)
+            share = count * 100 / max(1, of)
             about = "bounced" if rate == "bounced" else "were complained about"
-            reason = f"{count:,} of {summary.accepted:,} accepted mails {about} ({share:.2g} %)"
-            return _Risen(edition, summary.edition, rate, reason)
+            reason = f"{count:,} of {of:,} {kind} {about} ({share:.2g} %)"
+            return _Risen(edition, name, rate, reason)
     return None
 
 

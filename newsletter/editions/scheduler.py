@@ -48,14 +48,17 @@ def last(session: Session) -> SchedulerRun | None:
 
 
 def _write(engine: Engine, command: str, *, began_at: datetime, error: str | None) -> None:
+    ended_at = utc_now()
     values = {
         "command": command,
         "host": socket.gethostname()[:64],
         "pid": os.getpid(),
         "began_at": began_at,
-        "ended_at": utc_now(),
+        "ended_at": ended_at,
         "error": error[:_LONGEST] if error else None,
     }
+    if error is None:
+        values["succeeded_at"] = ended_at
     with sessions.writing(engine) as session:
         # Two runs may end at the same instant.
         noted = dialects.insert_into(session, SchedulerRun).values(id=1, **values)

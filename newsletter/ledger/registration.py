@@ -22,16 +22,18 @@ def registered(
     kind: ProcessKind,
     *,
     on_outdated: Callable[[], object],
+    on_renewed: Callable[[], object] | None = None,
     on_trouble: Trouble | None = None,
 ) -> Iterator[None]:
     """Register this process, renew its lease by a heartbeat thread, and deregister at the end.
 
-    An unavailable database is ignored until the next heartbeat. If the database was upgraded in the
+    An unavailable database is ignored until the next heartbeat; after one that was committed,
+    `on_renewed` is called. If the database was upgraded in the
     meantime, `on_outdated` is called, and SchemaOutOfDate is raised at the end.
     """
     name = registry.new_name()
     with registry.liveness_lock(engine, name, on_trouble=on_trouble):
-        heartbeat = _Heartbeat(engine, name, kind, on_outdated)
+        heartbeat = _Heartbeat(engine, name, kind, on_outdated, on_renewed)
         try:
             heartbeat.begin()
             yield
@@ -45,13 +47,19 @@ class _Heartbeat:
     """A row of the registry, and the thread that renews its lease."""
 
     def __init__(
-        self, engine: Engine, name: str, kind: ProcessKind, on_outdated: Callable[[], object]
+        self,
+        engine: Engine,
+        name: str,
+        kind: ProcessKind,
+        on_outdated: Callable[[], object],
+        on_renewed: Callable[[], object] | None,
     ) -> None:
         self.failure: SchemaOutOfDate | None = None
         self._engine = engine
         self._name = name
         self._kind = kind
         self._on_outdated = on_outdated
+        self._on_renewed = on_renewed
         self._registration: Registration | None = None
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._keep, name="heartbeat", daemon=True)
@@ -91,3 +99,5 @@ class _Heartbeat:
             if registration is None or not registry.renew(session, registration, now=now):
                 registration = registry.sign_in(session, name=self._name, kind=self._kind, now=now)
         self._registration = registration
+        if self._on_renewed is not None:
+            self._on_renewed()

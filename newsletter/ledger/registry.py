@@ -17,13 +17,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Engine, update
+from sqlalchemy import Engine, or_, update
 from sqlmodel import Session, col, select
 
 from newsletter.db import lockfile, schema
 from newsletter.ledger import holding, recovery
 from newsletter.ledger.retry import Policy
-from newsletter.models import Holding, ProcessKind, Worker
+from newsletter.models import Holding, ProcessKind, Progress, Worker
 from newsletter.version import VERSION
 
 #: Callback for a problem: what happened, and what to do about it.
@@ -111,9 +111,29 @@ def renew(session: Session, registration: Registration, *, now: datetime) -> boo
     return bool(getattr(renewed, "rowcount", 0))
 
 
+def note_end(session: Session, ended_at: datetime | None) -> None:
+    """Store when this worker last had a server's answer about a delivery, if it had one.
+
+    Lock order: the progress row is taken first in its transaction (`restore_guard.sending`).
+    """
+    if ended_at is not None:
+        earlier = or_(col(Progress.ended_at).is_(None), col(Progress.ended_at) < ended_at)
+        session.execute(update(Progress).where(earlier).values(ended_at=ended_at))
+
+
 def sign_out(session: Session, registration: Registration) -> None:
     """Delete the registration of a process that holds no deliveries."""
     holding.delete_workers(session, [registration.id])
+
+
+def living(session: Session, *, now: datetime) -> int:
+    """Return how many workers are running."""
+    engine = session.connection().engine
+    kind = select(Worker).where(Worker.kind == ProcessKind.WORKER)
+    return sum(
+        is_alive(engine, name=one.name, lease_until=one.lease_until, now=now)
+        for one in session.exec(kind)
+    )
 
 
 def take_over_dead(session: Session, *, policy: Policy, now: datetime) -> list[Registration]:

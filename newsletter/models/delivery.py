@@ -38,6 +38,8 @@ OPEN = (State.QUEUED, State.DEFERRED)
 CLAIMABLE = "delivery.state IN ('queued', 'deferred') AND delivery.blocked_domain IS NULL"
 # The row waits for a rate limit or pause of its domain.
 BLOCKED = "delivery.blocked_domain IS NOT NULL"
+# May or may not have arrived, and waits for the operator.
+UNKNOWN = "delivery.state = 'unknown'"
 
 
 class Delivery(Table, table=True):
@@ -66,6 +68,7 @@ class Delivery(Table, table=True):
             info={"where": BLOCKED},
         ),
         Index("ix_delivery_reference", "reference"),
+        Index("ix_delivery_unknown", "state_at", info={"where": UNKNOWN}),
     )
 
     id: int | None = Field(default=None, sa_column=Column(RowId, primary_key=True))

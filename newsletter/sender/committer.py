@@ -104,6 +104,8 @@ class Committer:
         policy: Policy,
         suppression: SuppressionRules,
         connections: int,
+        ended_at: Callable[[], datetime | None],
+        on_commit: Callable[[], object] | None,
         clock: Callable[[], datetime],
     ) -> None:
         self._engine = engine
@@ -116,6 +118,9 @@ class Committer:
         self._suppression = suppression
         self._gather_seconds = min(connections - 1, 50) * _GATHER_SECONDS
         self._enough = max(1, round(_ENOUGH * connections))
+        #: When a server last answered about a reader.
+        self._ended_at = ended_at
+        self._on_commit = on_commit
         self._clock = clock
         self._loop = loop
         self._next = _Cycle()
@@ -183,6 +188,8 @@ class Committer:
             while not cycle.is_last:
                 cycle = await self._take()
                 answers = await self._commit(cycle)
+                if self._on_commit is not None:
+                    self._on_commit()
                 _answer(cycle.marks.values(), (one in answers.marked for one in cycle.marks))
                 _answer((waiter for _, waiter in cycle.works), answers.results)
         except Exception as exc:  # noqa: BLE001 - raised by every waiting future and by close
@@ -245,6 +252,7 @@ class Committer:
             now = self._clock()
             if is_due:
                 registry.renew(session, self._registration, now=now)
+                registry.note_end(session, self._ended_at())
             self._hold.begin(
                 session, ended=cycle.ended(), marked=cycle.marks, is_repeated=is_repeated
             )

@@ -73,10 +73,14 @@ class SendTally:
     was_stopped: bool = False
     #: The time at which more may be sent, if a rate limit ended the run.
     limited_until: datetime | None = None
+    #: The last answer about a reader.
+    ended_at: datetime | None = None
 
-    def add(self, outcome: Outcome) -> None:
+    def add(self, outcome: Outcome, *, at: datetime) -> None:
         """Count one try."""
         self.counts[outcome.kind if outcome.is_charged else "returned"] += 1
+        if outcome.is_charged:
+            self.ended_at = at
 
     def copy(self) -> SendTally:
         """Return a copy of the present counts."""
@@ -98,6 +102,7 @@ def run(
     shutdown: Shutdown | None = None,
     on_tally: Callable[[SendTally], None] | None = None,
     on_trouble: Trouble | None = None,
+    on_commit: Callable[[], object] | None = None,
     clock: Callable[[], datetime] = utc_now,
 ) -> SendTally:
     """Send due rows and return the tally; with `stays`, wait for more until a request to stop.
@@ -107,7 +112,8 @@ def run(
 
     Raises TransportUnavailable or ConfigurationError if no server can be used; everything not sent
     is then back in the queue. `on_trouble` gets sentence and hint of urgent problems, such as a
-    relay that refuses us while others are used.
+    relay that refuses us while others are used. `on_commit` is called after each commit cycle, of
+    which there is one at least every `registry.RENEWAL`.
     """
     name, tally = registry.new_name(), SendTally()
     with (
@@ -115,7 +121,7 @@ def run(
         registry.liveness_lock(engine, name, on_trouble=on_trouble),
         on_signals() as signals,
     ):
-        with _registered(engine, name, policy=plan.retries.policy, clock=clock) as registration:
+        with _registered(engine, name, tally, plan.retries.policy, clock) as registration:
             try:
                 with asyncio.Runner(loop_factory=new_event_loop) as runner:
                     worker = Worker(
@@ -129,6 +135,7 @@ def run(
                         stays=stays,
                         shutdown=shutdown or signals,
                         reports=reports,
+                        on_commit=on_commit,
                         clock=clock,
                     )
                     runner.run(worker.work())
@@ -141,7 +148,7 @@ def run(
 
 @contextmanager
 def _registered(
-    engine: Engine, name: str, *, policy: Policy, clock: Callable[[], datetime]
+    engine: Engine, name: str, tally: SendTally, policy: Policy, clock: Callable[[], datetime]
 ) -> Iterator[Registration]:
     """Register a worker and take over the rows of crashed ones; at the end give back its rows."""
     now = clock()
@@ -159,6 +166,7 @@ def _registered(
     finally:
         now = clock()
         with restore_guard.sending(engine, Restored.IGNORED, advance_at=now) as session:
+            registry.note_end(session, tally.ended_at)
             recovery.take_over(session, dead=[registration.id], policy=policy, now=now)
         registry.forget(engine, [name])
 
@@ -179,6 +187,7 @@ class Worker:
         stays: bool,
         shutdown: Shutdown,
         reports: Reports[SendTally],
+        on_commit: Callable[[], object] | None,
         clock: Callable[[], datetime],
     ) -> None:
         self._plan = plan
@@ -201,6 +210,8 @@ class Worker:
             policy=plan.retries.policy,
             suppression=plan.suppression,
             connections=plan.connections,
+            ended_at=lambda: tally.ended_at,
+            on_commit=on_commit,
             clock=clock,
         )
         self._budget = Budget(
@@ -455,16 +466,17 @@ class Worker:
 
     def _settle(self, claim: Claim, outcome: Outcome) -> None:
         """Write the verdict on a claim with the next commit."""
+        now = self._clock()
         decision = retry.decide(
             outcome,
             attempts=claim.attempts,
             rules=self._plan.retries,
             give_up_at=claim.give_up_at,
-            now=self._clock(),
+            now=now,
             rng=self._rng,
         )
         self._committer.record(Verdict(claim.id, claim.address, outcome, decision))
-        self._tally.add(outcome)
+        self._tally.add(outcome, at=now)
 
 
 def _first(failed: BaseExceptionGroup[NewsletterError]) -> NewsletterError:

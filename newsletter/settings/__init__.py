@@ -48,6 +48,7 @@ from newsletter.settings.values import (
     Minutes,
     Networks,
     PathSecret,
+    PingUrl,
     QueryParameters,
     Rate,
     ResendKey,
@@ -434,6 +435,14 @@ class Settings(BaseSettings):
         description="From which level on: debug (every SMTP try), info, warning or error. Without "
         "it, worker and serve log from info on, and cron and send not at all: they say in words "
         "what is news, and cron mails nothing when all is well. With it, they log, too.",
+    )
+    # Is all well
+    ping_url: PingUrl = Field(
+        None,
+        repr=False,
+        description="A monitor in the form of healthchecks.io: each run of `newsletter cron`, and "
+        "of the schedule of `newsletter worker --schedule`, posts to URL/start and then, with what "
+        "it printed, to URL/0, or to another exit status if it failed.",
     )
 
     @classmethod

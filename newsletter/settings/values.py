@@ -341,6 +341,13 @@ def _web_address(value: str | None) -> str | None:
     return value.rstrip("/")
 
 
+def _ping_url(value: str | None) -> str | None:
+    found = _web_address(value)
+    if found and "#" in found:
+        raise ValueError("must have no # in it: paths such as /start are added to it")
+    return found
+
+
 def _link_start(value: str) -> str:
     """Raise ValueError for a URL that would break links or a header when paths are appended."""
     if len(value) > 500 or not _LINK_START.fullmatch(value):
@@ -418,6 +425,8 @@ Sender = Annotated[
 ]
 #: An http(s) URL, without a slash at its end.
 WebAddress = Annotated[str | None, AfterValidator(_web_address)]
+#: The same, where requests go to paths below it.
+PingUrl = Annotated[str | None, AfterValidator(_ping_url)]
 #: An http(s) URL to which paths can be appended.
 LinkStart = Annotated[
     str, AfterValidator(_not_empty), AfterValidator(_web_address), AfterValidator(_link_start)

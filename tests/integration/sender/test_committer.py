@@ -39,6 +39,8 @@ def committing(engine: Engine, registration: Registration) -> Committer:
         policy="hold",
         suppression=dead_addresses.SuppressionRules(Keyring([ledgers.SECRET]), 5),
         connections=20,
+        ended_at=lambda: None,
+        on_commit=None,
         clock=lambda: ledgers.NOW,
     )
 

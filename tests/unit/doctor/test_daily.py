@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from newsletter.cadences import Cadence
 from newsletter.doctor import daily
 from newsletter.doctor.standing import Missed, OpenEdition, Standing
 from newsletter.editions.alarms import Alarm
@@ -24,7 +25,10 @@ WELL = Standing(
     suppressed=7,
     last={},
     open=[],
+    workers=0,
+    ended_at=None,
     alarmed=[],
+    returned=[],
     lost_sources={},
     missed=[],
     letters=[],
@@ -40,6 +44,8 @@ WELL = Standing(
     restored=None,
 )
 DUE = Waiting(why=Why.DUE, rows=2, at=NOW - timedelta(hours=2))
+LONG_AGO = NOW - timedelta(days=2)
+LONG_GONE = Feed(url="u", added_at=LONG_AGO, succeeded_at=LONG_AGO, error="404.", title="Gone")
 SENDING = Waiting(why=Why.WORKER, rows=1, at=NOW)
 
 
@@ -62,9 +68,12 @@ def ids(standing: Standing, settings: Settings) -> list[str]:
         {},
         {"run": run(ended_at=NOW - timedelta(hours=25))},
         {"letters": [replace(DUE, at=NOW - timedelta(minutes=5))]},
-        {"letters": [DUE, SENDING]},
+        {"letters": [DUE, SENDING], "ended_at": NOW},
         {"open": edition(replace(DUE, at=NOW - timedelta(minutes=50)))},
-        {"open": edition(DUE, SENDING)},
+        {"open": edition(DUE, SENDING), "ended_at": NOW},
+        {"letters": [DUE], "workers": 1, "ended_at": NOW - timedelta(minutes=5)},
+        {"letters": [DUE, Waiting(why=Why.LIMIT, rows=1, at=NOW)], "workers": 1},
+        {"run": run(command="worker", ended_at=NOW - timedelta(hours=1))},
         {"open": edition(Waiting(why=Why.RETRY, rows=1, at=NOW + timedelta(hours=1)))},
         {"open": edition(Waiting(why=Why.LIMIT, rows=9, at=NOW + timedelta(hours=1)))},
         {"open": edition(Waiting(why=Why.DOMAIN, rows=9, domain="gmail.com"))},
@@ -81,14 +90,23 @@ def test_what_goes_its_way_needs_no_look(
     ("changes", "found"),
     [
         ({"restored": Conflict("It seems to be a backup.", hint="x")}, "database.restored"),
-        ({"missed": [Missed(name="daily-2026-11-30", due_at=NOW)]}, "scheduler.missed"),
+        (
+            {"missed": [Missed(cadence=Cadence.DAILY, period=NOW.date(), due_at=NOW)]},
+            "scheduler.missed",
+        ),
         ({"run": run(ended_at=NOW - timedelta(hours=27))}, "scheduler.late"),
+        ({"run": run(command="worker", ended_at=NOW - timedelta(hours=3))}, "scheduler.late"),
         ({"run": run(error="The mail server is away.")}, "scheduler.failed"),
         ({"failing": [Feed(url="u", added_at=NOW, error="404.")]}, "feeds.failing"),
+        ({"failing": [LONG_GONE]}, "feeds.stale"),
         ({"mailbox_fails": True}, "feedback.failing"),
         ({"quarantined": 1}, "articles.quarantined"),
         ({"letters": [DUE]}, "letters.waiting"),
         ({"open": edition(DUE)}, "editions.stuck"),
+        ({"letters": [DUE], "workers": 1}, "workers.stalled"),
+        ({"letters": [replace(DUE, why=Why.WORKER)], "ended_at": LONG_AGO}, "workers.stalled"),
+        ({"open": edition(DUE, SENDING), "ended_at": LONG_AGO}, "workers.stalled"),
+        ({"returned": [Alarm("weekly-2026-11-23", "20 bounced")]}, "editions.returned"),
         ({"alarmed": [Alarm("weekly-2026-11-23", "20 bounced")]}, "editions.alarm"),
         ({"lost_sources": {"ses": 9}}, "feedback.unplaced"),
         ({"lost_sources": {"generic": 5, "mail": 700}}, "feedback.unplaced"),
@@ -103,6 +121,38 @@ def test_each_thing_that_needs_a_look_has_an_id_a_sentence_and_a_way_out(
     assert finding.id == found
     assert finding.sentence.endswith(".")
     assert finding.hint
+
+
+#: What an operator should look at although nothing is late.
+_NOT_OVERDUE = {
+    *("scheduler.failed", "feeds.failing", "feedback.failing", "articles.quarantined"),
+    *("feedback.unplaced", "templates.unused"),
+}
+
+
+def test_what_is_overdue_is_a_part_of_what_needs_a_look(settings: Callable[..., Settings]) -> None:
+    ill = replace(
+        WELL,
+        restored=Conflict("It seems to be a backup.", hint="x"),
+        missed=[Missed(cadence=Cadence.DAILY, period=NOW.date(), due_at=NOW)],
+        run=run(ended_at=LONG_AGO, error="The mail server is away."),
+        failing=[LONG_GONE, Feed(url="u", added_at=NOW, error="404.")],
+        mailbox_fails=True,
+        quarantined=1,
+        templates="One file is not used.",
+        letters=[DUE],
+        open=edition(DUE),
+        alarmed=[Alarm("weekly-2026-11-23", "20 bounced")],
+        returned=[Alarm("daily-2026-11-29", "20 bounced")],
+        lost_sources={"ses": 9},
+        unknown=2,
+    )
+
+    found = daily.findings(ill, settings=settings(), now=NOW)
+    overdue = daily.overdue(ill, zone=settings().zone, now=NOW)
+
+    assert overdue == [one for one in found if one.id not in _NOT_OVERDUE]
+    assert {one.id for one in found} - {one.id for one in overdue} == _NOT_OVERDUE
 
 
 def test_settings_that_are_missing_come_first() -> None:

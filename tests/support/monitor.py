@@ -1,0 +1,76 @@
+"""A monitor in the form of healthchecks.io: it keeps what is posted to it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import NamedTuple
+
+
+class Pinged(NamedTuple):
+    """One request."""
+
+    method: str
+    path: str
+    body: str
+
+
+class Monitor(ThreadingHTTPServer):
+    """What came, and how it is answered; a stalled one answers when it is let go."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.pings: list[Pinged] = []
+        self.status = 200
+        #: Statuses of the first answers, before `status`.
+        self.first: list[int] = []
+        self.stalled = threading.Event()
+        self.stalled.set()
+
+    @property
+    def url(self) -> str:
+        """What to set as ping_url."""
+        return f"http://127.0.0.1:{self.server_port}/6ee1"
+
+    @property
+    def paths(self) -> list[str]:
+        """The paths below it, in their order."""
+        return [one.path.removeprefix("/6ee1") for one in self.pings]
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: Monitor
+
+    def _take(self) -> None:
+        length = int(self.headers.get("Content-Length", "0"))
+        body = self.rfile.read(length).decode()
+        self.server.pings.append(Pinged(self.command, self.path, body))
+        self.server.stalled.wait(60)
+        first = self.server.first
+        self.send_response(first.pop(0) if first else self.server.status)
+        self.send_header("Location", "/elsewhere")
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    do_GET = do_POST = _take  # noqa: N815 - the names of http.server
+
+    def log_message(self, *_: object) -> None:
+        """Print nothing."""
+
+
+@contextmanager
+def monitoring() -> Iterator[Monitor]:
+    """Run a monitor on a port of its own."""
+    with Monitor() as monitor:
+        thread = threading.Thread(target=monitor.serve_forever, args=(0.05,))
+        thread.start()
+        try:
+            yield monitor
+        finally:
+            monitor.stalled.set()
+            monitor.shutdown()
+            thread.join()
