@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from newsletter.articles import link
 from newsletter.doctor import setup
 from newsletter.doctor.findings import Finding, Level
 from newsletter.doctor.standing import Standing, Watched
@@ -145,6 +144,8 @@ def _is_stale(feed: Feed, now: datetime) -> bool:
 
 
 def _named(feeds: list[Feed]) -> str:
+    from newsletter.articles import link  # noqa: PLC0415 - it imports what reads domains
+
     named = "; ".join(
         f"{feed.title or link.masked(feed.url)}: {feed.error}" for feed in feeds[:_NAMED]
     )
