@@ -13,10 +13,10 @@ from email.utils import parseaddr
 from ipaddress import ip_address
 
 from newsletter import address
-from newsletter.doctor.checks import routes
 from newsletter.errors import InvalidAddress, InvalidInput
 from newsletter.feedback import mime
 from newsletter.feedback.mime import HEADER_OCTETS, Headers
+from newsletter.settings.values import is_inside
 
 #: Octets of a mail; a digest has about 100,000.
 MAXIMUM_OCTETS = 2_000_000
@@ -159,7 +159,7 @@ def _known(text: str) -> str:
     """Return an address that is not one of the receiver's own networks; else nothing."""
     with suppress(ValueError):
         found = ip_address(text)
-        if not routes.is_inside(found):
+        if not is_inside(found):
             return str(found)
     return ""
 

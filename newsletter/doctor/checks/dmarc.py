@@ -18,7 +18,7 @@ def findings(walk: Walk, mailbox: str) -> list[Finding]:
         if domain in {walk.start, walk.organizational}:
             return [
                 _crowded(domain, records),
-                _unknown("dmarc.tags", domain, "none of several records counts"),
+                _unknown("dmarc.tags", walk.start, "dmarc.record comes first"),
             ]
     if walk.failure:
         # A record that is not seen may be nearer, or say whose the domain is.
@@ -26,7 +26,10 @@ def findings(walk: Walk, mailbox: str) -> list[Finding]:
         return [_unknown(name, walk.start, walk.failure) for name in names]
     policy = walk.policy
     if policy is None or (policy[1].value("psd") == "y" and policy[0] != walk.start):
-        return [_missing(walk, mailbox, policy)]
+        return [
+            _missing(walk, mailbox, policy),
+            _unknown("dmarc.tags", walk.start, "dmarc.record comes first"),
+        ]
     domain, record = policy
     return [*_policy(walk, domain, record, mailbox), *_tags(domain, record, mailbox)]
 

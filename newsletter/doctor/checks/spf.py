@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from newsletter.doctor.checks import routes
 from newsletter.doctor.checks.routes import Kind, Route
 from newsletter.doctor.findings import Finding, Level
-from newsletter.doctor.records import spf, spf_costs, zone
+from newsletter.doctor.records import spf, spf_costs, spf_terms, zone
 from newsletter.doctor.records.answers import Lookup
 from newsletter.doctor.records.spf import Result
 from newsletter.doctor.records.zone import shown
@@ -30,7 +30,7 @@ def findings(sender: str, ways: Sequence[Route], lookup: Lookup) -> list[Finding
         return [wrong, *(_unknown(one, domain, "spf.one comes first") for one in rest)]
     cost = spf_costs.of(domain, lookup)
     return [
-        *_costs(domain, found, cost),
+        *_costs(domain, found, cost, ways),
         *(
             finding
             for way in ways
@@ -61,7 +61,10 @@ def _unknown(finding: str, domain: str, why: str) -> Finding:
 def _wrong(domain: str, found: spf.Published, ways: Sequence[Route]) -> Finding:
     if found.result is Result.NONE:
         sentence = f"{domain} has no SPF record, so receivers cannot tell your mail from forged."
-        hint = f"Publish one TXT record at {domain}.{_what_is_missing(ways)}"
+        hint = (
+            f"Publish one TXT record at {domain}, with what your mailbox provider and others want "
+            f"in it who send for it.{_what_is_unknown(ways)}"
+        )
         record = zone.txt(domain, _new(ways))
     elif len(found.all) > 1:
         sentence = (
@@ -72,8 +75,8 @@ def _wrong(domain: str, found: spf.Published, ways: Sequence[Route]) -> Finding:
         record = zone.txt(domain, _merged(found.all))
     else:
         sentence = f"Receivers cannot evaluate it (permerror): {found.why}."
-        hint = f"The record is: {shown(found.text)}. Mend it, or publish a new one."
-        record = zone.txt(domain, _new(ways))
+        hint = f"It is: {shown(found.text)}. The record below has what can be read of it."
+        record = zone.txt(domain, _merged([found.text]))
     return Finding(
         id="spf.one",
         level=Level.ERROR if _matters(ways) else Level.WARNING,
@@ -103,13 +106,14 @@ def _new(ways: Sequence[Route]) -> str:
     return " ".join(["v=spf1", *terms, "~all"])
 
 
-def _what_is_missing(ways: Sequence[Route]) -> str:
-    if _terms(ways):
-        return ""
-    return (
-        " The address that mail leaves from is not known here: the record below names those of "
-        "the domain and its mail servers; add ip4:ADDRESS if it is another one."
-    )
+def _what_is_unknown(ways: Sequence[Route]) -> str:
+    if not _terms(ways):
+        return (
+            " The address that mail leaves from is not known here: the record below names those "
+            "of the domain and its mail servers; add ip4:ADDRESS if it is another one."
+        )
+    others = ", ".join(way.name for way in ways if way.kind is Kind.OTHER)
+    return f" The addresses below are those of {others}; it may send from others." if others else ""
 
 
 def _merged(records: Sequence[str]) -> str:
@@ -124,14 +128,16 @@ def _merged(records: Sequence[str]) -> str:
             elif lowered.startswith("redirect="):
                 # A record with all at its end ignores redirect (RFC 7208 6.1).
                 terms[f"include:{term[len('redirect=') :]}"] = None
-            elif term:
+            elif _is_readable(term):
                 terms[term] = None
     # +all would let everybody send.
     end = "-all" if ends == {"-"} else "~all"
     return " ".join(["v=spf1", *terms, end])
 
 
-def _costs(domain: str, found: spf.Published, cost: spf_costs.Cost) -> Iterator[Finding]:
+def _costs(
+    domain: str, found: spf.Published, cost: spf_costs.Cost, ways: Sequence[Route]
+) -> Iterator[Finding]:
     """Judge what evaluating costs; of several errors the first that stops receivers is named."""
     if cost.problem and not cost.is_temporary:
         yield _lookups(
@@ -139,16 +145,17 @@ def _costs(domain: str, found: spf.Published, cost: spf_costs.Cost) -> Iterator[
             f"A part of the SPF record of {domain} cannot be evaluated, and so none of it counts "
             f"(permerror): {cost.problem}.",
             f"Take out {shown(_bad(cost))}, or ask whoever runs it to mend it.",
-            _without(found.text, _bad(cost)),
+            _without(domain, found.text, _bad(cost)),
         )
     elif cost.lookups > spf.LOOKUPS:
+        spare = _spare(cost, ways)
         yield _lookups(
             domain,
             f"The SPF record of {domain} needs {_many(cost.lookups)} look-ups, and with more than "
             f"{spf.LOOKUPS} none of it counts (permerror){_costliest(cost)}.",
             "Take out what no mail of yours leaves by, or put ip4: and ip6: in place of a, mx and "
-            "include; the record below leaves out the costliest.",
-            _without(found.text, cost.costliest.term if cost.costliest else ""),
+            f"include.{f' The record below leaves out {shown(spare)}.' if spare else ''}",
+            _without(domain, found.text, spare),
         )
     elif len(cost.voids) > spf.VOIDS:
         terms = ", ".join(f"{shown(term)} of {shown(name)}" for name, term in cost.voids[:5])
@@ -157,10 +164,17 @@ def _costs(domain: str, found: spf.Published, cost: spf_costs.Cost) -> Iterator[
             f"{len(cost.voids)} terms of the SPF record of {domain} find nothing, and with more "
             f"than {spf.VOIDS} none of it counts (permerror): {terms}.",
             "Take them out: names that are not in DNS authorise nobody.",
-            _without(found.text, *(term for at, term in cost.voids if at == domain)),
+            _without(domain, found.text, *(term for at, term in cost.voids if at == domain)),
         )
     elif cost.problem:
         yield _unknown("spf.lookups", domain, cost.problem)
+
+
+def _is_readable(term: str) -> bool:
+    try:
+        return bool(term) and bool(spf_terms.parse(f"v=spf1 {term}"))
+    except ValueError:
+        return False
 
 
 def _lookups(domain: str, sentence: str, hint: str, record: str) -> Finding:
@@ -170,8 +184,15 @@ def _lookups(domain: str, sentence: str, hint: str, record: str) -> Finding:
         sentence=sentence,
         hint=hint,
         subject=domain,
-        record=zone.txt(domain, record),
+        record=record,
     )
+
+
+def _spare(cost: spf_costs.Cost, ways: Sequence[Route]) -> str:
+    """Return the include with the most look-ups but for those of the relays."""
+    needed = set(_terms(ways))
+    spare = [one for one in cost.includes if one.term.lower() not in needed]
+    return max(spare, key=lambda one: one.lookups).term if spare else ""
 
 
 def _many(lookups: int) -> str:
@@ -187,9 +208,11 @@ def _costliest(cost: spf_costs.Cost) -> str:
     return f"; {shown(most.term)} alone takes {most.lookups + 1}" if most is not None else ""
 
 
-def _without(record: str, *terms: str) -> str:
-    kept = [term for term in record.split(" ") if term and term not in terms]
-    return " ".join(kept)
+def _without(domain: str, record: str, *terms: str) -> str:
+    """Return a record without some terms; empty if that changes nothing."""
+    there = [term for term in record.split(" ") if term]
+    kept = [term for term in there if term not in terms]
+    return zone.txt(domain, " ".join(kept)) if kept != there else ""
 
 
 def _relay(sender: str, found: spf.Published, way: Route, lookup: Lookup) -> Iterator[Finding]:

@@ -55,7 +55,7 @@ def test_what_is_missing_is_an_error_of_each_record(settings: Make) -> None:
     errors = {one.id for one in found if one.level is Level.ERROR}
     assert errors == {"from.domain", "spf.one", "dkim.key", "dmarc.record", "ptr", "returnpath"}
     rest = {one.id for one in found if one.level is Level.NOT_CHECKED}
-    assert rest == {"spf.lookups", "spf.relay", "blocklist"}
+    assert rest == {"spf.lookups", "spf.relay", "dmarc.tags", "blocklist"}
 
 
 def test_what_is_wrong_is_found(settings: Make) -> None:

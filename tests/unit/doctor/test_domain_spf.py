@@ -35,9 +35,57 @@ def test_several_spf_records_become_one(look: Look) -> None:
 
 
 def test_an_spf_record_that_cannot_be_read_says_where(look: Look) -> None:
-    found = only(look({NAME: texts("v=spf1 ip4:192.0.2.256 -all")}), "spf.one")
+    found = only(
+        look({NAME: texts("v=spf1 mx ip4:192.0.2.256 include:_spf.mail.example -all")}), "spf.one"
+    )
 
     assert '"ip4:192.0.2.256" in it cannot be read' in found.sentence
+    assert found.record == ('miasfeed.example. IN TXT "v=spf1 mx include:_spf.mail.example -all"')
+
+
+@pytest.mark.parametrize(
+    ("urls", "level"),
+    [
+        (["smtps://a:b@smtp.sendgrid.net"], Level.WARNING),
+        (["smtps://a:b@smtp.sendgrid.net", "smtps://a:b@smtp.mailgun.org"], Level.ERROR),
+    ],
+)
+def test_a_missing_record_matters_less_where_a_provider_has_its_own(
+    look: Look, urls: list[str], level: Level
+) -> None:
+    found = only(look({NAME: texts("other")}, smtp_url=urls), "spf.one")
+
+    assert found.level is level
+    assert "include:sendgrid.net" in found.record
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("smtp://localhost", "add ip4:ADDRESS if it is another one"),
+        ("smtps://a:b@smtp.isp.example", "those of smtp.isp.example; it may send from others"),
+    ],
+)
+def test_what_is_not_known_of_a_new_record_is_said(look: Look, url: str, words: str) -> None:
+    changes = {NAME: texts("other"), "smtp.isp.example": {"A": ["198.51.100.7"]}}
+
+    assert words in only(look(changes, smtp_url=url), "spf.one").hint
+
+
+def test_the_include_of_the_relay_is_not_the_one_to_leave_out(look: Look) -> None:
+    long = {"TXT": ["v=spf1" + " a:mail.miasfeed.example/30" * 8]}
+    found = look(
+        {
+            NAME: texts("v=spf1 include:mailgun.org include:other.example -all"),
+            "mailgun.org": long,
+            "other.example": {"TXT": ["v=spf1 mx:miasfeed.example a:mail.miasfeed.example"]},
+        },
+        smtp_url="smtps://a:b@smtp.mailgun.org",
+    )
+
+    one = only(found, "spf.lookups")
+    assert "include:mailgun.org alone takes 9" in one.sentence
+    assert one.record == 'miasfeed.example. IN TXT "v=spf1 include:mailgun.org -all"'
 
 
 def test_too_many_lookups_name_the_costliest_include(look: Look) -> None:
