@@ -8,18 +8,21 @@ their caller owns. `subscribers.suppress` changes the subscribers.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Row, case, delete, func, or_, update
+from sqlalchemy import ColumnElement, Row, delete, func, or_, update
 from sqlalchemy import select as select_columns
 from sqlmodel import Session, col, select
 
+from newsletter import tally
 from newsletter.db import dialects
 from newsletter.models import Suppression
 from newsletter.models.suppression import Cause
+from newsletter.tally import Name
 from newsletter.tokens import Keyring
 
 __all__ = ["FORGOTTEN", "RULES", "Cause", "Grounds", "Rule"]
@@ -113,7 +116,7 @@ def suppress_each(
         "source": [one.source for one in grounds],
         "created_at": [one.since or now for one in grounds],
     }
-    dialects.insert_missing(session, Suppression, columns, constants={})
+    _insert_missing(session, columns)
     # The update follows the insert, so that rows that other transactions have inserted are updated.
     by_id = {row.id: each[address] for address, row in known.items()}
     _aggravate(session, by_id, dict(zip(hashes, grounds, strict=True)))
@@ -135,9 +138,23 @@ def suppress_hashes(session: Session, each: Mapping[str, Grounds], *, now: datet
         "reason": [FORGOTTEN] * len(new),
         "created_at": [each[one].since or now for one in new],
     }
-    dialects.insert_missing(session, Suppression, columns, constants={"source": ""})
+    _insert_missing(session, columns, source="")
     _aggravate(session, {}, each)
     return len(new)
+
+
+def _insert_missing(
+    session: Session,
+    columns: Mapping[str, Sequence[Any]],
+    *,
+    known: Collection[Cause] = (),
+    **constants: object,
+) -> None:
+    """Insert the rows that are new, and count them, except for causes that were `known` before."""
+    added = dialects.insert_missing(
+        session, Suppression, columns, constants=constants, returning="cause"
+    )
+    tally.add(session, Name.SUPPRESSION, Counter(one for one in added if one not in known))
 
 
 def known_hashes(session: Session, hashes: Collection[str]) -> set[str]:
@@ -162,6 +179,7 @@ def _aggravate(
         if gravity(row.cause) >= gravity(grounds.cause):
             continue
         row.cause = grounds.cause
+        tally.add(session, Name.SUPPRESSION, {grounds.cause: 1})
         if row.address is not None:
             row.reason, row.source = grounds.reason, grounds.source
         session.add(row)
@@ -184,11 +202,16 @@ def is_liftable(cause: str) -> bool:
 
 def release(session: Session, address: str, *, keyring: Keyring) -> Cause | None:
     """Delete the suppression of an address; return its cause, None if it was not suppressed."""
+    found = _delete_matching(session, address, keyring=keyring)
+    return max((Cause(one.cause) for one in found), key=gravity, default=None)
+
+
+def _delete_matching(session: Session, address: str, *, keyring: Keyring) -> list[Suppression]:
     found = _matching(session, address, keyring=keyring)
     for suppression in found:
         session.delete(suppression)
     session.flush()
-    return max((Cause(one.cause) for one in found), key=gravity, default=None)
+    return found
 
 
 def release_all(session: Session, addresses: Collection[str], *, cause: Cause) -> set[str]:
@@ -207,24 +230,18 @@ def forget(session: Session, address: str, *, now: datetime, keyring: Keyring) -
 
     A cause graver than the erasure stays: somebody who has complained is never mailed again.
     """
-    causes = [Cause.ERASED]
-    for suppression in _matching(session, address, keyring=keyring):
-        causes.append(Cause(suppression.cause))
-        session.delete(suppression)
-    session.flush()
+    known = [Cause(one.cause) for one in _delete_matching(session, address, keyring=keyring)]
+    cause = max(Cause.ERASED, *known, key=gravity)
     newest = keyring.fingerprints(address)[0]
     nameless = {"address": None, "reason": FORGOTTEN, "source": ""}
-    row = {**nameless, "address_hash": newest, "cause": max(causes, key=gravity)}
+    row = {**nameless, "address_hash": newest, "cause": cause}
     columns = {name: [value] for name, value in row.items()}
-    dialects.insert_missing(session, Suppression, columns, constants={"created_at": now})
+    _insert_missing(session, columns, known=known, created_at=now)
     # A concurrent transaction may have inserted a row with the address in it.
-    graver = case((_cause.in_(_below(Cause.ERASED)), Cause.ERASED.value), else_=_cause)
-    session.execute(
-        update(Suppression)
-        .where(_hash == newest)
-        .values(**nameless, cause=graver)
-        .execution_options(synchronize_session=False)
-    )
+    its = update(Suppression).where(_hash == newest).execution_options(synchronize_session=False)
+    raised = session.execute(its.where(_cause.in_(_below(Cause.ERASED))).values(cause=Cause.ERASED))
+    tally.add(session, Name.SUPPRESSION, {Cause.ERASED: getattr(raised, "rowcount", 0)})
+    session.execute(its.values(**nameless))
 
 
 def find(session: Session, address: str, *, keyring: Keyring) -> Suppression | None:

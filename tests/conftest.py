@@ -13,6 +13,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import counts
 import databases
 import hypothesis
 import pytest
@@ -140,10 +141,13 @@ def migrated_url(
 ) -> Iterator[str]:
     """The URL of a migrated database of this test's own, on each engine in turn."""
     if database_kind == "sqlite":
-        yield _copied(request.getfixturevalue("migrated_sqlite"), tmp_path)
+        url = _copied(request.getfixturevalue("migrated_sqlite"), tmp_path)
+        yield url
+        _check_counts(url)
         return
     with request.getfixturevalue("migrated_postgresql").database() as url:
         yield url
+        _check_counts(url)
     # What is kept there of a database would be taken for the next one's.
     shutil.rmtree(STATE, ignore_errors=True)
 
@@ -159,9 +163,21 @@ def engine(migrated_url: str) -> Iterator[Engine]:
 @pytest.fixture
 def sqlite_engine(migrated_sqlite: Path, tmp_path: Path) -> Iterator[Engine]:
     """A migrated SQLite database, for what does not depend on the engine."""
-    opened = engines.open(_copied(migrated_sqlite, tmp_path))
+    url = _copied(migrated_sqlite, tmp_path)
+    opened = engines.open(url)
     yield opened
     opened.dispose()
+    _check_counts(url)
+
+
+def _check_counts(url: str) -> None:
+    """Compare the counts that are kept with what is there, after each test."""
+    opened = engines.open(url)
+    try:
+        if counts.is_kept(opened):
+            counts.assert_counts_are_true(opened)
+    finally:
+        opened.dispose()
 
 
 def _migrate(url: str) -> None:

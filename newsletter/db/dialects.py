@@ -158,29 +158,40 @@ def insert_missing(
     columns: Mapping[str, Sequence[Any]],
     *,
     constants: Mapping[str, Any],
-) -> None:
+    returning: str | None = None,
+) -> list[Any]:
     """Insert rows with ON CONFLICT DO NOTHING: existing ones are not changed.
+
+    Returns the values of the column `returning`, if given, of the rows that were inserted.
 
     `columns` has the values of each column, row by row; `constants` (instants, numbers, our own
     words) are equal in every row and inlined in the statement, so that they are not converted for
     each row.
     """
     if not any(columns.values()):
-        return
+        return []
     connection = session.connection()
     literals = [_literal(session, table, name, value) for name, value in constants.items()]
     into = f"INSERT INTO {table.__tablename__} ({', '.join([*columns, *constants])})"
-    placeholder, at_most = "%s", 1
-    if is_sqlite(connection):
-        # SQLite: many rows per statement, as fewer statements take less time. psycopg sends many
-        # statements at once.
-        placeholder, at_most = "?", _PARAMETERS // len(columns)
+    placeholder, at_most = ("?" if is_sqlite(connection) else "%s"), 1
+    if returning or is_sqlite(connection):
+        # Many rows per statement, as fewer statements take less time. Without results, psycopg
+        # sends many statements at once.
+        at_most = _PARAMETERS // len(columns)
     row = f"({', '.join([*[placeholder] * len(columns), *literals])})"
     rows = _stored_rows(connection.dialect, table, columns)
+    inserted: list[Any] = []
     for size, some in groupby(_chunks(rows, at_most), len):
         # Executed by the driver: SQLAlchemy's processing of the rows takes longer than the INSERT.
         statement = f"{into} VALUES {', '.join([row] * size)} ON CONFLICT DO NOTHING"
-        connection.exec_driver_sql(statement, [tuple(chain.from_iterable(one)) for one in some])
+        flat = [tuple(chain.from_iterable(one)) for one in some]
+        if returning is None:
+            connection.exec_driver_sql(statement, flat)
+            continue
+        for values in flat:
+            made = connection.exec_driver_sql(f"{statement} RETURNING {returning}", values)
+            inserted += made.scalars()
+    return inserted
 
 
 def _chunks(rows: Sequence[T], at_most: int) -> Iterator[Sequence[T]]:

@@ -18,6 +18,7 @@ from sqlalchemy import (
     ColumnElement,
     Select,
     Subquery,
+    and_,
     delete,
     func,
     literal,
@@ -27,6 +28,7 @@ from sqlalchemy import (
 from sqlalchemy import select as select_columns
 from sqlmodel import Session, col, select
 
+from newsletter import tally
 from newsletter.db import dialects
 from newsletter.ledger import holding, reports, statements
 from newsletter.models import Attempt, Delivery, Mailing, State
@@ -184,13 +186,8 @@ def retry_now(
         chosen.append(_mailing.in_(mailings))
     if excluded is not None:
         chosen.append(_mailing.not_in(excluded))
-    retried = session.execute(
-        update(Delivery)
-        .where(*chosen)
-        .values(state=State.QUEUED, due_at=now, state_at=now)
-        .execution_options(synchronize_session=False)
-    )
-    return statements.row_count(retried)
+    values = {"state": State.QUEUED, "due_at": now, "state_at": now}
+    return tally.update_deliveries(session, and_(*chosen), values)
 
 
 def find(
@@ -221,11 +218,13 @@ def reconcile(session: Session, *, replies: Mapping[int, str], now: datetime) ->
 
     Attempts, and rows in other states, are not changed.
     """
-    rows = json.dumps(list(replies.items()))
-    found = statements.RECONCILE.run(
-        session, now=dialects.stored(session, _INSTANT, now), rows=rows
+    return statements.RECONCILE.run(
+        session,
+        worker=None,
+        now=dialects.stored(session, _INSTANT, now),
+        ids=json.dumps(list(replies)),
+        rows=json.dumps(list(replies.items())),
     )
-    return {row[0] for row in found}
 
 
 def mailing(session: Session, mailing_id: int) -> Mailing:

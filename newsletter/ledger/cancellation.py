@@ -23,10 +23,11 @@ from typing import Any
 from sqlalchemy import ColumnElement, Select, case, exists, or_, text, update
 from sqlmodel import Session, col
 
-from newsletter.ledger import holding, statements
+from newsletter import tally
+from newsletter.ledger import holding
 from newsletter.ledger.reasons import Reason
 from newsletter.models import Attempt, Delivery, State
-from newsletter.models.delivery import BLOCKED, CLAIMABLE
+from newsletter.models.delivery import BLOCKED, CLAIMABLE, OPEN
 
 _id = col(Delivery.id)
 _state = col(Delivery.state)
@@ -105,16 +106,12 @@ def supersede(
 
 def mark_open_unknown(session: Session, *, now: datetime) -> int:
     """Make every open row unknown, for a restored database that may not know of sent mail."""
-    marked = session.execute(
-        update(Delivery)
-        .where(_is_open())
-        .values(state=State.UNKNOWN, blocked_domain=None, state_at=now)
-        .execution_options(synchronize_session=False)
-    )
+    values = {"state": State.UNKNOWN, "blocked_domain": None, "state_at": now}
+    marked = tally.update_deliveries(session, _is_open(), values)
     # Otherwise a row that the operator retries would become uncertain again when its former worker
     # is taken for crashed.
     holding.clear(session)
-    return statements.row_count(marked)
+    return marked
 
 
 def may_have_arrived() -> ColumnElement[bool]:
@@ -144,19 +141,24 @@ def close(
     if not keeps:
         # Open rows with a reason are in flight, and keep their reason.
         chosen &= _reason.is_(None)
-    closed = session.execute(
-        update(Delivery)
-        .where(_is_open(), chosen)
-        .values(
-            state=case((may_have_arrived(), State.UNKNOWN.value), else_=state.value),
-            reason=reason,
-            blocked_domain=None,
-            state_at=now,
-        )
-        .execution_options(synchronize_session=False)
-    )
-    spared = spare_in_flight(session, before, reason=reason, now=now, keeps=keeps)
-    return statements.row_count(closed) - spared
+    values = {
+        "state": case((may_have_arrived(), State.UNKNOWN.value), else_=state.value),
+        "reason": reason,
+        "blocked_domain": None,
+        "state_at": now,
+    }
+    closed = tally.update_deliveries(session, _is_open() & chosen, values)
+    return closed - spare_in_flight(session, before, reason=reason, now=now, keeps=keeps)
+
+
+def end_denied(session: Session, ids: Collection[int], *, now: datetime) -> None:
+    """End those of these rows that are open and have a reason: their marks were denied.
+
+    They were marked before and ended since; the bodies have not left.
+    """
+    chosen = _id.in_(ids) & _state.in_(OPEN) & _reason.is_not(None)
+    ended = case((may_have_arrived(), State.UNKNOWN.value), else_=State.CANCELLED.value)
+    tally.update_deliveries(session, chosen, {"state": ended, "state_at": now})
 
 
 def spare_in_flight(
@@ -173,19 +175,12 @@ def spare_in_flight(
     is_ended = _id.in_(leaving.union(before)) & (_reason == reason)
     is_ended &= col(Delivery.state_at) == now
     is_leaving = _id.in_(leaving)
-    spared = session.execute(
-        update(Delivery)
-        .where(is_ended, is_leaving, _state.in_(_ENDED))
-        .values(state=State.QUEUED, reason=reason if keeps else None)
-        .execution_options(synchronize_session=False)
-    )
-    session.execute(
-        update(Delivery)
-        .where(is_ended, ~is_leaving, _state.in_(_ENDED), may_have_arrived())
-        .values(state=State.UNKNOWN)
-        .execution_options(synchronize_session=False)
-    )
-    return statements.row_count(spared)
+    is_ended &= _state.in_(_ENDED)
+    opened = {"state": State.QUEUED, "reason": reason if keeps else None}
+    spared = tally.update_deliveries(session, is_ended & is_leaving, opened, is_undone=True)
+    uncertain = is_ended & ~is_leaving & may_have_arrived()
+    tally.update_deliveries(session, uncertain, {"state": State.UNKNOWN})
+    return spared
 
 
 def _is_open() -> ColumnElement[bool]:

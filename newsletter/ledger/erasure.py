@@ -7,7 +7,8 @@ from datetime import datetime
 from sqlalchemy import ColumnElement, String, case, cast, literal, select, update
 from sqlmodel import Session, col
 
-from newsletter.ledger import cancellation, reports, statements
+from newsletter import tally
+from newsletter.ledger import cancellation, reports
 from newsletter.ledger.reasons import Reason
 from newsletter.models import Attempt, Delivery, State
 from newsletter.models.columns import Instant
@@ -34,25 +35,21 @@ def erase(session: Session, chosen: ColumnElement[bool], *, now: datetime) -> in
     )
     reports.erase(session, ids)
     is_open = _state.in_(OPEN)
-    erased = session.execute(
-        update(Delivery)
-        .where(_id.in_(ids))
-        .values(
-            address="",
-            # "~" is in no public id, and the row's id keeps the reference unique.
-            reference=literal("~") + cast(_id, String),
-            since_at=None,
-            reply=None,
-            blocked_domain=None,
-            reason=case((is_open, literal(Reason.FORGOTTEN.value)), else_=col(Delivery.reason)),
-            state_at=case((is_open, literal(now, Instant())), else_=col(Delivery.state_at)),
-            state=case(
-                (is_open & cancellation.may_have_arrived(), literal(State.UNKNOWN.value)),
-                (is_open, literal(State.CANCELLED.value)),
-                else_=_state,
-            ),
-        )
-        .execution_options(synchronize_session=False)
-    )
+    values = {
+        "address": "",
+        # "~" is in no public id, and the row's id keeps the reference unique.
+        "reference": literal("~") + cast(_id, String),
+        "since_at": None,
+        "reply": None,
+        "blocked_domain": None,
+        "reason": case((is_open, literal(Reason.FORGOTTEN.value)), else_=col(Delivery.reason)),
+        "state_at": case((is_open, literal(now, Instant())), else_=col(Delivery.state_at)),
+        "state": case(
+            (is_open & cancellation.may_have_arrived(), literal(State.UNKNOWN.value)),
+            (is_open, literal(State.CANCELLED.value)),
+            else_=_state,
+        ),
+    }
+    erased = tally.update_deliveries(session, _id.in_(ids), values)
     cancellation.spare_in_flight(session, (), reason=Reason.FORGOTTEN, now=now, keeps=True)
-    return statements.row_count(erased)
+    return erased

@@ -25,6 +25,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import ColumnElement, Select, case, column, delete, select, table, text, update
 from sqlmodel import Session, col
 
+from newsletter import tally
 from newsletter.db.dialects import Statement
 from newsletter.db.engine import is_sqlite
 from newsletter.errors import NewsletterError
@@ -192,6 +193,7 @@ def clear(session: Session) -> None:
 
 def delete_workers(session: Session, workers: Collection[int]) -> None:
     """Delete registrations with their holdings."""
+    tally.release(session, workers)
     session.execute(delete(Holding).where(col(Holding.worker_id).in_(workers)))
     session.execute(delete(Worker).where(col(Worker.id).in_(workers)))
 

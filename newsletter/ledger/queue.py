@@ -45,7 +45,7 @@ from sqlalchemy import (
 from sqlalchemy import select as select_columns
 from sqlmodel import Session, col
 
-from newsletter import suppression
+from newsletter import suppression, tally
 from newsletter.db import dialects
 from newsletter.db.dialects import Statement
 from newsletter.ledger import cancellation, holding, statements
@@ -56,6 +56,7 @@ from newsletter.models import Delivery, Mailing, State
 from newsletter.models.columns import Instant
 from newsletter.models.delivery import BLOCKED, CLAIMABLE, OPEN
 from newsletter.smtp.outcome import Kind, Outcome
+from newsletter.tally import Name
 
 _id = col(Delivery.id)
 _state = col(Delivery.state)
@@ -110,7 +111,7 @@ def enqueue(
     larger than the cache, keys in random order cost more than sorting them.
     """
     chosen = recipients.subquery()
-    made = session.execute(
+    inserted = session.execute(
         insert(Delivery).from_select(
             [
                 "mailing_id", "address", "reference", "generation", "since_at",
@@ -126,7 +127,9 @@ def enqueue(
         # SQLAlchemy counts the rows of an INSERT only on request.
         execution_options={"preserve_rowcount": True},
     )  # fmt: skip
-    return statements.row_count(made)
+    made = statements.row_count(inserted)
+    tally.add(session, Name.DELIVERY, {State.QUEUED: made}, mailing_id=mailing_id)
+    return made
 
 
 # Functions for workers
@@ -173,9 +176,7 @@ def mark(session: Session, hold: Hold, *, ids: Collection[int], now: datetime) -
     marked = set(json.loads(found or "[]"))
     if denied := set(ids) - marked:
         # Rows that an earlier call marked and that were ended since; their bodies have not left.
-        statements.END_DENIED.change(
-            session, ids=json.dumps(list(denied)), now=_stored(session, now)
-        )
+        cancellation.end_denied(session, denied, now=now)
         hold.deny(session, denied)
     return marked
 
@@ -248,7 +249,7 @@ def record(session: Session, hold: Hold, *, verdicts: Sequence[Verdict], now: da
     accepted = [v for v in verdicts if v.decision.state is State.ACCEPTED]
     others = [v for v in verdicts if v.decision.state is not State.ACCEPTED]
     if accepted:
-        _record_accepted(session, accepted, now)
+        _record_accepted(session, hold, accepted, now)
     if others:
         _record_others(session, hold, others, now)
         hold.give_back(
@@ -436,9 +437,14 @@ def _stored(session: Session, now: datetime) -> object:
     return dialects.stored(session, _INSTANT, now)
 
 
-def _record_accepted(session: Session, verdicts: Sequence[Verdict], now: datetime) -> None:
+def _record_accepted(
+    session: Session, hold: Hold, verdicts: Sequence[Verdict], now: datetime
+) -> None:
     rows = [(v.delivery_id, v.outcome.code, v.outcome.enhanced, v.outcome.text) for v in verdicts]
-    statements.ACCEPT.change(session, now=_stored(session, now), rows=json.dumps(rows))
+    statements.ACCEPT.run(
+        session, worker=hold.worker_id, now=_stored(session, now),
+        ids=json.dumps([row[0] for row in rows]), rows=json.dumps(rows),
+    )  # fmt: skip
 
 
 def _record_others(
@@ -458,6 +464,7 @@ def _record_others(
             State.CANCELLED if v.decision.state in OPEN else v.decision.state,
             str(_stored(session, v.decision.due_at)),
             int(v.decision.is_charged),
+            v.outcome.reaction,
         )
         for v in verdicts
     ]
@@ -468,4 +475,4 @@ def _record_others(
     ids = json.dumps([verdict.delivery_id for verdict in verdicts])
     statements.LOCK.run(session, ids=ids)
     statements.ATTEMPTED.change(session, **parameters)
-    statements.MOVED.change(session, **parameters)
+    statements.MOVED.run(session, ids=ids, **parameters)

@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Collection
 from datetime import datetime
 
-from sqlalchemy import case, insert, literal, select, text, update
+from sqlalchemy import and_, case, insert, literal, select, text, update
 from sqlmodel import Session, col
 
+from newsletter import tally
 from newsletter.ledger import holding
 from newsletter.ledger.retry import Policy
 from newsletter.models import Attempt, Delivery, State
@@ -57,16 +58,12 @@ def take_over(session: Session, *, dead: Collection[int], policy: Policy, now: d
         )
     )
     state = State.UNKNOWN if policy == "hold" else State.QUEUED
-    session.execute(
-        update(Delivery)
-        .where(*uncertain)
-        .values(
-            state=case((_reason.is_(None), state.value), else_=State.UNKNOWN.value),
-            blocked_domain=None,
-            attempts=col(Delivery.attempts) + 1,
-            due_at=now,
-            state_at=now,
-        )
-        .execution_options(synchronize_session=False)
-    )
+    values = {
+        "state": case((_reason.is_(None), state.value), else_=State.UNKNOWN.value),
+        "blocked_domain": None,
+        "attempts": col(Delivery.attempts) + 1,
+        "due_at": now,
+        "state_at": now,
+    }
+    tally.update_deliveries(session, and_(*uncertain), values)
     holding.delete_workers(session, dead)

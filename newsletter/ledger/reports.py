@@ -7,6 +7,7 @@ takes the Session of a transaction that its caller owns and commits.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple, TypeVar
@@ -19,6 +20,7 @@ from sqlalchemy import (
     delete,
     func,
     literal,
+    or_,
     union_all,
     update,
 )
@@ -26,9 +28,12 @@ from sqlalchemy import select as select_columns
 from sqlalchemy.orm import Mapped
 from sqlmodel import Session, col
 
+from newsletter import tally
 from newsletter.db import dialects
 from newsletter.ledger import cancellation, holding, statements
 from newsletter.models import Delivery, Mailing, Receipt, Rejection, Report, State
+from newsletter.models.delivery import OPEN
+from newsletter.tally import Name
 
 #: Time for which receipts and unplaced reports are kept.
 KEPT = timedelta(days=30)
@@ -133,8 +138,17 @@ def settle(session: Session, ids: Collection[int], *, reply: str) -> None:
 
     Their times do not change, because they order the mails to a reader.
     """
-    if ids:
-        statements.SETTLE.change(session, ids=json.dumps(list(ids)), reply=reply)
+    if not ids:
+        return
+    # What came back of it has arrived before. A row that a worker holds ends with its own outcome.
+    state = col(Delivery.state)
+    has_arrived = state.in_(OPEN) & cancellation.may_have_arrived() & ~holding.is_held()
+    values = {
+        "state": State.ACCEPTED, "reason": None, "blocked_domain": None,
+        "code": 250, "enhanced": None, "reply": reply,
+    }  # fmt: skip
+    chosen = _id.in_(ids) & or_(state == State.UNKNOWN, has_arrived)
+    tally.update_deliveries(session, chosen, values)
 
 
 def recorded(session: Session, ids: Collection[int]) -> set[tuple[int, str]]:
@@ -192,8 +206,13 @@ def add(session: Session, rows: Sequence[Mapping[str, Any]]) -> None:
         where=_reports.c.is_void.is_(True)
         | (_reports.c.mailing_id.is_(None) & added.excluded.mailing_id.is_not(None)),
     )
-    if kept:
-        session.connection().execute(again, kept)
+    written = again.returning(_reports.c.source, _reports.c.kind)
+    while kept:
+        # One statement takes each only once.
+        batch = {(row["delivery_id"], row["verdict"]): row for row in reversed(kept)}
+        _count(session, session.connection().execute(written, [*batch.values()]).all())
+        first = {id(row) for row in batch.values()}
+        kept = [row for row in kept if id(row) not in first]
 
 
 def add_unplaced(session: Session, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -201,6 +220,8 @@ def add_unplaced(session: Session, rows: Sequence[Mapping[str, Any]]) -> None:
     if not rows:
         return
     session.connection().execute(dialects.insert_into(session, _reports), list(rows))
+    _count(session, [(row["source"], row["kind"]) for row in rows])
+    tally.add(session, Name.UNPLACED, Counter(row["source"] for row in rows))
     latest_first = (col(Report.at).desc(), col(Report.id).desc())
     chosen = select_columns(col(Report.id)).where(_is_unplaced()).order_by(*latest_first)
     too_many = chosen.offset(UNPLACED_AT_MOST).limit(_BATCH)
@@ -209,6 +230,10 @@ def add_unplaced(session: Session, rows: Sequence[Mapping[str, Any]]) -> None:
         .where(col(Report.id).in_(too_many))
         .execution_options(synchronize_session=False)
     )
+
+
+def _count(session: Session, seen: Sequence[Any]) -> None:
+    tally.add(session, Name.REPORT, Counter(f"{source} {kind}" for source, kind in seen))
 
 
 def reject(session: Session, counts: Mapping[tuple[str, str], int], *, now: datetime) -> None:

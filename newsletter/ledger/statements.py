@@ -13,7 +13,10 @@ from __future__ import annotations
 
 import re
 
+from sqlmodel import Session
+
 from newsletter.db.dialects import Statement
+from newsletter.db.engine import is_sqlite
 from newsletter.models.delivery import BLOCKED, CLAIMABLE
 
 
@@ -81,6 +84,91 @@ _CLAIM_COLUMNS = (
 )
 
 
+class Transition:
+    """A statement that moves rows to other states, and counts them (see `newsletter.tally`).
+
+    Takes `worker`, in whose rows it counts, or None to add rows; `ids`, a JSON array of the rows;
+    and `rows`, a JSON array of their values `v`. What becomes of them depends on their last
+    version. On SQLite, under its one lock, they are counted by a statement before. PostgreSQL does
+    all in one: it locks them first, since another transaction may change them meanwhile.
+    """
+
+    def __init__(
+        self,
+        state: str,
+        values: str,
+        where: str,
+        *,
+        rows: tuple[str, str],
+        reply: str = "NULL",
+        has_constant_state: bool = False,
+        is_returning: bool = False,
+    ) -> None:
+        # `v` costs more than the rows themselves, which are about to be in the cache.
+        beside = "" if has_constant_state else "JOIN ([]) AS v ON v.id = delivery.id"
+        found = f"WHERE delivery.id [ids] AND {where}"
+        changes = f"UPDATE delivery SET state = {state}, {values} FROM ([]) AS v"
+        moved = f"""
+        WITH moved AS (
+            SELECT
+                mailing_id, delivery.state AS old, {state} AS new, {reply} AS reply,
+                count(*) AS rows
+            FROM delivery {beside} {found} GROUP BY 1, 2, 3, 4
+        )
+        """
+        changed = f"""
+        WITH before AS (
+            SELECT id, state FROM delivery {found} ORDER BY id FOR NO KEY UPDATE
+        ), changed AS (
+            {changes}, before WHERE delivery.id = v.id AND delivery.id = before.id
+            RETURNING
+                delivery.id, delivery.mailing_id, before.state AS old, delivery.state AS new,
+                {reply} AS reply
+        ), moved AS (
+            SELECT mailing_id, old, new, reply, count(*) AS rows FROM changed GROUP BY 1, 2, 3, 4
+        ), counted AS ({_COUNTED})
+        SELECT id FROM changed
+        """
+        returning = " RETURNING delivery.id" if is_returning else ""
+        self._counting = _transition(moved + _COUNTED, rows)
+        self._changing = _transition(
+            f"{changes} WHERE {_ROW_OF_V} AND {where}{returning}", rows, changed
+        )
+
+    def run(self, session: Session, **parameters: object) -> set[int]:
+        """Execute it; return the ids of the rows that it changed if it `is_returning`."""
+        if is_sqlite(session.connection()):
+            self._counting.change(session, **parameters)
+        return {one for (one,) in self._changing.run(session, **parameters)}
+
+
+def _transition(sqlite: str, rows: tuple[str, str], postgresql: str = "") -> Statement:
+    return Statement(
+        **{
+            engine: _POSTGRESQL_ONLY.sub("", sql)
+            .replace("[]", rows[i])
+            .replace("[ids]", _ids("ids")[i])
+            .replace("[held]", _HELD[i])
+            for i, (engine, sql) in enumerate({"sqlite": sqlite, "postgresql": postgresql}.items())
+        }
+    )
+
+
+_COUNTED = """
+    INSERT INTO tally (worker_id, name, mailing_id, key, change)
+    SELECT CAST(:worker AS bigint), name, mailing_id, key, sum(change) FROM (
+        SELECT 'delivery' AS name, mailing_id, old AS key, -rows AS change FROM moved
+        UNION ALL SELECT 'delivery', mailing_id, new, rows FROM moved
+        UNION ALL SELECT 'ended', mailing_id, new, rows FROM moved
+            WHERE new = 'unknown' AND old <> 'unknown'
+        UNION ALL SELECT 'reply', 0, reply, rows FROM moved WHERE reply IS NOT NULL
+    ) AS part
+    GROUP BY name, mailing_id, key HAVING sum(change) <> 0
+    ON CONFLICT (worker_id, name, mailing_id, key)
+    DO UPDATE SET change = tally.change + excluded.change
+"""
+
+
 def _batch(rows: str) -> Statement:
     return _statement(
         f"""
@@ -136,24 +224,18 @@ MARKED = _statement(
     ("json_group_array(id)", "CAST(json_agg(id) AS text)"),
     _ids("ids"),
 )
-END_DENIED = _statement(
-    f"""
-    UPDATE delivery SET state_at = :now,
-        state = CASE WHEN {_ARRIVED} THEN 'unknown' ELSE 'cancelled' END
-    WHERE id [] AND {_OPEN} AND reason IS NOT NULL
-    """,
-    _ids("ids"),
-)
 # No reply is stored for a reader who was erased meanwhile, as it may contain their address.
 _REPLY = "CASE WHEN delivery.address <> '' THEN v.reply END"
-ACCEPT = _statement(
+ACCEPT = Transition(
+    "'accepted'",
     f"""
-    UPDATE delivery SET state = 'accepted', state_at = :now, blocked_domain = NULL, reason = NULL,
-        attempts = attempts + 1, code = v.code, enhanced = v.enhanced, reply = {_REPLY}
-    FROM ([]) AS v
-    WHERE {_ROW_OF_V} AND {_OPEN}
+    state_at = :now, blocked_domain = NULL, reason = NULL,
+    attempts = attempts + 1, code = v.code, enhanced = v.enhanced, reply = {_REPLY}
     """,
-    _table(id="bigint", code="smallint", enhanced="text", reply="text"),
+    _OPEN,
+    reply="'body accepted nothing'",
+    rows=_table(id="bigint", code="smallint", enhanced="text", reply="text"),
+    has_constant_state=True,
 )
 # Rows that another transaction is changing are skipped, so that claims never wait.
 UNLOCKED = _statement(
@@ -172,7 +254,7 @@ LOCK = _statement("SELECT id FROM delivery WHERE id [] {FOR NO KEY UPDATE}", _id
 _TRIED = _table(
     id="bigint", code="smallint", enhanced="text", reply="text", outcome="text", phase="text",
     state="text", is_open="boolean", is_unrefused="boolean", last_state="text",
-    due_at="timestamptz", charged="smallint",
+    due_at="timestamptz", charged="smallint", reaction="text",
 )  # fmt: skip
 # Runs before MOVED, on the same condition, so a repeated transaction writes no attempt twice.
 ATTEMPTED = _statement(
@@ -188,21 +270,21 @@ ATTEMPTED = _statement(
 )
 # The three cases of a row: it is tried again; it ends and may have arrived; it ends without having
 # arrived.
-MOVED = _statement(
+MOVED = Transition(
     f"""
-    UPDATE delivery SET
-        state = CASE
-            WHEN reason IS NULL AND v.is_open THEN v.state
-            WHEN v.is_unrefused AND {_ARRIVED} THEN 'unknown'
-            ELSE v.last_state
-        END,
-        due_at = v.due_at, state_at = :now, attempts = attempts + v.charged, blocked_domain = NULL,
-        code = v.code, enhanced = v.enhanced, reply = {_REPLY}
-    FROM ([]) AS v
-    WHERE {_ROW_OF_V} AND {_OPEN} AND delivery.id [ids]
+    CASE
+        WHEN reason IS NULL AND v.is_open THEN v.state
+        WHEN v.is_unrefused AND {_ARRIVED} THEN 'unknown'
+        ELSE v.last_state
+    END
     """,
-    _TRIED,
-    _HELD,
+    f"""
+    due_at = v.due_at, state_at = :now, attempts = attempts + v.charged, blocked_domain = NULL,
+    code = v.code, enhanced = v.enhanced, reply = {_REPLY}
+    """,
+    f"{_OPEN} AND delivery.id [held]",
+    reply="v.phase || ' ' || v.outcome || ' ' || v.reaction",
+    rows=_TRIED,
 )
 STORE_IN_FLIGHT = _statement("UPDATE worker SET in_flight = :ids WHERE id = :worker")
 STORE_HOLDING = _statement("UPDATE holding SET ids = :ids WHERE worker_id = :worker")
@@ -216,29 +298,13 @@ FIND = _statement(
     """,
     _table(mailing="text", reference="text"),
 )
-RECONCILE = _statement(
-    f"""
-    UPDATE delivery SET state = 'accepted', state_at = :now, reason = NULL,
-        code = 250, enhanced = NULL, reply = v.reply
-    FROM ([]) AS v
-    WHERE {_ROW_OF_V} AND state = 'unknown'
-    RETURNING delivery.id
-    """,
-    _table(id="bigint", reply="text"),
-)
-
-# A report proves that the message was accepted. A row that a worker holds is not changed, since it
-# ends with its own outcome.
-SETTLE = _statement(
-    f"""
-    UPDATE delivery SET state = 'accepted', reason = NULL, blocked_domain = NULL,
-        code = 250, enhanced = NULL, reply = :reply
-    WHERE id [ids] AND (
-        state = 'unknown'
-        OR ({_OPEN} AND {_ARRIVED} AND id NOT IN (SELECT delivery_id FROM held))
-    )
-    """,
-    ids=_ids("ids"),
+RECONCILE = Transition(
+    "'accepted'",
+    "state_at = :now, reason = NULL, code = 250, enhanced = NULL, reply = v.reply",
+    "delivery.state = 'unknown'",
+    rows=_table(id="bigint", reply="text"),
+    has_constant_state=True,
+    is_returning=True,
 )
 
 

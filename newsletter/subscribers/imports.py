@@ -372,7 +372,7 @@ def _pause(
         subscriber = store.find(session, reader.address)
         assert subscriber is not None
         preferences.settle_watermark(session, subscriber)
-        subscriber.status = Status.PAUSED
+        store.move(session, subscriber, status=Status.PAUSED)
         subscriber.paused_until = until[reader.address]
     session.flush()
 

@@ -234,10 +234,14 @@ def come_back(session: Session, bearer: Bearer, *, origin: Origin, now: datetime
     before = _before_goodbye(session, subscriber)
     until = subscriber.paused_until
     is_paused = before.status == Status.PAUSED and (until is None or until > now)
-    subscriber.status = Status.PAUSED if is_paused else Status.ACTIVE
     subscriber.paused_until = until if is_paused else None
-    # Restored, because a sign-up by anybody may have changed the cadence in the meantime.
-    subscriber.cadence = before.cadence
+    store.move(
+        session,
+        subscriber,
+        status=Status.PAUSED if is_paused else Status.ACTIVE,
+        # Restored, because a sign-up by anybody may have changed the cadence in the meantime.
+        cadence=Cadence(before.cadence),
+    )
     consent.record(session, subscriber, Action.RETURNED, origin=origin, now=now)
     cancellation.lift(
         session,
@@ -335,7 +339,7 @@ def _begin(
 ) -> Signup:
     """Start an active consent now, and reset the limit of unconfirmed letters."""
     throttle.reset(session, UNCONFIRMED, addresses.mailbox(subscriber.address), keyring=keyring)
-    subscriber.status = Status.ACTIVE
+    store.move(session, subscriber, status=Status.ACTIVE)
     subscriber.watermark = None
     subscriber.paused_until = None
     subscriber.subscribed_at = now
@@ -388,7 +392,7 @@ def _rejoin(
     *,
     keyring: Keyring,
 ) -> Signup:
-    subscriber.cadence = cadence or subscriber.cadence
+    store.move(session, subscriber, cadence=cadence)
     if subscriber.status == Status.PENDING:
         return _begin(session, subscriber, Signup.CONFIRMED, origin, now, keyring=keyring)
     subscriber.generation += 1

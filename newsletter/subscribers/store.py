@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -19,11 +19,11 @@ from sqlalchemy import (
     literal,
     or_,
     union_all,
-    update,
 )
 from sqlalchemy import select as select_columns
 from sqlmodel import Session, col, select
 
+from newsletter import tally
 from newsletter.cadences import Cadence
 from newsletter.db import dialects
 from newsletter.ledger import holding, reports
@@ -39,6 +39,7 @@ from newsletter.models import (
 )
 from newsletter.models.columns import Instant
 from newsletter.models.delivery import OPEN
+from newsletter.tally import Name
 
 #: Rows that a stream of subscribers fetches at a time.
 CHUNK = 2_000
@@ -145,8 +146,11 @@ def listing(
 
 def count(session: Session, *, status: Status | None = None, cadence: Cadence | None = None) -> int:
     """Return how many subscribers there are of a status and a cadence."""
-    query = select(func.count()).select_from(Subscriber).where(*_chosen(status, cadence))
-    return session.exec(query).one()
+    return sum(
+        number
+        for (their_cadence, their_status), number in tally.readers(session).items()
+        if cadence in {None, their_cadence} and status in {None, their_status}
+    )
 
 
 def has_only_local(session: Session) -> bool:
@@ -171,12 +175,7 @@ def has_only_local(session: Session) -> bool:
 
 def counts(session: Session) -> dict[tuple[Cadence, Status], int]:
     """Return how many subscribers there are of each cadence and status."""
-    found = session.execute(
-        select_columns(col(Subscriber.cadence), _status, func.count()).group_by(
-            col(Subscriber.cadence), _status
-        )
-    )
-    return {(Cadence(cadence), Status(status)): number for cadence, status, number in found}
+    return tally.readers(session)
 
 
 def stream(
@@ -240,7 +239,11 @@ def insert_missing(
     if status in {Status.ACTIVE, Status.PAUSED}:
         constants["subscribed_at"] = now
     constants = {name: value for name, value in constants.items() if name not in columns}
-    dialects.insert_missing(session, Subscriber, columns, constants=constants)
+    added = dialects.insert_missing(
+        session, Subscriber, columns, constants=constants, returning="cadence"
+    )
+    readers = Counter(tally.reader(cadence, status) for cadence in added)
+    tally.add(session, Name.READER, readers)
     # Subscribers of other transactions have a consent, as both are committed together. (A condition
     # on thousands of public ids would take longer than the insert.)
     recorded = exists().where(col(Consent.subscriber_id) == _id)
@@ -250,11 +253,7 @@ def insert_missing(
 def remove(session: Session, chosen: ColumnElement[bool], addresses: Collection[str]) -> None:
     """Delete the chosen subscribers that have one of `addresses`; they must have no consents."""
     if addresses:
-        session.execute(
-            delete(Subscriber)
-            .where(chosen, col(Subscriber.address).in_(addresses))
-            .execution_options(synchronize_session=False)
-        )
+        tally.delete_readers(session, chosen & col(Subscriber.address).in_(addresses))
 
 
 def with_address(address: str) -> ColumnElement[bool]:
@@ -336,13 +335,26 @@ def change(
     now: datetime,
 ) -> int:
     """Update the chosen subscribers and return how many."""
-    changed = session.execute(
-        update(Subscriber)
-        .where(chosen)
-        .values({**values, "updated_at": now})
-        .execution_options(synchronize_session=False)
-    )
-    return _rows(changed)
+    return tally.update_readers(session, chosen, {**values, "updated_at": now})
+
+
+def move(
+    session: Session,
+    subscriber: Subscriber,
+    *,
+    status: Status | None = None,
+    cadence: Cadence | None = None,
+) -> None:
+    """Give a subscriber, whose row is locked, another status or cadence.
+
+    This and `change` are the only ways: both count the readers.
+    """
+    before = tally.reader(subscriber.cadence, subscriber.status)
+    subscriber.status = status or subscriber.status
+    subscriber.cadence = cadence or subscriber.cadence
+    counts = Counter({tally.reader(subscriber.cadence, subscriber.status): 1})
+    counts.subtract({before: 1})
+    tally.add(session, Name.READER, counts)
 
 
 def add_consents(
@@ -495,7 +507,7 @@ def deliveries_of(public_ids: Sequence[str], *, address: str | None = None) -> C
 def erase(session: Session, ids: Sequence[int | None]) -> int:
     """Delete subscribers with their consents; return how many consents there were."""
     consents_gone = session.execute(delete(Consent).where(col(Consent.subscriber_id).in_(ids)))
-    session.execute(delete(Subscriber).where(_id.in_(ids)))
+    tally.delete_readers(session, _id.in_(ids))
     return _rows(consents_gone)
 
 

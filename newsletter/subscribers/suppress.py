@@ -104,7 +104,8 @@ def release(
     cause = suppression.release(session, address, keyring=keyring)
     if subscriber is not None and subscriber.status == Status.SUPPRESSED:
         assert subscriber.id is not None
-        subscriber.status = _restored(session, [subscriber.id], cause)[subscriber.id]
+        status = Status(_restored(session, [subscriber.id], cause)[subscriber.id])
+        store.move(session, subscriber, status=status)
         if subscriber.status != Status.PAUSED:
             subscriber.paused_until = None
         consent.record(session, subscriber, Action.RELEASED, origin=origin, now=now)

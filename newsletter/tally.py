@@ -1,0 +1,351 @@
+"""Kept counts: what would take a scan of deliveries or readers to count, counted as it changes.
+
+A count is the sum of its rows in `tally`. Each transaction adds rows of its own for what it
+changes, so nobody waits for anybody to count, and a count is exact at every instant: it is
+committed together with what it counts. A worker, which commits hundreds of times a second, changes
+rows of its own instead (`ledger.statements`), while it holds the row of its registration. `fold`
+replaces the rows that were added by their sums.
+
+- delivery, by mailing and state: deliveries, those that were pruned among them. Open ones are
+  queued or deferred: what is claimed and in flight is derived (`ledger.holding`).
+- ended, by mailing: how often a delivery became unknown. The other ends are final, and happened as
+  often as there are deliveries in that state.
+- reply, by phase, kind of outcome and reaction: how often a try ended so, and was recorded. A row
+  that has ended meanwhile has no outcome.
+- reader, by cadence and status: subscribers.
+- suppression, by cause: how often an address was suppressed, or again for a graver cause.
+- report, by source and kind: what came back, the unplaced ones among them.
+- unplaced, by source: reports that name no delivery of ours.
+
+All but deliveries and readers are events: such a count never decreases. `ledger.books` has the
+deliveries as their books show them, with what is claimed and in flight.
+
+Every function takes the Session of a transaction that its caller owns and commits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import (
+    CTE,
+    ColumnElement,
+    FromClause,
+    Select,
+    delete,
+    func,
+    insert,
+    literal,
+    null,
+    select,
+    text,
+    union_all,
+)
+from sqlalchemy import update as update_rows
+from sqlmodel import Session, col
+
+from newsletter.cadences import Cadence
+from newsletter.db.engine import is_sqlite
+from newsletter.models import Delivery, State, Status, Subscriber, Tally
+
+#: The owner of the rows that `fold` makes.
+_FOLDED = 0
+#: Rows that one `fold` replaces at most.
+_FOLD = 10_000
+#: Advisory lock of PostgreSQL: one transaction at a time folds. Any number will do.
+_FOLDS = 0x6E6C_666F_6C64_7321
+
+
+_tally = Tally.metadata.tables["tally"]
+_subscribers = Subscriber.metadata.tables["subscriber"]
+
+
+class Name(StrEnum):
+    """What is counted."""
+
+    DELIVERY = "delivery"
+    ENDED = "ended"
+    REPLY = "reply"
+    READER = "reader"
+    SUPPRESSION = "suppression"
+    REPORT = "report"
+    UNPLACED = "unplaced"
+
+
+# Counting
+
+
+def add(session: Session, name: Name, counts: Mapping[str, int], *, mailing_id: int = 0) -> None:
+    """Count more, or fewer, by key."""
+    rows = [
+        {"name": name.value, "mailing_id": mailing_id, "key": key, "change": change}
+        for key, change in sorted(counts.items())
+        if change
+    ]
+    if rows:
+        session.execute(insert(_tally), rows)
+
+
+def reader(cadence: str, status: str) -> str:
+    """Return the key of a reader."""
+    return f"{cadence} {status}"
+
+
+def update_deliveries(
+    session: Session,
+    chosen: ColumnElement[bool],
+    values: Mapping[str, Any],
+    *,
+    is_undone: bool = False,
+) -> int:
+    """Change deliveries and count them; return how many rows match.
+
+    The only way to another state, beside the statements of a worker. `is_undone` says that they
+    go back from where this transaction has moved them, which then was no event.
+    """
+    return _update(session, Delivery, chosen, values, lambda kept: _of_delivery(kept, is_undone))
+
+
+def update_readers(session: Session, chosen: ColumnElement[bool], values: Mapping[str, Any]) -> int:
+    """Change subscribers and count them; return how many rows match.
+
+    For many: `subscribers.store` has what there is for one.
+    """
+    return _update(session, Subscriber, chosen, values, _of_reader)
+
+
+def delete_readers(session: Session, chosen: ColumnElement[bool]) -> None:
+    """Delete subscribers and count them."""
+    session.flush()
+    key = _reader_key(_subscribers.c.cadence, _subscribers.c.status)
+    if is_sqlite(session.connection()):
+        gone = select(key.label("key")).where(chosen).cte("gone")
+        session.execute(_less(gone))
+        session.execute(delete(_subscribers).where(chosen))
+    else:
+        deleted = delete(_subscribers).where(chosen).returning(key.label("key"))
+        session.execute(_less(deleted.cte("gone")))
+
+
+def _less(gone: CTE) -> Any:  # noqa: ANN401 - an INSERT
+    counted = _part(Name.READER, gone.c.key, -func.count()).select_from(gone).group_by(gone.c.key)
+    return insert(_tally).from_select(_COLUMNS, counted)
+
+
+_COLUMNS = ["name", "mailing_id", "key", "change"]
+
+#: Returns the parts of the counts, by the groups of rows that a statement changes: see `_moved`.
+_Parts = Callable[[FromClause], list[Select[Any]]]
+
+
+def _update(
+    session: Session,
+    model: type[Delivery | Subscriber],
+    chosen: ColumnElement[bool],
+    values: Mapping[str, Any],
+    parts: _Parts,
+) -> int:
+    """Change rows, and count them by what they were and what they are.
+
+    On SQLite, under its one lock, they are counted before. On PostgreSQL the rows are locked first,
+    in the order of their ids, and what they were is read from the version that is locked: another
+    transaction may have changed them since this statement began.
+    """
+    # A statement of Core: unlike those of the ORM, it does not flush by itself.
+    session.flush()
+    table = model.__table__  # type: ignore[union-attr]
+    columns = table.c
+    if is_sqlite(session.connection()):
+        after = {name: _expression(values.get(name, columns[name])) for name in _GROUPED[model]}
+        session.execute(_counting(parts, _moved(model, columns, after, chosen)))
+        changed = session.execute(update_rows(table).where(chosen).values(values))
+        return int(getattr(changed, "rowcount", 0))
+    before = (
+        select(columns.id, *(columns[name].label(f"old_{name}") for name in _GROUPED[model]))
+        .where(chosen)
+        .order_by(columns.id)
+        .with_for_update(key_share=True)
+        .cte("before")
+    )
+    old = [column for column in before.c if column.name != "id"]
+    moving = (
+        update_rows(table)
+        .where(columns.id == before.c.id)
+        .values(values)
+        .returning(*old, *(columns[name] for name in _KEPT[model]))
+        .cte("changed")
+    )
+    grouped = [*moving.c]
+    moved = select(*grouped, func.count().label("rows")).group_by(*grouped).cte("moved")
+    counted = _counting(parts, moved).cte("counted")
+    total = select(func.count()).select_from(moving).add_cte(counted)
+    return int(session.execute(total).scalar_one())
+
+
+#: The columns by which rows are counted.
+_GROUPED: Mapping[Any, tuple[str, ...]] = {
+    Delivery: ("state",),
+    Subscriber: ("cadence", "status"),
+}
+#: With those that do not change.
+_KEPT: Mapping[Any, tuple[str, ...]] = {
+    Delivery: ("mailing_id", "state"),
+    Subscriber: ("cadence", "status"),
+}
+
+
+def _moved(
+    model: Any,  # noqa: ANN401 - one of two tables
+    columns: Any,  # noqa: ANN401 - its columns
+    after: Mapping[str, ColumnElement[Any]],
+    chosen: ColumnElement[bool],
+) -> CTE:
+    """Select the groups of rows: `old_` columns, columns as they will be, and number of rows."""
+    old = [columns[name].label(f"old_{name}") for name in _GROUPED[model]]
+    new = [after.get(name, columns[name]).label(name) for name in _KEPT[model]]
+    rows = select(*old, *new).where(chosen).subquery()
+    return select(*rows.c, func.count().label("rows")).group_by(*rows.c).cte("moved")
+
+
+def _expression(value: Any) -> ColumnElement[Any]:  # noqa: ANN401 - a value or an expression
+    return value if isinstance(value, ColumnElement) else literal(str(value))
+
+
+def _counting(parts: _Parts, moved: CTE) -> Any:  # noqa: ANN401 - an INSERT
+    part = union_all(*parts(moved)).subquery("part")
+    by = [part.c.name, part.c.mailing_id, part.c.key]
+    change = func.sum(part.c.change)
+    counted = select(*by, change).group_by(*by).having(change != 0)
+    return insert(_tally).from_select(_COLUMNS, counted)
+
+
+def _part(
+    name: Name,
+    key: ColumnElement[Any],
+    change: ColumnElement[Any],
+    mailing_id: ColumnElement[Any] | None = None,
+) -> Select[Any]:
+    return select(
+        literal(name.value).label("name"),
+        (literal(0) if mailing_id is None else mailing_id).label("mailing_id"),
+        key.label("key"),
+        change.label("change"),
+    )
+
+
+def _of_delivery(moved: FromClause, is_undone: bool) -> list[Select[Any]]:  # noqa: FBT001 - private
+    kept = moved.c
+    became = kept.old_state if is_undone else kept.state
+    was = kept.state if is_undone else kept.old_state
+    times = -kept.rows if is_undone else kept.rows
+    is_event = (became == State.UNKNOWN.value) & (was != State.UNKNOWN.value)
+    return [
+        _part(Name.DELIVERY, kept.old_state, -kept.rows, kept.mailing_id),
+        _part(Name.DELIVERY, kept.state, kept.rows, kept.mailing_id),
+        _part(Name.ENDED, became, times, kept.mailing_id).where(is_event),
+    ]
+
+
+def _of_reader(moved: FromClause) -> list[Select[Any]]:
+    kept = moved.c
+    return [
+        _part(Name.READER, _reader_key(kept.old_cadence, kept.old_status), -kept.rows),
+        _part(Name.READER, _reader_key(kept.cadence, kept.status), kept.rows),
+    ]
+
+
+def _reader_key(cadence: ColumnElement[Any], status: ColumnElement[Any]) -> ColumnElement[Any]:
+    return cadence + literal(" ") + status
+
+
+# Keeping it small
+
+
+def release(session: Session, workers: Iterable[int]) -> None:
+    """Have `fold` take the rows of workers that are gone."""
+    session.execute(
+        update_rows(Tally).where(col(Tally.worker_id).in_(list(workers))).values(worker_id=null())
+    )
+
+
+def fold(session: Session) -> None:
+    """Replace rows that were added by their sums, up to 10,000 of them.
+
+    On PostgreSQL one transaction at a time folds, and another one does nothing meanwhile: it never
+    waits. Nobody else changes what was folded.
+    """
+    if is_sqlite(session.connection()):
+        steps = [f"{_FOLD_INTO} FROM ({_ADDED}) AS gone {_SUMS}", _FORGET]
+    else:
+        is_free = text(f"SELECT pg_try_advisory_xact_lock({_FOLDS})")
+        if not session.execute(is_free).scalar_one():
+            return
+        steps = [f"WITH gone AS ({_FORGET} RETURNING *) {_FOLD_INTO} FROM gone {_SUMS}"]
+    *_, last = [session.execute(text(step)) for step in steps]
+    if getattr(last, "rowcount", 0):
+        session.execute(text(f"DELETE FROM tally WHERE worker_id = {_FOLDED} AND change = 0"))
+
+
+_ADDED = f"SELECT * FROM tally WHERE worker_id IS NULL ORDER BY id LIMIT {_FOLD}"
+_FORGET = f"DELETE FROM tally WHERE id IN (SELECT id FROM ({_ADDED}) AS added)"
+_FOLD_INTO = f"""
+    INSERT INTO tally (worker_id, name, mailing_id, key, change)
+    SELECT {_FOLDED}, gone.name, gone.mailing_id, gone.key, sum(gone.change)
+"""
+_SUMS = """
+    GROUP BY gone.name, gone.mailing_id, gone.key HAVING sum(gone.change) <> 0
+    ON CONFLICT (worker_id, name, mailing_id, key)
+    DO UPDATE SET change = tally.change + excluded.change
+"""
+
+
+# Reading
+
+
+def of(name: Name) -> Select[Any]:
+    """Select mailing_id, key and change: the parts of counts, not summed."""
+    columns: list[Any] = [col(Tally.mailing_id), col(Tally.key), col(Tally.change)]
+    return select(*columns).where(col(Tally.name) == name.value)
+
+
+def _sums(session: Session, name: Name) -> dict[str, int]:
+    """Return counts by key, in the order of the keys; without those that are zero."""
+    key, change = col(Tally.key), func.sum(col(Tally.change))
+    found = session.execute(
+        select(key, change).where(col(Tally.name) == name.value).group_by(key).order_by(key)
+    )
+    return {key: int(count) for key, count in found if count}
+
+
+def readers(session: Session) -> dict[tuple[Cadence, Status], int]:
+    """Return how many subscribers there are, by cadence and status."""
+    found = _sums(session, Name.READER).items()
+    return {(Cadence(cadence), Status(status)): count for (cadence, status), count in _split(found)}
+
+
+def replies(session: Session) -> dict[tuple[str, str, str], int]:
+    """Return how many tries ended so, by phase, kind of outcome and reaction; ever increasing."""
+    found = _sums(session, Name.REPLY).items()
+    return {(phase, kind, reaction): count for (phase, kind, reaction), count in _split(found)}
+
+
+def suppressions(session: Session) -> dict[str, int]:
+    """Return how often addresses were suppressed, by cause; ever increasing."""
+    return _sums(session, Name.SUPPRESSION)
+
+
+def reports(session: Session) -> dict[tuple[str, str], int]:
+    """Return how many reports came back, by source and kind; ever increasing."""
+    found = _sums(session, Name.REPORT).items()
+    return {(source, kind): count for (source, kind), count in _split(found)}
+
+
+def unplaced_reports(session: Session) -> dict[str, int]:
+    """Return how many reports named no delivery of ours, by source; ever increasing."""
+    return _sums(session, Name.UNPLACED)
+
+
+def _split(sums: Iterable[tuple[str, int]]) -> Iterator[tuple[list[str], int]]:
+    return ((key.split(" "), count) for key, count in sums)

@@ -1,0 +1,103 @@
+"""Compares the counts that are kept with what is counted."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+from sqlalchemy import Engine, delete, func, insert, inspect, literal, select
+from sqlmodel import Session, col
+
+from newsletter.db import session as sessions
+from newsletter.models import (
+    Delivery,
+    Mailing,
+    Report,
+    State,
+    Subscriber,
+    Suppression,
+    Tally,
+)
+from newsletter.tally import Name
+
+#: What is counted: name, mailing and key.
+Counts = Counter[tuple[str, int, str]]
+
+_PRUNED = {
+    State.ACCEPTED: col(Mailing.pruned_accepted),
+    State.REFUSED: col(Mailing.pruned_refused),
+    State.SKIPPED: col(Mailing.pruned_skipped),
+    State.CANCELLED: col(Mailing.pruned_cancelled),
+}
+
+
+def assert_counts_are_true(engine: Engine) -> None:
+    """Compare, in one statement each: a transaction may commit between two of them."""
+    with sessions.reading(engine) as session:
+        for name in (Name.DELIVERY, Name.READER):
+            found = _side_by_side(session, name)
+            wrong = {key: counts for key, counts in found.items() if counts[0] != counts[1]}
+            assert not wrong, f"{name}: kept and counted differ: {wrong}"
+        for name in (Name.ENDED, Name.SUPPRESSION, Name.REPORT, Name.UNPLACED):
+            found = _side_by_side(session, name)
+            fewer = {key: counts for key, counts in found.items() if counts[0] < counts[1]}
+            assert not fewer, f"{name}: fewer are kept than there are: {fewer}"
+
+
+def recount(engine: Engine) -> None:
+    """Make the kept counts true again, after a test has changed rows behind their back."""
+    with sessions.writing(engine) as session:
+        for name in Name:
+            if name is Name.REPLY:
+                continue
+            session.execute(delete(Tally).where(col(Tally.name) == name.value))
+            rows = [
+                {"name": name.value, "mailing_id": mailing_id, "key": key, "change": change}
+                for mailing_id, key, change in session.execute(_counted(name))
+            ]
+            if rows:
+                session.execute(insert(Tally), rows)
+
+
+def is_kept(engine: Engine) -> bool:
+    """Whether the database has the tables of this version."""
+    return inspect(engine).has_table("tally")
+
+
+def _side_by_side(session: Session, name: Name) -> dict[tuple[int, str], tuple[int, int]]:
+    """Return what is kept and what is counted, by mailing and key."""
+    kept = select(
+        col(Tally.mailing_id), col(Tally.key), col(Tally.change), (col(Tally.change) * 0)
+    ).where(col(Tally.name) == name.value)
+    counted = _counted(name).subquery()
+    of_id, key, number = counted.c
+    both = kept.union_all(select(of_id, key, number * 0, number)).subquery()
+    of_id, key, first, second = both.c
+    found = session.execute(
+        select(of_id, key, func.sum(first), func.sum(second)).group_by(of_id, key)
+    )
+    return {(one, word): (int(kept), int(there)) for one, word, kept, there in found}
+
+
+def _counted(name: Name) -> Any:
+    nothing = literal(0)
+    if name is Name.DELIVERY:
+        by = (col(Delivery.mailing_id), col(Delivery.state))
+        standing = select(*by, func.count()).group_by(*by)
+        gone = [
+            select(col(Mailing.id), literal(state.value), pruned).where(pruned > 0)
+            for state, pruned in _PRUNED.items()
+        ]
+        return standing.union_all(*gone)
+    if name is Name.ENDED:
+        by = (col(Delivery.mailing_id), col(Delivery.state))
+        return select(*by, func.count()).where(by[1] == State.UNKNOWN).group_by(*by)
+    columns: Any = {
+        Name.READER: (Subscriber.cadence, Subscriber.status),
+        Name.SUPPRESSION: (Suppression.cause,),
+        Name.REPORT: (Report.source, Report.kind),
+        Name.UNPLACED: (Report.source,),
+    }[name]
+    key = columns[0] if len(columns) == 1 else columns[0] + " " + columns[1]
+    found = select(nothing, key, func.count()).group_by(*columns)
+    return found.where(col(Report.delivery_id).is_(None)) if name is Name.UNPLACED else found
