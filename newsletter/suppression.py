@@ -231,7 +231,7 @@ def forget(session: Session, address: str, *, now: datetime, keyring: Keyring) -
     A cause graver than the erasure stays: somebody who has complained is never mailed again.
     """
     known = [Cause(one.cause) for one in _delete_matching(session, address, keyring=keyring)]
-    cause = max(Cause.ERASED, *known, key=gravity)
+    cause = max([Cause.ERASED, *known], key=gravity)
     newest = keyring.fingerprints(address)[0]
     nameless = {"address": None, "reason": FORGOTTEN, "source": ""}
     row = {**nameless, "address_hash": newest, "cause": cause}

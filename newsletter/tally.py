@@ -48,7 +48,7 @@ from sqlmodel import Session, col
 
 from newsletter.cadences import Cadence
 from newsletter.db.engine import is_sqlite
-from newsletter.models import Delivery, State, Status, Subscriber, Tally
+from newsletter.models import Delivery, State, Status, Subscriber, TallyPart
 
 #: The owner of the rows that `fold` makes.
 _FOLDED = 0
@@ -58,7 +58,7 @@ _FOLD = 10_000
 _FOLDS = 0x6E6C_666F_6C64_7321
 
 
-_tally = Tally.metadata.tables["tally"]
+_tally = TallyPart.metadata.tables["tally"]
 _subscribers = Subscriber.metadata.tables["subscriber"]
 
 
@@ -85,7 +85,7 @@ def add(session: Session, name: Name, counts: Mapping[str, int], *, mailing_id: 
         if change
     ]
     if rows:
-        session.execute(insert(_tally), rows)
+        session.execute(insert(_tally).inline(), rows)
 
 
 def reader(cadence: str, status: str) -> str:
@@ -266,7 +266,9 @@ def _reader_key(cadence: ColumnElement[Any], status: ColumnElement[Any]) -> Colu
 def release(session: Session, workers: Iterable[int]) -> None:
     """Have `fold` take the rows of workers that are gone."""
     session.execute(
-        update_rows(Tally).where(col(Tally.worker_id).in_(list(workers))).values(worker_id=null())
+        update_rows(TallyPart)
+        .where(col(TallyPart.worker_id).in_(list(workers)))
+        .values(worker_id=null())
     )
 
 
@@ -306,15 +308,15 @@ _SUMS = """
 
 def of(name: Name) -> Select[Any]:
     """Select mailing_id, key and change: the parts of counts, not summed."""
-    columns: list[Any] = [col(Tally.mailing_id), col(Tally.key), col(Tally.change)]
-    return select(*columns).where(col(Tally.name) == name.value)
+    columns: list[Any] = [col(TallyPart.mailing_id), col(TallyPart.key), col(TallyPart.change)]
+    return select(*columns).where(col(TallyPart.name) == name.value)
 
 
 def _sums(session: Session, name: Name) -> dict[str, int]:
     """Return counts by key, in the order of the keys; without those that are zero."""
-    key, change = col(Tally.key), func.sum(col(Tally.change))
+    key, change = col(TallyPart.key), func.sum(col(TallyPart.change))
     found = session.execute(
-        select(key, change).where(col(Tally.name) == name.value).group_by(key).order_by(key)
+        select(key, change).where(col(TallyPart.name) == name.value).group_by(key).order_by(key)
     )
     return {key: int(count) for key, count in found if count}
 

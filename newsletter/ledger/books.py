@@ -21,7 +21,6 @@ from sqlalchemy import (
     and_,
     delete,
     func,
-    literal,
     union_all,
     update,
 )
@@ -31,8 +30,9 @@ from sqlmodel import Session, col, select
 from newsletter import tally
 from newsletter.db import dialects
 from newsletter.ledger import holding, reports, statements
-from newsletter.models import Attempt, Delivery, Mailing, State
+from newsletter.models import Attempt, Delivery, Mailing, State, TallyPart
 from newsletter.models.columns import Instant
+from newsletter.tally import Name
 
 _id = col(Delivery.id)
 _state = col(Delivery.state)
@@ -67,38 +67,63 @@ class Batch(NamedTuple):
 def of(mailings: Select[Any]) -> Subquery:
     """Select mailing_id, state and rows: the number of rows, including pruned ones.
 
-    It is one statement, so that a row is counted either in the table or in the counter, never
-    twice.
+    From the kept counts, with what workers hold moved from the state of its row to that of its try;
+    in one statement, which sees both before an outcome, or both after it.
     """
-    standing: Sequence[ColumnElement[Any]] = (
-        _mailing.label("mailing_id"),
-        _state.label("state"),
-        func.count().label("rows"),
-    )
-    gone = [
-        select_columns(col(Mailing.id), literal(state.value), pruned).where(
-            col(Mailing.id).in_(mailings), pruned > 0
-        )
-        for state, pruned in _PRUNED.items()
-    ]
-    found = select_columns(*standing).where(_mailing.in_(mailings)).group_by(_mailing, _state)
-    # Rows that workers hold are counted as claimed or in flight, not by the state of the row. The
-    # + 0 keeps the planner from using the index over all rows of a mailing, as few rows are held.
+    # The + 0 keeps the planner from the index over all rows of a mailing: few rows are held.
     is_held = (holding.is_held(), (_mailing + 0).in_(mailings))
     moved = [
         select_columns(_mailing, state, rows).where(*is_held).group_by(_mailing, state)
         for state, rows in ((holding.state(), func.count()), (_state, -func.count()))
     ]
-    return union_all(found, *gone, *moved).subquery("books")
+    kept = tally.of(Name.DELIVERY).where(col(TallyPart.mailing_id).in_(mailings))
+    part = union_all(kept, *moved).subquery("part")
+    mailing_id, state, change = part.c
+    rows = func.sum(change)
+    summed = select_columns(mailing_id, state.label("state"), rows.label("rows"))
+    return summed.group_by(mailing_id, state).having(rows != 0).subquery("books")
 
 
 def size() -> ColumnElement[int]:
-    """Return the SQL expression for the number of rows of a mailing, including pruned ones."""
-    standing = select_columns(func.count()).where(_mailing == col(Mailing.id)).correlate(Mailing)
-    found: ColumnElement[int] = standing.scalar_subquery()
-    for pruned in _PRUNED.values():
-        found = found + pruned
+    """Return the SQL expression for the number of rows of a mailing, pruned ones included."""
+    change = func.coalesce(func.sum(col(TallyPart.change)), 0)
+    its = col(TallyPart.mailing_id) == col(Mailing.id)
+    kept = select_columns(change).where(its, col(TallyPart.name) == Name.DELIVERY.value)
+    found: ColumnElement[int] = kept.correlate(Mailing).scalar_subquery()
     return found
+
+
+def by_kind(session: Session) -> dict[tuple[str, State], int]:
+    """Return the number of rows by kind of mailing and state, pruned ones included."""
+    books = of(select_columns(col(Mailing.id))).c
+    kind, state = col(Mailing.kind), books.state
+    found = session.execute(
+        select_columns(kind, state, func.sum(books.rows))
+        .join(Mailing, col(Mailing.id) == books.mailing_id)
+        .group_by(kind, state)
+        .order_by(kind, state)
+    )
+    return {(kind, State(state)): int(count) for kind, state, count in found if count}
+
+
+def ended(session: Session) -> dict[tuple[str, State], int]:
+    """Return how often deliveries ended so, by kind of mailing and state; ever increasing.
+
+    A delivery that was unknown, and ends otherwise after all, has ended twice.
+    """
+    part = union_all(
+        tally.of(Name.DELIVERY).where(col(TallyPart.key).in_([one.value for one in FINAL])),
+        tally.of(Name.ENDED),
+    ).subquery("part")
+    mailing_id, key, change = part.c
+    kind = col(Mailing.kind)
+    found = session.execute(
+        select_columns(kind, key, func.sum(change))
+        .join(Mailing, col(Mailing.id) == mailing_id)
+        .group_by(kind, key)
+        .order_by(kind, key)
+    )
+    return {(kind, State(state)): int(count) for kind, state, count in found if count}
 
 
 def count_states(session: Session, mailings: Select[Any]) -> Mapping[State, int]:
@@ -109,12 +134,11 @@ def count_states(session: Session, mailings: Select[Any]) -> Mapping[State, int]
 
 
 def count_in(session: Session, state: State, mailings: Select[Any] | None = None) -> int:
-    """Return the number of rows in a state, of `mailings` if given."""
-    counted = select_columns(func.count()).where(_state == state)
+    """Return the number of rows in a stored state, of `mailings` if given, pruned ones included."""
+    kept = tally.of(Name.DELIVERY).where(col(TallyPart.key) == state.value)
     if mailings is not None:
-        counted = counted.where(_mailing.in_(mailings))
-    found: int = session.execute(counted).scalar_one()
-    return found
+        kept = kept.where(col(TallyPart.mailing_id).in_(mailings))
+    return int(session.execute(select_columns(func.sum(kept.subquery().c.change))).scalar() or 0)
 
 
 def count_prunable(session: Session, mailings: Select[Any]) -> dict[int, Counter[State]]:

@@ -22,7 +22,7 @@ from newsletter.models.report import Receipt, Rejection, Report
 from newsletter.models.scheduler import SchedulerRun
 from newsletter.models.subscriber import Status, Subscriber
 from newsletter.models.suppression import Cause, Suppression
-from newsletter.models.tally import Tally
+from newsletter.models.tally import TallyPart
 from newsletter.models.throttle import Throttle
 from newsletter.models.worker import ProcessKind, Worker
 
@@ -59,7 +59,7 @@ __all__ = [
     "Status",
     "Subscriber",
     "Suppression",
-    "Tally",
+    "TallyPart",
     "Throttle",
     "Worker",
 ]

@@ -9,13 +9,14 @@ from newsletter.models.columns import RowId
 from newsletter.models.table import Table
 
 
-class Tally(Table, table=True):
+class TallyPart(Table, table=True):
     """A part of a count: the count is the sum of the parts that have the same name and key.
 
     Rows without a worker are only added, and folded later; those of a worker are changed by that
     worker alone. So no two transactions wait for each other to count. See `newsletter.tally`.
     """
 
+    __tablename__ = "tally"
     __table_args__ = (
         # NULLs are distinct: any number of rows without a worker.
         UniqueConstraint("worker_id", "name", "mailing_id", "key", name="uq_tally"),

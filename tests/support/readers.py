@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import claimants
+import counts
 from sqlalchemy import Engine
 from sqlmodel import Session, select
 
@@ -52,6 +53,8 @@ class Readers:
             )
             for name, value in changes.items():
                 setattr(reader, name, value)
+            if "status" in changes:
+                counts.recount(session)
         return came_to
 
     def change(self, address: str, act: Callable[[Session, Subscriber], bool]) -> bool:
@@ -110,6 +113,7 @@ class Readers:
                         reply=reply,
                     )
                 )
+            counts.recount(session)
         if any(held.values()):
             hold = claimants.hold_of(self.engine, 1)
             with claimants.working(self.engine, hold, marked=held[State.IN_FLIGHT]):

@@ -7,6 +7,7 @@ from email.utils import format_datetime
 from typing import Any
 
 import bounces
+import counts
 import ledgers
 from readers import Readers
 from sqlalchemy import select, update
@@ -60,6 +61,7 @@ class Sent:
             session.execute(
                 update(Delivery).where(col(Delivery.mailing_id) == mailing).values(values)
             )
+            counts.recount(session)
             if edition_id is not None:
                 session.execute(
                     update(Mailing).where(col(Mailing.id) == mailing).values(edition_id=edition_id)

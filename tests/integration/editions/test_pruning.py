@@ -10,6 +10,7 @@ from dataclasses import asdict
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+import counts
 import ledgers
 import pytest
 from sqlalchemy import Engine, event, func, update
@@ -175,6 +176,7 @@ def test_letters_and_what_is_young_stay(world: World) -> None:
     ledgers.fill(world.engine, 3)
     with sessions.writing(world.engine) as session:
         session.execute(update(Delivery).values(state=State.ACCEPTED))
+        counts.recount(session)
     world.reader()
     world.article()
     world.send()

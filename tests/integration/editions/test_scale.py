@@ -6,6 +6,7 @@ import tracemalloc
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+import counts
 from sqlalchemy import text
 
 from newsletter.db import session as sessions
@@ -73,6 +74,7 @@ def test_the_next_freeze_after_a_large_one_settles_it_in_one_statement(
     world.record([claim], {refused: Kind.REFUSED})
     with sessions.writing(world.engine) as session:
         session.execute(text("UPDATE delivery SET state = 'accepted' WHERE state = 'queued'"))
+        counts.recount(session)
     world.tick(days=7)
     world.article()
 
@@ -103,3 +105,4 @@ def _crowd(world: World) -> None:
             ),
             {"many": MANY},
         )
+        counts.recount(session)

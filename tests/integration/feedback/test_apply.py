@@ -8,6 +8,7 @@ from itertools import islice
 from typing import Any
 
 import bounces
+import counts
 import damage
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -425,6 +426,7 @@ def test_a_bounce_that_came_too_early_does_not_hide_a_later_one(sent: Sent) -> N
         session.execute(
             update(Delivery).where(col(Delivery.mailing_id) == mailing).values(state=State.ACCEPTED)
         )
+        counts.recount(session)
 
     sent.read(sent.bounce(ANN, number=2, own_id="later"))
 

@@ -15,6 +15,7 @@ from typing import Any
 from unittest import mock
 
 import claimants
+import counts
 import ledgers
 import pytest
 from sqlalchemy import Connection, Engine, event, select, text, update
@@ -105,7 +106,7 @@ def attempts(engine: Engine) -> list[Attempt]:
 # Enqueue
 
 
-def test_enqueue_is_one_statement_however_many_readers_there_are(engine: Engine) -> None:
+def test_enqueue_takes_two_statements_however_many_readers_there_are(engine: Engine) -> None:
     mailing_id = ledgers.add_mailing(engine)
     statements: list[str] = []
 
@@ -124,7 +125,7 @@ def test_enqueue_is_one_statement_however_many_readers_there_are(engine: Engine)
         event.remove(engine, "before_cursor_execute", note)
 
     assert made == 5000
-    assert len(statements) == 1
+    assert len(statements) == 2
     references = [row.reference for row in rows(engine)]
     assert references == sorted(references)
     assert ledgers.states(engine) == {"queued": 5000}
@@ -220,6 +221,7 @@ def test_a_suppressed_address_is_skipped_at_the_claim_and_stops_nobody_else(
                     created_at=NOW,
                 )
             )
+        counts.recount(session)
 
     # The first batches have suppressed addresses only.
     claimed = claim(engine, limit=8)
@@ -374,6 +376,7 @@ def _suppressed_address(engine: Engine, claims: list[Claim]) -> None:
                 address=claims[0].address, address_hash="0" * 48, reason="complaint", created_at=NOW
             )
         )
+        counts.recount(session)
     claim(engine, 3)
 
 
@@ -636,6 +639,7 @@ def test_a_long_history_costs_nothing_the_partial_index_is_used(
     ledgers.fill(engine, 3000)
     with sessions.writing(engine) as session:
         session.execute(text("UPDATE delivery SET state = 'accepted' WHERE id > 50"))
+        counts.recount(session)
     if not engines.is_sqlite(engine):
         with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
             connection.execute(text("ANALYZE delivery"))
@@ -694,7 +698,9 @@ def _explaining(engine: Engine) -> Iterator[list[str]]:
     def note(
         connection: Connection, _cursor: object, statement: str, parameters: Any, *_rest: object
     ) -> None:
-        if not statement.startswith(explain) and "delivery" in statement:
+        # On SQLite rows are counted, sorted, by a statement before the one that changes them.
+        is_counting = engines.is_sqlite(engine) and "INSERT INTO tally" in statement
+        if not statement.startswith(explain) and "delivery" in statement and not is_counting:
             plan.extend(map(str, connection.exec_driver_sql(explain + statement, parameters)))
 
     def execute(statement: Statement, session: Session, parameters: Mapping[str, object]) -> Any:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 import claimants
+import counts
 import ledgers
 import pytest
 from ledgers import NOW
@@ -41,6 +42,7 @@ def said(engine: Engine) -> Said:
 def change(engine: Engine, **values: object) -> None:
     with sessions.writing(engine) as session:
         session.execute(update(Delivery).values(**values))
+        counts.recount(session)
 
 
 def test_nothing_is_said_where_nothing_waits(engine: Engine, said: Said) -> None:
@@ -109,6 +111,7 @@ def test_what_has_ended_or_is_held_for_the_operator_does_not_wait(
     for number, state in enumerate(("refused", "unknown", "skipped", "cancelled"), start=1):
         with sessions.writing(engine) as session:
             session.execute(update(Delivery).where(col(Delivery.id) == number).values(state=state))
+            counts.recount(session)
 
     assert said() == "1 is due: `newsletter cron` or a worker goes on."
 

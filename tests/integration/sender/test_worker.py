@@ -17,6 +17,7 @@ from functools import partial
 from typing import Any
 
 import claimants
+import counts
 import ledgers
 import pytest
 from journey import until
@@ -92,6 +93,7 @@ def test_the_bytes_that_arrive_are_those_that_were_compiled(sqlite_engine: Engin
 
     with sessions.writing(sqlite_engine) as session:
         session.execute(update(Delivery).values(state="queued"))
+        counts.recount(session)
     claims = claimants.claim(sqlite_engine, limit=9, now=ledgers.NOW)
     for claim in claims:
         wire = ledgers.filler().fill(long, slot_values=ledgers.STAMP, claim=claim)
@@ -437,6 +439,7 @@ def test_goodbyes_that_come_together_cost_a_connection_each_at_most(
                 session.execute(
                     update(Delivery).where(holding.state() == "claimed").values(state="cancelled")
                 )
+                counts.recount(session)
 
     with running(ScriptedServer(cancel)) as server:
         worker.run(sqlite_engine, ledgers.plan(server.port, connections=4))

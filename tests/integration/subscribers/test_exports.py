@@ -23,7 +23,7 @@ from newsletter.db import schema
 from newsletter.db import session as sessions
 from newsletter.errors import InvalidAddress
 from newsletter.models import Consent, Status, Subscriber, Suppression
-from newsletter.subscribers import consent, exports, forget, imports, signup, suppress
+from newsletter.subscribers import consent, exports, forget, imports, signup, store, suppress
 from newsletter.subscribers.consent import Origin
 from newsletter.subscribers.imports import Import, ImportTally
 from newsletter.suppression import Cause, Grounds
@@ -286,7 +286,7 @@ def _settle(readers: Readers, person: dict[str, Any]) -> None:
         if status is Status.PENDING:
             reader.subscribed_at = None
         if status is not Status.SUPPRESSED:
-            reader.status = status
+            store.move(session, reader, status=status)
         session.add(reader)
     if status is Status.SUPPRESSED:
         _suppress(readers, address, person["cause"])

@@ -11,7 +11,7 @@ from sqlmodel import Session
 from newsletter import suppression
 from newsletter.db import session as sessions
 from newsletter.models import State, Status, Subscriber, Suppression
-from newsletter.subscribers import consent, forget, suppress, unsubscribe
+from newsletter.subscribers import consent, forget, store, suppress, unsubscribe
 from newsletter.subscribers.consent import Action
 from newsletter.subscribers.unsubscribe import Goodbye
 from newsletter.suppression import Cause, Grounds
@@ -96,7 +96,7 @@ def test_whom_only_a_mail_server_spoke_against_is_again_what_they_were(
 
 def become(readers: Readers, status: Status) -> None:
     def change(session: Session, reader: Subscriber) -> bool:
-        reader.status = status
+        store.move(session, reader, status=status)
         consent.record(session, reader, Action.PAUSED, origin=readers.origin, now=readers.now)
         return True
 

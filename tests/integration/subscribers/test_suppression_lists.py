@@ -7,6 +7,7 @@ from dataclasses import asdict
 from datetime import timedelta
 from typing import Any
 
+import counts
 import pytest
 from examples import examples
 from hypothesis import HealthCheck, given
@@ -50,6 +51,7 @@ def causes(readers: Readers) -> dict[str | None, str]:
 def empty(readers: Readers) -> None:
     with sessions.writing(readers.engine) as session:
         session.execute(delete(Suppression))
+        counts.recount(session)
 
 
 def test_our_own_export_is_read_back_without_loss(readers: Readers) -> None:

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import counts
 import hook_events
 import httpx2
 import pytest
@@ -59,6 +60,7 @@ def send_edition(visitor: Visitor, *addresses: str) -> None:
             text("UPDATE delivery SET state = 'accepted', code = 250, state_at = :at"),
             {"at": NOW - timedelta(hours=1)},
         )
+        counts.recount(connection)
 
 
 def message_id(visitor: Visitor, address: str = ANN) -> str:
@@ -546,6 +548,7 @@ def test_an_edition_of_which_too_much_comes_back_is_paused(
             ),
             {"at": NOW - timedelta(hours=1)},
         )
+        counts.recount(connection)
         mailing = connection.execute(
             text("SELECT public_id FROM mailing WHERE kind = 'digest'")
         ).scalar_one()

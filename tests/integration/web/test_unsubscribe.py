@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import counts
 import pytest
 from sqlalchemy import update
 from visitor import ANN, NOW, Make, Visitor
@@ -247,6 +248,7 @@ def test_an_operators_release_does_not_revive_an_old_link(visitor: Visitor) -> N
         grounds = Grounds(Cause.COMPLAINT, "complaint", "test")
         suppress.suppress(session, ANN, grounds=grounds, now=now, keyring=keyring)
         session.execute(update(Subscriber).values(status="suppressed"))
+        counts.recount(session)
         suppress.release(session, ANN, origin=Origin("test"), now=now, keyring=keyring)
 
     assert visitor.post(f"{link}/undo").status_code == 410
