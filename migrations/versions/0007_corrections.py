@@ -16,7 +16,7 @@ def upgrade() -> None:
         )
         # What it was called then is not known of those that were edited since: only in the bytes.
         op.execute(
-            f"UPDATE mailing_article SET {name} = "  # noqa: S608 - constants
+            f"UPDATE mailing_article SET {name} = "
             f"(SELECT {name} FROM article WHERE article.id = mailing_article.article_id)"
         )
     # Both engines can do this, and Alembic only on one of them.

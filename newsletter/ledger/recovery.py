@@ -43,7 +43,7 @@ def take_over(session: Session, *, dead: Collection[int], policy: Policy, now: d
     )
     uncertain = (_id.in_(holding.in_flight(session, dead)), _state.in_(OPEN))
     # The rows are locked first, so that exactly those whose state changes get an attempt.
-    session.execute(select(_id).where(*uncertain).with_for_update()).all()
+    session.execute(select(_id).where(*uncertain).order_by(_id).with_for_update()).all()
     session.execute(
         insert(Attempt).from_select(
             ["delivery_id", "number", "at", "outcome", "phase", "reply"],

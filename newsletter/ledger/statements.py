@@ -218,7 +218,7 @@ MARKED = _statement(
     f"""
     SELECT [] FROM (
         SELECT id FROM delivery
-        WHERE id [ids] AND {_OPEN} AND reason IS NULL {{FOR NO KEY UPDATE}}
+        WHERE id [ids] AND {_OPEN} AND reason IS NULL {{ORDER BY id FOR NO KEY UPDATE}}
     ) AS locked
     """,
     ("json_group_array(id)", "CAST(json_agg(id) AS text)"),
@@ -250,7 +250,9 @@ BLOCK = _statement(
     """,
     _table(id="bigint", blocked_domain="text"),
 )
-LOCK = _statement("SELECT id FROM delivery WHERE id [] {FOR NO KEY UPDATE}", _ids("ids"))
+LOCK = _statement(
+    "SELECT id FROM delivery WHERE id [] {ORDER BY id FOR NO KEY UPDATE}", _ids("ids")
+)
 _TRIED = _table(
     id="bigint", code="smallint", enhanced="text", reply="text", outcome="text", phase="text",
     state="text", is_open="boolean", is_unrefused="boolean", last_state="text",

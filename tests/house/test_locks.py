@@ -23,6 +23,7 @@ ONLY_WAYS = {
         "sender/limits.py",
         "subscribers/locking.py",
         "suppression.py",
+        "tally.py",
         "throttle.py",
     },
 }

@@ -40,13 +40,21 @@ def literals(source: str) -> Iterator[str]:
 
 def updates_reason(source: str) -> bool:
     """Return whether a module has an UPDATE of deliveries that sets a reason."""
-    for node in ast.walk(ast.parse(source)):
-        if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)):
-            continue
-        sets = node.func.attr == "values" and any(one.arg == "reason" for one in node.keywords)
-        if sets and "update(Delivery)" in ast.unparse(node.func):
+    nodes = list(ast.walk(ast.parse(source)))
+    calls = [node for node in nodes if isinstance(node, ast.Call)]
+    dicts = [node for node in nodes if isinstance(node, ast.Dict)]
+    for each in dicts:
+        pairs = zip(each.keys, each.values, strict=True)
+        given = {key.value: value for key, value in pairs if isinstance(key, ast.Constant)}
+        if {"state", "reason"} <= given.keys() and ast.unparse(given["reason"]) != "None":
             return True
-    return False
+    return any(
+        isinstance(node.func, ast.Attribute)
+        and node.func.attr == "values"
+        and any(one.arg == "reason" for one in node.keywords)
+        and "update(Delivery)" in ast.unparse(node.func)
+        for node in calls
+    )
 
 
 @pytest.mark.parametrize(
