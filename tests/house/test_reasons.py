@@ -43,7 +43,7 @@ def updates_reason(source: str) -> bool:
     nodes = list(ast.walk(ast.parse(source)))
     calls = [node for node in nodes if isinstance(node, ast.Call)]
     dicts = [node for node in nodes if isinstance(node, ast.Dict)]
-    for each in dicts:
+    for each in dicts if "update_deliveries" in source else ():
         pairs = zip(each.keys, each.values, strict=True)
         given = {key.value: value for key, value in pairs if isinstance(key, ast.Constant)}
         if {"state", "reason"} <= given.keys() and ast.unparse(given["reason"]) != "None":
