@@ -75,7 +75,7 @@ def _stored(
     active = sum(counts.get(Status.ACTIVE, 0) for counts in stands.readers.values())
     at_rest = [
         *machine.disk(measured.disk(engine), readers=active),
-        *machine.calendar(has_run=stands.run is not None),
+        *machine.cron(has_run=stands.run is not None),
         *machine.feeds(polled, has_articles=has_articles, now=now),
         *machine.readers(active),
         *machine.fresh(returns, now=now),

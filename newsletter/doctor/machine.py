@@ -1,4 +1,4 @@
-"""Judges this machine and its database: clock, keys, disk, calendar, feeds, readers. Pure."""
+"""Judges this machine and its database: clock, keys, disk, cron, feeds, readers. Pure."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ def disk(found: Disk | None, *, readers: int) -> Iterator[Finding]:
         )
 
 
-def calendar(*, has_run: bool) -> Iterator[Finding]:
+def cron(*, has_run: bool) -> Iterator[Finding]:
     """Judge whether anything makes editions when they are due."""
     if not has_run:
         yield Finding(

@@ -199,12 +199,16 @@ def _headers(mail: Received, settings: Settings) -> Iterator[Finding]:
         )
         return
     base = urlsplit(settings.base_url)
-    host = urlsplit(_links(mail)[0]).hostname
+    try:
+        host = urlsplit(_links(mail)[0]).hostname
+    except ValueError:
+        host = None
     if host != base.hostname:
         yield Finding(
             id="list.unsubscribe",
             level=Level.WARNING,
-            sentence=f"List-Unsubscribe leads to {host}, and base_url is at {base.hostname}.",
+            sentence=f"List-Unsubscribe leads to {host or 'no host'}, and base_url is at "
+            f"{base.hostname}.",
             hint="Turn off the provider's own unsubscribe and link tracking: else it keeps readers "
             "who left to itself.",
         )

@@ -92,8 +92,11 @@ def _of_post(reply: Reply, url: str) -> Finding | None:
 
 
 def _redirected(reply: Reply, url: str) -> Finding:
-    to = urljoin(url, reply.headers.get("location", ""))
-    here, there = urlsplit(url), urlsplit(to)
+    here = urlsplit(url)
+    try:
+        there = urlsplit(urljoin(url, reply.headers.get("location", "")))
+    except ValueError:
+        there = here
     if here.scheme == "http" and there.scheme == "https":
         hint = "Let base_url begin with https://: links of mails that went out keep the old one."
     elif here.hostname != there.hostname:

@@ -85,9 +85,9 @@ def test_room_that_could_not_be_read_says_so() -> None:
     assert levels(machine.disk(None, readers=1)) == [("disk", Level.NOT_CHECKED)]
 
 
-def test_a_calendar_that_nobody_keeps_is_found() -> None:
-    assert levels(machine.calendar(has_run=True)) == []
-    assert levels(machine.calendar(has_run=False)) == [("cron", Level.WARNING)]
+def test_a_cron_that_never_ran_is_found() -> None:
+    assert levels(machine.cron(has_run=True)) == []
+    assert levels(machine.cron(has_run=False)) == [("cron", Level.WARNING)]
 
 
 def polled(name: str, days: float, *, is_failing: bool = False) -> Polled:

@@ -58,7 +58,7 @@ def test_a_redirect_to_another_host_names_it() -> None:
     assert "if www.miasfeed.example is yours" in said(form=to)
 
 
-@pytest.mark.parametrize("location", ["/login", ""])
+@pytest.mark.parametrize("location", ["/login", "", "https://[no-address/"])
 def test_a_redirect_on_the_same_host_is_the_proxys(location: str) -> None:
     to = Reply(status=302, headers={"location": location})
 
