@@ -327,15 +327,15 @@ class Settings(BaseSettings):
     sending_addresses: Addresses = Field(
         default_factory=list,
         description="The public addresses that mail leaves from, where smtp_url does not tell: "
-        "with a relay on this machine, or one that has others do it. The doctor looks "
+        "with a relay on this machine, or one that has others do it. `newsletter doctor` looks "
         "for them in SPF, in reverse DNS and on blocklists. In the environment: separated by "
         "commas.",
     )
     dkim_selectors: Selectors = Field(
         default_factory=list,
         description="The selectors of the DKIM keys that the relay signs with (s= in the "
-        "DKIM-Signature of a mail from it), so that the doctor can look at the keys. In "
-        "the environment: separated by commas.",
+        "DKIM-Signature of a mail from it), so that `newsletter doctor` can look at the "
+        "keys. In the environment: separated by commas.",
     )
     return_path: ReturnPathAddress = Field(
         None,
