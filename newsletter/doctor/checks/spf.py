@@ -14,6 +14,7 @@ from newsletter.doctor.findings import Finding, Level
 from newsletter.doctor.records import spf, spf_costs, spf_terms, zone
 from newsletter.doctor.records.answers import Lookup
 from newsletter.doctor.records.spf import Result
+from newsletter.doctor.records.spf_terms import Qualifier
 from newsletter.doctor.records.zone import shown
 from newsletter.settings import values
 
@@ -30,6 +31,7 @@ def findings(sender: str, ways: Sequence[Route], lookup: Lookup) -> list[Finding
         return [wrong, *(_unknown(one, domain, "spf.one comes first") for one in rest)]
     cost = spf_costs.of(domain, lookup)
     return [
+        *_for_everybody(domain, found),
         *_costs(domain, found, cost, ways),
         *(
             finding
@@ -133,6 +135,22 @@ def _merged(records: Sequence[str]) -> str:
     # +all would let everybody send.
     end = "-all" if ends == {"-"} else "~all"
     return " ".join(["v=spf1", *terms, end])
+
+
+def _for_everybody(domain: str, found: spf.Published) -> Iterator[Finding]:
+    for term in found.terms:
+        if term.name == "all" and term.qualifier is Qualifier.PASS:
+            terms = ["~all" if one == term.text else one for one in found.text.split()]
+            yield Finding(
+                id="spf.one",
+                level=Level.WARNING,
+                sentence=f"The SPF record of {domain} lets everybody send for it, by "
+                f"{shown(term.text)}.",
+                hint=f"Publish this record, with ~all, in place of the one at {domain}.",
+                subject=domain,
+                record=zone.txt(domain, " ".join(terms)),
+            )
+            return
 
 
 def _costs(

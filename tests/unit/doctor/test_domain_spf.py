@@ -88,6 +88,14 @@ def test_the_include_of_the_relay_is_not_the_one_to_leave_out(look: Look) -> Non
     assert one.record == 'miasfeed.example. IN TXT "v=spf1 include:mailgun.org -all"'
 
 
+@pytest.mark.parametrize("term", ["all", "+all", "+ALL"])
+def test_a_record_that_lets_everybody_send_is_a_warning(look: Look, term: str) -> None:
+    found = only(look({NAME: texts(f"v=spf1 mx {term}")}), "spf.one")
+
+    assert found.level is Level.WARNING
+    assert found.record == 'miasfeed.example. IN TXT "v=spf1 mx ~all"'
+
+
 def test_too_many_lookups_name_the_costliest_include(look: Look) -> None:
     found = look(
         {
