@@ -12,6 +12,7 @@ from newsletter.doctor.checks import routes
 from newsletter.doctor.checks.routes import Kind, Route
 from newsletter.doctor.findings import Finding, Level
 from newsletter.doctor.records import zone
+from newsletter.doctor.records.answers import Kind as Kinds
 from newsletter.doctor.records.answers import Lookup
 from newsletter.doctor.records.zone import Address, shown
 from newsletter.settings import values
@@ -26,7 +27,7 @@ def findings(ways: Sequence[Route], domain: str, lookup: Lookup) -> Iterator[Fin
         if way.kind is Kind.OWN:
             name = way.name if "." in way.name else f"mail.{domain}"
             for address in way.addresses:
-                yield from _address(address, name, lookup)
+                yield from _address(address, name, way, lookup)
         elif way.kind is not Kind.PROVIDER:
             yield _not_checked(way)
 
@@ -46,38 +47,55 @@ def _not_checked(way: Route) -> Finding:
     )
 
 
-def _address(address: Address, name: str, lookup: Lookup) -> Iterator[Finding]:
+def _address(address: Address, name: str, way: Route, lookup: Lookup) -> Iterator[Finding]:
     if values.is_inside(address):
         return
-    reverse = address.reverse_pointer
-    answer = lookup(reverse, "PTR")
-    if answer.failure:
-        yield _unknown(address, answer.failure)
-        return
+    answer = lookup(address.reverse_pointer, "PTR")
     names = [one for one in answer.records if one][:_NAMES]
-    kind = "A" if address.version == 4 else "AAAA"
-    back = [lookup(one, "A" if address.version == 4 else "AAAA") for one in names]
-    if any(str(address) in one.records for one in back):
-        return
-    if failure := next((one.failure for one in back if one.failure), ""):
-        yield _unknown(address, failure)
-        return
-    if names:
+    kind: Kinds = "A" if address.version == 4 else "AAAA"
+    back = {one: lookup(one, kind) for one in names}
+    right = [one for one, found in back.items() if str(address) in found.records]
+    failures = [one.failure for one in (answer, *back.values()) if one.failure]
+    if right:
+        yield from _said(address, right, way)
+    elif failures:
+        yield _unknown(address, failures[0])
+    elif names:
         listed = ", ".join(map(shown, names[:3]))
-        sentence = f"The name of {address} is {listed}, and that name does not lead back to it."
-        hint = f"Publish an {kind} record for it, and have the relay say the same name in EHLO."
-        record = zone.record(names[0], kind, str(address))
+        yield _wrong(
+            address,
+            f"The name of {address} is {listed}, and that name does not lead back to it.",
+            f"Publish an {kind} record for it, and have the relay say the same name in EHLO.",
+            zone.record(names[0], kind, str(address)),
+        )
     else:
-        sentence = (
+        yield _wrong(
+            address,
             f"{address} has no name in reverse DNS, and large receivers refuse mail from such "
-            "addresses."
-        )
-        hint = (
+            "addresses.",
             "Have whoever rents you the address publish this record: the name that the relay says "
-            f"in EHLO, which has to have an {kind} record with the same address."
+            f"in EHLO, which has to have an {kind} record with the same address.",
+            zone.record(address.reverse_pointer, "PTR", f"{name}."),
         )
-        record = zone.record(reverse, "PTR", f"{name}.")
-    yield Finding(
+
+
+def _said(address: Address, names: Sequence[str], way: Route) -> Iterator[Finding]:
+    """Tell of a name that is not the relay's: what it says in EHLO is not seen from here."""
+    if "." in way.name and way.name not in names:
+        yield Finding(
+            id="ptr",
+            level=Level.INFO,
+            sentence=f"The name of {address} is {shown(names[0])}, and the relay is known as "
+            f"{way.name}; some receivers want the name that it says in EHLO to be the first.",
+            hint=f"Have the relay say {shown(names[0])} in EHLO, or whoever rents you the address "
+            "publish this record.",
+            subject=str(address),
+            record=zone.record(address.reverse_pointer, "PTR", f"{way.name}."),
+        )
+
+
+def _wrong(address: Address, sentence: str, hint: str, record: str) -> Finding:
+    return Finding(
         id="ptr",
         level=Level.ERROR,
         sentence=sentence,

@@ -135,7 +135,8 @@ def _route(host: str, organizational: str, lookup: Lookup) -> Route:
     addresses, failure = _addresses(host, lookup)
     if failure:
         return Route(kind=Kind.OTHER, name=host, failure=failure)
-    if "." not in host or all(values.is_inside(address) for address in addresses):
+    # A name without a dot is one of this network.
+    if not {".", ":"} & set(host) or all(values.is_inside(address) for address in addresses):
         return Route(kind=Kind.INSIDE, name=host, addresses=addresses)
     kind = Kind.OWN if is_within(host, organizational) else Kind.OTHER
     return Route(kind=kind, name=host, addresses=addresses)

@@ -298,6 +298,20 @@ def test_a_name_that_does_not_lead_back_is_an_error(look: Look) -> None:
     assert found.record == "srv7.isp.example. IN A 192.0.2.25"
 
 
+def test_a_name_that_is_not_the_relays_is_told(look: Look) -> None:
+    changes: Any = {
+        "25.2.0.192.in-addr.arpa": {"PTR": ["srv7.isp.example"]},
+        "srv7.isp.example": {"A": ["192.0.2.25"]},
+    }
+
+    found = only(look(changes), "ptr")
+
+    assert found.level is Level.INFO
+    assert "is srv7.isp.example, and the relay is known as mail.miasfeed" in found.sentence
+    named = look(changes, sending_addresses=["192.0.2.25"])
+    assert not [one for one in named if one.id == "ptr"]
+
+
 @pytest.mark.parametrize(
     "changes",
     [

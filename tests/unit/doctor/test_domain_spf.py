@@ -191,6 +191,24 @@ def test_a_relay_of_somebody_else_is_a_warning_and_its_name_is_its_own(look: Loo
     assert only(found, "ptr").level is Level.NOT_CHECKED
 
 
+@pytest.mark.parametrize(
+    ("host", "address"), [("[2001:db8::7]", "2001:db8::7"), ("198.51.100.7", "198.51.100.7")]
+)
+def test_a_relay_may_be_an_address(look: Look, host: str, address: str) -> None:
+    found = look(smtp_url=f"smtps://a:b@{host}")
+
+    assert only(found, "spf.relay").subject == address
+    assert only(found, "spf.relay").level is Level.WARNING
+
+
+def test_a_relay_of_the_local_network_is_not_where_mail_leaves(look: Look) -> None:
+    changes: Any = {"smarthost": {"A": ["192.0.2.9"]}, "mail.lan": {"A": ["10.1.2.3"]}}
+
+    for host in ("smarthost", "mail.lan", "10.1.2.3"):
+        found = look(changes, smtp_url=f"smtps://a:b@{host}")
+        assert only(found, "spf.relay").level is Level.NOT_CHECKED
+
+
 def test_a_relay_without_an_address_is_not_checked(look: Look) -> None:
     found = look(smtp_url="smtps://a:b@gone.miasfeed.example")
 
