@@ -62,6 +62,7 @@ def doctor(
     if mail and file:
         raise typer.BadParameter("--mail and --file do not go together: a mail is one of them.")
     found, now = context.of(ctx), clock.utc_now()
+    found.log()
     resolver = _resolver(nameserver)
     with ExitStack() as stack:
         database = _opened(stack, found)
@@ -82,6 +83,8 @@ def doctor(
         examined = network.merged(examined)
         if engine is not None:
             _keep(engine, examined, now)
+    if found.settings.log_level:
+        _log(examined)
     _print(examined, then, unseen=_unseen(dns=dns, mail=bool(mail or file)), json=json)
     if any(one.level.needs_a_look for group in examined for one in group.findings):
         raise typer.Exit(FOUND)
@@ -192,6 +195,20 @@ def _keep(engine: Engine, examined: Sequence[Examined], now: datetime) -> None:
             kept.keep(session, {one.checks: one.findings for one in examined}, now=now)
     except NewsletterError as exc:
         output.warn(f"The findings could not be kept: {exc.message}", exc.hint)
+
+
+def _log(examined: Sequence[Examined]) -> None:
+    from newsletter.doctor.findings import Level
+    from newsletter.logs import events
+    from newsletter.logs.event import ERROR, INFO, WARNING
+
+    levels = {Level.ERROR: ERROR, Level.WARNING: WARNING}
+    for group in examined:
+        for one in group.findings:
+            said = f"{one.sentence} {one.hint}".rstrip()
+            events.FINDING(
+                levels.get(one.level, INFO), id=one.id, subject=one.subject or None, message=said
+            )
 
 
 def _unseen(*, dns: bool, mail: bool) -> str:

@@ -18,10 +18,11 @@ from newsletter.settings import Settings
 
 #: What `daily` looks at, by the beginnings of its ids, without the settings.
 _TODAY = (
-    "database.restored", "scheduler", "feeds.failing", "articles.quarantined", "feedback.failing",
-    "templates", "letters", "editions", "feedback.unplaced", "delivery",
+    "database.restored", "scheduler", "feeds.failing", "feeds.stale", "articles.quarantined",
+    "feedback.failing", "templates", "workers", "letters", "editions", "feedback.unplaced",
+    "delivery",
 )  # fmt: skip
-_STORED = ("schema", "disk", "cron", "feeds", "readers")
+_STORED = ("schema", "disk", "cron", "feeds.none", "feeds.unread", "readers")
 _POINTERS = Finding(
     id="postmaster",
     level=Level.INFO,

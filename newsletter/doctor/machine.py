@@ -153,7 +153,7 @@ def feeds(polled: Sequence[Polled], *, has_articles: bool, now: datetime) -> Ite
         more = f" and {len(stale) - _NAMED} more" if len(stale) > _NAMED else ""
         were = "1 feed was" if len(stale) == 1 else f"{len(stale):,} feeds were"
         yield Finding(
-            id="feeds.stale",
+            id="feeds.unread",
             level=Level.WARNING,
             sentence=f"{were} last read days ago: {names}{more}.",
             hint="`newsletter feeds fetch` reads them now; look whether `newsletter cron` runs.",

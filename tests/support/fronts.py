@@ -77,7 +77,7 @@ def running(name: str, folder: Path, *, upstream: int) -> Iterator[WebContext]:
     """Run nginx or Caddy on a free port, before the server on the port `upstream`."""
     folder.mkdir()
     authority = trustme.CA()
-    certificate = authority.issue_cert(HOST)
+    certificate = authority.issue_cert(HOST, "127.0.0.1")
     chain, key = folder / "fullchain.pem", folder / "privkey.pem"
     certificate.private_key_pem.write_to_path(str(key))
     for part in certificate.cert_chain_pems:

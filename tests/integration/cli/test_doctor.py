@@ -10,6 +10,7 @@ from contextlib import closing, contextmanager
 from email import message_from_bytes
 from pathlib import Path
 
+import dns_server
 import pytest
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, Envelope, Session
@@ -192,7 +193,45 @@ def test_a_saved_mail_is_judged_alone(run: Run, tmp_path: Path) -> None:
     }
 
 
-@pytest.mark.parametrize("octets", [b"", b"<html>", b"From x\n", b"hello", b"A: b\n" * 1_000_000])
+def test_a_saved_mail_that_is_right_needs_no_look(run: Run, tmp_path: Path) -> None:
+    file = tmp_path / "received.eml"
+    file.write_bytes(signer().sign(MAIL))
+    zone = {
+        signer().name: {"TXT": [signer().record]},
+        "_dmarc.miasfeed.example": {"TXT": ["v=DMARC1; p=reject"]},
+    }
+
+    with dns_server.serving(zone) as server:
+        host, port = server.nameserver
+        ran = run("doctor", "--file", str(file), "--nameserver", f"{host}:{port}")
+
+    assert ran.code == 0
+    assert ran.out == (
+        "Nothing needs a look.\n\nReceived mail: in order (mail.sender, dkim.signature, "
+        "dkim.headers, align, list.unsubscribe)\n"
+    )
+
+
+def test_where_events_are_logged_each_finding_is_one(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NEWSLETTER_LOG_LEVEL", "warning")
+    monkeypatch.setenv("NEWSLETTER_SMTP_URL", "smtp://relay.example")
+
+    logged = run("doctor").err
+
+    assert [line.split()[2:4] for line in logged.splitlines()] == [
+        ["finding", "cron"],
+        ["finding", "feeds.none"],
+        ["finding", "readers.none"],
+    ]
+
+
+@pytest.mark.parametrize(
+    "octets",
+    [b"", b"<html>", b"From x\n", b"hello", b"A: b\n" * 1_000_000],
+    ids=["empty", "page", "mbox", "text", "headers"],
+)
 def test_a_file_that_is_no_mail_is_refused(run: Run, tmp_path: Path, octets: bytes) -> None:
     file = tmp_path / "received.eml"
     file.write_bytes(octets)

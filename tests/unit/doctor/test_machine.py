@@ -99,7 +99,7 @@ def test_feeds_that_nobody_reads_any_more_are_named() -> None:
 
     (found,) = machine.feeds([polled("Fresh", 1), *stale], has_articles=True, now=NOW)
 
-    assert found.id == "feeds.stale"
+    assert found.id == "feeds.unread"
     assert "5 feeds were last read days ago: Feed 0 (2026-11-20)" in found.sentence
     assert "and 2 more" in found.sentence
 
