@@ -38,6 +38,7 @@ def examine(
         *_covered(mail, own),
         *_alignment(mail, signatures, lookup),
         *_headers(mail, settings),
+        *_way(mail, own, settings),
     ]
     return Examined(
         checks=Checks.MAIL,
@@ -186,6 +187,24 @@ def _spf(mail: Received, lookup: Lookup) -> Result | None:
     sender = mail.envelope or f"postmaster@{mail.envelope_domain}"
     result = spf.check_host(mail.client, mail.envelope_domain, sender, lookup).result
     return None if result is Result.TEMPERROR else result
+
+
+def _way(mail: Received, own: Sequence[Signature], settings: Settings) -> Iterator[Finding]:
+    """Name what settings want to know of the way of a mail, and do not have."""
+    known = [str(one) for one in settings.sending_addresses]
+    said = []
+    if own and own[0].selector not in settings.dkim_selectors:
+        said.append(f"it is signed with selector {own[0].selector} (dkim_selectors)")
+    if mail.client and mail.client not in known:
+        said.append(f"it came from {mail.client} (sending_addresses)")
+    if said:
+        yield Finding(
+            id="mail.way",
+            level=Level.INFO,
+            sentence=f"The way of the mail: {' and '.join(said)}.",
+            hint="With these settings `newsletter doctor --dns` looks at key and address, too; "
+            "docs/dns.md says when they are needed.",
+        )
 
 
 def _headers(mail: Received, settings: Settings) -> Iterator[Finding]:

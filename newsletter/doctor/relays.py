@@ -18,6 +18,10 @@ from newsletter.smtp.server import LOOPBACK, SmtpServer
 from newsletter.smtp.tls import Trust
 
 _SECONDS = 20.0
+_UNREACHED = (
+    "Look at name and port in smtp_url, whether it runs, and for a firewall on the way: many "
+    "hosting providers block port 25."
+)
 #: To connect to a server of this machine.
 _LOCAL_SECONDS = 2.0
 #: Connections at the same time.
@@ -27,9 +31,10 @@ _AT_ONCE = 10
 def examine(servers: Sequence[SmtpServer], *, now: datetime) -> Examined:
     """Connect to each relay as it is configured, side by side."""
     found = asyncio.run(_all(servers, now))
+    has_tls = any(server.security != "plain" for server in servers)
     return Examined(
         checks=Checks.RELAYS,
-        looked_at=("relay", "tls.relay"),
+        looked_at=("relay", *(["tls.relay"] if has_tls else [])),
         findings=tuple(finding for of_one in found for finding in of_one),
     )
 
@@ -70,8 +75,7 @@ async def _one(server: SmtpServer, now: datetime) -> list[Finding]:
             await session.quit()
     except TimeoutError:
         slow = TransportUnavailable(
-            f"The mail server {server} does not answer within {_SECONDS:.0f} seconds.",
-            hint="Look whether a firewall is between: many providers block port 25.",
+            f"The mail server {server} does not answer within {_SECONDS:.0f} seconds."
         )
         return _failed(server, slow)
     except (ConfigurationError, TransportUnavailable) as exc:
@@ -90,7 +94,7 @@ def _failed(server: SmtpServer, exc: NewsletterError) -> list[Finding]:
         id="tls.relay" if is_of_tls else "relay",
         level=Level.ERROR,
         sentence=exc.message,
-        hint=exc.hint or "",
+        hint=_UNREACHED if isinstance(exc, TransportUnavailable) else exc.hint or "",
         subject=str(server),
     )
     if is_of_tls or server.security == "plain":

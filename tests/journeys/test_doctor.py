@@ -28,7 +28,7 @@ def test_one_click_is_tried_through_nginx_and_changes_nothing(
 ) -> None:
     fronts.command("nginx")
     newsletter = sqlite_newsletter
-    newsletter.add(**{"ann@readers.example": "weekly"})
+    newsletter.add(ann="weekly")
     newsletter.env["NEWSLETTER_TRUSTED_PROXIES"] = "127.0.0.1"
     with journey.serving(newsletter) as (direct, _):
         upstream = int(direct.rpartition(":")[2])

@@ -190,10 +190,14 @@ def test_a_saved_mail_is_judged_alone(run: Run, tmp_path: Path) -> None:
         ("Received mail", "dkim.headers"),
         ("Received mail", "dkim.signature"),
         ("Received mail", "align"),
+        ("Received mail", "mail.way"),
     }
 
 
-def test_a_saved_mail_that_is_right_needs_no_look(run: Run, tmp_path: Path) -> None:
+def test_a_saved_mail_that_is_right_needs_no_look(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NEWSLETTER_DKIM_SELECTORS", "s1")
     file = tmp_path / "received.eml"
     file.write_bytes(signer().sign(MAIL))
     zone = {
@@ -221,9 +225,9 @@ def test_where_events_are_logged_each_finding_is_one(
     logged = run("doctor").err
 
     assert [line.split()[2:4] for line in logged.splitlines()] == [
-        ["finding", "cron"],
-        ["finding", "feeds.none"],
-        ["finding", "readers.none"],
+        ["finding", "cron:"],
+        ["finding", "feeds.none:"],
+        ["finding", "readers.none:"],
     ]
 
 

@@ -52,7 +52,12 @@ def arrived(octets: bytes, *lines: str) -> bytes:
 
 def judged(octets: bytes, dns: Mapping[str, Any] = DNS) -> list[Finding]:
     zone = Zone(dns)
-    settings = Settings(sender="Mia's Feed <digest@miasfeed.example>", base_url=BASE)
+    settings = Settings(
+        sender="Mia's Feed <digest@miasfeed.example>",
+        base_url=BASE,
+        dkim_selectors=["s1", "m1"],
+        sending_addresses=["198.51.100.7"],
+    )
     found = mail.examine(
         received.read(octets), signatures.verify(octets, zone), settings, zone
     ).findings
@@ -281,6 +286,16 @@ def test_a_mail_of_somebody_else_is_named() -> None:
 
     assert [(one.id, one.level) for one in found] == [("mail.sender", Level.WARNING)]
     assert "other@miasfeed.example" in found[0].sentence
+
+
+def test_what_settings_want_to_know_of_its_way_is_named() -> None:
+    other = signer("miasfeed.example", "s2")
+    octets = arrived(other.sign(written()), "Received: from relay ([198.51.100.9]) by mx.example")
+
+    (found,) = judged(octets, {**DNS, other.name: {"TXT": [other.record]}})
+    assert (found.id, found.level) == ("mail.way", Level.INFO)
+    assert "selector s2 (dkim_selectors)" in found.sentence
+    assert "198.51.100.9 (sending_addresses)" in found.sentence
 
 
 # Files
