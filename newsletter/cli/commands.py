@@ -24,6 +24,8 @@ _COMMANDS = {
     "doctor": "Say whether everything is right: settings, machine, DNS, mail.",
     "status": "Show what needs a look, what waits and what is due next.",
     "watchdog": "Say what is overdue; nothing when all is well.",
+    "metrics": "Print all metrics as Prometheus reads them.",
+    "desk": "Serve the operator's web view: metrics, and that it is there.",
 }
 _GROUPS = {
     "subscribers": "Who reads, how often, and how they agreed to it.",

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import errno
-import socket
 import threading
 from contextlib import contextmanager, suppress
 from resource import RLIMIT_NOFILE, getrlimit
@@ -11,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from newsletter.cli import context, output, setup
+from newsletter.cli import context, output, ports, setup
 from newsletter.cli import worker as working
 from newsletter.cli.systemd import Service
-from newsletter.errors import InvalidInput, SchemaOutOfDate
+from newsletter.errors import SchemaOutOfDate
 from newsletter.logs import events
 from newsletter.sender.shutdown import Shutdown, on_signals
 
@@ -63,7 +61,7 @@ def serve(
         guard = Guard(Limits.of(getrlimit(RLIMIT_NOFILE)[0]), say=_log_closed)
         options = _options(guard, proxies)
         server = uvicorn.Server(uvicorn.Config(served, **options))
-        sockets = _listening(host, port)
+        sockets = ports.listening(host, port)
         at = sockets[0].getsockname()
         name = f"[{host}]" if ":" in host else host
         serving = f"Serving {found.settings.base_url} on http://{name}:{at[1]}"
@@ -99,25 +97,6 @@ def _log_proxy(sentence: str) -> None:
 
 def _log_closed(sentence: str) -> None:
     events.CONNECTIONS_CLOSED(message=sentence)
-
-
-def _listening(host: str, port: int) -> list[socket.socket]:
-    """Listen on a port, at each address of a host; raises InvalidInput if that fails."""
-    try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-        places = dict.fromkeys((family, address[:2]) for family, *_, address in found)
-        return [socket.create_server(place, family=family) for family, place in places]
-    except (OSError, UnicodeError) as exc:
-        if isinstance(exc, OSError) and exc.errno == errno.EADDRINUSE:
-            raise InvalidInput(
-                f"Port {port} of {host} is taken: another program serves there.",
-                hint="End that one, or choose another port with --port.",
-            ) from exc
-        reason = exc.strerror if isinstance(exc, OSError) else "it is no host"
-        raise InvalidInput(
-            f"Port {port} of {host} cannot be listened on: {reason}.",
-            hint="Choose others with --host and --port; ports below 1024 are root's alone.",
-        ) from exc
 
 
 def _options(guard: Guard, proxies: Proxies) -> dict[str, Any]:

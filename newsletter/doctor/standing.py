@@ -146,7 +146,7 @@ def look(engine: Engine, *, publication: Publication, limits: Limits, now: datet
                 session, since=now - _LATELY, at_least=_LOST_AT_LEAST
             ),
             mailbox_fails=notices.is_failing(session, now=now),
-            quarantined=_quarantined(session),
+            quarantined=quarantined(session),
             held=articles.count_in(session, ArticleState.HELD),
             pinned=_pinned(session, publication, now),
             notes=_notes(session),
@@ -162,7 +162,7 @@ def watched(
     return Watched(
         open=_open(session, limits, now),
         letters=waiting.of(session, _letters(), limits=limits, now=now),
-        workers=registry.living(session, now=now),
+        workers=registry.count(session, now=now).running,
         ended_at=session.exec(select(Progress.ended_at)).first(),
         alarmed=alarms.standing(session),
         returned=alarms.returned(session, since=now - _LATELY, publication=publication),
@@ -249,7 +249,8 @@ def unknown(session: Session, now: datetime) -> int:
     return count
 
 
-def _quarantined(session: Session) -> int:
+def quarantined(session: Session) -> int:
+    """Count the articles that wait for approval, without the archives of new feeds."""
     found = select(func.count()).where(
         col(Article.quarantined_at).is_not(None),
         col(Article.seen_at).is_(None),

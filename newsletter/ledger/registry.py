@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Engine, or_, update
 from sqlmodel import Session, col, select
@@ -41,6 +41,13 @@ class Registration:
 
     id: int
     name: str
+
+
+class Workers(NamedTuple):
+    """Registered workers, counted."""
+
+    running: int
+    lost: int
 
 
 @contextmanager
@@ -126,14 +133,11 @@ def sign_out(session: Session, registration: Registration) -> None:
     holding.delete_workers(session, [registration.id])
 
 
-def living(session: Session, *, now: datetime) -> int:
-    """Return how many workers are running."""
-    engine = session.connection().engine
-    kind = select(Worker).where(Worker.kind == ProcessKind.WORKER)
-    return sum(
-        is_alive(engine, name=one.name, lease_until=one.lease_until, now=now)
-        for one in session.exec(kind)
-    )
+def count(session: Session, *, now: datetime) -> Workers:
+    """Return how many workers are running, and how many have crashed and wait for a take-over."""
+    chosen = select(Worker).where(Worker.kind == ProcessKind.WORKER)
+    lost = len([*_dead(session, chosen, now)])
+    return Workers(len(session.exec(chosen).all()) - lost, lost)
 
 
 def take_over_dead(session: Session, *, policy: Policy, now: datetime) -> list[Registration]:
