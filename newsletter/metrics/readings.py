@@ -44,7 +44,7 @@ def read(
     """Yield each metric of the catalog with its values; changes nothing."""
     yield catalog.DELIVERIES, _with_zeros(books.by_kind(session), Kind, State)
     yield catalog.ENDED, _with_zeros(books.ended(session), Kind, _OUTCOMES)
-    yield catalog.REPLIES, tally.replies(session)
+    yield catalog.REPLIES, _as_labels(tally.replies(session))
     yield catalog.OLDEST_DUE, _one(_oldest_due(session, now) / timedelta(seconds=1))
     yield catalog.DOMAINS_PAUSED, _one(len(domain_limits.paused(session, now)))
     workers = registry.count(session, now=now)
@@ -54,7 +54,7 @@ def read(
     yield catalog.SUBSCRIBERS, _with_zeros(readers, Status, Cadence)
     suppressed = {(cause,): count for cause, count in tally.suppressions(session).items()}
     yield catalog.SUPPRESSIONS, _with_zeros(suppressed, Cause)
-    yield catalog.REPORTS, tally.reports(session)
+    yield catalog.REPORTS, _as_labels(tally.reports(session))
     unplaced = tally.unplaced_reports(session)
     yield catalog.REPORTS_UNPLACED, {(source,): count for source, count in unplaced.items()}
     due = {one.cadence: now - one.due_at for one in standing.due(session, publication, now)}
@@ -66,7 +66,7 @@ def read(
     yield catalog.FEED_SUCCESS, _feeds(session)
     yield catalog.QUARANTINED, _one(standing.quarantined(session))
     found = Counter((one.finding.id, one.finding.level.value) for one in kept.all(session))
-    yield catalog.FINDING, found
+    yield catalog.FINDING, _as_labels(found)
 
 
 def _with_zeros(counts: Mapping[Any, float], *labels: Any) -> Values:  # noqa: ANN401 - enums
@@ -75,6 +75,10 @@ def _with_zeros(counts: Mapping[Any, float], *labels: Any) -> Values:  # noqa: A
     for label in labels:
         combinations = [(*one, value) for one in combinations for value in label]
     return {one: counts.get(one, 0) for one in combinations}
+
+
+def _as_labels(counts: Mapping[Any, float]) -> Values:  # noqa: ANN401 - tuples of strings
+    return dict(counts)
 
 
 def _one(value: float) -> Values:
