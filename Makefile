@@ -80,7 +80,7 @@ floors: $(STAMP)
 docs-check: $(STAMP)
 	@$(BIN)/python docs/generate.py --check
 
-docs: $(STAMP) ## Write the generated pages: docs/settings.md, cli.md and templates.md
+docs: $(STAMP) ## Write the generated pages: settings, commands, templates, logs, metrics
 	@$(BIN)/python docs/generate.py
 
 words: $(STAMP) ## Collect the words of the templates into the catalogues of templates/locale

@@ -17,6 +17,7 @@ import typer
 from newsletter.cli import variables
 from newsletter.cli.app import program
 from newsletter.cli.init import shown_default
+from newsletter.metrics import catalog
 from newsletter.logs import events
 from newsletter.rendering import environment
 from newsletter.settings import Settings
@@ -99,6 +100,52 @@ def logs_page() -> str:
         lines += [f"- `{name}`: {meaning}." for name, meaning in event.fields.items()]
     return "\n".join(lines) + "\n"
 
+METRICS = """\
+What a monitoring by Prometheus reads.
+All of it is read from the database at each scrape, in one transaction, by indexes and kept counts: whichever process answers, and after any restart, the values are the same.
+No label has an address.
+
+- `newsletter desk` serves them at `http://127.0.0.1:8026/metrics`, one scrape at a time; while the database is away the status is 503, and `up` of Prometheus is 0.
+- `newsletter metrics` prints them, and `newsletter metrics --output /var/lib/prometheus/node-exporter/newsletter.prom` replaces a file for the textfile collector of node_exporter; a line in the crontab keeps it fresh.
+  If the database is away the old file stays: `node_textfile_mtime_seconds` says how old it is.
+- [alerts.yml](alerts.yml) has alert rules, and [grafana.json](grafana.json) a dashboard to import: is all well, what is on its way, what came back, who reads.
+- Without Prometheus, [the watchdog](operations.md#the-watchdog) says what is overdue.
+
+In `prometheus.yml`, with the desk on the same machine:
+
+```yaml
+scrape_configs:
+  - job_name: newsletter
+    scrape_interval: 1m
+    static_configs:
+      - targets: ["127.0.0.1:8026"]
+rule_files:
+  - alerts.yml
+```
+
+As a unit of systemd, `/etc/systemd/system/newsletter-desk.service`:
+
+```ini
+[Service]
+Type=notify
+User=newsletter
+Group=newsletter
+WorkingDirectory=/srv/newsletter
+ExecStart=/srv/newsletter/.venv/bin/newsletter desk
+Restart=on-failure
+WatchdogSec=3min
+UMask=0077
+NoNewPrivileges=yes
+ProtectSystem=full
+ProtectHome=yes
+
+[Install]
+WantedBy=multi-user.target
+```
+
+The desk asks for no password: keep it on 127.0.0.1, or behind a server that does.
+`newsletter_finding` is what the last `newsletter doctor` found: have cron run it once a day."""
+
 
 def settings_page() -> str:
     """Return the page of every setting."""
@@ -156,6 +203,17 @@ def templates_page() -> str:
     lines += ["", "## Filters", "", *_words(own, FILTERS)]
     own = set(built.globals) - set(jinja2.defaults.DEFAULT_NAMESPACE)
     lines += ["", "## Everywhere", "", *_words(own, GLOBALS)]
+    return "\n".join(lines) + "\n"
+
+
+def metrics_page() -> str:
+    """Return the page of every metric."""
+    lines = ["# Metrics", NOTE, METRICS, "", "## Every metric", ""]
+    lines += ["| name | kind | labels | |", "|---|---|---|---|"]
+    for metric in catalog.ALL:
+        labels = ", ".join(f"`{label}`" for label in metric.labels)
+        kind = "counter" if metric.is_counter else "gauge"
+        lines.append(f"| `{metric.name}` | {kind} | {labels} | {metric.help} |")
     return "\n".join(lines) + "\n"
 
 
@@ -252,6 +310,7 @@ def main() -> None:
     """Write the pages, or compare them."""
     pages = {HERE / "settings.md": settings_page(), HERE / "cli.md": cli_page()}
     pages |= {HERE / "templates.md": templates_page(), HERE / "logs.md": logs_page()}
+    pages |= {HERE / "metrics.md": metrics_page()}
     if "--check" not in sys.argv:
         for path, text in pages.items():
             path.write_text(text, encoding="utf-8")

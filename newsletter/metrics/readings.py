@@ -77,7 +77,7 @@ def _with_zeros(counts: Mapping[Any, float], *labels: Any) -> Values:  # noqa: A
     return {one: counts.get(one, 0) for one in combinations}
 
 
-def _as_labels(counts: Mapping[Any, float]) -> Values:  # noqa: ANN401 - tuples of strings
+def _as_labels(counts: Mapping[Any, float]) -> Values:
     return dict(counts)
 
 
