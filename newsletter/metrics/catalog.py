@@ -30,7 +30,7 @@ DELIVERIES = Metric(
 )
 ENDED = Metric(
     name="newsletter_deliveries_ended_total",
-    help="Deliveries that ended, by kind of mail and outcome. One that was unknown and is settled "
+    help="Deliveries that ended, by kind of mail and outcome; one that was unknown and is settled "
     "later has ended twice.",
     labels=("kind", "outcome"),
 )
@@ -96,8 +96,9 @@ CRON_SUCCESS = Metric(
 )
 FEED_SUCCESS = Metric(
     name="newsletter_feed_last_success_timestamp_seconds",
-    help="When a feed was last read with success, in seconds since 1970; 0 if it never was. Its "
-    "label is its URL without password and query; of several with the same one, the oldest counts.",
+    help="When a feed was last read with success, in seconds since 1970; 0 if it never was; its "
+    "label is its URL without password and query, and of several with the same one the oldest "
+    "counts.",
     labels=("feed",),
 )
 QUARANTINED = Metric(
