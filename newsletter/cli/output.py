@@ -171,6 +171,13 @@ def progress() -> Progress:
     return screen.progress()
 
 
+def live() -> AbstractContextManager[Callable[[list[str]], None]]:
+    """Show lines on the terminal that replace one another; the last ones stay."""
+    from newsletter.cli import screen
+
+    return screen.live()
+
+
 def waiting() -> AbstractContextManager[Callable[[str], None]]:
     """Show a spinner with the reason of waiting; silent without a terminal."""
     from newsletter.cli import screen

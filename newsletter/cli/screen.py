@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 from rich.console import Console
+from rich.live import Live
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -57,6 +58,20 @@ def waiting() -> Iterator[Callable[[str], None]]:
     with _progress() as shown:
         task = shown.add_task("", total=None)
         yield lambda words: shown.update(task, description=words)
+
+
+@contextmanager
+def live() -> Iterator[Callable[[list[str]], None]]:
+    """Show lines that replace one another; the last ones stay."""
+    with Live(console=_Console(highlight=False), auto_refresh=False) as shown:
+        yield lambda lines: shown.update(_column(lines), refresh=True)
+
+
+def _column(lines: Sequence[str]) -> Table:
+    made = Table.grid()
+    for line in lines:
+        made.add_row(Cell(line))
+    return made
 
 
 def _progress(*columns: ProgressColumn) -> Progress:

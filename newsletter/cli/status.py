@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from newsletter.doctor.findings import Finding
     from newsletter.doctor.standing import Standing
     from newsletter.editions.summaries import Summary
+    from newsletter.sender.limits import Limits
     from newsletter.settings import Settings
 
 _COLUMNS = ("edition", "state", "audience", "accepted", "waiting", "refused", "unknown", "not sent")
@@ -24,28 +25,42 @@ _COLUMNS = ("edition", "state", "audience", "accepted", "waiting", "refused", "u
 _RETURNED = ("bounced", "complained")
 
 
-def status(ctx: typer.Context, *, json: output.Json = False) -> None:
+def status(
+    ctx: typer.Context,
+    *,
+    watch: Annotated[
+        bool,
+        typer.Option("--watch", help="Show how far editions are until they are sent, or Ctrl-C."),
+    ] = False,
+    json: output.Json = False,
+) -> None:
     """Show what needs a look, readers, the last editions, what waits, and what is due next.
 
-    The first line says whether all is well. The exit code is 3 if something needs a look, such as a
-    failing feed, articles in quarantine, an edition that was not made, deliveries that no worker
-    sends, a restored backup, or a missing setting.
+    The first line says whether all is well, or what is not: errors first, then warnings. The exit
+    code is 3 if something needs a look, such as a failing feed, articles in quarantine, an edition
+    that was not made, deliveries that no worker sends, a restored backup, or a missing setting.
     """
     from newsletter.doctor import daily, standing
+    from newsletter.doctor import findings as judged
     from newsletter.sender.limits import Limits
 
+    if watch and json:
+        raise typer.BadParameter("--watch is to be looked at: --json prints one object.")
     found, now = context.of(ctx), clock.utc_now()
     with found.database() as engine:
         limits = Limits.of(found.settings)
         stands = standing.look(engine, publication=found.publication, limits=limits, now=now)
-    findings = daily.findings(stands, settings=found.settings, now=now)
+    findings = sorted(daily.findings(stands, settings=found.settings, now=now), key=judged.gravity)
     upcoming = _upcoming(found.settings, now, stands)
     if json:
         output.as_json(_as_json(stands, findings, upcoming))
     else:
         _print_findings(findings)
+    if watch:
+        _watch(found, limits)
+    elif not json:
         _print(stands, upcoming, found.settings, now)
-    if findings:
+    if _looks(findings):
         raise typer.Exit(exits.FOUND)
 
 
@@ -69,6 +84,7 @@ def _as_json(
     from newsletter.articles import link
 
     return {
+        "is_well": not _looks(findings),
         "findings": [asdict(finding) for finding in findings],
         "readers": stands.readers,
         "suppressed": stands.suppressed,
@@ -89,17 +105,31 @@ def _as_json(
     }
 
 
+def _looks(findings: list[Finding]) -> list[Finding]:
+    """Return what needs a look: what is for information, or could not be checked, does not."""
+    return [finding for finding in findings if finding.level.needs_a_look]
+
+
 def _print_findings(findings: list[Finding]) -> None:
-    if not findings:
-        output.say("All is well.\n")
-        return
-    needs = (
-        "1 thing needs a look:" if len(findings) == 1 else f"{len(findings)} things need a look:"
-    )
-    output.say(needs)
+    """Say in one line whether all is well, or what is not; then each finding, the worst first."""
+    if found := _looks(findings):
+        things = "1 thing needs" if len(found) == 1 else f"{len(found)} things need"
+        named = dict.fromkeys(finding.id for finding in found)
+        output.say(f"{things} a look: {', '.join(named)}.")
+    else:
+        output.say("All is well.")
     for finding in findings:
-        output.say(output.printable(f"- {finding.sentence} {finding.hint}"))
+        output.say(
+            output.printable(f"- {finding.level}: {finding.sentence} {finding.hint}".rstrip())
+        )
     output.say("")
+
+
+def _watch(here: context.Context, limits: Limits) -> None:
+    from newsletter.cli import watch
+
+    with here.database() as engine:
+        watch.watch(engine, limits=limits, settings=here.settings)
 
 
 def _print(

@@ -45,7 +45,9 @@ def test_a_setting_that_is_missing_is_said_first_with_the_way_out(
     ran = run("status")
 
     assert ran.code == 3
-    assert ran.out.startswith("1 thing needs a look:\n- postal_address is empty")
+    assert ran.out.startswith(
+        "1 thing needs a look: setup.postal_address.\n- error: postal_address is empty"
+    )
 
 
 def test_a_feed_that_fails_and_quarantine_need_a_look(run: Run, tmp_path: Path) -> None:

@@ -1,0 +1,164 @@
+"""How far the editions that are being sent have come, how fast, and what holds them up.
+
+Looks are cheap: counts of the books, and one step of an index for each domain that waits. Rates and
+times are decided from two looks; those functions are pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from sqlmodel import Session
+
+from newsletter.editions import mailings, store, summaries
+from newsletter.editions.summaries import Summary
+from newsletter.ledger import queue
+from newsletter.models import EditionState
+from newsletter.sender import domain_limits
+from newsletter.sender import limits as rates
+from newsletter.sender.limits import Limits
+
+#: Domains of an edition that a look names.
+_DOMAINS = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnderWay:
+    """One edition that is being sent."""
+
+    summary: Summary
+    #: Domains that take no more at the moment, and until when if that is known.
+    domains: Mapping[str, datetime | None]
+    #: Whether there are more of them.
+    has_more_domains: bool = False
+    #: When the next mail is due; None if all that is left waits for a domain.
+    next_due: datetime | None = None
+
+    @property
+    def name(self) -> str:
+        """Its name: weekly-2026-11-23."""
+        return self.summary.edition
+
+    @property
+    def left(self) -> int:
+        """How many mails are still to be sent."""
+        one = self.summary
+        return one.queued + one.claimed + one.in_flight + one.deferred
+
+    @property
+    def ended(self) -> int:
+        """How many are sent, or never will be."""
+        return self.summary.audience - self.left
+
+
+@dataclass(frozen=True, kw_only=True)
+class Look:
+    """All editions that are being sent at one instant."""
+
+    at: datetime
+    editions: Sequence[UnderWay]
+    #: When the limits of all mail allow more; None if they do now.
+    opens_at: datetime | None = None
+
+
+def look(session: Session, *, limits: Limits, now: datetime) -> Look:
+    """Return how far the open editions have come; changes nothing."""
+    open_ = summaries.of_all(session, store.in_states(session, [EditionState.OPEN]))
+    paused = domain_limits.paused(session, now) if open_ else {}
+    return Look(
+        at=now,
+        editions=[_under_way(session, one, paused) for one in open_ if one.is_open],
+        opens_at=rates.opens_at(session, limits, now) if open_ else None,
+    )
+
+
+def ended(session: Session, name: str) -> Summary:
+    """Return an edition that is not under way any more, with its books."""
+    return summaries.of(session, store.by_slug(session, name))
+
+
+def rate(before: Look, after: Look, name: str) -> float | None:
+    """Return how many mails of an edition ended per second between two looks.
+
+    None if it is in only one of them, or they are of the same instant.
+    """
+    seconds = (after.at - before.at).total_seconds()
+    first, last = _named(before, name), _named(after, name)
+    if first is None or last is None or seconds <= 0:
+        return None
+    return max(0.0, (last.ended - first.ended) / seconds)
+
+
+def time_left(left: int, per_second: float | None) -> timedelta | None:
+    """Return how long the rest takes at this rate; None if nothing moves."""
+    return timedelta(seconds=left / per_second) if per_second else None
+
+
+def sentence(one: UnderWay, per_second: float | None, look: Look, zone: ZoneInfo) -> str:
+    """Return how far an edition has come, in a line."""
+    summary = one.summary
+    share = 100 * one.ended // summary.audience if summary.audience else 100
+    parts = [f"{one.ended:,} of {summary.audience:,} done ({share} %)"]
+    if per_second is not None:
+        parts.append(f"{per_second:,.1f}/s" if per_second < 10 else f"{per_second:,.0f}/s")
+    if (rest := time_left(one.left, per_second)) is not None:
+        parts.append(f"about {spoken(rest)} left")
+    counts = {name: getattr(summary, name) for name in ("refused", "unknown", "deferred")}
+    parts += [f"{count:,} {name}" for name, count in counts.items() if count]
+    held = _waits(one, per_second, look, zone)
+    return f"{one.name}: {', '.join(parts)}." + (f" {held}" if held else "")
+
+
+def _waits(one: UnderWay, per_second: float | None, look: Look, zone: ZoneInfo) -> str:
+    """Return what holds an edition up; empty if nothing does."""
+    if look.opens_at is not None:
+        return f"A limit of all mail is used up until {_clock(look.opens_at, zone)}."
+    said = [_domains(one, zone)] if one.domains else []
+    is_held = one.summary.claimed + one.summary.in_flight > 0
+    if one.next_due is not None and one.next_due > look.at and not is_held:
+        said.append(f"The next is tried at {_clock(one.next_due, zone)}.")
+    elif one.next_due is not None and per_second == 0 and not is_held:
+        said.append("Nobody sends: `newsletter cron` or a worker goes on.")
+    return " ".join(said)
+
+
+def _domains(one: UnderWay, zone: ZoneInfo) -> str:
+    named = [
+        f"{domain} (until {_clock(until, zone)})" if until else domain
+        for domain, until in one.domains.items()
+    ]
+    return f"Waiting: {', '.join(named)}{' and more' if one.has_more_domains else ''}."
+
+
+def spoken(rest: timedelta) -> str:
+    """Return a time to wait in words, to the unit that matters."""
+    seconds = rest.total_seconds()
+    if seconds < 90:
+        return f"{max(1, round(seconds)):,} s"
+    if seconds < 90 * 60:
+        return f"{round(seconds / 60):,} min"
+    return f"{seconds / 3600:,.1f} h"
+
+
+def _under_way(session: Session, summary: Summary, paused: Mapping[str, datetime]) -> UnderWay:
+    theirs = mailings.of(store.by_slug(session, summary.edition))
+    found = queue.blocked_domains(session, limit=_DOMAINS + 1, mailings=theirs)
+    # One domain may wait in several variants.
+    chosen = list(dict.fromkeys(one.domain for one in found))[:_DOMAINS]
+    return UnderWay(
+        summary=summary,
+        domains={domain: paused.get(domain) for domain in chosen},
+        has_more_domains=len(found) > _DOMAINS,
+        next_due=queue.next_due(session, theirs),
+    )
+
+
+def _named(look: Look, name: str) -> UnderWay | None:
+    return next((one for one in look.editions if one.name == name), None)
+
+
+def _clock(instant: datetime, zone: ZoneInfo) -> str:
+    return f"{instant.astimezone(zone):%H:%M}"
