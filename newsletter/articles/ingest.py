@@ -33,6 +33,7 @@ from newsletter.db import session as sessions
 from newsletter.errors import Conflict, FeedError, InvalidInput, NotFound
 from newsletter.graphemes import shorten
 from newsletter.logs import events
+from newsletter.logs.event import DEBUG, INFO
 from newsletter.models import Article, ArticleAlias, ArticleState, Feed
 
 #: Feeds that are fetched in parallel, so that unreachable ones do not delay the others.
@@ -271,6 +272,11 @@ def _settle(engine: Engine, feed: Feed, document: _Document | FeedError, now: da
         with sessions.writing(engine) as session:
             store.record_failure(session, feed.id, now=now, changes=_failure(feed, document, now))
         title = _title(feed, None)
+        events.FEED_FAILED(
+            feed=feed.id,
+            host=link.host(feed.url),
+            message=logs.in_words(document.message, document.hint),
+        )
         return Result(feed.id, feed.url, title, Counts(), document.message, document.hint)
     try:
         with sessions.writing(engine) as session:
@@ -279,7 +285,21 @@ def _settle(engine: Engine, feed: Feed, document: _Document | FeedError, now: da
     except NotFound:
         # The feed was removed during the fetch.
         counts = Counts()
+    _log(feed, counts)
     return Result(feed.id, feed.url, _title(feed, document), counts)
+
+
+def _log(feed: Feed, counts: Counts) -> None:
+    is_news = bool(counts.new or counts.quarantined or counts.left_out or feed.error)
+    events.FEED_FETCHED(
+        INFO if is_news else DEBUG,
+        feed=feed.id,
+        host=link.host(feed.url),
+        new=counts.new,
+        updated=counts.updated,
+        quarantined=counts.quarantined,
+        left_out=counts.left_out,
+    )
 
 
 def _failure(feed: Feed, error: FeedError, now: datetime) -> dict[str, Any]:

@@ -253,7 +253,7 @@ def correct(
                     plan=here.plan,
                     on_queued=lambda queued: progress.update(task, total=queued.waiting),
                     on_settled=lambda readers: progress.update(task, completed=readers),
-                    on_trouble=output.warn,
+                    on_trouble=output.trouble,
                 )
     mail = preview.filled(found.message, here.settings, f"reader@{here.settings.sender_domain}")
     body = preview.part(mail, "plain").replace("\r\n", "\n")

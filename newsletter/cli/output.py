@@ -113,14 +113,6 @@ def error(sentence: str, hint: str | None = None) -> None:
         _write(sys.stderr, printable(hint))
 
 
-def trace(exc: Exception) -> None:
-    """Print or log the traceback of an error after which the process continues."""
-    if logs.configured():
-        events.CRASHED(trace=logs.trace(exc))
-    else:
-        _write(sys.stderr, "\n".join(map(printable, logs.trace(exc).splitlines())))
-
-
 def place(exc: Exception) -> str:
     """Return file and line of the innermost frame of this program in an error's traceback."""
     frames = traceback.extract_tb(exc.__traceback__)

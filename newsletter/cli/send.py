@@ -136,7 +136,7 @@ def _run(engine: Engine, here: context.Context, *, json: bool) -> int:
         publication=here.publication,
         limits=Limits.of(here.settings),
         plan=here.plan,
-        on_trouble=output.warn,
+        on_trouble=output.trouble,
     )
     fetched = run.fetch()
     with on_signals() as shutdown:
@@ -203,7 +203,7 @@ def deliver(
             workers=workers,
             on_frozen=on_frozen,
             on_settled=on_settled,
-            on_trouble=output.warn,
+            on_trouble=output.trouble,
         )
 
 
@@ -274,12 +274,12 @@ def report(engine: Engine, fetched: list[Result] | Elsewhere, now: datetime) -> 
     said = notices.take(engine, now)
     for notice in said:
         hint = hints.get(notice.feed_id) if notice.is_failing else None
-        output.warn(notice.sentence, hint)
+        output.trouble(notice.sentence, hint)
     for one in results:
         if one.counts.left_out:
-            output.warn(feeds.left_out(one))
+            output.trouble(feeds.left_out(one))
     if quarantined := sum(one.counts.quarantined for one in results):
-        output.warn(
+        output.trouble(
             f"{quarantined:,} articles wait for approval: `newsletter articles list --quarantined`."
         )
     return [one for one in said if one.is_failing]

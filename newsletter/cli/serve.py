@@ -80,7 +80,7 @@ def serve(
                 ProcessKind.WEB,
                 on_outdated=shutdown.ask,
                 on_renewed=None if letters else service.progressed,
-                on_trouble=output.warn,
+                on_trouble=output.trouble,
             ),
             _working(engine, found, shutdown, service if letters else None),
         ):
@@ -155,5 +155,5 @@ def _prune(engine: Engine, shutdown: Shutdown) -> None:
             with sessions.writing(engine) as session:
                 throttle.prune(session, now=clock.utc_now())
         except DatabaseUnavailable as exc:
-            output.warn(exc.message)
+            events.FAILURE(message=exc.message)
         shutdown.wait(_PRUNE_SECONDS)

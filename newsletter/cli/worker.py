@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from newsletter import clock
+from newsletter import clock, logs
 from newsletter.cli import context, exits, feedback, output, send, setup
 from newsletter.cli.ping import Pings
 from newsletter.cli.systemd import Service
+from newsletter.logs import events
 from newsletter.sender.shutdown import Shutdown, on_signals
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ def keep_sending(
 ) -> None:
     """Send all due deliveries until the shutdown.
 
-    After an error, which is printed, sending is retried later. Raises SchemaOutOfDate if the
+    After an error, which is logged, sending is retried later. Raises SchemaOutOfDate if the
     database was upgraded while this process was running.
     """
     from newsletter.editions import mailings
@@ -84,16 +85,16 @@ def keep_sending(
                 stays=True,
                 shutdown=shutdown,
                 on_tally=lambda tally: service.status(_so_far(tally)),
-                on_trouble=output.warn,
+                on_trouble=output.trouble,
                 on_commit=service.progressed,
             )
         except SchemaOutOfDate:
             raise
         except NewsletterError as exc:
-            output.warn(exc.message, exc.hint)
+            events.FAILURE(message=logs.in_words(exc.message, exc.hint))
             service.status(output.printable(exc.message))
         except Exception as exc:  # noqa: BLE001 - the process goes on, and tries again
-            output.trace(exc)
+            events.CRASHED(trace=logs.trace(exc))
         shutdown.wait(_PAUSE_SECONDS)
 
 
@@ -118,9 +119,9 @@ def _keep_schedule(engine: Engine, here: context.Context, shutdown: Shutdown) ->
                         if run and errors:
                             run.status = exits.FAILED
             except NewsletterError as exc:
-                output.warn(exc.message, exc.hint)
+                events.FAILURE(message=logs.in_words(exc.message, exc.hint))
             except Exception as exc:  # noqa: BLE001 - sending goes on; the next look may be better
-                output.trace(exc)
+                events.CRASHED(trace=logs.trace(exc))
             shutdown.wait(_LOOK_SECONDS)
 
 
@@ -171,10 +172,12 @@ def _look(
         # its own.
         done = schedule.keep(engine, now=now, publication=here.publication)
         errors += [failure.message for failure in done.failures]
-    for summary in done.made:
-        output.say(send.sentence(summary))
-    for name in done.finished:
-        output.say(f"{name} is finished.")
+    # For the monitor: all of these are logged.
+    for said in [
+        *map(send.sentence, done.made),
+        *(f"{name} is finished." for name in done.finished),
+    ]:
+        output.trouble(said)
     for failure in done.failures:
-        output.warn(failure.message, failure.hint)
+        output.trouble(failure.message, failure.hint)
     return errors, fetch_at

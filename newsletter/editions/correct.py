@@ -13,6 +13,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 
 from sqlalchemy import Engine
 from sqlmodel import Session
@@ -28,6 +29,7 @@ from newsletter.editions.compose import MailRenderer
 from newsletter.errors import Conflict, InvalidInput, NotFound
 from newsletter.ledger import books, queue
 from newsletter.ledger.registry import Trouble
+from newsletter.logs import events
 from newsletter.models import Article, Edition, MailingArticle, Role, State, Status
 from newsletter.publication import Publication
 from newsletter.rendering.content import CorrectionContent, one_line
@@ -152,7 +154,13 @@ def enqueue(
     """Queue a correction in the ledger for all readers without a delivery of it; send nothing."""
     # Refused for a restored backup, whose queued deliveries may have been sent already.
     with restore_guard.sending(engine) as session:
-        return _queue(session, notice, now=now, publication=publication)
+        queued = _queue(session, notice, now=now, publication=publication)
+        if queued.waiting:
+            logged = partial(
+                events.EDITION_CORRECTED, edition=notice.edition, audience=queued.waiting
+            )
+            sessions.after_commit(session, logged)
+        return queued
 
 
 def rehearse(

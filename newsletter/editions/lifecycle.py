@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from sqlalchemy import Engine, Select
@@ -18,6 +19,8 @@ from newsletter.editions.summaries import Summary
 from newsletter.errors import Conflict
 from newsletter.ledger import books, cancellation, reports
 from newsletter.ledger.reasons import Reason
+from newsletter.logs import events
+from newsletter.logs.event import Event
 from newsletter.models import Edition, EditionState, State
 from newsletter.subscribers import changes, suppress
 
@@ -37,7 +40,7 @@ def finish(engine: Engine, *, now: datetime) -> list[str]:
     with sessions.writing(engine) as session:
         changes.prune(session, now=now)
         reports.prune(session, now=now)
-        return store.finish(session, now=now)
+        return _finish(session, now=now)
 
 
 def expire(engine: Engine, *, now: datetime, times: SendTimes) -> list[str]:
@@ -53,8 +56,10 @@ def expire(engine: Engine, *, now: datetime, times: SendTimes) -> list[str]:
         if ids:
             theirs = mailings.of_all(ids)
             cancellation.skip_mailings(session, mailings=theirs, reason=Reason.STALE, now=now)
-            store.finish(session, now=now)
-        return [_slug(edition) for edition in stale]
+            _finish(session, now=now)
+        names = [_slug(edition) for edition in stale]
+        _log(session, events.EDITION_EXPIRED, names)
+        return names
 
 
 def over_mailings(session: Session, *, now: datetime, times: SendTimes) -> Select[Any]:
@@ -125,6 +130,7 @@ def cancel(engine: Engine, slug: str, *, now: datetime, reason: str) -> tuple[Su
             cancellation.cancel_mailings(
                 session, mailings=digests, reason=Reason.EDITION_CANCELLED, now=now
             )
+            _log(session, events.EDITION_CANCELLED, [slug], message=reason)
         return summaries.of(session, edition), stopped
 
 
@@ -134,6 +140,10 @@ def _turn(
     with sessions.writing(engine) as session:
         edition = store.by_slug(session, slug)
         _require(session, edition, state, among=among)
+        if state is EditionState.PAUSED:
+            _log(session, events.EDITION_PAUSED, [slug], by="operator")
+        else:
+            _log(session, events.EDITION_RESUMED, [slug])
         return summaries.of(session, edition)
 
 
@@ -162,6 +172,17 @@ def _stale(
         for edition in store.in_states(session, states)
         if cadences.is_stale(Cadence(edition.cadence), edition.period, now=now, times=times)
     ]
+
+
+def _finish(session: Session, *, now: datetime) -> list[str]:
+    names = store.finish(session, now=now)
+    _log(session, events.EDITION_FINISHED, names)
+    return names
+
+
+def _log(session: Session, event: Event, names: Sequence[str], **fields: object) -> None:
+    for name in names:
+        sessions.after_commit(session, partial(event, edition=name, **fields))
 
 
 def _slug(edition: Edition) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
+from functools import partial
 
 from sqlalchemy import Engine
 from sqlmodel import Session
@@ -24,7 +25,8 @@ from newsletter.editions.compose import MailRenderer
 from newsletter.editions.summaries import Summary
 from newsletter.errors import NotFound
 from newsletter.ledger import cancellation, queue
-from newsletter.models import Article, Edition
+from newsletter.logs import events
+from newsletter.models import Article, Edition, EditionState
 from newsletter.publication import Publication
 from newsletter.rendering.compile import Rendered
 from newsletter.subscribers import next_digest, preferences
@@ -176,7 +178,16 @@ def _freeze(
         assert edition is not None
         return summaries.of(session, edition)
     _fill(session, edition, publication)
-    return summaries.of(session, edition)
+    summary = summaries.of(session, edition)
+    sessions.after_commit(session, partial(_log, summary))
+    return summary
+
+
+def _log(made: Summary) -> None:
+    if made.state == EditionState.SKIPPED:
+        events.EDITION_SKIPPED(edition=made.edition, message=made.reason)
+    else:
+        events.EDITION_FROZEN(edition=made.edition, audience=made.audience, variants=made.variants)
 
 
 def _fill(session: Session, edition: Edition, publication: Publication) -> None:

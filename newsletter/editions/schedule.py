@@ -7,9 +7,11 @@ from datetime import datetime
 
 from sqlalchemy import Engine
 
+from newsletter import logs
 from newsletter.editions import lifecycle, periods, publish
 from newsletter.editions.summaries import Summary
 from newsletter.errors import NewsletterError
+from newsletter.logs import events
 from newsletter.publication import Publication
 from newsletter.subscribers import unconfirmed
 
@@ -37,6 +39,7 @@ def keep(engine: Engine, *, now: datetime, publication: Publication) -> Done:
             done.made.append(publish.freeze(engine, due.cadence, now=now, publication=publication))
         except NewsletterError as exc:
             done.failures.append(exc)
+            events.EDITION_FAILED(message=logs.in_words(exc.message, exc.hint))
     done.finished = lifecycle.finish(engine, now=now)
     unconfirmed.delete(engine, now=now)
     return done

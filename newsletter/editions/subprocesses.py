@@ -13,6 +13,7 @@ from typing import Any
 
 from sqlalchemy import Engine, Select
 
+from newsletter import logs
 from newsletter.clock import utc_now
 from newsletter.db import engine as engines
 from newsletter.db import session as sessions
@@ -20,6 +21,7 @@ from newsletter.editions import mailings, store
 from newsletter.errors import NewsletterError
 from newsletter.ledger import queue
 from newsletter.ledger.registry import Trouble
+from newsletter.logs import events
 from newsletter.sender import worker
 from newsletter.sender.plan import Plan
 from newsletter.sender.shutdown import STOPS, Shutdown, on_signals
@@ -56,9 +58,11 @@ def deliver(
         is_ended = _deliver(engine, plan, wanted, shutdown, on_settled=told, on_trouble=on_trouble)
         if is_ended:
             _drain(processes)
-    if shutdown.is_wanted and not is_ended and on_trouble is not None:
+    if shutdown.is_wanted and not is_ended:
         # Reported here, because no worker was running in this process any more to report it.
-        on_trouble(worker.TOLD_TO_STOP, None)
+        events.WORKER_STOPPING(message=worker.TOLD_TO_STOP)
+        if on_trouble is not None:
+            on_trouble(worker.TOLD_TO_STOP, None)
 
 
 def deliver_mailing(
@@ -93,7 +97,9 @@ def _beside(
         try:
             for number in range(processes):
                 arguments = (url, plan, slug, settled, number)
-                process: BaseProcess = context.Process(target=_help, args=arguments, daemon=True)
+                process: BaseProcess = context.Process(
+                    target=_help, args=arguments, kwargs={"log": logs.configured()}, daemon=True
+                )
                 with _unheard():
                     process.start()
                 started.append(process)
@@ -135,8 +141,18 @@ def _join(processes: list[BaseProcess]) -> None:
             process.join(_LOOK_SECONDS)
 
 
-def _help(url: str, plan: Plan, slug: str, settled: MutableSequence[int], number: int) -> None:
+def _help(
+    url: str,
+    plan: Plan,
+    slug: str,
+    settled: MutableSequence[int],
+    number: int,
+    *,
+    log: logs.Configuration | None,
+) -> None:
     """Send in an additional process; only the first process reports errors of the mail server."""
+    if log is not None:
+        logs.configure(log)
 
     def told(count: int) -> None:
         settled[number] = count

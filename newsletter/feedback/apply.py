@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from sqlalchemy import Engine
@@ -26,6 +27,7 @@ from newsletter.feedback.reports import Arrival, Kind, Report, Source, Verdict
 from newsletter.feedback.status import ADDRESS
 from newsletter.ledger import dead_addresses, message_ids, reports
 from newsletter.ledger.dead_addresses import Failure, SuppressionRules
+from newsletter.logs import events
 from newsletter.models import Cause
 from newsletter.publication import Publication
 from newsletter.settings import Settings
@@ -317,6 +319,7 @@ class _Transaction:
             if not is_new:
                 self._reject(case, "replayed", int(case.arrival.is_nonce))
                 continue
+            self._log(case)
             self._reject(case, "return path", case.arrival.forged)
             self._reject(case, "token", int(case.is_invalid))
             if case.result == "unsigned":
@@ -326,6 +329,18 @@ class _Transaction:
                     tally.ours[_advice(one.report)] += 1
         counts = {_named(name): count for name, count in tally.rejected.items()}
         reports.reject(self._session, counts, now=self._now)
+
+    def _log(self, case: _Case) -> None:
+        """Log what came back, once for each delivery that it is about."""
+        said = {"result": case.result, "source": case.arrival.source}
+        for one in case.placed or (None,):
+            report = one.report if one else None
+            fields = {
+                "domain": (report.recipient.rpartition("@")[2] or None) if report else None,
+                "status": report.status if report else None,
+            }
+            event = partial(events.REPORT_RECEIVED, **said, **fields)
+            sessions.after_commit(self._session, event)
 
     def _reject(self, case: _Case, cause: str, count: int) -> None:
         if count:

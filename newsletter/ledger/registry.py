@@ -15,14 +15,17 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, NamedTuple
 
 from sqlalchemy import Engine, or_, update
 from sqlmodel import Session, col, select
 
 from newsletter.db import lockfile, schema
+from newsletter.db import session as sessions
 from newsletter.ledger import holding, recovery
 from newsletter.ledger.retry import Policy
+from newsletter.logs import events, in_words
 from newsletter.models import Holding, ProcessKind, Progress, Worker
 from newsletter.version import VERSION
 
@@ -101,6 +104,9 @@ def sign_in(
     session.flush()
     schema.require(session)
     assert worker.id is not None
+    sessions.after_commit(
+        session, partial(events.WORKER_SIGNED_IN, worker=shown(name), kind=kind, version=VERSION)
+    )
     if kind is ProcessKind.WORKER:
         session.add(Holding(worker_id=worker.id))
     return Registration(worker.id, name)
@@ -131,6 +137,15 @@ def note_end(session: Session, ended_at: datetime | None) -> None:
 def sign_out(session: Session, registration: Registration) -> None:
     """Delete the registration of a process that holds no deliveries."""
     holding.delete_workers(session, [registration.id])
+    name = shown(registration.name)
+    sessions.after_commit(
+        session, partial(events.WORKER_SIGNED_OUT, worker=name, kind=ProcessKind.WEB)
+    )
+
+
+def shown(name: str) -> str:
+    """Return the name of a process as its log has it."""
+    return name[:8]
 
 
 def count(session: Session, *, now: datetime) -> Workers:
@@ -157,6 +172,8 @@ def take_over_dead(session: Session, *, policy: Policy, now: datetime) -> list[R
         if worker.id is not None
     ]
     recovery.take_over(session, dead={one.id for one in dead}, policy=policy, now=now)
+    for one in dead:
+        sessions.after_commit(session, partial(events.WORKER_TOOK_OVER, worker=shown(one.name)))
     return dead
 
 
@@ -196,12 +213,17 @@ _told: set[str] = set()
 
 
 def _report_once(on_trouble: Trouble | None, exc: OSError) -> None:
-    if on_trouble is None or str(exc) in _told:
+    if str(exc) in _told:
         return
     _told.add(str(exc))
-    on_trouble(
+    sentence = (
         f"No lock file can be kept in {exc.filename} ({exc.strerror}). Sending goes on; if this "
-        f"process is killed, what it holds waits for {LEASE // timedelta(minutes=1)} minutes.",
-        "Look at the owner and mode of that folder; with PostgreSQL, XDG_STATE_HOME can name "
-        "another one.",
+        f"process is killed, what it holds waits for {LEASE // timedelta(minutes=1)} minutes."
     )
+    hint = (
+        "Look at the owner and mode of that folder; with PostgreSQL, XDG_STATE_HOME can name "
+        "another one."
+    )
+    events.WORKER_UNLOCKED(message=in_words(sentence, hint))
+    if on_trouble is not None:
+        on_trouble(sentence, hint)

@@ -108,22 +108,6 @@ REPORTS_REJECTED = Event(
     count="how many since the last line",
     **{MESSAGE: _SAID},
 )
-MAILBOX_READ = Event(
-    "mailbox.read",
-    INFO,
-    "Mails of the mailbox of returned mails were read.",
-    read="how many",
-    bounced="bounces among them",
-    complained="complaints among them",
-    unsubscribed="readers who left by a mail",
-    unplaced="reports of no mail of ours",
-)
-MAILBOX_FAILED = Event(
-    "mailbox.failed",
-    WARNING,
-    "The mailbox of returned mails could not be read.",
-    **{MESSAGE: _SAID},
-)
 
 # Sending
 SMTP_TRY = Event(
@@ -142,14 +126,14 @@ SMTP_TRY = Event(
 RELAY_CONNECTED = Event(
     "relay.connected",
     INFO,
-    "A connection to a mail server was opened; at debug all, at info the first of a run.",
+    "A connection to a mail server was opened; at info the first of a run, the others at debug.",
     relay="the mail server, as host:port",
     tls="the version of TLS, or none",
 )
 RELAY_LOST = Event(
     "relay.lost",
     INFO,
-    "A mail server ended a conversation.",
+    "A mail server ended a conversation; at info the first of a run, the others at debug.",
     relay="the mail server, as host:port",
     phase="how far the message had come",
     code=_CODE,
@@ -158,7 +142,8 @@ RELAY_LOST = Event(
 RELAY_REFUSED = Event(
     "relay.refused",
     WARNING,
-    "A mail server cannot be used: it refuses us or our mail, or cannot be reached.",
+    "A mail server is not used for a while, or the run ends: it refuses us or our mail, or cannot "
+    "be reached; at debug each failed connection.",
     relay="the mail server, as host:port",
     **{MESSAGE: _SAID},
 )
@@ -195,14 +180,17 @@ LIMIT_REACHED = Event(
 WORKER_SIGNED_IN = Event(
     "worker.signed_in",
     INFO,
-    "A process that sends has begun.",
+    "A process has begun that sends, or serves the pages.",
     worker="the first characters of its name",
+    kind="worker or web",
+    version="of this program",
 )
 WORKER_SIGNED_OUT = Event(
     "worker.signed_out",
     INFO,
-    "A process that sends has ended in good order.",
+    "Such a process has ended in good order.",
     worker="the first characters of its name",
+    kind="worker or web",
     accepted="messages that servers accepted",
     deferred="tries that were put off",
     refused="messages that were refused for good",
@@ -231,7 +219,7 @@ WORKER_UNLOCKED = Event(
 FEED_FETCHED = Event(
     "feed.fetched",
     INFO,
-    "A feed was read; at info if it had something new, else at debug.",
+    "A feed was read; at info if it had something new or is well again, else at debug.",
     feed="its id",
     host="where it comes from",
     new="new articles",

@@ -11,6 +11,8 @@ import random
 from collections.abc import Iterable
 
 from newsletter.errors import ConfigurationError, NewsletterError, TransportUnavailable
+from newsletter.logs import events
+from newsletter.logs.event import DEBUG, INFO, WARNING
 from newsletter.sender import reactions
 from newsletter.sender.loop import loop_time
 from newsletter.sender.plan import Plan
@@ -37,6 +39,8 @@ class Connections:
         self._relays = Relays(servers, rng=rng)
         self._trust = Trust()
         self._state = state
+        #: What was logged at info in this run, of which relay.
+        self._logged: set[tuple[str, Relay]] = set()
 
     async def open(self, *, failed: Relay | None) -> Connection | None:
         """Return a new connection; None if no relay can be tried now, or the worker is to stop.
@@ -83,10 +87,12 @@ class Connections:
             case Sign.WORKS:
                 self._state.failures = 0
                 if (relay.failures or relay.refusals) and self._relays.succeeded(connection):
-                    self._state.tell(f"{self._name(relay)} takes our mail again.")
+                    said = f"{self._name(relay)} takes our mail again."
+                    self._state.tell(events.RELAY_RECOVERED, said, relay=relay.server)
             case Sign.REFUSES:
                 self._suspend(relay, reactions.relay_refuses(self._name(relay), outcome))
             case Sign.FAILS:
+                self._log_lost(relay, outcome)
                 self._count_failure(connection, reactions.relay_fails(self._name(relay), outcome))
 
     async def _connect(self, relay: Relay) -> Connection | None:
@@ -100,6 +106,7 @@ class Connections:
             await asyncio.wait((opening, stopping), return_when=asyncio.FIRST_COMPLETED)
             if not self._state.is_stopping:
                 connection = self._relays.opened(relay, opening.result(), now=loop_time())
+                self._log_connected(connection)
         except ConfigurationError as exc:
             self._suspend(relay, exc)
         except TransportUnavailable as exc:
@@ -121,7 +128,7 @@ class Connections:
         """
         if self._relays.is_single:
             if is_oldest and not relay.taken:
-                self._state.count_failure(refusal)
+                self._count(relay, refusal)
         elif relay.taken or len(relay.calls) > 1:
             self._relays.is_full(relay, now=loop_time())
         else:
@@ -130,19 +137,49 @@ class Connections:
     def _count_failure(self, connection: Connection, failure: TransportUnavailable) -> None:
         """Count a session that a relay ended."""
         if self._relays.is_single:
-            self._state.count_failure(failure)
+            self._count(connection.relay, failure)
             return
         self._state.failures += 1
         if self._relays.failed(connection):
             self._suspend(connection.relay, failure)
 
+    def _count(self, relay: Relay, failure: TransportUnavailable) -> None:
+        """Count a failure of the only relay; too many in a row stop the run."""
+        was_stopping = self._state.is_stopping
+        self._state.count_failure(failure)
+        level = WARNING if self._state.is_stopping and not was_stopping else DEBUG
+        events.RELAY_REFUSED(level, relay=relay.server, message=failure.message)
+
     def _suspend(self, relay: Relay, refusal: NewsletterError) -> None:
         """Suspend a relay; stop the run if all relays are suspended."""
         is_news = self._relays.suspend(relay, refusal, now=loop_time())
         if (failure := self._relays.failure(loop_time())) is not None:
+            events.RELAY_REFUSED(relay=relay.server, message=refusal.message)
             self._state.stop(failure)
         elif is_news:
-            self._state.tell(f"{refusal.message} It is put aside, and the others go on.")
+            said = f"{refusal.message} It is put aside, and the others go on."
+            self._state.tell(events.RELAY_REFUSED, said, relay=relay.server)
+
+    def _log_connected(self, connection: Connection) -> None:
+        tls = connection.session.tls or "none"
+        events.RELAY_CONNECTED(
+            self._level("connected", connection.relay), relay=connection.relay.server, tls=tls
+        )
+
+    def _log_lost(self, relay: Relay, outcome: Outcome) -> None:
+        events.RELAY_LOST(
+            self._level("lost", relay),
+            relay=relay.server,
+            phase=outcome.phase,
+            code=outcome.code,
+            reply=outcome.text,
+        )
+
+    def _level(self, what: str, relay: Relay) -> int:
+        """Return the level of an event that may come with every message: info once in a run."""
+        is_first = (what, relay) not in self._logged
+        self._logged.add((what, relay))
+        return INFO if is_first else DEBUG
 
     def _name(self, relay: Relay) -> str:
         return "The mail server" if self._relays.is_single else f"The mail server {relay.server}"

@@ -9,6 +9,8 @@ import asyncio
 
 from newsletter.errors import NewsletterError
 from newsletter.ledger.registry import Trouble
+from newsletter.logs import in_words
+from newsletter.logs.event import Event
 from newsletter.sender.loop import wait_or_stop
 from newsletter.smtp.relays import PATIENCE
 
@@ -56,7 +58,8 @@ class RunState:
         """Wait for `seconds`, or until the run stops."""
         await wait_or_stop(seconds, self.stopping)
 
-    def tell(self, sentence: str, hint: str | None = None) -> None:
-        """Report to the operator: what happened, and what to do."""
+    def tell(self, event: Event, sentence: str, hint: str | None = None, **fields: object) -> None:
+        """Log an event, and report it to the operator: what happened, and what to do."""
+        event(**fields, message=in_words(sentence, hint))
         if self._on_trouble is not None:
             self._on_trouble(sentence, hint)

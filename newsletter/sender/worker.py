@@ -29,6 +29,8 @@ from newsletter.ledger.holding import Hold
 from newsletter.ledger.queue import Claim, Verdict
 from newsletter.ledger.registry import Registration, Trouble
 from newsletter.ledger.retry import Policy
+from newsletter.logs import events
+from newsletter.models import ProcessKind
 from newsletter.sender import domain_limits, limits, reactions
 from newsletter.sender.budget import Budget, Unused
 from newsletter.sender.claiming import Claiming
@@ -36,6 +38,7 @@ from newsletter.sender.committer import Committer
 from newsletter.sender.connections import Connections
 from newsletter.sender.domain_limits import domain_of
 from newsletter.sender.limits import Reservation, SendSlots
+from newsletter.sender.loop import loop_time
 from newsletter.sender.plan import Plan
 from newsletter.sender.prefetch import Job
 from newsletter.sender.reports import Reports, reporting
@@ -55,6 +58,8 @@ except ImportError:
 
 #: The first wait after a failure; it doubles with each further consecutive failure.
 BACKOFF_SECONDS = 0.5
+#: An exhausted rate limit is logged again if its end moves by this much.
+_NEWS_OF_LIMIT = timedelta(minutes=10)
 #: Interval of reporting the tally and polling for a request to stop; a signal wakes the event loop.
 _LOOK_SECONDS = 0.2
 #: Number of such intervals between two polls for paused editions and domains.
@@ -141,9 +146,16 @@ def run(
                     runner.run(worker.work())
             finally:
                 reports.show(tally, is_last=True)
+                _log_end(name, tally)
         # A signal may have arrived after the loop ended.
         worker.drain_if_told()
     return tally
+
+
+def _log_end(name: str, tally: SendTally) -> None:
+    kinds = ("accepted", "deferred", "refused", "unknown")
+    counts = {kind: tally.counts.get(kind, 0) for kind in kinds}
+    events.WORKER_SIGNED_OUT(worker=registry.shown(name), kind=ProcessKind.WORKER, **counts)
 
 
 @contextmanager
@@ -241,6 +253,10 @@ class Worker:
         self._returns: Counter[int] = Counter()
         #: The number of consecutive messages that the policy of each domain has refused.
         self._refusals: Counter[str] = Counter()
+        #: The end of the used up rate limit that was logged last.
+        self._limited_until: datetime | None = None
+        #: Whether each try is logged.
+        self._logs_tries = events.SMTP_TRY.is_on()
         #: Domains whose refusal of our messages' size was reported to the operator.
         self._alarmed: set[str] = set()
 
@@ -279,7 +295,7 @@ class Worker:
         self._tally.was_stopped = True
         self._state.stop()
         if is_news:
-            self._state.tell(TOLD_TO_STOP)
+            self._state.tell(events.WORKER_STOPPING, TOLD_TO_STOP)
         if self._shutdown.is_urgent:
             self._connections.abandon()
 
@@ -320,6 +336,9 @@ class Worker:
 
     def _stop_at_limit(self, until: datetime) -> None:
         """Stop if a rate limit is exhausted for longer than a run waits."""
+        if self._limited_until is None or until - self._limited_until >= _NEWS_OF_LIMIT:
+            self._limited_until = until
+            events.LIMIT_REACHED(until=until)
         if not self._stays:
             self._tally.limited_until = until
             self._state.stop()
@@ -384,6 +403,7 @@ class Worker:
             upcoming = None if self._is_denied or connection.is_leaving else self._supply.ready()
             return upcoming.mail if upcoming else None
 
+        began = loop_time() if self._logs_tries else 0.0
         outcome = await connection.session.send(
             job.mail,
             may_send=partial(self._may_send, job),
@@ -393,6 +413,8 @@ class Worker:
         self._supply.done(job)
         if outcome is None:
             return upcoming
+        if self._logs_tries:
+            _log_try(claim, outcome, seconds=loop_time() - began)
         outcome = self._react(claim, outcome, connection)
         if self._may_retry_at_once(claim, outcome):
             self._supply.requeue(job)
@@ -451,11 +473,18 @@ class Worker:
         """Pause a domain if the outcome requires it, and report problems to the operator."""
         if outcome.reaction is Reaction.PAUSE and not self._supply.is_paused(domain):
             self._refusals.pop(domain, None)
-            self._supply.pause({domain: self._clock() + domain_limits.PAUSE})
-            self._state.tell(*reactions.domain_paused(domain, outcome))
+            until = self._clock() + domain_limits.PAUSE
+            self._supply.pause({domain: until})
+            said, hint = reactions.domain_paused(domain, outcome)
+            self._state.tell(
+                events.DOMAIN_PAUSED, said, hint, domain=domain, until=until, code=outcome.code
+            )
         if outcome.reaction is Reaction.ALARM and domain not in self._alarmed:
             self._alarmed.add(domain)
-            self._state.tell(*reactions.mail_too_large(domain, outcome))
+            said, hint = reactions.mail_too_large(domain, outcome)
+            self._state.tell(
+                events.DOMAIN_REFUSED_SIZE, said, hint, domain=domain, code=outcome.code
+            )
 
     def _may_retry_at_once(self, claim: Claim, outcome: Outcome) -> bool:
         """Return whether to requeue a message in this worker, and count tries without its fault."""
@@ -477,6 +506,19 @@ class Worker:
         )
         self._committer.record(Verdict(claim.id, claim.address, outcome, decision))
         self._tally.add(outcome, at=now)
+
+
+def _log_try(claim: Claim, outcome: Outcome, *, seconds: float) -> None:
+    events.SMTP_TRY(
+        delivery=claim.id,
+        domain=domain_of(claim.address),
+        outcome=outcome.kind,
+        phase=outcome.phase,
+        code=outcome.code,
+        status=outcome.enhanced,
+        ms=round(seconds * 1_000, 1),
+        reply=outcome.text,
+    )
 
 
 def _first(failed: BaseExceptionGroup[NewsletterError]) -> NewsletterError:

@@ -122,6 +122,12 @@ class Session(asyncio.Protocol):
         self._writable.set()
 
     @property
+    def tls(self) -> str | None:
+        """The version of TLS, such as TLSv1.3; None without."""
+        found = self._transport.get_extra_info("ssl_object")
+        return found.version() if found is not None else None
+
+    @property
     def is_open(self) -> bool:
         """Whether another message can be tried on this connection."""
         return self._closed is None and not self._transport.is_closing()

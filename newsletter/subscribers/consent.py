@@ -10,10 +10,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from functools import partial
 
 from sqlalchemy import ColumnElement
 from sqlmodel import Session
 
+from newsletter.db import session as sessions
+from newsletter.logs import events
 from newsletter.models import Consent, Subscriber
 from newsletter.subscribers import store
 from newsletter.subscribers.evidence import Evidence, to_json
@@ -70,6 +73,8 @@ def record(
         )
     )
     session.flush()
+    said = {"action": action, "source": origin.source, "cadence": subscriber.cadence}
+    sessions.after_commit(session, partial(events.READER_CONSENT, **said))
 
 
 def record_all(

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 from sqlalchemy import ColumnElement, Select, String, cast, func, literal
@@ -19,7 +20,9 @@ from sqlmodel import Session, col, select
 from newsletter import throttle, tokens
 from newsletter.cadences import Cadence
 from newsletter.db import dialects
+from newsletter.db import session as sessions
 from newsletter.ledger import queue
+from newsletter.logs import events
 from newsletter.models import AddressChange, Delivery, Kind, Mailing, Subscriber
 from newsletter.models.columns import Instant
 from newsletter.publication import Publication
@@ -214,6 +217,8 @@ def _queue(
     queue.enqueue(
         session, mailing_id=mailing_id, recipients=recipients, priority=_PRIORITY, now=now
     )
+    if is_sent:
+        sessions.after_commit(session, partial(events.LETTER_ASKED, kind=content.kind))
 
 
 def _mailing(
