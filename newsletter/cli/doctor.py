@@ -14,7 +14,7 @@ from newsletter.cli import context, findings, output, preview, sample, setup
 from newsletter.errors import InvalidInput, NewsletterError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
     from sqlalchemy import Engine
@@ -81,11 +81,14 @@ def doctor(
         from newsletter.doctor import network
 
         examined = network.merged(examined)
-        if engine is not None:
-            _keep(engine, examined, now)
+        since = _kept(engine, examined, now) if engine is not None else {}
     if found.settings.log_level:
         _log(examined)
-    _print(examined, then, unseen=_unseen(dns=dns, mail=bool(mail or file)), json=json)
+    unseen = _unseen(dns=dns, mail=bool(mail or file))
+    if json:
+        output.as_json(findings.as_json(examined, since, unseen=unseen, then=then))
+    else:
+        _print(examined, since, unseen, then)
     if any(one.level.needs_a_look for group in examined for one in group.findings):
         raise typer.Exit(FOUND)
 
@@ -186,15 +189,23 @@ def _sent(
     return [arrival, *judged], ""
 
 
-def _keep(engine: Engine, examined: Sequence[Examined], now: datetime) -> None:
+def _kept(
+    engine: Engine, examined: Sequence[Examined], now: datetime
+) -> dict[tuple[str, str], datetime]:
+    """Keep the findings; return since when each has been there, by its id and subject."""
     from newsletter.db import session as sessions
     from newsletter.doctor import kept
 
     try:
         with sessions.writing(engine) as session:
             kept.keep(session, {one.checks: one.findings for one in examined}, now=now)
+        with sessions.reading(engine) as session:
+            return {
+                (one.finding.id, one.finding.subject): one.first_at for one in kept.all(session)
+            }
     except NewsletterError as exc:
         output.warn(f"The findings could not be kept: {exc.message}", exc.hint)
+        return {}
 
 
 def _log(examined: Sequence[Examined]) -> None:
@@ -217,11 +228,13 @@ def _unseen(*, dns: bool, mail: bool) -> str:
     return f"Not looked at: {'; '.join(unseen)}." if unseen else ""
 
 
-def _print(examined: Sequence[Examined], then: str, *, unseen: str, json: bool) -> None:
-    if json:
-        output.as_json(findings.as_json(examined, unseen=unseen, then=then))
-        return
+def _print(
+    examined: Sequence[Examined],
+    since: Mapping[tuple[str, str], datetime],
+    unseen: str,
+    then: str,
+) -> None:
     if examined:
-        findings.show(examined, unseen=unseen)
+        findings.show(examined, since, unseen=unseen)
     if then:
         output.say(then)

@@ -56,7 +56,7 @@ def _own(mail: Received, signatures: Sequence[Signature], lookup: Lookup) -> lis
 
 
 def _sender(mail: Received, settings: Settings) -> Iterator[Finding]:
-    if mail.sender != settings.sender_address:
+    if mail.sender.lower() != settings.sender_address.lower():
         yield Finding(
             id="mail.sender",
             level=Level.WARNING,

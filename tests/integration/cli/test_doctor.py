@@ -133,6 +133,17 @@ def test_what_is_found_is_kept_until_the_next_run(
     assert before - kept(tmp_path) == {("Settings", "setup.postal_address")}
 
 
+def test_what_has_been_there_for_days_says_since_when(run: Run, tmp_path: Path) -> None:
+    run("doctor")
+    assert "since" not in run("doctor").out
+    with closing(sqlite3.connect(tmp_path / "newsletter.db")) as connection, connection:
+        connection.execute("UPDATE finding SET first_at = '2026-01-02 07:00:00.000000'")
+
+    assert "(feeds.none, since 2026-01-02)" in run("doctor").out
+    found = {one["id"]: one["first_at"] for one in run("doctor", "--json").json["findings"]}
+    assert found["feeds.none"] == "2026-01-02T07:00:00+00:00"
+
+
 def test_without_a_database_the_rest_is_looked_at(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
