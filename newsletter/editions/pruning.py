@@ -16,6 +16,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Engine
 
+from newsletter import tally
 from newsletter.cadences import Cadence
 from newsletter.db import session as sessions
 from newsletter.db.engine import is_sqlite
@@ -98,4 +99,6 @@ def prune(
                 pruned[mailing_id] = pruned.get(mailing_id, Counter()) + rows
                 done += rows.total()
                 progress(done)
+    with sessions.writing(engine) as session:
+        tally.fold(session)
     return Rows(pruned, found.edition_of)

@@ -23,6 +23,7 @@ from typing import Any, TypeVar
 from sqlalchemy import Engine
 from sqlmodel import Session
 
+from newsletter import tally
 from newsletter.db import restore_guard
 from newsletter.db import session as sessions
 from newsletter.db.engine import is_sqlite
@@ -271,6 +272,7 @@ class Committer:
             # Lock order: suppressions before deliveries, as in an erasure, or the two deadlock.
             answers.renewed_at = now
             answers.dead = registry.take_over_dead(session, policy=self._policy, now=now)
+            tally.fold(session)
         if cycle.verdicts:
             queue.record(session, self._hold, verdicts=cycle.verdicts, now=now)
         if cycle.marks:

@@ -22,7 +22,8 @@ from newsletter.errors import NewsletterError
 T = TypeVar("T")
 
 _LOCKS = re.compile(
-    r"(?:INSERT INTO|UPDATE|DELETE FROM) (\w+)|SELECT .*?FROM (\w+).* FOR (?:UPDATE|SHARE)",
+    r"(?:INSERT INTO|UPDATE|DELETE FROM) (\w+)|SELECT .*?FROM (\w+).* FOR (?:UPDATE|SHARE)"
+    r"|WITH .*?(?:UPDATE|DELETE FROM) (\w+) (?:SET|WHERE)",
     re.DOTALL,
 )
 _BLOCKED = text(
@@ -34,7 +35,7 @@ _BLOCKED = text(
 def locked_table(sql: str) -> str | None:
     """Return the table whose rows a statement locks."""
     found = _LOCKS.match(sql)
-    return found and (found[1] or found[2])
+    return found and (found[1] or found[2] or found[3])
 
 
 def interleave(

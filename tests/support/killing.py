@@ -16,6 +16,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import counts
 import ledgers
 from commands import Running
 from killable import OFTEN, PLACES, STOPPED
@@ -135,6 +136,7 @@ class Scene:
     def look(self, audience: int) -> None:
         """Check that the books balance, and agree with the server."""
         # No worker runs, so the books must account for everything that the server has.
+        counts.assert_counts_are_true(self.engine)
         arrived, states = set(self.arrived()), ledgers.states(self.engine)
         assert states.total() == audience
         if self._at_once == 1:
