@@ -27,7 +27,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import (
     CTE,
@@ -48,7 +48,7 @@ from sqlmodel import Session, col
 
 from newsletter.cadences import Cadence
 from newsletter.db.engine import is_sqlite
-from newsletter.models import Delivery, State, Status, Subscriber, TallyPart
+from newsletter.models import Delivery, Mailing, State, Status, Subscriber, TallyPart
 
 #: The owner of the rows that `fold` makes.
 _FOLDED = 0
@@ -60,6 +60,15 @@ _FOLDS = 0x6E6C_666F_6C64_7321
 
 _tally = TallyPart.metadata.tables["tally"]
 _subscribers = Subscriber.metadata.tables["subscriber"]
+
+
+#: The counters of a mailing for its pruned deliveries, by final state.
+PRUNED = {
+    State.ACCEPTED: col(Mailing.pruned_accepted),
+    State.REFUSED: col(Mailing.pruned_refused),
+    State.SKIPPED: col(Mailing.pruned_skipped),
+    State.CANCELLED: col(Mailing.pruned_cancelled),
+}
 
 
 class Name(StrEnum):
@@ -301,6 +310,61 @@ _SUMS = """
     ON CONFLICT (worker_id, name, mailing_id, key)
     DO UPDATE SET change = tally.change + excluded.change
 """
+
+
+# Putting it right
+
+
+class Wrong(NamedTuple):
+    """A count that was wrong: rows were changed by hand, or by another version of the program."""
+
+    name: str
+    mailing_id: int
+    key: str
+    #: How many more there were than counted.
+    missing: int
+
+
+def correct(session: Session) -> list[Wrong]:
+    """Count deliveries and readers again, put their counts right, and return which were wrong.
+
+    A scan of both. It waits for nobody and nobody waits for it, SQLite's one lock aside: what is
+    kept and what is there are read in one statement, which sees of each transaction both or
+    neither, and the difference is added.
+    """
+    if not is_sqlite(session.connection()):
+        # One at a time, or the same difference is added twice.
+        session.execute(text(f"SELECT pg_advisory_xact_lock({_FOLDS})"))
+    kept = [of(name).add_columns(literal(name.value)) for name in (Name.DELIVERY, Name.READER)]
+    kept_parts = union_all(*kept).subquery()
+    mailing_id, key, change, name = kept_parts.c
+    both = union_all(*_there(), select(mailing_id, key, -change, name)).subquery()
+    mailing_id, key, change, name = both.c
+    by, missing = (name, mailing_id, key), func.sum(change)
+    found = session.execute(
+        select(*by, missing).group_by(*by).having(missing != 0).order_by(*by)
+    ).all()
+    wrong = [Wrong(name, mailing_id, key, int(more)) for name, mailing_id, key, more in found]
+    for one in wrong:
+        add(session, Name(one.name), {one.key: one.missing}, mailing_id=one.mailing_id)
+    return wrong
+
+
+def _there() -> list[Select[Any]]:
+    """Select mailing_id, key, number of rows and name."""
+    reader_key = _reader_key(_subscribers.c.cadence, _subscribers.c.status)
+    readers: list[Any] = [literal(0), reader_key, func.count(), literal(Name.READER.value)]
+    by = (col(Delivery.mailing_id), col(Delivery.state))
+    rows: list[Any] = [*by, func.count(), literal(Name.DELIVERY.value)]
+    pruned: list[list[Any]] = [
+        [col(Mailing.id), literal(state.value), column, literal(Name.DELIVERY.value)]
+        for state, column in PRUNED.items()
+    ]
+    return [
+        select(*readers).group_by(reader_key),
+        select(*rows).group_by(*by),
+        *(select(*each).where(each[2] > 0) for each in pruned),
+    ]
 
 
 # Reading

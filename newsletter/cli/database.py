@@ -40,17 +40,31 @@ def upgrade(
     """Make or upgrade the tables. Safe to run twice.
 
     Refuses while workers or web processes of the earlier version are running, and names them.
+    Without anything to upgrade it counts deliveries and readers, and corrects kept counts that rows
+    changed by hand have made wrong.
     """
+    from newsletter import tally
+    from newsletter.db import session as sessions
     from newsletter.ledger import upgrading
 
     here = context.of(ctx)
     with here.database(checked=False) as engine:
         attempt = partial(upgrading.upgrade, engine, timezone=here.settings.timezone)
         before, after = _once_unused(attempt) if wait else attempt()
+        wrong = []
+        if before == after:
+            with sessions.writing(engine) as session:
+                wrong = tally.correct(session)
     if before == after:
         output.say(f"The database is up to date (schema {after}).")
     else:
         output.say(f"The database went from schema {before or 'none'} to {after}.")
+    for one in wrong:
+        mailing = f" of mailing {one.mailing_id}" if one.mailing_id else ""
+        output.say(
+            f"The count of {one.name} rows {one.key!r}{mailing} was wrong by {-one.missing:+,}; it "
+            "is corrected."
+        )
 
 
 def _once_unused(attempt: Callable[[], tuple[str | None, str]]) -> tuple[str | None, str]:

@@ -41,18 +41,10 @@ _reference = col(Delivery.reference)
 _reason = col(Delivery.reason)
 _INSTANT = Instant()
 
-# The columns of a mailing that count its pruned rows.
-_PRUNED = {
-    State.ACCEPTED: col(Mailing.pruned_accepted),
-    State.REFUSED: col(Mailing.pruned_refused),
-    State.SKIPPED: col(Mailing.pruned_skipped),
-    State.CANCELLED: col(Mailing.pruned_cancelled),
-}
-
 #: States in which a delivery can still be sent, including the derived ones of `holding.state`.
 OPEN = (State.QUEUED, State.CLAIMED, State.IN_FLIGHT, State.DEFERRED)
 #: Final states: such rows can be pruned.
-FINAL = tuple(_PRUNED)
+FINAL = tuple(tally.PRUNED)
 
 
 class Batch(NamedTuple):
@@ -173,7 +165,7 @@ def prune(session: Session, *, mailing_id: int, after: str, limit: int) -> Batch
         return Batch(Counter(), None)
     ids = [row.id for row in chosen]
     rows = Counter(State(row.state) for row in chosen)
-    counted = {pruned: pruned + rows[state] for state, pruned in _PRUNED.items()}
+    counted = {pruned: pruned + rows[state] for state, pruned in tally.PRUNED.items()}
     returned = reports.forget(session, ids)
     counted |= {pruned: pruned + returned.get(k, 0) for k, pruned in reports.PRUNED.items()}
     for statement in (

@@ -164,6 +164,30 @@ def test_folding_changes_no_count_and_leaves_one_row_for_each(engine: Engine) ->
         assert {tuple(row) for row in owners} == {(0, len(before))}
 
 
+def test_counts_that_rows_changed_by_hand_have_made_wrong_are_corrected(engine: Engine) -> None:
+    mailing = ledgers.fill(engine, 9)
+    sent(engine, ACCEPTED, ACCEPTED)
+    with sessions.writing(engine) as session:
+        assert tally.correct(session) == []
+        session.execute(text("UPDATE delivery SET state = 'skipped' WHERE id > 6"))
+        assert tally.correct(session) == [
+            ("delivery", mailing, "queued", -3),
+            ("delivery", mailing, "skipped", 3),
+        ]
+        assert tally.correct(session) == []
+
+
+def test_a_correction_waits_for_nobody_who_is_counting(engine: Engine) -> None:
+    ledgers.fill(engine, 9)
+    if is_sqlite(engine):
+        pytest.skip("SQLite has one writer")
+    with sessions.writing(engine) as first:
+        _cancel(first)
+        with sessions.writing(engine) as second:
+            second.execute(text("SET LOCAL lock_timeout = '2s'"))
+            assert tally.correct(second) == []
+
+
 def test_two_transactions_fold_without_waiting_for_each_other(engine: Engine) -> None:
     ledgers.fill(engine, 3)
     if is_sqlite(engine):
