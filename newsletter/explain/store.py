@@ -123,8 +123,9 @@ def _mails(session: Session, references: Sequence[str], edition: Edition | None)
 def _rows(
     session: Session, *chosen: ColumnElement[bool], newest: bool, limit: int
 ) -> Sequence[Row[Any]]:
-    # The + 0 keeps the planner from the primary key: it would pass over everybody's rows.
-    order = col(Delivery.id) + 0
+    # The + 0 keep the planner from the primary key, with the rows of everybody, and from a walk
+    # over all mailings.
+    order, mailing_id = col(Delivery.id) + 0, col(Delivery.mailing_id) + 0
     return session.execute(
         select_columns(
             col(Delivery.id),
@@ -147,7 +148,7 @@ def _rows(
             col(Delivery.enhanced),
             col(Delivery.reply),
         )
-        .join(Mailing, col(Mailing.id) == col(Delivery.mailing_id))
+        .join(Mailing, col(Mailing.id) == mailing_id)
         .outerjoin(Edition, col(Edition.id) == col(Mailing.edition_id))
         .outerjoin(_corrected, col(_corrected.id) == col(Mailing.corrects_id))
         .where(*chosen)
