@@ -8,18 +8,26 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from email import message_from_bytes
+from email.utils import format_datetime
 from pathlib import Path
 
 import dns_server
+import https_server
+import ledgers
 import pytest
+import trustme
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, Envelope, Session
+from https_server import Answer, Request
 from journey import free_port
 from signed import WHOLE, signer
 from terminal import Run
 
 from newsletter.cli import output
+from newsletter.clock import utc_now
 from newsletter.doctor import returns
+from newsletter.errors import InvalidToken
+from newsletter.tokens import Keyring, Purpose
 
 MAIL = (
     b"From: Mia's Feed <digest@miasfeed.example>\r\nTo: reader@example.com\r\n"
@@ -27,6 +35,19 @@ MAIL = (
     b"List-Unsubscribe: <https://news.miasfeed.example/unsubscribe/x>\r\n"
     b"List-Unsubscribe-Post: List-Unsubscribe=One-Click\r\n\r\nHello\r\n"
 )
+
+#: What DNS should have of a publisher whose mail leaves from 198.51.100.7.
+ZONE = {
+    "miasfeed.example": {
+        "MX": ["10 mx.miasfeed.example."],
+        "A": ["198.51.100.7"],
+        "TXT": ["v=spf1 ip4:198.51.100.7 -all"],
+    },
+    "mx.miasfeed.example": {"A": ["198.51.100.7"]},
+    signer().name: {"TXT": [signer().record]},
+    "_dmarc.miasfeed.example": {"TXT": ["v=DMARC1; p=reject; rua=mailto:d@miasfeed.example"]},
+    "7.100.51.198.in-addr.arpa": {"PTR": ["mx.miasfeed.example."]},
+}
 
 
 def kept(tmp_path: Path) -> set[tuple[str, str]]:
@@ -183,6 +204,53 @@ def test_with_dns_all_that_waits_for_a_network_is_looked_at(
     assert found["clock"] == "not checked"
     assert found["returnpath.mailbox"] == "info"
     assert "relay.local" not in found
+
+
+def test_where_everything_is_right_nothing_needs_a_look(
+    run: Run, delivered: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A whole set-up on loopback: DNS, relay, web address, mailbox, and a site with a clock."""
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(str(tmp_path / "authority.pem"))
+    keys = Keyring([ledgers.SECRET])
+
+    def answer(request: Request) -> Answer:
+        date = {"Date": format_datetime(utc_now(), usegmt=True)}
+        try:
+            keys.read(Purpose.UNSUBSCRIBE, request.path.rpartition("/")[2], now=utc_now())
+        except InvalidToken:
+            return Answer(404, date)
+        return Answer(200, date)
+
+    with (
+        dns_server.serving(ZONE) as dns,
+        https_server.running(answer, https_server.context(authority)) as web,
+    ):
+        for name, value in {
+            "NEWSLETTER_BASE_URL": web.url,
+            "NEWSLETTER_DKIM_SELECTORS": "s1",
+            "NEWSLETTER_SENDING_ADDRESSES": "198.51.100.7",
+            "SSL_CERT_FILE": str(tmp_path / "authority.pem"),
+        }.items():
+            monkeypatch.setenv(name, value)
+        host, port = dns.nameserver
+        said = run("doctor", "--dns", "--nameserver", f"{host}:{port}", "--json").json
+
+    left = {one["id"]: one["level"] for one in said["findings"]}
+    assert left == {
+        "setup.base_url": "error",
+        "cron": "warning",
+        "feeds.none": "warning",
+        "readers.none": "warning",
+        "postmaster": "info",
+        # Of Spamhaus, nothing answers here.
+        "blocklist": "not checked",
+    }
+    assert said["passed"]["Web address"] == ["tls.web", "oneclick"]
+    assert said["passed"]["Mail servers"] == ["relay"]
+    assert said["passed"]["Returned mails"] == ["returnpath.mailbox"]
+    assert "clock" in said["passed"]["This machine"]
+    assert {"spf.one", "dkim.key", "dmarc.record", "ptr"} <= {*said["passed"]["DNS"]}
 
 
 # A received mail
