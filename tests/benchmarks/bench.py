@@ -27,6 +27,7 @@ import hooks
 import imports
 import page
 import profiling
+import scraping
 import starts
 import writes
 from journey import tool
@@ -69,6 +70,7 @@ class Bench:
         self.imports: list[tuple[float, float]] = []
         self.hooks: list[tuple[float, float]] = []
         self.classifying: list[tuple[float, float]] = []
+        self.scraping: dict[str, list[tuple[float, float]]] = {}
         self.message = b""
         self.values = b""
         self.addresses: list[str] = []
@@ -106,6 +108,8 @@ class Bench:
         self.hooks = hooks.costs(self.studio)
         console.print("Returned mails")
         self.classifying = classifying.costs()
+        console.print("Metrics")
+        self.scraping = scraping.costs(self.folder / "scraping")
 
     def near(self) -> None:
         """50 connections to a sink on the same machine."""
@@ -236,6 +240,7 @@ class Bench:
             "imports": self.imports,
             "hooks": self.hooks,
             "classifying": self.classifying,
+            "scraping": self.scraping,
         }
 
 

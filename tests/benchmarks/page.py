@@ -14,6 +14,7 @@ import classifying
 import feeds
 import hooks
 import imports
+import scraping
 import starts
 
 Runs = Mapping[str, Sequence[Mapping[str, float]]]
@@ -265,6 +266,29 @@ def events_by_hook(costs: Sequence[tuple[float, float]]) -> Figure:
     )
 
 
+def readings_of_all(costs: Mapping[str, Sequence[tuple[float, float]]]) -> list[Figure]:
+    """Return the figures of what monitoring reads."""
+    few, many = (f"{count:,}" for count in scraping.READERS)
+    found = []
+    for name, what in (
+        ("scrape", "a scrape of all metrics"),
+        ("watchdog", "a look of the watchdog"),
+    ):
+        large, small = (statistics.median(taken) for taken in zip(*costs[name], strict=True))
+        found.append(
+            Figure(
+                f"time of {what} with {many} readers who have had {scraping.MAILS} mails each : "
+                f"with {few}",
+                f"at most {scraping.LIMIT:g} x",
+                f"{scraping.ratio(costs[name]):.2f} x ({large:.0f} ms : {small:.0f} ms)",
+                scraping.ratio(costs[name]),
+                scraping.LIMIT,
+                is_cost=True,
+            )
+        )
+    return found
+
+
 def write(results: Mapping[str, Any], docs: Path) -> list[Figure]:
     """Write the page and its charts; return the figures in it."""
     runs: Runs = results["runs"]
@@ -274,6 +298,7 @@ def write(results: Mapping[str, Any], docs: Path) -> list[Figure]:
     found.append(import_of_an_export(results["imports"]))
     found.append(events_by_hook(results["hooks"]))
     found.append(classifying_of_returned_mails(results["classifying"]))
+    found += readings_of_all(results["scraping"])
     images = docs / "images"
     (images / "performance-rates.svg").write_text(_rates(runs))
     (images / "performance-far.svg").write_text(_far(runs))
