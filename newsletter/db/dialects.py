@@ -9,10 +9,12 @@ from itertools import chain, groupby
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from sqlalchemy import (
+    ColumnElement,
     Connection,
     Dialect,
     Select,
     TableClause,
+    func,
     inspect,
 )
 from sqlalchemy.exc import DBAPIError
@@ -150,6 +152,12 @@ def insert_into(
     from sqlalchemy.dialects import postgresql  # noqa: PLC0415
 
     return postgresql.insert(table)
+
+
+def domain_of(session: Session, address: ColumnElement[str]) -> ColumnElement[str]:
+    """Return the SQL expression for the domain of a stored address."""
+    find = func.instr if is_sqlite(session.connection()) else func.strpos
+    return func.substr(address, find(address, "@") + 1)
 
 
 def insert_missing(

@@ -18,7 +18,14 @@ from datetime import UTC, datetime, timedelta
 from sqlalchemy import ColumnClause, Connection, DateTime, Engine, column, select, table, update
 from sqlmodel import Session
 
-from newsletter.db.engine import BUSY_SECONDS, WRITING, explained, limit_wait, roll_back
+from newsletter.db.engine import (
+    BUSY_SECONDS,
+    WRITING,
+    explained,
+    is_sqlite,
+    limit_wait,
+    roll_back,
+)
 from newsletter.errors import SchemaOutOfDate
 
 # The table of one row, declared again here because models are above this package.
@@ -35,6 +42,22 @@ def reading(engine: Engine) -> Iterator[Session]:
     with (
         explained(),
         engine.connect() as connection,
+        Session(connection, expire_on_commit=False) as session,
+    ):
+        yield session
+
+
+@contextmanager
+def snapshot(engine: Engine) -> Iterator[Session]:
+    """Yield a session that only reads, and sees the database as it is at one instant.
+
+    Takes no lock, and waits for none: REPEATABLE READ on PostgreSQL; SQLite's transactions see one
+    instant anyway.
+    """
+    options = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
+    with (
+        explained(),
+        engine.connect().execution_options(**({} if is_sqlite(engine) else options)) as connection,
         Session(connection, expire_on_commit=False) as session,
     ):
         yield session
@@ -123,14 +146,19 @@ def freeze_lock(session: Session, now: datetime) -> datetime:
     """
     # The UPDATE takes the row lock on PostgreSQL (SQLite holds the write lock since BEGIN).
     session.execute(update(_lock).values(latest_instant=_latest))
+    instant = freeze_instant(session, now)
+    session.execute(update(_lock).values(latest_instant=instant))
+    return instant
+
+
+def freeze_instant(session: Session, now: datetime) -> datetime:
+    """Return the instant that `freeze_lock` would return; takes no lock."""
     latest: datetime | None = session.execute(select(_latest)).scalar_one_or_none()
     if latest is None:
         raise SchemaOutOfDate("The database is empty.", hint="Run `newsletter database upgrade`.")
     # SQLite returns naive datetimes, which are in UTC.
     latest = latest.replace(tzinfo=latest.tzinfo or UTC)
-    instant = max(now.astimezone(UTC), latest + _TICK)
-    session.execute(update(_lock).values(latest_instant=instant))
-    return instant
+    return max(now.astimezone(UTC), latest + _TICK)
 
 
 def hold_freeze(session: Session) -> None:

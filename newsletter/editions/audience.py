@@ -11,17 +11,20 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import (
     ColumnElement,
+    FromClause,
     Select,
     and_,
     case,
     exists,
+    false,
     func,
+    inspect,
     literal,
     or_,
     select,
@@ -49,6 +52,7 @@ _GONE = (State.ACCEPTED, State.UNKNOWN)
 
 _watermark = col(Subscriber.watermark)
 _reference = col(Subscriber.public_id)
+_table: FromClause = inspect(Subscriber).local_table
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +66,12 @@ class Audience:
     window_start: datetime
     #: Mailings of earlier editions of any cadence that are not settled yet.
     earlier: Sequence[int]
+    #: Those of `earlier` that are given up before the freeze: of them, only what is in flight is
+    #: open. A freeze finds them closed.
+    given_up: Sequence[int] = ()
+    #: The readers by the columns of `subscriber`: that table in a freeze, which has resumed pauses
+    #: and settled watermarks before; in a plan, what a freeze would make of it.
+    readers: FromClause = field(default=_table)
 
 
 def count_active(session: Session, cadence: Cadence) -> int:
@@ -74,7 +84,7 @@ def count_active(session: Session, cadence: Cadence) -> int:
 
 def count_by_start(session: Session, audience: Audience) -> dict[datetime, int]:
     """Return the number of readers for each start of coverage."""
-    begins = select(_start(audience).label("start")).where(*_readers(audience, _GONE)).subquery()
+    begins = select(start(audience).label("start")).where(*_readers(audience)).subquery()
     found = session.execute(
         select(begins.c.start, func.count().label("readers")).group_by(begins.c.start)
     )
@@ -87,9 +97,8 @@ def references(audience: Audience, starts: Collection[datetime]) -> Select[Any]:
     Readers are left out if an open delivery is of an edition that their watermark has passed, as
     after a retry by the operator: no newer edition has its articles, so it must still be sent.
     """
-    passed = _has_row(audience, col(Delivery.state).in_(OPEN), ~_is_ahead())
-    return select(_reference).where(
-        *_readers(audience, _GONE), ~passed, _start(audience).in_(starts)
+    return select(audience.readers.c.public_id).where(
+        *_readers(audience), ~_has_passed_row(audience), start(audience).in_(starts)
     )
 
 
@@ -99,8 +108,8 @@ def recipients(audience: Audience, starts: Collection[datetime]) -> Select[Any]:
     Readers are left out if a delivery of an earlier edition has arrived or may still arrive: a row
     that a worker held when the others were superseded may be in any state by now.
     """
-    everyone = _readers(audience, (*_GONE, *OPEN))
-    return _as_recipients(*everyone, _start(audience).in_(starts))
+    still_open = _has_row(audience, _is_open(audience), _is_ahead(audience))
+    return _as_recipients(*_readers(audience), ~still_open, start(audience).in_(starts))
 
 
 def corrected(mailings: Select[Any], *, correction: int) -> Select[Any]:
@@ -142,13 +151,7 @@ def remember(session: Session, audience: Audience) -> None:
     A new consent begins without a watermark, but articles of the edition may have reached the
     reader under the earlier consent.
     """
-    arrived = (
-        col(Delivery.reference) == _reference,
-        col(Delivery.state).in_((State.ACCEPTED, State.UNKNOWN)),
-        col(Mailing.id) == col(Delivery.mailing_id),
-        col(Edition.id) == col(Mailing.edition_id),
-        col(Edition.coverage_end) > audience.coverage_start,
-    )
+    arrived = arrived_after(audience.coverage_start)
     newest = select(func.max(col(Edition.coverage_end))).where(*arrived).correlate(Subscriber)
     session.execute(
         update(Subscriber)
@@ -159,6 +162,19 @@ def remember(session: Session, audience: Audience) -> None:
         )
         .values(watermark=newest.scalar_subquery())
         .execution_options(synchronize_session=False)
+    )
+
+
+def arrived_after(
+    coverage_start: datetime, readers: FromClause = _table
+) -> tuple[ColumnElement[bool], ...]:
+    """Return the conditions of a reader's rows that arrived, of editions after `coverage_start`."""
+    return (
+        col(Delivery.reference) == readers.c.public_id,
+        col(Delivery.state).in_(_GONE),
+        col(Mailing.id) == col(Delivery.mailing_id),
+        col(Edition.id) == col(Mailing.edition_id),
+        col(Edition.coverage_end) > coverage_start,
     )
 
 
@@ -175,36 +191,59 @@ def begin(session: Session, audience: Audience) -> None:
     )
 
 
-def _start(audience: Audience) -> ColumnElement[datetime]:
+def start(audience: Audience) -> ColumnElement[datetime]:
     """Return the start of a reader's coverage: the watermark, but not before the window's start."""
+    watermark = audience.readers.c.watermark
     window = literal(audience.window_start, Instant())
     new = literal(audience.coverage_start, Instant())
-    begins = case((_watermark < window, window), else_=func.coalesce(_watermark, new))
+    begins = case((watermark < window, window), else_=func.coalesce(watermark, new))
     return type_coerce(begins, Instant())
 
 
-def _readers(audience: Audience, states: Sequence[State]) -> tuple[ColumnElement[bool], ...]:
-    """Return the conditions of the audience, without readers who have certain earlier rows.
+def is_under_way(audience: Audience) -> ColumnElement[bool]:
+    """Return the condition that an earlier edition has arrived, or may be arriving now."""
+    may_arrive = or_(col(Delivery.state).in_(_GONE), holding.is_in_flight(), _is_uncertain())
+    return _has_row(audience, may_arrive, _is_ahead(audience))
 
-    Those are rows in one of `states`, in flight, or uncertain.
-    """
-    in_states = or_(col(Delivery.state).in_(states), holding.is_in_flight(), _is_uncertain())
-    return (*_active(audience.cadence), ~_has_row(audience, in_states, _is_ahead()))
+
+def goes_on_beside(audience: Audience) -> ColumnElement[bool]:
+    """Return the condition that an earlier edition is open and not superseded (`references`)."""
+    still_open = _has_row(audience, _is_open(audience), _is_ahead(audience))
+    return and_(_has_passed_row(audience), still_open)
+
+
+def _readers(audience: Audience) -> tuple[ColumnElement[bool], ...]:
+    """Return the conditions of the audience, without readers who are `is_under_way`."""
+    return (*_active(audience.cadence, audience.readers), ~is_under_way(audience))
+
+
+def _has_passed_row(audience: Audience) -> ColumnElement[bool]:
+    return _has_row(audience, _is_open(audience), ~_is_ahead(audience))
 
 
 def _has_row(audience: Audience, *conditions: ColumnElement[bool]) -> ColumnElement[bool]:
     """Return the condition that a reader has a row of an earlier, unsettled edition."""
+    if not audience.earlier:
+        return false()
     return (
         exists()
         .where(
             col(Delivery.mailing_id).in_(audience.earlier),
-            col(Delivery.reference) == _reference,
+            col(Delivery.reference) == audience.readers.c.public_id,
             col(Mailing.id) == col(Delivery.mailing_id),
             col(Edition.id) == col(Mailing.edition_id),
             *conditions,
         )
-        .correlate(Subscriber)
+        .correlate(audience.readers)
     )
+
+
+def _is_open(audience: Audience) -> ColumnElement[bool]:
+    is_open: ColumnElement[bool] = col(Delivery.state).in_(OPEN)
+    if audience.given_up:
+        is_left = col(Delivery.mailing_id).not_in(audience.given_up)
+        is_open &= or_(is_left, holding.is_in_flight())
+    return is_open
 
 
 def _is_uncertain() -> ColumnElement[bool]:
@@ -216,9 +255,10 @@ def _is_uncertain() -> ColumnElement[bool]:
     return and_(col(Delivery.state).in_(OPEN), cancellation.may_have_arrived())
 
 
-def _is_ahead() -> ColumnElement[bool]:
+def _is_ahead(audience: Audience) -> ColumnElement[bool]:
     """Return the condition that a reader's watermark is before the end of a delivery's edition."""
-    return or_(_watermark.is_(None), _watermark < col(Edition.coverage_end))
+    watermark = audience.readers.c.watermark
+    return or_(watermark.is_(None), watermark < col(Edition.coverage_end))
 
 
 def _as_recipients(*conditions: ColumnElement[bool]) -> Select[Any]:
@@ -235,14 +275,14 @@ def _accepted(mailings: Select[Any]) -> tuple[ColumnElement[bool], ...]:
     return col(Delivery.mailing_id).in_(mailings), col(Delivery.state) == State.ACCEPTED
 
 
-def _active(cadence: Cadence) -> tuple[ColumnElement[bool], ...]:
-    return (col(Subscriber.cadence) == cadence, *_mailable())
+def _active(cadence: Cadence, readers: FromClause = _table) -> tuple[ColumnElement[bool], ...]:
+    return (readers.c.cadence == cadence, *_mailable(readers))
 
 
-def _mailable() -> tuple[ColumnElement[bool], ...]:
-    return col(Subscriber.status) == Status.ACTIVE, ~_is_suppressed()
+def _mailable(readers: FromClause = _table) -> tuple[ColumnElement[bool], ...]:
+    return readers.c.status == Status.ACTIVE, ~_is_suppressed(readers)
 
 
-def _is_suppressed() -> ColumnElement[bool]:
-    found = exists().where(col(Suppression.address) == col(Subscriber.address))
-    return found.correlate(Subscriber)
+def _is_suppressed(readers: FromClause = _table) -> ColumnElement[bool]:
+    found = exists().where(col(Suppression.address) == readers.c.address)
+    return found.correlate(readers)

@@ -62,6 +62,14 @@ def expire(engine: Engine, *, now: datetime, times: SendTimes) -> list[str]:
         return names
 
 
+def is_stale(edition: Edition, *, now: datetime, times: SendTimes) -> bool:
+    """Say whether `expire` gives up what is left of an edition that is open or paused."""
+    cadence = Cadence(edition.cadence)
+    return edition.state in _UNFINISHED and cadences.is_stale(
+        cadence, edition.period, now=now, times=times
+    )
+
+
 def over_mailings(session: Session, *, now: datetime, times: SendTimes) -> Select[Any]:
     """Select the mailings of cancelled and stale editions, which are not sent any more."""
     among = [*_UNFINISHED, EditionState.FINISHED]

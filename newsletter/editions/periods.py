@@ -28,8 +28,13 @@ class Due:
 def due_editions(engine: Engine, *, now: datetime, publication: Publication) -> list[Due]:
     """Return the periods whose edition is due, not too late, and not made yet."""
     with sessions.reading(engine) as session:
-        found = [_due(session, cadence, now=now, publication=publication) for cadence in Cadence]
-        return [due for due in found if due is not None]
+        return due(session, now=now, publication=publication)
+
+
+def due(session: Session, *, now: datetime, publication: Publication) -> list[Due]:
+    """Do the same in a transaction of the caller's."""
+    found = [_due(session, cadence, now=now, publication=publication) for cadence in Cadence]
+    return [one for one in found if one is not None]
 
 
 def upcoming(

@@ -1,82 +1,46 @@
 """Makes editions: one transaction selects articles and readers, and queues the deliveries.
 
-Nothing is sent here; `lifecycle` has the later changes of an edition.
+Nothing is sent here; `lifecycle` has the later changes of an edition. `plan` shows what `freeze`
+would do, by the same queries; tests/integration/editions/test_plan.py compares the two.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import datetime
 from functools import partial
 
 from sqlalchemy import Engine
 from sqlmodel import Session
 
 from newsletter import cadences, tokens
-from newsletter.articles import store as articles
 from newsletter.cadences import Cadence
 from newsletter.db import restore_guard
 from newsletter.db import session as sessions
-from newsletter.editions import assemble, audience, mailings, periods, store, summaries
-from newsletter.editions.assemble import Batch, Variant
+from newsletter.editions import (
+    assemble,
+    audience,
+    composition,
+    mailings,
+    periods,
+    store,
+    summaries,
+)
+from newsletter.editions.assemble import Variant
 from newsletter.editions.audience import Audience
 from newsletter.editions.compose import MailRenderer
+from newsletter.editions.composition import Composition
 from newsletter.editions.summaries import Summary
 from newsletter.errors import NotFound
 from newsletter.ledger import cancellation, queue
 from newsletter.logs import events
-from newsletter.models import Article, Edition, EditionState
+from newsletter.models import Edition, EditionState
 from newsletter.publication import Publication
 from newsletter.rendering.compile import Rendered
-from newsletter.subscribers import next_digest, preferences
+from newsletter.subscribers import preferences
 
 #: The priority of digests: after letters and corrections.
 _PRIORITY = 2
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Choice:
-    """Values shared by all variants of an edition."""
-
-    publication: Publication
-    #: The end of the edition's coverage.
-    end: datetime
-    #: The time of the edition before; an article that was pinned after it leads this one.
-    pinned_after: datetime
-    #: Excluded categories, in the spellings that articles have.
-    without: frozenset[str]
-    #: Future periods of the cadence that an editor has skipped.
-    skipped: frozenset[date]
-    #: Whether the edition is the first of its cadence.
-    is_first: bool
-
-    @classmethod
-    def of(
-        cls,
-        session: Session,
-        cadence: Cadence,
-        publication: Publication,
-        *,
-        pinned_after: datetime,
-        end: datetime,
-    ) -> _Choice:
-        return cls(
-            publication=publication,
-            end=end,
-            pinned_after=pinned_after,
-            without=articles.spellings(session, publication.skip_categories),
-            skipped=next_digest.skipped_ahead(session, now=end)[cadence],
-            is_first=store.is_first(session, cadence, end=end),
-        )
-
-
-class _Rehearsed(Exception):
-    """Raised to roll back a rehearsal; carries its result."""
-
-    def __init__(self, summary: Summary) -> None:
-        super().__init__()
-        self.summary = summary
 
 
 def freeze(
@@ -104,23 +68,6 @@ def freeze(
         return _freeze(session, cadence, now=now, publication=publication, force=force)
 
 
-def rehearse(
-    engine: Engine,
-    cadence: Cadence,
-    *,
-    now: datetime,
-    publication: Publication,
-    force: bool = False,
-) -> Summary:
-    """Return the result that `freeze` would have, and roll it back; nothing is sent."""
-    try:
-        with sessions.writing(engine) as session:
-            summary = _freeze(session, cadence, now=now, publication=publication, force=force)
-            raise _Rehearsed(summary)  # noqa: TRY301 - the transaction itself has to see it
-    except _Rehearsed as done:
-        return done.summary
-
-
 def preview(
     engine: Engine, cadence: Cadence, *, now: datetime, publication: Publication
 ) -> Rendered:
@@ -131,10 +78,12 @@ def preview(
     """
     with sessions.reading(engine) as session:
         start = periods.coverage_start(session, cadence, end=now, publication=publication)
-        choice = _Choice.of(session, cadence, publication, pinned_after=start, end=now)
-        batch = _batch(session, start, readers=1, choice=choice)
+        period = cadences.newest_due(cadence, now, publication.send_times)
+        chosen = Composition.of(session, cadence, period, publication, pinned_after=start, end=now)
+        batch = composition.batch(session, start, readers=1, composition=chosen)
         if not batch.articles:
-            batch = _batch(session, now - cadence.length, readers=1, choice=choice)
+            start = now - cadence.length
+            batch = composition.batch(session, start, readers=1, composition=chosen)
         if not batch.articles:
             raise NotFound(
                 "There are no new articles to preview.",
@@ -142,18 +91,14 @@ def preview(
             )
         (variant,) = assemble.variants([batch], min_articles=1)
         waiting = store.waiting_note(session, cadence)
-        content = assemble.content(
+        return composition.compiled(
+            session,
             variant,
-            cadence=cadence,
-            period=cadences.newest_due(cadence, now, publication.send_times),
-            end=now,
-            related=_related(session, variant, choice),
-            times=publication.send_times,
-            skipped=choice.skipped,
-            is_first=choice.is_first,
+            chosen,
+            MailRenderer(publication),
             note=waiting.text if waiting else "",
-        )
-    return MailRenderer(publication).digest(content, public_id=tokens.new_public_id())
+            public_id=tokens.new_public_id(),
+        ).rendered
 
 
 def _freeze(
@@ -194,30 +139,28 @@ def _fill(session: Session, edition: Edition, publication: Publication) -> None:
     """Settle earlier editions, select readers and articles, and queue; or skip the edition."""
     # The lock's instant may be slightly ahead of the clock, so it is used only as end of coverage.
     cadence, now, end = Cadence(edition.cadence), edition.created_at, edition.coverage_end
+    start = edition.coverage_start
     preferences.resume_due(session, now)
     chosen = Audience(
         cadence=cadence,
-        coverage_start=edition.coverage_start,
+        coverage_start=start,
         window_start=assemble.window_start(cadence, end=end, catch_up=publication.catch_up),
         earlier=_settle(session, edition, now=now),
     )
     audience.remember(session, chosen)
-    choice = _Choice.of(session, cadence, publication, pinned_after=edition.coverage_start, end=end)
-    batches = [
-        _batch(session, start, readers=count, choice=choice)
-        for start, count in audience.count_by_start(session, chosen).items()
-    ]
-    variants = assemble.variants(batches, min_articles=publication.min_articles)
-    if variants:
-        _queue(session, edition, chosen, variants, choice)
-        return
-    reason = assemble.why_skipped(
-        cadence,
-        batches,
-        readers=audience.count_active(session, cadence),
-        min_articles=publication.min_articles,
+    shared = Composition.of(
+        session, cadence, edition.period, publication, pinned_after=start, end=end
     )
-    store.skip(session, edition, reason=reason, now=now)
+    found = composition.contents(
+        session,
+        shared,
+        audience.count_by_start(session, chosen),
+        count_active=lambda: audience.count_active(session, cadence),
+    )
+    if found.why_skipped is None:
+        _queue(session, edition, chosen, found.variants, shared)
+    else:
+        store.skip(session, edition, reason=found.why_skipped, now=now)
 
 
 def _settle(session: Session, edition: Edition, *, now: datetime) -> list[int]:
@@ -239,7 +182,7 @@ def _queue(
     edition: Edition,
     chosen: Audience,
     variants: Sequence[Variant],
-    choice: _Choice,
+    shared: Composition,
 ) -> None:
     now = edition.created_at
     starts = [start for variant in variants for start in variant.starts]
@@ -250,11 +193,11 @@ def _queue(
             mailings=mailings.among(chosen.earlier),
             now=now,
         )
-    renderer = MailRenderer(choice.publication)
+    renderer = MailRenderer(shared.publication)
     note = store.take_note(session, edition)
     readers = 0
     for variant in variants:
-        mailing_id = _compile(session, edition, variant, renderer, choice=choice, note=note)
+        mailing_id = _compile(session, edition, variant, renderer, shared=shared, note=note)
         readers += queue.enqueue(
             session,
             mailing_id=mailing_id,
@@ -272,60 +215,18 @@ def _compile(
     variant: Variant,
     renderer: MailRenderer,
     *,
-    choice: _Choice,
+    shared: Composition,
     note: str,
 ) -> int:
-    related = _related(session, variant, choice)
-    content = assemble.content(
-        variant,
-        cadence=Cadence(edition.cadence),
-        period=edition.period,
-        end=choice.end,
-        related=related,
-        times=choice.publication.send_times,
-        skipped=choice.skipped,
-        is_first=choice.is_first,
-        note=note,
-    )
     public_id = tokens.new_public_id()
-    rendered = renderer.digest(content, public_id=public_id)
+    mail = composition.compiled(session, variant, shared, renderer, note=note, public_id=public_id)
     mailing_id = mailings.add_digest(
         session,
         edition,
-        rendered,
+        mail.rendered,
         public_id=public_id,
-        frozen=choice.publication.frozen,
+        frozen=shared.publication.frozen,
         now=edition.created_at,
     )
-    mailings.add_articles(session, mailing_id, articles=variant.articles, related=related)
+    mailings.add_articles(session, mailing_id, articles=variant.articles, related=mail.related)
     return mailing_id
-
-
-def _batch(session: Session, start: datetime, *, readers: int, choice: _Choice) -> Batch:
-    limit = choice.publication.catch_up_articles
-    found = articles.between(
-        session,
-        start=start,
-        end=choice.end,
-        limit=limit,
-        without=choice.without,
-        pinned_after=choice.pinned_after,
-    )
-    total = len(found)
-    if total == limit:
-        total = articles.count_between(session, start=start, end=choice.end, without=choice.without)
-    chosen = assemble.in_order(found, pinned_after=choice.pinned_after)
-    return Batch(start=start, readers=readers, articles=tuple(chosen), total=total)
-
-
-def _related(session: Session, variant: Variant, choice: _Choice) -> list[Article]:
-    """Return earlier articles in the lead's categories that were not sent to these readers last."""
-    sent = mailings.sent_at(session, variant.starts)
-    return articles.earlier_in_categories(
-        session,
-        categories=variant.lead.categories,
-        before=variant.starts[0],
-        exclude_ids=sent | {one.id for one in variant.articles if one.id is not None},
-        limit=assemble.RELATED,
-        without=choice.without,
-    )

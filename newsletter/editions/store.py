@@ -97,6 +97,16 @@ def last_covered(session: Session, cadence: Cadence) -> datetime | None:
     return found
 
 
+def ends_after(session: Session, instant: datetime) -> bool:
+    """Say whether the coverage of any edition that was not skipped ends after an instant."""
+    found = session.exec(
+        select(Edition.id)
+        .where(_edition_state != EditionState.SKIPPED, col(Edition.coverage_end) > instant)
+        .limit(1)
+    )
+    return found.first() is not None
+
+
 # The editor's notes
 
 

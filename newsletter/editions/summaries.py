@@ -254,13 +254,35 @@ def _summed(counts: Subquery, name: str) -> Select[Any]:
 
 
 def _summary(edition: Edition, variants: int, counts: Mapping[str, int]) -> Summary:
-    return Summary(
-        cadence=edition.cadence,
-        period=edition.period,
-        edition=cadences.slug(Cadence(edition.cadence), edition.period),
+    return summary(
+        Cadence(edition.cadence),
+        edition.period,
         state=edition.state,
         reason=edition.reason,
         audience=edition.audience,
+        variants=variants,
+        counts=counts,
+    )
+
+
+def summary(
+    cadence: Cadence,
+    period: date,
+    *,
+    state: str,
+    reason: str | None,
+    audience: int,
+    variants: int,
+    counts: Mapping[str, int],
+) -> Summary:
+    """Return a summary with these counts of deliveries and reports, by state and kind."""
+    return Summary(
+        cadence=cadence,
+        period=period,
+        edition=cadences.slug(cadence, period),
+        state=state,
+        reason=reason,
+        audience=audience,
         variants=variants,
         accepted=counts.get(State.ACCEPTED, 0),
         refused=counts.get(State.REFUSED, 0),

@@ -33,6 +33,8 @@ class Rendered:
     text: str
     #: The same edition as a public web page, without links of a reader.
     page: str
+    #: Octets of the HTML part on the wire: what Gmail clips.
+    html_octets: int = 0
 
 
 def digest(
@@ -60,6 +62,7 @@ def digest(
         html,
         text,
         _html(values | chosen | {"is_page": True}, environment),
+        message.body_size(html, markers),
     )
 
 

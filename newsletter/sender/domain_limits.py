@@ -56,6 +56,13 @@ def domain_of(address: str) -> str:
     return address.rpartition("@")[2].lower()
 
 
+class DomainRate(NamedTuple):
+    """What a domain takes: connections at a time, and the time between two messages."""
+
+    connections: int
+    spacing: timedelta
+
+
 @dataclass
 class Allowance:
     """The messages that one worker may claim for a domain with a limit."""
@@ -76,6 +83,16 @@ class Allowance:
         """Count messages as claimed."""
         self.messages -= count
         self.claimed += count
+
+
+def rates(
+    session: Session, domains: Collection[str], rules: Limits, *, now: datetime
+) -> dict[str, DomainRate]:
+    """Return what each of these domains takes that has a limit. Changes nothing."""
+    slow = _slow(session, domains)
+    limited = [domain for domain in domains if domain in slow or rules.of_domain(domain)]
+    found = {one: _Rate.of(slow.get(one), rules.of_domain(one), now) for one in limited}
+    return {domain: DomainRate(rate.connections, rate.spacing) for domain, rate in found.items()}
 
 
 def allowances(

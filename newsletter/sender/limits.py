@@ -195,6 +195,14 @@ def opens_at(session: Session, limits: Limits, now: datetime) -> datetime | None
     return max((free_at for free, free_at in found if not free), default=None)
 
 
+def free(session: Session, limits: Limits, now: datetime) -> dict[str, int]:
+    """Return how many messages the windows that are counted allow now. Changes nothing."""
+    return {
+        name: _left(session, name, _lasts(window), most, now)[0]
+        for name, window, most in limits.windows(now)
+    }
+
+
 def send_times(session: Session, limits: Limits, *, lead: timedelta, now: datetime) -> SendSlots:
     """Reserve send times for a limit per second, none before `lead` has passed.
 

@@ -1,0 +1,121 @@
+"""How long a number of messages takes: the slowest of what was measured and every limit. Pure.
+
+An estimate: it knows neither how fast the relay is, but by what was measured, nor which replies
+come.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from newsletter.sender.domain_limits import DomainRate
+from newsletter.sender.limits import Limits
+
+_DAY = timedelta(days=1)
+#: Days that are looked ahead: years of a limit of one message a day.
+_DAYS = 3_660
+
+
+class Bound(StrEnum):
+    """What decides how long it takes: the setting's name, where it is one."""
+
+    MEASURED = "measured"
+    SECOND = "limit_per_second"
+    HOUR = "limit_per_hour"
+    DAY = "limit_per_day"
+    WARM_UP = "warm_up"
+    DOMAIN = "domain_limits"
+
+
+@dataclass(frozen=True)
+class Capacity:
+    """What this installation may use to send."""
+
+    limits: Limits
+    #: Connections to the mail servers, of each worker.
+    connections: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Forecast:
+    """How long it takes, and why."""
+
+    seconds: float
+    bound: Bound
+    #: The domain whose limit it is.
+    domain: str | None = None
+
+
+def forecast(
+    domains: Mapping[str, int],
+    capacity: Capacity,
+    *,
+    free: Mapping[str, int],
+    rates: Mapping[str, DomainRate],
+    per_second: float | None,
+    at: datetime,
+) -> Forecast | None:
+    """Return how long messages to these domains take from `at` on.
+
+    `free` is what is left by then of the windows that are counted, by name; `rates` are of the
+    domains with a limit, and `per_second` is what was measured. None where nothing is known.
+    """
+    messages = sum(domains.values())
+    found = [
+        *_measured(messages, per_second),
+        *_of_windows(messages, capacity.limits, free, at),
+        *_of_domains(domains, rates, per_second, capacity.connections),
+    ]
+    return max(found, key=lambda one: one.seconds, default=None)
+
+
+def _measured(messages: int, per_second: float | None) -> Iterator[Forecast]:
+    if per_second:
+        yield Forecast(seconds=messages / per_second, bound=Bound.MEASURED)
+
+
+def _of_windows(
+    messages: int, limits: Limits, free: Mapping[str, int], at: datetime
+) -> Iterator[Forecast]:
+    if limits.per_second:
+        spacing = limits.spacing.total_seconds()
+        yield Forecast(seconds=messages * spacing, bound=Bound.SECOND)
+    if limits.per_hour:
+        later = max(messages - free.get("hour", limits.per_hour), 0)
+        hours = math.ceil(later / limits.per_hour)
+        yield Forecast(seconds=hours * 3_600, bound=Bound.HOUR)
+    if limits.per_day or limits.warm_up:
+        yield _of_days(messages, limits, free, at)
+
+
+def _of_days(messages: int, limits: Limits, free: Mapping[str, int], at: datetime) -> Forecast:
+    """Count the days until all are sent: a warm-up has a limit of its own for each."""
+    left, days, bound = messages, 0, Bound.DAY
+    while left > 0 and days < _DAYS:
+        most = {name: size for name, _, size in limits.windows(at + days * _DAY)}.get("day")
+        if most is None:
+            break
+        if most != limits.per_day:
+            bound = Bound.WARM_UP
+        left -= free.get("day", most) if days == 0 else most
+        days += left > 0
+    return Forecast(seconds=days * _DAY.total_seconds(), bound=bound)
+
+
+def _of_domains(
+    domains: Mapping[str, int],
+    rates: Mapping[str, DomainRate],
+    per_second: float | None,
+    connections: int,
+) -> Iterator[Forecast]:
+    for domain, rate in rates.items():
+        messages = domains.get(domain, 0)
+        seconds = messages * rate.spacing.total_seconds()
+        if per_second and rate.connections < connections:
+            each = per_second / connections
+            seconds = max(seconds, messages / (each * rate.connections))
+        yield Forecast(seconds=seconds, bound=Bound.DOMAIN, domain=domain)
