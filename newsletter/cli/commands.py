@@ -20,6 +20,7 @@ _COMMANDS = {
     "worker": "Send what is due until SIGTERM; run as many as you want.",
     "preview": "Write the mail that a new reader would get now, as files.",
     "note": "Put a note above the articles of a cadence's next edition.",
+    "plan": "Show what the next editions would be: mails, readers, and who gets none.",
     "explain": "Say why a reader did or did not get a mail.",
     "doctor": "Say whether everything is right: settings, machine, DNS, mail.",
     "status": "Show what needs a look, what waits and what is due next.",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from dataclasses import asdict
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated
@@ -11,7 +10,7 @@ import typer
 
 from newsletter import clock
 from newsletter.cadences import Cadence
-from newsletter.cli import context, feedback, output, ping, setup
+from newsletter.cli import books, context, feedback, output, ping, setup
 from newsletter.sender.shutdown import on_signals
 
 if TYPE_CHECKING:
@@ -29,10 +28,6 @@ CadenceArgument = Annotated[Cadence, typer.Argument(help="daily, weekly or month
 DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Say who would get what; send and change nothing.")
 ]
-#: The counts in the line of an edition, in this order; zero ones are left out.
-_BOOKS = (
-    "accepted", "bounced", "complained", "deferred", "refused", "unknown", "skipped", "cancelled",
-)  # fmt: skip
 
 
 def send(
@@ -56,33 +51,32 @@ def send(
     """Send the edition of the current period now. A second run continues where it stopped."""
     found = context.of(ctx)
     found.log()
+    if dry_run:
+        _plan(cadence, found, json=json)
+        return
     # Signals are handled until the report is printed, so that a second Ctrl-C does not cut it off.
-    with found.database() as engine, nullcontext() if dry_run else on_signals():
-        if dry_run:
-            setup.warn(found.settings)
-            summary = _rehearse(engine, cadence, found)
-        else:
-            setup.require_for_readers(engine, found.settings, force=force)
-            summary = deliver(
-                engine,
-                cadence,
-                found,
-                now=clock.utc_now(),
-                force=force,
-                workers=workers,
-            )
-        waits = [] if dry_run else _waiting(engine, summary, found)
+    with found.database() as engine, on_signals():
+        setup.require_for_readers(engine, found.settings, force=force)
+        summary = deliver(
+            engine,
+            cadence,
+            found,
+            now=clock.utc_now(),
+            force=force,
+            workers=workers,
+        )
+        waits = _waiting(engine, summary, found)
         if json:
             waiting = [asdict(one) for one in waits]
-            output.as_json({**asdict(summary), "waiting": waiting, "dry_run": dry_run})
+            output.as_json({**asdict(summary), "waiting": waiting, "dry_run": False})
         else:
-            output.say(_with_reasons(sentence(summary, dry_run=dry_run), waits, found))
-            if not dry_run and summary.refused > summary.accepted:
+            output.say(_with_reasons(sentence(summary), waits, found))
+            if summary.refused > summary.accepted:
                 output.warn(
                     "More were refused than accepted.",
                     "`newsletter delivery list --state refused` shows what the mail server said.",
                 )
-    if summary.is_open and not dry_run and summary.state == "open":
+    if summary.is_open and summary.state == "open":
         raise typer.Exit(75)
 
 
@@ -102,11 +96,10 @@ def cron(
 
     found = context.of(ctx)
     found.log()
-    with ping.reported(None if dry_run else found.settings.ping_url), found.database() as engine:
-        if dry_run:
-            setup.warn(found.settings)
-            _rehearse_due(engine, found, json=json)
-            return
+    if dry_run:
+        _plan_due(found, json=json)
+        return
+    with ping.reported(found.settings.ping_url), found.database() as engine:
         setup.require_for_readers(engine, found.settings, force=force)
         with scheduler.noted(engine, "cron"):
             code = _run(engine, found, json=json)
@@ -114,15 +107,44 @@ def cron(
             raise typer.Exit(code)
 
 
-def _rehearse_due(engine: Engine, here: context.Context, *, json: bool) -> None:
-    from newsletter.editions import due
+def _plan(cadence: Cadence, here: context.Context, *, json: bool) -> None:
+    """Show what `send` would do now."""
+    from newsletter.cli import plan as plans
+    from newsletter.editions import plan as planning
 
-    summaries = due.rehearse(engine, now=clock.utc_now(), publication=here.publication)
+    setup.warn(here.settings)
+    with here.database() as engine:
+        found = planning.current(
+            engine,
+            cadence,
+            now=clock.utc_now(),
+            publication=here.publication,
+            capacity=plans.capacity(here.settings),
+        )
     if json:
-        output.as_json(_moved(summaries, failing=[], dry_run=True))
+        output.as_json({**plans.as_values(found), "waiting": [], "dry_run": True})
     else:
-        for summary in summaries:
-            output.say(sentence(summary, dry_run=True))
+        plans.show(found, here.settings)
+
+
+def _plan_due(here: context.Context, *, json: bool) -> None:
+    """Show what `cron` would send now."""
+    from newsletter.cli import plan as plans
+    from newsletter.editions import plan as planning
+
+    setup.warn(here.settings)
+    with here.database() as engine:
+        found = planning.due(
+            engine,
+            now=clock.utc_now(),
+            publication=here.publication,
+            capacity=plans.capacity(here.settings),
+        )
+    if json:
+        editions = [plans.as_values(one) for one in found]
+        output.as_json({"editions": editions, "feeds_failed": [], "dry_run": True})
+    else:
+        plans.show_all(found, here.settings)
 
 
 def _run(engine: Engine, here: context.Context, *, json: bool) -> int:
@@ -146,7 +168,7 @@ def _run(engine: Engine, here: context.Context, *, json: bool) -> int:
         returned = feedback.on_schedule(engine, here, is_stopped=lambda: shutdown.is_wanted)
         failure = run.send(lambda cadence: deliver(engine, cadence, here, now=run.now), shutdown)
         if json:
-            moved = _moved(run.moved.values(), failing=failing, dry_run=False)
+            moved = _moved(run.moved.values(), failing=failing)
             output.as_json({**moved, "feedback": returned.as_json() if returned else None})
         else:
             if returned and returned.is_news:
@@ -161,13 +183,11 @@ def _run(engine: Engine, here: context.Context, *, json: bool) -> int:
     return 1 if failing or (returned and returned.failure) else 0
 
 
-def _moved(
-    summaries: Iterable[Summary], *, failing: list[Notice], dry_run: bool
-) -> dict[str, object]:
+def _moved(summaries: Iterable[Summary], *, failing: list[Notice]) -> dict[str, object]:
     return {
         "editions": [asdict(summary) for summary in summaries],
         "feeds_failed": [one.url for one in failing],
-        "dry_run": dry_run,
+        "dry_run": False,
     }
 
 
@@ -207,22 +227,16 @@ def deliver(
         )
 
 
-def sentence(summary: Summary, *, dry_run: bool = False) -> str:
+def sentence(summary: Summary) -> str:
     """Return the state of an edition as a sentence."""
     name = summary.edition
     if summary.state == "skipped":
-        would = "would be skipped" if dry_run else "is skipped"
-        return f"{name} {would}: {summary.reason}"
+        return f"{name} is skipped: {summary.reason}"
     readers = output.counted(summary.audience, "reader")
-    if dry_run:
-        mails = output.counted(summary.variants, "variant")
-        if summary.accepted or summary.state != "open":
-            return f"{name} is {summary.state} already: {readers}{_books(summary)}."
-        return f"{name} would go to {readers} in {mails}."
     left = summary.queued + summary.claimed + summary.in_flight
     waiting = f", {left:,} still to go" if left else ""
     state = "on its way" if summary.state == "open" else summary.state
-    return f"{name} is {state}: {readers}{_books(summary)}{waiting}."
+    return f"{name} is {state}: {readers}{books.counts(summary)}{waiting}."
 
 
 def _waiting(engine: Engine, summary: Summary, here: context.Context) -> list[Waiting]:
@@ -244,18 +258,6 @@ def _with_reasons(said: str, waits: list[Waiting], here: context.Context) -> str
 
     why = waiting.sentences(waits, zone=here.settings.zone, now=clock.utc_now())
     return f"{said} {why}".rstrip()
-
-
-def _books(summary: Summary) -> str:
-    counts = [(getattr(summary, name), name) for name in _BOOKS]
-    return "".join(f", {count:,} {name}" for count, name in counts if count)
-
-
-def _rehearse(engine: Engine, cadence: Cadence, here: context.Context) -> Summary:
-    from newsletter.editions import publish
-
-    now, publication = clock.utc_now(), here.publication
-    return publish.rehearse(engine, cadence, now=now, publication=publication, force=True)
 
 
 def report(engine: Engine, fetched: list[Result] | Elsewhere, now: datetime) -> list[Notice]:

@@ -111,13 +111,3 @@ class Run:
 
     def _note(self, summaries: list[Summary]) -> None:
         self.moved.update((one.edition, one) for one in summaries)
-
-
-def rehearse(engine: Engine, *, now: datetime, publication: Publication) -> list[Summary]:
-    """Return the due editions as they would be made; read-only."""
-    from newsletter.editions import publish  # noqa: PLC0415 - mostly nothing is due
-
-    return [
-        publish.rehearse(engine, one.cadence, now=now, publication=publication, force=False)
-        for one in periods.due_editions(engine, now=now, publication=publication)
-    ]

@@ -32,9 +32,10 @@ from newsletter.editions.audience import Audience
 from newsletter.editions.compose import MailRenderer
 from newsletter.editions.composition import Composition, Mail
 from newsletter.editions.measured import Past
-from newsletter.editions.plan_audience import Counted, Reason
+from newsletter.editions.plan_audience import Counted
 from newsletter.editions.summaries import Placed, Summary
 from newsletter.errors import InvalidInput
+from newsletter.ledger.reasons import Reason
 from newsletter.models import EditionState, Role, State
 from newsletter.publication import Publication
 from newsletter.rendering.compile import Rendered

@@ -11,7 +11,6 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from enum import StrEnum
 from typing import Any, NamedTuple
 
 from sqlalchemy import (
@@ -35,6 +34,7 @@ from newsletter.db import dialects
 from newsletter.editions import audience, lifecycle, mailings, store
 from newsletter.editions.audience import Audience
 from newsletter.ledger import cancellation, holding
+from newsletter.ledger.reasons import Reason
 from newsletter.models import (
     Delivery,
     Edition,
@@ -48,18 +48,6 @@ from newsletter.models import (
 from newsletter.models.columns import Instant
 from newsletter.models.delivery import OPEN
 from newsletter.subscribers import store as subscribers
-
-
-class Reason(StrEnum):
-    """Why a reader gets nothing."""
-
-    UNSUBSCRIBED = "unsubscribed"
-    PAUSED = "paused"
-    SUPPRESSED = "suppressed"
-    PENDING = "pending"
-    NOTHING_NEW = "nothing new"
-    UNDER_WAY = "under way"
-
 
 #: Rows that are fetched at a time.
 _CHUNK = 2_000

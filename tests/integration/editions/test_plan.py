@@ -24,7 +24,7 @@ from newsletter.db import engine as engines
 from newsletter.db import session as sessions
 from newsletter.editions import compose, lifecycle, plan, plan_audience, publish
 from newsletter.editions.plan import EditionPlan
-from newsletter.editions.plan_audience import Reason
+from newsletter.ledger.reasons import Reason
 from newsletter.models import Cause, Delivery, MailingArticle
 from newsletter.sender.forecast import Capacity
 from newsletter.sender.limits import Limits
@@ -234,7 +234,7 @@ def empty(kind: str, request: pytest.FixtureRequest, folder: Path) -> Iterator[E
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(history=st.lists(steps, min_size=10, max_size=30), rule=rules)
-def test_a_plan_and_the_edition_that_is_then_made_agree_to_the_reader_and_to_the_byte(
+def test_a_plan_and_the_edition_that_is_then_made_agree_to_the_reader_and_to_the_byte(  # noqa: PLR0917 - Hypothesis and fixtures
     history: list[tuple[Any, ...]],
     rule: tuple[int, int, int],
     policy: str,

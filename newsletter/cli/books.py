@@ -1,0 +1,19 @@
+"""The books of an edition in a sentence."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from newsletter.editions.summaries import Summary
+
+#: The counts in the line of an edition, in this order; zero ones are left out.
+_BOOKS = (
+    "accepted", "bounced", "complained", "deferred", "refused", "unknown", "skipped", "cancelled",
+)  # fmt: skip
+
+
+def counts(summary: Summary) -> str:
+    """Return the counts that are not zero, each after a comma."""
+    found = [(getattr(summary, name), name) for name in _BOOKS]
+    return "".join(f", {count:,} {name}" for count, name in found if count)
