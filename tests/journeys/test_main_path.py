@@ -146,7 +146,7 @@ def test_a_dry_run_says_who_would_get_it_and_changes_nothing(
     newsletter.run("feeds", "add", write_feed("alpha"))
 
     assert newsletter.json("send", "daily", "--dry-run")["audience"] == 2
-    assert "would go to 2 readers in 1 variant" in newsletter.run("send", "daily", "--dry-run")
+    assert "2 readers would get it, in 1 mail" in newsletter.run("send", "daily", "--dry-run")
     assert newsletter.json("editions", "list")["editions"] == []
     assert mailbox.messages() == []
 

@@ -558,13 +558,12 @@ def test_each_variant_of_an_edition_has_its_note(world: World) -> None:
     assert [b"To all of you." in one.body for one in mailings] == [True, True]
 
 
-def test_a_note_waits_while_editions_are_skipped_or_only_rehearsed(world: World) -> None:
+def test_a_note_waits_while_editions_are_skipped_or_only_previewed(world: World) -> None:
     world.reader("weekly")
     write(world, "At last.")
     assert world.freeze("weekly").state == "skipped"
     world.tick(days=7)
     world.article()
-    publish.rehearse(world.engine, Cadence.WEEKLY, now=world.now, publication=world.publication)
     shown = publish.preview(
         world.engine, Cadence.WEEKLY, now=world.now, publication=world.publication
     )

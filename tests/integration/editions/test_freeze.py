@@ -914,20 +914,6 @@ def test_a_publication_without_a_template_freezes_nothing(
         assert session.exec(select(Edition)).all() == []
 
 
-def test_a_rehearsal_tells_the_audience_and_leaves_nothing(world: World) -> None:
-    world.readers(3)
-    world.article()
-
-    rehearsed = publish.rehearse(
-        world.engine, Cadence.WEEKLY, now=world.now, publication=world.publication
-    )
-
-    assert (rehearsed.audience, rehearsed.variants, rehearsed.queued) == (3, 1, 3)
-    with sessions.reading(world.engine) as session:
-        assert session.exec(select(Edition)).all() == []
-        assert session.exec(select(Mailing)).all() == []
-
-
 def test_a_preview_is_the_mail_of_a_new_reader_and_changes_nothing(world: World) -> None:
     world.article(title="A headline to look at")
 
