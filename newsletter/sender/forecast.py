@@ -86,10 +86,10 @@ def _of_windows(
         yield Forecast(seconds=messages * spacing, bound=Bound.SECOND)
     if limits.per_hour:
         later = max(messages - free.get("hour", limits.per_hour), 0)
-        hours = math.ceil(later / limits.per_hour)
-        yield Forecast(seconds=hours * 3_600, bound=Bound.HOUR)
-    if limits.per_day or limits.warm_up:
-        yield _of_days(messages, limits, free, at)
+        if hours := math.ceil(later / limits.per_hour):
+            yield Forecast(seconds=hours * 3_600, bound=Bound.HOUR)
+    if (days := _of_days(messages, limits, free, at)).seconds:
+        yield days
 
 
 def _of_days(messages: int, limits: Limits, free: Mapping[str, int], at: datetime) -> Forecast:
@@ -118,4 +118,5 @@ def _of_domains(
         if per_second and rate.connections < connections:
             each = per_second / connections
             seconds = max(seconds, messages / (each * rate.connections))
-        yield Forecast(seconds=seconds, bound=Bound.DOMAIN, domain=domain)
+        if seconds:
+            yield Forecast(seconds=seconds, bound=Bound.DOMAIN, domain=domain)
