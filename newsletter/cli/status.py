@@ -14,7 +14,10 @@ from newsletter.cli import context, exits, output
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from sqlalchemy import Engine
+
     from newsletter.doctor.findings import Finding
+    from newsletter.doctor.kept import Kept
     from newsletter.doctor.standing import Standing
     from newsletter.editions.summaries import Summary
     from newsletter.sender.limits import Limits
@@ -50,12 +53,15 @@ def status(
     with found.database() as engine:
         limits = Limits.of(found.settings)
         stands = standing.look(engine, publication=found.publication, limits=limits, now=now)
+        kept = _kept(engine)
     findings = sorted(daily.findings(stands, settings=found.settings, now=now), key=judged.gravity)
     upcoming = _upcoming(found.settings, now, stands)
     if json:
-        output.as_json(_as_json(stands, findings, upcoming))
+        output.as_json(_as_json(stands, findings, upcoming, kept))
     else:
         _print_findings(findings)
+        _print_kept(kept, found.settings)
+        output.say("")
     if watch:
         _watch(found, limits)
     elif not json:
@@ -79,13 +85,17 @@ def _upcoming(settings: Settings, now: datetime, stands: Standing) -> list[dict[
 
 
 def _as_json(
-    stands: Standing, findings: list[Finding], upcoming: list[dict[str, Any]]
+    stands: Standing,
+    findings: list[Finding],
+    upcoming: list[dict[str, Any]],
+    kept: list[Kept],
 ) -> dict[str, Any]:
     from newsletter.articles import link
 
     return {
         "is_well": not _looks(findings),
         "findings": [asdict(finding) for finding in findings],
+        "doctor": [{**asdict(one.finding), "last_at": one.last_at} for one in kept],
         "readers": stands.readers,
         "suppressed": stands.suppressed,
         "editions": {c: asdict(one) if one else None for c, one in stands.last.items()},
@@ -122,7 +132,29 @@ def _print_findings(findings: list[Finding]) -> None:
         output.say(
             output.printable(f"- {finding.level}: {finding.sentence} {finding.hint}".rstrip())
         )
-    output.say("")
+
+
+def _kept(engine: Engine) -> list[Kept]:
+    """Return what the doctor found that `status` does not look at itself, such as DNS."""
+    from newsletter.db import session as sessions
+    from newsletter.doctor import kept
+    from newsletter.doctor.findings import Checks
+
+    own = {Checks.SETTINGS, Checks.TODAY}
+    with sessions.reading(engine) as session:
+        found = [one for one in kept.all(session) if one.checks not in own]
+    return [one for one in found if one.finding.level.needs_a_look]
+
+
+def _print_kept(kept: list[Kept], settings: Settings) -> None:
+    if not kept:
+        return
+    at = max(one.last_at for one in kept).astimezone(settings.zone)
+    named = ", ".join(dict.fromkeys(one.finding.id for one in kept))
+    output.say(
+        f"The doctor found, up to {at:%Y-%m-%d %H:%M %Z}: {named}. "
+        "`newsletter doctor --dns` looks again."
+    )
 
 
 def _watch(here: context.Context, limits: Limits) -> None:

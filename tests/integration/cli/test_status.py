@@ -145,3 +145,23 @@ def test_what_a_feed_says_does_nothing_to_a_terminal(run: Run, tmp_path: Path) -
 
     assert ran.code == 3
     assert "\x1b" not in ran.out
+
+
+def test_what_the_doctor_found_elsewhere_is_named_and_does_not_count(
+    run: Run, tmp_path: Path
+) -> None:
+    change(
+        tmp_path,
+        "INSERT INTO finding"
+        " (id, subject, checks, level, sentence, hint, record, first_at, last_at)"
+        " VALUES ('dkim.key', '', 'DNS', 'error', 'No key.', '', '', '2026-11-30', '2026-11-30'),"
+        " ('letters.waiting', '', 'Today', 'error', 'Old.', '', '', '2026-11-30', '2026-11-30'),"
+        " ('ptr', '', 'DNS', 'info', 'Well.', '', '', '2026-11-30', '2026-11-30')",
+    )
+
+    ran = run("status")
+
+    assert ran.code == 0
+    assert ran.out.startswith("All is well.\nThe doctor found, up to 2026-11-30 ")
+    assert ": dkim.key. `newsletter doctor --dns` looks again.\n" in ran.out
+    assert [one["id"] for one in run("status", "--json").json["doctor"]] == ["dkim.key"]
