@@ -1,4 +1,4 @@
-"""Mails that come back, one for each kind and form, written in the words of the large systems."""
+"""Samples of returned mail in each kind and format, with the wording of large mail systems."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Message-ID: {MESSAGE_ID}
 
 
 class Sample(NamedTuple):
-    """A mail, and what it should come to: recipient and verdict of each report."""
+    """A returned mail, with the expected recipient and verdict of each report."""
 
     mail: str
     kind: str
@@ -52,7 +52,7 @@ Content-Type: message/rfc822
 
 
 def prose(text: str, *, sender: str, subject: str, more: str = "") -> str:
-    """Return a bounce in words alone, with the mail below them."""
+    """Return a bounce without a delivery status: a text with the returned mail below it."""
     return (
         f"From: {sender}\nTo: bounces@miasfeed.example\nSubject: {subject}\n{more}\n{text}\n{SENT}"
     )

@@ -47,7 +47,7 @@ Route = Callable[[str, str, str], Answer | None]
 
 @dataclass
 class Site:
-    """A server on loopback: its address, and what pages posted to /result."""
+    """A server on loopback: its address, and the data that pages posted to /result."""
 
     url: str
     results: Queue[Any]

@@ -1,16 +1,17 @@
-"""A mail server in a process of its own at which anything goes wrong that a mail server can do.
+"""A mail server in a process of its own that fails in all ways in which a mail server can fail.
 
-    python chaos_smtp.py ARRIVED TALK CHANCE SEED PIPELINES LATE
+python chaos_smtp.py ARRIVED TALK CHANCE SEED PIPELINES LATE
 
-It prints its port. At each phase it does, with the probability CHANCE, one of KINDS, else what is
-right. Before it answers it appends a line: to ARRIVED as counting_smtp.py does, to TALK `rcpt
-ADDRESS` for each try, and `no ADDRESS` for each permanent refusal that is said to that reader.
+The server prints its port. In each phase, with the probability CHANCE, it commits one of the faults
+in KINDS; otherwise it replies correctly. Before each reply it appends a line: to ARRIVED as
+counting_smtp.py does, to TALK `rcpt ADDRESS` for each try, and `no ADDRESS` for each permanent
+refusal that is sent for that recipient.
 
-A line of its input is answered by one of its output as soon as no connection is left and nothing
-is being filed: what it has written down then is all that there will be.
+A line of input is answered by a line of output as soon as there are no connections and no message
+is being recorded; the records are complete then.
 
-One thing it never does: say yes to what it did not take, or no to what it took. Against a server
-that lies nobody can do anything.
+The server never accepts a message that it has not recorded, and never refuses one that it has
+recorded, because no client can handle a server that lies.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ _GARBLED = ("drop", "stall", "late", "words", "class", "half", "endless")
 KINDS = (*_GARBLED, "twice", "leave", "transient", "transient", "permanent")
 #: An accepted message must not be refused: the reply is an acceptance, or is missing.
 _TAKEN_KINDS = (*_GARBLED, "twice")
-#: A permanent refusal of us ends a run, so they are rare.
+#: Probability factor of refusals that end a run, so that they are rare.
 _SELDOM = 0.2
 
 
@@ -72,7 +73,8 @@ class Chaotic(asyncio.Protocol):
         self.world = world
         self.pipelines = pipelines
         self.buffer = bytearray()
-        #: Of the transaction under way; None before a MAIL was taken, empty before a RCPT was.
+        #: The recipient of the current transaction; None before MAIL, empty before RCPT was
+        #: accepted.
         self.recipient: bytes | None = None
         #: A refusal of MAIL counts for the recipient of the next RCPT.
         self.is_unwanted = False
@@ -212,7 +214,7 @@ class Chaotic(asyncio.Protocol):
         self.is_busy = True
 
     def later(self, reaction: Callable[[], None]) -> None:
-        """Record the message, perhaps after the client's time-out; meanwhile nothing is read."""
+        """Record the message, perhaps after the client's time-out; input is not read meanwhile."""
         self.is_busy = True
         self.world.count(+1)
         seconds = self.world.late * self.world.rng.uniform(0, 2)
@@ -230,7 +232,7 @@ class Chaotic(asyncio.Protocol):
 
 
 async def _tell_when_quiet(world: World) -> None:
-    """Answer each line of our input."""
+    """Answer each line of standard input when no connection is open."""
     reader = asyncio.StreamReader()
     loop = asyncio.get_running_loop()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)

@@ -1,4 +1,4 @@
-"""Workers without a process: they claim, mark and record in transactions, as a committer does."""
+"""Simulated workers without a process, which claim, mark and record rows as a committer does."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _holds: WeakKeyDictionary[Engine, dict[int, Hold]] = WeakKeyDictionary()
 
 
 def hold_of(engine: Engine, worker_id: int) -> Hold:
-    """Return what a worker holds; it is registered when it is first asked for."""
+    """Return the hold of a worker, which is registered by the first call."""
     holds = _holds.setdefault(engine, {})
     if worker_id not in holds:
         with sessions.writing(engine) as session:
@@ -34,7 +34,7 @@ def hold_of(engine: Engine, worker_id: int) -> Hold:
 
 
 def register(session: Session, worker_id: int, *, lease_until: datetime | None = None) -> None:
-    """Register a worker of this id, on no machine that can be looked at."""
+    """Register a worker with an id, as if on a machine whose processes cannot be checked."""
     long_ago = datetime.fromisoformat("2026-01-01T00:00:00Z")
     session.add(
         Worker(
@@ -59,7 +59,7 @@ def working(
     marked: Collection[int] = (),
     is_repeated: bool = False,
 ) -> Iterator[tuple[Session, Hold]]:
-    """Yield the session of one of a worker's transactions, and what it holds."""
+    """Yield the session of one of a worker's transactions, and the worker's hold."""
     hold = hold_of(engine, worker) if isinstance(worker, int) else worker
     with sessions.writing(engine) as session:
         hold.begin(session, ended=ended, marked=marked, is_repeated=is_repeated)
@@ -79,7 +79,7 @@ def claim(
 def mark(
     engine: Engine, ids: Collection[int], worker: int | Hold = 1, *, now: datetime
 ) -> set[int]:
-    """Mark rows, and return those that may leave."""
+    """Mark rows, and return those that may be sent."""
     with working(engine, worker, marked=ids) as (session, hold):
         return queue.mark(session, hold, ids=ids, now=now)
 
@@ -102,7 +102,7 @@ def put_back(
 
 
 def take_over(engine: Engine, *dead: int, policy: Policy = "resend", now: datetime) -> None:
-    """Settle the rows of workers that died."""
+    """Settle the rows of crashed workers."""
     with sessions.writing(engine) as session:
         recovery.take_over(session, dead=dead, policy=policy, now=now)
     for worker_id in dead:

@@ -1,12 +1,12 @@
-"""Runs commands in forks of one interpreter: starting one takes longer than most commands.
+"""Runs commands in forks of one interpreter, since starting one takes longer than most commands.
 
-    python commands.py PATH
+python commands.py PATH
 
-It imports every command and what they are built on, listens on the UNIX socket PATH, and for each
-connection takes one order: a command or a script with its arguments, a folder, an environment, the
-limit of open files, and three descriptors. It answers with the id of the process, and with its exit
-code when it has ended. What a fresh interpreter does differently is tried by the tests that start
-one: tests/integration/cli/test_start.py, test_install.py, test_project.py.
+The interpreter imports every command with its dependencies, listens on the UNIX socket PATH, and
+takes one order per connection: a command or a script with its arguments, a folder, an environment,
+the limit of open files, and three descriptors. It replies with the id of the process, and with the
+exit code at its end. Differences of a fresh interpreter are covered by tests that start one:
+tests/integration/cli/test_start.py, test_install.py, test_project.py.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from typing import Any, NamedTuple, NoReturn, Self, TextIO
 
 _TIMEOUT_SECONDS = 300
 _LONGEST_ORDER = 1_000_000
-#: Octets of a number in an answer.
+#: Octets of a number in a reply.
 _NUMBER = 8
 _ROOT = Path(__file__).parents[2]
 
@@ -62,7 +62,7 @@ def run(words: list[str], *, folder: Path, env: dict[str, str], stdin: str | Non
 
 
 class Running:
-    """A command or a script that runs in a fork, to be used as `subprocess.Popen` with pipes is."""
+    """A command or a script that runs in a fork, with the interface of `subprocess.Popen`."""
 
     def __init__(
         self,
@@ -77,8 +77,8 @@ class Running:
     ) -> None:
         """Start a script, or else a command of the newsletter.
 
-        It has a process group of its own if `is_group`, and something to read if `has_input`; what
-        it says of errors goes to the descriptor `stderr`, or else to a pipe.
+        With `is_group` it has a process group of its own, and with `has_input` a pipe as standard
+        input. Standard error is the descriptor `stderr`, or else a pipe.
         """
         order = _order(words, folder, env, script=script, is_group=is_group)
         with ExitStack() as theirs:
@@ -110,7 +110,7 @@ class Running:
         return self.returncode
 
     def wait(self, timeout: float | None = None) -> int:
-        """Return the exit code once it has ended; raises TimeoutExpired after so many seconds."""
+        """Wait for the end and return the exit code; TimeoutExpired after `timeout` seconds."""
         if self.returncode is None:
             self._channel.settimeout(timeout)
             try:
@@ -122,7 +122,7 @@ class Running:
         return self.returncode
 
     def send_signal(self, number: int) -> None:
-        """Send a signal, unless it has ended."""
+        """Send a signal to the process, unless it has ended."""
         if self.poll() is None:
             with suppress(ProcessLookupError):
                 os.kill(self.pid, number)
@@ -134,7 +134,7 @@ class Running:
         self.send_signal(signal.SIGKILL)
 
     def communicate(self, timeout: float | None = None) -> tuple[str, str]:
-        """Wait for its end; return what it said of late, output and errors."""
+        """Wait for the end; return the output and errors that were not read before."""
         said = ["", ""]
 
         def read(number: int, file: TextIO) -> None:
@@ -161,13 +161,13 @@ class Running:
     def _close(self) -> None:
         for file in (self.stdin, self.stdout, self.stderr):
             if file is not None:
-                # Of a pipe that nobody reads any more.
+                # The process may have closed the other end of the pipe.
                 with suppress(BrokenPipeError):
                     file.close()
 
 
 def _output(theirs: ExitStack) -> tuple[int, TextIO]:
-    """Return both ends of a pipe: theirs, which is closed with the stack, and a file to read."""
+    """Return both ends of a pipe: the fork's, which the stack closes, and a file to read from."""
     ours, end = os.pipe()
     theirs.callback(os.close, end)
     return end, os.fdopen(ours, encoding="utf-8")
@@ -180,7 +180,7 @@ def _order(words: Sequence[str], folder: Path, env: Mapping[str, str], **more: A
 
 
 def _ordered(order: bytes, descriptors: list[int]) -> socket.socket:
-    """Hand an order to the interpreter; return the connection on which it answers."""
+    """Send an order to the interpreter; return the connection on which it replies."""
     assert len(order) < _LONGEST_ORDER
     channel = socket.socket(socket.AF_UNIX)
     channel.connect(_server())
@@ -190,19 +190,19 @@ def _ordered(order: bytes, descriptors: list[int]) -> socket.socket:
 
 
 def _number(channel: socket.socket) -> int | None:
-    """Return the next number that a process is answered with, or None if there is none."""
+    """Return the next number in the reply to an order; None at its end."""
     octets = channel.recv(_NUMBER)
     return int.from_bytes(octets, signed=True) if octets else None
 
 
 def _source(text: str | None) -> int:
-    """Return a descriptor to read from: nothing, or a pipe that a text comes through."""
+    """Return a descriptor for standard input: /dev/null, or a pipe with a text."""
     if text is None:
         return os.open(os.devnull, os.O_RDONLY)
     source, target = os.pipe()
 
     def write() -> None:
-        # A command that refuses its options reads nothing.
+        # A command with invalid options ends without reading its input.
         with suppress(BrokenPipeError), os.fdopen(target, "w", encoding="utf-8") as pipe:
             pipe.write(text)
 
@@ -227,10 +227,10 @@ def _server() -> str:
 def serve(path: str) -> NoReturn:
     """Import everything, then fork for each connection."""
     _import_all()
-    # The collector of a fork would copy what it looks at.
+    # Frozen, because the garbage collector of a fork would copy the pages of all objects.
     gc.collect()
     gc.freeze()
-    # Forks that have answered are not waited for.
+    # Ignored, so that forks that have ended leave no zombies.
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(f"{path}.new")
@@ -265,7 +265,7 @@ def _import_all() -> None:
 
 
 def _attend(channel: socket.socket) -> NoReturn:
-    """Run one order in a fork, and answer how it ended."""
+    """Run one order in a fork, and reply with its exit code."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     octets, descriptors = b"", []
     while True:
@@ -280,10 +280,10 @@ def _attend(channel: socket.socket) -> NoReturn:
         _become(order, descriptors)
     if order.get("is_group"):
         os.setpgid(child, child)
-    # Else its pipes would not end with it.
+    # Closed here, because otherwise the child's pipes would not end with it.
     for descriptor in descriptors:
         os.close(descriptor)
-    # Nobody may read this any more.
+    # The test process may have ended.
     with suppress(BrokenPipeError):
         channel.sendall(child.to_bytes(_NUMBER, signed=True))
         _, status = os.waitpid(child, 0)
@@ -292,7 +292,7 @@ def _attend(channel: socket.socket) -> NoReturn:
 
 
 def _become(order: dict[str, Any], descriptors: list[int]) -> NoReturn:
-    """Be what a fresh interpreter would be, run the command or the script, and end."""
+    """Make this process like a fresh interpreter, run the command or script, and exit."""
     for number, descriptor in enumerate(descriptors):
         os.dup2(descriptor, number)
         os.close(descriptor)

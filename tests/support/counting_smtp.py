@@ -1,10 +1,10 @@
-"""A mail server in a process of its own that writes down every message before it says so.
+"""A mail server in a process of its own that records every message before it replies.
 
-    python counting_smtp.py FILE [DELAY]
+python counting_smtp.py FILE [DELAY]
 
-It prints its port, then appends a line for each message that it takes: recipient, Message-ID and a
-hash of the bytes. Filing one message takes up to twice DELAY seconds, and it is written down
-somewhere in that time, so that whoever dies meanwhile cannot know what became of it.
+The server prints its port, then appends a line for each message that it accepts: recipient,
+Message-ID and a hash of the bytes. Handling a message takes up to twice DELAY seconds, and it is
+recorded at some moment within, so that a client that crashes meanwhile cannot know its outcome.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ class Counting(asyncio.Protocol):
             await asyncio.sleep(after)
         self.is_busy = False
         if not self.transport.is_closing():
-            # As long as those of many relays, because the ledger stores it.
+            # The reply is as long as those of many relays, because the ledger stores it.
             self.say(f"250 2.0.0 written down as {line.decode()}")
             self.read()
 

@@ -2,10 +2,10 @@
 
     python crowd.py TIMES WORDS...
 
-Everything is imported once, before the first fork: the processes run side by side from their first
-statement on, where fifty Pythons would spend their time starting. It prints a line when all have
-begun, hands a SIGTERM on to each, and in the end prints their exit codes as a JSON list. What they
-say themselves goes to standard error.
+Everything is imported once, before the first fork, so that the processes run concurrently from
+their first statement, while fifty Python interpreters would spend their time starting. The program
+prints a line when all have begun, forwards SIGTERM to each, and at the end prints their exit codes
+as a JSON list. Their own output goes to standard error.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def main(times: int, words: list[str]) -> None:
 
     signal.signal(signal.SIGTERM, hand_on)
     print("begun", flush=True)
-    # Children are not reaped before this ends, so their ids are not reused.
+    # The children are not reaped before all have ended, so that their ids are not reused.
     ended = [os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT) for child in children]
     assert all(ended)
     codes = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
@@ -52,7 +52,7 @@ def _be_the_child(words: list[str]) -> None:
         app.main()
     except SystemExit as exc:
         code = exc.code or 0
-    except BaseException:  # noqa: BLE001 - told to whoever reads the test's output
+    except BaseException:  # noqa: BLE001 - shown in the output of the test
         traceback.print_exc()
     sys.stdout.flush()
     sys.stderr.flush()

@@ -1,4 +1,4 @@
-"""Damages mails at random, and holds what they come to against what must hold for any octets."""
+"""Damages mails at random, and checks invariants of parsing them that hold for any octets."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from types import FrameType
 from newsletter.feedback import bounce, mime, prose
 from newsletter.feedback.reports import Kind
 
-#: What bounces are made of, where it does not belong.
+#: Typical pieces of bounces, to be inserted in wrong places.
 FRAGMENTS = (
     b"\n", b"\n\n", b"\r", b"\0", b" ", b"--", b"<", b">", b"@", b".", b":", b"550 5.1.1 ",
     b"550-", b"\n550 ", b"User unknown", b"<a@b.example>",
@@ -26,7 +26,7 @@ _XTEXT = re.compile(r"\+([2-7][0-9A-F])")
 
 
 def damaged(mails: Sequence[bytes], count: int, seed: int) -> Iterator[bytes]:
-    """Yield mails of which pieces are changed, lost, repeated or out of place."""
+    """Yield mails with pieces changed, removed, repeated or moved."""
     dice = random.Random(seed)
     for number in range(count):
         mail = bytearray(mails[number % len(mails)])
@@ -52,7 +52,7 @@ def damaged(mails: Sequence[bytes], count: int, seed: int) -> Iterator[bytes]:
 
 
 def check(mail: bytes) -> None:
-    """Fail unless a mail comes to something, by bounded work and from its own octets alone."""
+    """Fail unless a mail is parsed in bounded work, to values that occur in the mail."""
     calls = 0
 
     def count(frame: FrameType, event: str, argument: object) -> None:
@@ -65,7 +65,7 @@ def check(mail: bytes) -> None:
     finally:
         sys.setprofile(None)
 
-    # Calls and returns: some for each mail, and few for each of its lines.
+    # The limit of calls and returns is a constant plus one per octet of the mail.
     assert calls <= 6_000 + len(mail), (calls, len(mail))
     assert found.kind in Kind
     assert len(found.reports) <= 2 * prose.MAXIMUM_RECIPIENTS
@@ -73,14 +73,14 @@ def check(mail: bytes) -> None:
     assert len({*names}) == len(names)
     own = _written_in(mail)
     for name in names:
-        # A recipient that is named without its domain has that of the mail system.
+        # A recipient without a domain in the mail gets the domain of the mail system.
         local, _, domain = name.rpartition("@")
         assert local in own, name
         assert domain in own, name
 
 
 def _written_in(mail: bytes) -> str:
-    """Return all that a mail may be read as, in lower case."""
+    """Return all texts that may be decoded from a mail, in lower case."""
     texts = [mail.decode("utf-8", "replace"), mail.decode("latin-1")]
     texts.append(quopri.decodestring(mail).decode("utf-8", "replace"))
     headers, parts = mime.read(mail)

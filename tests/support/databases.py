@@ -1,4 +1,4 @@
-"""PostgreSQL databases of the tests: new ones, and one that each test finds as if it were new."""
+"""PostgreSQL databases for tests: new ones, and one that is reset for each test."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from typing import Any
 
 import psycopg
 
-#: Octets of rows and indexes, dead ones included, beyond which a database is not used again.
+#: Maximum octets of rows and indexes, including dead ones, of a database that is used again.
 GROWN = 2**21
 
-# What is not PostgreSQL's own has numbers from 16384 on.
+# Objects that are not PostgreSQL's own have ids from 16384 on.
 _LOOKS = """
     SELECT count(*), max(changed::text::bigint) FROM (
         SELECT xmin AS changed FROM pg_class WHERE oid >= 16384
@@ -40,12 +40,12 @@ def named(server: str, database: str) -> str:
 
 
 def as_admin(server: str, *statements: str) -> None:
-    """Run statements on one connection that is kept: to connect takes longer than most of them."""
+    """Run statements on a cached connection, as connecting takes longer than most statements."""
     for statement in statements:
         try:
             connection(server).execute(statement)
         except psycopg.OperationalError:
-            # A test has ended all connections of the server.
+            # A test has closed all connections of the server.
             connection.cache_clear()
             connection(server).execute(statement)
 
@@ -65,9 +65,9 @@ def new(server: str, *, template: str) -> Iterator[str]:
 
 
 class Refilled:
-    """A copy of a template that is put back after each use: a new one takes ten times as long.
+    """A copy of a template that is reset after each use, as a new copy takes ten times as long.
 
-    After a use that has changed the schema or written much, it is made anew.
+    After a use that has changed the schema or written much, a new copy is made.
     """
 
     def __init__(self, server: str, template: str) -> None:
@@ -81,7 +81,7 @@ class Refilled:
 
     @contextmanager
     def database(self) -> Iterator[str]:
-        """Yield the URL of one; nobody else uses it until the end of the block."""
+        """Yield the URL of a database that is reserved until the end of the block."""
         name, self._spare = self._spare or _copied(self._server, self._template), None
         url = named(self._server, name)
         yield url
@@ -104,7 +104,7 @@ class Refilled:
 
 def _copied(server: str, template: str) -> str:
     name = f"test_{uuid.uuid4().hex}"
-    # Files are copied: writing each page to the log as well takes five times as long.
+    # FILE_COPY, because also writing each page to the log takes five times as long.
     as_admin(server, f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY FILE_COPY")
     return name
 
@@ -114,9 +114,9 @@ def _drop(server: str, name: str) -> None:
 
 
 def _refill(connection: psycopg.Connection[Any]) -> Iterator[str]:
-    """Return the statements that make the rows and sequences of another database like this one's.
+    """Yield statements that give another database the rows and sequences of this one.
 
-    In any order of the tables: foreign keys are not checked meanwhile.
+    Tables can be in any order, because foreign keys are not checked meanwhile.
     """
     yield "SET session_replication_role = replica"
     for (table,) in connection.execute(_NAMES.format("r")).fetchall():

@@ -1,4 +1,4 @@
-"""A real Dovecot of a test's own, on loopback: IMAP and POP3, with TLS and without."""
+"""A real Dovecot for one test, on loopback: IMAP and POP3, with and without TLS."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ DOVECOT = shutil.which("dovecot") or shutil.which("dovecot", path="/usr/sbin")
 _HAS_PROTOCOLS = all(Path("/usr/lib/dovecot", name).exists() for name in ("imap", "pop3"))
 
 USER = "bounces@miasfeed.example"
-#: With characters that a URL, IMAP and POP3 each have to escape.
+#: A password with characters that have to be escaped in a URL, in IMAP and in POP3.
 PASSWORD = 's3cr@t/ "pass\\word% #?'
-#: Another user of the same mailbox, in another script.
+#: Another user of the same mailbox, with characters outside ASCII.
 FOREIGN_USER, FOREIGN_PASSWORD = "müller", "grüße 世界"
 _OWNER = "mail"
 
@@ -43,16 +43,16 @@ class Dovecot:
 
     @property
     def maildir(self) -> Path:
-        """The mailbox's INBOX."""
+        """The folder of the INBOX."""
         return self.folder / "home" / "Maildir"
 
     def url(self, scheme: str, path: str = "", *, host: str = "127.0.0.1", port: int = 0) -> str:
-        """Return the URL of the mailbox, as the setting has it."""
+        """Return the URL of the mailbox for the setting."""
         login = f"{quote(USER, safe='')}:{quote(PASSWORD, safe='')}"
         return f"{scheme}://{login}@{host}:{port or self.ports[scheme]}{path}"
 
     def server(self, scheme: str, path: str = "", *, port: int = 0) -> MailboxServer:
-        """Return the mailbox as the sources take it."""
+        """Return the mailbox as the value that sources need."""
         found = mailboxes.parse(self.url(scheme, path, port=port))
         assert isinstance(found, MailboxServer)
         return found
@@ -65,12 +65,13 @@ class Dovecot:
                 (where.parent / each).mkdir(parents=True)
         at = time.time_ns()
         for number, mail in enumerate(mails):
-            # Owners change by the folder: a chown for each of thousands takes seconds.
+            # The owner is changed for the whole folder, as a chown for each of thousands takes
+            # seconds.
             (where / f"{at + number}.M{number}P1.test").write_bytes(mail)
         _give(self.maildir)
 
     def empty(self) -> None:
-        """Forget all mails and folders."""
+        """Delete all mails and folders."""
         shutil.rmtree(self.maildir)
         for each in ("new", "cur", "tmp"):
             (self.maildir / each).mkdir(parents=True)
@@ -86,7 +87,7 @@ class Dovecot:
         return sorted(found)
 
     def log(self) -> str:
-        """Return what it has logged."""
+        """Return the log of Dovecot."""
         return (self.folder / "log").read_text(errors="replace")
 
 
@@ -98,13 +99,13 @@ def dovecot(
     names: Sequence[str] = ("127.0.0.1",),
     not_after: datetime | None = None,
 ) -> Iterator[Dovecot]:
-    """Run a Dovecot with more lines of configuration, and a certificate for these names."""
+    """Run a Dovecot with extra lines of configuration, and a certificate for these names."""
     if DOVECOT is None or not _HAS_PROTOCOLS or os.getuid() != 0:
         pytest.skip(
             "a Dovecot of one's own needs Dovecot (Debian: dovecot-imapd, dovecot-pop3d), "
             "and root to start it"
         )
-    # Not below pytest's own folder, which is closed to the user as whom Dovecot runs.
+    # Not below pytest's own folder, which Dovecot's user cannot read.
     folder = Path(tempfile.mkdtemp(prefix="newsletter-dovecot-"))
     folder.chmod(0o755)
     ports = dict(zip(("imap", "imaps", "pop3", "pop3s"), _free_ports(4), strict=True))
@@ -118,7 +119,7 @@ def dovecot(
     for each in ("new", "cur", "tmp"):
         (folder / "home" / "Maildir" / each).mkdir(parents=True)
     _give(folder / "home")
-    # A group of its own: what it starts ends with it.
+    # A process group of its own, so that its children can be ended, too.
     running = subprocess.Popen(
         [DOVECOT, "-F", "-c", folder / "conf"], stderr=subprocess.PIPE, start_new_session=True
     )

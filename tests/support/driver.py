@@ -1,6 +1,6 @@
 """Drives Chromium as a reader does: one tab that opens pages, reads, types and clicks.
 
-It speaks the DevTools protocol over a pipe, so that nothing but Chromium is needed.
+It uses the DevTools protocol over a pipe, so that only Chromium is needed.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ os.dup2(commands, 3)
 os.dup2(answers, 4)
 os.execv(sys.argv[3], sys.argv[3:])
 """
-# Words are looked for as a reader sees them: in shadows, too, and whatever kind of space they have.
+# Visible text is searched, including shadow roots, and with all kinds of white space normalised.
 _EYES = """
 const clean = text => (text || '').replace(/\\s+/g, ' ').trim();
 const all = root => [...root.querySelectorAll('*')].flatMap(e =>
@@ -65,7 +65,7 @@ class Tab:
         self.call("Page.navigate", url=url)
 
     def see(self, *words: str) -> str:
-        """Wait until all of these can be read, and return all that can."""
+        """Wait until all of these texts are visible, and return the whole visible text."""
         end, text = time.monotonic() + PATIENCE_SECONDS, ""
         while time.monotonic() < end:
             text = self._look("document.readyState == 'complete' ? read() : ''") or ""
@@ -75,20 +75,20 @@ class Tab:
         raise AssertionError(f"{words} cannot be read in: {text}")
 
     def press(self, name: str) -> None:
-        """Click on the one link, button or option of that name, where the mouse can reach it."""
+        """Click on the only link, button or option with a name, if the mouse can reach it."""
         self._click(f"find('a[href],button,label,summary', {json.dumps(name)})", name)
 
     def type(self, label: str, words: str) -> None:
-        """Click into the field of that label, and write."""
+        """Click into the field with a label, and type text."""
         self._click(f"find('label', {json.dumps(label)}).map(e => e.control)", label)
         self.call("Input.insertText", text=words)
 
     def title(self) -> str:
-        """Return what the tab says."""
+        """Return the title of the tab."""
         return str(self._look("clean(document.title)"))
 
     def complaints(self) -> list[str]:
-        """Return the errors of scripts and policies since the last time; refusals are none."""
+        """Return errors of scripts and policies since the last call; HTTP errors do not count."""
         self.call("Runtime.evaluate", expression="0")
         events, self._events = self._events, []
         found = [event["params"].get("entry", event["params"]) for event in events]

@@ -1,4 +1,4 @@
-"""Properties whose examples take long: a few in `make test`, many in `make torture`."""
+"""Property tests with slow examples: a few run in `make test`, many in `make torture`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Test = TypeVar("Test", bound=Callable[..., object])
 
 
 def examples(few: int, *, many: int, **more: Any) -> Callable[[Test], Test]:
-    """Try a property with so many examples, in either; `more` are Hypothesis's other settings."""
+    """Test a property with `few` or `many` examples; `more` are Hypothesis's other settings."""
     number = many if settings.get_current_profile_name() == "torture" else few
 
     def decorate(test: Test) -> Test:

@@ -1,6 +1,6 @@
-"""Faults around a worker, injected into its process: see killable.py.
+"""Faults around a worker, injected into its process; see killable.py.
 
-Nothing in the product knows of this. Each fault comes from the seed of its order.
+The product has no code for this. Each fault is derived from the seed in its order.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from newsletter.sender import committer
 from newsletter.sender.run_state import RunState
 from newsletter.smtp import pool, session
 
-#: SQLite's default for max_page_count: no bound.
+#: SQLite's default for max_page_count, which is no limit.
 _MOST_PAGES = 4_294_967_294
 #: Divisor of a worker's waits for a mail server or a database to recover.
 _HASTE = 100
@@ -39,7 +39,7 @@ def inflict(order: dict[str, Any], engine: Engine) -> Callable[[], datetime]:
 
 
 def _shorten(patience: dict[str, float]) -> None:
-    """Shorten minutes to seconds."""
+    """Shorten the product's time-outs of minutes to seconds."""
     for name in ("MAIL", "RCPT", "DATA", "BODY", "QUIT", "STEP"):
         setattr(session, f"{name}_SECONDS", patience["smtp"])
     pool.CONNECT_SECONDS = patience["smtp"]
@@ -62,7 +62,7 @@ class JumpingClock:
         self._rate = jumps_per_second
         self._offset = timedelta(days=ahead_days)
         self._jumps_at = self._next_jump()
-        # A thread of the committer reads it, too.
+        # A thread of the committer also reads the clock.
         self._lock = threading.Lock()
 
     def __call__(self) -> datetime:
@@ -78,11 +78,10 @@ class JumpingClock:
 
 
 class Disk:
-    """A disk that is full from some transaction on, for a while.
+    """A simulated full disk, from some transaction on, for a while.
 
-    By `pages` SQLite says that the database is full, in the midst of a statement that needs one
-    more of them. By `files` the kernel refuses to let any file grow, which is noticed when a
-    transaction is being committed.
+    With `pages`, SQLite reports a full database during a statement that needs one more page. With
+    `files`, the kernel does not let any file grow, which fails during a commit.
     """
 
     def __init__(self, *, by: str, transactions: int, seconds: float) -> None:
@@ -92,7 +91,7 @@ class Disk:
         self._is_full = False
 
     def begin(self, engine: Engine) -> None:
-        """Fill the disk while the worker writes."""
+        """Make the disk full while the worker writes."""
         event.listen(engine, "begin", self._pass)
 
     def _pass(self, connection: Connection) -> None:
@@ -112,5 +111,5 @@ class Disk:
     def _limit(self, connection: Connection) -> None:
         driver = connection.connection.driver_connection
         assert isinstance(driver, sqlite3.Connection)
-        # SQLite takes a smaller number as the present number of pages.
+        # SQLite replaces a number that is too small by the present number of pages.
         driver.execute(f"PRAGMA max_page_count = {1 if self._is_full else _MOST_PAGES}")

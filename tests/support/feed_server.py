@@ -10,23 +10,23 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
 class FeedServer(ThreadingHTTPServer):
-    """Has a feed of one article at every path."""
+    """A server with a feed of one article at every path."""
 
     daemon_threads = True
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.requests: Counter[str] = Counter()
-        #: Responses wait until it is set.
+        #: Set to let responses be sent; until then they wait.
         self.answers = threading.Event()
         self._lock = threading.Lock()
 
     def url(self, name: str) -> str:
-        """Return where the feed of that name is."""
+        """Return the URL of the feed with a name."""
         return f"http://127.0.0.1:{self.server_port}/{name}"
 
     def count(self, path: str) -> None:
-        """Note a request."""
+        """Count a request."""
         with self._lock:
             self.requests[path.strip("/")] += 1
 
@@ -54,7 +54,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
 
     def log_message(self, *_: object) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 
 class Block(NamedTuple):
-    """A fenced block of a page."""
+    """A fenced block of a page, with its language."""
 
     language: str
     text: str

@@ -1,4 +1,4 @@
-"""One mail as its reader gets it, of values that are not encoded yet."""
+"""Fills a compiled message with values that are not encoded yet."""
 
 from __future__ import annotations
 

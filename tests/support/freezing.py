@@ -16,10 +16,10 @@ from newsletter.editions.compose import MailRenderer
 def meanwhile(
     monkeypatch: pytest.MonkeyPatch, act: Callable[[], Any], *, step: str = "digest"
 ) -> Iterator[None]:
-    """Start `act` when a mail is compiled and nothing is queued yet, and see it to its end.
+    """Start `act` when a mail is compiled and nothing is queued yet, and wait for its end.
 
-    SQLite has one writer at a time, so there it runs when the freeze is over; on PostgreSQL it runs
-    at once, unless a lock makes it wait.
+    SQLite has one writer at a time, so `act` runs after the freeze; on PostgreSQL it runs
+    immediately, unless it waits for a lock.
     """
     compiled = getattr(MailRenderer, step)
     errors: list[BaseException] = []

@@ -1,6 +1,6 @@
 """Real web servers in front of `newsletter serve`, configured by the blocks of docs/install.md.
 
-Only what a test cannot have is replaced: ports, certificates, folders of the system, and for Caddy
+Only values that a test cannot use are replaced: ports, certificates, system folders, and for Caddy
 its administration port and the redirection on port 80.
 """
 
@@ -36,7 +36,7 @@ class WebContext:
     logs: list[Path]
 
     def browser(self, *, source: str = "127.0.0.1") -> httpx2.Client:
-        """Return a client that comes from an address, and trusts the certificate."""
+        """Return a client with a source address that trusts the certificate."""
         context = ssl.create_default_context()
         self.authority.configure_trust(context)
         transport = httpx2.HTTPTransport(verify=context, local_address=source)
@@ -45,12 +45,12 @@ class WebContext:
         )
 
     def logged(self) -> str:
-        """Return all that it has written."""
+        """Return the whole log."""
         return "".join(path.read_text() for path in self.logs if path.exists())
 
 
 class _Named(httpx2.BaseTransport):
-    """Asks for the host of the page, wherever it is."""
+    """Connects to the local server for any host name."""
 
     def __init__(self, transport: httpx2.BaseTransport) -> None:
         self._transport = transport
@@ -65,7 +65,7 @@ class _Named(httpx2.BaseTransport):
 
 
 def command(name: str) -> str:
-    """Return where a web server is, or skip the test."""
+    """Return the path of a web server's program, or skip the test."""
     found = shutil.which(name) or shutil.which(name, path=_SYSTEM)
     if found is None:
         pytest.skip(f"{name} is not here (Debian: {'nginx-light' if name == 'nginx' else name})")
@@ -74,7 +74,7 @@ def command(name: str) -> str:
 
 @contextmanager
 def running(name: str, folder: Path, *, upstream: int) -> Iterator[WebContext]:
-    """Run nginx or Caddy on a free port, before the server on the port `upstream`."""
+    """Run nginx or Caddy on a free port, in front of the server on the port `upstream`."""
     folder.mkdir()
     authority = trustme.CA()
     certificate = authority.issue_cert(HOST, "127.0.0.1")
@@ -120,7 +120,7 @@ def running(name: str, folder: Path, *, upstream: int) -> Iterator[WebContext]:
 
 
 def _nginx(folder: Path, block: str) -> list[str]:
-    """Write what Debian's own nginx.conf has around a site, in a folder of the test's own."""
+    """Write an nginx.conf like Debian's around the block of a site, with folders of the test."""
     kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     temporary = "".join(f"{kind}_temp_path {folder}/{kind};\n" for kind in kinds)
     as_user = "user root;\n" if os.getuid() == 0 else ""

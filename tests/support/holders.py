@@ -13,9 +13,9 @@ from contextlib import contextmanager
 def holding(
     program: str, *arguments: str, says: str, **environment: object
 ) -> Iterator[subprocess.Popen[str]]:
-    """Run a program that says a line once it holds what it is for, and reads its input to the end.
+    """Run a program that prints a line once it holds a resource, and ends when its input ends.
 
-    `environment` is what it has beside this process's variables.
+    `environment` has variables in addition to those of this process.
     """
     with subprocess.Popen(
         [sys.executable, "-c", program, *arguments],

@@ -1,6 +1,6 @@
-"""Events in the forms that providers document, and requests that are signed as they sign them.
+"""Events in the formats that providers document, and requests with the providers' signatures.
 
-The documents are of our own making: only their fields, and the words of a class, are a provider's.
+The events were written for these tests; only field names and classes are those of a provider.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def certificate(
     begins: datetime = NOW - timedelta(days=100),
     ends: datetime = NOW + timedelta(days=100),
 ) -> bytes:
-    """A certificate of SNS (PEM), signed by itself."""
+    """Return a self-signed certificate (PEM) for SNS."""
     key = signer or sns_signer()
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "sns.amazonaws.com")])
     made = (
@@ -78,7 +78,7 @@ def certificate(
 
 
 def settings() -> dict[str, Any]:
-    """The settings with which every hook is there."""
+    """Return settings that enable every hook."""
     return {
         "hook_secret": SECRET,
         "ses_topics": [TOPIC],
@@ -91,14 +91,14 @@ def settings() -> dict[str, Any]:
 
 
 def environment() -> dict[str, str]:
-    """The same in the environment of a command."""
+    """Return the same settings as environment variables."""
     return {
         f"NEWSLETTER_{name.upper()}": ",".join(value) if isinstance(value, list) else value
         for name, value in settings().items()
     }
 
 
-# Documents
+# Events
 
 
 def ses_event(
@@ -109,7 +109,7 @@ def ses_event(
     message_id: str = MESSAGE_ID,
     **about: Any,
 ) -> dict[str, Any]:
-    """An event of SES, as the message of an SNS notification has it."""
+    """Return an event of SES, as it is in the message of an SNS notification."""
     return {
         named: kind,
         "mail": {
@@ -273,7 +273,7 @@ def sns(
     signer: rsa.RSAPrivateKey | None = None,
     **more: Any,
 ) -> HookRequest:
-    """A message of SNS."""
+    """Return a request with a signed SNS message."""
     message = event if isinstance(event, str) else json.dumps(event)
     found: dict[str, Any] = {
         "Type": kind,
@@ -342,7 +342,7 @@ def generic(events: object, *, at: datetime = NOW, key: str = GENERIC_KEY) -> Ho
 
 
 def generic_signed(body: bytes, *, at: datetime = NOW, key: str = GENERIC_KEY) -> HookRequest:
-    """Any octets, signed."""
+    """Return a request with any octets, signed in our own format."""
     timestamp = str(int(at.timestamp()))
     signature = hmac.new(key.encode(), f"{timestamp}.".encode() + body, sha256).hexdigest()
     headers = {"newsletter-timestamp": timestamp, "newsletter-signature": signature}
@@ -351,12 +351,12 @@ def generic_signed(body: bytes, *, at: datetime = NOW, key: str = GENERIC_KEY) -
 
 @dataclass(frozen=True)
 class Provider:
-    """How a provider posts one bounce, of anybody's."""
+    """A provider, with a function that makes a request with one bounce."""
 
     name: str
-    #: From a recipient, a Message-ID, an id and a time.
+    #: Makes the request from a recipient, a Message-ID, an event id and a time.
     bounce: Callable[[str, str, str, datetime], HookRequest]
-    #: How old its signature may be.
+    #: The maximum age of the signature.
     bound: timedelta | None = field(default=None)
 
 

@@ -1,7 +1,7 @@
-"""Documents that cost a careless parser far more than their size, by kind, for about `size` octets.
+"""Hostile documents of about `size` octets that cost a naive parser more than linear time.
 
-Most of them made an expression or a list begin anew at every octet: twice the size, four times the
-time.
+Most of them make a regular expression or a search restart at every octet, so that twice the size
+takes four times as long.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ ITUNES = "http://www.itunes.com/DTDs/PodCast-1.0.dtd"
 
 
 def rss(inner: str, *, title: str = "T") -> bytes:
-    """A feed of one item."""
+    """Return an RSS feed with one item."""
     return (
         f'<rss version="2.0"><channel><title>T</title><item><title>{title}</title>'
         f"<link>https://a.example/1</link>{inner}</item></channel></rss>"
@@ -22,7 +22,7 @@ def rss(inner: str, *, title: str = "T") -> bytes:
 
 
 def atom(inner: str) -> bytes:
-    """A feed of one entry."""
+    """Return an Atom feed with one entry."""
     return (
         f'<feed xmlns="{ATOM}"><title>T</title><entry><title>T</title>'
         f'<link href="https://a.example/1"/>{inner}</entry></feed>'
@@ -30,18 +30,18 @@ def atom(inner: str) -> bytes:
 
 
 def described(markup: str, size: int) -> bytes:
-    """An item of which the description repeats some markup."""
+    """Return a feed whose item repeats some markup in its description."""
     text = escape(markup)
     return rss(f"<description>{text * (size // len(text.encode()))}</description>")
 
 
 def loose(piece: str, size: int) -> bytes:
-    """A document that is not well-formed, so that feedparser's own reading of tags sees it."""
+    """Return a document that is not well-formed, so that feedparser's loose parser reads it."""
     return f"<rss><channel><title>&nope;</title><item>{piece * (size // len(piece))}".encode()
 
 
 def marks(size: int) -> str:
-    """One letter with marks that are not in their canonical order."""
+    """Return one letter with combining marks that are not in canonical order."""
     return "a" + "\u0301\u0316" * (size // 4)
 
 
@@ -190,5 +190,5 @@ KINDS: dict[str, Callable[[int], bytes]] = {
 
 
 def endless(size: int = 9_000_000) -> bytes:
-    """What takes half a minute and more, however well it is read: feedparser's work on each tag."""
+    """Return a document that takes at least half a minute, because of feedparser's work per tag."""
     return loose("<b>", size)

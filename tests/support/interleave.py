@@ -1,4 +1,4 @@
-"""Two transactions on PostgreSQL whose locks meet at a known place."""
+"""Interleaves two transactions on PostgreSQL at a chosen statement or lock."""
 
 from __future__ import annotations
 
@@ -45,10 +45,10 @@ def interleave(
     *,
     between: tuple[str, str],
 ) -> bool:
-    """Run `then` while a transaction of `first` stands still between its locks of two tables.
+    """Run `then` while a transaction of `first` is stopped between its locks of two tables.
 
-    `first` goes on when `then` waits for one of its locks, or has ended; returns whether it
-    waited. Raises what either raises: DatabaseUnavailable for a deadlock.
+    `first` continues when `then` waits for one of its locks, or has ended; returns whether it
+    waited. Raises the error of either, which is DatabaseUnavailable for a deadlock.
     """
     if is_sqlite(engine):
         pytest.skip("SQLite has one lock for all rows")
@@ -94,10 +94,10 @@ def _has_to_wait(engine: Engine, other: Future[object]) -> bool:
 def stopped_before(
     engine: Engine, step: int, first: Callable[[], T], then: Callable[[], object]
 ) -> tuple[bool, T | Exception]:
-    """Run `then` while `first` stands before its statement number `step`, or before its commit.
+    """Run `then` while `first` is stopped before its statement number `step`, or before its commit.
 
-    `first` goes on when `then` has ended, or waits for one of its locks. Returns whether it has so
-    many statements, and what it returned or raised. On SQLite, where the transactions take turns,
+    `first` continues when `then` has ended, or waits for one of its locks. Returns whether `first`
+    has that many statements, and its result or error. On SQLite, where transactions are serialised,
     `then` runs before the first statement, or after the last.
     """
     if is_sqlite(engine):
@@ -126,7 +126,7 @@ def _result(first: Callable[[], T]) -> T | Exception:
 
 
 class _Stop:
-    """Holds up one thread before a statement, of SQLAlchemy or the driver, or before a commit."""
+    """Stops one thread before a statement, of SQLAlchemy or the driver, or before a commit."""
 
     def __init__(self, engine: Engine, step: int) -> None:
         self.count = 0
@@ -157,7 +157,7 @@ class _Stop:
         try:
             return _result(first)
         finally:
-            # The thread may run the other transaction next.
+            # Cleared, because the same thread may run the other transaction next.
             self._threads.clear()
             self.reached.set()
 

@@ -42,7 +42,7 @@ _HERE = Path(__file__).parent
 
 
 def tool(name: str) -> str | None:
-    """Find one of Postfix's programs, wherever Debian has put it."""
+    """Return the path of one of Postfix's programs in any of Debian's folders; None without it."""
     return shutil.which(name) or shutil.which(name, path="/usr/sbin")
 
 
@@ -56,11 +56,11 @@ class Crowd:
     running: Running
 
     def stop(self) -> None:
-        """Send SIGTERM to each of them."""
+        """Send SIGTERM to each process."""
         self.running.terminate()
 
     def end(self) -> tuple[list[int], str]:
-        """Wait for all of them; return their exit codes and output."""
+        """Wait for all processes; return their exit codes and output."""
         out, err = self.running.communicate(timeout=280)
         codes: list[int] = json.loads(out)
         return codes, err
@@ -90,12 +90,12 @@ class Newsletter:
         return commands.run([*map(str, words)], folder=self.folder, env=self.env, stdin=stdin)
 
     def start(self, *words: object, is_group: bool = False) -> Running:
-        """Start one command; as a terminal does, in a group with whatever that starts itself."""
+        """Start one command; with `is_group`, in a process group of its own as in a terminal."""
         return Running([*map(str, words)], folder=self.folder, env=self.env, is_group=is_group)
 
     @contextmanager
     def crowd(self, times: int, *words: object) -> Iterator[Crowd]:
-        """Start one command so many times at the same instant; none outlives the test."""
+        """Start one command several times at the same instant; all end with the block."""
         argv = [*map(str, (times, *words))]
         running = Running(argv, folder=self.folder, env=self.env, script=_HERE / "crowd.py")
         try:
@@ -107,7 +107,7 @@ class Newsletter:
                 running.communicate(timeout=60)
 
     def add(self, **cadences: str) -> None:
-        """Add readers: name=cadence."""
+        """Add readers, given as name=cadence."""
         for name, cadence in cadences.items():
             self.run("subscribers", "add", f"{name}@readers.example", "--cadence", cadence)
 
@@ -170,7 +170,7 @@ def path(message: EmailMessage, where: str) -> str:
 
 
 def at_noon(newsletter: Newsletter) -> None:
-    """Return a time zone in which it is about noon, so that every hour of the day is today."""
+    """Set a time zone in which it is about noon, so that no test runs into another day."""
     offset = datetime.now(UTC).hour - 12
     # POSIX's sign: Etc/GMT+5 is five hours behind UTC.
     newsletter.env["NEWSLETTER_TIMEZONE"] = f"Etc/GMT{offset:+d}" if offset else "Etc/GMT"
@@ -213,7 +213,7 @@ class _Refusing(catcher.Catcher):
 
 @contextmanager
 def refusing(folder: Path, *strangers: str) -> Iterator[tuple[int, Mailbox]]:
-    """Run a catcher that answers 550 5.7.1 for `strangers`."""
+    """Run a catcher that replies 550 5.7.1 for `strangers`."""
     folder.mkdir()
     handler = _Refusing(folder)
     handler.strangers = strangers
@@ -229,7 +229,7 @@ def refusing(folder: Path, *strangers: str) -> Iterator[tuple[int, Mailbox]]:
 def submission(
     folder: Path, authority: trustme.CA, *, is_implicit: bool
 ) -> Iterator[tuple[int, Mailbox]]:
-    """Run a catcher that takes mail only from mia, over TLS, with her password."""
+    """Run a catcher that accepts mail only over TLS, with the user mia and her password."""
     folder.mkdir()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("127.0.0.1").configure_cert(context)
@@ -248,7 +248,7 @@ def submission(
         tls_context=None if is_implicit else context,
         require_starttls=not is_implicit,
         auth_required=True,
-        # aiosmtpd knows STARTTLS only as what makes a login safe.
+        # aiosmtpd considers only STARTTLS safe for a login, and not implicit TLS.
         auth_require_tls=not is_implicit,
         authenticator=check,
     )
@@ -269,7 +269,7 @@ def sink(folder: Path) -> Iterator[tuple[int, Mailbox]]:
 
 @contextmanager
 def sinking(*options: str) -> Iterator[int]:
-    """Run Postfix's smtp-sink with these options on a free port, and give that."""
+    """Run Postfix's smtp-sink with these options on a free port, and yield the port."""
     if SINK is None:
         pytest.skip("smtp-sink is not here (Debian: postfix)")
     port = free_port()
@@ -286,7 +286,7 @@ def sinking(*options: str) -> Iterator[int]:
 
 
 def _stripped(data: bytes) -> bytes:
-    """Drop the lines of its own that smtp-sink writes before a message."""
+    """Remove the lines that smtp-sink writes before a message."""
     while data.startswith((b"X-Client", b"X-Helo", b"X-Mail", b"X-Rcpt", b"Received")):
         data = data.partition(b"\n")[2]
         while data.startswith((b" ", b"\t")):
@@ -295,7 +295,7 @@ def _stripped(data: bytes) -> bytes:
 
 
 def wait_for(port: int) -> None:
-    """Wait until something listens on a port."""
+    """Wait until a server listens on a port."""
     for _ in range(1_200):
         try:
             socket.create_connection(("127.0.0.1", port), timeout=1).close()
@@ -316,13 +316,13 @@ def free_port() -> int:
 
 @contextmanager
 def serving(newsletter: Newsletter) -> Iterator[tuple[str, Running]]:
-    """Run `newsletter serve` and give its address; end it by SIGTERM, and see that it ends well.
+    """Run `newsletter serve` and yield its URL; end it by SIGTERM, and check its exit code and log.
 
-    Links are keys: none of them is in its log.
+    The log must not contain tokens of links.
     """
     port = free_port()
     site = newsletter.env["NEWSLETTER_BASE_URL"] = f"http://127.0.0.1:{port}"
-    # Its links lead to this machine, so that a browser can follow them.
+    # `--force`, as the links lead to this machine, so that a browser can follow them.
     running = newsletter.start("serve", "--port", port, "--force")
     try:
         until(lambda: is_ready(site))
@@ -338,7 +338,7 @@ def serving(newsletter: Newsletter) -> Iterator[tuple[str, Running]]:
 
 
 def until(true: Callable[[], object], seconds: float = 60) -> None:
-    """Wait for something that another process does."""
+    """Wait until a condition is true, which another process causes."""
     end = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < end, "it did not come"
@@ -346,7 +346,7 @@ def until(true: Callable[[], object], seconds: float = 60) -> None:
 
 
 def is_ready(site: str) -> bool:
-    """Return whether `newsletter serve` responds there and is ready."""
+    """Return whether `newsletter serve` responds at a URL and is ready."""
     try:
         with urllib.request.urlopen(f"{site}/readyz", timeout=10) as answer:
             return bool(answer.status == 200)

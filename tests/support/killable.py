@@ -2,11 +2,11 @@
 
     python killable.py
 
-It reads one order as JSON from each line of its input, forks, runs the order in a child for each of
-its fates, so many at once, and says how they ended. Everything is imported once, before the first
-fork: a run costs milliseconds. A fate's fuse is a place in our code and a number; the child kills
-itself when it comes there for the n-th time. What else an order asks for is in faults.py. Nothing
-in the product knows of this.
+The program reads one order as JSON from each line of its input, runs a forked child for each fate
+in the order, several at once, and prints their exit codes. Everything is imported once, before the
+first fork, so a run costs milliseconds. A fate's fuse is a place in our code and a number n; the
+child kills itself when it reaches the place for the n-th time. Other faults of an order are in
+faults.py. The product has no code for this.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from newsletter.smtp import reply
 from newsletter.smtp.outcome import Outcome, Phase
 from newsletter.smtp.session import Session
 
-#: Every place of a fuse: before a transaction, in it, and after its commit.
+#: All places for a fuse: before a transaction, in it, and after its commit.
 OFTEN = (
     "before begin", "in begin",
     "before mark", "in mark", "after mark",
@@ -59,13 +59,13 @@ STOPPED = 1
 
 
 class Fuse:
-    """Kills this process at a place, the n-th time."""
+    """Kills this process when it reaches a place for the n-th time."""
 
     def __init__(self, place: str, times: int) -> None:
         assert place in PLACES
         self.place = place
         self.times = times
-        #: What this process has done since its last commit.
+        #: Actions of this process since its last commit.
         self.done: set[str] = set()
 
     def burn(self, place: str) -> None:
@@ -75,7 +75,7 @@ class Fuse:
                 os.kill(os.getpid(), signal.SIGKILL)
 
     def around(self, owner: Any, name: str, word: str) -> None:
-        """Burn before `owner.name` runs, and after it ran but before its transaction commits."""
+        """Make `owner.name` burn before it runs, and after it ran but before its commit."""
         original: Callable[..., Any] = getattr(owner, name)
 
         def wrapped(*args: Any, **named: Any) -> Any:
@@ -89,7 +89,7 @@ class Fuse:
 
 
 def arm(fuse: Fuse) -> None:
-    """Put the fuse into our code, as it is in this process."""
+    """Patch our code in this process, so that the fuse burns at its place."""
     fuse.around(registry, "sign_in", "sign-in")
     fuse.around(Hold, "begin", "begin")
     fuse.around(Hold, "store", "store")
@@ -139,7 +139,7 @@ def _arm_session(fuse: Fuse) -> None:
         if fuse.place == "half a body" and fuse.times == 1:
             session._transport.write(message[: len(message) // 2])
         fuse.burn("half a body")
-        # After the message and its final dot were written, before any reply is read.
+        # Burns after the message and its final dot were written, before any reply is read.
         asyncio.get_running_loop().call_soon(fuse.burn, "after body")
         return await body(session, message, *following)
 
@@ -153,7 +153,7 @@ def _arm_session(fuse: Fuse) -> None:
 
 
 def obey(order: dict[str, Any], fate: dict[str, Any]) -> int:
-    """Do what an order says, in the child; return the exit code."""
+    """Run an order in the child; return the exit code."""
     if fate["fuse"]:
         arm(Fuse(*fate["fuse"]))
     engine = engines.open(order["url"])
@@ -177,7 +177,7 @@ def main() -> None:
 
 
 def _fulfil(order: dict[str, Any]) -> list[int]:
-    """Run a child for each fate, a new one as soon as one ends; return the exit codes."""
+    """Run a child for each fate, a new one whenever one ends; return the exit codes."""
     fates = deque(order["fates"])
     living: dict[int, float] = {}
     codes = []
@@ -209,7 +209,7 @@ def _be_the_child(order: dict[str, Any], fate: dict[str, Any]) -> None:
         os.dup2(os.open(os.devnull, os.O_RDWR), 0)
         os.dup2(2, 1)
         code = obey(order, fate)
-    except BaseException:  # noqa: BLE001 - told to whoever reads the test's output
+    except BaseException:  # noqa: BLE001 - shown in the output of the test
         traceback.print_exc()
     os._exit(code)
 

@@ -34,14 +34,14 @@ _KILLED = -9
 
 @dataclass(frozen=True)
 class Fate:
-    """How a worker dies: at a place in our code, after a time, or not at all."""
+    """How a worker is killed: at a place in our code, after a time, or not at all."""
 
     fuse: tuple[str, int] | None = None
     after_ms: float | None = None
 
     @classmethod
     def chance(cls, rng: random.Random, *, longer: int = 1) -> Fate:
-        """Pick a place that is reached before the end, or an instant; later, if others send on."""
+        """Choose a place or a time at random; a larger `longer` makes the run longer."""
         if rng.random() < 0.5:
             place = rng.choice(PLACES[:-1])
             return cls(fuse=(place, rng.randint(1, 12 * longer) if place in OFTEN else 1))
@@ -50,7 +50,7 @@ class Fate:
 
 @dataclass
 class Scene:
-    """One ledger and what was done to it."""
+    """One ledger with its mail server and workers, and counts of kills."""
 
     engine: Engine
     connections: int
@@ -58,7 +58,7 @@ class Scene:
     log: Path
     killable: Running
     policy: Policy = "resend"
-    #: Relays that refuse everything.
+    #: Ports of relays that refuse everything.
     beside: Sequence[int] = ()
     #: Further faults of an order, see faults.py.
     faults: dict[str, Any] = field(default_factory=dict)
@@ -73,9 +73,9 @@ class Scene:
         return code
 
     def run_together(self, fates: Sequence[Fate], *, at_once: int) -> list[int]:
-        """Run a worker for each fate, so many at once: one begins when one ends or dies.
+        """Run a worker for each fate, `at_once` at a time: a new one begins when one ends.
 
-        Returns their exit codes, in the order of their ends.
+        Returns their exit codes, in the order in which they ended.
         """
         order = {
             "url": self.engine.url.render_as_string(hide_password=False),
@@ -99,7 +99,7 @@ class Scene:
         return codes
 
     def arrived(self) -> Counter[str]:
-        """Number of accepted copies by recipient."""
+        """Return the number of accepted copies by recipient."""
         return Counter(recipient for recipient, _ in self._entries())
 
     def _entries(self) -> list[tuple[str, str]]:
@@ -116,15 +116,15 @@ class Scene:
             return set(session.execute(wanted).scalars())
 
     def uncertain(self) -> Counter[str]:
-        """How often each recipient's try was recorded as unknown."""
+        """Return how often a try of each recipient was recorded as unknown."""
         return Counter(address for address, outcome in self._attempts() if outcome == "unknown")
 
     def tried(self) -> set[str]:
-        """Recipients with a recorded try that was not accepted."""
+        """Return the recipients with a recorded try that was not accepted."""
         return {address for address, _ in self._attempts()}
 
     def _attempts(self) -> list[tuple[str, str]]:
-        """Return recipient and outcome of each, in the order of the tries of each recipient."""
+        """Return recipient and outcome of each attempt, in the order of the tries."""
         with sessions.reading(self.engine) as session:
             found = session.execute(
                 select(Delivery.address, Attempt.outcome)  # type: ignore[call-overload]
@@ -181,7 +181,7 @@ class Scene:
         assert len(set().union(*copies.values())) == len(copies), "two readers share a Message-ID"
 
     def figures(self) -> str:
-        """Return the result in numbers."""
+        """Return the counts of the scene as text."""
         arrived = self.arrived()
         states = sorted(ledgers.states(self.engine).items())
         told = [f"{count} {state}" for state, count in states]
@@ -195,7 +195,7 @@ class Scene:
         return any(ledgers.states(self.engine)[state] for state in books.OPEN)
 
     def time_span(self) -> timedelta:
-        """Return how much time the books say has passed between two of their changes."""
+        """Return the time between the first and the last change in the ledger."""
         with sessions.reading(self.engine) as session:
             changed = session.execute(select(Delivery.state_at)).scalars().all()  # type: ignore[call-overload]
         return max(changed) - min(changed)
@@ -204,7 +204,7 @@ class Scene:
         """Advance the time until every retry is due."""
         with sessions.writing(self.engine) as session:
             session.execute(update(Delivery).values(due_at=ledgers.NOW))
-            # And until the pause of the domain has ended.
+            # Ends pauses of domains, too.
             session.execute(delete(Pace))
 
 
@@ -213,7 +213,7 @@ class Storm(Scene):
     """A scene with the chaos mail server."""
 
     server: Running = field(kw_only=True)
-    #: How often each was tried whom the books called refused at a look.
+    #: The number of tries of each recipient that was refused at the last check.
     _refused: Counter[str] = field(default_factory=Counter)
 
     def look(self, audience: int) -> None:
@@ -246,12 +246,12 @@ class Storm(Scene):
         self._check_what_came_twice()
 
     def rage(self, audience: int, rng: random.Random, *, killing: float) -> None:
-        """Run the worker until no row is open; this share of the runs is killed."""
+        """Run the worker until no row is open; a share `killing` of the runs is killed."""
         while self.is_open():
             self.run_together([Fate.chance(rng) if rng.random() < killing else Fate()], at_once=1)
             self.look(audience)
             self.make_due()
-        # It takes over the rows of the last one, if that was killed.
+        # A last run takes over the rows of the worker before, if that was killed.
         self.run()
 
     def _charged(self) -> dict[str, int]:
@@ -276,7 +276,7 @@ def scene(
 ) -> Iterator[Scene]:
     """Start the mail server and the process from which the workers are forked.
 
-    `beside` are the ports of relays that the workers know, too, and that take nothing.
+    `beside` are the ports of additional relays, which refuse everything.
     """
     log = folder / "arrived"
     with counting(log) as port, _running("killable.py") as killable:
@@ -294,7 +294,7 @@ def storm(
     pipelines: bool,
     seed: int,
 ) -> Iterator[Storm]:
-    """As a scene, but with a mail server that fails with that probability at each phase."""
+    """Start a scene whose mail server fails with a given probability in each phase."""
     log, patience = folder / "arrived", 0.1
     said = (log, folder / "talk", chance, seed, pipelines, patience)
     with _running("chaos_smtp.py", *map(str, said)) as server, _running("killable.py") as killable:
@@ -305,19 +305,19 @@ def storm(
 
 
 def hurry(*, smtp: float = 60, busy: float = 60, database: float = 60) -> dict[str, Any]:
-    """Return the order for a worker that is no more patient than that, in seconds."""
+    """Return the order for a worker with shorter time-outs, in seconds."""
     return {"patience": {"smtp": smtp, "busy": busy, "database": database}}
 
 
 def full(by: str, *, seconds: float) -> dict[str, Any]:
-    """Return the order for a disk that is full for so long, once a worker is well under way."""
+    """Return the order for a disk that is full for `seconds`, some time after the start."""
     return {"disk": {"by": by, "transactions": 30, "seconds": seconds}}
 
 
 def jumping(
     rng: random.Random, *, ahead_days: float = 0, jumps_per_second: float = 30
 ) -> dict[str, Any]:
-    """Return the order for a clock that is set every few hundredths of a second."""
+    """Return the order for a clock that jumps every few hundredths of a second."""
     seed = rng.randrange(10**6)
     clock = {"seed": seed, "jumps_per_second": jumps_per_second, "ahead_days": ahead_days}
     return {"clock": clock}
@@ -325,15 +325,15 @@ def jumping(
 
 @contextmanager
 def disturbed(engine: Engine, rng: random.Random) -> Iterator[Counter[str]]:
-    """Meanwhile, take the database away from who uses it, again and again; count how often.
+    """Make the database unavailable repeatedly during the block; yield the count of disturbances.
 
-    PostgreSQL's backends are ended; SQLite's one write lock is held by us.
+    On PostgreSQL backends are terminated; on SQLite the write lock is held.
     """
     disturb = _lock if is_sqlite(engine) else _end_backends
     is_over, disturbances = threading.Event(), Counter[str]()
 
     def go_on() -> None:
-        # Now and then long enough for a process to start in between, on a busy machine, too.
+        # Sometimes long enough for a process to start in between, even on a busy machine.
         while not is_over.wait(rng.uniform(0.02, 0.5)):
             disturbances["times"] += disturb(engine, rng)
 
@@ -364,14 +364,14 @@ def _end_backends(engine: Engine, rng: random.Random) -> int:
 
 @contextmanager
 def counting(log: Path, *, delay: float = 0.002) -> Iterator[int]:
-    """Run a mail server that writes down what it takes; give its port."""
+    """Run a mail server that records accepted messages (counting_smtp.py); yield its port."""
     with mortal(log, delay=delay) as (port, _):
         yield port
 
 
 @contextmanager
 def mortal(log: Path, *, delay: float = 0.002) -> Iterator[tuple[int, Running]]:
-    """Run such a mail server; give its port, and the process, for whoever means to kill it."""
+    """Run a counting mail server; yield its port, and the process, which the test may kill."""
     with _running("counting_smtp.py", str(log), str(delay)) as server:
         assert server.stdout
         yield int(server.stdout.readline()), server

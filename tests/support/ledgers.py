@@ -22,14 +22,14 @@ from newsletter.tokens import Keyring
 
 SECRET = "0123456789abcdef0123456789abcdef-for-tests"
 DOMAIN = "miasfeed.example"
-#: In the past, so that everything is due.
+#: A time in the past, so that everything is due.
 NOW = datetime(2026, 9, 1, 6, tzinfo=UTC)
 WAITS = [timedelta(minutes=minutes) for minutes in (5, 15, 30, 60, 120, 240, 480)]
 STAMP = SlotValues("mailing000000001", DOMAIN, ZoneInfo("Europe/Berlin"), "en")
 
 
 def compiled(*, size: int = 400) -> CompiledMessage:
-    """A message of about `size` octets with every kind of slot that a digest has."""
+    """Return a message of about `size` octets with every kind of slot that a digest has."""
     line = b"=C3=A9 a line of the digest, as long as such lines are in mails\r\n"
     return CompiledMessage(
         "News",
@@ -57,7 +57,7 @@ def compiled(*, size: int = 400) -> CompiledMessage:
 def add_mailing(
     engine: Engine, *, public_id: str = "mailing000000001", message: CompiledMessage | None = None
 ) -> int:
-    """Add a mailing; its public id, as every one's, has 16 characters."""
+    """Add a mailing; `public_id` must have 16 characters."""
     body, fields = (message or compiled()).dump()
     with sessions.writing(engine) as session:
         mailing = Mailing(
@@ -118,7 +118,7 @@ def filler() -> Filler:
 def plan(
     *ports: int, connections: int = 4, policy: Policy = "resend", rules: Limits | None = None
 ) -> Plan:
-    """How to send to the servers on these ports of 127.0.0.1."""
+    """Return a plan for sending to the servers on these ports of 127.0.0.1."""
     return Plan(
         servers=[relay(port) for port in ports],
         connections=connections,
@@ -131,7 +131,7 @@ def plan(
 
 
 def relay(port: int, *, weight: int = 1) -> SmtpServer:
-    """The mail server on this port of 127.0.0.1."""
+    """Return the relay on a port of 127.0.0.1."""
     return SmtpServer(
         host="127.0.0.1",
         port=port,
@@ -144,7 +144,7 @@ def relay(port: int, *, weight: int = 1) -> SmtpServer:
 
 
 def states(engine: Engine) -> Counter[str]:
-    """Count the ledger's rows by state, with what workers have claimed and in flight."""
+    """Count the ledger's rows by state, including claimed and in flight."""
     with sessions.reading(engine) as session:
         state = holding.state().label("state")
         found = session.execute(select(state, func.count().label("rows")).group_by(state))

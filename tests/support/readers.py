@@ -40,7 +40,7 @@ class Readers:
         again: bool = False,
         **changes: Any,
     ) -> signup.Signup:
-        """Sign somebody up; other keywords are columns to set."""
+        """Add a reader; other keywords are columns to set."""
         with sessions.writing(self.engine) as session:
             reader, came_to = signup.add(
                 session,
@@ -87,7 +87,7 @@ class Readers:
     def deliver(self, address: str, states: Sequence[State], *, reply: str | None = None) -> None:
         """Give a reader one delivery in each state, each of a mailing of its own.
 
-        A worker that does not run holds those that are claimed or in flight.
+        Claimed deliveries and those in flight are held by a worker that does not run.
         """
         reader = self.get(address)
         held: dict[State, list[int]] = {State.CLAIMED: [], State.IN_FLIGHT: []}

@@ -1,4 +1,4 @@
-"""A real Postfix of a test's own, on loopback."""
+"""A real Postfix for one test, on loopback."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ POSTFIX = shutil.which("postfix") or shutil.which("postfix", path="/usr/sbin")
 
 @contextmanager
 def postfix(doors: Mapping[int, str], *, parameters: str) -> Iterator[Path]:
-    """Run a Postfix that listens on ports of 127.0.0.1, each with options; give its log.
+    """Run a Postfix that listens on ports of 127.0.0.1, each with options; yield its log.
 
-    Runs its master as a child, as `postfix start` does; its children end with it.
+    Its master runs as a child of this process, and its own children end with it.
     """
     if POSTFIX is None or os.getuid() != 0:
         pytest.skip("a Postfix of one's own needs Postfix (Debian: postfix), and root to start it")
-    # Not below pytest's own folder, which is closed to the user as whom Postfix runs.
+    # Not below pytest's own folder, which Postfix's user cannot read.
     folder = Path(tempfile.mkdtemp(prefix="newsletter-postfix-"))
     try:
         with _running(POSTFIX, folder, doors, parameters):
             yield folder / "log"
     finally:
-        # Its child processes may end a moment later.
+        # Errors are ignored, because Postfix's child processes may end a moment later.
         shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -46,7 +46,7 @@ def _running(
     log.touch()
     (config / "main.cf").write_text(_main_cf(folder) + parameters)
     (config / "master.cf").write_text(_master_cf(doors))
-    # It also makes the folders of the queue.
+    # `check` also creates the folders of the queue.
     subprocess.run([postfix, "-c", config, "check"], check=True, capture_output=True)
     daemons = subprocess.check_output(
         [str(Path(postfix).with_name("postconf")), "-h", "-c", config, "daemon_directory"],

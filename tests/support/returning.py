@@ -1,4 +1,4 @@
-"""Editions whose mails have been accepted, and mails that come back of them."""
+"""Accepted mails to readers, and bounces and complaints about them."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Sent:
         state: State = State.ACCEPTED,
         edition_id: int | None = None,
     ) -> int:
-        """Have a mail to all active readers accepted; return its mailing."""
+        """Record a mailing as accepted for all active readers; return its id."""
         mailing = ledgers.add_mailing(self.engine, public_id=f"mailing{number:09}")
         with sessions.writing(self.engine) as session:
             recipients = select(
@@ -69,7 +69,7 @@ class Sent:
         return mailing
 
     def message_id(self, address: str, number: int = 1) -> str:
-        """The Message-ID of that mail to a reader."""
+        """Return the Message-ID of a mail to a reader."""
         reference = self.readers.get(address).public_id
         return f"<{message_ids.make(f'mailing{number:09}', reference, 'miasfeed.example')}>"
 
@@ -85,7 +85,7 @@ class Sent:
         own_id: str = "",
         date: datetime | None = None,
     ) -> bytes:
-        """Return the bounce of a mail; without a number it does not say of which."""
+        """Return a bounce of a mail; without a number it has no Message-ID of ours."""
         sent = bounces.SENT.replace("ada@readers.example", recipient or address)
         message_id = self.message_id(address, number) if number else "<gone@elsewhere.example>"
         sent = sent.replace(bounces.MESSAGE_ID, message_id)
@@ -121,13 +121,13 @@ class Sent:
             return {row.address: f"{row.cause}: {row.reason}" for row in rows}
 
     def reports(self) -> list[tuple[str, str, str | None, bool]]:
-        """Return kind, verdict, reason and whether it counts, of each report."""
+        """Return kind, verdict, reason and whether it is counted for each report."""
         with sessions.reading(self.engine) as session:
             rows = session.execute(select(Report).order_by(col(Report.id))).scalars()
             return [(r.kind, r.verdict, r.reason, r.mailing_id is not None) for r in rows]
 
     def placed(self) -> list[tuple[str, str]]:
-        """Return address and verdict of the reports that are of a delivery."""
+        """Return address and verdict of the reports about a known delivery."""
         with sessions.reading(self.engine) as session:
             found = select(Delivery.address, Report.verdict).join(
                 Report, col(Report.delivery_id) == col(Delivery.id)

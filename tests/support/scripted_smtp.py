@@ -1,8 +1,8 @@
 """A mail server whose replies a test scripts, at every point of the session.
 
-It runs in a thread of its own on 127.0.0.1. A rule is asked before each answer and may return reply
-lines (as many as it likes), DROP, STALL, or None for what a well-behaved server says, or one of
-these later (an awaitable).
+The server runs in a thread of its own on 127.0.0.1. A rule is called before each reply. It may
+return any number of reply lines, DROP, STALL, or None for the correct reply, or an awaitable of one
+of these.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ DROP, STALL = Act.DROP, Act.STALL
 class Turn:
     """The context that a rule gets."""
 
-    #: connect, ehlo, starttls, auth, mail, rcpt, data, body, rset, quit, other
+    #: The phase: connect, ehlo, starttls, auth, mail, rcpt, data, body, rset, quit or other.
     phase: str
     line: str
-    #: From 1.
+    #: The number of the connection, from 1.
     connection: int
-    #: How many connections there are at this moment, with this one.
+    #: The number of open connections, including this one.
     open: int
-    #: How many turns of this phase there were before, over all connections.
+    #: The number of earlier turns of this phase in all connections.
     earlier: int
     recipient: str
 
@@ -49,7 +49,7 @@ Rule = Callable[[Turn], "Answer | Awaitable[Answer]"]
 
 @dataclass(frozen=True)
 class Arrival:
-    """One message as it came over the wire, its dots unstuffed."""
+    """One received message, without dot-stuffing."""
 
     recipient: str
     content: bytes
@@ -81,13 +81,13 @@ class ScriptedServer:
         return [arrival.recipient for arrival in self.arrivals]
 
     async def work(self) -> None:
-        """Take as long as it takes for a message: not at all, but others may."""
+        """Simulate the work for a message; subclasses may wait here."""
 
     def connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
         self.open += 1
         talking = asyncio.create_task(self._converse(self.connections, reader, writer))
-        # Even if that is cancelled before it has begun.
+        # A callback, because the task may be cancelled before it has begun.
         talking.add_done_callback(lambda _: self._left(writer))
 
     def _left(self, writer: asyncio.StreamWriter) -> None:
@@ -133,7 +133,7 @@ class _Conversation:
                 return
 
     async def answer(self, phase: str, line: str, usual: str) -> bool:
-        """Send the reply of the rule, or the usual one; return whether it was a success."""
+        """Send the reply of the rule, or the usual one; return whether it was positive."""
         earlier = self.server.phases[phase]
         self.server.phases[phase] += 1
         turn = Turn(phase, line, self.number, self.server.open, earlier, self.recipient)
@@ -185,9 +185,10 @@ class _Conversation:
             content += octets[1:] if octets.startswith(b".") else octets
         arrival = Arrival(self.recipient, bytes(content), self.mail)
         await self.server.work()
-        # Before the reply: a test may check at once when it has it.
+        # Recorded before the reply, because a test may check it as soon as the client has the
+        # reply.
         self.server.arrivals.append(arrival)
-        # If the rule drops the connection here it stays: nobody outside can know that it does.
+        # A dropped connection counts as accepted, since the client cannot know the outcome.
         is_kept = await self.answer("body", "", f"250 2.0.0 queued as {len(content)}")
         if not is_kept:
             self.server.arrivals.remove(arrival)

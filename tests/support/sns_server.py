@@ -1,4 +1,4 @@
-"""SNS behind a proxy on this machine: it answers for its host, with a certificate of its own."""
+"""A fake SNS behind an HTTPS proxy on this machine, with a certificate for the host of SNS."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ import trustme
 
 @dataclass
 class SnsServer:
-    """What it answers by the path, and what it has been asked for."""
+    """The responses of the server by path, and the requests that it got."""
 
     environment: dict[str, str]
     answers: dict[str, bytes] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
 
     def serve(self, path: str, body: bytes, *, status: str = "200 OK", header: str = "") -> None:
-        """Answer requests for a path, without its query, so from now on."""
+        """Set the response for a path, without its query."""
         head = f"HTTP/1.1 {status}\r\nContent-Length: {len(body)}\r\n{header}Connection: close\r\n"
         self.answers[path] = f"{head}\r\n".encode() + body
 
 
 @contextmanager
 def running(folder: Path) -> Iterator[SnsServer]:
-    """Run it; its environment leads there whoever asks for a host by HTTPS."""
+    """Run the server; its `environment` redirects all HTTPS requests of a process to it."""
     authority = trustme.CA()
     store = folder / "authority.pem"
     authority.cert_pem.write_to_path(str(store))

@@ -1,4 +1,4 @@
-"""Commands run in this process, as somebody at a terminal sees them."""
+"""Runs commands in this process, with the output that a terminal would show."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from newsletter.cli import app
 
 
 class Ran(NamedTuple):
-    """What a command left behind."""
+    """The result of a command."""
 
     code: int
     out: str
@@ -29,7 +29,7 @@ Run = Callable[..., Ran]
 
 
 def complete() -> dict[str, str]:
-    """Return the settings without which no mail may leave, and no link can be signed."""
+    """Return the settings that are required for sending mail and signing links."""
     return {
         "sender": "Mia's Feed <digest@miasfeed.example>",
         "base_url": "https://news.miasfeed.example",
@@ -39,7 +39,7 @@ def complete() -> dict[str, str]:
 
 
 def at(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Return what runs a command, on a wide terminal, with the database of that folder."""
+    """Return a function that runs a command, on a wide terminal, with the database in a folder."""
     monkeypatch.chdir(folder)
     for name, value in complete().items():
         monkeypatch.setenv(f"NEWSLETTER_{name.upper()}", value)

@@ -1,4 +1,4 @@
-"""An event loop whose clock jumps to the next thing to do: hours pass in no time."""
+"""An event loop whose clock jumps to the next scheduled callback, so that waiting takes no time."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class _Selector(selectors.DefaultSelector):  # type: ignore[valid-type, misc]
 
     def select(self, timeout: float | None = None) -> list[Any]:
         assert timeout is not None, "everybody waits for somebody else"
-        # Nothing takes no time at all: else a wait that is too short to be counted never ends.
+        # At least a microsecond, because a wait too short to change the clock would never end.
         self._loop.now += max(timeout, 1e-6)
         found: list[Any] = super().select(0)
         return found
@@ -31,6 +31,6 @@ class _Loop(asyncio.SelectorEventLoop):
 
 
 def run(main: Coroutine[Any, Any, None]) -> None:
-    """Run to the end; the loop's clock begins at 0."""
+    """Run a coroutine to its end; the loop's clock begins at 0."""
     with asyncio.Runner(loop_factory=_Loop) as runner:
         runner.run(main)

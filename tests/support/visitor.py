@@ -1,4 +1,4 @@
-"""A visitor of the readers' pages: a browser without scripts, a clock, and a mailbox."""
+"""A visitor of the readers' pages: a client without scripts, a clock, and the letters sent."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from newsletter.subscribers.consent import Origin
 from newsletter.tokens import Keyring, Purpose
 from newsletter.web import app
 
-#: A Sunday, 10:00 in Berlin.
+#: The time of the tests: a Sunday, 10:00 in Berlin.
 NOW = datetime(2026, 11, 22, 9, tzinfo=UTC)
 ANN = "ann@readers.example"
 JSON = {"Accept": "application/json"}
@@ -41,7 +41,7 @@ JSON = {"Accept": "application/json"}
 
 @dataclass
 class Form:
-    """A form on a page: where it leads, and what its fields hold."""
+    """A form on a page: its action, and the values of its fields."""
 
     action: str
     fields: dict[str, str]
@@ -67,12 +67,12 @@ _kept = ExitStack()
 
 @cache
 def _portal() -> BlockingPortal:
-    """Return an event loop for all requests; without it each has a thread and a loop of its own."""
+    """Return an event loop for all requests; otherwise each would start a thread and a loop."""
     return _kept.enter_context(start_blocking_portal())
 
 
 class Visitor:
-    """One publication's pages, asked as a browser asks."""
+    """The pages of one publication, requested as a browser does."""
 
     def __init__(self, engine: Engine, settings: Settings, *, now: datetime = NOW) -> None:
         self.engine, self.settings, self.now = engine, settings, now
@@ -88,7 +88,7 @@ class Visitor:
         )
         self.client.portal = _portal()
 
-    # Asking
+    # Requests
 
     def get(self, path: str, **more: Any) -> Any:
         return self.client.get(path, **more)
@@ -97,7 +97,7 @@ class Visitor:
         return self.client.post(path, data=data, **more)
 
     def submit(self, page: Any, action: str = "", **fields: str) -> Any:
-        """Send the first form of a page that leads to where `action` says."""
+        """Send the first form of a page whose action or fields contain the text `action`."""
         parser = _Forms()
         parser.feed(page.text)
         form = next(one for one in parser.forms if action in one.action + str(one.fields))
@@ -107,7 +107,7 @@ class Visitor:
         self.now += timedelta(**how_long)
 
     def form(self) -> str:
-        """A form token that is old enough."""
+        """Return a form token that is old enough."""
         return self.keyring.form(now=self.now - timedelta(seconds=5))
 
     def sign_up(self, address: str = ANN, cadence: str = "weekly", **more: Any) -> Any:
@@ -117,7 +117,7 @@ class Visitor:
     # The database
 
     def add(self, address: str = ANN, cadence: Cadence = Cadence.WEEKLY) -> Subscriber:
-        """Make an active reader."""
+        """Add an active reader."""
         with sessions.writing(self.engine) as session:
             reader, _ = signup.add(
                 session,
@@ -139,7 +139,7 @@ class Visitor:
             return store.find(session, address)
 
     def link(self, purpose: Purpose, address: str = ANN, *, generation: int | None = None) -> str:
-        """The path of one of this reader's links."""
+        """Return the path of one of a reader's links."""
         reader = self.reader(address)
         folder = "preferences" if purpose is Purpose.MANAGE else purpose.value
         begins = generation or reader.generation
@@ -157,7 +157,7 @@ class Visitor:
         return Status(self.reader(address).status)
 
     def publish(self, title: str = "A headline", cadence: Cadence = Cadence.WEEKLY) -> str:
-        """Take in an article and freeze the edition that is due; return its name."""
+        """Add an article and freeze the due edition; return the name of the edition."""
         with sessions.writing(self.engine) as session:
             seen_at = sessions.freeze_lock(session, self.now)
             link = f"https://miasfeed.example/{seen_at.timestamp()}"
@@ -186,7 +186,7 @@ class Visitor:
     # The mailbox
 
     def letters(self, address: str = ANN) -> list[EmailMessage]:
-        """Every letter to an address that is not taken back, as it will arrive."""
+        """Return all letters to an address that are not cancelled, as they will arrive."""
         filler = Filler(self.keyring)
         with sessions.reading(self.engine) as session:
             rows = session.exec(
@@ -201,7 +201,7 @@ class Visitor:
         return [filled(filler, row, mailing) for row, mailing in rows]
 
     def path(self, where: str, address: str = ANN) -> str:
-        """The path of a link in the newest letter: confirm, preferences, unsubscribe, view."""
+        """Return the path of a link in the newest letter: confirm, preferences and the like."""
         body = self.letters(address)[-1].get_body(("plain",))
         assert body is not None
         found = re.search(rf"{self.settings.base_url}(/{where}/\S+)", body.get_content())
@@ -210,7 +210,7 @@ class Visitor:
 
 
 def filled(filler: Filler, row: Delivery, mailing: Mailing) -> EmailMessage:
-    """The mail of a delivery, as its reader gets it."""
+    """Return the mail of a delivery as its reader gets it."""
     claim = Claim(
         id=row.id or 0,
         mailing_id=row.mailing_id,

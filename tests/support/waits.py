@@ -1,4 +1,4 @@
-"""Minutes of patience with a mail server, shortened."""
+"""Shortens the time-outs of a session with a mail server, which are minutes."""
 
 from __future__ import annotations
 
@@ -8,6 +8,6 @@ from newsletter.smtp import session
 
 
 def shorten(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
-    """Let a session wait no longer than that for anything."""
+    """Limit all time-outs of a session to `seconds`."""
     for name in ("MAIL", "RCPT", "DATA", "BODY", "QUIT", "STEP"):
         monkeypatch.setattr(session, f"{name}_SECONDS", seconds)

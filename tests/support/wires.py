@@ -1,4 +1,4 @@
-"""Servers that misbehave below the protocol: one that is cut off, and one that says anything."""
+"""Servers that misbehave below the protocol: proxies that cut or slow, and scripted responses."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 
 @contextmanager
 def cut(port: int, *, after: int) -> Iterator[int]:
-    """Pass connections on to a port, and close each when so many octets have come from there."""
+    """Forward connections to a port, and close each after a number of octets of the server."""
 
     def serve(client: socket.socket) -> None:
         with client, socket.create_connection(("127.0.0.1", port)) as server:
@@ -29,7 +29,7 @@ def cut(port: int, *, after: int) -> Iterator[int]:
 
 @contextmanager
 def slowed(port: int, *, after: int) -> Iterator[int]:
-    """Pass connections on to a port; after so many octets from there, one every 20 ms."""
+    """Forward connections to a port; after some octets of the server, send one every 20 ms."""
 
     def serve(client: socket.socket) -> None:
         with client, socket.create_connection(("127.0.0.1", port)) as server:
@@ -51,10 +51,10 @@ def slowed(port: int, *, after: int) -> Iterator[int]:
 
 @contextmanager
 def saying(*answers: bytes, is_endless: bool = False) -> Iterator[int]:
-    """Greet with the first answer, and give the next one for each line; then close.
+    """Greet with the first response, and send the next one for each line; then close.
 
-    `%TAG%` in an answer stands for the first word of the line. If it is endless, the last answer is
-    repeated until the client leaves.
+    `%TAG%` in a response is replaced by the first word of the line. With `is_endless`, the last
+    response is repeated until the client disconnects.
     """
 
     def serve(client: socket.socket) -> None:
@@ -88,7 +88,7 @@ def _listening(serve: object) -> Iterator[int]:
         accepting = threading.Thread(target=accept, daemon=True)
         accepting.start()
         yield listener.getsockname()[1]
-        # Closing does not wake up who waits in accept.
+        # Shut down first, because closing the socket does not wake a thread in `accept`.
         with suppress(OSError):
             listener.shutdown(socket.SHUT_RDWR)
         accepting.join(10)
