@@ -1,4 +1,4 @@
-"""Runs the migrations on the connection that `newsletter.db.schema.upgrade` hands over."""
+"""Runs the migrations on the connection that `newsletter.db.schema.upgrade` provides."""
 
 from alembic import context
 from sqlmodel import SQLModel
