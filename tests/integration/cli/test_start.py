@@ -63,6 +63,14 @@ def test_a_look_at_the_newsletter_imports_nothing_that_lays_out_or_sends(tmp_pat
     assert not found & {*_LAYOUT, *_FETCHING - {"nh3"}, *_HEAVY}
 
 
+@pytest.mark.parametrize("command", ["watchdog", "metrics"])
+def test_what_runs_every_minute_imports_little(tmp_path: Path, command: str) -> None:
+    found = imported(prepared(tmp_path), command)
+
+    assert "sqlalchemy" in found
+    assert not found & {"rich", "wcwidth", *_FETCHING - {"nh3"}, *_HEAVY}
+
+
 @pytest.mark.parametrize("typo", ["feed", "sned", "statsu"])
 def test_a_command_that_is_not_there_is_told_with_those_that_are_like_it(typo: str) -> None:
     run = subprocess.run(

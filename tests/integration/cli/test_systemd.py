@@ -11,10 +11,16 @@ from contextlib import closing, suppress
 from pathlib import Path
 
 import journey
+import ledgers
+import monitor
 import pytest
+import scripted_smtp
 from commands import Running
+from scripted_smtp import ScriptedServer
+from sqlalchemy import text
 
 from newsletter.cli import systemd
+from newsletter.db import engine as engines
 
 #: How long a notification may take, in seconds.
 _PATIENCE = 60
@@ -140,6 +146,36 @@ def test_a_worker_shows_progress_only_while_it_can_commit(
             running.send_signal(signal.SIGTERM)
             manager.wait_for("STOPPING=1")
             assert running.wait(_PATIENCE) == 0
+
+
+@pytest.mark.parametrize("place", ["path"], indirect=True)
+def test_a_worker_says_what_it_has_sent(
+    newsletter: journey.Newsletter, place: str, manager: Manager
+) -> None:
+    engine = engines.open(newsletter.env["NEWSLETTER_DATABASE_URL"])
+    ledgers.fill(engine, 3, priority=0)
+    with scripted_smtp.running(ScriptedServer()) as server:
+        newsletter.env["NEWSLETTER_SMTP_URL"] = f"smtp://127.0.0.1:{server.port}"
+        with started(newsletter, place, "worker", "--force") as running:
+            manager.wait_for("STATUS=Sending what is due; so far 3 accepted.")
+            running.send_signal(signal.SIGTERM)
+            assert running.wait(_PATIENCE) == 0
+
+    with engine.connect() as connection:
+        ended_at = connection.execute(text("SELECT ended_at FROM progress")).scalar_one()
+    engine.dispose()
+    assert ended_at is not None
+
+
+def test_each_run_of_a_workers_schedule_is_reported(newsletter: journey.Newsletter) -> None:
+    with monitor.monitoring() as watching:
+        newsletter.env["NEWSLETTER_PING_URL"] = watching.url
+        with newsletter.start("worker", "--schedule", "--force") as running:
+            journey.until(lambda: len(watching.pings) == 2)
+            running.send_signal(signal.SIGTERM)
+            assert running.wait(_PATIENCE) == 0
+
+        assert watching.paths[:2] == ["/start", "/0"]
 
 
 @pytest.mark.parametrize("place", ["path"], indirect=True)

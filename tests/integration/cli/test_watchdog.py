@@ -12,9 +12,15 @@ import ledgers
 import pytest
 import scripted_smtp
 from scripted_smtp import ScriptedServer
+from sqlalchemy import Engine
 from terminal import Run
 
 from newsletter.db import engine as engines
+from newsletter.db import session as sessions
+from newsletter.doctor import daily, standing
+from newsletter.publication import Publication
+from newsletter.sender.limits import Limits
+from newsletter.settings import Settings
 
 _LONG_AGO = "2020-01-01 00:00:00.000000"
 _FEED = "<rss version='2.0'><channel><title>F</title></channel></rss>"
@@ -198,6 +204,18 @@ def returned(run: Run, tmp_path: Path) -> Callable[[str, int], None]:
         )
 
     return come_back
+
+
+def test_nothing_is_overdue_on_either_engine(
+    engine: Engine, settings: Callable[..., Settings]
+) -> None:
+    now, found = datetime.now(UTC), settings()
+    publication, limits = Publication.of(found), Limits.of(found)
+
+    with sessions.reading(engine) as session:
+        watched = standing.watched(session, publication=publication, limits=limits, now=now)
+
+    assert daily.overdue(watched, zone=found.zone, now=now) == []
 
 
 def test_a_backup_that_was_restored_stops_all_mail(run: Run, tmp_path: Path) -> None:
