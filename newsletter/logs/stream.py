@@ -7,9 +7,11 @@ loop renews the lease of its worker there, and reads the replies of servers.
 from __future__ import annotations
 
 import logging
+import os
 import queue
 import sys
 import threading
+from contextlib import suppress
 
 #: Lines that wait to be written; more are dropped, and counted.
 _LONGEST = 10_000
@@ -62,6 +64,14 @@ class Stream(logging.Handler):
                 # As it is now: a progress bar takes its place for a while.
                 sys.stderr.write(f"{line}\n{more}")
                 sys.stderr.flush()
+            except BrokenPipeError:
+                _discard()
             except (OSError, ValueError, AttributeError):
-                # A full disk, a reader that has ended, or no stream at all.
+                # A full disk, or no stream at all.
                 continue
+
+
+def _discard() -> None:
+    """Send standard error nowhere: its reader has ended, and its buffer must not fail at exit."""
+    with suppress(OSError, ValueError, AttributeError), open(os.devnull, "wb") as nothing:  # noqa: PTH123 - a descriptor
+        os.dup2(nothing.fileno(), sys.stderr.fileno())

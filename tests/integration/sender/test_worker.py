@@ -790,6 +790,7 @@ def test_without_a_place_for_lock_files_the_lease_decides_and_it_is_said_once(
     name = registry.new_name()
     with registry.liveness_lock(engine, name):
         sign_in_and_claim(engine, name, now=utc_now() - registry.LEASE - timedelta(minutes=late))
+        registry._told.clear()
 
         with running(ScriptedServer()) as server:
             for _ in range(3):
