@@ -26,6 +26,7 @@ import feeds
 import hooks
 import imports
 import page
+import planning
 import profiling
 import scraping
 import starts
@@ -70,6 +71,7 @@ class Bench:
         self.imports: list[tuple[float, float]] = []
         self.hooks: list[tuple[float, float]] = []
         self.classifying: list[tuple[float, float]] = []
+        self.planning: list[tuple[float, float]] = []
         self.scraping: dict[str, list[tuple[float, float]]] = {}
         self.message = b""
         self.values = b""
@@ -158,6 +160,7 @@ class Bench:
                 stage.aim(port, CONNECTIONS)
                 self.note("freeze of 1,000,000", Run(MANY, stage.freeze()))
                 self.note("1,000,000 readers", stage.send())
+                self.planning = planning.costs(stage)
             with self.studio.sqlite(READERS) as stage:
                 self._send("50,000 readers, after", stage, port)
 
@@ -241,6 +244,7 @@ class Bench:
             "hooks": self.hooks,
             "classifying": self.classifying,
             "scraping": self.scraping,
+            "planning": self.planning,
         }
 
 

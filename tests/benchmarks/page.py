@@ -14,6 +14,7 @@ import classifying
 import feeds
 import hooks
 import imports
+import planning
 import scraping
 import starts
 
@@ -266,6 +267,20 @@ def events_by_hook(costs: Sequence[tuple[float, float]]) -> Figure:
     )
 
 
+def plan_of_an_edition(costs: Sequence[tuple[float, float]]) -> Figure:
+    """Return the figure of a plan."""
+    taken, least = (statistics.median(each) for each in zip(*costs, strict=True))
+    return Figure(
+        "processor time of `newsletter plan` with 1,000,000 readers : of the queries by which a "
+        "freeze finds them",
+        f"at most {planning.LIMIT:g} x",
+        f"{planning.ratio(costs):.2f} x ({taken:.1f} s : {least:.1f} s)",
+        planning.ratio(costs),
+        planning.LIMIT,
+        is_cost=True,
+    )
+
+
 def readings_of_all(costs: Mapping[str, Sequence[tuple[float, float]]]) -> list[Figure]:
     """Return the figures of what monitoring reads."""
     few, many = (f"{count:,}" for count in scraping.READERS)
@@ -298,6 +313,7 @@ def write(results: Mapping[str, Any], docs: Path) -> list[Figure]:
     found.append(import_of_an_export(results["imports"]))
     found.append(events_by_hook(results["hooks"]))
     found.append(classifying_of_returned_mails(results["classifying"]))
+    found.append(plan_of_an_edition(results["planning"]))
     found += readings_of_all(results["scraping"])
     images = docs / "images"
     (images / "performance-rates.svg").write_text(_rates(runs))
