@@ -22,13 +22,15 @@ from newsletter import suppression, tokens
 from newsletter.cadences import Cadence
 from newsletter.db import engine as engines
 from newsletter.db import session as sessions
-from newsletter.editions import compose, lifecycle, plan, plan_audience, publish
+from newsletter.editions import compose, lifecycle, plan, plan_audience, publish, store
 from newsletter.editions.plan import EditionPlan
+from newsletter.ledger import books
 from newsletter.ledger.reasons import Reason
-from newsletter.models import Cause, Delivery, MailingArticle
+from newsletter.models import Cause, Delivery, MailingArticle, State
 from newsletter.sender.forecast import Capacity
 from newsletter.sender.limits import Limits
 from newsletter.settings import Settings
+from newsletter.smtp.outcome import Kind
 from newsletter.subscribers import signup, suppress
 from newsletter.subscribers.consent import Origin
 from newsletter.suppression import Grounds
@@ -258,3 +260,126 @@ def test_a_plan_and_the_edition_that_is_then_made_agree_to_the_reader_and_to_the
             played.do(name, *arguments, **keywords)
         for cadence in Cadence:
             played.freeze(cadence)
+
+
+def reasons(found: EditionPlan) -> dict[str, int]:
+    return {one.reason.value: one.readers for one in found.without}
+
+
+def test_a_pause_that_is_over_by_then_keeps_nobody_from_it(world: World) -> None:
+    back, away = world.readers(2)
+    world.article()
+    world.send()
+    world.pause_reader(back, days=5)
+    world.pause_reader(away, days=30)
+    world.tick(days=7)
+    world.article()
+
+    found = freeze_as_planned(world, Cadence.WEEKLY)
+
+    assert found.summary.audience == 1
+    assert reasons(found) == {"paused": 1}
+    assert world.status(back) == "active"
+
+
+def test_a_reader_to_whom_an_earlier_edition_may_be_leaving_has_no_part(world: World) -> None:
+    world.readers(2)
+    world.article()
+    world.freeze()
+    world.take(limit=1)
+    world.tick(days=7)
+    world.article()
+
+    found = freeze_as_planned(world, Cadence.WEEKLY)
+
+    assert found.summary.audience == 1
+    assert reasons(found) == {"under way": 1}
+
+
+def test_what_may_have_arrived_and_waits_to_be_sent_again_keeps_its_reader_from_it(
+    world: World,
+) -> None:
+    (reader,) = world.readers(1, "daily")
+    world.article()
+    world.freeze("daily")
+    world.deliver({reader: Kind.UNKNOWN}, policy="resend")
+    world.move(reader, "weekly")
+    world.tick(hours=1)
+    world.article()
+
+    found = freeze_as_planned(world, Cadence.WEEKLY)
+
+    assert found.summary.audience == 0
+    assert reasons(found) == {"under way": 1}
+
+
+def test_a_reader_with_a_mail_beside_and_an_open_one_has_no_part(world: World) -> None:
+    """The operator tries one again that their watermark has passed; a later one is open, too."""
+    reader, _ = world.readers(2, "daily")
+    world.article()
+    world.freeze("daily")
+    world.deliver({reader: Kind.UNKNOWN})
+    lifecycle.finish(world.engine, now=world.now)
+    world.tick(hours=2)
+    world.article()
+    world.move(reader, "weekly")
+    world.freeze("weekly")
+    with sessions.writing(world.engine) as session:
+        books.retry_now(session, state=State.UNKNOWN, now=world.now)
+        store.reopen(session)
+    world.move(reader, "monthly")
+    world.tick(hours=2)
+    world.article()
+
+    found = freeze_as_planned(world, Cadence.MONTHLY)
+
+    assert found.summary.audience == 0
+    assert reasons(found) == {"under way": 1}
+
+
+def test_a_reader_who_came_back_is_planned_from_what_they_had(world: World) -> None:
+    other = world.reader("weekly")
+    world.article()
+    world.send("weekly")
+    reader = world.reader("daily", "back@example.org")
+    world.tick(days=6)
+    had = world.article()
+    world.send("daily")
+    world.tick(hours=1)
+    freeze_as_planned(world, Cadence.DAILY)
+    world.tick(hours=23)
+    freeze_as_planned(world, Cadence.DAILY)
+    world.leave(reader)
+    world.reader("weekly", "back@example.org")
+    new = world.article()
+
+    found = freeze_as_planned(world, Cadence.WEEKLY)
+
+    assert found.summary.variants == 2
+    assert world.mails(reader) == [[had]]
+    assert sorted([a.article_id for a in one.articles] for one in found.mailings) == [
+        [new],
+        [new, had],
+    ]
+    assert world.status(other) == "active"
+
+
+def test_what_is_open_counts_as_sent_before_an_edition_that_is_made_later(world: World) -> None:
+    world.readers(2)
+    old = world.article()
+    world.freeze()
+    new = world.article()
+
+    (found,) = plan.upcoming(
+        world.engine,
+        [Cadence.WEEKLY],
+        now=world.now,
+        publication=world.publication,
+        capacity=CAPACITY,
+    )
+
+    assert found.summary.edition == "weekly-2026-06-08"
+    assert found.sent_before == 2
+    (mail,) = found.mailings
+    assert (mail.readers, [one.article_id for one in mail.articles]) == (2, [new])
+    assert old != new
