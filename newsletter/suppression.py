@@ -250,9 +250,9 @@ def find(session: Session, address: str, *, keyring: Keyring) -> Suppression | N
 
 
 def named(session: Session, address: str) -> Suppression | None:
-    """Return the suppression of an address that is stored with it; hashes are not looked at.
+    """Return the suppression stored with an address in plain text; hashes are not searched.
 
-    For what is shown of an address: of an erased person nothing is said.
+    For output, which must not reveal that the person of an address was erased.
     """
     return session.exec(select(Suppression).where(_address == address)).one_or_none()
 

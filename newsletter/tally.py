@@ -1,24 +1,24 @@
-"""Kept counts: what would take a scan of deliveries or readers to count, counted as it changes.
+"""Kept counts of deliveries and readers, updated with each change, so that no scan is needed.
 
-A count is the sum of its rows in `tally`. Each transaction adds rows of its own for what it
-changes, so nobody waits for anybody to count, and a count is exact at every instant: it is
-committed together with what it counts. A worker, which commits hundreds of times a second, changes
-rows of its own instead (`ledger.statements`), while it holds the row of its registration. `fold`
-replaces the rows that were added by their sums.
+A count is the sum of its rows in `tally`. Each transaction inserts rows for its own changes, so
+transactions do not wait for each other, and a count is always exact, as it is committed together
+with the counted change. A worker, which commits hundreds of times a second, updates its own rows
+instead (`ledger.statements`), while it locks the row of its registration. `fold` replaces inserted
+rows by their sums.
 
-- delivery, by mailing and state: deliveries, those that were pruned among them. Open ones are
-  queued or deferred: what is claimed and in flight is derived (`ledger.holding`).
+- delivery, by mailing and state: deliveries, including pruned ones. Open ones count as queued or
+deferred; the states claimed and in flight are derived (`ledger.holding`).
 - ended, by mailing: how often a delivery became unknown. The other ends are final, and happened as
   often as there are deliveries in that state.
-- reply, by phase, kind of outcome and reaction: how often a try ended so, and was recorded. A row
-  that has ended meanwhile has no outcome.
+- reply, by phase, kind of outcome and reaction: recorded tries with this result. The try of a row
+that has ended meanwhile is not recorded.
 - reader, by cadence and status: subscribers.
-- suppression, by cause: how often an address was suppressed, or again for a graver cause.
-- report, by source and kind: what came back, the unplaced ones among them.
+- suppression, by cause: how often an address was suppressed, including again for a graver cause.
+- report, by source and kind: reports that came back, including unplaced ones.
 - unplaced, by source: reports that name no delivery of ours.
 
-All but deliveries and readers are events: such a count never decreases. `ledger.books` has the
-deliveries as their books show them, with what is claimed and in flight.
+All counts except those of deliveries and readers are of events, and never decrease. `ledger.books`
+has the counts of deliveries with the states claimed and in flight.
 
 Every function takes the Session of a transaction that its caller owns and commits.
 """
@@ -50,11 +50,11 @@ from newsletter.cadences import Cadence
 from newsletter.db.engine import is_sqlite
 from newsletter.models import Delivery, Mailing, State, Status, Subscriber, TallyPart
 
-#: The owner of the rows that `fold` makes.
+#: The worker id of the rows that `fold` inserts.
 _FOLDED = 0
-#: Rows that one `fold` replaces at most.
+#: Maximum of rows that one `fold` replaces.
 _FOLD = 10_000
-#: Advisory lock of PostgreSQL: one transaction at a time folds. Any number will do.
+#: Key of the advisory lock of PostgreSQL for `fold`, an arbitrary number.
 _FOLDS = 0x6E6C_666F_6C64_7321
 
 
@@ -72,7 +72,7 @@ PRUNED = {
 
 
 class Name(StrEnum):
-    """What is counted."""
+    """The names of the counts."""
 
     DELIVERY = "delivery"
     ENDED = "ended"
@@ -87,7 +87,7 @@ class Name(StrEnum):
 
 
 def add(session: Session, name: Name, counts: Mapping[str, int], *, mailing_id: int = 0) -> None:
-    """Count more, or fewer, by key."""
+    """Add changes, positive or negative, to counts by key."""
     rows = [
         {"name": name.value, "mailing_id": mailing_id, "key": key, "change": change}
         for key, change in sorted(counts.items())
@@ -98,7 +98,7 @@ def add(session: Session, name: Name, counts: Mapping[str, int], *, mailing_id: 
 
 
 def reader(cadence: str, status: str) -> str:
-    """Return the key of a reader."""
+    """Return the key for the count of readers."""
     return f"{cadence} {status}"
 
 
@@ -111,8 +111,8 @@ def update_deliveries(
 ) -> int:
     """Change deliveries and count them; return how many rows match.
 
-    The only way to another state, beside the statements of a worker. `is_undone` says that they
-    go back from where this transaction has moved them, which then was no event.
+    Only this function and the statements of a worker may change states. With `is_undone`, a change
+    of the same transaction is reverted, and so not counted as an event.
     """
     return _update(session, Delivery, chosen, values, lambda kept: _of_delivery(kept, is_undone))
 
@@ -120,7 +120,7 @@ def update_deliveries(
 def update_readers(session: Session, chosen: ColumnElement[bool], values: Mapping[str, Any]) -> int:
     """Change subscribers and count them; return how many rows match.
 
-    For many: `subscribers.store` has what there is for one.
+    For many rows; a single subscriber is changed by `subscribers.store`.
     """
     return _update(session, Subscriber, chosen, values, _of_reader)
 
@@ -145,7 +145,7 @@ def _less(gone: CTE) -> Any:  # noqa: ANN401 - an INSERT
 
 _COLUMNS = ["name", "mailing_id", "key", "change"]
 
-#: Returns the parts of the counts, by the groups of rows that a statement changes: see `_moved`.
+#: A function from groups of changed rows (see `_moved`) to the changes of counts.
 _Parts = Callable[[FromClause], list[Select[Any]]]
 
 
@@ -156,13 +156,13 @@ def _update(
     values: Mapping[str, Any],
     parts: _Parts,
 ) -> int:
-    """Change rows, and count them by what they were and what they are.
+    """Change rows, and count them by their old and new values.
 
-    On SQLite, under its one lock, they are counted before. On PostgreSQL the rows are locked first,
-    in the order of their ids, and what they were is read from the version that is locked: another
+    On SQLite, the rows are counted before, under the write lock. On PostgreSQL, they are first
+    locked in the order of their ids, and the old values are those of the locked version, as another
     transaction may have changed them since this statement began.
     """
-    # A statement of Core: unlike those of the ORM, it does not flush by itself.
+    # Flushed explicitly, because Core statements, unlike those of the ORM, do not flush.
     session.flush()
     table = model.__table__  # type: ignore[union-attr]
     columns = table.c
@@ -198,7 +198,7 @@ _GROUPED: Mapping[Any, tuple[str, ...]] = {
     Delivery: ("state",),
     Subscriber: ("cadence", "status"),
 }
-#: With those that do not change.
+#: The same columns, with those that never change.
 _KEPT: Mapping[Any, tuple[str, ...]] = {
     Delivery: ("mailing_id", "state"),
     Subscriber: ("cadence", "status"),
@@ -211,7 +211,7 @@ def _moved(
     after: Mapping[str, ColumnElement[Any]],
     chosen: ColumnElement[bool],
 ) -> CTE:
-    """Select the groups of rows: `old_` columns, columns as they will be, and number of rows."""
+    """Select groups of rows: old values (`old_` columns), new values, and number of rows."""
     old = [columns[name].label(f"old_{name}") for name in _GROUPED[model]]
     new = [after.get(name, columns[name]).label(name) for name in _KEPT[model]]
     rows = select(*old, *new).where(chosen).subquery()
@@ -269,11 +269,11 @@ def _reader_key(cadence: ColumnElement[Any], status: ColumnElement[Any]) -> Colu
     return cadence + literal(" ") + status
 
 
-# Keeping it small
+# Compaction
 
 
 def release(session: Session, workers: Iterable[int]) -> None:
-    """Have `fold` take the rows of workers that are gone."""
+    """Let `fold` replace the rows of workers that have ended."""
     session.execute(
         update_rows(TallyPart)
         .where(col(TallyPart.worker_id).in_(list(workers)))
@@ -284,8 +284,8 @@ def release(session: Session, workers: Iterable[int]) -> None:
 def fold(session: Session) -> None:
     """Replace rows that were added by their sums, up to 10,000 of them.
 
-    On PostgreSQL one transaction at a time folds, and another one does nothing meanwhile: it never
-    waits. Nobody else changes what was folded.
+    On PostgreSQL, only one transaction at a time does this; others return at once, without waiting.
+    No other function changes folded rows.
     """
     if is_sqlite(session.connection()):
         steps = [f"{_FOLD_INTO} FROM ({_ADDED}) AS gone {_SUMS}", _FORGET]
@@ -312,28 +312,27 @@ _SUMS = """
 """
 
 
-# Putting it right
+# Correction
 
 
 class Wrong(NamedTuple):
-    """A count that was wrong: rows were changed by hand, or by another version of the program."""
+    """A count that was wrong, because rows were changed manually or by another version."""
 
     name: str
     mailing_id: int
     key: str
-    #: How many more there were than counted.
+    #: The true number minus the kept count.
     missing: int
 
 
 def correct(session: Session) -> list[Wrong]:
-    """Count deliveries and readers again, put their counts right, and return which were wrong.
+    """Recount deliveries and readers, correct their counts, and return the wrong ones.
 
-    A scan of both. It waits for nobody and nobody waits for it, SQLite's one lock aside: what is
-    kept and what is there are read in one statement, which sees of each transaction both or
-    neither, and the difference is added.
+    Scans both tables without blocking other transactions, except by SQLite's write lock: one
+    statement reads the rows and their counts in the same snapshot, and the difference is added.
     """
     if not is_sqlite(session.connection()):
-        # One at a time, or the same difference is added twice.
+        # Only one transaction at a time, or the same difference would be added twice.
         session.execute(text(f"SELECT pg_advisory_xact_lock({_FOLDS})"))
     kept = [of(name).add_columns(literal(name.value)) for name in (Name.DELIVERY, Name.READER)]
     kept_parts = union_all(*kept).subquery()
@@ -377,7 +376,7 @@ def of(name: Name) -> Select[Any]:
 
 
 def _sums(session: Session, name: Name) -> dict[str, int]:
-    """Return counts by key, in the order of the keys; without those that are zero."""
+    """Return counts by key in the order of keys, without zeros."""
     key, change = col(TallyPart.key), func.sum(col(TallyPart.change))
     found = session.execute(
         select(key, change).where(col(TallyPart.name) == name.value).group_by(key).order_by(key)
@@ -392,24 +391,24 @@ def readers(session: Session) -> dict[tuple[Cadence, Status], int]:
 
 
 def replies(session: Session) -> dict[tuple[str, str, str], int]:
-    """Return how many tries ended so, by phase, kind of outcome and reaction; ever increasing."""
+    """Return the number of tries by phase, kind of outcome and reaction; never decreases."""
     found = _sums(session, Name.REPLY).items()
     return {(phase, kind, reaction): count for (phase, kind, reaction), count in _split(found)}
 
 
 def suppressions(session: Session) -> dict[str, int]:
-    """Return how often addresses were suppressed, by cause; ever increasing."""
+    """Return how often addresses were suppressed, by cause; never decreases."""
     return _sums(session, Name.SUPPRESSION)
 
 
 def reports(session: Session) -> dict[tuple[str, str], int]:
-    """Return how many reports came back, by source and kind; ever increasing."""
+    """Return the number of reports by source and kind; never decreases."""
     found = _sums(session, Name.REPORT).items()
     return {(source, kind): count for (source, kind), count in _split(found)}
 
 
 def unplaced_reports(session: Session) -> dict[str, int]:
-    """Return how many reports named no delivery of ours, by source; ever increasing."""
+    """Return the number of reports without a known delivery, by source; never decreases."""
     return _sums(session, Name.UNPLACED)
 
 

@@ -13,7 +13,7 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 # Delimiters that are searched between the scheme and the last @; further colons belong to the
 # password.
 _DIVIDING = re.compile(r"[@/?#\[\]]|%(?![0-9A-Fa-f]{2})")
-# Between the URLs of a list; a password may hold a comma.
+# Separator of URLs in a list; a comma alone is not enough, as a password may contain one.
 _NEXT_URL = re.compile(r"[\s,]+(?=[a-z+]+://)")
 PERCENT_FORM = (
     "has a character in its user or password that divides a URL; there write @ as %40, / as %2F, "
@@ -45,9 +45,9 @@ def port(parts: SplitResult) -> int | None:
 
 
 def secrets(text: str) -> set[str]:
-    """Return what must not be shown of a secret: the passwords of URLs, or else all of it.
+    """Return the parts of a secret that must be masked: the passwords of URLs, or the whole text.
 
-    A password is found as it stands in the URL, and as a server gets it.
+    Each password is returned both as written in the URL and decoded.
     """
     found = set[str]()
     for url in _NEXT_URL.split(text):

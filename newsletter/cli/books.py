@@ -1,4 +1,4 @@
-"""The books of an edition in a sentence."""
+"""The counts of an edition's deliveries, as a clause for output."""
 
 from __future__ import annotations
 

@@ -59,9 +59,10 @@ class Context:
         return Plan.of(self.settings)
 
     def log(self, *, default: str | None = None) -> None:
-        """Write what happens to standard error, as the settings say.
+        """Log events to standard error, in the format and from the level in the settings.
 
-        Without log_level from the level `default` on; without either only errors, in bare words.
+        If log_level is not set, `default` is the level; without either, only errors are written, as
+        plain text.
         """
         level, secrets = self.settings.log_level or default, tuple(self.settings.secrets())
         if level:

@@ -165,7 +165,7 @@ def _judged(octets: bytes, found: context.Context, resolver: Resolver) -> Examin
 def _sent(
     to: str, found: context.Context, engine: Engine | None, resolver: Resolver, now: datetime
 ) -> tuple[list[Examined], str]:
-    """Send a test mail; return what it came to if we can read it, and what is to be done else."""
+    """Send a test mail; return its findings if we can read the mailbox, or else what to do."""
     from newsletter.doctor import received, returns
     from newsletter.editions.compose import MailRenderer
 
@@ -192,7 +192,7 @@ def _sent(
 def _kept(
     engine: Engine, examined: Sequence[Examined], now: datetime
 ) -> dict[tuple[str, str], datetime]:
-    """Keep the findings; return since when each has been there, by its id and subject."""
+    """Store the findings; return since when each has existed, by its id and subject."""
     from newsletter.db import session as sessions
     from newsletter.doctor import kept
 

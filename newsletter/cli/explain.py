@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from newsletter.explain.page import Entry, Page
     from newsletter.settings import Settings
 
-#: Blanks before what stands below an entry.
+#: Indentation of the lines below an entry.
 _INDENT = " " * 4
 
 

@@ -1,4 +1,4 @@
-"""Findings as text and as JSON: by groups, the worst first, records to paste on lines of their own.
+"""Findings as text and as JSON, by groups and the worst first; DNS records have their own lines.
 
 Sentences may quote DNS, servers and mails: all of them go through `output.printable`.
 """
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 
 #: The width of the longest level.
 _WIDTH = 11
-#: How long a finding is new: since when it has been there is not said then.
+#: A finding is new for so long: its first occurrence is not printed then.
 _NEW = timedelta(days=1)
 
 
 def show(
     examined: Sequence[Examined], since: Mapping[tuple[str, str], datetime], *, unseen: str = ""
 ) -> None:
-    """Print a summary, each group with its findings and what passed, and what nobody looked at."""
+    """Print a summary, each group with its findings and passed checks, and what was not checked."""
     output.say(findings.summary(one for group in examined for one in group.findings))
     for group in sorted(examined, key=lambda group: group.gravity):
         output.say("")
@@ -46,7 +46,7 @@ def show(
 
 
 def bullets(found: Sequence[Finding]) -> None:
-    """Print findings as a plain list: what there is, and what to do."""
+    """Print findings as a plain list, with their hints."""
     for finding in found:
         output.say(output.printable(f"- {finding.sentence} {finding.hint}".rstrip()))
 

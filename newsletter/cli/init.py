@@ -53,7 +53,7 @@ def init(ctx: typer.Context) -> None:
 
 
 def _missing(settings: Settings, engine: Engine) -> list[Finding]:
-    """Return what the doctor finds now, in its words."""
+    """Return the findings of the doctor at this moment."""
     from newsletter.doctor import local
 
     examined = local.examine(settings, engine, now=clock.utc_now(), with_relays=True)

@@ -44,9 +44,9 @@ def metrics(
 
 
 def _replace(file: Path, octets: bytes) -> None:
-    """Write a file under another name and rename it: who reads it finds the old one or the new."""
+    """Write a file under another name and rename it, so that nobody reads half of a file."""
     try:
-        # A name that ends otherwise: the collector reads every *.prom of the folder.
+        # Another suffix, because the collector reads every *.prom in the folder.
         descriptor, name = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.", suffix=".tmp")
         try:
             with os.fdopen(descriptor, "wb") as stream:

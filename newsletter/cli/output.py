@@ -36,7 +36,7 @@ printable = lines.printable
 #: Columns of a table without a terminal; wide, so that each row stays one line for grep and logs.
 _LOG_WIDTH = 200
 _YELLOW, _BOLD_RED = "33", "1;31"
-#: Printed texts that a recording keeps.
+#: Maximum of printed texts that a recording keeps.
 _RECORDED = 200
 
 
@@ -46,9 +46,9 @@ _recordings: list[Recording] = []
 
 @dataclass(frozen=True)
 class Recording:
-    """What is printed while it runs, the last lines of it."""
+    """The last lines that are printed while the recording runs."""
 
-    #: The thread whose lines they are; None for those of all.
+    #: The thread whose lines are recorded; None for all threads.
     thread: int | None = None
     lines: deque[str] = field(default_factory=lambda: deque(maxlen=_RECORDED))
 
@@ -60,7 +60,7 @@ class Recording:
 
 @contextmanager
 def recorded(*, by_this_thread: bool = False) -> Iterator[Recording]:
-    """Record what is printed, and notices that are logged instead, by all threads or this one."""
+    """Record printed lines, and notices that are logged instead, of all threads or this one."""
     recording = Recording(get_ident() if by_this_thread else None)
     _recordings.append(recording)
     try:

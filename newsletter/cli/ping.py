@@ -24,18 +24,18 @@ from newsletter.logs import masking
 if TYPE_CHECKING:
     import httpx
 
-#: Octets of a body; healthchecks.io keeps 100 kB.
+#: Maximum octets of a body; healthchecks.io stores 100 kB.
 LONGEST = 10_000
 #: How long to wait for one step of a request, and between a try and the next one.
 _TIMEOUT_SECONDS = 5.0
 _PAUSE_SECONDS = 1.0
 _TRIES = 2
-#: How long a command waits at its end for what is still to be said.
+#: How long a command waits at its end for requests that were not sent yet.
 _PATIENCE_SECONDS = 15.0
-#: How often a worker reports a run that went as the one before: healthchecks.io takes five pings in
-#: a minute, and a worker looks at the schedule three times.
+#: How often a worker reports a run with an unchanged result: healthchecks.io accepts five pings a
+#: minute, and a worker checks the schedule three times a minute.
 _AGAIN_SECONDS = 60.0
-#: Requests that wait; more are dropped.
+#: Maximum of waiting requests; more are dropped.
 _WAITING = 8
 
 
@@ -46,13 +46,13 @@ class _Ping(NamedTuple):
 
 @dataclass
 class Run:
-    """A run that is reported; its exit status if nothing is raised."""
+    """A run that is reported, with its exit status if no exception is raised."""
 
     status: int = 0
 
 
 class Pings:
-    """The monitor of this process: requests leave one after the other, from a thread."""
+    """The connection to the monitor: a thread sends the requests one after the other."""
 
     def __init__(self, url: str, *, warn: Callable[[str, str], object]) -> None:
         self._url = url
@@ -66,9 +66,9 @@ class Pings:
 
     @contextmanager
     def run(self, *, by_this_thread: bool = False) -> Iterator[Run]:
-        """Report a run: its start, how it ended, and what it printed.
+        """Report the start of a run, its result and its output.
 
-        One that ends soon after another, with the same status, is not reported.
+        A run that ends soon after another, with the same status, is not reported.
         """
         is_due = time.monotonic() >= self._next_at
         if is_due:
@@ -89,7 +89,7 @@ class Pings:
                     self._next_at = time.monotonic() + _AGAIN_SECONDS
 
     def close(self) -> None:
-        """Wait for what is still to be said, but not long; warn if it was not heard."""
+        """Wait briefly for the remaining requests; warn if they could not be sent."""
         self._put(None)
         self._thread.join(_PATIENCE_SECONDS)
         if self._thread.is_alive():
@@ -122,7 +122,7 @@ class Pings:
             if number:
                 time.sleep(_PAUSE_SECONDS)
             try:
-                # What it answers is not read: it may be of any length.
+                # The body of the response is not read, as it may have any length.
                 with client.stream("POST", place(self._url, ping.path), content=ping.body) as found:
                     if found.is_success:
                         return None
@@ -133,7 +133,7 @@ class Pings:
         return failure
 
     def _fail(self, failure: str) -> None:
-        """Say that the monitor does not hear us, once for each process."""
+        """Warn that the monitor cannot be reached, once per process."""
         if not self._has_warned:
             self._has_warned = True
             host = urlsplit(self._url).hostname
@@ -145,7 +145,7 @@ class Pings:
 
 @contextmanager
 def reported(url: str | None) -> Iterator[None]:
-    """Report the one run of a command, if there is a URL."""
+    """Report the run of a command to the monitor, if a URL is set."""
     if url is None:
         yield
         return
@@ -158,7 +158,7 @@ def reported(url: str | None) -> Iterator[None]:
 
 
 def place(url: str, path: str) -> str:
-    """Return the URL of a request: the path stands before a query."""
+    """Return the URL of a request, with the path inserted before a query."""
     parts = urlsplit(url)
     return urlunsplit(parts._replace(path=f"{parts.path.rstrip('/')}/{path}"))
 

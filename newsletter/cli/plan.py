@@ -1,4 +1,4 @@
-"""`newsletter plan`: the next editions as they would be, by reading alone."""
+"""`newsletter plan`: shows the next editions as they would be made; changes nothing."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from newsletter.sender.forecast import Capacity, Forecast
     from newsletter.settings import Settings
 
-#: Domains that are named, those with the most readers.
+#: Maximum of domains that are printed: those with the most readers.
 _DOMAINS = 8
-#: Articles of each mail that are named.
+#: Maximum of articles of each mail that are printed.
 _ARTICLES = 30
 #: Reasons whose names alone do not say what they mean.
 _UNCLEAR = frozenset({Reason.NOTHING_NEW, Reason.UNDER_WAY})
@@ -151,7 +151,7 @@ def show(found: EditionPlan, settings: Settings) -> None:
 
 
 def _instant(text: str, zone: ZoneInfo) -> datetime:
-    """Return an instant in ISO 8601; a date is its last minute. Raises InvalidInput."""
+    """Parse an instant in ISO 8601; a date means its last minute. Raises InvalidInput."""
     try:
         found = datetime.fromisoformat(text)
         if len(text) == len("2026-12-07"):
@@ -232,7 +232,7 @@ def _show_articles(mail: Planned, number: int, mails: int) -> None:
 
 
 def _aside(left: Left, zone: ZoneInfo) -> str:
-    """Return what the name of the reason does not say."""
+    """Return the cause of a group, its first end of a pause, or the meaning of an unclear reason."""
     if left.cause:
         return left.cause
     if left.resumes_at:

@@ -235,7 +235,7 @@ def part(message: bytes, kind: str) -> str:
 
 
 def post(settings: Settings, recipient: str, message: bytes) -> None:
-    """Send one mail that is in no ledger; raises TransportUnavailable if it is not accepted."""
+    """Send one mail without recording it; raises TransportUnavailable if it is not accepted."""
     from newsletter.sender import connections
     from newsletter.sender.plan import Plan
     from newsletter.smtp.outcome import Kind

@@ -111,7 +111,7 @@ def _options(guard: Guard, proxies: Proxies) -> dict[str, Any]:
         "server_header": False,
         # Not logged, because URLs contain tokens.
         "access_log": False,
-        # It would write to standard error by handlers of its own.
+        # uvicorn's default configuration would write to standard error by its own handlers.
         "log_config": None,
         # uvicorn would warn of each invalid request; the protocol counts them instead.
         "log_level": "error",

@@ -116,12 +116,12 @@ def _as_json(
 
 
 def _looks(findings: list[Finding]) -> list[Finding]:
-    """Return what needs a look: what is for information, or could not be checked, does not."""
+    """Return the findings that need attention, without information and unknown ones."""
     return [finding for finding in findings if finding.level.needs_a_look]
 
 
 def _print_findings(findings: list[Finding]) -> None:
-    """Say in one line whether all is well, or what is not; then each finding, the worst first."""
+    """Print a summary in one line, then each finding, the worst first."""
     if found := _looks(findings):
         things = "1 thing needs" if len(found) == 1 else f"{len(found)} things need"
         named = dict.fromkeys(finding.id for finding in found)
@@ -135,7 +135,7 @@ def _print_findings(findings: list[Finding]) -> None:
 
 
 def _kept(engine: Engine) -> list[Kept]:
-    """Return what the doctor found that `status` does not look at itself, such as DNS."""
+    """Return the stored findings of checks that `status` does not run itself, such as DNS."""
     from newsletter.db import session as sessions
     from newsletter.doctor import kept
     from newsletter.doctor.findings import Checks

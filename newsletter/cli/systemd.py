@@ -1,6 +1,6 @@
 """Notifies systemd of a service's state (sd_notify(3)): ready, at work, stopping.
 
-It needs Type=notify, and for WATCHDOG=1 also WatchdogSec, in the unit; elsewhere nothing is sent.
+The unit needs Type=notify, and for WATCHDOG=1 also WatchdogSec; without them nothing is sent.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from contextlib import suppress
 #: The shortest time that systemd may wait for progress, in seconds: a worker that has nothing to do
 #: commits every 30 s, and waits as long before it tries again after an error of the mail server.
 LEAST_SECONDS = 120.0
-#: Notifications are at least so far apart: commits are a few milliseconds.
+#: The interval of notifications is this part of WatchdogSec, as commits are only milliseconds
+#: apart.
 _PART = 8
 #: How long the manager's queue may be full before a notification is dropped.
 _PATIENCE_SECONDS = 1.0
@@ -22,7 +23,7 @@ _LONGEST = 200
 
 
 class Service:
-    """This process as a service of systemd; every method does nothing without a manager."""
+    """This process as a service of systemd; without systemd, every method does nothing."""
 
     def __init__(self, environment: Mapping[str, str] = os.environ) -> None:
         self._socket = environment.get("NOTIFY_SOCKET", "")
@@ -31,7 +32,7 @@ class Service:
         self._status = ""
 
     def ready(self, status: str) -> None:
-        """Say that the service has started."""
+        """Notify systemd that the service has started."""
         lines = ["READY=1", f"STATUS={_line(status)}"]
         if 0 < self._watchdog_seconds < LEAST_SECONDS:
             self._watchdog_seconds = LEAST_SECONDS
@@ -39,7 +40,7 @@ class Service:
         self._notify(*lines)
 
     def status(self, text: str) -> None:
-        """Say what the service is doing, for `systemctl status`."""
+        """Set the text that `systemctl status` shows."""
         if text != self._status:
             self._status = text
             self._notify(f"STATUS={_line(text)}")
@@ -55,7 +56,7 @@ class Service:
             self._notify("WATCHDOG=1")
 
     def stopping(self) -> None:
-        """Say that the service is ending."""
+        """Notify systemd that the service is ending."""
         self._notify("STOPPING=1")
 
     def _notify(self, *lines: str) -> None:
@@ -63,14 +64,14 @@ class Service:
         if self._socket[:1] not in {"/", "@"}:
             return
         address = self._socket.replace("@", "\0", 1) if self._socket[0] == "@" else self._socket
-        # Without its manager a service works as well.
+        # Errors are ignored, because the service also works without systemd.
         with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as found:
             found.settimeout(_PATIENCE_SECONDS)
             found.sendto("\n".join(lines).encode(), address)
 
 
 def _watchdog_seconds(environment: Mapping[str, str]) -> float:
-    """Return how long systemd waits for progress of this process; 0 if it does not."""
+    """Return how long systemd waits for progress of this process; 0 without a watchdog."""
     if environment.get("WATCHDOG_PID", str(os.getpid())) != str(os.getpid()):
         return 0.0
     with suppress(ValueError):

@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from newsletter.sender.limits import Limits
     from newsletter.settings import Settings
 
-#: Seconds between two looks: on a terminal, and where each change is a line of a log.
+#: Seconds between two queries: on a terminal, and for output line by line.
 _EVERY = 2.0
 _EVERY_LINE = 5.0
-#: Looks over which a rate is measured: replies come in bursts.
+#: A rate is measured over so many queries, as replies come in bursts.
 _LOOKS = 6
 _NOTHING = "No edition is being sent."
 
@@ -69,7 +69,7 @@ def _repeat(
 
 
 class _Lines:
-    """Prints each line that is new, with the time: for a file, or a terminal that is none."""
+    """Prints each new line with the time, for output that is not a terminal."""
 
     def __init__(self, settings: Settings) -> None:
         self._zone = settings.zone

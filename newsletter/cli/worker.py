@@ -99,7 +99,7 @@ def keep_sending(
 
 
 def _so_far(tally: SendTally) -> str:
-    """Say for `systemctl status` what a worker has done."""
+    """Return the counts of a worker as text for `systemctl status`."""
     counts = ", ".join(f"{count:,} {kind}" for kind, count in sorted(tally.counts.items()))
     return f"Sending what is due; so far {counts or 'nothing was'}."
 
@@ -172,7 +172,7 @@ def _look(
         # its own.
         done = schedule.keep(engine, now=now, publication=here.publication)
         errors += [failure.message for failure in done.failures]
-    # For the monitor: all of these are logged.
+    # Printed for the monitor only, as these are also logged.
     for said in [
         *map(send.sentence, done.made),
         *(f"{name} is finished." for name in done.finished),

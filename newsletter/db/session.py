@@ -32,7 +32,7 @@ from newsletter.errors import SchemaOutOfDate
 _latest: ColumnClause[datetime] = column("latest_instant", DateTime(timezone=True))
 _lock = table("freeze_lock", _latest)
 _TICK = timedelta(microseconds=1)
-#: What is done after a commit, in `Session.info`.
+#: Key of the functions to be called after the commit, in `Session.info`.
 _AFTER = "newsletter.after_commit"
 
 
@@ -123,9 +123,9 @@ class Writer:
 
 
 def after_commit(session: Session, act: Callable[[], object]) -> None:
-    """Call something once the transaction of `writing` has committed, and never if it has not.
+    """Call a function after the commit of `writing`; it is not called after a rollback.
 
-    For lines of the log: what was rolled back has not happened.
+    Used for log lines, which must not report changes that were rolled back.
     """
     session.info.setdefault(_AFTER, []).append(act)
 

@@ -1,4 +1,4 @@
-"""The operator's web view: a process and a port of its own, for this machine alone.
+"""The operator's web view: a separate process and port, for this machine only.
 
-Today it has /metrics and /healthz; the operator's pages come here.
+At present it serves only /metrics and /healthz.
 """

@@ -29,7 +29,7 @@ def create_app(engine: Engine, publication: Publication) -> Starlette:
 
 
 class _Scrapes:
-    """Answers /metrics, one scrape at a time: those that come meanwhile are refused."""
+    """Serves /metrics, one scrape at a time; simultaneous ones are refused."""
 
     def __init__(self, engine: Engine, publication: Publication) -> None:
         self._engine = engine
@@ -37,14 +37,14 @@ class _Scrapes:
         self._turn = threading.Lock()
 
     def answer(self, request: Request) -> Response:
-        """Return the metrics; 503 if the database is away, or another scrape goes on."""
+        """Return the metrics; 503 if the database is unavailable or another scrape is running."""
         if not self._turn.acquire(blocking=False):
             return _unavailable("Another scrape goes on.")
         try:
             accept = request.headers.get("Accept", "")
             body, kind = exposition.scrape(self._engine, self._publication, accept=accept)
         except (NewsletterError, PoolTimeout):
-            # The reason can name hosts and files: the log of other processes has it.
+            # The reason is omitted, as it may name hosts and files; other processes log it.
             return _unavailable("The database cannot be read.")
         finally:
             self._turn.release()
@@ -52,7 +52,7 @@ class _Scrapes:
 
 
 async def _healthz(_request: Request) -> Response:
-    """Answer, without looking at anything, and without a thread."""
+    """Answer without any check, and without a thread."""
     return PlainTextResponse("ok\n", headers=_UNCACHED)
 
 

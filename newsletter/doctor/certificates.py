@@ -21,7 +21,7 @@ _SELF_SIGNED = frozenset({18, 19})
 def expiry(
     certificate: Mapping[str, Any] | None, *, check: str, host: str, now: datetime
 ) -> Iterator[Finding]:
-    """Judge how long a certificate that was verified is still valid, as `getpeercert` has it."""
+    """Judge how long a verified certificate, as of `getpeercert`, is still valid."""
     begins, ends = (_instant(certificate, name) for name in ("notBefore", "notAfter"))
     if ends is None:
         yield Finding(

@@ -1,6 +1,6 @@
-"""Judges how the newsletter stands: what needs a look today, and what of it is overdue.
+"""Checks the daily operation: what needs attention, and what is overdue.
 
-Pure: a standing in, findings out.
+Pure functions: they get a standing, and return findings.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from newsletter.models import Feed
 from newsletter.sender.waiting import Waiting, Why
 from newsletter.settings import Settings
 
-#: Most time between two runs of the calendar: the slowest cron runs once a day, and a worker looks
-#: every 20 s, but for what a long fetch takes.
+#: Maximum time between two runs of the schedule: a slow cron runs once a day; a worker checks every
+#: 20 s, except during a long fetch.
 _RUN_LATE = {"cron": timedelta(hours=26), "worker": timedelta(hours=2)}
 #: How long a feed may have failed before it is stale.
 _FEED_STALE = timedelta(hours=26)
@@ -56,7 +56,7 @@ def findings(standing: Standing, *, settings: Settings, now: datetime) -> list[F
 
 
 def overdue(watched: Watched, *, zone: ZoneInfo, now: datetime) -> list[Finding]:
-    """Return the findings on what should have happened by now, or cannot go on by itself."""
+    """Return the findings on what is overdue, or needs an action of the operator."""
     return [
         *_restored(watched),
         *_missed(watched, zone),
@@ -185,7 +185,7 @@ def _templates(standing: Standing) -> Iterator[Finding]:
 
 
 def _stuck(standing: Watched, zone: ZoneInfo, now: datetime) -> Iterator[Finding]:
-    """Find deliveries that nothing holds up, and that nobody takes or nothing becomes of."""
+    """Yield findings on due deliveries that no worker claims or that do not make progress."""
     queues = [(standing.letters, _LETTERS_LATE)]
     queues += [(edition.waiting, _EDITION_LATE) for edition in standing.open]
     if not any(_late(waiting, now, patience) for waiting, patience in queues):

@@ -1,4 +1,4 @@
-"""Judges the publisher's domain by its DNS: who may send for it, and what receivers know of it."""
+"""Checks the DNS records of the publisher's domain that receivers of mail use."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from newsletter.doctor.records import dmarc as policies
 from newsletter.doctor.records.answers import Lookup
 from newsletter.settings import Settings
 
-#: What is looked at in DNS.
+#: The ids of the checks of DNS.
 IDS = (
     "from.domain",
     "spf.one",
@@ -24,9 +24,9 @@ IDS = (
 
 
 def findings(settings: Settings, lookup: Lookup) -> list[Finding]:
-    """Return what needs a look in DNS, and what could not be checked there.
+    """Return the findings on DNS, including checks that could not be made.
 
-    `lookup` is a `resolver.Resolver`; nothing is raised, whatever it answers.
+    `lookup` is a `resolver.Resolver`; no answer raises an exception.
     """
     domain = settings.sender_domain
     name = names.sender_name(settings.sender_name, settings.sender_address)

@@ -57,16 +57,16 @@ class Finding:
 
 @dataclass(frozen=True, kw_only=True)
 class Examined:
-    """What one group of checks came to."""
+    """The result of one group of checks."""
 
     checks: Checks
-    #: What was looked at, by the beginnings of the ids of its findings.
+    #: The checks that were made, as prefixes of the ids of their findings.
     looked_at: tuple[str, ...]
     findings: tuple[Finding, ...]
 
     @property
     def passed(self) -> tuple[str, ...]:
-        """What was looked at and has no finding."""
+        """The checks without a finding."""
         found = [f"{one.id}." for one in self.findings]
         return tuple(
             name for name in self.looked_at if not any(one.startswith(f"{name}.") for one in found)
@@ -74,12 +74,12 @@ class Examined:
 
     @property
     def gravity(self) -> int:
-        """The place of its worst finding among the levels, the worst first; else behind them."""
+        """The rank of the worst finding's level, 0 for the worst; without findings, the last."""
         return min((gravity(one) for one in self.findings), default=len(Level))
 
 
 def gravity(finding: Finding) -> int:
-    """Return the place of a finding's level among the levels, the worst first."""
+    """Return the rank of a finding's level, 0 for the worst."""
     return list(Level).index(finding.level)
 
 

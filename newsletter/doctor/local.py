@@ -1,4 +1,4 @@
-"""The checks of the settings, of this machine and of its database: without a network."""
+"""The checks of the settings, of this machine and of its database, which need no network."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from newsletter.publication import Publication
 from newsletter.sender.limits import Limits
 from newsletter.settings import Settings
 
-#: What `daily` looks at, by the beginnings of its ids, without the settings.
+#: The checks of `daily` without those of the settings, as prefixes of ids.
 _TODAY = (
     "database.restored", "scheduler", "feeds.failing", "feeds.stale", "articles.quarantined",
     "feedback.failing", "templates", "workers", "letters", "editions", "feedback.unplaced",
@@ -36,9 +36,9 @@ _POINTERS = Finding(
 def examine(
     settings: Settings, database: Engine | NewsletterError, *, now: datetime, with_relays: bool
 ) -> list[Examined]:
-    """Return what all of them come to; `database` is why it cannot be opened, if it cannot.
+    """Return the results of all checks; `database` is the reason if it cannot be opened.
 
-    With `with_relays`, relays on this machine are called, which a check of all relays makes
+    With `with_relays`, relays on this machine are contacted; a check of all relays makes this
     unnecessary.
     """
     found = [*machine.keys(settings.secret_keys)]
@@ -65,7 +65,7 @@ def examine(
 def _stored(
     engine: Engine, settings: Settings, now: datetime
 ) -> tuple[list[Finding], list[Finding], bool]:
-    """Return what is found of the database at rest and of today, and whether anything was sent."""
+    """Return the findings on the database and the daily operation, and whether mail was sent."""
     publication = Publication.of(settings)
     limits = Limits.of(settings)
     stands = standing.look(engine, publication=publication, limits=limits, now=now)

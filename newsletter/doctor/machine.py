@@ -1,4 +1,4 @@
-"""Judges this machine and its database: clock, keys, disk, cron, feeds, readers. Pure."""
+"""Pure checks of this machine and its database: clock, keys, disk, cron, feeds, readers."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from newsletter import tokens
 from newsletter.doctor.findings import Finding, Level
 from newsletter.errors import ConfigurationError
 
-#: How far clocks may be apart: dates of mails and of editions go by them.
+#: Maximum difference of clocks; the dates of mails and editions depend on them.
 _CLOCK_WARNING, _CLOCK_ERROR = timedelta(minutes=1), timedelta(minutes=5)
-#: Octets that a reader of an edition takes in the database and in its write-ahead log, with
-#: indexes; and what both take anyway.
+#: Octets per reader of an edition in the database and its write-ahead log, with indexes; and the
+#: minimum for both.
 _READER_OCTETS, _LEAST_OCTETS = 1_000, 100_000_000
 #: A feed is polled once a day or more often.
 _STALE = timedelta(days=3)
 _NAMED = 3
-#: Of so many mails one bounces, or is answered by a machine, at any newsletter.
+#: Among so many mails of any newsletter, at least one bounces or gets an automatic reply.
 _SURELY_HEARD = 1_000
 _DAYS = 7
 _MB = 1_000_000
@@ -26,7 +26,7 @@ _MB = 1_000_000
 
 @dataclass(frozen=True, kw_only=True)
 class Polled:
-    """A feed, as far as its age is judged."""
+    """The values of a feed by which its age is judged."""
 
     name: str
     #: When it was last read, or else added.
@@ -44,7 +44,7 @@ class Disk:
 
 @dataclass(frozen=True, kw_only=True)
 class Returns:
-    """What was sent of late, and what came back."""
+    """The number of mails sent recently, and the last returned mail."""
 
     #: Mails accepted of the last edition of each cadence that is at most so many days old.
     sent: int
@@ -56,7 +56,7 @@ class Returns:
 
 
 def clock(ahead: timedelta | None, *, other: str) -> Iterator[Finding]:
-    """Judge how far this machine's clock is ahead of another one; None if that is not known."""
+    """Check by how much this machine's clock is ahead of another one; None is unknown."""
     if ahead is None:
         yield Finding(
             id="clock",
@@ -80,7 +80,7 @@ def clock(ahead: timedelta | None, *, other: str) -> Iterator[Finding]:
 
 
 def keys(secret_keys: Sequence[str]) -> Iterator[Finding]:
-    """Judge the keys that sign links: too short, an example, or one that can be guessed."""
+    """Check the keys that sign links: not too short, not an example, not easy to guess."""
     try:
         tokens.Keyring(secret_keys)
     except ConfigurationError as exc:
@@ -105,7 +105,7 @@ def keys(secret_keys: Sequence[str]) -> Iterator[Finding]:
 
 
 def disk(found: Disk | None, *, readers: int) -> Iterator[Finding]:
-    """Judge whether an edition for the present readers has room; None if that is not known."""
+    """Check that the disk has room for an edition to all readers; None is unknown."""
     if found is None:
         yield Finding(
             id="disk",
@@ -127,7 +127,7 @@ def disk(found: Disk | None, *, readers: int) -> Iterator[Finding]:
 
 
 def cron(*, has_run: bool) -> Iterator[Finding]:
-    """Judge whether anything makes editions when they are due."""
+    """Check that cron or a worker with a schedule has run, since these make editions."""
     if not has_run:
         yield Finding(
             id="cron",
@@ -139,7 +139,7 @@ def cron(*, has_run: bool) -> Iterator[Finding]:
 
 
 def feeds(polled: Sequence[Polled], *, has_articles: bool, now: datetime) -> Iterator[Finding]:
-    """Judge whether there is anything to send, and whether feeds are still read."""
+    """Check that there are articles, and that feeds are still read."""
     if not polled and not has_articles:
         yield Finding(
             id="feeds.none",
@@ -161,7 +161,7 @@ def feeds(polled: Sequence[Polled], *, has_articles: bool, now: datetime) -> Ite
 
 
 def readers(count: int) -> Iterator[Finding]:
-    """Judge whether there is anybody to send to."""
+    """Check that there are readers."""
     if not count:
         yield Finding(
             id="readers.none",
@@ -172,7 +172,7 @@ def readers(count: int) -> Iterator[Finding]:
 
 
 def fresh(returns: Returns, *, now: datetime) -> Iterator[Finding]:
-    """Judge whether what comes back is heard of: something always does, of enough mails."""
+    """Check that returned mail is processed: of enough mails, some are always returned."""
     if not returns.sent:
         return
     mails = "1 mail" if returns.sent == 1 else f"{returns.sent:,} mails"

@@ -1,6 +1,6 @@
-"""Judges a received mail: its signature and what that covers, alignment, one-click headers.
+"""Checks a received mail: its signature and the signed headers, alignment, one-click headers.
 
-Pure: the mail and its verified signatures in, findings out; DNS is asked by an argument.
+Pure functions: they get the mail, its verified signatures and a look-up, and return findings.
 """
 
 from __future__ import annotations
@@ -190,7 +190,7 @@ def _spf(mail: Received, lookup: Lookup) -> Result | None:
 
 
 def _way(mail: Received, own: Sequence[Signature], settings: Settings) -> Iterator[Finding]:
-    """Name what settings want to know of the way of a mail, and do not have."""
+    """Yield findings on relay addresses and selectors of the mail that the settings lack."""
     known = [str(one) for one in settings.sending_addresses]
     said = []
     if own and own[0].selector not in settings.dkim_selectors:

@@ -1,4 +1,4 @@
-"""What is judged of this machine and its database, read in one transaction."""
+"""Measures the values of this machine and its database that `machine` judges."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from newsletter.feedback import notices
 from newsletter.models import Article, Feed
 from newsletter.settings import Settings
 
-#: How old an edition may be to count as sent of late.
+#: Maximum age of an edition that counts as recent.
 _LATELY = timedelta(days=7)
-#: The settings of which one is enough for something to come back.
+#: The settings for returned mail; one of them is enough.
 _SOURCES = (
     "feedback_url", "ses_topics", "sendgrid_key", "postmark_login", "mailgun_key", "resend_key",
     "generic_hook_key",
@@ -30,9 +30,9 @@ _SOURCES = (
 
 
 def ahead_of_database(engine: Engine) -> timedelta | None:
-    """Return how far this machine's clock is ahead of the database server's.
+    """Return by how much this machine's clock is ahead of the database server's.
 
-    None for SQLite, which has none of its own.
+    None for SQLite, which has no server.
     """
     if is_sqlite(engine):
         return None
@@ -40,12 +40,12 @@ def ahead_of_database(engine: Engine) -> timedelta | None:
         before = clock.utc_now()
         theirs: datetime = connection.execute(text("SELECT clock_timestamp()")).scalar_one()
         after = clock.utc_now()
-    # The answer was given somewhere between.
+    # The server read its clock at an unknown instant between `before` and `after`.
     return before + (after - before) / 2 - theirs
 
 
 def disk(engine: Engine) -> Disk | None:
-    """Return the room for the database's file; None for PostgreSQL, and where it is unknown."""
+    """Return the disk space for the database file; None for PostgreSQL or if unknown."""
     if not is_sqlite(engine):
         return None
     folder = Path(engine.url.database or "").resolve().parent
@@ -66,7 +66,7 @@ def has_articles(session: Session) -> bool:
 
 
 def returns(session: Session, standing: Standing, settings: Settings, now: datetime) -> Returns:
-    """Return what was sent of late and what came back."""
+    """Return the number of recently sent mails, and when mail was last returned."""
     times = settings.send_times
     lately = [
         one.accepted

@@ -1,4 +1,4 @@
-"""The checks that wait for a network, side by side and each bounded in time."""
+"""The checks that need the network, run concurrently and each with a time-out."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from newsletter.doctor.resolver import Resolver
 from newsletter.errors import NewsletterError
 from newsletter.settings import Settings
 
-#: What the checks of DNS judge by the settings alone.
+#: The checks of `domain` that need only the settings.
 _OF_SETTINGS = ("from.name",)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """One check that waits, and for how long it may."""
+    """One check that waits for the network, and its time-out."""
 
-    #: What it is called while it is waited for.
+    #: The name that is shown while the check runs.
     name: str
     checks: Checks
     run: Callable[[], Examined]
@@ -42,9 +42,9 @@ def examine(
     now: datetime,
     on_waiting: Callable[[Sequence[str]], object],
 ) -> list[Examined]:
-    """Look at DNS, relays, base_url, the mailbox and the clock; `feeds` are the URLs of feeds.
+    """Check DNS, relays, base_url, the mailbox and the clock; `feeds` are the URLs of feeds.
 
-    `on_waiting` is told what is still waited for, whenever that changes.
+    `on_waiting` is called with the checks that are still running, whenever these change.
     """
     jobs = [
         Job(name="DNS", checks=Checks.DNS, run=lambda: _dns(settings, resolver), seconds=90),
@@ -73,7 +73,7 @@ def examine(
 
 
 def merged(examined: Iterable[Examined]) -> list[Examined]:
-    """Return one of each group, in the order of the groups."""
+    """Merge the results of each group into one, in the order of the groups."""
     of: dict[Checks, list[Examined]] = {}
     for one in examined:
         of.setdefault(one.checks, []).append(one)
@@ -94,9 +94,9 @@ def side_by_side(
     on_waiting: Callable[[Sequence[str]], object],
     monotonic: Callable[[], float] = time.monotonic,
 ) -> list[Examined]:
-    """Run all jobs at the same time, and give up each that takes longer than it may.
+    """Run all jobs concurrently, and give up each that exceeds its time-out.
 
-    One that was given up may go on in its thread, which ends with the process.
+    The thread of a job that was given up may continue until the process ends.
     """
     ended: queue.SimpleQueue[tuple[Job, Examined]] = queue.SimpleQueue()
     began = monotonic()
@@ -151,7 +151,7 @@ def _clock(settings: Settings, feeds: Sequence[str]) -> Examined:
 
 
 def _elsewhere(settings: Settings, feeds: Sequence[str]) -> str:
-    """Return a web address that is likely on another machine: the site's, a feed's, our own."""
+    """Return a URL that is likely on another machine: the site's, a feed's, or base_url."""
     own = urlsplit(settings.base_url).hostname
     for url in (settings.site_url or "", *feeds):
         parts = urlsplit(url)

@@ -1,7 +1,7 @@
-"""Judges what base_url answers to a one-click unsubscribe (RFC 8058), and names the fault. Pure.
+"""Pure check of the responses of base_url to a one-click unsubscribe (RFC 8058).
 
-The probe is a signed link for a public id that no reader has: `newsletter serve` answers it as that
-of a reader who was erased, with 200, and changes nothing. So it needs no reader and no back door.
+The probe is a signed link with a public id that no reader has. `newsletter serve` treats it as the
+link of an erased reader: the response is 200, and nothing changes. So the probe needs no reader.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ from urllib.parse import urljoin, urlsplit
 from newsletter.doctor.findings import Finding, Level
 
 ID = "oneclick"
-#: Headers of caches, and what they say of an answer that comes from one.
+#: Response headers of caches.
 _CACHES = ("x-cache", "cf-cache-status", "x-cache-status", "x-proxy-cache")
 _REQUESTS = "a mail client's unsubscribe request (POST)"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Reply:
-    """What was answered to one request: an HTTP response, or why there was none."""
+    """The result of one request: an HTTP response, or why there was none."""
 
     status: int = 0
-    #: With names in lower case.
+    #: The headers, with names in lower case.
     headers: Mapping[str, str] = field(default_factory=dict)
     #: Why there was no response; empty if there was one.
     failure: str = ""
@@ -36,12 +36,12 @@ class Replies:
     form: Reply
     multipart: Reply
     page: Reply
-    #: Its signature is of another purpose, so that only our own program refuses it.
+    #: The reply to a link signed for another purpose, which only our own program refuses.
     bad: Reply
 
 
 def judge(replies: Replies, *, url: str) -> Finding | None:
-    """Return what is wrong, or None; `url` is the link without its token."""
+    """Return a finding if a reply is wrong, or None; `url` is the link without its token."""
     for reply in (replies.form, replies.multipart):
         if found := _of_post(reply, url):
             return found

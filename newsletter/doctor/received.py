@@ -1,6 +1,6 @@
-"""Reads one received mail, as a mailbox saved it: its sender, and its receiver's notes. Pure.
+"""Parses one received mail as saved by a mail program, with headers added by the receiver. Pure.
 
-Bounded in octets, headers and signatures: anybody may have written it.
+Octets and headers are limited, because the mail may come from anybody.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from newsletter.feedback import mime
 from newsletter.feedback.mime import HEADER_OCTETS, Headers
 from newsletter.settings.values import is_inside
 
-#: Octets of a mail; a digest has about 100,000.
+#: Maximum octets of a mail; a digest has about 100,000.
 MAXIMUM_OCTETS = 2_000_000
-#: Headers of one name that are looked at, and characters of one.
+#: Maximum of headers of one name, and of characters of a header, that are read.
 _HEADERS, _LONGEST = 30, 2_000
 _END = re.compile(rb"\r?\n\r?\n")
 _FIELD = re.compile(rb"[!-9;-~]{1,100}[ \t]*:")
@@ -36,21 +36,21 @@ _HINT = 'In the mailbox choose "show original" or "save as", and name the .eml f
 
 @dataclass(frozen=True, kw_only=True)
 class Received:
-    """A received mail, as far as it is judged."""
+    """The values of a received mail that are checked."""
 
     #: The address in From, and its domain, in lower case.
     sender: str
     domain: str
-    #: The names of its headers that a signature has to cover, in lower case.
+    #: The headers of the mail that a signature must cover, in lower case.
     present: frozenset[str]
     #: The values of List-Unsubscribe and List-Unsubscribe-Post.
     unsubscribe: tuple[str, ...]
     one_click: tuple[str, ...]
-    #: The envelope sender, as Return-Path has it, its domain, and the client; empty if unknown.
+    #: The envelope sender in Return-Path, its domain, and the client's address; empty if unknown.
     envelope: str
     envelope_domain: str
     client: str
-    #: The receiver's own SPF result in lower case; empty if it has written none.
+    #: The receiver's own SPF result in lower case; empty if there is none.
     spf: str
 
 
@@ -61,7 +61,7 @@ COVERED = (
 
 
 def read(octets: bytes) -> Received:
-    """Return what a mail says of itself and its way; raises InvalidInput for what is no mail."""
+    """Parse a mail; raises InvalidInput if the octets are not a mail."""
     check(octets)
     headers = Headers(octets)
     sender = _sender(headers)
@@ -81,7 +81,7 @@ def read(octets: bytes) -> Received:
 
 
 def check(octets: bytes) -> None:
-    """Raise InvalidInput, with the way out, unless octets can be one mail."""
+    """Raise InvalidInput, with a hint, unless the octets can be one mail."""
     start = octets[:HEADER_OCTETS].lstrip()
     if not start:
         raise InvalidInput("The file is empty.", hint=_HINT)
@@ -125,7 +125,7 @@ def _sender(headers: Headers) -> str:
 
 
 def _by_receiver(headers: Headers) -> tuple[str, str, str]:
-    """Return result, domain and client of SPF as the receiver notes them, the topmost first."""
+    """Return result, domain and client of SPF from the topmost header of the receiver."""
     for name in ("Authentication-Results", "Received-SPF"):
         for value in _values(headers, name):
             result = _RESULT.search(value) if name.startswith("A") else re.match(r"(\w+)", value)
@@ -147,7 +147,7 @@ def _envelope(headers: Headers) -> str:
 
 
 def _client(headers: Headers) -> str:
-    """Return the first client from outside, from the top; those below it may be made up."""
+    """Return the client of the topmost Received with a public address; others may be forged."""
     for value in _values(headers, "Received"):
         for found in _ADDRESS.finditer(value.partition(" by ")[0]):
             if known := _known(found[1]):
@@ -156,7 +156,7 @@ def _client(headers: Headers) -> str:
 
 
 def _known(text: str) -> str:
-    """Return an address that is not one of the receiver's own networks; else nothing."""
+    """Return the address if it is public; otherwise an empty text."""
     with suppress(ValueError):
         found = ip_address(text)
         if not is_inside(found):

@@ -1,4 +1,4 @@
-"""Looks at the relays as a worker does: connects, negotiates TLS, logs in, and sends nothing."""
+"""Checks the relays as a worker uses them: connects, negotiates TLS and logs in; sends nothing."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ _UNREACHED = (
     "Look at name and port in smtp_url, whether it runs, and for a firewall on the way: many "
     "hosting providers block port 25."
 )
-#: To connect to a server of this machine.
+#: Time-out for connecting to a server on this machine.
 _LOCAL_SECONDS = 2.0
-#: Connections at the same time.
+#: Maximum of simultaneous connections.
 _AT_ONCE = 10
 
 
 def examine(servers: Sequence[SmtpServer], *, now: datetime) -> Examined:
-    """Connect to each relay as it is configured, side by side."""
+    """Connect to each relay as configured, concurrently."""
     found = asyncio.run(_all(servers, now))
     has_tls = any(server.security != "plain" for server in servers)
     return Examined(
@@ -40,7 +40,7 @@ def examine(servers: Sequence[SmtpServer], *, now: datetime) -> Examined:
 
 
 def local(servers: Sequence[SmtpServer]) -> Iterator[Finding]:
-    """Find relays on this machine where nothing listens; others are not called."""
+    """Yield findings on relays on this machine where nothing listens; others are not contacted."""
     for server in servers:
         if server.host in LOOPBACK:
             try:
@@ -120,7 +120,7 @@ def _plain(server: SmtpServer) -> Finding:
 
 
 def _cause(exc: BaseException | None, kind: type[Exception]) -> BaseException | None:
-    """Return the first error of a kind that led to this one."""
+    """Return the first error of a kind in the chain of causes of an exception."""
     while exc is not None and not isinstance(exc, kind):
         exc = exc.__cause__
     return exc

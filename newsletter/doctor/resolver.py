@@ -1,6 +1,6 @@
-"""Look-ups in DNS, the one file of the doctor's checks of DNS that has a socket.
+"""Look-ups in DNS; the other modules of the DNS checks do not use the network.
 
-Bounded in queries, in time and in what an answer may hold: names and answers are other people's.
+Queries, time and the size of answers are limited, because names and answers come from others.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ import dns.reversename
 from newsletter.doctor.records.answers import Answer, Kind
 from newsletter.errors import ConfigurationError
 
-#: Queries of one run.
+#: Maximum of queries in one run.
 MAXIMUM_QUERIES = 300
-#: Seconds to wait for one answer of one name server, for all tries of a query, and for a run.
+#: Time-outs in seconds: for one answer of one name server, all tries of a query, and a run.
 _TIMEOUT, _LIFETIME, _PATIENCE = 3.0, 7.0, 60.0
-#: Queries without an answer after which a resolver that never answered is given up.
+#: A resolver that has never answered is given up after so many queries.
 _SILENT = 2
-#: Records of one answer, and characters of them together, that are looked at.
+#: Maximum of records of one answer, and of their characters together.
 _RECORDS, _CHARACTERS = 400, 100_000
 _PORT = 53
 
@@ -56,7 +56,7 @@ def parse_nameserver(text: str) -> tuple[str, int]:
 
 
 class Resolver:
-    """Asks the system's name servers, or those that are named; each question once."""
+    """Queries the system's name servers, or given ones; repeated queries are cached."""
 
     def __init__(self, nameservers: Sequence[tuple[str, int]] = ()) -> None:
         self._resolver, self._failure = _resolver(nameservers)
@@ -66,7 +66,7 @@ class Resolver:
         self._waited = 0.0
 
     def __call__(self, name: str, kind: Kind) -> Answer:
-        """Return the answer about a name; a name that cannot be in DNS does not exist."""
+        """Return the answer for a name; for a name that is invalid in DNS: it does not exist."""
         question = (name.lower(), kind)
         if question not in self._answers:
             self._answers[question] = self._ask(*question)
@@ -74,7 +74,7 @@ class Resolver:
 
     @property
     def queries(self) -> int:
-        """How many questions have been asked."""
+        """The number of queries so far."""
         return len(self._answers)
 
     def _ask(self, name: str, kind: Kind) -> Answer:
@@ -112,7 +112,7 @@ class Resolver:
             self._has_answered = True
             return Answer(failure=_refusal(exc))
         except (dns.exception.DNSException, OSError, ValueError):
-            # Such as a CNAME that leads back to itself.
+            # For example a loop of CNAME records.
             return Answer(failure="the name server's answer makes no sense")
         self._has_answered = True
         if failure := _incomplete(found.response):
@@ -132,13 +132,13 @@ def _resolver(
             dns.nameserver.Do53Nameserver(address, port) for address, port in nameservers
         ]
     resolver.timeout, resolver.lifetime = _TIMEOUT, _LIFETIME
-    # Room that needs no fragments on the way (DNS flag day 2020); more comes by TCP.
+    # Answers over UDP up to 1232 octets need no fragmentation (DNS flag day 2020).
     resolver.use_edns(0, 0, 1232)
     return resolver, ""
 
 
 def _name(name: str) -> dns.name.Name | None:
-    """Return the name without reading escapes in it; None if DNS cannot hold it."""
+    """Return the name, with backslashes taken literally; None if the name is invalid in DNS."""
     try:
         labels = [label.encode("latin-1") for label in name.removesuffix(".").split(".")]
         return dns.name.Name([*labels, b""])
@@ -147,7 +147,7 @@ def _name(name: str) -> dns.name.Name | None:
 
 
 def _texts(found: dns.resolver.Answer, kind: Kind) -> Iterator[str]:
-    """Return the records in an order that is the same in each run."""
+    """Yield the records in a stable order."""
     records: list[Any] = list(found.rrset or ())
     if kind == "MX":
         records.sort(key=lambda record: (record.preference, _host(record.exchange)))
@@ -163,7 +163,7 @@ def _text(record: Any, kind: Kind) -> str:  # noqa: ANN401 - dnspython's types h
 
 
 def _host(name: dns.name.Name) -> str:
-    """Return a host name as plain values have it: labels joined by dots, nothing escaped."""
+    """Return a host name as labels joined by dots, without escapes."""
     return b".".join(name.labels[:-1]).decode("latin-1").lower()
 
 
@@ -177,17 +177,17 @@ def _bounded(texts: Iterator[str]) -> Iterator[str]:
 
 
 def _incomplete(response: dns.message.Message) -> str:
-    """Return why an answer is not the whole truth; empty if it is."""
+    """Return why an answer is incomplete; empty if it is complete."""
     if response.flags & dns.flags.TC:
         return "the name server's answer is cut off"
     if not response.answer and not response.flags & (dns.flags.AA | dns.flags.RA):
-        # A lame server refers to others, and would not follow them.
+        # A lame server only refers to other servers.
         return "the name server does not resolve names for others"
     return ""
 
 
 def _refusal(exc: dns.resolver.NoNameservers) -> str:
-    """Return what the last name server did instead of answering."""
+    """Return the failure of the last name server, as a clause."""
     for *_, response in reversed(exc.kwargs.get("errors") or []):
         if response is not None and response.rcode() != dns.rcode.NOERROR:
             return f"the name server answered {dns.rcode.to_text(response.rcode())}"

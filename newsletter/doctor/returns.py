@@ -1,4 +1,4 @@
-"""Looks at the mailbox of returned mails: whether it can be read, and whether a mail arrives."""
+"""Checks that the mailbox for returned mail can be read, and that a test mail arrives there."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from newsletter.settings.mailboxes import MailboxServer
 
 ID = "returnpath.mailbox"
 _ARRIVAL = "returnpath.arrival"
-#: How long a test mail is waited for.
+#: Time-out for the arrival of a test mail.
 ARRIVAL_SECONDS = 60.0
 _SECONDS = 30.0
 _FAILURES = (ConfigurationError, InvalidInput, TransportUnavailable)
 
 
 def examine(engine: Engine, settings: Settings, *, now: datetime) -> Examined:
-    """Open the mailbox that the settings name, and read nothing in it."""
+    """Open the configured mailbox, without reading any mail."""
     found = _finding(engine, settings, now)
     return Examined(
         checks=Checks.RETURNS, looked_at=(ID,), findings=(found,) if found is not None else ()
@@ -30,7 +30,7 @@ def examine(engine: Engine, settings: Settings, *, now: datetime) -> Examined:
 
 
 def is_read_at(settings: Settings, recipient: str) -> bool:
-    """Return whether mail to an address comes to the mailbox that the settings name."""
+    """Return whether mail to an address is delivered to the configured mailbox."""
     mailbox = settings.feedback_mailbox()
     if mailbox is None:
         return False
@@ -40,9 +40,9 @@ def is_read_at(settings: Settings, recipient: str) -> bool:
 
 
 def wait_for(engine: Engine, settings: Settings, message_id: str, *, now: datetime) -> bytes | None:
-    """Return the mail with that Message-ID once it is in the mailbox; None if it does not come.
+    """Wait for the mail with a Message-ID and return it; None if it does not arrive in time.
 
-    Raises as reading the mailbox does.
+    Raises the errors of reading the mailbox.
     """
     where = settings.feedback_mailbox()
     assert where is not None
@@ -51,7 +51,7 @@ def wait_for(engine: Engine, settings: Settings, message_id: str, *, now: dateti
 
 
 def arrival(octets: bytes | None, message_id: str, recipient: str) -> Examined:
-    """Judge whether the test mail came to the mailbox; `octets` is what came."""
+    """Check that the test mail arrived in the mailbox; `octets` is the mail, or None."""
     sentence = ""
     if octets is None:
         sentence = (

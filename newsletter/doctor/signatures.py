@@ -1,7 +1,7 @@
-"""Verifies the DKIM signatures of one mail by dkimpy, within bounds (RFC 6376).
+"""Verifies the DKIM signatures of one mail by dkimpy (RFC 6376), in bounded time.
 
-dkimpy takes time that grows with the square of a header's, a line's or a key's length, so what is
-too long is not given to it. It is imported here alone.
+The time of dkimpy grows with the square of the length of headers, lines and keys, so long ones are
+not verified. No other module imports dkimpy.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ import dkim
 from newsletter.doctor.records.answers import Lookup
 from newsletter.feedback import mime
 
-#: Signatures of one mail that are verified.
+#: Maximum of signatures of one mail that are verified.
 MAXIMUM = 5
-#: Octets of one signature, of a line of the body (RFC 5322 2.1.1), and of a key in DNS: one of RSA
-#: with 8,192 bits has 1,426.
+#: Maximum octets of a signature, of a line of the body (RFC 5322 2.1.1), and of a key in DNS: an
+#: RSA key of 8,192 bits has 1,426.
 _SIGNATURE_OCTETS, _LINE_OCTETS, _KEY_OCTETS = 4_096, 1_000, 1_500
 _LONG_LINE = re.compile(rb"[^\n]{%d}" % _LINE_OCTETS)
 _TAG = re.compile(r"\A\s*([a-z][a-z0-9_]*)\s*=(.*)\Z", re.IGNORECASE | re.DOTALL)
@@ -26,7 +26,7 @@ _NAME = "DKIM-Signature"
 
 
 class Verdict(StrEnum):
-    """Whether a signature holds."""
+    """The result of verifying a signature."""
 
     HOLDS = "holds"
     BROKEN = "broken"
@@ -40,10 +40,10 @@ class Signature:
     #: The domain that signed (d=) and the name of its key (s=), in lower case.
     domain: str
     selector: str
-    #: The names of the headers that it covers (h=), in lower case.
+    #: The names of the signed headers (h=), in lower case.
     covers: frozenset[str]
     verdict: Verdict
-    #: Why it is broken or unknown: a clause.
+    #: Why the signature is broken or unknown, as a clause.
     why: str = ""
 
 
@@ -93,11 +93,11 @@ def _verified(octets: bytes, at: int, lookup: Lookup) -> tuple[Verdict, str]:
 
 
 class _Unknown(Exception):
-    """The key could not be looked up, or is not used."""
+    """The key could not be looked up, or is too long to be used."""
 
 
 class _Key:
-    """Looks a key up as dkimpy asks for it."""
+    """Looks up keys for dkimpy, as its `dnsfunc`."""
 
     def __init__(self, lookup: Lookup) -> None:
         self._lookup = lookup

@@ -70,7 +70,7 @@ class Missed:
 
     @property
     def name(self) -> str:
-        """Its name: weekly-2026-11-23."""
+        """The name of the edition, such as weekly-2026-11-23."""
         return cadences.slug(self.cadence, self.period)
 
 
@@ -85,24 +85,24 @@ class Pinned:
 
 @dataclass(frozen=True, kw_only=True)
 class Watched:
-    """What may be overdue at one instant: read by indexes, for a look every minute."""
+    """Values that show what is overdue; cheap to read, as the watchdog runs every minute."""
 
     open: list[OpenEdition]
     letters: list[Waiting]
-    #: How many workers run.
+    #: Number of running workers.
     workers: int
-    #: When a server last answered about a reader, to any worker.
+    #: When any worker last got a mail server's reply about a reader.
     ended_at: datetime | None
     #: Editions that an alarm has paused.
     alarmed: list[Alarm]
-    #: Finished editions of the last days of which too much has come back.
+    #: Recently finished editions with too many returned mails.
     returned: list[Alarm]
     missed: list[Missed]
     #: Deliveries of the last 30 days that may or may not have arrived.
     unknown: int
     failing: list[Feed]
     run: SchedulerRun | None
-    #: Why the database seems to be a backup that was restored; None if it does not.
+    #: Why the database seems to be a restored backup; None if it does not.
     restored: Conflict | None
 
 
@@ -158,7 +158,7 @@ def look(engine: Engine, *, publication: Publication, limits: Limits, now: datet
 def watched(
     session: Session, *, publication: Publication, limits: Limits, now: datetime
 ) -> Watched:
-    """Return what may be overdue; changes nothing."""
+    """Read the values that show what is overdue; changes nothing."""
     return Watched(
         open=_open(session, limits, now),
         letters=waiting.of(session, _letters(), limits=limits, now=now),
@@ -250,7 +250,7 @@ def unknown(session: Session, now: datetime) -> int:
 
 
 def quarantined(session: Session) -> int:
-    """Count the articles that wait for approval, without the archives of new feeds."""
+    """Count the articles awaiting approval, without the archives of new feeds."""
     found = select(func.count()).where(
         col(Article.quarantined_at).is_not(None),
         col(Article.seen_at).is_(None),

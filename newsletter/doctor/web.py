@@ -1,4 +1,4 @@
-"""Looks at base_url from outside: its certificate, and a one-click unsubscribe (RFC 8058)."""
+"""Checks base_url by requests: its certificate, and a one-click unsubscribe (RFC 8058)."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from newsletter.errors import ConfigurationError
 from newsletter.settings import Settings
 from newsletter.tokens import Keyring, Purpose
 
-#: To connect, and for each answer.
+#: Time-out for connecting, and for each response.
 _SECONDS = 8.0
-#: Octets of an answer that are read.
+#: Maximum octets of a response that are read.
 _ANSWER_OCTETS = 65_536
 _FORM = {"List-Unsubscribe": "One-Click"}
 _AGENT = {"User-Agent": "newsletter-doctor"}
 
 
 def examine(settings: Settings, *, now: datetime) -> Examined:
-    """Call base_url as a mail client does; nothing is changed there."""
+    """Send the requests of a mail client to base_url; they change nothing there."""
     url = urlsplit(settings.base_url)
     try:
         findings = list(_tls(url, now))
@@ -42,9 +42,9 @@ def examine(settings: Settings, *, now: datetime) -> Examined:
 
 
 def ahead_of(url: str) -> timedelta | None:
-    """Return how far this machine's clock is ahead of a web server's, by its Date header.
+    """Return by how much this machine's clock is ahead of a web server's Date header.
 
-    None if it cannot be asked. The header has whole seconds, so half of one is added.
+    None if the server cannot be reached. Half a second is added, as the header has whole seconds.
     """
     with suppress(httpx.HTTPError, OSError, ValueError, TypeError, OverflowError), _client() as web:
         before = clock.utc_now()
@@ -56,7 +56,7 @@ def ahead_of(url: str) -> timedelta | None:
 
 
 class _Unreachable(Exception):
-    """No connection was made, for the reason that its finding says."""
+    """A failed connection, with its finding."""
 
     def __init__(self, finding: Finding) -> None:
         super().__init__(finding.sentence)
@@ -64,7 +64,7 @@ class _Unreachable(Exception):
 
 
 def _tls(url: SplitResult, now: datetime) -> Iterator[Finding]:
-    """Judge the certificate; raises _Unreachable if no connection can be made."""
+    """Check the certificate; raises _Unreachable if no connection can be made."""
     host = url.hostname or ""
     if url.scheme != "https":
         yield _without_tls(host)

@@ -38,9 +38,9 @@ class Alarm(NamedTuple):
 
 
 def returned(session: Session, *, since: datetime, publication: Publication) -> list[Alarm]:
-    """Return the editions finished since then of which too much came back without an alarm.
+    """Return editions finished since `since` with too many returned mails but no alarm.
 
-    By their audience, not by what was accepted of it: that takes a count of all of their rows.
+    The rate is relative to the audience, since counting the accepted rows would take longer.
     """
     finished = select(Edition).where(
         Edition.state == EditionState.FINISHED, col(Edition.finished_at) > since
@@ -117,7 +117,7 @@ def _rate(
     publication: Publication,
     kind: str = "mails",
 ) -> _Risen | None:
-    """Return a rate of what came back that is above its limit and has not paused the edition."""
+    """Return a rate of returned mail above its limit, if it has not paused the edition."""
     bounces, complaints = counts.get(reports.BOUNCE, 0), counts.get(reports.COMPLAINT, 0)
     rates = (
         ("bounced", bounces, _BOUNCES_AT_LEAST, publication.bounce_alarm),

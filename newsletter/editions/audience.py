@@ -66,11 +66,11 @@ class Audience:
     window_start: datetime
     #: Mailings of earlier editions of any cadence that are not settled yet.
     earlier: Sequence[int]
-    #: Those of `earlier` that are given up before the freeze: of them, only what is in flight is
-    #: open. A freeze finds them closed.
+    #: Mailings in `earlier` that are given up before the freeze, so that only their rows in flight
+    #: are open. Only a plan has them: for a freeze they are closed already.
     given_up: Sequence[int] = ()
-    #: The readers by the columns of `subscriber`: that table in a freeze, which has resumed pauses
-    #: and settled watermarks before; in a plan, what a freeze would make of it.
+    #: The readers, with the columns of `subscriber`: in a freeze, the table itself, after pauses
+    #: were resumed and watermarks settled; in a plan, a query with the same result.
     readers: FromClause = field(default=_table)
 
 
@@ -201,7 +201,7 @@ def start(audience: Audience) -> ColumnElement[datetime]:
 
 
 def is_under_way(audience: Audience) -> ColumnElement[bool]:
-    """Return the condition that an earlier edition has arrived, or may be arriving now."""
+    """Return the condition that an earlier edition has arrived or may still arrive."""
     may_arrive = or_(col(Delivery.state).in_(_GONE), holding.is_in_flight(), _is_uncertain())
     return _has_row(audience, may_arrive, _is_ahead(audience))
 

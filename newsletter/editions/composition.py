@@ -1,7 +1,7 @@
-"""What an edition consists of: the articles of each variant, and its mail.
+"""Composes an edition: the articles and the mail of each variant.
 
-The freeze, a plan and a preview take it from here, so that they cannot differ. Every function reads
-only.
+Freezes, plans and previews share these functions, so that their results agree. No function changes
+the database.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ class Composition:
     publication: Publication
     cadence: Cadence
     period: date
-    #: Where its coverage ends.
+    #: The end of the edition's coverage.
     end: datetime
-    #: An article leads that was pinned after this, since the edition before.
+    #: An article pinned after this instant, since the previous edition, is the lead.
     pinned_after: datetime
-    #: Categories that are left out, as articles spell them.
+    #: Omitted categories, as spelled in articles.
     without: frozenset[str]
-    #: The periods of its cadence to come that will have no edition.
+    #: The future periods of the cadence that will have no edition.
     skipped: frozenset[date]
     #: Whether the edition is the first of its cadence.
     is_first: bool
@@ -52,7 +52,7 @@ class Composition:
         pinned_after: datetime,
         end: datetime,
     ) -> Composition:
-        """Read what all variants share."""
+        """Read the values that all variants share."""
         return cls(
             publication=publication,
             cadence=cadence,
@@ -67,7 +67,7 @@ class Composition:
 
 @dataclass(frozen=True)
 class Contents:
-    """The variants of an edition, the largest first; without any, why it is skipped."""
+    """The variants of an edition, the largest first; or, if none, why the edition is skipped."""
 
     variants: list[Variant]
     why_skipped: str | None
@@ -75,7 +75,7 @@ class Contents:
 
 @dataclass(frozen=True)
 class Mail:
-    """The mail of one variant, and the earlier articles under its lead."""
+    """The mail of one variant, and the related articles below its lead."""
 
     rendered: Rendered
     related: list[Article]
@@ -88,9 +88,9 @@ def contents(
     *,
     count_active: Callable[[], int],
 ) -> Contents:
-    """Choose the articles for `readers`, counted by where they begin.
+    """Choose the articles; `readers` has the number of readers for each coverage start.
 
-    `count_active` returns how many readers the cadence has; called where nothing is sent.
+    `count_active` returns the number of readers of the cadence; called only if nothing is sent.
     """
     batches = [
         batch(session, start, readers=count, composition=composition)
@@ -106,7 +106,7 @@ def contents(
 
 
 def batch(session: Session, start: datetime, *, readers: int, composition: Composition) -> Batch:
-    """Return what is new for readers who begin at `start`, in the order of the mail."""
+    """Return the articles that are new for readers with coverage from `start`, in mail order."""
     limit = composition.publication.catch_up_articles
     end, without = composition.end, composition.without
     found = articles.between(
@@ -150,7 +150,7 @@ def compiled(
 
 
 def _related(session: Session, variant: Variant, composition: Composition) -> list[Article]:
-    """Return earlier articles on the lead's subject that these readers were not sent just now."""
+    """Return earlier articles related to the lead that these readers did not get recently."""
     sent = mailings.sent_at(session, variant.starts)
     return articles.earlier_in_categories(
         session,

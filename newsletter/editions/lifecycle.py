@@ -63,7 +63,7 @@ def expire(engine: Engine, *, now: datetime, times: SendTimes) -> list[str]:
 
 
 def is_stale(edition: Edition, *, now: datetime, times: SendTimes) -> bool:
-    """Say whether `expire` gives up what is left of an edition that is open or paused."""
+    """Return whether `expire` gives up the rest of an open or paused edition."""
     cadence = Cadence(edition.cadence)
     return edition.state in _UNFINISHED and cadences.is_stale(
         cadence, edition.period, now=now, times=times

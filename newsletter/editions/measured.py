@@ -1,4 +1,4 @@
-"""What the last editions came to: how large they were, and how fast they went out."""
+"""Measures of the last editions: their size, and the rate at which they were sent."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ from newsletter.models import (
     State,
 )
 
-#: Finished editions by which the rate is measured, and the least readers of each.
+#: The rate is measured by so many finished editions, each with at least so many readers.
 _EDITIONS = 3
 _LEAST = 100
-#: References begin with a random one of 64 characters: every fourth of them.
+#: Every fourth of the 64 characters with which random references begin.
 _PROBES = "-37BFJNRVZbfjnrvz"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Past:
-    """The last edition of a cadence; its first mailing has the most readers."""
+    """The last edition of a cadence, by its first mailing, which has the most readers."""
 
     edition: str
     readers: int
     variants: int
-    #: Of the first mailing: its articles without the related ones, and its size.
+    #: Number of articles of the first mailing without related ones, and its size.
     articles: int
     octets: int
 
@@ -69,7 +69,7 @@ def last(session: Session, cadence: Cadence) -> Past | None:
 
 
 def per_second(session: Session) -> float | None:
-    """Return the messages a second at which the last editions went out; None if too few did."""
+    """Return the messages per second of the last editions; None if there are too few."""
     editions = session.execute(
         select(func.min(col(Mailing.id)))
         .join(Edition, col(Edition.id) == col(Mailing.edition_id))
@@ -85,8 +85,8 @@ def per_second(session: Session) -> float | None:
 def _rates(session: Session, mailing_id: int) -> Iterator[float]:
     """Yield the rates between pairs of accepted deliveries, half of the mailing apart.
 
-    Their ids are consecutive, in the order of their random references, and they are sent in that
-    order: so few of them tell the rate, and none but those is read.
+    Ids of deliveries are consecutive in the order of their random references, and so are their
+    times of sending, so a few rows are enough to estimate the rate.
     """
     found = _probed(session, mailing_id)
     half = len(found) // 2
@@ -97,7 +97,7 @@ def _rates(session: Session, mailing_id: int) -> Iterator[float]:
 
 
 def _probed(session: Session, mailing_id: int) -> Sequence[tuple[int, datetime]]:
-    """Return id and time of some accepted deliveries, spread evenly, in the order of their ids."""
+    """Return id and time of some evenly spread accepted deliveries, in the order of ids."""
     probes = [
         select(col(Delivery.id), col(Delivery.state_at))
         .where(

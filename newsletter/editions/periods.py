@@ -32,7 +32,7 @@ def due_editions(engine: Engine, *, now: datetime, publication: Publication) -> 
 
 
 def due(session: Session, *, now: datetime, publication: Publication) -> list[Due]:
-    """Do the same in a transaction of the caller's."""
+    """Return the due editions, in the caller's transaction."""
     found = [_due(session, cadence, now=now, publication=publication) for cadence in Cadence]
     return [one for one in found if one is not None]
 

@@ -1,8 +1,8 @@
-"""What the next editions would be: who gets which mail, who gets none and why, how long it takes.
+"""Plans the next editions: who gets which mail, who gets none and why, how long sending takes.
 
-By reading alone, at one instant of the database: no lock is taken and nothing is written. The
-freeze composes by the same functions (`composition`, `audience`), and its writes before that are
-expressions here (`plan_audience`).
+A plan only reads, in one snapshot of the database; nothing is locked or written. The freeze uses
+the same functions (`composition`, `audience`); its preceding writes are replaced by expressions
+(`plan_audience`).
 """
 
 from __future__ import annotations
@@ -44,9 +44,9 @@ from newsletter.sender import limits as rate_limits
 from newsletter.sender.forecast import Capacity, Forecast, forecast
 from newsletter.subscribers import next_digest
 
-#: How far ahead an instant may be: a typing error is no plan for a hundred years.
+#: Maximum distance of a planned instant, as a later one is probably a typing error.
 FURTHEST = timedelta(days=366)
-#: The domains whose limits are looked at: those with the most readers.
+#: Maximum of domains whose limits are considered: those with the most readers.
 _DOMAINS = 500
 
 
@@ -56,16 +56,16 @@ class Planned:
 
     subject: str
     readers: int
-    #: Where the coverage of its readers begins: of the first and of the last of them.
+    #: The earliest and the latest coverage start of its readers.
     covers_from: datetime
     covers_from_latest: datetime
     articles: list[Placed]
     #: New articles for which there is no room (catch_up_articles).
     left_out: int
-    #: The whole message, and of it the HTML, on the wire.
+    #: Size of the whole message, and of its HTML part, as transmitted.
     octets: int
     html_octets: int
-    #: Values behind these, for those who compare it with an edition.
+    #: Further values, for comparison with an edition.
     starts: tuple[datetime, ...] = field(repr=False)
     rendered: Rendered = field(repr=False)
 
@@ -76,9 +76,9 @@ class Left:
 
     reason: Reason
     readers: int
-    #: Of a suppression.
+    #: The cause of a suppression.
     cause: str | None = None
-    #: When the first of them is back whose pause has an end.
+    #: The earliest end of a pause in the group.
     resumes_at: datetime | None = None
 
 
@@ -86,13 +86,13 @@ class Left:
 class EditionPlan:
     """One edition as it would be made at an instant."""
 
-    #: As the freeze would return it; of one that is made already, as it is.
+    #: The result that the freeze would return; for an existing edition, its present summary.
     summary: Summary
     is_made: bool
     due_at: datetime
-    #: When it would be made.
+    #: When the edition would be made.
     at: datetime
-    #: Where a reader without a past begins, and where its coverage ends.
+    #: The coverage start of a new reader, and the end of the coverage.
     covers_from: datetime | None = None
     covers_to: datetime | None = None
     note: str | None = None
@@ -100,20 +100,20 @@ class EditionPlan:
     without: list[Left] = field(default_factory=list)
     domains: Counter[str] = field(default_factory=Counter)
     forecast: Forecast | None = None
-    #: The last edition of its cadence.
+    #: The last edition of the same cadence.
     last: Past | None = None
-    #: Earlier deliveries that are taken as sent by then.
+    #: Number of earlier deliveries that are assumed to be sent by then.
     sent_before: int = 0
-    #: Periods of its cadence that fall due earlier, of which nothing is known yet.
+    #: Periods of the cadence that are due earlier and whose editions are not known yet.
     due_before: list[str] = field(default_factory=list)
-    #: Periods of its cadence before it that are left out.
+    #: Earlier periods of the cadence that are skipped.
     skipped: list[str] = field(default_factory=list)
     audience: Audience | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Reader:
-    """Everything that plans of one snapshot share."""
+    """The values that all plans of one snapshot share."""
 
     session: Session
     publication: Publication
@@ -131,11 +131,11 @@ def upcoming(
     capacity: Capacity,
     on_step: Callable[[str], None] = lambda _: None,
 ) -> list[EditionPlan]:
-    """Return the next edition of each cadence: one that is due, or the next to fall due.
+    """Return the next edition of each cadence: a due one, or else the next one.
 
-    With `at`, the one that is due at that instant, made then, with the articles of today: raises
-    InvalidInput for an instant that has passed, or is too far away. `on_step` is told the name of
-    each edition before it is looked at.
+    With `at`, the edition that is due at that instant, as if made then with the present articles.
+    Raises InvalidInput for an instant that has passed or is too far away. `on_step` is called with
+    the name of each edition before it is planned.
     """
     with sessions.snapshot(engine) as session:
         reader = _Reader(session=session, publication=publication, capacity=capacity, now=now)
@@ -150,7 +150,7 @@ def upcoming(
 def current(
     engine: Engine, cadence: Cadence, *, now: datetime, publication: Publication, capacity: Capacity
 ) -> EditionPlan:
-    """Return the edition that `send` would make or go on with now."""
+    """Return the edition that `send` would make or continue now."""
     with sessions.snapshot(engine) as session:
         reader = _Reader(session=session, publication=publication, capacity=capacity, now=now)
         period = cadences.newest_due(cadence, now, publication.send_times)
@@ -236,7 +236,7 @@ def _plan(reader: _Reader, cadence: Cadence, period: date, *, at: datetime) -> E
 
 
 def _domains(counted: Counted, variants: Sequence[Variant]) -> Counter[str]:
-    """Count those who get one of the variants by domain."""
+    """Count the readers of the variants by domain."""
     found: Counter[str] = Counter()
     for variant in variants:
         for start in variant.starts:
@@ -247,7 +247,7 @@ def _domains(counted: Counted, variants: Sequence[Variant]) -> Counter[str]:
 def _summary(
     shared: Composition, readers: int, variants: Sequence[Variant], why_skipped: str | None
 ) -> Summary:
-    """Return what the freeze would return."""
+    """Return the summary that the freeze would return."""
     return summaries.summary(
         shared.cadence,
         shared.period,
@@ -318,7 +318,7 @@ def _planned(variant: Variant, mail: Mail, *, readers: int) -> Planned:
 
 
 def _without(counted: Counted, readers: int) -> list[Left]:
-    """Return who gets nothing, the most common reason first."""
+    """Return the groups of readers who get nothing, the most common reason first."""
     without = Counter(counted.without)
     without[Reason.NOTHING_NEW, None] = (
         sum(domains.total() for domains in counted.domains.values()) - readers
@@ -350,7 +350,7 @@ def _forecast(reader: _Reader, domains: Counter[str], at: datetime) -> Forecast 
 
 
 def _due_before(reader: _Reader, cadence: Cadence, period: date, *, is_skipped: bool) -> list[str]:
-    """Return the names of the periods that fall due from now on and before `period`."""
+    """Return the names of the periods that are due between now and `period`."""
     times, found = reader.publication.send_times, []
     skipped = next_digest.skipped_ahead(reader.session, now=reader.now)[cadence]
     earlier = cadences.next_due(cadence, reader.now, times)

@@ -1,8 +1,8 @@
-"""The readers of a cadence as a freeze would find them, in one SELECT: nothing is written.
+"""Selects the readers of a cadence as a freeze would see them, without any write.
 
-Before a freeze asks who gets an edition, it resumes pauses that are over, settles the watermarks
-of earlier editions, and remembers what readers who came back had. Here each of these writes is an
-expression instead, so that `audience` asks the same questions of what they would come to.
+Before a freeze selects the audience, it resumes finished pauses, settles the watermarks of earlier
+editions, and restores those of readers who came back. Here an SQL expression replaces each of these
+writes, so that the conditions of `audience` apply to the values that a freeze would have written.
 """
 
 from __future__ import annotations
@@ -51,52 +51,52 @@ from newsletter.subscribers import store as subscribers
 
 #: Rows that are fetched at a time.
 _CHUNK = 2_000
-#: Why a reader whose earlier mail goes on beside the edition has no part in it.
+#: Internal reason of readers with an earlier open mail that the edition does not supersede.
 _BESIDE = "beside"
 
 
 class Group(NamedTuple):
-    """Readers of whom a freeze would think alike."""
+    """Readers with the same values, and their number."""
 
-    #: Why they get nothing, whatever there is to send; None if nothing keeps them from it.
+    #: Why they get nothing, whatever the articles; None if they are in the audience.
     reason: str | None
     #: Why their addresses are suppressed.
     cause: str | None
-    #: Where their coverage begins.
+    #: The start of their coverage.
     start: datetime
     domain: str | None
     readers: int
-    #: When the first of their pauses ends.
+    #: The earliest end of their pauses.
     paused_until: datetime | None
 
 
 @dataclass(frozen=True)
 class Unsettled:
-    """The mailings of editions whose watermarks may still move, by what becomes of them."""
+    """The mailings of editions whose watermarks are not settled yet, by their future."""
 
-    #: All of them: what has arrived of them counts.
+    #: All of these mailings; their arrived mails count.
     mailings: Sequence[int]
-    #: Those with open rows that the edition supersedes.
+    #: Mailings with open rows that the edition supersedes.
     earlier: Sequence[int]
-    #: Those with open rows that are stale: `send` gives them up before it makes an edition.
+    #: Mailings with stale open rows, which `send` gives up before it makes an edition.
     given_up: Sequence[int]
-    #: Those with open rows that are sent before a later instant: these count as arrived.
+    #: Mailings with open rows that are sent before the planned instant and count as arrived.
     sent_before: Sequence[int]
 
 
 @dataclass(kw_only=True)
 class Counted:
-    """The readers of a cadence by what they would get, as far as that is no matter of articles."""
+    """The numbers of readers of a cadence by what they would get, independent of articles."""
 
-    #: By where they begin: those whom the freeze counts to choose its variants.
+    #: By coverage start: the readers whom the freeze counts to choose the variants.
     starts: Counter[datetime] = field(default_factory=Counter)
-    #: By where they begin, and domain: those who get what there is.
+    #: By coverage start and domain: the readers who get an edition.
     domains: defaultdict[datetime, Counter[str]] = field(
         default_factory=lambda: defaultdict(Counter)
     )
-    #: By reason, and by the cause of a suppression: those who get nothing.
+    #: By reason and cause of a suppression: the readers who get nothing.
     without: Counter[tuple[Reason, str | None]] = field(default_factory=Counter)
-    #: When the first of the pauses that have an end ends.
+    #: The earliest end of a pause.
     resumes_at: datetime | None = None
 
     def add(self, group: Group) -> None:
@@ -114,7 +114,7 @@ class Counted:
 
     @property
     def active(self) -> int:
-        """How many readers could be mailed."""
+        """The number of readers who can be mailed."""
         under_way = sum(n for (reason, _), n in self.without.items() if reason is Reason.UNDER_WAY)
         return under_way + sum(domains.total() for domains in self.domains.values())
 
@@ -122,7 +122,7 @@ class Counted:
 def unsettled(session: Session, *, now: datetime, at: datetime, times: SendTimes) -> Unsettled:
     """Return the mailings that are not settled, for an edition that is made at `at`.
 
-    For one that is made later than `now`, what is open of editions that go on is sent by then.
+    If `at` is later than `now`, open rows of other editions are assumed to be sent by then.
     """
     kept: list[Edition] = []
     given_up: list[Edition] = []
@@ -176,7 +176,7 @@ def foreseen(
 
 
 def count(session: Session, chosen: Audience) -> Counted:
-    """Count the readers of a cadence, in one statement over all of them."""
+    """Count the readers of a cadence, by one statement."""
     readers = chosen.readers.c
     domain = dialects.domain_of(session, readers.address)
     one = with_reasons(
@@ -193,7 +193,7 @@ def count(session: Session, chosen: Audience) -> Counted:
             func.count().label("readers"),
             func.min(one.c.paused_until),
         )
-        # The domain first: of sorted keys, which differ in it, no more is compared.
+        # The domain comes first, because comparisons in the sort then mostly end with this column.
         .group_by(one.c.domain, one.c.start, one.c.reason, one.c.cause)
         .execution_options(yield_per=_CHUNK)
     )
@@ -236,7 +236,7 @@ def _reason(chosen: Audience, cause: ColumnElement[str]) -> ColumnElement[str | 
 def _readers(
     session: Session, theirs: Unsettled, *, coverage_start: datetime, at: datetime
 ) -> FromClause:
-    """Return the rows of `subscriber` as they are once a freeze has resumed and settled them."""
+    """Return the rows of `subscriber` as they would be after a freeze resumed and settled them."""
     table = inspect(Subscriber).local_table
     joined, watermark = _settled(table, theirs)
     if store.ends_after(session, coverage_start):
@@ -283,7 +283,7 @@ def _settled(table: FromClause, theirs: Unsettled) -> tuple[FromClause, ColumnEl
 
 
 def _arrives(theirs: Unsettled) -> ColumnElement[bool]:
-    """The delivery has arrived, or may have, or has by then."""
+    """Return the condition that a delivery has arrived, may have, or will have by `at`."""
     mailing, is_open = col(Delivery.mailing_id), col(Delivery.state).in_(OPEN)
     arrives: list[ColumnElement[bool]] = [col(Delivery.state).in_((State.ACCEPTED, State.UNKNOWN))]
     if theirs.sent_before:
@@ -295,7 +295,7 @@ def _arrives(theirs: Unsettled) -> ColumnElement[bool]:
 
 
 def _remembered(table: FromClause, coverage_start: datetime) -> ColumnElement[Any]:
-    """The end of the newest edition that a reader had before a goodbye: see `audience.remember`."""
+    """Return the end of the newest edition before a reader left; see `audience.remember`."""
     arrived = audience.arrived_after(coverage_start, table)
     newest = select(func.max(col(Edition.coverage_end))).where(*arrived).correlate(table)
     return newest.scalar_subquery()

@@ -98,7 +98,7 @@ def last_covered(session: Session, cadence: Cadence) -> datetime | None:
 
 
 def ends_after(session: Session, instant: datetime) -> bool:
-    """Say whether the coverage of any edition that was not skipped ends after an instant."""
+    """Return whether the coverage of any edition that was not skipped ends after an instant."""
     found = session.exec(
         select(Edition.id)
         .where(_edition_state != EditionState.SKIPPED, col(Edition.coverage_end) > instant)

@@ -1,7 +1,7 @@
-"""How far the editions that are being sent have come, how fast, and what holds them up.
+"""The progress of editions that are being sent: counts, rate, and causes of waiting.
 
-Looks are cheap: counts of the books, and one step of an index for each domain that waits. Rates and
-times are decided from two looks; those functions are pure.
+A query is cheap: it reads kept counts, and one index entry for each waiting domain. Pure functions
+calculate rates and times from the results of two queries.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from newsletter.sender import domain_limits
 from newsletter.sender import limits as rates
 from newsletter.sender.limits import Limits
 
-#: Domains of an edition that a look names.
+#: Maximum of domains of an edition that are named.
 _DOMAINS = 5
 
 
@@ -30,27 +30,27 @@ class UnderWay:
     """One edition that is being sent."""
 
     summary: Summary
-    #: Domains that take no more at the moment, and until when if that is known.
+    #: Domains that are blocked at present, and until when, if known.
     domains: Mapping[str, datetime | None]
-    #: Whether there are more of them.
+    #: Whether there are more such domains.
     has_more_domains: bool = False
-    #: When the next mail is due; None if all that is left waits for a domain.
+    #: When the next mail is due; None if all remaining mails wait for a domain.
     next_due: datetime | None = None
 
     @property
     def name(self) -> str:
-        """Its name: weekly-2026-11-23."""
+        """The name of the edition, such as weekly-2026-11-23."""
         return self.summary.edition
 
     @property
     def left(self) -> int:
-        """How many mails are still to be sent."""
+        """The number of mails that are still to be sent."""
         one = self.summary
         return one.queued + one.claimed + one.in_flight + one.deferred
 
     @property
     def ended(self) -> int:
-        """How many are sent, or never will be."""
+        """The number of mails that are sent, or never will be."""
         return self.summary.audience - self.left
 
 
@@ -60,12 +60,12 @@ class Look:
 
     at: datetime
     editions: Sequence[UnderWay]
-    #: When the limits of all mail allow more; None if they do now.
+    #: When the limits for all mail allow more; None if they do so now.
     opens_at: datetime | None = None
 
 
 def look(session: Session, *, limits: Limits, now: datetime) -> Look:
-    """Return how far the open editions have come; changes nothing."""
+    """Return the progress of the open editions; changes nothing."""
     open_ = summaries.of_all(session, store.in_states(session, [EditionState.OPEN]))
     paused = domain_limits.paused(session, now) if open_ else {}
     return Look(
@@ -76,14 +76,14 @@ def look(session: Session, *, limits: Limits, now: datetime) -> Look:
 
 
 def ended(session: Session, name: str) -> Summary:
-    """Return an edition that is not under way any more, with its books."""
+    """Return the summary of an edition that is no longer being sent."""
     return summaries.of(session, store.by_slug(session, name))
 
 
 def rate(before: Look, after: Look, name: str) -> float | None:
-    """Return how many mails of an edition ended per second between two looks.
+    """Return the mails of an edition per second that ended between two queries.
 
-    None if it is in only one of them, or they are of the same instant.
+    None if the edition is in only one of them, or both are of the same instant.
     """
     seconds = (after.at - before.at).total_seconds()
     first, last = _named(before, name), _named(after, name)
@@ -93,12 +93,12 @@ def rate(before: Look, after: Look, name: str) -> float | None:
 
 
 def time_left(left: int, per_second: float | None) -> timedelta | None:
-    """Return how long the rest takes at this rate; None if nothing moves."""
+    """Return the time for the rest at this rate; None if the rate is zero or unknown."""
     return timedelta(seconds=left / per_second) if per_second else None
 
 
 def sentence(one: UnderWay, per_second: float | None, look: Look, zone: ZoneInfo) -> str:
-    """Return how far an edition has come, in a line."""
+    """Return the progress of an edition, in a line."""
     summary = one.summary
     share = 100 * one.ended // summary.audience if summary.audience else 100
     parts = [f"{one.ended:,} of {summary.audience:,} done ({share} %)"]
@@ -113,7 +113,7 @@ def sentence(one: UnderWay, per_second: float | None, look: Look, zone: ZoneInfo
 
 
 def _waits(one: UnderWay, per_second: float | None, look: Look, zone: ZoneInfo) -> str:
-    """Return what holds an edition up; empty if nothing does."""
+    """Return why an edition waits; empty if it does not."""
     if look.opens_at is not None:
         return f"A limit of all mail is used up until {_clock(look.opens_at, zone)}."
     said = [_domains(one, zone)] if one.domains else []
@@ -134,7 +134,7 @@ def _domains(one: UnderWay, zone: ZoneInfo) -> str:
 
 
 def spoken(rest: timedelta) -> str:
-    """Return a time to wait in words, to the unit that matters."""
+    """Return a waiting time in words, rounded to a suitable unit."""
     seconds = rest.total_seconds()
     if seconds < 90:
         return f"{max(1, round(seconds)):,} s"

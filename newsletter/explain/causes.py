@@ -1,4 +1,4 @@
-"""Decides why a reader has no mail of an edition: facts in, a cause out. Pure."""
+"""Decides why a reader has no delivery of an edition, by pure functions."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ _BY_STATUS = {
     Status.UNSUBSCRIBED: Reason.UNSUBSCRIBED,
     Status.SUPPRESSED: Reason.SUPPRESSED,
 }
-#: Mail that has arrived, or may have.
+#: States of mail that has arrived or may have arrived.
 _GONE = (State.ACCEPTED, State.UNKNOWN)
-#: Actions that change nothing of what the reader is.
+#: Actions that change neither status nor cadence of a reader.
 _ASIDE = frozenset({Action.ASKED.value, Action.ADDRESS.value})
 
 
 @dataclass(frozen=True)
 class Cause:
-    """Why no delivery was made, and since when that was so."""
+    """Why no delivery was made, and since when this reason applied."""
 
-    #: None where it was the edition's own doing, or nobody knows any more.
+    #: None if the edition was skipped, or the reason is no longer known.
     reason: Reason | None
     clause: str
     since: datetime | None = None
 
 
 def of(made: Made, facts: Facts) -> Cause:
-    """Return why no delivery of an edition is there for the reader."""
+    """Return why the reader has no delivery of an edition."""
     if made.state == EditionState.SKIPPED:
         return Cause(None, f"nobody got it: {(made.reason or 'it was skipped').rstrip('.')}")
     standing = facts.standing(made.at)
@@ -45,7 +45,7 @@ def of(made: Made, facts: Facts) -> Cause:
 
 
 def _of_reader(standing: Consent, made: Made, facts: Facts) -> Cause | None:
-    """The reader was not in the audience; None if they were."""
+    """Return why the reader was not in the audience; None if they were."""
     if (reason := _BY_STATUS.get(Status(standing.status))) is not None:
         since = _since(standing, facts, "status")
         return _paused(made, since, facts) if reason is Reason.PAUSED else _cause(reason, since)
@@ -59,7 +59,7 @@ def _of_reader(standing: Consent, made: Made, facts: Facts) -> Cause | None:
 
 
 def _of_articles(made: Made, facts: Facts) -> Cause:
-    """The reader was in the audience: it was what the reader had, or was about to get."""
+    """Return why a reader in the audience had no delivery, by their other mail."""
     if made.pruned:
         return Cause(None, f"its deliveries were pruned ({made.pruned:,}), this reader's with them")
     earlier = [mail for mail in facts.mails if mail.edition and mail.created_at < made.at]
@@ -80,7 +80,7 @@ def _cause(reason: Reason, since: Consent | None) -> Cause:
 
 
 def _paused(made: Made, since: Consent, facts: Facts) -> Cause:
-    """The reader had paused; until when is known while the pause lasts."""
+    """Return the cause for a paused reader, with the end if the pause still lasts."""
     later = [row for row in facts.consents if row.at > made.at]
     lasts = all(row.status == Status.PAUSED for row in later)
     until = facts.reader.paused_until if lasts and facts.reader else None
@@ -89,7 +89,7 @@ def _paused(made: Made, since: Consent, facts: Facts) -> Cause:
 
 
 def _since(standing: Consent, facts: Facts, what: str) -> Consent:
-    """Return the row with which `what` of the reader became what it is in `standing`."""
+    """Return the consent row that set the field `what` to its value in `standing`."""
     found = standing
     for row in reversed(facts.consents):
         if row.at > standing.at:

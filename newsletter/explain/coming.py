@@ -1,4 +1,4 @@
-"""What comes next for a reader, and when. Pure."""
+"""The next edition of a reader, and when it is due; pure functions."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def edition(
 
 
 def sentence(reader: Subscriber, *, now: datetime, times: SendTimes, skipped: Skipped) -> str:
-    """Return the line that says it."""
+    """Return a sentence about the next edition."""
     coming = edition(reader, now=now, times=times, skipped=skipped)
     if coming is not None:
         return f"Next: the {coming.cadence} edition of {coming.due_at:%A %d %B %Y, %H:%M}."

@@ -1,4 +1,4 @@
-"""What is known about one address, as values: the input of `words`."""
+"""Everything known about one address, as values; the input of the page."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from newsletter.subscribers import next_digest
 
 @dataclass(frozen=True, kw_only=True)
 class Reply:
-    """A server's reply to a try, or what ended the connection; or what came back later."""
+    """A server's reply to a try or its connection error, or a report that came back later."""
 
     at: datetime
-    #: Outcome of the try, or verdict of a report.
+    #: The outcome of the try, or the verdict of the report.
     result: str
     phase: str | None = None
     code: int | None = None
@@ -29,21 +29,21 @@ class Reply:
 
 @dataclass(frozen=True, kw_only=True)
 class Made:
-    """An edition, or what is said of its period."""
+    """An edition that was made or skipped."""
 
     cadence: Cadence
     period: date
     state: str
-    #: Why it was skipped, paused by an alarm, or cancelled.
+    #: Why the edition was skipped, paused by an alarm, or cancelled.
     reason: str | None
     #: The instant of the freeze.
     at: datetime
-    #: Deliveries that were pruned.
+    #: Number of pruned deliveries.
     pruned: int = 0
 
     @property
     def name(self) -> str:
-        """Its name: weekly-2026-11-23."""
+        """The name of the edition, such as weekly-2026-11-23."""
         return cadences.slug(self.cadence, self.period)
 
 
@@ -57,7 +57,7 @@ class Mail:
     address: str
     message_id: str
     edition: Made | None
-    #: Corrections only: the name of the edition.
+    #: The name of the edition that a correction corrects; otherwise None.
     corrects: str | None
     state: str
     created_at: datetime
@@ -68,58 +68,59 @@ class Mail:
     last: Reply | None
     #: Tries that did not end accepted, oldest first.
     tries: Sequence[Reply] = ()
-    #: What came back of it, oldest first.
+    #: Reports about the mail, oldest first.
     returned: Sequence[Reply] = ()
 
     @property
     def is_open(self) -> bool:
-        """Whether it may still be sent."""
+        """Whether the mail may still be sent."""
         return self.state in {"queued", "claimed", "in_flight", "deferred"}
 
     def was_open(self, at: datetime) -> bool:
-        """Return whether it was on its way at that instant."""
+        """Return whether the delivery was open at an instant."""
         return self.created_at < at and (self.is_open or self.state_at >= at)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Facts:
-    """All that an answer needs; nothing of it is looked up again."""
+    """All values that a page needs, read at once."""
 
     address: str
     now: datetime
     times: SendTimes
     #: None if the address has no reader.
     reader: Subscriber | None = None
-    #: Of the address itself: what an erasure keeps of a person is not looked at.
+    #: The suppression stored with the address itself; keyed hashes of erased people are not
+    #: searched.
     suppression: Suppression | None = None
-    #: A change of address that waits to be confirmed: from this address, or to it.
+    #: An unconfirmed change of address, from or to this address.
     change: AddressChange | None = None
     #: Oldest first.
     consents: Sequence[Consent] = ()
     #: Newest first.
     mails: Sequence[Mail] = ()
-    #: How many mails there are, if not all of them are here.
+    #: The total number of mails, if `mails` does not have all.
     mails_in_all: int = 0
-    #: Of the cadences that the reader has had, newest first.
+    #: Editions of all cadences that the reader has had, newest first.
     editions: Sequence[Made] = ()
-    #: Periods to come without an edition.
+    #: Future periods without an edition.
     skipped: next_digest.Skipped = field(default_factory=lambda: next_digest.NONE_SKIPPED)
-    #: Since when there is a publication: periods before that were never due.
+    #: When the publication was set up; earlier periods were never due.
     began_at: datetime | None = None
     #: Domains to which nothing is sent now, and until when.
     domains_paused: Mapping[str, datetime] = field(default_factory=dict)
-    #: When the limits of all mail allow more; None if they do now.
+    #: When the limits for all mail allow more; None if they do so now.
     opens_at: datetime | None = None
 
     @property
     def is_known(self) -> bool:
-        """Whether there is anything to say."""
+        """Whether anything is known about the address."""
         return any((self.reader, self.suppression, self.change))
 
     def local(self, instant: datetime) -> str:
-        """Return a time of the publication's zone, to the minute."""
+        """Format an instant in the publication's time zone, to the minute."""
         return f"{instant.astimezone(self.times.zone):%Y-%m-%d %H:%M}"
 
     def standing(self, at: datetime) -> Consent | None:
-        """Return the consent row that says what the reader was at an instant; None before all."""
+        """Return the newest consent row at an instant; None before the first one."""
         return next((row for row in reversed(self.consents) if row.at <= at), None)

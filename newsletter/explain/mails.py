@@ -1,4 +1,4 @@
-"""Says what became of one mail, and what its replies mean. Pure."""
+"""Describes the outcome of one mail and the meaning of its replies, by pure functions."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _LETTERS = {
 
 
 def name(mail: Mail) -> str:
-    """Return what a mail is called: its edition, or the kind of letter."""
+    """Return the name of a mail: its edition, or the kind of letter."""
     if mail.edition is not None:
         return mail.edition.name
     if mail.corrects is not None:
@@ -33,12 +33,12 @@ def name(mail: Mail) -> str:
 
 
 def sentence(mail: Mail, facts: Facts) -> str:
-    """Return what became of a mail, as the end of a sentence that begins with its name."""
+    """Return the outcome of a mail, as the end of a sentence that begins with its name."""
     return _BY_STATE.get(mail.state, _waiting)(mail, facts)
 
 
 def details(mail: Mail, facts: Facts) -> Iterator[str]:
-    """Yield a line for each try and for all that came back, oldest first, with its meaning."""
+    """Yield a line for each try and report with its meaning, oldest first."""
     for each in mail.tries:
         yield f"{facts.local(each.at)} {_quoted(each)}"
     for each in mail.returned:
@@ -99,13 +99,13 @@ def _ended(mail: Mail, facts: Facts) -> str:
 
 
 def _newer(mail: Mail, facts: Facts) -> Mail | None:
-    """Return the mail that has the articles of one that was superseded."""
+    """Return the mail that has the articles of a superseded mail."""
     later = (one for one in reversed(facts.mails) if one.created_at >= mail.state_at)
     return next((one for one in later if one.edition and one.id != mail.id), None)
 
 
 def _waiting(mail: Mail, facts: Facts) -> str:
-    """Say for what an open mail waits, the strongest cause first."""
+    """Return why an open mail waits, by the strongest cause."""
     if mail.edition and mail.edition.state == EditionState.PAUSED:
         by = f": {mail.edition.reason.rstrip('.')}" if mail.edition.reason else " by the operator"
         resume = f"`newsletter editions resume {mail.edition.name}`"

@@ -1,4 +1,4 @@
-"""What a server's reply, and what came back of a mail, mean for its reader. Pure."""
+"""Explains replies of servers and verdicts of reports, by pure functions."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _OTHERWISE = Phase.RCPT
 
 
 def of_reply(said: Reply) -> str:
-    """Return the clause that says what a reply, or a lost connection, means."""
+    """Return a clause that explains a reply or a lost connection."""
     outcome = _outcome(said)
     if outcome.kind is Kind.ACCEPTED:
         return "the mail server has taken it"
@@ -45,12 +45,12 @@ def of_reply(said: Reply) -> str:
 
 
 def of_verdict(verdict: str) -> str:
-    """Return the clause for what came back; a verdict of another version as it stands."""
+    """Return a clause for a verdict; one of another version is returned unchanged."""
     return _BY_VERDICT[Verdict(verdict)] if verdict in set(Verdict) else verdict
 
 
 def words(said: Reply) -> str:
-    """Return code, enhanced code and text of a reply, as the server has them; empty if none."""
+    """Return code, enhanced code and text of a reply; empty if there is none."""
     parts = (str(said.code) if said.code else "", said.enhanced or "", said.text or "")
     return " ".join(part for part in parts if part)
 

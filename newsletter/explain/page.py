@@ -1,6 +1,6 @@
-"""One page about one address: what they are, what they got or did not get and why, what is next.
+"""The page about one address: status, mails received or not and why, and the next edition.
 
-Pure: facts in, sentences out. Every door that explains a reader shows this page.
+Pure functions turn facts into sentences. Every command and web page that explains a reader uses it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from newsletter.explain.facts import Facts, Made, Mail
 from newsletter.ledger.reasons import Reason
 from newsletter.models import Consent, State, Status, Subscriber
 
-#: Newest consents on a page.
+#: Maximum of consents on a page, the newest ones.
 _CONSENTS = 40
 _GIVEN_UP = frozenset({State.REFUSED.value, State.SKIPPED.value, State.CANCELLED.value})
 _AFTER_THAT = (
@@ -34,35 +34,35 @@ _NOT_HERE = (
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """One thing that happened, or did not."""
+    """One event of the page: a consent, a suppression, or a mail that was made or not."""
 
     at: datetime
-    #: consent, suppression, or the kind of mail: digest, correction, confirm ...
+    #: "consent", "suppression", or the kind of mail: "digest", "correction", "confirm" ...
     kind: str
-    #: What it is called: weekly-2026-11-23, or the kind of letter; empty for a consent.
+    #: The name of the mail: weekly-2026-11-23, or the kind of letter; empty for a consent.
     name: str
     sentence: str
-    #: Each try and all that came back.
+    #: A line for each try and report.
     details: tuple[str, ...] = ()
     #: State of the delivery; None if there was none.
     state: str | None = None
-    #: See `ledger.reasons`; None if it was sent, or nobody knows.
+    #: A reason of `ledger.reasons`; None if the mail was sent or the reason is unknown.
     reason: str | None = None
-    #: By which the mail server's log has it.
+    #: The Message-ID, for a search in the mail server's log.
     message_id: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Page:
-    """The answer, and below it what it was drawn from, newest first."""
+    """The answer, and the entries that support it, newest first."""
 
     address: str
     is_known: bool
-    #: What they are, what became of the last mail, what comes next.
+    #: Sentences on the reader's status, the last mail and the next edition.
     answer: tuple[str, ...]
     next: Coming | None
     entries: tuple[Entry, ...] = ()
-    #: What is not on the page.
+    #: Sentences on omitted entries.
     left_out: tuple[str, ...] = ()
 
 
@@ -81,9 +81,9 @@ def of(facts: Facts) -> Page:
 
 
 def about(facts: Facts) -> Page:
-    """Return the page about the one edition of `facts`: what came of it, and the evidence."""
+    """Return the page about the single edition in `facts`, with its entries."""
     if not facts.editions:
-        # There is no reader.
+        # The address has no reader.
         return of(facts)
     (made,) = facts.editions
     own = [one for one in facts.mails if one.edition and one.edition.name == made.name]
@@ -108,7 +108,7 @@ def _unknown(facts: Facts) -> Page:
 
 
 def _latest(facts: Facts) -> Iterator[str]:
-    """Say what became of the newest edition that was due for the reader, and of newer mail."""
+    """Yield sentences on the newest edition that was due for the reader, and on newer mail."""
     reader = facts.reader
     if reader is None or reader.status == Status.PENDING:
         return
@@ -152,7 +152,7 @@ def _is_of(mail: Mail, made: Made) -> bool:
 
 
 def _due(facts: Facts) -> Iterator[Made]:
-    """Yield the editions that have been due, the newest first: some are skipped ahead of time."""
+    """Yield the editions that were due, newest first, without those skipped in advance."""
     newest = {each: cadences.newest_due(each, facts.now, facts.times) for each in Cadence}
     due = (one for one in facts.editions if one.period <= newest[one.cadence])
     return iter(sorted(due, key=lambda one: one.at, reverse=True))
@@ -161,17 +161,17 @@ def _due(facts: Facts) -> Iterator[Made]:
 def _entries(facts: Facts) -> Iterator[Entry]:
     yield from (_of_mail(mail, facts) for mail in facts.mails)
     yield from _never_made(facts)
-    # Of the same instant the last one comes first, too.
+    # Of consents at the same instant, the last one also comes first.
     yield from (_of_consent(row, facts) for row in reversed(facts.consents[-_CONSENTS:]))
     held, reader = facts.suppression, facts.reader
-    # A reader's consents have it.
+    # The consents of a suppressed reader already contain the suppression.
     if held is not None and (reader is None or reader.status != Status.SUPPRESSED):
         said = f"suppressed, {suppressed.cause(held)}"
         yield Entry(at=held.created_at, kind="suppression", name="", sentence=said)
 
 
 def _never_made(facts: Facts) -> Iterator[Entry]:
-    """Yield the editions that the reader would have had, and has not; alike ones together."""
+    """Yield entries for editions that the reader did not get; equal reasons share one entry."""
     had = {one.edition.name for one in facts.mails if one.edition}
     oldest = facts.mails[-1].created_at if facts.mails_in_all > len(facts.mails) else None
     found = []

@@ -1,4 +1,4 @@
-"""Says what a reader is, how they became it, and what comes next. Pure."""
+"""Describes a reader's status, its origin, and what comes next, by pure functions."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _ACTIONS = {
 
 
 def sentences(facts: Facts) -> Iterator[str]:
-    """Yield what the address is to the newsletter, and why it gets no mail if it does not."""
+    """Yield sentences on the status of the address, and why it gets no mail if so."""
     reader = facts.reader
     if reader is None:
         yield from _no_reader(facts)
@@ -54,7 +54,7 @@ def coming_edition(facts: Facts) -> Coming | None:
 
 
 def coming_sentence(facts: Facts) -> str:
-    """Return what comes next, as a line."""
+    """Return a sentence on the next edition."""
     if (held := facts.suppression) is not None and not _may_confirm(facts, held):
         return "Next: nothing, while the address is suppressed."
     if facts.reader is None:
@@ -65,7 +65,7 @@ def coming_sentence(facts: Facts) -> str:
 
 
 def consent(row: Consent, facts: Facts) -> str:
-    """Return what a reader did or agreed to, where from, and with which words."""
+    """Describe a consent: the action, its origin, and the wording that the reader saw."""
     known = row.action in set(Action)
     said = _ACTIONS[Action(row.action)] if known else row.action
     parts = [said.format(cadence=row.cadence, status=row.status)]
@@ -105,7 +105,7 @@ def _who(reader: Subscriber, facts: Facts) -> str:
 
 
 def _asked_again(reader: Subscriber, facts: Facts) -> Iterator[str]:
-    """Say that a reader who had left has signed up again, and not confirmed."""
+    """Yield a sentence if a former reader has signed up again without confirming."""
     if _has_asked_again(reader, facts):
         last = facts.consents[-1]
         yield f"They signed up again {facts.local(last.at)} and have not confirmed."

@@ -1,4 +1,4 @@
-"""Reads the facts about one address: by index, in a bounded number of rows, changing nothing."""
+"""Reads the facts about one address, by index and with limits on rows; changes nothing."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ from newsletter.sender.limits import Limits
 from newsletter.subscribers import changes, next_digest
 from newsletter.subscribers import store as readers
 
-#: Newest mails of a reader on one page.
+#: Maximum of mails of a reader on one page, the newest ones.
 MAILS = 20
-#: Mails made after an edition: what came instead of it.
+#: Maximum of mails made after an edition, which may have replaced it.
 _AFTER = 5
-#: Newest editions of each cadence that are looked at.
+#: Maximum of editions of each cadence that are read, the newest ones.
 _EDITIONS = 60
-#: Newest tries and reports of a mail.
+#: Maximum of tries and of reports of a mail, the newest ones.
 _REPLIES = 12
 
 _corrected = aliased(Edition)
@@ -56,9 +56,9 @@ def read(
     now: datetime,
     edition: Edition | None = None,
 ) -> Facts:
-    """Return what is known about a normalised address, or what of it is about one edition.
+    """Return the facts about a normalised address, or those about one edition.
 
-    An erased person's keyed hash is not looked at, so an erased address is like one never known.
+    Keyed hashes of erased people are not searched, so that an erased address seems unknown.
     """
     reader = readers.find(session, address)
     change = _change(session, reader, address, now)
@@ -207,7 +207,7 @@ def _tries(session: Session, ids: Sequence[int]) -> defaultdict[int, list[Reply]
 
 
 def _returned(session: Session, ids: Sequence[int]) -> defaultdict[int, list[Reply]]:
-    """Return what came back of some deliveries, oldest first."""
+    """Return the reports about some deliveries, oldest first."""
     found: defaultdict[int, list[Reply]] = defaultdict(list)
     chosen = select(Report).where(col(Report.delivery_id).in_(ids)).order_by(col(Report.id))
     for one in session.exec(chosen):
@@ -265,7 +265,7 @@ def _made(edition: Edition, pruned: int) -> Made:
 
 
 def _waits(session: Session, mails: Sequence[Mail], rules: Limits, now: datetime) -> dict[str, Any]:
-    """Return what may hold up mail that is on its way; nothing is read if there is none."""
+    """Return paused domains and limits for open mail; reads nothing if no mail is open."""
     if not any(mail.is_open for mail in mails):
         return {}
     return {

@@ -1,4 +1,4 @@
-"""Says since when and why an address is suppressed. Pure."""
+"""Describes since when and why an address is suppressed, by pure functions."""
 
 from __future__ import annotations
 

@@ -331,7 +331,7 @@ class _Transaction:
         reports.reject(self._session, counts, now=self._now)
 
     def _log(self, case: _Case) -> None:
-        """Log what came back, once for each delivery that it is about."""
+        """Log a report, once for each of its deliveries."""
         said = {"result": case.result, "source": case.arrival.source}
         for one in case.placed or (None,):
             report = one.report if one else None

@@ -57,7 +57,7 @@ def is_failing(session: Session, *, now: datetime) -> bool:
 
 
 def heard_at(session: Session) -> datetime | None:
-    """Return when a mail or a provider's event last came back, if one is remembered."""
+    """Return the time of the last returned mail or provider's event; None if there is none."""
     ours = col(Receipt.key).in_((_READ, _FAILING))
     newest = select(Receipt.at).where(~ours).order_by(col(Receipt.at).desc()).limit(1)
     return session.exec(newest).first()

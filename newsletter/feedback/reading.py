@@ -30,7 +30,7 @@ EVERY = timedelta(minutes=4, seconds=30)
 #: Limits of a scheduled read, because a due edition waits for it: seconds after which no other
 #: batch is begun, and after which a batch is aborted. The next run continues.
 _LAST_BATCH_SECONDS, _LONGEST_SECONDS = 120.0, 300.0
-#: How often a mail that is waited for is looked for, and how long one look may take.
+#: While waiting for a mail: the time between two searches, and the time-out of a search.
 _LOOK_SECONDS, _LOOK_AT_MOST_SECONDS = 2.0, 30.0
 
 _Failure = ConfigurationError | InvalidInput | TransportUnavailable
@@ -105,9 +105,9 @@ def read(
 def check(
     engine: Engine, where: MailboxServer | Path, folder: str, *, now: datetime, seconds: float
 ) -> None:
-    """Open a mailbox as `read` does, and change nothing; raises as `read` does if that fails.
+    """Open a mailbox as `read` does, without changes; raises the errors of `read`.
 
-    Nothing is done while another process reads it: POP3 lets in one at a time.
+    Does nothing while another process reads the mailbox, as POP3 allows only one session.
     """
     with LeaderLock(engine, "mailbox") as lock:
         if not lock.is_elected():
@@ -120,7 +120,7 @@ def check(
             return
         with _opened(engine, where, folder, patience, now=now) as source:
             if isinstance(where, Path):
-                # Only then is it opened.
+                # The mailbox is opened by the first step of the iteration.
                 next(source.batches(), None)
 
 
@@ -135,8 +135,8 @@ def wait_for(
 ) -> bytes | None:
     """Return the mail that has a Message-ID, or that returns it, once it is in the mailbox.
 
-    None if it does not come in time. It is moved like mails that were understood; no other is
-    touched, and no other process reads meanwhile. Raises as `read` does.
+    None if the mail does not arrive in time. The mail is moved like processed mails; other mails
+    are not changed. No other process reads the mailbox meanwhile. Raises the errors of `read`.
     """
     until = time.monotonic() + seconds
     with LeaderLock(engine, "mailbox") as lock:

@@ -59,8 +59,8 @@ class Batch(NamedTuple):
 def of(mailings: Select[Any]) -> Subquery:
     """Select mailing_id, state and rows: the number of rows, including pruned ones.
 
-    From the kept counts, with what workers hold moved from the state of its row to that of its try;
-    in one statement, which sees both before an outcome, or both after it.
+    The kept counts are corrected by the rows that workers hold: these are moved from their stored
+    state to the state of their try. One statement reads both, so that they agree.
     """
     # The + 0 keeps the planner from the index over all rows of a mailing: few rows are held.
     is_held = (holding.is_held(), (_mailing + 0).in_(mailings))
@@ -99,9 +99,9 @@ def by_kind(session: Session) -> dict[tuple[str, State], int]:
 
 
 def ended(session: Session) -> dict[tuple[str, State], int]:
-    """Return how often deliveries ended so, by kind of mailing and state; ever increasing.
+    """Return how often deliveries ended, by kind of mailing and state; never decreases.
 
-    A delivery that was unknown, and ends otherwise after all, has ended twice.
+    A delivery that was unknown and later gets another final state counts twice.
     """
     part = union_all(
         tally.of(Name.DELIVERY).where(col(TallyPart.key).in_([one.value for one in FINAL])),

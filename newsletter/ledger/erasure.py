@@ -37,7 +37,7 @@ def erase(session: Session, chosen: ColumnElement[bool], *, now: datetime) -> in
     is_open = _state.in_(OPEN)
     values = {
         "address": "",
-        # "~" is in no public id, and the row's id keeps the reference unique.
+        # No public id contains "~", and the row's id keeps the reference unique.
         "reference": literal("~") + cast(_id, String),
         "since_at": None,
         "reply": None,

@@ -1,7 +1,7 @@
-"""Why a reader did not get a mail: a closed list, with a clause each that says what it means.
+"""The closed list of reasons why a reader did not get a mail, with a clause that explains each.
 
-Some end a delivery that was queued, and stand in its row; for others no delivery was ever made.
-Plan, explain, status and lists take their words from here.
+Some reasons end a queued delivery and are stored in its row; for others no delivery was made. The
+plan, explanations, status and lists take their wording from here.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ class Reason(StrEnum):
     EDITION_CANCELLED = "edition cancelled"
     ADDRESS_CHANGED = "address changed"
     FORGOTTEN = "forgotten"
-    # Stored; and readers who are this when an edition is made have no delivery of it.
+    # Stored for queued deliveries; such readers also get no delivery of a new edition.
     UNSUBSCRIBED = "unsubscribed"
     PAUSED = "paused"
     SUPPRESSED = "suppressed"
@@ -31,7 +31,7 @@ class Reason(StrEnum):
 
     @property
     def meaning(self) -> str:
-        """The clause that says it, as in `skipped: MEANING`."""
+        """The clause that explains the reason, as in `skipped: MEANING`."""
         return MEANINGS[self]
 
 
@@ -51,7 +51,7 @@ MEANINGS = {
     Reason.UNDER_WAY: "an earlier edition was still on its way to the reader",
 }
 
-#: Readers who are this when an edition is made have no delivery of it.
+#: Reasons why a new edition has no delivery for a reader.
 NEVER_MADE = frozenset(
     {
         Reason.UNSUBSCRIBED,
@@ -64,10 +64,10 @@ NEVER_MADE = frozenset(
         Reason.UNDER_WAY,
     }
 )
-#: Those that a delivery may have in its row.
+#: Reasons that may be stored in the row of a delivery.
 STORED = frozenset(list(Reason)[: list(Reason).index(Reason.PENDING)])
 
 
 def meaning(stored: str) -> str:
-    """Return the clause for what a row has; a value of another version as it stands."""
+    """Return the clause for a stored value; a value of another version is returned unchanged."""
     return Reason(stored).meaning if stored in set(Reason) else stored

@@ -47,7 +47,7 @@ class Registration:
 
 
 class Workers(NamedTuple):
-    """Registered workers, counted."""
+    """The numbers of running and crashed workers."""
 
     running: int
     lost: int
@@ -125,7 +125,7 @@ def renew(session: Session, registration: Registration, *, now: datetime) -> boo
 
 
 def note_end(session: Session, ended_at: datetime | None) -> None:
-    """Store when this worker last had a server's answer about a delivery, if it had one.
+    """Store when this worker last got a server's reply about a delivery, if it got one.
 
     Lock order: the progress row is taken first in its transaction (`restore_guard.sending`).
     """
@@ -144,7 +144,7 @@ def sign_out(session: Session, registration: Registration) -> None:
 
 
 def shown(name: str) -> str:
-    """Return the name of a process as its log has it."""
+    """Return the name of a process as shown in logs."""
     return name[:8]
 
 

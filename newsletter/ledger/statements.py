@@ -87,10 +87,10 @@ _CLAIM_COLUMNS = (
 class Transition:
     """A statement that moves rows to other states, and counts them (see `newsletter.tally`).
 
-    Takes `worker`, in whose rows it counts, or None to add rows; `ids`, a JSON array of the rows;
-    and `rows`, a JSON array of their values `v`. What becomes of them depends on their last
-    version. On SQLite, under its one lock, they are counted by a statement before. PostgreSQL does
-    all in one: it locks them first, since another transaction may change them meanwhile.
+    Parameters: `worker`, whose rows of counts are updated, or None to add rows; `ids`, a JSON array
+    of delivery ids; `rows`, a JSON array of their values `v`. The new state depends on the latest
+    version of a row. On SQLite, a preceding statement under the write lock counts the rows. On
+    PostgreSQL, one statement first locks the rows, as other transactions may change them.
     """
 
     def __init__(
@@ -104,7 +104,7 @@ class Transition:
         has_constant_state: bool = False,
         is_returning: bool = False,
     ) -> None:
-        # `v` costs more than the rows themselves, which are about to be in the cache.
+        # The join is omitted if possible, because parsing `v` costs more than reading the rows.
         beside = "" if has_constant_state else "JOIN ([]) AS v ON v.id = delivery.id"
         found = f"WHERE delivery.id [ids] AND {where}"
         changes = f"UPDATE delivery SET state = {state}, {values} FROM ([]) AS v"
@@ -136,7 +136,7 @@ class Transition:
         )
 
     def run(self, session: Session, **parameters: object) -> set[int]:
-        """Execute it; return the ids of the rows that it changed if it `is_returning`."""
+        """Execute the statement; return the ids of the changed rows if it `is_returning`."""
         if is_sqlite(session.connection()):
             self._counting.change(session, **parameters)
         return {one for (one,) in self._changing.run(session, **parameters)}

@@ -1,8 +1,8 @@
 """Structured logs: a closed list of events, as text or as JSON, with no secret in any of them.
 
-Rooms emit events (`logs.events`); a door that runs for long says once where they go and from which
-level on (`configure`). Until then only errors are printed, as their bare text: what else happens
-in a command, the command itself prints.
+Every package emits events (`logs.events`); a long-running command configures once the level and
+format of the log (`configure`). Without that, only errors are printed, as plain text, because
+other commands print their progress themselves.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ logging.getLogger(NAME).setLevel(logging.ERROR)
 
 
 class Configuration(NamedTuple):
-    """Where the events of a process go; for the processes that it starts, too."""
+    """The log configuration of a process, also for its child processes."""
 
     form: str
     level: str
@@ -38,7 +38,7 @@ _before = logging.ERROR
 def configure(configuration: Configuration) -> None:
     """Write events from a level on to standard error, and warnings of libraries with them.
 
-    `form` is "text" or "json". Takes the place of an earlier configuration.
+    `form` is "text" or "json". Replaces an earlier configuration.
     """
     global _configuration, _stream, _before  # noqa: PLW0603 - as the loggers of a process are
     _configuration = configuration
@@ -54,7 +54,7 @@ def configure(configuration: Configuration) -> None:
 
 
 def end() -> None:
-    """Write what is still to be written, and log nothing but errors any more, as before."""
+    """Flush the log, and restore the state before `configure`, which logs only errors."""
     global _configuration, _stream  # noqa: PLW0603 - see `configure`
     if _stream is not None:
         _stream.flush()
@@ -65,12 +65,12 @@ def end() -> None:
 
 
 def configured() -> Configuration | None:
-    """Return where the events of this process go; None before `configure`."""
+    """Return the log configuration of this process; None before `configure`."""
     return _configuration
 
 
 def hide(secrets: Iterable[str]) -> None:
-    """Replace these wherever they occur in an event; see also `logs.masking`."""
+    """Mask these secrets wherever they occur in an event; see also `logs.masking`."""
     masking.hide(secrets)
 
 
@@ -80,5 +80,5 @@ def trace(exc: BaseException) -> str:
 
 
 def in_words(sentence: str, hint: str | None = None) -> str:
-    """Return a sentence and what to do, as the field `message` has them."""
+    """Return a sentence and its hint, as the value of the field `message`."""
     return f"{sentence} {hint or ''}".rstrip()

@@ -16,7 +16,7 @@ _logger = logging.getLogger("newsletter")
 
 
 class Event:
-    """Called with its fields, it logs one line; the first field is what the event is about."""
+    """A callable that logs one line with its fields; the first field is the event's subject."""
 
     __slots__ = ("fields", "level", "meaning", "name")
 
@@ -24,11 +24,11 @@ class Event:
         self.name = name
         self.level = level
         self.meaning = meaning
-        #: What each of them is.
+        #: The meaning of each field.
         self.fields: Mapping[str, str] = fields
 
     def __call__(self, level: int | None = None, /, **values: object) -> None:
-        """Log it, at its own level or at another one; a field that is None is left out."""
+        """Log the event, at its own level or at another one; fields that are None are omitted."""
         level = self.level if level is None else level
         if not _logger.isEnabledFor(level):
             return
@@ -40,12 +40,12 @@ class Event:
         )
 
     def is_on(self) -> bool:
-        """Return whether it is logged; for events whose fields cost something."""
+        """Return whether the event is logged; for events with fields that are costly to compute."""
         return _logger.isEnabledFor(self.level)
 
 
 def _plain(name: str, value: object) -> Any:  # noqa: ANN401 - what JSON has
-    """Return a value as a log may hold it."""
+    """Convert a field's value to a type of JSON."""
     if isinstance(value, bool | int | float):
         return value
     if isinstance(value, datetime):

@@ -1,7 +1,7 @@
-"""The two forms of a line: text for people, and JSON for what collects logs.
+"""The two formats of a log line: text for people, and JSON for log collectors.
 
-Control characters, line separators and bidirectional controls are escaped in both, so no value can
-forge a line or change how one looks.
+Both escape control characters, line separators and bidirectional controls, so that no value can
+forge a line or change its appearance.
 """
 
 from __future__ import annotations
@@ -22,26 +22,26 @@ _ACTING_IN_JSON = re.compile(f"[{ABOVE_ASCII}]")
 _BREAK = re.compile(r"[\r\n\t]+")
 #: A value that needs no quotes in the text form.
 _PLAIN = re.compile(r"[^\s\"'=\\\x00-\x20\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]+")
-#: The fields that end a line of text as they are: words of our own, and a traceback.
+#: The fields at the end of a text line that need no quotes: our own sentence, and a traceback.
 MESSAGE, TRACE = "message", "trace"
 
 
 def printable(text: str) -> str:
-    """Return a text on one line that a terminal shows, and does not interpret.
+    """Return a text on one line, without characters that a terminal interprets.
 
-    It may hold text of mail servers, feeds and readers: line breaks become blanks, and other
-    control characters, bidirectional ones among them, become their escapes.
+    The text may come from mail servers, feeds and readers. Line breaks are replaced by spaces;
+    other control characters, including bidirectional ones, by their escapes.
     """
     return _ACTING.sub(lambda found: ascii(found[0])[1:-1], _BREAK.sub(" ", text))
 
 
 def safe_json(text: str) -> str:
-    """Escape in a JSON text what JSON itself does not: control characters above the blank."""
+    """Escape the control characters above ASCII that JSON itself does not escape."""
     return _ACTING_IN_JSON.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def text_of(name: str, values: Mapping[str, Any]) -> str:
-    """Return an event without time and level: the first field bare, the others by their names."""
+    """Return an event without time and level: the first field without its name, the others with."""
     words, said = [name], ""
     for number, (field, value) in enumerate(values.items()):
         if field == MESSAGE:
@@ -68,7 +68,7 @@ class Text(logging.Formatter):
 
 
 class Json(logging.Formatter):
-    """One object a line: time (UTC), level, event, and the fields of the event beside them."""
+    """Formats one JSON object per line, with time (UTC), level, event, and the event's fields."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Return a record as one line."""

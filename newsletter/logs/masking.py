@@ -1,7 +1,7 @@
-"""The one place that masks what no log may hold: secrets, signed links, passwords, addresses.
+"""Masks everything that logs must not contain: secrets, signed links, passwords, addresses.
 
-Rooms leave these out of their events; this is the second net, for what servers, feeds and errors
-quote. It works on the text of every value, whichever room it comes from.
+Events do not contain these on purpose; masking is a second safeguard, for texts quoted from
+servers, feeds and errors. It is applied to the text of every value.
 """
 
 from __future__ import annotations
@@ -10,20 +10,20 @@ import re
 from collections.abc import Iterable
 
 MASK = "\N{HORIZONTAL ELLIPSIS}"
-#: Characters of a value that are looked at, and that are kept.
+#: Maximum characters of a value that are searched, and that are kept.
 _READ, _KEPT = 8_000, 2_000
-#: A shorter secret occurs by chance; in a URL it is masked as what stands before the @.
+#: Shorter secrets are not searched, as they occur by chance; in a URL they are masked before the @.
 _SHORTEST_SECRET = 6
-# The forms of newsletter/tokens.py: id and generation, perhaps an instant, and a signature, each
-# behind a dot. So is what other signers make, such as a JSON Web Token (RFC 7519).
+# Tokens of newsletter/tokens.py: id and generation, optionally an instant, and a signature, with
+# dots between. Tokens of other programs, such as JSON Web Tokens (RFC 7519), have the same form.
 _TOKEN = re.compile(r"[\w-]{16,}+(?:\.[\w-]{4,})?\.[\w-]{43,}", re.ASCII)
-# The form of newsletter/return_path.py.
+# The local parts of newsletter/return_path.py.
 _RETURN_PATH = re.compile(r"b-[a-z2-7]{36}", re.ASCII | re.IGNORECASE)
 _HOOK = re.compile(r"(/hooks/[\w-]+/)[^\s\"'<>?#]+")
-# User and password of a URL, up to its last @: a password may hold what should be escaped.
+# User and password of a URL, up to its last @, because a password may contain unescaped characters.
 _USERINFO = re.compile(r"(?<=://)[^\s\"'<>]*@")
 _LOGIN = re.compile(r"[^\s\"'<>:@/]{1,200}:(?!//)[^\s\"'<>@]{1,200}@")
-# The query and the fragment of a link can be a key to what is behind it.
+# The query and the fragment of a link may contain a key.
 _QUERY = re.compile(r"(https?://[^\s\"'<>?#]*)[?#][^\s\"'<>]+", re.IGNORECASE)
 _LOCAL = r"[^\s<>()\[\],;:\"'@=/]"
 _ADDRESS = re.compile(rf"(?:\"([^\"\n])[^\"\n]{{0,64}}\"|((?!{MASK}){_LOCAL}){_LOCAL}*+)@")
@@ -33,14 +33,14 @@ _secrets: tuple[str, ...] = ()
 
 
 def hide(secrets: Iterable[str]) -> None:
-    """Mask these, too, wherever they occur from now on."""
+    """Also mask these secrets from now on, wherever they occur."""
     global _secrets  # noqa: PLW0603 - one process has one set of secrets
     found = {secret for secret in secrets if len(secret) >= _SHORTEST_SECRET}
     _secrets = tuple(sorted({*_secrets, *found}, key=len, reverse=True))
 
 
 def masked(text: str) -> str:
-    """Return a text without secrets, links that act, passwords and full addresses; shortened."""
+    """Return a text without secrets, signed links, passwords and full addresses, shortened."""
     text = _hidden(text[:_READ])
     if "." in text:
         text = _TOKEN.sub(MASK, text)
@@ -54,7 +54,7 @@ def masked(text: str) -> str:
 
 
 def masked_lines(text: str) -> str:
-    """Return a text of many lines, such as a traceback, with each of them masked."""
+    """Mask each line of a text, such as a traceback."""
     return "\n".join(masked(line) for line in text.splitlines())
 
 

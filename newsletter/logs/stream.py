@@ -1,7 +1,7 @@
-"""Lines to standard error, by a thread of their own.
+"""Writes log lines to standard error from a separate thread.
 
-A terminal that was stopped (Ctrl-S), or a pipe that nobody reads, must not stop what logs: an event
-loop renews the lease of its worker there, and reads the replies of servers.
+A terminal that was stopped (Ctrl-S), or a pipe that nobody reads, must not block the event loop
+that logs, since it also renews the lease of its worker and reads the replies of servers.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ import sys
 import threading
 from contextlib import suppress
 
-#: Lines that wait to be written; more are dropped, and counted.
+#: Maximum of waiting lines; more are dropped and counted.
 _LONGEST = 10_000
 #: How long the end of the process waits for the last lines, in seconds.
 _FLUSH_SECONDS = 2.0
 
 
 class Stream(logging.Handler):
-    """A handler that never waits for who reads its lines."""
+    """A handler that never blocks, even if nobody reads its output."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -29,7 +29,7 @@ class Stream(logging.Handler):
         self._thread: threading.Thread | None = None
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Hand a line to the thread, which begins with the first one."""
+        """Queue a line for the thread, which is started by the first line."""
         if self._thread is None:
             self._thread = threading.Thread(target=self._write_all, name="logs", daemon=True)
             self._thread.start()
@@ -39,9 +39,9 @@ class Stream(logging.Handler):
             self._dropped += 1
 
     def flush(self) -> None:
-        """Wait until what was logged before is written, but not for ever; logging calls it at exit.
+        """Wait briefly until earlier lines are written; called by `logging` at exit.
 
-        Without room for the request, nobody has read a line for long: that is not waited for.
+        Does not wait if the queue is full, because then nobody reads the output.
         """
         written = threading.Event()
         if self._thread is None:
@@ -61,17 +61,17 @@ class Stream(logging.Handler):
             dropped, self._dropped = self._dropped, 0
             more = f"{dropped} lines were not written: nobody read them.\n" if dropped else ""
             try:
-                # As it is now: a progress bar takes its place for a while.
+                # Looked up for each line, because a progress bar temporarily replaces sys.stderr.
                 sys.stderr.write(f"{line}\n{more}")
                 sys.stderr.flush()
             except BrokenPipeError:
                 _discard()
             except (OSError, ValueError, AttributeError):
-                # A full disk, or no stream at all.
+                # The disk is full, or there is no stream.
                 continue
 
 
 def _discard() -> None:
-    """Send standard error nowhere: its reader has ended, and its buffer must not fail at exit."""
+    """Redirect standard error to /dev/null, so that flushing it at exit does not fail."""
     with suppress(OSError, ValueError, AttributeError), open(os.devnull, "wb") as nothing:  # noqa: PTH123 - a descriptor
         os.dup2(nothing.fileno(), sys.stderr.fileno())

@@ -1,4 +1,4 @@
-"""Metrics for Prometheus: what an operator's monitoring reads, from the database at each scrape.
+"""Metrics for Prometheus, read from the database at each scrape.
 
-`catalog` names them, `readings` reads them in one transaction, `exposition` writes them.
+`catalog` defines the metrics, `readings` reads them in one transaction, `exposition` formats them.
 """

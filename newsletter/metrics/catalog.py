@@ -1,4 +1,4 @@
-"""Every metric: its name, kind, labels and meaning. Closed: nothing else is exposed.
+"""The complete list of metrics, with name, kind, labels and meaning.
 
 Names follow Prometheus: base units, `_total` for what only increases, `_timestamp_seconds` for
 instants. No label has an address, and none a value that a stranger can choose.
@@ -19,7 +19,7 @@ class Metric:
 
     @property
     def is_counter(self) -> bool:
-        """Whether it only increases."""
+        """Whether the metric is a counter, which never decreases."""
         return self.name.endswith("_total")
 
 
@@ -111,7 +111,7 @@ FINDING = Metric(
     labels=("id", "level"),
 )
 
-#: In the order in which they are exposed.
+#: All metrics, in the order of the output.
 ALL = (
     *(DELIVERIES, ENDED, REPLIES, OLDEST_DUE, DOMAINS_PAUSED, WORKERS, UNKNOWN, SUBSCRIBERS),
     *(SUPPRESSIONS, REPORTS, REPORTS_UNPLACED, EDITION_OVERDUE, EDITION_FINISHED, CRON_SUCCESS),

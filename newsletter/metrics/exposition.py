@@ -1,4 +1,4 @@
-"""The metrics in a text format of Prometheus."""
+"""Formats the metrics as text for Prometheus."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from newsletter.publication import Publication
 
 
 def scrape(engine: Engine, publication: Publication, *, accept: str = "") -> tuple[bytes, str]:
-    """Return all metrics as they are now, and their content type, as `accept` asks for it.
+    """Return all current metrics and their content type, in the format that `accept` requests.
 
     Raises DatabaseUnavailable.
     """
@@ -37,13 +37,13 @@ def _registry(found: Iterable[tuple[Metric, Values]]) -> CollectorRegistry:
 
 
 def _writer(accept: str) -> tuple[Callable[[CollectorRegistry], bytes], str]:
-    """Choose a format; one without an Accept header gets that which every version reads."""
+    """Choose a format by the Accept header; without one, the format that all versions can read."""
     write, content_type = exposition.choose_encoder(accept)
     return write, content_type
 
 
 class _Collector(Collector):
-    """What was read, as prometheus-client's families."""
+    """The values that were read, as metric families of prometheus-client."""
 
     def __init__(self, found: Iterable[tuple[Metric, Values]]) -> None:
         self._found = found

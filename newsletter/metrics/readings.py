@@ -1,7 +1,7 @@
-"""Reads all metrics from the database, by indexes and kept counts: no table is scanned that grows.
+"""Reads all metrics from the database, by indexes and kept counts, without scans of large tables.
 
-One read transaction, and no counters in processes: whichever process answers a scrape, and after
-any restart, the values are the same.
+All values are read in one transaction. Processes have no counters of their own, so the values do
+not depend on the process that serves a scrape, or on restarts.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from newsletter.sender import domain_limits
 #: The values of one metric, by the values of its labels.
 Values = Mapping[tuple[str, ...], float]
 
-#: Final states, and the one that waits for a decision.
+#: The final states, and UNKNOWN, which needs a decision of the operator.
 _OUTCOMES = (*books.FINAL, State.UNKNOWN)
 
 
@@ -70,7 +70,7 @@ def read(
 
 
 def _with_zeros(counts: Mapping[Any, float], *labels: Any) -> Values:  # noqa: ANN401 - enums
-    """Return counts with a zero for each combination that has none: a series is there at once."""
+    """Return counts with zeros for absent combinations, so that every series always exists."""
     combinations: list[tuple[str, ...]] = [()]
     for label in labels:
         combinations = [(*one, value) for one in combinations for value in label]
@@ -90,7 +90,7 @@ def _seconds(instant: datetime | None) -> float:
 
 
 def _oldest_due(session: Session, now: datetime) -> timedelta:
-    """Return how long the oldest delivery is due, by one look into the index for each mailing."""
+    """Return how long the oldest delivery has been due, by one index look-up per mailing."""
     theirs = (text(CLAIMABLE), col(Delivery.mailing_id) == col(Mailing.id))
     oldest = select_columns(func.min(col(Delivery.due_at))).where(*theirs).scalar_subquery()
     chosen = select_columns(func.min(oldest)).where(col(Mailing.id).not_in(mailings.withheld()))
@@ -110,7 +110,7 @@ def _finished(session: Session) -> dict[tuple[str, ...], float]:
 def _feeds(session: Session) -> Values:
     values: dict[tuple[str, ...], float] = {}
     for feed in articles.feeds(session):
-        # What stands behind the ? may be a key.
+        # The query of the URL may contain a key.
         label = (masking.masked(link.masked(feed.url)),)
         at = _seconds(feed.succeeded_at)
         values[label] = min(at, values.get(label, at))

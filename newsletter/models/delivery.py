@@ -38,7 +38,7 @@ OPEN = (State.QUEUED, State.DEFERRED)
 CLAIMABLE = "delivery.state IN ('queued', 'deferred') AND delivery.blocked_domain IS NULL"
 # The row waits for a rate limit or pause of its domain.
 BLOCKED = "delivery.blocked_domain IS NOT NULL"
-# May or may not have arrived, and waits for the operator.
+# Deliveries that may or may not have arrived, which the operator must decide about.
 UNKNOWN = "delivery.state = 'unknown'"
 
 

@@ -18,5 +18,5 @@ class Progress(Table, table=True):
     #: A number that increases whenever mail is being sent.
     serial: int = Field(default=0, sa_column=Column(BigInteger, nullable=False))
     worked_until: datetime = Field(sa_type=Instant)
-    #: When a delivery last ended, or was deferred, by a server's answer; as of the last renewal.
+    #: The last reply of a server that ended or deferred a delivery, as of the last renewal.
     ended_at: datetime | None = Field(default=None, sa_type=Instant)

@@ -24,5 +24,5 @@ class SchedulerRun(Table, table=True):
     ended_at: datetime = Field(sa_type=Instant)
     #: The first error of the run; None if it succeeded.
     error: str | None = Field(default=None)
-    #: The end of the last run without an error, this one or one before.
+    #: The end of the last run without an error.
     succeeded_at: datetime | None = Field(default=None, sa_type=Instant)

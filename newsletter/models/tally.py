@@ -1,4 +1,4 @@
-"""Kept counts: how many rows there are of a kind, and how often something happened."""
+"""Kept counts, of rows by kind and of events."""
 
 from __future__ import annotations
 
@@ -10,27 +10,27 @@ from newsletter.models.table import Table
 
 
 class TallyPart(Table, table=True):
-    """A part of a count: the count is the sum of the parts that have the same name and key.
+    """A part of a count, which is the sum of all parts with the same name, mailing and key.
 
-    Rows without a worker are only added, and folded later; those of a worker are changed by that
-    worker alone. So no two transactions wait for each other to count. See `newsletter.tally`.
+    Rows without a worker are only inserted, and later replaced by their sums; rows of a worker are
+    changed by that worker only. So transactions never wait for each other. See `newsletter.tally`.
     """
 
     __tablename__ = "tally"
     __table_args__ = (
-        # NULLs are distinct: any number of rows without a worker.
+        # NULLs are distinct, so any number of rows without a worker is allowed.
         UniqueConstraint("worker_id", "name", "mailing_id", "key", name="uq_tally"),
         Index("ix_tally_mailing", "mailing_id"),
     )
 
     id: int | None = Field(default=None, sa_column=Column(RowId, primary_key=True))
-    #: The worker that counts in this row; None for any other transaction; 0 for what was folded.
+    #: The worker that updates this row; None for any other transaction; 0 for folded rows.
     worker_id: int | None = Field(default=None, sa_column=Column(BigInteger, nullable=True))
-    #: What is counted: see `newsletter.tally.Name`.
+    #: The name of the count: see `newsletter.tally.Name`.
     name: str = Field(max_length=12)
-    #: Of which mailing; 0 for what is not counted by mailing.
+    #: The id of the mailing; 0 for counts without a mailing.
     mailing_id: int = Field(default=0, sa_column=Column(BigInteger, nullable=False))
-    #: Words, separated by spaces: "accepted", "weekly active".
+    #: Words separated by spaces, such as "accepted" or "weekly active".
     key: str = Field(max_length=40)
-    #: How many more, or fewer.
+    #: The change of the count, positive or negative.
     change: int = Field(sa_column=Column(BigInteger, nullable=False))

@@ -33,7 +33,7 @@ class Rendered:
     text: str
     #: The same edition as a public web page, without links of a reader.
     page: str
-    #: Octets of the HTML part on the wire: what Gmail clips.
+    #: Octets of the HTML part as transmitted; Gmail clips by this size.
     html_octets: int = 0
 
 

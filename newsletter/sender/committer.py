@@ -119,7 +119,7 @@ class Committer:
         self._suppression = suppression
         self._gather_seconds = min(connections - 1, 50) * _GATHER_SECONDS
         self._enough = max(1, round(_ENOUGH * connections))
-        #: When a server last answered about a reader.
+        #: When a mail server last replied about a reader.
         self._ended_at = ended_at
         self._on_commit = on_commit
         self._clock = clock

@@ -39,7 +39,7 @@ class Connections:
         self._relays = Relays(servers, rng=rng)
         self._trust = Trust()
         self._state = state
-        #: What was logged at info in this run, of which relay.
+        #: The events that were logged at level INFO in this run, with their relays.
         self._logged: set[tuple[str, Relay]] = set()
 
     async def open(self, *, failed: Relay | None) -> Connection | None:
@@ -176,7 +176,7 @@ class Connections:
         )
 
     def _level(self, what: str, relay: Relay) -> int:
-        """Return the level of an event that may come with every message: info once in a run."""
+        """Return the level of an event that may recur per message: INFO the first time in a run."""
         is_first = (what, relay) not in self._logged
         self._logged.add((what, relay))
         return INFO if is_first else DEBUG

@@ -57,7 +57,7 @@ def domain_of(address: str) -> str:
 
 
 class DomainRate(NamedTuple):
-    """What a domain takes: connections at a time, and the time between two messages."""
+    """The limits of a domain: simultaneous connections, and the time between two messages."""
 
     connections: int
     spacing: timedelta
@@ -88,7 +88,7 @@ class Allowance:
 def rates(
     session: Session, domains: Collection[str], rules: Limits, *, now: datetime
 ) -> dict[str, DomainRate]:
-    """Return what each of these domains takes that has a limit. Changes nothing."""
+    """Return the limits of those of the domains that have any. Changes nothing."""
     slow = _slow(session, domains)
     limited = [domain for domain in domains if domain in slow or rules.of_domain(domain)]
     found = {one: _Rate.of(slow.get(one), rules.of_domain(one), now) for one in limited}

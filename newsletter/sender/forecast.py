@@ -1,7 +1,6 @@
-"""How long a number of messages takes: the slowest of what was measured and every limit. Pure.
+"""Pure estimate of the time to send messages: the slowest of the measured rate and all limits.
 
-An estimate: it knows neither how fast the relay is, but by what was measured, nor which replies
-come.
+The speed of the relay is known only from earlier editions, and future replies are unknown.
 """
 
 from __future__ import annotations
@@ -16,12 +15,12 @@ from newsletter.sender.domain_limits import DomainRate
 from newsletter.sender.limits import Limits
 
 _DAY = timedelta(days=1)
-#: Days that are looked ahead: years of a limit of one message a day.
+#: Maximum of days in an estimate, about ten years.
 _DAYS = 3_660
 
 
 class Bound(StrEnum):
-    """What decides how long it takes: the setting's name, where it is one."""
+    """The bottleneck of an estimate; the value is the name of the setting, if it is one."""
 
     MEASURED = "measured"
     SECOND = "limit_per_second"
@@ -33,7 +32,7 @@ class Bound(StrEnum):
 
 @dataclass(frozen=True)
 class Capacity:
-    """What this installation may use to send."""
+    """The limits and connections of this installation."""
 
     limits: Limits
     #: Connections to the mail servers, of each worker.
@@ -42,7 +41,7 @@ class Capacity:
 
 @dataclass(frozen=True, kw_only=True)
 class Forecast:
-    """How long it takes, and why."""
+    """An estimated time, and its bottleneck."""
 
     seconds: float
     bound: Bound
@@ -61,8 +60,8 @@ def forecast(
 ) -> Forecast | None:
     """Return how long messages to these domains take from `at` on.
 
-    `free` is what is left by then of the windows that are counted, by name; `rates` are of the
-    domains with a limit, and `per_second` is what was measured. None where nothing is known.
+    `free` has the remaining messages of the rate limit windows at that time, by name; `rates` has
+    the domains with limits; `per_second` is the measured rate. None if nothing is known.
     """
     messages = sum(domains.values())
     found = [
@@ -93,7 +92,7 @@ def _of_windows(
 
 
 def _of_days(messages: int, limits: Limits, free: Mapping[str, int], at: datetime) -> Forecast:
-    """Count the days until all are sent: a warm-up has a limit of its own for each."""
+    """Add up daily limits until all are sent, since in a warm-up each day has its own limit."""
     left, days, bound = messages, 0, Bound.DAY
     while left > 0 and days < _DAYS:
         most = {name: size for name, _, size in limits.windows(at + days * _DAY)}.get("day")

@@ -196,7 +196,7 @@ def opens_at(session: Session, limits: Limits, now: datetime) -> datetime | None
 
 
 def free(session: Session, limits: Limits, now: datetime) -> dict[str, int]:
-    """Return how many messages the windows that are counted allow now. Changes nothing."""
+    """Return how many messages each rate limit window allows now. Changes nothing."""
     return {
         name: _left(session, name, _lasts(window), most, now)[0]
         for name, window, most in limits.windows(now)

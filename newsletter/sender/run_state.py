@@ -59,7 +59,7 @@ class RunState:
         await wait_or_stop(seconds, self.stopping)
 
     def tell(self, event: Event, sentence: str, hint: str | None = None, **fields: object) -> None:
-        """Log an event, and report it to the operator: what happened, and what to do."""
+        """Log an event, and report a sentence and a hint to the operator."""
         event(**fields, message=in_words(sentence, hint))
         if self._on_trouble is not None:
             self._on_trouble(sentence, hint)

@@ -78,7 +78,7 @@ class SendTally:
     was_stopped: bool = False
     #: The time at which more may be sent, if a rate limit ended the run.
     limited_until: datetime | None = None
-    #: The last answer about a reader.
+    #: The time of the last reply about a reader.
     ended_at: datetime | None = None
 
     def add(self, outcome: Outcome, *, at: datetime) -> None:

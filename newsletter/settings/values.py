@@ -44,14 +44,14 @@ _PARAMETERS = re.compile(
 
 #: Characters that need no escape in the path of a URL.
 _PATH_SECRET = re.compile(r"[A-Za-z0-9_-]{1,200}")
-#: A selector of DKIM (RFC 6376 3.1): a name below _domainkey.
+#: A DKIM selector (RFC 6376 3.1), which is a name below _domainkey.
 _SELECTOR = re.compile(r"(?!.{101})[A-Za-z0-9_-]{1,63}(?:\.[A-Za-z0-9_-]{1,63})*", re.ASCII)
 _TOPIC = re.compile(r"arn:aws[a-z-]{0,12}:sns:[a-z0-9-]{1,32}:\d{12}:[\w.-]{1,256}", re.ASCII)
 #: Minimum characters of a provider's password, and octets of a provider's key.
 _LOGIN_LENGTH = 16
 
 
-#: Networks of this machine and of private ones (RFC 1918, 3927, 4193, 6598).
+#: Loopback, private and link-local networks (RFC 1918, 3927, 4193, 6598).
 _INSIDE = [
     ip_network(text)
     for text in (
@@ -85,7 +85,7 @@ def address_of(mailbox: str) -> str:
 
 
 def is_inside(address: IPv4Address | IPv6Address) -> bool:
-    """Return whether an address is one of this machine or of a private network."""
+    """Return whether an address is local to this machine or a private network."""
     return any(address.version == one.version and address in one for one in _INSIDE)
 
 

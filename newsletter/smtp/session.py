@@ -123,7 +123,7 @@ class Session(asyncio.Protocol):
 
     @property
     def tls(self) -> str | None:
-        """The version of TLS, such as TLSv1.3; None without."""
+        """The version of TLS, such as TLSv1.3; None without TLS."""
         found = self._transport.get_extra_info("ssl_object")
         return found.version() if found is not None else None
 

@@ -345,9 +345,9 @@ def move(
     status: Status | None = None,
     cadence: Cadence | None = None,
 ) -> None:
-    """Give a subscriber, whose row is locked, another status or cadence.
+    """Change the status or cadence of a subscriber whose row is locked.
 
-    This and `change` are the only ways: both count the readers.
+    Only this function and `change` may do so, because they update the counts of readers.
     """
     before = tally.reader(subscriber.cadence, subscriber.status)
     subscriber.status = status or subscriber.status

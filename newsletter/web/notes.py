@@ -16,7 +16,7 @@ class Notes(Generic[K]):
     """Counts events by kind until they are logged; the caller provides the time."""
 
     def __init__(self, say: Callable[[K, int, str], object]) -> None:
-        #: Logs the line of a kind, with the count and the last peer.
+        #: A function that logs one line for a kind, with the count and the last peer.
         self._say = say
         self._counts: dict[K, int] = {}
         self._peers: dict[K, str] = {}

@@ -153,7 +153,7 @@ class ReportWriter:
         if not self._has_news:
             return
         self._has_news = False
-        # The alarm that pauses an edition is logged where that is done.
+        # Not logged here, because the code that pauses an edition logs its alarm.
         await run_in_threadpool(self._alarms)
 
     def _alarms(self) -> list[Alarm]:

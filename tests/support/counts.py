@@ -1,4 +1,4 @@
-"""Compares the counts that are kept with what is counted."""
+"""Compares the kept counts with the rows in the database."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from newsletter.models import (
 )
 from newsletter.tally import Name
 
-#: What is counted: name, mailing and key.
+#: Counts by name, mailing and key.
 Counts = Counter[tuple[str, int, str]]
 
 _PRUNED = {
@@ -32,7 +32,7 @@ _PRUNED = {
 
 
 def assert_counts_are_true(engine: Engine) -> None:
-    """Compare, in one statement each: a transaction may commit between two of them."""
+    """Compare each count in a single statement, since transactions may commit between two."""
     with sessions.reading(engine) as session:
         for name in (Name.DELIVERY, Name.READER):
             found = _side_by_side(session, name)
@@ -45,7 +45,7 @@ def assert_counts_are_true(engine: Engine) -> None:
 
 
 def recount(session: Session | Connection) -> None:
-    """Make the kept counts true again, after a test has changed rows behind their back."""
+    """Correct the kept counts after a test changed rows directly."""
     if isinstance(session, Session):
         session.flush()
     for name in Name:
@@ -61,12 +61,12 @@ def recount(session: Session | Connection) -> None:
 
 
 def is_kept(engine: Engine) -> bool:
-    """Whether the database has the tables of this version."""
+    """Return whether the database has the tables of this version."""
     return inspect(engine).has_table("tally")
 
 
 def _side_by_side(session: Session, name: Name) -> dict[tuple[int, str], tuple[int, int]]:
-    """Return what is kept and what is counted, by mailing and key."""
+    """Return kept and actual counts, by mailing and key."""
     change = col(TallyPart.change)
     columns: list[Any] = [col(TallyPart.mailing_id), col(TallyPart.key), change, change * 0]
     kept = select(*columns).where(col(TallyPart.name) == name.value)

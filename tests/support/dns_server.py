@@ -1,4 +1,4 @@
-"""A DNS server of a test's own on loopback, over UDP and TCP, with a zone and faults by name."""
+"""A DNS server for tests on loopback, over UDP and TCP, with a zone and faults by name."""
 
 from __future__ import annotations
 
@@ -21,26 +21,26 @@ Zone = Mapping[str, Mapping[str, Sequence[str]]]
 
 
 class Fault(Enum):
-    """What the server does with a query for a name instead of answering it."""
+    """A fault instead of a correct answer to a query for a name."""
 
     SILENT = auto()
     SERVFAIL = auto()
     REFUSED = auto()
-    #: Tells by UDP that the answer does not fit; TCP has it.
+    #: The UDP answer is truncated; TCP has the whole answer.
     TRUNCATED = auto()
-    #: Tells so by TCP, too.
+    #: Answers over UDP and TCP are truncated.
     TRUNCATED_ALWAYS = auto()
-    #: Neither an authority nor a resolver: an empty answer that refers to others.
+    #: A lame server: an empty answer that only refers to other servers.
     LAME = auto()
     GARBAGE = auto()
-    #: Closes the connection; by UDP it tells that the answer does not fit.
+    #: The UDP answer is truncated, and the TCP connection is closed without an answer.
     HANGS_UP = auto()
 
 
 class DnsServer:
-    """Answers from a zone, but for names with a fault (* for all); texts of TXT records are split.
+    """Answers from a zone, except for names with a fault (* for all names).
 
-    A string of them has 255 octets.
+    Texts of TXT records are split into strings of 255 octets.
     """
 
     def __init__(self, zone: Zone, faults: Mapping[str, Fault]) -> None:
@@ -50,7 +50,7 @@ class DnsServer:
         self._tcp = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         self._bind()
         self._tcp.listen(16)
-        #: The questions, as "example.org TXT udp".
+        #: The received queries, such as "example.org TXT udp".
         self.asked: list[str] = []
         self._threads = [
             threading.Thread(target=serve, daemon=True)
@@ -59,16 +59,16 @@ class DnsServer:
 
     @property
     def nameserver(self) -> tuple[str, int]:
-        """Its address, as a Resolver takes it."""
+        """The address of the server, as an argument of Resolver."""
         return "127.0.0.1", self._udp.getsockname()[1]
 
     def start(self) -> None:
-        """Begin to answer."""
+        """Start the threads of the server."""
         for thread in self._threads:
             thread.start()
 
     def stop(self) -> None:
-        """Answer no more."""
+        """Close the sockets and wait for the threads."""
         # Shutting down wakes the threads; closing alone does not.
         for server in (self._udp, self._tcp):
             with suppress(OSError):
@@ -81,7 +81,7 @@ class DnsServer:
         self._tcp.close()
 
     def _bind(self) -> None:
-        """Take a port that is free for both."""
+        """Bind a port that is free for UDP and TCP."""
         for _ in range(50):
             self._udp.bind(("127.0.0.1", 0))
             try:
@@ -149,7 +149,7 @@ class DnsServer:
             return reply.to_wire()
 
     def _fill(self, reply: dns.message.Message, name: str, kind: str) -> None:
-        """Put the records of a name into a reply, behind its aliases."""
+        """Add the records of a name to a reply, after its aliases."""
         for _ in range(20):
             records = self._zone.get(name)
             if records is None:
@@ -166,7 +166,7 @@ class DnsServer:
 
 
 def _quoted(text: str) -> str:
-    """Return a TXT record's strings as a zone file has them; a character for each octet."""
+    """Return the strings of a TXT record in zone file syntax; each character is one octet."""
     strings = [text[at : at + 255] for at in range(0, len(text), 255)] or [""]
     return " ".join(f'"{"".join(map(_escaped, string))}"' for string in strings)
 
@@ -178,7 +178,7 @@ def _escaped(character: str) -> str:
 
 @contextmanager
 def serving(zone: Zone, **faults: Fault) -> Iterator[DnsServer]:
-    """Return a server that runs for the block; names of faults have __ for dots."""
+    """Run a server during the block; the keywords of faults have __ instead of dots."""
     server = DnsServer(zone, {name.replace("__", "."): fault for name, fault in faults.items()})
     server.start()
     try:

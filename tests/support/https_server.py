@@ -1,4 +1,4 @@
-"""A web server of a test's own on loopback, with TLS or without: a test scripts its answers."""
+"""A web server for tests on loopback, with or without TLS, whose responses a test scripts."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import trustme
 
 
 class Request(NamedTuple):
-    """What was asked."""
+    """A received request."""
 
     method: str
     path: str
@@ -23,7 +23,7 @@ class Request(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """What is answered."""
+    """The response to a request."""
 
     status: int = 200
     headers: dict[str, str] = {}  # noqa: RUF012 - a constant
@@ -35,7 +35,7 @@ Rule = Callable[[Request], Answer]
 
 @dataclass
 class WebServer:
-    """Where it is, and what it was asked."""
+    """The URL of the server, and the requests that it received."""
 
     url: str
     asked: list[Request] = field(default_factory=list)
@@ -43,7 +43,7 @@ class WebServer:
 
 @contextmanager
 def running(rule: Rule, context: ssl.SSLContext | None = None) -> Iterator[WebServer]:
-    """Run it on a free port of 127.0.0.1."""
+    """Run a web server on a free port of 127.0.0.1."""
 
     class Handler(BaseHTTPRequestHandler):
         def _answer(self) -> None:
@@ -52,7 +52,7 @@ def running(rule: Rule, context: ssl.SSLContext | None = None) -> Iterator[WebSe
             request = Request(self.command, self.path, headers, self.rfile.read(length))
             found.asked.append(request)
             answer = rule(request)
-            # Without a Date of its own.
+            # Unlike `send_response`, this sends no Date header.
             self.send_response_only(answer.status)
             for name, value in {"Content-Length": str(len(answer.body)), **answer.headers}.items():
                 self.send_header(name, value)
@@ -84,7 +84,7 @@ class _Quiet(ThreadingHTTPServer):
     daemon_threads = True
 
     def handle_error(self, *_: Any) -> None:
-        """Say nothing of handshakes that a client ends."""
+        """Print no tracebacks of handshakes that a client aborts."""
 
 
 def context(authority: trustme.CA, *names: str, **options: Any) -> ssl.SSLContext:

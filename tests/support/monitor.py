@@ -1,4 +1,4 @@
-"""A monitor in the form of healthchecks.io: it keeps what is posted to it."""
+"""A monitor with the interface of healthchecks.io, which records the requests."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 
 class Pinged(NamedTuple):
-    """One request."""
+    """One received request."""
 
     method: str
     path: str
@@ -18,7 +18,7 @@ class Pinged(NamedTuple):
 
 
 class Monitor(ThreadingHTTPServer):
-    """What came, and how it is answered; a stalled one answers when it is let go."""
+    """The received requests, and the status of responses; `stalled` can delay responses."""
 
     daemon_threads = True
 
@@ -33,12 +33,12 @@ class Monitor(ThreadingHTTPServer):
 
     @property
     def url(self) -> str:
-        """What to set as ping_url."""
+        """The URL for the setting ping_url."""
         return f"http://127.0.0.1:{self.server_port}/6ee1"
 
     @property
     def paths(self) -> list[str]:
-        """The paths below it, in their order."""
+        """The paths of the requests below the URL, in order."""
         return [one.path.removeprefix("/6ee1") for one in self.pings]
 
 

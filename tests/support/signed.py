@@ -1,4 +1,4 @@
-"""Mails signed by dkimpy with keys of a test's own, and the records that have those keys."""
+"""Mails signed by dkimpy with test keys, and the DNS records of these keys."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import dkim
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-#: All that a signature of a digest has to cover.
+#: The headers that the signature of a digest must cover.
 WHOLE = (
     "From", "Subject", "Date", "To", "Message-ID", "List-Unsubscribe", "List-Unsubscribe-Post",
 )  # fmt: skip
@@ -19,7 +19,7 @@ WHOLE = (
 
 @dataclass(frozen=True)
 class Signer:
-    """A key of a domain."""
+    """The signing key of a domain."""
 
     domain: str
     selector: str
@@ -29,11 +29,11 @@ class Signer:
 
     @property
     def name(self) -> str:
-        """Where the record stands."""
+        """The DNS name of the record."""
         return f"{self.selector}._domainkey.{self.domain}"
 
     def sign(self, mail: bytes, covers: Sequence[str] = WHOLE) -> bytes:
-        """Return a mail with a signature of these headers in front."""
+        """Return the mail with a signature of these headers prepended."""
         line = dkim.sign(
             mail,
             self.selector.encode(),
@@ -47,7 +47,7 @@ class Signer:
 
 @cache
 def signer(domain: str = "miasfeed.example", selector: str = "s1", bits: int = 2_048) -> Signer:
-    """Return a new key of a domain, the same one each time."""
+    """Return the key of a domain; generated once per process."""
     key = rsa.generate_private_key(public_exponent=65_537, key_size=bits)
     pem = key.private_bytes(
         serialization.Encoding.PEM,

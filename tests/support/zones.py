@@ -1,4 +1,4 @@
-"""A DNS of a test's own in memory: answers to look-ups without a server."""
+"""DNS for tests in memory, without a server."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from collections.abc import Mapping, Sequence
 from newsletter.doctor.findings import Finding
 from newsletter.doctor.records.answers import Answer, Kind
 
-#: In place of records: the query fails.
+#: Used instead of records for a query that fails.
 FAILS = "no name server answered in time"
 
 
 class Zone:
-    """Answers from a table of names; counts what it is asked."""
+    """Answers from a table of names, and counts the queries."""
 
     def __init__(self, names: Mapping[str, Mapping[Kind, Sequence[str] | str]]) -> None:
         self._names = {name.lower(): records for name, records in names.items()}
         self.asked: list[tuple[str, Kind]] = []
 
     def __call__(self, name: str, kind: Kind) -> Answer:
-        """Return what the table has; a text in place of records is a failure."""
+        """Return the entry of the table; a text instead of records is a failure."""
         self.asked.append((name, kind))
         records = self._names.get(name.lower().removesuffix("."))
         if records is None:
@@ -29,7 +29,7 @@ class Zone:
 
 
 def right() -> dict[str, dict[Kind, Sequence[str] | str]]:
-    """Return the DNS of miasfeed.example as it should be, with a relay of its own."""
+    """Return correct DNS records of miasfeed.example, with its own relay."""
     key = (
         "MIGfMA0GCSqGSIb3DQEBAQUAA4GNADCBiQKBgQC7hjLOJ4Z0ndIHwPfHb5eF5/DYXpR5n/vs/9BsVd/FWVBpdtz9ok"
         "gbiR0uhQsmRuSoBYpDJBYC1KGrNXBF2L8Cs1vex/N5khL1PvF9yJ5aLK1YTGc5PjLyYA7mC5MWm0L4vlWqKP8ciNlW"
@@ -60,7 +60,7 @@ def right() -> dict[str, dict[Kind, Sequence[str] | str]]:
     }
 
 
-#: Settings of a relay and a key that the right DNS knows.
+#: Settings of a relay and a key that match these DNS records.
 RELAY = {"smtp_url": "smtps://mia:secret@mail.miasfeed.example", "dkim_selectors": ["mail2026"]}
 
 
@@ -71,5 +71,5 @@ def only(found: list[Finding], name: str) -> Finding:
 
 
 def texts(*records: str) -> dict[Kind, Sequence[str] | str]:
-    """Return a name with TXT records, and the MX of the right DNS."""
+    """Return TXT records for a name, with the correct MX."""
     return {"TXT": records, "MX": ["mail.miasfeed.example"]}

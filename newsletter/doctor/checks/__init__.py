@@ -1,4 +1,4 @@
-"""What DNS says about the sender and its relays, judged: a file for each subject.
+"""Checks of the DNS records of the sender and its relays, one module per subject.
 
-Pure: a look-up is an argument; findings out.
+Pure functions: they get the look-up as an argument, and return findings.
 """

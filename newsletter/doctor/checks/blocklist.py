@@ -1,4 +1,4 @@
-"""Judges whether addresses and domains are on Spamhaus' blocklists: blocklist."""
+"""The check `blocklist`: whether addresses and domains are on the blocklists of Spamhaus."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _LOOK = "https://check.spamhaus.org/"
 
 
 def findings(settings: Settings, ways: Sequence[Route], lookup: Lookup) -> Iterator[Finding]:
-    """Judge the addresses that mail leaves from, and each domain in it."""
+    """Check the addresses from which mail is sent, and each domain that occurs in every mail."""
     for way in ways:
         public = [address for address in way.addresses if not values.is_inside(address)]
         for address in public:
@@ -30,7 +30,7 @@ def findings(settings: Settings, ways: Sequence[Route], lookup: Lookup) -> Itera
 
 
 def domains(settings: Settings) -> list[str]:
-    """Return the domains that stand in every mail: of From, envelope sender and links."""
+    """Return the domains that occur in every mail: of From, envelope sender and links."""
     links = [urlsplit(url or "").hostname or "" for url in (settings.base_url, settings.site_url)]
     found = [settings.sender_domain, settings.bounce_address.rpartition("@")[2], *links]
     return [domain for domain in dict.fromkeys(found) if _is_domain(domain)]

@@ -1,7 +1,7 @@
-"""Judges the keys that the relay signs with: dkim.key.
+"""The check `dkim.key`: the public keys of the relay's DKIM signatures.
 
-A signature may be of the sender's domain or of one above it, up to the organizational domain, and
-is aligned with From in either case (RFC 9989 4.4.1).
+The signing domain may be the sender's or a parent of it, up to the organizational domain; in either
+case the signature is aligned with From (RFC 9989 4.4.1).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _FROM_RELAY = (
 def findings(
     selectors: Sequence[str], domain: str, organizational: str, lookup: Lookup
 ) -> list[Finding]:
-    """Return what is wrong with the keys of the selectors in the setting."""
+    """Return the findings on the keys of the configured selectors."""
     if not selectors:
         return [
             Finding(
@@ -52,7 +52,7 @@ def findings(
 
 
 def domains(domain: str, organizational: str) -> list[str]:
-    """Return the domain and those above it, up to the organizational domain."""
+    """Return the domain and its parents, up to the organizational domain."""
     labels = domain.split(".")
     above = max(len(labels) - organizational.count("."), 1)
     return [".".join(labels[at:]) for at in range(above)]
@@ -86,7 +86,7 @@ def _judged(selector: str, domain: str, answer: Answer, keys: list[Key]) -> Iter
         )
         return
     if len(answer.records) > 1:
-        # RFC 6376 3.6.2.2: what verifiers do then is undefined.
+        # The behaviour of verifiers is then undefined (RFC 6376 3.6.2.2).
         yield _finding(
             name,
             f"There are {len(answer.records)} TXT records at {name}, and verifiers may take any "

@@ -1,4 +1,4 @@
-"""Judges the DMARC record that receivers go by: dmarc.record and dmarc.tags (RFC 9989)."""
+"""The checks `dmarc.record` and `dmarc.tags`: the DMARC record that receivers use (RFC 9989)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _POLICIES = frozenset({"p", "sp", "np"})
 
 
 def findings(walk: Walk, mailbox: str) -> list[Finding]:
-    """Return what is wrong with the record that a walk found; reports may go to `mailbox`."""
+    """Return the findings on the record of a tree walk; a proposal sends reports to `mailbox`."""
     for domain, records in walk.crowded.items():
         if domain in {walk.start, walk.organizational}:
             return [
@@ -21,7 +21,7 @@ def findings(walk: Walk, mailbox: str) -> list[Finding]:
                 _unknown("dmarc.tags", walk.start, "dmarc.record comes first"),
             ]
     if walk.failure:
-        # A record that is not seen may be nearer, or say whose the domain is.
+        # A record whose query failed may be nearer, or determine the organizational domain.
         names = ("dmarc.record", "dmarc.tags")
         return [_unknown(name, walk.start, walk.failure) for name in names]
     policy = walk.policy
@@ -87,7 +87,7 @@ def _policy(walk: Walk, domain: str, record: Record, mailbox: str) -> Iterator[F
             record=_new(domain, mailbox),
         )
         return
-    # A subdomain without a record of its own goes by sp.
+    # For a subdomain without its own record, the tag sp applies.
     tag = "sp" if domain != walk.start and record.value("sp") else "p"
     if record.value(tag) in {"quarantine", "reject"}:
         return
@@ -135,11 +135,11 @@ def _tags(domain: str, record: Record, mailbox: str) -> Iterator[Finding]:
 
 
 def _proposed(domain: str, record: Record, mailbox: str) -> str:
-    """Return the record without what is wrong in it, and with reports."""
+    """Return the record without its wrong tags, and with an address for reports."""
     kept = {tag: value for tag, value in record.tags.items() if tag in dmarc.KNOWN and tag != "t"}
     for tag in record.wrong():
         kept.pop(tag, None)
-    # Without p it counts as p=none, and older receivers ignore it.
+    # A record without p counts as p=none, and older receivers ignore the record.
     tags = {"p": "none", **kept}
     return zone.txt(f"_dmarc.{domain}", _text({"rua": f"mailto:{mailbox}"} | tags))
 
@@ -153,6 +153,6 @@ def _changed(record: Record, values: dict[str, str]) -> str:
 
 
 def _text(tags: dict[str, str]) -> str:
-    # RFC 7489 wanted p in front.
+    # RFC 7489 required that p is the first tag.
     ordered = {"p": tags["p"], **tags} if "p" in tags else tags
     return "; ".join(["v=DMARC1", *(f"{tag}={value}" for tag, value in ordered.items())])

@@ -1,4 +1,4 @@
-"""Judges the names in From and where mails come back to: from.domain, from.name, returnpath."""
+"""The checks `from.domain`, `from.name` and `returnpath`, of From and the envelope sender."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from newsletter.doctor.records import zone
 from newsletter.doctor.records.answers import Lookup
 from newsletter.doctor.records.zone import shown
 
-#: Domains of mailbox providers: they let nobody else send with them in From (DMARC).
+#: Domains of mailbox providers, whose DMARC policies do not allow others to use them in From.
 _FREE = frozenset(
     [
         "126.com", "163.com", "aim.com", "aol.com", "att.net", "bellsouth.net", "bigpond.com",
@@ -32,23 +32,23 @@ _FREE = frozenset(
 )  # fmt: skip
 #: Providers that have a domain in each country: `yahoo.co.uk`, `gmx.net`.
 _FREE_LABELS = frozenset({"yahoo", "yandex", "gmx"})
-#: Words of a subject that a name has no use for (Gmail's guidelines for display names).
+#: Words typical of subjects, not of names (see Gmail's guidelines for display names).
 _SUBJECT = re.compile(
     r"^\s*(?:re|fwd?|aw|wg|tr|sv|antw)\s*:|[!?]{2,}|-{3,}|\d+\s?%|\(\d+\)\s*$|^\s*[\[(]\d+[\])]"
     r"|\b(?:urgent|action required|important update|last chance|final notice|limited time"
     r"|act now|free gift|reminder)\b",
     re.IGNORECASE,
 )
-#: Signs that look like a badge of approval though they are no emoji.
+#: Characters that look like a badge of approval but are not emoji.
 _BADGES = frozenset("✓✔☑✗✘★☆®℠™✪✯❖●◉⬤©")
 _MAILBOX = re.compile(r"[^\s@<>\"]+@[^\s@<>\"]+\.[^\s@<>\"]+")
-#: MX records whose hosts are looked up.
+#: Maximum of MX records whose hosts are looked up.
 _HOSTS = 3
 
 
 @dataclass(frozen=True, slots=True)
 class _Reached:
-    """Whether mail to a domain finds a server; both texts are empty if it does."""
+    """Whether a domain has a mail server; both texts are empty if it has."""
 
     problem: str = ""
     needs_mx: bool = True
@@ -56,7 +56,7 @@ class _Reached:
 
 
 def sender_domain(domain: str, ways: Sequence[Route], lookup: Lookup) -> Iterator[Finding]:
-    """Judge the domain in From: it takes mail, and is the publisher's own."""
+    """Check that the domain in From accepts mail and belongs to the publisher."""
     if domain in _FREE or domain.partition(".")[0] in _FREE_LABELS:
         yield Finding(
             id="from.domain",
@@ -71,12 +71,12 @@ def sender_domain(domain: str, ways: Sequence[Route], lookup: Lookup) -> Iterato
 
 
 def return_path(address: str, ways: Sequence[Route], lookup: Lookup) -> Iterator[Finding]:
-    """Judge the domain of the envelope sender: bounces reach a server there."""
+    """Check that the domain of the envelope sender has a mail server for bounces."""
     yield from _judged("returnpath", address.rpartition("@")[2], ways, lookup)
 
 
 def sender_name(name: str, address: str) -> Iterator[Finding]:
-    """Judge the display name in From: it says who sends, and nothing else."""
+    """Check that the display name in From names the sender and nothing else."""
     if why := _wrong_name(name, address):
         yield Finding(
             id="from.name",
@@ -88,7 +88,7 @@ def sender_name(name: str, address: str) -> Iterator[Finding]:
 
 
 def local(domain: str, ids: Sequence[str]) -> Iterator[Finding]:
-    """Say of each check that a domain of this machine has nothing in DNS to look at."""
+    """Yield for each check a finding that a local domain has no records in DNS."""
     for name in ids:
         yield Finding(
             id=name,
@@ -128,7 +128,7 @@ def _judged(name: str, domain: str, ways: Sequence[Route], lookup: Lookup) -> It
 
 
 def _own(ways: Sequence[Route]) -> list[str]:
-    """Return the names of relays of the publisher's own."""
+    """Return the host names of the publisher's own relays."""
     return [way.name for way in ways if way.kind is Kind.OWN and "." in way.name]
 
 
@@ -139,7 +139,7 @@ def _reached(domain: str, lookup: Lookup) -> _Reached:
     if not answer.exists:
         return _Reached(f"{domain} is not in DNS")
     if answer.records and not any(answer.records):
-        # RFC 7505.
+        # A null MX (RFC 7505).
         return _Reached(f"{domain} says that it takes no mail (its MX is a dot)")
     # Without MX, the domain itself is the host (RFC 5321 5.1).
     hosts = [host for host in answer.records if host][:_HOSTS] or [domain]
@@ -157,7 +157,7 @@ def _reached(domain: str, lookup: Lookup) -> _Reached:
 
 
 def _has_address(host: str, lookup: Lookup) -> str | None:
-    """Return an empty text if a host has an address, None if not, or why nobody can tell."""
+    """Return "" if a host has an address, None if not, or the reason if the look-up failed."""
     answers = [lookup(host, kind) for kind in ("A", "AAAA")]
     if any(answer.records for answer in answers):
         return ""
@@ -181,5 +181,5 @@ def _is_picture(sign: str) -> bool:
 
 
 def is_local(domain: str) -> bool:
-    """Return whether a domain is one of this machine alone, or has no dot at all."""
+    """Return whether a domain exists on this machine only, or has no dot."""
     return "." not in domain or setup.is_loopback(domain)

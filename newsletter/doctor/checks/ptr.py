@@ -1,7 +1,7 @@
-"""Judges reverse DNS: ptr. Only of addresses that are the publisher's own to name.
+"""The check `ptr`: the reverse DNS of the publisher's own addresses.
 
-An address needs a name that leads back to it, or large receivers refuse its mail. Where a provider
-or somebody else's relay sends, that is theirs to keep.
+Large receivers refuse mail from an address without a host name that resolves to this address. The
+addresses of providers and of other people's relays are not checked, as only they can change them.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from newsletter.doctor.records.answers import Lookup
 from newsletter.doctor.records.zone import Address, shown
 from newsletter.settings import values
 
-#: Names of one address that are looked at.
+#: Maximum of names of one address that are checked.
 _NAMES = 10
 
 
 def findings(ways: Sequence[Route], domain: str, lookup: Lookup) -> Iterator[Finding]:
-    """Judge the addresses that mail leaves from; a name at `domain` is the one to give them."""
+    """Check the addresses from which mail is sent; hints propose a name in `domain`."""
     for way in ways:
         if way.kind is Kind.OWN:
             name = way.name if "." in way.name else f"mail.{domain}"
@@ -80,7 +80,7 @@ def _address(address: Address, name: str, way: Route, lookup: Lookup) -> Iterato
 
 
 def _said(address: Address, names: Sequence[str], way: Route) -> Iterator[Finding]:
-    """Tell of a name that is not the relay's: what it says in EHLO is not seen from here."""
+    """Yield a finding if no name of an address is the relay's; its EHLO name is unknown here."""
     if "." in way.name and way.name not in names:
         yield Finding(
             id="ptr",

@@ -1,8 +1,8 @@
-"""From where mail leaves: what the settings tell about it, and DNS about the relays' hosts.
+"""The addresses from which mail is sent, by the settings and the DNS of the relays' hosts.
 
-A relay on this machine has public addresses that it cannot know itself, behind NAT at least. A
-provider takes mail at one address and sends it from others. A host of the publisher's own domain is
-taken to send from the addresses of its name. `sending_addresses` goes over all of this.
+The public addresses of a relay on this machine are unknown, at least behind NAT. A provider accepts
+mail at one address and sends from others. A host in the publisher's own domain is assumed to send
+from the addresses of its name. The setting `sending_addresses` overrides all of this.
 """
 
 from __future__ import annotations
@@ -23,29 +23,29 @@ RECEIVED = (
     "Set sending_addresses to the public addresses that mail leaves from; `newsletter doctor "
     "--file` with a mail that one of your own mailboxes has received names them."
 )
-#: Addresses of a relay that are looked at.
+#: Maximum of addresses of a relay that are checked.
 _ADDRESSES = 8
 
 
 @dataclass(frozen=True, slots=True)
 class Provider:
-    """Who sends for others, from addresses of its own."""
+    """A mail provider, which sends for others from its own addresses."""
 
     name: str
-    #: A pattern of how the names of its relays end.
+    #: Pattern for the ends of its relays' host names.
     hosts: str
-    #: What the SPF records of its customers include.
+    #: The domain that its customers include in their SPF records.
     include: str
-    #: Whether it takes its own domain as envelope sender unless it is told otherwise: SPF then
-    #: passes for that one.
+    #: Whether it uses its own domain as envelope sender by default; SPF then passes for that
+    #: domain.
     has_own_sender: bool = False
 
     def runs(self, host: str) -> bool:
-        """Return whether a relay is one of its own."""
+        """Return whether a host is a relay of this provider."""
         return re.fullmatch(rf"(?:.+\.)?(?:{self.hosts})", host) is not None
 
 
-#: By their documentation, in the autumn of 2026.
+#: According to their documentation in the autumn of 2026.
 _PROVIDERS = [
     Provider(name, hosts, include)
     for name, hosts, include in (
@@ -74,32 +74,32 @@ _PROVIDERS = [
 
 
 class Kind(Enum):
-    """How well the addresses are known."""
+    """How well the addresses of a route are known."""
 
-    #: They are set, or those of a host of the publisher's own.
+    #: The addresses are configured, or belong to a host of the publisher.
     OWN = auto()
-    #: Those of somebody else's host, which may send from others.
+    #: The addresses belong to another organization's host, which may send from others.
     OTHER = auto()
     PROVIDER = auto()
-    #: On this machine, or in its network.
+    #: The relay is on this machine or in its network.
     INSIDE = auto()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Route:
-    """One way by which mail leaves."""
+    """One relay, or the configured addresses, from which mail is sent."""
 
     kind: Kind
-    #: The relay's host; the setting's name for addresses that are set.
+    #: The relay's host; for configured addresses the name of the setting.
     name: str
     addresses: tuple[Address, ...] = ()
     provider: Provider | None = None
-    #: Why the addresses are not known, if DNS was asked.
+    #: Why the look-up of the addresses failed; empty otherwise.
     failure: str = ""
 
 
 def of(settings: Settings, organizational: str, lookup: Lookup) -> list[Route]:
-    """Return the ways by which mail leaves, each once.
+    """Return the routes by which mail is sent, each once.
 
     A host is the publisher's own if it is in the `organizational` domain of the sender.
     """
@@ -111,7 +111,7 @@ def of(settings: Settings, organizational: str, lookup: Lookup) -> list[Route]:
 
 
 def is_within(host: str, domain: str) -> bool:
-    """Return whether a host is a domain or below it."""
+    """Return whether a host is equal to a domain or a subdomain of it."""
     return host == domain or host.endswith(f".{domain}")
 
 
@@ -135,7 +135,7 @@ def _route(host: str, organizational: str, lookup: Lookup) -> Route:
     addresses, failure = _addresses(host, lookup)
     if failure:
         return Route(kind=Kind.OTHER, name=host, failure=failure)
-    # A name without a dot is one of this network.
+    # A name without a dot is in the local network.
     if not {".", ":"} & set(host) or all(values.is_inside(address) for address in addresses):
         return Route(kind=Kind.INSIDE, name=host, addresses=addresses)
     kind = Kind.OWN if is_within(host, organizational) else Kind.OTHER
@@ -156,9 +156,9 @@ def _addresses(host: str, lookup: Lookup) -> tuple[tuple[Address, ...], str]:
 
 
 def spf_terms(route: Route) -> list[str]:
-    """Return what an SPF record needs so that mail by a route passes; none costs a look-up twice.
+    """Return the SPF terms with which mail of a route passes; no term costs two look-ups.
 
-    Empty where nobody knows.
+    Empty if the addresses are unknown.
     """
     if route.provider is not None:
         return [f"include:{route.provider.include}"]

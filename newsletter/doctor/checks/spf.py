@@ -1,4 +1,4 @@
-"""Judges the SPF record of the domain that mails are returned to: spf.one, spf.lookups, spf.relay.
+"""The checks `spf.one`, `spf.lookups` and `spf.relay`, of the envelope sender's domain.
 
 Receivers look for the record at the domain of the envelope sender (RFC 7208 2.4), which is that of
 `return_path`, and without one that of `sender`.
@@ -20,7 +20,7 @@ from newsletter.settings import values
 
 
 def findings(sender: str, ways: Sequence[Route], lookup: Lookup) -> list[Finding]:
-    """Return what is wrong with the SPF record of the envelope sender's domain."""
+    """Return the findings on the SPF record of the envelope sender's domain."""
     domain = sender.rpartition("@")[2]
     found = spf.published(domain, lookup)
     if found.result is Result.TEMPERROR:
@@ -90,7 +90,7 @@ def _wrong(domain: str, found: spf.Published, ways: Sequence[Route]) -> Finding:
 
 
 def _matters(ways: Sequence[Route]) -> bool:
-    """Return whether SPF is looked for here, and not at a domain of the provider."""
+    """Return whether receivers check SPF of this domain, and not of a provider's domain."""
     return any(way.provider is None or not way.provider.has_own_sender for way in ways)
 
 
@@ -103,7 +103,7 @@ def _terms(ways: Sequence[Route]) -> list[str]:
 
 
 def _new(ways: Sequence[Route]) -> str:
-    # Where no address is known: those of the domain itself and of its mail servers.
+    # Without known addresses, those of the domain itself and of its mail servers are allowed.
     terms = _terms(ways) or ["a", "mx"]
     return " ".join(["v=spf1", *terms, "~all"])
 
@@ -119,7 +119,7 @@ def _what_is_unknown(ways: Sequence[Route]) -> str:
 
 
 def _merged(records: Sequence[str]) -> str:
-    """Return one record with the terms of several; all at its end is the mildest of theirs."""
+    """Return one record with the terms of several, and the mildest of their `all` terms."""
     terms: dict[str, None] = {}
     ends = set()
     for record in records:
@@ -128,11 +128,12 @@ def _merged(records: Sequence[str]) -> str:
             if lowered.lstrip("+-~?") == "all":
                 ends.add(lowered[0] if lowered != "all" else "+")
             elif lowered.startswith("redirect="):
-                # A record with all at its end ignores redirect (RFC 7208 6.1).
+                # A redirect becomes an include, because `all` makes redirect ineffective (RFC 7208
+                # 6.1).
                 terms[f"include:{term[len('redirect=') :]}"] = None
             elif _is_readable(term):
                 terms[term] = None
-    # +all would let everybody send.
+    # +all would allow everybody to send.
     end = "-all" if ends == {"-"} else "~all"
     return " ".join(["v=spf1", *terms, end])
 
@@ -156,7 +157,7 @@ def _for_everybody(domain: str, found: spf.Published) -> Iterator[Finding]:
 def _costs(
     domain: str, found: spf.Published, cost: spf_costs.Cost, ways: Sequence[Route]
 ) -> Iterator[Finding]:
-    """Judge what evaluating costs; of several errors the first that stops receivers is named."""
+    """Check the limits of evaluation; the finding names the first error that receivers reach."""
     if cost.problem and not cost.is_temporary:
         yield _lookups(
             domain,
@@ -207,7 +208,7 @@ def _lookups(domain: str, sentence: str, hint: str, record: str) -> Finding:
 
 
 def _spare(cost: spf_costs.Cost, ways: Sequence[Route]) -> str:
-    """Return the include with the most look-ups but for those of the relays."""
+    """Return the include with the most look-ups, apart from those of the relays."""
     needed = set(_terms(ways))
     spare = [one for one in cost.includes if one.term.lower() not in needed]
     return max(spare, key=lambda one: one.lookups).term if spare else ""
@@ -227,7 +228,7 @@ def _costliest(cost: spf_costs.Cost) -> str:
 
 
 def _without(domain: str, record: str, *terms: str) -> str:
-    """Return a record without some terms; empty if that changes nothing."""
+    """Return a record without some terms; empty if the record has none of them."""
     there = [term for term in record.split(" ") if term]
     kept = [term for term in there if term not in terms]
     return zone.txt(domain, " ".join(kept)) if kept != there else ""
@@ -262,7 +263,7 @@ def _provider(
     assert way.provider is not None
     if way.provider.include in set(cost.domains()):
         return
-    # Without it SPF passes all the same where the provider's own domain is the envelope sender.
+    # Without this term, SPF also passes if the provider's own domain is the envelope sender.
     is_needed = not way.provider.has_own_sender
     own = (
         ""
@@ -312,7 +313,7 @@ def _refused(
 
 
 def _with(record: str, terms: Sequence[str]) -> str:
-    """Return a record with more terms, before the first one that could end it."""
+    """Return a record with more terms, inserted before the first one that could end it."""
     found = [term for term in record.split(" ") if term]
     new = [term for term in terms if term not in found]
     return " ".join([found[0], *new, *found[1:]])

@@ -1,4 +1,4 @@
-"""DNS records about mail: what they say, and what is wrong with them.
+"""Parses and evaluates DNS records about mail.
 
-Pure: a look-up is an argument, and its answer a plain value (`answers`).
+Pure functions: the look-up is an argument, and its answer a plain value (`answers`).
 """

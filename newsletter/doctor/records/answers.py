@@ -1,4 +1,4 @@
-"""The answer to one DNS query: records, none, or why nobody can tell."""
+"""The answer to one DNS query: records, no records, or the reason of a failure."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ Kind = Literal["A", "AAAA", "MX", "PTR", "TXT"]
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What DNS says about one name and type; records, none, and "cannot tell" are kept apart."""
+    """The answer for one name and type: records, no records, or a failure."""
 
     #: Texts of TXT records, each with its strings joined; addresses; host names in lower case and
     #: without the last dot, those of MX records in their order, "" for the null MX (RFC 7505).
     records: tuple[str, ...] = ()
     #: False if the name does not exist (NXDOMAIN).
     exists: bool = True
-    #: Why it is not known: the end of a sentence such as "the name server answered SERVFAIL".
+    #: Why the query failed, as a clause such as "the name server answered SERVFAIL".
     failure: str = ""
 
 
 class Lookup(Protocol):
-    """Asks DNS. It never raises: what cannot be looked up is an answer, too."""
+    """Queries DNS. Never raises: a failure is also an Answer."""
 
     def __call__(self, name: str, kind: Kind, /) -> Answer:
         """Return the answer about a name, without a last dot."""

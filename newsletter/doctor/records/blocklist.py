@@ -1,4 +1,4 @@
-"""Spamhaus' blocklists of addresses (zen) and of domains (dbl), and the codes that they answer."""
+"""Queries Spamhaus' blocklists of addresses (zen) and domains (dbl), and reads their codes."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from newsletter.doctor.records.answers import Answer, Lookup
 from newsletter.doctor.records.zone import Address
 
 ZEN, DBL = "zen.spamhaus.org", "dbl.spamhaus.org"
-#: Entries that are always listed: a resolver that does not see them sees no others either
+#: Test entries that are always listed; a resolver that does not find them finds no others either
 #: (RFC 5782 5).
 _TESTS = {ZEN: "2.0.0.127", DBL: "dbltest.com"}
 _REFUSALS = {
     "127.255.255.252": "the blocklist's name was not understood",
     "127.255.255.254": "Spamhaus does not answer public or unnamed resolvers",
     "127.255.255.255": "Spamhaus has had too many queries from this resolver",
-    # An address was asked for, or an IP literal was among the domains.
+    # The query in the domain list was for an IP address.
     "127.0.1.255": "Spamhaus took the domain for an address",
 }
 _LISTS = {
@@ -32,13 +32,13 @@ _LISTS = {
 }
 _ABUSED = [ip_address(f"127.0.1.{last}") for last in range(102, 107)]
 _XBL = [ip_address(f"127.0.0.{last}") for last in range(4, 8)]
-#: Answers of a blocklist; others come from a resolver that answers everything.
+#: Addresses that blocklists return; others come from a resolver that answers every query.
 _CODES = ip_network("127.0.0.0/8")
 
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """Whether something is listed: on which lists, or why nobody can tell."""
+    """Whether a domain or address is listed: on which lists, or why that is unknown."""
 
     lists: tuple[str, ...] = ()
     failure: str = ""

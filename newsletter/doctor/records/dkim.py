@@ -12,36 +12,36 @@ from newsletter.doctor.records import tags
 from newsletter.doctor.records.answers import Answer, Lookup
 from newsletter.doctor.records.zone import shown
 
-#: Bits of an RSA key: verifiers take no shorter ones, and signers should have longer ones
-#: (RFC 8301 3.2).
+#: Bits of an RSA key: the minimum for verifiers, and the advised minimum for signers (RFC 8301
+#: 3.2).
 SHORTEST, ADVISED = 1024, 2048
-#: Characters of a key record that are read: one of 16,384 bits has 2,800.
+#: Maximum characters of a key record; a key of 16,384 bits has 2,800.
 _LONGEST = 8_000
 _SPACE = re.compile(r"[ \t\r\n]+")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Key:
-    """A public key that verifiers can use, as far as its record tells."""
+    """A public key from a record that verifiers can use."""
 
     algorithm: Literal["rsa", "ed25519"]
     bits: int
     #: Whether t=y asks verifiers to treat signed mail like unsigned.
     is_testing: bool
-    #: Whether t=s wants the domain of i= to be that of d=.
+    #: Whether t=s requires that the domain of i= equals d=.
     is_strict: bool
 
 
 class UnusableKey(ValueError):
-    """A record from which no verifier gets a key; its text is a clause, safe to show."""
+    """A record without a usable key; the text is a clause that is safe to print."""
 
 
 class RevokedKey(UnusableKey):
-    """A record whose p= is empty."""
+    """A record with an empty p=, which means that the key is revoked."""
 
 
 def name(selector: str, domain: str) -> str:
-    """Return where the key of a selector stands (RFC 6376 3.6.2.1)."""
+    """Return the DNS name of a selector's key (RFC 6376 3.6.2.1)."""
     return f"{selector}._domainkey.{domain}"
 
 
@@ -51,7 +51,7 @@ def find(selector: str, domain: str, lookup: Lookup) -> Answer:
 
 
 def read(record: str) -> Key:
-    """Return the key of a record, its strings joined; raise UnusableKey with the reason."""
+    """Parse a record with its strings joined; raise UnusableKey with the reason."""
     if len(record) > _LONGEST:
         raise UnusableKey(f"it has {len(record):,} characters, more than any key needs")
     found = _tags(record)
@@ -75,7 +75,7 @@ def _tags(record: str) -> dict[str, str]:
     found = dict(pairs)
     if len(found) < len(pairs):
         raise UnusableKey("a tag stands in it twice")
-    # RFC 6376 3.6.1: first, if it is there.
+    # The tag v is optional, but must be the first (RFC 6376 3.6.1).
     if "v" in found and pairs[0] != ("v", "DKIM1"):
         raise UnusableKey("it does not begin with v=DKIM1")
     return found
@@ -93,7 +93,7 @@ def _key(algorithm: str, value: str) -> tuple[Literal["rsa", "ed25519"], int]:
     except (binascii.Error, ValueError):
         raise UnusableKey("its p= is not in base64: part of it may be missing") from None
     if algorithm == "ed25519":
-        # RFC 8463 4: the key alone, without the ASN.1 around it.
+        # A key of Ed25519 is in the record without ASN.1 (RFC 8463 4).
         if len(octets) != 32:
             raise UnusableKey(f"its p= has {len(octets)} octets, and a key of Ed25519 has 32")
         return "ed25519", 256
@@ -103,7 +103,7 @@ def _key(algorithm: str, value: str) -> tuple[Literal["rsa", "ed25519"], int]:
 
 
 def _bits(octets: bytes) -> int:
-    # Most commands have no use for it.
+    # Imported here, because most commands do not need cryptography.
     from cryptography.exceptions import UnsupportedAlgorithm  # noqa: PLC0415
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey  # noqa: PLC0415
     from cryptography.hazmat.primitives.serialization import load_der_public_key  # noqa: PLC0415

@@ -1,4 +1,4 @@
-"""DMARC records, and where one is looked for: the tree walk of RFC 9989 4.10."""
+"""Parses DMARC records, and finds them by the tree walk of RFC 9989 4.10."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from newsletter.doctor.records import tags
 from newsletter.doctor.records.answers import Lookup
 
-#: Labels of the longest name that a walk asks for after the first one, and so its queries but one.
+#: Maximum labels of the second name in a tree walk, and so the number of queries after the first.
 _LABELS = 7
 _IS_RECORD = re.compile(r"v[ \t]*=[ \t]*DMARC1[ \t]*(?:;|\Z)")
 _REQUESTS = frozenset({"none", "quarantine", "reject"})
@@ -26,38 +26,38 @@ _FAILURES = re.compile(r"[01ds](?:[ \t]*:[ \t]*[01ds])*", re.IGNORECASE)
 _URI = re.compile(r"[a-z][a-z0-9+.-]*:[^,\s]+", re.IGNORECASE)
 _MAILTO = re.compile(r"mailto:[^@,\s]+@([^@,\s!]+)(?:![0-9]+[kmgt]?)?", re.IGNORECASE)
 KNOWN = frozenset({"v", "fo", "rua", "ruf", *_VALUES})
-#: Of RFC 7489, and removed in RFC 9989.
+#: Tags of RFC 7489 that RFC 9989 removed.
 HISTORIC = frozenset({"pct", "rf", "ri"})
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A DMARC record; a tag whose value is wrong counts as if it were not there."""
+    """A DMARC record; a tag with an invalid value is ignored."""
 
     text: str
-    #: All tags but v, with their values as they stand in the record; the first of equal names.
+    #: All tags except v with their values as written; of equal names, the first.
     tags: dict[str, str] = field(default_factory=dict)
 
     def value(self, tag: str) -> str:
-        """Return the value of a tag that has a closed list of them; empty if it has none."""
+        """Return the value of a tag with a fixed set of values; empty if absent or invalid."""
         value = self.tags.get(tag, "").lower()
         return value if value in _VALUES[tag] else ""
 
     @property
     def reports_to(self) -> tuple[str, ...]:
-        """The URIs of `rua` that have the form of one."""
+        """The valid URIs in `rua`."""
         found = [uri.strip(" \t") for uri in self.tags.get("rua", "").split(",")]
         return tuple(uri for uri in found if _URI.fullmatch(uri))
 
     @property
     def is_applied(self) -> bool:
-        """Whether receivers apply DMARC by it (RFC 9989 4.10.1)."""
+        """Whether receivers apply this record (RFC 9989 4.10.1)."""
         wrong = [tag for tag in ("p", "sp", "np") if tag in self.tags and not self.value(tag)]
-        # Without p it counts as p=none.
+        # A record without p counts as p=none.
         return not wrong or bool(self.reports_to)
 
     def wrong(self) -> Iterator[str]:
-        """Return the tags whose values are none that they may have."""
+        """Yield the tags with invalid values."""
         for tag, value in self.tags.items():
             if tag in _VALUES:
                 is_right = bool(self.value(tag))
@@ -73,13 +73,13 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Walk:
-    """What a tree walk found, from the longest name to the shortest."""
+    """The result of a tree walk, from the longest name to the shortest."""
 
     start: str
-    #: The domains with a valid record, and those with several, which all count for nothing.
+    #: The domains with one valid record, and those with several records, which are ignored.
     records: dict[str, Record] = field(default_factory=dict)
     crowded: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    #: Why part of it is not known; empty if all is.
+    #: Why a query failed; empty if none did.
     failure: str = ""
 
     @property
@@ -97,7 +97,7 @@ class Walk:
 
     @property
     def policy(self) -> tuple[str, Record] | None:
-        """The record that receivers go by, and its domain (RFC 9989 4.10.1); None without one."""
+        """The record that receivers apply, and its domain (RFC 9989 4.10.1); None without one."""
         public = [domain for domain, one in self.records.items() if one.value("psd") == "y"]
         for domain in (self.start, self.organizational, *public):
             if record := self.records.get(domain):
@@ -106,9 +106,9 @@ class Walk:
 
 
 def parse(text: str) -> Record | None:
-    """Return a DMARC record; None if it is none, which receivers ignore.
+    """Parse a DMARC record; None for any other text, which receivers ignore.
 
-    Errors after the version are ignored (RFC 9989 4.7): what has no form of a tag is left out.
+    Malformed tags after the version are ignored (RFC 9989 4.7).
     """
     if not _IS_RECORD.match(text):
         return None
@@ -124,7 +124,7 @@ def parse(text: str) -> Record | None:
 
 
 def walk(domain: str, lookup: Lookup) -> Walk:
-    """Look for the records of a domain and of those above it, in at most eight queries."""
+    """Look up the records of a domain and its parents, in at most eight queries."""
     found = Walk(domain)
     for target in targets(domain):
         answer = lookup(f"_dmarc.{target}", "TXT")
@@ -141,7 +141,7 @@ def walk(domain: str, lookup: Lookup) -> Walk:
 
 
 def targets(domain: str) -> list[str]:
-    """Return the domains that a tree walk asks about (RFC 9989 4.10)."""
+    """Return the domains of the queries of a tree walk (RFC 9989 4.10)."""
     labels = domain.split(".")
     rest = labels[1:] if len(labels) <= _LABELS else labels[-_LABELS:]
     return [domain, *(".".join(rest[at:]) for at in range(len(rest)))]
@@ -152,8 +152,8 @@ def is_aligned(
 ) -> bool | None:
     """Return whether an authenticated domain is aligned with that of From (RFC 9989 4.4).
 
-    None if nobody can tell, as DNS does not answer. The record of the author's domain says by
-    `adkim` and `aspf` whether `strict` is wanted.
+    None if a DNS query failed. The tags `adkim` and `aspf` of the author's domain determine whether
+    alignment is `strict`.
     """
     identifier, author = identifier.lower().rstrip("."), author.lower().rstrip(".")
     if identifier == author or strict:
@@ -165,7 +165,7 @@ def is_aligned(
 
 
 def _is_uri(uri: str) -> bool:
-    # A limit of size was part of it in RFC 7489.
+    # RFC 7489 allowed a size limit at the end of a URI.
     if uri.lower().startswith("mailto:"):
         return _MAILTO.fullmatch(uri) is not None
     return _URI.fullmatch(uri) is not None

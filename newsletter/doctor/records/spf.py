@@ -1,7 +1,7 @@
-"""The evaluation of SPF (RFC 7208): may a client send mail for a domain?
+"""The evaluation of SPF (RFC 7208): whether a client may send mail for a domain.
 
-Explanations (exp=) are checked in their form and never fetched: they are for people who were
-refused.
+The syntax of explanations (exp=) is checked, but they are never fetched, because they are only for
+senders of refused mail.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from newsletter.doctor.records.zone import Address, shown
 
 #: Limits of one evaluation (RFC 7208 4.6.4).
 LOOKUPS, VOIDS = 10, 2
-#: Names of one mx or ptr that are looked up.
+#: Maximum of names of one mx or ptr that are looked up.
 HOSTS = 10
 
 
@@ -47,22 +47,22 @@ class Verdict:
     """The result for one client and sender, and why."""
 
     result: Result
-    #: The term that matched, as it stands in the record; empty if none did.
+    #: The term that matched, as written in the record; empty if none did.
     term: str = ""
-    #: What is wrong, of none, temperror and permerror: a clause, safe to show.
+    #: The reason of none, temperror and permerror, as a clause that is safe to print.
     why: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """What a domain publishes: one record, or why there is none."""
+    """The SPF record of a domain, or why there is none."""
 
     text: str = ""
     terms: tuple[Term, ...] = ()
-    #: None if it can be evaluated; else the result that it leads to, with the reason in `why`.
+    #: None if the record can be evaluated; else the result, with the reason in `why`.
     result: Result | None = None
     why: str = ""
-    #: All SPF records that were found; only one may be.
+    #: All SPF records that were found; only one is allowed.
     all: tuple[str, ...] = ()
 
 
@@ -76,7 +76,7 @@ def check_host(
     """
     address = ip_address(ip)
     if isinstance(address, IPv6Address):
-        # Without the zone of a link-local one (RFC 4007).
+        # The zone of a link-local address is dropped (RFC 4007).
         address = address.ipv4_mapped or IPv6Address(int(address))
     local, _, sender_domain = sender.rpartition("@")
     mail = _Mail(address, local or "postmaster", sender_domain or domain, helo)
@@ -116,7 +116,7 @@ def is_name(domain: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class _Mail:
-    """What an evaluation is about."""
+    """The inputs of an evaluation."""
 
     client: Address
     local: str
@@ -137,7 +137,7 @@ class _Ended(Exception):
 
 
 class _Run:
-    """One evaluation: what it asked so far, and its limits."""
+    """One evaluation, with its queries so far and its limits."""
 
     def __init__(self, mail: _Mail, lookup: Lookup) -> None:
         self.mail = mail
@@ -156,14 +156,14 @@ class _Run:
         return published(domain, self._lookup)
 
     def ask(self, name: str, kind: Kind) -> tuple[str, ...]:
-        """Return records; end the evaluation if nobody can tell, or at the limit of void ones."""
+        """Return records; end the evaluation if the query fails, or at the limit of void ones."""
         answer = self.try_to_ask(name, kind)
         if answer.failure:
             raise _Ended(Result.TEMPERROR, f"{shown(name)}: {answer.failure}")
         return answer.records
 
     def try_to_ask(self, name: str, kind: Kind) -> Answer:
-        """Return the answer; what nobody can tell ends nothing."""
+        """Return the answer; a failure does not end the evaluation."""
         # A malformed name has no records (RFC 7208 4.8).
         answer = self._lookup(name, kind) if is_name(name) else Answer(exists=False)
         if not answer.records and not answer.failure:
@@ -175,7 +175,7 @@ class _Run:
         return answer
 
     def expand(self, term: Term, domain: str) -> str:
-        """Return the name that a term is about."""
+        """Return the domain name of a term, with macros expanded."""
         if not term.domain:
             return domain
         mail, wanted = self.mail, term.domain
@@ -194,7 +194,7 @@ class _Run:
         return spf_macros.expand(wanted, values)
 
     def names(self) -> Iterator[str]:
-        """Return the names of the client that lead back to it (RFC 7208 5.5), as they come."""
+        """Yield the validated host names of the client (RFC 7208 5.5)."""
         answer = self.try_to_ask(self.mail.client.reverse_pointer, "PTR")
         for name in answer.records[:HOSTS]:
             if self.mail.client in _addresses(self.try_to_ask(name, self.mail.kind).records):
@@ -264,7 +264,7 @@ def _is_mail_host(target: str, term: Term, run: _Run) -> bool:
     hosts = run.ask(target, "MX")
     if len(hosts) > HOSTS:
         raise _Ended(Result.PERMERROR, f"{shown(target)} has more than {HOSTS} MX records")
-    # Any: the first that matches ends it, as the others' look-ups could be void.
+    # The first match ends the search, because look-ups of further hosts could be void.
     return any(_has_address(run.ask(host, run.mail.kind), term, run) for host in hosts if host)
 
 

@@ -1,6 +1,6 @@
-"""What an SPF record costs whoever evaluates it: its look-ups, and which include has most of them.
+"""Counts the DNS look-ups of evaluating an SPF record, and finds the include with most of them.
 
-The limits hold for a client that no term matches, which is the one that evaluates all of it.
+The counts are for a client that no term matches, since it evaluates the whole record.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from newsletter.doctor.records.answers import Answer, Kind, Lookup
 from newsletter.doctor.records.spf_terms import Term
 from newsletter.doctor.records.zone import shown
 
-#: Look-ups that are counted of a record; what has more is over the limit in any case.
+#: Counting stops at so many look-ups, which is far over the limit.
 _MAXIMUM = 40
 
 
@@ -22,14 +22,14 @@ class Cost:
     """The cost of a record and of those that it includes."""
 
     domain: str
-    #: The term that leads to it; empty for the first one.
+    #: The include or redirect of this record; empty for the first record.
     term: str = ""
-    #: Terms that need a look-up, in it and below it (RFC 7208 4.6.4).
+    #: Number of terms that need a look-up, with those of included records (RFC 7208 4.6.4).
     lookups: int = 0
-    #: Terms whose look-ups find nothing: (domain of the record, term).
+    #: Terms with void look-ups: (domain of the record, term).
     voids: tuple[tuple[str, str], ...] = ()
     includes: tuple[Cost, ...] = ()
-    #: Why it or one below it cannot be evaluated, and whether that may pass.
+    #: Why this or an included record cannot be evaluated, and whether this is temporary.
     problem: str = ""
     is_temporary: bool = False
 
@@ -39,14 +39,14 @@ class Cost:
         return max(self.includes, key=lambda one: one.lookups, default=None)
 
     def domains(self) -> Iterator[str]:
-        """Return all domains whose records are part of it, in lower case."""
+        """Yield all domains of this record and the included ones, in lower case."""
         yield self.domain.lower()
         for one in self.includes:
             yield from one.domains()
 
 
 def of(domain: str, lookup: Lookup) -> Cost:
-    """Return the cost of a domain's SPF record; bounded, whatever its includes say."""
+    """Return the cost of a domain's SPF record, with a limited number of queries."""
     return _Count(lookup).of(domain, term="", above=())
 
 
@@ -56,7 +56,7 @@ class _Count:
         self._left = _MAXIMUM
 
     def of(self, domain: str, *, term: str, above: tuple[str, ...]) -> Cost:
-        """Return the cost of one record, which `above` have led to."""
+        """Return the cost of one record; `above` are the domains that included it."""
         if domain.lower() in above:
             why = f"{shown(domain)} includes itself"
             return Cost(domain=domain, term=term, lookups=spf.LOOKUPS, problem=why)
@@ -73,7 +73,7 @@ class _Count:
             self._left -= 1
             own += 1
             if spf_macros.has_macros(one.domain):
-                # Only a mail and a client say which names those are.
+                # These names depend on the mail and the client.
                 continue
             if one.name in {"include", "redirect"}:
                 target = spf_macros.expand(one.domain, {})
@@ -107,7 +107,7 @@ class _Count:
 
 
 def _evaluated(terms: tuple[Term, ...]) -> Iterator[Term]:
-    """Return the terms with a look-up that may be reached: all ends a record, and redirect."""
+    """Yield the reachable terms that need a look-up; `all` ends a record and disables redirect."""
     redirect = None
     for term in terms:
         if term.name == "all":

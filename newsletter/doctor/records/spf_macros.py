@@ -9,18 +9,18 @@ from urllib.parse import quote
 
 from newsletter.doctor.records.zone import Address
 
-#: Those of explanations (c, r, t) are an error elsewhere.
+#: The macros of a domain; c, r and t are allowed in explanations only.
 _EXPAND = r"%\{[slodiphv](?:[1-9]\d*)?r?[-.+,/_=]*\}|%[%_-]"
 _LITERAL = r"[\x21-\x24\x26-\x7e]"
 _STRING = re.compile(rf"(?:{_EXPAND}|{_LITERAL})*", re.IGNORECASE | re.ASCII)
-#: A name ends in a top-level domain, or in a macro that may expand to one.
+#: A domain-spec ends in a top-level domain, or in a macro that may expand to one.
 _END = re.compile(
     rf"(?:.*\.(?:[a-z0-9]*[a-z][a-z0-9]*|[a-z0-9]+-[a-z0-9-]*[a-z0-9])\.?|.*(?:{_EXPAND}))",
     re.IGNORECASE | re.ASCII | re.DOTALL,
 )
 _MACRO = re.compile(r"%\{(\w)(\d*)(r?)([-.+,/_=]*)\}|%[%_-]", re.IGNORECASE | re.ASCII)
 _PLAIN = {"%%": "%", "%_": " ", "%-": "%20"}
-#: Characters of a name; longer ones lose labels from the left (RFC 7208 7.3).
+#: Maximum characters of a name; longer names lose labels from the left (RFC 7208 7.3).
 _LONGEST = 253
 
 
@@ -44,13 +44,13 @@ def expand(text: str, values: Mapping[str, str]) -> str:
     name = _MACRO.sub(lambda found: _expanded(found, values), text).removesuffix(".")
     if len(name) <= _LONGEST:
         return name
-    # Without a dot in its end, one label is left, which is too long for any name.
+    # Without a dot in this part, one label is left, which is too long for any name.
     dot = name.find(".", len(name) - _LONGEST - 1)
     return name[dot + 1 :] if dot >= 0 else name
 
 
 def dotted(address: Address) -> str:
-    """Return an address as %{i} has it: IPv6 in nibbles with dots between."""
+    """Return an address in the form of %{i}: IPv6 as nibbles separated by dots."""
     if isinstance(address, IPv4Address):
         return str(address)
     return ".".join(address.exploded.replace(":", ""))
@@ -63,7 +63,7 @@ def _expanded(found: re.Match[str], values: Mapping[str, str]) -> str:
     parts = re.split(f"[{re.escape(delimiters or '.')}]", values[letter.lower()])
     if reverse:
         parts.reverse()
-    # A count of many digits is none: int() refuses those.
+    # A count of many digits exceeds all labels, and int() refuses very long ones.
     if count and len(count) < 9:
         parts = parts[-int(count) :]
     value = ".".join(parts)

@@ -1,4 +1,4 @@
-"""The terms of an SPF record, by the grammar of RFC 7208 12: what is not in it is an error."""
+"""Parses the terms of an SPF record strictly, by the grammar of RFC 7208 12."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from newsletter.doctor.records.zone import Address, shown
 _IS_RECORD = re.compile(r"v=spf1(?: |\Z)", re.IGNORECASE)
 _MODIFIER = re.compile(r"([a-z][a-z0-9_.-]*)=(.*)", re.IGNORECASE | re.DOTALL)
 _DIRECTIVE = re.compile(r"([+?~-]?)([a-z0-9]+)(.*)", re.IGNORECASE | re.DOTALL)
-#: What may follow the name of a mechanism: a domain, and the lengths of two prefixes.
+#: The lengths of two prefixes, at the end of a mechanism.
 _LENGTHS = re.compile(r"(?:/(0|[1-9]\d?))?(?://(0|[1-9]\d{0,2}))?\Z", re.ASCII)
 _NETWORK = re.compile(r"(.*?)(?:/(0|[1-9]\d{0,2}))?\Z", re.ASCII | re.DOTALL)
 
@@ -29,23 +29,23 @@ class Qualifier(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Term:
-    """A directive, or a modifier that has a meaning: redirect and exp."""
+    """A directive, or one of the modifiers redirect and exp."""
 
-    #: As it stands in the record.
+    #: The term as written in the record.
     text: str
-    #: all, include, a, mx, ptr, ip4, ip6, exists, redirect or exp.
+    #: One of all, include, a, mx, ptr, ip4, ip6, exists, redirect and exp.
     name: str
     qualifier: Qualifier = Qualifier.PASS
     #: A macro string (RFC 7208 7); empty for the domain of the record.
     domain: str = ""
-    #: Of ip4 and ip6: its address.
+    #: The address of ip4 or ip6.
     address: Address | None = None
-    #: Lengths of the prefixes that have to be equal, of IPv4 and of IPv6.
+    #: Prefix lengths of IPv4 and IPv6.
     lengths: tuple[int, int] = (32, 128)
 
     @property
     def costs_a_lookup(self) -> bool:
-        """Whether it counts for the limit of look-ups (RFC 7208 4.6.4)."""
+        """Whether the term counts towards the limit of look-ups (RFC 7208 4.6.4)."""
         return self.name in {"include", "a", "mx", "ptr", "exists", "redirect"}
 
 
@@ -95,7 +95,7 @@ def _term(text: str) -> Term | None:
 def _modifier(text: str, name: str, value: str) -> Term | None:
     if name in {"redirect", "exp"}:
         return Term(text=text, name=name, domain=_domain(text, value))
-    # Of others only the form counts (RFC 7208 6).
+    # Only the syntax of unknown modifiers is checked (RFC 7208 6).
     if not spf_macros.is_macro_string(value):
         raise _wrong(text)
     return None
@@ -129,7 +129,7 @@ def _network(text: str, name: str, value: str) -> tuple[Address, tuple[int, int]
     longest = 32 if name == "ip4" else 128
     length = int(found[2] or longest)
     try:
-        # The length apart: ip_network takes netmasks, too.
+        # The length is parsed separately, because ip_network also accepts netmasks.
         address = ip_network(found[1]).network_address
     except ValueError:
         raise _wrong(text) from None

@@ -1,4 +1,4 @@
-"""Lists of tags and values, the form of DKIM keys and DMARC records (RFC 6376 3.2)."""
+"""Parses lists of tags and values, the syntax of DKIM keys and DMARC records (RFC 6376 3.2)."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ _SPACE = " \t\r\n"
 
 
 def parse(text: str) -> list[tuple[str, str]]:
-    """Return the tags and values of a record in their order; raise ValueError without that form.
+    """Return the tags and values of a record in order; raises ValueError for a syntax error.
 
-    White space around them is no part of them, and the last one may end in a semicolon.
+    White space around tags and values is dropped, and a semicolon at the end is allowed.
     """
     found = []
     parts = text.split(";")

@@ -1,4 +1,4 @@
-"""Records as a zone file has them (RFC 1035 5.1), and other people's text that is safe to show."""
+"""Formats records for a zone file (RFC 1035 5.1), and makes foreign text safe to print."""
 
 from __future__ import annotations
 
@@ -8,28 +8,28 @@ from ipaddress import IPv4Address, IPv6Address
 #: Octets of one string of a TXT record (RFC 1035 3.3).
 _STRING = 255
 _UNSAFE = re.compile(r'[^\x20-\x7e]|["\\]')
-#: Characters of a text that a sentence shows.
+#: Maximum characters of a foreign text in a sentence.
 _SHOWN = 120
 
 Address = IPv4Address | IPv6Address
 
 
 def txt(name: str, text: str) -> str:
-    """Return a TXT record, its text in strings of at most 255 octets.
+    """Return a TXT record, with the text split into strings of at most 255 octets.
 
-    The text has a character for each octet; others than printable ASCII are escaped.
+    Each character of the text is one octet; all but printable ASCII is escaped.
     """
     strings = [text[at : at + _STRING] for at in range(0, len(text), _STRING)] or [""]
     return record(name, "TXT", " ".join(f'"{_escaped(string)}"' for string in strings))
 
 
 def record(name: str, kind: str, value: str) -> str:
-    """Return a record of a name, which is written out in full."""
+    """Return a record of a fully qualified name."""
     return f"{_escaped(name)}. IN {kind} {value}"
 
 
 def shown(text: str) -> str:
-    """Return other people's text for a sentence: on one line, printable, not too long."""
+    """Make foreign text safe for a sentence: one line, printable, limited in length."""
     cut = text if len(text) <= _SHOWN else f"{text[: _SHOWN - 3]}..."
     return re.sub(r"[^\x20-\x7e]", _escape, cut)
 
