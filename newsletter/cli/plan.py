@@ -232,7 +232,7 @@ def _show_articles(mail: Planned, number: int, mails: int) -> None:
 
 
 def _aside(left: Left, zone: ZoneInfo) -> str:
-    """Return the cause of a group, its first end of a pause, or the meaning of an unclear reason."""
+    """Return the cause of a group, its first end of a pause, or an unclear reason's meaning."""
     if left.cause:
         return left.cause
     if left.resumes_at:
