@@ -27,17 +27,17 @@ import feedparser.api
 import feedparser.mixin
 from feedparser.encodings import convert_to_utf8
 
-#: Items read from one document; if it has more, the newest are read.
+#: Maximum number of items read from one document; if it has more, the newest are read.
 MAX_ITEMS = 5_000
-#: Characters of a field with markup; 300,000 are about 40,000 words.
+#: Maximum characters of a field with markup; 300,000 are about 40,000 words.
 MAX_MARKUP = 300_000
-#: Characters of a title in the document, with markup and entities.
+#: Maximum characters of a title in the document, with markup and entities.
 MAX_TITLE_SOURCE = 10_000
-#: Names and addresses of authors.
+#: Maximum number of names and addresses of authors.
 MAX_AUTHOR = 300
 #: Any other field, and any attribute; one more than the longest link that is parsed.
 MAX_VALUE = 4_001
-#: Categories, enclosures, pictures and the like of one item.
+#: Maximum number of categories, enclosures, pictures and the like of one item.
 MAX_PARTS = 50
 #: Media RSS fields of a picture, renamed so that they do not collide with those of the item.
 CAPTIONS = ("media_caption-title", "media_caption-description")

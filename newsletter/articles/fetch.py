@@ -30,7 +30,7 @@ from newsletter.clock import utc_now
 from newsletter.errors import FeedError, InvalidInput
 from newsletter.version import VERSION
 
-#: Characters of a feed's URL.
+#: Maximum characters of a feed's URL.
 MAX_URL = 2_000
 
 _GZIP = b"\x1f\x8b"

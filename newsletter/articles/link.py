@@ -14,7 +14,7 @@ import idna
 if TYPE_CHECKING:
     import httpx
 
-#: Characters of a link; a longer one would not fit into an index of PostgreSQL.
+#: Maximum characters of a link; a longer one would not fit into an index of PostgreSQL.
 MAX_LINK = 2_000
 
 # Limits of RFC 1035 3.1. They bound punycode too, which is quadratic in the length.

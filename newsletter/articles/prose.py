@@ -15,19 +15,19 @@ from urllib.parse import unquote, urlsplit
 from newsletter.articles import link, sentences, text
 from newsletter.articles.markup import Block, Run
 
-#: Characters of a closing line, without the titles in it.
+#: Maximum characters of a closing line, without the titles in it.
 _MAX_CLOSING = 160
-#: Characters of a line about the article, above it.
+#: Maximum characters of a line about the article, above it.
 _MAX_LINE = 120
-#: Characters of a "read more" link.
+#: Maximum characters of a "read more" link.
 _MAX_MORE = 60
-#: Words of a closing line, without the titles in it.
+#: Maximum words of a closing line, without the titles in it.
 _MAX_BESIDE = 9
 _SHORT_TITLE = 12
 #: Maximum number of lines removed before the text, and after it.
 _MAX_LINES = 6
 _MAX_CREDIT = 140
-#: Characters; a shorter first paragraph without a sentence is joined with the next one.
+#: A first paragraph with fewer characters and without a sentence is joined with the next one.
 _SHORT = 25
 
 _SOURCE = re.compile(r"(^|[\s.])(?:original )?sources?\s*:\s*$", re.IGNORECASE)

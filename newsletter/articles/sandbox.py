@@ -29,7 +29,7 @@ from newsletter.articles.limits import Limits
 from newsletter.errors import FeedError
 from newsletter.logs import events
 
-#: Octets of a response.
+#: Maximum octets of a response.
 _MAX_ANSWER = 32_000_000
 _START = "from newsletter.articles.child import main; main()"
 _HINT = "Ask its publisher for a smaller feed, or remove it: `newsletter feeds remove`."

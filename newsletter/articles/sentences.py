@@ -96,7 +96,7 @@ _READ_ON = re.compile(
     r"(?:\s?[:：]?\s?[“\"«„‘'].{1,200}[”\"»“’'])?(?:\s?[:：]?\s?https?://\S+)?[\s.…:»›→>⟶\])]*$",
     re.IGNORECASE,
 )
-#: Characters at the end of a text that are searched for boilerplate.
+#: Maximum characters at the end of a text that are searched for boilerplate.
 _MAX_BOILERPLATE = 600
 _CUT_OFF = re.compile(
     r"(?P<end>[.!?…。！？।؟۔])?[\s,;:–—-]*[\[(]\s?(?:…|\.\s?\.\s?\.)\s?[\])][\s.…»›→>]*$"

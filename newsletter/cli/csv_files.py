@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from newsletter.subscribers.imports import Import, ImportTally
     from newsletter.subscribers.rejections import Rejections
 
-#: Rejected lines that a dry run shows.
+#: Maximum number of rejected lines that a dry run shows.
 _SHOWN = 10
 
 Columns = Annotated[

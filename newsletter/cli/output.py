@@ -102,7 +102,7 @@ def trouble(sentence: str, hint: str | None = None) -> None:
 def error(sentence: str, hint: str | None = None) -> None:
     """Print the reason of a failed command to standard error, with a hint if there is one.
 
-    It is a sentence even if logging is configured, unless the log's format is JSON.
+    The error is printed as a sentence even if logging is configured, unless the log format is JSON.
     """
     where = logs.configured()
     if where and where.form == "json":
@@ -164,7 +164,7 @@ def progress() -> Progress:
 
 
 def live() -> AbstractContextManager[Callable[[list[str]], None]]:
-    """Show lines on the terminal that replace one another; the last ones stay."""
+    """Yield a function that replaces the lines shown on the terminal; the last ones remain."""
     from newsletter.cli import screen
 
     return screen.live()

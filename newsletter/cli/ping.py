@@ -1,7 +1,8 @@
-"""Reports runs of the calendar to a monitor (ping_url), in the form of healthchecks.io.
+"""Reports scheduled runs to a monitor (ping_url), in the protocol of healthchecks.io.
 
-`URL/start` when a run begins, `URL/<exit status>` when it has ended, by POST, with the printed
-lines as the body. A thread of its own does it: no run waits for the monitor, or fails with it.
+`URL/start` is requested when a run begins, and `URL/<exit status>` when it has ended, by POST with
+the printed lines as the body. A separate thread does this, so that no run waits for the monitor or
+fails because of it.
 """
 
 from __future__ import annotations

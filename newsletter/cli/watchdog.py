@@ -1,4 +1,4 @@
-"""`newsletter watchdog`: what is overdue; silence when all is well."""
+"""`newsletter watchdog`: prints what is overdue; prints nothing if nothing is overdue."""
 
 from __future__ import annotations
 

@@ -43,9 +43,9 @@ def take(engine: Engine, name: str) -> int:
 def is_held(engine: Engine, name: str) -> bool | None:
     """Return whether a process holds the lock; None if this machine cannot determine it.
 
-    It cannot if the file is missing or unreadable, or if the lock is free and the file was written
-    by another machine or before the last boot: machines may share a home folder without sharing its
-    locks.
+    This is unknown if the file is missing or unreadable, or if the lock is free and the file was
+    written by another machine or before the last boot: machines may share a home folder without
+    sharing its locks.
     """
     try:
         descriptor = os.open(_path(engine, name), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)

@@ -1,4 +1,5 @@
-"""Doctor: what an operator should look at, as findings with stable ids.
+"""The doctor: checks for operators, with results as findings that have stable ids.
 
-Judgements are pure (`setup`): values in, findings out. The doors decide what a finding stops.
+The judging functions are pure: they get values and return findings. Commands decide which findings
+stop them.
 """

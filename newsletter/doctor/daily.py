@@ -21,15 +21,15 @@ from newsletter.settings import Settings
 _RUN_LATE = {"cron": timedelta(hours=26), "worker": timedelta(hours=2)}
 #: How long a feed may have failed before it is stale.
 _FEED_STALE = timedelta(hours=26)
-#: How long deliveries may be due while nobody takes them.
+#: How long deliveries may be due without being claimed by a worker.
 _LETTERS_LATE = timedelta(minutes=15)
 _EDITION_LATE = timedelta(hours=1)
-#: What has to be set so that a provider's events name our mails.
+#: A hint for events of a provider that cannot be matched with our mails.
 _NAMES_OTHERWISE = (
     "`newsletter feedback list --unplaced` shows them; docs/install.md has the steps."
 )
 _NAMES = {"ses": "Have the SNS topic include the original headers: docs/install.md has the steps."}
-#: Feeds that one sentence names.
+#: Maximum number of feeds that one sentence names.
 _NAMED = 3
 
 
@@ -229,7 +229,7 @@ def _untouched(standing: Watched, zone: ZoneInfo, now: datetime) -> Iterator[Fin
 
 
 def _late(waiting: list[Waiting], now: datetime, patience: timedelta) -> Waiting | None:
-    """Return what is due, or with a worker, for too long; nothing while a limit is used up."""
+    """Return rows that are due or held for too long; None while a rate limit is exhausted."""
     if any(one.why is Why.LIMIT for one in waiting):
         return None
     due = [one for one in waiting if one.why in {Why.DUE, Why.WORKER}]

@@ -1,4 +1,4 @@
-"""Findings: what an operator should look at and what to do about it, by groups of checks. Pure."""
+"""Findings, which are results of checks with hints for the operator, by groups. Pure."""
 
 from __future__ import annotations
 
@@ -8,25 +8,25 @@ from enum import StrEnum
 
 
 class Level(StrEnum):
-    """How bad it is."""
+    """The severity of a finding."""
 
     #: Something does not work, or must not be done.
     ERROR = "error"
     #: Something waits for the operator.
     WARNING = "warning"
-    #: Good to know; nothing has to be done.
+    #: Information; no action is needed.
     INFO = "info"
-    #: Nobody knows: what it is judged by could not be read.
+    #: The check could not be made, because its input could not be read.
     NOT_CHECKED = "not checked"
 
     @property
     def needs_a_look(self) -> bool:
-        """Whether a command that has found it exits with 3."""
+        """Whether a command with a finding of this level exits with code 3."""
         return self in {Level.ERROR, Level.WARNING}
 
 
 class Checks(StrEnum):
-    """A group of checks that are made together; its value is its heading."""
+    """A group of checks that are made together; the value is the heading."""
 
     SETTINGS = "Settings"
     TODAY = "Today"
@@ -41,17 +41,17 @@ class Checks(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """One thing that needs a look; scripts go by its id, which never changes."""
+    """One result of a check; scripts can rely on its id, which never changes."""
 
     id: str
     level: Level
-    #: What is there, and what should be.
+    #: The present state, and the state that is expected.
     sentence: str
-    #: The way out.
+    #: What to do about the finding.
     hint: str
-    #: Which of several it is about: a feed, a relay, a domain; empty where there is one.
+    #: The feed, relay or domain of the finding; empty if the check has only one object.
     subject: str = ""
-    #: What to paste, such as a DNS record as a zone file has it; empty if there is nothing.
+    #: Text to copy, such as a DNS record in zone file syntax; empty if there is none.
     record: str = ""
 
 

@@ -1,4 +1,4 @@
-"""Findings that are kept: what the doctor last said, and since when each has been there."""
+"""Stores the doctor's latest findings, and since when each one has existed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from newsletter.db import dialects
 from newsletter.doctor.findings import Checks, Finding, Level
 from newsletter.models import KeptFinding
 
-#: Characters of a subject that are kept: those of the longest domain.
+#: Maximum characters of a subject that are kept: those of the longest domain.
 _LONGEST_SUBJECT = 254
 
 
@@ -29,10 +29,10 @@ class Kept:
 
 
 def keep(session: Session, found: Mapping[Checks, Iterable[Finding]], *, now: datetime) -> None:
-    """Replace the findings of each group that was checked by those that it has now.
+    """Replace the findings of each checked group.
 
-    A group that is not named keeps what it has; one that is still there keeps its `first_at`. Rows
-    are written in the order of their keys, so that two runs do not deadlock.
+    Groups that are not in `found` do not change; a finding that was there before keeps its
+    `first_at`. Rows are written in the order of their keys, so that two runs do not deadlock.
     """
     rows = {
         (one.id, one.subject[:_LONGEST_SUBJECT]): (one, checks)
@@ -60,7 +60,7 @@ def keep(session: Session, found: Mapping[Checks, Iterable[Finding]], *, now: da
 
 
 def all(session: Session) -> list[Kept]:  # noqa: A001 - read as kept.all
-    """Return every finding that stands, by id and subject."""
+    """Return all stored findings, ordered by id and subject."""
     rows = session.exec(select(KeptFinding).order_by(KeptFinding.id, KeptFinding.subject)).all()
     return [_kept(row) for row in rows]
 

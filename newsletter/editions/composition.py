@@ -133,7 +133,7 @@ def compiled(
     note: str,
     public_id: str,
 ) -> Mail:
-    """Compile the mail of a variant as the mailing of that public id."""
+    """Compile the mail of a variant; `public_id` is that of its mailing."""
     related = _related(session, variant, composition)
     content = assemble.content(
         variant,

@@ -17,7 +17,7 @@ from newsletter.db import session as sessions
 from newsletter.errors import NewsletterError
 from newsletter.models import SchedulerRun
 
-#: Characters of an error that are kept.
+#: Maximum characters of an error that are kept.
 _LONGEST = 500
 
 

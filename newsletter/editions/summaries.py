@@ -1,4 +1,4 @@
-"""Summaries of editions for commands and pages: books, mailings and corrections.
+"""Summaries of editions for commands and pages: delivery counts, mailings and corrections.
 
 The functions take a Session and never commit.
 """
@@ -31,7 +31,7 @@ from newsletter.models import (
 
 @dataclass(frozen=True, kw_only=True)
 class Summary:
-    """An edition and its books: the counts of all states sum to the audience."""
+    """An edition with its deliveries by state (the books), which sum to the audience."""
 
     cadence: str
     period: date
@@ -76,7 +76,7 @@ class Placed:
 
 @dataclass(frozen=True, kw_only=True)
 class Corrected:
-    """One correction of an edition, with books of its own that sum to its readers."""
+    """One correction of an edition, with its own deliveries by state, which sum to its readers."""
 
     subject: str
     created_at: datetime
@@ -119,12 +119,12 @@ def last(session: Session, *, until: Mapping[Cadence, date]) -> list[Summary]:
 
 
 def of(session: Session, edition: Edition) -> Summary:
-    """Return an edition with its books."""
+    """Return an edition with its deliveries by state."""
     return of_all(session, [edition])[0]
 
 
 def of_all(session: Session, editions: Sequence[Edition]) -> list[Summary]:
-    """Return editions with their books, in three statements."""
+    """Return editions with their deliveries by state, in three statements."""
     if not editions:
         return []
     ids = [edition.id for edition in editions]

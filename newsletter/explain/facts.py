@@ -23,7 +23,7 @@ class Reply:
     code: int | None = None
     enhanced: str | None = None
     text: str | None = None
-    #: Why a report has less effect than it says.
+    #: Why a report has less effect than its verdict suggests.
     reason: str | None = None
 
 

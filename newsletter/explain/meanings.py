@@ -30,7 +30,7 @@ _BY_REACTION = {
     Reaction.ALARM: "the mail is too large for the receiving server",
     Reaction.STOP: "the mail server refuses us, whoever the reader is",
 }
-#: Phases that the ledger has had, and that tell nothing of the reply.
+#: The phase assumed for unknown or missing phases in the ledger.
 _OTHERWISE = Phase.RCPT
 
 

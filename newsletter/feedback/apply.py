@@ -46,7 +46,7 @@ NAMED = 100
 _AT_ONCE = 200
 #: Reports per mail: our mails have one recipient each, and forwarders add a few more.
 _REPORTS_AT_MOST = 20
-#: Characters of a server's reply that are stored.
+#: Maximum characters of a server's reply that are stored.
 _REPLY_LENGTH = 512
 _ADDRESS_LENGTH = 254
 _STATUS_LENGTH = 12

@@ -21,7 +21,7 @@ _DELIVERED_TO = (
     "Delivered-To", "X-Original-To", "Envelope-To", "X-Envelope-To", "X-Delivered-To", "To",
     "Apparently-To", "Resent-To", "Received",
 )  # fmt: skip
-#: Headers of one name that are searched.
+#: Maximum number of headers of one name that are searched.
 _HEADERS_AT_MOST = 20
 #: Kinds of returned mail that report on a mail of ours.
 _ABOUT_MAIL = frozenset({Kind.BOUNCE, Kind.COMPLAINT, Kind.DELAYED, Kind.OTHER})

@@ -17,17 +17,17 @@ from email.header import decode_header, make_header
 from functools import cached_property
 from typing import NamedTuple
 
-#: Octets of a mail that are read; the rest is ignored.
+#: Maximum octets of a mail that are read; the rest is ignored.
 MAXIMUM_OCTETS = 1_048_576
-#: Octets of the headers of a mail or a part.
+#: Maximum octets of the headers of a mail or a part.
 HEADER_OCTETS = 65_536
-#: Leaf parts of a mail, and the depth of nested multiparts.
+#: Maximum number of leaf parts of a mail, and maximum depth of nested multiparts.
 MAXIMUM_PARTS = 50
 MAXIMUM_DEPTH = 5
-#: Characters of the text of one part.
+#: Maximum characters of the text of one part.
 TEXT_LENGTH = 100_000
 
-#: Characters of one header; decoding is quadratic in the length.
+#: Maximum characters of one header; decoding is quadratic in the length.
 _HEADER_LENGTH = 2_000
 _FIELD = re.compile(r"([!-9;-~]{1,100})[ \t]*:(.*)", re.DOTALL)
 _TYPE = re.compile(r"\s*([\w.+-]{1,60}/[\w.+-]{1,60})", re.ASCII)
@@ -46,7 +46,7 @@ _BREAK = re.compile(r"<(?:br|/?p|/?div|/?tr|/?td|/?li|/?h\d)(?:\s[^<>]{0,500})?/
 _TAG = re.compile(r"</?[a-z][a-z0-9]{0,20}(?:\s[^<>]{0,2000})?/?>|<!--.{0,2000}?-->", re.I | re.S)
 _STYLE = re.compile(r"<(style|script|head)\b", re.I)
 _STYLE_ENDS = {name: re.compile(f"</{name}>", re.I) for name in ("style", "script", "head")}
-#: Characters of one style sheet, script or head; a longer one is kept as text.
+#: Maximum characters of one style sheet, script or head; a longer one is kept as text.
 _STYLE_LENGTH = 50_000
 
 

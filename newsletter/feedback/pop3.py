@@ -24,7 +24,7 @@ from newsletter.settings.mailboxes import MailboxServer
 
 #: Lines of the body to request of a mail that is too large, at an assumed 64 octets a line.
 _LINES = MAXIMUM_OCTETS // 64
-#: Octets of one piece of a line, and of the whole response to one command.
+#: Maximum octets of one piece of a line, and of the whole response to one command.
 _PIECE_OCTETS = 65_536
 _ANSWER_OCTETS = 256_000_000
 _ERRORS = (poplib.error_proto, *servers.ERRORS)

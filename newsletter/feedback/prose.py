@@ -11,11 +11,11 @@ from newsletter.feedback.status import ADDRESS
 from newsletter.smtp.outcome import Phase
 from newsletter.smtp.reply import Reply
 
-#: Recipients that are read from one text.
+#: Maximum number of recipients that are read from one text.
 MAXIMUM_RECIPIENTS = 200
-#: Characters of a text that are searched for a reply; each recipient needs a search.
+#: Maximum characters of a text that are searched for a reply; each recipient needs a search.
 _READ_LIMIT = 10_000
-#: Characters of a reply in a text.
+#: Maximum characters of a reply in a text.
 _REPLY_LENGTH = 1_000
 
 # The beginning of the returned message: its first headers, or an introductory line.

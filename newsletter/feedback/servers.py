@@ -18,7 +18,7 @@ from newsletter.settings.mailboxes import MailboxServer
 
 #: Errors of libraries beside their own classes: lost connections, and responses they cannot parse.
 ERRORS = (OSError, ValueError, LookupError, TypeError, AttributeError)
-#: Characters of a server's text in a message.
+#: Maximum characters of a server's text in a message.
 _LONGEST = 200
 #: The commands that contain the password; a server may repeat a part of one.
 _LOGIN = re.compile(r"\b(?:LOGIN(?!-)|AUTHENTICATE|PASS)\b")

@@ -8,7 +8,7 @@ from newsletter.feedback import unsubscription
 from newsletter.feedback.mime import Headers
 from newsletter.feedback.status import ADDRESS
 
-#: Characters of a text that are searched.
+#: Maximum characters of a text that are searched.
 _READ_LIMIT = 8_000
 
 # All patterns are for text in lower case: a pattern that ignores case takes twice as long.

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from newsletter.feedback import mime
 from newsletter.feedback.mime import Headers
 
-#: Blocks of one report that are read.
+#: Maximum number of blocks of one report that are read.
 MAXIMUM_BLOCKS = 200
 ADDRESS = re.compile(r"[^\s<>()\[\]:;,\"@\\]{1,64}@(?:[\w-]{1,63}\.){1,10}[\w-]{1,63}")
 # Addresses of other forms in a field: quoted, on a host without a domain, or damaged.

@@ -14,7 +14,7 @@ from newsletter import tokens
 from newsletter.feedback import mime
 from newsletter.feedback.mime import Headers
 
-#: Characters of one header that are searched for marks of an automatic reply.
+#: Maximum characters of one header that are searched for marks of an automatic reply.
 _HEADER_LENGTH = 2_000
 _ASKED = re.compile(r"\bunsubscribe\b", re.ASCII | re.IGNORECASE)
 _SIGNED = tokens.TOKEN_LENGTH - tokens.SIGNATURE_LENGTH - 1

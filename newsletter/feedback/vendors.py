@@ -14,7 +14,7 @@ from typing import NamedTuple
 from newsletter.smtp.outcome import Phase
 from newsletter.smtp.reply import Reply
 
-#: Characters of a text that are searched.
+#: Maximum characters of a text that are searched.
 _READ_LIMIT = 4_000
 
 

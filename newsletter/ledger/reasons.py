@@ -10,7 +10,7 @@ from enum import StrEnum
 
 
 class Reason(StrEnum):
-    """Why a delivery was skipped or cancelled, or never made; rows have the value."""
+    """Why a delivery was skipped, cancelled or never made; rows store the value."""
 
     # Stored in `Delivery.reason`, by `cancellation` and `erasure` alone.
     SUPERSEDED = "superseded"

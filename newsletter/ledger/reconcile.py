@@ -20,7 +20,7 @@ from newsletter.ledger import books, relaylog
 from newsletter.ledger.relaylog import Entry
 from newsletter.models import State
 
-#: Entries looked up in one statement.
+#: Maximum number of entries looked up in one statement.
 BATCH = 5_000
 #: Maximum octets of a line; Postfix writes at most 2,000. Longer lines are ignored.
 _LONGEST_LINE = 8_192

@@ -52,7 +52,7 @@ _REPLACED = (
 )  # fmt: skip
 #: Maximum rows of one INSERT, because SQLite limits the parameters of a statement.
 _AT_ONCE = 1_000
-#: Rows deleted in one transaction.
+#: Maximum rows deleted in one transaction.
 _BATCH = 5_000
 
 T = TypeVar("T")

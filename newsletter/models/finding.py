@@ -1,4 +1,4 @@
-"""A finding of the doctor that stands until a later run of the same checks replaces it."""
+"""A finding of the doctor, stored until a later run of the same checks replaces it."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from newsletter.models.table import Table
 
 
 class KeptFinding(Table, table=True):
-    """One finding, as `newsletter doctor` last said it; see `doctor.findings.Finding`."""
+    """The last result of `newsletter doctor` for one finding; see `doctor.findings.Finding`."""
 
     __tablename__ = "finding"
 
     id: str = Field(max_length=64, primary_key=True)
-    #: Which of several it is about; empty where there is one.
+    #: The feed, relay or domain of the finding; empty if the check has only one object.
     subject: str = Field(max_length=254, primary_key=True)
-    #: The group of checks that it is of, see `doctor.findings.Checks`.
+    #: The group of checks of the finding, see `doctor.findings.Checks`.
     checks: str = Field(max_length=16)
     level: str = Field(max_length=12)
     sentence: str

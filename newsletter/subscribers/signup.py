@@ -72,7 +72,7 @@ def add(
     keyring: Keyring,
     again: bool = False,
 ) -> tuple[Subscriber, Signup]:
-    """Make a normalised address an active reader, on the operator's word.
+    """Make a normalised address an active reader, on the operator's authority.
 
     An existing reader gets the cadence, if one is given. For a reader who has unsubscribed, `again`
     is required, and begins a new consent. Raises Conflict without it, and for a suppressed address.

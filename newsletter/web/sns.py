@@ -15,7 +15,7 @@ from newsletter.feedback.providers.request import Cause, Rejected
 #: Maximum octets of a response; a certificate has some two thousand.
 _MAXIMUM = 65_536
 _SECONDS = 10.0
-#: Certificates that are cached; each one is in use for months.
+#: Maximum number of certificates that are cached; each one is in use for months.
 _KEPT = 16
 
 

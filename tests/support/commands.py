@@ -77,8 +77,8 @@ class Running:
     ) -> None:
         """Start a script, or else a command of the newsletter.
 
-        With `is_group` it has a process group of its own, and with `has_input` a pipe as standard
-        input. Standard error is the descriptor `stderr`, or else a pipe.
+        With `is_group` the process has its own process group, and with `has_input` a pipe as
+        standard input. Standard error is the descriptor `stderr`, or else a pipe.
         """
         order = _order(words, folder, env, script=script, is_group=is_group)
         with ExitStack() as theirs:
@@ -104,7 +104,7 @@ class Running:
         self.wait()
 
     def poll(self) -> int | None:
-        """Return the exit code, or None while it runs."""
+        """Return the exit code, or None while the process runs."""
         with suppress(subprocess.TimeoutExpired):
             self.wait(0)
         return self.returncode

@@ -1,4 +1,4 @@
-"""Random histories of a publication: readers, articles, editors, editions, and what became of mail.
+"""Random histories of a publication: readers, articles, editors, editions, and outcomes of mail.
 
 Readers join, move, pause, leave and come back; articles come in; editions of every cadence are
 frozen, half sent, paused, cancelled and given up; mail is accepted, refused, deferred or uncertain;
@@ -35,11 +35,11 @@ CATCH_UP = timedelta(days=40)
 
 cadences = st.sampled_from(list(Cadence))
 whom = st.integers(0, 5)
-#: An article, counted from the newest.
+#: The index of an article, counted from the newest.
 which = st.integers(0, 3)
 #: The outcomes of mails in sequence; most are accepted.
 fates = st.lists(st.sampled_from([*[Kind.ACCEPTED] * 3, *Kind]), min_size=1, max_size=5)
-#: Hours, so that the next period of some cadence has come.
+#: Hours between two rounds, enough for the next period of some cadence to begin.
 pauses = st.sampled_from([24, 24, 24, 48, 24 * 7, 24 * 7, 24 * 31, 24 * 50])
 
 rounds = st.tuples(st.just("round"), pauses, st.integers(0, 3), cadences, fates, st.integers(0, 8))
@@ -78,7 +78,7 @@ groups = (
         st.tuples(st.just("note"), cadences),
     ),
 )
-# Alternatives of alternatives would all be as likely, and rounds as rare as each of the others.
+# Chosen in two steps: hypothesis would flatten nested alternatives and make all equally likely.
 steps = st.sampled_from(groups).flatmap(lambda group: group)
 
 

@@ -59,7 +59,7 @@ STOPPED = 1
 
 
 class Fuse:
-    """Kills this process when it reaches a place for the n-th time."""
+    """Kills this process when its code reaches a given place for the n-th time."""
 
     def __init__(self, place: str, times: int) -> None:
         assert place in PLACES
@@ -75,7 +75,7 @@ class Fuse:
                 os.kill(os.getpid(), signal.SIGKILL)
 
     def around(self, owner: Any, name: str, word: str) -> None:
-        """Make `owner.name` burn before it runs, and after it ran but before its commit."""
+        """Wrap `owner.name` with places for the fuse: before the call, and after it."""
         original: Callable[..., Any] = getattr(owner, name)
 
         def wrapped(*args: Any, **named: Any) -> Any:

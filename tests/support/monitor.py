@@ -64,7 +64,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 @contextmanager
 def monitoring() -> Iterator[Monitor]:
-    """Run a monitor on a port of its own."""
+    """Run a monitor on a free port."""
     with Monitor() as monitor:
         thread = threading.Thread(target=monitor.serve_forever, args=(0.05,))
         thread.start()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from ipaddress import IPv4Address, IPv6Address
 
-#: Octets of one string of a TXT record (RFC 1035 3.3).
+#: Maximum octets of one string of a TXT record (RFC 1035 3.3).
 _STRING = 255
 _UNSAFE = re.compile(r'[^\x20-\x7e]|["\\]')
 #: Maximum characters of a foreign text in a sentence.

@@ -27,7 +27,7 @@ _HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 #: The subset of BCP 47 that catalogues and content negotiation use.
 _LANGUAGE = re.compile(r"[A-Za-z]{2,3}(?:-[A-Za-z0-9]{2,8}){0,3}")
 _LONGEST_TAG = 35
-#: Characters of an IPv6 address whose last four octets are written as IPv4.
+#: Maximum characters of an IPv6 address whose last four octets are written as IPv4.
 _LONGEST_IP = 45
 #: Earlier dates are no evidence of consent to an email newsletter.
 _FIRST_YEAR = 1_990

@@ -19,13 +19,13 @@ from newsletter.subscribers.csv_rows import columns
 from newsletter.subscribers.csv_rows.columns import Choice, Columns
 from newsletter.subscribers.csv_rows.tools import Role
 
-#: Characters of a record, which may have several lines; a longer one is rejected.
+#: Maximum characters of a record, which may have several lines; a longer one is rejected.
 MAXIMUM_LENGTH = 65_536
-#: Lines of a quoted cell; a longer one is read as a stray quotation mark.
+#: Maximum lines of a quoted cell; a longer one is read as a stray quotation mark.
 MAXIMUM_LINES = 100
 #: Characters that are read at once.
 _BLOCK = 65_536
-#: Characters that are kept of a line that cannot be split into cells.
+#: Maximum characters that are kept of a line that cannot be split into cells.
 _SHOWN = 300
 _DELIMITERS = (",", ";", "\t")
 #: A delimiter that is detected only in a header, because addresses may contain it.

@@ -167,7 +167,7 @@ def read(web: Context, address: str) -> Subscription:
     responses={**_UNKNOWN, **_CONFLICT},
 )
 def change(web: Context, address: str, wanted: Change) -> Subscription:
-    """Change cadence or status on the reader's word, and return what has become of it."""
+    """Change cadence or status on the reader's request, and return the changed subscription."""
     now, origin = web.clock(), Origin(_SOURCE)
     if wanted.paused_until is not None and wanted.status != "paused":
         raise InvalidInput("paused_until goes with the status paused.")
