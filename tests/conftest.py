@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import logging
 import os
 import shutil
 import sqlite3
@@ -13,6 +12,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import canaries
 import counts
 import databases
 import hypothesis
@@ -20,7 +20,6 @@ import pytest
 from premailer import Premailer
 from sqlalchemy import Engine, event
 
-from newsletter import logs
 from newsletter.db import engine as engines
 from newsletter.db import schema
 from newsletter.settings import Settings
@@ -29,8 +28,8 @@ for name in list(os.environ):
     if name.startswith("NEWSLETTER_"):
         del os.environ[name]
 
-# Every event is made, its fields and its text, as at log_level = "debug".
-logging.getLogger(logs.NAME).setLevel(logging.DEBUG)
+# Every event is made, its fields and its text, as at log_level = "debug", and looked at.
+canaries.install()
 
 # Machines are shared: no test may fail because one of its examples took long.
 hypothesis.settings.register_profile("no deadline", deadline=None)
@@ -72,7 +71,24 @@ if folder := _in_memory():
 # What outlives a test must not outlive the run.
 STATE = os.environ["XDG_STATE_HOME"] = tempfile.mkdtemp(prefix="newsletter-state-")
 
-SECRET = "0123456789abcdef0123456789abcdef-for-tests"
+SECRET = canaries.KEY
+
+
+@pytest.fixture(autouse=True)
+def _no_secret_gets_out(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Fail a test in which a secret was logged, printed or recorded; see tests/support/canaries.py.
+
+    One with the mark `leaks` does it on purpose.
+    """
+    with canaries.watched() as leaks:
+        yield
+    if leaks and request.node.get_closest_marker("leaks") is None:
+        pytest.fail("\n".join(["Secrets got out:", *leaks[:10]]), pytrace=False)
+
+
+def pytest_sessionfinish() -> None:
+    """Remove what commands have said."""
+    canaries.remove()
 
 
 @pytest.fixture(scope="session")
@@ -157,6 +173,7 @@ def engine(migrated_url: str) -> Iterator[Engine]:
     """A migrated database on each engine in turn."""
     opened = engines.open(migrated_url)
     yield opened
+    canaries.look_at_records(opened)
     opened.dispose()
 
 
@@ -166,6 +183,7 @@ def sqlite_engine(migrated_sqlite: Path, tmp_path: Path) -> Iterator[Engine]:
     url = _copied(migrated_sqlite, tmp_path)
     opened = engines.open(url)
     yield opened
+    canaries.look_at_records(opened)
     opened.dispose()
     _check_counts(url)
 

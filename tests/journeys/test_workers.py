@@ -124,7 +124,7 @@ def test_many_triggers_on_eight_workers_make_one_edition_and_one_mail_per_reader
             worked = workers.end()
 
     assert sent[0] == [0] * many, sent[1]
-    assert worked == ([0] * 8, 8 * TOLD)
+    assert (worked[0], worked[1].count(TOLD.strip())) == ([0] * 8, 8)
     assert Counter(line.split()[0] for line in log.read_text().splitlines()) == everyone_once()
     (edition,) = published.json("editions", "list")["editions"]
     assert (edition["audience"], edition["accepted"]) == (_AUDIENCE, _AUDIENCE)

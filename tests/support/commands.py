@@ -174,7 +174,12 @@ def _output(theirs: ExitStack) -> tuple[int, TextIO]:
 
 
 def _order(words: Sequence[str], folder: Path, env: Mapping[str, str], **more: Any) -> bytes:
-    order = {"words": [*words], "folder": folder, "env": {**env}, **more}
+    # Not above: processes that a command starts import this file, without this folder in the path.
+    import canaries
+
+    canaries.learn_of(env)
+    kept = {"canaries": canaries.place()}
+    order = {"words": [*words], "folder": folder, "env": {**env}, **kept, **more}
     order["files"] = resource.getrlimit(resource.RLIMIT_NOFILE)
     return json.dumps(order, default=str).encode()
 
@@ -309,6 +314,13 @@ def _become(order: dict[str, Any], descriptors: list[int]) -> NoReturn:
             (2, "w", "backslashreplace", 1),
         )
     )
+    if place := order.get("canaries"):
+        sys.path.insert(0, str(_ROOT / "tests/support"))
+        import canaries
+
+        sys.stdout = canaries.tee(sys.stdout, f"{place}.out")
+        sys.stderr = canaries.tee(sys.stderr, f"{place}.err")
+        canaries.keep(place)
     script = order.get("script")
     sys.argv = [script or "newsletter", *order["words"]]
     code = 1

@@ -15,6 +15,8 @@ from newsletter.logs import events
 from newsletter.logs.event import Event
 from newsletter.logs.lines import Json, Text
 
+pytestmark = pytest.mark.leaks
+
 ROOT = Path(__file__).parents[3]
 HOSTILE = 'a\r\n2026-11-30T22:00:00Z ERROR forged\x00\x1b[31m\x85\u2028\u202e\x9b "x" b=c \\'
 

@@ -13,6 +13,8 @@ from newsletter.logs.masking import masked
 from newsletter.return_path import ReturnPath
 from newsletter.tokens import Keyring, Purpose, new_public_id
 
+pytestmark = pytest.mark.leaks
+
 KEYRING = Keyring(["0123456789abcdef0123456789abcdef-for-tests"])
 
 
