@@ -13,6 +13,7 @@ from datetime import time, timedelta
 from email.utils import parseaddr
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 from pydantic import Field, ValidationError, ValidationInfo, field_validator
@@ -566,6 +567,9 @@ class Settings(BaseSettings):
                 continue
             for text in value if isinstance(value, list) else [value] if value else []:
                 yield from userinfo.secrets(text)
+        if self.ping_url:
+            # Whoever has the path can report runs.
+            yield urlsplit(self.ping_url).path.strip("/")
 
     def smtp_servers(self) -> list[server.SmtpServer]:
         """Return the mail servers in `smtp_url`, in their order."""

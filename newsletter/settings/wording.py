@@ -14,6 +14,7 @@ _SECRET = {
     "smtp_url",
     "feedback_url",
     "database_url",
+    "ping_url",
     "secret_keys",
     "api_keys",
     "hook_secret",
