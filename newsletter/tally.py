@@ -86,12 +86,19 @@ class Name(StrEnum):
 # Counting
 
 
-def add(session: Session, name: Name, counts: Mapping[str, int], *, mailing_id: int = 0) -> None:
-    """Add changes, positive or negative, to counts by key."""
+def add(
+    session: Session,
+    name: Name,
+    counts: Mapping[str, int],
+    *,
+    mailing_id: int = 0,
+    with_zeros: bool = False,
+) -> None:
+    """Add changes, positive or negative, to counts by key; `with_zeros` also writes zeros."""
     rows = [
         {"name": name.value, "mailing_id": mailing_id, "key": key, "change": change}
         for key, change in sorted(counts.items())
-        if change
+        if change or with_zeros
     ]
     if rows:
         session.execute(insert(_tally).inline(), rows)

@@ -242,8 +242,10 @@ def insert_missing(
     added = dialects.insert_missing(
         session, Subscriber, columns, constants=constants, returning="cadence"
     )
-    readers = Counter(tally.reader(cadence, status) for cadence in added)
-    tally.add(session, Name.READER, readers)
+    readers = Counter({tally.reader(cadence, status): 0 for cadence in columns["cadence"]})
+    readers.update(tally.reader(cadence, status) for cadence in added)
+    # The same statements for an address that is known: timing must not disclose who subscribes.
+    tally.add(session, Name.READER, readers, with_zeros=True)
     # Subscribers of other transactions have a consent, as both are committed together. (A condition
     # on thousands of public ids would take longer than the insert.)
     recorded = exists().where(col(Consent.subscriber_id) == _id)

@@ -62,7 +62,8 @@ def recount(session: Session | Connection) -> None:
 
 def is_kept(engine: Engine) -> bool:
     """Return whether the database has the tables of this version."""
-    return inspect(engine).has_table("tally")
+    found = inspect(engine)
+    return found.has_table("tally") and found.has_table("subscriber")
 
 
 def _side_by_side(session: Session, name: Name) -> dict[tuple[int, str], tuple[int, int]]:
