@@ -7,11 +7,11 @@ instead (`ledger.statements`), while it locks the row of its registration. `fold
 rows by their sums.
 
 - delivery, by mailing and state: deliveries, including pruned ones. Open ones count as queued or
-deferred; the states claimed and in flight are derived (`ledger.holding`).
+  deferred; the states claimed and in flight are derived (`ledger.holding`).
 - ended, by mailing: how often a delivery became unknown. The other ends are final, and happened as
   often as there are deliveries in that state.
 - reply, by phase, kind of outcome and reaction: recorded tries with this result. The try of a row
-that has ended meanwhile is not recorded.
+  that has ended meanwhile is not recorded.
 - reader, by cadence and status: subscribers.
 - suppression, by cause: how often an address was suppressed, including again for a graver cause.
 - report, by source and kind: reports that came back, including unplaced ones.

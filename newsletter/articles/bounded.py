@@ -33,9 +33,9 @@ MAX_ITEMS = 5_000
 MAX_MARKUP = 300_000
 #: Maximum characters of a title in the document, with markup and entities.
 MAX_TITLE_SOURCE = 10_000
-#: Maximum number of names and addresses of authors.
+#: Maximum characters of the name or address of an author.
 MAX_AUTHOR = 300
-#: Any other field, and any attribute; one more than the longest link that is parsed.
+#: Maximum characters of other fields and attributes: one more than the longest link that is parsed.
 MAX_VALUE = 4_001
 #: Maximum number of categories, enclosures, pictures and the like of one item.
 MAX_PARTS = 50

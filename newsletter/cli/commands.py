@@ -73,7 +73,7 @@ class _Deferred(TyperCommand):
     """A command whose module is imported when its arguments are parsed."""
 
     def make_context(self, info_name: Any, args: Any, parent: Any = None, **extra: Any) -> Any:  # noqa: ANN401
-        """Parse the arguments of the command itself, which the context then runs."""
+        """Import the command and let it parse its arguments, so that the context runs it."""
         assert self.name is not None
         return load(self.name).make_context(info_name, args, parent=parent, **extra)
 

@@ -19,7 +19,7 @@ def desk(
 ) -> None:
     """Serve the operator's web view, until SIGTERM: /metrics for Prometheus, and /healthz.
 
-    It asks nobody for a password: keep it on this machine, or behind a server that does.
+    It has no password: keep it on this machine, or behind a server that asks for one.
     """
     import uvicorn
 

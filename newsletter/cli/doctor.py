@@ -1,4 +1,4 @@
-"""`newsletter doctor`: whether everything is right, as findings with the way out."""
+"""`newsletter doctor`: checks the whole set-up, and prints findings with hints."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from newsletter.doctor.findings import Examined
     from newsletter.doctor.resolver import Resolver
 
-#: The exit code of a command that has found something.
+#: The exit code of a command with findings that need action.
 FOUND = 3
 _UNSEEN_NETWORK = "DNS, mail servers, base_url and the mailbox of returned mails (--dns)"
 _UNSEEN_MAIL = "a mail as it arrives (--mail or --file)"
@@ -141,7 +141,7 @@ def _network(
 
 
 def _read(file: Path) -> bytes:
-    """Return a file, or the beginning of one that is too long for a mail."""
+    """Return the content of a file, or its beginning if it is too long for a mail."""
     from newsletter.doctor import received
 
     try:

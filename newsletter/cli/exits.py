@@ -15,7 +15,7 @@ from newsletter.errors import (
 
 FAILED = 1
 USAGE = 2
-#: Something was found that needs a look.
+#: The command found something that needs action.
 FOUND = 3
 #: EX_TEMPFAIL of sysexits.h: the same command will work later.
 TRY_AGAIN = 75

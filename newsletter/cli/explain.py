@@ -1,4 +1,4 @@
-"""`newsletter explain`: why did I not get it? One reader, in words."""
+"""`newsletter explain`: explains to the operator why a reader did or did not get a mail."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ def explain(
 ) -> None:
     """Say why a reader did or did not get a mail, newest first, and what comes next.
 
-    Above stands the answer: what they are, what became of the last edition, and when the next one
-    comes. Below stand their consents, the editions that went to them and those that did not, with
-    each reply of a mail server, what came back, and what it means.
+    The answer comes first: the reader's status, the outcome of the last edition, and the time of
+    the next one. Then follow the reader's consents, and the editions that they got or did not get,
+    with each reply of a mail server, each returned mail, and their meaning.
     """
     from newsletter.db import session as sessions
     from newsletter.editions import store as editions

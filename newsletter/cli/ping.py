@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 #: Maximum octets of a body; healthchecks.io stores 100 kB.
 LONGEST = 10_000
-#: How long to wait for one step of a request, and between a try and the next one.
+#: Time-out of one step of a request, and the pause between two tries.
 _TIMEOUT_SECONDS = 5.0
 _PAUSE_SECONDS = 1.0
 _TRIES = 2
@@ -107,7 +107,7 @@ class Pings:
 
         from newsletter.version import VERSION
 
-        # The machine's proxy settings count, as it may have no other way out.
+        # The proxy settings of the machine are used, as it may have no direct access.
         with httpx.Client(timeout=_TIMEOUT_SECONDS) as client:
             client.headers["User-Agent"] = f"newsletter-delivery/{VERSION}"
             while (ping := self._waiting.get()) is not None:
@@ -165,7 +165,7 @@ def place(url: str, path: str) -> str:
 
 
 def body(lines: Iterable[str]) -> bytes:
-    """Return printed lines, masked as in a log; the last octets of them if there are many."""
+    """Return printed lines, masked as in a log, and cut at the beginning if they are too long."""
     octets = masking.masked_lines("\n".join(lines)).encode(errors="replace")
     if len(octets) <= LONGEST:
         return octets

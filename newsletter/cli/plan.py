@@ -81,7 +81,7 @@ def capacity(settings: Settings) -> Capacity:
 
 
 def as_values(found: EditionPlan) -> dict[str, Any]:
-    """Return a plan as values for JSON: the keys of an edition's summary, and its own."""
+    """Return a plan as values for JSON: the keys of an edition's summary, and further ones."""
     return {
         **asdict(found.summary),
         "is_made": found.is_made,
@@ -123,7 +123,7 @@ def _mail_values(mail: Planned) -> dict[str, Any]:
 
 
 def show_all(plans: Sequence[EditionPlan], settings: Settings) -> None:
-    """Print plans one below the other."""
+    """Print several plans."""
     for number, found in enumerate(plans):
         if number:
             output.say("")

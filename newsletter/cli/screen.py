@@ -62,7 +62,7 @@ def waiting() -> Iterator[Callable[[str], None]]:
 
 @contextmanager
 def live() -> Iterator[Callable[[list[str]], None]]:
-    """Show lines that replace one another; the last ones stay."""
+    """Yield a function that replaces the shown lines; the last ones remain."""
     with Live(console=_Console(highlight=False), auto_refresh=False) as shown:
         yield lambda lines: shown.update(_column(lines), refresh=True)
 

@@ -11,13 +11,13 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 
-#: The shortest time that systemd may wait for progress, in seconds: a worker that has nothing to do
-#: commits every 30 s, and waits as long before it tries again after an error of the mail server.
+#: The minimum of WatchdogSec: an idle worker commits every 30 s, and also waits so long after an
+#: error of the mail server.
 LEAST_SECONDS = 120.0
 #: The interval of notifications is this part of WatchdogSec, as commits are only milliseconds
 #: apart.
 _PART = 8
-#: How long the manager's queue may be full before a notification is dropped.
+#: How long systemd's queue may be full before a notification is dropped.
 _PATIENCE_SECONDS = 1.0
 _LONGEST = 200
 
@@ -46,7 +46,7 @@ class Service:
             self._notify(f"STATUS={_line(text)}")
 
     def progressed(self) -> None:
-        """Note that work was committed: with WatchdogSec, systemd ends a service without progress.
+        """Notify systemd that work was committed; otherwise its watchdog ends the service.
 
         Called from one thread, as often as there is progress.
         """

@@ -1,4 +1,4 @@
-"""`newsletter status --watch`: the editions that are being sent, until none is."""
+"""`newsletter status --watch`: shows the progress of editions until none is being sent."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _NOTHING = "No edition is being sent."
 
 
 def watch(engine: Engine, *, limits: Limits, settings: Settings) -> None:
-    """Show how far the editions are, again and again, until none is being sent, or Ctrl-C."""
+    """Show the progress of the editions repeatedly, until none is being sent, or Ctrl-C."""
     is_screen = streams.is_terminal(streams.stdout())
     with ExitStack() as stack:
         show: Callable[[list[str]], None] = _Lines(settings)

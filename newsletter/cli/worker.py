@@ -140,9 +140,8 @@ def _look(
 ) -> tuple[list[str], float]:
     """Fetch feeds and read the mailbox if it is time, and make due editions.
 
-    Return the errors, and the time of the next fetch.
-
-    If an edition is due, the feeds are fetched first.
+    Returns the errors, and the time of the next fetch. If an edition is due, the feeds are fetched
+    first.
     """
     from newsletter.articles import turn
     from newsletter.articles.limits import Limits

@@ -69,7 +69,7 @@ def open(url: str) -> Engine:  # noqa: A001 - called as engine.open
 
 
 def _check_options(engine: Engine) -> None:
-    """Raise ConfigurationError for an option of the URL that libpq does not know."""
+    """Raise ConfigurationError for an option of the URL that libpq does not support."""
     psycopg: Any = engine.dialect.loaded_dbapi
     known = {option.keyword.decode() for option in psycopg.pq.Conninfo.get_defaults()}
     if unknown := sorted(engine.url.query.keys() - known):

@@ -1,4 +1,4 @@
-"""Judges certificates: for how long one is valid, and why one was not accepted. Pure."""
+"""Pure checks of TLS certificates: how long one is valid, and why one was not accepted."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import Any
 
 from newsletter.doctor.findings import Finding, Level
 
-#: A certificate that ends sooner should have been renewed, unless it is a short-lived one, of which
-#: a third of its lifetime is left then.
+#: Certificates should be renewed before so little time is left; short-lived ones before a third of
+#: their lifetime is left.
 _SOON = timedelta(days=14)
-#: X509_V_ERR_* of OpenSSL, and what to do about them.
+#: Values of X509_V_ERR_* in OpenSSL.
 _EXPIRED, _NOT_YET, _NAME, _ADDRESS = 10, 9, 62, 64
 _WITHOUT_ISSUER = frozenset({20, 21})
 _SELF_SIGNED = frozenset({18, 19})

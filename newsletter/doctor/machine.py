@@ -29,14 +29,14 @@ class Polled:
     """The values of a feed by which its age is judged."""
 
     name: str
-    #: When it was last read, or else added.
+    #: When the feed was last read, or else added.
     read_at: datetime
     is_failing: bool
 
 
 @dataclass(frozen=True, kw_only=True)
 class Disk:
-    """The file system of the database; octets."""
+    """The folder of the database, and the free octets of its file system."""
 
     folder: str
     free: int
@@ -46,12 +46,12 @@ class Disk:
 class Returns:
     """The number of mails sent recently, and the last returned mail."""
 
-    #: Mails accepted of the last edition of each cadence that is at most so many days old.
+    #: Accepted mails of the last edition of each cadence, if it is recent.
     sent: int
-    #: When something last came back, and when the publication was set up.
+    #: When mail was last returned, and when the publication was set up.
     heard_at: datetime | None
     began_at: datetime
-    #: Whether the settings name a mailbox or a provider's hook.
+    #: Whether a mailbox or a provider's hook is configured.
     is_read: bool
 
 

@@ -30,7 +30,7 @@ _SIGNED_ALONE = (
 def examine(
     mail: Received, signatures: Sequence[Signature], settings: Settings, lookup: Lookup
 ) -> Examined:
-    """Judge a received mail."""
+    """Check a received mail."""
     own = _own(mail, signatures, lookup)
     findings = [
         *_sender(mail, settings),
@@ -123,7 +123,7 @@ def _missing(mail: Received, signature: Signature) -> list[str]:
 def _alignment(
     mail: Received, signatures: Sequence[Signature], lookup: Lookup
 ) -> Iterator[Finding]:
-    """Judge whether DMARC passes, by DKIM or by SPF (RFC 9989 4.4)."""
+    """Check that DMARC passes, by DKIM or by SPF (RFC 9989 4.4)."""
     walk = dmarc.walk(mail.domain, lookup)
     policy = walk.policy[1] if walk.policy else None
 
@@ -179,7 +179,7 @@ def _unaligned(mail: Received, signatures: Sequence[Signature], result: Result) 
 
 
 def _spf(mail: Received, lookup: Lookup) -> Result | None:
-    """Return the receiver's own result, or else that of its client; None if neither is known."""
+    """Return the receiver's SPF result, or else evaluate its client; None if neither is known."""
     if mail.spf in set(Result):
         return Result(mail.spf)
     if not (mail.client and mail.envelope_domain):
@@ -208,7 +208,7 @@ def _way(mail: Received, own: Sequence[Signature], settings: Settings) -> Iterat
 
 
 def _headers(mail: Received, settings: Settings) -> Iterator[Finding]:
-    """Judge the headers of one-click unsubscribing (RFC 8058)."""
+    """Check the headers of one-click unsubscribing (RFC 8058)."""
     if problem := _problem(mail):
         yield Finding(
             id="list.unsubscribe",

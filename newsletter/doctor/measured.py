@@ -56,7 +56,7 @@ def disk(engine: Engine) -> Disk | None:
 
 
 def polled(session: Session) -> list[Polled]:
-    """Return all feeds, with when each was last read."""
+    """Return all feeds, with the time at which each was last read."""
     return [_polled(one) for one in articles.feeds(session)]
 
 

@@ -38,7 +38,7 @@ _PORT = 53
 def parse_nameserver(text: str) -> tuple[str, int]:
     """Return address and port in "192.0.2.53", "192.0.2.53:5353" or "[2001:db8::53]:5353".
 
-    Raises ConfigurationError: a name would have to be looked up first.
+    Raises ConfigurationError for any other text, including names, which would need a look-up.
     """
     host, port = text.strip(), str(_PORT)
     if host.startswith("["):

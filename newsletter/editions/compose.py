@@ -27,7 +27,7 @@ class MailRenderer:
     publication: Publication
 
     def digest(self, content: DigestContent, *, public_id: str) -> Rendered:
-        """Compile one digest as the mailing with a public id."""
+        """Compile one digest; `public_id` is that of its mailing."""
         # New markers for every mailing, so that no article can contain one.
         markers = Markers(secrets.token_hex(16))
         return compiling.digest(

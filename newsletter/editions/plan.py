@@ -60,7 +60,7 @@ class Planned:
     covers_from: datetime
     covers_from_latest: datetime
     articles: list[Placed]
-    #: New articles for which there is no room (catch_up_articles).
+    #: Number of new articles that exceed the limit (catch_up_articles).
     left_out: int
     #: Size of the whole message, and of its HTML part, as transmitted.
     octets: int

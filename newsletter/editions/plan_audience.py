@@ -49,7 +49,7 @@ from newsletter.models.columns import Instant
 from newsletter.models.delivery import OPEN
 from newsletter.subscribers import store as subscribers
 
-#: Rows that are fetched at a time.
+#: Number of rows that are fetched at once.
 _CHUNK = 2_000
 #: Internal reason of readers with an earlier open mail that the edition does not supersede.
 _BESIDE = "beside"
@@ -258,9 +258,9 @@ def _readers(
 
 
 def _settled(table: FromClause, theirs: Unsettled) -> tuple[FromClause, ColumnElement[Any]]:
-    """Join the ends of editions that have arrived; return the watermark that they leave.
+    """Join the coverage ends of arrived editions; return the join and the resulting watermark.
 
-    A join of all of them at once, not a look-up for each reader: see docs/performance.md.
+    One join for all readers is faster than a look-up for each: see docs/performance.md.
     """
     watermark = table.c.watermark
     if not theirs.mailings:

@@ -139,7 +139,7 @@ def _reads(reader: Subscriber) -> bool:
 
 
 def _is_missed(facts: Facts, cadence: Cadence) -> bool:
-    """Return whether an active reader waited when the newest period was due."""
+    """Return whether a reader was active when the newest period was due."""
     period = cadences.newest_due(cadence, facts.now, facts.times)
     due_at = cadences.due_at(cadence, period, facts.times)
     row = facts.standing(due_at)

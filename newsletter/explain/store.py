@@ -123,8 +123,8 @@ def _mails(session: Session, references: Sequence[str], edition: Edition | None)
 def _rows(
     session: Session, *chosen: ColumnElement[bool], newest: bool, limit: int
 ) -> Sequence[Row[Any]]:
-    # The + 0 keep the planner from the primary key, with the rows of everybody, and from a walk
-    # over all mailings.
+    # The + 0 keep the query planner from using the primary key, with the rows of all readers, and
+    # from scanning all mailings.
     order, mailing_id = col(Delivery.id) + 0, col(Delivery.mailing_id) + 0
     return session.execute(
         select_columns(

@@ -62,7 +62,8 @@ def of(mailings: Select[Any]) -> Subquery:
     The kept counts are corrected by the rows that workers hold: these are moved from their stored
     state to the state of their try. One statement reads both, so that they agree.
     """
-    # The + 0 keeps the planner from the index over all rows of a mailing: few rows are held.
+    # The + 0 keeps the query planner from the index over all rows of a mailing, as few rows are
+    # held.
     is_held = (holding.is_held(), (_mailing + 0).in_(mailings))
     moved = [
         select_columns(_mailing, state, rows).where(*is_held).group_by(_mailing, state)

@@ -105,7 +105,7 @@ def supersede(
 
 
 def mark_open_unknown(session: Session, *, now: datetime) -> int:
-    """Make every open row unknown, for a restored database that may not know of sent mail."""
+    """Make every open row unknown, for a restored database, whose open rows may have been sent."""
     values = {"state": State.UNKNOWN, "blocked_domain": None, "state_at": now}
     marked = tally.update_deliveries(session, _is_open(), values)
     # Otherwise a row that the operator retries would become uncertain again when its former worker
@@ -152,9 +152,9 @@ def close(
 
 
 def end_denied(session: Session, ids: Collection[int], *, now: datetime) -> None:
-    """End those of these rows that are open and have a reason: their marks were denied.
+    """End the open ones of these rows that have a reason; their marks were denied.
 
-    They were marked before and ended since; the bodies have not left.
+    The rows got the reason after an earlier mark, and their message bodies were not sent.
     """
     chosen = _id.in_(ids) & _state.in_(OPEN) & _reason.is_not(None)
     ended = case((may_have_arrived(), State.UNKNOWN.value), else_=State.CANCELLED.value)

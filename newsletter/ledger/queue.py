@@ -128,7 +128,8 @@ def enqueue(
         execution_options={"preserve_rowcount": True},
     )  # fmt: skip
     made = statements.row_count(inserted)
-    # The same statements where no letter is queued: timing must not disclose who subscribes.
+    # A count of zero is written, too, so that the time of a sign-up does not depend on whether a
+    # letter is queued: timing must not disclose who subscribes.
     tally.add(session, Name.DELIVERY, {State.QUEUED: made}, mailing_id=mailing_id, with_zeros=True)
     return made
 

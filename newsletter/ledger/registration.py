@@ -27,9 +27,9 @@ def registered(
 ) -> Iterator[None]:
     """Register this process, renew its lease by a heartbeat thread, and deregister at the end.
 
-    An unavailable database is ignored until the next heartbeat; after one that was committed,
-    `on_renewed` is called. If the database was upgraded in the
-    meantime, `on_outdated` is called, and SchemaOutOfDate is raised at the end.
+    An unavailable database is ignored until the next heartbeat. After each committed heartbeat,
+    `on_renewed` is called. If the database was upgraded in the meantime, `on_outdated` is called,
+    and SchemaOutOfDate is raised at the end.
     """
     name = registry.new_name()
     with registry.liveness_lock(engine, name, on_trouble=on_trouble):

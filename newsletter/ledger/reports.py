@@ -140,7 +140,8 @@ def settle(session: Session, ids: Collection[int], *, reply: str) -> None:
     """
     if not ids:
         return
-    # What came back of it has arrived before. A row that a worker holds ends with its own outcome.
+    # A mail that was returned must have arrived. Rows that a worker holds end with their own
+    # outcome.
     state = col(Delivery.state)
     has_arrived = state.in_(OPEN) & cancellation.may_have_arrived() & ~holding.is_held()
     values = {
@@ -208,7 +209,7 @@ def add(session: Session, rows: Sequence[Mapping[str, Any]]) -> None:
     )
     written = again.returning(_reports.c.source, _reports.c.kind)
     while kept:
-        # One statement takes each only once.
+        # A statement may contain each pair of delivery and verdict only once.
         batch = {(row["delivery_id"], row["verdict"]): row for row in reversed(kept)}
         _count(session, session.connection().execute(written, [*batch.values()]).all())
         first = {id(row) for row in batch.values()}

@@ -36,7 +36,7 @@ _before = logging.ERROR
 
 
 def configure(configuration: Configuration) -> None:
-    """Write events from a level on to standard error, and warnings of libraries with them.
+    """Write events from a given level up, and warnings of libraries, to standard error.
 
     `form` is "text" or "json". Replaces an earlier configuration.
     """

@@ -1,6 +1,7 @@
-"""Every event that is logged: stable names, closed fields. docs/logs.md is made from this list.
+"""The complete list of events that are logged, from which docs/logs.md is generated.
 
-No field holds an address, a token or text of a message; readers are counted, never named.
+Names and fields are stable. No field contains an address, a token or text of a message; readers are
+counted, never named.
 """
 
 from __future__ import annotations
@@ -68,7 +69,7 @@ EDITION_FAILED = Event(
     **{MESSAGE: _SAID},
 )
 
-# Letters, and what readers do
+# Letters, and actions of readers
 LETTER_ASKED = Event(
     "letter.asked", INFO, "A letter to one reader was queued.", kind="confirm, welcome, ..."
 )
@@ -81,7 +82,7 @@ READER_CONSENT = Event(
     cadence="daily, weekly or monthly",
 )
 
-# What comes back
+# Returned mail
 REPORT_RECEIVED = Event(
     "report.received",
     INFO,
@@ -292,5 +293,5 @@ CRASHED = Event(
     **{MESSAGE: "what it kept from being done", TRACE: "the traceback"},
 )
 
-#: All of them, by name.
+#: All events by name.
 ALL = {one.name: one for one in list(globals().values()) if isinstance(one, Event)}

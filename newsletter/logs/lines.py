@@ -53,12 +53,12 @@ def text_of(name: str, values: Mapping[str, Any]) -> str:
 
 
 def printable_lines(text: str) -> list[str]:
-    """Return the lines of a text, each printable."""
+    """Return the lines of a text, each made printable."""
     return [printable(line) for line in text.splitlines()]
 
 
 class Text(logging.Formatter):
-    """`2026-11-30T22:00:00Z INFO edition.frozen daily-2026-11-30 audience=1200 variants=2`."""
+    """Formats lines such as `2026-11-30T22:00:00Z INFO edition.frozen daily-2026-11-30 variants=2`."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Return a record as a line; a traceback follows on lines of its own, indented."""

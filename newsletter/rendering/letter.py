@@ -41,7 +41,7 @@ class Confirm:
 
 @dataclass(frozen=True, kw_only=True)
 class Welcome:
-    """Sent after a confirmation: says when the first digest comes."""
+    """Sent after a confirmation, with the time of the first digest."""
 
     kind: ClassVar[str] = "welcome"
     can_unsubscribe: ClassVar[bool] = True

@@ -45,7 +45,7 @@ class Forecast:
 
     seconds: float
     bound: Bound
-    #: The domain whose limit it is.
+    #: The domain whose limit is the bottleneck, if it is one of a domain.
     domain: str | None = None
 
 

@@ -249,11 +249,11 @@ class Worker:
         #: Whether the last mark was denied. Denials often come in a row, as when an edition is
         #: cancelled, and with pipelining each one costs a connection.
         self._is_denied = False
-        #: The number of failed tries of each claim that were not its own fault.
+        #: The number of failed tries of each claim that its message did not cause.
         self._returns: Counter[int] = Counter()
         #: The number of consecutive messages that the policy of each domain has refused.
         self._refusals: Counter[str] = Counter()
-        #: The end of the used up rate limit that was logged last.
+        #: The end of the exhausted rate limit that was logged last.
         self._limited_until: datetime | None = None
         #: Whether each try is logged.
         self._logs_tries = events.SMTP_TRY.is_on()

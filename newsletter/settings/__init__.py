@@ -560,7 +560,7 @@ class Settings(BaseSettings):
         return mailboxes.parse(self.feedback_url) if self.feedback_url else None
 
     def secrets(self) -> Iterator[str]:
-        """Yield every secret of these settings, for what must never show one."""
+        """Yield every secret of these settings, for masking in output."""
         for name, field in type(self).model_fields.items():
             value = None if field.repr else getattr(self, name)
             if name == "feedback_url" and isinstance(self.feedback_mailbox(), Path):
@@ -568,7 +568,7 @@ class Settings(BaseSettings):
             for text in value if isinstance(value, list) else [value] if value else []:
                 yield from userinfo.secrets(text)
         if self.ping_url:
-            # Whoever has the path can report runs.
+            # The path is a secret, because it is enough to report runs.
             yield urlsplit(self.ping_url).path.strip("/")
 
     def smtp_servers(self) -> list[server.SmtpServer]:

@@ -425,7 +425,7 @@ Sender = Annotated[
 ]
 #: An http(s) URL, without a slash at its end.
 WebAddress = Annotated[str | None, AfterValidator(_web_address)]
-#: The same, where requests go to paths below it.
+#: A URL of a monitor; requests go to paths below this URL.
 PingUrl = Annotated[str | None, AfterValidator(_ping_url)]
 #: An http(s) URL to which paths can be appended.
 LinkStart = Annotated[

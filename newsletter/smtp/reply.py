@@ -75,7 +75,7 @@ _SENDER = re.compile(
     r"|\bsender\b.{0,80}\b(?:rejected|invalid|syntax error|null mx|not exist)",
     re.I,
 )
-# Older versions of Outlook say so of a missing mailbox, with the code 5.5.0.
+# Older versions of Outlook use this text for a missing mailbox, with the code 5.5.0.
 _UNAVAILABLE = re.compile(r"mailbox unavailable", re.I)
 # The relay does not relay for us, or not yet.
 _NOT_FOR_US = re.compile(
@@ -91,7 +91,7 @@ _SECOND_HAND = re.compile(r"\bsaid:|unverified address|address verification", re
 _BUSY = re.compile(r"7\.[56]\d\d")
 #: Codes for missing or wrong authentication or encryption.
 _CREDENTIALS = frozenset({530, 534, 535, 538})
-#: Codes for commands that the server does not know, or does not accept at this point.
+#: Codes for commands that the server does not support, or does not accept at this point.
 _CONVERSATION = frozenset({500, 502, 503, 504, 555})
 #: Those codes of _CONVERSATION that do not depend on the address in the command.
 _OUT_OF_STEP = frozenset({500, 502, 503})
@@ -271,7 +271,7 @@ _TRANSIENT: _Table = (
     (lambda refusal: refusal.status in _SETUP or refusal.status == "7.28", _RATE_LIMITED),
     (lambda refusal: refusal.code == 421 and refusal.has(_PER_CONNECTION), _CLOSING),
     (lambda refusal: refusal.has(_GREYLIST) or refusal.has(_RECIPIENT_RATE), _LATER),
-    # Precedes is_limit, because "over quota" is also said of mailboxes.
+    # Precedes is_limit, because "over quota" is also used for full mailboxes.
     (lambda refusal: refusal.status == "2.2", _LATER._replace(reaction=Reaction.COUNT)),
     (lambda refusal: refusal.status == "7.0" or refusal.is_limit, _RATE_LIMITED),
     (lambda refusal: _BUSY.fullmatch(refusal.status) is not None, _RATE_LIMITED),

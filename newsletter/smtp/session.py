@@ -134,7 +134,7 @@ class Session(asyncio.Protocol):
 
     @property
     def certificate(self) -> dict[str, Any] | None:
-        """The certificate of the server, as `ssl.SSLObject.getpeercert` has it; None without TLS.
+        """The server's certificate, as returned by `ssl.SSLObject.getpeercert`; None without TLS.
 
         Empty if it was not verified.
         """

@@ -55,7 +55,7 @@ def add_handlers(app: FastAPI) -> None:
 
 
 def wants_json(request: Request) -> bool:
-    """Return whether the client wants JSON, by the path or the Accept header."""
+    """Return whether to respond with JSON, by the path or the Accept header."""
     path = request.url.path
     if path.startswith(("/api/", "/subscriptions")) or path in {"/healthz", "/readyz"}:
         return True

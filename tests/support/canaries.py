@@ -1,9 +1,10 @@
-"""Looks for secrets in what the program writes: its log at debug, its output, its records of tries.
+"""Searches for secrets in the output of the program: logs, command output and stored replies.
 
-Every secret of settings that a test makes, or gives to a command, is a canary from then on, and so
-are signed tokens and passwords in URLs, by their forms. The fixture of tests/conftest.py fails the
-test in which one is found: in an event before it is masked, in a line of the log, in what a command
-prints, or in the tables of attempts and reports. Addresses are looked for in lines above debug.
+Canaries are texts that must not occur there: every secret in the settings of a test or a command,
+and everything with the form of a signed token or of a password in a URL. A fixture of
+tests/conftest.py fails the test if a canary occurs in an event before masking, in a log line, in
+the output of a command, or in the tables of attempts and reports. Log lines above DEBUG are also
+searched for addresses.
 """
 
 from __future__ import annotations
@@ -30,18 +31,18 @@ from newsletter.errors import NewsletterError
 from newsletter.logs import lines, masking
 from newsletter.settings import Settings
 
-#: A word in texts of mails: articles and notes of a test that looks for them have it.
+#: A canary for the text of mails; tests write it into articles and notes.
 TEXT = "canary-of-a-text"
 #: The secret of nearly every test.
 KEY = "0123456789abcdef0123456789abcdef-for-tests"
 _SHORTEST = 6
 _FORMS = (
-    # Not those of other signers: digests of documents and boundaries look alike.
+    # Only our own form of tokens, because digests and boundaries look like those of others.
     re.compile(r"(?<![\w-])[\w-]{20}(?:\.[\w-]{7})?\.[\w-]{43}(?![\w-])", re.ASCII),
     re.compile(r"://[^\s/:@]+:[^\s/@\N{HORIZONTAL ELLIPSIS}]+@"),
 )
 _ADDRESS = re.compile(r"[\w.+-]{2,}@[\w-]+\.\w")
-#: Where a server's words are kept.
+#: The queries for the stored replies of servers.
 _KEPT = ("SELECT reply FROM attempt", "SELECT reply FROM report")
 _SECRET_SETTINGS = {name for name, field in Settings.model_fields.items() if not field.repr}
 
@@ -52,12 +53,12 @@ _masked = masking.masked
 
 
 def learn(secrets: Iterable[str]) -> None:
-    """Look for these, too, from now on."""
+    """Add secrets to the canaries."""
     _secrets.update(one for one in secrets if len(one) >= _SHORTEST)
 
 
 def learn_of(env: Mapping[str, str]) -> None:
-    """Look for the secrets of a command's settings."""
+    """Add the secrets in a command's environment to the canaries."""
     for name, value in env.items():
         if name.removeprefix("NEWSLETTER_").lower() in _SECRET_SETTINGS:
             values = [value] if "://" in value else value.split(",")
@@ -65,7 +66,7 @@ def learn_of(env: Mapping[str, str]) -> None:
 
 
 def leaks() -> list[str]:
-    """Return what was found in this test so far."""
+    """Return the canaries that were found in this test so far."""
     return _leaks
 
 
@@ -78,13 +79,13 @@ def found(said: str, *, with_forms: bool = True) -> list[str]:
 
 
 def look(where: str, said: str, *, with_forms: bool = True) -> None:
-    """Note the canaries of a text as leaks."""
+    """Record the canaries in a text as leaks."""
     canaries = found(said, with_forms=with_forms)
     _leaks.extend(f"{where}: {one!r} in {said[:300]!r}" for one in canaries)
 
 
 def look_at_records(engine: Engine) -> None:
-    """Note the canaries in what was recorded of tries and reports."""
+    """Record the canaries in stored replies as leaks."""
     for query in _KEPT:
         with suppress(SQLAlchemyError, NewsletterError), engine.connect() as connection:
             for (reply,) in connection.execute(text(query)):
@@ -93,13 +94,13 @@ def look_at_records(engine: Engine) -> None:
 
 @contextmanager
 def watched() -> Iterator[list[str]]:
-    """Give the leaks of a test, which are complete at its end."""
+    """Yield the list of a test's leaks, which is complete at the end of the block."""
     _leaks.clear()
     yield _leaks
     for path in sorted(_folder().iterdir()):
         said = path.read_text("utf-8", "replace")
         path.unlink(missing_ok=True)
-        # A page or a mail on the standard output has links.
+        # Signed links are allowed on standard output, as in a page or a mail.
         look(f"a command's {path.suffix}", said, with_forms=path.suffix != ".out")
         if path.suffix == ".log":
             _look_for_addresses(said)
@@ -114,7 +115,7 @@ def _look_for_addresses(said: str) -> None:
 
 
 class _Watch(logging.Handler):
-    """Hands each line of the log on, as the text form has it."""
+    """Calls a function with each log line in the text format."""
 
     def __init__(self, act: Callable[[str], object]) -> None:
         super().__init__(logging.DEBUG)
@@ -126,7 +127,7 @@ class _Watch(logging.Handler):
 
 
 def install() -> None:
-    """Look at all that this process logs."""
+    """Search all log lines of this process for canaries."""
 
     def look_at(line: str) -> None:
         look("the log", line)
@@ -162,17 +163,17 @@ def _folder() -> Path:
 
 
 def place() -> str:
-    """Return the beginning of the paths at which a command keeps what it says."""
+    """Return the prefix of the paths at which a command stores its output."""
     return str(_folder() / str(next(_numbers)))
 
 
 def remove() -> None:
-    """Remove the folder of what commands have said."""
+    """Remove the folder with the output of commands."""
     shutil.rmtree(_folder(), ignore_errors=True)
 
 
 class _Tee(io.TextIOWrapper):
-    """A standard stream that keeps what is written to it."""
+    """A standard stream that also passes all output to a function."""
 
     keep: Callable[[str], object]
 
@@ -182,7 +183,7 @@ class _Tee(io.TextIOWrapper):
 
 
 def tee(stream: IO[str], path: str) -> IO[str]:
-    """Return a stream that writes to that one, and to a file."""
+    """Return a stream that writes to `stream` and to a file."""
     assert isinstance(stream, io.TextIOWrapper)
     options: dict[str, Any] = {
         "encoding": stream.encoding,
@@ -195,7 +196,7 @@ def tee(stream: IO[str], path: str) -> IO[str]:
 
 
 def keep(place: str) -> None:
-    """Keep what this process logs, all of it, and what its events had before they were masked."""
+    """Store all log lines of this process, and the texts of its events before masking."""
     line, raw = _writer(f"{place}.log"), _writer(f"{place}.event")
     _watch(lambda said: line(f"{said}\n"), lambda said: raw(f"{said}\n"))
     configure = logs.configure
@@ -211,7 +212,7 @@ def keep(place: str) -> None:
 
 
 class _LastResort(logging.Handler):
-    """Prints what Python prints where no handler is; the one that keeps lines is none of it."""
+    """Prints what Python's handler of last resort would print, which our other handler disables."""
 
     def emit(self, record: logging.LogRecord) -> None:
         level = logging.ERROR if record.name == logs.NAME else logging.WARNING
@@ -220,14 +221,14 @@ class _LastResort(logging.Handler):
 
 
 def _writer(path: str) -> Callable[[str], object]:
-    """Return what appends to a file at once: the process may be killed."""
+    """Return a function that appends to a file without buffering, as the process may be killed."""
     descriptor: int | None = None
 
     def write(said: str) -> None:
         nonlocal descriptor
         if not said:
             return
-        # The disk of a test may be full, or files limited.
+        # A test may simulate a full disk, or limit the size of files.
         with suppress(OSError):
             if descriptor is None:
                 descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)

@@ -174,7 +174,8 @@ def _output(theirs: ExitStack) -> tuple[int, TextIO]:
 
 
 def _order(words: Sequence[str], folder: Path, env: Mapping[str, str], **more: Any) -> bytes:
-    # Not above: processes that a command starts import this file, without this folder in the path.
+    # Not imported above, because child processes of commands import this file without this folder
+    # in their path.
     import canaries
 
     canaries.learn_of(env)

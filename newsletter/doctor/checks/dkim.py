@@ -109,7 +109,7 @@ def _judged(selector: str, domain: str, answer: Answer, keys: list[Key]) -> Iter
 
 
 def _usable(name: str, records: Sequence[str]) -> str:
-    """Return the record that is the only key among several; empty if that is not clear."""
+    """Return the only valid key among several records; empty if there is not exactly one."""
     usable = []
     for text in records:
         try:

@@ -18,7 +18,7 @@ from newsletter.doctor.records.answers import Lookup
 from newsletter.doctor.records.zone import Address
 from newsletter.settings import Settings, values
 
-#: Where to find out which address mail leaves from.
+#: A hint on how to find the addresses from which mail is sent.
 RECEIVED = (
     "Set sending_addresses to the public addresses that mail leaves from; `newsletter doctor "
     "--file` with a mail that one of your own mailboxes has received names them."
@@ -116,7 +116,7 @@ def is_within(host: str, domain: str) -> bool:
 
 
 def _spelled(host: str) -> str:
-    """Return the name of a host as DNS has it, in A-labels (RFC 5890)."""
+    """Return the name of a host in A-labels (RFC 5890), as used in DNS."""
     name = host.lower().rstrip(".")
     if not name.isascii():
         import idna  # noqa: PLC0415 - its tables take long to load, and few hosts need them

@@ -26,7 +26,7 @@ class Key:
 
     algorithm: Literal["rsa", "ed25519"]
     bits: int
-    #: Whether t=y asks verifiers to treat signed mail like unsigned.
+    #: Whether t=y is set, so that verifiers treat signed mail like unsigned mail.
     is_testing: bool
     #: Whether t=s requires that the domain of i= equals d=.
     is_strict: bool

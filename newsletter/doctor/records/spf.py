@@ -72,7 +72,7 @@ def check_host(
     """Evaluate the SPF record of `domain` for a client (check_host() of RFC 7208 4).
 
     `domain` is that of the envelope sender, or the name in HELO if the envelope sender is empty;
-    `sender` is the address itself. Never raises but for an `ip` that is no address (ValueError).
+    `sender` is the address itself. Raises only ValueError, for an invalid `ip`.
     """
     address = ip_address(ip)
     if isinstance(address, IPv6Address):
@@ -129,7 +129,7 @@ class _Mail:
 
 
 class _Ended(Exception):
-    """An evaluation ends early, with a result and the reason."""
+    """Ends an evaluation early, with a result and its reason."""
 
     def __init__(self, result: Result, why: str) -> None:
         super().__init__(why)

@@ -40,7 +40,7 @@ def has_macros(text: str) -> bool:
 
 
 def expand(text: str, values: Mapping[str, str]) -> str:
-    """Return the name that a domain-spec stands for; `values` by the macro's letter."""
+    """Expand a domain-spec to a name; `values` are by the letters of macros."""
     name = _MACRO.sub(lambda found: _expanded(found, values), text).removesuffix(".")
     if len(name) <= _LONGEST:
         return name

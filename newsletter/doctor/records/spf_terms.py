@@ -50,12 +50,12 @@ class Term:
 
 
 def is_record(text: str) -> bool:
-    """Return whether a TXT record is an SPF record, right or wrong (RFC 7208 4.5)."""
+    """Return whether a TXT record is an SPF record, valid or not (RFC 7208 4.5)."""
     return _IS_RECORD.match(text) is not None
 
 
 def parse(record: str) -> list[Term]:
-    """Return the terms of an SPF record; raise ValueError with what is wrong with it."""
+    """Return the terms of an SPF record; raises ValueError with the reason if it is invalid."""
     if not record.isascii():
         raise ValueError("it has characters that are not ASCII")
     terms = [_term(text) for text in record.split(" ")[1:] if text]

@@ -34,7 +34,7 @@ class Column:
     #: The name in the header; `column 3` if there is no header.
     name: str
     role: Role | None = None
-    #: The meaning of cells as a state; None if the column is no state.
+    #: The meaning of cells as a state; None if the column is not a state.
     meaning: Meaning | None = None
 
     @property
