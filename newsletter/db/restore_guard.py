@@ -77,11 +77,14 @@ def sending(
 ) -> Iterator[Session]:
     """Yield the session of a transaction that sends, or queues what is sent.
 
-    1. Check for a restored backup. 2. With `advance_at`, increase the serial. 3. After the commit,
-    write it to the file. A `writer` provides the connection if the caller has one already.
+    1. Check for a restored backup.
+    2. With `advance_at`, increase the serial.
+    3. After the commit, write the serial to the file.
+
+    A `writer` provides the connection if the caller has one already.
 
     Lock order: the progress row before all other rows, so workers that start, end or renew their
-    lease take turns. A freeze does not hold it, because it may take longer than a lease.
+    lease take turns. A freeze does not lock that row, as it may take longer than a lease.
     """
     serial = None
     with writer.transaction() if writer else sessions.writing(engine) as session:

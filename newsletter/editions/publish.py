@@ -55,12 +55,15 @@ def freeze(
 
     It is one transaction, under the lock that is also held when articles get their `seen_at`:
 
-    1. The coverage ends at the instant of the lock. 2. A guarded insert creates the edition once,
-    however many processes try. 3. Readers whose pause has ended become active. 4. The watermarks of
-    earlier editions are settled. 5. Readers are counted by the start of their coverage; starts with
-    the same articles form one variant. 6. Without any variant, the edition is skipped with a
-    reason, and watermarks do not change. 7. Earlier deliveries to the same readers are superseded;
-    each variant is compiled once and queued in one statement.
+    1. The coverage ends at the instant of the lock.
+    2. A guarded insert creates the edition once, however many processes try.
+    3. Readers whose pause has ended become active.
+    4. The watermarks of earlier editions are settled.
+    5. Readers are counted by the start of their coverage; starts with the same articles form one
+       variant.
+    6. Without any variant, the edition is skipped with a reason, and watermarks do not change.
+    7. Earlier deliveries to the same readers are superseded; each variant is compiled once and
+       queued in one statement.
 
     With `force`, a skipped edition is made again. Raises Conflict for a restored backup.
     """

@@ -34,7 +34,8 @@ def accept(engine: Engine, *, now: datetime, publication: Publication) -> Done:
     """Accept a restored database as the current one, without mailing anybody twice.
 
     1. Open deliveries may have been sent, so they become unknown, for the operator to reconcile or
-    retry. 2. Missing editions of the current periods are recorded as skipped.
+       retry.
+    2. Missing editions of the current periods are recorded as skipped.
 
     Raises Conflict if the database is certainly not a restored backup.
     """

@@ -41,9 +41,11 @@ def send(
 ) -> Summary:
     """Make the edition of the current period, if it does not exist, and send its due deliveries.
 
-    1. Stale editions are expired. With `force` they are not, and a restored backup is accepted. 2.
-    The edition is frozen; one that was skipped is tried again. 3. Workers, in this process and
-    others, send until there are only deferred deliveries, or none. Idempotent, also concurrently.
+    1. Stale editions are expired. With `force` they are not, and a restored backup is accepted.
+    2. The edition is frozen; one that was skipped is tried again.
+    3. Workers, in this process and others, send until only deferred deliveries, or none, are left.
+
+    Idempotent, also concurrently.
 
     `on_settled` is called with the number of readers for whom this run has a reply.
     """

@@ -8,10 +8,10 @@ whole, so a transaction that is repeated because the reply to its commit was los
 Invariants:
 
 1. An id is held by at most one worker: claims are serialised (`lock_claims`), and skip ids that any
-worker holds.
+   worker holds.
 2. An id that is in flight is also held.
 3. Each transaction of a worker begins by locking its own registration (`Hold.begin`). A worker that
-was taken for crashed has no registration any more, and cannot write anything.
+   was taken for crashed has no registration any more, and cannot write anything.
 
 The views `held` and `in_flight` have one row for each id of all workers.
 """

@@ -27,9 +27,10 @@ _reason = col(Delivery.reason)
 def take_over(session: Session, *, dead: Collection[int], policy: Policy, now: datetime) -> None:
     """Settle the rows of crashed workers, and delete their registrations.
 
-    1. Claimed rows had not left, so nothing is written. 2. Rows in flight may have arrived: an
-    attempt with the outcome unknown is recorded, and the policy decides whether the row is queued
-    again (same bytes and Message-ID) or becomes unknown, for the operator to settle.
+    1. Claimed rows had not left, so nothing is written.
+    2. Rows in flight may have arrived: an attempt with the outcome unknown is recorded, and the
+       policy decides whether the row is queued again (same bytes and Message-ID) or becomes
+       unknown, for the operator to settle.
     """
     if not dead:
         return

@@ -58,7 +58,7 @@ def printable_lines(text: str) -> list[str]:
 
 
 class Text(logging.Formatter):
-    """Formats lines such as `2026-11-30T22:00:00Z INFO edition.frozen daily-2026-11-30 variants=2`."""
+    """Formats lines: `2026-11-30T22:00:00Z INFO edition.frozen daily-2026-11-30 variants=2`."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Return a record as a line; a traceback follows on lines of its own, indented."""

@@ -151,8 +151,11 @@ class Session(asyncio.Protocol):
     ) -> Outcome | None:
         """Try one mail.
 
-        1. MAIL and RCPT. 2. `may_send` is awaited, which commits the mark (write-ahead); if it is
-        denied, nothing of the message is written and None is returned. 3. DATA and the message.
+        1. MAIL and RCPT.
+        2. `may_send` is awaited, which commits the mark (write-ahead); if the mark is denied,
+           nothing of the message is written and None is returned.
+        3. DATA and the message.
+
         Every reply, time-out and disconnect becomes an Outcome with its phase.
 
         With PIPELINING, DATA is written before `may_send`, so a denied mark closes the connection.

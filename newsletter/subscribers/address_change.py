@@ -93,9 +93,11 @@ def ask(
 ) -> Asked:
     """Send a confirmation link to a normalised new address of a reader; locks the reader's row.
 
-    1. Count against the rate limits of the reader and of the new mailbox. 2. Store the request,
-    whether the address is known or not. 3. Write to the new and to the present address, each at
-    most once a day. Raises Conflict if the subscriber is no reader, and TooManyRequests for the
+    1. Count against the rate limits of the reader and of the new mailbox.
+    2. Store the request, whether the address is known or not.
+    3. Write to the new and to the present address, each at most once a day.
+
+    Raises Conflict if the subscriber is no reader, and TooManyRequests for the
     limit of this reader alone: that of the new mailbox would disclose what others have requested.
     """
     keyring, generation = publication.keyring, subscriber.generation

@@ -232,9 +232,11 @@ def _count(tally: ImportTally, found: _Found, size: int) -> None:
 def _import(session: Session, batch: _Batch, how: Import) -> _Found:
     """Write one batch, with one statement per step.
 
-    1. Suppress addresses that the file has as blocked. 2. Skip suppressed and erased addresses.
-    3. Insert unknown subscribers, with their consents. 4. Give subscribers known by imports alone
-    the stricter state of the file: paused, pending or unsubscribed.
+    1. Suppress addresses that the file has as blocked.
+    2. Skip suppressed and erased addresses.
+    3. Insert unknown subscribers, with their consents.
+    4. Give subscribers known by imports alone the stricter state of the file: paused, pending or
+       unsubscribed.
     """
     _lock(session, batch, how)
     _suppress(session, [e for e in batch.values() if e.cause is not None], how)

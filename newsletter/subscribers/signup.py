@@ -120,10 +120,13 @@ def ask(
 ) -> Asked:
     """Process a sign-up with a normalised address; queue at most one letter.
 
-    1. Count against the rate limits of the address, known or not. 2. An address whose suppression
-    only the operator lifts gets nothing. 3. A reader gets "you are subscribed", and nothing of
-    theirs changes. 4. All others get a confirm letter for the cadence of the newest sign-up, and
-    keep their status until they confirm. The statements are the same in all cases; a condition in
+    1. Count against the rate limits of the address, known or not.
+    2. An address whose suppression only the operator lifts gets nothing.
+    3. A reader gets "you are subscribed", and none of their data changes.
+    4. All others get a confirm letter for the cadence of the newest sign-up, and keep their status
+       until they confirm.
+
+    The statements are the same in all cases; a condition in
     them keeps rows unchanged, so that timing does not disclose who subscribes.
     """
     may_write = may_write_to(session, address, now=now, keyring=publication.keyring)

@@ -41,7 +41,9 @@ def ask(web: WebContext, asking: Asking, *, is_trusted: bool = False) -> None:
     """Process a sign-up, with the same result whether the address is known or not.
 
     1. Check the rate limits in a read-only transaction, so that a flood of sign-ups writes nothing.
-    2. Count and queue at most one letter, in one transaction. Raises TooManyRequests for the limits
+    2. Count and queue at most one letter, in one transaction.
+
+    Raises TooManyRequests for the limits
     of the visitor's networks alone. With `is_trusted`, for the site's own back end, only the limits
     of the address apply: the back end has to limit its visitors itself.
     """
