@@ -160,7 +160,7 @@ def prune(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say how many.")] = False,
     json: output.Json = False,
 ) -> None:
-    """Delete the deliveries of editions that ended long ago; their books keep the counts.
+    """Delete the deliveries of editions that ended long ago; their numbers by state are kept.
 
     Uncertain deliveries are kept, and so are letters, corrections, articles, readers and the
     archive. Safe to run at any time, and twice.

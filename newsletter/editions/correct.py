@@ -59,7 +59,7 @@ class Notice:
 
 @dataclass(frozen=True, kw_only=True)
 class Correction:
-    """A queued correction: its message, its books, and the numbers of readers left out."""
+    """A queued correction: its message, its deliveries by state, and the readers left out."""
 
     mailing_id: int
     edition: str

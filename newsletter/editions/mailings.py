@@ -58,7 +58,7 @@ def add_correction(
     frozen: Mapping[str, Any],
     now: datetime,
 ) -> int:
-    """Store a compiled correction, outside the edition's books; return its id."""
+    """Store a compiled correction, which is not counted with the edition; return its id."""
     correction = {
         "public_id": tokens.new_public_id(),
         "kind": Kind.CORRECTION,

@@ -1,6 +1,6 @@
 """Keeps the ledger small: deletes the deliveries of editions that ended long ago.
 
-The counts stay with the mailing, so the books do not change. The state of readers is in their
+The counts stay with the mailing, so the totals do not change. The state of readers is in their
 watermarks, and the articles of an edition are stored with its mailings, so neither needs the rows.
 Only readers who return after an unsubscribe have no watermark; for them, rows are kept for as long
 as an edition can reach back.

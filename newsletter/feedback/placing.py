@@ -24,7 +24,7 @@ NOT_ACCEPTED = "not accepted before"
 
 #: Tolerance for the Date of a mail: clocks of servers differ, and it has no fractions of a second.
 _SKEW = timedelta(minutes=5)
-#: Verdicts that are recorded, beside those of bounces; others require no action.
+#: Verdicts that are recorded, in addition to those of bounces; others require no action.
 _KEPT = frozenset({Verdict.COMPLAINT, Verdict.OPT_OUT, Verdict.OURS, Verdict.DELAYED})
 #: Verdicts that may suppress an address.
 FAILURES = frozenset({Verdict.DEAD, Verdict.MAYBE, Verdict.FULL})

@@ -16,7 +16,7 @@ from newsletter.errors import ConfigurationError, NewsletterError, TransportUnav
 from newsletter.feedback import mime
 from newsletter.settings.mailboxes import MailboxServer
 
-#: Errors of libraries beside their own classes: lost connections, and responses they cannot parse.
+#: Errors of libraries not of their own classes: lost connections, and responses they cannot parse.
 ERRORS = (OSError, ValueError, LookupError, TypeError, AttributeError)
 #: Maximum characters of a server's text in a message.
 _LONGEST = 200

@@ -1,4 +1,4 @@
-"""Erases personal data from deliveries; the rows stay, so that the books still balance."""
+"""Erases personal data from deliveries; the rows stay, so that counts do not change."""
 
 from __future__ import annotations
 

@@ -455,7 +455,7 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Environment over file over defaults."""
+        """Give the environment precedence over the file, and the file over the defaults."""
         return env_settings, init_settings
 
     @field_validator(*_HOOKS)

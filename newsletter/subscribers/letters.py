@@ -83,7 +83,7 @@ def welcome(
     publication: Publication,
     now: datetime,
 ) -> None:
-    """Queue the welcome letter: when the first digest comes, and the latest edition."""
+    """Queue the welcome letter, with the time of the first digest and the latest edition."""
     cadence = Cadence(subscriber.cadence)
     times, skipped = publication.send_times, next_digest.skipped_ahead(session, now=now)
     first_at = next_digest.next_at(cadence, after=now, times=times, skipped=skipped)

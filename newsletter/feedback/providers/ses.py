@@ -24,7 +24,7 @@ from newsletter.feedback.providers import request as requests
 from newsletter.feedback.providers.request import Cause, HookRequest, Rejected
 from newsletter.feedback.reports import Arrival, Kind, Report, Returned, Source, Verdict
 
-#: SNS retries for longer, but with the time of the first try.
+#: Maximum age of a message. SNS retries for longer, but with the time of the first try.
 MAXIMUM_AGE = timedelta(hours=1)
 _NOTIFICATION = "Notification"
 #: The signed fields by the type of message, in their order; missing fields are left out.

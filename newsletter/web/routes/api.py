@@ -142,7 +142,7 @@ router = APIRouter(tags=["subscriptions"], dependencies=[Depends(_check_key)], r
 
 @router.post("/api/v1/subscriptions", status_code=202, summary="Subscribe somebody")
 def subscribe(web: Context, wanted: NewSubscription) -> Taken:
-    """Ask by a confirm letter, if one may go to the address; nothing begins before it is confirmed.
+    """Send a confirm letter, if the address may get one; the subscription begins on confirmation.
 
     At most one letter a day goes to an address, and three in 30 days while none is confirmed.
     """
