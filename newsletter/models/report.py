@@ -41,7 +41,7 @@ class Report(Table, table=True):
     source: str = Field(max_length=12)
     #: The kind: bounce, complaint, unsubscribe, auto, delayed, delivered or other.
     kind: str = Field(max_length=12)
-    #: See `feedback.bounce.Verdict`.
+    #: See `feedback.reports.Verdict`.
     verdict: str = Field(max_length=10)
     #: The recipient in the report; empty if there is none.
     recipient: str = Field(max_length=254)

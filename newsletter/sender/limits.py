@@ -116,7 +116,7 @@ class Limits:
 
     @property
     def spacing(self) -> timedelta:
-        """Return the limits in the settings."""
+        """The time between two messages by `limit_per_second`; zero without that limit."""
         return timedelta(seconds=1 / (self.per_second * _USED)) if self.per_second else timedelta()
 
     def windows(self, now: datetime) -> list[tuple[str, timedelta, int]]:

@@ -36,6 +36,8 @@ TEXT = "canary-of-a-text"
 #: The secret of nearly every test.
 KEY = "0123456789abcdef0123456789abcdef-for-tests"
 _SHORTEST = 6
+#: Passwords of tests that are also words of messages.
+_WORDS = frozenset({"secret", "password"})
 _FORMS = (
     # Only our own form of tokens, because digests and boundaries look like those of others.
     re.compile(r"(?<![\w-])[\w-]{20}(?:\.[\w-]{7})?\.[\w-]{43}(?![\w-])", re.ASCII),
@@ -54,7 +56,7 @@ _masked = masking.masked
 
 def learn(secrets: Iterable[str]) -> None:
     """Add secrets to the canaries."""
-    _secrets.update(one for one in secrets if len(one) >= _SHORTEST)
+    _secrets.update(one for one in secrets if len(one) >= _SHORTEST and one not in _WORDS)
 
 
 def learn_of(env: Mapping[str, str]) -> None:

@@ -92,7 +92,8 @@ def _master_cf(doors: Mapping[int, str]) -> str:
                 for port, option in doors.items()
             ),
             "cleanup unix n - n - 0 cleanup",
-            "qmgr unix n - n 300 1 qmgr",
+            # Each second: a mail that it passed over, as it was in delivery, stays in `incoming`.
+            "qmgr unix n - n 1 1 qmgr",
             "anvil unix - - n - 1 anvil",
             "scache unix - - n - 1 scache",
             "proxymap unix - - n - - proxymap",

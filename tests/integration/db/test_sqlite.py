@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from contextlib import closing
 
+import counts
 import pytest
 import readers
 from sqlalchemy import Connection, Engine, event, text
@@ -56,3 +57,5 @@ def test_inserts_of_any_number_of_rows_are_few_different_statements(
 
     assert found == sum(range(1, 300, 7))
     assert len(seen) <= 9  # 1, 2, 4 ... 256
+    with sessions.writing(sqlite_engine) as session:
+        counts.recount(session)

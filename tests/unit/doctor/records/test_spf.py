@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-import spf as pyspf
+from foreign_spf import pyspf
 from hypothesis import example, given
 from hypothesis import strategies as st
 from zones import FAILS, Zone
