@@ -231,7 +231,7 @@ def empty(kind: str, request: pytest.FixtureRequest, folder: Path) -> Iterator[E
 
 @pytest.mark.parametrize("policy", ["hold", "resend"])
 @examples(
-    10,
+    5,
     many=60,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
