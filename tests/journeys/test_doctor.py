@@ -7,13 +7,17 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import dns_server
 import fronts
 import journey
 from journey import Newsletter
 
 
 def found(newsletter: Newsletter) -> dict[str, dict[str, Any]]:
-    said = newsletter.json("doctor", "--dns", "--nameserver", "127.0.0.1:1", exit_code=3)
+    """Return the findings by id, with a DNS that has nothing."""
+    with dns_server.serving({}) as dns:
+        host, port = dns.nameserver
+        said = newsletter.json("doctor", "--dns", "--nameserver", f"{host}:{port}", exit_code=3)
     return {one["id"]: one for one in said["findings"]}
 
 

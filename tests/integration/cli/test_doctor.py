@@ -336,7 +336,9 @@ def test_nothing_in_a_mail_acts_on_the_terminal(run: Run, tmp_path: Path) -> Non
     hostile = MAIL.replace(b"<https://news.miasfeed.example/", b"<https://\x1b[31m\xe2\x80\xae/")
     file.write_bytes(b"DKIM-Signature: v=1; d=\x1b[2J; s=\x9b; h=from; b=[bold]\r\n" + hostile)
 
-    ran = run("doctor", "--file", str(file), "--nameserver", "127.0.0.1:1")
+    with dns_server.serving(ZONE) as server:
+        host, port = server.nameserver
+        ran = run("doctor", "--file", str(file), "--nameserver", f"{host}:{port}")
 
     assert ran.code == 3
     assert ran.out == "".join(f"{output.printable(line)}\n" for line in ran.out.splitlines())
