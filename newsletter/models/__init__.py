@@ -9,6 +9,7 @@ from newsletter.models.attempt import Attempt
 from newsletter.models.audit import Audit
 from newsletter.models.consent import Consent
 from newsletter.models.delivery import Delivery, State
+from newsletter.models.desk import DeskLogin, DeskSession
 from newsletter.models.edition import Edition, EditionState
 from newsletter.models.feed import Feed
 from newsletter.models.finding import KeptFinding
@@ -36,6 +37,8 @@ __all__ = [
     "Cause",
     "Consent",
     "Delivery",
+    "DeskLogin",
+    "DeskSession",
     "Edition",
     "EditionState",
     "Feed",

@@ -24,3 +24,6 @@ class Audit(Table, table=True):
     subject: str = Field(max_length=64, index=True)
     #: The subject's title at that time, or the text of a note.
     detail: str = Field(default="")
+    #: The changed value before and after, as text; empty where an action has none.
+    before: str = Field(default="")
+    after: str = Field(default="")

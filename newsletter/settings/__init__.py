@@ -37,6 +37,7 @@ from newsletter.settings.values import (
     DatabaseUrl,
     Day,
     Folder,
+    HeaderName,
     HostName,
     Keys,
     Language,
@@ -437,6 +438,29 @@ class Settings(BaseSettings):
         "it, worker and serve log from info on, and cron and send not at all: they say in words "
         "what is news, and cron mails nothing when all is well. With it, they log, too.",
     )
+    # The desk
+    desk_url: WebAddress = Field(
+        None,
+        description="Where the desk is reached through a web server with TLS; links to sign in "
+        "start with it. Without it the desk answers on this machine only.",
+    )
+    desk_trusted_header: HeaderName = Field(
+        None,
+        description="The header in which a proxy that has signed somebody in gives the name, such "
+        "as X-Remote-User. Believed only from desk_trusted_peers, for desk_trusted_names; the "
+        "proxy has to remove it from every request that comes in with it.",
+    )
+    desk_trusted_peers: Networks = Field(
+        default_factory=list,
+        description="Addresses or networks of those proxies. In the environment: separated by "
+        "commas.",
+    )
+    desk_trusted_names: Words = Field(
+        default_factory=list,
+        description="The names that may in by that header, and nobody else. In the environment: "
+        "separated by commas.",
+    )
+
     # Is all well
     ping_url: PingUrl = Field(
         None,
@@ -463,6 +487,16 @@ class Settings(BaseSettings):
     def _has_path(cls, value: object, info: ValidationInfo) -> object:
         if value and info.data.get("hook_secret", "wrong") is None:
             raise ValueError("needs hook_secret, the end of the hook's path")
+        return value
+
+    @field_validator("desk_trusted_names")
+    @classmethod
+    def _is_complete(cls, value: list[str], info: ValidationInfo) -> list[str]:
+        given = info.data.get("desk_trusted_header"), info.data.get("desk_trusted_peers"), value
+        if any(given) and not all(given):
+            raise ValueError(
+                "and desk_trusted_header and desk_trusted_peers go together: set all three, or none"
+            )
         return value
 
     @field_validator("postmark_login")

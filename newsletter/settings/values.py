@@ -368,6 +368,13 @@ def _query_parameters(value: str) -> str:
     return value
 
 
+def _header_name(text: str | None) -> str | None:
+    """Return the name of an HTTP field (RFC 9110 §5.1), in lower case."""
+    if text is not None and not re.fullmatch(r"[A-Za-z0-9-]{1,64}", text):
+        raise ValueError("is not the name of a header; write it as X-Remote-User")
+    return text.lower() if text else None
+
+
 def _host_name(value: str | None) -> str | None:
     if value is not None and not _HOST_NAME.fullmatch(value):
         raise ValueError("must be a host name such as mail.example.org")
@@ -433,6 +440,7 @@ LinkStart = Annotated[
 ]
 QueryParameters = Annotated[str, AfterValidator(_query_parameters)]
 HostName = Annotated[str | None, BeforeValidator(_none_if_empty), AfterValidator(_host_name)]
+HeaderName = Annotated[str | None, BeforeValidator(_none_if_empty), AfterValidator(_header_name)]
 LogLevel = Annotated[
     Literal["debug", "info", "warning", "error"] | None, BeforeValidator(_none_if_empty)
 ]
