@@ -290,6 +290,8 @@ def _commands(command: click.Command, path: str) -> Iterator[tuple[str, click.Co
     if children is None:
         yield path, command
         return
+    if getattr(command, "invoke_without_command", False) and command.params:
+        yield path, command
     for name in children:
         yield from _commands(children[name], f"{path} {name}")
 

@@ -26,7 +26,6 @@ _COMMANDS = {
     "status": "Show what needs a look, what waits and what is due next.",
     "watchdog": "Say what is overdue; nothing when all is well.",
     "metrics": "Print all metrics as Prometheus reads them.",
-    "desk": "Serve the operator's web view: metrics, and that it is there.",
 }
 _GROUPS = {
     "subscribers": "Who reads, how often, and how they agreed to it.",
@@ -35,6 +34,7 @@ _GROUPS = {
     "editions": "What was published; pause, cancel and correct it.",
     "delivery": "The ledger: what became of every mail.",
     "suppression": "Addresses that must never be mailed.",
+    "desk": "The operator's web view, and who may use it.",
     "feedback": "What comes back by mail.",
     "templates": "The templates of mails and pages, and a folder of your own.",
     "database": "The schema's version, upgrades, backups, and pruning.",
@@ -83,7 +83,10 @@ def load(name: str) -> Any:  # noqa: ANN401 - a command or group of Typer's own 
     module = import_module(f"newsletter.cli.{_MODULES.get(name, name)}")
     if name in _GROUPS:
         commands: typer.Typer = module.app
-        commands.info.cls, commands.info.help = Group, _GROUPS[name]
+        own = commands.registered_callback
+        # A group that is a command as well has the docstring of that command.
+        help_text = _unwrapped(own.callback) if own else _GROUPS[name]
+        commands.info.cls, commands.info.help = Group, help_text
         commands.rich_markup_mode = None
         _unwrap_help(commands)
         loaded = get_group(commands)
@@ -101,5 +104,9 @@ def _unwrap_help(commands: typer.Typer) -> None:
     So the terminal's width decides about line breaks, and not the source.
     """
     for command in commands.registered_commands:
-        paragraphs = (inspect.getdoc(command.callback) or "").split("\n\n")
-        command.help = "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
+        command.help = _unwrapped(command.callback)
+
+
+def _unwrapped(callback: object) -> str:
+    paragraphs = (inspect.getdoc(callback) or "").split("\n\n")
+    return "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)

@@ -1,8 +1,10 @@
-"""`newsletter desk`: the operator's web view."""
+"""`newsletter desk`: the operator's web view, and who may use it."""
 
 from __future__ import annotations
 
-from typing import Annotated
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -10,20 +12,34 @@ from newsletter.cli import context, output, ports
 from newsletter.cli.systemd import Service
 from newsletter.sender.shutdown import on_signals
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
+    import uvicorn
+    from sqlalchemy import Engine
+
+    from newsletter.settings import Settings
+
+#: The port of the desk.
+PORT = 8026
+
+app = typer.Typer(invoke_without_command=True)
+
+
+@app.callback()
 def desk(
     ctx: typer.Context,
     *,
     host: Annotated[str, typer.Option("--host", help="The address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="The port.")] = 8026,
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="The port.")] = PORT,
 ) -> None:
-    """Serve the operator's web view, until SIGTERM: /metrics for Prometheus, and /healthz.
+    """Serve the operator's web view, until SIGTERM; also /metrics for Prometheus, and /healthz.
 
-    It has no password: keep it on this machine, or behind a server that asks for one.
+    Whoever comes in needs a link of `newsletter desk login`. From outside this machine, put a web
+    server with TLS in front of it, and name its address in the setting desk_url.
     """
-    import uvicorn
-
-    from newsletter.desk import app
+    if ctx.invoked_subcommand is not None:
+        return
     from newsletter.ledger.registration import registered
     from newsletter.models import ProcessKind
 
@@ -31,24 +47,12 @@ def desk(
     found.log(default="info")
     service = Service()
     with found.database() as engine, on_signals() as shutdown:
-        served = app.create_app(engine, found.publication)
-        server = uvicorn.Server(
-            uvicorn.Config(
-                served,
-                ws="none",
-                lifespan="off",
-                access_log=False,
-                log_level="error",
-                proxy_headers=False,
-                server_header=False,
-                limit_concurrency=100,
-                timeout_graceful_shutdown=10,
-            )
-        )
+        server = _server(found.settings, engine)
         sockets = ports.listening(host, port)
         name = f"[{host}]" if ":" in host else host
         serving = f"The desk is on http://{name}:{sockets[0].getsockname()[1]}"
         output.say(serving)
+        output.say("`newsletter desk login` prints a link to sign in.")
 
         def end() -> None:
             server.should_exit = True
@@ -66,3 +70,104 @@ def desk(
         ):
             service.ready(serving)
             server.run(sockets)
+
+
+@app.command()
+def login(
+    ctx: typer.Context,
+    *,
+    name: Annotated[
+        str | None,
+        typer.Option("--name", help="Who will sign in, for the audit log; by default you."),
+    ] = None,
+    port: Annotated[
+        int, typer.Option("--port", min=1, max=65535, help="The desk's port, without desk_url.")
+    ] = PORT,
+    json: output.Json = False,
+) -> None:
+    """Print a link with which one person signs in to the desk, once, within ten minutes."""
+    from newsletter import clock
+    from newsletter.db import session as sessions
+    from newsletter.desk import access
+
+    here, now = context.of(ctx), clock.utc_now()
+    who = name if name is not None else context.actor().removeprefix("cli:")
+    with here.database() as engine, sessions.writing(engine) as session:
+        token = access.issue(session, who, actor=context.actor(), now=now)
+    link = f"{here.settings.desk_url or f'http://127.0.0.1:{port}'}/login/{token}"
+    if json:
+        output.as_json({"url": link, "name": who, "expires_at": now + access.LINK_LIFETIME})
+    else:
+        output.say(link)
+
+
+@app.command(name="sessions")
+def list_sessions(
+    ctx: typer.Context,
+    *,
+    end: Annotated[
+        list[int] | None, typer.Option("--end", help="End this session; can be repeated.")
+    ] = None,
+    end_all: Annotated[bool, typer.Option("--end-all", help="End every session.")] = False,
+    json: output.Json = False,
+) -> None:
+    """Show who is signed in to the desk, or end sessions."""
+    from newsletter import clock
+    from newsletter.db import session as sessions
+    from newsletter.desk import access
+
+    here, now = context.of(ctx), clock.utc_now()
+    with here.database() as engine, sessions.writing(engine) as session:
+        chosen = {row.id for row in access.open_sessions(session, now=now)} if end_all else end
+        for one in sorted(filter(None, chosen or [])):
+            access.end(session, one, actor=context.actor(), now=now)
+        found = access.open_sessions(session, now=now)
+    rows = [
+        {
+            "id": row.id,
+            "name": row.name,
+            "since": row.created_at.astimezone(here.settings.zone),
+            "until": row.expires_at.astimezone(here.settings.zone),
+        }
+        for row in found
+    ]
+    if json:
+        output.as_json({"sessions": rows})
+    elif rows:
+        output.table(list(rows[0]), [list(row.values()) for row in rows])
+    else:
+        output.say("Nobody is signed in: `newsletter desk login` prints a link.")
+
+
+@contextmanager
+def beside(settings: Settings, engine: Engine, *, port: int) -> Iterator[None]:
+    """Serve the desk in a thread, for `serve --desk`, on this machine's loopback address."""
+    server = _server(settings, engine)
+    sockets = ports.listening("127.0.0.1", port)
+    output.say(f"The desk is on http://127.0.0.1:{sockets[0].getsockname()[1]}")
+    thread = threading.Thread(target=server.run, args=(sockets,), daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        server.should_exit = True
+        thread.join()
+
+
+def _server(settings: Settings, engine: Engine) -> uvicorn.Server:
+    import uvicorn
+
+    from newsletter.desk.app import create_app
+
+    options: dict[str, Any] = {
+        "ws": "none",
+        "lifespan": "off",
+        "access_log": False,
+        "log_config": None,
+        "log_level": "error",
+        "proxy_headers": False,
+        "server_header": False,
+        "limit_concurrency": 100,
+        "timeout_graceful_shutdown": 10,
+    }
+    return uvicorn.Server(uvicorn.Config(create_app(settings, engine), **options))

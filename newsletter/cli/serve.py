@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from resource import RLIMIT_NOFILE, getrlimit
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,6 +18,7 @@ from newsletter.sender.shutdown import Shutdown, on_signals
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from contextlib import AbstractContextManager
 
     from sqlalchemy import Engine
 
@@ -36,6 +37,12 @@ def serve(
     letters: Annotated[
         bool, typer.Option("--letters/--no-letters", help="Send what is due from here, too.")
     ] = True,
+    desk: Annotated[
+        bool, typer.Option("--desk", help="Serve the operator's desk from here, too.")
+    ] = False,
+    desk_port: Annotated[
+        int, typer.Option("--desk-port", min=0, max=65535, help="The desk's port.")
+    ] = 8026,
     force: setup.Force = False,
 ) -> None:
     """Serve the readers' pages and send their letters; SIGTERM ends both after current work.
@@ -83,12 +90,19 @@ def serve(
                 on_trouble=output.trouble,
             ),
             _working(engine, found, shutdown, service if letters else None),
+            _desk(engine, found, desk_port) if desk else nullcontext(),
         ):
             service.ready(serving)
             try:
                 server.run(sockets)
             finally:
                 guard.log_rest()
+
+
+def _desk(engine: Engine, here: context.Context, port: int) -> AbstractContextManager[None]:
+    from newsletter.cli.desk import beside
+
+    return beside(here.settings, engine, port=port)
 
 
 def _log_proxy(sentence: str) -> None:

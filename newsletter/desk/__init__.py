@@ -1,4 +1,5 @@
-"""The operator's web view: a separate process and port, for this machine only.
+"""The operator's web view: a process and port of its own, for people who sign in.
 
-At present it serves only /metrics and /healthz.
+Every page reads by the read models of the rooms beneath, and every form calls the same use cases as
+the command line. `/metrics` and `/healthz` need no session.
 """

@@ -1,61 +1,56 @@
-"""The desk as an ASGI application."""
+"""The desk as an ASGI application: its routes, and the middleware around them."""
 
 from __future__ import annotations
 
-import threading
+from collections.abc import Callable
+from datetime import datetime
 
+from fastapi import APIRouter, Depends, FastAPI
+from fastapi.routing import APIRoute
 from sqlalchemy import Engine
-from sqlalchemy.exc import TimeoutError as PoolTimeout
-from starlette.applications import Starlette
-from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
-from starlette.routing import Route
+from starlette.types import ASGIApp
 
-from newsletter.errors import NewsletterError
-from newsletter.metrics import exposition
-from newsletter.publication import Publication
+from newsletter import clock as clocks
+from newsletter.desk import dependencies, errors
+from newsletter.desk.dependencies import DeskContext
+from newsletter.desk.doorkeeper import Doorkeeper
+from newsletter.desk.limits import UploadLimit
+from newsletter.desk.routes import audit, monitoring, signing, today
+from newsletter.settings import Settings
+from newsletter.web.middleware import Methods, SafeHeaders
 
-_UNCACHED = {"Cache-Control": "no-store"}
+#: The pages, for which somebody has to be signed in.
+_ROUTERS = [today.router, audit.router]
 
 
-def create_app(engine: Engine, publication: Publication) -> Starlette:
-    """Return the application; requests use connections of `engine`."""
-    return Starlette(
-        routes=[
-            Route("/metrics", _Scrapes(engine, publication).answer),
-            Route("/healthz", _healthz),
-        ]
+def create_app(
+    settings: Settings, engine: Engine, *, clock: Callable[[], datetime] = clocks.utc_now
+) -> ASGIApp:
+    """Return the ASGI application of one publication's desk."""
+    context = DeskContext(settings, engine, clock)
+    routers = [signing.router, monitoring.router, *_ROUTERS]
+    app: ASGIApp = _framework(context, routers)
+    app = UploadLimit(app)
+    app = Methods(app, _routes(routers))
+    app = Doorkeeper(app, engine=engine, settings=settings, clock=clock)
+    # A form's Origin would be "null" without any referrer.
+    return SafeHeaders(app, is_https=context.is_https, referrer_policy="same-origin")
+
+
+def _framework(context: DeskContext, routers: list[APIRouter]) -> FastAPI:
+    app = FastAPI(
+        title="Desk", openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False
     )
+    app.state.desk = context
+    errors.add_handlers(app)
+    for router in routers:
+        checks = [] if router in (signing.router, monitoring.router) else [_CHECKED]
+        app.include_router(router, dependencies=checks)
+    return app
 
 
-class _Scrapes:
-    """Serves /metrics, one scrape at a time; simultaneous ones are refused."""
-
-    def __init__(self, engine: Engine, publication: Publication) -> None:
-        self._engine = engine
-        self._publication = publication
-        self._turn = threading.Lock()
-
-    def answer(self, request: Request) -> Response:
-        """Return the metrics; 503 if the database is unavailable or another scrape is running."""
-        if not self._turn.acquire(blocking=False):
-            return _unavailable("Another scrape goes on.")
-        try:
-            accept = request.headers.get("Accept", "")
-            body, kind = exposition.scrape(self._engine, self._publication, accept=accept)
-        except (NewsletterError, PoolTimeout):
-            # The reason is omitted, as it may name hosts and files; other processes log it.
-            return _unavailable("The database cannot be read.")
-        finally:
-            self._turn.release()
-        return Response(body, headers={**_UNCACHED, "Content-Type": kind})
+_CHECKED = Depends(dependencies.checked)
 
 
-async def _healthz(_request: Request) -> Response:
-    """Answer without any check, and without a thread."""
-    return PlainTextResponse("ok\n", headers=_UNCACHED)
-
-
-def _unavailable(sentence: str) -> Response:
-    headers = {**_UNCACHED, "Retry-After": "5"}
-    return PlainTextResponse(f"{sentence}\n", status_code=503, headers=headers)
+def _routes(routers: list[APIRouter]) -> list[APIRoute]:
+    return [route for router in routers for route in router.routes if isinstance(route, APIRoute)]

@@ -21,14 +21,13 @@ MAXIMUM_BODY = 16_384
 
 _HEADERS = {
     "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-    "Referrer-Policy": "no-referrer",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Permissions-Policy": "camera=(), geolocation=(), interest-cohort=(), microphone=()",
 }
 #: Default headers, for responses that do not set them.
 _DEFAULTS = {
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "X-Frame-Options": "DENY",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cache-Control": "no-store",
 }
@@ -45,9 +44,11 @@ _PART = re.compile(rf"{_ADDED}([\w-]++(?:\.[\w-]++)*+){_ADDED}", re.ASCII)
 class SafeHeaders:
     """Adds security headers against framing, MIME sniffing, caching and leaking of URLs."""
 
-    def __init__(self, app: ASGIApp, *, is_https: bool) -> None:
+    def __init__(
+        self, app: ASGIApp, *, is_https: bool, referrer_policy: str = "no-referrer"
+    ) -> None:
         self._app = app
-        self._headers = dict(_HEADERS)
+        self._headers = {**_HEADERS, "Referrer-Policy": referrer_policy}
         if is_https:
             self._headers["Strict-Transport-Security"] = "max-age=15552000"
 

@@ -19,15 +19,18 @@ from starlette.testclient import TestClient
 from newsletter.db import engine as engines
 from newsletter.desk import app
 from newsletter.metrics import catalog, exposition
-from newsletter.publication import Publication
 from newsletter.settings import Settings
 
 _UNCACHED = "no-store"
 
 
 @pytest.fixture
-def publication(settings: Callable[..., Settings]) -> Publication:
-    return Publication.of(settings())
+def publication(settings: Callable[..., Settings]) -> Settings:
+    return settings()
+
+
+def client_of(engine: Engine, publication: Settings) -> TestClient:
+    return TestClient(app.create_app(publication, engine), base_url="http://127.0.0.1:8026")
 
 
 def parsed(octets: bytes) -> list[str]:
@@ -38,9 +41,9 @@ NAMES = [metric.name.removesuffix("_total") for metric in catalog.ALL]
 
 
 def test_metrics_come_with_their_type_and_are_not_cached(
-    engine: Engine, publication: Publication
+    engine: Engine, publication: Settings
 ) -> None:
-    client = TestClient(app.create_app(engine, publication))
+    client = client_of(engine, publication)
 
     answer = client.get("/metrics")
 
@@ -54,18 +57,20 @@ def test_metrics_come_with_their_type_and_are_not_cached(
     assert kind.startswith("application/openmetrics-text")
 
 
-def test_there_is_nothing_else(sqlite_engine: Engine, publication: Publication) -> None:
-    client = TestClient(app.create_app(sqlite_engine, publication))
+def test_monitoring_needs_no_session_and_everything_else_does(
+    sqlite_engine: Engine, publication: Settings
+) -> None:
+    client = client_of(sqlite_engine, publication)
 
     assert client.get("/healthz").text == "ok\n"
     assert client.get("/healthz").headers["Cache-Control"] == _UNCACHED
-    assert client.get("/").status_code == 404
-    assert client.post("/metrics").status_code == 405
+    assert client.get("/").url.path == "/sign-in"
+    assert client.post("/metrics").status_code == 403
 
 
-def test_a_database_that_is_away_is_said_without_its_place(publication: Publication) -> None:
+def test_a_database_that_is_away_is_said_without_its_place(publication: Settings) -> None:
     away = engines.open("postgresql://mia:secret@127.0.0.1:1/none")
-    client = TestClient(app.create_app(away, publication))
+    client = client_of(away, publication)
 
     answer = client.get("/metrics")
 
@@ -76,7 +81,7 @@ def test_a_database_that_is_away_is_said_without_its_place(publication: Publicat
 
 
 def test_one_scrape_goes_on_at_a_time(
-    sqlite_engine: Engine, publication: Publication, monkeypatch: pytest.MonkeyPatch
+    sqlite_engine: Engine, publication: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     begun, goes_on = threading.Event(), threading.Event()
 
@@ -86,7 +91,7 @@ def test_one_scrape_goes_on_at_a_time(
         return b"", "text/plain"
 
     monkeypatch.setattr(exposition, "scrape", scrape)
-    client = TestClient(app.create_app(sqlite_engine, publication))
+    client = client_of(sqlite_engine, publication)
     codes: list[int] = []
     first = threading.Thread(target=lambda: codes.append(client.get("/metrics").status_code))
     first.start()
