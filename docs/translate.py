@@ -35,7 +35,10 @@ def collect() -> Catalog:
     """Return every message of the templates, with the files that say it."""
     found = Catalog(charset="utf-8", fuzzy=False)
     for path in sorted(
-        path for path in TEMPLATES.rglob("*.*") if path.suffix in {".html", ".txt", ".js"}
+        path
+        for path in TEMPLATES.rglob("*.*")
+        # The desk is in English, as the command line is.
+        if path.suffix in {".html", ".txt", ".js"} and path.parent.name != "desk"
     ):
         place = (path.relative_to(TEMPLATES).as_posix(), 0)
         with path.open("rb") as file:

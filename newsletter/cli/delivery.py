@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import codecs
-import gzip
-import io
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, BinaryIO, cast
+from typing import TYPE_CHECKING, Annotated, BinaryIO
 
 import typer
 
@@ -26,9 +22,6 @@ app = typer.Typer(no_args_is_help=True)
 
 # Columns of unknown deliveries; their outcome can be looked up in the relay's log by Message-ID.
 _UNKNOWN = ("id", "address", "attempts", "reply", "reason", "state_at", "message_id")
-#: The first octets of a gzip file, and of a file in UTF-16.
-_GZIP = b"\x1f\x8b"
-_UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _USUAL = ("id", "address", "state", "returned", "attempts", "code", "reply", "due_at")
 
 
@@ -127,6 +120,7 @@ def reconcile(
             engine,
             stream,
             now=now,
+            actor=context.actor(),
             is_rehearsal=dry_run,
             progress=lambda so_far: bar.update(task, completed=so_far.lines),
         )
@@ -172,6 +166,7 @@ def retry(
             edition=edition,
             now=utc_now(),
             times=here.settings.send_times,
+            actor=context.actor(),
         )
     if json:
         output.as_json({"asked": asked, "retried": retried})
@@ -187,29 +182,10 @@ def retry(
 @contextmanager
 def _unpacked(file: Path) -> Iterator[BinaryIO]:
     """Open a file, decompress it if it is a rotated log, and yield it in UTF-8."""
-    with files.opened(file) as stream:
-        if file.suffix != ".gz" and not _begins(stream, _GZIP):
-            yield _as_utf8(stream)
-            return
-        try:
-            with gzip.open(stream) as unpacked:
-                yield _as_utf8(unpacked)
-        except (EOFError, gzip.BadGzipFile, zlib.error) as exc:
-            raise InvalidInput(
-                f"{file} is damaged, or not what its name says: {exc}.",
-                hint="What was read of it counts; the same command with a whole file goes on.",
-            ) from exc
+    from newsletter.ledger import logfile
 
-
-def _as_utf8(stream: io.BufferedReader | gzip.GzipFile) -> BinaryIO:
-    """Convert a stream in UTF-16, as Windows shells write it, to UTF-8; return others unchanged."""
-    if _begins(stream, *_UTF_16):
-        return cast(BinaryIO, codecs.EncodedFile(stream, "utf-8", "utf-16", errors="replace"))
-    return cast(BinaryIO, stream)
-
-
-def _begins(stream: io.BufferedReader | gzip.GzipFile, *with_any: bytes) -> bool:
-    return stream.peek(2)[:2] in with_any
+    with files.opened(file) as stream, logfile.unpacked(stream, name=str(file)) as inside:
+        yield inside
 
 
 def _report(tally: ReconcileTally, *, dry_run: bool) -> None:

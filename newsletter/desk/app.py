@@ -15,12 +15,26 @@ from newsletter.desk import dependencies, errors
 from newsletter.desk.dependencies import DeskContext
 from newsletter.desk.doorkeeper import Doorkeeper
 from newsletter.desk.limits import UploadLimit
-from newsletter.desk.routes import audit, monitoring, signing, today
+from newsletter.desk.routes import (
+    audit,
+    delivery,
+    findings,
+    monitoring,
+    reports,
+    signing,
+    today,
+)
 from newsletter.settings import Settings
 from newsletter.web.middleware import Methods, SafeHeaders
 
 #: The pages, for which somebody has to be signed in.
-_ROUTERS = [today.router, audit.router]
+_ROUTERS = [
+    today.router,
+    delivery.router,
+    reports.router,
+    findings.router,
+    audit.router,
+]
 
 
 def create_app(

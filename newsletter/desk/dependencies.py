@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hmac
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -81,16 +81,18 @@ Desk = Annotated[DeskContext, Depends(desk)]
 Signed = Annotated[Person, Depends(person)]
 
 
-async def checked(request: Request) -> None:
+async def checked(request: Request) -> AsyncIterator[None]:
     """Refuse a changing request without the token of its own session."""
     if request.method in {"GET", "HEAD"}:
+        yield
         return
-    form = await request.form()
-    given = form.get(CSRF_FIELD)
-    # Compared as octets, since strings have to be ASCII.
-    said = given.encode() if isinstance(given, str) else b""
-    if not hmac.compare_digest(said, person(request).csrf.encode()):
-        raise HTTPException(403, "The form is of another session. Open the page again.")
+    async with request.form() as form:
+        given = form.get(CSRF_FIELD)
+        # Compared as octets, since strings have to be ASCII.
+        said = given.encode() if isinstance(given, str) else b""
+        if not hmac.compare_digest(said, person(request).csrf.encode()):
+            raise HTTPException(403, "The form is of another session. Open the page again.")
+        yield
 
 
 def page(request: Request, name: str, *, status: int = 200, **values: object) -> HTMLResponse:

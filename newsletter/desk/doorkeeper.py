@@ -67,11 +67,12 @@ class Doorkeeper:
         """Return the refusal of a request; None if it may pass, with its person in the state."""
         headers, path = Headers(scope=scope), scope["path"]
         is_safe = scope["method"] in _SAFE
-        host = headers.get("host", "").lower()
+        hosts = headers.getlist("host")
+        host = hosts[0].lower() if len(hosts) == 1 else ""
         is_local = _LOOPBACK.fullmatch(host) is not None
         if path in _MONITORED and is_safe and (is_local or _is_address(host)):
             return None
-        if not is_local and host != self._public_host:
+        if not host or (not is_local and host != self._public_host):
             return _refused(421, "The desk does not answer for this host: set desk_url to it.")
         if not is_safe and not self._is_own_origin(headers, host):
             return _refused(403, "A form of another site cannot change anything here.")

@@ -8,10 +8,10 @@ from newsletter.web.middleware import BodyLimit
 
 #: Maximum octets of a form; an announcement is the largest.
 MAXIMUM_FORM = 512_000
-#: Maximum octets of an uploaded sheet: about a million rows.
-MAXIMUM_SHEET = 64_000_000
-#: The path that takes sheets.
-_SHEETS = "/readers/import"
+#: Maximum octets of an uploaded file: a sheet of about a million rows, or a mail server's log.
+MAXIMUM_FILE = 64_000_000
+#: The paths that take files.
+_FILES = ("/readers/import", "/delivery/reconcile")
 
 
 class UploadLimit:
@@ -19,9 +19,9 @@ class UploadLimit:
 
     def __init__(self, app: ASGIApp) -> None:
         self._forms = BodyLimit(app, maximum=MAXIMUM_FORM)
-        self._sheets = BodyLimit(app, maximum=MAXIMUM_SHEET)
+        self._files = BodyLimit(app, maximum=MAXIMUM_FILE)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on with its limit."""
-        is_sheet = scope["type"] == "http" and scope["path"] == _SHEETS
-        await (self._sheets if is_sheet else self._forms)(scope, receive, send)
+        is_file = scope["type"] == "http" and scope["path"] in _FILES
+        await (self._files if is_file else self._forms)(scope, receive, send)

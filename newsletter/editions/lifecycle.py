@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import Engine, Select
 from sqlmodel import Session
 
-from newsletter import cadences
+from newsletter import audit, cadences
 from newsletter.cadences import Cadence, SendTimes
 from newsletter.db import restore_guard
 from newsletter.db import session as sessions
@@ -85,6 +85,7 @@ def retry(
     edition: str | None,
     now: datetime,
     times: SendTimes,
+    actor: str,
 ) -> tuple[int, int]:
     """Make deliveries due now, by their ids or by their state, and reopen their editions.
 
@@ -105,6 +106,9 @@ def retry(
             excluded=over_mailings(session, now=now, times=times),
         )
         store.reopen(session)
+        if retried:
+            of = {f"edition:{edition}" if edition else "deliveries": f"{retried:,} of {asked:,}"}
+            audit.record(session, "delivery.retry", of, actor=actor, at=now)
     return asked, retried
 
 

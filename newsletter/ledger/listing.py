@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from sqlalchemy import Select
+from sqlalchemy import Select, text
 from sqlalchemy import select as select_columns
 from sqlmodel import Session, col
 
 from newsletter.ledger import holding, message_ids, reports
 from newsletter.models import Delivery, Mailing, State
+from newsletter.models.delivery import UNKNOWN
 
 
 def deliveries(
@@ -58,3 +59,9 @@ def deliveries(
             "subject": subject,
             "message_id": message_ids.make(mailing, delivery.reference, domain),
         }
+
+
+def unknown(session: Session, *, limit: int) -> list[Delivery]:
+    """Return the latest deliveries that may or may not have arrived, found by their index."""
+    chosen = select_columns(Delivery).where(text(UNKNOWN)).order_by(col(Delivery.state_at).desc())
+    return list(session.execute(chosen.limit(limit)).scalars())

@@ -15,6 +15,7 @@ from typing import BinaryIO
 from sqlalchemy import Engine
 from sqlmodel import Session
 
+from newsletter import audit
 from newsletter.db import session as sessions
 from newsletter.ledger import books, relaylog
 from newsletter.ledger.relaylog import Entry
@@ -56,6 +57,7 @@ def run(
     stream: BinaryIO,
     *,
     now: datetime,
+    actor: str,
     is_rehearsal: bool = False,
     progress: Callable[[ReconcileTally], None] = lambda _: None,
 ) -> ReconcileTally:
@@ -77,6 +79,10 @@ def run(
         else:
             tally.accepted += len(replies)
         progress(tally)
+    if tally.accepted and not is_rehearsal:
+        with sessions.writing(engine) as session:
+            settled_now = {"deliveries": f"{tally.accepted:,} accepted"}
+            audit.record(session, "delivery.reconcile", settled_now, actor=actor, at=now)
     return tally
 
 

@@ -155,6 +155,11 @@ def count(session: Session, *, now: datetime) -> Workers:
     return Workers(len(session.exec(chosen).all()) - lost, lost)
 
 
+def listed(session: Session) -> list[Worker]:
+    """Return the registered processes, the longest running first."""
+    return list(session.exec(select(Worker).order_by(col(Worker.started_at), col(Worker.id))))
+
+
 def take_over_dead(session: Session, *, policy: Policy, now: datetime) -> list[Registration]:
     """Take over the rows of crashed workers and delete them; `forget` them after the commit.
 

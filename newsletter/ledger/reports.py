@@ -332,9 +332,17 @@ def _last(column: Mapped[T]) -> ColumnElement[T]:
 
 
 def listing(
-    session: Session, *, unplaced: bool = False, reference: str | None = None, limit: int | None
+    session: Session,
+    *,
+    unplaced: bool = False,
+    reference: str | None = None,
+    limit: int | None,
+    before: int | None = None,
 ) -> Iterator[Mapping[str, object]]:
-    """Yield reports, the latest first, each with the address of its delivery."""
+    """Yield reports, the latest first, each with the address of its delivery.
+
+    With `before`, only those with a smaller id, which came before.
+    """
     wanted = select_columns(Report, col(Delivery.address), col(Mailing.subject)).join_from(
         Report, Delivery, _id == col(Report.delivery_id), isouter=True
     )
@@ -343,9 +351,12 @@ def listing(
         wanted = wanted.where(_is_unplaced())
     if reference is not None:
         wanted = wanted.where(col(Delivery.reference) == reference)
-    wanted = wanted.order_by(col(Report.at).desc(), col(Report.id).desc()).limit(limit)
+    if before is not None:
+        wanted = wanted.where(col(Report.id) < before)
+    wanted = wanted.order_by(col(Report.id).desc()).limit(limit)
     for report, address, subject in session.execute(wanted):
         yield {
+            "id": report.id,
             "at": report.at,
             "source": report.source,
             "kind": report.kind,

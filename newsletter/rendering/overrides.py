@@ -18,6 +18,8 @@ from newsletter import paths
 
 #: Maximum number of files that are listed: the setting may be a folder with other content.
 _MOST = 2_000
+#: The folder of the desk's pages, which are the operator's own and cannot be replaced.
+_DESK = "desk/"
 _CATALOGUE = "locale/*/LC_MESSAGES/messages.po"
 
 
@@ -39,7 +41,7 @@ class Unused:
 
 def builtin() -> list[str]:
     """Return the names of the templates that a publisher can replace."""
-    return sorted(_names(paths.TEMPLATES))
+    return [name for name in _names(paths.TEMPLATES) if not name.startswith(_DESK)]
 
 
 def replaced(folder: Path) -> list[str]:

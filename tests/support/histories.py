@@ -191,7 +191,7 @@ class History:
             found = listing.deliveries(session, state=State.UNKNOWN, reference=reference)
             named = "".join(f"{row['message_id']}\n" for row in found)
         log = io.BytesIO(named.encode())
-        tally = reconcile.run(self.world.engine, log, now=self.world.now)
+        tally = reconcile.run(self.world.engine, log, now=self.world.now, actor="test")
         assert tally.accepted == tally.lines
         self.world.check_books()
 

@@ -541,7 +541,7 @@ def test_an_unknown_that_the_relay_has_accepted_moves_no_watermark_twice(
     before = world.watermark(reader)
 
     named = f"{mailing.public_id}.{reader}@{mailing.domain}\n".encode()
-    assert reconcile.run(world.engine, BytesIO(named), now=world.now).accepted == 1
+    assert reconcile.run(world.engine, BytesIO(named), now=world.now, actor="test").accepted == 1
     assert lifecycle.finish(world.engine, now=world.now) == []
 
     assert world.states("weekly-2026-06-01") == {reader: "accepted", other: "unknown"}

@@ -396,7 +396,7 @@ def test_the_log_of_a_postfix_settles_what_it_took_and_nothing_that_broke_off(
     until(lambda: log.read_text().count(f"message-id=<{slot_values.public_id}.") == 6)
     until(lambda: len(_accepted(log, slot_values)) == 4)
     with log.open("rb") as stream:
-        tally = reconcile.run(sqlite_engine, stream, now=ledgers.NOW)
+        tally = reconcile.run(sqlite_engine, stream, now=ledgers.NOW, actor="test")
 
     assert (tally.unknown_before, tally.accepted, tally.still_unknown) == (6, 4, 2)
     with sessions.reading(sqlite_engine) as session:

@@ -1,0 +1,28 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from operator_desk import OperatorDesk
+from sqlalchemy import Engine
+
+from newsletter.settings import Settings
+
+MakeDesk = Callable[..., OperatorDesk]
+
+
+@pytest.fixture
+def desk(engine: Engine, settings: Callable[..., Settings]) -> OperatorDesk:
+    """The desk of a publication in Berlin, with Mia signed in, on each database in turn."""
+    return OperatorDesk(engine, settings(timezone="Europe/Berlin")).sign_in()
+
+
+@pytest.fixture
+def desk_with(sqlite_engine: Engine, settings: Callable[..., Settings]) -> MakeDesk:
+    """Make the desk of a publication with other settings; nobody is signed in."""
+
+    def make(*, base: str = "http://127.0.0.1:8026", **changes: Any) -> OperatorDesk:
+        return OperatorDesk(sqlite_engine, settings(timezone="Europe/Berlin", **changes), base=base)
+
+    return make
