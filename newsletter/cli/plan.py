@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 _DOMAINS = 8
 #: Maximum of articles of each mail that are printed.
 _ARTICLES = 30
+#: Maximum of earlier editions that are named one by one.
+_EARLIER = 5
 #: Reasons whose names alone do not say what they mean.
 _UNCLEAR = frozenset({Reason.NOTHING_NEW, Reason.UNDER_WAY})
 _DURATIONS = ((86_400, "day"), (3_600, "hour"), (60, "minute"), (1, "second"))
@@ -41,7 +43,7 @@ def plan(
         typer.Option(
             "--at",
             metavar="INSTANT",
-            help="The edition that is due then, such as 2026-12-07T08:00 (in the publication's "
+            help="The edition that is due by then, such as 2026-12-07T08:00 (in the publication's "
             "time zone) or 2026-12-07, with the articles of today.",
         ),
     ] = None,
@@ -176,7 +178,7 @@ def _head(found: EditionPlan, zone: ZoneInfo) -> Iterator[str]:
         if names:
             is_ = "is" if len(names) == 1 else "are"
             aside = "; what comes until then is not known yet" if state == "due" else ""
-            yield f"  Before it, {output.listed(names)} {is_} {state}{aside}."
+            yield f"  Before it, {_earlier(names)} {is_} {state}{aside}."
     if found.sent_before:
         mails = output.counted(found.sent_before, "open mail")
         yield f"  {mails} of earlier editions count as sent by then."
@@ -195,6 +197,12 @@ def _head(found: EditionPlan, zone: ZoneInfo) -> Iterator[str]:
         yield f"  The last one, {last.edition}, had {', '.join(had)}."
     if found.note:
         yield f"  A note stands above the articles: {_first_line(found.note)}"
+
+
+def _earlier(names: Sequence[str]) -> str:
+    if len(names) <= _EARLIER:
+        return output.listed(names)
+    return f"{len(names):,} editions, {names[0]} to {names[-1]},"
 
 
 def _covers(found: EditionPlan, zone: ZoneInfo) -> str:

@@ -133,7 +133,8 @@ def upcoming(
 ) -> list[EditionPlan]:
     """Return the next edition of each cadence: a due one, or else the next one.
 
-    With `at`, the edition that is due at that instant, as if made then with the present articles.
+    With `at`, the newest edition that is due by that instant, or the next one if none is. Each is
+    planned for the time at which it is made, which is when it is due, with the present articles.
     Raises InvalidInput for an instant that has passed or is too far away. `on_step` is called with
     the name of each edition before it is planned.
     """
@@ -173,22 +174,22 @@ def _next(reader: _Reader, cadence: Cadence, at: datetime | None) -> tuple[date,
     """Return the period that is planned, and when its edition is made."""
     session, now, publication = reader.session, reader.now, reader.publication
     times = publication.send_times
-    if at is None:
-        period = periods.upcoming(session, cadence, now=now, publication=publication)
-        at = now
-    elif at < now:
+    at = now if at is None else at
+    if at < now:
         raise InvalidInput(
             f"{at.astimezone(times.zone):%Y-%m-%d %H:%M %Z} has passed: a plan is for what comes.",
             hint="`newsletter editions list` shows what was sent.",
         )
-    elif at > now + FURTHEST:
+    if at > now + FURTHEST:
         raise InvalidInput("A plan looks a year ahead at most.", hint="Name an earlier instant.")
-    else:
-        period = cadences.newest_due(cadence, at, times)
+    period = cadences.newest_due(cadence, at, times)
+    if cadences.due_at(cadence, period, times) <= now:
+        # Nothing is due between now and then. A period that was missed is not made any more.
+        period = periods.upcoming(session, cadence, now=now, publication=publication)
     if store.find(session, cadence, period) is not None:
         skipped = next_digest.skipped_ahead(session, now=now)[cadence]
         period = cadences.next_due(cadence, at, times, skipped=skipped)
-    return period, max(at, cadences.due_at(cadence, period, times))
+    return period, max(now, cadences.due_at(cadence, period, times))
 
 
 def _plan(reader: _Reader, cadence: Cadence, period: date, *, at: datetime) -> EditionPlan:

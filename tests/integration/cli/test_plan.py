@@ -74,6 +74,19 @@ def test_an_instant_is_one_of_the_publications_zone(
     assert datetime.fromisoformat(found["due_at"]) == datetime.fromisoformat(found["at"])
 
 
+def test_a_plan_of_a_far_day_names_the_first_and_the_last_edition_before_it(news: Run) -> None:
+    today = datetime.now(UTC).date()
+    names = [f"daily-{today + timedelta(days=days)}" for days in (1, 2, 299, 300)]
+
+    near = news("plan", "daily", "--at", f"{today + timedelta(days=3)}").out
+    far = news("plan", "daily", "--at", f"{today + timedelta(days=300)}").out
+
+    assert f"{names[0]} and {names[1]} are due" in near.replace(f"daily-{today}, ", "")
+    assert f" editions, daily-{today}" in far or f" editions, {names[0]}" in far
+    assert f" to {names[2]}, are due; what comes until then" in far
+    assert names[1] not in far
+
+
 @pytest.mark.parametrize(
     ("at", "said"),
     [

@@ -6,6 +6,7 @@ import itertools
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -70,6 +71,18 @@ def planned(world: World, cadence: str = "weekly") -> EditionPlan:
         publication=world.publication,
         capacity=CAPACITY,
     )
+
+
+def upcoming(world: World, *, at: datetime | None = None) -> EditionPlan:
+    (found,) = plan.upcoming(
+        world.engine,
+        [Cadence.WEEKLY],
+        now=world.now,
+        at=at,
+        publication=world.publication,
+        capacity=CAPACITY,
+    )
+    return found
 
 
 def expected(world: World, found: EditionPlan) -> dict[str, int | str]:
@@ -370,16 +383,40 @@ def test_what_is_open_counts_as_sent_before_an_edition_that_is_made_later(world:
     world.freeze()
     new = world.article()
 
-    (found,) = plan.upcoming(
-        world.engine,
-        [Cadence.WEEKLY],
-        now=world.now,
-        publication=world.publication,
-        capacity=CAPACITY,
-    )
+    found = upcoming(world)
 
     assert found.summary.edition == "weekly-2026-06-08"
     assert found.sent_before == 2
     (mail,) = found.mailings
     assert (mail.readers, [one.article_id for one in mail.articles]) == (2, [new])
     assert old != new
+
+
+def test_a_plan_of_a_later_day_is_for_the_time_at_which_the_edition_is_due(world: World) -> None:
+    """A pause that ends later on that day still keeps its reader from the edition."""
+    monday = world.now
+    away, _ = world.readers(2)
+    world.article()
+    world.send()
+    world.pause_reader(away, days=7.2)
+    world.article()
+    world.tick(minutes=1)
+    day = world.now + timedelta(days=7, hours=16)
+
+    found = upcoming(world, at=day)
+
+    assert found.at == found.due_at == monday + timedelta(days=7)
+    assert found.summary.audience == 1
+    assert reasons(found) == {"paused": 1}
+    assert (found.summary, found.without) == (upcoming(world).summary, upcoming(world).without)
+
+
+def test_a_period_that_was_missed_is_planned_for_no_later_day(world: World) -> None:
+    world.readers(1)
+    world.article()
+    world.tick(days=2)
+
+    found = upcoming(world, at=world.now + timedelta(days=1))
+
+    assert found.summary.edition == "weekly-2026-06-08"
+    assert found.due_before == []
