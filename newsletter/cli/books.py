@@ -16,4 +16,7 @@ _BOOKS = (
 def counts(summary: Summary) -> str:
     """Return the counts that are not zero, each after a comma."""
     found = [(getattr(summary, name), name) for name in _BOOKS]
-    return "".join(f", {count:,} {name}" for count, name in found if count)
+    left = summary.queued + summary.claimed + summary.in_flight
+    return "".join(
+        f", {count:,} {name}" for count, name in (*found, (left, "still to go")) if count
+    )

@@ -52,7 +52,7 @@ def send(
     found = context.of(ctx)
     found.log()
     if dry_run:
-        _plan(cadence, found, json=json)
+        _plan(cadence, found, force=force, json=json)
         return
     # Signals are handled until the report is printed, so that a second Ctrl-C does not cut it off.
     with found.database() as engine, on_signals():
@@ -107,19 +107,22 @@ def cron(
             raise typer.Exit(code)
 
 
-def _plan(cadence: Cadence, here: context.Context, *, json: bool) -> None:
+def _plan(cadence: Cadence, here: context.Context, *, force: bool, json: bool) -> None:
     """Show what `send` would do now."""
     from newsletter.cli import plan as plans
     from newsletter.editions import plan as planning
 
     setup.warn(here.settings)
     with here.database() as engine:
+        if not force:
+            setup.warn_if_restored(engine)
         found = planning.current(
             engine,
             cadence,
             now=clock.utc_now(),
             publication=here.publication,
             capacity=plans.capacity(here.settings),
+            force=force,
         )
     if json:
         output.as_json({**plans.as_values(found), "waiting": [], "dry_run": True})
@@ -134,6 +137,7 @@ def _plan_due(here: context.Context, *, json: bool) -> None:
 
     setup.warn(here.settings)
     with here.database() as engine:
+        setup.warn_if_restored(engine)
         found = planning.due(
             engine,
             now=clock.utc_now(),
@@ -233,10 +237,8 @@ def sentence(summary: Summary) -> str:
     if summary.state == "skipped":
         return f"{name} is skipped: {summary.reason}"
     readers = output.counted(summary.audience, "reader")
-    left = summary.queued + summary.claimed + summary.in_flight
-    waiting = f", {left:,} still to go" if left else ""
     state = "on its way" if summary.state == "open" else summary.state
-    return f"{name} is {state}: {readers}{books.counts(summary)}{waiting}."
+    return f"{name} is {state}: {readers}{books.counts(summary)}."
 
 
 def _waiting(engine: Engine, summary: Summary, here: context.Context) -> list[Waiting]:

@@ -59,3 +59,14 @@ def warn(settings: Settings) -> None:
 
     for finding in setup.incomplete(settings):
         output.warn(finding.sentence, finding.hint)
+
+
+def warn_if_restored(engine: Engine) -> None:
+    """Print to standard error that the database seems to be a restored backup, if it does."""
+    from newsletter.db import restore_guard
+    from newsletter.db import session as sessions
+
+    with sessions.reading(engine) as session:
+        problem = restore_guard.problem(session, engine)
+    if problem is not None:
+        output.warn(problem.message, problem.hint)

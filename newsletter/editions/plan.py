@@ -21,6 +21,7 @@ from newsletter.db import session as sessions
 from newsletter.editions import (
     assemble,
     composition,
+    lifecycle,
     measured,
     periods,
     plan_audience,
@@ -119,6 +120,8 @@ class _Reader:
     publication: Publication
     capacity: Capacity
     now: datetime
+    #: Whether the rest of stale editions is not given up before, as with `send --force`.
+    is_forced: bool = False
 
 
 def upcoming(
@@ -149,11 +152,23 @@ def upcoming(
 
 
 def current(
-    engine: Engine, cadence: Cadence, *, now: datetime, publication: Publication, capacity: Capacity
+    engine: Engine,
+    cadence: Cadence,
+    *,
+    now: datetime,
+    publication: Publication,
+    capacity: Capacity,
+    force: bool = False,
 ) -> EditionPlan:
-    """Return the edition that `send` would make or continue now."""
+    """Return the edition that `send` would make or continue now, with or without `force`."""
     with sessions.snapshot(engine) as session:
-        reader = _Reader(session=session, publication=publication, capacity=capacity, now=now)
+        reader = _Reader(
+            session=session,
+            publication=publication,
+            capacity=capacity,
+            now=now,
+            is_forced=force,
+        )
         period = cadences.newest_due(cadence, now, publication.send_times)
         return _plan(reader, cadence, period, at=now)
 
@@ -161,13 +176,19 @@ def current(
 def due(
     engine: Engine, *, now: datetime, publication: Publication, capacity: Capacity
 ) -> list[EditionPlan]:
-    """Return the editions that `cron` would make now."""
+    """Return the editions that `cron` would make now, and then the open ones that it continues."""
     with sessions.snapshot(engine) as session:
         reader = _Reader(session=session, publication=publication, capacity=capacity, now=now)
-        return [
+        made = [
+            _plan(reader, Cadence(one.cadence), one.period, at=now)
+            for one in store.in_states(session, [EditionState.OPEN])
+            if not lifecycle.is_stale(one, now=now, times=publication.send_times)
+        ]
+        due = [
             _plan(reader, one.cadence, one.period, at=now)
             for one in periods.due(session, now=now, publication=publication)
         ]
+        return [*due, *(one for one in made if one.summary.is_open)]
 
 
 def _next(reader: _Reader, cadence: Cadence, at: datetime | None) -> tuple[date, datetime]:
@@ -202,7 +223,9 @@ def _plan(reader: _Reader, cadence: Cadence, period: date, *, at: datetime) -> E
     end = sessions.freeze_instant(session, at)
     start = periods.coverage_start(session, cadence, end=end, publication=reader.publication)
     window = assemble.window_start(cadence, end=end, catch_up=reader.publication.catch_up)
-    theirs = plan_audience.unsettled(session, now=reader.now, at=at, times=times)
+    theirs = plan_audience.unsettled(
+        session, now=reader.now, at=at, times=times, gives_up=not reader.is_forced
+    )
     chosen = plan_audience.foreseen(
         session, cadence, coverage_start=start, window_start=window, theirs=theirs, at=at
     )

@@ -119,10 +119,13 @@ class Counted:
         return under_way + sum(domains.total() for domains in self.domains.values())
 
 
-def unsettled(session: Session, *, now: datetime, at: datetime, times: SendTimes) -> Unsettled:
+def unsettled(
+    session: Session, *, now: datetime, at: datetime, times: SendTimes, gives_up: bool
+) -> Unsettled:
     """Return the mailings that are not settled, for an edition that is made at `at`.
 
-    If `at` is later than `now`, open rows of other editions are assumed to be sent by then.
+    If `at` is later than `now`, open rows of other editions are assumed to be sent by then. Unless
+    `gives_up`, those of stale editions stay open.
     """
     kept: list[Edition] = []
     given_up: list[Edition] = []
@@ -131,11 +134,11 @@ def unsettled(session: Session, *, now: datetime, at: datetime, times: SendTimes
     for edition, is_open in found:
         if not is_open:
             continue
-        if lifecycle.is_stale(edition, now=now, times=times):
+        if gives_up and lifecycle.is_stale(edition, now=now, times=times):
             given_up.append(edition)
         elif at > now and edition.state == EditionState.OPEN:
             sent.append(edition)
-        elif lifecycle.is_stale(edition, now=at, times=times):
+        elif gives_up and lifecycle.is_stale(edition, now=at, times=times):
             given_up.append(edition)
         else:
             kept.append(edition)

@@ -118,6 +118,18 @@ def test_dry_runs_are_the_plan_of_what_would_be_sent_now(news: Run) -> None:
     assert news("cron", "--dry-run", "--json").json["dry_run"] is True
 
 
+def test_a_dry_run_says_that_the_database_is_a_restored_backup(news: Run, tmp_path: Path) -> None:
+    """Sending refuses that, so a plan alone would mislead; `send --force` goes on."""
+    said = "it seems to be a backup that was restored"
+    assert said not in news("send", "weekly", "--dry-run").err
+
+    (tmp_path / "newsletter.db-sent").write_text("9 2026-11-29T00:00:00+00:00\n")
+
+    assert said in news("send", "weekly", "--dry-run").err
+    assert said in news("cron", "--dry-run").err
+    assert said not in news("send", "weekly", "--dry-run", "--force").err
+
+
 def test_a_plan_waits_for_no_lock_and_takes_none(news: Run, tmp_path: Path) -> None:
     """While another process writes, and holds the freeze lock."""
     engine = engines.open(f"sqlite:///{next(tmp_path.glob('*.db'))}")

@@ -420,3 +420,49 @@ def test_a_period_that_was_missed_is_planned_for_no_later_day(world: World) -> N
 
     assert found.summary.edition == "weekly-2026-06-08"
     assert found.due_before == []
+
+
+def test_a_plan_with_force_gives_up_nothing_that_is_stale(world: World) -> None:
+    """What may have arrived of a stale edition is on its way still, and keeps its reader out."""
+    once, again = world.readers(2, "daily")
+    world.article()
+    world.freeze("daily")
+    world.deliver({once: Kind.UNKNOWN, again: Kind.DEFERRED}, policy="resend")
+    world.tick(days=2)
+    world.article()
+    audiences = {
+        force: plan.current(
+            world.engine,
+            Cadence.DAILY,
+            now=world.now,
+            publication=world.publication,
+            capacity=CAPACITY,
+            force=force,
+        ).summary.audience
+        for force in (False, True)
+    }
+
+    frozen = world.freeze("daily")
+
+    assert audiences == {False: 2, True: 1}
+    assert frozen.audience == 1
+
+
+def due(world: World) -> list[EditionPlan]:
+    return plan.due(world.engine, now=world.now, publication=world.publication, capacity=CAPACITY)
+
+
+def test_a_plan_of_cron_has_the_editions_that_it_continues_after_those_that_are_due(
+    world: World,
+) -> None:
+    reader, _ = world.readers(2)
+    world.article()
+    world.freeze()
+    world.deliver({reader: Kind.DEFERRED}, limit=2)
+
+    *made, open_ = due(world)
+
+    assert [one.summary.edition for one in made] == ["daily-2026-06-01", "monthly-2026-06-01"]
+    assert (open_.is_made, open_.summary.accepted, open_.summary.deferred) == (True, 1, 1)
+    world.tick(days=15)
+    assert not [one for one in due(world) if one.is_made], "a stale one is given up"
