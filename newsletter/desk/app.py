@@ -20,6 +20,8 @@ from newsletter.desk.routes import (
     delivery,
     findings,
     monitoring,
+    reader,
+    readers,
     reports,
     signing,
     today,
@@ -33,6 +35,8 @@ _ROUTERS = [
     delivery.router,
     reports.router,
     findings.router,
+    readers.router,
+    reader.router,
     audit.router,
 ]
 

@@ -16,6 +16,7 @@ from newsletter.errors import (
     NewsletterError,
     NotFound,
     SchemaOutOfDate,
+    TooManyRequests,
 )
 
 #: The status by class of error; the first class that matches counts.
@@ -23,6 +24,7 @@ _STATUSES: list[tuple[type[Exception], int]] = [
     (InvalidInput, 422),
     (NotFound, 404),
     (Conflict, 409),
+    (TooManyRequests, 429),
     (DatabaseUnavailable, 503),
     (SchemaOutOfDate, 503),
     (PoolTimeout, 503),

@@ -17,6 +17,7 @@ import jinja2
 from markupsafe import Markup, escape
 
 from newsletter import paths
+from newsletter.logs.lines import printable
 from newsletter.rendering import colour
 
 _TYPES = {"css": "text/css", "js": "text/javascript"}
@@ -101,6 +102,7 @@ class Pages:
             day=self.day,
             counted=counted,
             prose=prose,
+            plain=printable,
         )
         style, script = self.files
         environment.globals.update(style=style, script=script, zone=zone.key)
@@ -148,8 +150,11 @@ def percent(part: float, whole: float) -> str:
 
 
 def prose(text: str) -> Markup:
-    """Return a sentence of this program as HTML: `words` in backticks are code."""
-    parts = text.split("`")
+    """Return a sentence of this program as HTML: `words` in backticks are code.
+
+    What strangers have written in it cannot change its direction.
+    """
+    parts = printable(text).split("`")
     return Markup("").join(
         Markup("<code>{}</code>").format(part) if place % 2 else escape(part)
         for place, part in enumerate(parts)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Annotated, Generic, TypeVar
 
 from fastapi import Query
+from pydantic import BeforeValidator
 
 #: The rows of a page.
 SIZE = 50
@@ -14,6 +15,9 @@ SIZE = 50
 T = TypeVar("T")
 #: The parameter with the key of the last row of the page before.
 Before = Annotated[int | None, Query(ge=1, le=2**63 - 1)]
+
+#: Marks the parameter of a filter whose form sends an empty text for "all".
+EMPTY = BeforeValidator(lambda value: value or None)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -25,7 +25,11 @@ class Status(StrEnum):
 class Subscriber(Table, table=True):
     """One reader of the publication."""
 
-    __table_args__ = (Index("ix_subscriber_audience", "cadence", "status", "watermark"),)
+    __table_args__ = (
+        Index("ix_subscriber_audience", "cadence", "status", "watermark"),
+        # For lists by pages.
+        Index("ix_subscriber_newest", "cadence", "status", "id"),
+    )
 
     id: int | None = Field(default=None, sa_column=Column(RowId, primary_key=True))
     #: The id in links, instead of the address: 16 random base64url characters.

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from operator_desk import OperatorDesk
+from readers import Readers
 from sqlalchemy import Engine
 
 from newsletter.settings import Settings
@@ -26,3 +27,9 @@ def desk_with(sqlite_engine: Engine, settings: Callable[..., Settings]) -> MakeD
         return OperatorDesk(sqlite_engine, settings(timezone="Europe/Berlin", **changes), base=base)
 
     return make
+
+
+@pytest.fixture
+def readers(engine: Engine) -> Readers:
+    """The readers of the publication, to be added and looked at."""
+    return Readers(engine)
