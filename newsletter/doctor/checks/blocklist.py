@@ -23,7 +23,7 @@ def findings(settings: Settings, ways: Sequence[Route], lookup: Lookup) -> Itera
         public = [address for address in way.addresses if not values.is_inside(address)]
         for address in public:
             yield from _judged(str(address), blocklist.address(address, lookup), way.kind)
-        if not public and way.kind is not Kind.PROVIDER:
+        if way.failure or (not public and way.kind is not Kind.PROVIDER):
             yield _not_checked(way)
     for domain in domains(settings):
         yield from _judged(domain, blocklist.domain(domain, lookup), Kind.OWN)
@@ -45,12 +45,16 @@ def _is_domain(text: str) -> bool:
 
 
 def _not_checked(way: Route) -> Finding:
+    why = (
+        way.unknown
+        if way.failure
+        else f"mail leaves by {way.name}, whose public address cannot be known from here"
+    )
     return Finding(
         id="blocklist",
         level=Level.NOT_CHECKED,
-        sentence="Whether the address that mail leaves from is on a blocklist is not known: mail "
-        f"leaves by {way.name}, whose public address cannot be known from here"
-        f"{f' ({way.failure})' if way.failure else ''}.",
+        sentence=f"Whether the address that mail leaves from is on a blocklist is not known: {why}"
+        ".",
         hint=routes.RECEIVED,
         subject=way.name,
     )

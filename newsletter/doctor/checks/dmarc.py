@@ -15,7 +15,8 @@ _POLICIES = frozenset({"p", "sp", "np"})
 def findings(walk: Walk, mailbox: str) -> list[Finding]:
     """Return the findings on the record of a tree walk; a proposal sends reports to `mailbox`."""
     for domain, records in walk.crowded.items():
-        if domain in {walk.start, walk.organizational}:
+        # Several records above are the reason if no record was found.
+        if domain in {walk.start, walk.organizational} or not walk.records:
             return [
                 _crowded(domain, records),
                 _unknown("dmarc.tags", walk.start, "dmarc.record comes first"),

@@ -25,6 +25,8 @@ def findings(ways: Sequence[Route], domain: str, lookup: Lookup) -> Iterator[Fin
     """Check the addresses from which mail is sent; hints propose a name in `domain`."""
     for way in ways:
         if way.kind is Kind.OWN:
+            if way.failure:
+                yield _not_checked(way)
             name = way.name if "." in way.name else f"mail.{domain}"
             for address in way.addresses:
                 yield from _address(address, name, way, lookup)
@@ -34,7 +36,7 @@ def findings(ways: Sequence[Route], domain: str, lookup: Lookup) -> Iterator[Fin
 
 def _not_checked(way: Route) -> Finding:
     why = (
-        f"the address of {way.name} is not known: {way.failure}"
+        way.unknown
         if way.failure
         else f"mail leaves by {way.name}, and from which public address cannot be known from here"
     )

@@ -94,8 +94,15 @@ class Route:
     name: str
     addresses: tuple[Address, ...] = ()
     provider: Provider | None = None
-    #: Why the look-up of the addresses failed; empty otherwise.
+    #: Why the look-up of some or all addresses failed; empty otherwise.
     failure: str = ""
+
+    @property
+    def unknown(self) -> str:
+        """The failure, as a clause with the name of the host."""
+        what = "not every address" if self.addresses else "the address"
+        is_known = "is known" if self.addresses else "is not known"
+        return f"{what} of {self.name} {is_known}: {self.failure}"
 
 
 def of(settings: Settings, organizational: str, lookup: Lookup) -> list[Route]:
@@ -133,13 +140,14 @@ def _route(host: str, organizational: str, lookup: Lookup) -> Route:
         if provider.runs(host):
             return Route(kind=Kind.PROVIDER, name=host, provider=provider)
     addresses, failure = _addresses(host, lookup)
-    if failure:
-        return Route(kind=Kind.OTHER, name=host, failure=failure)
+    if not addresses:
+        kind = Kind.OTHER
     # A name without a dot is in the local network.
-    if not {".", ":"} & set(host) or all(values.is_inside(address) for address in addresses):
-        return Route(kind=Kind.INSIDE, name=host, addresses=addresses)
-    kind = Kind.OWN if is_within(host, organizational) else Kind.OTHER
-    return Route(kind=kind, name=host, addresses=addresses)
+    elif not {".", ":"} & set(host) or all(values.is_inside(address) for address in addresses):
+        kind = Kind.INSIDE
+    else:
+        kind = Kind.OWN if is_within(host, organizational) else Kind.OTHER
+    return Route(kind=kind, name=host, addresses=addresses, failure=failure)
 
 
 def _addresses(host: str, lookup: Lookup) -> tuple[tuple[Address, ...], str]:
@@ -149,10 +157,8 @@ def _addresses(host: str, lookup: Lookup) -> tuple[tuple[Address, ...], str]:
         pass
     answers = [lookup(host, "A"), lookup(host, "AAAA")]
     found = [ip_address(text) for answer in answers for text in answer.records][:_ADDRESSES]
-    if found:
-        return tuple(found), ""
     failure = next((answer.failure for answer in answers if answer.failure), "")
-    return (), failure or "it has no address"
+    return tuple(found), failure or ("" if found else "it has no address")
 
 
 def spf_terms(route: Route) -> list[str]:

@@ -30,16 +30,18 @@ def findings(sender: str, ways: Sequence[Route], lookup: Lookup) -> list[Finding
         rest = ("spf.lookups", "spf.relay")
         return [wrong, *(_unknown(one, domain, "spf.one comes first") for one in rest)]
     cost = spf_costs.of(domain, lookup)
+    costs = list(_costs(domain, found, cost, ways))
+    is_broken = any(one.level is Level.ERROR for one in costs)
     return [
         *_for_everybody(domain, found),
-        *_costs(domain, found, cost, ways),
+        *costs,
         *(
             finding
             for way in ways
             for finding in (
                 _provider(domain, found, cost, way)
                 if way.kind is Kind.PROVIDER
-                else _relay(sender, found, way, lookup)
+                else _relay(sender, found, way, lookup, is_broken=is_broken)
             )
         ),
     ]
@@ -234,26 +236,28 @@ def _without(domain: str, record: str, *terms: str) -> str:
     return zone.txt(domain, " ".join(kept)) if kept != there else ""
 
 
-def _relay(sender: str, found: spf.Published, way: Route, lookup: Lookup) -> Iterator[Finding]:
+def _relay(
+    sender: str, found: spf.Published, way: Route, lookup: Lookup, *, is_broken: bool
+) -> Iterator[Finding]:
     if way.failure:
-        yield _not_checked(way, f"the address of {way.name} is not known: {way.failure}")
-    elif way.kind is Kind.INSIDE:
+        yield _not_checked(way.name, way.unknown)
+    if way.kind is Kind.INSIDE:
         yield _not_checked(
-            way,
+            way.name,
             f"mail leaves by {way.name}, whose public address cannot be known from here",
             hint=routes.RECEIVED,
         )
     else:
-        yield from _addresses(sender, found, way, lookup)
+        yield from _addresses(sender, found, way, lookup, is_broken=is_broken)
 
 
-def _not_checked(way: Route, why: str, hint: str = "") -> Finding:
+def _not_checked(subject: str, why: str, hint: str = "") -> Finding:
     return Finding(
         id="spf.relay",
         level=Level.NOT_CHECKED,
         sentence=f"Whether SPF passes is not known: {why}.",
         hint=hint or "Run `newsletter doctor` again once that is mended.",
-        subject=way.name,
+        subject=subject,
     )
 
 
@@ -262,6 +266,15 @@ def _provider(
 ) -> Iterator[Finding]:
     assert way.provider is not None
     if way.provider.include in set(cost.domains()):
+        return
+    if cost.unseen:
+        yield _not_checked(
+            way.name,
+            f"mail leaves by {way.provider.name}, and what the SPF record of {domain} includes is "
+            f"not all known ({cost.unseen})",
+            hint="Run `newsletter doctor` again, or with --file and a mail that one of your own "
+            "mailboxes has received: its headers have the result.",
+        )
         return
     # Without this term, SPF also passes if the provider's own domain is the envelope sender.
     is_needed = not way.provider.has_own_sender
@@ -282,7 +295,9 @@ def _provider(
     )
 
 
-def _addresses(sender: str, found: spf.Published, way: Route, lookup: Lookup) -> Iterator[Finding]:
+def _addresses(
+    sender: str, found: spf.Published, way: Route, lookup: Lookup, *, is_broken: bool
+) -> Iterator[Finding]:
     domain = sender.rpartition("@")[2]
     verdicts: dict[spf.Verdict, list[str]] = {}
     for address in way.addresses:
@@ -290,8 +305,12 @@ def _addresses(sender: str, found: spf.Published, way: Route, lookup: Lookup) ->
             verdict = spf.check_host(address, domain, sender, lookup)
             verdicts.setdefault(verdict, []).append(str(address))
     for verdict, addresses in verdicts.items():
-        if verdict.result in {Result.TEMPERROR, Result.PERMERROR}:
-            yield _not_checked(way, f"for {', '.join(addresses)}, {verdict.why}")
+        if verdict.result is Result.TEMPERROR or (
+            # Then `spf.lookups` says the same.
+            verdict.result is Result.PERMERROR and is_broken
+        ):
+            listed = ", ".join(addresses)
+            yield _not_checked(listed, f"for {listed}, {verdict.why}")
         elif verdict.result is not Result.PASS:
             yield _refused(domain, found, way, verdict, addresses)
 
@@ -300,12 +319,13 @@ def _refused(
     domain: str, found: spf.Published, way: Route, verdict: spf.Verdict, addresses: Sequence[str]
 ) -> Finding:
     by = f" by {shown(verdict.term)}" if verdict.term else ""
+    why = f": {verdict.why}" if verdict.why else ""
     elsewhere = "" if way.kind is Kind.OWN else f" If mail leaves from elsewhere: {routes.RECEIVED}"
     return Finding(
         id="spf.relay",
         level=Level.ERROR if way.kind is Kind.OWN else Level.WARNING,
         sentence=f"Mail from {', '.join(addresses)} ({way.name}) gets {verdict.result}{by} from "
-        f"the SPF record of {domain}, where it should get pass.",
+        f"the SPF record of {domain}, where it should get pass{why}.",
         hint=f"Publish this record in place of the one at {domain}.{elsewhere}",
         subject=", ".join(addresses),
         record=zone.txt(domain, _with(found.text, routes.spf_terms(way))),

@@ -32,6 +32,8 @@ class Cost:
     #: Why this or an included record cannot be evaluated, and whether this is temporary.
     problem: str = ""
     is_temporary: bool = False
+    #: Why not all included domains are known; empty if they are.
+    unseen: str = ""
 
     @property
     def costliest(self) -> Cost | None:
@@ -62,18 +64,27 @@ class _Count:
             return Cost(domain=domain, term=term, lookups=spf.LOOKUPS, problem=why)
         found = spf.published(domain, self._lookup)
         if found.result is not None:
-            is_temporary = found.result is spf.Result.TEMPERROR
-            return Cost(domain=domain, term=term, problem=found.why, is_temporary=is_temporary)
+            return Cost(
+                domain=domain,
+                term=term,
+                problem=found.why,
+                is_temporary=found.result is spf.Result.TEMPERROR,
+                unseen="" if found.result is spf.Result.NONE else found.why,
+            )
         own = 0
         voids: list[tuple[str, str]] = []
         includes: list[Cost] = []
+        unseen = ""
         for one in _evaluated(found.terms):
             if self._left <= 0:
+                unseen = f"it needs more than {_MAXIMUM} look-ups"
                 break
             self._left -= 1
             own += 1
             if spf_macros.has_macros(one.domain):
                 # These names depend on the mail and the client.
+                if one.name in {"include", "redirect"}:
+                    unseen = f"{shown(one.text)} is another domain for each mail"
                 continue
             if one.name in {"include", "redirect"}:
                 target = spf_macros.expand(one.domain, {})
@@ -89,6 +100,7 @@ class _Count:
             includes=tuple(includes),
             problem=troubled.problem if troubled else "",
             is_temporary=troubled is not None and troubled.is_temporary,
+            unseen=next((one.unseen for one in includes if one.unseen), unseen),
         )
 
     def _is_void(self, term: Term, domain: str) -> bool:

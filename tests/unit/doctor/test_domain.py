@@ -35,6 +35,19 @@ def test_every_check_that_fails_for_want_of_an_answer_says_so(settings: Make) ->
     assert all(FAILS in one.sentence for one in found)
 
 
+def test_a_look_up_that_fails_makes_nothing_wrong(settings: Make) -> None:
+    zone = Zone(right())
+    domain.findings(settings(**RELAY), zone)
+    for question in set(zone.asked):
+
+        def lookup(name: str, kind: Kind, failing: tuple[str, Kind] = question) -> Answer:
+            return Answer(failure=FAILS) if (name, kind) == failing else Zone(right())(name, kind)
+
+        found = domain.findings(settings(**RELAY), lookup)
+
+        assert {one.level for one in found} == {Level.NOT_CHECKED}, question
+
+
 def test_a_domain_of_this_machine_has_nothing_to_look_at(look: Look) -> None:
     found = look(sender="newsletter@localhost")
 
@@ -251,6 +264,16 @@ def test_several_dmarc_records_are_an_error(look: Look) -> None:
 
     assert only(found, "dmarc.record").level is Level.ERROR
     assert only(found, "dmarc.tags").level is Level.NOT_CHECKED
+
+
+def test_several_dmarc_records_above_a_domain_without_one_are_the_reason(look: Look) -> None:
+    records = ["v=DMARC1; p=none", "v=DMARC1; p=reject"]
+
+    found = look({RECORD: {"TXT": records}}, sender="Mia's Feed <digest@news.miasfeed.example>")
+
+    one = only(found, "dmarc.record")
+    assert "_dmarc.miasfeed.example has 2 DMARC records" in one.sentence
+    assert one.record == '_dmarc.miasfeed.example. IN TXT "v=DMARC1; p=none"'
 
 
 def test_the_record_of_a_registry_is_not_the_publishers(look: Look) -> None:

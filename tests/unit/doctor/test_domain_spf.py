@@ -9,6 +9,7 @@ import pytest
 from zones import FAILS, RELAY, only, texts
 
 from newsletter.doctor.findings import Finding, Level
+from newsletter.doctor.records.answers import Kind
 
 Look = Callable[..., list[Finding]]
 NAME = "miasfeed.example"
@@ -260,3 +261,90 @@ def test_of_several_relays_each_is_looked_at(look: Look) -> None:
 
     assert [one.subject for one in found if one.id == "spf.relay"] == ["192.0.2.77", "localhost"]
     assert [one.subject for one in found if one.id == "ptr"] == ["192.0.2.77", "localhost"]
+
+
+def test_a_provider_may_be_behind_an_include_that_nobody_answers_for(look: Look) -> None:
+    google = {"smtp_url": "smtps://a:b@smtp-relay.gmail.com"}
+    changes: dict[str, Any] = {
+        NAME: texts("v=spf1 include:_spf.miasfeed.example -all"),
+        "_spf.miasfeed.example": {"TXT": ["v=spf1 include:_spf.google.com -all"]},
+        "_spf.google.com": {"TXT": ["v=spf1 ip4:198.51.100.7 -all"]},
+    }
+    assert look(changes, **google) == []
+
+    found = look({**changes, "_spf.miasfeed.example": {"TXT": FAILS}}, **google)
+
+    assert only(found, "spf.relay").level is Level.NOT_CHECKED
+    assert FAILS in only(found, "spf.relay").sentence
+
+
+@pytest.mark.parametrize("term", ["include:%{i}._spf.mail.example", "redirect=%{d}.mail.example"])
+def test_a_provider_may_be_behind_a_name_that_depends_on_the_mail(look: Look, term: str) -> None:
+    found = only(
+        look({NAME: texts(f"v=spf1 {term}")}, smtp_url="smtps://a:b@smtp-relay.gmail.com"),
+        "spf.relay",
+    )
+
+    assert found.level is Level.NOT_CHECKED
+    assert f"{term} is another domain for each mail" in found.sentence
+    assert "--file" in found.hint
+
+
+@pytest.mark.parametrize("failing", ["A", "AAAA"])
+def test_half_of_the_addresses_of_a_relay_is_not_all_of_them(look: Look, failing: Kind) -> None:
+    host: dict[Kind, Any] = {"A": ["192.0.2.25"], "AAAA": ["2001:db8::25"], failing: FAILS}
+
+    found = look(
+        {NAME: texts("v=spf1 ip4:192.0.2.25 ip6:2001:db8::25"), "mail.miasfeed.example": host}
+    )
+
+    of_the_relay = {one.id: one for one in found if one.subject == "mail.miasfeed.example"}
+    assert {"spf.relay", "ptr", "blocklist"} <= of_the_relay.keys()
+    for one in of_the_relay.values():
+        assert one.level is Level.NOT_CHECKED
+        assert f"not every address of mail.miasfeed.example is known: {FAILS}" in one.sentence
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        (
+            {
+                NAME: {"TXT": ["v=spf1 mx -all"], "MX": [f"mx{n}.example" for n in range(11)]},
+                "mx0.example": {"A": ["198.51.100.7"], "AAAA": ["2001:db8::7"]},
+            },
+            "miasfeed.example has more than 10 MX records",
+        ),
+        (
+            # Clients of IPv4 and IPv6 are looked up by different types.
+            {
+                NAME: texts("v=spf1 a:a.example a:b.example a:c.example mx -all"),
+                **{f"{name}.example": {"AAAA": ["2001:db8::7"]} for name in "abc"},
+            },
+            "more than 2 of its look-ups find nothing",
+        ),
+    ],
+)
+def test_what_only_an_evaluation_finds_broken_is_an_error(
+    look: Look, changes: Any, words: str
+) -> None:
+    found = look(changes)
+
+    one = only(found, "spf.relay")
+    assert one.level is Level.ERROR
+    assert "192.0.2.25" in one.subject
+    assert "gets permerror from the SPF record of miasfeed.example" in one.sentence
+    assert words in one.sentence
+    # With the address before all that needs a look-up, the record passes.
+    assert one.record.startswith('miasfeed.example. IN TXT "v=spf1 ip4:192.0.2.25 ')
+    assert not [one for one in found if one.id == "spf.lookups"]
+
+
+def test_addresses_with_different_failures_have_findings_of_their_own(look: Look) -> None:
+    host = {"A": FAILS, "AAAA": "the name server answered SERVFAIL"}
+
+    found = look({NAME: texts("v=spf1 a:a.example -all"), "a.example": host})
+
+    theirs = {one.subject: one.sentence for one in found if one.id == "spf.relay"}
+    assert FAILS in theirs["192.0.2.25"]
+    assert "SERVFAIL" in theirs["2001:db8::25"]
