@@ -44,13 +44,16 @@ def examine(settings: Settings, *, now: datetime) -> Examined:
 def ahead_of(url: str) -> timedelta | None:
     """Return by how much this machine's clock is ahead of a web server's Date header.
 
-    None if the server cannot be reached. Half a second is added, as the header has whole seconds.
+    None if the server cannot be reached. Half a second is added, as the header has whole seconds;
+    and the age of a response from a cache, whose Date is that of its origin (RFC 9111 4.2.3).
     """
     with suppress(httpx.HTTPError, OSError, ValueError, TypeError, OverflowError), _client() as web:
         before = clock.utc_now()
-        said = parsedate_to_datetime(web.head(url).headers["date"])
+        headers = web.head(url).headers
         after = clock.utc_now()
-        theirs = said.replace(tzinfo=said.tzinfo or UTC) + timedelta(seconds=0.5)
+        said = parsedate_to_datetime(headers["date"])
+        age = timedelta(seconds=int(headers.get("age", "0")) + 0.5)
+        theirs = said.replace(tzinfo=said.tzinfo or UTC) + age
         return before + (after - before) / 2 - theirs
     return None
 

@@ -175,9 +175,16 @@ def test_a_public_address_without_tls_is_wrong(monkeypatch: pytest.MonkeyPatch) 
     assert "begins with http://" in found[0].sentence
 
 
-def test_the_date_of_a_web_server_tells_how_far_our_clock_is_off(authority: trustme.CA) -> None:
+@pytest.mark.parametrize(
+    # A cache passes the date of its origin on, and says how long ago that was.
+    ("headers", "minutes"),
+    [({}, 60), ({"Age": "3600"}, 0), ({"Age": "1800"}, 30)],
+)
+def test_the_date_of_a_web_server_tells_how_far_our_clock_is_off(
+    authority: trustme.CA, headers: dict[str, str], minutes: int
+) -> None:
     slow = utc_now() - timedelta(hours=1)
-    answer = Answer(headers={"Date": format_datetime(slow, usegmt=True)})
+    answer = Answer(headers={"Date": format_datetime(slow, usegmt=True), **headers})
 
     class Rule:
         def __call__(self, _: Request) -> Answer:
@@ -188,5 +195,5 @@ def test_the_date_of_a_web_server_tells_how_far_our_clock_is_off(authority: trus
         nothing = web.ahead_of("https://127.0.0.1:1")
 
     assert ahead is not None
-    assert timedelta(minutes=59) < ahead < timedelta(minutes=65)
+    assert timedelta(minutes=-1) < ahead - timedelta(minutes=minutes) < timedelta(minutes=5)
     assert nothing is None
