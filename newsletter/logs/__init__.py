@@ -13,11 +13,9 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from newsletter.logs import masking
-from newsletter.logs.lines import Json, Text
+from newsletter.logs.lines import NAME, Json, Text
 from newsletter.logs.stream import Stream
 
-#: The logger of all events.
-NAME = "newsletter"
 logging.getLogger(NAME).setLevel(logging.ERROR)
 
 

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Mapping
 from datetime import UTC, date, datetime
 from enum import Enum
 from typing import Any
 
 from newsletter.logs import masking
-from newsletter.logs.lines import TRACE, text_of
+from newsletter.logs.lines import NAME, TRACE, text_of
 
 DEBUG, INFO, WARNING, ERROR = logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR
-_logger = logging.getLogger("newsletter")
+_logger = logging.getLogger(NAME)
 
 
 class Event:
@@ -46,7 +47,7 @@ class Event:
 
 def _plain(name: str, value: object) -> Any:  # noqa: ANN401 - what JSON has
     """Convert a field's value to a type of JSON."""
-    if isinstance(value, bool | int | float):
+    if isinstance(value, bool | int) or (isinstance(value, float) and math.isfinite(value)):
         return value
     if isinstance(value, datetime):
         return value.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")

@@ -15,6 +15,8 @@ from typing import Any
 
 from newsletter.logs import masking
 
+#: The logger of all events.
+NAME = "newsletter"
 #: C1 controls, line separators, bidirectional controls (UAX 9), and surrogates.
 ABOVE_ASCII = "\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff"
 _ACTING = re.compile(f"[\x00-\x1f{ABOVE_ASCII}]")
@@ -81,13 +83,25 @@ class Json(logging.Formatter):
 
 def parts(record: logging.LogRecord) -> tuple[str, Mapping[str, Any]]:
     """Return the name and the masked fields of an event, or of what a library has logged."""
-    if (values := getattr(record, "values", None)) is not None:
+    if record.name == NAME and (values := getattr(record, "values", None)) is not None:
         return record.event, values  # type: ignore[attr-defined]
-    found = {"logger": record.name, MESSAGE: masking.masked(record.getMessage())}
+    found = {"logger": record.name, MESSAGE: masking.masked(_message(record))}
     if record.exc_info:
         trace = logging.Formatter().formatException(record.exc_info)
         found[TRACE] = masking.masked_lines(trace)
     return "library", found
+
+
+def _message(record: logging.LogRecord) -> str:
+    """Return a library's message, or its format if the arguments do not fit it.
+
+    A handler that raises would fail what the library was doing.
+    """
+    try:
+        return record.getMessage()
+    except Exception as exc:  # noqa: BLE001 - a library's objects may raise anything
+        said = record.msg if isinstance(record.msg, str) else "a message that cannot be read"
+        return f"{said} ({type(exc).__name__})"
 
 
 def _quoted(value: object) -> str:

@@ -13,6 +13,8 @@ import sys
 import threading
 from contextlib import suppress
 
+from newsletter.logs.lines import MESSAGE, NAME
+
 #: Maximum of waiting lines; more are dropped and counted.
 _LONGEST = 10_000
 #: How long the end of the process waits for the last lines, in seconds.
@@ -59,7 +61,7 @@ class Stream(logging.Handler):
                 line.set()
                 continue
             dropped, self._dropped = self._dropped, 0
-            more = f"{dropped} lines were not written: nobody read them.\n" if dropped else ""
+            more = f"{self.format(_lost(dropped))}\n" if dropped else ""
             try:
                 # Looked up for each line, because a progress bar temporarily replaces sys.stderr.
                 sys.stderr.write(f"{line}\n{more}")
@@ -69,6 +71,14 @@ class Stream(logging.Handler):
             except (OSError, ValueError, AttributeError):
                 # The disk is full, or there is no stream.
                 continue
+
+
+def _lost(lines: int) -> logging.LogRecord:
+    """Return the record of an event that says how many lines were dropped."""
+    said = {MESSAGE: f"{lines} lines were not written, because nobody read them."}
+    of_event = {"name": NAME, "event": "notice", "values": said}
+    level = {"levelno": logging.WARNING, "levelname": "WARNING"}
+    return logging.makeLogRecord({**of_event, **level})
 
 
 def _discard() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import logging
+import math
 from datetime import UTC, date, datetime
 from pathlib import Path
 
@@ -91,6 +92,57 @@ def test_fields_are_plain_values_and_those_without_a_value_are_left_out(
 
     assert caplog.messages[0].startswith("a.b 2026-11-30T23:00:00Z day=2026-01-02 kind=\"<class '")
     assert caplog.messages[0].endswith("is_it=true")
+
+
+@pytest.mark.parametrize(
+    ("value", "written"),
+    [
+        (1.5, 1.5),
+        (2**70, 2**70),
+        (True, True),
+        # JSON has no NaN and no Infinity (RFC 8259 6).
+        (math.nan, "nan"),
+        (-math.inf, "-inf"),
+        (b"\xff", "b'\\xff'"),
+        ("\ud800", "\ud800"),
+    ],
+)
+def test_any_value_makes_a_line_of_valid_json(
+    caplog: pytest.LogCaptureFixture, value: object, written: object
+) -> None:
+    with caplog.at_level(logging.DEBUG, "newsletter"):
+        events.SMTP_TRY(delivery=value)
+
+    line = Json().format(caplog.records[0])
+    assert json.loads(line, parse_constant=pytest.fail)["delivery"] == written
+
+
+class Unreadable:
+    def __str__(self) -> str:
+        raise RuntimeError
+
+
+@pytest.mark.parametrize(
+    ("message", "arguments", "said"),
+    [
+        ("%d of mia:sesame@mail.example", ("two",), "%d of …@mail.example (TypeError)"),
+        ("to %s", (Unreadable(),), "to %s (RuntimeError)"),
+        (Unreadable(), (), "a message that cannot be read (RuntimeError)"),
+    ],
+)
+def test_a_message_of_a_library_that_cannot_be_formatted_fails_nothing(
+    message: object, arguments: tuple[object, ...], said: str
+) -> None:
+    record = logging.LogRecord("other", logging.WARNING, "", 0, message, arguments, None)
+
+    assert json.loads(Json().format(record))["message"] == said
+
+
+def test_what_a_library_adds_to_its_record_is_no_event() -> None:
+    record = logging.LogRecord("other", logging.WARNING, "", 0, "hello", None, None)
+    record.values = {"password": "sesame"}
+
+    assert Text().format(record).endswith("WARNING library other: hello")
 
 
 def test_what_is_not_logged_costs_nothing_but_a_look_at_the_level() -> None:

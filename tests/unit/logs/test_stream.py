@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import logging
 import sys
 import threading
@@ -10,6 +11,7 @@ import threading
 import pytest
 
 from newsletter.logs import stream
+from newsletter.logs.lines import Json
 from newsletter.logs.stream import Stream
 
 
@@ -46,6 +48,7 @@ def test_what_nobody_reads_is_dropped_and_counted(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(stream, "_LONGEST", 3)
     monkeypatch.setattr(stream, "_FLUSH_SECONDS", 0.01)
     handler = Stream()
+    handler.setFormatter(Json())
     handler.emit(record("first"))
     stuck.is_reached.wait()
     for number in range(5):
@@ -54,16 +57,18 @@ def test_what_nobody_reads_is_dropped_and_counted(monkeypatch: pytest.MonkeyPatc
     handler.flush()
     stuck.is_read.set()
     monkeypatch.setattr(stream, "_FLUSH_SECONDS", 60)
-    while "2\n" not in stuck.getvalue():
+    while '"2"' not in stuck.getvalue():
         handler.flush()
 
-    assert stuck.getvalue().splitlines() == [
+    lines = [json.loads(line) for line in stuck.getvalue().splitlines()]
+    assert [line["message"] for line in lines] == [
         "first",
         "0",
-        "2 lines were not written: nobody read them.",
+        "2 lines were not written, because nobody read them.",
         "1",
         "2",
     ]
+    assert (lines[2]["event"], lines[2]["level"]) == ("notice", "warning")
 
 
 def test_a_reader_that_has_ended_ends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
