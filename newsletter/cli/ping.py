@@ -107,8 +107,19 @@ class Pings:
 
         from newsletter.version import VERSION
 
-        # The proxy settings of the machine are used, as it may have no direct access.
-        with httpx.Client(timeout=_TIMEOUT_SECONDS) as client:
+        try:
+            # The proxy settings of the machine are used, as it may have no direct access.
+            client = httpx.Client(timeout=_TIMEOUT_SECONDS)
+        except (ImportError, OSError, ValueError, httpx.InvalidURL):
+            # The error is not quoted, as a proxy may have a password.
+            self._fail(
+                "the environment names a proxy, or certificates, that cannot be used (HTTPS_PROXY, "
+                "ALL_PROXY, SSL_CERT_FILE)"
+            )
+            while self._waiting.get() is not None:
+                pass
+            return
+        with client:
             client.headers["User-Agent"] = f"newsletter-delivery/{VERSION}"
             while (ping := self._waiting.get()) is not None:
                 if failure := self._send(client, ping):

@@ -103,6 +103,28 @@ def test_a_monitor_that_refuses_is_said_once_and_changes_nothing(
     assert watching.paths == ["/start", "/start", "/0", "/0"]
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("HTTP_PROXY", "gopher://mia:sesame@127.0.0.1:1"),
+        ("ALL_PROXY", "gopher://mia:sesame@127.0.0.1:1"),
+        ("SSL_CERT_FILE", "/no/such/file.pem"),
+    ],
+)
+def test_an_environment_that_keeps_the_monitor_from_being_reached_is_said_once(
+    run: Run, watching: Monitor, monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv(name, value)
+
+    ran = run("cron")
+
+    assert (ran.code, ran.out) == (0, "")
+    assert ran.err.count("\n") == 1
+    assert "was not reached: the environment names a proxy, or certificates" in ran.err
+    assert "sesame" not in ran.err
+    assert watching.pings == []
+
+
 def test_a_monitor_that_fails_once_is_asked_once_more(run: Run, watching: Monitor) -> None:
     watching.first = [503]
 
