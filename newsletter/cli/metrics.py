@@ -33,10 +33,11 @@ def metrics(
     `newsletter desk` serves the same at /metrics.
     """
     from newsletter.metrics import exposition
+    from newsletter.sender.limits import Limits
 
     found = context.of(ctx)
     with found.database() as engine:
-        octets, _ = exposition.scrape(engine, found.publication)
+        octets, _ = exposition.scrape(engine, found.publication, Limits.of(found.settings))
     if output_file is None:
         output.say(octets.decode().rstrip("\n"))
     else:

@@ -43,7 +43,7 @@ REPLIES = Metric(
 OLDEST_DUE = Metric(
     name="newsletter_oldest_due_seconds",
     help="How long the oldest delivery has been due that waits neither for a retry nor for its "
-    "domain; 0 if none is due.",
+    "domain; 0 if none is due, or all wait for a rate limit.",
 )
 DOMAINS_PAUSED = Metric(
     name="newsletter_domains_paused",

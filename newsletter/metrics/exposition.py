@@ -16,15 +16,20 @@ from newsletter.metrics import catalog, readings
 from newsletter.metrics.catalog import Metric
 from newsletter.metrics.readings import Values
 from newsletter.publication import Publication
+from newsletter.sender.limits import Limits
 
 
-def scrape(engine: Engine, publication: Publication, *, accept: str = "") -> tuple[bytes, str]:
+def scrape(
+    engine: Engine, publication: Publication, limits: Limits, *, accept: str = ""
+) -> tuple[bytes, str]:
     """Return all current metrics and their content type, in the format that `accept` requests.
 
     Raises DatabaseUnavailable.
     """
     with sessions.reading(engine) as session:
-        found = dict(readings.read(session, publication=publication, now=clock.utc_now()))
+        found = dict(
+            readings.read(session, publication=publication, rules=limits, now=clock.utc_now())
+        )
     assert tuple(found) == catalog.ALL
     write, content_type = _writer(accept)
     return write(_registry(found.items())), content_type
@@ -38,7 +43,11 @@ def _registry(found: Iterable[tuple[Metric, Values]]) -> CollectorRegistry:
 
 def _writer(accept: str) -> tuple[Callable[[CollectorRegistry], bytes], str]:
     """Choose a format by the Accept header; without one, the format that all versions can read."""
-    write, content_type = exposition.choose_encoder(accept)
+    try:
+        write, content_type = exposition.choose_encoder(accept)
+    except (TypeError, ValueError):
+        # The header names a version that is no number.
+        write, content_type = exposition.choose_encoder("")
     return write, content_type
 
 

@@ -29,7 +29,8 @@ from newsletter.models import Delivery, Edition, EditionState, Kind, Mailing, St
 from newsletter.models.delivery import CLAIMABLE
 from newsletter.models.suppression import Cause
 from newsletter.publication import Publication
-from newsletter.sender import domain_limits
+from newsletter.sender import domain_limits, limits
+from newsletter.sender.limits import Limits
 
 #: The values of one metric, by the values of its labels.
 Values = Mapping[tuple[str, ...], float]
@@ -39,13 +40,13 @@ _OUTCOMES = (*books.FINAL, State.UNKNOWN)
 
 
 def read(
-    session: Session, *, publication: Publication, now: datetime
+    session: Session, *, publication: Publication, rules: Limits, now: datetime
 ) -> Iterator[tuple[Metric, Values]]:
     """Yield each metric of the catalog with its values; changes nothing."""
     yield catalog.DELIVERIES, _with_zeros(books.by_kind(session), Kind, State)
     yield catalog.ENDED, _with_zeros(books.ended(session), Kind, _OUTCOMES)
     yield catalog.REPLIES, _as_labels(tally.replies(session))
-    yield catalog.OLDEST_DUE, _one(_oldest_due(session, now) / timedelta(seconds=1))
+    yield catalog.OLDEST_DUE, _one(_oldest_due(session, rules, now) / timedelta(seconds=1))
     yield catalog.DOMAINS_PAUSED, _one(len(domain_limits.paused(session, now)))
     workers = registry.count(session, now=now)
     yield catalog.WORKERS, {("running",): workers.running, ("lost",): workers.lost}
@@ -89,8 +90,13 @@ def _seconds(instant: datetime | None) -> float:
     return instant.timestamp() if instant else 0
 
 
-def _oldest_due(session: Session, now: datetime) -> timedelta:
-    """Return how long the oldest delivery has been due, by one index look-up per mailing."""
+def _oldest_due(session: Session, rules: Limits, now: datetime) -> timedelta:
+    """Return how long the oldest delivery has been due, by one index look-up per mailing.
+
+    Zero while a rate limit is used up, because then everything waits for it.
+    """
+    if limits.opens_at(session, rules, now) is not None:
+        return timedelta()
     theirs = (text(CLAIMABLE), col(Delivery.mailing_id) == col(Mailing.id))
     oldest = select_columns(func.min(col(Delivery.due_at))).where(*theirs).scalar_subquery()
     chosen = select_columns(func.min(oldest)).where(col(Mailing.id).not_in(mailings.withheld()))

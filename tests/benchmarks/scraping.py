@@ -81,7 +81,8 @@ def _filled(path: Path, count: int) -> Engine:
 
 
 def _scrape(engine: Engine, settings: Settings) -> float:
-    return _timed(lambda: exposition.scrape(engine, Publication.of(settings)))
+    limits = Limits.of(settings)
+    return _timed(lambda: exposition.scrape(engine, Publication.of(settings), limits))
 
 
 def _look(engine: Engine, settings: Settings) -> float:

@@ -27,7 +27,7 @@ def metrics(desk: Desk, request: Request) -> Response:
         return _unavailable("Another scrape goes on.")
     try:
         accept = request.headers.get("Accept", "")
-        body, kind = exposition.scrape(desk.engine, desk.publication, accept=accept)
+        body, kind = exposition.scrape(desk.engine, desk.publication, desk.limits, accept=accept)
     except (NewsletterError, PoolTimeout):
         # The reason is omitted, as it may name hosts and files; other processes log it.
         return _unavailable("The database cannot be read.")

@@ -35,6 +35,8 @@ from newsletter.models import (
 )
 from newsletter.models.suppression import Cause
 from newsletter.publication import Publication
+from newsletter.sender import limits
+from newsletter.sender.limits import Limits
 from newsletter.settings import Settings
 from newsletter.tally import Name
 
@@ -50,9 +52,9 @@ def publication(settings: Callable[..., Settings]) -> Publication:
     return Publication.of(settings(timezone="UTC"))
 
 
-def samples(engine: Engine, publication: Publication) -> Samples:
+def samples(engine: Engine, publication: Publication, rules: Limits | None = None) -> Samples:
     """Scrape, and read it as Prometheus would."""
-    octets, _ = exposition.scrape(engine, publication)
+    octets, _ = exposition.scrape(engine, publication, rules or Limits())
     found: Samples = {}
     for family in parser.text_string_to_metric_families(octets.decode()):
         for sample in family.samples:
@@ -69,7 +71,7 @@ def test_every_metric_is_exposed_with_its_labels_and_nothing_else(
 ) -> None:
     lived(engine)
 
-    octets, kind = exposition.scrape(engine, publication)
+    octets, kind = exposition.scrape(engine, publication, Limits())
 
     assert kind.startswith("text/plain; version=")
     families = {one.name: one for one in parser.text_string_to_metric_families(octets.decode())}
@@ -87,11 +89,43 @@ def test_every_metric_is_exposed_with_its_labels_and_nothing_else(
 def test_openmetrics_is_spoken_to_who_asks_for_it(engine: Engine, publication: Publication) -> None:
     lived(engine)
 
-    octets, kind = exposition.scrape(engine, publication, accept=_OPEN_METRICS)
+    octets, kind = exposition.scrape(engine, publication, Limits(), accept=_OPEN_METRICS)
 
     assert kind.startswith("application/openmetrics-text")
     found = [*open_parser.text_string_to_metric_families(octets.decode())]
     assert len(found) == len(catalog.ALL)
+
+
+@pytest.mark.parametrize(
+    "accept",
+    [
+        "application/openmetrics-text; version=new",
+        "text/plain; version=1.x; escaping=dots",
+        'application/openmetrics-text; version="1.0.0"',
+        ";;=,\xff",
+    ],
+)
+def test_what_is_no_version_of_a_format_gets_the_plain_one(
+    sqlite_engine: Engine, publication: Publication, accept: str
+) -> None:
+    octets, kind = exposition.scrape(sqlite_engine, publication, Limits(), accept=accept)
+
+    assert kind.startswith("text/plain; version=0.0.4")
+    assert [*parser.text_string_to_metric_families(octets.decode())]
+
+
+def test_nothing_is_overdue_while_all_mail_waits_for_a_rate_limit(
+    engine: Engine, publication: Publication
+) -> None:
+    lived(engine)
+    rules = Limits(per_day=10)
+    assert value(samples(engine, publication, rules), "newsletter_oldest_due_seconds") > 3_500
+
+    with sessions.writing(engine) as session:
+        while limits.reserve(session, rules, wanted=10, now=NOW).messages:
+            pass
+
+    assert value(samples(engine, publication, rules), "newsletter_oldest_due_seconds") == 0
 
 
 def test_an_empty_newsletter_has_every_series_whose_labels_are_known(
@@ -186,7 +220,7 @@ def test_no_address_and_no_secret_of_a_feed_is_exposed(
 ) -> None:
     lived(engine)
 
-    octets, _ = exposition.scrape(engine, publication)
+    octets, _ = exposition.scrape(engine, publication, Limits())
 
     assert b"hunter" not in octets
     assert b"readers.example" not in octets
@@ -227,7 +261,7 @@ def statements(engine: Engine) -> Iterator[list[tuple[str, Any]]]:
 def test_a_scrape_scans_no_table_that_grows(engine: Engine, publication: Publication) -> None:
     lived(engine)
     with statements(engine) as ran:
-        exposition.scrape(engine, publication)
+        exposition.scrape(engine, publication, Limits())
 
     assert is_sqlite(engine)
     steps = []
@@ -256,7 +290,7 @@ def test_promtool_finds_nothing(engine: Engine, publication: Publication) -> Non
     if promtool is None:
         pytest.skip("promtool of Prometheus is not installed")
     lived(engine)
-    octets, _ = exposition.scrape(engine, publication)
+    octets, _ = exposition.scrape(engine, publication, Limits())
 
     ran = subprocess.run(
         [promtool, "check", "metrics"], input=octets, capture_output=True, check=False
