@@ -268,6 +268,7 @@ def _returned(standing: Watched) -> Iterator[Finding]:
         yield Finding(
             id="editions.returned",
             level=Level.ERROR,
+            subject=alarm.edition,
             sentence=f"Of {alarm.edition} too much came back: {alarm.reason}.",
             hint="`newsletter feedback list` shows what came back; look where these readers "
             "came from before the next edition.",

@@ -11,6 +11,7 @@ from sqlmodel import Session, col, select
 
 from newsletter.db import dialects
 from newsletter.doctor.findings import Checks, Finding, Level
+from newsletter.logs.lines import printable
 from newsletter.models import KeptFinding
 
 #: Maximum characters of a subject that are kept: those of the longest domain.
@@ -32,10 +33,11 @@ def keep(session: Session, found: Mapping[Checks, Iterable[Finding]], *, now: da
     """Replace the findings of each checked group.
 
     Groups that are not in `found` do not change; a finding that was there before keeps its
-    `first_at`. Rows are written in the order of their keys, so that two runs do not deadlock.
+    `first_at`. Rows are written in the order of their keys, so that two runs do not deadlock. Texts
+    are made printable, because they may quote strangers, and PostgreSQL stores no null character.
     """
     rows = {
-        (one.id, one.subject[:_LONGEST_SUBJECT]): (one, checks)
+        (one.id, printable(one.subject)[:_LONGEST_SUBJECT]): (one, checks)
         for checks, findings in found.items()
         for one in findings
     }
@@ -48,9 +50,9 @@ def keep(session: Session, found: Mapping[Checks, Iterable[Finding]], *, now: da
         said = {
             "checks": checks.value,
             "level": finding.level.value,
-            "sentence": finding.sentence,
-            "hint": finding.hint,
-            "record": finding.record,
+            "sentence": printable(finding.sentence),
+            "hint": printable(finding.hint),
+            "record": printable(finding.record),
             "last_at": now,
         }
         row = dialects.insert_into(session, KeptFinding).values(

@@ -90,3 +90,21 @@ def test_nothing_to_keep_is_no_error(engine: Engine) -> None:
     keep(engine, {})
 
     assert all_of(engine) == []
+
+
+def test_what_no_database_stores_is_kept_escaped(engine: Engine) -> None:
+    # A selector of a mail, or the words of a server.
+    found = Finding(
+        id="dkim.signature",
+        level=Level.ERROR,
+        sentence="selector a\x00b\ud800",
+        hint="\x1b[31m",
+        subject="\x00",
+        record="\x00",
+    )
+
+    keep(engine, {Checks.MAIL: [found]})
+
+    (one,) = all_of(engine)
+    assert one.finding.sentence == r"selector a\x00b\ud800"
+    assert (one.finding.hint, one.finding.subject) == (r"\x1b[31m", r"\x00")

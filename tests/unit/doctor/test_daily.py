@@ -143,7 +143,7 @@ def test_what_is_overdue_is_a_part_of_what_needs_a_look(settings: Callable[..., 
         letters=[DUE],
         open=edition(DUE),
         alarmed=[Alarm("weekly-2026-11-23", "20 bounced")],
-        returned=[Alarm("daily-2026-11-29", "20 bounced")],
+        returned=[Alarm(f"daily-2026-11-{day}", "20 bounced") for day in (28, 29)],
         lost_sources={"ses": 9},
         unknown=2,
     )
@@ -153,6 +153,7 @@ def test_what_is_overdue_is_a_part_of_what_needs_a_look(settings: Callable[..., 
 
     assert overdue == [one for one in found if one.id not in _NOT_OVERDUE]
     assert {one.id for one in found} - {one.id for one in overdue} == _NOT_OVERDUE
+    assert len({(one.id, one.subject) for one in found}) == len(found), "kept by id and subject"
 
 
 def test_settings_that_are_missing_come_first() -> None:
