@@ -133,6 +133,7 @@ Group=newsletter
 WorkingDirectory=/srv/newsletter
 ExecStart=/srv/newsletter/.venv/bin/newsletter desk
 Restart=on-failure
+RestartSec=10
 WatchdogSec=3min
 UMask=0077
 NoNewPrivileges=yes
