@@ -61,7 +61,8 @@ def _of_reader(standing: Consent, made: Made, facts: Facts) -> Cause | None:
 def _of_articles(made: Made, facts: Facts) -> Cause:
     """Return why a reader in the audience had no delivery, by their other mail."""
     if made.pruned:
-        return Cause(None, f"its deliveries were pruned ({made.pruned:,}), this reader's with them")
+        known = "whether this reader's was among them is not known any more"
+        return Cause(None, f"some of its deliveries were pruned ({made.pruned:,}); {known}")
     earlier = [mail for mail in facts.mails if mail.edition and mail.created_at < made.at]
     if (waiting := next((one for one in earlier if one.was_open(made.at)), None)) is not None:
         return Cause(Reason.UNDER_WAY, f"{Reason.UNDER_WAY.meaning}: {_name(waiting)}")

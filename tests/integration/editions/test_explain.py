@@ -621,7 +621,7 @@ def test_an_erased_reader_and_one_never_known_read_alike(desk: Desk) -> None:
 # Bounds
 
 
-def test_what_was_pruned_is_said_to_be_pruned(desk: Desk) -> None:
+def test_of_a_pruned_edition_it_is_not_known_whether_a_reader_had_it(desk: Desk) -> None:
     desk.world.reader("weekly", ANN)
     desk.world.tick(days=1)
     desk.edition()
@@ -635,7 +635,10 @@ def test_what_was_pruned_is_said_to_be_pruned(desk: Desk) -> None:
         session.execute(text("DELETE FROM delivery WHERE mailing_id = :id"), {"id": mailing})
         session.execute(update(Mailing).where(col(Mailing.id) == mailing).values(pruned_accepted=1))
 
-    words = "no mail for this reader: its deliveries were pruned (1), this reader's with them"
+    words = (
+        "no mail for this reader: some of its deliveries were pruned (1); whether this reader's "
+        "was among them is not known any more"
+    )
     assert words in desk.says(edition=FIRST)
     assert f"{FIRST}: {words}" in desk.history()
 
