@@ -6,7 +6,7 @@ pauses an edition only once, so that it stays resumed after the operator has res
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from typing import NamedTuple
@@ -18,9 +18,9 @@ from newsletter import audit, cadences
 from newsletter.cadences import Cadence
 from newsletter.db import session as sessions
 from newsletter.editions import mailings, store, summaries
-from newsletter.ledger import reports
+from newsletter.ledger import books, reports
 from newsletter.logs import events
-from newsletter.models import Edition, EditionState
+from newsletter.models import Edition, EditionState, State
 from newsletter.publication import Publication
 
 #: Minimum numbers for an alarm, because one complaint among 300 readers is already 0.33 %.
@@ -38,20 +38,16 @@ class Alarm(NamedTuple):
 
 
 def returned(session: Session, *, since: datetime, publication: Publication) -> list[Alarm]:
-    """Return editions finished since `since` with too many returned mails but no alarm.
-
-    The rate is relative to the audience, since counting the accepted rows would take longer.
-    """
+    """Return editions finished since `since` with too many returned mails but no alarm."""
     finished = select(Edition).where(
         Edition.state == EditionState.FINISHED, col(Edition.finished_at) > since
     )
-    found = []
-    for edition in session.exec(finished).all():
-        name = cadences.slug(Cadence(edition.cadence), edition.period)
-        counts = reports.count(session, mailings.of(edition))
-        risen = _rate(edition, name, counts, of=edition.audience, publication=publication)
-        found += [Alarm(name, risen.reason)] if risen else []
-    return found
+    found = [
+        edition
+        for edition in session.exec(finished).all()
+        if _may_rise(session, edition, publication)
+    ]
+    return [Alarm(one.name, one.reason) for one in _risen(session, found, publication)]
 
 
 def standing(session: Session) -> list[Alarm]:
@@ -73,26 +69,32 @@ class _Risen(NamedTuple):
 def check(engine: Engine, *, publication: Publication, now: datetime) -> list[Alarm]:
     """Pause the open editions with too many bounces or complaints; return those paused now."""
     with sessions.reading(engine) as session:
-        if not _may_rise(session) or not _risen(session, publication):
+        if not _risen(session, _open(session, publication), publication):
             return []
     with sessions.writing(engine) as session:
-        risen = _risen(session, publication)
+        risen = _risen(session, _open(session, publication), publication)
         return [Alarm(one.name, one.reason) for one in risen if _pause(session, one, now)]
 
 
-def _may_rise(session: Session) -> bool:
-    """Return whether open editions have enough reports for an alarm, as exact counts take long."""
-    ids = [edition.id for edition in store.in_states(session, [EditionState.OPEN])]
-    found = reports.count(session, mailings.of_all(ids)) if ids else {}
-    return (
-        found.get(reports.BOUNCE, 0) >= _BOUNCES_AT_LEAST
-        or found.get(reports.COMPLAINT, 0) >= _COMPLAINTS_AT_LEAST
-    )
+def _open(session: Session, publication: Publication) -> list[Edition]:
+    """Return the open editions with enough reports for an alarm."""
+    open_ = store.in_states(session, [EditionState.OPEN])
+    return [edition for edition in open_ if _may_rise(session, edition, publication)]
 
 
-def _risen(session: Session, publication: Publication) -> list[_Risen]:
-    """Return the open editions with a rate above its limit that has not paused them before."""
-    editions = store.in_states(session, [EditionState.OPEN])
+def _may_rise(session: Session, edition: Edition, publication: Publication) -> bool:
+    """Return whether an edition may have a rate above its limit, as exact counts take longer.
+
+    Several reports about one mail are counted, of which an exact count has only one.
+    """
+    theirs = mailings.of(edition)
+    at_most = reports.count(session, theirs)
+    accepted = books.count_in(session, State.ACCEPTED, theirs)
+    return _rate(edition, "", at_most, of=accepted, publication=publication) is not None
+
+
+def _risen(session: Session, editions: Sequence[Edition], publication: Publication) -> list[_Risen]:
+    """Return those of the editions with a rate above its limit that has not paused them before."""
     found = zip(editions, summaries.of_all(session, editions), strict=True)
     risen = (
         _rate(
@@ -101,7 +103,6 @@ def _risen(session: Session, publication: Publication) -> list[_Risen]:
             {reports.BOUNCE: summary.bounced, reports.COMPLAINT: summary.complained},
             of=summary.accepted,
             publication=publication,
-            kind="accepted mails",
         )
         for edition, summary in found
     )
@@ -115,9 +116,11 @@ def _rate(
     *,
     of: int,
     publication: Publication,
-    kind: str = "mails",
 ) -> _Risen | None:
-    """Return a rate of returned mail above its limit, if it has not paused the edition."""
+    """Return a rate of returned mail above its limit, if it has not paused the edition.
+
+    The rate is that of accepted mails, `of` so many.
+    """
     bounces, complaints = counts.get(reports.BOUNCE, 0), counts.get(reports.COMPLAINT, 0)
     rates = (
         ("bounced", bounces, _BOUNCES_AT_LEAST, publication.bounce_alarm),
@@ -127,8 +130,9 @@ def _rate(
         is_high = count >= least and count * 100 > percent * of
         if percent and is_high and rate not in (edition.alarmed or ""):
             share = count * 100 / max(1, of)
+            spoken = f"{share:.0f}" if share >= 10 else f"{share:.2g}"
             about = "bounced" if rate == "bounced" else "were complained about"
-            reason = f"{count:,} of {of:,} {kind} {about} ({share:.2g} %)"
+            reason = f"{count:,} of {of:,} accepted mails {about} ({spoken} %)"
             return _Risen(edition, name, rate, reason)
     return None
 

@@ -8,6 +8,7 @@ from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import counts
 import ledgers
 import pytest
 import scripted_smtp
@@ -197,11 +198,21 @@ def returned(run: Run, tmp_path: Path) -> Callable[[str, int], None]:
             "timezone, language, signing_key, html, created_at) VALUES (1, 'm', 'digest', 1, 's', "
             f"'b', '[]', 'example.org', 'UTC', 'en', '', '', '{now}')",
             *(
-                "INSERT INTO report (mailing_id, source, kind, verdict, recipient, is_void, at) "
-                f"VALUES (1, 'mail', '{kind}', 'v{n}', '', 0, '{now}')"
-                for n in range(count)
+                "INSERT INTO delivery (id, mailing_id, address, reference, generation, state, "
+                "priority, due_at, attempts, state_at, created_at) VALUES "
+                f"({n}, 1, 'a', '{n}', 1, 'accepted', 2, '{now}', 1, '{now}', '{now}')"
+                for n in range(1, 101)
+            ),
+            *(
+                "INSERT INTO report (delivery_id, mailing_id, source, kind, verdict, recipient, "
+                f"is_void, at) VALUES ({n}, 1, 'mail', '{kind}', 'v', '', 0, '{now}')"
+                for n in range(1, count + 1)
             ),
         )
+        engine = engines.open(f"sqlite:///{tmp_path / 'newsletter.db'}")
+        with sessions.writing(engine) as session:
+            counts.recount(session)
+        engine.dispose()
 
     return come_back
 

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import date
+from datetime import date, timedelta
 
+import counts
 import pytest
 from readers import Readers
 from returning import NOW, Sent
-from sqlalchemy import Engine
+from sqlalchemy import Engine, update
+from sqlmodel import col
 
 from newsletter.cadences import Cadence
 from newsletter.db import session as sessions
 from newsletter.editions import alarms, lifecycle, store, summaries
-from newsletter.models import Edition, EditionState
+from newsletter.models import Delivery, Edition, EditionState, State
 
 SLUG = "weekly-2026-11-23"
 
@@ -110,3 +112,38 @@ def test_what_is_not_being_sent_is_not_paused(edition: Edited) -> None:
 
     assert edition.alarms() == []
     assert edition.state() == ("cancelled", "Wrong headline.")
+
+
+def returned(edition: Edited) -> list[str]:
+    """Finish the edition; return why too much of it came back."""
+    with sessions.writing(edition.engine) as session:
+        finished = {"state": EditionState.FINISHED, "finished_at": NOW}
+        session.execute(update(Edition).values(finished))
+    since = NOW - timedelta(days=1)
+    with sessions.reading(edition.engine) as session:
+        found = alarms.returned(session, since=since, publication=edition.publication)
+    return [one.reason for one in found]
+
+
+def test_of_a_finished_edition_each_mail_that_came_back_counts_once(edition: Edited) -> None:
+    """A mailbox that is full, and then a refusal, are two reports about one mail."""
+    for reply in ("452 4.2.2 Mailbox full", "550 5.7.1 Blocked"):
+        edition.read(*(edition.bounce(one, reply) for one in edition.addresses[:19]))
+    assert len(edition.reports()) == 38
+    assert returned(edition) == []
+
+    edition.bounce_all(19, 20)
+
+    assert returned(edition) == ["20 of 40 accepted mails bounced (50 %)"]
+
+
+def test_of_a_finished_edition_the_rate_is_that_of_accepted_mails(engine: Engine) -> None:
+    edition = Edited(engine, 500)
+    came_back = [edition.readers.get(one).public_id for one in edition.addresses[:20]]
+    with sessions.writing(engine) as session:
+        others = col(Delivery.reference).not_in(came_back)
+        session.execute(update(Delivery).where(others).values(state=State.REFUSED))
+        counts.recount(session)
+    edition.bounce_all(0, 20)
+
+    assert returned(edition) == ["20 of 20 accepted mails bounced (100 %)"]
