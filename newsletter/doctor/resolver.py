@@ -26,10 +26,12 @@ from newsletter.errors import ConfigurationError
 
 #: Maximum of queries in one run.
 MAXIMUM_QUERIES = 300
-#: Time-outs in seconds: for one answer of one name server, all tries of a query, and a run.
-_TIMEOUT, _LIFETIME, _PATIENCE = 3.0, 7.0, 60.0
-#: A resolver that has never answered is given up after so many queries.
-_SILENT = 2
+#: Time-outs in seconds: for one answer of one name server, all tries of a query, and a run. The
+#: first is short, because a datagram may be lost, and one of several name servers may be dead.
+_TIMEOUT, _LIFETIME, _PATIENCE = 0.8, 7.0, 60.0
+#: Name servers that have never answered are given up after so many queries, of so many seconds:
+#: enough to ask each of three, which is the most in /etc/resolv.conf.
+_SILENT, _FIRST_LIFETIME = 2, 2.5
 #: Maximum of records of one answer, and of their characters together.
 _RECORDS, _CHARACTERS = 400, 100_000
 _PORT = 53
@@ -99,6 +101,7 @@ class Resolver:
 
     def _answer(self, name: dns.name.Name, kind: Kind) -> Answer:
         assert self._resolver is not None
+        self._resolver.lifetime = _LIFETIME if self._has_answered else _FIRST_LIFETIME
         try:
             found = self._resolver.resolve(name, kind, raise_on_no_answer=False, search=False)
         except dns.resolver.NXDOMAIN as exc:
@@ -131,7 +134,7 @@ def _resolver(
         resolver.nameservers = [
             dns.nameserver.Do53Nameserver(address, port) for address, port in nameservers
         ]
-    resolver.timeout, resolver.lifetime = _TIMEOUT, _LIFETIME
+    resolver.timeout = _TIMEOUT
     # Answers over UDP up to 1232 octets need no fragmentation (DNS flag day 2020).
     resolver.use_edns(0, 0, 1232)
     return resolver, ""

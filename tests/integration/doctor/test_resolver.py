@@ -6,6 +6,7 @@ from unittest import mock
 
 import pytest
 from dns_server import Fault, serving
+from journey import free_port
 
 from newsletter.doctor import resolver as resolvers
 from newsletter.doctor.records import spf
@@ -17,8 +18,9 @@ from newsletter.errors import ConfigurationError
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let no test wait for seconds."""
-    monkeypatch.setattr(resolvers, "_TIMEOUT", 0.2)
-    monkeypatch.setattr(resolvers, "_LIFETIME", 0.5)
+    monkeypatch.setattr(resolvers, "_TIMEOUT", 0.4)
+    monkeypatch.setattr(resolvers, "_LIFETIME", 1.0)
+    monkeypatch.setattr(resolvers, "_FIRST_LIFETIME", 1.0)
 
 
 ZONE = {
@@ -153,6 +155,13 @@ def test_a_name_server_that_never_answers_is_given_up_soon() -> None:
 
     assert failures[-1] == "no name server answers"
     assert len({question.split()[0] for question in server.asked}) == 2
+
+
+def test_of_several_name_servers_one_that_is_dead_is_passed_over() -> None:
+    with serving(ZONE) as server:
+        resolve = Resolver([("127.0.0.1", free_port()), server.nameserver])
+
+        assert resolve("alias.example", "MX").records
 
 
 def test_the_time_of_a_run_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
