@@ -35,7 +35,23 @@ class Catcher:
 
     folder: Path
     port: int = 0
+    #: Addresses that begin so are refused, as having no mailbox; empty for none.
+    gone: str = ""
     mails: list[Caught] = field(default_factory=list)
+
+    async def handle_RCPT(  # noqa: N802 - aiosmtpd's name
+        self,
+        _server: SMTP,
+        _session: Session,
+        envelope: Envelope,
+        address: str,
+        _options: list[str],
+    ) -> str:
+        """Take a recipient, or refuse one whose mailbox is gone."""
+        if self.gone and address.startswith(self.gone):
+            return "550 5.1.1 No such mailbox here"
+        envelope.rcpt_tos.append(address)
+        return "250 2.1.5 OK"
 
     async def handle_DATA(  # noqa: N802 - aiosmtpd's name
         self, _server: SMTP, _session: Session, envelope: Envelope
@@ -60,10 +76,10 @@ class Catcher:
 
 
 @contextmanager
-def running(folder: Path) -> Iterator[Catcher]:
+def running(folder: Path, *, gone: str = "") -> Iterator[Catcher]:
     """Run a catcher on a free port of 127.0.0.1 that stores mails in `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
-    catcher = Catcher(folder, port=_free_port())
+    catcher = Catcher(folder, port=_free_port(), gone=gone)
     controller = Controller(catcher, hostname=_HOST, port=catcher.port, enable_SMTPUTF8=True)
     controller.start()
     try:

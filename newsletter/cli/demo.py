@@ -11,18 +11,16 @@ import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime, timedelta
-from email.utils import format_datetime
+from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
-from xml.sax.saxutils import escape
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from sqlalchemy import URL
 
 from newsletter import clock
 from newsletter.cadences import Cadence
-from newsletter.cli import context, output, sample
+from newsletter.cli import context, demo_feed, output, sample
 from newsletter.cli import send as sending
 from newsletter.errors import Conflict
 
@@ -49,11 +47,27 @@ def demo(
         typer.Option("--folder", help="A folder for everything; an older demo in it is replaced."),
     ] = Path("demo"),
     *,
+    desk: Annotated[
+        bool,
+        typer.Option("--desk", help="Live through three weeks instead, and open the desk on them."),
+    ] = False,
+    port: Annotated[
+        int, typer.Option("--port", min=0, max=65535, help="The port of the desk.")
+    ] = 8026,
     json: output.Json = False,
 ) -> None:
-    """Show everything at work: a feed, nine readers, three digests, real SMTP, mails on disk."""
+    """Show everything at work: a feed, nine readers, three digests, real SMTP, mails on disk.
+
+    With --desk, the operator's web view stays open on a publication with some history until Ctrl-C;
+    what is sent from there is caught in the folder, too.
+    """
     from newsletter.cli import catcher
 
+    if desk and json:
+        raise typer.BadParameter("--desk is to be looked at: --json prints one object.")
+    if desk:
+        _open_desk(folder, port)
+        return
     with _fresh(folder), catcher.running(folder / "mails") as running:
         found = _set_up(folder, running.port)
         with found.database(checked=False) as engine:
@@ -141,13 +155,40 @@ def _take_in(engine: Engine, settings: Settings, folder: Path) -> int:
     for reading in _READINGS:
         now = today - reading
         published = [one for one in samples if timedelta(hours=one["hours_ago"]) >= reading]
-        file.write_text(_feed(published, settings, today), encoding="utf-8")
+        dates = [today - timedelta(hours=one["hours_ago"]) for one in published]
+        file.write_text(
+            demo_feed.rss(zip(published, dates, strict=True), settings), encoding="utf-8"
+        )
         if reading == _READINGS[0]:
             new += ingest.add_feed(engine, str(file), limits, now).counts.new
         else:
             results = ingest.fetch_all(engine, limits, now)
             new += sum(one.counts.new for one in results)
     return new
+
+
+def _open_desk(folder: Path, port: int) -> None:
+    from newsletter.cli import catcher, demo_history, ports
+    from newsletter.cli.desk import beside
+    from newsletter.cli.systemd import Service
+    from newsletter.cli.worker import keep_sending
+    from newsletter.db import session as sessions
+    from newsletter.desk import access
+    from newsletter.sender.shutdown import on_signals
+
+    # Before the history, so that a port that is taken is said at once.
+    sockets = ports.listening("127.0.0.1", port)
+    with _fresh(folder), catcher.running(folder / "mails", gone=demo_history.GONE) as running:
+        found = _set_up(folder, running.port)
+        with found.database(checked=False) as engine, on_signals() as shutdown:
+            demo_history.live_through(engine, found, folder / "feed.xml")
+            output.say(f"{len(running.mails):,} mails left in three weeks; see {folder / 'mails'}.")
+            with sessions.writing(engine) as session:
+                token = access.issue(session, "demo", actor="cli:demo", now=clock.utc_now())
+            with beside(found.settings, engine, sockets):
+                output.say(f"Open {ports.url(sockets)}/login/{token} in a browser.")
+                output.say("The link works once, for ten minutes. Ctrl-C ends it.")
+                keep_sending(engine, found, shutdown, Service())
 
 
 def _subscribe(engine: Engine, settings: Settings, folder: Path) -> int:
@@ -172,38 +213,11 @@ def _reject(rejection: Rejection) -> None:
     output.warn(f"Line {rejection.line}: {rejection.reason}")
 
 
-def _feed(samples: list[dict[str, Any]], settings: Settings, today: datetime) -> str:
-    """Return the sample articles as RSS 2.0."""
-    items = "".join(_item(one, settings, today) for one in reversed(samples))
-    return (
-        '<?xml version="1.0" encoding="UTF-8"?>\n<rss version="2.0"><channel>'
-        f"<title>{escape(settings.name)}</title><link>{settings.site_url}</link>"
-        f"<description>{escape(settings.tagline)}</description>{items}</channel></rss>\n"
-    )
-
-
-def _item(one: dict[str, Any], settings: Settings, today: datetime) -> str:
-    published = format_datetime(today - timedelta(hours=one["hours_ago"]))
-    # The number of words for the reading time, which the digest shows instead of the text.
-    text = " ".join([one["standfirst"]] + ["…"] * (225 * one["minutes"] - 40))
-    return (
-        f"\n<item><title>{escape(one['title'])}</title>"
-        f"<link>{settings.site_url}/articles/{one['slug']}</link>"
-        f'<guid isPermaLink="false">{one["slug"]}</guid>'
-        f"<description>{escape(one['standfirst'])}</description>"
-        f"<category>{escape(one['category'])}</category>"
-        f'<source url="{settings.site_url}">{escape(one["source"])}</source>'
-        f"<pubDate>{published}</pubDate>"
-        '<encoded xmlns="http://purl.org/rss/1.0/modules/content/">'
-        f"{escape(text)}</encoded></item>"
-    )
-
-
 def _what_next(folder: Path, running: Catcher) -> None:
     page, config = running.mails[0].html, folder / "newsletter.toml"
     output.say(f"\nThe mails are in {folder / 'mails'}: open {page} in a browser.")
     command = "newsletter" if shutil.which("newsletter") else _invoked()
-    output.say(f"Look around: {command} --config {config} status")
+    output.say(f"Look around: {command} --config {config} status, or {command} demo --desk")
     output.say(f"Start your own: {command} init")
 
 

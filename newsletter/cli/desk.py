@@ -13,6 +13,7 @@ from newsletter.cli.systemd import Service
 from newsletter.sender.shutdown import on_signals
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Iterator
 
     import uvicorn
@@ -49,8 +50,7 @@ def desk(
     with found.database() as engine, on_signals() as shutdown:
         server = _server(found.settings, engine)
         sockets = ports.listening(host, port)
-        name = f"[{host}]" if ":" in host else host
-        serving = f"The desk is on http://{name}:{sockets[0].getsockname()[1]}"
+        serving = f"The desk is on {ports.url(sockets)}"
         output.say(serving)
         output.say("`newsletter desk login` prints a link to sign in.")
 
@@ -140,11 +140,9 @@ def list_sessions(
 
 
 @contextmanager
-def beside(settings: Settings, engine: Engine, *, port: int) -> Iterator[None]:
-    """Serve the desk in a thread, for `serve --desk`, on this machine's loopback address."""
+def beside(settings: Settings, engine: Engine, sockets: list[socket.socket]) -> Iterator[None]:
+    """Serve the desk in a thread, beside other work of this process."""
     server = _server(settings, engine)
-    sockets = ports.listening("127.0.0.1", port)
-    output.say(f"The desk is on http://127.0.0.1:{sockets[0].getsockname()[1]}")
     thread = threading.Thread(target=server.run, args=(sockets,), daemon=True)
     thread.start()
     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import socket
+from collections.abc import Sequence
 
 from newsletter.errors import InvalidInput
 
@@ -25,3 +26,9 @@ def listening(host: str, port: int) -> list[socket.socket]:
             f"Port {port} of {host} cannot be listened on: {reason}.",
             hint="Choose others with --host and --port; ports below 1024 are root's alone.",
         ) from exc
+
+
+def url(sockets: Sequence[socket.socket]) -> str:
+    """Return the URL of the first of the sockets."""
+    host, port = sockets[0].getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

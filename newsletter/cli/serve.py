@@ -18,7 +18,6 @@ from newsletter.sender.shutdown import Shutdown, on_signals
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from contextlib import AbstractContextManager
 
     from sqlalchemy import Engine
 
@@ -99,10 +98,14 @@ def serve(
                 guard.log_rest()
 
 
-def _desk(engine: Engine, here: context.Context, port: int) -> AbstractContextManager[None]:
+@contextmanager
+def _desk(engine: Engine, here: context.Context, port: int) -> Iterator[None]:
     from newsletter.cli.desk import beside
 
-    return beside(here.settings, engine, port=port)
+    sockets = ports.listening("127.0.0.1", port)
+    output.say(f"The desk is on {ports.url(sockets)}")
+    with beside(here.settings, engine, sockets):
+        yield
 
 
 def _log_proxy(sentence: str) -> None:
