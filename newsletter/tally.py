@@ -13,11 +13,15 @@ rows by their sums.
 - reply, by phase, kind of outcome and reaction: recorded tries with this result. The try of a row
   that has ended meanwhile is not recorded.
 - reader, by cadence and status: subscribers.
+- day, by UTC day, cadence and status: by how much the count of readers changed on that day.
+- event, by UTC day and event: what was recorded of readers' consents (`subscribers.consent.event`).
+- since, by UTC day: from which day on days and events are exact, counted by the migration once.
 - suppression, by cause: how often an address was suppressed, including again for a graver cause.
 - report, by source and kind: reports that came back, including unplaced ones.
 - unplaced, by source: reports that name no delivery of ours.
 
-All counts except those of deliveries and readers are of events, and never decrease. `ledger.books`
+All counts except those of deliveries and readers are of events, and never decrease. A day has at
+most some dozens of keys, and in practice a dozen: some thousands of rows a year. `ledger.books`
 has the counts of deliveries with the states claimed and in flight.
 
 Every function takes the Session of a transaction that its caller owns and commits.
@@ -26,6 +30,7 @@ Every function takes the Session of a transaction that its caller owns and commi
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import UTC, date, datetime
 from enum import StrEnum
 from typing import Any, NamedTuple
 
@@ -54,6 +59,8 @@ from newsletter.models import Delivery, Mailing, State, Status, Subscriber, Tall
 _FOLDED = 0
 #: Maximum of rows that one `fold` replaces.
 _FOLD = 10_000
+#: Length of a day in a key: 2026-12-01.
+_DAY = 10
 #: Key of the advisory lock of PostgreSQL for `fold`, an arbitrary number.
 _FOLDS = 0x6E6C_666F_6C64_7321
 
@@ -78,6 +85,9 @@ class Name(StrEnum):
     ENDED = "ended"
     REPLY = "reply"
     READER = "reader"
+    DAY = "day"
+    EVENT = "event"
+    SINCE = "since"
     SUPPRESSION = "suppression"
     REPORT = "report"
     UNPLACED = "unplaced"
@@ -95,11 +105,44 @@ def add(
     with_zeros: bool = False,
 ) -> None:
     """Add changes, positive or negative, to counts by key; `with_zeros` also writes zeros."""
-    rows = [
+    _insert(session, _rows(name, counts, mailing_id, with_zeros=with_zeros))
+
+
+def add_readers(
+    session: Session, counts: Mapping[str, int], *, now: datetime, with_zeros: bool = False
+) -> None:
+    """Add changes to the counts of readers, and to those of the day, by key (see `reader`)."""
+    of_day = {of_day_key(now, key): change for key, change in counts.items()}
+    _insert(
+        session,
+        [
+            *_rows(Name.READER, counts, with_zeros=with_zeros),
+            *_rows(Name.DAY, of_day, with_zeros=with_zeros),
+        ],
+    )
+
+
+def add_events(session: Session, counts: Mapping[str, int], *, now: datetime) -> None:
+    """Count events of the day; writes zeros, too, for the same statements in each case."""
+    add(session, Name.EVENT, {of_day_key(now, k): n for k, n in counts.items()}, with_zeros=True)
+
+
+def of_day_key(now: datetime, key: str) -> str:
+    """Return a key with its UTC day."""
+    return f"{now.astimezone(UTC).date().isoformat()} {key}"
+
+
+def _rows(
+    name: Name, counts: Mapping[str, int], mailing_id: int = 0, *, with_zeros: bool
+) -> list[dict[str, Any]]:
+    return [
         {"name": name.value, "mailing_id": mailing_id, "key": key, "change": change}
         for key, change in sorted(counts.items())
         if change or with_zeros
     ]
+
+
+def _insert(session: Session, rows: list[dict[str, Any]]) -> None:
     if rows:
         session.execute(insert(_tally).inline(), rows)
 
@@ -124,30 +167,32 @@ def update_deliveries(
     return _update(session, Delivery, chosen, values, lambda kept: _of_delivery(kept, is_undone))
 
 
-def update_readers(session: Session, chosen: ColumnElement[bool], values: Mapping[str, Any]) -> int:
+def update_readers(
+    session: Session, chosen: ColumnElement[bool], values: Mapping[str, Any], *, now: datetime
+) -> int:
     """Change subscribers and count them; return how many rows match.
 
     For many rows; a single subscriber is changed by `subscribers.store`.
     """
-    return _update(session, Subscriber, chosen, values, _of_reader)
+    return _update(session, Subscriber, chosen, values, lambda kept: _of_reader(kept, now))
 
 
-def delete_readers(session: Session, chosen: ColumnElement[bool]) -> None:
+def delete_readers(session: Session, chosen: ColumnElement[bool], *, now: datetime) -> None:
     """Delete subscribers and count them."""
     session.flush()
     key = _reader_key(_subscribers.c.cadence, _subscribers.c.status)
     if is_sqlite(session.connection()):
         gone = select(key.label("key")).where(chosen).cte("gone")
-        session.execute(_less(gone))
+        session.execute(_less(gone, now))
         session.execute(delete(_subscribers).where(chosen))
     else:
         deleted = delete(_subscribers).where(chosen).returning(key.label("key"))
-        session.execute(_less(deleted.cte("gone")))
+        session.execute(_less(deleted.cte("gone"), now))
 
 
-def _less(gone: CTE) -> Any:  # noqa: ANN401 - an INSERT
-    counted = _part(Name.READER, gone.c.key, -func.count()).select_from(gone).group_by(gone.c.key)
-    return insert(_tally).from_select(_COLUMNS, counted)
+def _less(gone: CTE, now: datetime) -> Any:  # noqa: ANN401 - an INSERT
+    rows = select(gone.c.key, func.count().label("rows")).group_by(gone.c.key).cte("moved")
+    return _counting(lambda kept: _readers_of(kept.c.key, -kept.c.rows, now), rows)
 
 
 _COLUMNS = ["name", "mailing_id", "key", "change"]
@@ -264,12 +309,19 @@ def _of_delivery(moved: FromClause, is_undone: bool) -> list[Select[Any]]:  # no
     ]
 
 
-def _of_reader(moved: FromClause) -> list[Select[Any]]:
+def _of_reader(moved: FromClause, now: datetime) -> list[Select[Any]]:
     kept = moved.c
     return [
-        _part(Name.READER, _reader_key(kept.old_cadence, kept.old_status), -kept.rows),
-        _part(Name.READER, _reader_key(kept.cadence, kept.status), kept.rows),
+        *_readers_of(_reader_key(kept.old_cadence, kept.old_status), -kept.rows, now),
+        *_readers_of(_reader_key(kept.cadence, kept.status), kept.rows, now),
     ]
+
+
+def _readers_of(
+    key: ColumnElement[Any], change: ColumnElement[Any], now: datetime
+) -> list[Select[Any]]:
+    day = literal(of_day_key(now, ""))
+    return [_part(Name.READER, key, change), _part(Name.DAY, day + key, change)]
 
 
 def _reader_key(cadence: ColumnElement[Any], status: ColumnElement[Any]) -> ColumnElement[Any]:
@@ -332,17 +384,18 @@ class Wrong(NamedTuple):
     missing: int
 
 
-def correct(session: Session) -> list[Wrong]:
+def correct(session: Session, *, now: datetime) -> list[Wrong]:
     """Recount deliveries and readers, correct their counts, and return the wrong ones.
 
     Scans both tables without blocking other transactions, except by SQLite's write lock: one
-    statement reads the rows and their counts in the same snapshot, and the difference is added.
+    statement reads the rows and their counts in the same snapshot, and the difference is added. Of
+    readers by day, it is added to the present day, as nobody knows when the rows were changed.
     """
     if not is_sqlite(session.connection()):
         # Only one transaction at a time, or the same difference would be added twice.
         session.execute(text(f"SELECT pg_advisory_xact_lock({_FOLDS})"))
     kept = [of(name).add_columns(literal(name.value)) for name in (Name.DELIVERY, Name.READER)]
-    kept_parts = union_all(*kept).subquery()
+    kept_parts = union_all(*kept, _all_days()).subquery()
     mailing_id, key, change, name = kept_parts.c
     both = union_all(*_there(), select(mailing_id, key, -change, name)).subquery()
     mailing_id, key, change, name = both.c
@@ -352,14 +405,23 @@ def correct(session: Session) -> list[Wrong]:
     ).all()
     wrong = [Wrong(name, mailing_id, key, int(more)) for name, mailing_id, key, more in found]
     for one in wrong:
-        add(session, Name(one.name), {one.key: one.missing}, mailing_id=one.mailing_id)
+        there = of_day_key(now, one.key) if one.name == Name.DAY else one.key
+        add(session, Name(one.name), {there: one.missing}, mailing_id=one.mailing_id)
     return wrong
+
+
+def _all_days() -> Select[Any]:
+    """Select the parts of the counts of readers by day, without the day."""
+    parts = of(Name.DAY).subquery()
+    mailing_id, key, change = parts.c
+    return select(mailing_id, func.substr(key, _DAY + 2), change, literal(Name.DAY.value))
 
 
 def _there() -> list[Select[Any]]:
     """Select mailing_id, key, number of rows and name."""
     reader_key = _reader_key(_subscribers.c.cadence, _subscribers.c.status)
-    readers: list[Any] = [literal(0), reader_key, func.count(), literal(Name.READER.value)]
+    readers = select(reader_key.label("key"), func.count().label("rows")).group_by(reader_key)
+    counted = readers.cte("readers")
     by = (col(Delivery.mailing_id), col(Delivery.state))
     rows: list[Any] = [*by, func.count(), literal(Name.DELIVERY.value)]
     pruned: list[list[Any]] = [
@@ -367,7 +429,10 @@ def _there() -> list[Select[Any]]:
         for state, column in PRUNED.items()
     ]
     return [
-        select(*readers).group_by(reader_key),
+        *(
+            select(literal(0), counted.c.key, counted.c.rows, literal(name.value))
+            for name in (Name.READER, Name.DAY)
+        ),
         select(*rows).group_by(*by),
         *(select(*each).where(each[2] > 0) for each in pruned),
     ]
@@ -395,6 +460,48 @@ def readers(session: Session) -> dict[tuple[Cadence, Status], int]:
     """Return how many subscribers there are, by cadence and status."""
     found = _sums(session, Name.READER).items()
     return {(Cadence(cadence), Status(status)): count for (cadence, status), count in _split(found)}
+
+
+class Days(NamedTuple):
+    """What happened on each day; a day without a change is missing."""
+
+    #: By how much the counts of readers changed, by day, cadence and status.
+    readers: dict[tuple[date, Cadence, Status], int]
+    #: The number of events by day and event.
+    events: dict[tuple[date, str], int]
+
+
+def days(session: Session, *, since: date) -> Days:
+    """Return the changes and events of `since` and all later days."""
+    name, key, change = col(TallyPart.name), col(TallyPart.key), func.sum(col(TallyPart.change))
+    found = session.execute(
+        select(name, key, change)
+        .where(name.in_([Name.DAY.value, Name.EVENT.value]), key >= since.isoformat())
+        .group_by(name, key)
+    )
+    readers: dict[tuple[date, Cadence, Status], int] = {}
+    events: dict[tuple[date, str], int] = {}
+    for kind, text_key, count in found:
+        day, _, rest = text_key.partition(" ")
+        if not count:
+            continue
+        if kind == Name.EVENT:
+            events[date.fromisoformat(day), rest] = int(count)
+        else:
+            cadence, _, status = rest.partition(" ")
+            readers[date.fromisoformat(day), Cadence(cadence), Status(status)] = int(count)
+    return Days(readers, events)
+
+
+def first_days(session: Session) -> tuple[date | None, date | None]:
+    """Return the first day with a change or an event, and the first one counted exactly."""
+    name, key = col(TallyPart.name), col(TallyPart.key)
+    firsts = []
+    for names in ([Name.DAY, Name.EVENT], [Name.SINCE]):
+        chosen = [select(func.min(key).label("key")).where(name == one.value) for one in names]
+        found = [row.key[:_DAY] for row in session.execute(union_all(*chosen)) if row.key]
+        firsts.append(date.fromisoformat(min(found)) if found else None)
+    return firsts[0], firsts[1]
 
 
 def replies(session: Session) -> dict[tuple[str, str, str], int]:

@@ -21,6 +21,7 @@ class TallyPart(Table, table=True):
         # NULLs are distinct, so any number of rows without a worker is allowed.
         UniqueConstraint("worker_id", "name", "mailing_id", "key", name="uq_tally"),
         Index("ix_tally_mailing", "mailing_id"),
+        Index("ix_tally_name", "name", "key"),
     )
 
     id: int | None = Field(default=None, sa_column=Column(RowId, primary_key=True))

@@ -178,7 +178,7 @@ def confirm(
     found = awaited(session, bearer, keyring=keyring)
     if found.is_done or found.obstacle is not None:
         if is_new:
-            store.erase(session, [owner.id])
+            store.erase(session, [owner.id], now=now)
         return found
     letters.old_address(session, found.subscriber, is_done=True, publication=publication, now=now)
     _move(session, found, owner, origin=origin, now=now)
@@ -265,7 +265,7 @@ def _move(
         session, references=[owner.public_id], reason=Reason.ADDRESS_CHANGED, now=now
     )
     changes.drop(session, changes.of(session, owner), now=now)
-    store.erase(session, [owner.id])
+    store.erase(session, [owner.id], now=now)
     session.expunge(owner)
     # Letters are not cancelled: one of them notifies the old address of this change.
     cancellation.cancel(

@@ -15,11 +15,13 @@ from functools import partial
 from sqlalchemy import ColumnElement
 from sqlmodel import Session
 
+from newsletter import suppression, tally
 from newsletter.db import session as sessions
 from newsletter.logs import events
 from newsletter.models import Consent, Subscriber
 from newsletter.subscribers import store
 from newsletter.subscribers.evidence import Evidence, to_json
+from newsletter.suppression import Cause
 
 
 class Action(StrEnum):
@@ -39,6 +41,15 @@ class Action(StrEnum):
     RELEASED = "released"
 
 
+#: The source of an unsubscribe by a mailbox provider's button (RFC 8058).
+ONE_CLICK = "one-click unsubscribe"
+#: The causes of suppressions that are counted apart.
+_CAUSES: Mapping[Cause | None, str] = {
+    Cause.COMPLAINT: "complaint",
+    **dict.fromkeys(suppression.OF_SERVERS, "bounce"),
+}
+
+
 @dataclass(frozen=True)
 class Origin:
     """The source of a change."""
@@ -49,6 +60,37 @@ class Origin:
     wording: str = ""
     #: The network address of the reader; None if there is none.
     remote: str | None = None
+    #: Why an address is suppressed.
+    cause: Cause | None = None
+
+
+#: The ways of unsubscribing that are counted apart, by source; others are the operator's.
+_WAYS = {
+    "unsubscribe link": "link",
+    ONE_CLICK: "one-click",
+    "unsubscribe mail": "mail",
+    "report mail": "mail",
+    "api": "api",
+}
+
+
+def event(action: str, origin: Origin) -> str:
+    """Return what a change is counted as: its action, and the way of a goodbye or suppression.
+
+    Goodbyes: link, one-click, mail (also one that a mailbox provider reports), api, import and
+    operator. Suppressions: complaint, bounce, and others.
+    """
+    if action == Action.UNSUBSCRIBED:
+        return f"{action} {_way(origin.source)}"
+    if action == Action.SUPPRESSED:
+        return f"{action} {_CAUSES.get(origin.cause, 'other')}"
+    return str(action)
+
+
+def _way(source: str) -> str:
+    if source.startswith("import "):
+        return "import"
+    return _WAYS.get(source) or ("mail" if source.endswith(" event") else "operator")
 
 
 def record(
@@ -73,6 +115,7 @@ def record(
         )
     )
     session.flush()
+    tally.add_events(session, {event(action, origin): 1}, now=now)
     said = {"action": action, "source": origin.source, "cadence": subscriber.cadence}
     sessions.after_commit(session, partial(events.READER_CONSENT, **said))
 
@@ -91,7 +134,7 @@ def record_all(
     `evidence` maps addresses to the evidence of consent that an import brings.
     """
     if evidence:
-        otherwise = store.Said(origin.source, origin.wording)
+        otherwise = store.Said(event(action, origin), origin.source, origin.wording)
         said = {
             address: otherwise._replace(remote=found.remote, evidence=kept)
             for (address, found), kept in zip(
@@ -105,6 +148,7 @@ def record_all(
         session,
         chosen,
         action=action,
+        event=event(action, origin),
         source=origin.source,
         wording=origin.wording,
         remote=origin.remote,
@@ -121,6 +165,9 @@ def record_each(
     now: datetime,
 ) -> None:
     """Append a row with the new state of each chosen subscriber; `origins` is by address."""
-    said = {address: store.Said(one.source, one.wording) for address, one in origins.items()}
-    otherwise = store.Said("", "")
+    said = {
+        address: store.Said(event(action, one), one.source, one.wording)
+        for address, one in origins.items()
+    }
+    otherwise = store.Said(event(action, Origin("")), "", "")
     store.add_consents_each(session, chosen, said, otherwise=otherwise, action=action, now=now)

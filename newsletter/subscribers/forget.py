@@ -11,7 +11,7 @@ from datetime import datetime
 from sqlalchemy import Engine
 from sqlmodel import Session
 
-from newsletter import suppression
+from newsletter import suppression, tally
 from newsletter.db import engine as engines
 from newsletter.ledger import cancellation, erasure, reports
 from newsletter.ledger.reasons import Reason
@@ -47,7 +47,9 @@ def forget(session: Session, address: str, *, now: datetime, keyring: Keyring) -
     theirs = store.deliveries_of([public_id] if public_id else [], address=address)
     deliveries = erasure.erase(session, theirs, now=now)
     reports.erase_recipient(session, address)
-    consents = store.erase(session, [subscriber.id]) if subscriber else 0
+    consents = store.erase(session, [subscriber.id], now=now) if subscriber else 0
+    if subscriber is not None:
+        tally.add_events(session, {"forgotten": 1}, now=now)
     return Forgotten(subscriber=subscriber is not None, consents=consents, deliveries=deliveries)
 
 

@@ -303,7 +303,7 @@ def _add(session: Session, entries: list[Entry], status: Status, how: Import) ->
     if status is not Status.SUPPRESSED and not is_sqlite(session.connection()):
         addresses = [entry.address for entry in entries]
         late = suppression.suppressed_among(session, addresses, keyring=how.keyring)
-        store.remove(session, inserted, late)
+        store.remove(session, inserted, late, now=how.now)
     origin = Origin(how.source, wording=_WORDING[status])
     said = {e.address: e.evidence for e in entries if any(e.evidence)}
     return consent.record_all(
@@ -354,7 +354,8 @@ def _restrict(session: Session, entries: list[Entry], status: Status, how: Impor
     theirs = store.with_ids([reader.id for reader in readers])
     reason = Reason.UNSUBSCRIBED
     if status is Status.PAUSED:
-        _pause(session, {entry.address: entry.paused_until for entry in entries}, readers)
+        until = {entry.address: entry.paused_until for entry in entries}
+        _pause(session, until, readers, how.now)
         reason = Reason.PAUSED
     else:
         store.change(session, theirs, {"status": status, "paused_until": None}, now=how.now)
@@ -367,14 +368,17 @@ def _restrict(session: Session, entries: list[Entry], status: Status, how: Impor
 
 
 def _pause(
-    session: Session, until: Mapping[str, datetime | None], readers: Sequence[Row[Any]]
+    session: Session,
+    until: Mapping[str, datetime | None],
+    readers: Sequence[Row[Any]],
+    now: datetime,
 ) -> None:
     """Pause readers one at a time, because each has a watermark of their own to catch up from."""
     for reader in readers:
         subscriber = store.find(session, reader.address)
         assert subscriber is not None
         preferences.settle_watermark(session, subscriber)
-        store.move(session, subscriber, status=Status.PAUSED)
+        store.move(session, subscriber, status=Status.PAUSED, now=now)
         subscriber.paused_until = until[reader.address]
     session.flush()
 

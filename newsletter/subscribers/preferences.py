@@ -32,7 +32,7 @@ def change_cadence(
     if subscriber.cadence == cadence:
         return False
     settle_watermark(session, subscriber)
-    store.move(session, subscriber, cadence=cadence)
+    store.move(session, subscriber, cadence=cadence, now=now)
     consent.record(session, subscriber, Action.CADENCE, origin=origin, now=now)
     return True
 
@@ -62,7 +62,7 @@ def pause(
     if subscriber.status == Status.PAUSED and subscriber.paused_until == until:
         return False
     settle_watermark(session, subscriber)
-    store.move(session, subscriber, status=Status.PAUSED)
+    store.move(session, subscriber, status=Status.PAUSED, now=now)
     subscriber.paused_until = until
     consent.record(session, subscriber, Action.PAUSED, origin=origin, now=now)
     cancellation.cancel(session, references=[subscriber.public_id], reason=Reason.PAUSED, now=now)
@@ -74,7 +74,7 @@ def resume(session: Session, subscriber: Subscriber, *, origin: Origin, now: dat
     _check_reading(subscriber)
     if subscriber.status != Status.PAUSED:
         return False
-    store.move(session, subscriber, status=Status.ACTIVE)
+    store.move(session, subscriber, status=Status.ACTIVE, now=now)
     subscriber.paused_until = None
     consent.record(session, subscriber, Action.RESUMED, origin=origin, now=now)
     cancellation.lift(session, references=(subscriber.public_id,), reasons=(Reason.PAUSED,))

@@ -137,7 +137,7 @@ def ask(
     suppressed = suppression.find(session, address, keyring=publication.keyring)
     is_reader = _is_mailed(subscriber, suppressed)
     is_asked = not is_reader and _may_begin(subscriber, suppressed)
-    store.remove(session, literal(is_new and not is_asked), [address])
+    store.remove(session, literal(is_new and not is_asked), [address], now=now)
     limit = PRESENTS if is_reader else UNCONFIRMED
     may_write = may_write and throttle.take(
         session, limit, addresses.mailbox(address), now=now, keyring=publication.keyring
@@ -244,6 +244,7 @@ def come_back(session: Session, bearer: Bearer, *, origin: Origin, now: datetime
         status=Status.PAUSED if is_paused else Status.ACTIVE,
         # Restored, because a sign-up by anybody may have changed the cadence in the meantime.
         cadence=Cadence(before.cadence),
+        now=now,
     )
     consent.record(session, subscriber, Action.RETURNED, origin=origin, now=now)
     cancellation.lift(
@@ -342,7 +343,7 @@ def _begin(
 ) -> Signup:
     """Start an active consent now, and reset the limit of unconfirmed letters."""
     throttle.reset(session, UNCONFIRMED, addresses.mailbox(subscriber.address), keyring=keyring)
-    store.move(session, subscriber, status=Status.ACTIVE)
+    store.move(session, subscriber, status=Status.ACTIVE, now=now)
     subscriber.watermark = None
     subscriber.paused_until = None
     subscriber.subscribed_at = now
@@ -395,7 +396,7 @@ def _rejoin(
     *,
     keyring: Keyring,
 ) -> Signup:
-    store.move(session, subscriber, cadence=cadence)
+    store.move(session, subscriber, cadence=cadence, now=now)
     if subscriber.status == Status.PENDING:
         return _begin(session, subscriber, Signup.CONFIRMED, origin, now, keyring=keyring)
     subscriber.generation += 1

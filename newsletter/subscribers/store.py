@@ -39,7 +39,6 @@ from newsletter.models import (
 )
 from newsletter.models.columns import Instant
 from newsletter.models.delivery import OPEN
-from newsletter.tally import Name
 
 #: Rows that a stream of subscribers fetches at a time.
 CHUNK = 2_000
@@ -245,17 +244,19 @@ def insert_missing(
     readers = Counter({tally.reader(cadence, status): 0 for cadence in columns["cadence"]})
     readers.update(tally.reader(cadence, status) for cadence in added)
     # The same statements for an address that is known: timing must not disclose who subscribes.
-    tally.add(session, Name.READER, readers, with_zeros=True)
+    tally.add_readers(session, readers, now=now, with_zeros=True)
     # Subscribers of other transactions have a consent, as both are committed together. (A condition
     # on thousands of public ids would take longer than the insert.)
     recorded = exists().where(col(Consent.subscriber_id) == _id)
     return (_id > (newest or 0)) & ~recorded
 
 
-def remove(session: Session, chosen: ColumnElement[bool], addresses: Collection[str]) -> None:
+def remove(
+    session: Session, chosen: ColumnElement[bool], addresses: Collection[str], *, now: datetime
+) -> None:
     """Delete the chosen subscribers that have one of `addresses`; they must have no consents."""
     if addresses:
-        tally.delete_readers(session, chosen & col(Subscriber.address).in_(addresses))
+        tally.delete_readers(session, chosen & col(Subscriber.address).in_(addresses), now=now)
 
 
 def with_address(address: str) -> ColumnElement[bool]:
@@ -337,7 +338,7 @@ def change(
     now: datetime,
 ) -> int:
     """Update the chosen subscribers and return how many."""
-    return tally.update_readers(session, chosen, {**values, "updated_at": now})
+    return tally.update_readers(session, chosen, {**values, "updated_at": now}, now=now)
 
 
 def move(
@@ -346,6 +347,7 @@ def move(
     *,
     status: Status | None = None,
     cadence: Cadence | None = None,
+    now: datetime,
 ) -> None:
     """Change the status or cadence of a subscriber whose row is locked.
 
@@ -356,7 +358,7 @@ def move(
     subscriber.cadence = cadence or subscriber.cadence
     counts = Counter({tally.reader(subscriber.cadence, subscriber.status): 1})
     counts.subtract({before: 1})
-    tally.add(session, Name.READER, counts)
+    tally.add_readers(session, counts, now=now)
 
 
 def add_consents(
@@ -364,12 +366,16 @@ def add_consents(
     chosen: ColumnElement[bool],
     *,
     action: str,
+    event: str,
     source: str,
     wording: str,
     remote: str | None,
     now: datetime,
 ) -> int:
-    """Insert a consent row with the present state of each chosen subscriber; return how many."""
+    """Insert a consent row with the present state of each chosen subscriber; return how many.
+
+    They are counted as `event` of the day (see `newsletter.tally`).
+    """
     written = session.execute(
         insert(Consent).from_select(
             ["subscriber_id", "at", "action", "cadence", "status", "generation",
@@ -383,12 +389,17 @@ def add_consents(
         # SQLAlchemy counts inserted rows only on request.
         execution_options={"preserve_rowcount": True},
     )  # fmt: skip
-    return _rows(written)
+    recorded = _rows(written)
+    # Also for none: timing must not disclose who subscribes.
+    tally.add_events(session, {event: recorded}, now=now)
+    return recorded
 
 
 class Said(NamedTuple):
     """The values of a consent row about its change."""
 
+    #: What it is counted as (see `newsletter.tally`).
+    event: str
     source: str
     wording: str
     remote: str | None = None
@@ -419,7 +430,7 @@ def add_consents_each(
     if not found:
         return 0
     ids, addresses, cadences, statuses, generations = zip(*found, strict=True)
-    sources, wordings, remotes, evidence = zip(
+    events, sources, wordings, remotes, evidence = zip(
         *(said.get(one, otherwise) for one in addresses), strict=True
     )
     columns = {
@@ -433,6 +444,7 @@ def add_consents_each(
         "evidence": evidence,
     }
     dialects.insert_missing(session, Consent, columns, constants={"action": action, "at": now})
+    tally.add_events(session, Counter(events), now=now)
     return len(ids)
 
 
@@ -506,10 +518,10 @@ def deliveries_of(public_ids: Sequence[str], *, address: str | None = None) -> C
     return theirs if address is None else or_(theirs, col(Delivery.address) == address)
 
 
-def erase(session: Session, ids: Sequence[int | None]) -> int:
+def erase(session: Session, ids: Sequence[int | None], *, now: datetime) -> int:
     """Delete subscribers with their consents; return how many consents there were."""
     consents_gone = session.execute(delete(Consent).where(col(Consent.subscriber_id).in_(ids)))
-    tally.delete_readers(session, _id.in_(ids))
+    tally.delete_readers(session, _id.in_(ids), now=now)
     return _rows(consents_gone)
 
 

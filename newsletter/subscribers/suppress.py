@@ -59,7 +59,8 @@ def suppress_each(
     added = suppression.suppress_each(session, each, now=now, keyring=keyring)
     ended = [reader for reader in readers if reader.status != Status.SUPPRESSED]
     grounds = [each[reader.address] for reader in ended]
-    _end(session, ended, [Origin(one.source, wording=one.reason) for one in grounds], now)
+    origins = [Origin(one.source, wording=one.reason, cause=one.cause) for one in grounds]
+    _end(session, ended, origins, now)
     return added
 
 
@@ -72,7 +73,7 @@ def catch_up(session: Session, *, now: datetime) -> int:
     if not addresses:
         return 0
     readers = locked_subscribers(session, store.are_in(addresses, _MAILABLE), ends=True)
-    origin = Origin("mail server", wording="The address takes no mail.")
+    origin = Origin("mail server", wording="The address takes no mail.", cause=Cause.DEAD)
     _end(session, readers, [origin] * len(readers), now)
     return len(readers)
 
@@ -105,7 +106,7 @@ def release(
     if subscriber is not None and subscriber.status == Status.SUPPRESSED:
         assert subscriber.id is not None
         status = Status(_restored(session, [subscriber.id], cause)[subscriber.id])
-        store.move(session, subscriber, status=status)
+        store.move(session, subscriber, status=status, now=now)
         if subscriber.status != Status.PAUSED:
             subscriber.paused_until = None
         consent.record(session, subscriber, Action.RELEASED, origin=origin, now=now)

@@ -39,5 +39,5 @@ def _delete_some(session: Session, *, now: datetime) -> int:
     if readers:
         theirs = store.deliveries_of([reader.public_id for reader in readers])
         erasure.erase(session, theirs, now=now)
-        store.erase(session, [reader.id for reader in readers])
+        store.erase(session, [reader.id for reader in readers], now=now)
     return len(readers)

@@ -66,7 +66,7 @@ def unsubscribe(
         if not store.has_left(session, subscriber):
             consent.record(session, subscriber, Action.UNSUBSCRIBED, origin=origin, now=now)
         return Goodbye.ALREADY
-    store.move(session, subscriber, status=Status.UNSUBSCRIBED)
+    store.move(session, subscriber, status=Status.UNSUBSCRIBED, now=now)
     consent.record(session, subscriber, Action.UNSUBSCRIBED, origin=origin, now=now)
     cancellation.cancel(
         session, references=[subscriber.public_id], reason=Reason.UNSUBSCRIBED, now=now

@@ -26,7 +26,6 @@ from newsletter.models import Delivery, State
 from newsletter.publication import Publication
 from newsletter.sender.limits import Limits
 from newsletter.settings import Settings
-from newsletter.tally import Name
 
 #: Readers of the two newsletters, and mails that each has had.
 READERS = 1_000, 1_000_000
@@ -71,7 +70,7 @@ def _filled(path: Path, count: int) -> Engine:
     schema.upgrade(engine)
     with sessions.writing(engine) as session:
         session.execute(text(_READERS), {"count": count})
-        tally.add(session, Name.READER, {tally.reader("weekly", "active"): count})
+        tally.add_readers(session, {tally.reader("weekly", "active"): count}, now=utc_now())
     for number in range(MAILS):
         mailing_id = ledgers.fill(engine, count, public_id=f"mailing{number:09}")
         with sessions.writing(engine) as session:

@@ -168,13 +168,13 @@ def test_counts_that_rows_changed_by_hand_have_made_wrong_are_corrected(engine: 
     mailing = ledgers.fill(engine, 9)
     sent(engine, ACCEPTED, ACCEPTED)
     with sessions.writing(engine) as session:
-        assert tally.correct(session) == []
+        assert tally.correct(session, now=NOW) == []
         session.execute(text("UPDATE delivery SET state = 'skipped' WHERE id > 6"))
-        assert tally.correct(session) == [
+        assert tally.correct(session, now=NOW) == [
             ("delivery", mailing, "queued", -3),
             ("delivery", mailing, "skipped", 3),
         ]
-        assert tally.correct(session) == []
+        assert tally.correct(session, now=NOW) == []
 
 
 def test_a_correction_waits_for_nobody_who_is_counting(engine: Engine) -> None:
@@ -185,7 +185,7 @@ def test_a_correction_waits_for_nobody_who_is_counting(engine: Engine) -> None:
         _cancel(first)
         with sessions.writing(engine) as second:
             second.execute(text("SET LOCAL lock_timeout = '2s'"))
-            assert tally.correct(second) == []
+            assert tally.correct(second, now=NOW) == []
 
 
 def test_two_transactions_fold_without_waiting_for_each_other(engine: Engine) -> None:
@@ -315,7 +315,7 @@ def test_readers_are_counted_by_cadence_and_status(engine: Engine) -> None:
             store.insert_missing(session, columns, status=Status.ACTIVE, now=NOW)
         daily = store.are_in(["reader0@x.org", "reader1@x.org"], list(Status))
         store.change(session, daily, {"cadence": "weekly", "status": Status.PAUSED}, now=NOW)
-        store.erase(session, [6])
+        store.erase(session, [6], now=NOW)
 
     with reading(engine) as session:
         assert tally.readers(session) == {

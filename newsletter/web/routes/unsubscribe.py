@@ -17,7 +17,7 @@ from newsletter.db import session as sessions
 from newsletter.errors import OutdatedToken
 from newsletter.models import Status, Subscriber
 from newsletter.subscribers import signup, store, unsubscribe
-from newsletter.subscribers.consent import Origin
+from newsletter.subscribers.consent import ONE_CLICK, Origin
 from newsletter.subscribers.unsubscribe import Goodbye
 from newsletter.tokens import Purpose
 from newsletter.web import dependencies, pages
@@ -51,7 +51,9 @@ def end(web: Context, request: Request, token: str) -> HTMLResponse:
     now = web.clock()
     bearer = web.keyring.read(Purpose.UNSUBSCRIBE, token, now=now)
     with sessions.writing(web.engine) as session:
-        origin = Origin("unsubscribe link", remote=dependencies.remote(request))
+        # A browser names the page that a form was on; the button of a mailbox provider has none.
+        source = "unsubscribe link" if "origin" in request.headers else ONE_CLICK
+        origin = Origin(source, remote=dependencies.remote(request))
         result = unsubscribe.by_link(
             session, bearer, origin=origin, publication=web.publication, now=now
         )

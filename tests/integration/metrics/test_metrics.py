@@ -147,7 +147,7 @@ def lived(engine: Engine) -> None:
     with sessions.writing(engine) as session:
         for name, cadence in (("ann", "daily"), ("bob", "weekly"), ("cy", "weekly")):
             session.execute(text(_READER), _reader(name, cadence))
-            tally.add(session, Name.READER, {tally.reader(cadence, "active"): 1})
+            tally.add_readers(session, {tally.reader(cadence, "active"): 1}, now=NOW)
         tally.add(session, Name.REPLY, {"rcpt refused suppress": 2})
         tally.add(session, Name.SUPPRESSION, {"dead": 2})
         tally.add(session, Name.REPORT, {"mail bounce": 4, "ses complaint": 1})

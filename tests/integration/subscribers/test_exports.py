@@ -286,7 +286,7 @@ def _settle(readers: Readers, person: dict[str, Any]) -> None:
         if status is Status.PENDING:
             reader.subscribed_at = None
         if status is not Status.SUPPRESSED:
-            store.move(session, reader, status=status)
+            store.move(session, reader, status=status, now=NOW)
         session.add(reader)
     if status is Status.SUPPRESSED:
         _suppress(readers, address, person["cause"])

@@ -97,7 +97,7 @@ def test_whom_only_a_mail_server_spoke_against_is_again_what_they_were(
 
 def become(readers: Readers, status: Status) -> None:
     def change(session: Session, reader: Subscriber) -> bool:
-        store.move(session, reader, status=status)
+        store.move(session, reader, status=status, now=readers.now)
         consent.record(session, reader, Action.PAUSED, origin=readers.origin, now=readers.now)
         return True
 
