@@ -30,7 +30,7 @@ Every function takes the Session of a transaction that its caller owns and commi
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, NamedTuple
 
@@ -460,48 +460,6 @@ def readers(session: Session) -> dict[tuple[Cadence, Status], int]:
     """Return how many subscribers there are, by cadence and status."""
     found = _sums(session, Name.READER).items()
     return {(Cadence(cadence), Status(status)): count for (cadence, status), count in _split(found)}
-
-
-class Days(NamedTuple):
-    """What happened on each day; a day without a change is missing."""
-
-    #: By how much the counts of readers changed, by day, cadence and status.
-    readers: dict[tuple[date, Cadence, Status], int]
-    #: The number of events by day and event.
-    events: dict[tuple[date, str], int]
-
-
-def days(session: Session, *, since: date) -> Days:
-    """Return the changes and events of `since` and all later days."""
-    name, key, change = col(TallyPart.name), col(TallyPart.key), func.sum(col(TallyPart.change))
-    found = session.execute(
-        select(name, key, change)
-        .where(name.in_([Name.DAY.value, Name.EVENT.value]), key >= since.isoformat())
-        .group_by(name, key)
-    )
-    readers: dict[tuple[date, Cadence, Status], int] = {}
-    events: dict[tuple[date, str], int] = {}
-    for kind, text_key, count in found:
-        day, _, rest = text_key.partition(" ")
-        if not count:
-            continue
-        if kind == Name.EVENT:
-            events[date.fromisoformat(day), rest] = int(count)
-        else:
-            cadence, _, status = rest.partition(" ")
-            readers[date.fromisoformat(day), Cadence(cadence), Status(status)] = int(count)
-    return Days(readers, events)
-
-
-def first_days(session: Session) -> tuple[date | None, date | None]:
-    """Return the first day with a change or an event, and the first one counted exactly."""
-    name, key = col(TallyPart.name), col(TallyPart.key)
-    firsts = []
-    for names in ([Name.DAY, Name.EVENT], [Name.SINCE]):
-        chosen = [select(func.min(key).label("key")).where(name == one.value) for one in names]
-        found = [row.key[:_DAY] for row in session.execute(union_all(*chosen)) if row.key]
-        firsts.append(date.fromisoformat(min(found)) if found else None)
-    return firsts[0], firsts[1]
 
 
 def replies(session: Session) -> dict[tuple[str, str, str], int]:

@@ -12,7 +12,7 @@ import typer
 from newsletter import address as addresses
 from newsletter import clock
 from newsletter.cadences import Cadence
-from newsletter.cli import context, csv_files, new_address, output
+from newsletter.cli import context, csv_files, growth, new_address, output
 from newsletter.errors import InvalidInput, NotFound
 from newsletter.explain import coming
 from newsletter.explain import suppressed as suppressions
@@ -267,6 +267,7 @@ def unsubscribe(ctx: typer.Context, address: Address, *, json: output.Json = Fal
 
 app.command("import")(csv_files.import_readers)
 app.command()(csv_files.export)
+app.command("growth")(growth.show)
 
 
 @app.command()

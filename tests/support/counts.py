@@ -76,7 +76,7 @@ def recount(session: Session | Connection) -> None:
 @cache
 def _days() -> Any:
     """Return the migration that counts the days of the rows that are there."""
-    path = paths.MIGRATIONS / "versions" / "0027_days.py"
+    path = paths.MIGRATIONS / "versions" / "0028_days.py"
     spec = importlib.util.spec_from_file_location("days", path)
     assert spec is not None
     assert spec.loader is not None
