@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import ColumnElement, Row, delete, func, or_, update
 from sqlalchemy import select as select_columns
 from sqlmodel import Session, col, select
+from sqlmodel.sql.expression import SelectOfScalar
 
 from newsletter import tally
 from newsletter.db import dialects
@@ -206,8 +207,10 @@ def release(session: Session, address: str, *, keyring: Keyring) -> Cause | None
     return max((Cause(one.cause) for one in found), key=gravity, default=None)
 
 
-def _delete_matching(session: Session, address: str, *, keyring: Keyring) -> list[Suppression]:
-    found = _matching(session, address, keyring=keyring)
+def _delete_matching(session: Session, address: str, *, keyring: Keyring) -> Sequence[Suppression]:
+    # Locked first: a row that another transaction is deleting is not found any more.
+    locked = _matching(address, keyring=keyring).with_for_update()
+    found = session.exec(locked.execution_options(populate_existing=True)).all()
     for suppression in found:
         session.delete(suppression)
     session.flush()
@@ -246,7 +249,7 @@ def forget(session: Session, address: str, *, now: datetime, keyring: Keyring) -
 
 def find(session: Session, address: str, *, keyring: Keyring) -> Suppression | None:
     """Return the suppression of an address, found by address or by its hash under any key."""
-    return next(iter(_matching(session, address, keyring=keyring)), None)
+    return session.exec(_matching(address, keyring=keyring)).first()
 
 
 def named(session: Session, address: str) -> Suppression | None:
@@ -297,14 +300,10 @@ def count(session: Session, *, at_most: int | None = None, chosen: Chosen = _ALL
     return session.exec(select(func.count()).select_from(counted)).one()
 
 
-def _matching(session: Session, address: str, *, keyring: Keyring) -> list[Suppression]:
-    """Return the rows of one address; several if the key of an older hash was removed."""
+def _matching(address: str, *, keyring: Keyring) -> SelectOfScalar[Suppression]:
+    """Select the rows of one address; several if the key of an older hash was removed."""
     hashes = keyring.fingerprints(address)
-    return list(
-        session.exec(
-            select(Suppression).where(or_(_hash.in_(hashes), _address == address)).order_by(_id)
-        )
-    )
+    return select(Suppression).where(or_(_hash.in_(hashes), _address == address)).order_by(_id)
 
 
 def _known(

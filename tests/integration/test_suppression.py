@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from itertools import count
 
 import pytest
+from interleave import stopped_before
 from sqlalchemy import Engine
 
 from newsletter import suppression
 from newsletter.db import session as sessions
+from newsletter.db.engine import is_sqlite
 from newsletter.suppression import Cause, Grounds
 from newsletter.tokens import Keyring
 
@@ -53,6 +56,24 @@ def test_a_released_address_may_be_mailed_again(engine: Engine) -> None:
         assert not suppression.release(session, "ann@x.org", keyring=KEYRING)
 
     assert not is_suppressed(engine, "ann@x.org")
+
+
+def test_of_two_who_release_an_address_at_once_one_finds_it_suppressed(engine: Engine) -> None:
+    """The second one runs before each statement of the first, and before its commit."""
+    found: list[Cause | None] = []
+
+    def release() -> None:
+        with sessions.writing(engine) as session:
+            found.append(suppression.release(session, "ann@x.org", keyring=KEYRING))
+
+    for step in count():
+        suppress(engine, "ann@x.org")
+        is_reached, _ = stopped_before(engine, step, release, release)
+        if not is_reached:
+            break
+        assert sorted(map(str, found)) == ["None", "dead"]
+        found.clear()
+    assert step > 1 or is_sqlite(engine)
 
 
 @pytest.mark.parametrize("known", [True, False], ids=["suppressed before", "unknown before"])
