@@ -294,6 +294,16 @@ def listing(
     return list(session.exec(found.order_by(_id).limit(limit)))
 
 
+def newest(
+    session: Session, *, limit: int, before: int | None = None, cause: Cause | None = None
+) -> list[Suppression]:
+    """Return suppressions with an id below `before`, the newest first."""
+    chosen = select(Suppression).where(*Chosen(cause).conditions)
+    if before is not None:
+        chosen = chosen.where(_id < before)
+    return list(session.exec(chosen.order_by(_id.desc()).limit(limit)))
+
+
 def count(session: Session, *, at_most: int | None = None, chosen: Chosen = _ALL) -> int:
     """Return how many addresses are suppressed; counting stops at `at_most`."""
     counted = select(Suppression.id).where(*chosen.conditions).limit(at_most).subquery()

@@ -134,6 +134,19 @@ def add_feed(
         return Result(feed.id, url, _title(feed, document), counts)
 
 
+def look(
+    source: str, limits: Limits, *, fetcher: Fetcher | None = None
+) -> tuple[str, ParsedFeed | None]:
+    """Return the normalised source and the document of a feed, and store nothing.
+
+    Raises InvalidInput and FeedError.
+    """
+    url = fetch.normalise(source)
+    with Sandbox(limits) as sandbox:
+        document = _read(url, limits, Validators(), fetcher or fetch.fetch, sandbox)
+    return url, document.parsed
+
+
 def take_in(engine: Engine, feed_id: int, parsed: ParsedFeed, now: datetime) -> Counts:
     """Store one document of a feed, in one transaction; raises NotFound if the feed is gone."""
     fetched = Fetched(b"", "", etag=None, last_modified=None, final_url="", not_modified=False)

@@ -36,20 +36,27 @@ def add(
     json: output.Json = False,
 ) -> None:
     """Add a feed, fetch it once, and store its articles."""
-    from newsletter.articles import ingest
+    from newsletter.articles import feeds, wording
     from newsletter.articles.limits import Limits
 
     here = context.of(ctx)
     with here.database() as engine:
-        result = ingest.add_feed(
-            engine, source, Limits.of(here.settings), clock.utc_now(), is_fetched=not no_fetch
+        result = feeds.add(
+            engine,
+            source,
+            Limits.of(here.settings),
+            clock.utc_now(),
+            actor=context.actor(),
+            is_fetched=not no_fetch,
         )
     if json:
         output.as_json(_result(result))
     elif no_fetch:
         output.say(f"Feed {result.feed_id} is noted: {result.title}")
     else:
-        output.say(f"Feed {result.feed_id} is added: {result.title} ({_words(result.counts)}).")
+        output.say(
+            f"Feed {result.feed_id} is added: {result.title} ({wording.counts(result.counts)})."
+        )
         _point_to_quarantine(result.counts)
 
 
@@ -91,6 +98,7 @@ def fetch(
 
     If another process is fetching, the command waits for it up to a minute, and its fetch counts.
     """
+    from newsletter.articles import wording
     from newsletter.articles.ingest import Counts
     from newsletter.articles.turn import Elsewhere
 
@@ -114,11 +122,15 @@ def fetch(
         output.say("Another process has just fetched the feeds: `newsletter feeds list`.")
     else:
         feeds = "1 feed" if len(results) == 1 else f"{len(results):,} feeds"
-        output.say(f"{feeds}: {_words(counts)}" + (f", {len(failed)} failed." if failed else "."))
+        output.say(
+            f"{feeds}: {wording.counts(counts)}" + (f", {len(failed)} failed." if failed else ".")
+        )
         _point_to_quarantine(counts)
     for one in results:
         if one.counts.left_out:
-            output.warn(left_out(one), "`newsletter articles list --quarantined` shows them.")
+            output.warn(
+                wording.left_out(one), "`newsletter articles list --quarantined` shows them."
+            )
     for paused in waiting:
         output.warn(_why_left_alone(paused), f"`newsletter feeds fetch {paused.id}` asks it now.")
     for one in failed:
@@ -135,18 +147,18 @@ def remove(
     json: output.Json = False,
 ) -> None:
     """Remove a feed; its articles stay."""
-    from newsletter.articles import store
+    from newsletter.articles import feeds
     from newsletter.db import session as sessions
 
-    with context.of(ctx).database() as engine, sessions.writing(engine) as session:
-        found = _find(session, feed)
+    with context.of(ctx).database() as engine:
+        with sessions.reading(engine) as session:
+            found = _find(session, feed)
         assert found.id is not None
-        kept = store.article_counts(session).get(found.id, 0)
-        store.remove_feed(session, found.id)
+        title, kept = feeds.remove(engine, found.id, clock.utc_now(), actor=context.actor())
     if json:
-        output.as_json({"removed": found.id, "title": found.title, "articles_kept": kept})
+        output.as_json({"removed": found.id, "title": title, "articles_kept": kept})
     else:
-        output.say(f"Feed {found.id} is removed: {found.title}. Its {kept:,} articles stay.")
+        output.say(f"Feed {found.id} is removed: {title}. Its {kept:,} articles stay.")
 
 
 def _fetched(engine: Engine, settings: Settings, named: str | None) -> list[Result] | Elsewhere:
@@ -247,27 +259,6 @@ def _counts(counts: Counts) -> dict[str, int]:
         "dropped": counts.dropped,
         "left_out": counts.left_out,
     }
-
-
-def _words(counts: Counts) -> str:
-    named = [f"{counts.new:,} new", f"{counts.updated:,} updated", f"{counts.known:,} known"]
-    if counts.quarantined:
-        named.append(f"{counts.quarantined:,} in quarantine")
-    if counts.dropped:
-        named.append(f"{counts.dropped:,} unusable")
-    if counts.left_out:
-        named.append(f"{counts.left_out:,} not taken in")
-    return ", ".join(named)
-
-
-def left_out(result: Result) -> str:
-    """Return the sentence about a feed with more articles than are stored."""
-    from newsletter.articles.quarantine import QuarantineRules
-
-    return (
-        f"{result.title}: {result.counts.left_out:,} articles are not taken in today: "
-        f"of one feed no more than {QuarantineRules.waiting_per_day} a day are kept for approval."
-    )
 
 
 def _point_to_quarantine(counts: Counts) -> None:

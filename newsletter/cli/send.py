@@ -267,8 +267,7 @@ def report(engine: Engine, fetched: list[Result] | Elsewhere, now: datetime) -> 
 
     Returns the printed notices of failing feeds; they are due on the first failure, then daily.
     """
-    from newsletter.articles import notices
-    from newsletter.cli import feeds
+    from newsletter.articles import notices, wording
 
     if not isinstance(fetched, list):
         # The process that fetched the feeds prints the report.
@@ -281,7 +280,7 @@ def report(engine: Engine, fetched: list[Result] | Elsewhere, now: datetime) -> 
         output.trouble(notice.sentence, hint)
     for one in results:
         if one.counts.left_out:
-            output.trouble(feeds.left_out(one))
+            output.trouble(wording.left_out(one))
     if quarantined := sum(one.counts.quarantined for one in results):
         output.trouble(
             f"{quarantined:,} articles wait for approval: `newsletter articles list --quarantined`."

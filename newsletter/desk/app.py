@@ -18,12 +18,14 @@ from newsletter.desk.limits import UploadLimit
 from newsletter.desk.routes import (
     audit,
     delivery,
+    feeds,
     findings,
     monitoring,
     reader,
     readers,
     reports,
     signing,
+    suppressions,
     today,
 )
 from newsletter.settings import Settings
@@ -35,8 +37,10 @@ _ROUTERS = [
     delivery.router,
     reports.router,
     findings.router,
+    feeds.router,
     readers.router,
     reader.router,
+    suppressions.router,
     audit.router,
 ]
 

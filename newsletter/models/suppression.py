@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from enum import StrEnum
 
-from sqlalchemy import Column, String
+from sqlalchemy import Column, Index, String
 from sqlmodel import Field
 
 from newsletter.models.columns import Instant, RowId
@@ -30,6 +30,9 @@ class Cause(StrEnum):
 
 class Suppression(Table, table=True):
     """One address that is never mailed; after an erasure only its keyed hash and cause remain."""
+
+    # For lists by pages, and counts by cause.
+    __table_args__ = (Index("ix_suppression_cause", "cause", "id"),)
 
     id: int | None = Field(default=None, sa_column=Column(RowId, primary_key=True))
     #: The address; None after the erasure of the person.

@@ -1,4 +1,4 @@
-"""What an operator does with one reader: the use cases of this package, each with its audit row.
+"""What an operator does with a reader or an address: use cases, each with its audit row.
 
 Audit rows name a reader by public id, and hold no address: so an erasure leaves none in them.
 Readers are chosen by a condition of `store`; NotFound is raised if there is none.
@@ -11,12 +11,12 @@ from datetime import datetime
 from sqlalchemy import ColumnElement
 from sqlmodel import Session
 
-from newsletter import audit
+from newsletter import audit, suppression
 from newsletter.cadences import Cadence
-from newsletter.errors import Conflict, NotFound
-from newsletter.models import AddressChange, Status, Subscriber
+from newsletter.errors import Conflict, InvalidInput, NotFound
+from newsletter.models import AddressChange, Status, Subscriber, Suppression
 from newsletter.publication import Publication
-from newsletter.subscribers import address_change, preferences, signup, store
+from newsletter.subscribers import address_change, preferences, signup, store, suppress
 from newsletter.subscribers import forget as erasure
 from newsletter.subscribers import unsubscribe as goodbye
 from newsletter.subscribers.consent import Origin
@@ -24,6 +24,7 @@ from newsletter.subscribers.forget import Forgotten
 from newsletter.subscribers.locking import find_subscriber
 from newsletter.subscribers.signup import Signup
 from newsletter.subscribers.unsubscribe import Goodbye
+from newsletter.suppression import Cause, Grounds
 from newsletter.tokens import Keyring
 
 _UNSUBSCRIBED = "Unsubscribed by the operator."
@@ -171,6 +172,53 @@ def forget(
     return gone
 
 
+def suppress_address(
+    session: Session,
+    address: str,
+    *,
+    cause: Cause,
+    reason: str,
+    actor: str,
+    source: str,
+    now: datetime,
+    keyring: Keyring,
+) -> tuple[Suppression, bool]:
+    """Suppress a normalised address; return its row, and False if it was suppressed already.
+
+    A graver cause replaces a lesser one. Raises InvalidInput for the cause of erased persons.
+    """
+    if cause is Cause.ERASED:
+        raise InvalidInput(
+            "To suppress erases nobody.", hint=f"`newsletter subscribers forget {address}` does."
+        )
+    known = suppression.find(session, address, keyring=keyring)
+    before = known.cause if known else ""
+    added = suppress.suppress(
+        session, address, grounds=Grounds(cause, reason, source), now=now, keyring=keyring
+    )
+    row = suppression.find(session, address, keyring=keyring)
+    assert row is not None
+    if row.cause != before:
+        _record_suppression(
+            session, "suppression.add", row, actor=actor, now=now, before=before, after=row.cause
+        )
+    return row, added
+
+
+def release_address(
+    session: Session, address: str, *, actor: str, source: str, now: datetime, keyring: Keyring
+) -> bool:
+    """Lift the suppression of a normalised address; return False if there was none."""
+    row = suppression.find(session, address, keyring=keyring)
+    if row is None:
+        return False
+    # Written first, since the row is gone afterwards.
+    _record_suppression(
+        session, "suppression.remove", row, actor=actor, now=now, before=row.cause, after=""
+    )
+    return suppress.release(session, address, origin=Origin(source), now=now, keyring=keyring)
+
+
 def found(session: Session, chosen: ColumnElement[bool], *, ends: bool | None) -> Subscriber:
     """Return a reader, locked as by `find_subscriber`; raises NotFound."""
     reader = find_subscriber(session, chosen, ends=ends)
@@ -184,6 +232,20 @@ def _record(
 ) -> None:
     subjects = {subject(reader.public_id): ""}
     after = state(reader)
+    audit.record(session, action, subjects, actor=actor, at=now, before=before, after=after)
+
+
+def _record_suppression(
+    session: Session,
+    action: str,
+    row: Suppression,
+    *,
+    actor: str,
+    now: datetime,
+    before: str,
+    after: str,
+) -> None:
+    subjects = {f"suppression:{row.id}": ""}
     audit.record(session, action, subjects, actor=actor, at=now, before=before, after=after)
 
 
