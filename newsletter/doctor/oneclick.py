@@ -64,6 +64,14 @@ def judge(replies: Replies, *, url: str) -> Finding | None:
             "Exempt base_url from the cache of the proxy or CDN; its pages say "
             "Cache-Control: no-store.",
         )
+    if replies.bad.failure or replies.bad.status >= 500:
+        return Finding(
+            id=ID,
+            level=Level.NOT_CHECKED,
+            sentence=f"{url} takes a link that we have signed; whether it refuses others is not "
+            f"known: it answered with {_words(replies.bad)}.",
+            hint="Run `newsletter doctor --dns` again.",
+        )
     return None
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from newsletter.doctor import oneclick
+from newsletter.doctor.findings import Level
 from newsletter.doctor.oneclick import Replies, Reply
 
 URL = "https://news.miasfeed.example/unsubscribe/"
@@ -67,6 +68,15 @@ def test_a_redirect_on_the_same_host_is_the_proxys(location: str) -> None:
 
 def test_a_page_that_answers_everything_is_not_ours() -> None:
     assert "a link that nobody has signed" in said(bad=OK)
+
+
+@pytest.mark.parametrize("bad", [Reply(failure="nothing within 8 seconds"), Reply(status=502)])
+def test_a_bad_link_without_an_answer_shows_nothing(bad: Reply) -> None:
+    found = oneclick.judge(replace(RIGHT, bad=bad), url=URL)
+
+    assert found is not None
+    assert found.level is Level.NOT_CHECKED
+    assert (bad.failure or "502") in found.sentence
 
 
 def test_a_cookie_is_wrong() -> None:
