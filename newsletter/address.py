@@ -10,6 +10,7 @@ import re
 from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import dataclass
+from email.utils import parseaddr
 from functools import lru_cache
 from unicodedata import normalize
 
@@ -110,6 +111,17 @@ def masked(address: str) -> str:
     """Return an address with its local part hidden: `a…@example.org`."""
     local, _, domain = address.rpartition("@")
     return f"{local[:1]}…@{domain}"
+
+
+def bare(text: str) -> str:
+    """Return the address in `Name <address>` (RFC 5322 3.4), unchecked; empty if there is none.
+
+    Never raises, so the text may come from anybody.
+    """
+    # The standard library descends into nested comments without a limit.
+    with suppress(RecursionError):
+        return parseaddr(text)[1]
+    return ""
 
 
 def mailbox(address: str) -> str:

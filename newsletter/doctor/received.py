@@ -9,7 +9,6 @@ import re
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from email.utils import parseaddr
 from ipaddress import ip_address
 
 from newsletter import address
@@ -120,7 +119,7 @@ def _sender(headers: Headers) -> str:
             f"The file is no mail of a newsletter: it has {len(values)} From headers.", hint=_HINT
         )
     with suppress(InvalidAddress):
-        return address.normalise(parseaddr(mime.decoded(values[0][:_LONGEST]))[1], local=True)
+        return address.normalise(address.bare(mime.decoded(values[0][:_LONGEST])), local=True)
     raise InvalidInput("The From header of the mail has no email address.", hint=_HINT)
 
 

@@ -268,3 +268,19 @@ def test_a_domain_is_valid_if_and_only_if_the_validator_says_so(domain: str) -> 
         found = None
 
     assert found == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("Ann Lee <ann@example.org>", "ann@example.org"),
+        ('"Lee, Ann" (at home) <ann@example.org>', "ann@example.org"),
+        ("ann@example.org", "ann@example.org"),
+        ("nobody at all <", ""),
+        # Comments may be nested (RFC 5322 3.2.2), and these more deeply than Python descends.
+        ("<" + "(" * 5_000, ""),
+        ("(" * 5_000 + "<ann@example.org>", ""),
+    ],
+)
+def test_the_address_of_a_mailbox_is_found_whatever_stands_beside_it(text: str, found: str) -> None:
+    assert address.bare(text) == found

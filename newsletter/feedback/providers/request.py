@@ -13,11 +13,11 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from email.utils import parseaddr
 from enum import StrEnum
 from functools import cached_property
 from typing import Any, NoReturn
 
+from newsletter import address as addresses
 from newsletter.errors import NewsletterError
 
 #: Maximum characters of an address (RFC 5321 4.5.3.1.3, without brackets), of a Message-ID (RFC
@@ -116,7 +116,7 @@ def _digits(value: int) -> str:
 def address(value: object) -> str:
     """Return the address in "Name <address>", or a bare address; empty if it is too long."""
     written = text(value, 1_000).strip()
-    found = parseaddr(written)[1] if "<" in written else written
+    found = addresses.bare(written) if "<" in written else written
     return found if len(found) <= _ADDRESS_LENGTH else ""
 
 

@@ -317,6 +317,7 @@ def test_what_settings_want_to_know_of_its_way_is_named() -> None:
         (b"Subject: x\n\nHello", "0 From headers"),
         (b"From: a@b.example\nFrom: c@d.example\n\n", "2 From headers"),
         (b"From: nobody at all\n\n", "no email address"),
+        (b"From: " + b"(" * 2_000 + b"\n\n", "no email address"),
         (b"From: =?utf-8?q?=00?= <\x1b[31m>\n\n", "no email address"),
     ],
 )
