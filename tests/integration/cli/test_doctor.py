@@ -187,7 +187,7 @@ def test_without_keys_it_still_says_what_is_wrong(
 
 
 def test_with_dns_all_that_waits_for_a_network_is_looked_at(
-    run: Run, monkeypatch: pytest.MonkeyPatch
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nothing of it is there, and each part says so."""
     monkeypatch.setenv("NEWSLETTER_BASE_URL", "https://127.0.0.1:1")
@@ -204,6 +204,12 @@ def test_with_dns_all_that_waits_for_a_network_is_looked_at(
     assert found["clock"] == "not checked"
     assert found["returnpath.mailbox"] == "info"
     assert "relay.local" not in found
+
+    # A run that does not look at them leaves them as they are.
+    before = {one for one in kept(tmp_path) if one[0] not in {"Settings", "This machine"}}
+    run("doctor")
+    assert ("Web address", "clock") in before
+    assert before <= kept(tmp_path)
 
 
 def test_where_everything_is_right_nothing_needs_a_look(
@@ -246,10 +252,9 @@ def test_where_everything_is_right_nothing_needs_a_look(
         # Of Spamhaus, nothing answers here.
         "blocklist": "not checked",
     }
-    assert said["passed"]["Web address"] == ["tls.web", "oneclick"]
+    assert said["passed"]["Web address"] == ["tls.web", "oneclick", "clock"]
     assert said["passed"]["Mail servers"] == ["relay"]
     assert said["passed"]["Returned mails"] == ["returnpath.mailbox"]
-    assert "clock" in said["passed"]["This machine"]
     assert {"spf.one", "dkim.key", "dmarc.record", "ptr"} <= {*said["passed"]["DNS"]}
 
 
