@@ -40,6 +40,8 @@ class Publication:
     own_templates: Path | None
     #: Query parameters that are added to the links of articles.
     link_parameters: str
+    #: Whether links to articles in digests are counted.
+    count_clicks: bool
     #: Whether a reader who unsubscribes gets a letter.
     goodbye_letter: bool
     #: How far back an edition reaches for a reader without a watermark, in time and articles.
@@ -67,6 +69,7 @@ class Publication:
             send_times=settings.send_times,
             own_templates=settings.templates,
             link_parameters=settings.link_parameters,
+            count_clicks=settings.count_clicks,
             goodbye_letter=settings.goodbye_letter,
             catch_up=timedelta(days=settings.catch_up_days),
             catch_up_articles=settings.catch_up_articles,

@@ -19,6 +19,7 @@ from newsletter.errors import InvalidInput
 from newsletter.models import State
 
 if TYPE_CHECKING:
+    from newsletter.editions.clicks import ArticleClicks
     from newsletter.editions.correct import Correction
     from newsletter.editions.editor import Skipped
     from newsletter.editions.summaries import Contents, Corrected, Summary
@@ -62,23 +63,24 @@ def list_editions(
 
 @app.command()
 def show(ctx: typer.Context, edition: Name, *, json: output.Json = False) -> None:
-    """Show one edition: its books, its coverage, the articles of each variant, and corrections."""
+    """Show one edition: books, coverage, the articles of each variant, clicks, and corrections."""
     from newsletter import audit
     from newsletter.db import session as sessions
-    from newsletter.editions import store, summaries
+    from newsletter.editions import clicks, store, summaries
 
     here = context.of(ctx)
     with here.database() as engine, sessions.reading(engine) as session:
         row = store.by_slug(session, edition)
         summary, variants = summaries.of(session, row), summaries.contents(session, row)
         corrections, note = summaries.corrections(session, row), store.note_of(session, row)
-        acts = audit.of(session, [f"edition:{edition}"])
+        acts, clicked = audit.of(session, [f"edition:{edition}"]), clicks.of(session, row)
     if json:
         output.as_json(
             {
                 **asdict(summary),
                 **_times(row),
                 "mailings": [asdict(one) for one in variants],
+                "clicks": None if clicked is None else [asdict(one) for one in clicked],
                 "corrections": [asdict(one) for one in corrections],
                 "note": note.text if note else None,
                 "history": history.as_json(acts),
@@ -96,6 +98,8 @@ def show(ctx: typer.Context, edition: Name, *, json: output.Json = False) -> Non
         output.say(f"\nIts note:\n{note.text}")
     for mailing in variants:
         _print_mailing(mailing)
+    if clicked is not None:
+        _print_clicks(clicked)
     for correction in corrections:
         _print_correction(correction, here.settings)
 
@@ -371,6 +375,20 @@ def _print_mailing(mailing: Contents) -> None:
             [one.position, one.role, str(one.article_id),
              one.title + (" (edited since)" if one.is_edited else ""), one.link]
             for one in mailing.articles
+        ),
+    )  # fmt: skip
+
+
+def _print_clicks(clicked: list[ArticleClicks]) -> None:
+    output.say("")
+    output.say("How often each article was opened from the mail:")
+    output.table(
+        ["article", "title", "accepted", "clicks", "rate"],
+        (
+            [str(one.article_id), one.title, one.accepted,
+             "under five" if one.clicks is None else one.clicks,
+             "" if one.rate is None else f"{one.rate:.1%}"]
+            for one in clicked
         ),
     )  # fmt: skip
 

@@ -13,6 +13,7 @@ from sqlmodel import Session, col, select
 
 from newsletter import cadences
 from newsletter.cadences import Cadence
+from newsletter.editions import counted_links
 from newsletter.errors import InvalidInput, NotFound
 from newsletter.models import Edition, EditionState, Kind, Mailing, MailingArticle, Role
 
@@ -62,14 +63,17 @@ def by_slug(session: Session, slug: str) -> Issue:
     raise NotFound
 
 
-def page(session: Session, public_id: str) -> str:
-    """Return a digest as a public page, by the public id of its mailing; raises NotFound."""
+def page(session: Session, public_id: str, *, are_links_direct: bool = True) -> str:
+    """Return a digest as a public page, by the public id of its mailing; raises NotFound.
+
+    With `are_links_direct`, its links are not counted.
+    """
     found = session.exec(
         select(Mailing.html).where(Mailing.public_id == public_id, Mailing.kind == Kind.DIGEST)
     ).one_or_none()
     if not found:
         raise NotFound
-    return found
+    return counted_links.direct(found) if are_links_direct else found
 
 
 def _issues() -> Select[Any]:

@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import date
+from typing import TypeVar
 
 from newsletter import cadences
 from newsletter.articles import link
 from newsletter.cadences import Cadence
+from newsletter.editions import counted_links
 from newsletter.models import Kind
 from newsletter.publication import Publication
 from newsletter.rendering import compile as compiling
 from newsletter.rendering import correction as correcting
 from newsletter.rendering.compile import Rendered
-from newsletter.rendering.content import CorrectionContent, DigestContent
+from newsletter.rendering.content import CorrectionContent, DigestContent, Related, Story
 from newsletter.rendering.message import Markers
-from newsletter.tokens import Purpose
+from newsletter.tokens import CountedLink, Purpose
+
+S = TypeVar("S", Story, Related)
 
 
 @dataclass(frozen=True)
@@ -26,14 +31,24 @@ class MailRenderer:
 
     publication: Publication
 
-    def digest(self, content: DigestContent, *, public_id: str) -> Rendered:
-        """Compile one digest; `public_id` is that of its mailing."""
+    def digest(
+        self, content: DigestContent, *, public_id: str, counted: Iterable[int] = ()
+    ) -> Rendered:
+        """Compile one digest; `public_id` is that of its mailing.
+
+        With `counted`, the ids of the articles of all stories and then of the related ones, its
+        links are counted; without, they lead to the articles directly.
+        """
         # New markers for every mailing, so that no article can contain one.
         markers = Markers(secrets.token_hex(16))
         return compiling.digest(
-            self._linked(content),
+            self._linked(content, counted),
             brand=self.publication.brand,
-            links=replace(self.publication.links(markers), view=self._view(public_id)),
+            links=replace(
+                self.publication.links(markers),
+                view=self._view(public_id),
+                are_counted=self.publication.count_clicks,
+            ),
             markers=markers,
             environment=self.publication.templates,
             feedback_id=feedback_id(
@@ -55,10 +70,19 @@ class MailRenderer:
             ),
         )
 
-    def _linked(self, content: DigestContent) -> DigestContent:
-        stories = tuple(replace(one, url=self._link(one.url)) for one in content.stories)
-        related = tuple(replace(one, url=self._link(one.url)) for one in content.related)
-        return replace(content, stories=stories, related=related)
+    def _linked(self, content: DigestContent, article_ids: Iterable[int]) -> DigestContent:
+        edition = cadences.slug(Cadence(content.cadence), content.period_on)
+        ids = iter(article_ids)
+
+        def linked(one: S) -> S:
+            url, article_id = self._link(one.url), next(ids, None)
+            if article_id is not None:
+                counted = CountedLink(edition, article_id, url)
+                url = counted_links.of(self.publication, counted)
+            return replace(one, url=url)
+
+        stories = tuple(map(linked, content.stories))
+        return replace(content, stories=stories, related=tuple(map(linked, content.related)))
 
     def _link(self, url: str) -> str:
         return link.with_parameters(url, self.publication.link_parameters)

@@ -132,8 +132,12 @@ def compiled(
     *,
     note: str,
     public_id: str,
+    are_links_direct: bool = False,
 ) -> Mail:
-    """Compile the mail of a variant; `public_id` is that of its mailing."""
+    """Compile the mail of a variant; `public_id` is that of its mailing.
+
+    With `are_links_direct`, no link is counted, whatever the publication says.
+    """
     related = _related(session, variant, composition)
     content = assemble.content(
         variant,
@@ -146,7 +150,10 @@ def compiled(
         is_first=composition.is_first,
         note=note,
     )
-    return Mail(renderer.digest(content, public_id=public_id), related)
+    is_counted = composition.publication.count_clicks and not are_links_direct
+    linked = [*variant.articles, *related] if is_counted else []
+    counted = [one.id for one in linked if one.id is not None]
+    return Mail(renderer.digest(content, public_id=public_id, counted=counted), related)
 
 
 def _related(session: Session, variant: Variant, composition: Composition) -> list[Article]:

@@ -20,6 +20,7 @@ from newsletter.db import session as sessions
 from newsletter.editions import (
     assemble,
     audience,
+    clicks,
     composition,
     mailings,
     periods,
@@ -101,6 +102,7 @@ def preview(
             MailRenderer(publication),
             note=waiting.text if waiting else "",
             public_id=tokens.new_public_id(),
+            are_links_direct=True,
         ).rendered
 
 
@@ -208,6 +210,8 @@ def _queue(
             priority=_PRIORITY,
             now=now,
         )
+    if shared.publication.count_clicks:
+        clicks.begin(session, edition)
     audience.begin(session, chosen)
     store.set_audience(session, edition, readers)
 

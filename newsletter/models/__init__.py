@@ -7,6 +7,7 @@ from newsletter.models.address_change import AddressChange
 from newsletter.models.article import Article, ArticleAlias, ArticleState
 from newsletter.models.attempt import Attempt
 from newsletter.models.audit import Audit
+from newsletter.models.click_count import ClickCount
 from newsletter.models.consent import Consent
 from newsletter.models.delivery import Delivery, State
 from newsletter.models.desk import DeskLogin, DeskSession
@@ -35,6 +36,7 @@ __all__ = [
     "Attempt",
     "Audit",
     "Cause",
+    "ClickCount",
     "Consent",
     "Delivery",
     "DeskLogin",

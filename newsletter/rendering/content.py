@@ -67,6 +67,8 @@ class Links:
     erase: str | None = None
     data: str | None = None
     new_address: str | None = None
+    #: Whether the links to articles are counted; the mail must then say so.
+    are_counted: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -291,6 +291,11 @@ class Settings(BaseSettings):
         description="Added to each link of an article in a mail, in place of parameters of the "
         'same names: "utm_source=digest&utm_medium=email". Every reader gets the same.',
     )
+    count_clicks: bool = Field(
+        default=False,
+        description="Whether to count how often each article of a digest is opened, never by whom: "
+        "links then lead through `newsletter serve`, and the mail says so.",
+    )
 
     # Storage
     database_url: DatabaseUrl = Field(

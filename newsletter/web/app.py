@@ -21,6 +21,7 @@ from newsletter.web.middleware import BodyLimit, CleanLinks, EvenPace, Methods, 
 from newsletter.web.routes import (
     api,
     archive,
+    articles,
     health,
     new_address,
     own_data,
@@ -77,6 +78,7 @@ def _routers(settings: Settings) -> list[APIRouter]:
         new_address.router,
         unsubscribe.router,
         archive.router,
+        articles.router,
     ]
     if settings.archive:
         routers.append(archive.public)
@@ -107,8 +109,11 @@ def _framework(web: WebContext, routers: list[APIRouter]) -> FastAPI:
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     yield
-    if app.state.web.settings.hook_secret:
+    settings = app.state.web.settings
+    if settings.hook_secret:
         await app.state.web.report_writer.close()
+    if settings.count_clicks:
+        await app.state.web.click_writer.close()
 
 
 def _routes(routers: list[APIRouter]) -> list[APIRoute]:

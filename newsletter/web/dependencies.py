@@ -27,6 +27,7 @@ from newsletter.settings import Settings
 from newsletter.subscribers import next_digest
 from newsletter.tokens import Bearer, Keyring, Purpose
 from newsletter.web import hooks, network, pages
+from newsletter.web.click_writer import ClickWriter
 from newsletter.web.hooks import Hook
 from newsletter.web.outages import Outages
 from newsletter.web.pages import Choice, Pause, Site, Words
@@ -73,6 +74,11 @@ class WebContext:
         return ReportWriter(
             self.engine, FeedbackRules.of(self.settings, self.publication), self.clock
         )
+
+    @cached_property
+    def click_writer(self) -> ClickWriter:
+        """The writer of counted clicks."""
+        return ClickWriter(self.engine, self.clock, self.day, self.outages)
 
     @cached_property
     def templates(self) -> jinja2.Environment:

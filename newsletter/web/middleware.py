@@ -41,6 +41,15 @@ _ONLY_ADDED = re.compile(_ADDED, re.ASCII)
 _PART = re.compile(rf"{_ADDED}([\w-]++(?:\.[\w-]++)*+){_ADDED}", re.ASCII)
 
 
+#: Marks the scope of a HEAD request, which a route gets as GET.
+_IS_HEAD = "newsletter.is_head"
+
+
+def is_head(scope: Scope) -> bool:
+    """Return whether a request that a route got as GET was HEAD."""
+    return _IS_HEAD in scope
+
+
 class SafeHeaders:
     """Adds security headers against framing, MIME sniffing, caching and leaking of URLs."""
 
@@ -109,7 +118,8 @@ class Methods:
         if scope["method"] == "OPTIONS" and allowed:
             await _answer_options(send, allowed)
         elif scope["method"] == "HEAD" and "GET" in allowed:
-            await self._app({**scope, "method": "GET"}, receive, _without_body(send))
+            scope = {**scope, "method": "GET", _IS_HEAD: True}
+            await self._app(scope, receive, _without_body(send))
         else:
             await self._app(scope, receive, _with_allow(send, allowed))
 

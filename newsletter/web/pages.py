@@ -339,6 +339,8 @@ class Edition:
     #: Whether the page links to the archive; False for "view in browser" while the archive is
     #: closed.
     is_public: bool = False
+    #: Whether links to articles on the page are counted; the bar then says so.
+    are_counted: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

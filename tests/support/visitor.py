@@ -15,6 +15,7 @@ from html.parser import HTMLParser
 from typing import Any
 
 from anyio.from_thread import BlockingPortal, start_blocking_portal
+from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from sqlalchemy import Engine
 from sqlmodel import col, select
@@ -32,6 +33,7 @@ from newsletter.subscribers import signup, store
 from newsletter.subscribers.consent import Origin
 from newsletter.tokens import Keyring, Purpose
 from newsletter.web import app
+from newsletter.web.dependencies import WebContext
 
 #: The time of the tests: a Sunday, 10:00 in Berlin.
 NOW = datetime(2026, 11, 22, 9, tzinfo=UTC)
@@ -87,6 +89,15 @@ class Visitor:
             client=("192.0.2.7", 4711),
         )
         self.client.portal = _portal()
+
+    @property
+    def web(self) -> WebContext:
+        """The context of the application, below its middleware."""
+        found: Any = self.app
+        while not isinstance(found, FastAPI):
+            found = vars(found).get("_app") or found.app
+        web: WebContext = found.state.web
+        return web
 
     # Requests
 

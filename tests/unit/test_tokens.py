@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from newsletter import tokens
 from newsletter.errors import ConfigurationError, ExpiredToken, InvalidToken
-from newsletter.tokens import Bearer, Keyring, Purpose
+from newsletter.tokens import Bearer, CountedLink, Keyring, Purpose
 
 NOW = datetime(2026, 11, 22, 9, tzinfo=UTC)
 OLD, NEW, OTHER = (f"{name}-0123456789abcdef0123456789abcdef" for name in ("old", "new", "other"))
@@ -216,3 +216,73 @@ def test_tokens_made_by_the_batch_are_those_made_one_by_one() -> None:
 
     assert found == [KEYRING.issue(Purpose.UNSUBSCRIBE, *each).encode() for each in bearers]
     assert KEYRING.issue_all(Purpose.UNSUBSCRIBE, []) == []
+
+
+LINK = CountedLink("weekly-2026-11-23", 17, "https://miasfeed.example/articles/uv-tracking")
+EDITIONS = st.builds(
+    "{}-{}".format, st.sampled_from(["daily", "weekly", "monthly"]), st.dates().map(str)
+)
+URLS = st.builds(
+    "{}{}".format,
+    st.sampled_from(["https://", "http://"]),
+    st.text(st.characters(codec="ascii", categories=["L", "N", "P", "S"]), min_size=1),
+)
+
+
+@given(EDITIONS, st.integers(1, 2**63 - 1), URLS)
+def test_a_counted_link_says_which_edition_article_and_url(
+    edition: str, article_id: int, url: str
+) -> None:
+    link = CountedLink(edition, article_id, url)
+
+    token = KEYRING.sign_link(link)
+
+    assert KEYRING.read_link(token) == tokens.unsigned_link(token) == link
+    assert set(token) <= set(UNRESERVED)
+
+
+def test_none_of_100_000_mutated_links_is_accepted() -> None:
+    rng = random.Random(20261122)
+    original = KEYRING.sign_link(LINK)
+    accepted = []
+
+    for _ in range(100_000):
+        mutated = _mutated(original, rng)
+        try:
+            KEYRING.read_link(mutated)
+        except InvalidToken:
+            continue
+        accepted.append(mutated)
+
+    assert accepted == []
+
+
+@given(st.text(max_size=100) | st.binary(max_size=100).map(lambda raw: raw.decode("latin-1")))
+def test_any_text_is_refused_as_a_counted_link(text: str) -> None:
+    with pytest.raises(InvalidToken):
+        KEYRING.read_link(text)
+
+
+@given(st.text(max_size=100) | st.builds("{}.{}.{}".format, st.text(), st.text(), st.text()))
+def test_any_text_without_a_signature_is_a_link_or_refused(text: str) -> None:
+    try:
+        link = tokens.unsigned_link(text)
+    except InvalidToken:
+        return
+    assert link.url.startswith(("http://", "https://"))
+
+
+@pytest.mark.parametrize("purpose", Purpose)
+def test_no_other_token_is_a_counted_link_and_none_of_them_acts(purpose: Purpose) -> None:
+    with pytest.raises(InvalidToken):
+        KEYRING.read_link(issue(KEYRING, purpose))
+    with pytest.raises(InvalidToken):
+        KEYRING.read(purpose, KEYRING.sign_link(LINK), now=NOW)
+
+
+def test_a_counted_link_lives_as_long_as_its_key() -> None:
+    token = Keyring([OLD]).sign_link(LINK)
+
+    assert Keyring([NEW, OLD]).read_link(token) == LINK
+    with pytest.raises(InvalidToken):
+        Keyring([NEW]).read_link(token)

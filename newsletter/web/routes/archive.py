@@ -13,7 +13,7 @@ from fastapi import APIRouter, Query
 from fastapi.responses import HTMLResponse, Response
 
 from newsletter.db import session as sessions
-from newsletter.editions import archive
+from newsletter.editions import archive, counted_links
 from newsletter.editions.archive import Issue
 from newsletter.tokens import Purpose
 from newsletter.web import pages
@@ -37,7 +37,7 @@ def view(web: Context, token: str) -> HTMLResponse:
     """Show a mail in the browser."""
     bearer = web.keyring.read(Purpose.VIEW, token, now=web.clock())
     with sessions.reading(web.engine) as session:
-        mail = archive.page(session, bearer.public_id)
+        mail = archive.page(session, bearer.public_id, are_links_direct=False)
     return _shown(web, mail, {"X-Robots-Tag": "noindex"})
 
 
@@ -78,7 +78,9 @@ def edition(web: Context, slug: str) -> HTMLResponse:
 
 
 def _shown(web: WebContext, mail: str, headers: dict[str, str]) -> HTMLResponse:
-    text = pages.edition(web.templates, mail, pages.Edition(is_public=web.settings.archive))
+    are_counted = web.settings.count_clicks and counted_links.direct(mail) != mail
+    bar = pages.Edition(is_public=web.settings.archive, are_counted=are_counted)
+    text = pages.edition(web.templates, mail, bar)
     policy = {"Content-Security-Policy": pages.MAIL_POLICY}
     return HTMLResponse(text, headers={**policy, **headers})
 

@@ -152,6 +152,16 @@ def _agree(world: World, found: EditionPlan, wanted: dict[str, int | str]) -> No
     assert without == len(wanted) - len(got)
 
 
+def test_plan_and_freeze_agree_where_clicks_are_counted(make_world: Callable[..., World]) -> None:
+    world = make_world(count_clicks=True)
+    world.readers(2)
+    world.articles(3)
+
+    found = freeze_as_planned(world, Cadence.WEEKLY)
+
+    assert "/read/weekly-2026-06-01." in found.mailings[0].rendered.text
+
+
 class PlannedHistory(History):
     """A history in which every edition is planned first."""
 

@@ -18,7 +18,7 @@ from newsletter.db import engine as engines
 from newsletter.db import session as sessions
 from newsletter.editions import archive
 from newsletter.settings import Settings
-from newsletter.tokens import Purpose
+from newsletter.tokens import CountedLink, Purpose
 from newsletter.web import app, middleware
 
 pytestmark = pytest.mark.mainly_on("sqlite")
@@ -58,6 +58,10 @@ def paths(visitor: Visitor) -> Iterator[str]:
         if "{token}" not in route.path:
             yield route.path_format.format(slug=issue.slug, address=ANN)
             continue
+        if route.path.startswith("/read/"):
+            link = CountedLink(issue.slug, 1, "https://miasfeed.example/1")
+            yield f"/read/{visitor.keyring.sign_link(link)}"
+            continue
         purpose = next(one for start, one in TOKENS.items() if route.path.startswith(start))
         if purpose is Purpose.VIEW:
             yield f"/view/{visitor.keyring.issue(purpose, issue.mailing, 0)}"
@@ -94,6 +98,31 @@ def test_no_get_head_or_options_changes_a_byte_of_the_database(full: Visitor) ->
             assert answer.status_code < 500, f"{method} {path}"
             assert "set-cookie" not in answer.headers
             assert contents(full.engine) == before, f"{method} {path}"
+
+
+@pytest.mark.mainly_on("sqlite", "postgresql")
+def test_with_counted_clicks_a_link_to_an_article_is_the_one_get_that_writes(
+    engine: Engine, settings: Callable[..., Settings]
+) -> None:
+    chosen = settings(count_clicks=True, archive=True, api_keys=[KEY])
+    visitor = Visitor(engine, chosen)
+    for address in (ANN, BOB, EVE):
+        visitor.add(address)
+    visitor.publish()
+    headers = {"Authorization": f"Bearer {KEY}", "User-Agent": "Firefox/140"}
+    visitor.get("/subscribe")
+    writes = set()
+
+    for path in sorted(set(paths(visitor))):
+        for method in ("OPTIONS", "HEAD", "GET"):
+            before = contents(engine)
+            visitor.client.request(method, path, headers=headers)
+            visitor.wait(seconds=11)
+            visitor.client.portal.call(visitor.web.click_writer.write)
+            if contents(engine) != before:
+                writes.add((method, path.split("/")[1]))
+
+    assert writes == {("GET", "read")}
 
 
 def test_a_head_answers_as_a_get_without_its_body(full: Visitor) -> None:

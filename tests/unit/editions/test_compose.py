@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, date, datetime
@@ -16,7 +17,7 @@ from newsletter.publication import Publication
 from newsletter.rendering.content import DigestContent, Related, Story
 from newsletter.rendering.message import Slot
 from newsletter.settings import Settings
-from newsletter.tokens import Purpose
+from newsletter.tokens import CountedLink, Purpose
 
 CONTENT = DigestContent(
     cadence="weekly",
@@ -50,6 +51,56 @@ def test_links_to_articles_bear_the_parameters_of_the_settings_and_no_other_link
     assert f"{CONTENT.stories[0].url}?utm_source=digest&utm_medium=email" in found
     assert "https://miasfeed.example/2?id=2&utm_source=digest&utm_medium=email#v3" in found
     assert found.count("utm_source") == len(CONTENT.stories) + 1
+
+
+@pytest.mark.parametrize(
+    ("language", "sentence"),
+    [
+        ("en", "We count how often each article is opened"),
+        ("de", "Wir zählen, wie oft jeder Artikel"),
+        ("ar", "نُحصي عدد مرات فتح كل مقال"),
+    ],
+)
+def test_a_mail_with_counted_links_says_so_and_leads_nowhere_else(
+    settings: Callable[..., Settings], language: str, sentence: str
+) -> None:
+    related = (Related(title="Earlier", url="https://miasfeed.example/2", minutes=2),)
+    content = replace(CONTENT, related=related, note="See [this](https://elsewhere.example/).")
+    made = settings(language=language, count_clicks=True, link_parameters="utm_source=digest")
+
+    rendered = MailRenderer(Publication.of(made)).digest(
+        content, public_id=PUBLIC_ID, counted=[11, 12]
+    )
+
+    for body in (rendered.text, rendered.html, rendered.page):
+        text = " ".join(body.split())
+        found = {
+            made.keyring().read_link(token)
+            for token in re.findall(r"https://news\.miasfeed\.example/read/([\w.-]+)", text)
+        }
+        assert found == {
+            CountedLink("weekly-2026-06-01", 11, "https://miasfeed.example/1?utm_source=digest"),
+            CountedLink("weekly-2026-06-01", 12, "https://miasfeed.example/2?utm_source=digest"),
+        }
+        assert "https://elsewhere.example/" in text
+        assert "https://miasfeed.example/1" not in text
+        if body is not rendered.page:
+            assert sentence in text
+            assert "No tracking" not in text
+
+
+def test_a_mail_is_byte_for_byte_the_same_while_nothing_is_counted(
+    settings: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compose.secrets, "token_hex", lambda size: "0" * 2 * size)
+    usual, off = (
+        MailRenderer(Publication.of(settings(**changes))).digest(CONTENT, public_id=PUBLIC_ID)
+        for changes in ({}, {"count_clicks": False})
+    )
+
+    assert usual == off
+    assert "No tracking in this mail: no hidden images, no counted links." in usual.text
+    assert "/read/" not in usual.text + usual.html + usual.page
 
 
 def test_the_view_link_speaks_of_the_mailing_and_of_no_reader(
