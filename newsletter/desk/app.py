@@ -20,6 +20,7 @@ from newsletter.desk.routes import (
     delivery,
     feeds,
     findings,
+    growth,
     monitoring,
     reader,
     readers,
@@ -41,6 +42,7 @@ _ROUTERS = [
     readers.router,
     reader.router,
     suppressions.router,
+    growth.router,
     audit.router,
 ]
 

@@ -47,7 +47,7 @@ class Series:
 
     name: str
     values: Sequence[Number]
-    #: A colour of `charts.css`: good, warning, problem, muted; "" for one by place.
+    #: A colour of `charts.css`: accent, good, warning, problem, muted; "" for one by place.
     hue: str = ""
 
 
