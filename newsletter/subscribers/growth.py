@@ -23,7 +23,7 @@ from newsletter.models import Status, TallyPart
 from newsletter.tally import Name
 
 #: The greatest number of steps, before days become weeks, and weeks months: what a chart can show.
-_MOST = 130
+_MOST = 120
 _DAY = timedelta(1)
 #: The events of which a table shows how often each occurred.
 _SHOWN = ("asked", "confirmed", "added", "imported", "returned", "unsubscribed", "forgotten")

@@ -60,7 +60,7 @@ def test_steps_have_no_gaps_and_are_few_enough_for_a_chart(age: int) -> None:
 
     found = growth.over(Days({}, {}), {}, begins=begins, today=TODAY)
 
-    assert len(found.steps) <= 132
+    assert len(found.steps) <= 122
     assert (found.steps[0].begins, found.steps[-1].ends) == (begins, TODAY)
     for step, following in zip(found.steps, found.steps[1:], strict=False):
         assert step.ends + timedelta(1) == following.begins
