@@ -170,8 +170,8 @@ def _by_step(
 
 
 def _steps(unit: Unit, first: date, last: date) -> int:
-    lengths = {Unit.DAY: 1, Unit.WEEK: 7, Unit.MONTH: 30, Unit.YEAR: 365}
-    return ((last - first).days + 1) // lengths[unit]
+    lengths = {Unit.DAY: 1.0, Unit.WEEK: 7.0, Unit.MONTH: 30.5, Unit.YEAR: 365.0}
+    return int(((last - first).days + 1) / lengths[unit])
 
 
 def _every_day(first: date, last: date) -> Iterator[date]:
