@@ -193,7 +193,7 @@ class Draft:
     published_at: datetime | None = None
 
 
-def add_article(engine: Engine, draft: Draft, now: datetime) -> Article:
+def add_article(engine: Engine, draft: Draft, now: datetime, *, actor: str) -> Article:
     """Add an article by hand; raises InvalidInput, or Conflict if it exists already."""
     parsed = _written(draft)
     with sessions.writing(engine) as session:
@@ -202,7 +202,10 @@ def add_article(engine: Engine, draft: Draft, now: datetime) -> Article:
         if found:
             raise Conflict(f"That link is article {found.id} already: {found.title}")
         store.add_articles(session, [_row(parsed, None, None, instant)])
-        return store.find_articles(session, link=parsed.link)[0]
+        made = store.find_articles(session, link=parsed.link)[0]
+        subjects = {f"article:{made.id}": made.title}
+        audit.record(session, "articles.add", subjects, actor=actor, at=instant)
+        return made
 
 
 def _same(parsed: ParsedArticle, found: Sequence[Article]) -> Article | None:

@@ -140,7 +140,7 @@ def add(
         published_at=_instant(published, here.settings.timezone) if published else None,
     )
     with here.database() as engine:
-        made = ingest.add_article(engine, draft, clock.utc_now())
+        made = ingest.add_article(engine, draft, clock.utc_now(), actor=context.actor())
     if json:
         output.as_json(_article(made, here.settings))
     else:

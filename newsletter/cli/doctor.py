@@ -10,7 +10,7 @@ import typer
 
 from newsletter import address, clock
 from newsletter.cadences import Cadence
-from newsletter.cli import context, findings, output, preview, sample, setup
+from newsletter.cli import context, findings, output, sample, setup
 from newsletter.errors import InvalidInput, NewsletterError
 
 if TYPE_CHECKING:
@@ -168,13 +168,14 @@ def _sent(
     """Send a test mail; return its findings if we can read the mailbox, or else what to do."""
     from newsletter.doctor import received, returns
     from newsletter.editions.compose import MailRenderer
+    from newsletter.sender import trial
 
     settings = found.settings
     recipient = address.normalise(to, local=True)
     setup.require_for(recipient, settings)
     rendered = sample.rendered(MailRenderer(found.publication), Cadence.WEEKLY, settings, now)
-    message = preview.filled(rendered.message, settings, recipient)
-    preview.post(settings, recipient, message)
+    message = trial.filled(rendered.message, settings, recipient, now=now)
+    trial.post(settings, recipient, message)
     if engine is None or not returns.is_read_at(settings, recipient):
         return [], (
             f'Sent a test mail to {recipient}. Save what arrives there as a file ("show '

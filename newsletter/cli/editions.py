@@ -13,7 +13,7 @@ import typer
 
 from newsletter import clock
 from newsletter.cadences import Cadence
-from newsletter.cli import context, history, output, preview, setup
+from newsletter.cli import context, history, output, setup
 from newsletter.cli.send import CadenceArgument, DryRun
 from newsletter.errors import InvalidInput
 from newsletter.models import State
@@ -110,7 +110,7 @@ def pause(ctx: typer.Context, edition: Name, *, json: output.Json = False) -> No
     from newsletter.editions import lifecycle
 
     with context.of(ctx).database() as engine:
-        summary = lifecycle.pause(engine, edition)
+        summary = lifecycle.pause(engine, edition, now=clock.utc_now(), actor=context.actor())
     _report(
         summary,
         f"{edition} is paused; `newsletter editions resume {edition}` lets it go on.",
@@ -124,7 +124,7 @@ def resume(ctx: typer.Context, edition: Name, *, json: output.Json = False) -> N
     from newsletter.editions import lifecycle
 
     with context.of(ctx).database() as engine:
-        summary = lifecycle.resume(engine, edition)
+        summary = lifecycle.resume(engine, edition, now=clock.utc_now(), actor=context.actor())
     left = output.counted(_waiting(summary), "reader")
     _report(summary, f"{edition} goes on; {left} to go.", json=json)
 
@@ -146,7 +146,9 @@ def cancel(
     from newsletter.editions import lifecycle
 
     with context.of(ctx).database() as engine:
-        summary, stopped = lifecycle.cancel(engine, edition, now=clock.utc_now(), reason=reason)
+        summary, stopped = lifecycle.cancel(
+            engine, edition, now=clock.utc_now(), reason=reason, actor=context.actor()
+        )
     uncertain = summary.unknown + summary.in_flight
     sentence = f"{edition} is {summary.state}"
     if summary.state == "cancelled":
@@ -238,6 +240,7 @@ def correct(
     first one stopped, and nobody gets it twice; another text is another correction.
     """
     from newsletter.editions import correct as correcting
+    from newsletter.sender import trial
 
     here, now = context.of(ctx), clock.utc_now()
     notice = correcting.notice(edition, article, _read(text), subject=subject)
@@ -258,9 +261,12 @@ def correct(
                     on_queued=lambda queued: progress.update(task, total=queued.waiting),
                     on_settled=lambda readers: progress.update(task, completed=readers),
                     on_trouble=output.trouble,
+                    actor=context.actor(),
                 )
-    mail = preview.filled(found.message, here.settings, f"reader@{here.settings.sender_domain}")
-    body = preview.part(mail, "plain").replace("\r\n", "\n")
+    mail = trial.filled(
+        found.message, here.settings, f"reader@{here.settings.sender_domain}", now=now
+    )
+    body = trial.part(mail, "plain").replace("\r\n", "\n")
     if json:
         output.as_json({**_correction(found), "text": body, "dry_run": dry_run})
     else:

@@ -4,27 +4,22 @@ from __future__ import annotations
 
 import webbrowser
 from contextlib import suppress
-from email import message_from_bytes, policy
-from email.message import EmailMessage
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from newsletter import address, clock, tokens
+from newsletter import address, clock
 from newsletter.cadences import Cadence
 from newsletter.cli import context, files, output, sample, setup
-from newsletter.errors import ConfigurationError, NotFound, RenderError, TransportUnavailable
+from newsletter.errors import ConfigurationError, NotFound, RenderError
 
 if TYPE_CHECKING:
     from newsletter.editions.editor import Skipped
     from newsletter.rendering.compile import Rendered
-    from newsletter.rendering.message import CompiledMessage
     from newsletter.settings import Settings
 
-#: The public id in a preview's links; no reader has it.
-_NOBODY = "preview_________"
 _LOOK_SECONDS = 0.5
 #: HTML that makes a browser reload the page every two seconds, without a script.
 _RELOAD = '<meta http-equiv="refresh" content="2">'
@@ -59,6 +54,8 @@ def preview(
     With --sample, the mail is about sample articles and needs no database: to look at templates.
     With --watch, the page that is written reloads itself.
     """
+    from newsletter.sender import trial
+
     cadence = cadence or _of_sample(sampled=sampled)
     found = context.of(ctx)
     recipient = f"reader@{found.settings.sender_domain}"
@@ -72,11 +69,11 @@ def preview(
         setup.require_for(recipient, found.settings)
     rendered = _rendered(found, cadence, sampled=sampled)
     off = None if sampled else _skipped(found, cadence)
-    message = filled(rendered.message, found.settings, recipient)
+    message = trial.filled(rendered.message, found.settings, recipient, now=clock.utc_now())
     written = _write(folder, cadence, message, found.settings)
     _warn_of_unused(found.settings)
     if to:
-        post(found.settings, recipient, message)
+        trial.post(found.settings, recipient, message)
     if json:
         output.as_json(
             {
@@ -105,27 +102,6 @@ def _of_sample(*, sampled: bool) -> Cadence:
     return Cadence.WEEKLY
 
 
-def filled(compiled: CompiledMessage, settings: Settings, recipient: str) -> bytes:
-    """Return a message as a reader would get it, with links that do not work."""
-    from newsletter.ledger.queue import Claim
-    from newsletter.sender.personalize import Filler, SlotValues
-
-    claim = Claim(
-        id=0,
-        mailing_id=0,
-        address=recipient,
-        reference=_NOBODY,
-        generation=0,
-        since_at=None,
-        created_at=clock.utc_now(),
-        attempts=0,
-    )
-    slot_values = SlotValues(
-        tokens.new_public_id(), settings.sender_domain, settings.zone, settings.language
-    )
-    return Filler(settings.keyring()).fill(compiled, slot_values=slot_values, claim=claim)
-
-
 def _rendered(found: context.Context, cadence: Cadence, *, sampled: bool) -> Rendered:
     from newsletter.editions import publish
     from newsletter.editions.compose import MailRenderer
@@ -150,11 +126,13 @@ def _write(
     folder: Path, cadence: Cadence, message: bytes, settings: Settings, *, head: str = ""
 ) -> tuple[Path, Path, Path]:
     """Write the three files; `head` is added to the page alone."""
+    from newsletter.sender import trial
+
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     page, text, eml = (folder / f"{cadence}.{kind}" for kind in ("html", "txt", "eml"))
-    html = part(message, "html").replace(sample.picture_url(settings), sample.PICTURE)
+    html = trial.part(message, "html").replace(sample.picture_url(settings), sample.PICTURE)
     files.write(page, html.replace("<head>", f"<head>{head}", 1))
-    files.write(text, part(message, "plain"))
+    files.write(text, trial.part(message, "plain"))
     files.write(eml, message)
     return page, text, eml
 
@@ -199,10 +177,13 @@ def _fingerprint(templates: Path) -> frozenset[tuple[str, int, int]]:
 
 def _write_again(found: context.Context, folder: Path, cadence: Cadence, *, sampled: bool) -> None:
     """Write the mail, or the error in its templates, as a page that reloads itself."""
+    from newsletter.sender import trial
+
     settings = found.settings
     try:
         rendered = _rendered(found, cadence, sampled=sampled)
-        message = filled(rendered.message, settings, f"reader@{settings.sender_domain}")
+        recipient = f"reader@{settings.sender_domain}"
+        message = trial.filled(rendered.message, settings, recipient, now=clock.utc_now())
         written = _write(folder, cadence, message, settings, head=_RELOAD)
     except (RenderError, NotFound) as exc:
         output.warn(exc.message, exc.hint)
@@ -222,31 +203,3 @@ def _warn_of_unused(settings: Settings) -> None:
         templates = environment.build(settings.templates, settings.language)
         if idle := overrides.sentence(settings.templates, templates):
             output.warn(idle, "`newsletter templates list` shows all names.")
-
-
-def part(message: bytes, kind: str) -> str:
-    """Return one of the two parts of a message, html or plain."""
-    parsed = message_from_bytes(message, policy=policy.default)
-    assert isinstance(parsed, EmailMessage)
-    body = parsed.get_body((kind,))
-    assert body is not None
-    content: str = body.get_content()
-    return content
-
-
-def post(settings: Settings, recipient: str, message: bytes) -> None:
-    """Send one mail without recording it; raises TransportUnavailable if it is not accepted."""
-    from newsletter.sender import connections
-    from newsletter.sender.plan import Plan
-    from newsletter.smtp.outcome import Kind
-
-    try:
-        outcome = connections.post(Plan.of(settings), recipient, message)
-    except TransportUnavailable as exc:
-        raise TransportUnavailable(
-            exc.message, hint="Look at NEWSLETTER_SMTP_URL; nothing was sent."
-        ) from exc
-    if outcome.kind is not Kind.ACCEPTED:
-        raise TransportUnavailable(
-            f"The mail was not accepted: {outcome.code or ''} {outcome.text}".rstrip() + "."
-        )

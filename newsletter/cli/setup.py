@@ -33,24 +33,17 @@ def require(settings: Settings, *, force: bool = False) -> None:
 
 def require_for_readers(engine: Engine, settings: Settings, *, force: bool = False) -> None:
     """Call `require`, unless all readers who can be mailed have mailboxes on this machine."""
-    from newsletter.db import session as sessions
-    from newsletter.doctor import setup
-    from newsletter.subscribers import store
+    from newsletter.doctor import ready
 
-    if not setup.incomplete(settings):
-        return
-    with sessions.reading(engine) as session:
-        is_local = store.has_only_local(session)
-    if not is_local:
+    if not ready.is_ready(engine, settings):
         require(settings, force=force)
 
 
 def require_for(recipient: str, settings: Settings) -> None:
     """Call `require` for one mail, unless its mailbox is on this machine."""
-    from newsletter import address
+    from newsletter.doctor import ready
 
-    if not address.is_local_domain(recipient.rpartition("@")[2]):
-        require(settings)
+    ready.require_for(recipient, settings)
 
 
 def warn(settings: Settings) -> None:

@@ -19,6 +19,7 @@ from newsletter.desk.routes import (
     audit,
     delivery,
     feeds,
+    editions,
     findings,
     growth,
     monitoring,
@@ -35,6 +36,7 @@ from newsletter.web.middleware import Methods, SafeHeaders
 #: The pages, for which somebody has to be signed in.
 _ROUTERS = [
     today.router,
+    editions.router,
     delivery.router,
     reports.router,
     findings.router,

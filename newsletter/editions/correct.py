@@ -18,7 +18,7 @@ from functools import partial
 from sqlalchemy import Engine
 from sqlmodel import Session
 
-from newsletter import cadences
+from newsletter import audit, cadences
 from newsletter.articles import link
 from newsletter.articles import store as articles
 from newsletter.cadences import Cadence
@@ -127,6 +127,7 @@ def send(
     notice: Notice,
     *,
     now: datetime,
+    actor: str,
     publication: Publication,
     plan: Callable[[], Plan],
     on_queued: Callable[[Correction], None] = lambda _: None,
@@ -138,7 +139,7 @@ def send(
     Idempotent: a second run continues, and adds readers for whom the edition was accepted since.
     `on_settled` is called with the number of readers for whom this run has a reply.
     """
-    queued = enqueue(engine, notice, now=now, publication=publication)
+    queued = enqueue(engine, notice, now=now, actor=actor, publication=publication)
     on_queued(queued)
     subprocesses.deliver_mailing(
         engine, plan(), queued.mailing_id, on_settled=on_settled, on_trouble=on_trouble
@@ -149,7 +150,7 @@ def send(
 
 
 def enqueue(
-    engine: Engine, notice: Notice, *, now: datetime, publication: Publication
+    engine: Engine, notice: Notice, *, now: datetime, actor: str, publication: Publication
 ) -> Correction:
     """Queue a correction in the ledger for all readers without a delivery of it; send nothing."""
     # Refused for a restored backup, whose queued deliveries may have been sent already.
@@ -160,6 +161,9 @@ def enqueue(
                 events.EDITION_CORRECTED, edition=notice.edition, audience=queued.waiting
             )
             sessions.after_commit(session, logged)
+            subjects = {f"edition:{notice.edition}": f"article {queued.article.article_id}"}
+            said = "\n\n".join(notice.paragraphs)
+            audit.record(session, "editions.correct", subjects, actor=actor, at=now, after=said)
         return queued
 
 

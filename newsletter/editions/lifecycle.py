@@ -112,17 +112,19 @@ def retry(
     return asked, retried
 
 
-def pause(engine: Engine, slug: str) -> Summary:
+def pause(engine: Engine, slug: str, *, now: datetime, actor: str) -> Summary:
     """Pause an edition: workers claim none of its deliveries until it is resumed."""
-    return _turn(engine, slug, EditionState.PAUSED, among=_UNFINISHED)
+    return _turn(engine, slug, EditionState.PAUSED, now=now, actor=actor)
 
 
-def resume(engine: Engine, slug: str) -> Summary:
+def resume(engine: Engine, slug: str, *, now: datetime, actor: str) -> Summary:
     """Resume a paused edition."""
-    return _turn(engine, slug, EditionState.OPEN, among=_UNFINISHED)
+    return _turn(engine, slug, EditionState.OPEN, now=now, actor=actor)
 
 
-def cancel(engine: Engine, slug: str, *, now: datetime, reason: str) -> tuple[Summary, int]:
+def cancel(
+    engine: Engine, slug: str, *, now: datetime, reason: str, actor: str
+) -> tuple[Summary, int]:
     """Cancel an edition and its corrections, or only these if the edition has ended.
 
     Accepted deliveries stay, and other readers catch up with the next edition. Also returns for how
@@ -130,6 +132,7 @@ def cancel(engine: Engine, slug: str, *, now: datetime, reason: str) -> tuple[Su
     """
     with sessions.writing(engine) as session:
         edition = store.by_slug(session, slug)
+        before = edition.state
         stopped = cancellation.cancel_mailings(
             session,
             mailings=mailings.corrections_of(edition),
@@ -143,20 +146,38 @@ def cancel(engine: Engine, slug: str, *, now: datetime, reason: str) -> tuple[Su
                 session, mailings=digests, reason=Reason.EDITION_CANCELLED, now=now
             )
             _log(session, events.EDITION_CANCELLED, [slug], message=reason)
+        _audit(session, "editions.cancel", edition, before, actor=actor, at=now, detail=reason)
         return summaries.of(session, edition), stopped
 
 
-def _turn(
-    engine: Engine, slug: str, state: EditionState, *, among: Sequence[EditionState]
-) -> Summary:
+def _turn(engine: Engine, slug: str, state: EditionState, *, now: datetime, actor: str) -> Summary:
     with sessions.writing(engine) as session:
         edition = store.by_slug(session, slug)
-        _require(session, edition, state, among=among)
+        before = edition.state
+        _require(session, edition, state, among=_UNFINISHED)
         if state is EditionState.PAUSED:
             _log(session, events.EDITION_PAUSED, [slug], by="operator")
+            action = "editions.pause"
         else:
             _log(session, events.EDITION_RESUMED, [slug])
+            action = "editions.resume"
+        if edition.state != before:
+            _audit(session, action, edition, before, actor=actor, at=now)
         return summaries.of(session, edition)
+
+
+def _audit(
+    session: Session,
+    action: str,
+    edition: Edition,
+    before: str,
+    *,
+    actor: str,
+    at: datetime,
+    detail: str = "",
+) -> None:
+    subjects = {f"edition:{_slug(edition)}": detail}
+    audit.record(session, action, subjects, actor=actor, at=at, before=before, after=edition.state)
 
 
 def _require(

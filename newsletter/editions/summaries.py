@@ -84,6 +84,11 @@ class Corrected:
     #: The number of deliveries by state; states without deliveries are missing.
     states: dict[str, int]
 
+    @property
+    def left(self) -> int:
+        """The number of mails that are still to be sent."""
+        return sum(self.states.get(state, 0) for state in books.OPEN)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Contents:
@@ -155,7 +160,7 @@ def contents(session: Session, edition: Edition) -> list[Contents]:
             public_id=public_id,
             subject=subject,
             readers=count,
-            articles=_placed(session, mailing_id),
+            articles=placed(session, mailing_id),
         )
         for mailing_id, public_id, subject, count in found.all()
     ]
@@ -183,7 +188,8 @@ def corrections(session: Session, edition: Edition) -> list[Corrected]:
     ]
 
 
-def _placed(session: Session, mailing_id: int) -> list[Placed]:
+def placed(session: Session, mailing_id: int) -> list[Placed]:
+    """Return the articles of a mailing, as they were at the freeze."""
     found = session.execute(
         select_columns(MailingArticle, col(Article.content_hash))
         .join(Article, col(Article.id) == col(MailingArticle.article_id))

@@ -5,6 +5,7 @@ Model files never import one another: foreign keys refer to table names.
 
 from newsletter.models.address_change import AddressChange
 from newsletter.models.article import Article, ArticleAlias, ArticleState
+from newsletter.models.article_order import ArticleOrder
 from newsletter.models.attempt import Attempt
 from newsletter.models.audit import Audit
 from newsletter.models.click_count import ClickCount
@@ -32,6 +33,7 @@ __all__ = [
     "AddressChange",
     "Article",
     "ArticleAlias",
+    "ArticleOrder",
     "ArticleState",
     "Attempt",
     "Audit",

@@ -59,10 +59,23 @@ class Article(Table, table=True):
     rejected_at: datetime | None = Field(default=None, sa_type=Instant)
     #: The time at which the article was pinned; it leads the next edition of each cadence.
     pinned_at: datetime | None = Field(default=None, sa_type=Instant)
-    #: SHA-256 of the fields that readers see.
+    #: The title and standfirst that an editor has written for the mail; None for the feed's own.
+    mail_title: str | None = Field(default=None)
+    mail_standfirst: str | None = Field(default=None)
+    #: SHA-256 of the fields of the feed that readers see.
     content_hash: str = Field(max_length=64)
     created_at: datetime = Field(sa_type=Instant)
     updated_at: datetime = Field(sa_type=Instant)
+
+    @property
+    def shown_title(self) -> str:
+        """The title in mails: the editor's, or else that of the feed."""
+        return self.title if self.mail_title is None else self.mail_title
+
+    @property
+    def shown_standfirst(self) -> str:
+        """The standfirst in mails: the editor's, or else that of the feed."""
+        return self.standfirst if self.mail_standfirst is None else self.mail_standfirst
 
     @property
     def state(self) -> ArticleState:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import BigInteger, Column, ForeignKey, Text
+from sqlalchemy import BigInteger, Column, ForeignKey, Index, Text
 from sqlmodel import Field
 
 from newsletter.models.columns import Instant, RowId
@@ -13,6 +13,8 @@ from newsletter.models.table import Table
 
 class Consent(Table, table=True):
     """One change of status or cadence (GDPR art. 7: consent must be demonstrable)."""
+
+    __table_args__ = (Index("ix_consent_action_at", "action", "at"),)
 
     id: int | None = Field(default=None, sa_column=Column(RowId, primary_key=True))
     subscriber_id: int = Field(

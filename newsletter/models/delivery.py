@@ -38,6 +38,8 @@ OPEN = (State.QUEUED, State.DEFERRED)
 CLAIMABLE = "delivery.state IN ('queued', 'deferred') AND delivery.blocked_domain IS NULL"
 # The row waits for a rate limit or pause of its domain.
 BLOCKED = "delivery.blocked_domain IS NOT NULL"
+# Deliveries that were refused, which pages list by their replies.
+REFUSED = "delivery.state = 'refused'"
 # Deliveries that may or may not have arrived, which the operator must decide about.
 UNKNOWN = "delivery.state = 'unknown'"
 
@@ -67,6 +69,7 @@ class Delivery(Table, table=True):
             "id",
             info={"where": BLOCKED},
         ),
+        Index("ix_delivery_refused", "mailing_id", "code", "enhanced", info={"where": REFUSED}),
         Index("ix_delivery_reference", "reference"),
         Index("ix_delivery_unknown", "state_at", info={"where": UNKNOWN}),
     )

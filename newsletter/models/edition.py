@@ -8,6 +8,8 @@ from enum import StrEnum
 from sqlalchemy import Column, UniqueConstraint
 from sqlmodel import Field
 
+from newsletter import cadences
+from newsletter.cadences import Cadence
 from newsletter.models.columns import Instant, RowId
 from newsletter.models.table import Table
 
@@ -46,3 +48,8 @@ class Edition(Table, table=True):
     finished_at: datetime | None = Field(default=None, sa_type=Instant)
     #: The time at which the readers' watermarks were last settled while no row was open.
     settled_at: datetime | None = Field(default=None, sa_type=Instant)
+
+    @property
+    def name(self) -> str:
+        """The name in commands, URLs and the audit log: weekly-2026-11-23."""
+        return cadences.slug(Cadence(self.cadence), self.period)

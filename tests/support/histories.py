@@ -172,10 +172,16 @@ class History:
         for one in found:
             if act == "cancel":
                 lifecycle.cancel(
-                    self.world.engine, one.edition, now=self.world.now, reason="A test."
+                    self.world.engine,
+                    one.edition,
+                    now=self.world.now,
+                    reason="A test.",
+                    actor="cli:mia",
                 )
             else:
-                getattr(lifecycle, act)(self.world.engine, one.edition)
+                getattr(lifecycle, act)(
+                    self.world.engine, one.edition, now=self.world.now, actor="cli:mia"
+                )
 
     def expire(self) -> None:
         times = self.world.settings.send_times

@@ -497,11 +497,11 @@ def test_an_article_by_hand_may_share_its_link_with_episodes(engine: Engine) -> 
     ingest.take_in(engine, new_feed(engine), document(episode(1), episode(2)), NOW)
     draft = Draft(title="About the show", link="https://show.example/")
 
-    made = ingest.add_article(engine, draft, NOW)
+    made = ingest.add_article(engine, draft, NOW, actor="cli:mia")
 
     assert made.title == "About the show"
     with pytest.raises(Conflict, match="About the show"):
-        ingest.add_article(engine, draft, NOW)
+        ingest.add_article(engine, draft, NOW, actor="cli:mia")
 
 
 def test_the_same_article_in_two_feeds_is_one(engine: Engine) -> None:
@@ -701,14 +701,14 @@ def test_an_article_is_added_by_hand_under_its_canonical_link(engine: Engine) ->
         categories=("One", "Two", "One"),
     )
 
-    made = ingest.add_article(engine, draft, NOW)
+    made = ingest.add_article(engine, draft, NOW, actor="cli:mia")
 
     assert (made.title, made.link) == ("By hand", "https://a.example/x")
     assert (made.categories, made.image_url) == (["One", "Two"], "https://a.example/i.png")
     assert made.seen_at is not None
     assert made.seen_at > coverage_end
     with pytest.raises(Conflict, match="By hand"):
-        ingest.add_article(engine, draft, NOW)
+        ingest.add_article(engine, draft, NOW, actor="cli:mia")
 
 
 @pytest.mark.parametrize(
@@ -721,11 +721,13 @@ def test_an_article_is_added_by_hand_under_its_canonical_link(engine: Engine) ->
 )
 def test_an_article_that_could_not_be_shown_is_refused(engine: Engine, draft: Draft) -> None:
     with pytest.raises(InvalidInput):
-        ingest.add_article(engine, draft, NOW)
+        ingest.add_article(engine, draft, NOW, actor="cli:mia")
 
 
 def test_a_feed_finds_its_article_that_was_added_by_hand(engine: Engine) -> None:
-    ingest.add_article(engine, Draft(title="Mine", link="https://a.example/a"), NOW)
+    ingest.add_article(
+        engine, Draft(title="Mine", link="https://a.example/a"), NOW, actor="cli:mia"
+    )
 
     counts = ingest.take_in(engine, new_feed(engine), document(item("a"), item("b")), NOW)
 

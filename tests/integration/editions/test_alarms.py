@@ -86,14 +86,14 @@ def test_the_operator_lets_it_go_on_and_only_another_rate_pauses_it_again(editio
     edition.bounce_all(0, 20)
     assert edition.alarms()
 
-    lifecycle.resume(edition.engine, SLUG)
+    lifecycle.resume(edition.engine, SLUG, now=NOW, actor="cli:mia")
     edition.bounce_all(20, 30)
     assert edition.alarms() == []
     assert edition.state() == ("open", None)
 
     edition.complain_all(0, 9)
     assert len(edition.alarms()) == 1
-    lifecycle.resume(edition.engine, SLUG)
+    lifecycle.resume(edition.engine, SLUG, now=NOW, actor="cli:mia")
     assert edition.alarms() == []
 
 
@@ -108,7 +108,7 @@ def test_the_rates_are_settings(edition: Edited) -> None:
 
 def test_what_is_not_being_sent_is_not_paused(edition: Edited) -> None:
     edition.bounce_all(0, 30)
-    lifecycle.cancel(edition.engine, SLUG, now=NOW, reason="Wrong headline.")
+    lifecycle.cancel(edition.engine, SLUG, now=NOW, reason="Wrong headline.", actor="cli:mia")
 
     assert edition.alarms() == []
     assert edition.state() == ("cancelled", "Wrong headline.")

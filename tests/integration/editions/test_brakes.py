@@ -79,7 +79,7 @@ def test_what_is_held_of_a_cancelled_edition_stays_held(world: World) -> None:
     first = world.article()
     world.freeze()
     world.record(world.take(limit=1), {reader: Kind.UNKNOWN, other: Kind.UNKNOWN})
-    lifecycle.cancel(world.engine, WEEKLY, now=world.now, reason="A mistake.")
+    lifecycle.cancel(world.engine, WEEKLY, now=world.now, reason="A mistake.", actor="cli:mia")
 
     with sessions.writing(world.engine) as session:
         excluded = mailings.cancelled()
@@ -140,10 +140,10 @@ def test_no_worker_claims_from_a_paused_edition_until_it_is_resumed(world: World
     world.freeze()
     world.record(world.take(limit=1))
 
-    assert lifecycle.pause(world.engine, WEEKLY).state == "paused"
+    assert lifecycle.pause(world.engine, WEEKLY, now=world.now, actor="cli:mia").state == "paused"
     assert world.take() == []
     assert lifecycle.finish(world.engine, now=world.now) == []
-    assert lifecycle.resume(world.engine, WEEKLY).state == "open"
+    assert lifecycle.resume(world.engine, WEEKLY, now=world.now, actor="cli:mia").state == "open"
 
     world.deliver()
     assert world.summary(WEEKLY).accepted == 2
@@ -153,16 +153,16 @@ def test_pausing_twice_is_pausing_once(world: World) -> None:
     world.reader()
     world.article()
     world.freeze()
-    lifecycle.pause(world.engine, WEEKLY)
+    lifecycle.pause(world.engine, WEEKLY, now=world.now, actor="cli:mia")
 
-    assert lifecycle.pause(world.engine, WEEKLY).state == "paused"
+    assert lifecycle.pause(world.engine, WEEKLY, now=world.now, actor="cli:mia").state == "paused"
 
 
 def test_a_paused_edition_is_superseded_like_any_other(world: World) -> None:
     reader = world.reader()
     first = world.article()
     world.freeze()
-    lifecycle.pause(world.engine, WEEKLY)
+    lifecycle.pause(world.engine, WEEKLY, now=world.now, actor="cli:mia")
     world.tick(days=7)
     second = world.article()
 
@@ -178,7 +178,9 @@ def test_a_cancelled_edition_stops_and_its_readers_catch_up(world: World) -> Non
     world.freeze()
     world.record(world.take(limit=1))
 
-    summary, _ = lifecycle.cancel(world.engine, WEEKLY, now=world.now, reason="A wrong headline.")
+    summary, _ = lifecycle.cancel(
+        world.engine, WEEKLY, now=world.now, reason="A wrong headline.", actor="cli:mia"
+    )
 
     assert (summary.state, summary.reason) == ("cancelled", "A wrong headline.")
     assert (summary.accepted, summary.cancelled) == (1, 2)
@@ -197,7 +199,9 @@ def test_what_was_leaving_when_its_edition_was_cancelled_is_not_tried_again(worl
     world.article()
     world.freeze()
     held = world.take()
-    lifecycle.cancel(world.engine, WEEKLY, now=world.now, reason="A wrong headline.")
+    lifecycle.cancel(
+        world.engine, WEEKLY, now=world.now, reason="A wrong headline.", actor="cli:mia"
+    )
 
     world.record(held, {reader: Kind.DEFERRED})
 
@@ -212,9 +216,11 @@ def test_a_finished_edition_has_no_brakes(world: World, act: str) -> None:
     world.article()
     world.send()
     acts: dict[str, Callable[[], object]] = {
-        "pause": lambda: lifecycle.pause(world.engine, WEEKLY),
-        "resume": lambda: lifecycle.resume(world.engine, WEEKLY),
-        "cancel": lambda: lifecycle.cancel(world.engine, WEEKLY, now=world.now, reason="No."),
+        "pause": lambda: lifecycle.pause(world.engine, WEEKLY, now=world.now, actor="cli:mia"),
+        "resume": lambda: lifecycle.resume(world.engine, WEEKLY, now=world.now, actor="cli:mia"),
+        "cancel": lambda: lifecycle.cancel(
+            world.engine, WEEKLY, now=world.now, reason="No.", actor="cli:mia"
+        ),
     }
 
     with pytest.raises(Conflict, match="weekly-2026-06-01 is finished"):
@@ -228,7 +234,7 @@ def _corrected(world: World) -> int:
     world.send()
     notice = correct.notice(WEEKLY, str(article), "The dose is 5 mg.")
     return correct.enqueue(
-        world.engine, notice, now=world.now, publication=world.publication
+        world.engine, notice, now=world.now, actor="cli:mia", publication=world.publication
     ).mailing_id
 
 
@@ -243,12 +249,14 @@ def test_a_finished_editions_correction_can_be_cancelled(world: World) -> None:
     world.readers(3)
     correction = _corrected(world)
 
-    summary, stopped = lifecycle.cancel(world.engine, WEEKLY, now=world.now, reason="No.")
+    summary, stopped = lifecycle.cancel(
+        world.engine, WEEKLY, now=world.now, reason="No.", actor="cli:mia"
+    )
 
     assert (summary.state, stopped) == ("finished", 3)
     assert _correction_states(world, correction) == {"cancelled"}
     with pytest.raises(Conflict, match="is finished"):
-        lifecycle.cancel(world.engine, WEEKLY, now=world.now, reason="No.")
+        lifecycle.cancel(world.engine, WEEKLY, now=world.now, reason="No.", actor="cli:mia")
 
 
 def test_a_correction_waits_with_its_edition_and_not_for_a_cancelled_one(world: World) -> None:
@@ -256,13 +264,19 @@ def test_a_correction_waits_with_its_edition_and_not_for_a_cancelled_one(world: 
     article = world.article()
     world.send(outcomes={late: Kind.DEFERRED})
     notice = correct.notice(WEEKLY, str(article), "The dose is 5 mg.")
-    lifecycle.pause(world.engine, WEEKLY)
-    correct.enqueue(world.engine, notice, now=world.now, publication=world.publication)
+    lifecycle.pause(world.engine, WEEKLY, now=world.now, actor="cli:mia")
+    correct.enqueue(
+        world.engine, notice, now=world.now, actor="cli:mia", publication=world.publication
+    )
 
     assert world.take() == []
-    lifecycle.cancel(world.engine, WEEKLY, now=world.now, reason="A wrong headline.")
+    lifecycle.cancel(
+        world.engine, WEEKLY, now=world.now, reason="A wrong headline.", actor="cli:mia"
+    )
     other = correct.notice(WEEKLY, str(article), "It is 6 mg.")
-    correct.enqueue(world.engine, other, now=world.now, publication=world.publication)
+    correct.enqueue(
+        world.engine, other, now=world.now, actor="cli:mia", publication=world.publication
+    )
 
     assert [claim.reference for claim in world.take()] == [had]
 
@@ -289,9 +303,9 @@ def test_nothing_of_a_restored_backup_grows_stale_before_it_is_known_for_one(
 
 def test_an_edition_that_is_not_there_is_not_found(world: World) -> None:
     with pytest.raises(NotFound):
-        lifecycle.pause(world.engine, WEEKLY)
+        lifecycle.pause(world.engine, WEEKLY, now=world.now, actor="cli:mia")
     with pytest.raises(InvalidInput):
-        lifecycle.pause(world.engine, "weekly")
+        lifecycle.pause(world.engine, "weekly", now=world.now, actor="cli:mia")
 
 
 def test_due_is_what_was_not_made_and_is_not_too_late(world: World) -> None:

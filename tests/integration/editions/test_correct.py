@@ -39,7 +39,9 @@ def said(article: int | str, *, edition: str = FIRST, text: str = TEXT, **more: 
 
 
 def enqueue(world: World, notice: Notice) -> Correction:
-    correction = correct.enqueue(world.engine, notice, now=world.now, publication=world.publication)
+    correction = correct.enqueue(
+        world.engine, notice, now=world.now, actor="cli:mia", publication=world.publication
+    )
     world.check_books()
     return correction
 
@@ -201,7 +203,7 @@ def test_fifty_at_once_make_one_correction_and_one_mail_per_reader(world: World)
             together.wait()
         notice = said(article)
         return correct.enqueue(
-            world.engine, notice, now=world.now, publication=world.publication
+            world.engine, notice, now=world.now, actor="cli:mia", publication=world.publication
         ).mailing_id
 
     with ThreadPoolExecutor(12) as pool:

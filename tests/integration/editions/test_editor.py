@@ -143,7 +143,7 @@ def test_a_mistake_that_was_stopped_is_rejected_before_the_next_edition(world: W
     mistake, other = world.articles(2)
     name = world.freeze("daily").edition
     world.deliver(limit=1)
-    lifecycle.cancel(world.engine, name, now=world.now, reason="A mistake.")
+    lifecycle.cancel(world.engine, name, now=world.now, reason="A mistake.", actor="cli:mia")
     world.edit("reject", mistake)
     with pytest.raises(Conflict):
         world.edit("hold", other)  # one reader had it, and would have it twice

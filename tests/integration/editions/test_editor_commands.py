@@ -68,6 +68,7 @@ def test_an_article_shows_who_did_what_and_the_edition_that_has_it(run: Run) -> 
 
     assert (shown["state"], shown["edition"]) == ("out", None)
     assert [(one["action"], one["actor"]) for one in shown["history"]] == [
+        ("articles.add", "cli:mia"),
         ("articles.hold", "cli:mia"),
         ("articles.release", "cli:mia"),
     ]
@@ -82,7 +83,7 @@ def test_behind_sudo_it_is_still_the_person_who_did_it(
     monkeypatch.setenv("SUDO_USER", "ada\x1b[31m")
     run("articles", "hold", "1")
 
-    (act,) = run("articles", "show", "1", "--json").json["history"]
+    *_, act = run("articles", "show", "1", "--json").json["history"]
     assert act["actor"] == "cli:ada[31m"
 
 

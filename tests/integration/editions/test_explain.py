@@ -316,7 +316,9 @@ def test_a_cancelled_edition_has_the_operators_reason(desk: Desk) -> None:
     desk.world.reader("weekly", ANN)
     desk.world.tick(days=1)
     desk.edition()
-    lifecycle.cancel(desk.world.engine, FIRST, now=desk.world.now, reason="A wrong headline.")
+    lifecycle.cancel(
+        desk.world.engine, FIRST, now=desk.world.now, reason="A wrong headline.", actor="cli:mia"
+    )
 
     assert "cancelled: the operator cancelled the edition (A wrong headline)." in desk.says()
 
@@ -338,7 +340,7 @@ def test_a_paused_edition_says_by_what_and_how_it_goes_on(
     desk.world.reader("weekly", ANN)
     desk.world.tick(days=1)
     desk.edition()
-    lifecycle.pause(desk.world.engine, FIRST)
+    lifecycle.pause(desk.world.engine, FIRST, now=desk.world.now, actor="cli:mia")
     with sessions.writing(desk.world.engine) as session:
         session.execute(update(Edition).values(reason=reason))
 

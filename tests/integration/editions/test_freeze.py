@@ -474,7 +474,13 @@ def _leaves_and_comes_back(world: World, reader: str) -> None:
 
 
 def _is_cancelled(world: World, _reader: str) -> None:
-    lifecycle.cancel(world.engine, "weekly-2026-06-01", now=world.now, reason="A wrong headline.")
+    lifecycle.cancel(
+        world.engine,
+        "weekly-2026-06-01",
+        now=world.now,
+        reason="A wrong headline.",
+        actor="cli:mia",
+    )
 
 
 def _grows_stale(world: World, _reader: str) -> None:

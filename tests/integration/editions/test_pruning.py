@@ -163,7 +163,7 @@ def test_an_edition_with_an_open_row_stays_whole(world: World) -> None:
     world.article()
     world.freeze()
     world.deliver(limit=1)
-    lifecycle.pause(world.engine, FIRST)
+    lifecycle.pause(world.engine, FIRST, now=world.now, actor="cli:mia")
     # No later edition supersedes the open row.
     world.tick(days=200)
     world.freeze("daily")

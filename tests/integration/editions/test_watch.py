@@ -60,7 +60,7 @@ def test_an_edition_that_is_paused_is_not_under_way(world: World) -> None:
     world.reader()
     world.article()
     world.freeze()
-    lifecycle.pause(world.engine, WEEKLY)
+    lifecycle.pause(world.engine, WEEKLY, now=world.now, actor="cli:mia")
 
     with sessions.reading(world.engine) as session:
         assert under_way.look(session, limits=Limits(), now=world.now).editions == []

@@ -100,7 +100,7 @@ def test_a_cancelled_edition_is_not_shown(visit: Make) -> None:
     visitor = visit(archive=True)
     visitor.add()
     slug = visitor.publish()
-    lifecycle.cancel(visitor.engine, slug, reason="a mistake", now=visitor.now)
+    lifecycle.cancel(visitor.engine, slug, reason="a mistake", now=visitor.now, actor="cli:mia")
     assert visitor.get(f"/editions/{slug}").status_code == 404
     assert slug not in visitor.get("/editions").text
 
