@@ -12,9 +12,10 @@ import threading
 from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import Future, wait
 from dataclasses import dataclass, fields
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from sqlalchemy import Engine
 from sqlmodel import Session
@@ -191,6 +192,17 @@ class Draft:
     categories: tuple[str, ...] = ()
     minutes: int = 1
     published_at: datetime | None = None
+
+
+def instant(written: str, zone: ZoneInfo) -> datetime:
+    """Parse a date or time, of `zone` if it has no offset; raises InvalidInput."""
+    try:
+        found = datetime.fromisoformat(written)
+        return (found if found.tzinfo else found.replace(tzinfo=zone)).astimezone(UTC)
+    except (ValueError, OverflowError) as exc:
+        raise InvalidInput(
+            f"{written!r} is no date or time.", hint="Write 2026-11-22 or 2026-11-22T07:30."
+        ) from exc
 
 
 def add_article(engine: Engine, draft: Draft, now: datetime, *, actor: str) -> Article:

@@ -223,6 +223,25 @@ def articles(
     return list(session.exec(page)), total
 
 
+def page(
+    session: Session,
+    *,
+    state: ArticleState | None = None,
+    feed_id: int | None = None,
+    limit: int,
+    before: int | None = None,
+) -> list[Article]:
+    """Return articles, the last stored first; with `before`, only those with a smaller id."""
+    chosen = select(Article).order_by(col(Article.id).desc()).limit(limit)
+    if state is not None:
+        chosen = chosen.where(is_in(state))
+    if feed_id is not None:
+        chosen = chosen.where(Article.feed_id == feed_id)
+    if before is not None:
+        chosen = chosen.where(col(Article.id) < before)
+    return list(session.exec(chosen))
+
+
 def is_in(state: ArticleState) -> ColumnElement[bool]:
     """Return the SQL condition for a value of `Article.state`."""
     is_out, is_rejected, is_held = (

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
-from zoneinfo import ZoneInfo
 
 import typer
 
@@ -137,7 +135,7 @@ def add(
         source=source,
         categories=tuple(category or ()),
         minutes=minutes,
-        published_at=_instant(published, here.settings.timezone) if published else None,
+        published_at=ingest.instant(published, here.settings.zone) if published else None,
     )
     with here.database() as engine:
         made = ingest.add_article(engine, draft, clock.utc_now(), actor=context.actor())
@@ -273,18 +271,6 @@ def _chosen(*, quarantined: bool, held: bool, rejected: bool) -> ArticleState | 
     if len(chosen) > 1:
         raise InvalidInput("Choose one of --quarantined, --held and --rejected.")
     return next(iter(chosen), None)
-
-
-def _instant(value: str, timezone: str) -> datetime:
-    """Parse a date or time; without an offset it is in the publication's time zone."""
-    try:
-        found = datetime.fromisoformat(value)
-        local = found if found.tzinfo else found.replace(tzinfo=ZoneInfo(timezone))
-        return local.astimezone(UTC)
-    except (ValueError, OverflowError) as exc:
-        raise InvalidInput(
-            f"{value!r} is no date or time.", hint="Write 2026-11-22 or 2026-11-22T07:30."
-        ) from exc
 
 
 def _cells(article: Article, settings: Settings) -> tuple[object, ...]:

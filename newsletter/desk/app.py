@@ -16,6 +16,7 @@ from newsletter.desk.dependencies import DeskContext
 from newsletter.desk.doorkeeper import Doorkeeper
 from newsletter.desk.limits import UploadLimit
 from newsletter.desk.routes import (
+    articles,
     audit,
     delivery,
     feeds,
@@ -37,6 +38,7 @@ from newsletter.web.middleware import Methods, SafeHeaders
 _ROUTERS = [
     today.router,
     editions.router,
+    articles.router,
     delivery.router,
     reports.router,
     findings.router,

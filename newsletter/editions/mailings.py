@@ -242,6 +242,36 @@ def edition_with(session: Session, article_id: int, *, but_cancelled: bool = Fal
     return cadences.slug(Cadence(found.cadence), found.period) if found else None
 
 
+def had_by(session: Session, article_ids: Collection[int]) -> dict[int, str]:
+    """Return the latest edition of each of some articles that has it as its lead or as a story."""
+    found = session.execute(
+        select_columns(col(MailingArticle.article_id), Edition)
+        .join(Mailing, col(Mailing.id) == col(MailingArticle.mailing_id))
+        .join(Edition, _edition_id == col(Mailing.edition_id))
+        .where(
+            col(MailingArticle.article_id).in_(article_ids),
+            col(MailingArticle.role) != Role.RELATED,
+        )
+        .order_by(col(Edition.coverage_end))
+    )
+    return {article_id: edition.name for article_id, edition in found}
+
+
+def placed_in(session: Session, article_id: int, *, limit: int) -> list[tuple[Edition, str, int]]:
+    """Return the latest editions with an article: edition, role, and number of variants with it."""
+    role = col(MailingArticle.role)
+    found = session.execute(
+        select_columns(Edition, func.min(role), func.count())
+        .join(Mailing, col(Mailing.edition_id) == _edition_id)
+        .join(MailingArticle, col(MailingArticle.mailing_id) == col(Mailing.id))
+        .where(col(MailingArticle.article_id) == article_id)
+        .group_by(_edition_id)
+        .order_by(col(Edition.coverage_end).desc())
+        .limit(limit)
+    )
+    return [(edition, name, count) for edition, name, count in found]
+
+
 def sent_at(session: Session, ends: Collection[datetime]) -> set[int]:
     """Return the articles in the editions whose coverage ended at one of `ends`.
 
