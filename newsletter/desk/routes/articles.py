@@ -6,6 +6,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Form, Query, Request
 from fastapi.responses import HTMLResponse, Response
+from pydantic import Field
 
 from newsletter import audit
 from newsletter.articles import ingest, store
@@ -25,9 +26,11 @@ _LARGEST = 2**63 - 1
 
 Number = Annotated[int, Query(ge=1, le=_LARGEST)]
 #: The articles that are marked in a list.
-Marked = Annotated[list[int], Form(ge=1, le=_LARGEST, max_length=paging.SIZE)]
+Marked = Annotated[
+    list[Annotated[int, Field(ge=1, le=_LARGEST)]], Form(min_length=1, max_length=paging.SIZE)
+]
 #: The page to which a form leads, within the desk.
-Back = Annotated[str, Form(pattern=r"/(articles|next)([/?][\w/?=&-]*)?", max_length=200)]
+Back = Annotated[str, Form(pattern=r"^/(articles|next)([/?][\w/?=&-]*)?$", max_length=200)]
 
 
 @router.get("/articles")

@@ -9,6 +9,7 @@ from readers import Readers
 from sqlalchemy import Engine
 
 from newsletter.settings import Settings
+from tests.integration.editions.conftest import World
 
 MakeDesk = Callable[..., OperatorDesk]
 
@@ -33,3 +34,9 @@ def desk_with(sqlite_engine: Engine, settings: Callable[..., Settings]) -> MakeD
 def readers(engine: Engine) -> Readers:
     """The readers of the publication, to be added and looked at."""
     return Readers(engine)
+
+
+@pytest.fixture
+def world(desk: OperatorDesk) -> World:
+    """The publication of `desk`, at its clock, with articles, readers and editions to be made."""
+    return World(desk.engine, desk.settings, now=desk.now)
