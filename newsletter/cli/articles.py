@@ -8,6 +8,7 @@ import typer
 
 from newsletter import clock
 from newsletter.cli import context, history, output
+from newsletter.cli.send import CadenceArgument
 from newsletter.errors import InvalidInput
 from newsletter.models import ArticleState
 
@@ -246,6 +247,94 @@ def unpin(ctx: typer.Context, *, json: output.Json = False) -> None:
         output.say("No article was pinned.")
 
 
+@app.command()
+def edit(
+    ctx: typer.Context,
+    article: Number,
+    *,
+    title: Annotated[
+        str | None, typer.Option(callback=context.legible, help="The title in the next mails.")
+    ] = None,
+    standfirst: Annotated[
+        str | None,
+        typer.Option(
+            callback=context.legible, help='The standfirst in the next mails; "" for none.'
+        ),
+    ] = None,
+    reset: Annotated[bool, typer.Option("--reset", help="Use the feed's own words again.")] = False,
+    json: output.Json = False,
+) -> None:
+    """Write the title and standfirst that the next mails have for an article.
+
+    They stay until --reset, whatever the feed brings. Mails that are made already do not change.
+    """
+    from newsletter.editions import arranging
+
+    if reset == (title is not None or standfirst is not None):
+        raise InvalidInput("Give --title, --standfirst or both, or else --reset.")
+    here, now, actor = context.of(ctx), clock.utc_now(), context.actor()
+    with here.database() as engine:
+        if reset:
+            found = arranging.reset(engine, article, now=now, actor=actor)
+        else:
+            found = arranging.edit(
+                engine, article, title=title, standfirst=standfirst, now=now, actor=actor
+            )
+    if json:
+        output.as_json(_article(found, here.settings))
+    else:
+        output.say(f"The next mails have article {found.id} as: {found.shown_title}")
+        output.say(found.shown_standfirst or "It has no standfirst.")
+
+
+@app.command()
+def order(
+    ctx: typer.Context,
+    cadence: CadenceArgument,
+    articles: Annotated[
+        list[int] | None,
+        typer.Argument(max=output.LARGEST, help="Their numbers, in their order."),
+    ] = None,
+    *,
+    reset: Annotated[bool, typer.Option("--reset", help="Order all by date again.")] = False,
+    json: output.Json = False,
+) -> None:
+    """Let articles come first in the next edition of a cadence; without any, show the order.
+
+    The others follow by date, and a pinned article leads all the same. The order is for that
+    edition alone, and changes nothing of which articles it has.
+    """
+    from newsletter.db import session as sessions
+    from newsletter.editions import arranging
+
+    if reset and articles:
+        raise InvalidInput("Name articles or --reset, not both.")
+    here, now = context.of(ctx), clock.utc_now()
+    with here.database() as engine:
+        if articles or reset:
+            found = arranging.order(
+                engine,
+                cadence,
+                articles or [],
+                now=now,
+                actor=context.actor(),
+                publication=here.publication,
+            )
+        else:
+            with sessions.reading(engine) as session:
+                found, _ = arranging.coming(session, cadence, now=now, publication=here.publication)
+    if json:
+        listed = [{"article": one.id, "title": one.shown_title} for one in found]
+        output.as_json({"cadence": cadence, "articles": listed})
+    elif found:
+        output.table(
+            ("place", "article", "title"),
+            [(place, one.id, one.shown_title) for place, one in enumerate(found, start=1)],
+        )
+    else:
+        output.say(f"The next {cadence} edition has no article yet.")
+
+
 def _report(name: str, ids: list[int], done: str, json: bool) -> None:
     if json:
         output.as_json({name: len(ids), "articles": ids})
@@ -295,7 +384,11 @@ def _state(article: Article, settings: Settings) -> str:
     words = [article.state.value]
     if article.state is not ArticleState.REJECTED and left_out is not None:
         words = [f"left out: {left_out}"]
-    return ", ".join([*words, *(["pinned"] if article.pinned_at else [])])
+    is_edited = article.mail_title is not None or article.mail_standfirst is not None
+    words += [
+        word for word, holds in (("pinned", article.pinned_at), ("edited", is_edited)) if holds
+    ]
+    return ", ".join(words)
 
 
 def _article(article: Article, settings: Settings) -> dict[str, Any]:
@@ -315,6 +408,8 @@ def _article(article: Article, settings: Settings) -> dict[str, Any]:
         "title": article.title,
         "link": article.link,
         "standfirst": article.standfirst,
+        "mail_title": article.mail_title,
+        "mail_standfirst": article.mail_standfirst,
         "image": image if article.image_url else None,
         "author": article.author,
         "source": article.source,

@@ -81,11 +81,21 @@ def in_turns(articles: Sequence[Article]) -> list[Article]:
     return [article for _, article in sorted(placed, key=lambda one: one[0])]
 
 
-def in_order(articles: Sequence[Article], *, pinned_after: datetime) -> list[Article]:
-    """Order articles for a mail, the newest first; one pinned after `pinned_after` is the lead."""
-    return sorted(
-        in_turns(articles), key=lambda one: one.pinned_at is None or one.pinned_at <= pinned_after
-    )
+def in_order(
+    articles: Sequence[Article], *, pinned_after: datetime, order: Sequence[int] = ()
+) -> list[Article]:
+    """Order articles for a mail.
+
+    One pinned after `pinned_after` is the lead; then come the ids of `order`, an editor's, in that
+    order, and then the others, the newest first. Ids that are not among the articles do not count.
+    """
+    places = {article_id: place for place, article_id in enumerate(order)}
+
+    def key(one: Article) -> tuple[bool, int]:
+        is_pinned = one.pinned_at is not None and one.pinned_at > pinned_after
+        return not is_pinned, places.get(one.id or 0, len(places))
+
+    return sorted(in_turns(articles), key=key)
 
 
 def left_out(categories: Sequence[str], skipped: Sequence[str]) -> str | None:
@@ -167,7 +177,7 @@ def content(
         reaches_back=any(day < covers_from for day in days),
         stories=stories,
         related=tuple(
-            Related(title=one.title, url=one.link, minutes=one.minutes) for one in related
+            Related(title=one.shown_title, url=one.link, minutes=one.minutes) for one in related
         ),
         total_stories=variant.total,
         next_on=cadences.next_due(cadence, end, times, skipped=skipped),
@@ -178,10 +188,10 @@ def content(
 def story(article: Article, times: SendTimes) -> Story:
     """Return an article in the form that mails show."""
     return Story(
-        title=article.title,
+        title=article.shown_title,
         url=article.link,
         minutes=article.minutes,
-        standfirst=article.standfirst,
+        standfirst=article.shown_standfirst,
         source=article.source,
         category=next(iter(article.categories), None),
         image=_image(article),

@@ -34,6 +34,8 @@ class Composition:
     end: datetime
     #: An article pinned after this instant, since the previous edition, is the lead.
     pinned_after: datetime
+    #: The ids of the articles that come first, as an editor has ordered them.
+    order: tuple[int, ...]
     #: Omitted categories, as spelled in articles.
     without: frozenset[str]
     #: The future periods of the cadence that will have no edition.
@@ -59,6 +61,7 @@ class Composition:
             period=period,
             end=end,
             pinned_after=pinned_after,
+            order=store.waiting_order(session, cadence),
             without=articles.spellings(session, publication.skip_categories),
             skipped=next_digest.skipped_ahead(session, now=end)[cadence],
             is_first=store.is_first(session, cadence, end=end),
@@ -120,7 +123,9 @@ def batch(session: Session, start: datetime, *, readers: int, composition: Compo
     total = len(found)
     if total == limit:
         total = articles.count_between(session, start=start, end=end, without=without)
-    chosen = assemble.in_order(found, pinned_after=composition.pinned_after)
+    chosen = assemble.in_order(
+        found, pinned_after=composition.pinned_after, order=composition.order
+    )
     return Batch(start=start, readers=readers, articles=tuple(chosen), total=total)
 
 

@@ -49,11 +49,11 @@ def hold(engine: Engine, ids: Collection[int], *, now: datetime, actor: str) -> 
     not change. Raises NotFound, and Conflict if an article is not out, or is in an edition, even a
     cancelled one; nothing is changed then.
     """
-    with _editing(engine, ids, now) as (session, instant, found):
+    with editing(engine, ids, now) as (session, instant, found):
         chosen = [one for one in found if one.state is not ArticleState.HELD]
         for one in chosen:
             _refuse_quarantined(one)
-            _refuse_rejected(one)
+            refuse_rejected(one)
             _refuse_frozen(session, one, "held")
             articles.change_article(
                 session, _id(one), {"seen_at": None, "held_at": instant, "updated_at": instant}
@@ -68,10 +68,10 @@ def release(engine: Engine, ids: Collection[int], *, now: datetime, actor: str) 
     than every watermark, so the next editions include them like new ones. Raises NotFound, and
     Conflict if an article is rejected or in quarantine.
     """
-    with _editing(engine, ids, now) as (session, instant, found):
+    with editing(engine, ids, now) as (session, instant, found):
         for one in found:
             _refuse_quarantined(one)
-            _refuse_rejected(one)
+            refuse_rejected(one)
         released = set(
             articles.let_out(
                 session, [_id(one) for one in found], state=ArticleState.HELD, seen_at=instant
@@ -87,7 +87,7 @@ def reject(engine: Engine, ids: Collection[int], *, now: datetime, actor: str) -
     The rows stay, so that the same items of a feed are recognised later. Raises NotFound, and
     Conflict if an article is in an edition that was not cancelled.
     """
-    with _editing(engine, ids, now) as (session, instant, found):
+    with editing(engine, ids, now) as (session, instant, found):
         chosen = [one for one in found if one.state is not ArticleState.REJECTED]
         changes = dict.fromkeys(("seen_at", "quarantined_at", "quarantine_reason", "pinned_at"))
         for one in chosen:
@@ -106,9 +106,9 @@ def pin(
     Returns the article, and the cadences whose next edition it will lead. Raises NotFound, and
     Conflict if no edition will have the article.
     """
-    with _editing(engine, [article_id], now) as (session, instant, (found,)):
+    with editing(engine, [article_id], now) as (session, instant, (found,)):
         _refuse_quarantined(found)
-        _refuse_rejected(found)
+        refuse_rejected(found)
         _refuse_left_out(found, publication)
         leads = leading.to_come(session, found, pinned_at=instant, now=now, publication=publication)
         if not leads:
@@ -123,7 +123,7 @@ def pin(
 
 def unpin(engine: Engine, *, now: datetime, actor: str) -> Article | None:
     """Unpin the pinned article and return it, so that the newest leads again; None without one."""
-    with _editing(engine, [], now) as (session, instant, _):
+    with editing(engine, [], now) as (session, instant, _):
         found = articles.pinned(session)
         if found is not None:
             articles.pin(session, None, at=instant)
@@ -212,7 +212,7 @@ def remove_note(engine: Engine, cadence: Cadence, *, now: datetime, actor: str) 
 
 
 @contextmanager
-def _editing(
+def editing(
     engine: Engine, ids: Collection[int], now: datetime
 ) -> Iterator[tuple[Session, datetime, list[Article]]]:
     """Yield a transaction under the freeze lock, its instant, and the articles with some ids."""
@@ -235,7 +235,8 @@ def _refuse_quarantined(article: Article) -> None:
         )
 
 
-def _refuse_rejected(article: Article) -> None:
+def refuse_rejected(article: Article) -> None:
+    """Raise Conflict for an article that an editor has rejected."""
     if article.state is ArticleState.REJECTED:
         raise Conflict(f"Article {article.id} is rejected, for good.")
 

@@ -86,9 +86,9 @@ def add_articles(
                 "article_id": article.id,
                 "position": position,
                 "role": role,
-                "title": article.title,
+                "title": article.shown_title,
                 "link": article.link,
-                "content_hash": article.content_hash,
+                "content_hash": article.mailed_hash,
             }
             for position, (article, role) in enumerate(
                 zip([*articles, *related], roles, strict=True), start=1

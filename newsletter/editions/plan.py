@@ -327,7 +327,7 @@ def _planned(variant: Variant, mail: Mail, *, readers: int) -> Planned:
                 article_id=article.id or 0,
                 position=position,
                 role=role,
-                title=article.title,
+                title=article.shown_title,
                 link=article.link,
                 is_edited=False,
             )

@@ -212,6 +212,7 @@ def _queue(
         )
     if shared.publication.count_clicks:
         clicks.begin(session, edition)
+    store.write_order(session, shared.cadence, (), now=now)
     audience.begin(session, chosen)
     store.set_audience(session, edition, readers)
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import case, delete, func, or_, update
+from sqlalchemy import case, delete, func, insert, or_, update
 from sqlalchemy import select as select_columns
 from sqlmodel import Session, col, select
 
@@ -17,6 +17,7 @@ from newsletter.editions import mailings
 from newsletter.errors import NotFound
 from newsletter.ledger import cancellation
 from newsletter.models import (
+    ArticleOrder,
     Delivery,
     Edition,
     EditionState,
@@ -145,6 +146,27 @@ def take_note(session: Session, edition: Edition) -> str:
 def note_of(session: Session, edition: Edition) -> Note | None:
     """Return the note of an edition; None if it has none."""
     return session.exec(select(Note).where(Note.edition_id == edition.id)).one_or_none()
+
+
+# The editor's order
+
+
+def waiting_order(session: Session, cadence: Cadence) -> tuple[int, ...]:
+    """Return the ids of the articles that come first in the next edition of a cadence."""
+    found = session.exec(
+        select(ArticleOrder.article_ids).where(ArticleOrder.cadence == cadence)
+    ).one_or_none()
+    return tuple(found or ())
+
+
+def write_order(
+    session: Session, cadence: Cadence, article_ids: Sequence[int], *, now: datetime
+) -> None:
+    """Replace the order that waits for the next edition of a cadence; none deletes it."""
+    session.execute(delete(ArticleOrder).where(col(ArticleOrder.cadence) == cadence))
+    if article_ids:
+        row = {"cadence": cadence, "article_ids": list(article_ids), "changed_at": now}
+        session.execute(insert(ArticleOrder), [row])
 
 
 # Settling

@@ -191,7 +191,7 @@ def corrections(session: Session, edition: Edition) -> list[Corrected]:
 def placed(session: Session, mailing_id: int) -> list[Placed]:
     """Return the articles of a mailing, as they were at the freeze."""
     found = session.execute(
-        select_columns(MailingArticle, col(Article.content_hash))
+        select_columns(MailingArticle, Article)
         .join(Article, col(Article.id) == col(MailingArticle.article_id))
         .where(col(MailingArticle.mailing_id) == mailing_id)
         .order_by(col(MailingArticle.position))
@@ -203,9 +203,9 @@ def placed(session: Session, mailing_id: int) -> list[Placed]:
             role=entry.role,
             title=entry.title,
             link=entry.link,
-            is_edited=content_hash != entry.content_hash,
+            is_edited=article.mailed_hash != entry.content_hash,
         )
-        for entry, content_hash in found
+        for entry, article in found
     ]
 
 

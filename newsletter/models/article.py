@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from datetime import datetime
 from enum import StrEnum
 
@@ -76,6 +78,14 @@ class Article(Table, table=True):
     def shown_standfirst(self) -> str:
         """The standfirst in mails: the editor's, or else that of the feed."""
         return self.standfirst if self.mail_standfirst is None else self.mail_standfirst
+
+    @property
+    def mailed_hash(self) -> str:
+        """SHA-256 of the fields that readers of a mail see, with the editor's words."""
+        if self.mail_title is None and self.mail_standfirst is None:
+            return self.content_hash
+        words = (self.content_hash, self.mail_title, self.mail_standfirst)
+        return hashlib.sha256(json.dumps(words).encode()).hexdigest()
 
     @property
     def state(self) -> ArticleState:

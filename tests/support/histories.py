@@ -3,7 +3,7 @@
 Readers join, move, pause, leave and come back; articles come in; editions of every cadence are
 frozen, half sent, paused, cancelled and given up; mail is accepted, refused, deferred or uncertain;
 what was uncertain is reconciled or sent again, and workers die with mail in their hands. Editors
-hold, release, reject and pin articles, skip editions and write notes.
+hold, release, reject, pin, reword and reorder articles, skip editions and write notes.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from sqlmodel import col, select
 
 from newsletter.cadences import Cadence
 from newsletter.db import session as sessions
-from newsletter.editions import editor, lifecycle, mailings, store, summaries
+from newsletter.editions import arranging, editor, lifecycle, mailings, store, summaries
 from newsletter.errors import Conflict
 from newsletter.ledger import books, listing, reconcile
 from newsletter.models import Article, ArticleState, Edition, Mailing, State
@@ -76,6 +76,9 @@ groups = (
         st.tuples(st.just("skip"), cadences),
         st.tuples(st.just("unskip"), cadences),
         st.tuples(st.just("note"), cadences),
+        st.tuples(st.just("word"), which, st.sampled_from(["Other words", ""])),
+        st.tuples(st.just("arrange"), cadences, st.permutations(range(4)), st.integers(0, 4)),
+        st.tuples(st.just("shift"), cadences, which, st.integers(1, 6)),
     ),
 )
 # Chosen in two steps: hypothesis would flatten nested alternatives and make all equally likely.
@@ -213,14 +216,35 @@ class History:
 
     def edit(self, act: str, number: int) -> None:
         """Apply an editor's action to one of the newest articles."""
-        with sessions.reading(self.world.engine) as session:
-            newest = session.exec(
-                select(Article.id).order_by(col(Article.id).desc()).limit(4)
-            ).all()
-        if newest:
+        if newest := self.newest():
+            self.world.edit(act, newest[number % len(newest)])
+
+    def word(self, number: int, words: str) -> None:
+        """Write other words for one of the newest articles; without any, reset them."""
+        if not (newest := self.newest()):
+            return
+        article, how = newest[number % len(newest)], {"now": self.world.now, "actor": "cli:mia"}
+        if words:
+            arranging.edit(self.world.engine, article, title=words, standfirst="", **how)
+        else:
+            arranging.reset(self.world.engine, article, **how)
+
+    def arrange(self, cadence: Cadence, places: Sequence[int], number: int) -> None:
+        """Order some of the newest articles."""
+        newest = self.newest()
+        ids = [newest[place] for place in places[:number] if place < len(newest)]
+        arranging.order(self.world.engine, cadence, ids, **self.editing())
+
+    def shift(self, cadence: Cadence, number: int, to: int) -> None:
+        """Move one of the newest articles to a place."""
+        if newest := self.newest():
             article = newest[number % len(newest)]
-            assert article is not None
-            self.world.edit(act, article)
+            arranging.move(self.world.engine, cadence, article, to=to, **self.editing())
+
+    def newest(self) -> list[int]:
+        with sessions.reading(self.world.engine) as session:
+            found = session.exec(select(Article.id).order_by(col(Article.id).desc()).limit(4))
+            return [one for one in found if one is not None]
 
     def skip(self, cadence: Cadence) -> None:
         editor.skip(self.world.engine, cadence, **self.editing())
