@@ -184,7 +184,8 @@ def templates_page() -> str:
     lines = ["# Templates", NOTE, TEMPLATES, ""]
     lines += ["## In every mail", *_table(variables.MAIL)]
     lines += ["", "## email/digest", *_table(variables.DIGEST)]
-    lines += ["", "## email/correction", *_table(variables.CORRECTION)]
+    for kind in ("correction", "announcement"):
+        lines += ["", f"## email/{kind}", *_table(variables.BULK[kind])]
     for kind, found in variables.LETTERS.items():
         lines += ["", f"## email/{kind}", "", _summary(found), *_table({"letter": found})]
     lines += ["", "## On every page", *_table(variables.WEB)]
@@ -262,7 +263,7 @@ def _spelled(kind: object) -> str:
 def _kinds() -> list[Any]:
     """Return the classes of values that are not a letter or a page, each once, by their names."""
     found: dict[str, Any] = {}
-    start = [variables.MAIL, variables.DIGEST, variables.CORRECTION, variables.WEB]
+    start = [variables.MAIL, *variables.BULK.values(), variables.WEB]
     tops = [*variables.LETTERS.values(), *variables.PAGES.values()]
     waiting = [kind for named in start for kind in named.values()]
     waiting += [kind for top in tops for kind in variables.parts(top).values()]

@@ -9,6 +9,7 @@ are aware, and UTC in results.
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_left
 from calendar import monthrange
 from collections.abc import Collection
@@ -22,6 +23,9 @@ from newsletter.errors import InvalidInput
 
 WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 
+#: In place of the cadence of an announcement; a newspaper calls such an edition an extra.
+EXTRA = "extra"
+_EXTRA = re.compile(rf"{EXTRA}(?:-(?:[2-9]|[1-9][0-9]))?")
 _SECOND = timedelta(seconds=1)
 
 
@@ -139,22 +143,46 @@ def covered_dates(start: datetime, end: datetime, times: SendTimes) -> tuple[dat
     return (first_on, last_on) if first_on <= last_on else (last.date(), last.date())
 
 
-def slug(cadence: Cadence, period: date) -> str:
+def slug(cadence: str, period: date) -> str:
     """Return the name of an edition in URLs and files: `weekly-2026-11-23`."""
     return f"{cadence}-{period.isoformat()}"
 
 
 def parse_slug(text: str) -> tuple[Cadence, date]:
-    """Parse the result of `slug`; raise InvalidInput for anything else."""
-    name, _, day = text.partition("-")
+    """Parse the name of a digest; raise InvalidInput for anything else."""
+    name, period = parse_name(text)
+    if is_extra(name):
+        raise _not_a_slug(text)
+    return Cadence(name), period
+
+
+def parse_name(text: str) -> tuple[str, date]:
+    """Parse the name of an edition, of a digest or an announcement: `extra-2026-11-23`.
+
+    Returns what stands in place of the cadence, and the date; raises InvalidInput.
+    """
+    name, day = text[: -len("-2026-11-23")], text[-len("2026-11-23") :]
     try:
-        cadence, period = Cadence(name), date.fromisoformat(day)
+        period = date.fromisoformat(day)
     except ValueError:
         raise _not_a_slug(text) from None
-    # An edition has one name, but fromisoformat also accepts 20261123 and 2026-W48-1.
-    if slug(cadence, period) != text:
+    # An edition has one name, but fromisoformat also accepts 2026-W48-1.
+    if slug(name, period) != text or not (name in set(Cadence) or is_extra(name)):
         raise _not_a_slug(text)
-    return cadence, period
+    return name, period
+
+
+def extra_named(number: int) -> str:
+    """Return what an announcement has in place of a cadence: `extra`, and `extra-2` for the second.
+
+    So the names of several announcements of one date differ.
+    """
+    return EXTRA if number == 1 else f"{EXTRA}-{number}"
+
+
+def is_extra(name: str) -> bool:
+    """Return whether a name stands in place of the cadence of an announcement."""
+    return _EXTRA.fullmatch(name) is not None
 
 
 def parse_cadence(text: str) -> Cadence:

@@ -8,7 +8,7 @@ import shutil
 import sqlite3
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -175,6 +175,34 @@ def engine(migrated_url: str) -> Iterator[Engine]:
     yield opened
     canaries.look_at_records(opened)
     opened.dispose()
+
+
+@pytest.fixture
+def fresh(
+    database_kind: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> Callable[[], AbstractContextManager[Engine]]:
+    """Open a migrated database for a part of a test, on each engine in turn."""
+
+    @contextmanager
+    def database() -> Iterator[str]:
+        if database_kind == "sqlite":
+            folder = Path(tempfile.mkdtemp(dir=tmp_path))
+            yield _copied(request.getfixturevalue("migrated_sqlite"), folder)
+            return
+        with request.getfixturevalue("migrated_postgresql").database() as url:
+            yield url
+        shutil.rmtree(STATE, ignore_errors=True)
+
+    @contextmanager
+    def make() -> Iterator[Engine]:
+        with database() as url:
+            opened = engines.open(url)
+            try:
+                yield opened
+            finally:
+                opened.dispose()
+
+    return make
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ _COMMANDS = {
     "cron": "Fetch the feeds and send what is due, then end.",
     "serve": "Serve the readers' pages and send their letters.",
     "worker": "Send what is due until SIGTERM; run as many as you want.",
+    "announce": "Send a text of your own to readers, outside of the digests.",
     "preview": "Write the mail that a new reader would get now, as files.",
     "note": "Put a note above the articles of a cadence's next edition.",
     "plan": "Show what the next editions would be: mails, readers, and who gets none.",

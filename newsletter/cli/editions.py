@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from dataclasses import asdict
-from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,9 +11,8 @@ import typer
 
 from newsletter import clock
 from newsletter.cadences import Cadence
-from newsletter.cli import context, history, output, setup
+from newsletter.cli import context, files, history, output, setup
 from newsletter.cli.send import CadenceArgument, DryRun
-from newsletter.errors import InvalidInput
 from newsletter.models import State
 
 if TYPE_CHECKING:
@@ -63,10 +60,13 @@ def list_editions(
 
 @app.command()
 def show(ctx: typer.Context, edition: Name, *, json: output.Json = False) -> None:
-    """Show one edition: books, coverage, the articles of each variant, clicks, and corrections."""
+    """Show one edition: books, coverage, the articles of each variant, clicks, and corrections.
+
+    Of an announcement, its text and its readers.
+    """
     from newsletter import audit
     from newsletter.db import session as sessions
-    from newsletter.editions import clicks, store, summaries
+    from newsletter.editions import announcements, clicks, store, summaries
 
     here = context.of(ctx)
     with here.database() as engine, sessions.reading(engine) as session:
@@ -74,6 +74,7 @@ def show(ctx: typer.Context, edition: Name, *, json: output.Json = False) -> Non
         summary, variants = summaries.of(session, row), summaries.contents(session, row)
         corrections, note = summaries.corrections(session, row), store.note_of(session, row)
         acts, clicked = audit.of(session, [f"edition:{edition}"]), clicks.of(session, row)
+        announced = announcements.of(session, row)
     if json:
         output.as_json(
             {
@@ -83,12 +84,18 @@ def show(ctx: typer.Context, edition: Name, *, json: output.Json = False) -> Non
                 "clicks": None if clicked is None else [asdict(one) for one in clicked],
                 "corrections": [asdict(one) for one in corrections],
                 "note": note.text if note else None,
+                "to": announced.audience if announced else None,
+                "text": announced.text if announced else None,
                 "history": history.as_json(acts),
             }
         )
         return
     zone = here.settings.zone
     _table([summary])
+    if announced:
+        history.say(acts, zone)
+        output.say(f"\n{announced.subject} (to {announced.audience})\n\n{announced.text}")
+        return
     output.say(
         f"Covers {row.coverage_start.astimezone(zone):%Y-%m-%d %H:%M} "
         f"to {row.coverage_end.astimezone(zone):%Y-%m-%d %H:%M %Z}."
@@ -141,7 +148,7 @@ def cancel(
 ) -> None:
     """Cancel an edition and its corrections for good, or only the corrections if it has ended.
 
-    Readers who did not get the edition catch up with the next one.
+    Readers who did not get a digest catch up with the next one; an announcement is not made again.
     """
     from newsletter.editions import lifecycle
 
@@ -243,7 +250,9 @@ def correct(
     from newsletter.sender import trial
 
     here, now = context.of(ctx), clock.utc_now()
-    notice = correcting.notice(edition, article, _read(text), subject=subject)
+    notice = correcting.notice(
+        edition, article, files.read(text, correcting.LONGEST + 1), subject=subject
+    )
     with here.database() as engine:
         if dry_run:
             setup.warn(here.settings)
@@ -273,21 +282,6 @@ def correct(
         _print_correction_result(found, body, dry_run=dry_run)
     if found.waiting and not dry_run:
         raise typer.Exit(75)
-
-
-def _read(file: Path) -> str:
-    """Read at most one character more than a correction may have."""
-    from newsletter.editions.correct import LONGEST
-
-    try:
-        source = sys.stdin.buffer if str(file) == "-" else file.open("rb")
-        with TextIOWrapper(source, encoding="utf-8-sig") as stream:
-            return stream.read(LONGEST + 1)
-    except OSError as exc:
-        raise InvalidInput(f"{file} cannot be read: {exc.strerror}.") from exc
-    except UnicodeDecodeError as exc:
-        name = "Standard input" if str(file) == "-" else file
-        raise InvalidInput(f"{name} is not UTF-8.", hint="Save the text as UTF-8.") from exc
 
 
 def _print_correction_result(found: Correction, body: str, *, dry_run: bool) -> None:

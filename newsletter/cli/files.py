@@ -34,6 +34,23 @@ def opened(file: Path) -> Iterator[BufferedReader]:
         yield stream
 
 
+def read(file: Path, limit: int) -> str:
+    """Return the UTF-8 text of a file, or of standard input for -, up to `limit` characters.
+
+    Raises InvalidInput.
+    """
+    try:
+        with opened(file) as stream:
+            text = TextIOWrapper(stream, encoding="utf-8-sig")
+            try:
+                return text.read(limit)
+            finally:
+                text.detach()
+    except UnicodeDecodeError as exc:
+        name = "Standard input" if str(file) == "-" else file
+        raise InvalidInput(f"{name} is not UTF-8.", hint="Save the text as UTF-8.") from exc
+
+
 @contextmanager
 def seekable(file: Path) -> Iterator[BinaryIO]:
     """Open a file for reading twice; a pipe is copied to an unnamed temporary file first."""

@@ -17,6 +17,9 @@ from newsletter.errors import InvalidInput
 from newsletter.ledger.reasons import Reason
 
 if TYPE_CHECKING:
+    from collections import Counter
+
+    from newsletter.editions.announce import AnnouncementPlan
     from newsletter.editions.plan import EditionPlan, Left, Planned
     from newsletter.sender.forecast import Capacity, Forecast
     from newsletter.settings import Settings
@@ -140,6 +143,11 @@ def show(found: EditionPlan, settings: Settings) -> None:
         _show_mails(found.mailings)
         for number, mail in enumerate(found.mailings, start=1):
             _show_articles(mail, number, len(found.mailings))
+    show_readers(found, settings)
+
+
+def show_readers(found: EditionPlan | AnnouncementPlan, settings: Settings) -> None:
+    """Print who gets none and why, the domains of the others, and how long sending takes."""
     if found.without:
         output.say("")
         output.table(
@@ -148,8 +156,13 @@ def show(found: EditionPlan, settings: Settings) -> None:
         )
     if found.domains:
         output.say("")
-        output.say(f"To {_domains(found)}.")
+        output.say(f"To {_domains(found.domains)}.")
         output.say(_duration(found.forecast))
+
+
+def sizes(found: AnnouncementPlan) -> str:
+    """Return the size of a mail and of its HTML, in words."""
+    return f"{_kilobytes(found.octets)} each, {_kilobytes(found.html_octets)} of it HTML"
 
 
 def _instant(text: str, zone: ZoneInfo) -> datetime:
@@ -248,11 +261,11 @@ def _aside(left: Left, zone: ZoneInfo) -> str:
     return left.reason.meaning if left.reason in _UNCLEAR else ""
 
 
-def _domains(found: EditionPlan) -> str:
-    largest = found.domains.most_common(_DOMAINS)
+def _domains(domains: Counter[str]) -> str:
+    largest = domains.most_common(_DOMAINS)
     named = [f"{domain} {count:,}" for domain, count in largest]
-    if others := len(found.domains) - len(largest):
-        rest = found.domains.total() - sum(count for _, count in largest)
+    if others := len(domains) - len(largest):
+        rest = domains.total() - sum(count for _, count in largest)
         named.append(f"{output.counted(others, 'other domain')} {rest:,}")
     return output.listed(named)
 

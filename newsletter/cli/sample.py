@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from newsletter import cadences, tokens
 from newsletter.cadences import Cadence
 from newsletter.rendering.content import (
+    AnnouncementContent,
     CorrectionContent,
     DigestContent,
     Image,
@@ -123,6 +124,9 @@ def render_all(renderer: MailRenderer, settings: Settings, now: datetime) -> Ite
         paragraphs=("We wrote 142 adults; there were 124.", "The article says so now."),
     )
     renderer.correction(notice, cadence=Cadence.DAILY)
+    yield
+    text = AnnouncementContent(subject="We move", text=_NOTE, made_on=full.period_on)
+    renderer.announcement(text, name=f"extra-{full.period_on}", public_id=tokens.new_public_id())
     yield
     for letter in _letters(settings, now):
         renderer.publication.draft(letter)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from datetime import datetime
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -14,7 +15,7 @@ from newsletter.cli import books, context, feedback, output, ping, setup
 from newsletter.sender.shutdown import on_signals
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from sqlalchemy import Engine
 
@@ -65,19 +66,31 @@ def send(
             force=force,
             workers=workers,
         )
-        waits = _waiting(engine, summary, found)
-        if json:
-            waiting = [asdict(one) for one in waits]
-            output.as_json({**asdict(summary), "waiting": waiting, "dry_run": False})
-        else:
-            output.say(_with_reasons(sentence(summary), waits, found))
-            if summary.refused > summary.accepted:
-                output.warn(
-                    "More were refused than accepted.",
-                    "`newsletter delivery list --state refused` shows what the mail server said.",
-                )
+        report_edition(engine, summary, found, json=json)
     if summary.is_open and summary.state == "open":
         raise typer.Exit(75)
+
+
+def report_edition(
+    engine: Engine,
+    summary: Summary,
+    here: context.Context,
+    more: Mapping[str, object] = MappingProxyType({}),
+    *,
+    json: bool,
+) -> None:
+    """Print what sending an edition came to, and why the rest waits; `more` is for JSON."""
+    waits = _waiting(engine, summary, here)
+    if json:
+        waiting = [asdict(one) for one in waits]
+        output.as_json({**asdict(summary), **more, "waiting": waiting, "dry_run": False})
+        return
+    output.say(_with_reasons(sentence(summary), waits, here))
+    if summary.refused > summary.accepted:
+        output.warn(
+            "More were refused than accepted.",
+            "`newsletter delivery list --state refused` shows what the mail server said.",
+        )
 
 
 def cron(

@@ -16,7 +16,13 @@ from jinja2 import meta, nodes
 
 from newsletter.rendering import letter
 from newsletter.rendering.colour import Palette
-from newsletter.rendering.content import Brand, CorrectionContent, DigestContent, Links
+from newsletter.rendering.content import (
+    AnnouncementContent,
+    Brand,
+    CorrectionContent,
+    DigestContent,
+    Links,
+)
 from newsletter.rendering.plaintext import Notes
 from newsletter.rendering.selection import Selection
 from newsletter.web import pages
@@ -40,6 +46,17 @@ CORRECTION: Mapping[str, Any] = {
     "content": CorrectionContent,
     "title": str,
     "paragraphs": list[list[str]],
+}
+ANNOUNCEMENT: Mapping[str, Any] = {
+    "content": AnnouncementContent,
+    "opening": str,
+    "notes": Notes,
+}
+#: The variables of each kind of mail to many readers.
+BULK: Mapping[str, Mapping[str, Any]] = {
+    "digest": DIGEST,
+    "correction": CORRECTION,
+    "announcement": ANNOUNCEMENT,
 }
 LETTERS: Mapping[str, Any] = {one.kind: one for one in get_args(letter.Letter)}
 #: The variables of every web page.
@@ -83,7 +100,7 @@ def of(template: str) -> dict[str, Any] | None:
         return None
     if kind[1] in LETTERS:
         return {**MAIL, "letter": LETTERS[kind[1]]}
-    return {**MAIL, **(DIGEST if kind[1] == "digest" else CORRECTION)}
+    return {**MAIL, **BULK.get(kind[1], CORRECTION)}
 
 
 def mistakes(template: str, source: str, environment: jinja2.Environment) -> Iterator[str]:

@@ -23,12 +23,12 @@ from newsletter.errors import Conflict, RenderError
 from newsletter.feedback import notices
 from newsletter.ledger import registry, reports
 from newsletter.models import (
+    BULK,
     Article,
     ArticleState,
     Delivery,
     EditionState,
     Feed,
-    Kind,
     Mailing,
     Progress,
     SchedulerRun,
@@ -184,7 +184,7 @@ def _readers(session: Session) -> dict[str, dict[str, int]]:
 def _open(session: Session, limits: Limits, now: datetime) -> list[OpenEdition]:
     return [
         OpenEdition(
-            name=cadences.slug(Cadence(edition.cadence), edition.period),
+            name=edition.name,
             waiting=waiting.of(session, mailings.of(edition), limits=limits, now=now),
         )
         for edition in store.in_states(session, [EditionState.OPEN])
@@ -232,9 +232,7 @@ def _notes(session: Session) -> dict[str, str]:
 
 
 def _letters() -> Select[Any]:
-    return select_columns(col(Mailing.id)).where(
-        col(Mailing.kind).not_in((Kind.DIGEST, Kind.CORRECTION))
-    )
+    return select_columns(col(Mailing.id)).where(col(Mailing.kind).not_in(BULK))
 
 
 def unknown(session: Session, now: datetime) -> int:

@@ -14,8 +14,7 @@ from typing import NamedTuple
 from sqlalchemy import Engine
 from sqlmodel import Session, col, select
 
-from newsletter import audit, cadences
-from newsletter.cadences import Cadence
+from newsletter import audit
 from newsletter.db import session as sessions
 from newsletter.editions import mailings, store, summaries
 from newsletter.ledger import books, reports
@@ -53,7 +52,7 @@ def returned(session: Session, *, since: datetime, publication: Publication) -> 
 def standing(session: Session) -> list[Alarm]:
     """Return the editions that an alarm has paused and that were not resumed."""
     return [
-        Alarm(cadences.slug(Cadence(edition.cadence), edition.period), edition.reason)
+        Alarm(edition.name, edition.reason)
         for edition in store.in_states(session, [EditionState.PAUSED])
         if edition.alarmed and edition.reason
     ]

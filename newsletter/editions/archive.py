@@ -1,4 +1,7 @@
-"""The public archive of past editions: the mail that most readers got, without links of readers."""
+"""The public archive of past digests: the mail that most readers got, without links of readers.
+
+An announcement is no part of it, as it may be for some readers only; its mail links to its page.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ from sqlmodel import Session, col, select
 
 from newsletter import cadences
 from newsletter.cadences import Cadence
-from newsletter.editions import counted_links
+from newsletter.editions import counted_links, store
 from newsletter.errors import InvalidInput, NotFound
 from newsletter.models import Edition, EditionState, Kind, Mailing, MailingArticle, Role
 
@@ -64,12 +67,15 @@ def by_slug(session: Session, slug: str) -> Issue:
 
 
 def page(session: Session, public_id: str, *, are_links_direct: bool = True) -> str:
-    """Return a digest as a public page, by the public id of its mailing; raises NotFound.
+    """Return a digest or an announcement as a public page, by its mailing's public id.
 
-    With `are_links_direct`, its links are not counted.
+    With `are_links_direct`, its links are not counted. Raises NotFound.
     """
     found = session.exec(
-        select(Mailing.html).where(Mailing.public_id == public_id, Mailing.kind == Kind.DIGEST)
+        select(Mailing.html).where(
+            Mailing.public_id == public_id,
+            col(Mailing.kind).in_((Kind.DIGEST, Kind.ANNOUNCEMENT)),
+        )
     ).one_or_none()
     if not found:
         raise NotFound
@@ -106,7 +112,7 @@ def _issues() -> Select[Any]:
     return (
         select_columns(*chosen)
         .join(Mailing, col(Mailing.id) == largest)
-        .where(col(Edition.state).in_(_SHOWN))
+        .where(col(Edition.state).in_(_SHOWN), store.is_digest())
     )
 
 

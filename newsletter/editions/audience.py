@@ -4,7 +4,8 @@ The audience of an edition are the readers who are active, have chosen the caden
 suppressed. A reader to whom an earlier edition may be on its way at the moment is left out, and
 catches up with the next edition.
 
-The audience of a correction are the readers for whom the corrected edition was accepted.
+The audience of a correction are the readers for whom the corrected edition was accepted, and that
+of an announcement all readers, those of a cadence, or those for whom an edition was accepted.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ from newsletter.ledger import cancellation, holding
 from newsletter.models import (
     Delivery,
     Edition,
+    Kind,
     Mailing,
     State,
     Status,
@@ -72,6 +74,23 @@ class Audience:
     #: The readers, with the columns of `subscriber`: in a freeze, the table itself, after pauses
     #: were resumed and watermarks settled; in a plan, a query with the same result.
     readers: FromClause = field(default=_table)
+
+
+@dataclass(frozen=True)
+class Addressees:
+    """The readers of an announcement, whether they can be mailed or not."""
+
+    #: Only those of one cadence.
+    cadence: Cadence | None = None
+    #: Only those for whom one of these mailings was accepted.
+    mailings: Select[Any] | None = None
+
+    def conditions(self) -> tuple[ColumnElement[bool], ...]:
+        """Return the conditions on the table of readers."""
+        if self.mailings is not None:
+            arrived = select(col(Delivery.reference)).where(*_accepted(self.mailings))
+            return (_reference.in_(arrived),)
+        return () if self.cadence is None else (col(Subscriber.cadence) == self.cadence,)
 
 
 def count_active(session: Session, cadence: Cadence) -> int:
@@ -110,6 +129,11 @@ def recipients(audience: Audience, starts: Collection[datetime]) -> Select[Any]:
     """
     still_open = _has_row(audience, _is_open(audience), _is_ahead(audience))
     return _as_recipients(*_readers(audience), ~still_open, start(audience).in_(starts))
+
+
+def addressed(addressees: Addressees) -> Select[Any]:
+    """Select the recipients of an announcement: those who can be mailed now."""
+    return _as_recipients(*_mailable(), *addressees.conditions())
 
 
 def corrected(mailings: Select[Any], *, correction: int) -> Select[Any]:
@@ -168,11 +192,12 @@ def remember(session: Session, audience: Audience) -> None:
 def arrived_after(
     coverage_start: datetime, readers: FromClause = _table
 ) -> tuple[ColumnElement[bool], ...]:
-    """Return the conditions of a reader's rows that arrived, of editions after `coverage_start`."""
+    """Return the conditions of a reader's rows that arrived, of digests after `coverage_start`."""
     return (
         col(Delivery.reference) == readers.c.public_id,
         col(Delivery.state).in_(_GONE),
         col(Mailing.id) == col(Delivery.mailing_id),
+        col(Mailing.kind) == Kind.DIGEST,
         col(Edition.id) == col(Mailing.edition_id),
         col(Edition.coverage_end) > coverage_start,
     )

@@ -15,10 +15,17 @@ from newsletter.cadences import Cadence
 from newsletter.editions import counted_links
 from newsletter.models import Kind
 from newsletter.publication import Publication
+from newsletter.rendering import announcement as announcing
 from newsletter.rendering import compile as compiling
 from newsletter.rendering import correction as correcting
 from newsletter.rendering.compile import Rendered
-from newsletter.rendering.content import CorrectionContent, DigestContent, Related, Story
+from newsletter.rendering.content import (
+    AnnouncementContent,
+    CorrectionContent,
+    DigestContent,
+    Related,
+    Story,
+)
 from newsletter.rendering.message import Markers
 from newsletter.tokens import CountedLink, Purpose
 
@@ -53,6 +60,20 @@ class MailRenderer:
             environment=self.publication.templates,
             feedback_id=feedback_id(
                 Cadence(content.cadence), content.period_on, self.publication.sender_domain
+            ),
+        )
+
+    def announcement(self, content: AnnouncementContent, *, name: str, public_id: str) -> Rendered:
+        """Compile an announcement; `name` is that of its edition, `public_id` of its mailing."""
+        markers = Markers(secrets.token_hex(16))
+        return announcing.announcement(
+            content,
+            brand=self.publication.brand,
+            links=replace(self.publication.links(markers), view=self._view(public_id)),
+            markers=markers,
+            environment=self.publication.templates,
+            feedback_id=_feedback_id(
+                name, cadences.EXTRA, Kind.ANNOUNCEMENT, self.publication.sender_domain
             ),
         )
 
@@ -93,6 +114,11 @@ class MailRenderer:
 
 
 def feedback_id(cadence: Cadence, period: date, domain: str, *, kind: Kind = Kind.DIGEST) -> str:
+    """Return the Feedback-ID of a digest or of a correction of it."""
+    return _feedback_id(cadences.slug(cadence, period), cadence, kind, domain)
+
+
+def _feedback_id(name: str, cadence: str, kind: Kind, domain: str) -> str:
     """Return the Feedback-ID of an edition: its name, cadence, kind, and the sender.
 
     Google counts complaints by each of the four. The last one must never change, and has 5 to 15
@@ -101,4 +127,4 @@ def feedback_id(cadence: Cadence, period: date, domain: str, *, kind: Kind = Kin
     sender = domain
     if not 5 <= len(domain) <= 15:
         sender = hashlib.blake2b(domain.encode(), digest_size=6).hexdigest()
-    return f"{cadences.slug(cadence, period)}:{cadence}:{kind}:{sender}"
+    return f"{name}:{cadence}:{kind}:{sender}"

@@ -18,7 +18,7 @@ from functools import partial
 from sqlalchemy import Engine
 from sqlmodel import Session
 
-from newsletter import audit, cadences
+from newsletter import audit
 from newsletter.articles import link
 from newsletter.articles import store as articles
 from newsletter.cadences import Cadence
@@ -187,6 +187,11 @@ def _queue(
     sessions.freeze_lock(session, now)
     preferences.resume_due(session, now)
     edition = store.by_slug(session, notice.edition)
+    if edition.is_announcement:
+        raise InvalidInput(
+            f"{edition.name} is an announcement, and has no articles.",
+            hint=f"`newsletter announce FILE --to {edition.name}` writes to those who got it.",
+        )
     article = _find(session, edition, notice.article)
     mailing_id = _mailing(session, edition, article, notice, now=now, publication=publication)
     queue.enqueue(
@@ -246,7 +251,7 @@ def _find(session: Session, edition: Edition, text: str) -> MailingArticle:
     ids = ids or _article_ids(session, text)
     found = [one for one in placed if one.article_id in ids]
     shown = {one.article_id: one for one in reversed(found) if one.role != Role.RELATED}
-    slug = _slug(edition)
+    slug = edition.name
     if len(shown) > 1:
         raise InvalidInput(
             f"Several articles of {slug} have that link: {', '.join(map(str, sorted(shown)))}.",
@@ -288,7 +293,7 @@ def _correction(
     mailing = books.mailing(session, mailing_id)
     return Correction(
         mailing_id=mailing_id,
-        edition=_slug(edition),
+        edition=edition.name,
         article=article,
         message=CompiledMessage.load(mailing.subject, mailing.body, mailing.fields),
         books=dict(books.count_states(session, mailings.among([mailing_id]))),
@@ -325,7 +330,3 @@ def _nobody(correction: Correction) -> Conflict:
         f"The article was accepted for nobody in {slug}.",
         hint=f"`newsletter delivery list --edition {slug}` says what became of each mail.",
     )
-
-
-def _slug(edition: Edition) -> str:
-    return cadences.slug(Cadence(edition.cadence), edition.period)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
@@ -25,6 +25,8 @@ from newsletter.models import Edition, EditionState, State
 from newsletter.subscribers import changes, suppress
 
 _UNFINISHED = (EditionState.OPEN, EditionState.PAUSED)
+#: After this time an announcement is stale, and what is left of it is not sent.
+_ANNOUNCEMENT_LIFE = timedelta(days=7)
 
 
 def finish(engine: Engine, *, now: datetime) -> list[str]:
@@ -57,17 +59,14 @@ def expire(engine: Engine, *, now: datetime, times: SendTimes) -> list[str]:
             theirs = mailings.of_all(ids)
             cancellation.skip_mailings(session, mailings=theirs, reason=Reason.STALE, now=now)
             _finish(session, now=now)
-        names = [_slug(edition) for edition in stale]
+        names = [edition.name for edition in stale]
         _log(session, events.EDITION_EXPIRED, names)
         return names
 
 
 def is_stale(edition: Edition, *, now: datetime, times: SendTimes) -> bool:
     """Return whether `expire` gives up the rest of an open or paused edition."""
-    cadence = Cadence(edition.cadence)
-    return edition.state in _UNFINISHED and cadences.is_stale(
-        cadence, edition.period, now=now, times=times
-    )
+    return edition.state in _UNFINISHED and _is_late(edition, now=now, times=times)
 
 
 def over_mailings(session: Session, *, now: datetime, times: SendTimes) -> Select[Any]:
@@ -189,7 +188,7 @@ def _require(
     reason: str | None = None,
 ) -> None:
     if not store.change_state(session, edition, state, among=among, reason=reason):
-        slug = _slug(edition)
+        slug = edition.name
         raise Conflict(
             f"{slug} is {edition.state}: nothing of it is on its way.",
             hint=f"`newsletter editions cancel {slug}` ends a correction of it.",
@@ -203,8 +202,15 @@ def _stale(
     return [
         edition
         for edition in store.in_states(session, states)
-        if cadences.is_stale(Cadence(edition.cadence), edition.period, now=now, times=times)
+        if _is_late(edition, now=now, times=times)
     ]
+
+
+def _is_late(edition: Edition, *, now: datetime, times: SendTimes) -> bool:
+    """Return whether it is too late to send an edition, whatever its state."""
+    if edition.is_announcement:
+        return now - edition.created_at > _ANNOUNCEMENT_LIFE
+    return cadences.is_stale(Cadence(edition.cadence), edition.period, now=now, times=times)
 
 
 def _finish(session: Session, *, now: datetime) -> list[str]:
@@ -216,7 +222,3 @@ def _finish(session: Session, *, now: datetime) -> list[str]:
 def _log(session: Session, event: Event, names: Sequence[str], **fields: object) -> None:
     for name in names:
         sessions.after_commit(session, partial(event, edition=name, **fields))
-
-
-def _slug(edition: Edition) -> str:
-    return cadences.slug(Cadence(edition.cadence), edition.period)

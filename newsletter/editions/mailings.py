@@ -13,8 +13,7 @@ from sqlalchemy import BindParameter, ColumnElement, Select, func, insert
 from sqlalchemy import select as select_columns
 from sqlmodel import Session, col, select
 
-from newsletter import cadences, tokens
-from newsletter.cadences import Cadence
+from newsletter import tokens
 from newsletter.models import (
     Article,
     Edition,
@@ -47,6 +46,26 @@ def add_digest(
     """Store a compiled digest, with the values for its slots; return its id."""
     digest = {"public_id": public_id, "kind": Kind.DIGEST, "edition_id": edition.id}
     return _freeze(session, rendered, created_at=now, **digest, **frozen)
+
+
+def add_announcement(
+    session: Session,
+    edition: Edition,
+    rendered: Rendered,
+    *,
+    key: str,
+    public_id: str,
+    frozen: Mapping[str, Any],
+    now: datetime,
+) -> int:
+    """Store a compiled announcement; return its id."""
+    announcement = {
+        "public_id": public_id,
+        "kind": Kind.ANNOUNCEMENT,
+        "edition_id": edition.id,
+        "key": key,
+    }
+    return _freeze(session, rendered, created_at=now, **announcement, **frozen)
 
 
 def add_correction(
@@ -239,7 +258,7 @@ def edition_with(session: Session, article_id: int, *, but_cancelled: bool = Fal
     if but_cancelled:
         chosen = chosen.where(_edition_state != EditionState.CANCELLED)
     found = session.exec(chosen).first()
-    return cadences.slug(Cadence(found.cadence), found.period) if found else None
+    return found.name if found else None
 
 
 def had_by(session: Session, article_ids: Collection[int]) -> dict[int, str]:

@@ -10,7 +10,6 @@ from datetime import datetime
 from sqlalchemy import func, select, union_all
 from sqlmodel import Session, col
 
-from newsletter import cadences
 from newsletter.cadences import Cadence
 from newsletter.models import (
     Delivery,
@@ -60,7 +59,7 @@ def last(session: Session, cadence: Cadence) -> Past | None:
         col(MailingArticle.mailing_id) == mailing_id, col(MailingArticle.role) != Role.RELATED
     )
     return Past(
-        edition=cadences.slug(cadence, edition.period),
+        edition=edition.name,
         readers=edition.audience,
         variants=variants,
         articles=session.execute(articles).scalar_one(),

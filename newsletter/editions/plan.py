@@ -248,9 +248,9 @@ def _plan(reader: _Reader, cadence: Cadence, period: date, *, at: datetime) -> E
         covers_to=end,
         note=note or None,
         mailings=_mailings(reader, shared, counted, found.variants, note=note),
-        without=_without(counted, domains.total()),
+        without=without(counted, domains.total()),
         domains=domains,
-        forecast=_forecast(reader, domains, at) if domains else None,
+        forecast=foresee(reader.session, domains, reader.capacity, at=at),
         last=measured.last(session, cadence),
         sent_before=plan_audience.count_open(session, theirs.sent_before),
         due_before=_due_before(reader, cadence, period, is_skipped=False),
@@ -341,10 +341,13 @@ def _planned(variant: Variant, mail: Mail, *, readers: int) -> Planned:
     )
 
 
-def _without(counted: Counted, readers: int) -> list[Left]:
-    """Return the groups of readers who get nothing, the most common reason first."""
-    without = Counter(counted.without)
-    without[Reason.NOTHING_NEW, None] = (
+def without(counted: Counted, readers: int) -> list[Left]:
+    """Return the groups of readers who get nothing, the most common reason first.
+
+    `readers` is the number of those who get something.
+    """
+    groups = Counter(counted.without)
+    groups[Reason.NOTHING_NEW, None] = (
         sum(domains.total() for domains in counted.domains.values()) - readers
     )
     return [
@@ -354,18 +357,23 @@ def _without(counted: Counted, readers: int) -> list[Left]:
             readers=count,
             resumes_at=counted.resumes_at if reason is Reason.PAUSED else None,
         )
-        for (reason, cause), count in without.most_common()
+        for (reason, cause), count in groups.most_common()
         if count
     ]
 
 
-def _forecast(reader: _Reader, domains: Counter[str], at: datetime) -> Forecast | None:
-    session, limits = reader.session, reader.capacity.limits
+def foresee(
+    session: Session, domains: Counter[str], capacity: Capacity, *, at: datetime
+) -> Forecast | None:
+    """Return how long it takes to send mails to these domains; None if nothing is known."""
+    if not domains:
+        return None
+    limits = capacity.limits
     largest = {domain for domain, _ in domains.most_common(_DOMAINS)}
     names = largest | (limits.domains.keys() & domains.keys())
     return forecast(
         domains,
-        reader.capacity,
+        capacity,
         free=rate_limits.free(session, limits, at),
         rates=domain_limits.rates(session, names, limits, now=at),
         per_second=measured.per_second(session),

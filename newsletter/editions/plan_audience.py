@@ -32,7 +32,7 @@ from sqlmodel import Session, col
 from newsletter.cadences import Cadence, SendTimes
 from newsletter.db import dialects
 from newsletter.editions import audience, lifecycle, mailings, store
-from newsletter.editions.audience import Audience
+from newsletter.editions.audience import Addressees, Audience
 from newsletter.ledger import books, cancellation, holding
 from newsletter.ledger.reasons import Reason
 from newsletter.models import (
@@ -204,6 +204,40 @@ def count(session: Session, chosen: Audience) -> Counted:
     return counted
 
 
+def count_addressed(session: Session, addressees: Addressees, *, at: datetime) -> Counted:
+    """Count the readers of an announcement that is made at `at`, all with this coverage start."""
+    table = inspect(Subscriber).local_table
+    cause: ColumnElement[str] = type_coerce(col(Suppression.cause), String())
+    status = _status_at(table, at)
+    one = (
+        select(
+            case(*_unmailable(status, cause), else_=null()).label("reason"),
+            cause.label("cause"),
+            dialects.domain_of(session, table.c.address).label("domain"),
+            table.c.paused_until,
+        )
+        .select_from(table.outerjoin(Suppression, col(Suppression.address) == table.c.address))
+        .where(*addressees.conditions())
+        .subquery()
+    )
+    domain = case((one.c.reason.is_(None), one.c.domain), else_=null())
+    grouped = (
+        select(
+            one.c.reason,
+            one.c.cause,
+            domain.label("domain"),
+            func.count().label("readers"),
+            func.min(one.c.paused_until).label("paused_until"),
+        )
+        .group_by(domain, one.c.reason, one.c.cause)
+        .execution_options(yield_per=_CHUNK)
+    )
+    counted = Counted()
+    for row in session.execute(grouped):
+        counted.add(Group(row.reason, row.cause, at, row.domain, row.readers, row.paused_until))
+    return counted
+
+
 def with_reasons(chosen: Audience, *columns: ColumnElement[Any]) -> Select[Any]:
     """Select the readers of a cadence: the first columns of a Group, and `columns`."""
     readers = chosen.readers
@@ -224,14 +258,29 @@ def with_reasons(chosen: Audience, *columns: ColumnElement[Any]) -> Select[Any]:
 def _reason(chosen: Audience, cause: ColumnElement[str]) -> ColumnElement[str | None]:
     status = chosen.readers.c.status
     return case(
-        (status == Status.UNSUBSCRIBED, Reason.UNSUBSCRIBED.value),
-        (or_(status == Status.SUPPRESSED, cause.is_not(None)), Reason.SUPPRESSED.value),
-        (status == Status.PENDING, Reason.PENDING.value),
-        (status == Status.PAUSED, Reason.PAUSED.value),
+        *_unmailable(status, cause),
         (audience.is_under_way(chosen), Reason.UNDER_WAY.value),
         (audience.goes_on_beside(chosen), _BESIDE),
         else_=null(),
     )
+
+
+def _unmailable(
+    status: ColumnElement[str], cause: ColumnElement[str]
+) -> tuple[tuple[ColumnElement[bool], str], ...]:
+    """Return the conditions under which nothing can be sent to a reader, each with its reason."""
+    return (
+        (status == Status.UNSUBSCRIBED, Reason.UNSUBSCRIBED.value),
+        (or_(status == Status.SUPPRESSED, cause.is_not(None)), Reason.SUPPRESSED.value),
+        (status == Status.PENDING, Reason.PENDING.value),
+        (status == Status.PAUSED, Reason.PAUSED.value),
+    )
+
+
+def _status_at(table: FromClause, at: datetime) -> ColumnElement[str]:
+    """Return the status of a reader at an instant: finished pauses are resumed by then."""
+    is_over = subscribers.is_overdue(Status.PAUSED, at)
+    return case((is_over, Status.ACTIVE.value), else_=table.c.status)
 
 
 def _readers(
@@ -242,15 +291,13 @@ def _readers(
     joined, watermark = _settled(table, theirs)
     if store.ends_after(session, coverage_start):
         watermark = func.coalesce(watermark, _remembered(table, coverage_start))
-    is_over = subscribers.is_overdue(Status.PAUSED, at)
-    status = case((is_over, Status.ACTIVE.value), else_=table.c.status)
     return (
         select(
             table.c.public_id,
             table.c.address,
             table.c.cadence,
             table.c.paused_until,
-            status.label("status"),
+            _status_at(table, at).label("status"),
             type_coerce(watermark, Instant()).label("watermark"),
         )
         .select_from(joined)

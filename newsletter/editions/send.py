@@ -49,7 +49,7 @@ def send(
 
     `on_settled` is called with the number of readers for whom this run has a reply.
     """
-    from newsletter.editions import publish, subprocesses  # noqa: PLC0415 - see `resume`
+    from newsletter.editions import publish  # noqa: PLC0415 - see `resume`
 
     if force:
         with restore_guard.sending(engine, Restored.ACCEPTED, advance_at=now):
@@ -59,6 +59,28 @@ def send(
     frozen = publish.freeze(engine, cadence, now=now, publication=publication, force=True)
     if on_frozen is not None:
         on_frozen(frozen)
+    return deliver(
+        engine,
+        frozen,
+        plan=plan,
+        workers=workers,
+        on_settled=on_settled,
+        on_trouble=on_trouble,
+    )
+
+
+def deliver(
+    engine: Engine,
+    frozen: Summary,
+    *,
+    plan: Callable[[], Plan],
+    workers: int = 1,
+    on_settled: Callable[[int], None] | None = None,
+    on_trouble: Trouble | None = None,
+) -> Summary:
+    """Send the due deliveries of an edition if it is open; return its summary after that."""
+    from newsletter.editions import subprocesses  # noqa: PLC0415 - see `resume`
+
     if frozen.state == EditionState.OPEN:
         with _finishing(engine):
             subprocesses.deliver(

@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import case, delete, func, insert, or_, update
+from sqlalchemy import ColumnElement, case, delete, func, insert, or_, update
 from sqlalchemy import select as select_columns
 from sqlmodel import Session, col, select
 
@@ -37,7 +37,7 @@ _edition_state = col(Edition.state)
 
 def create(
     session: Session,
-    cadence: Cadence,
+    cadence: str,
     period: date,
     *,
     coverage_start: datetime,
@@ -99,10 +99,14 @@ def last_covered(session: Session, cadence: Cadence) -> datetime | None:
 
 
 def ends_after(session: Session, instant: datetime) -> bool:
-    """Return whether the coverage of any edition that was not skipped ends after an instant."""
+    """Return whether the coverage of any digest that was not skipped ends after an instant."""
     found = session.exec(
         select(Edition.id)
-        .where(_edition_state != EditionState.SKIPPED, col(Edition.coverage_end) > instant)
+        .where(
+            is_digest(),
+            _edition_state != EditionState.SKIPPED,
+            col(Edition.coverage_end) > instant,
+        )
         .limit(1)
     )
     return found.first() is not None
@@ -237,7 +241,7 @@ def finish(session: Session, *, now: datetime) -> list[str]:
         .returning(col(Edition.cadence), col(Edition.period))
         .execution_options(synchronize_session=False)
     )
-    return [cadences.slug(Cadence(cadence), period) for cadence, period in finished]
+    return [cadences.slug(cadence, period) for cadence, period in finished]
 
 
 def reopen(session: Session) -> list[str]:
@@ -245,11 +249,15 @@ def reopen(session: Session) -> list[str]:
     reopened = session.execute(
         update(Edition)
         .where(_edition_state == EditionState.FINISHED, _has_open_row())
-        .values(state=EditionState.OPEN, finished_at=None, settled_at=None)
+        .values(
+            state=EditionState.OPEN,
+            finished_at=None,
+            settled_at=case((is_digest(), None), else_=col(Edition.settled_at)),
+        )
         .returning(col(Edition.cadence), col(Edition.period))
         .execution_options(synchronize_session=False)
     )
-    return [cadences.slug(Cadence(cadence), period) for cadence, period in reopened]
+    return [cadences.slug(cadence, period) for cadence, period in reopened]
 
 
 # Reading
@@ -260,7 +268,7 @@ def began_at(session: Session) -> datetime:
     return session.exec(select(FreezeLock.created_at)).one()
 
 
-def find(session: Session, cadence: Cadence, period: date) -> Edition | None:
+def find(session: Session, cadence: str, period: date) -> Edition | None:
     """Return the edition of a period; None if it was neither made nor skipped."""
     return session.exec(
         select(Edition).where(Edition.cadence == cadence, Edition.period == period)
@@ -283,7 +291,7 @@ def is_first(session: Session, cadence: Cadence, *, end: datetime) -> bool:
 
 def by_slug(session: Session, slug: str) -> Edition:
     """Return the edition of a name such as weekly-2026-11-23; raises NotFound."""
-    cadence, period = cadences.parse_slug(slug)
+    cadence, period = cadences.parse_name(slug)
     found = find(session, cadence, period)
     if found is None:
         raise NotFound(
@@ -299,6 +307,11 @@ def in_states(session: Session, states: Collection[EditionState]) -> list[Editio
             select(Edition).where(_edition_state.in_(states)).order_by(col(Edition.coverage_end))
         )
     )
+
+
+def is_digest() -> ColumnElement[bool]:
+    """Return the condition that an edition is a digest: announcements move no watermark."""
+    return col(Edition.cadence).in_(list(Cadence))
 
 
 def _has_open_row() -> Any:  # noqa: ANN401 - an SQL expression

@@ -261,7 +261,7 @@ def _summed(counts: Subquery, name: str) -> Select[Any]:
 
 def _summary(edition: Edition, variants: int, counts: Mapping[str, int]) -> Summary:
     return summary(
-        Cadence(edition.cadence),
+        edition.cadence,
         edition.period,
         state=edition.state,
         reason=edition.reason,
@@ -272,7 +272,7 @@ def _summary(edition: Edition, variants: int, counts: Mapping[str, int]) -> Summ
 
 
 def summary(
-    cadence: Cadence,
+    cadence: str,
     period: date,
     *,
     state: str,

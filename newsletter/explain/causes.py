@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from newsletter import suppression
+from newsletter.cadences import Cadence
 from newsletter.explain.facts import Facts, Made, Mail
 from newsletter.ledger.reasons import Reason
 from newsletter.models import Consent, EditionState, State, Status
@@ -41,7 +42,9 @@ def of(made: Made, facts: Facts) -> Cause:
     standing = facts.standing(made.at)
     if standing is None:
         return _cause(Reason.JOINED_LATER, next(iter(_begun(facts)), None))
-    return _of_reader(standing, made, facts) or _of_articles(made, facts)
+    return _of_reader(standing, made, facts) or (
+        _of_announcement(made) if made.is_announcement else _of_articles(made, facts)
+    )
 
 
 def _of_reader(standing: Consent, made: Made, facts: Facts) -> Cause | None:
@@ -49,7 +52,8 @@ def _of_reader(standing: Consent, made: Made, facts: Facts) -> Cause | None:
     if (reason := _BY_STATUS.get(Status(standing.status))) is not None:
         since = _since(standing, facts, "status")
         return _paused(made, since, facts) if reason is Reason.PAUSED else _cause(reason, since)
-    if standing.cadence != made.cadence:
+    wanted = made.audience if made.is_announcement else made.cadence
+    if wanted in set(Cadence) and standing.cadence != wanted:
         clause = f"{Reason.OTHER_CADENCE.meaning}, {standing.cadence}"
         return Cause(Reason.OTHER_CADENCE, clause, _since(standing, facts, "cadence").at)
     if (held := facts.suppression) is not None and held.created_at <= made.at:
@@ -58,12 +62,25 @@ def _of_reader(standing: Consent, made: Made, facts: Facts) -> Cause | None:
     return None
 
 
+def _of_announcement(made: Made) -> Cause:
+    """Return why a reader who could be mailed had no delivery of an announcement."""
+    if made.pruned:
+        return _pruned(made)
+    if made.audience is None or made.audience == "all" or made.audience in set(Cadence):
+        return Cause(None, "they were not among its readers when it was made")
+    return Cause(Reason.NOT_AMONG, f"{Reason.NOT_AMONG.meaning}, {made.audience}")
+
+
+def _pruned(made: Made) -> Cause:
+    known = "whether this reader's was among them is not known any more"
+    return Cause(None, f"some of its deliveries were pruned ({made.pruned:,}); {known}")
+
+
 def _of_articles(made: Made, facts: Facts) -> Cause:
     """Return why a reader in the audience had no delivery, by their other mail."""
     if made.pruned:
-        known = "whether this reader's was among them is not known any more"
-        return Cause(None, f"some of its deliveries were pruned ({made.pruned:,}); {known}")
-    earlier = [mail for mail in facts.mails if mail.edition and mail.created_at < made.at]
+        return _pruned(made)
+    earlier = [mail for mail in facts.mails if mail.is_digest and mail.created_at < made.at]
     if (waiting := next((one for one in earlier if one.was_open(made.at)), None)) is not None:
         return Cause(Reason.UNDER_WAY, f"{Reason.UNDER_WAY.meaning}: {_name(waiting)}")
     arrived = next((one for one in earlier if one.state in _GONE), None)

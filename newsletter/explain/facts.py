@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 
 from newsletter import cadences
-from newsletter.cadences import Cadence, SendTimes
+from newsletter.cadences import SendTimes
 from newsletter.models import AddressChange, Consent, Subscriber, Suppression
 from newsletter.subscribers import next_digest
 
@@ -31,7 +31,8 @@ class Reply:
 class Made:
     """An edition that was made or skipped."""
 
-    cadence: Cadence
+    #: Or what stands in its place for an announcement.
+    cadence: str
     period: date
     state: str
     #: Why the edition was skipped, paused by an alarm, or cancelled.
@@ -40,11 +41,18 @@ class Made:
     at: datetime
     #: Number of pruned deliveries.
     pruned: int = 0
+    #: The audience of an announcement: "all", a cadence or the name of an edition.
+    audience: str | None = None
 
     @property
     def name(self) -> str:
         """The name of the edition, such as weekly-2026-11-23."""
         return cadences.slug(self.cadence, self.period)
+
+    @property
+    def is_announcement(self) -> bool:
+        """Whether the edition is an announcement, and no digest."""
+        return cadences.is_extra(self.cadence)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,6 +78,11 @@ class Mail:
     tries: Sequence[Reply] = ()
     #: Reports about the mail, oldest first.
     returned: Sequence[Reply] = ()
+
+    @property
+    def is_digest(self) -> bool:
+        """Whether the mail is of an edition with articles."""
+        return self.edition is not None and not self.edition.is_announcement
 
     @property
     def is_open(self) -> bool:

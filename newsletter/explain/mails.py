@@ -101,7 +101,7 @@ def _ended(mail: Mail, facts: Facts) -> str:
 def _newer(mail: Mail, facts: Facts) -> Mail | None:
     """Return the mail that has the articles of a superseded mail."""
     later = (one for one in reversed(facts.mails) if one.created_at >= mail.state_at)
-    return next((one for one in later if one.edition and one.id != mail.id), None)
+    return next((one for one in later if one.is_digest and one.id != mail.id), None)
 
 
 def _waiting(mail: Mail, facts: Facts) -> str:

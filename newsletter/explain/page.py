@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from itertools import groupby
 
 from newsletter import cadences
@@ -119,7 +119,7 @@ def _latest(facts: Facts) -> Iterator[str]:
         due_at = facts.local(cadences.due_at(cadence, period, facts.times))
         name = cadences.slug(cadence, period)
         yield f"{name} was due {due_at} and is not made yet; `newsletter status` says more."
-    newest = next((one for one in facts.mails if one.edition), None)
+    newest = next((one for one in facts.mails if one.is_digest), None)
     if made is not None and (newest is None or not _is_of(newest, made)):
         cause = causes.of(made, facts)
         if cause.reason is Reason.JOINED_LATER:
@@ -153,7 +153,9 @@ def _is_of(mail: Mail, made: Made) -> bool:
 
 def _due(facts: Facts) -> Iterator[Made]:
     """Yield the editions that were due, newest first, without those skipped in advance."""
-    newest = {each: cadences.newest_due(each, facts.now, facts.times) for each in Cadence}
+    newest: dict[str, date] = {
+        each: cadences.newest_due(each, facts.now, facts.times) for each in Cadence
+    }
     due = (one for one in facts.editions if one.period <= newest[one.cadence])
     return iter(sorted(due, key=lambda one: one.at, reverse=True))
 

@@ -13,12 +13,12 @@ from sqlalchemy.orm import aliased
 from sqlmodel import Session, col, select
 
 from newsletter import suppression
-from newsletter.cadences import Cadence
 from newsletter.editions import store as editions
 from newsletter.explain.facts import Facts, Made, Mail, Reply
 from newsletter.ledger import holding, message_ids
 from newsletter.models import (
     AddressChange,
+    Announcement,
     Attempt,
     Delivery,
     Edition,
@@ -233,8 +233,15 @@ def _editions(session: Session, cadence: str, edition: Edition | None) -> list[M
         newest = select(Edition).where(Edition.cadence == cadence)
         newest = newest.order_by(col(Edition.period).desc()).limit(_EDITIONS)
         chosen = list(session.exec(newest))
-    gone = _pruned(session, [one.id for one in chosen])
-    return [_made(one, gone.get(one.id, 0)) for one in chosen]
+    ids = [one.id for one in chosen]
+    gone, audiences = _pruned(session, ids), _audiences(session, ids)
+    return [_made(one, gone.get(one.id, 0), audiences.get(one.id)) for one in chosen]
+
+
+def _audiences(session: Session, ids: Sequence[int | None]) -> dict[int | None, str]:
+    """Return the audiences of those editions that are announcements."""
+    chosen = select(Announcement).where(col(Announcement.edition_id).in_(ids))
+    return {one.edition_id: one.audience for one in session.exec(chosen)}
 
 
 def _pruned(session: Session, ids: Sequence[int | None]) -> dict[int | None, int]:
@@ -253,14 +260,15 @@ def _pruned(session: Session, ids: Sequence[int | None]) -> dict[int | None, int
     return {edition_id: int(count) for edition_id, count in found}
 
 
-def _made(edition: Edition, pruned: int) -> Made:
+def _made(edition: Edition, pruned: int, audience: str | None = None) -> Made:
     return Made(
-        cadence=Cadence(edition.cadence),
+        cadence=edition.cadence,
         period=edition.period,
         state=edition.state,
         reason=edition.reason,
         at=edition.created_at,
         pruned=pruned,
+        audience=audience,
     )
 
 

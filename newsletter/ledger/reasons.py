@@ -25,6 +25,7 @@ class Reason(StrEnum):
     # Never stored: a freeze makes no delivery for these readers.
     PENDING = "pending"
     OTHER_CADENCE = "other cadence"
+    NOT_AMONG = "not among"
     JOINED_LATER = "joined later"
     NOTHING_NEW = "nothing new"
     UNDER_WAY = "under way"
@@ -37,7 +38,7 @@ class Reason(StrEnum):
 
 MEANINGS = {
     Reason.SUPERSEDED: "a newer edition was made before it could be sent, and has its articles",
-    Reason.STALE: "it could not be sent before the next edition was due",
+    Reason.STALE: "it could not be sent in time",
     Reason.EDITION_CANCELLED: "the operator cancelled the edition",
     Reason.ADDRESS_CHANGED: "the reader's address had changed",
     Reason.FORGOTTEN: "the reader's data had been erased",
@@ -46,6 +47,7 @@ MEANINGS = {
     Reason.SUPPRESSED: "the address was suppressed",
     Reason.PENDING: "the sign-up had not been confirmed",
     Reason.OTHER_CADENCE: "the reader had chosen another cadence",
+    Reason.NOT_AMONG: "it was for those who got another edition",
     Reason.JOINED_LATER: "the reader subscribed after it was made",
     Reason.NOTHING_NEW: "no article was new to the reader, or too few were",
     Reason.UNDER_WAY: "an earlier edition was still on its way to the reader",
@@ -59,6 +61,7 @@ NEVER_MADE = frozenset(
         Reason.SUPPRESSED,
         Reason.PENDING,
         Reason.OTHER_CADENCE,
+        Reason.NOT_AMONG,
         Reason.JOINED_LATER,
         Reason.NOTHING_NEW,
         Reason.UNDER_WAY,

@@ -4,6 +4,7 @@ Model files never import one another: foreign keys refer to table names.
 """
 
 from newsletter.models.address_change import AddressChange
+from newsletter.models.announcement import Announcement
 from newsletter.models.article import Article, ArticleAlias, ArticleState
 from newsletter.models.article_order import ArticleOrder
 from newsletter.models.attempt import Attempt
@@ -17,7 +18,7 @@ from newsletter.models.feed import Feed
 from newsletter.models.finding import KeptFinding
 from newsletter.models.freeze_lock import FreezeLock
 from newsletter.models.holding import Holding
-from newsletter.models.mailing import Kind, Mailing, MailingArticle, Role
+from newsletter.models.mailing import BULK, Kind, Mailing, MailingArticle, Role
 from newsletter.models.note import Note
 from newsletter.models.pace import Pace, RateWindow
 from newsletter.models.progress import Progress
@@ -30,7 +31,9 @@ from newsletter.models.throttle import Throttle
 from newsletter.models.worker import ProcessKind, Worker
 
 __all__ = [
+    "BULK",
     "AddressChange",
+    "Announcement",
     "Article",
     "ArticleAlias",
     "ArticleOrder",

@@ -1,4 +1,4 @@
-"""An edition: one digest of one cadence and one period."""
+"""An edition: one digest of one cadence and one period, or one announcement."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from sqlalchemy import Column, UniqueConstraint
 from sqlmodel import Field
 
 from newsletter import cadences
-from newsletter.cadences import Cadence
 from newsletter.models.columns import Instant, RowId
 from newsletter.models.table import Table
 
@@ -25,13 +24,17 @@ class EditionState(StrEnum):
 
 
 class Edition(Table, table=True):
-    """One digest; the unique key makes creation idempotent, across any number of machines."""
+    """One digest or announcement.
+
+    The unique key makes the creation of a digest idempotent, across any number of machines.
+    """
 
     __table_args__ = (UniqueConstraint("cadence", "period", name="uq_edition_cadence_period"),)
 
     id: int | None = Field(default=None, sa_column=Column(RowId, primary_key=True))
+    #: For an announcement, `extra`, or `extra-2` for the second one of the same date.
     cadence: str = Field(max_length=8)
-    #: The local calendar date on which the edition is due.
+    #: The local calendar date on which the edition is due; for an announcement, that of its freeze.
     period: date
     state: str = Field(max_length=12)
     #: Why the edition was skipped or cancelled.
@@ -46,10 +49,16 @@ class Edition(Table, table=True):
     audience: int = Field(default=0)
     created_at: datetime = Field(sa_type=Instant)
     finished_at: datetime | None = Field(default=None, sa_type=Instant)
-    #: The time at which the readers' watermarks were last settled while no row was open.
+    #: The time at which the readers' watermarks were last settled while no row was open. An
+    #: announcement has no part in watermarks, and is settled from the beginning.
     settled_at: datetime | None = Field(default=None, sa_type=Instant)
 
     @property
     def name(self) -> str:
         """The name in commands, URLs and the audit log: weekly-2026-11-23."""
-        return cadences.slug(Cadence(self.cadence), self.period)
+        return cadences.slug(self.cadence, self.period)
+
+    @property
+    def is_announcement(self) -> bool:
+        """Whether the edition is an announcement, and no digest."""
+        return cadences.is_extra(self.cadence)

@@ -13,7 +13,7 @@ from newsletter.models.table import Table
 
 
 class Kind(StrEnum):
-    """The kind of a mailing: one variant of a digest, a letter, or a correction."""
+    """The kind of a mailing: a variant of a digest, an announcement, a correction, or a letter."""
 
     DIGEST = "digest"
     CONFIRM = "confirm"
@@ -25,6 +25,11 @@ class Kind(StrEnum):
     NEW_ADDRESS = "new_address"
     OLD_ADDRESS = "old_address"
     CORRECTION = "correction"
+    ANNOUNCEMENT = "announcement"
+
+
+#: Kinds of mail to many readers; the others are letters to one person.
+BULK = (Kind.DIGEST, Kind.CORRECTION, Kind.ANNOUNCEMENT)
 
 
 class Role(StrEnum):
@@ -55,7 +60,7 @@ class Mailing(Table, table=True):
         default=None,
         sa_column=Column(BigInteger, ForeignKey("edition.id"), nullable=True, index=True),
     )
-    #: Hash of the text of a letter or a correction; equal texts share a mailing.
+    #: Hash of the text of a letter, a correction or an announcement; equal texts share a mailing.
     key: str | None = Field(default=None, max_length=64, unique=True)
     subject: str
     #: The literal octets between the slots, joined (see `CompiledMessage.dump`).

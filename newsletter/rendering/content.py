@@ -139,6 +139,17 @@ class CorrectionContent:
     subject: str | None = None
 
 
+@dataclass(frozen=True, kw_only=True)
+class AnnouncementContent:
+    """A text of the publisher to chosen readers, outside of the digests."""
+
+    subject: str
+    #: The text in Markdown, without the headline, which is the subject.
+    text: str
+    #: The local date on which the announcement is made.
+    made_on: date
+
+
 def cleaned(content: DigestContent, *, site_url: str) -> DigestContent:
     """Return `content` with every text on one line and only http(s) links.
 

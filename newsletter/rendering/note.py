@@ -1,4 +1,4 @@
-"""An edition's note: Markdown from the editor, as HTML for the mail and as text of 72 columns.
+"""A note or an announcement: Markdown from the editor, as HTML and as text of 72 columns.
 
 Both are made from the same HTML, cleaned by nh3, so that they have the same content.
 """
@@ -59,29 +59,31 @@ _BLOCKS = {"p", "h2", "ul", "ol", "li", "blockquote"}
 _LEADS_NOWHERE = re.compile(f'<a class="{_STYLES["a"]}">(.*?)</a>', re.DOTALL)
 _ELEMENT = re.compile(r"<[^<>]*>")
 _HEADING = re.compile(r"(</?)h[1-6](?=[ >])")
+#: A heading with number signs in the first line (CommonMark 0.31, section 4.2).
+_FIRST_HEADING = re.compile(r"#{1,6}[ \t]+[^\n]*")
 
 
-def check(text: str) -> str:
-    """Return a normalised note: Unix line ends, no blanks around it.
+def check(text: str, *, name: str = "note", longest: int = LONGEST) -> str:
+    """Return a normalised text: Unix line ends, no blanks around it. `name` is for messages.
 
-    Raises InvalidInput for a note that is empty, too long, too large or has control characters.
+    Raises InvalidInput for a text that is empty, too long, too large or has control characters.
     """
     written = text.replace("\r\n", "\n").replace("\t", "    ").strip()
-    if len(written) > LONGEST:
+    if len(written) > longest:
         raise InvalidInput(
-            f"The note is too long: it may have {LONGEST:,} characters.",
+            f"The {name} is too long: it may have {longest:,} characters.",
             hint="Say it in fewer words, and link to the rest.",
         )
     if found := _CONTROLS.search(written):
         raise InvalidInput(
-            f"The note has a control character in it: {found[0]!a}.",
+            f"The {name} has a control character in it: {found[0]!a}.",
             hint="Leave it out; lines end with a line feed.",
         )
     if not _has_words(written):
-        raise InvalidInput("The note says nothing.", hint="Write a sentence, in Markdown.")
+        raise InvalidInput(f"The {name} says nothing.", hint="Write a sentence, in Markdown.")
     if _weight(html(written)) > _HEAVIEST:
         raise InvalidInput(
-            "The note is too large for a mail: it has too many lists, paragraphs or links.",
+            f"The {name} is too large for a mail: it has too many lists, paragraphs or links.",
             hint="Say it in fewer words, and link to the rest.",
         )
     return written
@@ -92,12 +94,25 @@ def html(markdown: str) -> Markup:
     return Markup(_clean(markdown))  # noqa: S704 - nh3 has cleaned it
 
 
+def parts(markdown: str) -> tuple[str, str]:
+    """Return the heading with which a text begins, without markup, and the rest; "" for none."""
+    found = _FIRST_HEADING.match(markdown.strip())
+    if found is None:
+        return "", markdown
+    return shown(found[0]), markdown.strip()[found.end() :].strip()
+
+
 def plain(markdown: str, notes: Notes) -> str:
     """Return a note as text in 72 columns, with its links numbered in `notes`."""
     writer = _Writer(notes)
     writer.feed(_clean(markdown))
     writer.close()
     return writer.text
+
+
+def shown(markdown: str) -> str:
+    """Return the words of a note on one line, without markup and links."""
+    return " ".join(unescape(_ELEMENT.sub(" ", _clean(markdown))).split())
 
 
 def _has_words(markdown: str) -> bool:

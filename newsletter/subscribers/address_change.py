@@ -25,7 +25,7 @@ from newsletter.cadences import Cadence
 from newsletter.errors import Conflict, OutdatedToken, TooManyRequests
 from newsletter.ledger import cancellation
 from newsletter.ledger.reasons import Reason
-from newsletter.models import AddressChange, Consent, Kind, Mailing, Status, Subscriber
+from newsletter.models import BULK, AddressChange, Consent, Mailing, Status, Subscriber
 from newsletter.publication import Publication
 from newsletter.subscribers import (
     changes,
@@ -273,7 +273,7 @@ def _move(
         references=[subscriber.public_id],
         reason=Reason.ADDRESS_CHANGED,
         now=now,
-        mailings=select(Mailing.id).where(col(Mailing.kind).in_((Kind.DIGEST, Kind.CORRECTION))),
+        mailings=select(Mailing.id).where(col(Mailing.kind).in_(BULK)),
     )
     preferences.settle_watermark(session, subscriber)
     subscriber.address = change.address

@@ -31,6 +31,7 @@ from newsletter.models import (
     Consent,
     Delivery,
     Edition,
+    Kind,
     Mailing,
     State,
     Status,
@@ -493,15 +494,16 @@ def imported_at(session: Session, subscriber: Subscriber) -> datetime | None:
 
 
 def covered_until(session: Session, subscriber: Subscriber) -> datetime | None:
-    """Return the end of coverage of the editions that a reader has got, or may have got.
+    """Return the end of coverage of the digests that a reader has got, or may have got.
 
-    Editions under all consents count; None if there are none.
+    Digests under all consents count; None if there are none.
     """
     found: datetime | None = session.execute(
         select_columns(func.max(col(Edition.coverage_end)))
         .join(Mailing, col(Mailing.edition_id) == col(Edition.id))
         .join(Delivery, col(Delivery.mailing_id) == col(Mailing.id))
         .where(
+            col(Mailing.kind) == Kind.DIGEST,
             col(Delivery.reference) == subscriber.public_id,
             col(Delivery.state).in_((State.ACCEPTED, State.UNKNOWN)),
         )

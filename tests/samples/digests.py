@@ -1,4 +1,4 @@
-"""Digests and corrections to look at and to test with: about nothing that happened.
+"""Digests, corrections and announcements to look at and to test with: about nothing that happened.
 
 Loaded by path (`runpy.run_path`), because tests are not a package.
 """
@@ -8,10 +8,11 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import date
 
+from newsletter.rendering import announcement, correction, environment
 from newsletter.rendering import compile as compiling
-from newsletter.rendering import correction, environment
 from newsletter.rendering.compile import Rendered
 from newsletter.rendering.content import (
+    AnnouncementContent,
     Brand,
     CorrectionContent,
     DigestContent,
@@ -250,13 +251,56 @@ ARABIC_CORRECTION = CorrectionContent(
 )
 
 
-def render(content: DigestContent | CorrectionContent, brand: Brand = BRAND) -> Rendered:
+ANNOUNCEMENT = AnnouncementContent(
+    subject="We move to a new home",
+    text="""\
+Dear readers,
+
+from **1 January** on you find us at a [new address](https://miasfeed.example/move). For you
+nothing changes:
+
+- the digest comes as before, on the same day and at the same hour;
+- old links go on working.
+
+## Why we move
+
+> The old house was too small for *all* of your letters.
+
+Write to us: <mailto:editors@miasfeed.example>.
+""",
+    made_on=date(2026, 11, 23),
+)
+
+ARABIC_ANNOUNCEMENT = AnnouncementContent(
+    subject="ننتقل إلى عنوان جديد",
+    text="""\
+قراءنا الأعزاء،
+
+ابتداءً من **1 يناير** تجدوننا على [عنوان جديد](https://miasfeed.example/ar/move).
+
+1. تصل النشرة كما كانت.
+2. تبقى الروابط القديمة صالحة.
+""",
+    made_on=date(2026, 11, 23),
+)
+
+#: The functions that compile each kind of content.
+_COMPILE = {
+    DigestContent: compiling.digest,
+    CorrectionContent: correction.correction,
+    AnnouncementContent: announcement.announcement,
+}
+
+
+def render(
+    content: DigestContent | CorrectionContent | AnnouncementContent, brand: Brand = BRAND
+) -> Rendered:
     """Compile `content` with our own templates."""
-    is_digest = isinstance(content, DigestContent)
-    return (compiling.digest if is_digest else correction.correction)(
+    has_page = not isinstance(content, CorrectionContent)
+    return _COMPILE[type(content)](
         content,
         brand=brand,
-        links=LINKS if is_digest else replace(LINKS, view=None),
+        links=LINKS if has_page else replace(LINKS, view=None),
         markers=MARKERS,
         environment=environment.build(None, brand.language),
         feedback_id="weekly-20261123:digest:news:miasfeed",
@@ -276,4 +320,6 @@ GALLERY = {
     "arabic": (ARABIC, ARABIC_BRAND),
     "correction": (CORRECTION, BRAND),
     "arabic-correction": (ARABIC_CORRECTION, ARABIC_BRAND),
+    "announcement": (ANNOUNCEMENT, BRAND),
+    "arabic-announcement": (ARABIC_ANNOUNCEMENT, ARABIC_BRAND),
 }

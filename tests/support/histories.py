@@ -3,7 +3,7 @@
 Readers join, move, pause, leave and come back; articles come in; editions of every cadence are
 frozen, half sent, paused, cancelled and given up; mail is accepted, refused, deferred or uncertain;
 what was uncertain is reconciled or sent again, and workers die with mail in their hands. Editors
-hold, release, reject, pin, reword and reorder articles, skip editions and write notes.
+hold, release, reject, pin, reword and reorder articles, skip editions, write notes and announce.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import io
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +22,15 @@ from sqlmodel import col, select
 
 from newsletter.cadences import Cadence
 from newsletter.db import session as sessions
-from newsletter.editions import arranging, editor, lifecycle, mailings, store, summaries
+from newsletter.editions import (
+    announce,
+    arranging,
+    editor,
+    lifecycle,
+    mailings,
+    store,
+    summaries,
+)
 from newsletter.errors import Conflict
 from newsletter.ledger import books, listing, reconcile
 from newsletter.models import Article, ArticleState, Edition, Mailing, State
@@ -79,6 +88,7 @@ groups = (
         st.tuples(st.just("word"), which, st.sampled_from(["Other words", ""])),
         st.tuples(st.just("arrange"), cadences, st.permutations(range(4)), st.integers(0, 4)),
         st.tuples(st.just("shift"), cadences, which, st.integers(1, 6)),
+        st.tuples(st.just("announce"), st.sampled_from(["all", *Cadence, "newest"])),
     ),
 )
 # Chosen in two steps: hypothesis would flatten nested alternatives and make all equally likely.
@@ -97,6 +107,7 @@ class History:
         self.begun: dict[str, list[datetime]] = {}
         self.held: list[Any] = []
         self.notes: list[str] = []
+        self.announced = count(1)
         for cadence in (*Cadence, Cadence.DAILY):
             self.join(cadence)
 
@@ -171,8 +182,8 @@ class History:
 
     def brake(self, act: str) -> None:
         with sessions.reading(self.world.engine) as session:
-            found = summaries.recent(session, limit=1)
-        for one in found:
+            found = summaries.recent(session, limit=20)
+        for one in [one for one in found if one.cadence in set(Cadence)][:1]:
             if act == "cancel":
                 lifecycle.cancel(
                     self.world.engine,
@@ -258,6 +269,23 @@ class History:
             self.world.engine, cadence, self.notes[-1], now=self.world.now, actor="cli:mia"
         )
 
+    def announce(self, audience: str) -> None:
+        """Announce something to all, a cadence, or those who got the newest edition."""
+        if audience == "newest":
+            with sessions.reading(self.world.engine) as session:
+                found = summaries.recent(session, limit=1)
+            audience = found[0].edition if found else "all"
+        number = next(self.announced)
+        said = announce.parse(f"{number}", subject="News", audience=audience)
+        announce.freeze(
+            self.world.engine,
+            said,
+            now=self.world.now,
+            publication=self.world.publication,
+            actor="cli:mia",
+        )
+        self.world.check_books()
+
     def editing(self) -> dict[str, Any]:
         return {"now": self.world.now, "actor": "cli:mia", "publication": self.world.publication}
 
@@ -324,4 +352,8 @@ def quick_templates(folder: Path) -> Path:
     (digest / "body.html").write_text(
         "<html><body>{{ content.note }} {{ links.unsubscribe }}</body></html>"
     )
+    announcement = folder / "templates" / "email" / "announcement"
+    announcement.mkdir()
+    (announcement / "body.txt").write_text("{{ links.unsubscribe }}")
+    (announcement / "body.html").write_text("<html><body>{{ links.unsubscribe }}</body></html>")
     return folder / "templates"

@@ -371,6 +371,21 @@ def test_a_name_that_is_not_an_editions_is_refused(nonsense: str) -> None:
         cadences.parse_slug(nonsense)
 
 
+@pytest.mark.parametrize("name", ["extra", "extra-2", "extra-99"])
+def test_the_name_of_an_announcement_is_that_of_an_edition_but_of_no_digest(name: str) -> None:
+    written = f"{name}-2026-11-23"
+
+    assert cadences.parse_name(written) == (name, on("2026-11-23"))
+    with pytest.raises(InvalidInput):
+        cadences.parse_slug(written)
+
+
+@pytest.mark.parametrize("name", ["extra-1", "extra-0", "extra-02", "extra-100", "extra-", "Extra"])
+def test_an_announcement_has_one_name(name: str) -> None:
+    with pytest.raises(InvalidInput):
+        cadences.parse_name(f"{name}-2026-11-23")
+
+
 @pytest.mark.parametrize("written", ["weekly", "Weekly", " WEEKLY\n"])
 def test_a_cadence_is_read_as_people_type_it(written: str) -> None:
     assert cadences.parse_cadence(written) is WEEKLY

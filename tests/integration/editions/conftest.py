@@ -30,6 +30,7 @@ from newsletter.models import (
     Delivery,
     Edition,
     FreezeLock,
+    Kind,
     Mailing,
     MailingArticle,
     Role,
@@ -38,7 +39,8 @@ from newsletter.models import (
 )
 from newsletter.publication import Publication
 from newsletter.settings import Settings
-from newsletter.smtp.outcome import Kind, Outcome, Phase
+from newsletter.smtp import outcome
+from newsletter.smtp.outcome import Outcome, Phase
 from newsletter.subscribers import locking, preferences, signup, unsubscribe
 from newsletter.subscribers import store as readers
 from newsletter.subscribers.consent import Origin
@@ -171,7 +173,7 @@ class World:
     def send(
         self,
         cadence: str = "weekly",
-        outcomes: Mapping[str, Kind] | None = None,
+        outcomes: Mapping[str, outcome.Kind] | None = None,
     ) -> Summary:
         """Freeze and deliver an edition; all accept except those with another outcome."""
         frozen = self.freeze(cadence)
@@ -182,7 +184,7 @@ class World:
 
     def deliver(
         self,
-        outcomes: Mapping[str, Kind] | None = None,
+        outcomes: Mapping[str, outcome.Kind] | None = None,
         *,
         limit: int = 10_000,
         policy: retry.Policy = "hold",
@@ -206,24 +208,25 @@ class World:
     def record(
         self,
         claims: Sequence[Claim],
-        outcomes: Mapping[str, Kind] | None = None,
+        outcomes: Mapping[str, outcome.Kind] | None = None,
         *,
         policy: retry.Policy = "hold",
+        worker: int = WORKER,
     ) -> None:
         verdicts = []
         for claim in claims:
-            kind = (outcomes or {}).get(claim.reference, Kind.ACCEPTED)
-            outcome = Outcome(kind, Phase.BODY, text="a test")
+            kind = (outcomes or {}).get(claim.reference, outcome.Kind.ACCEPTED)
+            result = Outcome(kind, Phase.BODY, text="a test")
             decision = retry.decide(
-                outcome,
+                result,
                 attempts=claim.attempts,
                 rules=retry.RetryRules(policy, ledgers.WAITS),
                 give_up_at=claim.give_up_at,
                 now=self.now,
                 rng=random.Random(1),
             )
-            verdicts.append(Verdict(claim.id, claim.address, outcome, decision))
-        claimants.record(self.engine, verdicts, WORKER, now=self.now)
+            verdicts.append(Verdict(claim.id, claim.address, result, decision))
+        claimants.record(self.engine, verdicts, worker, now=self.now)
         self.check_books()
 
     def summary(self, slug: str) -> Summary:
@@ -246,13 +249,17 @@ class World:
         return [articles for _, articles in self.arrived(reference)]
 
     def arrived(self, reference: str) -> list[tuple[int, list[int]]]:
-        """Return edition and articles of each accepted or unknown mail of a reader."""
+        """Return edition and articles of each accepted or unknown digest of a reader."""
         with sessions.reading(self.engine) as session:
             arrived = session.exec(
                 select(Mailing.edition_id, Mailing.id)
                 .join(Delivery, col(Mailing.id) == Delivery.mailing_id)
                 .join(Edition, col(Edition.id) == Mailing.edition_id)
-                .where(Delivery.reference == reference, _may_have_arrived())
+                .where(
+                    Delivery.reference == reference,
+                    Mailing.kind == Kind.DIGEST,
+                    _may_have_arrived(),
+                )
                 .order_by(col(Edition.coverage_end))
             ).all()
             return [(edition, contents(session, mailing)) for edition, mailing in arrived]

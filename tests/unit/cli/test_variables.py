@@ -14,8 +14,8 @@ from newsletter import paths
 from newsletter.cli import sample, variables
 from newsletter.editions.compose import MailRenderer
 from newsletter.publication import Publication
+from newsletter.rendering import announcement, correction, letter, overrides
 from newsletter.rendering import compile as compiling
-from newsletter.rendering import correction, letter, overrides
 from newsletter.settings import Settings
 from newsletter.web import pages
 
@@ -39,13 +39,14 @@ def test_the_list_has_exactly_the_variables_that_mails_are_filled_with(
         filled.setdefault(name, set()).update(values)
         return render(templates, name, values)
 
-    for module in (compiling, letter, correction):
+    for module in (compiling, letter, correction, announcement):
         monkeypatch.setattr(module, "render", note)
     made = settings()
     for _ in sample.render_all(MailRenderer(Publication.of(made)), made, NOW):
         pass
 
-    assert {name.split("/")[1] for name in filled} == {"digest", "correction", *variables.LETTERS}
+    kinds = {name.split("/")[1] for name in filled}
+    assert kinds == {*variables.BULK, *variables.LETTERS}
     assert filled == {name: set(variables.of(name) or ()) for name in filled}
 
 
@@ -111,8 +112,7 @@ def test_each_variable_stands_on_the_page_of_the_docs() -> None:
 
     named: list[Mapping[str, Any]] = [
         variables.MAIL,
-        variables.DIGEST,
-        variables.CORRECTION,
+        *variables.BULK.values(),
         variables.WEB,
     ]
     assert all(f"| `{name}` |" in page for one in named for name in one)

@@ -23,6 +23,7 @@ from newsletter.rendering.message import Slot
 
 GALLERY = (
     "five", "one", "sixty", "no-images", "long-titles", "arabic", "correction", "arabic-correction",
+    "announcement", "arabic-announcement",
 )  # fmt: skip
 
 GOLDEN = Path(__file__).parent / "golden" / "weekly.eml"
