@@ -37,7 +37,7 @@ from newsletter.editions.plan_audience import Counted
 from newsletter.editions.summaries import Placed, Summary
 from newsletter.errors import InvalidInput
 from newsletter.ledger.reasons import Reason
-from newsletter.models import EditionState, Role, State
+from newsletter.models import Edition, EditionState, Role, State
 from newsletter.publication import Publication
 from newsletter.rendering.compile import Rendered
 from newsletter.sender import domain_limits
@@ -180,7 +180,7 @@ def due(
     with sessions.snapshot(engine) as session:
         reader = _Reader(session=session, publication=publication, capacity=capacity, now=now)
         made = [
-            _plan(reader, Cadence(one.cadence), one.period, at=now)
+            _made(reader, one)
             for one in store.in_states(session, [EditionState.OPEN])
             if not lifecycle.is_stale(one, now=now, times=publication.send_times)
         ]
@@ -213,13 +213,21 @@ def _next(reader: _Reader, cadence: Cadence, at: datetime | None) -> tuple[date,
     return period, max(now, cadences.due_at(cadence, period, times))
 
 
+def _made(reader: _Reader, edition: Edition) -> EditionPlan:
+    """Return the plan of an edition that was made; an announcement was due when it was made."""
+    due_at, times = edition.created_at, reader.publication.send_times
+    if not edition.is_announcement:
+        due_at = cadences.due_at(Cadence(edition.cadence), edition.period, times)
+    made = summaries.of(reader.session, edition)
+    return EditionPlan(summary=made, is_made=True, due_at=due_at, at=edition.created_at)
+
+
 def _plan(reader: _Reader, cadence: Cadence, period: date, *, at: datetime) -> EditionPlan:
     session, times = reader.session, reader.publication.send_times
     due_at = cadences.due_at(cadence, period, times)
     edition = store.find(session, cadence, period)
     if edition is not None and edition.state != EditionState.SKIPPED:
-        made = summaries.of(session, edition)
-        return EditionPlan(summary=made, is_made=True, due_at=due_at, at=edition.created_at)
+        return _made(reader, edition)
     end = sessions.freeze_instant(session, at)
     start = periods.coverage_start(session, cadence, end=end, publication=reader.publication)
     window = assemble.window_start(cadence, end=end, catch_up=reader.publication.catch_up)

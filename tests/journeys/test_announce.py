@@ -53,11 +53,13 @@ def test_an_announcement_is_planned_tested_sent_continued_and_corrected(
     plain, html = (part.get_content() for part in mail.iter_parts())
     assert "From 1 January on we are somewhere else [1]." in " ".join(plain.split())
     assert "<strong>1 January</strong>" in html
+    public = newsletter.env["NEWSLETTER_BASE_URL"]
     with serving(newsletter) as (site, _):
         page = httpx2.get(f"{site}{path(mail, 'view')}").text
         assert "<strong>1 January</strong>" in page
         left = httpx2.post(f"{site}{path(mail, 'unsubscribe')}")
         assert left.status_code == 200
+    newsletter.env["NEWSLETTER_BASE_URL"] = public
 
     wrong = newsletter.run(
         "announce", "-", "--to", again["edition"], "--subject", "Not yet", stdin="It is July."

@@ -323,6 +323,7 @@ def test_an_uncertain_one_can_be_sent_again(world: World) -> None:
         ids=(),
         state=State.UNKNOWN,
         edition=made.edition,
+        actor="cli:mia",
         now=world.now,
         times=world.settings.send_times,
     )

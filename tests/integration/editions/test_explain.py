@@ -308,7 +308,7 @@ def test_a_stale_edition_is_said_to_be_so(desk: Desk) -> None:
 
     answer = desk.says()
 
-    assert "weekly-2026-06-01: skipped: it could not be sent before the next edition" in answer
+    assert "weekly-2026-06-01: skipped: it could not be sent in time" in answer
     assert "weekly-2026-06-08 was due 2026-06-08 07:00 and is not made yet" in answer
 
 
