@@ -14,8 +14,6 @@ from sqlalchemy import func, insert, literal
 from sqlalchemy import select as select_columns
 from sqlmodel import Session, col
 
-from newsletter import cadences
-from newsletter.cadences import Cadence
 from newsletter.db import dialects
 from newsletter.editions import mailings
 from newsletter.ledger import books
@@ -46,7 +44,7 @@ def begin(session: Session, edition: Edition) -> None:
     """Add a count of zero for each article of an edition whose links are counted."""
     zeros = (
         select_columns(
-            literal(_slug(edition)),
+            literal(edition.name),
             col(MailingArticle.article_id),
             literal(_OF_EDITION),
             literal(0),
@@ -99,7 +97,7 @@ def _counts(session: Session, edition: Edition) -> dict[int, int]:
     article_id = col(ClickCount.article_id)
     found = session.execute(
         select_columns(article_id, func.sum(col(ClickCount.clicks)))
-        .where(col(ClickCount.edition) == _slug(edition))
+        .where(col(ClickCount.edition) == edition.name)
         .group_by(article_id)
     )
     return {article: int(clicks) for article, clicks in found}
@@ -144,7 +142,3 @@ def _article_clicks(row: Any, accepted: int, clicks: int) -> ArticleClicks:  # n
         clicks=clicks if is_shown else None,
         rate=clicks / accepted if is_shown and accepted else None,
     )
-
-
-def _slug(edition: Edition) -> str:
-    return cadences.slug(Cadence(edition.cadence), edition.period)
