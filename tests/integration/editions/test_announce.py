@@ -279,6 +279,22 @@ def test_a_reader_who_leaves_or_pauses_meanwhile_does_not_get_it(world: World) -
     assert lifecycle.finish(world.engine, now=world.now) == [made.edition]
 
 
+def test_a_run_of_cron_would_go_on_with_it(world: World) -> None:
+    world.readers(2)
+    made = freeze(world)
+    world.deliver(limit=1)
+
+    planned = planning.due(
+        world.engine,
+        now=world.now,
+        publication=world.publication,
+        capacity=Capacity(Limits.of(world.settings), connections=1),
+    )
+
+    (one,) = (one for one in planned if one.is_made)
+    assert (one.summary.edition, one.due_at) == (made.edition, world.now)
+
+
 def test_it_can_be_paused_resumed_and_cancelled(world: World) -> None:
     world.readers(3)
     made = freeze(world)

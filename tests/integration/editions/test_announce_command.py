@@ -161,7 +161,6 @@ def test_its_page_shows_its_text_its_readers_and_who_sent_it(world: World, run: 
     assert (found["to"], found["history"][0]["actor"]) == ("all", "cli:mia")
     assert made.edition in run("editions", "list").out
     assert made.edition in json.dumps(run("status", "--json").json["open"])
-    assert f"{made.edition} is open already: 1 reader." in run("cron", "--dry-run").out
 
 
 def test_an_announcement_has_no_article_to_correct(world: World, run: Run, tmp_path: Path) -> None:
