@@ -94,14 +94,15 @@ def _plan(text: Text, here: context.Context) -> AnnouncementPlan:
 
 
 def _post(text: Text, to: str, here: context.Context, *, json: bool) -> None:
-    from newsletter.cli import preview
     from newsletter.editions import announce as announcing
+    from newsletter.sender import trial
 
+    now = clock.utc_now()
     recipient = address.normalise(to, local=True)
     setup.require_for(recipient, here.settings)
-    rendered = announcing.render(text, now=clock.utc_now(), publication=here.publication)
-    message = preview.filled(rendered.message, here.settings, recipient)
-    preview.post(here.settings, recipient, message)
+    rendered = announcing.render(text, now=now, publication=here.publication)
+    message = trial.filled(rendered.message, here.settings, recipient, now=now)
+    trial.post(here.settings, recipient, message)
     if json:
         output.as_json({"subject": text.subject, "test": recipient, "octets": len(message)})
     else:

@@ -175,7 +175,7 @@ def _audit(
     at: datetime,
     detail: str = "",
 ) -> None:
-    subjects = {f"edition:{_slug(edition)}": detail}
+    subjects = {f"edition:{edition.name}": detail}
     audit.record(session, action, subjects, actor=actor, at=at, before=before, after=edition.state)
 
 
