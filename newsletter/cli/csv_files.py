@@ -190,7 +190,7 @@ def choice_of(columns: list[str] | None, ignored: list[str] | None) -> Choice:
 
 def _preview(file: Path, name: str, how: Import, *, json: bool) -> None:
     """Print the result that an import would have, without a database."""
-    from newsletter.subscribers import imports
+    from newsletter.subscribers import import_preview, imports
 
     found: list[Survey] = []
     rejected: list[Rejection] = []
@@ -201,7 +201,7 @@ def _preview(file: Path, name: str, how: Import, *, json: bool) -> None:
             reject=lambda one: rejected.append(one) if len(rejected) < _SHOWN else None,
             surveyed=found.append,
         )
-    columns = _described(found[0])
+    columns = import_preview.described(found[0])
     if json:
         output.as_json(
             {
@@ -219,16 +219,6 @@ def _preview(file: Path, name: str, how: Import, *, json: bool) -> None:
     counted = ", ".join(f"{count:,} {status}" for status, count in sorted(counts.items()))
     output.say(f"{name} would give: {counted or 'nobody'}. Nothing was written.")
     rejected_lines.say(rejected)
-
-
-def _described(survey: Survey) -> list[dict[str, str]]:
-    """Return each column with a description of its role."""
-    described = []
-    for column in survey.columns.all if survey.columns else ():
-        parts = [str(column.role)] if column.role else []
-        parts += ["state"] if column.meaning and column.role != "state" else []
-        described.append({"name": column.name, "read_as": ", ".join(parts) or "not read"})
-    return described
 
 
 def _tool(survey: Survey) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime
 
 from fastapi import APIRouter, Depends, FastAPI
@@ -23,6 +24,7 @@ from newsletter.desk.routes import (
     feeds,
     findings,
     growth,
+    imports,
     monitoring,
     reader,
     readers,
@@ -31,6 +33,7 @@ from newsletter.desk.routes import (
     suppressions,
     today,
 )
+from newsletter.errors import InvalidInput
 from newsletter.settings import Settings
 from newsletter.web.middleware import Methods, SafeHeaders
 
@@ -43,6 +46,7 @@ _ROUTERS = [
     reports.router,
     findings.router,
     feeds.router,
+    imports.router,
     readers.router,
     reader.router,
     suppressions.router,
@@ -56,6 +60,8 @@ def create_app(
 ) -> ASGIApp:
     """Return the ASGI application of one publication's desk."""
     context = DeskContext(settings, engine, clock)
+    with suppress(InvalidInput):
+        context.importing.sheets.prune(clock())
     routers = [signing.router, monitoring.router, *_ROUTERS]
     app: ASGIApp = _framework(context, routers)
     app = UploadLimit(app)

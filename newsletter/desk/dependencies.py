@@ -15,8 +15,10 @@ from itsdangerous import BadData, URLSafeSerializer
 from sqlalchemy import Engine
 
 from newsletter.desk.access import Person
+from newsletter.desk.importing import Importing
 from newsletter.desk.pages import MAIL_POLICY, POLICY, Pages
 from newsletter.desk.progress import Progress
+from newsletter.desk.sheets import Sheets
 from newsletter.publication import Publication
 from newsletter.sender.limits import Limits
 from newsletter.settings import Settings
@@ -55,6 +57,11 @@ class DeskContext:
     def progress(self) -> Progress:
         """The looks of the last minute at what is being sent."""
         return Progress()
+
+    @cached_property
+    def importing(self) -> Importing:
+        """The sheets that are imported, and the threads that do it."""
+        return Importing(Sheets(self.settings), self.engine, self.publication.keyring, self.clock)
 
     @cached_property
     def pages(self) -> Pages:

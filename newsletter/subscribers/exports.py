@@ -7,8 +7,9 @@ with states and their times, the evidence of consent, and the causes of suppress
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import datetime
+from io import StringIO
 from typing import Any, TextIO
 
 from sqlalchemy import Row
@@ -36,17 +37,30 @@ def write(
     progress: Callable[[int], None] = lambda _: None,
 ) -> int:
     """Write a line for each subscriber, ordered by address, and return how many."""
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(COLUMNS)
     written = 0
+    for text, count in pieces(session, status=status, cadence=cadence):
+        stream.write(text)
+        written += count
+        progress(written)
+    return written
+
+
+def pieces(
+    session: Session, *, status: Status | None = None, cadence: Cadence | None = None
+) -> Iterator[tuple[str, int]]:
+    """Yield the file in pieces, the header first, each with the number of its subscribers."""
+    buffer = StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    yield buffer.getvalue(), 0
     for chunk in store.stream(session, status=status, cadence=cadence):
+        buffer.seek(0)
+        buffer.truncate()
         histories = store.histories(session, [row.id for row in chunk])
         for row in chunk:
             said = _evidence(histories.get(row.id, []))
             writer.writerow([csv_rows.guard(_cell(value)) for value in (*row[1:], *said)])
-        written += len(chunk)
-        progress(written)
-    return written
+        yield buffer.getvalue(), len(chunk)
 
 
 def _evidence(history: list[Row[Any]]) -> tuple[object, ...]:

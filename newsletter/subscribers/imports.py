@@ -120,16 +120,16 @@ def run(
     survey = csv_rows.survey(stream, how.choice)
     surveyed(survey)
     inactive: set[int] = set()
-    with _lines(stream, start, survey, how) as lines:
-        for batch in _batches(lines, how, tally, reject):
+    with lines(stream, start, survey, how) as read:
+        for batch in batches(read, how, tally, reject):
             inactive.update(hash(e.address) for e in batch.values() if e.status in _INACTIVE)
             with sessions.writing(engine) as session:
                 found = _import(session, batch, how)
             _count(tally, found, len(batch))
             progress(tally)
     if how.confirmed and tally.unchanged:
-        with _lines(stream, start, survey, how) as lines:
-            for batch in _batches(lines, how, ImportTally(), lambda _: None):
+        with lines(stream, start, survey, how) as read:
+            for batch in batches(read, how, ImportTally(), lambda _: None):
                 with sessions.writing(engine) as session:
                     confirmed = _confirm(session, batch, how, inactive)
                 tally.updated += confirmed
@@ -154,20 +154,20 @@ def preview(
     start = stream.tell()
     survey = csv_rows.survey(stream, how.choice)
     surveyed(survey)
-    with _lines(stream, start, survey, how) as lines:
-        for line in lines:
+    with lines(stream, start, survey, how) as read:
+        for line in read:
             if isinstance(line, Rejection):
                 counts["rejected"] += 1
                 reject(line)
             else:
-                became = line.standing, _status(line, how)
+                became = line.standing, status_of(line, how)
                 found[hash(line.address)] = max(found.get(hash(line.address), became), became)
     counts.update(status for _, status in found.values())
     return counts
 
 
 @contextmanager
-def _lines(
+def lines(
     stream: BinaryIO, start: int, survey: Survey, how: Import
 ) -> Iterator[Iterator[Entry | Rejection]]:
     """Yield an iterator over the lines of a file, from its start."""
@@ -193,15 +193,15 @@ class _Found:
     unstated: int
 
 
-def _batches(
-    lines: Iterator[Entry | Rejection],
+def batches(
+    read: Iterator[Entry | Rejection],
     how: Import,
     tally: ImportTally,
     reject: Callable[[Rejection], None],
 ) -> Iterator[_Batch]:
     """Yield batches; if an address is repeated in a batch, the strictest state counts."""
     batch: _Batch = {}
-    for line in lines:
+    for line in read:
         tally.read += 1
         if isinstance(line, Rejection):
             tally.rejected += 1
@@ -260,7 +260,7 @@ def _lock(session: Session, batch: _Batch, how: Import) -> None:
     Lock order: by id for all steps together, or a concurrent change of two of these readers may
     deadlock.
     """
-    restricted = [e.address for e in batch.values() if _status(e, how) is not Status.ACTIVE]
+    restricted = [e.address for e in batch.values() if status_of(e, how) is not Status.ACTIVE]
     if restricted:
         locked_subscribers(session, store.are_in(restricted, list(Status)), ends=True)
 
@@ -270,7 +270,7 @@ def _grouped(
 ) -> Iterable[tuple[tuple[Status, bool], list[Entry]]]:
     groups: defaultdict[tuple[Status, bool], list[Entry]] = defaultdict(list)
     for entry in entries:
-        groups[_status(entry, how), entry.status is not None].append(entry)
+        groups[status_of(entry, how), entry.status is not None].append(entry)
     return groups.items()
 
 
@@ -394,7 +394,7 @@ def _confirm(session: Session, batch: _Batch, how: Import, inactive: set[int]) -
     vouched = [
         e.address
         for e in entries
-        if _status(e, how) is Status.ACTIVE and hash(e.address) not in inactive
+        if status_of(e, how) is Status.ACTIVE and hash(e.address) not in inactive
     ]
     waiting = store.are_in(vouched, [Status.PENDING])
     pending = locked_subscribers(session, waiting, ends=False)
@@ -412,7 +412,7 @@ def _confirm(session: Session, batch: _Batch, how: Import, inactive: set[int]) -
     )
 
 
-def _status(entry: Entry, how: Import) -> Status:
+def status_of(entry: Entry, how: Import) -> Status:
     """Return the status of a line; without one in the file or from the operator, pending."""
     if entry.status is None:
         return Status.ACTIVE if how.confirmed else Status.PENDING

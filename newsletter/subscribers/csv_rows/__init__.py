@@ -10,13 +10,14 @@ from newsletter.subscribers.csv_rows.columns import Choice
 from newsletter.subscribers.csv_rows.encoding import decode
 from newsletter.subscribers.csv_rows.entries import Entry, read
 from newsletter.subscribers.csv_rows.records import Rejection
-from newsletter.subscribers.csv_rows.survey import Survey, survey
+from newsletter.subscribers.csv_rows.survey import Survey, columns, survey
 
 __all__ = [
     "Choice",
     "Entry",
     "Rejection",
     "Survey",
+    "columns",
     "decode",
     "guard",
     "read",

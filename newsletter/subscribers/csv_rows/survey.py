@@ -84,6 +84,19 @@ def survey(stream: BinaryIO, choice: Choice | None = None) -> Survey:
         text.detach()
 
 
+def columns(stream: BinaryIO) -> tuple[Column, ...]:
+    """Return the columns of a seekable stream by their header alone; raises InvalidInput."""
+    start = stream.tell()
+    found = encoding.find(stream)
+    stream.seek(start)
+    text = encoding.decode(stream, found)
+    try:
+        read = RecordReader(text, Choice()).columns
+    finally:
+        text.detach()
+    return read.all if read else ()
+
+
 def _of_records(reader: RecordReader, columns: Columns, begun: Survey) -> Survey:
     watched = [
         _Watched(column, is_followed=_is_followed(column, columns))
