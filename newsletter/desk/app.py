@@ -61,7 +61,7 @@ def create_app(
     """Return the ASGI application of one publication's desk."""
     context = DeskContext(settings, engine, clock)
     with suppress(InvalidInput):
-        context.importing.sheets.prune(clock())
+        context.importing.uploads.prune(clock())
     routers = [signing.router, monitoring.router, *_ROUTERS]
     app: ASGIApp = _framework(context, routers)
     app = UploadLimit(app)

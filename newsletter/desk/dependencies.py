@@ -18,7 +18,7 @@ from newsletter.desk.access import Person
 from newsletter.desk.importing import Importing
 from newsletter.desk.pages import MAIL_POLICY, POLICY, Pages
 from newsletter.desk.progress import Progress
-from newsletter.desk.sheets import Sheets
+from newsletter.desk.uploads import Uploads
 from newsletter.publication import Publication
 from newsletter.sender.limits import Limits
 from newsletter.settings import Settings
@@ -60,8 +60,8 @@ class DeskContext:
 
     @cached_property
     def importing(self) -> Importing:
-        """The sheets that are imported, and the threads that do it."""
-        return Importing(Sheets(self.settings), self.engine, self.publication.keyring, self.clock)
+        """The files that are imported, and the threads that do it."""
+        return Importing(Uploads(self.settings), self.engine, self.publication.keyring, self.clock)
 
     @cached_property
     def pages(self) -> Pages:

@@ -1,4 +1,4 @@
-"""Looks at sheets and imports them, in threads of the desk: neither holds up a request.
+"""Looks at files and imports them, in threads of the desk: neither holds up a request.
 
 A thread ends with the desk. What an import has written then stays, and it can be started again,
 since an import leaves readers who are there as they are.
@@ -17,7 +17,7 @@ from sqlalchemy import Engine
 from newsletter import audit
 from newsletter.cadences import Cadence
 from newsletter.db import session as sessions
-from newsletter.desk.sheets import Sheet, Sheets, Stage
+from newsletter.desk.uploads import Stage, Upload, Uploads
 from newsletter.errors import Conflict, InvalidInput, NewsletterError
 from newsletter.subscribers import import_preview, imports
 from newsletter.subscribers.csv_rows import Choice
@@ -25,104 +25,104 @@ from newsletter.subscribers.imports import Import, ImportTally
 from newsletter.subscribers.rejections import Rejections
 from newsletter.tokens import Keyring
 
-#: Seconds that a form waits for its thread: most sheets are small.
+#: Seconds that a form waits for its thread: most files are small.
 _PATIENCE = 2.0
 _RUNNING = (Stage.LOOKING, Stage.IMPORTING)
 
 
 class Importing:
-    """The threads of this process that read sheets, one for a sheet at a time."""
+    """The threads of this process that read files, one for a file at a time."""
 
     def __init__(
-        self, sheets: Sheets, engine: Engine, keyring: Keyring, clock: Callable[[], datetime]
+        self, uploads: Uploads, engine: Engine, keyring: Keyring, clock: Callable[[], datetime]
     ) -> None:
-        self.sheets = sheets
+        self.uploads = uploads
         self._engine = engine
         self._keyring = keyring
         self._clock = clock
         self._lock = threading.Lock()
         self._running: dict[str, threading.Thread] = {}
 
-    def is_running(self, sheet: Sheet) -> bool:
-        """Return whether a thread of this process works on a sheet."""
+    def is_running(self, upload: Upload) -> bool:
+        """Return whether a thread of this process works on a file."""
         with self._lock:
-            thread = self._running.get(sheet.id)
+            thread = self._running.get(upload.id)
         return thread is not None and thread.is_alive()
 
-    def is_interrupted(self, sheet: Sheet) -> bool:
-        """Return whether a sheet's thread has ended with its desk."""
-        return sheet.stage in _RUNNING and not self.is_running(sheet)
+    def is_interrupted(self, upload: Upload) -> bool:
+        """Return whether a file's thread has ended with its desk."""
+        return upload.stage in _RUNNING and not self.is_running(upload)
 
-    def look(self, sheet: Sheet) -> None:
-        """Find out what an import of a sheet would do."""
-        sheet.stage, sheet.preview, sheet.problem, sheet.hint = Stage.LOOKING, None, "", ""
-        self._start(sheet, self._look)
+    def look(self, upload: Upload) -> None:
+        """Find out what an import of a file would do."""
+        upload.stage, upload.preview, upload.problem, upload.hint = Stage.LOOKING, None, "", ""
+        self._start(upload, self._look)
 
-    def start(self, sheet: Sheet, *, actor: str) -> None:
-        """Import a sheet; raises Conflict if it was imported already."""
-        if sheet.stage is Stage.DONE:
-            raise Conflict("This sheet was imported already.", hint="Upload it anew.")
-        sheet.stage, sheet.problem, sheet.hint, sheet.done = Stage.IMPORTING, "", "", 0
+    def start(self, upload: Upload, *, actor: str) -> None:
+        """Import a file; raises Conflict if it was imported already."""
+        if upload.stage is Stage.DONE:
+            raise Conflict("This file was imported already.", hint="Upload it anew.")
+        upload.stage, upload.problem, upload.hint, upload.done = Stage.IMPORTING, "", "", 0
         now = self._clock()
         with sessions.writing(self._engine) as session:
-            subjects = {f"import:{sheet.id}": sheet.name}
+            subjects = {f"import:{upload.id}": upload.name}
             audit.record(session, "subscribers.import", subjects, actor=actor, at=now)
-        self._start(sheet, lambda one: self._import(one, actor))
+        self._start(upload, lambda one: self._import(one, actor))
 
-    def _start(self, sheet: Sheet, act: Callable[[Sheet], None]) -> None:
+    def _start(self, upload: Upload, act: Callable[[Upload], None]) -> None:
         def work() -> None:
             try:
-                act(sheet)
+                act(upload)
             except NewsletterError as exc:
-                sheet.stage, sheet.problem, sheet.hint = Stage.STUCK, exc.message, exc.hint or ""
+                upload.stage, upload.problem, upload.hint = Stage.STUCK, exc.message, exc.hint or ""
             except Exception as exc:  # noqa: BLE001 - the page has to show it
                 traceback.print_exc()
-                sheet.stage, sheet.problem = Stage.STUCK, f"It failed: {type(exc).__name__}."
-            self.sheets.save(sheet)
+                upload.stage, upload.problem = Stage.STUCK, f"It failed: {type(exc).__name__}."
+            self.uploads.save(upload)
 
         with self._lock:
-            running = self._running.get(sheet.id)
+            running = self._running.get(upload.id)
             if running is not None and running.is_alive():
-                raise Conflict("This sheet is being read.", hint="Wait until that is over.")
-            thread = threading.Thread(target=work, name="sheet", daemon=True)
-            self._running[sheet.id] = thread
-            self.sheets.save(sheet)
+                raise Conflict("This file is being read.", hint="Wait until that is over.")
+            thread = threading.Thread(target=work, name="upload", daemon=True)
+            self._running[upload.id] = thread
+            self.uploads.save(upload)
             thread.start()
         thread.join(_PATIENCE)
 
-    def _look(self, sheet: Sheet) -> None:
-        with self.sheets.opened(sheet) as stream:
+    def _look(self, upload: Upload) -> None:
+        with self.uploads.opened(upload) as stream:
             try:
-                found = import_preview.look(self._engine, stream, self._how(sheet))
+                found = import_preview.look(self._engine, stream, self._how(upload))
             except InvalidInput:
                 stream.seek(0)
-                sheet.preview = {"columns": import_preview.names(stream)}
+                upload.preview = {"columns": import_preview.names(stream)}
                 raise
-        sheet.preview, sheet.stage = vars(found), Stage.LOOKED
+        upload.preview, upload.stage = vars(found), Stage.LOOKED
 
-    def _import(self, sheet: Sheet, actor: str) -> None:
+    def _import(self, upload: Upload, actor: str) -> None:
         with (
-            self.sheets.opened(sheet) as stream,
-            Rejections(lambda: self.sheets.written(sheet)) as rejections,
+            self.uploads.opened(upload) as stream,
+            Rejections(lambda: self.uploads.written(upload)) as rejections,
         ):
 
             def progress(tally: ImportTally) -> None:
-                sheet.tally, sheet.done = asdict(tally), stream.tell()
-                self.sheets.save(sheet)
+                upload.tally, upload.done = asdict(tally), stream.tell()
+                self.uploads.save(upload)
 
             tally = imports.run(
                 self._engine,
                 stream,
-                self._how(sheet),
+                self._how(upload),
                 reject=rejections.add,
                 surveyed=rejections.begin,
                 progress=progress,
             )
-        sheet.tally, sheet.stage = asdict(tally), Stage.DONE
-        self.sheets.let_go(sheet)
-        after = ", ".join(f"{count:,} {name}" for name, count in sheet.tally.items() if count)
+        upload.tally, upload.stage = asdict(tally), Stage.DONE
+        self.uploads.let_go(upload)
+        after = ", ".join(f"{count:,} {name}" for name, count in upload.tally.items() if count)
         with sessions.writing(self._engine) as session:
-            subjects = {f"import:{sheet.id}": sheet.name}
+            subjects = {f"import:{upload.id}": upload.name}
             audit.record(
                 session,
                 "subscribers.imported",
@@ -132,12 +132,12 @@ class Importing:
                 after=after,
             )
 
-    def _how(self, sheet: Sheet) -> Import:
+    def _how(self, upload: Upload) -> Import:
         return Import(
-            source=f"import {sheet.name}",
+            source=f"import {upload.name}",
             now=self._clock(),
             keyring=self._keyring,
-            cadence=Cadence(sheet.cadence),
-            confirmed=sheet.confirmed,
-            choice=Choice(sheet.read, tuple(sheet.ignored)),
+            cadence=Cadence(upload.cadence),
+            confirmed=upload.confirmed,
+            choice=Choice(upload.read, tuple(upload.ignored)),
         )

@@ -1,4 +1,4 @@
-"""Importing a sheet at the desk: the look at it, the import, its refusals; and the export."""
+"""Importing a file at the desk: the look at it, the import, its refusals; and the export."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from sqlmodel import select
 from newsletter import paths, suppression
 from newsletter.db import session as sessions
 from newsletter.desk.importing import Importing
-from newsletter.desk.sheets import Sheets, Stage
+from newsletter.desk.uploads import Stage, Uploads
 from newsletter.models import Audit, Consent, Status
 from newsletter.subscribers import store, suppress
 from newsletter.suppression import Cause, Grounds
 
 ANN = "ann@readers.example"
-SHEET = b"""email,status,cadence
+FILE = b"""email,status,cadence
 ann@readers.example,active,daily
 bob@readers.example,unsubscribed,
 not an address,active,
@@ -36,13 +36,13 @@ def _own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
 
 
-def sent(desk: OperatorDesk, sheet: bytes, name: str = "readers.csv") -> Response:
-    return desk.post("/readers/import", on="/readers/import", files={"sheet": (name, sheet)})
+def sent(desk: OperatorDesk, content: bytes, name: str = "readers.csv") -> Response:
+    return desk.post("/readers/import", on="/readers/import", files={"file": (name, content)})
 
 
-def uploaded(desk: OperatorDesk, sheet: bytes, name: str = "readers.csv") -> str:
-    """Upload a sheet; return the path of its page, when it has been looked at."""
-    answer = sent(desk, sheet, name)
+def uploaded(desk: OperatorDesk, content: bytes, name: str = "readers.csv") -> str:
+    """Upload a file; return the path of its page, when it has been looked at."""
+    answer = sent(desk, content, name)
     assert answer.status_code == 303, text(answer.text)
     finished()
     return answer.headers["Location"]
@@ -50,7 +50,7 @@ def uploaded(desk: OperatorDesk, sheet: bytes, name: str = "readers.csv") -> str
 
 def finished() -> None:
     for thread in threading.enumerate():
-        if thread.name == "sheet":
+        if thread.name == "upload":
             thread.join(60)
 
 
@@ -72,12 +72,12 @@ def readers_in(desk: OperatorDesk) -> int:
         return sum(store.counts(session).values())
 
 
-def test_a_sheet_is_looked_at_before_anything_is_written(
+def test_a_file_is_looked_at_before_anything_is_written(
     desk: OperatorDesk, readers: Readers
 ) -> None:
     readers.add("eve@readers.example")
 
-    page = desk.read(uploaded(desk, SHEET))
+    page = desk.read(uploaded(desk, FILE))
 
     assert "Nothing is imported yet." in page
     assert "Add as active 1 Add as unsubscribed 1 There already 1" in page
@@ -89,8 +89,8 @@ def test_a_sheet_is_looked_at_before_anything_is_written(
     assert desk.audited() == []
 
 
-def test_a_sheet_is_imported_with_its_refusals_to_download(desk: OperatorDesk) -> None:
-    here = uploaded(desk, SHEET)
+def test_a_file_is_imported_with_its_refusals_to_download(desk: OperatorDesk) -> None:
+    here = uploaded(desk, FILE)
 
     page = decided(desk, here, "import")
     refused = desk.get(f"{here}/refused.csv")
@@ -112,12 +112,12 @@ def test_a_sheet_is_imported_with_its_refusals_to_download(desk: OperatorDesk) -
         assert not any("readers.example" in repr(row) for row in rows)
 
 
-def test_a_sheet_is_imported_once(desk: OperatorDesk) -> None:
-    here = uploaded(desk, SHEET)
+def test_a_file_is_imported_once(desk: OperatorDesk) -> None:
+    here = uploaded(desk, FILE)
     decided(desk, here, "import")
 
     assert desk.post(here, {"do": "import"}, on="/audit").status_code == 409
-    again = decided(desk, uploaded(desk, SHEET), "import")
+    again = decided(desk, uploaded(desk, FILE), "import")
     assert "Added 0" in again
     assert readers_in(desk) == 3
 
@@ -130,7 +130,7 @@ def test_who_is_vouched_for_is_active(desk: OperatorDesk) -> None:
     second = decided(desk, here, "import", confirmed="true", cadence="monthly")
 
     assert "The choices are new" in first or "Add as active 1" in first
-    assert "The sheet is imported." in second
+    assert "The file is imported." in second
     assert status(desk, ANN) == Status.ACTIVE
 
 
@@ -149,7 +149,7 @@ def test_a_state_that_nobody_knows_stops_an_import_until_somebody_says_what_it_i
     assert 'value="import"' not in page
     assert refused.status_code == 409
     assert "Add as pending 1" in looked
-    assert "The sheet is imported." in done
+    assert "The file is imported." in done
 
 
 def test_two_columns_cannot_be_one_field(desk: OperatorDesk) -> None:
@@ -167,7 +167,7 @@ def test_suppressed_addresses_are_not_added(desk: OperatorDesk) -> None:
         grounds = Grounds(Cause.COMPLAINT, "spam", source="a test")
         suppress.suppress(session, ANN, grounds=grounds, now=desk.now, keyring=key)
 
-    here = uploaded(desk, SHEET)
+    here = uploaded(desk, FILE)
     page = desk.read(here)
     decided(desk, here, "import")
 
@@ -180,7 +180,7 @@ def test_suppressed_addresses_are_not_added(desk: OperatorDesk) -> None:
 def test_an_interrupted_import_is_started_again(
     desk: OperatorDesk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    here = uploaded(desk, SHEET)
+    here = uploaded(desk, FILE)
     with monkeypatch.context() as patched:
         # What a desk leaves behind that is stopped in the midst of an import.
         patched.setattr(Importing, "_import", lambda *_: None)
@@ -194,8 +194,8 @@ def test_an_interrupted_import_is_started_again(
     assert "Added 3" in done
 
 
-def test_hostile_sheets_are_shown_and_do_nothing(desk: OperatorDesk) -> None:
-    sheet = (
+def test_hostile_files_are_shown_and_do_nothing(desk: OperatorDesk) -> None:
+    content = (
         "email,<script>alert(1)</script>,\u202eeman\n"
         '"<img src=x onerror=alert(1)>@readers.example",x,y\n'
         f"{'x' * 10_000}@readers.example,x,y\n"
@@ -204,7 +204,7 @@ def test_hostile_sheets_are_shown_and_do_nothing(desk: OperatorDesk) -> None:
         "\u202eann@readers.example,x,y\n"
     ).encode()
 
-    here = uploaded(desk, sheet, "../../<script>alert(2)</script>\u202e.csv")
+    here = uploaded(desk, content, "../../<script>alert(2)</script>\u202e.csv")
     html = desk.get(here).text
     listed = desk.get("/readers/import").text
     decided(desk, here, "import")
@@ -220,20 +220,20 @@ def test_hostile_sheets_are_shown_and_do_nothing(desk: OperatorDesk) -> None:
 
 
 @pytest.mark.parametrize(
-    "sheet",
+    "content",
     [b"\x00\xff\xfe\x00" * 50, b"PK\x03\x04" + bytes(200), b"a,b\n1,2\n", b"\n\n"],
     ids=["octets", "zip", "numbers", "blank"],
 )
-def test_what_is_no_sheet_is_said_to_be_none(desk: OperatorDesk, sheet: bytes) -> None:
-    here = uploaded(desk, sheet)
+def test_what_is_no_file_is_said_to_be_none(desk: OperatorDesk, content: bytes) -> None:
+    here = uploaded(desk, content)
 
     page = desk.read(here)
 
     assert readers_in(desk) == 0
-    assert "Look again Discard the sheet" in page
+    assert "Look again Discard the file" in page
 
 
-def test_an_upload_without_a_sheet_is_refused(desk: OperatorDesk) -> None:
+def test_an_upload_without_a_file_is_refused(desk: OperatorDesk) -> None:
     assert sent(desk, b"").status_code == 422
     assert desk.post("/readers/import", on="/readers/import").status_code == 422
     assert desk.get("/readers/imports/AAAAAAAAAAAAAAAA").status_code == 404
@@ -241,39 +241,39 @@ def test_an_upload_without_a_sheet_is_refused(desk: OperatorDesk) -> None:
     assert desk.get("/readers/imports/AAAAAAAAAAAAAAAA/refused.csv").status_code == 404
 
 
-def test_sheets_are_kept_for_a_day_and_for_their_owner_alone(desk: OperatorDesk) -> None:
-    here = uploaded(desk, SHEET)
+def test_files_are_kept_for_a_day_and_for_their_owner_alone(desk: OperatorDesk) -> None:
+    here = uploaded(desk, FILE)
     folder = paths.state_folder()
-    (sheet,) = folder.rglob("sheet.csv")
-    assert stat.S_IMODE(sheet.stat().st_mode) == 0o600
-    assert stat.S_IMODE(sheet.parent.stat().st_mode) == 0o700
+    (kept,) = folder.rglob("readers.csv")
+    assert stat.S_IMODE(kept.stat().st_mode) == 0o600
+    assert stat.S_IMODE(kept.parent.stat().st_mode) == 0o700
 
     desk.wait(hours=25)
     desk.sign_in()
-    uploaded(desk, SHEET)
+    uploaded(desk, FILE)
 
     assert desk.get(here).status_code == 404
-    assert len(list(folder.rglob("sheet.csv"))) == 1
+    assert len(list(folder.rglob("readers.csv"))) == 1
 
 
-def test_an_imported_sheet_is_deleted_and_a_discarded_one_too(desk: OperatorDesk) -> None:
-    done, discarded = uploaded(desk, SHEET), uploaded(desk, SHEET)
+def test_an_imported_file_is_deleted_and_a_discarded_one_too(desk: OperatorDesk) -> None:
+    done, discarded = uploaded(desk, FILE), uploaded(desk, FILE)
 
     decided(desk, done, "import")
     page = desk.do(f"{discarded}/discard", on=discarded)
 
-    assert "The sheet is deleted." in page
-    assert list(paths.state_folder().rglob("sheet.csv")) == []
+    assert "The file is deleted." in page
+    assert list(paths.state_folder().rglob("readers.csv")) == []
     assert desk.get(discarded).status_code == 404
 
 
-def test_no_more_sheets_are_kept_than_a_few(desk: OperatorDesk) -> None:
+def test_no_more_files_are_kept_than_a_few(desk: OperatorDesk) -> None:
     for _ in range(8):
-        uploaded(desk, SHEET)
+        uploaded(desk, FILE)
 
-    assert sent(desk, SHEET).status_code == 409
-    sheets = Sheets(desk.settings).all()
-    assert {one.stage for one in sheets} == {Stage.LOOKED}
+    assert sent(desk, FILE).status_code == 409
+    uploads = Uploads(desk.settings).all()
+    assert {one.stage for one in uploads} == {Stage.LOOKED}
 
 
 def test_readers_are_exported_as_the_command_does(desk: OperatorDesk, readers: Readers) -> None:

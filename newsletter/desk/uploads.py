@@ -1,6 +1,6 @@
-"""Sheets that were uploaded to be imported: files in the user's state folder, for a day at most.
+"""Uploads that were uploaded to be imported: files in the user's state folder, for a day at most.
 
-Each has a folder of its own, which only this user can read: the sheet, the lines that were refused,
+Each has a folder of its own, which only this user can read: the file, the lines that were refused,
 and what is known about the import as JSON. So a desk that is restarted still shows them.
 """
 
@@ -25,7 +25,7 @@ from newsletter import paths
 from newsletter.errors import Conflict, InvalidInput, NotFound
 from newsletter.settings import Settings
 
-#: How long a sheet is kept, and how many are.
+#: How long a file is kept, and how many are.
 KEPT = timedelta(days=1)
 _MOST = 8
 _ID = re.compile(r"[\w-]{16}", re.ASCII)
@@ -33,20 +33,20 @@ _LONGEST_NAME = 100
 
 
 class Stage(StrEnum):
-    """What is done with a sheet, or was done last."""
+    """What is done with a file, or was done last."""
 
     LOOKING = "looking"
     #: The preview is there.
     LOOKED = "looked"
-    #: A state in the sheet is not understood, or it is no sheet.
+    #: A state in the file is not understood, or it is no file.
     STUCK = "stuck"
     IMPORTING = "importing"
     DONE = "done"
 
 
 @dataclass(kw_only=True)
-class Sheet:
-    """One uploaded sheet, and what is known about its import."""
+class Upload:
+    """One uploaded file, and what is known about its import."""
 
     id: str
     #: The name of the file as uploaded, and who did it.
@@ -70,85 +70,85 @@ class Sheet:
     hint: str = ""
 
 
-class Sheets:
-    """The sheets of one publication."""
+class Uploads:
+    """The files of one publication."""
 
     def __init__(self, settings: Settings) -> None:
         name = hashlib.sha256(settings.database_url.encode()).hexdigest()[:16]
         self._name = f"imports-{name}"
 
-    def add(self, stream: BinaryIO, *, name: str, by: str, now: datetime) -> Sheet:
-        """Keep an uploaded sheet; raises Conflict if too many are kept."""
+    def add(self, stream: BinaryIO, *, name: str, by: str, now: datetime) -> Upload:
+        """Keep an uploaded file; raises Conflict if too many are kept."""
         self.prune(now)
         if len(self.all()) >= _MOST:
-            raise Conflict(f"{_MOST} sheets are here already.", hint="Discard one of them.")
-        one = Sheet(id=secrets.token_urlsafe(12), name=_printable(name), by=by, at=now, size=0)
+            raise Conflict(f"{_MOST} files are here already.", hint="Discard one of them.")
+        one = Upload(id=secrets.token_urlsafe(12), name=_printable(name), by=by, at=now, size=0)
         folder = self._folder() / one.id
         folder.mkdir(mode=0o700)
-        with _new(folder / "sheet.csv", "wb") as kept:
+        with _new(folder / "readers.csv", "wb") as kept:
             shutil.copyfileobj(stream, kept)
             one.size = kept.tell()
         if not one.size:
             self.remove(one.id)
-            raise InvalidInput("The sheet is empty.", hint="Choose a file with a header and rows.")
+            raise InvalidInput("The file is empty.", hint="Choose a file with a header and rows.")
         self.save(one)
         return one
 
-    def get(self, sheet_id: str) -> Sheet:
-        """Return a sheet; raises NotFound."""
-        if _ID.fullmatch(sheet_id):
+    def get(self, upload_id: str) -> Upload:
+        """Return a file; raises NotFound."""
+        if _ID.fullmatch(upload_id):
             with suppress(OSError, ValueError, TypeError, KeyError):
-                kept = json.loads((self._folder() / sheet_id / "state.json").read_text("utf-8"))
+                kept = json.loads((self._folder() / upload_id / "state.json").read_text("utf-8"))
                 at, stage = datetime.fromisoformat(kept.pop("at")), Stage(kept.pop("stage"))
-                return Sheet(at=at, stage=stage, **kept)
-        raise NotFound("There is no such sheet.", hint="Sheets are kept for a day. Upload it anew.")
+                return Upload(at=at, stage=stage, **kept)
+        raise NotFound("There is no such file.", hint="Uploads are kept for a day. Upload it anew.")
 
-    def all(self) -> list[Sheet]:
-        """Return all sheets, the newest first."""
+    def all(self) -> list[Upload]:
+        """Return all files, the newest first."""
         found = []
         for folder in self._folder().iterdir():
             with suppress(NotFound):
                 found.append(self.get(folder.name))
         return sorted(found, key=lambda one: one.at, reverse=True)
 
-    def save(self, sheet: Sheet) -> None:
-        """Replace what is known about a sheet; one that was removed meanwhile stays away."""
-        folder = self._folder() / sheet.id
-        text = json.dumps({**vars(sheet), "at": sheet.at.isoformat()})
+    def save(self, upload: Upload) -> None:
+        """Replace what is known about a file; one that was removed meanwhile stays away."""
+        folder = self._folder() / upload.id
+        text = json.dumps({**vars(upload), "at": upload.at.isoformat()})
         with suppress(FileNotFoundError):
             descriptor, name = tempfile.mkstemp(dir=folder)
             with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
                 stream.write(text)
             Path(name).replace(folder / "state.json")
 
-    def opened(self, sheet: Sheet) -> BinaryIO:
-        """Open the sheet itself; raises NotFound if it is gone."""
+    def opened(self, upload: Upload) -> BinaryIO:
+        """Open the file itself; raises NotFound if it is gone."""
         try:
-            return (self._folder() / sheet.id / "sheet.csv").open("rb")
+            return (self._folder() / upload.id / "readers.csv").open("rb")
         except FileNotFoundError as exc:
-            raise NotFound("The sheet is not kept any more.", hint="Upload it anew.") from exc
+            raise NotFound("The file is not kept any more.", hint="Upload it anew.") from exc
 
-    def let_go(self, sheet: Sheet) -> None:
-        """Delete the sheet itself, and keep what became of it."""
-        (self._folder() / sheet.id / "sheet.csv").unlink(missing_ok=True)
+    def let_go(self, upload: Upload) -> None:
+        """Delete the file itself, and keep what became of it."""
+        (self._folder() / upload.id / "readers.csv").unlink(missing_ok=True)
 
-    def refused(self, sheet: Sheet) -> Path:
+    def refused(self, upload: Upload) -> Path:
         """Return the file with the lines that were refused; it exists if there are any."""
-        return self._folder() / sheet.id / "refused.csv"
+        return self._folder() / upload.id / "refused.csv"
 
-    def written(self, sheet: Sheet) -> TextIO:
+    def written(self, upload: Upload) -> TextIO:
         """Create the file with the lines that are refused."""
-        path = self.refused(sheet)
+        path = self.refused(upload)
         path.unlink(missing_ok=True)
         return _new(path, "w", encoding="utf-8", newline="")  # type: ignore[no-any-return]
 
-    def remove(self, sheet_id: str) -> None:
-        """Delete a sheet, and all that is known about it."""
-        if _ID.fullmatch(sheet_id):
-            shutil.rmtree(self._folder() / sheet_id, ignore_errors=True)
+    def remove(self, upload_id: str) -> None:
+        """Delete a file, and all that is known about it."""
+        if _ID.fullmatch(upload_id):
+            shutil.rmtree(self._folder() / upload_id, ignore_errors=True)
 
     def prune(self, now: datetime) -> None:
-        """Delete the sheets that were kept long enough."""
+        """Delete the files that were kept long enough."""
         for one in self.all():
             if not one.at <= now <= one.at + KEPT:
                 self.remove(one.id)
@@ -159,7 +159,7 @@ class Sheets:
             folder.mkdir(mode=0o700, exist_ok=True)
         except OSError as exc:
             raise InvalidInput(
-                f"Sheets cannot be kept in {exc.filename}: {exc.strerror}.",
+                f"Uploads cannot be kept in {exc.filename}: {exc.strerror}.",
                 hint="Look at its owner and mode, or name another one by XDG_STATE_HOME.",
             ) from exc
         return folder
@@ -174,4 +174,4 @@ def _new(path: Path, mode: str, **options: Any) -> Any:  # noqa: ANN401 - text o
 def _printable(name: str) -> str:
     """Return the last part of a file's name, as the record of consent has it."""
     last = name.replace("\\", "/").rpartition("/")[2]
-    return "".join(one for one in last if one.isprintable())[:_LONGEST_NAME].strip() or "a sheet"
+    return "".join(one for one in last if one.isprintable())[:_LONGEST_NAME].strip() or "a file"
