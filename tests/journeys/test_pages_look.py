@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import os
 import runpy
 from collections.abc import Sequence
 from functools import cache
@@ -15,6 +13,7 @@ from typing import Any
 from urllib.parse import parse_qs
 
 import browser
+import looking
 import pytest
 from browser import Answer
 
@@ -34,49 +33,7 @@ pytestmark = [
 
 Seen = tuple[str, list[dict[str, Any]]]
 
-MEASURE = """
-const luminance = c => { const [r, g, b] = c.map(v => v / 255)
-  .map(v => v <= .04045 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4);
-  return .2126 * r + .7152 * g + .0722 * b };
-const rgb = text => text.match(/[\\d.]+/g).map(Number);
-const ground = element => { for (; element; element = element.parentElement) {
-  const c = rgb(getComputedStyle(element).backgroundColor);
-  if (c.length < 4 || c[3] > 0) return c.slice(0, 3) } return [255, 255, 255] };
-const ratio = (x, y) => { [x, y] = [x, y].map(luminance);
-  return (Math.max(x, y) + .05) / (Math.min(x, y) + .05) };
-const contrast = element => ratio(rgb(getComputedStyle(element).color).slice(0, 3),
-  ground(element));
-const seen = e => e.offsetWidth > 1 && !e.closest('[aria-hidden=true],[hidden]')
-  && getComputedStyle(e).visibility == 'visible';
-const measure = page => {
-  const all = selector => [...page.querySelectorAll(selector)];
-  const texts = all('body *').filter(e => seen(e) && e.className !== 'bar'
-    && [...e.childNodes].some(n => n.nodeType === 3 && n.data.trim()));
-  const controls = all('input:not([type=hidden]),button,select').filter(seen);
-  const edges = controls.filter(e => e.matches('[type=email],[type=date],.plain'));
-  const targets = all('button,.button,[type=email],[type=date],.option').filter(seen);
-  const ids = all('[id]').map(e => e.id);
-  const named = all('[aria-describedby],[aria-labelledby]').flatMap(e =>
-    (e.getAttribute('aria-describedby') + ' ' + e.getAttribute('aria-labelledby')).split(' '));
-  return {
-    needs: page.documentElement.scrollWidth,
-    worst: Math.min(...texts.map(contrast)),
-    smallest: Math.min(...texts.map(e => parseFloat(getComputedStyle(e).fontSize))),
-    edge: Math.min(21, ...edges.map(e => ratio(
-      rgb(getComputedStyle(e).borderTopColor).slice(0, 3), ground(e)))),
-    ground: luminance(ground(page.querySelector('h1'))),
-    headings: all('h1,h2,h3').filter(seen).map(e => +e.tagName[1]),
-    landmarks: all('header,main,footer').map(e => e.tagName.toLowerCase()),
-    nameless: controls.filter(e => !e.textContent.trim() && !(e.labels && e.labels.length
-      && e.labels[0].textContent.trim())).map(e => e.outerHTML),
-    low: targets.filter(e => e.offsetHeight < 44).map(e => e.outerHTML.slice(0, 80)),
-    twice: ids.filter((id, n) => ids.indexOf(id) != n),
-    lost: named.filter(id => id && id != 'null' && !ids.includes(id)),
-    align: getComputedStyle(page.querySelector('h1')).textAlign,
-    shift: all('[type=radio]').map(radio => { const before = page.body.scrollHeight;
-      radio.checked = true; return page.body.scrollHeight - before }).filter(by => by),
-  };
-};
+VISIT = """
 const frame = document.querySelector('iframe');
 const open = (path, width) => new Promise(done => {
   frame.style.width = width + 'px';
@@ -107,16 +64,6 @@ const main = async () => {
 };
 main().catch(error => post([{ error: String(error) }]));
 """
-
-
-@cache
-def axe() -> str:
-    """The source of axe-core, if there is one: of a package, or where AXE_CORE says."""
-    path = os.environ.get("AXE_CORE")
-    package = importlib.util.find_spec("axe_playwright_python")
-    if not path and package and package.submodule_search_locations:
-        path = f"{package.submodule_search_locations[0]}/axe.min.js"
-    return Path(path).read_text("utf-8") if path else ""
 
 
 @cache
@@ -153,7 +100,7 @@ def render(path: str) -> Answer | None:
 def look(scheme: str, todo: Sequence[tuple[Any, ...]], profile: Path) -> list[dict[str, Any]]:
     """Open each path at its width; return what was measured, and found by axe's options, if any."""
     script = f"const TODO = {json.dumps(todo)};"
-    source = (script + MEASURE).replace("</", "<\\/")
+    source = (script + looking.MEASURE + VISIT).replace("</", "<\\/")
     harness = (
         "<!DOCTYPE html><meta charset='utf-8'><iframe style='border:0;height:900px'></iframe>"
         f"<script>{source}</script>"
@@ -162,7 +109,7 @@ def look(scheme: str, todo: Sequence[tuple[Any, ...]], profile: Path) -> list[di
     def route(_: str, path: str, __: str) -> Answer | None:
         if path == "/axe.js":
             # Compiled once, and not for each page.
-            return Answer(axe(), {"Cache-Control": "max-age=3600"}, kind="text/javascript")
+            return Answer(looking.axe(), {"Cache-Control": "max-age=3600"}, kind="text/javascript")
         return Answer(harness) if path == "/" else render(path)
 
     with browser.serving(route) as site:
@@ -247,7 +194,7 @@ def axe_options(scheme: str, path: str, width: int) -> dict[str, Any] | None:
 
     Each page is looked at once, at its usual width, if there is an axe.
     """
-    if not axe() or "/de/" in path or width != usual_width(path):
+    if not looking.axe() or "/de/" in path or width != usual_width(path):
         return None
     is_english = "/en/" in path
     if scheme == "dark":
@@ -256,7 +203,7 @@ def axe_options(scheme: str, path: str, width: int) -> dict[str, Any] | None:
 
 
 def test_axe_finds_nothing(seen: Seen) -> None:
-    if not axe():
+    if not looking.axe():
         pytest.skip("axe-core is not installed; AXE_CORE may name an axe.min.js")
     looked = [one for one in seen[1] if "axe" in one]
     assert {one["path"].split("/")[1] for one in looked} == {"page", "letter", "other"}
