@@ -27,6 +27,8 @@ _APART = timedelta(hours=35)
 _FIRST = ("ada", "grace", "rosalind", "barbara", "marie", "lise", "florence", "virginia", "irene")
 _LAST = ("birch", "ash", "rowan", "alder", "hazel", "willow", "maple", "juniper", "elm", "linden")
 _DOMAINS = ("readers.example", "mail.example", "post.example")
+#: The share of sign-ups that are confirmed.
+_CONFIRMED = 0.85
 #: Addresses that begin so have no mailbox any more.
 GONE = "gone."
 _CADENCES = (Cadence.DAILY, Cadence.WEEKLY, Cadence.WEEKLY, Cadence.WEEKLY, Cadence.MONTHLY)
@@ -47,15 +49,15 @@ def live_through(engine: Engine, here: context.Context, file: Path) -> None:
     with output.progress() as progress:
         task = progress.add_task("Three weeks", total=_SINCE.days)
         for at, cadence in _agenda(here, began, today):
-            known += _sign_up(engine, here, coming, until=at)
+            known += _sign_up(engine, here, coming, chance, until=at)
             _write(file, here, at, today)
             ingest.fetch_all(engine, limits, at)
             _publish(engine, here, cadence, at)
             if known and chance.random() < 0.4:
                 address = chance.choice(known)
-                _leave(engine, address, at + timedelta(hours=2), pauses=chance.random() < 0.3)
+                _leave(engine, address, at + timedelta(hours=2), chance)
             progress.update(task, completed=(at - began).days)
-        _sign_up(engine, here, coming, until=today)
+        _sign_up(engine, here, coming, chance, until=today)
         _write(file, here, today, today)
         ingest.fetch_all(engine, limits, today)
 
@@ -108,23 +110,36 @@ def _sign_up(
     engine: Engine,
     here: context.Context,
     coming: list[tuple[datetime, str, Cadence]],
+    chance: random.Random,
     *,
     until: datetime,
 ) -> list[str]:
-    """Add the readers who have come until an instant, and return their addresses."""
+    """Let readers sign up who come until an instant; return those who have confirmed."""
     from newsletter.db import session as sessions
-    from newsletter.subscribers import signup
+    from newsletter.subscribers import signup, store
     from newsletter.subscribers.consent import Origin
+    from newsletter.tokens import Bearer
 
-    keyring, added = here.settings.keyring(), []
+    publication, origin, confirmed = here.publication, Origin("box on miasfeed.example"), []
     with sessions.writing(engine) as session:
         while coming and coming[0][0] <= until:
             at, address, cadence = coming.pop(0)
-            signup.add(
-                session, address, cadence=cadence, origin=Origin("demo"), now=at, keyring=keyring
+            signup.ask(
+                session, address, cadence=cadence, origin=origin, publication=publication, now=at
             )
-            added.append(address)
-    return added
+            reader = store.find(session, address)
+            if reader is None or chance.random() > _CONFIRMED:
+                continue
+            signup.confirm(
+                session,
+                Bearer(reader.public_id, reader.generation, None),
+                origin=origin,
+                latest=None,
+                publication=publication,
+                now=at + timedelta(minutes=chance.randint(1, 90)),
+            )
+            confirmed.append(address)
+    return confirmed
 
 
 def _publish(engine: Engine, here: context.Context, cadence: Cadence, at: datetime) -> None:
@@ -142,20 +157,21 @@ def _publish(engine: Engine, here: context.Context, cadence: Cadence, at: dateti
     lifecycle.finish(engine, now=then())
 
 
-def _leave(engine: Engine, address: str, at: datetime, *, pauses: bool) -> None:
+def _leave(engine: Engine, address: str, at: datetime, chance: random.Random) -> None:
+    """Let a reader unsubscribe or pause."""
     from newsletter.db import session as sessions
     from newsletter.models import Status
     from newsletter.subscribers import preferences, store, unsubscribe
-    from newsletter.subscribers.consent import Origin
+    from newsletter.subscribers.consent import ONE_CLICK, Origin
     from newsletter.subscribers.locking import locked_subscriber
 
-    origin = Origin("demo")
+    origin = Origin(chance.choice(("unsubscribe link", ONE_CLICK)))
     with sessions.writing(engine) as session:
         reader = locked_subscriber(session, store.with_address(address), ends=True)
         assert reader is not None
         if reader.status != Status.ACTIVE:
             return
-        if pauses:
+        if chance.random() < 0.3:
             preferences.pause(session, reader, until=None, origin=origin, now=at)
         else:
             unsubscribe.unsubscribe(

@@ -18,6 +18,7 @@ from newsletter.doctor import daily, standing
 from newsletter.doctor import findings as judged
 from newsletter.doctor.standing import Standing
 from newsletter.editions import under_way
+from newsletter.subscribers import growth
 
 router = APIRouter()
 
@@ -34,8 +35,9 @@ def show(desk: Desk, request: Request) -> HTMLResponse:
     """Show what an operator looks at first."""
     now = desk.clock()
     stands = standing.look(desk.engine, publication=desk.publication, limits=desk.limits, now=now)
-    with sessions.reading(desk.engine) as session:
+    with sessions.snapshot(desk.engine) as session:
         way = under_way.look(session, limits=desk.limits, now=now)
+        week = growth.find(session, days=7, today=now.date()).whole
     before = desk.progress.before(way)
     zone = desk.settings.zone
     sentences = {
@@ -57,6 +59,7 @@ def show(desk: Desk, request: Request) -> HTMLResponse:
         last=[one for one in stands.last.values() if one],
         readers=stands.readers,
         suppressed=stands.suppressed,
+        week=week.figures(),
     )
 
 
