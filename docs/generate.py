@@ -100,6 +100,7 @@ def logs_page() -> str:
         lines += [f"- `{name}`: {meaning}." for name, meaning in event.fields.items()]
     return "\n".join(lines) + "\n"
 
+
 METRICS = """\
 What a monitoring by Prometheus reads.
 All of it is read from the database at each scrape, in one transaction, by indexes and kept counts: whichever process answers, and after any restart, the values are the same.

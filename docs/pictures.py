@@ -1,4 +1,4 @@
-"""Writes docs/images: the demo's weekly digest and its pages as a browser shows them."""
+"""Writes docs/images: the demo's weekly digest, its pages and its desk as a browser shows them."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from base64 import b64decode
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,6 +25,12 @@ PICTURES = (
     ("subscribe-320-light", "/subscribe", 320, 900),
     ("preferences-600-dark", "/preferences/", 600, 900),
     ("unsubscribe-320-light", "/unsubscribe/", 320, 900),
+)
+#: The desk of `demo --desk`: name, path, width and height in pixels.
+DESK = (
+    ("desk-today-1000-light", "/", 1000, 860),
+    ("desk-next-320-dark", "/next/weekly", 320, 900),
+    ("desk-growth-1000-light", "/growth", 1000, 900),
 )
 #: Chromium's numbers of the colour schemes.
 SCHEMES = {"dark": 0, "light": 1}
@@ -44,6 +51,7 @@ def main() -> None:
                 path = re.search(rf"{opened}[\w.-]*", links)
                 page = mail.as_uri() if opened == "mail" else site + (path[0] if path else opened)
                 take(browser, page, name, size=(width, height), profile=f"{folder}/profile")
+        take_desk(Path(folder))
 
 
 def take(browser: str, page: str, name: str, *, size: tuple[int, int], profile: str) -> None:
@@ -66,6 +74,34 @@ def take(browser: str, page: str, name: str, *, size: tuple[int, int], profile: 
         check=True,
         capture_output=True,
     )
+
+
+def take_desk(folder: Path) -> None:
+    """Write the pictures of the desk, after signing in by its link."""
+    import driver  # noqa: PLC0415 - of tests/support
+
+    command = [*COMMAND, "demo", "--desk", "--port", "0", "--folder", folder / "desk"]
+    with (
+        subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as running,
+        driver.tab(folder / "desk-profile") as tab,
+    ):
+        assert running.stdout is not None
+        said = next(line for line in iter(running.stdout.readline, "") if "/login/" in line)
+        link = said.split()[1]
+        tab.open(link)
+        tab.press("Sign in")
+        tab.see("Due next")
+        for name, path, width, height in DESK:
+            scheme = name.rpartition("-")[2]
+            features = [{"name": "prefers-color-scheme", "value": scheme}]
+            tab.call("Emulation.setEmulatedMedia", features=features)
+            size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
+            tab.call("Emulation.setDeviceMetricsOverride", **size)
+            tab.open(link.partition("/login/")[0] + path)
+            tab.see("Times are in")
+            shot = tab.call("Page.captureScreenshot", format="png")
+            (IMAGES / f"{name}.png").write_bytes(b64decode(shot["data"]))
+        running.terminate()
 
 
 def weekly(folder: Path) -> Path:
@@ -105,4 +141,5 @@ def serving(folder: Path) -> Iterator[str]:
 
 
 if __name__ == "__main__":
+    sys.path.append(str(ROOT / "tests" / "support"))
     main()
