@@ -19,7 +19,8 @@ from newsletter.editions import mailings
 from newsletter.ledger import books
 from newsletter.models import ClickCount, Edition, Mailing, MailingArticle, State
 
-#: Smaller counts are not shown: they could say something about a single reader.
+#: Smaller counts are not shown, nor those of articles that fewer readers were sent: they could say
+#: something about a single reader.
 FEWEST = 5
 #: The process id of the rows that are added with an edition.
 _OF_EDITION = 0
@@ -34,9 +35,9 @@ class ArticleClicks:
     link: str
     #: Accepted deliveries of mails with the article.
     accepted: int
-    #: None for less than five.
+    #: None for less than five, or if less than five were accepted.
     clicks: int | None
-    #: Clicks per accepted delivery; None without a count, or without accepted deliveries.
+    #: Clicks per accepted delivery; None without a count.
     rate: float | None
 
 
@@ -133,12 +134,12 @@ def _accepted(session: Session, edition: Edition) -> dict[int, int]:
 
 
 def _article_clicks(row: Any, accepted: int, clicks: int) -> ArticleClicks:  # noqa: ANN401 - a row
-    is_shown = clicks >= FEWEST
+    is_shown = min(clicks, accepted) >= FEWEST
     return ArticleClicks(
         article_id=row.article_id,
         title=row.title,
         link=row.link,
         accepted=accepted,
         clicks=clicks if is_shown else None,
-        rate=clicks / accepted if is_shown and accepted else None,
+        rate=clicks / accepted if is_shown else None,
     )

@@ -83,6 +83,20 @@ def test_an_article_that_few_were_sent_has_their_number(counting_world: World) -
     }
 
 
+def test_nothing_is_shown_of_an_article_that_less_than_five_readers_were_sent(
+    counting_world: World,
+) -> None:
+    """One reader can be counted once a day, and so five times."""
+    world = counting_world
+    world.readers(4)
+    article = world.article()
+    world.send()
+    count(world, {article: 50})
+
+    (one,) = shown(world) or []
+    assert (one.accepted, one.clicks, one.rate) == (4, None, None)
+
+
 def test_an_edition_before_the_setting_has_no_clicks(world: World) -> None:
     world.reader()
     world.article()
@@ -105,7 +119,7 @@ def test_a_count_of_an_edition_or_article_that_is_not_there_shows_nowhere(
 
 def test_a_write_is_idempotent(counting_world: World) -> None:
     world = counting_world
-    world.reader()
+    world.readers(6)
     article = world.article()
     world.send()
     for _ in range(2):
