@@ -19,6 +19,7 @@ from newsletter.desk.importing import Importing
 from newsletter.desk.pages import MAIL_POLICY, POLICY, Pages
 from newsletter.desk.progress import Progress
 from newsletter.desk.uploads import Uploads
+from newsletter.editions import counted_links
 from newsletter.publication import Publication
 from newsletter.sender.limits import Limits
 from newsletter.settings import Settings
@@ -135,9 +136,12 @@ def done(request: Request, to: str, sentence: str) -> RedirectResponse:
 
 
 def mail(html: str) -> HTMLResponse:
-    """Return a mail to be shown in a frame of a page: its links open elsewhere, nothing runs."""
+    """Return a mail to be shown in a frame of a page: its links open elsewhere, nothing runs.
+
+    The links of its articles are direct, so that no look at it counts as a click.
+    """
     headers = {"Content-Security-Policy": MAIL_POLICY, "X-Frame-Options": "SAMEORIGIN"}
-    return HTMLResponse(html, headers=headers)
+    return HTMLResponse(counted_links.direct(html), headers=headers)
 
 
 def _said(request: Request, who: Person | None) -> str:

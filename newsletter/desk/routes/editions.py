@@ -13,7 +13,16 @@ from newsletter.db import session as sessions
 from newsletter.desk import dependencies, paging, sending
 from newsletter.desk.dependencies import Desk, DeskContext, Signed
 from newsletter.desk.pages import counted
-from newsletter.editions import correct, lifecycle, mailings, review, store, summaries, under_way
+from newsletter.editions import (
+    clicks,
+    correct,
+    lifecycle,
+    mailings,
+    review,
+    store,
+    summaries,
+    under_way,
+)
 from newsletter.editions.correct import Correction, Notice
 from newsletter.editions.review import Refusal
 from newsletter.editions.summaries import Summary
@@ -70,6 +79,7 @@ def show(desk: Desk, request: Request, slug: str, variant: str = "") -> HTMLResp
             "articles": summaries.placed(session, chosen.mailing_id) if chosen else [],
             "refusals": _refusals(session, edition),
             "refusals_at_most": review.AT_MOST,
+            "clicks": clicks.of(session, edition),
             "goodbyes": review.goodbyes(session, edition),
             "corrections": summaries.corrections(session, edition),
             "acts": audit.of(session, [f"edition:{slug}"]),
