@@ -21,13 +21,13 @@ from sqlmodel import Session, col, select
 from newsletter import audit
 from newsletter.errors import InvalidInput, InvalidToken, NotFound
 from newsletter.models import DeskLogin, DeskSession
+from newsletter.settings.values import LONGEST_NAME
 
 #: How long a link can be used, and how long a session lasts.
 LINK_LIFETIME = timedelta(minutes=10)
 SESSION_LIFETIME = timedelta(hours=12)
 #: How long rows of ended sessions and links are kept, to be looked at.
 _KEPT = timedelta(days=30)
-_LONGEST_NAME = 90
 
 
 class Opened(NamedTuple):
@@ -55,9 +55,9 @@ class Person:
 
 def issue(session: Session, name: str, *, actor: str, now: datetime) -> str:
     """Return the token of a new link for a person; raises InvalidInput for an unusable name."""
-    if not 0 < len(name) <= _LONGEST_NAME or not name.isprintable() or name.strip() != name:
+    if not 0 < len(name) <= LONGEST_NAME or not name.isprintable() or name.strip() != name:
         raise InvalidInput(
-            f"A name has 1 to {_LONGEST_NAME} printable characters.", hint="Write it as: mia"
+            f"A name has 1 to {LONGEST_NAME} printable characters.", hint="Write it as: mia"
         )
     _prune(session, now)
     token = secrets.token_urlsafe(32)

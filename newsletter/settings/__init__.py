@@ -49,7 +49,9 @@ from newsletter.settings.values import (
     MailboxUrl,
     Minutes,
     Networks,
+    Origin,
     PathSecret,
+    PersonNames,
     PingUrl,
     QueryParameters,
     Rate,
@@ -444,7 +446,7 @@ class Settings(BaseSettings):
         "what is news, and cron mails nothing when all is well. With it, they log, too.",
     )
     # The desk
-    desk_url: WebAddress = Field(
+    desk_url: Origin = Field(
         None,
         description="Where the desk is reached through a web server with TLS; links to sign in "
         "start with it. Without it the desk answers on this machine only.",
@@ -460,7 +462,7 @@ class Settings(BaseSettings):
         description="Addresses or networks of those proxies. In the environment: separated by "
         "commas.",
     )
-    desk_trusted_names: Words = Field(
+    desk_trusted_names: PersonNames = Field(
         default_factory=list,
         description="The names that may in by that header, and nobody else. In the environment: "
         "separated by commas.",

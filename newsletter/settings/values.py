@@ -49,6 +49,8 @@ _SELECTOR = re.compile(r"(?!.{101})[A-Za-z0-9_-]{1,63}(?:\.[A-Za-z0-9_-]{1,63})*
 _TOPIC = re.compile(r"arn:aws[a-z-]{0,12}:sns:[a-z0-9-]{1,32}:\d{12}:[\w.-]{1,256}", re.ASCII)
 #: Minimum characters of a provider's password, and octets of a provider's key.
 _LOGIN_LENGTH = 16
+#: Maximum characters of a person's name, which the audit log has with the interface.
+LONGEST_NAME = 90
 
 
 #: Loopback, private and link-local networks (RFC 1918, 3927, 4193, 6598).
@@ -341,6 +343,25 @@ def _web_address(value: str | None) -> str | None:
     return value.rstrip("/")
 
 
+def _origin(value: str | None) -> str | None:
+    """Return an origin as browsers spell it in the headers Origin and Host (RFC 6454 §6.2)."""
+    if value is None:
+        return None
+    parts = urlsplit(value)
+    if not parts.hostname or parts.path or parts.query or parts.fragment:
+        raise ValueError("must be an address without a path, such as https://desk.example.com")
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    is_usual = parts.port in {None, 443 if parts.scheme == "https" else 80}
+    return f"{parts.scheme}://{host}" if is_usual else f"{parts.scheme}://{host}:{parts.port}"
+
+
+def _person_names(value: list[str]) -> list[str]:
+    for name in value:
+        if len(name) > LONGEST_NAME or not name.isprintable():
+            raise ValueError(f"has a name that is not 1 to {LONGEST_NAME} printable characters")
+    return value
+
+
 def _ping_url(value: str | None) -> str | None:
     found = _web_address(value)
     if found and "#" in found:
@@ -432,6 +453,7 @@ Sender = Annotated[
 ]
 #: An http(s) URL, without a slash at its end.
 WebAddress = Annotated[str | None, AfterValidator(_web_address)]
+Origin = Annotated[WebAddress, AfterValidator(_origin)]
 #: A URL of a monitor; requests go to paths below this URL.
 PingUrl = Annotated[str | None, AfterValidator(_ping_url)]
 #: An http(s) URL to which paths can be appended.
@@ -452,6 +474,7 @@ LocalTime = Annotated[time, BeforeValidator(_no_number), AfterValidator(_local)]
 Day = Annotated[date | None, BeforeValidator(_no_instant), BeforeValidator(_none_if_empty)]
 #: A list, which in the environment is written as words separated by commas.
 Words = Annotated[list[str], NoDecode, BeforeValidator(_split)]
+PersonNames = Annotated[Words, AfterValidator(_person_names)]
 Keys = Annotated[Words, AfterValidator(_hard_to_guess)]
 PathSecret = Annotated[str | None, BeforeValidator(_none_if_empty), AfterValidator(_path_secret)]
 #: Values by which the events of providers are verified.

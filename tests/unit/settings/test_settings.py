@@ -365,3 +365,40 @@ def test_selectors_are_names_below_domainkey(load: Callable[[str], Settings]) ->
 def test_what_is_no_name_is_no_selector(load: Callable[[str], Settings], text: str) -> None:
     with pytest.raises(ConfigurationError, match=r"^dkim_selectors: "):
         load(f'dkim_selectors = ["{text}"]')
+
+
+@pytest.mark.parametrize(
+    ("written", "origin"),
+    [
+        ("https://desk.example.org", "https://desk.example.org"),
+        ("HTTPS://Desk.Example.org:443/", "https://desk.example.org"),
+        ("https://desk.example.org:8443", "https://desk.example.org:8443"),
+        ("http://desk.example.org:80", "http://desk.example.org"),
+        ("https://[2001:DB8::7]:8443", "https://[2001:db8::7]:8443"),
+    ],
+)
+def test_the_desks_url_is_spelled_as_browsers_spell_an_origin(
+    load: Callable[[str], Settings], written: str, origin: str
+) -> None:
+    assert load(f'desk_url = "{written}"').desk_url == origin
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://example.org/desk",
+        "https://example.org?a=1",
+        "https://example.org#a",
+        "https://:443",
+    ],
+)
+def test_the_desks_url_has_no_path(load: Callable[[str], Settings], url: str) -> None:
+    with pytest.raises(ConfigurationError, match="without a path"):
+        load(f'desk_url = "{url}"')
+
+
+@pytest.mark.parametrize("name", ["m" * 91, "m\\u202eia"])
+def test_a_trusted_name_fits_the_audit_log(load: Callable[[str], Settings], name: str) -> None:
+    lines = 'desk_trusted_header = "X-User"\ndesk_trusted_peers = ["127.0.0.1"]\n'
+    with pytest.raises(ConfigurationError, match="1 to 90 printable"):
+        load(f'{lines}desk_trusted_names = ["{name}"]')
