@@ -50,7 +50,7 @@ def retry(
     desk: Desk,
     request: Request,
     person: Signed,
-    id: Annotated[int | None, Form()] = None,  # noqa: A002 - the field's name
+    id: Annotated[int | None, Form(ge=1, le=2**63 - 1)] = None,  # noqa: A002 - the field's name
 ) -> RedirectResponse:
     """Make one delivery, or all uncertain ones, due now."""
     asked, retried = lifecycle.retry(

@@ -160,3 +160,9 @@ def test_findings_have_the_doctors_words_and_records(desk: OperatorDesk) -> None
     assert "<code>newsletter doctor --dns</code>" in page
     assert "v=spf1 -all" in page
     assert HOSTILE not in page
+
+
+@pytest.mark.parametrize("number", ["0", "-1", str(2**63), "9" * 5000, "one"])
+def test_a_number_that_is_of_no_mail_is_refused(desk: OperatorDesk, number: str) -> None:
+    assert desk.post("/delivery/retry", {"id": number}).status_code == 422
+    assert desk.audited() == []
