@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from datetime import datetime
-from http.cookies import CookieError, SimpleCookie
 from urllib.parse import urlsplit
 
 from sqlalchemy import Engine
@@ -53,7 +52,7 @@ class Doorkeeper:
         self._header = settings.desk_trusted_header
         self._peers = Proxies(settings.desk_trusted_peers)
         self._names = frozenset(settings.desk_trusted_names)
-        self._key = settings.keyring().newest if self._header else ""
+        self._key = settings.keyring().derive("desk csrf")[0] if self._header else ""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on with its person in the state, or refuse it."""
@@ -132,12 +131,12 @@ def cookie_name(settings: Settings) -> str:
 
 
 def _cookie(headers: Headers, name: str) -> str | None:
-    """Return the value of a cookie that was sent once; None otherwise."""
-    try:
-        found = [SimpleCookie(one).get(name) for one in headers.getlist("cookie")]
-    except CookieError:
-        return None
-    values = [one.value for one in found if one is not None]
+    """Return the value of a cookie that was sent once; None otherwise.
+
+    Other programs of this host may have set cookies of any spelling, on which SimpleCookie stops.
+    """
+    pairs = [pair.partition("=") for one in headers.getlist("cookie") for pair in one.split(";")]
+    values = [value.strip() for key, _, value in pairs if key.strip() == name]
     return values[0] if len(values) == 1 else None
 
 

@@ -152,6 +152,30 @@ def test_the_cookie_is_for_this_host_and_for_no_script(desk_with: MakeDesk) -> N
     assert "SameSite=strict" in said
 
 
+@pytest.mark.parametrize(
+    "others",
+    ['json={"a": 1}', "words=a b", "bare", "path=/x", "list[0]=1", "umlaut=\u00fc", '"', "="],
+)
+def test_cookies_of_other_programs_of_this_host_do_not_matter(
+    desk_with: MakeDesk, others: str
+) -> None:
+    """Cookies of localhost are those of every port, and of any spelling."""
+    desk = desk_with().sign_in()
+    name, value = next(iter(desk.client.cookies.items()))
+    desk.client.cookies.clear()
+    for cookies in (f"{others}; {name}={value}", f"{name}={value}; {others}"):
+        assert desk.get("/audit", headers={"Cookie": cookies.encode()}).status_code == 200
+
+
+def test_a_cookie_that_is_sent_twice_opens_nothing(desk_with: MakeDesk) -> None:
+    desk = desk_with().sign_in()
+    name, value = next(iter(desk.client.cookies.items()))
+    desk.client.cookies.clear()
+    for cookies in (f"{name}=planted; {name}={value}", f"{name}={value}; {name}={value}"):
+        answer = desk.get("/audit", headers={"Cookie": cookies})
+        assert answer.headers["Location"] == "/sign-in"
+
+
 def behind(desk: OperatorDesk, *, peer: str = "192.0.2.7") -> TestClient:
     """Return a client whose requests come from a network address."""
     built = app.create_app(desk.settings, desk.engine, clock=lambda: desk.now)
@@ -166,6 +190,15 @@ def test_a_trusted_proxy_names_who_is_signed_in(desk_with: MakeDesk) -> None:
     assert page.status_code == 200
     assert "tom" in text(page.text)
     assert "Sign out" not in text(page.text)
+
+
+def test_nothing_that_the_database_has_makes_a_token_of_a_form(desk_with: MakeDesk) -> None:
+    """The name of the key is in the row of each mailing."""
+    desk = desk_with(base=URL, **TRUST)
+    page = behind(desk).get("/audit", headers={"X-Remote-User": "tom"}).text
+
+    assert access.csrf(desk.settings.keyring().newest, "tom") not in page
+    assert access.csrf(desk.settings.keyring().derive("desk csrf")[0], "tom") in page
 
 
 @pytest.mark.parametrize(
