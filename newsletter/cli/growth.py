@@ -76,9 +76,11 @@ def _row(step: Step) -> list[object]:
 
 
 def _summary(found: Growth) -> str:
+    from newsletter.models import Status
+    from newsletter.subscribers import growth
+
     figures = found.whole.figures()
-    before = sum(count for (_, status), count in found.before.items() if status == "active")
-    net = figures["active"] - before
+    net = figures["active"] - growth.count(found.before, Status.ACTIVE)
     return (
         f"{output.counted(figures['active'], 'active reader')}, {net:+,} since "
         f"{found.whole.begins}; {figures['unsubscribed']:,} left."

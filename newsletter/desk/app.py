@@ -71,6 +71,11 @@ def create_app(
     return SafeHeaders(app, is_https=context.is_https, referrer_policy="same-origin")
 
 
+def page_routes() -> list[APIRoute]:
+    """Return the routes for which somebody has to be signed in."""
+    return _routes(_ROUTERS)
+
+
 def _framework(context: DeskContext, routers: list[APIRouter]) -> FastAPI:
     app = FastAPI(
         title="Desk", openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False

@@ -16,6 +16,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
+from functools import lru_cache
 from itertools import pairwise
 
 from markupsafe import Markup, escape
@@ -164,6 +165,19 @@ def legend(series: Sequence[Series]) -> Markup:
     return _html(f'<ul class="legend">{entries}</ul>')
 
 
+def numbers(heading: str, labels: Sequence[date | str], series: Sequence[Series]) -> Markup:
+    """Return the numbers of a chart as a table in HTML, the last label first."""
+    heads = "".join(f'<th scope="col">{_text(one.name)}</th>' for one in series)
+    rows = []
+    for label, *row in zip(labels, *(one.values for one in series), strict=True):
+        cells = "".join(f"<td>{'–' if one is None else f'{one:,}'}" for one in row)
+        rows.append(f'<tr><th scope="row">{_text(str(label))}{cells}')
+    return _html(
+        f'<table><thead><tr><th scope="col">{_text(heading)}</th>{heads}</tr></thead>'
+        f"<tbody>{''.join(reversed(rows))}</tbody></table>"
+    )
+
+
 def short(value: float, unit: str = "") -> str:
     """Return a number for an axis: 950, 9,500, 12k, 1.5M, 3.2%."""
     size = abs(value)
@@ -291,7 +305,7 @@ def _ticks(labels: Sequence[date | str], places: Sequence[float]) -> list[tuple[
     """Return places and words of the labels that have room."""
     days = [label for label in labels if isinstance(label, date)]
     if len(days) == len(labels):
-        chosen = _round_days(days)
+        chosen = _round_days(tuple(days))
     else:
         every = max(math.ceil(len(labels) * _APART), 1)
         chosen = [(index, _named(labels[index])) for index in range(0, len(labels), every)]
@@ -302,7 +316,8 @@ def _ticks(labels: Sequence[date | str], places: Sequence[float]) -> list[tuple[
     return shown
 
 
-def _round_days(days: Sequence[date]) -> list[tuple[int, str]]:
+@lru_cache(maxsize=16)
+def _round_days(days: tuple[date, ...]) -> list[tuple[int, str]]:
     """Return the days at which a day, week, month, quarter or year begins, at most six."""
     if len(days) == 1:
         return [(0, _named(days[0]))]

@@ -16,7 +16,6 @@ from sqlalchemy import (
     ColumnElement,
     Select,
     Subquery,
-    case,
     delete,
     func,
     literal,
@@ -302,13 +301,20 @@ def count(session: Session, mailings: Select[Any]) -> dict[str, int]:
 
 def lost_sources(session: Session, *, since: datetime, at_least: int) -> dict[str, int]:
     """Return the sources all of whose reports are unplaced, with the number of reports."""
-    unplaced = func.sum(case((_is_unplaced(), 1), else_=0))
-    found = session.execute(
-        select_columns(col(Report.source), func.count(), unplaced)
-        .where(col(Report.at) >= since)
-        .group_by(col(Report.source))
+    source, is_recent = col(Report.source), col(Report.at) >= since
+    unplaced = session.execute(
+        select_columns(source, func.count()).where(_is_unplaced(), is_recent).group_by(source)
     )
-    return {source: rows for source, rows, lost in found if rows >= at_least and lost == rows}
+    lost = {one: rows for one, rows in unplaced if rows >= at_least}
+    if not lost:
+        # Mostly so, and found by the index of unplaced reports alone.
+        return {}
+    placed = session.execute(
+        select_columns(source)
+        .where(source.in_(lost), is_recent, col(Report.delivery_id).is_not(None))
+        .distinct()
+    )
+    return {one: rows for one, rows in lost.items() if one not in set(placed.scalars())}
 
 
 def last_verdict() -> ColumnElement[str | None]:

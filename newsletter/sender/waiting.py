@@ -13,11 +13,14 @@ from sqlalchemy import Select, func, null, text
 from sqlalchemy import select as select_columns
 from sqlmodel import Session, col
 
+from newsletter import tally
 from newsletter.ledger import holding
-from newsletter.models import Delivery
-from newsletter.models.delivery import BLOCKED, CLAIMABLE
+from newsletter.models import Delivery, Mailing, TallyPart
+from newsletter.models.columns import Instant
+from newsletter.models.delivery import BLOCKED, CLAIMABLE, OPEN
 from newsletter.sender import domain_limits, limits
 from newsletter.sender.limits import Limits
+from newsletter.tally import Name
 
 _mailing = col(Delivery.mailing_id)
 _blocked_domain = col(Delivery.blocked_domain)
@@ -60,8 +63,11 @@ def of(session: Session, mailings: Select[Any], *, limits: Limits, now: datetime
         *_counted(session, Why.WORKER, is_held, (_mailing + 0).in_(mailings)),
         *_counted(session, Why.DOMAIN, text(BLOCKED), _mailing.in_(mailings), ~is_held),
         *_counted(session, Why.RETRY, *claimable, _due_at > now),
-        *_counted(session, Why.DUE, *claimable, _due_at <= now),
     ]
+    # The others are due: counted by subtraction, since they may be a million.
+    due = _open(session, mailings) - sum(one.rows for one in waiting)
+    if due > 0 and (since := _due_since(session, mailings, now)):
+        waiting.append(Waiting(why=Why.DUE, rows=due, at=since))
     return sorted(
         (_explained(session, one, mailings, limits, now) for one in waiting),
         key=lambda one: (list(Why).index(one.why), one.domain or ""),
@@ -81,6 +87,28 @@ def _counted(session: Session, why: Why, *chosen: Any) -> list[Waiting]:  # noqa
         counted = counted.group_by(domain)
     found = session.execute(counted)
     return [Waiting(why=why, rows=rows, at=at, domain=of) for of, rows, at in found if rows]
+
+
+def _open(session: Session, mailings: Select[Any]) -> int:
+    """Return how many rows are open, by the kept counts."""
+    key, of_mailing = col(TallyPart.key), col(TallyPart.mailing_id)
+    kept = tally.of(Name.DELIVERY).where(key.in_(OPEN), of_mailing.in_(mailings)).subquery()
+    return int(session.execute(select_columns(func.sum(kept.c.change))).scalar() or 0)
+
+
+def _due_since(session: Session, mailings: Select[Any], now: datetime) -> datetime | None:
+    """Return since when the first row is due, by a look into the index for each mailing."""
+    first = (
+        select_columns(_due_at)
+        .where(_mailing == col(Mailing.id), text(CLAIMABLE), ~holding.is_held(), _due_at <= now)
+        .order_by(_due_at)
+        .limit(1)
+        .scalar_subquery()
+    )
+    found: datetime | None = session.execute(
+        select_columns(func.min(first, type_=Instant())).where(col(Mailing.id).in_(mailings))
+    ).scalar()
+    return found
 
 
 def _explained(

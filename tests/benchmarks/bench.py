@@ -22,6 +22,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import classifying
+import desk
 import feeds
 import hooks
 import imports
@@ -73,6 +74,7 @@ class Bench:
         self.classifying: list[tuple[float, float]] = []
         self.planning: list[tuple[float, float]] = []
         self.scraping: dict[str, list[tuple[float, float]]] = {}
+        self.desk: dict[str, desk.Cost] = {}
         self.message = b""
         self.values = b""
         self.addresses: list[str] = []
@@ -112,6 +114,8 @@ class Bench:
         self.classifying = classifying.costs()
         console.print("Metrics")
         self.scraping = scraping.costs(self.folder / "scraping")
+        console.print("The desk")
+        self.desk = desk.costs(self.folder / "desk")
 
     def near(self) -> None:
         """50 connections to a sink on the same machine."""
@@ -244,6 +248,7 @@ class Bench:
             "hooks": self.hooks,
             "classifying": self.classifying,
             "scraping": self.scraping,
+            "desk": {path: cost._asdict() for path, cost in self.desk.items()},
             "planning": self.planning,
         }
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import charts
 import classifying
+import desk
 import feeds
 import hooks
 import imports
@@ -304,6 +305,43 @@ def readings_of_all(costs: Mapping[str, Sequence[tuple[float, float]]]) -> list[
     return found
 
 
+def pages_of_the_desk(costs: Mapping[str, Mapping[str, float]]) -> list[Figure]:
+    """Return the figures of the slowest page of the desk, of the one that grows most, and sizes."""
+    found = {path: desk.Cost(**cost) for path, cost in costs.items()}
+    few, many = (f"{count:,}" for count in desk.READERS)
+    path, cost = desk.slowest(found)
+    grown, growth = desk.most_grown(found)
+    big, size = desk.largest(found)
+    return [
+        Figure(
+            f"server time of the slowest page of the desk with {many} readers : of /healthz",
+            f"at most {desk.LIMIT:g} x",
+            f"{cost.many / cost.healthz:.1f} x ({path}, {cost.many:.1f} ms : "
+            f"{cost.healthz:.1f} ms)",
+            cost.many / cost.healthz,
+            desk.LIMIT,
+            is_cost=True,
+        ),
+        Figure(
+            f"server time of a page of the desk with {many} readers : with {few}, at most",
+            f"at most {desk.GROWTH_LIMIT:g} x",
+            f"{growth.many / growth.few:.2f} x ({grown}, {growth.many:.1f} ms : "
+            f"{growth.few:.1f} ms)",
+            growth.many / growth.few,
+            desk.GROWTH_LIMIT,
+            is_cost=True,
+        ),
+        Figure(
+            f"octets of the largest page of the desk with {many} readers",
+            f"at most {desk.LARGEST:,}",
+            f"{size.octets:,} ({big})",
+            size.octets,
+            desk.LARGEST,
+            is_cost=True,
+        ),
+    ]
+
+
 def write(results: Mapping[str, Any], docs: Path) -> list[Figure]:
     """Write the page and its charts; return the figures in it."""
     runs: Runs = results["runs"]
@@ -315,6 +353,7 @@ def write(results: Mapping[str, Any], docs: Path) -> list[Figure]:
     found.append(classifying_of_returned_mails(results["classifying"]))
     found.append(plan_of_an_edition(results["planning"]))
     found += readings_of_all(results["scraping"])
+    found += pages_of_the_desk(results["desk"])
     images = docs / "images"
     (images / "performance-rates.svg").write_text(_rates(runs))
     (images / "performance-far.svg").write_text(_far(runs))

@@ -189,21 +189,24 @@ def _publish(
         for name in ("news", "hearts", "sleep")
     ]
     session.execute(insert(Feed), feeds)
-    due = list(itertools.islice(_due(now), editions))
-    session.execute(insert(Article), [_article(n, editions, now) for n in range(len(due) * 10)])
-    session.execute(insert(Edition), [_edition(*one, due, readers, now) for one in due])
-    session.execute(insert(Mailing), [_mailing(n, *one, due, readers) for n, one in enumerate(due)])
+    issues = list(itertools.islice(due(now), editions))
+    session.execute(insert(Article), [_article(n, editions, now) for n in range(len(issues) * 10)])
+    session.execute(insert(Edition), [_edition(*one, issues, readers, now) for one in issues])
+    session.execute(
+        insert(Mailing), [_mailing(n, *one, issues, readers) for n, one in enumerate(issues)]
+    )
     session.execute(
         insert(MailingArticle),
-        [_placed(n, place) for n in range(len(due)) for place in range(_SHOWN)],
+        [_placed(n, place) for n in range(len(issues)) for place in range(_SHOWN)],
     )
     session.execute(insert(Audit), [_audited(n, now) for n in range(200)])
     return {
-        cadence: (n + 1, at, at == due[0][1]) for n, (cadence, at) in reversed([*enumerate(due)])
+        cadence: (n + 1, at, at == issues[0][1])
+        for n, (cadence, at) in reversed([*enumerate(issues)])
     }
 
 
-def _due(now: datetime) -> Iterator[tuple[Cadence, datetime]]:
+def due(now: datetime) -> Iterator[tuple[Cadence, datetime]]:
     """Yield editions, newest first: at 06:00, daily ones for half of the time between others."""
     day = now.replace(hour=6, minute=0, second=0, microsecond=0)
     if day > now:

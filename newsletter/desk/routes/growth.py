@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from datetime import date
 from typing import Annotated, NamedTuple
 
 from fastapi import APIRouter, Query, Request
@@ -39,19 +38,8 @@ class Figure(NamedTuple):
     name: str
     title: str
     svg: Markup
-    labels: Sequence[date]
-    series: Sequence[Series]
-
-    @property
-    def legend(self) -> Markup:
-        """The names of the series."""
-        return charts.legend(self.series)
-
-    @property
-    def rows(self) -> list[tuple[date, list[charts.Number]]]:
-        """The rows of the table, newest first."""
-        columns = zip(*(one.values for one in self.series), strict=True)
-        return [(label, list(row)) for label, row in zip(self.labels, columns, strict=True)][::-1]
+    legend: Markup
+    numbers: Markup
 
 
 @router.get("/growth")
@@ -64,15 +52,15 @@ def show(
     today = desk.clock().date()
     with sessions.snapshot(desk.engine) as session:
         found = growth.find(session, days=days or None, today=today)
-    started = sum(n for (_, status), n in found.before.items() if status == Status.ACTIVE)
+    whole = found.whole.figures()
     return dependencies.page(
         request,
         "growth",
         spans=SPANS,
         days=days,
         found=found,
-        whole=found.whole.figures(),
-        net=found.whole.count(Status.ACTIVE) - started,
+        whole=whole,
+        net=whole["active"] - growth.count(found.before, Status.ACTIVE),
         # What left is compared with the readers of an average day: those of the first or the last
         # would make little of a newsletter that has grown.
         average=sum(step.count(Status.ACTIVE) for step in found.steps) / len(found.steps),
@@ -84,12 +72,14 @@ def show(
 
 def _figures(found: Growth) -> list[Figure]:
     labels = [step.begins for step in found.steps]
+    heading = "Day" if found.unit == "day" else f"{found.unit.capitalize()} from"
     rows = [step.figures() for step in found.steps]
 
     def figure(
         name: str, title: str, draw: Callable[..., Markup], series: Sequence[Series]
     ) -> Figure:
-        return Figure(name, title, draw(title, labels, series), labels, series)
+        numbers = charts.numbers(heading, labels, series)
+        return Figure(name, title, draw(title, labels, series), charts.legend(series), numbers)
 
     def sums(*columns: str, sign: int = 1) -> list[float]:
         return [sign * sum(row[one] for one in columns) for row in rows]

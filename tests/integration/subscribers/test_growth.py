@@ -102,7 +102,7 @@ def test_a_span_of_days_begins_with_the_readers_before_it(readers: Readers) -> N
     seen = found(readers.engine, days=2)
 
     assert [step.begins for step in seen.steps] == [DAYS[4].date(), TODAY]
-    assert seen.before[Cadence.MONTHLY, Status.ACTIVE] == 1
+    assert seen.before["monthly active"] == 1
 
 
 def test_a_reader_who_is_forgotten_was_one_until_then(readers: Readers) -> None:
