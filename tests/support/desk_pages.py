@@ -12,7 +12,7 @@ from newsletter.cadences import Cadence
 from newsletter.desk import app
 
 #: What is no page of its own: a mail in a frame, a file, and what needs a sheet that was sent.
-_NO_PAGES = re.compile(r"/mail$|\.csv$|/export$|\{sheet_id\}")
+_NO_PAGES = re.compile(r"/mail$|\.csv$|/export$|\{upload_id\}")
 
 
 def paths(now: datetime) -> list[str]:
