@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import os
 import secrets
 import textwrap
-from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 from pydantic.fields import FieldInfo
-from pydantic_core import PydanticUndefined
 
 from newsletter import clock
 from newsletter import settings as configuration
@@ -20,7 +17,7 @@ from newsletter.cli import context, findings, output
 from newsletter.db import schema
 from newsletter.db.engine import shown
 from newsletter.errors import Conflict
-from newsletter.settings import Settings
+from newsletter.settings import Settings, spelling
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -90,28 +87,13 @@ def render(values: dict[str, Any]) -> str:
 
 def shown_default(name: str) -> str:
     """Return a setting's default in the form of newsletter.toml."""
-    return _toml(_default(Settings.model_fields[name]))
-
-
-def _default(field: FieldInfo) -> object:
-    default = field.get_default(call_default_factory=True)
-    return None if default is PydanticUndefined else default
+    return spelling.toml(spelling.default(Settings.model_fields[name]))
 
 
 def _entry(name: str, field: FieldInfo, values: dict[str, Any], *, shown: bool) -> list[str]:
-    value = values.get(name, _default(field))
+    value = values.get(name, spelling.default(field))
     comment = textwrap.wrap(
         field.description or "", 96, initial_indent="# ", subsequent_indent="# "
     )
-    line = f"{name} = {_toml(value)}"
+    line = f"{name} = {spelling.toml(value)}"
     return [*comment, line if shown else f"#{line}", ""]
-
-
-def _toml(value: object) -> str:
-    if value is None:
-        return '""'
-    if isinstance(value, bool | int | float | list | dict):
-        return json.dumps(value)
-    if hasattr(value, "isoformat"):
-        return json.dumps(value.isoformat("minutes"))
-    return json.dumps(str(value.value if isinstance(value, Enum) else value), ensure_ascii=False)

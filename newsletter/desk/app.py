@@ -26,6 +26,7 @@ from newsletter.desk.routes import (
     growth,
     imports,
     monitoring,
+    publication,
     reader,
     readers,
     reports,
@@ -51,6 +52,7 @@ _ROUTERS = [
     reader.router,
     suppressions.router,
     growth.router,
+    publication.router,
     audit.router,
 ]
 

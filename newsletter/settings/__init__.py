@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from datetime import time, timedelta
 from email.utils import parseaddr
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
@@ -112,6 +112,9 @@ class Settings(BaseSettings):
         # Deferred, because each process uses only one of Settings and _OfFile.
         defer_build=True,
     )
+
+    #: Whether the environment counts, too.
+    reads_environment: ClassVar[bool] = True
 
     # The publication
     name: Title = Field("Newsletter", description="The publication's name.")
@@ -621,6 +624,8 @@ class Settings(BaseSettings):
 
 class _OfFile(Settings):
     """Settings of the file alone, without the environment."""
+
+    reads_environment: ClassVar[bool] = False
 
     @classmethod
     def settings_customise_sources(
