@@ -89,6 +89,7 @@ def is_kept(engine: Engine) -> bool:
     """Return whether the database has the tables of this version."""
     with engine.connect() as connection:
         try:
+            connection.exec_driver_sql("SELECT 1 FROM subscriber LIMIT 1")
             found = connection.exec_driver_sql("SELECT 1 FROM tally WHERE name = 'since'")
         except (SQLAlchemyError, NewsletterError):
             return False
