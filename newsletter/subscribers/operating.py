@@ -199,8 +199,15 @@ def suppress_address(
     row = suppression.find(session, address, keyring=keyring)
     assert row is not None
     if row.cause != before:
-        _record_suppression(
-            session, "suppression.add", row, actor=actor, now=now, before=before, after=row.cause
+        subjects = {f"suppression:{row.id}": ""}
+        audit.record(
+            session,
+            "suppression.add",
+            subjects,
+            actor=actor,
+            at=now,
+            before=before,
+            after=row.cause,
         )
     return row, added
 
@@ -212,11 +219,12 @@ def release_address(
     row = suppression.find(session, address, keyring=keyring)
     if row is None:
         return False
-    # Written first, since the row is gone afterwards.
-    _record_suppression(
-        session, "suppression.remove", row, actor=actor, now=now, before=row.cause, after=""
-    )
-    return suppress.release(session, address, origin=Origin(source), now=now, keyring=keyring)
+    # Kept, since the row is gone afterwards.
+    subjects, cause = {f"suppression:{row.id}": ""}, row.cause
+    if not suppress.release(session, address, origin=Origin(source), now=now, keyring=keyring):
+        return False
+    audit.record(session, "suppression.remove", subjects, actor=actor, at=now, before=cause)
+    return True
 
 
 def found(session: Session, chosen: ColumnElement[bool], *, ends: bool | None) -> Subscriber:
@@ -232,20 +240,6 @@ def _record(
 ) -> None:
     subjects = {subject(reader.public_id): ""}
     after = state(reader)
-    audit.record(session, action, subjects, actor=actor, at=now, before=before, after=after)
-
-
-def _record_suppression(
-    session: Session,
-    action: str,
-    row: Suppression,
-    *,
-    actor: str,
-    now: datetime,
-    before: str,
-    after: str,
-) -> None:
-    subjects = {f"suppression:{row.id}": ""}
     audit.record(session, action, subjects, actor=actor, at=now, before=before, after=after)
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import interleave
 import pytest
 from operator_desk import OperatorDesk
 from readers import Readers
+from sqlmodel import col, select
 
 from newsletter import suppression
 from newsletter.db import session as sessions
-from newsletter.models import Status
+from newsletter.models import Audit, Status
 from newsletter.subscribers import operating, store, suppress
 from newsletter.suppression import Cause, Grounds
 
@@ -162,3 +164,27 @@ def test_a_lift_is_of_the_address_that_was_looked_at(desk: OperatorDesk) -> None
 
     assert answer.status_code == 409
     assert desk.audited() == []
+
+
+@pytest.mark.parametrize("step", range(7))
+def test_of_two_who_lift_one_at_once_one_is_recorded(desk: OperatorDesk, step: int) -> None:
+    suppressed(desk, ANN, Cause.OPERATOR)
+
+    def lift() -> bool:
+        with sessions.writing(desk.engine) as session:
+            return operating.release_address(
+                session,
+                ANN,
+                actor="desk:mia",
+                source="desk:mia",
+                now=desk.now,
+                keyring=desk.settings.keyring(),
+            )
+
+    interleave.stopped_before(desk.engine, step, lift, lift)
+
+    with sessions.reading(desk.engine) as session:
+        rows = session.exec(select(Audit).where(col(Audit.action) == "suppression.remove")).all()
+    assert [(row.subject, row.before, row.after) for row in rows] == [
+        ("suppression:1", "operator", "")
+    ]
