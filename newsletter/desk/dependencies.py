@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+import re
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -29,6 +30,10 @@ CSRF_FIELD = "csrf"
 #: The cookie that carries a sentence to the page after a form.
 _SAID = "newsletter-desk-said"
 _SAID_SECONDS = 60
+#: Characters of the sentence: browsers drop cookies of more than 4,096 octets (RFC 6265 §6.1).
+_SAID_LENGTH = 300
+#: Characters that PostgreSQL cannot store.
+_NO_TEXT = re.compile("[\\x00\\ud800-\\udfff]")
 
 
 @dataclass(frozen=True)
@@ -97,9 +102,11 @@ async def checked(request: Request) -> AsyncIterator[None]:
     async with request.form() as form:
         given = form.get(CSRF_FIELD)
         # Compared as octets, since strings have to be ASCII.
-        said = given.encode() if isinstance(given, str) else b""
+        said = given.encode("utf-8", "surrogatepass") if isinstance(given, str) else b""
         if not hmac.compare_digest(said, person(request).csrf.encode()):
             raise HTTPException(403, "The form is of another session. Open the page again.")
+        if any(isinstance(one, str) and _NO_TEXT.search(one) for _, one in form.multi_items()):
+            raise HTTPException(422, "The form has a character in it that no text has.")
         yield
 
 
@@ -123,7 +130,7 @@ def page(request: Request, name: str, *, status: int = 200, **values: object) ->
 def done(request: Request, to: str, sentence: str) -> RedirectResponse:
     """Lead from a form to a page, which says once what was done."""
     response = RedirectResponse(to, status_code=303)
-    value = _signer(person(request)).dumps(sentence)
+    value = _signer(person(request)).dumps(sentence[:_SAID_LENGTH])
     response.set_cookie(
         _SAID,
         str(value),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Form, Query, Request
+from fastapi import APIRouter, Depends, Form, Path, Query, Request
 from fastapi.responses import HTMLResponse, Response
 from pydantic import Field
 
@@ -25,6 +25,7 @@ _EDITIONS = 20
 _LARGEST = 2**63 - 1
 
 Number = Annotated[int, Query(ge=1, le=_LARGEST)]
+Id = Annotated[int, Path(ge=1, le=_LARGEST)]
 #: The articles that are marked in a list.
 Marked = Annotated[
     list[Annotated[int, Field(ge=1, le=_LARGEST)]], Form(min_length=1, max_length=paging.SIZE)
@@ -171,11 +172,11 @@ def unpin(desk: Desk, request: Request, person: Signed, back: Back = "/articles"
 
 
 @router.get("/articles/{article}")
-def show(desk: Desk, request: Request, article: int) -> HTMLResponse:
+def show(desk: Desk, request: Request, article: Id) -> HTMLResponse:
     """Show one article, the editions with it, and what editors did with it."""
     now = desk.clock()
     with sessions.reading(desk.engine) as session:
-        found = store.article(session, min(article, _LARGEST))
+        found = store.article(session, article)
         feed = store.feed(session, found.feed_id) if found.feed_id else None
         editions = mailings.placed_in(session, article, limit=_EDITIONS)
         had_by = mailings.edition_with(session, article, but_cancelled=True)

@@ -201,3 +201,8 @@ def test_an_article_that_there_is_not_is_not_found(desk: OperatorDesk) -> None:
     for number in ("1", "-1", str(2**70)):
         assert desk.get(f"/articles/{number}").status_code == 404
     assert desk.get("/articles/x").status_code == 422
+
+
+@pytest.mark.parametrize("number", ["0", "-1", "-99999999999999999999", str(2**63)])
+def test_a_number_of_no_article_is_refused(desk: OperatorDesk, number: str) -> None:
+    assert desk.get(f"/articles/{number}").status_code == 422

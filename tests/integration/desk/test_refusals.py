@@ -191,3 +191,39 @@ def test_words_of_another_session_are_not_shown(operator: OperatorDesk) -> None:
     assert "sent again" not in operator.read("/delivery")
     operator.client.cookies.set("newsletter-desk-said", "<b>forged</b>")
     assert "forged" not in operator.read("/delivery")
+
+
+@pytest.mark.parametrize("name", ["csrf", "reason"])
+@pytest.mark.parametrize(("text", "charset"), [("a\x00b", "utf-8"), ("\\ud800", "unicode_escape")])
+def test_characters_that_no_text_has_are_refused(
+    operator: OperatorDesk, name: str, text: str, charset: str
+) -> None:
+    """PostgreSQL stores neither NUL nor half of a surrogate pair."""
+    found = re.search(r'name="csrf" value="(\w+)"', operator.get("/audit").text)
+    assert found is not None
+    fields = {"csrf": found[1], "address": "ada@x.example", "cause": "operator", name: text}
+    parts = [
+        f'--x\r\nContent-Disposition: form-data; name="{key}"\r\n\r\n{value}\r\n'
+        for key, value in fields.items()
+    ]
+    kind = f"multipart/form-data; boundary=x; charset={charset}"
+    headers = {"Origin": operator.origin, "Content-Type": kind}
+    before = counted(operator.engine)
+
+    answer = operator.client.post(
+        "/suppressions/add", content="".join([*parts, "--x--\r\n"]), headers=headers
+    )
+
+    assert answer.status_code == (403 if name == "csrf" else 422)
+    assert counted(operator.engine) == before
+
+
+def test_a_long_sentence_fits_the_cookie(operator: OperatorDesk) -> None:
+    title = "".join(map(chr, range(0x4E00, 0x4E00 + 1000)))
+    added = operator.post("/articles/add", {"title": title, "link": "https://x.example/a"})
+    number = added.headers["Location"].rpartition("/")[2]
+
+    answer = operator.post("/articles/pin", {"article": number})
+
+    assert len(answer.headers["Set-Cookie"]) < 4_000
+    assert "It leads the next" in operator.read(answer.headers["Location"])
