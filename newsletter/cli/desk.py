@@ -50,9 +50,7 @@ def desk(
     with found.database() as engine, on_signals() as shutdown:
         server = _server(found.settings, engine)
         sockets = ports.listening(host, port)
-        serving = f"The desk is on {ports.url(sockets)}"
-        output.say(serving)
-        output.say("`newsletter desk login` prints a link to sign in.")
+        serving = say_where(found.settings, sockets)
 
         def end() -> None:
             server.should_exit = True
@@ -137,6 +135,15 @@ def list_sessions(
         output.table(list(rows[0]), [list(row.values()) for row in rows])
     else:
         output.say("Nobody is signed in: `newsletter desk login` prints a link.")
+
+
+def say_where(settings: Settings, sockets: list[socket.socket]) -> str:
+    """Say where the desk is and how to sign in; return the first of both sentences."""
+    serving, port = f"The desk is on {ports.url(sockets)}", sockets[0].getsockname()[1]
+    output.say(serving)
+    option = "" if settings.desk_url or port == PORT else f" --port {port}"
+    output.say(f"`newsletter desk login{option}` prints a link to sign in.")
+    return serving
 
 
 @contextmanager

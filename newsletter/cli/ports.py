@@ -9,8 +9,11 @@ from collections.abc import Sequence
 from newsletter.errors import InvalidInput
 
 
-def listening(host: str, port: int) -> list[socket.socket]:
-    """Listen on a port, at each address of a host; raises InvalidInput if that fails."""
+def listening(host: str, port: int, *, option: str = "--port") -> list[socket.socket]:
+    """Listen on a port, at each address of a host; raises InvalidInput if that fails.
+
+    `option` is the one that chooses the port.
+    """
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         places = dict.fromkeys((family, address[:2]) for family, *_, address in found)
@@ -19,12 +22,12 @@ def listening(host: str, port: int) -> list[socket.socket]:
         if isinstance(exc, OSError) and exc.errno == errno.EADDRINUSE:
             raise InvalidInput(
                 f"Port {port} of {host} is taken: another program serves there.",
-                hint="End that one, or choose another port with --port.",
+                hint=f"End that one, or choose another port with {option}.",
             ) from exc
         reason = exc.strerror if isinstance(exc, OSError) else "it is no host"
         raise InvalidInput(
             f"Port {port} of {host} cannot be listened on: {reason}.",
-            hint="Choose others with --host and --port; ports below 1024 are root's alone.",
+            hint=f"Choose others with --host and {option}; ports below 1024 are root's alone.",
         ) from exc
 
 

@@ -17,6 +17,7 @@ from newsletter.logs import events
 from newsletter.sender.shutdown import Shutdown, on_signals
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Iterator
 
     from sqlalchemy import Engine
@@ -68,6 +69,7 @@ def serve(
         options = _options(guard, proxies)
         server = uvicorn.Server(uvicorn.Config(served, **options))
         sockets = ports.listening(host, port)
+        beside = ports.listening("127.0.0.1", desk_port, option="--desk-port") if desk else []
         at = sockets[0].getsockname()
         name = f"[{host}]" if ":" in host else host
         serving = f"Serving {found.settings.base_url} on http://{name}:{at[1]}"
@@ -89,7 +91,7 @@ def serve(
                 on_trouble=output.trouble,
             ),
             _working(engine, found, shutdown, service if letters else None),
-            _desk(engine, found, desk_port) if desk else nullcontext(),
+            _desk(engine, found, beside) if desk else nullcontext(),
         ):
             service.ready(serving)
             try:
@@ -99,12 +101,11 @@ def serve(
 
 
 @contextmanager
-def _desk(engine: Engine, here: context.Context, port: int) -> Iterator[None]:
-    from newsletter.cli.desk import beside
+def _desk(engine: Engine, here: context.Context, sockets: list[socket.socket]) -> Iterator[None]:
+    from newsletter.cli import desk
 
-    sockets = ports.listening("127.0.0.1", port)
-    output.say(f"The desk is on {ports.url(sockets)}")
-    with beside(here.settings, engine, sockets):
+    desk.say_where(here.settings, sockets)
+    with desk.beside(here.settings, engine, sockets):
         yield
 
 

@@ -165,6 +165,13 @@ def test_a_port_that_is_taken_is_said_and_ends_it(
     assert f"Port {smtp_port} of 127.0.0.1 is taken" in err
     assert "Serving" not in out
 
+    taken = ("--port", "0", "--desk", "--desk-port", str(smtp_port))
+    running = sqlite_newsletter.start("serve", *taken)
+    out, err = running.communicate(timeout=60)
+    assert running.returncode == 2
+    assert "choose another port with --desk-port" in err
+    assert "Serving" not in out
+
 
 @contextmanager
 def few_files(most: int) -> Iterator[None]:
