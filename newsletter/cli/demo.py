@@ -181,7 +181,10 @@ def _open_desk(folder: Path, port: int) -> None:
     with _fresh(folder), catcher.running(folder / "mails", gone=demo_history.GONE) as running:
         found = _set_up(folder, running.port)
         with found.database(checked=False) as engine, on_signals() as shutdown:
-            demo_history.live_through(engine, found, folder / "feed.xml")
+            demo_history.live_through(engine, found, folder / "feed.xml", shutdown)
+            if shutdown.is_wanted:
+                output.say("Stopped before the three weeks were over: run it again for the desk.")
+                return
             output.say(f"{len(running.mails):,} mails left in three weeks; see {folder / 'mails'}.")
             with sessions.writing(engine) as session:
                 token = access.issue(session, "demo", actor="cli:demo", now=clock.utc_now())

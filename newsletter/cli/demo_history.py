@@ -21,6 +21,8 @@ from newsletter.cli import context, demo_feed, output, sample
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
+    from newsletter.sender.shutdown import Shutdown
+
 #: How far back the history begins, and the time between two articles.
 _SINCE = timedelta(days=21)
 _APART = timedelta(hours=35)
@@ -34,8 +36,8 @@ GONE = "gone."
 _CADENCES = (Cadence.DAILY, Cadence.WEEKLY, Cadence.WEEKLY, Cadence.WEEKLY, Cadence.MONTHLY)
 
 
-def live_through(engine: Engine, here: context.Context, file: Path) -> None:
-    """Live through the time until now; `file` becomes the feed."""
+def live_through(engine: Engine, here: context.Context, file: Path, shutdown: Shutdown) -> None:
+    """Live through the time until now, or until a stop is requested; `file` becomes the feed."""
     from newsletter.articles import ingest
     from newsletter.articles.limits import Limits
 
@@ -49,6 +51,8 @@ def live_through(engine: Engine, here: context.Context, file: Path) -> None:
     with output.progress() as progress:
         task = progress.add_task("Three weeks", total=_SINCE.days)
         for at, cadence in _agenda(here, began, today):
+            if shutdown.is_wanted:
+                return
             known += _sign_up(engine, here, coming, chance, until=at)
             _write(file, here, at, today)
             ingest.fetch_all(engine, limits, at)
