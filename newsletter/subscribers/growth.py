@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
 from enum import StrEnum
+from functools import lru_cache
 from itertools import groupby
 from typing import NamedTuple
 
@@ -32,6 +33,8 @@ _name, _key = col(TallyPart.name), col(TallyPart.key)
 
 #: Numbers of readers by `tally.reader`, or changes of them: text is faster than two enumerations.
 Readers = Mapping[str, int]
+_OF_STATUS = {status: [tally.reader(one, status) for one in Cadence] for status in Status}
+_ACTIVE = {cadence.value: tally.reader(cadence, Status.ACTIVE) for cadence in Cadence}
 
 
 class Unit(StrEnum):
@@ -62,8 +65,8 @@ class Days(NamedTuple):
 
 def count(readers: Readers, status: Status, cadence: Cadence | None = None) -> int:
     """Return how many readers have a status, of one cadence or all."""
-    chosen = Cadence if cadence is None else (cadence,)
-    return sum(readers.get(tally.reader(one, status), 0) for one in chosen)
+    keys = _OF_STATUS[status] if cadence is None else (tally.reader(cadence, status),)
+    return sum(readers.get(key, 0) for key in keys)
 
 
 @dataclass(frozen=True)
@@ -87,7 +90,7 @@ class Step:
         for event, times in self.events.items():
             happened[event.partition(" ")[0]] += times
         return {
-            **{cadence.value: self.count(Status.ACTIVE, cadence) for cadence in Cadence},
+            **{name: self.readers.get(key, 0) for name, key in _ACTIVE.items()},
             "active": self.count(Status.ACTIVE),
             "paused": self.count(Status.PAUSED),
             "pending": self.count(Status.PENDING),
@@ -189,11 +192,12 @@ def _first(session: Session, *names: Name) -> date | None:
     """Return the first day of counts by day; None if there are none."""
     firsts = [select(func.min(_key).label("key")).where(_name == one.value) for one in names]
     found = [row.key for row in session.execute(union_all(*firsts)) if row.key is not None]
-    return _day(min(found)) if found else None
+    return _of_text(min(found)[:10]) if found else None
 
 
 def _since(session: Session, begins: date) -> Days:
-    found = session.execute(
+    # On the connection, because a session takes longer for each row.
+    found = session.connection().execute(
         select(_name, _key, func.sum(col(TallyPart.change)))
         .where(_name.in_([Name.DAY.value, Name.EVENT.value]), _key >= begins.isoformat())
         .group_by(_name, _key)
@@ -202,9 +206,8 @@ def _since(session: Session, begins: date) -> Days:
     of_name = {Name.DAY.value: days.readers, Name.EVENT.value: days.events}
     for name, key, change in found:
         day, _, rest = key.partition(" ")
-        of_name[name].setdefault(_day(day), {})[rest] = int(change)
+        of_name[name].setdefault(_of_text(day), {})[rest] = int(change)
     return days
 
 
-def _day(key: str) -> date:
-    return date.fromisoformat(key[:10])
+_of_text = lru_cache(maxsize=1_024)(date.fromisoformat)
