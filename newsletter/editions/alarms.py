@@ -6,6 +6,7 @@ pauses an edition only once, so that it stays resumed after the operator has res
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import partial
@@ -19,7 +20,7 @@ from newsletter.db import session as sessions
 from newsletter.editions import mailings, store, summaries
 from newsletter.ledger import books, reports
 from newsletter.logs import events
-from newsletter.models import Edition, EditionState, State
+from newsletter.models import Edition, EditionState
 from newsletter.publication import Publication
 
 #: Minimum numbers for an alarm, because one complaint among 300 readers is already 0.33 %.
@@ -41,11 +42,7 @@ def returned(session: Session, *, since: datetime, publication: Publication) -> 
     finished = select(Edition).where(
         Edition.state == EditionState.FINISHED, col(Edition.finished_at) > since
     )
-    found = [
-        edition
-        for edition in session.exec(finished).all()
-        if _may_rise(session, edition, publication)
-    ]
+    found = _that_may_rise(session, session.exec(finished).all(), publication)
     return [Alarm(one.name, one.reason) for one in _risen(session, found, publication)]
 
 
@@ -78,22 +75,44 @@ def check(engine: Engine, *, publication: Publication, now: datetime) -> list[Al
 def _open(session: Session, publication: Publication) -> list[Edition]:
     """Return the open editions with enough reports for an alarm."""
     open_ = store.in_states(session, [EditionState.OPEN])
-    return [edition for edition in open_ if _may_rise(session, edition, publication)]
+    return _that_may_rise(session, open_, publication)
 
 
-def _may_rise(session: Session, edition: Edition, publication: Publication) -> bool:
-    """Return whether an edition may have a rate above its limit, as exact counts take longer.
+def _that_may_rise(
+    session: Session, editions: Sequence[Edition], publication: Publication
+) -> list[Edition]:
+    """Return those that may have a rate above its limit, as exact counts take longer.
 
     Several reports about one mail are counted, of which an exact count has only one.
     """
-    theirs = mailings.of(edition)
-    at_most = reports.count(session, theirs)
-    accepted = books.count_in(session, State.ACCEPTED, theirs)
-    return _rate(edition, "", at_most, of=accepted, publication=publication) is not None
+    theirs = mailings.of_all([edition.id for edition in editions])
+    edition_of = mailings.editions_of(session, theirs)
+    at_most: dict[int | None, Counter[str]] = defaultdict(Counter)
+    for (mailing, kind), count in reports.count(session, edition_of).items():
+        at_most[edition_of[mailing]][kind] += count
+    if not at_most:
+        # Mostly so: no mail has come back.
+        return []
+    accepted: Counter[int] = Counter()
+    for mailing, count in books.accepted(session, edition_of).items():
+        accepted[edition_of[mailing]] += count
+    return [
+        edition
+        for edition in editions
+        if _rate(
+            edition,
+            "",
+            at_most[edition.id],
+            of=accepted[edition.id or 0],
+            publication=publication,
+        )
+    ]
 
 
 def _risen(session: Session, editions: Sequence[Edition], publication: Publication) -> list[_Risen]:
     """Return those of the editions with a rate above its limit that has not paused them before."""
+    if not editions:
+        return []
     found = zip(editions, summaries.of_all(session, editions), strict=True)
     risen = (
         _rate(

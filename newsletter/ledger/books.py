@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -132,6 +132,21 @@ def count_in(session: Session, state: State, mailings: Select[Any] | None = None
     if mailings is not None:
         kept = kept.where(col(TallyPart.mailing_id).in_(mailings))
     return int(session.execute(select_columns(func.sum(kept.subquery().c.change))).scalar() or 0)
+
+
+def accepted(session: Session, mailings: Collection[int]) -> dict[int, int]:
+    """Return the number of accepted rows by mailing, pruned ones included."""
+    mailing, change = col(TallyPart.mailing_id), func.sum(col(TallyPart.change))
+    found = session.execute(
+        select_columns(mailing, change)
+        .where(
+            col(TallyPart.name) == Name.DELIVERY.value,
+            col(TallyPart.key) == State.ACCEPTED.value,
+            mailing.in_(mailings),
+        )
+        .group_by(mailing)
+    )
+    return {one: int(count) for one, count in found}
 
 
 def count_prunable(session: Session, mailings: Select[Any]) -> dict[int, Counter[State]]:
