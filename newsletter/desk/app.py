@@ -19,6 +19,7 @@ from newsletter.desk.limits import UploadLimit
 from newsletter.desk.routes import (
     articles,
     audit,
+    compose,
     delivery,
     editions,
     feeds,
@@ -41,6 +42,7 @@ from newsletter.web.middleware import Methods, SafeHeaders
 #: The pages, for which somebody has to be signed in.
 _ROUTERS = [
     today.router,
+    compose.router,
     editions.router,
     articles.router,
     delivery.router,

@@ -66,10 +66,10 @@ def by_id(session: Session, number: int) -> Announcement:
     return found
 
 
-def drafts(session: Session) -> list[Announcement]:
+def drafts(session: Session, *, limit: int) -> list[Announcement]:
     """Return the announcements that are not sent, the last changed first."""
     chosen = select(Announcement).where(col(Announcement.edition_id).is_(None))
-    return list(session.exec(chosen.order_by(col(Announcement.updated_at).desc())))
+    return list(session.exec(chosen.order_by(col(Announcement.updated_at).desc()).limit(limit)))
 
 
 def sent(session: Session, *, limit: int) -> list[tuple[Announcement, Edition]]:

@@ -13,6 +13,7 @@ from newsletter.editions import announce, announcements
 from newsletter.editions.announce import Text
 from newsletter.errors import InvalidInput
 from newsletter.models import Announcement
+from newsletter.rendering import note as notes
 from newsletter.rendering.content import one_line
 
 #: Maximum characters of a subject in a draft, which is checked again before it is sent.
@@ -35,7 +36,9 @@ def save(
     than any announcement or for an unknown audience, NotFound, and Conflict if it was sent.
     """
     _check_length(subject, text)
-    values = (one_line(subject), text.replace("\r\n", "\n"), announce.parse_audience(audience))
+    written = text.replace("\r\n", "\n").replace("\t", "    ")
+    notes.refuse_controls(written, name="announcement")
+    values = (one_line(subject), written, announce.parse_audience(audience))
     with sessions.writing(engine) as session:
         instant = sessions.freeze_lock(session, now)
         if number is None:

@@ -74,11 +74,7 @@ def check(text: str, *, name: str = "note", longest: int = LONGEST) -> str:
             f"The {name} is too long: it may have {longest:,} characters.",
             hint="Say it in fewer words, and link to the rest.",
         )
-    if found := _CONTROLS.search(written):
-        raise InvalidInput(
-            f"The {name} has a control character in it: {found[0]!a}.",
-            hint="Leave it out; lines end with a line feed.",
-        )
+    refuse_controls(written, name=name)
     if not _has_words(written):
         raise InvalidInput(f"The {name} says nothing.", hint="Write a sentence, in Markdown.")
     if _weight(html(written)) > _HEAVIEST:
@@ -87,6 +83,15 @@ def check(text: str, *, name: str = "note", longest: int = LONGEST) -> str:
             hint="Say it in fewer words, and link to the rest.",
         )
     return written
+
+
+def refuse_controls(written: str, *, name: str) -> None:
+    """Raise InvalidInput for a text with a control character, but for line feeds."""
+    if found := _CONTROLS.search(written):
+        raise InvalidInput(
+            f"The {name} has a control character in it: {found[0]!a}.",
+            hint="Leave it out; lines end with a line feed.",
+        )
 
 
 def html(markdown: str) -> Markup:

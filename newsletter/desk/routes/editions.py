@@ -14,6 +14,7 @@ from newsletter.desk import dependencies, paging, sending
 from newsletter.desk.dependencies import Desk, DeskContext, Signed
 from newsletter.desk.pages import counted
 from newsletter.editions import (
+    announcements,
     clicks,
     correct,
     lifecycle,
@@ -84,6 +85,7 @@ def show(desk: Desk, request: Request, slug: str, variant: str = "") -> HTMLResp
             "corrections": summaries.corrections(session, edition),
             "acts": audit.of(session, [f"edition:{slug}"]),
             "note": note.text if note else "",
+            "announcement": announcements.of(session, edition),
         }
     return dependencies.page(
         request,
@@ -136,6 +138,7 @@ def ask_cancel(desk: Desk, request: Request, slug: str) -> HTMLResponse:
         summary=summary,
         left=_left(summary),
         is_unfinished=summary.state in _UNFINISHED,
+        is_announcement=edition.is_announcement,
         correction=sum(one.left for one in corrections),
         reason=_REASON,
     )

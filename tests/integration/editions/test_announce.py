@@ -439,7 +439,7 @@ def test_a_draft_is_kept_changed_and_sent_as_what_it_then_is(world: World) -> No
     world.readers(2)
     number = save(world, "", subject="")
     with sessions.reading(world.engine) as session:
-        (draft,) = announcements.drafts(session)
+        (draft,) = announcements.drafts(session, limit=9)
     with pytest.raises(InvalidInput):
         drafts.complete(draft)
     assert save(world, "We move.", number, audience="weekly") == number
@@ -451,7 +451,7 @@ def test_a_draft_is_kept_changed_and_sent_as_what_it_then_is(world: World) -> No
     assert said == text(to="weekly")
     assert freeze(world, said, draft=number).edition == made.edition
     with sessions.reading(world.engine) as session:
-        assert announcements.drafts(session) == []
+        assert announcements.drafts(session, limit=9) == []
         ((sent, edition),) = announcements.sent(session, limit=10)
         assert (sent.id, edition.name) == (number, made.edition)
     for act in (save, lambda *_: discard(world, number)):
