@@ -11,8 +11,9 @@ from newsletter import cadences
 from newsletter.cadences import Cadence
 from newsletter.desk import app
 
-#: What is no page of its own: a mail in a frame, a file, and what needs a sheet that was sent.
-_NO_PAGES = re.compile(r"/mail$|\.csv$|/export$|\{upload_id\}")
+#: What is no page of its own: a mail in a frame, a file, and what needs a sheet that was sent; and
+#: the plan of an announcement, which counts its readers as a freeze selects them.
+_NO_PAGES = re.compile(r"/mail$|\.csv$|/export$|\{upload_id\}|^/compose/\{number\}/send$")
 
 
 def paths(now: datetime) -> list[str]:
@@ -27,6 +28,7 @@ def paths(now: datetime) -> list[str]:
         "row_id": "1",
         "article": "12",
         "article_id": "12",
+        "number": "1",
         "cadence": Cadence.WEEKLY.value,
         "slug": cadences.slug(cadence, at.date()),
     }

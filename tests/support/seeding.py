@@ -28,6 +28,7 @@ from newsletter.db import schema
 from newsletter.db import session as sessions
 from newsletter.db.engine import is_sqlite
 from newsletter.models import (
+    Announcement,
     Article,
     Audit,
     Edition,
@@ -148,6 +149,8 @@ def seed(engine: Engine, *, readers: int, editions: int, now: datetime) -> None:
                 ),
                 {"mailing": mailing, "cadence": cadence.value},
             )
+        draft = {"subject": "We move", "text": "Soon.", "audience": "all"}
+        session.add(Announcement(**draft, created_at=now, updated_at=now))
         counts.recount(session)
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.exec_driver_sql("ANALYZE")
