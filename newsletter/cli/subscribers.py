@@ -52,20 +52,20 @@ def add(
     An existing reader gets the cadence that you name.
     """
     from newsletter.db import session as sessions
-    from newsletter.subscribers import signup
-    from newsletter.subscribers.consent import Origin
+    from newsletter.subscribers import operating, signup
 
     here, now, spelled = context.of(ctx), clock.utc_now(), addresses.normalise(address, local=True)
     keyring = here.settings.keyring()
     with here.database() as engine, sessions.writing(engine) as session:
-        reader, came_to = signup.add(
+        reader, came_to = operating.add(
             session,
             spelled,
             cadence=cadence,
-            origin=Origin(_SOURCE, wording=signup.VOUCHED),
+            again=again,
+            actor=context.actor(),
+            source=_SOURCE,
             now=now,
             keyring=keyring,
-            again=again,
         )
         skipped = next_digest.skipped_ahead(session, now=now)
     if json:
@@ -184,8 +184,7 @@ def change(
     and a notice to the present address.
     """
     from newsletter.db import session as sessions
-    from newsletter.subscribers import preferences
-    from newsletter.subscribers.consent import Origin
+    from newsletter.subscribers import operating, store
 
     if sum([pause, pause_until is not None, resume]) > 1:
         raise InvalidInput("--pause, --pause-until and --resume exclude one another.")
@@ -199,17 +198,18 @@ def change(
         raise InvalidInput(
             "There is nothing to change.", hint="Name a cadence, a pause or an address."
         )
-    here, now, origin = context.of(ctx), clock.utc_now(), Origin(_SOURCE)
+    here, now = context.of(ctx), clock.utc_now()
+    by: dict[str, Any] = {"actor": context.actor(), "source": _SOURCE, "now": now}
     until = _start_of(pause_until.date(), here.settings) if pause_until else None
     with here.database() as engine, sessions.writing(engine) as session:
         reader = _found(session, address, ends=not resume or cadence is not None)
-        changed = False
+        chosen, changed = store.with_address(reader.address), False
         if cadence is not None:
-            changed |= preferences.change_cadence(session, reader, cadence, origin=origin, now=now)
+            changed |= operating.change_cadence(session, chosen, cadence, **by)
         if pause or until:
-            changed |= preferences.pause(session, reader, until=until, origin=origin, now=now)
+            changed |= operating.pause(session, chosen, until=until, **by)
         if resume:
-            changed |= preferences.resume(session, reader, origin=origin, now=now)
+            changed |= operating.resume(session, chosen, **by)
         skipped = next_digest.skipped_ahead(session, now=now)
     if json:
         output.as_json(
@@ -223,20 +223,19 @@ def change(
 
 def _ask_for_address(here: context.Context, address: str, new: str, *, json: bool) -> None:
     from newsletter.db import session as sessions
-    from newsletter.subscribers import address_change
+    from newsletter.subscribers import operating, store
 
-    spelled, now, publication = (
-        addresses.normalise(new),
-        clock.utc_now(),
-        here.publication,
-    )
+    spelled = addresses.normalise(new)
     with here.database() as engine, sessions.writing(engine) as session:
         reader = _found(session, address)
-        came_to = address_change.ask(session, reader, spelled, publication=publication, now=now)
-        # A refusal rolls back the transaction, including the notice to the present address.
-        new_address.check(came_to, old=reader.address, new=spelled)
-        change = address_change.pending(session, reader, now=now)
-    assert change is not None
+        change = operating.ask_for_address(
+            session,
+            store.with_address(reader.address),
+            spelled,
+            actor=context.actor(),
+            publication=here.publication,
+            now=clock.utc_now(),
+        )
     new_address.say(change, old=reader.address, json=json)
 
 
@@ -244,16 +243,16 @@ def _ask_for_address(here: context.Context, address: str, new: str, *, json: boo
 def unsubscribe(ctx: typer.Context, address: Address, *, json: output.Json = False) -> None:
     """End a reader's consent: no more mail is sent to them, not even what is queued already."""
     from newsletter.db import session as sessions
+    from newsletter.subscribers import operating, store
     from newsletter.subscribers import unsubscribe as goodbye
-    from newsletter.subscribers.consent import Origin
 
     with context.of(ctx).database() as engine, sessions.writing(engine) as session:
         reader = _found(session, address)
-        came_to = goodbye.unsubscribe(
+        came_to = operating.unsubscribe(
             session,
-            reader.public_id,
-            generation=None,
-            origin=Origin(_SOURCE, wording="Unsubscribed by the operator."),
+            store.with_address(reader.address),
+            actor=context.actor(),
+            source=_SOURCE,
             now=clock.utc_now(),
         )
         session.refresh(reader)
@@ -281,6 +280,7 @@ def forget(
     """Erase a person everywhere, for good; a keyed hash keeps them from being mailed again."""
     from newsletter.db import session as sessions
     from newsletter.subscribers import forget as erasure
+    from newsletter.subscribers import operating
 
     here, spelled = context.of(ctx), addresses.normalise(address, local=True)
     keyring = here.settings.keyring()
@@ -288,7 +288,9 @@ def forget(
         if not yes:
             _ask(f"Erase all that is kept about {spelled}? This cannot be undone.")
         with sessions.writing(engine) as session:
-            gone = erasure.forget(session, spelled, now=clock.utc_now(), keyring=keyring)
+            gone = operating.forget(
+                session, spelled, actor=context.actor(), now=clock.utc_now(), keyring=keyring
+            )
         is_swept = erasure.sweep(engine)
     if json:
         output.as_json({"address": spelled, **asdict(gone)})

@@ -36,24 +36,21 @@ def add(
     json: output.Json = False,
 ) -> None:
     """Suppress an address for good, and cancel its open deliveries."""
-    from newsletter import suppression
     from newsletter.db import session as sessions
-    from newsletter.subscribers import suppress
-    from newsletter.suppression import Grounds
+    from newsletter.subscribers import operating
 
-    if cause is Cause.ERASED:
-        raise InvalidInput(
-            "To suppress erases nobody.", hint=f"`newsletter subscribers forget {address}` does."
-        )
     here, spelled = context.of(ctx), addresses.normalise(address, local=True)
-    grounds = Grounds(cause, reason, source="command line")
-    keyring = here.settings.keyring()
     with here.database() as engine, sessions.writing(engine) as session:
-        added = suppress.suppress(
-            session, spelled, grounds=grounds, now=clock.utc_now(), keyring=keyring
+        found, added = operating.suppress_address(
+            session,
+            spelled,
+            cause=cause,
+            reason=reason,
+            actor=context.actor(),
+            source="command line",
+            now=clock.utc_now(),
+            keyring=here.settings.keyring(),
         )
-        found = suppression.find(session, spelled, keyring=keyring)
-    assert found is not None
     if json:
         output.as_json({"address": spelled, "added": added, "cause": found.cause})
     else:
@@ -86,14 +83,17 @@ def remove(
 
 def _remove_one(here: context.Context, address: str, *, json: bool) -> None:
     from newsletter.db import session as sessions
-    from newsletter.subscribers import store, suppress
-    from newsletter.subscribers.consent import Origin
+    from newsletter.subscribers import operating, store
 
     spelled = addresses.normalise(address, local=True)
-    origin, keyring = Origin("command line"), here.settings.keyring()
     with here.database() as engine, sessions.writing(engine) as session:
-        removed = suppress.release(
-            session, spelled, origin=origin, now=clock.utc_now(), keyring=keyring
+        removed = operating.release_address(
+            session,
+            spelled,
+            actor=context.actor(),
+            source="command line",
+            now=clock.utc_now(),
+            keyring=here.settings.keyring(),
         )
         reader = store.find(session, spelled)
     if json:
