@@ -10,6 +10,7 @@ import typer
 
 from newsletter.cli import context, output, ports
 from newsletter.cli.systemd import Service
+from newsletter.logs import events
 from newsletter.sender.shutdown import on_signals
 
 if TYPE_CHECKING:
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 #: The port of the desk.
 PORT = 8026
+#: Time for the body of a request: a file is uploaded by any line.
+_UPLOAD_SECONDS = 600.0
 
 app = typer.Typer(invoke_without_command=True)
 
@@ -163,8 +166,14 @@ def _server(settings: Settings, engine: Engine) -> uvicorn.Server:
     import uvicorn
 
     from newsletter.desk.app import create_app
+    from newsletter.web.connections import Limits
+    from newsletter.web.peers import Proxies
+    from newsletter.web.protocol import Guard
 
+    # uvicorn's own limit would answer 503 for as long as silent connections are open.
+    guard = Guard(Limits(connections=100, body_seconds=_UPLOAD_SECONDS), say=_log_closed)
     options: dict[str, Any] = {
+        "http": guard.protocols(Proxies(settings.trusted_proxies)),
         "ws": "none",
         "lifespan": "off",
         "access_log": False,
@@ -172,7 +181,10 @@ def _server(settings: Settings, engine: Engine) -> uvicorn.Server:
         "log_level": "error",
         "proxy_headers": False,
         "server_header": False,
-        "limit_concurrency": 100,
         "timeout_graceful_shutdown": 10,
     }
     return uvicorn.Server(uvicorn.Config(create_app(settings, engine), **options))
+
+
+def _log_closed(sentence: str) -> None:
+    events.CONNECTIONS_CLOSED(message=sentence)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import signal
+import socket
 import stat
 import threading
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 import httpx2
@@ -116,6 +118,11 @@ def test_the_desk_serves_until_it_is_told_to_stop(tmp_path: Path, migrated_sqlit
         site = said.split()[-1]
         assert parsed(httpx2.get(f"{site}/metrics", timeout=60).content) == NAMES
         assert "Server" not in httpx2.get(f"{site}/healthz", timeout=60).headers
+        with ExitStack() as silent:
+            for _ in range(110):
+                place = ("127.0.0.1", int(site.rpartition(":")[2]))
+                silent.enter_context(socket.create_connection(place))
+            assert httpx2.get(f"{site}/healthz", timeout=60).text == "ok\n"
 
         running.send_signal(signal.SIGTERM)
         assert running.wait(60) == 0
