@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import product
 
-from sqlalchemy import Select, union_all
+from sqlalchemy import Select, tuple_, union_all
 from sqlalchemy import select as select_columns
 from sqlmodel import Session, col, select
 
@@ -13,6 +13,7 @@ from newsletter.cadences import Cadence
 from newsletter.models import Status, Subscriber
 
 _id = col(Subscriber.id)
+_LARGEST = 2**63 - 1
 
 
 def newest(
@@ -38,10 +39,17 @@ def newest(
 def _walk(
     cadence: Cadence, status: Status, *, before: int | None, limit: int
 ) -> Select[tuple[int]]:
-    found = select_columns(_id).where(
-        col(Subscriber.cadence) == cadence, col(Subscriber.status) == status
+    # Compared and sorted as rows of the index: by equality and id alone, PostgreSQL would walk the
+    # primary key, past all readers who are newer than those of a rare status.
+    row = tuple_(col(Subscriber.cadence), col(Subscriber.status), _id)
+    end = _LARGEST if before is None else before
+    found = (
+        select_columns(_id)
+        .where(
+            row >= tuple_(cadence.value, status.value, 0),
+            row < tuple_(cadence.value, status.value, end),
+        )
+        .order_by(col(Subscriber.cadence).desc(), col(Subscriber.status).desc(), _id.desc())
     )
-    if before is not None:
-        found = found.where(_id < before)
     # SQLite takes an order and a limit in a part of UNION only within a subquery.
-    return select_columns(found.order_by(_id.desc()).limit(limit).subquery().c.id)
+    return select_columns(found.limit(limit).subquery().c.id)
