@@ -80,8 +80,8 @@ def announce(
 
 
 def _plan(text: Text, here: context.Context) -> AnnouncementPlan:
-    from newsletter.cli import plan as plans
     from newsletter.editions import announce as announcing
+    from newsletter.sender.forecast import Capacity
 
     with here.database() as engine:
         return announcing.plan(
@@ -89,7 +89,7 @@ def _plan(text: Text, here: context.Context) -> AnnouncementPlan:
             text,
             now=clock.utc_now(),
             publication=here.publication,
-            capacity=plans.capacity(here.settings),
+            capacity=Capacity.of(here.settings),
         )
 
 

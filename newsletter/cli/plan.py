@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
     from newsletter.editions.announce import AnnouncementPlan
     from newsletter.editions.plan import EditionPlan, Left, Planned
-    from newsletter.sender.forecast import Capacity, Forecast
     from newsletter.settings import Settings
 
 #: Maximum of domains that are printed: those with the most readers.
@@ -32,7 +31,6 @@ _ARTICLES = 30
 _EARLIER = 5
 #: Reasons whose names alone do not say what they mean.
 _UNCLEAR = frozenset({Reason.NOTHING_NEW, Reason.UNDER_WAY})
-_DURATIONS = ((86_400, "day"), (3_600, "hour"), (60, "minute"), (1, "second"))
 
 
 def plan(
@@ -57,6 +55,7 @@ def plan(
     It only reads: nothing is locked, written or sent.
     """
     from newsletter.editions import plan as planning
+    from newsletter.sender.forecast import Capacity
 
     here, now = context.of(ctx), clock.utc_now()
     instant = _instant(at, here.settings.zone) if at else None
@@ -68,21 +67,13 @@ def plan(
             now=now,
             at=instant,
             publication=here.publication,
-            capacity=capacity(here.settings),
+            capacity=Capacity.of(here.settings),
             on_step=show,
         )
     if json:
         output.as_json({"editions": [as_values(one) for one in plans]})
     else:
         show_all(plans, here.settings)
-
-
-def capacity(settings: Settings) -> Capacity:
-    """Return the limits and connections of this installation."""
-    from newsletter.sender.forecast import Capacity
-    from newsletter.sender.limits import Limits
-
-    return Capacity(Limits.of(settings), connections=settings.smtp_connections)
 
 
 def as_values(found: EditionPlan) -> dict[str, Any]:
@@ -148,6 +139,8 @@ def show(found: EditionPlan, settings: Settings) -> None:
 
 def show_readers(found: EditionPlan | AnnouncementPlan, settings: Settings) -> None:
     """Print who gets none and why, the domains of the others, and how long sending takes."""
+    from newsletter.sender import forecast
+
     if found.without:
         output.say("")
         output.table(
@@ -157,7 +150,7 @@ def show_readers(found: EditionPlan | AnnouncementPlan, settings: Settings) -> N
     if found.domains:
         output.say("")
         output.say(f"To {_domains(found.domains)}.")
-        output.say(_duration(found.forecast))
+        output.say(forecast.sentence(found.forecast))
 
 
 def sizes(found: AnnouncementPlan) -> str:
@@ -268,23 +261,6 @@ def _domains(domains: Counter[str]) -> str:
         rest = domains.total() - sum(count for _, count in largest)
         named.append(f"{output.counted(others, 'other domain')} {rest:,}")
     return output.listed(named)
-
-
-def _duration(found: Forecast | None) -> str:
-    if found is None:
-        return "How long it takes is not known: no edition of 100 readers has gone out yet."
-    why = {
-        "measured": "at the rate of the last editions",
-        "domain_limits": f"as {found.domain} takes no more",
-    }.get(found.bound, f"by {found.bound}")
-    return f"It takes {_spoken(found.seconds)}, {why}."
-
-
-def _spoken(seconds: float) -> str:
-    for size, name in _DURATIONS:
-        if seconds >= 2 * size:
-            return f"about {output.counted(round(seconds / size), name)}"
-    return "a second or two"
 
 
 def _kilobytes(octets: int) -> str:

@@ -63,6 +63,7 @@ def send(
             cadence,
             found,
             now=clock.utc_now(),
+            actor=context.actor(),
             force=force,
             workers=workers,
         )
@@ -124,6 +125,7 @@ def _plan(cadence: Cadence, here: context.Context, *, force: bool, json: bool) -
     """Show what `send` would do now."""
     from newsletter.cli import plan as plans
     from newsletter.editions import plan as planning
+    from newsletter.sender.forecast import Capacity
 
     setup.warn(here.settings)
     with here.database() as engine:
@@ -134,7 +136,7 @@ def _plan(cadence: Cadence, here: context.Context, *, force: bool, json: bool) -
             cadence,
             now=clock.utc_now(),
             publication=here.publication,
-            capacity=plans.capacity(here.settings),
+            capacity=Capacity.of(here.settings),
             force=force,
         )
     if json:
@@ -147,6 +149,7 @@ def _plan_due(here: context.Context, *, json: bool) -> None:
     """Show what `cron` would send now."""
     from newsletter.cli import plan as plans
     from newsletter.editions import plan as planning
+    from newsletter.sender.forecast import Capacity
 
     setup.warn(here.settings)
     with here.database() as engine:
@@ -155,7 +158,7 @@ def _plan_due(here: context.Context, *, json: bool) -> None:
             engine,
             now=clock.utc_now(),
             publication=here.publication,
-            capacity=plans.capacity(here.settings),
+            capacity=Capacity.of(here.settings),
         )
     if json:
         editions = [plans.as_values(one) for one in found]
@@ -214,6 +217,7 @@ def deliver(
     here: context.Context,
     *,
     now: datetime,
+    actor: str | None = None,
     force: bool = False,
     workers: int = 1,
 ) -> Summary:
@@ -236,6 +240,7 @@ def deliver(
             now=now,
             publication=here.publication,
             plan=here.plan,
+            actor=actor,
             force=force,
             workers=workers,
             on_frozen=on_frozen,

@@ -34,6 +34,7 @@ from newsletter.desk.routes import (
     signing,
     suppressions,
     today,
+    upcoming,
 )
 from newsletter.errors import InvalidInput
 from newsletter.settings import Settings
@@ -43,6 +44,7 @@ from newsletter.web.middleware import Methods, SafeHeaders
 _ROUTERS = [
     today.router,
     compose.router,
+    upcoming.router,
     editions.router,
     articles.router,
     delivery.router,

@@ -17,6 +17,7 @@ from newsletter import audit, cadences
 from newsletter.articles import store as articles
 from newsletter.articles import text
 from newsletter.cadences import Cadence
+from newsletter.db import session as sessions
 from newsletter.editions import composition, editor, leading, periods, store
 from newsletter.editions.assemble import Batch
 from newsletter.editions.composition import Composition
@@ -126,14 +127,51 @@ def move(
                 f"Article {pinned.id} is pinned, and leads.",
                 hint="Unpin it, or pin another article.",
             )
-        was, is_at = ids.index(article_id), max(0, min(to, len(ids)) - 1)
-        ids.insert(is_at, ids.pop(was))
-        kept = [ids.index(one) for one in store.waiting_order(session, cadence) if one in ids]
-        last = max([was, is_at, *kept])
-        first = ids[: last + 1]
-        chosen = [one for one in first if pinned is None or one != pinned.id]
+        ids.remove(article_id)
+        ids.insert(max(0, to - 1), article_id)
+        before = [one.id for one in listed if one.id is not None]
+        length = _changed(before, ids, store.waiting_order(session, cadence))
+        chosen = [one for one in ids[:length] if pinned is None or one != pinned.id]
         _keep(session, cadence, chosen, actor=actor, at=instant)
         return _coming(session, cadence, now=now, at=instant, publication=publication)
+
+
+def place(
+    engine: Engine,
+    cadence: Cadence,
+    listed: Sequence[int],
+    places: Sequence[int],
+    *,
+    now: datetime,
+    actor: str,
+    publication: Publication,
+) -> list[Article]:
+    """Order listed articles by the places that an editor has written beside them.
+
+    `listed` are the ids in their present order without a pinned lead, and `places` theirs, from 1.
+    Raises InvalidInput if these do not match, and otherwise what `order` does; returns the same.
+    """
+    if len(listed) != len(places):
+        raise InvalidInput("Each article needs a place.")
+    wanted = by_place(listed, places)
+    with sessions.reading(engine) as session:
+        before = store.waiting_order(session, cadence)
+    kept = wanted[: _changed(listed, wanted, before)]
+    return order(engine, cadence, kept, now=now, actor=actor, publication=publication)
+
+
+def by_place(listed: Sequence[int], places: Sequence[int]) -> list[int]:
+    """Return listed ids by their new places, from 1.
+
+    A place that was changed is meant: the article takes it, and the one that was there gives way.
+    """
+
+    def key(one: tuple[int, tuple[int, int]]) -> float:
+        was, (_, place) = one
+        return place + (0.5 if place > was else -0.5 if place < was else 0.0)
+
+    found = enumerate(zip(listed, places, strict=True), start=1)
+    return [article_id for _, (article_id, _) in sorted(found, key=key)]
 
 
 def coming(
@@ -183,6 +221,12 @@ def _reword(
             after=getattr(article, f"shown_{name}"),
         )
     return article
+
+
+def _changed(before: Sequence[int], after: Sequence[int], ordered: Sequence[int]) -> int:
+    """Return how many places from the first have to be kept: to the last changed or ordered one."""
+    pairs = enumerate(zip(before, after, strict=True), start=1)
+    return max((at for at, (was, is_now) in pairs if was != is_now or is_now in ordered), default=0)
 
 
 def _keep(

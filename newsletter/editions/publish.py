@@ -13,7 +13,7 @@ from functools import partial
 from sqlalchemy import Engine
 from sqlmodel import Session
 
-from newsletter import cadences, tokens
+from newsletter import audit, cadences, tokens
 from newsletter.cadences import Cadence
 from newsletter.db import restore_guard
 from newsletter.db import session as sessions
@@ -51,6 +51,7 @@ def freeze(
     now: datetime,
     publication: Publication,
     force: bool = False,
+    actor: str | None = None,
 ) -> Summary:
     """Make the edition of the newest due period, or return the existing one.
 
@@ -66,10 +67,15 @@ def freeze(
     7. Earlier deliveries to the same readers are superseded; each variant is compiled once and
        queued in one statement.
 
-    With `force`, a skipped edition is made again. Raises Conflict for a restored backup.
+    With `force`, a skipped edition is made again. If a person makes it, `actor`, it is recorded in
+    the audit log. Raises Conflict for a restored backup.
     """
     with restore_guard.sending(engine) as session:
-        return _freeze(session, cadence, now=now, publication=publication, force=force)
+        made, is_new = _freeze(session, cadence, now=now, publication=publication, force=force)
+        if is_new and actor is not None:
+            subjects = {f"edition:{made.edition}": made.reason or f"{made.audience:,} readers"}
+            audit.record(session, "editions.send", subjects, actor=actor, at=now, after=made.state)
+        return made
 
 
 def preview(
@@ -108,7 +114,8 @@ def preview(
 
 def _freeze(
     session: Session, cadence: Cadence, *, now: datetime, publication: Publication, force: bool
-) -> Summary:
+) -> tuple[Summary, bool]:
+    """Make the edition, unless it exists; return it, and whether it was made by this call."""
     end = sessions.freeze_lock(session, now)
     period = cadences.newest_due(cadence, now, publication.send_times)
     # Read before the skipped edition is deleted, whose row may be the only record of the start.
@@ -126,11 +133,11 @@ def _freeze(
     if edition is None:
         edition = store.find(session, cadence, period)
         assert edition is not None
-        return summaries.of(session, edition)
+        return summaries.of(session, edition), False
     _fill(session, edition, publication)
     summary = summaries.of(session, edition)
     sessions.after_commit(session, partial(_log, summary))
-    return summary
+    return summary, True
 
 
 def _log(made: Summary) -> None:

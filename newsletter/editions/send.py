@@ -33,6 +33,7 @@ def send(
     now: datetime,
     publication: Publication,
     plan: Callable[[], Plan],
+    actor: str | None = None,
     force: bool = False,
     workers: int = 1,
     on_frozen: Callable[[Summary], None] | None = None,
@@ -56,7 +57,9 @@ def send(
             pass
     else:
         lifecycle.expire(engine, now=now, times=publication.send_times)
-    frozen = publish.freeze(engine, cadence, now=now, publication=publication, force=True)
+    frozen = publish.freeze(
+        engine, cadence, now=now, publication=publication, force=True, actor=actor
+    )
     if on_frozen is not None:
         on_frozen(frozen)
     return deliver(
@@ -92,6 +95,18 @@ def deliver(
                 on_trouble=on_trouble,
             )
     return _summary(engine, frozen.edition)
+
+
+def make(
+    engine: Engine, cadence: Cadence, *, now: datetime, publication: Publication, actor: str
+) -> Summary:
+    """Do the first two steps of `send`, and leave the deliveries to workers."""
+    from newsletter.editions import publish  # noqa: PLC0415 - see `resume`
+
+    lifecycle.expire(engine, now=now, times=publication.send_times)
+    return publish.freeze(
+        engine, cadence, now=now, publication=publication, force=True, actor=actor
+    )
 
 
 def resume(

@@ -13,10 +13,12 @@ from enum import StrEnum
 
 from newsletter.sender.domain_limits import DomainRate
 from newsletter.sender.limits import Limits
+from newsletter.settings import Settings
 
 _DAY = timedelta(days=1)
 #: Maximum of days in an estimate, about ten years.
 _DAYS = 3_660
+_DURATIONS = ((86_400, "days"), (3_600, "hours"), (60, "minutes"), (1, "seconds"))
 
 
 class Bound(StrEnum):
@@ -37,6 +39,11 @@ class Capacity:
     limits: Limits
     #: Connections to the mail servers, of each worker.
     connections: int
+
+    @classmethod
+    def of(cls, settings: Settings) -> Capacity:
+        """Return the capacity that the settings describe."""
+        return cls(Limits.of(settings), connections=settings.smtp_connections)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,3 +126,21 @@ def _of_domains(
             seconds = max(seconds, messages / (each * rate.connections))
         if seconds:
             yield Forecast(seconds=seconds, bound=Bound.DOMAIN, domain=domain)
+
+
+def sentence(found: Forecast | None) -> str:
+    """Return an estimate as a sentence."""
+    if found is None:
+        return "How long it takes is not known: no edition of 100 readers has gone out yet."
+    why = {
+        Bound.MEASURED: "at the rate of the last editions",
+        Bound.DOMAIN: f"as {found.domain} takes no more",
+    }.get(found.bound, f"by {found.bound}")
+    return f"It takes {_spoken(found.seconds)}, {why}."
+
+
+def _spoken(seconds: float) -> str:
+    for size, name in _DURATIONS:
+        if seconds >= 2 * size:
+            return f"about {round(seconds / size):,} {name}"
+    return "a second or two"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 from fastapi import APIRouter, Depends, Form, Path, Query, Request
 from fastapi.responses import HTMLResponse, Response
@@ -15,7 +15,7 @@ from newsletter.db import session as sessions
 from newsletter.desk import dependencies, paging
 from newsletter.desk.dependencies import Desk, Signed
 from newsletter.desk.pages import counted
-from newsletter.editions import assemble, editor, leading, mailings
+from newsletter.editions import arranging, assemble, editor, leading, mailings
 from newsletter.models import ArticleState
 
 router = APIRouter()
@@ -31,7 +31,8 @@ Marked = Annotated[
     list[Annotated[int, Field(ge=1, le=_LARGEST)]], Form(min_length=1, max_length=paging.SIZE)
 ]
 #: The page to which a form leads, within the desk.
-Back = Annotated[str, Form(pattern=r"^/(articles|next)([/?][\w/?=&-]*)?$", max_length=200)]
+_BACK = r"^(/(articles|next)([/?][\w/?=&-]*)?)?$"
+Back = Annotated[str, Form(pattern=_BACK, max_length=200)]
 
 
 @router.get("/articles")
@@ -62,6 +63,25 @@ def index(
         here=f"/articles?{query}" if query else "/articles",
         url=f"/articles?{query}&" if query else "/articles?",
     )
+
+
+class Words(NamedTuple):
+    """The form with an article's words."""
+
+    title: str
+    standfirst: str
+    is_reset: bool
+    back: str
+
+
+def _words(
+    title: Annotated[str, Form(max_length=4_000)] = "",
+    standfirst: Annotated[str, Form(max_length=4_000)] = "",
+    reset: Annotated[str, Form(max_length=8)] = "",
+    back: Annotated[str, Form(pattern=_BACK, max_length=200)] = "",
+) -> Words:
+    """Return the fields of the form."""
+    return Words(title, standfirst, bool(reset), back)
 
 
 @router.get("/articles/add")
@@ -160,7 +180,7 @@ def pin(
         publication=desk.publication,
     )
     said = f"It leads the next {' and '.join(leads)} edition: {found.title}"
-    return dependencies.done(request, back, said)
+    return dependencies.done(request, back or "/articles", said)
 
 
 @router.post("/articles/unpin")
@@ -168,11 +188,13 @@ def unpin(desk: Desk, request: Request, person: Signed, back: Back = "/articles"
     """Unpin the pinned article."""
     found = editor.unpin(desk.engine, now=desk.clock(), actor=person.actor)
     said = f"Pinned no more: {found.title}" if found else "No article was pinned."
-    return dependencies.done(request, back, said)
+    return dependencies.done(request, back or "/articles", said)
 
 
 @router.get("/articles/{article}")
-def show(desk: Desk, request: Request, article: Id) -> HTMLResponse:
+def show(
+    desk: Desk, request: Request, article: Id, back: Annotated[str, Query(pattern=_BACK)] = ""
+) -> HTMLResponse:
     """Show one article, the editions with it, and what editors did with it."""
     now = desk.clock()
     with sessions.reading(desk.engine) as session:
@@ -193,13 +215,41 @@ def show(desk: Desk, request: Request, article: Id) -> HTMLResponse:
         had_by=had_by,
         acts=acts,
         coming=coming,
+        back=back,
+        longest=(arranging.LONGEST_TITLE, arranging.LONGEST_STANDFIRST),
         left_out=assemble.left_out(found.categories, desk.settings.skip_categories),
     )
 
 
+@router.post("/articles/{article}/words")
+def edit(
+    desk: Desk,
+    request: Request,
+    person: Signed,
+    article: Id,
+    given: Annotated[Words, Depends(_words)],
+) -> Response:
+    """Write the title and standfirst of the next mails, or use the feed's again."""
+    now, actor = desk.clock(), person.actor
+    if given.is_reset:
+        arranging.reset(desk.engine, article, now=now, actor=actor)
+        said = "The next mails have the words of its feed."
+    else:
+        arranging.edit(
+            desk.engine,
+            article,
+            title=given.title,
+            standfirst=given.standfirst,
+            now=now,
+            actor=actor,
+        )
+        said = "The next mails have these words, whatever the feed brings."
+    return dependencies.done(request, given.back or f"/articles/{article}", said)
+
+
 def _done(request: Request, back: str, ids: list[int], words: str) -> Response:
     if not ids:
-        return dependencies.done(request, back, "Nothing was to be changed.")
+        return dependencies.done(request, back or "/articles", "Nothing was to be changed.")
     words = words.replace("them", "it").replace("they are", "it is") if len(ids) == 1 else words
     said = f"{counted(len(ids), 'article')} {'is' if len(ids) == 1 else 'are'} {words}."
-    return dependencies.done(request, back, said)
+    return dependencies.done(request, back or "/articles", said)
