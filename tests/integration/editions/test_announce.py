@@ -298,14 +298,14 @@ def test_a_run_of_cron_would_go_on_with_it(world: World) -> None:
 def test_it_can_be_paused_resumed_and_cancelled(world: World) -> None:
     world.readers(3)
     made = freeze(world)
-    lifecycle.pause(world.engine, made.edition)
+    lifecycle.pause(world.engine, made.edition, now=world.now, actor="cli:mia")
     world.deliver()
     assert world.summary(made.edition).queued == 3
-    lifecycle.resume(world.engine, made.edition)
+    lifecycle.resume(world.engine, made.edition, now=world.now, actor="cli:mia")
     world.deliver(limit=1)
 
     cancelled, _ = lifecycle.cancel(
-        world.engine, made.edition, now=world.now, reason="It was wrong."
+        world.engine, made.edition, now=world.now, reason="It was wrong.", actor="cli:mia"
     )
 
     assert (cancelled.state, cancelled.accepted, cancelled.cancelled) == ("cancelled", 1, 2)
@@ -565,7 +565,7 @@ def announce_and_end(history: History, number: int) -> None:
         claimants.mark(world.engine, [claim.id for claim in claims], 2, now=world.now)
         fates = {one.reference: kinds[n % len(kinds)] for n, one in enumerate(claims)}
         world.record(claims, fates, worker=2)
-        lifecycle.cancel(world.engine, edition.name, now=world.now, reason="A test.")
+        lifecycle.cancel(world.engine, edition.name, now=world.now, reason="A test.", actor="cli:mia")
 
 
 def digests(world: World) -> tuple[Any, ...]:
