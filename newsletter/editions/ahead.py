@@ -13,7 +13,7 @@ from sqlmodel import Session
 
 from newsletter import cadences, tally
 from newsletter.cadences import Cadence
-from newsletter.editions import arranging, mailings, periods, store
+from newsletter.editions import arranging, periods, store
 from newsletter.models import Article, EditionState, Status
 from newsletter.publication import Publication
 
@@ -36,8 +36,6 @@ class Ahead:
     articles: Sequence[Article]
     #: The number of new articles; larger if there are more than an edition has.
     total: int
-    #: The latest edition with each of the articles, by the number of the article.
-    had_by: Mapping[int, str]
     #: The ids that an editor has ordered.
     order: Sequence[int]
     note: str
@@ -52,8 +50,30 @@ class Ahead:
         return next((one for one in self.articles[:1] if one.pinned_at is not None), None)
 
 
+def all_of(session: Session, *, now: datetime, publication: Publication) -> list[Ahead]:
+    """Return the next edition of each cadence, the first one that is due on top."""
+    readers = tally.readers(session)
+    found = [
+        _of(session, cadence, now=now, publication=publication, readers=readers)
+        for cadence in Cadence
+    ]
+    return sorted(found, key=lambda one: one.due_at)
+
+
 def of(session: Session, cadence: Cadence, *, now: datetime, publication: Publication) -> Ahead:
     """Return the next edition of a cadence; changes nothing."""
+    readers = tally.readers(session)
+    return _of(session, cadence, now=now, publication=publication, readers=readers)
+
+
+def _of(
+    session: Session,
+    cadence: Cadence,
+    *,
+    now: datetime,
+    publication: Publication,
+    readers: Mapping[tuple[Cadence, Status], int],
+) -> Ahead:
     times = publication.send_times
     newest = cadences.newest_due(cadence, now, times)
     period = periods.upcoming(session, cadence, now=now, publication=publication)
@@ -67,10 +87,9 @@ def of(session: Session, cadence: Cadence, *, now: datetime, publication: Public
         due_at=cadences.due_at(cadence, period, times),
         is_due=period == newest,
         is_skipped=_is_skipped(session, cadence, period),
-        readers=tally.readers(session).get((cadence, Status.ACTIVE), 0),
+        readers=readers.get((cadence, Status.ACTIVE), 0),
         articles=articles,
         total=total,
-        had_by=mailings.had_by(session, [one.id for one in articles if one.id is not None]),
         order=store.waiting_order(session, cadence),
         note=note.text if note else "",
         current=None if is_made else cadences.slug(cadence, newest),

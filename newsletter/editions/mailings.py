@@ -13,7 +13,7 @@ from sqlalchemy import BindParameter, ColumnElement, Select, func, insert
 from sqlalchemy import select as select_columns
 from sqlmodel import Session, col, select
 
-from newsletter import tokens
+from newsletter import cadences, tokens
 from newsletter.models import (
     Article,
     Edition,
@@ -264,7 +264,7 @@ def edition_with(session: Session, article_id: int, *, but_cancelled: bool = Fal
 def had_by(session: Session, article_ids: Collection[int]) -> dict[int, str]:
     """Return the latest edition of each of some articles that has it as its lead or as a story."""
     found = session.execute(
-        select_columns(col(MailingArticle.article_id), Edition)
+        select_columns(col(MailingArticle.article_id), col(Edition.cadence), col(Edition.period))
         .join(Mailing, col(Mailing.id) == col(MailingArticle.mailing_id))
         .join(Edition, _edition_id == col(Mailing.edition_id))
         .where(
@@ -273,7 +273,7 @@ def had_by(session: Session, article_ids: Collection[int]) -> dict[int, str]:
         )
         .order_by(col(Edition.coverage_end))
     )
-    return {article_id: edition.name for article_id, edition in found}
+    return {article_id: cadences.slug(cadence, period) for article_id, cadence, period in found}
 
 
 def placed_in(session: Session, article_id: int, *, limit: int) -> list[tuple[Edition, str, int]]:

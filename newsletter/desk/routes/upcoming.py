@@ -16,7 +16,7 @@ from newsletter.desk import dependencies, sending
 from newsletter.desk.dependencies import Desk, DeskContext, Signed
 from newsletter.desk.pages import counted
 from newsletter.doctor import ready
-from newsletter.editions import ahead, arranging, editor, plan, publish
+from newsletter.editions import ahead, arranging, editor, mailings, plan, publish
 from newsletter.editions import send as editions
 from newsletter.editions.plan import EditionPlan
 from newsletter.publication import Publication
@@ -56,13 +56,11 @@ def index(desk: Desk, request: Request) -> HTMLResponse:
     """Show the next edition of each cadence, the first one that is due on top."""
     now = desk.clock()
     with sessions.reading(desk.engine) as session:
-        found = [
-            ahead.of(session, cadence, now=now, publication=desk.publication) for cadence in Cadence
-        ]
+        found = ahead.all_of(session, now=now, publication=desk.publication)
     return dependencies.page(
         request,
         "next",
-        editions=sorted(found, key=lambda one: one.due_at),
+        editions=found,
         least=desk.settings.min_articles,
     )
 
@@ -73,12 +71,15 @@ def show(desk: Desk, request: Request, cadence: Cadence, plan: bool = False) -> 
     now = desk.clock()
     with sessions.reading(desk.engine) as session:
         found = ahead.of(session, cadence, now=now, publication=desk.publication)
+        shown = found.articles[:MOST_SHOWN]
+        had_by = mailings.had_by(session, [one.id for one in shown if one.id is not None])
     planned = _planned(desk, cadence) if plan else None
     return dependencies.page(
         request,
         "next_edition",
         ahead=found,
-        shown=found.articles[:MOST_SHOWN],
+        shown=shown,
+        had_by=had_by,
         least=desk.settings.min_articles,
         longest=notes.LONGEST,
         planned=planned,

@@ -565,7 +565,9 @@ def announce_and_end(history: History, number: int) -> None:
         claimants.mark(world.engine, [claim.id for claim in claims], 2, now=world.now)
         fates = {one.reference: kinds[n % len(kinds)] for n, one in enumerate(claims)}
         world.record(claims, fates, worker=2)
-        lifecycle.cancel(world.engine, edition.name, now=world.now, reason="A test.", actor="cli:mia")
+        lifecycle.cancel(
+            world.engine, edition.name, now=world.now, reason="A test.", actor="cli:mia"
+        )
 
 
 def digests(world: World) -> tuple[Any, ...]:
