@@ -198,6 +198,13 @@ def test_pages_are_small(demo: Served) -> None:
     assert {path: size for path, size in sizes.items() if size >= 60_000} == {}
 
 
+def test_the_menu_is_on_every_page_and_says_where_one_is(demo: Served) -> None:
+    for path in ENTRIES:
+        page = parsing.fromstring(demo.client.get(path).text)
+        assert page.xpath("//nav[@aria-label='Pages']//a/@href") == ENTRIES
+        assert page.xpath("//nav[@aria-label='Pages']//a[@aria-current]/@href") == [path]
+
+
 def test_the_demo_has_three_weeks_of_history(demo: Served) -> None:
     editions = demo.client.get("/editions").text
     # Three addresses are gone, which the catcher said by real SMTP.
