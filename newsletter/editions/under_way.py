@@ -11,18 +11,20 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from sqlmodel import Session
+from sqlmodel import Session, select
 
 from newsletter.editions import mailings, store, summaries
 from newsletter.editions.summaries import Summary
-from newsletter.ledger import queue
-from newsletter.models import EditionState
+from newsletter.ledger import queue, registry
+from newsletter.models import EditionState, Progress
 from newsletter.sender import domain_limits
 from newsletter.sender import limits as rates
 from newsletter.sender.limits import Limits
 
 #: Maximum of domains of an edition that are named.
 _DOMAINS = 5
+#: Time without a reply after which that is said; workers note replies every half a minute.
+_SILENT = timedelta(minutes=2)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +38,8 @@ class UnderWay:
     has_more_domains: bool = False
     #: When the next mail is due; None if all remaining mails wait for a domain.
     next_due: datetime | None = None
+    #: When the edition was made.
+    made_at: datetime | None = None
 
     @property
     def name(self) -> str:
@@ -62,6 +66,10 @@ class Look:
     editions: Sequence[UnderWay]
     #: When the limits for all mail allow more; None if they do so now.
     opens_at: datetime | None = None
+    #: The number of running workers.
+    workers: int = 0
+    #: When a mail server last replied about a reader.
+    replied_at: datetime | None = None
 
 
 def look(session: Session, *, limits: Limits, now: datetime) -> Look:
@@ -72,6 +80,8 @@ def look(session: Session, *, limits: Limits, now: datetime) -> Look:
         at=now,
         editions=[_under_way(session, one, paused) for one in open_ if one.is_open],
         opens_at=rates.opens_at(session, limits, now) if open_ else None,
+        workers=registry.count(session, now=now).running if open_ else 0,
+        replied_at=session.exec(select(Progress.ended_at)).first() if open_ else None,
     )
 
 
@@ -120,9 +130,21 @@ def _waits(one: UnderWay, per_second: float | None, look: Look, zone: ZoneInfo) 
     is_held = one.summary.claimed + one.summary.in_flight > 0
     if one.next_due is not None and one.next_due > look.at and not is_held:
         said.append(f"The next is tried at {_clock(one.next_due, zone)}.")
-    elif one.next_due is not None and per_second == 0 and not is_held:
+    elif silence := _silence(one, look, zone):
+        said.append(silence)
+    elif one.next_due is not None and per_second == 0 and not is_held and not look.workers:
         said.append("Nobody sends: `newsletter cron` or a worker goes on.")
     return " ".join(said)
+
+
+def _silence(one: UnderWay, look: Look, zone: ZoneInfo) -> str:
+    """Return that workers get no reply; empty if they do, or if none is running."""
+    if not look.workers or one.next_due is None or one.made_at is None:
+        return ""
+    if look.at - max(one.made_at, look.replied_at or one.made_at) < _SILENT:
+        return ""
+    since = f"since {_clock(look.replied_at, zone)}" if look.replied_at else "yet"
+    return f"No mail server has replied {since}; it is tried again. The worker's log says why."
 
 
 def _domains(one: UnderWay, zone: ZoneInfo) -> str:
@@ -144,7 +166,8 @@ def spoken(rest: timedelta) -> str:
 
 
 def _under_way(session: Session, summary: Summary, paused: Mapping[str, datetime]) -> UnderWay:
-    theirs = mailings.of(store.by_slug(session, summary.edition))
+    edition = store.by_slug(session, summary.edition)
+    theirs = mailings.of(edition)
     found = queue.blocked_domains(session, limit=_DOMAINS + 1, mailings=theirs)
     # One domain may wait in several variants.
     chosen = list(dict.fromkeys(one.domain for one in found))[:_DOMAINS]
@@ -153,6 +176,7 @@ def _under_way(session: Session, summary: Summary, paused: Mapping[str, datetime
         domains={domain: paused.get(domain) for domain in chosen},
         has_more_domains=len(found) > _DOMAINS,
         next_due=queue.next_due(session, theirs),
+        made_at=edition.created_at,
     )
 
 

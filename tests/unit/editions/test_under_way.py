@@ -103,3 +103,29 @@ def test_what_holds_an_edition_up_is_said(
     said = under_way.sentence(one, per_second, look(0, one, opens_at=opens_at), BERLIN)
 
     assert said.endswith(words)
+
+
+@pytest.mark.parametrize(
+    ("minutes", "workers", "replied", "words"),
+    [
+        (1, 1, None, "0.0/s."),
+        (
+            2,
+            1,
+            None,
+            "No mail server has replied yet; it is tried again. The worker's log says why.",
+        ),
+        (9, 1, 8, "0.0/s."),
+        (9, 1, 3, "has replied since 08:03; it is tried again. The worker's log says why."),
+        (9, 0, 3, "Nobody sends: `newsletter cron` or a worker goes on."),
+    ],
+    ids=["begun", "never", "lately", "before", "nobody"],
+)
+def test_workers_without_a_reply_are_no_secret(
+    minutes: int, workers: int, replied: int | None, words: str
+) -> None:
+    one = edition(1_000, next_due=NOW, made_at=NOW)
+    replied_at = None if replied is None else NOW + timedelta(minutes=replied)
+    now = look(60 * minutes, one, workers=workers, replied_at=replied_at)
+
+    assert under_way.sentence(one, 0.0, now, BERLIN).endswith(words)
