@@ -11,6 +11,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from sqlmodel import Session
 
 from newsletter import address as addresses
+from newsletter import audit
 from newsletter.db import session as sessions
 from newsletter.desk import dependencies, sending
 from newsletter.desk.dependencies import Desk, DeskContext, Signed
@@ -112,12 +113,16 @@ def mail(desk: Desk, number: Number) -> HTMLResponse:
 
 
 @router.post("/compose/{number}/test")
-def test(desk: Desk, request: Request, number: Number, address: Text) -> Response:
+def test(desk: Desk, person: Signed, request: Request, number: Number, address: Text) -> Response:
     """Send the mail of a draft to one address, outside of the books."""
     found = _draft(desk, number)
     recipient = addresses.normalise(address, local=True)
     ready.require_for(recipient, desk.settings)
     trial.post(desk.settings, recipient, _filled(desk, found, recipient))
+    with sessions.writing(desk.engine) as session:
+        # Without the address, which is nobody's business in a log that is kept.
+        subjects = {f"announcement:{number}": found.subject}
+        audit.record(session, "announce.test", subjects, actor=person.actor, at=desk.clock())
     said = f"Sent to {recipient} alone; its links work for nobody."
     return dependencies.done(request, f"/compose/{number}", said)
 
