@@ -111,7 +111,7 @@ def mail(desk: Desk, slug: str, variant: str) -> HTMLResponse:
 def pause(desk: Desk, request: Request, person: Signed, slug: str) -> Response:
     """Pause an edition."""
     lifecycle.pause(desk.engine, slug, now=desk.clock(), actor=person.actor)
-    said = f"{slug} is paused: nothing more of it leaves, but for mails that are being sent now."
+    said = f"{slug} is paused: workers stop within seconds, after the mails that they send now."
     return dependencies.done(request, f"/editions/{slug}", said)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from operator import itemgetter
 from typing import Any, NamedTuple
 
@@ -17,7 +18,9 @@ from newsletter.desk.pages import counted
 from newsletter.doctor import daily, standing
 from newsletter.doctor import findings as judged
 from newsletter.doctor.standing import Standing
-from newsletter.editions import under_way
+from newsletter.editions import store, summaries, under_way
+from newsletter.editions.summaries import Summary
+from newsletter.models import EditionState
 from newsletter.subscribers import growth
 
 router = APIRouter()
@@ -38,6 +41,7 @@ def show(desk: Desk, request: Request) -> HTMLResponse:
     with sessions.snapshot(desk.engine) as session:
         way = under_way.look(session, limits=desk.limits, now=now)
         week = growth.find(session, days=7, today=now.date()).whole
+        paused = summaries.of_all(session, store.in_states(session, [EditionState.PAUSED]))
     before = desk.progress.before(way)
     zone = desk.settings.zone
     sentences = {
@@ -54,7 +58,7 @@ def show(desk: Desk, request: Request) -> HTMLResponse:
         looks=[one for one in findings if one.level.needs_a_look],
         way=way,
         sentences=sentences,
-        choices=_choices(stands),
+        choices=_choices(stands, paused),
         upcoming=_upcoming(desk, stands),
         last=[one for one in stands.last.values() if one],
         readers=stands.readers,
@@ -63,7 +67,7 @@ def show(desk: Desk, request: Request) -> HTMLResponse:
     )
 
 
-def _choices(stands: Standing) -> list[Choice]:
+def _choices(stands: Standing, paused: Sequence[Summary]) -> list[Choice]:
     """Return what waits for a decision, with the pages to decide on."""
     waiting = [
         (
@@ -82,9 +86,7 @@ def _choices(stands: Standing) -> list[Choice]:
         (len(stands.failing), "feed fails", "feeds fail", "/feeds"),
     ]
     found = [Choice(counted(n, one, many), url) for n, one, many, url in waiting if n]
-    found += [
-        Choice(f"{one.edition} is paused", f"/editions/{one.edition}") for one in stands.alarmed
-    ]
+    found += [Choice(f"{one.edition} is paused", f"/editions/{one.edition}") for one in paused]
     return found
 
 

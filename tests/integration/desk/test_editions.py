@@ -161,6 +161,7 @@ def test_an_edition_is_paused_resumed_and_cancelled(desk: OperatorDesk, world: W
 
     assert f"{slug} is paused" in desk.do(f"{own}/pause", on=own)
     assert world.take() == []
+    assert f"Waits for you {slug} is paused" in desk.read("/")
     resumed = desk.do(f"{own}/resume", on=own)
     assert "2 readers to go." in resumed
     asked = desk.read(f"{own}/cancel")
