@@ -41,6 +41,10 @@ const read = () => clean([document.body, ...all(document).filter(e => e.shadowRo
   .flatMap(e => [...e.shadowRoot.children])].map(e => e.innerText).join(' '));
 const find = (kinds, name) => all(document).filter(e =>
   e.matches(kinds) && seen(e) && clean(e.textContent) == name);
+const labelled = name => all(document).filter(e => e.matches('label') && seen(e)
+  && [e.textContent, unhinted(e)].some(text => clean(text) == name)).map(e => e.control);
+const unhinted = label => [...label.childNodes].filter(e => !e.matches?.('.hint'))
+  .map(e => e.textContent).join('');
 const spot = e => {
   e.scrollIntoView({ block: 'center', behavior: 'instant' });
   const { x, y, width, height } = e.getClientRects()[0];
@@ -74,13 +78,33 @@ class Tab:
             time.sleep(0.05)
         raise AssertionError(f"{words} cannot be read in: {text}")
 
-    def press(self, name: str) -> None:
-        """Click on the only link, button or option with a name, if the mouse can reach it."""
-        self._click(f"find('a[href],button,label,summary', {json.dumps(name)})", name)
+    def press(self, name: str, *, row: str = "") -> None:
+        """Click on the only link, button or option with a name, if the mouse can reach it.
+
+        With `row`, the only one in a row of a table with that text.
+        """
+        among = f".filter(e => clean(e.closest('tr')?.innerText).includes({json.dumps(row)}))"
+        found = f"find('a[href],button,label,summary', {json.dumps(name)})"
+        self._click(f"{found}{among if row else ''}", name)
+
+    def tick(self, name: str) -> None:
+        """Click on the only box with a label, or that is named by another element."""
+        named = "e => document.querySelector(`[aria-labelledby='${e.id}']`)"
+        found = f"[...labelled(name), ...find('[id]', name).map({named})]"
+        boxes = f"{found}.filter(e => e?.matches('input[type=checkbox]'))"
+        self._click(f"(name => {boxes})({json.dumps(name)})", name)
+
+    def choose(self, label: str, file: Path) -> None:
+        """Give a file to the field with a label."""
+        self.see(label)
+        source = f"(() => {{{_EYES} return labelled({json.dumps(label)})[0]; }})()"
+        field = self.call("Runtime.evaluate", expression=source)["result"]
+        assert "objectId" in field, f"no field is labelled {label!r}"
+        self.call("DOM.setFileInputFiles", files=[str(file)], objectId=field["objectId"])
 
     def type(self, label: str, words: str) -> None:
-        """Click into the field with a label, and type text."""
-        self._click(f"find('label', {json.dumps(label)}).map(e => e.control)", label)
+        """Click into the field whose label, or label without its hint, is this; and type text."""
+        self._click(f"labelled({json.dumps(label)})", label)
         self.call("Input.insertText", text=words)
 
     def title(self) -> str:
