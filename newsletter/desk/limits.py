@@ -10,6 +10,8 @@ from newsletter.web.middleware import BodyLimit
 MAXIMUM_FORM = 512_000
 #: Maximum octets of an uploaded file: a sheet of about a million rows, or a mail server's log.
 MAXIMUM_FILE = 64_000_000
+#: Maximum octets of a log that is uploaded compressed; real ones shrink to a tenth or twentieth.
+MAXIMUM_UNPACKED = 20 * MAXIMUM_FILE
 #: The paths that take files.
 _FILES = ("/readers/import", "/delivery/reconcile")
 

@@ -11,6 +11,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from newsletter.db import session as sessions
 from newsletter.desk import dependencies
 from newsletter.desk.dependencies import Desk, Signed
+from newsletter.desk.limits import MAXIMUM_UNPACKED
 from newsletter.desk.pages import counted
 from newsletter.editions import lifecycle
 from newsletter.ledger import logfile, reconcile
@@ -82,7 +83,9 @@ def settle(
     """Show what the mail server's log says of uncertain deliveries, or settle them by it."""
     stream = BufferedReader(cast("Any", log.file))
     try:
-        with logfile.unpacked(stream, name=log.filename or "the file") as lines:
+        with logfile.unpacked(
+            stream, name=log.filename or "the file", at_most=MAXIMUM_UNPACKED
+        ) as lines:
             tally = reconcile.run(
                 desk.engine,
                 lines,

@@ -8,11 +8,12 @@ from datetime import timedelta
 import claimants
 import ledgers
 import pytest
-from operator_desk import OperatorDesk
+from operator_desk import OperatorDesk, text
 from sqlmodel import col, select
 
 from newsletter import tally
 from newsletter.db import session as sessions
+from newsletter.desk.routes import delivery
 from newsletter.doctor import kept
 from newsletter.doctor.findings import Checks, Finding, Level
 from newsletter.ledger import reports
@@ -166,3 +167,14 @@ def test_findings_have_the_doctors_words_and_records(desk: OperatorDesk) -> None
 def test_a_number_that_is_of_no_mail_is_refused(desk: OperatorDesk, number: str) -> None:
     assert desk.post("/delivery/retry", {"id": number}).status_code == 422
     assert desk.audited() == []
+
+
+def test_a_log_that_unpacks_to_too_much_is_refused(
+    desk: OperatorDesk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(delivery, "MAXIMUM_UNPACKED", 1_000_000)
+    for content, status in ((b"a b\n" * 200_000, 200), (b"a b\n" * 300_000, 422)):
+        files = {"log": ("mail.log.gz", gzip.compress(content))}
+        answer = desk.post("/delivery/reconcile", on="/audit", files=files)
+        assert answer.status_code == status, text(answer.text)
+    assert "more than 1,000,000 octets" in text(answer.text)
