@@ -17,7 +17,7 @@ from sqlalchemy import Engine
 from newsletter import audit
 from newsletter.cadences import Cadence
 from newsletter.db import session as sessions
-from newsletter.desk.uploads import Stage, Upload, Uploads
+from newsletter.desk.uploads import KEPT, Stage, Upload, Uploads
 from newsletter.errors import Conflict, InvalidInput, NewsletterError
 from newsletter.subscribers import import_preview, imports
 from newsletter.subscribers.csv_rows import Choice
@@ -52,6 +52,12 @@ class Importing:
     def is_interrupted(self, upload: Upload) -> bool:
         """Return whether a file's thread has ended with its desk."""
         return upload.stage in _RUNNING and not self.is_running(upload)
+
+    def remove_later(self, upload: Upload) -> None:
+        """Delete a file when its time is over, whether or not somebody opens the desk then."""
+        timer = threading.Timer(KEPT.total_seconds(), self.uploads.remove, [upload.id])
+        timer.daemon = True
+        timer.start()
 
     def look(self, upload: Upload) -> None:
         """Find out what an import of a file would do."""

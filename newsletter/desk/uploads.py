@@ -16,7 +16,7 @@ import tempfile
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, BinaryIO, TextIO
@@ -85,9 +85,13 @@ class Uploads:
         one = Upload(id=secrets.token_urlsafe(12), name=_printable(name), by=by, at=now, size=0)
         folder = self._folder() / one.id
         folder.mkdir(mode=0o700)
-        with _new(folder / "readers.csv", "wb") as kept:
-            shutil.copyfileobj(stream, kept)
-            one.size = kept.tell()
+        try:
+            with _new(folder / "readers.csv", "wb") as kept:
+                shutil.copyfileobj(stream, kept)
+                one.size = kept.tell()
+        except BaseException:
+            self.remove(one.id)
+            raise
         if not one.size:
             self.remove(one.id)
             raise InvalidInput("The file is empty.", hint="Choose a file with a header and rows.")
@@ -148,10 +152,15 @@ class Uploads:
             shutil.rmtree(self._folder() / upload_id, ignore_errors=True)
 
     def prune(self, now: datetime) -> None:
-        """Delete the files that were kept long enough."""
-        for one in self.all():
-            if not one.at <= now <= one.at + KEPT:
-                self.remove(one.id)
+        """Delete the files that were kept long enough, and what a crash has left of others."""
+        kept = {one.id: one.at for one in self.all()}
+        for folder in self._folder().iterdir():
+            at = kept.get(folder.name)
+            if at is None:
+                with suppress(FileNotFoundError):
+                    at = datetime.fromtimestamp(folder.stat().st_mtime, UTC)
+            if at is not None and not at <= now <= at + KEPT:
+                self.remove(folder.name)
 
     def _folder(self) -> Path:
         try:

@@ -42,7 +42,9 @@ Given = Annotated[FormData, Depends(_given)]
 @router.get("/readers/import")
 def show(desk: Desk, request: Request) -> HTMLResponse:
     """Show the form that uploads a file, and the files of the last day."""
-    return dependencies.page(request, "imports", uploads=desk.importing.uploads.all())
+    uploads = desk.importing.uploads
+    uploads.prune(desk.clock())
+    return dependencies.page(request, "imports", uploads=uploads.all())
 
 
 @router.post("/readers/import")
@@ -51,6 +53,7 @@ def receive(desk: Desk, person: Signed, request: Request, file: UploadFile) -> R
     one = desk.importing.uploads.add(
         file.file, name=file.filename or "", by=person.actor, now=desk.clock()
     )
+    desk.importing.remove_later(one)
     desk.importing.look(one)
     return dependencies.done(request, f"/readers/imports/{one.id}", "Nothing is imported yet.")
 
@@ -99,6 +102,8 @@ def decide(
 def discard(desk: Desk, request: Request, upload_id: UploadId) -> Response:
     """Delete a file, and all that is known about it."""
     upload = desk.importing.uploads.get(upload_id)
+    if desk.importing.is_running(upload):
+        raise Conflict("This file is being read.", hint="Wait until that is over.")
     desk.importing.uploads.remove(upload.id)
     return dependencies.done(request, "/readers/import", "The file is deleted.")
 

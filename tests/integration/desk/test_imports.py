@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import re
 import stat
 import threading
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -15,8 +17,9 @@ from sqlmodel import select
 
 from newsletter import paths, suppression
 from newsletter.db import session as sessions
+from newsletter.desk import importing
 from newsletter.desk.importing import Importing
-from newsletter.desk.uploads import Stage, Uploads
+from newsletter.desk.uploads import Stage, Upload, Uploads
 from newsletter.models import Audit, Consent, Status
 from newsletter.subscribers import store, suppress
 from newsletter.suppression import Cause, Grounds
@@ -254,6 +257,69 @@ def test_files_are_kept_for_a_day_and_for_their_owner_alone(desk: OperatorDesk) 
 
     assert desk.get(here).status_code == 404
     assert len(list(folder.rglob("readers.csv"))) == 1
+
+
+def test_a_file_goes_when_its_day_is_over_though_nobody_opens_the_desk(
+    desk: OperatorDesk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(importing, "KEPT", timedelta(seconds=0.01))
+
+    uploaded(desk, FILE)
+    for thread in threading.enumerate():
+        if isinstance(thread, threading.Timer) and thread.interval < 1:
+            thread.join(60)
+
+    assert list(paths.state_folder().rglob("readers.csv")) == []
+
+
+def test_what_a_crash_has_left_of_an_upload_goes_with_the_others(desk: OperatorDesk) -> None:
+    uploads = Uploads(desk.settings)
+    left = uploads._folder() / ("a" * 16)
+    left.mkdir()
+    (left / "readers.csv").write_bytes(FILE)
+    kept = datetime.fromtimestamp(left.stat().st_mtime, UTC)
+
+    uploads.prune(kept + timedelta(hours=23))
+    assert left.exists()
+    uploads.prune(kept + timedelta(hours=25))
+    assert not left.exists()
+
+
+def test_nothing_is_left_of_an_upload_that_fails(desk: OperatorDesk) -> None:
+    class Torn(io.BytesIO):
+        def read(self, size: int | None = -1) -> bytes:
+            raise OSError("the disk is full")
+
+    uploads = Uploads(desk.settings)
+    with pytest.raises(OSError, match="disk is full"):
+        uploads.add(Torn(), name="readers.csv", by="desk:mia", now=desk.now)
+
+    assert list(uploads._folder().iterdir()) == []
+
+
+def test_a_file_that_is_being_read_is_not_discarded(
+    desk: OperatorDesk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, goes_on = threading.Event(), threading.Event()
+    here = uploaded(desk, FILE)
+    original = Importing._look
+
+    def slowly(self: Importing, upload: Upload) -> None:
+        begun.set()
+        assert goes_on.wait(60)
+        original(self, upload)
+
+    monkeypatch.setattr(importing, "_PATIENCE", 0)
+    monkeypatch.setattr(Importing, "_look", slowly)
+    desk.post(here, {"do": "look", "cadence": "daily"}, on=here)
+    assert begun.wait(60)
+
+    refusal = desk.post(f"{here}/discard", on=here)
+    goes_on.set()
+    finished()
+
+    assert refusal.status_code == 409
+    assert desk.get(here).status_code == 200
 
 
 def test_an_imported_file_is_deleted_and_a_discarded_one_too(desk: OperatorDesk) -> None:
