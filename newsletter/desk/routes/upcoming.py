@@ -9,7 +9,7 @@ from fastapi import APIRouter, Depends, Form, Request
 from fastapi.responses import HTMLResponse, Response
 from pydantic import Field
 
-from newsletter import address, audit
+from newsletter import address, audit, cadences
 from newsletter.cadences import Cadence
 from newsletter.db import session as sessions
 from newsletter.desk import dependencies, sending
@@ -19,6 +19,7 @@ from newsletter.doctor import ready
 from newsletter.editions import ahead, arranging, editor, mailings, plan, publish
 from newsletter.editions import send as editions
 from newsletter.editions.plan import EditionPlan
+from newsletter.errors import Conflict
 from newsletter.publication import Publication
 from newsletter.rendering import note as notes
 from newsletter.rendering.selection import MOST_SHOWN
@@ -200,9 +201,18 @@ def ask(desk: Desk, request: Request, cadence: Cadence) -> HTMLResponse:
 
 
 @router.post("/next/{cadence}/send")
-def send(desk: Desk, request: Request, person: Signed, cadence: Cadence) -> Response:
-    """Make the edition of the current period; workers send it."""
+def send(
+    desk: Desk,
+    request: Request,
+    person: Signed,
+    cadence: Cadence,
+    edition: Annotated[str, Form(max_length=40)],
+) -> Response:
+    """Make the edition of the current period, which was confirmed; workers send it."""
     sending.require_ready(desk)
+    current = cadences.newest_due(cadence, desk.clock(), desk.settings.send_times)
+    if edition != cadences.slug(cadence, current):
+        raise Conflict(f"{edition} is over: its period has ended.", hint="Look at the next one.")
     made = editions.make(
         desk.engine, cadence, now=desk.clock(), publication=desk.publication, actor=person.actor
     )

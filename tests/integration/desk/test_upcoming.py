@@ -227,14 +227,16 @@ def test_send_asks_once_more_and_leaves_the_mails_to_workers(
     assert "It goes to at most 3 active readers , with 3 articles." in asked
     assert "No worker is running: the next newsletter cron" in asked
     assert desk.audited() == []
-    sent = desk.do(f"{WEEKLY}/send", on=f"{WEEKLY}/send")
+    this = {"edition": "weekly-2026-11-16"}
+    assert f'name="edition" value="{this["edition"]}"' in desk.get(f"{WEEKLY}/send").text
+    sent = desk.do(f"{WEEKLY}/send", this, on=f"{WEEKLY}/send")
 
     assert "weekly-2026-11-16 is made for 3 readers. No worker is running" in sent
     assert ledgers.states(desk.engine)["queued"] == 3
     assert desk.audited() == [("editions.send", "edition:weekly-2026-11-16", "3 readers")]
     again = desk.read(f"{WEEKLY}/send")
     assert "The present period has its edition, weekly-2026-11-16" in again
-    desk.do(f"{WEEKLY}/send", on=f"{WEEKLY}?")
+    desk.do(f"{WEEKLY}/send", this, on=f"{WEEKLY}?")
     assert len(desk.audited()) == 1
     world.now = desk.now
     assert len(world.take()) == 3
@@ -246,9 +248,29 @@ def test_sending_without_articles_says_why_nothing_was_sent(
     world.reader()
 
     assert "0 articles are new" in desk.read(f"{WEEKLY}/send")
-    page = desk.do(f"{WEEKLY}/send", on=f"{WEEKLY}/send")
+    this = {"edition": "weekly-2026-11-16"}
+    page = desk.do(f"{WEEKLY}/send", this, on=f"{WEEKLY}/send")
 
     assert "weekly-2026-11-16 is skipped: There are no new articles." in page
+
+
+def test_an_edition_is_not_sent_in_place_of_the_one_that_was_confirmed(
+    desk: OperatorDesk, world: World, three: list[int]
+) -> None:
+    """The page was opened before the next period began, and its button pressed after."""
+    world.readers(3)
+    desk.wait(minutes=1)
+    assert "Send weekly-2026-11-16 now" in desk.read(f"{WEEKLY}/send")
+    desk.wait(days=1)
+    desk.client.cookies.clear()
+    desk.sign_in()
+
+    answer = desk.post(f"{WEEKLY}/send", {"edition": "weekly-2026-11-16"})
+
+    assert answer.status_code == 409
+    assert "weekly-2026-11-16 is over" in text(answer.text)
+    assert desk.audited() == []
+    assert ledgers.states(desk.engine) == {}
 
 
 def test_nothing_is_sent_with_settings_that_are_not_filled_in(desk_with: MakeDesk) -> None:
@@ -256,7 +278,7 @@ def test_nothing_is_sent_with_settings_that_are_not_filled_in(desk_with: MakeDes
     desk.sign_in()
     world_of(desk).readers(1)
 
-    answer = desk.post(f"{WEEKLY}/send")
+    answer = desk.post(f"{WEEKLY}/send", {"edition": "weekly-2026-11-16"})
 
     assert answer.status_code == 502
     assert "Nothing is sent" in text(answer.text)
