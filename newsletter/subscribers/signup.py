@@ -383,7 +383,7 @@ def _check_again(subscriber: Subscriber, *, again: bool) -> None:
     if not again:
         raise Conflict(
             f"{subscriber.address} has unsubscribed.",
-            hint="If they have asked for the newsletter anew, add them with --again.",
+            hint="If they have asked for the newsletter anew, say so; by the command: `--again`.",
         )
 
 
