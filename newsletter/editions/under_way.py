@@ -130,21 +130,20 @@ def _waits(one: UnderWay, per_second: float | None, look: Look, zone: ZoneInfo) 
     is_held = one.summary.claimed + one.summary.in_flight > 0
     if one.next_due is not None and one.next_due > look.at and not is_held:
         said.append(f"The next is tried at {_clock(one.next_due, zone)}.")
-    elif silence := _silence(one, look, zone):
-        said.append(silence)
-    elif one.next_due is not None and per_second == 0 and not is_held and not look.workers:
-        said.append("Nobody sends: `newsletter cron` or a worker goes on.")
+    elif one.next_due is not None:
+        said += _silence(one, look, zone)
+        if per_second == 0 and not is_held and not look.workers:
+            said.append("Nobody sends: `newsletter cron` or a worker goes on.")
     return " ".join(said)
 
 
-def _silence(one: UnderWay, look: Look, zone: ZoneInfo) -> str:
-    """Return that workers get no reply; empty if they do, or if none is running."""
-    if not look.workers or one.next_due is None or one.made_at is None:
-        return ""
-    if look.at - max(one.made_at, look.replied_at or one.made_at) < _SILENT:
-        return ""
+def _silence(one: UnderWay, look: Look, zone: ZoneInfo) -> list[str]:
+    """Return that no mail server replies; empty if one did lately."""
+    if one.made_at is None or look.at - max(one.made_at, look.replied_at or one.made_at) < _SILENT:
+        return []
     since = f"since {_clock(look.replied_at, zone)}" if look.replied_at else "yet"
-    return f"No mail server has replied {since}; it is tried again. The worker's log says why."
+    why = ": the worker's log says why" if look.workers else ""
+    return [f"No mail server has replied {since}{why}."]
 
 
 def _domains(one: UnderWay, zone: ZoneInfo) -> str:
