@@ -7,14 +7,12 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 import terminal
-import typer
 from terminal import Ran, Run
 
 from newsletter import clock
@@ -112,11 +110,13 @@ def _serving() -> Iterator[Feeds]:
 
 @pytest.fixture
 def day(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    migrated_sqlite: Path,
 ) -> Iterator[Day]:
+    terminal.placed(migrated_sqlite, tmp_path)
     run = terminal.at(tmp_path, monkeypatch, capsys)
-    # Half of the time of a run that has nothing to do: the commands are built once.
-    monkeypatch.setattr(typer.main, "get_command", cache(typer.main.get_command))
     for name, value in {
         "FEED_PRIVATE_NETWORKS": "true",
         # Long enough for a machine that has other things to do.
@@ -128,7 +128,6 @@ def day(
         "DAILY_AT": "07:00",
     }.items():
         monkeypatch.setenv(f"NEWSLETTER_{name}", value)
-    assert run("database", "upgrade").code == 0
 
     def set_clock(number: int) -> None:
         for module in (clock, turn, fetch):

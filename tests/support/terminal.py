@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import ledgers
 import pytest
 
-from newsletter.cli import app
+from newsletter.cli import app, commands
 
 
 class Ran(NamedTuple):
@@ -26,6 +28,8 @@ class Ran(NamedTuple):
 
 
 Run = Callable[..., Ran]
+#: The commands, each built once: that takes longer than most of them run.
+loaded = cache(commands.load)
 
 
 def complete() -> dict[str, str]:
@@ -38,12 +42,21 @@ def complete() -> dict[str, str]:
     }
 
 
+def placed(migrated: Path, folder: Path) -> None:
+    """Put a copy of a migrated database where the commands of a folder look for theirs.
+
+    `newsletter database upgrade` takes most of the time of such a test.
+    """
+    shutil.copy(migrated, folder / "newsletter.db")
+
+
 def at(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
     """Return a function that runs a command, on a wide terminal, with the database in a folder."""
     monkeypatch.chdir(folder)
     for name, value in complete().items():
         monkeypatch.setenv(f"NEWSLETTER_{name.upper()}", value)
     monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setattr(commands, "load", loaded)
 
     def run(*arguments: str) -> Ran:
         monkeypatch.setattr("sys.argv", ["newsletter", *arguments])

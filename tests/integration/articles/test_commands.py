@@ -15,11 +15,15 @@ SAMPLE = str(SAMPLES / "mias-feed.rss.xml")
 
 
 @pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+def run(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    migrated_sqlite: Path,
+) -> Run:
     """Run a command on a database of the test."""
-    run = terminal.at(tmp_path, monkeypatch, capsys)
-    assert run("database", "upgrade").code == 0
-    return run
+    terminal.placed(migrated_sqlite, tmp_path)
+    return terminal.at(tmp_path, monkeypatch, capsys)
 
 
 def test_a_feed_is_added_with_its_articles_and_then_known(run: Run) -> None:

@@ -10,8 +10,12 @@ from terminal import Run
 
 
 @pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+def run(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    migrated_sqlite: Path,
+) -> Run:
     """Run a command, in a folder with a database of this test's own."""
-    run = terminal.at(tmp_path, monkeypatch, capsys)
-    assert run("database", "upgrade").code == 0
-    return run
+    terminal.placed(migrated_sqlite, tmp_path)
+    return terminal.at(tmp_path, monkeypatch, capsys)

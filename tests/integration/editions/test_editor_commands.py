@@ -7,17 +7,18 @@ import sys
 from pathlib import Path
 
 import pytest
+import terminal
 from terminal import Run
 
 HELD = "1 article is held: no edition has it before `newsletter articles release`."
 
 
 @pytest.fixture
-def run(run: Run, monkeypatch: pytest.MonkeyPatch) -> Run:
+def run(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, migrated_sqlite: Path) -> Run:
     """Run a command as mia, on a database with three articles and a weekly reader."""
     monkeypatch.delenv("SUDO_USER", raising=False)
     monkeypatch.setenv("LOGNAME", "mia")
-    assert run("database", "upgrade").code == 0
+    terminal.placed(migrated_sqlite, tmp_path)
     for name in ("alpha", "beta", "gamma"):
         link = f"https://miasfeed.example/{name}"
         assert run("articles", "add", "--title", name, "--link", link).code == 0

@@ -130,11 +130,13 @@ def test_the_desk_serves_until_it_is_told_to_stop(tmp_path: Path, migrated_sqlit
 
 @pytest.fixture
 def run(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    migrated_sqlite: Path,
 ) -> terminal.Run:
-    run = terminal.at(tmp_path, monkeypatch, capsys)
-    assert run("database", "upgrade").code == 0
-    return run
+    terminal.placed(migrated_sqlite, tmp_path)
+    return terminal.at(tmp_path, monkeypatch, capsys)
 
 
 def test_the_command_prints_what_the_desk_serves(run: terminal.Run) -> None:

@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import terminal
 from typer.testing import CliRunner, Result
 
+from newsletter.cli import commands
 from newsletter.cli.app import app
 from newsletter.errors import Conflict, InvalidAddress, InvalidInput, NotFound
 
@@ -40,13 +42,13 @@ class Operator:
 
 
 @pytest.fixture
-def operator(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Operator:
+def operator(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, migrated_sqlite: Path) -> Operator:
+    terminal.placed(migrated_sqlite, tmp_path)
+    monkeypatch.setattr(commands, "load", terminal.loaded)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("NEWSLETTER_SECRET_KEYS", SECRET)
     monkeypatch.setenv("NEWSLETTER_TIMEZONE", "Europe/Berlin")
-    someone = Operator(tmp_path)
-    someone.says("database", "upgrade")
-    return someone
+    return Operator(tmp_path)
 
 
 # add, change, unsubscribe

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import io
+import shutil
 import tracemalloc
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -32,10 +33,10 @@ ODD = ["+ann@x.org", "=bob@x.org", "-cy@x.org", "'dan@x.org", "'=eve@x.org", "jÃ
 
 
 @pytest.fixture
-def second_engine(tmp_path: Path) -> Iterator[Engine]:
+def second_engine(tmp_path: Path, migrated_sqlite: Path) -> Iterator[Engine]:
     """A database to move to."""
+    shutil.copy(migrated_sqlite, tmp_path / "second.db")
     opened = engines.open(f"sqlite:///{tmp_path / 'second.db'}")
-    schema.upgrade(opened)
     yield opened
     opened.dispose()
 
