@@ -32,15 +32,20 @@ for name in list(os.environ):
 canaries.install()
 
 # Machines are shared: no test may fail because one of its examples took long.
-hypothesis.settings.register_profile("no deadline", deadline=None)
+hypothesis.settings.register_profile("no deadline", deadline=None, max_examples=40)
 hypothesis.settings.load_profile("no deadline")
 hypothesis.settings.register_profile("torture", deadline=None)
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Leave to `make torture` each engine that a test's mark `mainly_on` does not name."""
+    """Leave to `make torture` each engine that a test's mark `mainly_on` does not name.
+
+    It also tries every property with more examples.
+    """
     for item in items:
+        if getattr(getattr(item, "obj", None), "is_hypothesis_test", False):
+            item.add_marker("repeated")
         mark, call = item.get_closest_marker("mainly_on"), getattr(item, "callspec", None)
         kind = call and call.params.get("database_kind")
         if mark and kind and kind not in mark.args:
