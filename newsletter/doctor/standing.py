@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any
@@ -27,6 +28,7 @@ from newsletter.models import (
     Article,
     ArticleState,
     Delivery,
+    Edition,
     EditionState,
     Feed,
     Mailing,
@@ -159,12 +161,13 @@ def watched(
     session: Session, *, publication: Publication, limits: Limits, now: datetime
 ) -> Watched:
     """Read the values that show what is overdue; changes nothing."""
+    live = store.in_states(session, [EditionState.OPEN, EditionState.PAUSED])
     return Watched(
-        open=_open(session, limits, now),
+        open=_open(session, live, limits, now),
         letters=waiting.of(session, _letters(), limits=limits, now=now),
         workers=registry.count(session, now=now).running,
         ended_at=session.exec(select(Progress.ended_at)).first(),
-        alarmed=alarms.standing(session),
+        alarmed=alarms.standing(live),
         returned=alarms.returned(session, since=now - _LATELY, publication=publication),
         missed=[one for one in due(session, publication, now) if one.due_at <= now - _GRACE],
         unknown=unknown(session, now),
@@ -181,13 +184,16 @@ def _readers(session: Session) -> dict[str, dict[str, int]]:
     return counts
 
 
-def _open(session: Session, limits: Limits, now: datetime) -> list[OpenEdition]:
+def _open(
+    session: Session, editions: Iterable[Edition], limits: Limits, now: datetime
+) -> list[OpenEdition]:
     return [
         OpenEdition(
             name=edition.name,
             waiting=waiting.of(session, mailings.of(edition), limits=limits, now=now),
         )
-        for edition in store.in_states(session, [EditionState.OPEN])
+        for edition in editions
+        if edition.state == EditionState.OPEN
     ]
 
 
@@ -227,8 +233,8 @@ def _pinned(session: Session, publication: Publication, now: datetime) -> Pinned
 
 
 def _notes(session: Session) -> dict[str, str]:
-    waiting = [store.waiting_note(session, cadence) for cadence in Cadence]
-    return {one.cadence: one.text for one in waiting if one is not None}
+    waiting = {one.cadence: one.text for one in store.waiting_notes(session)}
+    return {cadence: waiting[cadence] for cadence in Cadence if cadence in waiting}
 
 
 def _letters() -> Select[Any]:

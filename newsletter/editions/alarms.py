@@ -7,7 +7,7 @@ pauses an edition only once, so that it stays resumed after the operator has res
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from typing import NamedTuple
@@ -46,12 +46,12 @@ def returned(session: Session, *, since: datetime, publication: Publication) -> 
     return [Alarm(one.name, one.reason) for one in _risen(session, found, publication)]
 
 
-def standing(session: Session) -> list[Alarm]:
-    """Return the editions that an alarm has paused and that were not resumed."""
+def standing(editions: Iterable[Edition]) -> list[Alarm]:
+    """Return those of the editions that an alarm has paused and that were not resumed."""
     return [
         Alarm(edition.name, edition.reason)
-        for edition in store.in_states(session, [EditionState.PAUSED])
-        if edition.alarmed and edition.reason
+        for edition in editions
+        if edition.state == EditionState.PAUSED and edition.alarmed and edition.reason
     ]
 
 

@@ -122,6 +122,11 @@ def waiting_note(session: Session, cadence: Cadence) -> Note | None:
     ).one_or_none()
 
 
+def waiting_notes(session: Session) -> list[Note]:
+    """Return the notes that wait for the next edition of their cadence."""
+    return list(session.exec(select(Note).where(col(Note.edition_id).is_(None))))
+
+
 def add_note(session: Session, cadence: Cadence, text: str, *, now: datetime) -> Note:
     """Insert a note for the next edition; no other note must be waiting."""
     made = Note(cadence=cadence, text=text, created_at=now)

@@ -111,16 +111,15 @@ def recent(session: Session, *, cadence: Cadence | None = None, limit: int = 10)
 
 def last(session: Session, *, until: Mapping[Cadence, date]) -> list[Summary]:
     """Return the latest edition of each cadence whose period is not later than in `until`."""
-    found = (
-        session.exec(
-            select(Edition)
-            .where(Edition.cadence == cadence, Edition.period <= period)
-            .order_by(col(Edition.coverage_end).desc())
-            .limit(1)
-        ).first()
+    latest = [
+        select_columns(col(Edition.id))
+        .where(col(Edition.cadence) == cadence, col(Edition.period) <= period)
+        .order_by(col(Edition.coverage_end).desc())
+        .limit(1)
+        .scalar_subquery()
         for cadence, period in until.items()
-    )
-    return of_all(session, [edition for edition in found if edition is not None])
+    ]
+    return of_all(session, session.exec(select(Edition).where(col(Edition.id).in_(latest))).all())
 
 
 def of(session: Session, edition: Edition) -> Summary:

@@ -16,7 +16,7 @@ from sqlmodel import Session, select
 from newsletter.editions import mailings, store, summaries
 from newsletter.editions.summaries import Summary
 from newsletter.ledger import queue, registry
-from newsletter.models import EditionState, Progress
+from newsletter.models import Edition, EditionState, Progress
 from newsletter.sender import domain_limits
 from newsletter.sender import limits as rates
 from newsletter.sender.limits import Limits
@@ -74,11 +74,16 @@ class Look:
 
 def look(session: Session, *, limits: Limits, now: datetime) -> Look:
     """Return the progress of the open editions; changes nothing."""
-    open_ = summaries.of_all(session, store.in_states(session, [EditionState.OPEN]))
+    open_ = store.in_states(session, [EditionState.OPEN])
+    found = zip(open_, summaries.of_all(session, open_), strict=True)
     paused = domain_limits.paused(session, now) if open_ else {}
     return Look(
         at=now,
-        editions=[_under_way(session, one, paused) for one in open_ if one.is_open],
+        editions=[
+            _under_way(session, edition, summary, paused)
+            for edition, summary in found
+            if summary.is_open
+        ],
         opens_at=rates.opens_at(session, limits, now) if open_ else None,
         workers=registry.count(session, now=now).running if open_ else 0,
         replied_at=session.exec(select(Progress.ended_at)).first() if open_ else None,
@@ -164,8 +169,9 @@ def spoken(rest: timedelta) -> str:
     return f"{seconds / 3600:,.1f} h"
 
 
-def _under_way(session: Session, summary: Summary, paused: Mapping[str, datetime]) -> UnderWay:
-    edition = store.by_slug(session, summary.edition)
+def _under_way(
+    session: Session, edition: Edition, summary: Summary, paused: Mapping[str, datetime]
+) -> UnderWay:
     theirs = mailings.of(edition)
     found = queue.blocked_domains(session, limit=_DOMAINS + 1, mailings=theirs)
     # One domain may wait in several variants.

@@ -151,8 +151,9 @@ def shown(name: str) -> str:
 def count(session: Session, *, now: datetime) -> Workers:
     """Return how many workers are running, and how many have crashed and wait for a take-over."""
     chosen = select(Worker).where(Worker.kind == ProcessKind.WORKER)
-    lost = len([*_dead(session, chosen, now)])
-    return Workers(len(session.exec(chosen).all()) - lost, lost)
+    workers = session.exec(chosen).all()
+    lost = len([*_crashed(session, workers, now)])
+    return Workers(len(workers) - lost, lost)
 
 
 def listed(session: Session) -> list[Worker]:
@@ -183,8 +184,12 @@ def take_over_dead(session: Session, *, policy: Policy, now: datetime) -> list[R
 
 
 def _dead(session: Session, chosen: Any, now: datetime) -> Iterator[Worker]:  # noqa: ANN401 - a query
+    return _crashed(session, session.exec(chosen).all(), now)
+
+
+def _crashed(session: Session, workers: Iterable[Worker], now: datetime) -> Iterator[Worker]:
     engine = session.connection().engine
-    for worker in session.exec(chosen).all():
+    for worker in workers:
         if not is_alive(engine, name=worker.name, lease_until=worker.lease_until, now=now):
             yield worker
 

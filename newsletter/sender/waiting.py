@@ -57,6 +57,10 @@ class Waiting:
 
 def of(session: Session, mailings: Select[Any], *, limits: Limits, now: datetime) -> list[Waiting]:
     """Return the reasons for which open rows of `mailings` wait, in the order of Why."""
+    open_ = _open(session, mailings)
+    if not open_:
+        # Rows that a worker holds keep an open state until their result is stored.
+        return []
     is_held = holding.is_held()
     claimable = (text(CLAIMABLE), _mailing.in_(mailings), ~is_held)
     waiting = [
@@ -65,7 +69,7 @@ def of(session: Session, mailings: Select[Any], *, limits: Limits, now: datetime
         *_counted(session, Why.RETRY, *claimable, _due_at > now),
     ]
     # The others are due: counted by subtraction, since they may be a million.
-    due = _open(session, mailings) - sum(one.rows for one in waiting)
+    due = open_ - sum(one.rows for one in waiting)
     if due > 0 and (since := _due_since(session, mailings, now)):
         waiting.append(Waiting(why=Why.DUE, rows=due, at=since))
     return sorted(
