@@ -21,6 +21,11 @@ from newsletter.settings import Settings
 
 PAGES = desk_pages.paths(NOW)
 
+#: Maximum of statements of a page, as each takes about half a millisecond of the server's time.
+MOST = 25
+#: Pages that need more: they read the whole state, or the next edition of each cadence.
+MOST_OF = {"/": 52, "/findings": 40, "/next": 34, "/editions/daily-2026-11-22": 26}
+
 
 @pytest.fixture(scope="module")
 def seeded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
@@ -75,6 +80,14 @@ def test_a_page_scans_no_table_that_grows_with_readers(full: OperatorDesk, path:
     assert steps
     # A list by pages reads an index, or the rows by their ids, up to its limit.
     assert [one for one in steps if growing.match(one[0]) and " LIMIT " not in one[1]] == []
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_a_page_runs_few_statements(full: OperatorDesk, path: str) -> None:
+    with statements(full.engine) as ran:
+        full.get(path)
+
+    assert len(ran) <= MOST_OF.get(path, MOST)
 
 
 @pytest.mark.parametrize("path", PAGES)
