@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from email import message_from_bytes, policy
@@ -35,8 +35,8 @@ class Catcher:
 
     folder: Path
     port: int = 0
-    #: Addresses that begin so are refused, as having no mailbox; empty for none.
-    gone: str = ""
+    #: Returns the reply that refuses an address; None to take its mail.
+    refusal: Callable[[str], str | None] = lambda _: None
     mails: list[Caught] = field(default_factory=list)
 
     async def handle_RCPT(  # noqa: N802 - aiosmtpd's name
@@ -47,11 +47,11 @@ class Catcher:
         address: str,
         _options: list[str],
     ) -> str:
-        """Take a recipient, or refuse one whose mailbox is gone."""
-        if self.gone and address.startswith(self.gone):
-            return "550 5.1.1 No such mailbox here"
+        """Take a recipient, or refuse it."""
+        if (refusal := self.refusal(address)) is not None:
+            return refusal
         envelope.rcpt_tos.append(address)
-        return "250 2.1.5 OK"
+        return "250 2.1.5 Fine"
 
     async def handle_DATA(  # noqa: N802 - aiosmtpd's name
         self, _server: SMTP, _session: Session, envelope: Envelope
@@ -76,10 +76,12 @@ class Catcher:
 
 
 @contextmanager
-def running(folder: Path, *, gone: str = "") -> Iterator[Catcher]:
+def running(
+    folder: Path, *, refusal: Callable[[str], str | None] = lambda _: None
+) -> Iterator[Catcher]:
     """Run a catcher on a free port of 127.0.0.1 that stores mails in `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
-    catcher = Catcher(folder, port=_free_port(), gone=gone)
+    catcher = Catcher(folder, port=_free_port(), refusal=refusal)
     controller = Controller(catcher, hostname=_HOST, port=catcher.port, enable_SMTPUTF8=True)
     controller.start()
     try:

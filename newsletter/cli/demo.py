@@ -178,7 +178,7 @@ def _open_desk(folder: Path, port: int) -> None:
 
     # Before the history, so that a port that is taken is said at once.
     sockets = ports.listening("127.0.0.1", port)
-    with _fresh(folder), catcher.running(folder / "mails", gone=demo_history.GONE) as running:
+    with _fresh(folder), catcher.running(folder / "mails", refusal=demo_history.refusal) as running:
         found = _set_up(folder, running.port)
         with found.database(checked=False) as engine, on_signals() as shutdown:
             demo_history.live_through(engine, found, folder / "feed.xml", shutdown)

@@ -32,8 +32,13 @@ _DOMAINS = ("readers.example", "mail.example", "post.example")
 #: The share of sign-ups that are confirmed.
 _CONFIRMED = 0.85
 #: Addresses that begin so have no mailbox any more.
-GONE = "gone."
+_GONE = "gone."
 _CADENCES = (Cadence.DAILY, Cadence.WEEKLY, Cadence.WEEKLY, Cadence.WEEKLY, Cadence.MONTHLY)
+
+
+def refusal(address: str) -> str | None:
+    """Return what the mail catcher says of those who are gone."""
+    return "550 5.1.1 No such mailbox here" if address.startswith(_GONE) else None
 
 
 def live_through(engine: Engine, here: context.Context, file: Path, shutdown: Shutdown) -> None:
@@ -95,7 +100,7 @@ def _readers(
     chance: random.Random, began: datetime, today: datetime
 ) -> list[tuple[datetime, str, Cadence]]:
     names = [f"{first}.{last}" for first, last in product(_FIRST, _LAST)]
-    names += [f"{GONE}{first}" for first in _FIRST[:3]]
+    names += [f"{_GONE}{first}" for first in _FIRST[:3]]
     chance.shuffle(names)
     span = (today - began).total_seconds()
     # The first third was there from the beginning.

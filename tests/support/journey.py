@@ -13,7 +13,7 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -192,37 +192,15 @@ def due_an_hour_ago(newsletter: Newsletter, engine: Engine, *, weekly_in: timede
         session.execute(update(FreezeLock).values(created_at=began))
 
 
-class _Refusing(catcher.Catcher):
-    """A catcher that refuses the mail of some readers."""
-
-    strangers: Collection[str] = ()
-
-    async def handle_RCPT(  # noqa: N802 - aiosmtpd's name
-        self,
-        _server: SMTP,
-        _session: Session,
-        envelope: Envelope,
-        address: str,
-        _options: list[str],
-    ) -> str:
-        if address in self.strangers:
-            return "550 5.7.1 Not this one"
-        envelope.rcpt_tos.append(address)
-        return "250 2.1.5 Fine"
-
-
 @contextmanager
 def refusing(folder: Path, *strangers: str) -> Iterator[tuple[int, Mailbox]]:
     """Run a catcher that replies 550 5.7.1 for `strangers`."""
-    folder.mkdir()
-    handler = _Refusing(folder)
-    handler.strangers = strangers
-    controller = Controller(handler, hostname="127.0.0.1", port=free_port())
-    controller.start()
-    try:
-        yield controller.port, Mailbox(folder)
-    finally:
-        controller.stop()
+
+    def refusal(address: str) -> str | None:
+        return "550 5.7.1 Not this one" if address in strangers else None
+
+    with catcher.running(folder, refusal=refusal) as running:
+        yield running.port, Mailbox(folder)
 
 
 @contextmanager
