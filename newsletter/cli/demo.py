@@ -22,6 +22,7 @@ from newsletter import clock
 from newsletter.cadences import Cadence
 from newsletter.cli import context, demo_feed, output, sample
 from newsletter.cli import send as sending
+from newsletter.cli.desk import PORT
 from newsletter.errors import Conflict
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def demo(
     ] = False,
     port: Annotated[
         int, typer.Option("--port", min=0, max=65535, help="The port of the desk.")
-    ] = 8026,
+    ] = PORT,
     json: output.Json = False,
 ) -> None:
     """Show everything at work: a feed, nine readers, three digests, real SMTP, mails on disk.

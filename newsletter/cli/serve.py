@@ -11,6 +11,7 @@ import typer
 
 from newsletter.cli import context, output, ports, setup
 from newsletter.cli import worker as working
+from newsletter.cli.desk import PORT
 from newsletter.cli.systemd import Service
 from newsletter.errors import SchemaOutOfDate
 from newsletter.logs import events
@@ -42,7 +43,7 @@ def serve(
     ] = False,
     desk_port: Annotated[
         int, typer.Option("--desk-port", min=0, max=65535, help="The desk's port.")
-    ] = 8026,
+    ] = PORT,
     force: setup.Force = False,
 ) -> None:
     """Serve the readers' pages and send their letters; SIGTERM ends both after current work.

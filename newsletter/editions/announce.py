@@ -182,7 +182,7 @@ def plan(
                 *planning.without(counted, domains.total()),
                 *_forgotten(session, edition),
             ],
-            coming=sum(books_of.get(state, 0) for state in books.OPEN),
+            coming=books.left(books_of),
             pruned=mailings.pruned_accepted(session, mailings.of(edition)) if edition else 0,
             domains=domains,
             forecast=planning.foresee(session, domains, capacity, at=now),

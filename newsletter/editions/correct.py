@@ -93,7 +93,7 @@ class Correction:
     @property
     def waiting(self) -> int:
         """The number of readers to whom the correction is still to be sent."""
-        return sum(self.books.get(state, 0) for state in books.OPEN)
+        return books.left(self.books)
 
 
 class _Rehearsed(Exception):
@@ -304,7 +304,7 @@ def _correction(
         forgotten=standing["forgotten"],
         pruned=mailings.pruned_accepted(session, holding),
         uncertain=states.get(State.UNKNOWN, 0),
-        coming=sum(states.get(state, 0) for state in books.OPEN),
+        coming=books.left(states),
     )
 
 

@@ -153,7 +153,7 @@ def unsettled(
 def count_open(session: Session, ids: Sequence[int]) -> int:
     """Return how many deliveries of some mailings are open, by the kept counts."""
     counts = books.count_states(session, mailings.among(ids))
-    return sum(counts.get(state, 0) for state in books.OPEN)
+    return books.left(counts)
 
 
 def foreseen(

@@ -87,7 +87,7 @@ class Corrected:
     @property
     def left(self) -> int:
         """The number of mails that are still to be sent."""
-        return sum(self.states.get(state, 0) for state in books.OPEN)
+        return books.left(self.states)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -77,6 +77,11 @@ def of(mailings: Select[Any]) -> Subquery:
     return summed.group_by(mailing_id, state).having(rows != 0).subquery("books")
 
 
+def left(states: Mapping[Any, int]) -> int:
+    """Return how many deliveries are still to be sent, of counts by state."""
+    return sum(states.get(state, 0) for state in OPEN)
+
+
 def size() -> ColumnElement[int]:
     """Return the SQL expression for the number of rows of a mailing, pruned ones included."""
     change = func.coalesce(func.sum(col(TallyPart.change)), 0)
