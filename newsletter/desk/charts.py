@@ -120,38 +120,17 @@ def bars(
     return _chart(title, described, shapes, _Axes(scale, unit, labels, places))
 
 
-def sparkline(title: str, values: Sequence[Number]) -> Markup:
-    """Return a small line without axes, to stand in a row of text; `title` says what it shows."""
-    row = [_finite(value) for value in values]
-    present = [value for value in row if value is not None]
-    low, high = (min(present), max(present)) if present else (0.0, 0.0)
-    scale = _Scale(low, high, ()) if high > low else _Scale(low - 1, low + 1, ())
-    last = max(len(row) - 1, 1)
-    line = _line(row, [index / last for index in range(len(row))], scale, "hue-1")
-    return _html(
-        f'<svg class="spark" role="img" width="96" height="24"><title>{_text(title)}</title>'
-        f'<svg y="3" height="18" viewBox="0 0 {_WIDE} {_PLANE}" preserveAspectRatio="none">'
-        f"{line}</svg></svg>"
-    )
+def progress(title: str, done: float, whole: float) -> Markup:
+    """Return a bar that is filled by the share of `done` in `whole`, at most in all its length.
 
-
-def progress(title: str, parts: Sequence[Series], whole: float) -> Markup:
-    """Return a bar of which each part, by the last value of its series, fills its share of `whole`.
-
-    `title` says it in words. What exceeds `whole` is cut off.
+    `title` says it in words.
     """
-    total = _finite(whole) or 0.0
-    at, boxes = 0.0, []
-    for place, one in enumerate(parts):
-        value = _finite(one.values[-1]) if one.values else None
-        share = min(max(value or 0.0, 0.0) / total, 1 - at) if total > 0 else 0.0
-        if share > 0:
-            sides = f'x="{_px(at * 100)}%" width="{_px(share * 100)}%"'
-            boxes.append(f'<rect class="bar {_hue(one, place)}" {sides} height="100%"/>')
-        at += share
+    total, part = _finite(whole) or 0.0, _finite(done) or 0.0
+    share = min(max(part, 0.0) / total, 1.0) if total > 0 else 0.0
     return _html(
-        f'<svg class="shares" role="img" width="100%" height="10"><title>{_text(title)}</title>'
-        f'<rect class="ground" width="100%" height="100%"/>{"".join(boxes)}</svg>'
+        f'<svg class="progress" role="img" width="100%" height="10"><title>{_text(title)}</title>'
+        '<rect class="ground" width="100%" height="100%"/>'
+        f'<rect class="bar" width="{_px(share * 100)}%" height="100%"/></svg>'
     )
 
 

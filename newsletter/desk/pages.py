@@ -17,6 +17,7 @@ import jinja2
 from markupsafe import Markup, escape
 
 from newsletter import paths
+from newsletter.desk import charts
 from newsletter.logs.lines import printable
 from newsletter.rendering import colour
 
@@ -105,7 +106,9 @@ class Pages:
             plain=printable,
         )
         style, script = self.files
-        environment.globals.update(style=style, script=script, zone=zone.key)
+        environment.globals.update(
+            progress_bar=charts.progress, style=style, script=script, zone=zone.key
+        )
 
     def render(self, name: str, values: Mapping[str, object]) -> str:
         """Render a template with its values."""

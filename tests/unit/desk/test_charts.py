@@ -79,25 +79,24 @@ def test_a_chart_of_anything_is_well_formed_and_within_its_view_box(
     _assert_inside(root, 1000, 160)
 
 
-@given(title=_WORDS, values=st.lists(_NUMBERS, max_size=60))
-def test_a_sparkline_of_anything_is_well_formed(title: str, values: list[Any]) -> None:
-    root = _parsed(charts.sparkline(title, values))
-
-    _assert_inside(root, 1000, 160)
-
-
-@given(
-    title=_WORDS,
-    parts=st.lists(st.builds(Series, _WORDS, st.lists(_NUMBERS, max_size=2)), max_size=5),
-    whole=st.integers() | st.floats(),
-)
+@given(title=_WORDS, done=st.integers() | st.floats() | _NUMBERS, whole=st.integers() | st.floats())
 def test_a_bar_of_progress_is_never_longer_than_its_whole(
-    title: str, parts: list[Series], whole: float
+    title: str, done: Any, whole: float
 ) -> None:
-    root = _parsed(charts.progress(title, parts, whole))
+    root = _parsed(charts.progress(title, done, whole))
 
     wide = [float(one.get("width", "").removesuffix("%")) for one in root.findall("rect")[1:]]
     assert sum(wide) <= 100 + 0.1 * len(wide)
+
+
+@pytest.mark.parametrize(
+    ("done", "whole", "wide"),
+    [(0, 4, "0%"), (1, 4, "25%"), (4, 4, "100%"), (5, 4, "100%"), (0, 0, "0%")],
+)
+def test_a_bar_of_progress_is_as_long_as_its_share(done: int, whole: int, wide: str) -> None:
+    root = _parsed(charts.progress("So far", done, whole))
+
+    assert root.findall("rect")[1].get("width") == wide
 
 
 @given(series=st.lists(st.builds(Series, _WORDS, st.just([]), _WORDS), max_size=9))
