@@ -79,12 +79,18 @@ class Dovecot:
 
     def subjects(self, folder: str = "") -> list[str]:
         """Return the subjects of the mails in a folder, by its name on the disk."""
-        found = []
+        while True:
+            try:
+                return sorted(self._subjects(folder))
+            except FileNotFoundError:
+                # Dovecot has moved a mail since it was listed.
+                continue
+
+    def _subjects(self, folder: str) -> Iterator[str]:
         for each in ("new", "cur"):
             for one in (self.maildir / folder / each).glob("*"):
                 lines = one.read_bytes()[:2_000].decode("utf-8", "replace").splitlines()
-                found += [line[9:] for line in lines if line.startswith("Subject: ")][:1]
-        return sorted(found)
+                yield from [line[9:] for line in lines if line.startswith("Subject: ")][:1]
 
     def log(self) -> str:
         """Return the log of Dovecot."""
