@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import socket
 from collections.abc import Callable, Iterator
@@ -10,11 +11,14 @@ from dataclasses import dataclass, field
 from email import message_from_bytes, policy
 from email.message import EmailMessage
 from pathlib import Path
+from typing import Any
 
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
 _HOST = "127.0.0.1"
+#: Turns of an event loop in which an accepted connection gets its transport.
+_TURNS = 5
 
 
 @dataclass(frozen=True)
@@ -75,6 +79,49 @@ class Catcher:
         self.mails.append(Caught(recipient, str(message["Subject"]), len(content), eml, html))
 
 
+class ClosingController(Controller):
+    """An SMTP server in a thread that closes every connection before it stops.
+
+    aiosmtpd stops the event loop at once, and leaves open what was open or just being accepted.
+    """
+
+    def __init__(self, handler: object, **options: Any) -> None:  # noqa: ANN401 - aiosmtpd's own
+        self._conversations: list[SMTP] = []
+        super().__init__(handler, **options)
+
+    def factory(self) -> SMTP:
+        """Return the protocol of a new connection, and keep it."""
+        made: SMTP = super().factory()  # type: ignore[no-untyped-call]  # aiosmtpd has no types here
+        self._conversations.append(made)
+        return made
+
+    def stop(self, no_assert: bool = False) -> None:
+        """Close the connections, and end the thread."""
+        if self.server is not None:
+            asyncio.run_coroutine_threadsafe(self._close(self.server), self.loop).result()
+        super().stop(no_assert)
+
+    async def _close(self, server: asyncio.AbstractServer) -> None:
+        assert isinstance(server, asyncio.Server)
+        await accept_no_more(server)
+        for conversation in self._conversations:
+            if isinstance(conversation.transport, asyncio.Transport):
+                conversation.transport.abort()
+        await asyncio.sleep(0)
+
+
+async def accept_no_more(server: asyncio.Server) -> None:
+    """Stop listening, and return when every accepted connection has its transport.
+
+    A server that is closed before that leaks the socket: its transport cannot attach to it any more
+    (python/cpython issue 109564).
+    """
+    for one in server.sockets:
+        asyncio.get_running_loop().remove_reader(one.fileno())
+    for _ in range(_TURNS):
+        await asyncio.sleep(0)
+
+
 @contextmanager
 def running(
     folder: Path, *, refusal: Callable[[str], str | None] = lambda _: None
@@ -82,7 +129,7 @@ def running(
     """Run a catcher on a free port of 127.0.0.1 that stores mails in `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     catcher = Catcher(folder, port=_free_port(), refusal=refusal)
-    controller = Controller(catcher, hostname=_HOST, port=catcher.port, enable_SMTPUTF8=True)
+    controller = ClosingController(catcher, hostname=_HOST, port=catcher.port, enable_SMTPUTF8=True)
     controller.start()
     try:
         yield catcher

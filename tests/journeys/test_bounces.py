@@ -15,9 +15,10 @@ from typing import Any, NamedTuple
 
 import pytest
 import relays
-from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, Envelope, Session
 from journey import Newsletter, at_noon, free_port, stories, tool, until
+
+from newsletter.cli.catcher import ClosingController
 
 pytestmark = [pytest.mark.mainly_on("sqlite"), pytest.mark.xdist_group("postfix")]
 
@@ -102,7 +103,7 @@ def post() -> Iterator[Post]:
     box = Path("/tmp", f"newsletter-bounces-{free_port()}")
     box.mkdir()
     shutil.chown(box, "nobody", "nogroup")
-    controller = Controller(far, hostname="127.0.0.1", port=free_port())
+    controller = ClosingController(far, hostname="127.0.0.1", port=free_port())
     controller.start()
     port = free_port()
     parameters = f"""\

@@ -18,7 +18,6 @@ import journey
 import ledgers
 import pytest
 import scripted_smtp
-from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, Envelope, Session
 from commands import Running
 from journey import Mailbox, Newsletter, free_port, path, until
@@ -26,6 +25,7 @@ from scripted_smtp import STALL, ScriptedServer
 from sqlalchemy import Engine, text
 
 from newsletter.cli import catcher
+from newsletter.cli.catcher import ClosingController
 
 pytestmark = pytest.mark.mainly_on("sqlite")
 
@@ -96,7 +96,7 @@ def slow(tmp_path: Path) -> Iterator[tuple[int, _Slow]]:
     folder = tmp_path / "slow"
     folder.mkdir()
     handler = _Slow(folder, port=free_port())
-    controller = Controller(handler, hostname="127.0.0.1", port=handler.port)
+    controller = ClosingController(handler, hostname="127.0.0.1", port=handler.port)
     controller.start()
     yield handler.port, handler
     controller.stop()

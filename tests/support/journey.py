@@ -27,12 +27,12 @@ from zoneinfo import ZoneInfo
 import commands
 import pytest
 import trustme
-from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 from commands import Done, Running
 from sqlalchemy import Engine, update
 
 from newsletter.cli import catcher
+from newsletter.cli.catcher import ClosingController
 from newsletter.clock import utc_now
 from newsletter.db import session as sessions
 from newsletter.models import FreezeLock
@@ -218,7 +218,7 @@ def submission(
         is_her = (data.login, data.password) == (b"mia", b"open sesame")
         return AuthResult(success=is_her, handled=False)
 
-    controller = Controller(
+    controller = ClosingController(
         catcher.Catcher(folder),
         hostname="127.0.0.1",
         port=free_port(),

@@ -18,6 +18,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import Enum
 
+from newsletter.cli.catcher import accept_no_more
+
 
 class Act(Enum):
     DROP = "close the connection without a word"
@@ -216,6 +218,7 @@ def running(server: ScriptedServer) -> Iterator[ScriptedServer]:
         server.port = listening.sockets[0].getsockname()[1]
         is_up.set()
         await stop.wait()
+        await accept_no_more(listening)
         listening.close()
         for _ in range(3):
             others = asyncio.all_tasks() - {asyncio.current_task()}

@@ -16,7 +16,6 @@ import https_server
 import ledgers
 import pytest
 import trustme
-from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, Envelope, Session
 from https_server import Answer, Request
 from journey import free_port
@@ -24,6 +23,7 @@ from signed import WHOLE, signer
 from terminal import Run
 
 from newsletter.cli import output
+from newsletter.cli.catcher import ClosingController
 from newsletter.clock import utc_now
 from newsletter.doctor import returns
 from newsletter.errors import InvalidToken
@@ -75,7 +75,7 @@ def _delivering(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]
             box.add(line + envelope.content)
             return "250 2.0.0 kept"
 
-    controller = Controller(Deliver(), hostname="127.0.0.1", port=free_port())
+    controller = ClosingController(Deliver(), hostname="127.0.0.1", port=free_port())
     controller.start()
     monkeypatch.setenv("NEWSLETTER_SMTP_URL", f"smtp://127.0.0.1:{controller.port}")
     monkeypatch.setenv("NEWSLETTER_FEEDBACK_URL", str(folder))

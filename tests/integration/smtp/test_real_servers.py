@@ -16,7 +16,6 @@ import claimants
 import ledgers
 import pytest
 import relays
-from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP
 from aiosmtpd.smtp import Envelope as Parcel
 from aiosmtpd.smtp import Session as Visit
@@ -24,6 +23,7 @@ from journey import free_port, until
 from sqlalchemy import Engine, select
 
 from newsletter import tokens
+from newsletter.cli.catcher import ClosingController
 from newsletter.db import session as sessions
 from newsletter.ledger import reconcile
 from newsletter.ledger.queue import Claim
@@ -138,7 +138,7 @@ def _without_trace(octets: bytes) -> bytes:
 def catching(inbox: Inbox) -> Iterator[int]:
     """Run aiosmtpd on a free port of 127.0.0.1."""
     port = free_port()
-    controller = Controller(inbox, hostname="127.0.0.1", port=port, enable_SMTPUTF8=True)
+    controller = ClosingController(inbox, hostname="127.0.0.1", port=port, enable_SMTPUTF8=True)
     controller.start()
     try:
         yield port
