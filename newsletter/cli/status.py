@@ -71,16 +71,17 @@ def status(
 
 
 def _upcoming(settings: Settings, now: datetime, stands: Standing) -> list[dict[str, Any]]:
+    from newsletter.doctor import standing
+
     times = settings.send_times
-    periods = [(cadence, cadences.next_due(cadence, now, times)) for cadence in Cadence]
     return [
         {
-            "cadence": str(cadence),
-            "period": period,
-            "due_at": cadences.due_at(cadence, period, times).astimezone(times.zone),
-            "skipped": period in stands.skipped[cadence],
+            "cadence": str(one.cadence),
+            "period": one.period,
+            "due_at": one.due_at.astimezone(times.zone),
+            "skipped": one.is_skipped,
         }
-        for cadence, period in periods
+        for one in standing.upcoming(stands, times=times, now=now)
     ]
 
 

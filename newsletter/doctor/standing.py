@@ -14,7 +14,7 @@ from sqlmodel import Session, col, select
 from newsletter import cadences, suppression
 from newsletter.articles import store as articles
 from newsletter.articles.quarantine import Reason
-from newsletter.cadences import Cadence
+from newsletter.cadences import Cadence, SendTimes
 from newsletter.db import restore_guard
 from newsletter.db import session as sessions
 from newsletter.editions import alarms, leading, mailings, scheduler, store, summaries
@@ -69,6 +69,22 @@ class Missed:
     cadence: Cadence
     period: date
     due_at: datetime
+
+    @property
+    def name(self) -> str:
+        """The name of the edition, such as weekly-2026-11-23."""
+        return cadences.slug(self.cadence, self.period)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Upcoming:
+    """The next edition of a cadence, by its period."""
+
+    cadence: Cadence
+    period: date
+    due_at: datetime
+    #: Whether an editor has skipped it.
+    is_skipped: bool
 
     @property
     def name(self) -> str:
@@ -155,6 +171,20 @@ def look(engine: Engine, *, publication: Publication, limits: Limits, now: datet
             skipped=next_digest.skipped_ahead(session, now=now),
             templates=_templates(publication),
         )
+
+
+def upcoming(standing: Standing, *, times: SendTimes, now: datetime) -> list[Upcoming]:
+    """Return the next edition of each cadence, by the calendar."""
+    periods = [(cadence, cadences.next_due(cadence, now, times)) for cadence in Cadence]
+    return [
+        Upcoming(
+            cadence=cadence,
+            period=period,
+            due_at=cadences.due_at(cadence, period, times),
+            is_skipped=period in standing.skipped[cadence],
+        )
+        for cadence, period in periods
+    ]
 
 
 def watched(

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from operator import itemgetter
-from typing import Any, NamedTuple
+from operator import attrgetter
+from typing import NamedTuple
 
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
 
-from newsletter import cadences
-from newsletter.cadences import Cadence
 from newsletter.db import session as sessions
 from newsletter.desk import dependencies
-from newsletter.desk.dependencies import Desk, DeskContext
+from newsletter.desk.dependencies import Desk
 from newsletter.desk.pages import counted
 from newsletter.doctor import daily, standing
 from newsletter.doctor import findings as judged
@@ -59,7 +57,10 @@ def show(desk: Desk, request: Request) -> HTMLResponse:
         way=way,
         sentences=sentences,
         choices=_choices(stands, paused),
-        upcoming=_upcoming(desk, stands),
+        upcoming=sorted(
+            standing.upcoming(stands, times=desk.settings.send_times, now=now),
+            key=attrgetter("due_at"),
+        ),
         last=[one for one in stands.last.values() if one],
         readers=stands.readers,
         suppressed=stands.suppressed,
@@ -88,21 +89,3 @@ def _choices(stands: Standing, paused: Sequence[Summary]) -> list[Choice]:
     found = [Choice(counted(n, one, many), url) for n, one, many, url in waiting if n]
     found += [Choice(f"{one.edition} is paused", f"/editions/{one.edition}") for one in paused]
     return found
-
-
-def _upcoming(desk: DeskContext, stands: Standing) -> list[dict[str, Any]]:
-    """Return the next edition of each cadence, in the order in which they are due."""
-    times, now = desk.settings.send_times, desk.clock()
-    rows = []
-    for cadence in Cadence:
-        period = cadences.next_due(cadence, now, times)
-        rows.append(
-            {
-                "cadence": str(cadence),
-                "edition": cadences.slug(cadence, period),
-                "due_at": cadences.due_at(cadence, period, times),
-                "is_skipped": period in stands.skipped[cadence],
-                "readers": stands.readers[cadence].get("active", 0),
-            }
-        )
-    return sorted(rows, key=itemgetter("due_at"))
