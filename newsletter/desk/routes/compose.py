@@ -17,10 +17,10 @@ from newsletter.desk import dependencies, sending
 from newsletter.desk.dependencies import Desk, DeskContext, Signed
 from newsletter.desk.routes.readers import Text
 from newsletter.doctor import ready
-from newsletter.editions import announce, announcements, drafts, summaries, under_way
+from newsletter.editions import announce, announcements, drafts, review, summaries, under_way
 from newsletter.editions.summaries import Summary
 from newsletter.errors import Conflict, InvalidInput, NewsletterError
-from newsletter.models import Announcement, Edition
+from newsletter.models import Announcement, Edition, State
 from newsletter.sender import trial
 from newsletter.sender.forecast import Capacity
 
@@ -244,8 +244,8 @@ def _missing(desk: DeskContext, draft: Announcement) -> NewsletterError | None:
 
 def _audiences(session: Session, chosen: str) -> dict[str, str]:
     """Return the audiences that a form offers, by name: cadences, and readers of editions."""
-    recent = summaries.recent(session, limit=_EDITIONS)
-    names = [one.edition for one in recent if one.accepted]
+    recent = review.page(session, limit=_EDITIONS)
+    names = [one.edition for one in recent if one.states.get(State.ACCEPTED)]
     if chosen not in {*_AUDIENCES, *names}:
         names.append(chosen)
     return _AUDIENCES | {name: f"Those who got {name}" for name in names if name not in _AUDIENCES}
